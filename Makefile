@@ -1,0 +1,62 @@
+# Everything is made from what is locked in requirements.lock; nothing outside this folder is changed,
+# but for two Debian packages (python3-venv, maven) that are installed where they are missing and we are root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+CHECKED := services shared tests benchmarks
+
+.PHONY: help run run-kafka test test-chaos check format bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo 'TRELAY_PORT (8080) and TRELAY_DATA (var/) move `make run`; tests/README.md names the variables of `make test`.'
+
+run: .venv ## Trelay in one process, on a PostgreSQL of its own, with examples/ as its sources
+	@exec $(BIN)/python -m services.standalone
+
+run-kafka: .venv ## Trelay as three processes, on a Kafka and a PostgreSQL of their own
+	@exec $(BIN)/python -m services.standalone_kafka
+
+test: .venv ## every test but chaos; PYTEST='tests/unit -k name' narrows it
+	@$(BIN)/python -m pytest -m 'not chaos' $(PYTEST)
+
+test-chaos: .venv ## the long tests that kill parts at random; each prints its seed
+	@$(BIN)/python -m pytest -m chaos $(PYTEST)
+
+check: .venv ## lint, format, types and import contracts, as CI runs them
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: .venv ## put the code into the project's format
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+bench: .venv ## the figures of benchmarks/, each beside its bare limit
+	@$(BIN)/python -m benchmarks
+
+# uv resolves for every platform and Python at once. The lock names no index, folder or file of the machine
+# that wrote it: hashes alone say what may be installed.
+lock: ## resolve pyproject.toml anew into requirements.lock
+	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
+	$(PYTHON) -m venv "$$scratch/venv"; \
+	"$$scratch/venv/bin/python" -m pip install --quiet uv; \
+	"$$scratch/venv/bin/uv" pip compile pyproject.toml --quiet --universal --upgrade --all-extras --group build --group test \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+
+clean: ## remove what the other targets made, the data of `make run` too
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so that an installation that broke off is begun again. It follows the lock alone:
+# no dependency changes without it, and the project itself is imported from this folder.
+.PHONY: .venv
+.venv: .venv/installed
+
+.venv/installed: requirements.lock
+	@.ci/make-venv '$(PYTHON)'

@@ -1,0 +1,1 @@
+"""The three services of Trelay, and the programs that run them."""

@@ -1,0 +1,1 @@
+"""The experience layer: registration, admission, fan-out and resume."""

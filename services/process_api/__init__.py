@@ -1,0 +1,1 @@
+"""The process layer: steps, the pipelines they form, and the stream that runs them."""

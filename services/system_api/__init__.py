@@ -1,0 +1,1 @@
+"""The system layer: sources, the poller that drives each, and their checkpoints."""
