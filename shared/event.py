@@ -112,7 +112,7 @@ def decode(value: bytes) -> Attributes:
     for name in _required:
         if not text_of(attributes, name):
             raise MalformedEvent(f"attribute {name!r} is missing or empty")
-    if attributes["specversion"] != b'"1.0"':
+    if bytes(attributes["specversion"]) != b'"1.0"':
         raise MalformedEvent(f'specversion is {bytes(attributes["specversion"]).decode()}, expected "1.0"')
     return attributes
 
@@ -149,7 +149,7 @@ def validate(attributes: Attributes) -> None:
             continue
         if not _NAME.fullmatch(name):
             raise MalformedEvent(f"attribute {name[:80]!r}: names are lower-case letters and digits, at most 64")
-        if raw[:1] in b"[{" or isinstance(_any_value(raw), float | None):
+        if not isinstance(_any_value(raw), str | int):  # bool is an int
             raise MalformedEvent(f"attribute {name!r} is no string, integer or boolean")
     if "data" in attributes and "data_base64" in attributes:
         raise MalformedEvent("data and data_base64 exclude one another")

@@ -29,6 +29,14 @@ RECORD_LIMIT = 4 * 1024 * 1024
 _PAUSE_AFTER_FAILURE = 0.05
 
 
+def _check(has: TopicOptions, wanted: TopicOptions) -> None:
+    for what in ("partitions", "compact"):
+        if getattr(has, what) != getattr(wanted, what):
+            raise SettingsError(
+                f"topic {has.name}: {what} is {getattr(has, what)}, the settings say {getattr(wanted, what)}"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
     """A `Record` as this bus keeps it."""
@@ -83,11 +91,8 @@ class MemoryBus:
                     uuid.uuid4().hex,
                     [0] * options.partitions,
                 )
-            elif (known.options.partitions, known.options.compact) != (options.partitions, options.compact):
-                raise SettingsError(
-                    f"topic {options.name}: it has {known.options.partitions} partitions,"
-                    f" compact={known.options.compact}; the settings say {options.partitions}, compact={options.compact}"
-                )
+            else:
+                _check(known.options, options)
 
     async def epoch(self, topic: str) -> str:
         return self._topics[topic].epoch
@@ -99,12 +104,14 @@ class MemoryBus:
             for number, records in enumerate(kept.partitions)
         }
 
-    async def latest(self, topic: str, key: bytes) -> Record | None:
-        partitions = self._topics[topic].partitions
-        for record in reversed(partitions[partition_of(key, len(partitions))]):
-            if record.key == key:
-                return record if record.value is not None else None
-        return None
+    async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
+        newest = {
+            record.key: record.value
+            for records in self._topics[topic].partitions
+            for record in records
+            if record.key is not None and (record.key == name or record.key.startswith(name + b"/"))
+        }
+        return {key: value for key, value in newest.items() if value is not None}
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         return self._offsets.get((group, position))

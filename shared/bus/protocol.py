@@ -209,10 +209,10 @@ class Bus(Protocol):
         """Return the earliest offset kept and the one after the last visible record, by partition."""
         ...
 
-    async def latest(self, topic: str, key: bytes) -> Record | None:
-        """Return the newest visible record of a key in a compacted topic; None where there is none or it was deleted.
+    async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
+        """Return the newest visible values of a compacted topic whose key is `name` or begins with `name` and `/`.
 
-        A record whose value is None deletes its key.
+        A record whose value is None deletes its key, which is then absent here.
         """
         ...
 

@@ -1,0 +1,156 @@
+"""One server as a child process that never outlives us: started, watched until it is ready, stopped, killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from shutil import which
+
+from shared.errors import TrelayError
+
+_POLL = 0.02
+_LOG_LIMIT = 16 * 1024 * 1024
+_TAIL_LINES = 15
+
+
+class ServerMissing(TrelayError):
+    """A server's programs cannot be had on this machine; the text says what to install."""
+
+
+class ServerFailed(TrelayError):
+    """A server did not start, or not in time; the text ends with the last lines of its log."""
+
+
+@cache
+def _starter() -> ThreadPoolExecutor:
+    # The kernel sends the death signal when the *thread* that started the child ends, not the process. So all
+    # children are started by one thread that lives as long as we do, whoever asks.
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded-starter")
+
+
+def dying_with_us(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
+    """Return the command, told by the kernel with `death_signal` when we are gone, SIGKILL included (Linux)."""
+    setpriv = which("setpriv")
+    if not sys.platform.startswith("linux") or setpriv is None:
+        return list(command)
+    return [setpriv, f"--pdeathsig={death_signal.name.removeprefix('SIG')}", *command]
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback now."""
+    try:
+        # create_server sets SO_REUSEADDR, as servers do: old connections in TIME_WAIT do not count.
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+class ServerProcess:
+    """A program that runs in its own session, so that Ctrl-C reaches us and not it; its output goes to a file."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id while it runs."""
+        if self._child is None:
+            raise ServerFailed(f"{self.name} is not running")
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        ready: Callable[[int], bool],
+        environment: Mapping[str, str] | None = None,
+        patience: float,
+    ) -> None:
+        """Start it and return once `ready(pid)` says so.
+
+        Raises:
+            ServerFailed: it ended, or was not ready within `patience` seconds; then it no longer runs.
+        """
+        if self.running:
+            raise ServerFailed(f"{self.name} runs already")
+        self._child = _starter().submit(self._spawn, command, environment).result()
+        deadline = time.monotonic() + patience
+        while not ready(self._child.pid):
+            if self._child.poll() is not None:
+                raise ServerFailed(f"{self.name} ended with status {self._child.returncode}:\n{self.tail()}")
+            if time.monotonic() > deadline:
+                self.kill()
+                raise ServerFailed(f"{self.name} was not ready after {patience:g} s:\n{self.tail()}")
+            time.sleep(_POLL)
+
+    def stop(self, *requests: tuple[signal.Signals, float]) -> None:
+        """Send each signal in turn and wait its seconds for the end; SIGKILL if none of them does it."""
+        if self._child is None:
+            return
+        for number, patience in requests:
+            if not self.running:
+                break
+            self._child.send_signal(signal.SIGCONT)  # one that is paused would not hear the next
+            self._child.send_signal(number)
+            try:
+                self._child.wait(patience)
+            except subprocess.TimeoutExpired:
+                continue
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL it, and return when it is gone."""
+        if self._child is None:
+            return
+        self._child.kill()
+        self._child.wait()
+        self._child = None
+
+    def pause(self) -> None:
+        """SIGSTOP it: its sockets stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused one go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def tail(self) -> str:
+        """Return the last lines of its log."""
+        if not self.log.exists():
+            return "(no log)"
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+
+    def _spawn(self, command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+            self.log.replace(self.log.with_name(f"{self.log.name}.previous"))
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment) if environment is not None else None,
+                cwd=self.log.parent,
+                start_new_session=True,
+            )
