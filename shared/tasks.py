@@ -34,11 +34,13 @@ class Tasks:
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run work that may end when it is done; an error it ends with is logged and reported as `failed`."""
-        return self._start(name, work, endless=False)
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._watch(task, endless=False)
+        return task
 
-    def keep(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work that should never end by itself; any end but cancellation is a failure."""
-        return self._start(name, work, endless=True)
+    def keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run work that should never end by itself, until the context is left; any other end is a failure."""
+        self._watch(asyncio.get_running_loop().create_task(work, name=name), endless=True)
 
     async def failed(self) -> BaseException:
         """Wait for the first failure and return it."""
@@ -52,11 +54,9 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    def _start(self, name: str, work: Coroutine[Any, Any, None], *, endless: bool) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work, name=name)
+    def _watch(self, task: asyncio.Task[None], *, endless: bool) -> None:
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(done, endless=endless))
-        return task
 
     def _ended(self, task: asyncio.Task[None], *, endless: bool) -> None:
         self._tasks.discard(task)

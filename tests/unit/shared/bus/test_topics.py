@@ -1,0 +1,23 @@
+"""The topics of a deployment."""
+
+from shared.bus.topics import TopicsOptions
+
+
+def test_the_five_topics_and_how_each_is_kept() -> None:
+    topics = {topic.name: topic for topic in TopicsOptions(partitions=6, replicas=3, retention_hours=24).all()}
+    assert set(topics) == {
+        "trelay.ingest",
+        "trelay.publish",
+        "trelay.checkpoints",
+        "trelay.dead-letter",
+        "trelay.inbound",
+    }
+    assert [name for name, topic in topics.items() if topic.compact] == ["trelay.checkpoints"]
+    assert topics["trelay.checkpoints"].retention_hours is None
+    assert topics["trelay.publish"].partitions == topics["trelay.ingest"].partitions == 6
+    assert {topic.replicas for topic in topics.values()} == {3}
+    assert topics["trelay.dead-letter"].retention_hours == 24 * 90
+
+
+def test_a_prefix_keeps_deployments_apart() -> None:
+    assert all(topic.name.startswith("blue.") for topic in TopicsOptions(prefix="blue").all())
