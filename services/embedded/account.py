@@ -11,13 +11,13 @@ from services.embedded.process import ServerMissing
 _ACCOUNT = "nobody"  # there on every Linux, and it owns nothing
 
 
-def as_ordinary_user(folder: Path) -> list[str]:
-    """Return what to put before a command so that it is not root, and may still write `folder`.
+def as_ordinary_user(program: Path, folder: Path) -> list[str]:
+    """Return what to put before a command so that `program` is not run as root and may still write `folder`.
 
     Nothing where we are not root. Else a user namespace, in which the program sees itself as another account while the
     kernel still takes it for the owner of our files: it needs no change of ownership, works below a home that only
     root may enter, and holds no capabilities. Where namespaces are forbidden (containers, often), the account itself,
-    which then owns `folder` and must be able to reach it.
+    which then owns `folder` and must be able to reach both.
 
     Raises:
         ServerMissing: neither is possible; the text says what would help.
@@ -31,11 +31,12 @@ def as_ordinary_user(folder: Path) -> list[str]:
     if which("setpriv") is None:
         raise ServerMissing("starting a server as root needs setpriv or unshare (Debian: apt-get install util-linux)")
     switch = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
-    if not _runs([*switch, "test", "-x", str(folder.parent)]):
-        raise ServerMissing(
-            f"the account {_ACCOUNT!r}, which runs servers where we are root, cannot reach {folder.parent}: "
-            "name a folder it can enter in TRELAY_DATA"
-        )
+    for path in (program, folder.parent):
+        if not _runs([*switch, "test", "-x", str(path)]):
+            raise ServerMissing(
+                f"the account {_ACCOUNT!r}, which runs servers where we are root, cannot reach {path}: "
+                "work in a folder that it can enter, or not as root"
+            )
     for path in (folder, *folder.rglob("*")):
         os.chown(path, account.pw_uid, account.pw_gid)
     return switch

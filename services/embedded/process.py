@@ -1,6 +1,7 @@
 """One server as a child process that never outlives us: started, watched until it is ready, stopped, killed."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -43,10 +44,15 @@ def dying_with_us(command: Sequence[str], death_signal: signal.Signals) -> list[
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of the loopback that nobody listens on now, for a server that will come back to it.
+
+    Below the range that Linux gives to outgoing connections (32768 to 60999): one of those could hold the port when
+    the server restarts, and a client that keeps knocking at a closed port of that range ends up connected to itself.
+    """
+    while True:
+        port = 12_000 + secrets.randbelow(20_000)
+        if port_is_free(port):
+            return port
 
 
 def port_is_free(port: int) -> bool:
@@ -56,6 +62,16 @@ def port_is_free(port: int) -> bool:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:
         return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], patience: float) -> bool:
+    """Return True as soon as the condition holds, False if it does not within `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
     return True
 
 
@@ -95,14 +111,13 @@ class ServerProcess:
         if self.running:
             raise ServerFailed(f"{self.name} runs already")
         self._child = _starter().submit(self._spawn, command, environment).result()
-        deadline = time.monotonic() + patience
-        while not ready(self._child.pid):
-            if self._child.poll() is not None:
-                raise ServerFailed(f"{self.name} ended with status {self._child.returncode}:\n{self.tail()}")
-            if time.monotonic() > deadline:
-                self.kill()
-                raise ServerFailed(f"{self.name} was not ready after {patience:g} s:\n{self.tail()}")
-            time.sleep(_POLL)
+        child = self._child
+        in_time = wait_until(lambda: child.poll() is not None or ready(child.pid), patience)
+        if child.poll() is not None:
+            raise ServerFailed(f"{self.name} ended with status {child.returncode}:\n{self.tail()}")
+        if not in_time:
+            self.kill()
+            raise ServerFailed(f"{self.name} was not ready after {patience:g} s:\n{self.tail()}")
 
     def stop(self, *requests: tuple[signal.Signals, float]) -> None:
         """Send each signal in turn and wait its seconds for the end; SIGKILL if none of them does it."""
