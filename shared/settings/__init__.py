@@ -1,0 +1,18 @@
+"""One YAML file, read by every service: each validates the sections it needs, and says what is wrong where.
+
+    settings = load(Path("trelay.yaml"), SystemSettings)
+
+The file's language:
+
+- `${NAME}` and `${NAME:-default}` in any text come from the environment; `$${` writes a literal `${`. The value is put
+  in after the YAML is parsed, so it can never change the file's structure.
+- A secret (a field of type `Secret`) is text, usually `${NAME}`, or `{file: /run/secrets/name}`.
+- Relative paths (fields of type `RelativePath`) are relative to the file.
+- Scalars are read by the YAML 1.2 core schema: `no` is text, `010` is ten. A key that is written twice is an error.
+"""
+
+from shared.settings.fields import Options, RelativePath, Secret, beside_file
+from shared.settings.loading import SECTIONS, load, parse
+from shared.settings.schema import json_schema
+
+__all__ = ["SECTIONS", "Options", "RelativePath", "Secret", "beside_file", "json_schema", "load", "parse"]

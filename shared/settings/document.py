@@ -1,0 +1,195 @@
+"""YAML text to plain values, with the place of every key: by the core schema of YAML 1.2, and strictly.
+
+YAML 1.1, PyYAML's own, reads `no` as false, `010` as eight and `1:30` as ninety; none of that is meant in a settings
+file. The parser is PyYAML's, the values are made here from its nodes.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+from shared.errors import SettingsError
+
+KeyPath = tuple[str | int, ...]
+"""Where a value lies: keys and list indexes from the top."""
+
+_NODE_LIMIT = 100_000
+"""Values in one document: an alias of an alias of an alias must not fill the memory."""
+
+_TAG = "tag:yaml.org,2002:"
+
+
+class Place(NamedTuple):
+    """Where something stands in the text, counted from 1."""
+
+    line: int
+    column: int
+
+
+class Fault(NamedTuple):
+    """One thing that is wrong."""
+
+    path: KeyPath
+    place: Place
+    sentence: str
+
+
+@dataclass(slots=True)
+class Document:
+    """What a file says."""
+
+    value: Any = None
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    """Of each key and each list item."""
+    faults: list[Fault] = field(default_factory=list)
+    """What is wrong with the YAML itself and did not stop the reading."""
+
+    def place(self, path: KeyPath) -> Place:
+        """Return the place of a key, or of the nearest one above it that is written."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, Place(1, 1))
+
+
+class _Resolver(yaml.resolver.BaseResolver):
+    """Which tag an unquoted scalar has."""
+
+
+for _name, _form, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _Resolver.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"(?:{_form})\\Z"), _first)
+
+
+class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer, _Resolver):
+    def __init__(self, text: str) -> None:
+        yaml.reader.Reader.__init__(self, text)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+        yaml.composer.Composer.__init__(self)
+        _Resolver.__init__(self)
+
+
+def _whole(text: str) -> int:
+    return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+
+
+def _real(text: str) -> float:
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    f"{_TAG}null": lambda _text: None,
+    f"{_TAG}bool": lambda text: text.lower() == "true",
+    f"{_TAG}int": _whole,
+    f"{_TAG}float": _real,
+    f"{_TAG}str": str,
+}
+
+
+def read(text: str) -> Document:
+    """Parse one YAML document; an empty one holds None.
+
+    Raises:
+        SettingsError: what stops the reading, as `line:column: sentence`.
+    """
+    document = Document()
+    try:
+        node = _Loader(text).get_single_node()
+        if node is not None:
+            document.value = _Builder(document).build((), node)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        place = Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
+        problem = " ".join(str(part) for part in (exc.context, exc.problem) if part)
+        raise SettingsError(f"{place.line}:{place.column}: not YAML: {problem}") from exc
+    except yaml.reader.ReaderError as exc:
+        before = text[: exc.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise SettingsError(f"{line}:{column}: not YAML: a character that may not occur in text") from exc
+    except RecursionError as exc:
+        raise SettingsError("1:1: nested too deeply") from exc
+    return document
+
+
+class _Builder:
+    """Makes the values of one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._left = _NODE_LIMIT
+        self._open: set[int] = set()
+
+    def build(self, path: KeyPath, node: yaml.Node) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise SettingsError(f"{node.start_mark.line + 1}:1: more than {_NODE_LIMIT} values, aliases counted")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(path, node)
+        if id(node) in self._open:
+            self._fault(path, node, "the alias contains itself")
+            return None
+        self._open.add(id(node))
+        try:
+            return self._mapping(path, node) if isinstance(node, yaml.MappingNode) else self._list(path, node)
+        finally:
+            self._open.discard(id(node))
+
+    def _scalar(self, path: KeyPath, node: yaml.ScalarNode) -> Any:
+        make = _SCALARS.get(node.tag)
+        if make is None:
+            self._fault(path, node, f"the tag {node.tag!r} is not supported")
+            return None
+        try:
+            return make(node.value)
+        except ValueError:
+            self._fault(path, node, f"{node.value[:40]!r} is not of the type {node.tag.removeprefix(_TAG)!r}")
+            return None
+
+    def _list(self, path: KeyPath, node: yaml.Node) -> list[Any]:
+        if node.tag != f"{_TAG}seq":
+            self._fault(path, node, f"the tag {node.tag!r} is not supported")
+        items = []
+        for index, item in enumerate(node.value):
+            self._note((*path, index), item)
+            items.append(self.build((*path, index), item))
+        return items
+
+    def _mapping(self, path: KeyPath, node: yaml.MappingNode) -> dict[str, Any]:
+        if node.tag != f"{_TAG}map":
+            self._fault(path, node, f"the tag {node.tag!r} is not supported")
+        values: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._fault(path, key, "a key is text")
+            elif key.value == "<<" and key.style is None:
+                self._fault(
+                    path, key, "merge keys (<<) are not supported; give an alias as a value, e.g. 'retry: *patient'"
+                )
+            elif key.value in values:
+                first = self._document.places[(*path, key.value)]
+                self._fault((*path, key.value), key, f"key {key.value!r} is already given on line {first.line}")
+            else:
+                self._note((*path, key.value), key)
+                values[key.value] = self.build((*path, key.value), value)
+        return values
+
+    def _note(self, path: KeyPath, node: yaml.Node) -> None:
+        self._document.places.setdefault(path, _place(node))
+
+    def _fault(self, path: KeyPath, node: yaml.Node, sentence: str) -> None:
+        self._document.faults.append(Fault(path, _place(node), sentence))
+
+
+def _place(node: yaml.Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)

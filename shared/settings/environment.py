@@ -1,0 +1,56 @@
+"""`${NAME}` and `${NAME:-default}` in the texts of a settings file."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shared.settings.document import Document, Fault, KeyPath
+
+# `$${` writes a literal `${`. What is no name in braces, as JSONata's `${"key": value}`, is left alone.
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<fallback>:-[^}]*)?\}")
+
+
+class Expansion:
+    """Puts the environment's values into a document, and remembers where: such a value is never shown."""
+
+    def __init__(self, document: Document, env: Mapping[str, str]) -> None:
+        self._document = document
+        self._env = env
+        self.touched: set[KeyPath] = set()
+        """The texts that hold something from the environment."""
+        self.unset: set[KeyPath] = set()
+        """The texts that should, and do not."""
+
+    def expand(self, path: KeyPath, value: Any) -> Any:
+        """Return `value` with its references replaced; what is not set is noted as a fault of the document."""
+        if isinstance(value, dict):
+            return {key: self.expand((*path, key), item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.expand((*path, index), item) for index, item in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            return "".join(self._parts(path, value))
+        return value
+
+    def _parts(self, path: KeyPath, text: str) -> Iterator[str]:
+        end = 0
+        for found in _REFERENCE.finditer(text):
+            yield text[end : found.start()]
+            end = found.end()
+            yield self._value(path, found)
+        yield text[end:]
+
+    def _value(self, path: KeyPath, found: re.Match[str]) -> str:
+        name, fallback = found["name"], found["fallback"]
+        if name is None:
+            return "${"
+        # As in a shell, `:-` stands in for a variable that is empty too.
+        value = self._env.get(name)
+        if value or (value is not None and fallback is None):
+            self.touched.add(path)
+            return value
+        if fallback is not None:
+            return str(fallback[2:])
+        sentence = f"the environment variable {name} is not set; '${{{name}:-…}}' would give it a default"
+        self.unset.add(path)
+        self._document.faults.append(Fault(path, self._document.place(path), sentence))
+        return ""

@@ -1,0 +1,155 @@
+"""What a model refused, said in the words of whoever writes the file."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.settings.document import Document, Fault, KeyPath
+from shared.settings.schema import Keys
+
+_SHOWN = 60
+"""Characters of a wrong value that are repeated; long enough to recognise it by."""
+
+_WHOLE, _NUMBER, _LIST, _MAPPING = (
+    "expected a whole number",
+    "expected a number",
+    "expected a list",
+    "expected a mapping",
+)
+_BOOLEAN = "expected true or false"
+
+_SENTENCES = {
+    "bool_parsing": _BOOLEAN,
+    "bool_type": _BOOLEAN,
+    "dict_type": _MAPPING,
+    "finite_number": "expected a finite number",
+    "float_parsing": _NUMBER,
+    "float_type": _NUMBER,
+    "frozen_set_type": _LIST,
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_parsing_size": "expected a whole number of a sensible size",
+    "int_type": _WHOLE,
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "list_type": _LIST,
+    "literal_error": "expected {expected}",
+    "enum": "expected {expected}",
+    "mapping_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "model_type": _MAPPING,
+    "path_type": "expected a path",
+    "set_type": _LIST,
+    "string_pattern_mismatch": "expected text of the form {pattern}",
+    "string_too_long": "expected at most {max_length} characters",
+    "string_too_short": "expected at least {min_length} characters",
+    "string_type": "expected text (in quotes, if it looks like something else)",
+    "string_unicode": "expected text without lone surrogates",
+    "too_long": "expected at most {max_length} entries",
+    "too_short": "expected at least {min_length} entries",
+    "tuple_type": _LIST,
+}
+
+
+def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[KeyPath]) -> list[Fault]:
+    """Turn a model's refusal into sentences with places.
+
+    What several alternatives of one place refused becomes one sentence. Values at `hidden` paths, or of secrets,
+    are not repeated, nor cited by a validator's own sentence.
+    """
+    found: dict[KeyPath, list[str]] = {}
+    for detail in error.errors(include_url=False):
+        kind, context = detail["type"], detail.get("ctx", {})
+        path = _path(detail["loc"], document.value, missing=kind == "missing")
+        value = _value(document.value, path)
+        secret = any(path[:length] in hidden for length in range(len(path) + 1)) or keys.secret(path, document.value)
+        if kind == "extra_forbidden":
+            known = keys.at(path[:-1], document.value)
+            sentence = unknown_key(str(path[-1]), known)
+        elif kind == "missing":
+            sentence = "is required"
+        elif kind in {"union_tag_invalid", "union_tag_not_found"}:
+            path, sentence = _kind(path, context, value)
+        else:
+            sentence = _sentence(detail["msg"], kind, context, value, secret=secret)
+        found.setdefault(path, [])
+        if sentence not in found[path]:
+            found[path].append(sentence)
+    return [Fault(path, document.place(path), "; or ".join(said)) for path, said in found.items()]
+
+
+def unknown_key(name: str, known: Iterable[str]) -> str:
+    """Say that a key is not known, and which one may be meant."""
+    known = list(known)
+    return f"unknown key {name[:_SHOWN]!r}{_suggestion(name, known)}"
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _path(location: tuple[str | int, ...], value: Any, *, missing: bool) -> KeyPath:
+    """Return the location as a path in the file: without the names of alternatives that it passes through."""
+    path: list[str | int] = []
+    for part in location[:-1] if missing else location:
+        if isinstance(value, dict) and part in value:
+            value = value[str(part)]
+        elif isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value):
+            value = value[part]
+        else:
+            continue
+        path.append(part)
+    return (*path, location[-1]) if missing else tuple(path)
+
+
+def _value(value: Any, path: KeyPath) -> Any:
+    for part in path:
+        if isinstance(value, dict):
+            value = value.get(str(part))
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+    return value
+
+
+def _kind(path: KeyPath, context: Mapping[str, Any], value: Any) -> tuple[KeyPath, str]:
+    """Say which alternative was not found; `context` quotes the name of the key that chooses, and the choices."""
+    key = str(context.get("discriminator", "kind")).strip("'")
+    if not isinstance(value, dict) or key not in value:
+        return (*path, key), "is required"
+    choices = [choice.strip(" '") for choice in str(context.get("expected_tags", "")).split(",")]
+    name = _shown(value[key])
+    close = difflib.get_close_matches(str(value[key]), choices, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; one of: {', '.join(choices)}"
+    return (*path, key), f"unknown {key} {name}{hint}"
+
+
+def _sentence(message: str, kind: str, context: Mapping[str, Any], value: Any, *, secret: bool) -> str:
+    if kind in {"value_error", "assertion_error"}:
+        # Written by a validator of ours, which may cite the value.
+        text = str(context.get("error") or message.partition(", ")[2])
+        return text.replace(value, "***") if secret and isinstance(value, str) and value else text
+    template = _SENTENCES.get(kind)
+    if template is None:
+        sentence = message.replace("Input should be", "expected").replace("Value is", "it is")
+        return sentence[:1].lower() + sentence[1:]
+    return f"{template.format(**context)}, found {'a value that is not shown' if secret else _shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    """Repeat a wrong value, in one short line."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

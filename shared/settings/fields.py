@@ -1,0 +1,84 @@
+"""Types for the fields of options: secrets, paths beside the file, and the class that options derive from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+_SECRET_LIMIT = 65_536
+
+
+class Options(BaseModel):
+    """What one part is told: immutable, refusing what it does not know, its docstrings shown in editors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+def beside_file(path: str | Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the folder of the file that is being read; without a file, it stays as it is.
+
+    For validators of fields that are not plain paths, e.g. a glob or a URL that may name a local file.
+    """
+    folder = (info.context or {}).get("folder")
+    return Path(path) if folder is None else Path(folder) / path
+
+
+RelativePath = Annotated[Path, AfterValidator(beside_file)]
+"""A path; a relative one is relative to the settings file."""
+
+
+def _read_secret(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, Mapping):
+        path = value.get("file")
+        if not isinstance(path, str) or len(value) != 1:
+            raise ValueError("expected text, '${NAME}' from the environment, or {file: /run/secrets/name}")
+        value = _read(beside_file(path, info))
+    if value == "":
+        raise ValueError("the secret is empty")
+    return value
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_SECRET_LIMIT + 1)
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "no valid path"
+        raise ValueError(f"the secret's file {str(path)!r} cannot be read: {reason}") from None
+    if len(content) > _SECRET_LIMIT:
+        raise ValueError(f"the secret's file {str(path)!r} is larger than {_SECRET_LIMIT} bytes")
+    try:
+        # Editors and `echo` end a file with a newline that is no part of the secret.
+        return content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ValueError(f"the secret's file {str(path)!r} is not UTF-8 text") from None
+
+
+Secret = Annotated[
+    SecretStr,
+    BeforeValidator(_read_secret),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1, "format": "password"},
+                {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "description": "The file that holds the secret."}},
+                    "required": ["file"],
+                    "additionalProperties": False,
+                },
+            ],
+            "writeOnly": True,
+        }
+    ),
+]
+"""Text that is never shown: given as it is, by `${NAME}`, or as `{file: /run/secrets/name}`."""

@@ -1,0 +1,103 @@
+"""From the file to a validated model, or to every fault of the file at once."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import SettingsError
+from shared.settings import document, explain
+from shared.settings.document import Document, Fault
+from shared.settings.environment import Expansion
+from shared.settings.schema import Keys
+
+SECTIONS = ("database", "bus", "alerts", "logs", "system", "process", "experience")
+"""The top-level keys of the file. A model declares those it needs; the others are some other service's affair."""
+
+_SIZE_LIMIT = 1_048_576
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path, model: type[Model], env: Mapping[str, str] = os.environ) -> Model:
+    """Read a settings file.
+
+    Raises:
+        SettingsError: one line for each fault, `file:line:column: path.in.the.file: what is wrong`.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_SIZE_LIMIT + 1)
+    except OSError as exc:
+        raise SettingsError(f"{path}: the settings file cannot be read: {exc.strerror}") from exc
+    if len(content) > _SIZE_LIMIT:
+        raise SettingsError(f"{path}: the settings file is larger than {_SIZE_LIMIT} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise SettingsError(f"{path}:{line}: the settings file is not UTF-8 text") from exc
+    return parse(text, model, env, name=str(path), folder=path.resolve().parent)
+
+
+def parse(
+    text: str, model: type[Model], env: Mapping[str, str], *, name: str = "settings", folder: Path | None = None
+) -> Model:
+    """Read the text of a settings file; `name` stands for it in errors, and relative paths are below `folder`.
+
+    Raises:
+        SettingsError: as for `load`.
+    """
+    try:
+        found = document.read(text)
+    except SettingsError as exc:
+        raise SettingsError(f"{name}:{exc}") from exc.__cause__
+    if found.value is None:
+        found.value = {}
+    if not isinstance(found.value, dict):
+        raise SettingsError(f"{name}:1:1: expected sections ({', '.join(SECTIONS)}) as keys at the top")
+    keys = Keys(model)
+    mine = _sections(found, keys.at((), found.value))
+    expansion = Expansion(found, env)
+    found.value = {section: expansion.expand((section,), value) for section, value in mine.items()}
+    settings = _validated(found, model, keys, expansion, folder)
+    if settings is None or found.faults:
+        raise SettingsError("\n".join(_line(name, fault) for fault in sorted(found.faults, key=_order)))
+    return settings
+
+
+def _sections(found: Document, known: list[str]) -> dict[str, Any]:
+    """Return the sections that the model declares, and note the keys that are no section of anybody."""
+    everybody = sorted({*known, *SECTIONS})
+    for key in found.value:
+        if key not in everybody:
+            found.faults.append(Fault((key,), found.place((key,)), explain.unknown_key(key, everybody)))
+    # A section that is written and left empty says the same as one that is not written.
+    return {key: value for key, value in found.value.items() if key in known and value is not None}
+
+
+def _validated(
+    found: Document, model: type[Model], keys: Keys, expansion: Expansion, folder: Path | None
+) -> Model | None:
+    try:
+        return model.model_validate(found.value, context={"folder": folder})
+    except ValidationError as exc:
+        refused = explain.faults(exc, found, keys, expansion.touched)
+        found.faults.extend(fault for fault in refused if fault.path not in expansion.unset)
+        return None
+
+
+def _order(fault: Fault) -> tuple[int, int]:
+    return (fault.place.line, fault.place.column)
+
+
+def _line(name: str, fault: Fault) -> str:
+    where = ".".join(str(part) for part in fault.path)
+    said = f"{where}: {fault.sentence}" if where else fault.sentence
+    # A key or a value may hold anything; the report stays one line a fault.
+    return f"{name}:{fault.place.line}:{fault.place.column}: {said}".translate(_ONE_LINE)
+
+
+_ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), 127, 0x85, 0x2028, 0x2029)}

@@ -1,0 +1,94 @@
+"""The JSON Schema of a settings model: for editors, and to know which keys a place may have."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.settings.document import KeyPath
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
+_NOT_TEXT = {"integer", "number", "boolean"}
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a file for `model`, as an editor wants it: a number may be written `${NAME}` too."""
+    schema = model.model_json_schema(mode="validation")
+    allowed: dict[str, Any] = _with_references(schema)
+    return {"$schema": _DIALECT, **allowed, "title": "Trelay"}
+
+
+def _with_references(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_references(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("type") in _NOT_TEXT:
+        about = {key: node[key] for key in ("description", "default", "title") if key in node}
+        value = {key: item for key, item in node.items() if key not in about}
+        return {**about, "anyOf": [value, _FROM_ENVIRONMENT]}
+    return {key: _with_references(item) for key, item in node.items()}
+
+
+class Keys:
+    """Which keys a model knows at a path, and whether a value there is a secret."""
+
+    def __init__(self, model: type[BaseModel]) -> None:
+        self._schema = model.model_json_schema(mode="validation")
+
+    def at(self, path: KeyPath, value: Any) -> list[str]:
+        """Return the keys that are known at `path` of a file that holds `value`; none where any key may be."""
+        return sorted({key for node in self._nodes(path, value) for key in node.get("properties", ())})
+
+    def secret(self, path: KeyPath, value: Any) -> bool:
+        """Whether what lies at `path`, or around it, must not be shown."""
+        return any(
+            node.get("writeOnly") or node.get("format") == "password"
+            for length in range(len(path) + 1)
+            for node in self._nodes(path[:length], value)
+        )
+
+    def _nodes(self, path: KeyPath, value: Any) -> list[Mapping[str, Any]]:
+        nodes = list(self._choices(self._schema, value))
+        for part in path:
+            value = _inside(value, part)
+            nodes = [
+                found for node in nodes for child in _children(node, part) for found in self._choices(child, value)
+            ]
+        return nodes
+
+    def _choices(self, node: Mapping[str, Any], value: Any) -> Iterator[Mapping[str, Any]]:
+        """Follow references, and of alternatives told apart by a key, the one that the value names."""
+        if "$ref" in node:
+            yield from self._choices(self._schema["$defs"][node["$ref"].rpartition("/")[2]], value)
+            return
+        yield node
+        told_apart = node.get("discriminator")
+        if told_apart is not None:
+            name = _inside(value, told_apart["propertyName"])
+            if isinstance(name, str) and name in told_apart["mapping"]:
+                yield from self._choices({"$ref": told_apart["mapping"][name]}, value)
+                return
+        for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
+            yield from self._choices(choice, value)
+
+
+def _children(node: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str, Any]]:
+    for child in (
+        node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part),
+        node.get("additionalProperties") if isinstance(part, str) else None,
+    ):
+        if isinstance(child, dict):
+            yield child
+
+
+def _inside(value: Any, part: str | int) -> Any:
+    """Return what lies in `value` at a key or an index, None if nothing does."""
+    if isinstance(value, dict):
+        found = value.get(part)
+    elif isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value):
+        found = value[part]
+    else:
+        found = None
+    return found

@@ -1,0 +1,38 @@
+import pytest
+
+from shared.settings.document import read
+from shared.settings.environment import Expansion
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${HOST}", "db"),
+        ("${HOST}:${PORT:-5432}/x", "db:5432/x"),
+        ("${EMPTY:-none}", "none"),
+        ("${EMPTY}", ""),
+        ("${PORT:-}", ""),
+        ("$${HOST}", "${HOST}"),
+        ("$HOST", "$HOST"),
+        ('${"key": price}', '${"key": price}'),
+        ("${BRACES}", "${HOST}"),
+    ],
+)
+def test_replaces_references_once(text: str, expected: str) -> None:
+    env = {"HOST": "db", "EMPTY": "", "BRACES": "${HOST}"}
+    assert Expansion(read(""), env).expand((), text) == expected
+
+
+def test_goes_through_lists_and_mappings_and_remembers_what_it_touched() -> None:
+    expansion = Expansion(read(""), {"A": "1"})
+    assert expansion.expand((), {"x": ["${A}", "plain", 2], "y": "${B:-b}"}) == {"x": ["1", "plain", 2], "y": "b"}
+    assert expansion.touched == {("x", 0)}
+
+
+def test_names_what_is_not_set_with_its_place() -> None:
+    document = read("a:\n  b: ${MISSING}")
+    Expansion(document, {}).expand((), document.value)
+    (fault,) = document.faults
+    assert fault.path == ("a", "b")
+    assert fault.place == (2, 3)
+    assert "environment variable MISSING is not set" in fault.sentence

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from shared.settings import Options, RelativePath, Secret
+
+
+class Account(Options):
+    password: Secret
+    folder: RelativePath = Path("here")
+
+
+def account(password: object, folder: Path | None = None) -> Account:
+    return Account.model_validate({"password": password}, context={"folder": folder})
+
+
+def test_a_secret_is_text_that_is_not_shown() -> None:
+    found = account("hunter2")
+    assert found.password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(found)
+
+
+def test_a_secret_is_read_from_a_file_beside_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    assert account({"file": "password"}, tmp_path).password.get_secret_value() == "hunter2"
+    assert account({"file": str(tmp_path / "password")}).password.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("", "the secret is empty"),
+        ({"file": "absent"}, "cannot be read: No such file"),
+        ({"file": "a\0b"}, "cannot be read: no valid path"),
+        ({"file": "x" * 5000}, "cannot be read: File name too long"),
+        ({"file": "."}, "cannot be read: Is a directory"),
+        ({"file": "binary"}, "is not UTF-8"),
+        ({"file": "large"}, "is larger than"),
+        ({"file": "blank"}, "the secret is empty"),
+        ({"file": 1}, "expected text, "),
+        ({"path": "x"}, "expected text, "),
+    ],
+)
+def test_a_secret_that_cannot_be_had_says_why(value: object, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "large").write_bytes(b"x" * 65_537)
+    (tmp_path / "blank").write_bytes(b"\n")
+    with pytest.raises(ValidationError, match=sentence):
+        account(value, tmp_path)
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    class Drop(BaseModel):
+        folder: RelativePath
+
+    context = {"folder": tmp_path}
+    assert Drop.model_validate({"folder": "inbox"}, context=context).folder == tmp_path / "inbox"
+    assert Drop.model_validate({"folder": "/data"}, context=context).folder == Path("/data")
+    assert Drop(folder=Path("inbox")).folder == Path("inbox")
+
+
+def test_options_refuse_what_they_do_not_know_and_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Account.model_validate({"password": "x", "other": 1})
+    with pytest.raises(ValidationError):
+        account("x").folder = Path("there")  # type: ignore[misc]
