@@ -1,0 +1,19 @@
+"""What every test gets: the servers as fixtures, and a watch over the event loop."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+# In this order: what the second imports of the first must be known as a plugin by then.
+pytest_plugins = ["tests.servers.missing", "tests.servers.fixtures"]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks_the_loop() -> Iterator[None]:
+    """Fail a test in which our code makes a blocking call on the event loop, where it would stop everybody else.
+
+    The servers for one machine are synchronous on purpose.
+    """
+    with blockbuster_ctx(["services", "shared"], excluded_modules=["services.embedded"]):
+        yield

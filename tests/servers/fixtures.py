@@ -1,0 +1,112 @@
+"""The servers as fixtures; tests/README.md tells which to take."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.embedded.jars import cache_folder, resolved_jars
+from services.embedded.kafka import KafkaServer
+from services.embedded.postgres import PostgresServer
+from tests.servers.databases import Databases
+from tests.servers.kafka import POM, GivenKafka, Kafka, kafka_server
+from tests.servers.missing import skipping_without
+from tests.servers.postgres import GivenPostgres, Origin, Postgres, postgres_server
+from tests.servers.smtp import MailServer, smtp_server
+
+_ORIGINS: tuple[Origin, ...] = ("wheel", "system")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `every_postgres` on each PostgreSQL, everything else on the wheel's."""
+    every = metafunc.definition.get_closest_marker("every_postgres") is not None
+    origins = _ORIGINS if every else _ORIGINS[:1]
+    if "own_postgres" in metafunc.fixturenames:
+        metafunc.parametrize("own_postgres", origins, indirect=True)
+    if "postgres" in metafunc.fixturenames:
+        shared = ("given",) if "TRELAY_TEST_POSTGRES" in os.environ else origins
+        metafunc.parametrize("postgres", shared, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A PostgreSQL that all tests share."""
+    if request.param == "given":
+        yield GivenPostgres(os.environ["TRELAY_TEST_POSTGRES"])
+        return
+    with skipping_without(f"PostgreSQL ({request.param})", request.config), postgres_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres) -> Iterator[Databases]:
+    """Fresh databases on the shared PostgreSQL, from templates of your own."""
+    databases = Databases(postgres)
+    yield databases
+    asyncio.run(databases.drop_templates())
+
+
+@pytest.fixture
+async def database(databases: Databases) -> AsyncIterator[str]:
+    """The DSN of an empty database of this test's own."""
+    async with databases.fresh() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def own_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A PostgreSQL of this test's own, to be stopped, killed and started again."""
+    with skipping_without(f"PostgreSQL ({request.param})", request.config), postgres_server(request.param) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_jars(request: pytest.FixtureRequest) -> Path:
+    """The folder of Kafka's jars."""
+    with skipping_without("Kafka", request.config):
+        return resolved_jars(POM, cache_folder())
+
+
+@pytest.fixture(scope="session")
+def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
+    """A Kafka that all tests share: topics and groups need names of their own, see `unique_name`."""
+    if "TRELAY_TEST_KAFKA" in os.environ:
+        yield GivenKafka(os.environ["TRELAY_TEST_KAFKA"])
+        return
+    with skipping_without("Kafka", request.config), kafka_server() as server:
+        yield server
+
+
+@pytest.fixture
+def own_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
+    """A Kafka of this test's own, to be stopped, killed, paused and started again."""
+    with skipping_without("Kafka", request.config), kafka_server() as server:
+        yield server
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A name that no other test uses, for topics, groups and transactional ids."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def smtp() -> Iterator[MailServer]:
+    """A mail server of this test's own."""
+    with smtp_server() as server:
+        yield server
+
+
+@pytest.fixture
+def smtp_address() -> Iterator[tuple[str, int]]:
+    """Host and port of a mail server that may be a stranger's: for tests that only send."""
+    given = os.environ.get("TRELAY_TEST_SMTP")
+    if given is not None:
+        host, _, port = given.rpartition(":")
+        yield host, int(port)
+        return
+    with smtp_server() as server:
+        yield server.host, server.port

@@ -1,0 +1,46 @@
+"""Kafka brokers for tests and benchmarks: in temporary folders, or one that already runs."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from services.embedded.jars import cache_folder, resolved_jars
+from services.embedded.kafka import KafkaOptions, KafkaServer
+
+POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
+
+
+class Kafka(Protocol):
+    """What most tests need of a broker: where it is. Others use it too: give topics and groups names of your own."""
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenKafka:
+    """A broker that runs already."""
+
+    bootstrap: str
+
+
+@contextmanager
+def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
+    """Run a broker in a temporary folder; without `quick_start` its code gets fully compiled, for measuring.
+
+    Raises:
+        ServerMissing: no Java, or no jars and no way to resolve them.
+    """
+    jars = resolved_jars(POM, cache_folder())
+    with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
+        server = KafkaServer(KafkaOptions(Path(folder), jars, quick_start=quick_start, settings=settings or {}))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()  # nobody will ask for the data again

