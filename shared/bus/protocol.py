@@ -17,6 +17,9 @@ Headers = Sequence[tuple[str, bytes]]
 IN_FLIGHT = 2
 """Transactions of one writer that may be under way at once: one fills while the other commits."""
 
+RECORD_LIMIT = 4 * 1024 * 1024
+"""Bytes of the largest record, as `size_of` counts them."""
+
 
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
@@ -74,6 +77,14 @@ class Outgoing(NamedTuple):
     headers: Headers = ()
 
 
+def size_of(record: Outgoing) -> int:
+    """Return the bytes of a record: key, value and headers."""
+    size = len(record.key) + len(record.value or b"")
+    for name, value in record.headers:
+        size += len(name) + len(value)
+    return size
+
+
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition a key lies in: CRC-32 modulo their number, as librdkafka's `consistent` partitioner does.
 
@@ -128,7 +139,8 @@ class Writer(Protocol):
         Raises (from here, or from what is returned):
             Fenced: a newer writer has this name.
             Unavailable: the bus does not answer; whether it became visible is not known before the next opening.
-            TooLarge: a record is above the bus's limit; nothing of the transaction becomes visible.
+            TooLarge: a record is above `RECORD_LIMIT`, or a lower limit of the server; nothing of the transaction
+                becomes visible.
         """
         ...
 
@@ -147,7 +159,7 @@ class Appender(Protocol):
 
         Raises:
             Unavailable: the bus does not answer; trying again may write twice.
-            TooLarge: a record is above the bus's limit; none of the call is written.
+            TooLarge: a record is above `RECORD_LIMIT`; none of the call is written.
         """
         ...
 
@@ -160,7 +172,10 @@ class Reader(Protocol):
 
     @property
     def positions(self) -> Mapping[int, int]:
-        """The offset after the last record read, by partition."""
+        """The offset after the last record read, by partition.
+
+        Once a read has found nothing, it is at least the end that `Bus.bounds` told before that read.
+        """
         ...
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
@@ -168,10 +183,11 @@ class Reader(Protocol):
 
         Waits up to `wait` seconds (None: for ever) while there is nothing, then returns an empty sequence. What is
         not asked for is not fetched beyond a bounded buffer. A bus that goes away is waited for, in silence here
-        and said by `Bus.trouble`.
+        and said by `Bus.trouble`. A read that is cancelled takes nothing.
 
         Raises:
-            PositionLost: retention took what comes next; `seek` to go on.
+            PositionLost: retention took what comes next, or the topic ends before the position, so that it is not
+                the topic the position was taken from; `seek` to go on.
         """
         ...
 
@@ -185,7 +201,7 @@ Drive = Callable[[Reader], Awaitable[None]]
 
 
 class Bus(Protocol):
-    """A connected bus; see `shared.bus.connect`."""
+    """A connected bus; see `shared.bus.connect`. What is asked of a topic that does not exist raises `Unavailable`."""
 
     @property
     def trouble(self) -> str | None:
@@ -206,7 +222,10 @@ class Bus(Protocol):
         ...
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
-        """Return the earliest offset kept and the one after the last visible record, by partition."""
+        """Return the earliest offset kept and the end, by partition.
+
+        What is visible lies below the end; what becomes visible later lies at it or above.
+        """
         ...
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
@@ -240,6 +259,7 @@ class Bus(Protocol):
         becomes ours; and is cancelled and awaited when it stops being ours, before another member drives it, as far
         as this member still has a say: a member that was taken for dead is fenced by its writers' names.
         A drive that opens a writer must open it first, then seek to `committed`. A drive that fails is logged and
-        started again after a pause. `member` is the same after a restart, so that it gets its partitions back at once.
+        started again after a pause, as is one that ends. `member` is the same after a restart, so that it gets its
+        partitions back at once; a member puts out an older one of the same name. Leaving gives the partitions away.
         """
         ...

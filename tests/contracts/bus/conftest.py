@@ -1,0 +1,10 @@
+"""The suite's own modules hold assertions that pytest is to explain, like those of test modules."""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    *(
+        f"tests.contracts.bus.{module}"
+        for module in ("appending", "crashes", "groups", "outages", "reading", "topics", "writing")
+    )
+)

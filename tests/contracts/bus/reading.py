@@ -1,0 +1,243 @@
+"""Readers: positions, waiting, seeking, what is lost, and how much is held."""
+
+import asyncio
+import gc
+import random
+import tracemalloc
+
+import pytest
+
+from shared.bus.protocol import Bus, Outgoing, Record, Transaction
+from shared.errors import PositionLost
+from tests.contracts.bus.deployment import Deployment, DeploymentFixtures
+from tests.contracts.bus.records import (
+    PATIENCE,
+    ends,
+    everything,
+    hand_over,
+    outgoing,
+    read_some,
+    texts,
+    visible,
+    writing,
+)
+
+MIB = 1024 * 1024
+
+
+class ReadingContract(DeploymentFixtures):
+    async def test_reads_from_the_positions_given(self, bus: Bus, line: str) -> None:
+        async with bus.writer("positions") as writer:
+            await writer.commit(writing(line, "a", "b"))
+            await writer.commit(writing(line, "c", "d"))
+        records = await everything(bus, line)
+        for skipped in range(4):
+            async with bus.reader(line, {0: records[skipped].offset}) as reader:
+                assert reader.topic == line
+                assert reader.positions == {0: records[skipped].offset}
+                found = await read_some(reader, 4 - skipped)
+                assert texts(found) == ["a", "b", "c", "d"][skipped:]
+                assert reader.positions[0] > found[-1].offset
+
+    async def test_a_position_resumes_behind_what_was_read(self, bus: Bus, line: str) -> None:
+        async with bus.writer("resumed") as writer:
+            for number in range(5):
+                await writer.commit(writing(line, f"{number}.a", f"{number}.b", f"{number}.c"))
+        positions: dict[int, int] = {0: 0}
+        seen: list[str] = []
+        while len(seen) < 15:
+            async with bus.reader(line, positions) as reader:
+                found = await reader.read(limit=2)
+                assert 1 <= len(found) <= 2
+                seen += texts(found)
+                positions = dict(reader.positions)
+        assert seen == [f"{number}.{part}" for number in range(5) for part in "abc"]
+
+    async def test_reads_the_partitions_given_and_no_others(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("some") as writer:
+            await writer.commit(writing(topic, *(str(number) for number in range(100))))
+        wanted = [record for record in await everything(bus, topic) if record.partition in {1, 3}]
+        async with bus.reader(topic, {1: 0, 3: 0}) as reader:
+            found = await read_some(reader, len(wanted))
+            assert not await reader.read(wait=0.2)
+        assert sorted(texts(found)) == sorted(texts(wanted))
+        for partition in (1, 3):
+            offsets = [record.offset for record in found if record.partition == partition]
+            assert offsets == sorted(offsets)
+
+    async def test_returns_as_many_as_asked_for_at_most(self, bus: Bus, line: str) -> None:
+        async with bus.writer("limited") as writer:
+            await writer.commit(writing(line, *(str(number) for number in range(25))))
+        async with bus.reader(line, {0: 0}) as reader:
+            seen: list[str] = []
+            async with asyncio.timeout(PATIENCE):
+                while len(seen) < 25:
+                    found = await reader.read(limit=10)
+                    assert 1 <= len(found) <= 10
+                    seen += texts(found)
+        assert seen == [str(number) for number in range(25)]
+
+    async def test_an_empty_read_says_that_the_end_was_reached(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("reached") as writer:
+            for number in range(5):
+                await writer.commit(writing(topic, *(f"{number}.{part}" for part in range(10))))
+        bounds = await ends(bus, topic)
+        async with bus.reader(topic, dict.fromkeys(bounds, 0)) as reader:
+            while await reader.read(wait=1.0):
+                pass
+            assert all(reader.positions[number] >= end for number, end in bounds.items())
+
+    async def test_waits_as_long_as_told(self, bus: Bus, line: str) -> None:
+        async with bus.reader(line, {0: 0}) as reader:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            assert not await reader.read(wait=0.3)
+            assert 0.25 < loop.time() - began < PATIENCE
+
+    async def test_wakes_for_a_write(self, deployment: Deployment, bus: Bus, topic: str) -> None:
+        async with (
+            deployment.connect() as another,
+            bus.reader(topic, await ends(bus, topic)) as reader,
+            another.writer("waking") as writer,
+        ):
+            for number in range(5):
+                waiting = asyncio.create_task(reader.read())
+                done, _ = await asyncio.wait([waiting], timeout=0.05)
+                assert not done
+                await writer.commit(writing(topic, str(number)))
+                assert texts(await asyncio.wait_for(waiting, PATIENCE)) == [str(number)]
+
+    async def test_a_cancelled_read_takes_nothing(self, bus: Bus, topic: str) -> None:
+        seed = random.randrange(10**6)
+        print("seed", seed)
+        dice = random.Random(seed)
+        found: list[Record] = []
+        async with bus.reader(topic, await ends(bus, topic)) as reader, bus.appender() as appender:
+
+            async def write() -> None:
+                for number in range(60):
+                    await appender.append(topic, outgoing(str(number)))
+
+            writing_on = asyncio.create_task(write())
+            async with asyncio.timeout(PATIENCE):
+                while len(found) < 60:
+                    reading = asyncio.create_task(reader.read(limit=3))
+                    await asyncio.wait([reading], timeout=dice.uniform(0, 0.003))
+                    reading.cancel()
+                    await asyncio.wait([reading])
+                    found += [] if reading.cancelled() else reading.result()
+            await writing_on
+        assert sorted(texts(found), key=int) == [str(number) for number in range(60)]
+
+    async def test_goes_where_it_is_sent(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("seeking") as writer:
+            await writer.commit(writing(topic, *(str(number) for number in range(40))))
+        records = await everything(bus, topic)
+        first = [record for record in records if record.partition == 0]
+        async with bus.reader(topic, await ends(bus, topic)) as reader:
+            reader.seek(0, first[2].offset)
+            assert reader.positions[0] == first[2].offset
+            assert texts(await read_some(reader, len(first) - 2)) == texts(first[2:])
+            reader.seek(0, first[0].offset)
+            assert texts(await read_some(reader, len(first))) == texts(first)
+
+    async def test_a_seek_forgets_what_was_fetched_ahead(self, bus: Bus, line: str) -> None:
+        async with bus.writer("ahead") as writer:
+            await writer.commit(writing(line, *(str(number) for number in range(40))))
+        records = await everything(bus, line)
+        async with bus.reader(line, {0: 0}) as reader:
+            for target in (20, 0, 39, 7):
+                reader.seek(0, records[target].offset)
+                assert texts(await reader.read(limit=1)) == [str(target)]
+
+    async def test_a_lost_position_is_said_and_can_be_left(self, deployment: Deployment, bus: Bus, line: str) -> None:
+        async with bus.writer("expiring") as writer:
+            for number in range(4):
+                await writer.commit(writing(line, str(number)))
+        records = await everything(bus, line)
+        await deployment.forget(line, 0, records[2].offset)
+        async with bus.reader(line, {0: records[0].offset}) as reader:
+            for _ in range(2):
+                with pytest.raises(PositionLost) as raised:
+                    await asyncio.wait_for(reader.read(), PATIENCE)
+                lost = (raised.value.topic, raised.value.partition, raised.value.offset, raised.value.earliest)
+                assert lost == (line, 0, records[0].offset, records[2].offset)
+            reader.seek(0, records[2].offset)
+            assert texts(await read_some(reader, 2)) == ["2", "3"]
+
+    async def test_a_lost_position_costs_nothing_of_the_other_partitions(
+        self, deployment: Deployment, bus: Bus, topic: str
+    ) -> None:
+        async with bus.writer("half") as writer:
+            await writer.commit(writing(topic, *(str(number) for number in range(100))))
+        records = await everything(bus, topic)
+        lost = [record for record in records if record.partition == 2]
+        await deployment.forget(topic, 2, lost[-1].offset)
+        expected = [record for record in records if record.partition != 2] + lost[-1:]
+        found: list[Record] = []
+        async with bus.reader(topic, dict.fromkeys(range(4), 0)) as reader, asyncio.timeout(PATIENCE):
+            while len(found) < len(expected):
+                try:
+                    found += await reader.read(limit=7)
+                except PositionLost as exc:
+                    reader.seek(exc.partition, exc.earliest)
+        assert sorted(texts(found), key=int) == sorted(texts(expected), key=int)
+
+    async def test_a_position_of_a_longer_topic_is_lost(self, bus: Bus, line: str) -> None:
+        async with bus.writer("short") as writer:
+            await writer.commit(writing(line, "a"))
+        [end] = (await ends(bus, line)).values()
+        async with bus.reader(line, {0: end + 100}) as reader:
+            with pytest.raises(PositionLost):
+                await asyncio.wait_for(reader.read(), PATIENCE)
+            reader.seek(0, 0)
+            assert texts(await read_some(reader, 1)) == ["a"]
+
+    async def test_two_readers_do_not_disturb_one_another(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("both") as writer:
+            await writer.commit(writing(topic, *(str(number) for number in range(50))))
+        everywhere = dict.fromkeys(range(4), 0)
+        async with bus.reader(topic, everywhere) as left, bus.reader(topic, everywhere) as right:
+            first = await read_some(left, 50)
+            second = await read_some(right, 50)
+        assert sorted(texts(first)) == sorted(texts(second))
+
+    async def test_what_is_not_read_is_not_held(self, bus: Bus, topic: str) -> None:
+        """96 MiB wait in the log; a reader that takes one record and then pauses holds a bounded part of them."""
+        body = random.Random(1).randbytes(MIB)  # does not compress
+        async with bus.writer("heavy") as writer:
+            for number in range(0, 96, 8):
+                keys = [b"%d" % key for key in range(number, number + 8)]
+                await writer.commit(Transaction({topic: [Outgoing(key, key + body) for key in keys]}))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            async with bus.reader(topic, dict.fromkeys(range(4), 0)) as reader:
+                found = list(await reader.read(limit=1))
+                # Nothing tells us when a reader has stopped fetching ahead, so give it time to go too far.
+                await asyncio.sleep(1.0)
+                held, _ = tracemalloc.get_traced_memory()
+                assert held < 40 * MIB
+                found += await read_some(reader, 95)
+        finally:
+            tracemalloc.stop()
+        assert len({record.key for record in found}) == 96
+
+    async def test_reading_while_writing_misses_nothing(self, deployment: Deployment, bus: Bus, topic: str) -> None:
+        async with (
+            deployment.connect() as another,
+            bus.reader(topic, await ends(bus, topic)) as reader,
+            asyncio.TaskGroup() as group,
+        ):
+            for name in ("left", "right"):
+                group.create_task(self._write(another, topic, name))
+            found = texts(await read_some(reader, 2 * 200))
+        for name in ("left", "right"):
+            assert sorted(int(text.split()[1]) for text in found if text.startswith(name)) == list(range(200))
+        assert sorted(found) == sorted(await visible(bus, topic))
+
+    async def _write(self, bus: Bus, topic: str, name: str) -> None:
+        async with bus.writer(name) as writer:
+            for number in range(0, 200, 4):
+                await hand_over(writer, writing(topic, *(f"{name} {number + part}" for part in range(4))))
+            await writer.commit(Transaction())

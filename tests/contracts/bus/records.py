@@ -1,0 +1,76 @@
+"""Short ways to write and to read for the suite."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from shared.bus.protocol import Bus, Outgoing, Reader, Record, Transaction, Writer
+
+PATIENCE = 30.0
+"""Seconds after which something that should happen counts as never happening."""
+
+
+def writing(topic: str, *values: str, key: str | None = None) -> Transaction:
+    """Make a transaction of one record a value; each value is its own key unless one is given."""
+    transaction = Transaction()
+    for value in values:
+        transaction.append(topic, (key or value).encode(), value.encode())
+    return transaction
+
+
+def outgoing(*values: str, key: str | None = None) -> list[Outgoing]:
+    """Make records, one a value."""
+    return [Outgoing((key or value).encode(), value.encode()) for value in values]
+
+
+def texts(records: Iterable[Record]) -> list[str]:
+    """Return the values."""
+    return [(record.value or b"").decode() for record in records]
+
+
+async def hand_over(writer: Writer, transaction: Transaction) -> None:
+    """Submit, and leave what comes of it to itself."""
+    _ = await writer.submit(transaction)
+
+
+async def read_some(reader: Reader, count: int) -> list[Record]:
+    """Read until there are at least `count` records."""
+    found: list[Record] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < count:
+            found += await reader.read()
+    return found
+
+
+async def everything(bus: Bus, topic: str) -> list[Record]:
+    """Read all that is visible now."""
+    bounds = await bus.bounds(topic)
+    found: list[Record] = []
+    async with bus.reader(topic, {number: earliest for number, (earliest, _) in bounds.items()}) as reader:
+        async with asyncio.timeout(PATIENCE):
+            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
+                found += await reader.read(wait=1.0)
+    return [record for record in found if record.offset < bounds[record.partition][1]]
+
+
+async def visible(bus: Bus, topic: str) -> list[str]:
+    """Return the values that are visible now."""
+    return texts(await everything(bus, topic))
+
+
+async def ends(bus: Bus, topic: str) -> dict[int, int]:
+    """Return where each partition ends now."""
+    return {number: end for number, (_, end) in (await bus.bounds(topic)).items()}
+
+
+def by_key(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Return the values of each key, in order."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        found.setdefault((record.key or b"").decode(), []).append((record.value or b"").decode())
+    return found
+
+
+async def grown(bus: Bus, topic: str, count: int) -> None:
+    """Wait until at least `count` records are visible."""
+    async with asyncio.timeout(PATIENCE), bus.reader(topic, dict.fromkeys(await ends(bus, topic), 0)) as reader:
+        await read_some(reader, count)

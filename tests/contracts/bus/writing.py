@@ -1,0 +1,304 @@
+"""Writers: order, transactions, fencing, and how a writer ends."""
+
+import asyncio
+import random
+from collections.abc import Awaitable
+
+import pytest
+
+from shared.bus.protocol import (
+    IN_FLIGHT,
+    RECORD_LIMIT,
+    Bus,
+    Outgoing,
+    TopicPartition,
+    Transaction,
+    Writer,
+    partition_of,
+)
+from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
+from tests.contracts.bus.deployment import Deployment, DeploymentFixtures, new_topic
+from tests.contracts.bus.records import (
+    PATIENCE,
+    by_key,
+    everything,
+    hand_over,
+    texts,
+    visible,
+    writing,
+)
+
+
+class WritingContract(DeploymentFixtures):
+    async def test_a_record_comes_back_as_it_was_written(self, bus: Bus, topic: str) -> None:
+        written = Outgoing(b"\x00key", bytes(range(256)), (("trail", b"orders 1 a"), ("empty", b""), ("trail", b"2")))
+        transaction = Transaction({topic: [written, Outgoing(b"gone", None)]})
+        async with bus.writer("intact") as writer:
+            await writer.commit(transaction)
+        [record, deletion] = sorted(await everything(bus, topic), key=lambda found: found.key or b"")
+        assert (record.topic, record.partition) == (topic, partition_of(written.key, 4))
+        assert (record.key, record.value, tuple(record.headers)) == written
+        assert (deletion.key, deletion.value, tuple(deletion.headers)) == (b"gone", None, ())
+        assert record.timestamp > 1_600_000_000_000
+
+    async def test_a_key_lies_in_its_partition_and_keeps_its_order(self, bus: Bus, topic: str) -> None:
+        seed = random.randrange(10**6)
+        print("seed", seed)
+        dice = random.Random(seed)
+        expected: dict[str, list[str]] = {}
+        async with bus.writer("order") as writer:
+            for round_ in range(20):
+                transaction = Transaction()
+                for number in range(50):
+                    key, value = f"key-{dice.randrange(30)}", f"{round_}.{number}"
+                    transaction.append(topic, key.encode(), value.encode())
+                    expected.setdefault(key, []).append(value)
+                await writer.commit(transaction)
+        records = await everything(bus, topic)
+        assert by_key(records) == expected
+        assert {record.partition for record in records} == {0, 1, 2, 3}
+        for record in records:
+            assert record.partition == partition_of(record.key or b"", 4)
+
+    async def test_offsets_grow_within_a_partition(self, bus: Bus, line: str) -> None:
+        async with bus.writer("growing") as writer:
+            for number in range(10):
+                await writer.commit(writing(line, f"{number}.a", f"{number}.b"))
+        offsets = [record.offset for record in await everything(bus, line)]
+        assert offsets == sorted(set(offsets))
+        assert len(offsets) == 20
+
+    async def test_a_transaction_spans_topics_and_offsets(self, bus: Bus, topic: str, line: str) -> None:
+        transaction = writing(topic, "a", "b", "c", "d", "e")
+        transaction.append(line, b"checkpoint", b"5")
+        transaction.settle("readers", TopicPartition(topic, 1), 17)
+        transaction.settle("readers", TopicPartition(topic, 2), 19)
+        async with bus.writer("spanning") as writer:
+            await writer.commit(transaction)
+        assert sorted(await visible(bus, topic)) == ["a", "b", "c", "d", "e"]
+        assert await visible(bus, line) == ["5"]
+        assert await bus.committed("readers", TopicPartition(topic, 1)) == 17
+        assert await bus.committed("readers", TopicPartition(topic, 2)) == 19
+        assert await bus.committed("readers", TopicPartition(topic, 0)) is None
+        assert await bus.committed("others", TopicPartition(topic, 1)) is None
+
+    async def test_offsets_alone_are_a_transaction(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("offsets-alone") as writer:
+            for offset in (3, 4):
+                transaction = Transaction()
+                transaction.settle("skipping", TopicPartition(topic, 0), offset)
+                await writer.commit(transaction)
+        assert await bus.committed("skipping", TopicPartition(topic, 0)) == 4
+
+    async def test_an_empty_transaction_commits(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("empty") as writer:
+            await writer.commit(Transaction())
+            await writer.commit(writing(topic, "a"))
+        assert await visible(bus, topic) == ["a"]
+
+    async def test_a_committed_transaction_is_visible_to_another_connection_at_once(
+        self, deployment: Deployment, bus: Bus, line: str
+    ) -> None:
+        async with deployment.connect() as another, bus.writer("at-once") as writer:
+            for number in range(10):
+                await writer.commit(writing(line, str(number)))
+                assert len(await visible(another, line)) == number + 1
+
+    async def test_a_transaction_becomes_visible_as_a_whole(self, bus: Bus, line: str) -> None:
+        size, rounds = 300, 10
+        found: list[str] = []
+
+        async def write() -> None:
+            async with bus.writer("whole") as writer:
+                for round_ in range(rounds):
+                    await writer.commit(writing(line, *(f"{round_}.{number}" for number in range(size))))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(write())
+            while len(found) < rounds * size:
+                found = await visible(bus, line)
+                assert len(found) % size == 0
+                await asyncio.sleep(0)
+        assert found == [f"{round_}.{number}" for round_ in range(rounds) for number in range(size)]
+
+    async def test_no_more_than_the_promised_number_is_under_way(self, bus: Bus, topic: str) -> None:
+        under_way = 0
+        most = 0
+
+        async def watched(done: Awaitable[None]) -> None:
+            nonlocal under_way
+            await done
+            under_way -= 1
+
+        async with bus.writer("bounded") as writer, asyncio.TaskGroup() as group:
+            for number in range(20):
+                done = await writer.submit(writing(topic, *(f"{number}.{part}" for part in range(20))))
+                await asyncio.sleep(0)  # lets those that are done already be counted as such
+                under_way += 1
+                most = max(most, under_way)
+                group.create_task(watched(done))
+        # The one whose end let the last submit go on may still wait for its turn to be counted.
+        assert most <= IN_FLIGHT + 1
+        assert len(await visible(bus, topic)) == 400
+
+    async def test_what_is_pipelined_becomes_visible_in_order(self, bus: Bus, line: str) -> None:
+        async with bus.writer("pipelined") as writer:
+            done = [await writer.submit(writing(line, f"{number}.a", f"{number}.b")) for number in range(30)]
+            for number in reversed(range(30)):
+                await done[number]
+            assert await visible(bus, line) == [f"{number}.{part}" for number in range(30) for part in "ab"]
+
+    async def test_one_that_is_done_is_visible_with_all_before_it(self, bus: Bus, line: str) -> None:
+        async with bus.writer("prefix") as writer:
+            for number in range(0, 20, 2):
+                await hand_over(writer, writing(line, str(number)))
+                later = await writer.submit(writing(line, str(number + 1)))
+                await later
+                assert await visible(bus, line) == [str(seen) for seen in range(number + 2)]
+
+    async def test_a_record_at_the_limit_passes(self, bus: Bus, line: str) -> None:
+        fits = Outgoing(b"k", b"v" * (RECORD_LIMIT - 1))
+        async with bus.writer("at-limit") as writer:
+            await writer.commit(Transaction({line: [fits, Outgoing(b"k", b"small")]}))
+        [large, small] = await everything(bus, line)
+        assert large.value == fits.value
+        assert small.value == b"small"
+
+    async def test_a_record_too_large_spoils_its_transaction_and_the_writer(
+        self, bus: Bus, topic: str, line: str
+    ) -> None:
+        async with bus.writer("too-large") as writer:
+            before = await writer.submit(writing(topic, "a"))
+            spoilt = writing(topic, "b")
+            spoilt.append(line, b"k", b"v" * RECORD_LIMIT)
+            spoilt.append(topic, b"c", b"c")
+            with pytest.raises(TooLarge, match=f"{line}.*{RECORD_LIMIT + 1}.*{RECORD_LIMIT}"):
+                await writer.commit(spoilt)
+            with pytest.raises(TrelayError):
+                await writer.commit(writing(topic, "d"))
+            await before
+        async with bus.writer("too-large") as writer:
+            assert await visible(bus, topic) == ["a"]
+            assert await visible(bus, line) == []
+            await writer.commit(writing(topic, "e", key="a"))
+        assert await visible(bus, topic) == ["a", "e"]
+
+    async def test_none_becomes_visible_after_one_that_failed(self, bus: Bus, line: str) -> None:
+        async with bus.writer("failing") as writer:
+            outcomes = [await self._outcome(writer, writing(line, "a"))]
+            outcomes += [await self._outcome(writer, Transaction({line: [Outgoing(b"b", b"v" * (RECORD_LIMIT + 1))]}))]
+            outcomes += [await self._outcome(writer, writing(line, text)) for text in "cde"]
+            results = await asyncio.gather(*outcomes, return_exceptions=True)
+        assert results[0] is None
+        assert all(isinstance(result, TrelayError) for result in results[1:])
+        async with bus.writer("failing"):
+            assert await visible(bus, line) == ["a"]
+
+    async def test_a_failure_that_nobody_awaits_makes_no_noise(self, bus: Bus, line: str) -> None:
+        heard: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+        async with bus.writer("unheard") as older, bus.writer("unheard"):
+            for _ in range(IN_FLIGHT + 1):
+                try:
+                    await hand_over(older, writing(line, "a"))
+                except Fenced:
+                    break
+        assert heard == []
+        assert await visible(bus, line) == []
+
+    async def test_a_newer_writer_fences_the_older(self, bus: Bus, line: str) -> None:
+        async with bus.writer("owned") as older:
+            await older.commit(writing(line, "a"))
+            async with bus.writer("owned") as newer:
+                await newer.commit(writing(line, "b"))
+                with pytest.raises(Fenced, match="owned"):
+                    await older.commit(writing(line, "x"))
+                with pytest.raises(TrelayError):
+                    await older.commit(writing(line, "y"))
+                await newer.commit(writing(line, "c"))
+        assert await visible(bus, line) == ["a", "b", "c"]
+
+    async def test_fencing_holds_across_connections(self, deployment: Deployment, bus: Bus, line: str) -> None:
+        async with deployment.connect() as another, bus.writer("moved") as older:
+            await older.commit(writing(line, "a"))
+            async with another.writer("moved") as newer:
+                for text in ("x", "y"):
+                    with pytest.raises(TrelayError):
+                        await older.commit(writing(line, text))
+                await newer.commit(writing(line, "b"))
+        assert await visible(bus, line) == ["a", "b"]
+
+    async def test_two_names_do_not_disturb_one_another(self, bus: Bus, line: str) -> None:
+        async with bus.writer("left") as left, bus.writer("right") as right:
+            for number in range(5):
+                await asyncio.gather(
+                    left.commit(writing(line, f"l{number}")), right.commit(writing(line, f"r{number}"))
+                )
+        found = await visible(bus, line)
+        assert [text for text in found if text[0] == "l"] == [f"l{number}" for number in range(5)]
+        assert [text for text in found if text[0] == "r"] == [f"r{number}" for number in range(5)]
+
+    async def test_once_a_writer_is_open_what_the_older_had_under_way_is_decided(
+        self, deployment: Deployment, bus: Bus, line: str
+    ) -> None:
+        """The older one writes as fast as it can while newer ones open, each of which reads where it stands."""
+        async with deployment.connect() as another:
+            for round_ in range(5):
+                name = f"decided-{line}-{round_}"
+                async with bus.writer(name) as older:
+                    writing_on = asyncio.create_task(self._write_until_fenced(older, line, round_))
+                    await asyncio.sleep(0)
+                    async with another.writer(name):
+                        settled = await visible(another, line)
+                        with pytest.raises(TrelayError):
+                            await asyncio.wait_for(writing_on, PATIENCE)
+                        assert await visible(another, line) == settled
+            whole = await visible(another, line)
+        for round_ in range(5):
+            mine = [text for text in whole if text.startswith(f"{round_}.")]
+            assert mine == [f"{round_}.{number}.{part}" for number in range(len(mine) // 5) for part in range(5)]
+
+    async def test_leaving_drops_or_commits_what_is_under_way_and_nothing_between(self, bus: Bus, line: str) -> None:
+        async with bus.writer("leaving") as writer:
+            for number in range(IN_FLIGHT):
+                await hand_over(writer, writing(line, *(f"{number}.{part}" for part in range(100))))
+        async with bus.writer("leaving") as writer:
+            found = await visible(bus, line)
+            whole = [f"{number}.{part}" for number in range(IN_FLIGHT) for part in range(100)]
+            assert len(found) % 100 == 0
+            assert found == whole[: len(found)]
+            await writer.commit(writing(line, "last"))
+            assert await visible(bus, line) == [*found, "last"]
+
+    async def test_a_writer_to_a_topic_that_is_not_there_says_so(self, bus: Bus, line: str) -> None:
+        async with bus.writer("lost") as writer:
+            with pytest.raises(Unavailable, match="not-there"):
+                await writer.commit(writing("not-there", "a"))
+        assert await visible(bus, line) == []
+
+    async def test_many_records_make_one_transaction(self, bus: Bus) -> None:
+        topic = await new_topic(bus, partitions=2)
+        body = "x" * 1000
+        async with bus.writer("many") as writer:
+            await writer.commit(writing(topic, *(f"{number} {body}" for number in range(5000))))
+        found = await everything(bus, topic)
+        assert len(found) == 5000
+        for partition in (0, 1):
+            numbers = [int(text.split()[0]) for text in texts(r for r in found if r.partition == partition)]
+            assert numbers == sorted(numbers)
+
+    async def _outcome(self, writer: Writer, transaction: Transaction) -> Awaitable[None]:
+        """Submit, and hand back what it ends with, wherever that is raised."""
+        try:
+            return await writer.submit(transaction)
+        except TrelayError as exc:
+            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            failed.set_exception(exc)
+            return failed
+
+    async def _write_until_fenced(self, writer: Writer, topic: str, round_: int) -> None:
+        number = 0
+        while True:
+            await hand_over(writer, writing(topic, *(f"{round_}.{number}.{part}" for part in range(5))))
+            number += 1
+            await asyncio.sleep(0)
