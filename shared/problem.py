@@ -1,0 +1,66 @@
+"""What a caller is told when a request fails: problem details in JSON (RFC 9457), and nothing of our insides."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from shared.errors import Malformed, TooLarge, Unavailable
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+_RETRY_AFTER = {"Retry-After": "1"}
+_KEPT = ("Allow", "Retry-After", "WWW-Authenticate", "Location")
+
+
+def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> web.Response:
+    """Make an error response. `detail` is a sentence for the caller; `more` are members beside the standard ones."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return web.Response(
+        status=status, body=json.dumps(body).encode(), content_type=CONTENT_TYPE, headers=dict(headers or {})
+    )
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn what a handler raises into a response; what it cannot have meant is logged and told as 500 only."""
+    try:
+        return await handler(request)
+    except web.HTTPException as exc:
+        if exc.status < HTTPStatus.BAD_REQUEST:
+            raise
+        response = problem(exc.status, _detail(exc, request))
+        response.headers.update({name: exc.headers[name] for name in _KEPT if name in exc.headers})
+    except TooLarge as exc:
+        response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc))
+    except Malformed as exc:
+        response = problem(HTTPStatus.BAD_REQUEST, str(exc))
+    except Unavailable:
+        logger.warning("%s %s answered 503", request.method, request.rel_url.path, exc_info=True)
+        detail = "something this service depends on does not answer; try again"
+        response = problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_RETRY_AFTER)
+    except Exception:
+        logger.exception("%s %s failed", request.method, request.rel_url.path)
+        if request.writer.output_size > 0:
+            raise  # part of a response is on its way; another one behind it would be read as its body
+        response = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log has the reason")
+    return response
+
+
+def _detail(exc: web.HTTPException, request: web.Request) -> str:
+    match exc:
+        case web.HTTPNotFound():
+            return f"there is nothing at {request.rel_url.path[:200]}"
+        case web.HTTPMethodNotAllowed():
+            return f"{request.rel_url.path[:200]} takes {', '.join(sorted(exc.allowed_methods))}"
+        case web.HTTPRequestEntityTooLarge():
+            return "the body is larger than this service takes"
+        case _:
+            text = exc.text or ""
+            return exc.reason if text == f"{exc.status}: {exc.reason}" else text
