@@ -25,12 +25,14 @@ def as_ordinary_user(program: Path, folder: Path) -> list[str]:
     if os.geteuid() != 0:
         return []
     account = pwd.getpwnam(_ACCOUNT)
-    namespace = ["unshare", "--user", f"--map-user={account.pw_uid}", f"--map-group={account.pw_gid}"]
-    if which("unshare") is not None and _runs([*namespace, "true"]):
-        return namespace
-    if which("setpriv") is None:
-        raise ServerMissing("starting a server as root needs setpriv or unshare (Debian: apt-get install util-linux)")
-    switch = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    unshare, setpriv = which("unshare"), which("setpriv")
+    if unshare is not None:
+        namespace = [unshare, "--user", f"--map-user={account.pw_uid}", f"--map-group={account.pw_gid}"]
+        if _runs([*namespace, "true"]):
+            return namespace
+    if setpriv is None:
+        raise ServerMissing("starting a server as root needs unshare or setpriv (Debian: apt-get install util-linux)")
+    switch = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     for path in (program, folder.parent):
         if not _runs([*switch, "test", "-x", str(path)]):
             raise ServerMissing(

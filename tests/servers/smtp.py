@@ -94,7 +94,8 @@ class MailServer:
         await asyncio.to_thread(self.answering.wait)
         if self.refuse_with is not None:
             return self.refuse_with
-        message = message_from_bytes(envelope.original_content or b"", policy=default)
+        # Lines end as in files, so that a test compares what was written with what is read.
+        message = message_from_bytes((envelope.original_content or b"").replace(b"\r\n", b"\n"), policy=default)
         login: object = session.auth_data
         mail = Mail(
             sender=envelope.mail_from or "",
@@ -112,7 +113,7 @@ class MailServer:
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object
     ) -> AuthResult:
         known = isinstance(data, LoginPassword) and (data.login.decode(), data.password.decode()) == self._login
-        return AuthResult(success=known, auth_data=data if known else None)
+        return AuthResult(success=known, handled=False, auth_data=data if known else None)
 
 
 @contextmanager
