@@ -6,7 +6,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 # In this order: what the second imports of the first must be known as a plugin by then.
-pytest_plugins = ["tests.servers.missing", "tests.servers.fixtures"]
+pytest_plugins = ["tests.servers.missing", "tests.servers.fixtures", "tests.servers.migrated"]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,101 @@
+"""Where the database is, and how to talk to it."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_SCHEMES = frozenset({"postgresql", "postgres"})
+_ELSEWHERE = {
+    "password": "`password` or `password_file`",
+    "sslmode": "`tls`",
+    "sslrootcert": "`tls.ca_file`",
+}
+
+
+class DatabaseTlsOptions(BaseModel):
+    """How the database proves that it is ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    ca_file: Path | None = None
+    """PEM file of the authorities that may vouch for the server; none takes the system's."""
+
+    verify: bool = True
+    """Whether certificate and host name are checked. Without, traffic is private and the other end is anybody."""
+
+
+class DatabaseOptions(BaseModel):
+    """The PostgreSQL (15 or newer) that holds registrations, leases and, where chosen, the bus."""
+
+    # An error about these options must not quote them: the URL may hold a password until it is taken out below.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: str = "postgresql://trelay@127.0.0.1:5432/trelay"
+    """`postgresql://user@host:port/database`; several hosts (`host1:port1,host2:port2`) are tried in turn, and
+    `?target_session_attrs=primary` picks the right one. A password in it is moved to `password`.
+
+    A direct connection or a session pooler: LISTEN and prepared statements do not survive a transaction pooler.
+    """
+
+    password: SecretStr | None = None
+    """Else that of `password_file`, else the environment's PGPASSWORD, else none."""
+
+    password_file: Path | None = None
+    """Read once, when the service starts; its trailing line break is dropped."""
+
+    tls: DatabaseTlsOptions | None = None
+    """None: unencrypted, for a server on this machine or a network that is trusted."""
+
+    pool_size: int = Field(default=4, ge=1, le=100)
+    """Connections for registrations. Beside these a process opens one for notifications, two for leases, and those
+    of the PostgreSQL bus."""
+
+    connect_timeout: float = Field(default=5.0, gt=0)
+    """Seconds for one attempt to connect."""
+
+    statement_timeout: float = Field(default=15.0, gt=0)
+    """Seconds after which the server gives up a statement of ours, and soon after that we give up the server.
+    Migrations are exempt."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_out_the_password(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("url"), str):
+            return given
+        parts = urlsplit(given["url"])
+        account, at, hosts = parts.netloc.rpartition("@")
+        user, colon, password = account.partition(":")
+        if not colon:
+            return given
+        if given.get("password") is not None:
+            raise ValueError("the password is given twice: in `url` and as `password`")
+        return given | {
+            "url": urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}")),
+            "password": SecretStr(unquote(password)),
+        }
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in _SCHEMES or not parts.netloc:
+            raise ValueError("expected postgresql://user@host:port/database")
+        for name, _ in parse_qsl(parts.query):
+            if name in _ELSEWHERE:
+                raise ValueError(f"{name} does not belong in the query: give {_ELSEWHERE[name]}")
+        return url
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "DatabaseOptions":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("give `password` or `password_file`, not both")
+        return self
+
+    @cached_property
+    def place(self) -> str:
+        """What errors and logs call this database: hosts and name, never the account."""
+        parts = urlsplit(self.url)
+        return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,0 +1,82 @@
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+
+from services.embedded.postgres import PostgresServer
+from shared.database.engine import connect_arguments, connection_pool, create_engine
+from shared.database.errors import database_errors
+from shared.database.options import DatabaseOptions, DatabaseTlsOptions
+from shared.errors import SettingsError, Unauthorized, Unavailable
+
+
+async def test_the_engine_survives_a_restart_of_the_server(own_postgres: PostgresServer) -> None:
+    engine = create_engine(DatabaseOptions(url=own_postgres.dsn()))
+    try:
+        async with engine.begin() as connection:
+            assert await connection.scalar(sa.text("SELECT 1")) == 1
+        await asyncio.to_thread(own_postgres.restart)
+        async with engine.begin() as connection:
+            assert await connection.scalar(sa.text("SELECT 2")) == 2
+    finally:
+        await engine.dispose()
+
+
+async def test_a_server_that_is_away_is_unavailable(own_postgres: PostgresServer) -> None:
+    options = DatabaseOptions(url=own_postgres.dsn())
+    await asyncio.to_thread(own_postgres.stop)
+    engine = create_engine(options)
+    with pytest.raises(Unavailable, match=options.place), database_errors(options.place):
+        async with engine.connect():
+            pass
+    async with connection_pool(options, size=1, purpose="test") as pool:
+        with pytest.raises(Unavailable, match=options.place), database_errors(options.place):
+            await pool.fetchval("SELECT 1")
+
+
+async def test_a_refused_privilege_is_unauthorized(database: str) -> None:
+    options = DatabaseOptions(url=database)
+    engine = create_engine(options)
+    async with engine.connect() as connection:
+        await connection.execute(sa.text("SET ROLE pg_monitor"))
+        with pytest.raises(Unauthorized), database_errors(options.place):
+            await connection.execute(sa.text("CREATE SCHEMA forbidden"))
+    await engine.dispose()
+
+
+async def test_a_statement_has_a_time_limit_and_a_name(database: str) -> None:
+    options = DatabaseOptions(url=database, statement_timeout=0.1)
+    async with connection_pool(options, size=1, purpose="test") as pool:
+        assert await pool.fetchval("SHOW application_name") == "trelay test"
+        with pytest.raises(Unavailable, match="statement timeout"), database_errors(options.place):
+            await pool.fetchval("SELECT pg_sleep(30)")
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_a_pooled_connection_that_died_is_replaced(database: str) -> None:
+    options = DatabaseOptions(url=database)
+    async with connection_pool(options, size=1, purpose="test") as pool:
+        other = await asyncpg.connect(database)
+        await other.execute("SELECT pg_terminate_backend($1, 5000)", await pool.fetchval("SELECT pg_backend_pid()"))
+        await other.close()
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+def test_the_password_file_is_read_without_its_line_break(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(" secret\n")
+    assert connect_arguments(DatabaseOptions(password_file=file), "test")["password"] == " secret"
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        (DatabaseOptions(password_file=Path("/nowhere/password")), "database.password_file"),
+        (DatabaseOptions(tls=DatabaseTlsOptions(ca_file=Path("/nowhere/ca.pem"))), "database.tls.ca_file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_fault_of_the_settings(options: DatabaseOptions, setting: str) -> None:
+    with pytest.raises(SettingsError, match=f"{setting}: /nowhere/"):
+        connect_arguments(options, "test")

@@ -1,0 +1,86 @@
+import asyncio
+import subprocess
+import sys
+import tempfile
+
+import asyncpg
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from shared.database.engine import create_engine
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.database.tables import SCHEMA, metadata
+from shared.errors import Unauthorized, Unavailable
+
+
+@pytest.mark.every_postgres
+async def test_the_migrations_make_what_the_tables_say(migrated_database: DatabaseOptions) -> None:
+    def differences(connection: sa.Connection) -> list[object]:
+        options = {
+            "version_table_schema": SCHEMA,
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name == SCHEMA,
+            "compare_server_default": True,
+        }
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+    engine = create_engine(migrated_database)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+async def test_replicas_that_start_together_wait_for_each_other(database: str) -> None:
+    options = DatabaseOptions(url=database)
+    revisions = await asyncio.gather(*(migrate(options) for _ in range(5)))
+    assert len(set(revisions)) == 1
+
+
+async def test_a_database_of_a_newer_release_is_left_as_it_is(
+    migrated_database: DatabaseOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await asyncpg.connect(migrated_database.url)
+    await connection.execute("UPDATE trelay.alembic_version SET version_num = 'from-the-future'")
+    await connection.close()
+    assert await migrate(migrated_database) == "from-the-future"
+    assert "newer release" in caplog.text
+
+
+async def test_an_account_without_rights_is_told_so(database: str) -> None:
+    connection = await asyncpg.connect(database)
+    role = f"test_{connection.get_server_pid()}"
+    await connection.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        with pytest.raises(Unauthorized):
+            await migrate(DatabaseOptions(url=database.replace("//trelay@", f"//{role}@")))
+        assert await connection.fetchval("SELECT to_regnamespace('trelay')") is None
+        await migrate(DatabaseOptions(url=database))
+        await connection.execute(f"GRANT USAGE ON SCHEMA trelay TO {role}")
+        await connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA trelay TO {role}")
+        # Where nothing is missing, an account that may not change tables is enough.
+        await migrate(DatabaseOptions(url=database.replace("//trelay@", f"//{role}@")))
+    finally:
+        await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+        await connection.close()
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await migrate(DatabaseOptions(url="postgresql://trelay@127.0.0.1:1/trelay"))
+
+
+async def test_an_operator_can_run_it_from_anywhere(database: str) -> None:
+    with tempfile.TemporaryDirectory() as elsewhere:
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "shared.database", database],
+            cwd=elsewhere,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    assert "is at revision" in ran.stdout

@@ -1,0 +1,74 @@
+import asyncpg
+import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from shared.database.errors import database_errors
+from shared.errors import Unauthorized, Unavailable
+
+
+def wrapped(cause: BaseException) -> DBAPIError:
+    """What SQLAlchemy makes of an error of asyncpg."""
+    adapted = Exception("<class 'asyncpg…'>: …")
+    adapted.__cause__ = cause
+    return DBAPIError("SELECT 1", {}, adapted)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError("connection refused"),
+        TimeoutError(),
+        PoolTimeoutError("pool is exhausted"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.CannotConnectNowError("the database system is starting up"),
+        asyncpg.AdminShutdownError("terminating connection"),
+        asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        asyncpg.DeadlockDetectedError("deadlock detected"),
+        asyncpg.QueryCanceledError("canceling statement due to statement timeout"),
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"),
+        asyncpg.InvalidCatalogNameError('database "x" does not exist'),
+        wrapped(asyncpg.AdminShutdownError("terminating connection")),
+    ],
+)
+def test_what_may_pass_is_unavailable(error: Exception) -> None:
+    with pytest.raises(Unavailable, match=r"^database here: ") as caught, database_errors("database here"):
+        raise error
+    assert not isinstance(caught.value, Unauthorized)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InvalidPasswordError("password authentication failed"),
+        asyncpg.InvalidAuthorizationSpecificationError("no pg_hba.conf entry"),
+        asyncpg.InsufficientPrivilegeError("permission denied for schema"),
+        wrapped(asyncpg.InsufficientPrivilegeError("permission denied for schema")),
+    ],
+)
+def test_what_needs_other_credentials_is_unauthorized(error: Exception) -> None:
+    with pytest.raises(Unauthorized, match=r"^database here: "), database_errors("database here"):
+        raise error
+
+
+def test_missing_tables_tell_what_to_run() -> None:
+    with pytest.raises(Unavailable, match="trelay migrate"), database_errors("database here"):
+        raise asyncpg.UndefinedTableError('relation "trelay.clients" does not exist')
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.UniqueViolationError("duplicate key"),
+        asyncpg.PostgresSyntaxError("syntax error"),
+        asyncpg.DataError("invalid input"),
+        wrapped(asyncpg.UniqueViolationError("duplicate key")),
+        KeyError("not the database's at all"),
+    ],
+)
+def test_a_bug_surfaces_as_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, database_errors("database here"):
+        raise error
+    assert caught.value is error

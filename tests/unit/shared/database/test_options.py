@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.database.options import DatabaseOptions
+
+
+def test_a_password_in_the_url_is_taken_out_of_sight() -> None:
+    options = DatabaseOptions(url="postgresql://ann:pass%20word-1@db.example:5433/trelay?target_session_attrs=primary")
+    assert options.url == "postgresql://ann@db.example:5433/trelay?target_session_attrs=primary"
+    assert options.password is not None
+    assert options.password.get_secret_value() == "pass word-1"
+    assert "word-1" not in repr(options) + str(options) + options.model_dump_json()
+
+
+def test_the_place_names_no_account() -> None:
+    assert DatabaseOptions(url="postgresql://ann@one:1,two:2/trelay?x=y").place == "database one:1,two:2/trelay"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"url": "mysql://ann:secret@db/trelay"}, "expected postgresql://"),
+        ({"url": "ann:secret@db/trelay"}, "expected postgresql://"),
+        ({"url": "postgresql://db/trelay?password=secret"}, "does not belong in the query"),
+        ({"url": "postgresql://db/trelay?sslmode=require"}, "give `tls`"),
+        ({"url": "postgresql://ann:secret@db/trelay", "password": "secret"}, "given twice"),
+        ({"password": "secret", "password_file": "/run/secret"}, "not both"),
+        ({"url": "postgresql://ann:secret@db/trelay", "pool": 3}, "Extra inputs"),
+    ],
+)
+def test_a_fault_is_named_and_shows_no_secret(given: dict[str, object], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault) as caught:
+        DatabaseOptions.model_validate(given)
+    assert "secret" not in str(caught.value).replace("/run/secret", "")
+
+
+def test_the_defaults_are_valid() -> None:
+    assert DatabaseOptions().tls is None
+    assert DatabaseOptions(password_file=Path("/run/secret")).password is None
