@@ -107,7 +107,7 @@ def decode(value: bytes) -> Attributes:
     """
     try:
         attributes = _take_apart(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise MalformedEvent(f"not a JSON object: {exc}") from exc
     for name in _required:
         if not text_of(attributes, name):
@@ -149,7 +149,11 @@ def validate(attributes: Attributes) -> None:
             continue
         if not _NAME.fullmatch(name):
             raise MalformedEvent(f"attribute {name[:80]!r}: names are lower-case letters and digits, at most 64")
-        if not isinstance(_any_value(raw), str | int):  # bool is an int
+        try:
+            plain = isinstance(_any_value(raw), str | int)  # bool is an int
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a number out of range is an error, too
+            plain = False
+        if not plain:
             raise MalformedEvent(f"attribute {name!r} is no string, integer or boolean")
     if "data" in attributes and "data_base64" in attributes:
         raise MalformedEvent("data and data_base64 exclude one another")

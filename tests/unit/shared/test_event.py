@@ -83,6 +83,7 @@ def test_a_required_attribute_that_is_missing_is_named(name: str) -> None:
         (b"[]", "not a JSON object"),
         (b'{"specversion":"1.0"', "not a JSON object"),
         (b"\xff\xfe", "not a JSON object"),
+        (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "not a JSON object"),
         (minimal(id=7), "'id' is not a string"),
         (minimal(specversion="0.3"), "specversion"),
     ],
@@ -110,6 +111,12 @@ def test_what_is_no_event_is_refused(value: bytes, said: str) -> None:
 def test_what_a_stranger_got_wrong_is_named(extra: dict[str, object], said: str) -> None:
     with pytest.raises(Malformed, match=said):
         validate(decode(minimal(**extra)))
+
+
+@pytest.mark.parametrize("value", [b"1e400", b'"\xff"', b'{"a":1e400}'])
+def test_an_extension_that_cannot_be_read_is_named(value: bytes) -> None:
+    with pytest.raises(Malformed, match="'ext' is no string"):
+        validate(decode(minimal()[:-1] + b',"ext":' + value + b"}"))
 
 
 def test_extensions_of_the_permitted_types_pass() -> None:

@@ -1,0 +1,151 @@
+"""What a request carries to say who it is: a client's id and secret, or a consumer's token. Sans-I/O.
+
+Whatever comes in is either read or refused; nothing is guessed. A request that carries two different answers to the
+same question is refused, for a proxy in front may have believed the other one.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+
+from multidict import MultiMapping
+
+from services.experience_api.refusals import MALFORMED, TOKEN_MISSING, TOKEN_REFUSED, WRONG_CREDENTIALS, Refused
+from shared.errors import Malformed
+
+CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+SUBPROTOCOL = "cloudevents.json"
+"""The WebSocket subprotocol of CloudEvents, and the one we answer with."""
+
+_BEARER_PROTOCOL = "bearer."
+_SECRET_LIMIT = 256
+_BASIC_LIMIT = 1024
+_TOKEN_LIMIT = 1024
+_PROTOCOLS_LIMIT = 16
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750's b64token
+
+
+def client_id(text: str) -> str:
+    """Check the form of a client's id.
+
+    Raises:
+        Malformed: not 1 to 64 letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
+    """
+    if not CLIENT_ID.fullmatch(text):
+        raise Malformed(
+            f"client id {text[:80]!r}: expected 1 to 64 letters, digits, '.', '_' and '-', a letter or digit first"
+        )
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """A client's id and secret, as presented."""
+
+    client_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedToken:
+    """A token as presented, not yet looked at."""
+
+    token: str = field(repr=False)
+    client_id: str | None
+    """Whose it is, as the request says; absent where only the token says it."""
+
+
+def read_client(headers: MultiMapping[str]) -> ClientCredentials:
+    """Read the headers `client_id` and `client_secret`, or HTTP Basic (RFC 7617).
+
+    Raises:
+        Refused: `WRONG_CREDENTIALS`, whatever is the matter.
+    """
+    found = {pair for pair in (_from_headers(headers), _from_basic(headers)) if pair is not None}
+    if len(found) != 1:
+        raise Refused(WRONG_CREDENTIALS)
+    return found.pop()
+
+
+def read_token(headers: MultiMapping[str]) -> CarriedToken:
+    """Read the token from `Authorization: Bearer`, from the headers `token` and `client_id`, or from the subprotocols.
+
+    Raises:
+        Refused: `TOKEN_MISSING`; `TOKEN_REFUSED` where it is no token by its form, or where two differ; `MALFORMED`
+            where subprotocols are offered without the one that is spoken here.
+    """
+    name = _single(headers, "client_id")
+    protocols = offered_protocols(headers)
+    tokens = {item.removeprefix(_BEARER_PROTOCOL) for item in protocols if item.startswith(_BEARER_PROTOCOL)}
+    if protocols and SUBPROTOCOL not in protocols:
+        # The upgrade would name none of them in its answer, and a browser would take that for a failure.
+        raise Refused(MALFORMED, f"offer the subprotocol {SUBPROTOCOL!r} as well: it is the one spoken here")
+    tokens.update(_bearer(headers))
+    plain = headers.getall("token", [])
+    if plain and name is None:
+        raise Refused(TOKEN_MISSING, "the header 'token' needs the header 'client_id' beside it")
+    tokens.update(plain)
+    if not tokens:
+        raise Refused(
+            TOKEN_MISSING,
+            "send it as 'Authorization: Bearer <token>', as the headers 'token' and 'client_id', "
+            f"or as the subprotocols '{SUBPROTOCOL}, bearer.<token>'",
+        )
+    token = tokens.pop()
+    if tokens or len(token) > _TOKEN_LIMIT or not _TOKEN.fullmatch(token):
+        raise Refused(TOKEN_REFUSED)
+    return CarriedToken(token, name)
+
+
+def offered_protocols(headers: MultiMapping[str]) -> list[str]:
+    """Return the WebSocket subprotocols that are offered, in order.
+
+    Raises:
+        Refused: `MALFORMED`, where there are too many.
+    """
+    offered = [item.strip() for line in headers.getall("Sec-WebSocket-Protocol", []) for item in line.split(",")]
+    if len(offered) > _PROTOCOLS_LIMIT:
+        raise Refused(MALFORMED, f"at most {_PROTOCOLS_LIMIT} subprotocols can be offered")
+    return [item for item in offered if item]
+
+
+def _bearer(headers: MultiMapping[str]) -> list[str]:
+    lines = [line.partition(" ") for line in headers.getall("Authorization", [])]
+    return [rest.strip() for scheme, _, rest in lines if scheme.lower() == "bearer"]
+
+
+def _from_headers(headers: MultiMapping[str]) -> ClientCredentials | None:
+    if "client_secret" not in headers:
+        return None
+    return _credentials(_single(headers, "client_id") or "", _single(headers, "client_secret") or "")
+
+
+def _from_basic(headers: MultiMapping[str]) -> ClientCredentials | None:
+    line = _single(headers, "Authorization")
+    scheme, _, encoded = (line or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    if len(encoded) > _BASIC_LIMIT:
+        raise Refused(WRONG_CREDENTIALS)
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError) as exc:  # UnicodeDecodeError is a ValueError
+        raise Refused(WRONG_CREDENTIALS) from exc
+    name, _, secret = text.partition(":")
+    return _credentials(name, secret)
+
+
+def _credentials(name: str, secret: str) -> ClientCredentials:
+    # `isprintable` is false for control characters and for bytes that were no UTF-8 (surrogates).
+    if not CLIENT_ID.fullmatch(name) or not 0 < len(secret) <= _SECRET_LIMIT or not secret.isprintable():
+        raise Refused(WRONG_CREDENTIALS)
+    return ClientCredentials(name, secret)
+
+
+def _single(headers: MultiMapping[str], name: str) -> str | None:
+    """Return a header's value; None where it is absent. Said twice it must say the same."""
+    values = set(headers.getall(name, []))
+    if len(values) > 1:
+        raise Refused(MALFORMED, f"the header {name!r} is there more than once")
+    return values.pop() if values else None

@@ -1,0 +1,129 @@
+"""How client secrets are made, kept and compared. Sans-I/O; `clients.py` runs the slow half off the loop.
+
+Two kinds, told apart by their form and stored with a prefix that names the scheme:
+
+- *Generated* secrets have 256 random bits. Nobody guesses those, so one salted SHA-256 is enough, and costs a
+  microsecond.
+- *Chosen* secrets are guessed: scrypt makes each guess cost some 50 ms and 16 MiB.
+
+What a comparison costs depends on the form of the secret that is *presented* and on nothing that is stored, so that its
+time tells nothing of whether the client exists or which kind its secret is.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.errors import Malformed
+
+_MARK = "trs_"
+_GENERATED = re.compile(r"trs_[A-Za-z0-9_-]{43}")
+_SECRET_BYTES = 32
+_SALT_BYTES = 16
+_DIGEST_BYTES = 32
+_FAST, _SLOW = "sha256", "scrypt"
+CHOSEN_LIMIT = 256
+"""Bytes of UTF-8 a chosen secret may have: more is only work for the hash."""
+
+# RFC 7914; 2**14, 8, 1 are the parameters its authors give for interactive logins.
+_PARAMETERS = (2**14, 8, 1)
+_SCRYPT_MEMORY = 64 * 1024 * 1024
+
+Bytes = Callable[[int], bytes]
+"""Chance, as an argument: `secrets.token_bytes`, or what a test wants."""
+
+
+def generate(dice: Bytes) -> str:
+    """Return a new secret of 256 bits, recognisable by its prefix (for scanners of leaked secrets, too)."""
+    return _MARK + _encode(dice(_SECRET_BYTES))
+
+
+def is_generated(secret: str) -> bool:
+    """Whether a secret has the form that `generate` gives; such a one is cheap to compare."""
+    return _GENERATED.fullmatch(secret) is not None
+
+
+def hash_secret(secret: str, dice: Bytes) -> str:
+    """Return what is stored of a secret: `sha256$salt$digest` or `scrypt$n$r$p$salt$digest`.
+
+    Slow for a chosen secret.
+
+    Raises:
+        Malformed: a chosen secret is empty, longer than `CHOSEN_LIMIT` bytes, or holds a control character.
+    """
+    salt = dice(_SALT_BYTES)
+    if is_generated(secret):
+        return f"{_FAST}${_encode(salt)}${_encode(_sha256(secret, salt))}"
+    if not 0 < len(secret.encode()) <= CHOSEN_LIMIT or not secret.isprintable():
+        raise Malformed(f"a chosen secret has 1 to {CHOSEN_LIMIT} bytes and no control characters")
+    cost, block, parallel = _PARAMETERS
+    digest = _scrypt(secret, salt, cost, block, parallel)
+    return f"{_SLOW}${cost}${block}${parallel}${_encode(salt)}${_encode(digest)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A stored hash, taken apart."""
+
+    scheme: str
+    parameters: tuple[int, int, int]
+    salt: bytes
+    digest: bytes
+
+
+class Comparison:
+    """Compares presented secrets with stored hashes, or with a decoy where there is none of the right kind."""
+
+    def __init__(self, dice: Bytes) -> None:
+        """Draw what no secret matches."""
+        self._decoys = {
+            scheme: _Stored(scheme, _PARAMETERS, dice(_SALT_BYTES), dice(_DIGEST_BYTES)) for scheme in (_FAST, _SLOW)
+        }
+
+    def matches(self, presented: str, stored: str | None) -> bool:
+        """Whether the secret is the one that was stored; slow for a secret that has not the generated form.
+
+        Takes the same time whatever is stored, and where nothing is.
+        """
+        scheme = _FAST if is_generated(presented) else _SLOW
+        kept = _read(stored) if stored is not None else None
+        against = kept if kept is not None and kept.scheme == scheme else self._decoys[scheme]
+        same = hmac.compare_digest(_digest(presented, against), against.digest)
+        return same and against is kept
+
+
+def _read(stored: str) -> _Stored:
+    match stored.split("$"):
+        case ["sha256", salt, digest]:
+            return _Stored(_FAST, _PARAMETERS, _decode(salt), _decode(digest))
+        case ["scrypt", cost, block, parallel, salt, digest]:
+            return _Stored(_SLOW, (int(cost), int(block), int(parallel)), _decode(salt), _decode(digest))
+        case _:
+            raise Malformed("a stored secret is of no known scheme")
+
+
+def _digest(secret: str, how: _Stored) -> bytes:
+    if how.scheme == _FAST:
+        return _sha256(secret, how.salt)
+    return _scrypt(secret, how.salt, *how.parameters)
+
+
+def _sha256(secret: str, salt: bytes) -> bytes:
+    return hashlib.sha256(salt + secret.encode()).digest()
+
+
+def _scrypt(secret: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
+    return hashlib.scrypt(
+        secret.encode(), salt=salt, n=cost, r=block, p=parallel, maxmem=_SCRYPT_MEMORY, dklen=_DIGEST_BYTES
+    )
+
+
+def _encode(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,33 @@
+import re
+
+import pytest
+
+from services.experience_api import refusals
+from services.experience_api.refusals import Refusal, Refused
+
+
+def test_every_refusal_is_listed_and_has_a_code_of_its_own() -> None:
+    named = [value for value in vars(refusals).values() if isinstance(value, Refusal)]
+    assert sorted(named, key=id) == sorted(refusals.ALL, key=id)
+    assert len({refusal.code for refusal in refusals.ALL}) == len(refusals.ALL)
+
+
+@pytest.mark.parametrize("refusal", refusals.ALL, ids=lambda refusal: refusal.code)
+def test_a_refusal_is_a_client_or_server_error_with_a_code_for_programs(refusal: Refusal) -> None:
+    assert 400 <= refusal.status < 600
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", refusal.code)
+
+
+def test_problem_details_name_the_refusal_and_say_what_to_do() -> None:
+    refused = Refused(refusals.ALREADY_CONNECTED, "since 12:00")
+    assert refused.members() == {
+        "type": "urn:trelay:problem:already-connected",
+        "title": "The client is connected already",
+        "code": "already-connected",
+    }
+    assert refused.sentence == "since 12:00"
+    assert str(refused) == "already-connected: since 12:00"
+
+
+def test_a_refusal_without_detail_says_its_title() -> None:
+    assert Refused(refusals.DRAINING).sentence == refusals.DRAINING.title
