@@ -1,0 +1,86 @@
+"""What pyproject.toml asks for, what the lock names and what is installed agree, and none is older than we need."""
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[2]
+
+# Below these, known faults of theirs become ours.
+OLDEST = {
+    "aiohttp": "3.14.5",
+    "aiokafka": "0.14",
+    "pydantic": "2.14",
+    "sqlalchemy": "2.1",
+}
+
+LOCKED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def asked() -> dict[str, Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = [
+        project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"].values(),
+        *project["dependency-groups"].values(),
+    ]
+    requirements = [Requirement(text) for group in groups for text in group]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+@pytest.fixture(scope="module")
+def lock() -> str:
+    return (ROOT / "requirements.lock").read_text()
+
+
+@pytest.fixture(scope="module")
+def locked(lock: str) -> dict[str, Version]:
+    return {canonicalize_name(found["name"]): Version(found["version"]) for found in LOCKED.finditer(lock)}
+
+
+@pytest.mark.parametrize(("name", "oldest"), OLDEST.items())
+def test_none_is_older_than_we_need(
+    name: str, oldest: str, asked: dict[str, Requirement], locked: dict[str, Version]
+) -> None:
+    assert str(asked[name].specifier) == f">={oldest}"
+    assert locked[name] >= Version(oldest)
+    assert Version(version(name)) >= Version(oldest)
+
+
+def test_jsonata_is_the_one_release_that_was_checked(asked: dict[str, Requirement], locked: dict[str, Version]) -> None:
+    assert str(asked["jsonatapy"].specifier) == "==2.2.13"
+    assert str(locked["jsonatapy"]) == version("jsonatapy") == "2.2.13"
+
+
+def test_all_that_is_asked_for_is_locked_within_its_bounds(
+    asked: dict[str, Requirement], locked: dict[str, Version]
+) -> None:
+    for name, requirement in asked.items():
+        assert name in locked, f"{name} is not in requirements.lock: run make lock"
+        assert requirement.specifier.contains(locked[name]), f"{name}: run make lock"
+
+
+def test_all_that_is_asked_for_is_installed_as_locked(
+    asked: dict[str, Requirement], locked: dict[str, Version]
+) -> None:
+    installed = {name: Version(version(name)) for name in asked}
+    assert installed == {name: locked[name] for name in asked}
+
+
+def test_hashes_alone_say_what_may_be_installed(lock: str, locked: dict[str, Version]) -> None:
+    blocks = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
+    without = [block.split(" ")[0] for block in blocks if block.strip() and "--hash=sha256:" not in block]
+    assert without == []
+    assert len(locked) > len(OLDEST)
+
+
+@pytest.mark.parametrize("place", ["://", "--index", "--find-links", "file:", " @ ", "\n/", "--trusted-host"])
+def test_the_lock_names_no_place_of_the_machine_that_wrote_it(lock: str, place: str) -> None:
+    assert place not in lock

@@ -1,0 +1,170 @@
+"""What a reviewer would say twice about where code lives and what files are called."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("services", "shared")
+MIRRORS = ("unit", "contracts", "integration")
+SERVICES = ("system_api", "process_api", "experience_api")
+
+LONGEST = 300
+VAGUE = {"base", "common", "core", "handler", "handlers", "helper", "helpers", "manager", "misc", "util", "utils"}
+
+WITHOUT_MIRROR = {
+    "shared/database/migrations": "Alembic runs them; test_migrations goes up and down through them all",
+}
+
+COMPOSITION_ROOTS = ("services/cli", "services/standalone.py", "services/standalone_kafka.py")
+"""The only places that may know more than one service."""
+
+
+def test_every_module_is_named_sized_tested_and_placed() -> None:
+    found = list(faults(ROOT))
+    assert not found, "\n".join(found)
+
+
+def faults(root: Path) -> Iterator[str]:
+    """Name everything that is wrong below `root`."""
+    tests = {
+        path.relative_to(root / "tests") for kind in MIRRORS for path in (root / "tests" / kind).rglob("test_*.py")
+    }
+    for source in SOURCES:
+        for path in sorted((root / source).rglob("*.py")):
+            module = path.relative_to(root)
+            text = path.read_text()
+            tree = ast.parse(text)
+            if VAGUE & {module.stem, *module.parts[:-1]}:
+                yield f"{module}: name it for what it holds"
+            if len(text.splitlines()) > LONGEST:
+                yield f"{module}: longer than {LONGEST} lines, split it"
+            if not _known_untested(module) and holds_code(tree) and not has_mirror(module, tests):
+                yield f"{module}: no test_{module.stem}*.py under {', '.join(f'tests/{kind}' for kind in MIRRORS)}"
+            if not module.as_posix().startswith(COMPOSITION_ROOTS):
+                yield from (f"{module}: imports {name}" for name in foreign_services(module, tree))
+
+
+def _known_untested(module: Path) -> bool:
+    return module.stem.startswith("__") or module.as_posix().startswith(tuple(WITHOUT_MIRROR))
+
+
+def holds_code(tree: ast.Module) -> bool:
+    """Whether any function does something; protocols, settings and constants are tested by their users."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return any(not _is_declaration(statement) for function in functions for statement in function.body)
+
+
+def _is_declaration(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def has_mirror(module: Path, tests: set[Path]) -> bool:
+    """Whether a test module stands for this one, or for the package inside a package that it belongs to.
+
+    `shared/bus/memory/log.py` is mirrored by `bus/test_log.py` or `bus/memory/test_log_order.py`, and by
+    `bus/test_memory.py`, below any kind of tests; leading folders may be left out, all but one.
+    """
+    *folders, _ = module.parts
+    stands_for = [(tuple(folders), module.stem)]
+    stands_for += [(tuple(folders[:depth]), folders[depth]) for depth in range(2, len(folders))]
+    for test in tests:
+        _, *places, name = test.parts
+        for parents, stem in stands_for:
+            named = name == f"test_{stem}.py" or name.startswith(f"test_{stem}_")
+            if named and places and parents[-len(places) :] == tuple(places):
+                return True
+    return False
+
+
+def foreign_services(module: Path, tree: ast.Module) -> Iterator[str]:
+    """The services that a module imports without being part of them."""
+    for node in ast.walk(tree):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom) and node.module == "services":
+            names = [f"services.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            first, _, rest = name.partition(".")
+            service = rest.partition(".")[0]
+            if first == "services" and service in SERVICES and module.parts[:2] != (first, service):
+                yield name
+
+
+class TestRules:
+    """Each rule sees what it is there for."""
+
+    CODE = "def answer():\n    return 42\n"
+
+    @pytest.fixture
+    def tree(self, tmp_path: Path) -> Path:
+        """A tree without faults: one tested module."""
+        write(tmp_path / "shared" / "clock.py", self.CODE)
+        write(tmp_path / "tests" / "unit" / "shared" / "test_clock.py", "")
+        assert list(faults(tmp_path)) == []
+        return tmp_path
+
+    def test_vague_names(self, tree: Path) -> None:
+        write(tree / "shared" / "utils.py", "")
+        write(tree / "services" / "helpers" / "names.py", "")
+        assert [fault.partition(":")[0] for fault in faults(tree)] == ["services/helpers/names.py", "shared/utils.py"]
+
+    def test_long_modules(self, tree: Path) -> None:
+        write(tree / "shared" / "words.py", "word = 1\n" * (LONGEST + 1))
+        (fault,) = faults(tree)
+        assert fault == "shared/words.py: longer than 300 lines, split it"
+
+    def test_modules_without_tests(self, tree: Path) -> None:
+        write(tree / "shared" / "lease.py", self.CODE)
+        (fault,) = faults(tree)
+        assert fault.startswith("shared/lease.py: no test_lease*.py under tests/unit")
+
+    @pytest.mark.parametrize(
+        "test",
+        [
+            "unit/shared/bus/memory/test_log.py",
+            "contracts/bus/memory/test_log_order.py",
+            "contracts/bus/test_memory.py",
+        ],
+    )
+    def test_what_counts_as_a_test(self, tree: Path, test: str) -> None:
+        write(tree / "shared" / "bus" / "memory" / "log.py", self.CODE)
+        write(tree / "tests" / test, "")
+        assert list(faults(tree)) == []
+
+    @pytest.mark.parametrize(
+        "test",
+        ["unit/shared/test_log.py", "unit/test_log.py", "unit/shared/test_bus.py", "unit/shared/bus/test_logs.py"],
+    )
+    def test_what_does_not(self, tree: Path, test: str) -> None:
+        write(tree / "shared" / "bus" / "memory" / "log.py", self.CODE)
+        write(tree / "tests" / test, "")
+        assert len(list(faults(tree))) == 1
+
+    def test_declarations_need_no_tests(self, tree: Path) -> None:
+        write(
+            tree / "shared" / "seam.py", 'class Seam:\n    def send(self) -> None:\n        """Send."""\n        ...\n'
+        )
+        assert list(faults(tree)) == []
+
+    @pytest.mark.parametrize(
+        ("module", "statement"),
+        [
+            ("services/process_api/flow.py", "from services.system_api.source import Source"),
+            ("services/embedded/kafka.py", "import services.system_api"),
+            ("shared/bus.py", "from services import experience_api"),
+        ],
+    )
+    def test_services_are_known_to_composition_roots_alone(self, tree: Path, module: str, statement: str) -> None:
+        write(tree / module, statement)
+        write(tree / "services" / "standalone.py", statement)
+        (fault,) = faults(tree)
+        assert fault.startswith(f"{module}: imports services.")
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
