@@ -6,23 +6,22 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.bus.protocol import Outgoing
 from shared.clock import Clock, rfc3339
 from shared.dead_letter import Reject
 from shared.event import TRAIL, Channel, Envelope, json_string, wrap
 from shared.retry import RetryOptions
+from shared.settings import Options
 
 Checkpoint = Mapping[str, bytes]
 """A saved place: small JSON values by part. `""` is the place of the source itself; a source of many files keeps one
 part a file, so that a batch saves only what moved."""
 
 
-class SourceOptions(BaseModel):
+class SourceOptions(Options):
     """What every kind of source is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str = Field(min_length=1, max_length=200)
     """The CloudEvents type of its events, e.g. `order.updated`."""
@@ -35,6 +34,9 @@ class SourceOptions(BaseModel):
 
     batch: int = Field(default=1000, ge=1, le=100_000)
     """Events in one transaction at most."""
+
+    bound: float = Field(default=60.0, gt=0)
+    """Seconds one poll may take; a source that takes longer has stalled, and is built anew."""
 
     retry: RetryOptions = RetryOptions()
     """How hard to try before the source counts as down; it is probed for ever after that."""
@@ -50,6 +52,9 @@ class Batch:
     """The parts that moved; None forgets a part."""
     more: bool = False
     """Whether more is known to wait, so that the next poll need not."""
+    trouble: tuple[str, ...] = ()
+    """What is wrong with parts of the source while the rest goes on: a file that cannot be read, say. Said again with
+    every batch until it is over."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to publish or to save."""

@@ -1,0 +1,121 @@
+"""One place where a source's condition changes: it reaches the log, the metrics and the people from here."""
+
+import logging
+from typing import Protocol
+
+from services.system_api.condition import Condition, Notice, State
+from services.system_api.metrics import SystemMetrics
+from services.system_api.source import Batch
+from shared.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Alerts(Protocol):
+    """The way to people. Neither call waits or fails; begun twice or ended without a beginning is no matter."""
+
+    def begin(self, kind: str, place: str, text: str) -> None:
+        """Tell that a problem has begun."""
+        ...
+
+    def end(self, kind: str, place: str, text: str) -> None:
+        """Tell that it is over."""
+        ...
+
+
+class Reporter:
+    """Tells what happens to one source."""
+
+    def __init__(self, name: str, alerts: Alerts, metrics: SystemMetrics, clock: Clock) -> None:
+        self.condition = Condition(name, clock.time())
+        self._name = name
+        self._alerts = alerts
+        self._metrics = metrics
+        self._clock = clock
+
+    def standby(self) -> None:
+        """The source is somebody else's."""
+        self._tell("source", self.condition.standby(self._clock.time()))
+        self._entered()
+
+    def opening(self) -> None:
+        """The source is ours and is being opened; where it is down, it stays so until it answers."""
+        if self.condition.failures == 0:
+            self.condition.enter(State.OPENING, self._clock.time())
+        self._entered()
+
+    def blocked(self, error: str) -> None:
+        """Our own bus or database does not answer: said once here, and alerted by whoever watches those."""
+        if self.condition.state is not State.BLOCKED:
+            logger.warning("source %s waits: %s", self._name, error)
+        self.condition.enter(State.BLOCKED, self._clock.time(), error)
+        self._entered()
+
+    def retrying(self, error: str) -> None:
+        """The upstream did not answer."""
+        self._metrics.retries.labels(self._name).inc()
+        if self.condition.failures == 0:
+            logger.warning("source %s: %s; it is tried again", self._name, error)
+        self.condition.retrying(error, self._clock.time())
+        self._entered()
+
+    def down(self, error: str) -> None:
+        """The retry policy is spent."""
+        self._tell("source", self.condition.down(error, self._clock.time()))
+        self._entered()
+
+    def faulty(self, error: str) -> None:
+        """Something else is wrong with it than its upstream's absence."""
+        self._tell("source", self.condition.faulty(error, self._clock.time()))
+        self._entered()
+
+    def rebuilt(self) -> None:
+        """A life of the source has ended and another begins."""
+        self._metrics.rebuilds.labels(self._name).inc()
+
+    def polled(self, batch: Batch, took: float) -> None:
+        """A poll succeeded."""
+        self._metrics.polls.labels(self._name).inc()
+        self._metrics.poll_seconds.labels(self._name).observe(took)
+        self._tell("source-part", self.condition.in_part(batch.trouble))
+
+    def progressed(self, *, caught_up: bool) -> None:
+        """What a poll found is on its way; when caught up, everything that was waiting upstream is published."""
+        now = self._clock.time()
+        self._tell("source", self.condition.progressed(now, caught_up=caught_up))
+        if caught_up:
+            self._metrics.caught_up.labels(self._name).set(now)
+        self._entered()
+
+    def committed(self, batch: Batch, took: float) -> None:
+        """A batch is visible on the bus."""
+        self._metrics.published.labels(self._name).inc(len(batch.records))
+        self._metrics.commit_seconds.labels(self._name).observe(took)
+        self.condition.saved(batch.checkpoint)
+        if batch.rejects:
+            self._metrics.rejected.labels(self._name).inc(len(batch.rejects))
+            first = batch.rejects[0]
+            logger.warning(
+                "source %s: %d to the dead letter; the first, %s: %s",
+                self._name,
+                len(batch.rejects),
+                first.origin,
+                first.error,
+            )
+
+    def unsettled(self, error: str) -> None:
+        """What follows a commit did not work; the source does it later."""
+        logger.warning("source %s: %s; it is done later", self._name, error)
+
+    def _entered(self) -> None:
+        self._metrics.enter(self._name, self.condition.state)
+
+    def _tell(self, kind: str, notice: Notice | None) -> None:
+        if notice is None:
+            return
+        if notice.begun:
+            logger.error("%s", notice.text)
+            self._alerts.begin(kind, self._name, notice.text)
+        else:
+            logger.info("%s", notice.text)
+            self._alerts.end(kind, self._name, notice.text)

@@ -1,0 +1,163 @@
+"""What a poller's tests put around it: a bus in memory, a lease that can be taken away, and somebody who listens."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+
+from services.system_api.life import Surroundings
+from services.system_api.metrics import SystemMetrics
+from services.system_api.poller import Poller
+from services.system_api.reporting import Reporter
+from services.system_api.source import Batch, Checkpoint, Opening, Source, SourceOptions, Stamp
+from shared.bus.memory import MemoryBus
+from shared.bus.topics import TopicsOptions
+from shared.clock import SystemClock
+from shared.event import Channel
+from shared.retry import RetryOptions
+from shared.tasks import Tasks
+
+TOPICS = TopicsOptions(partitions=1)
+OPTIONS = SourceOptions(
+    type="number.seen",
+    channel="numbers",
+    interval=0.005,
+    batch=10,
+    retry=RetryOptions(attempts=3, first_wait=0.1, longest_wait=5),
+)
+
+
+class HurriedClock(SystemClock):
+    """Sleeps for no time at all, and remembers how long it was asked to."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+class SoleLease:
+    def __init__(self) -> None:
+        self.taken = asyncio.Event()
+
+    async def lost(self) -> None:
+        await self.taken.wait()
+
+
+class SoleLeases:
+    """One lease at a time; `take_away` gives it to somebody else until `give_back`."""
+
+    def __init__(self) -> None:
+        self.free = asyncio.Event()
+        self.free.set()
+        self.lease: SoleLease | None = None
+        self.held: list[str] = []
+        self.error: Exception | None = None
+
+    @contextlib.asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[SoleLease]:
+        if self.error is not None:
+            raise self.error
+        await self.free.wait()
+        self.held.append(name)
+        self.lease = SoleLease()
+        yield self.lease
+
+    def take_away(self) -> None:
+        assert self.lease is not None
+        self.free.clear()
+        self.lease.taken.set()
+
+    def give_back(self) -> None:
+        self.free.set()
+
+
+class Listener:
+    """Whoever reads the mails."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, str]] = []
+
+    def begin(self, kind: str, place: str, text: str) -> None:
+        self.heard.append(("begin", f"{kind} {place}: {text}"))
+
+    def end(self, kind: str, place: str, text: str) -> None:
+        self.heard.append(("end", f"{kind} {place}: {text}"))
+
+
+class Numbers:
+    """A source that counts: event n has the position n. What `before` does happens before each poll."""
+
+    def __init__(self, start: int, last: int, before: Callable[[int], Awaitable[None]]) -> None:
+        self.next = start
+        self.last = last
+        self.settled: list[list[int]] = []
+        self._before = before
+        self._stamp = Stamp("numbers", "number.seen", Channel("numbers"), SystemClock(), random.Random(1))
+
+    async def poll(self, limit: int) -> Batch:
+        await self._before(self.next)
+        batch = Batch()
+        self._stamp.begin()
+        while self.next <= self.last and len(batch.records) < limit:
+            batch.records.append(self._stamp.event(str(self.next), "n", b"%d" % self.next))
+            self.next += 1
+        if batch.records:
+            batch.checkpoint[""] = b"%d" % (self.next - 1)
+        batch.more = self.next <= self.last
+        return batch
+
+    async def changed(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def nothing(_next: int) -> None:
+    return
+
+
+@dataclass
+class Setting:
+    """A poller and all that surrounds it."""
+
+    bus: MemoryBus = field(default_factory=MemoryBus)
+    leases: SoleLeases = field(default_factory=SoleLeases)
+    clock: HurriedClock = field(default_factory=HurriedClock)
+    listener: Listener = field(default_factory=Listener)
+    opened: list[Source] = field(default_factory=list)
+    last: int = 25
+    before: Callable[[int], Awaitable[None]] = nothing
+
+    def poller(self, options: SourceOptions = OPTIONS, opening: Opening | None = None) -> Poller:
+        reporter = Reporter("numbers", self.listener, SystemMetrics(CollectorRegistry(), ["numbers"]), self.clock)
+        around = Surroundings(self.bus, TOPICS, self.clock, random.Random(1))
+        return Poller(options, opening or self.open, self.leases, around, reporter)
+
+    @contextlib.asynccontextmanager
+    async def open(self, checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        source = Numbers(int(checkpoint.get("", b"0")) + 1, self.last, self.before)
+        self.opened.append(source)
+        yield source
+
+    @contextlib.asynccontextmanager
+    async def running(self, poller: Poller) -> AsyncIterator[Poller]:
+        await self.bus.ensure_topics(TOPICS.all())
+        async with Tasks() as tasks:
+            tasks.keep("poller", poller.run())
+            yield poller
+
+    def published(self) -> list[bytes]:
+        return [(record.value or b"").rpartition(b'"data":')[2][:-1] for record in self.bus.records(TOPICS.publish, 0)]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():  # noqa: ASYNC110 -- the condition may be anything
+                await asyncio.sleep(0.001)
+
+
+def numbers(last: int) -> list[bytes]:
+    return [b"%d" % n for n in range(1, last + 1)]
