@@ -40,14 +40,17 @@ format: .venv ## put the code into the project's format
 bench: .venv ## the figures of benchmarks/, each beside its bare limit
 	@$(BIN)/python -m benchmarks
 
-# uv resolves for every platform and Python at once. The lock names no index, folder or file of the machine
-# that wrote it: hashes alone say what may be installed.
-lock: ## resolve pyproject.toml anew into requirements.lock
+# uv resolves for every platform and Python at once. The locks name no index, folder or file of the machine
+# that wrote them: hashes alone say what may be installed.
+COMPILE := pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+
+lock: ## resolve pyproject.toml anew into requirements.lock and requirements-build.lock
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
 	"$$scratch/venv/bin/python" -m pip install --quiet uv; \
-	"$$scratch/venv/bin/uv" pip compile pyproject.toml --quiet --universal --upgrade --all-extras --group build --group test \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock
+	"$$scratch/venv/bin/uv" $(COMPILE) --all-extras --group build --group test --output-file requirements.lock pyproject.toml; \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --group build --output-file requirements-build.lock
 
 clean: ## remove what the other targets made, the data of `make run` too
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var
@@ -58,5 +61,5 @@ clean: ## remove what the other targets made, the data of `make run` too
 .PHONY: .venv
 .venv: .venv/installed
 
-.venv/installed: requirements.lock
+.venv/installed: requirements.lock requirements-build.lock
 	@.ci/make-venv '$(PYTHON)'
