@@ -130,11 +130,13 @@ class Writer(Protocol):
     """
 
     async def submit(self, transaction: Transaction) -> Awaitable[None]:
-        """Hand over a transaction; the awaitable that is returned is done once readers can see it.
+        """Hand over a transaction; the awaitable that is returned is done once it is committed.
 
-        Waits while `IN_FLIGHT` transactions are under way. They become visible in the order they were submitted,
-        and none does after one before it has failed. After any error, this writer is finished: close it, open
-        another, read the checkpoint, and go on from there.
+        By then no crash can undo it, and readers see it at once or within moments.
+
+        Waits while `IN_FLIGHT` transactions are under way. They are committed in the order they were submitted, so
+        that a partition never shows a later one before an earlier, and none is after one before it has failed. After
+        any error, this writer is finished: close it, open another, read the checkpoint, and go on from there.
 
         Raises (from here, or from what is returned):
             Fenced: a newer writer has this name.
@@ -145,7 +147,7 @@ class Writer(Protocol):
         ...
 
     async def commit(self, transaction: Transaction) -> None:
-        """Submit, and wait until readers can see it. Raises what `submit` does."""
+        """Submit, and wait until it is committed. Raises what `submit` does."""
         ...
 
 
@@ -174,7 +176,7 @@ class Reader(Protocol):
     def positions(self) -> Mapping[int, int]:
         """The offset after the last record read, by partition.
 
-        Once a read has found nothing, it is at least the end that `Bus.bounds` told before that read.
+        Reading on, while nothing more comes, takes it to the end that `Bus.bounds` tells.
         """
         ...
 

@@ -10,7 +10,17 @@ import pytest
 from shared.bus.protocol import Bus, Reader, TopicPartition, Transaction
 from shared.errors import PositionLost
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures
-from tests.contracts.bus.records import PATIENCE, everything, grown, hand_over, outgoing, texts, visible, writing
+from tests.contracts.bus.records import (
+    PATIENCE,
+    everything,
+    grown,
+    hand_over,
+    outgoing,
+    owning,
+    texts,
+    visible,
+    writing,
+)
 
 
 class Journal:
@@ -91,9 +101,10 @@ class GroupsContract(DeploymentFixtures):
 
     async def test_a_drive_starts_where_the_group_has_settled(self, bus: Bus, line: str) -> None:
         group = f"g-{line}"
-        async with bus.writer("settling") as writer:
+        async with owning(bus, "settling") as writer:
             await writer.commit(writing(line, "a", "b", "c"))
-            [_, _, c] = await everything(bus, line)
+        [_, _, c] = await everything(bus, line)
+        async with owning(bus, "settling") as writer:
             transaction = Transaction()
             transaction.settle(group, TopicPartition(line, 0), c.offset)
             await writer.commit(transaction)
@@ -106,9 +117,10 @@ class GroupsContract(DeploymentFixtures):
         self, deployment: Deployment, bus: Bus, line: str
     ) -> None:
         group = f"g-{line}"
-        async with bus.writer("away") as writer:
+        async with owning(bus, "away") as writer:
             await writer.commit(writing(line, "a", "b", "c"))
-            [a, _, c] = await everything(bus, line)
+        [a, _, c] = await everything(bus, line)
+        async with owning(bus, "away") as writer:
             transaction = Transaction()
             transaction.settle(group, TopicPartition(line, 0), a.offset)
             await writer.commit(transaction)

@@ -16,6 +16,7 @@ from tests.contracts.bus.records import (
     everything,
     hand_over,
     outgoing,
+    owning,
     read_some,
     texts,
     visible,
@@ -27,7 +28,7 @@ MIB = 1024 * 1024
 
 class ReadingContract(DeploymentFixtures):
     async def test_reads_from_the_positions_given(self, bus: Bus, line: str) -> None:
-        async with bus.writer("positions") as writer:
+        async with owning(bus, "positions") as writer:
             await writer.commit(writing(line, "a", "b"))
             await writer.commit(writing(line, "c", "d"))
         records = await everything(bus, line)
@@ -40,7 +41,7 @@ class ReadingContract(DeploymentFixtures):
                 assert reader.positions[0] > found[-1].offset
 
     async def test_a_position_resumes_behind_what_was_read(self, bus: Bus, line: str) -> None:
-        async with bus.writer("resumed") as writer:
+        async with owning(bus, "resumed") as writer:
             for number in range(5):
                 await writer.commit(writing(line, f"{number}.a", f"{number}.b", f"{number}.c"))
         positions: dict[int, int] = {0: 0}
@@ -54,7 +55,7 @@ class ReadingContract(DeploymentFixtures):
         assert seen == [f"{number}.{part}" for number in range(5) for part in "abc"]
 
     async def test_reads_the_partitions_given_and_no_others(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("some") as writer:
+        async with owning(bus, "some") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(100))))
         wanted = [record for record in await everything(bus, topic) if record.partition in {1, 3}]
         async with bus.reader(topic, {1: 0, 3: 0}) as reader:
@@ -66,7 +67,7 @@ class ReadingContract(DeploymentFixtures):
             assert offsets == sorted(offsets)
 
     async def test_returns_as_many_as_asked_for_at_most(self, bus: Bus, line: str) -> None:
-        async with bus.writer("limited") as writer:
+        async with owning(bus, "limited") as writer:
             await writer.commit(writing(line, *(str(number) for number in range(25))))
         async with bus.reader(line, {0: 0}) as reader:
             seen: list[str] = []
@@ -77,15 +78,14 @@ class ReadingContract(DeploymentFixtures):
                     seen += texts(found)
         assert seen == [str(number) for number in range(25)]
 
-    async def test_an_empty_read_says_that_the_end_was_reached(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("reached") as writer:
+    async def test_positions_reach_the_end(self, bus: Bus, topic: str) -> None:
+        async with owning(bus, "reached") as writer:
             for number in range(5):
                 await writer.commit(writing(topic, *(f"{number}.{part}" for part in range(10))))
         bounds = await ends(bus, topic)
-        async with bus.reader(topic, dict.fromkeys(bounds, 0)) as reader:
-            while await reader.read(wait=1.0):
-                pass
-            assert all(reader.positions[number] >= end for number, end in bounds.items())
+        async with bus.reader(topic, dict.fromkeys(bounds, 0)) as reader, asyncio.timeout(PATIENCE):
+            while any(reader.positions[number] < end for number, end in bounds.items()):
+                await reader.read(wait=0.2)
 
     async def test_waits_as_long_as_told(self, bus: Bus, line: str) -> None:
         async with bus.reader(line, {0: 0}) as reader:
@@ -130,7 +130,7 @@ class ReadingContract(DeploymentFixtures):
         assert sorted(texts(found), key=int) == [str(number) for number in range(60)]
 
     async def test_goes_where_it_is_sent(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("seeking") as writer:
+        async with owning(bus, "seeking") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(40))))
         records = await everything(bus, topic)
         first = [record for record in records if record.partition == 0]
@@ -142,7 +142,7 @@ class ReadingContract(DeploymentFixtures):
             assert texts(await read_some(reader, len(first))) == texts(first)
 
     async def test_a_seek_forgets_what_was_fetched_ahead(self, bus: Bus, line: str) -> None:
-        async with bus.writer("ahead") as writer:
+        async with owning(bus, "ahead") as writer:
             await writer.commit(writing(line, *(str(number) for number in range(40))))
         records = await everything(bus, line)
         async with bus.reader(line, {0: 0}) as reader:
@@ -151,7 +151,7 @@ class ReadingContract(DeploymentFixtures):
                 assert texts(await reader.read(limit=1)) == [str(target)]
 
     async def test_a_lost_position_is_said_and_can_be_left(self, deployment: Deployment, bus: Bus, line: str) -> None:
-        async with bus.writer("expiring") as writer:
+        async with owning(bus, "expiring") as writer:
             for number in range(4):
                 await writer.commit(writing(line, str(number)))
         records = await everything(bus, line)
@@ -168,7 +168,7 @@ class ReadingContract(DeploymentFixtures):
     async def test_a_lost_position_costs_nothing_of_the_other_partitions(
         self, deployment: Deployment, bus: Bus, topic: str
     ) -> None:
-        async with bus.writer("half") as writer:
+        async with owning(bus, "half") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(100))))
         records = await everything(bus, topic)
         lost = [record for record in records if record.partition == 2]
@@ -184,7 +184,7 @@ class ReadingContract(DeploymentFixtures):
         assert sorted(texts(found), key=int) == sorted(texts(expected), key=int)
 
     async def test_a_position_of_a_longer_topic_is_lost(self, bus: Bus, line: str) -> None:
-        async with bus.writer("short") as writer:
+        async with owning(bus, "short") as writer:
             await writer.commit(writing(line, "a"))
         [end] = (await ends(bus, line)).values()
         async with bus.reader(line, {0: end + 100}) as reader:
@@ -194,7 +194,7 @@ class ReadingContract(DeploymentFixtures):
             assert texts(await read_some(reader, 1)) == ["a"]
 
     async def test_two_readers_do_not_disturb_one_another(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("both") as writer:
+        async with owning(bus, "both") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(50))))
         everywhere = dict.fromkeys(range(4), 0)
         async with bus.reader(topic, everywhere) as left, bus.reader(topic, everywhere) as right:
@@ -205,7 +205,7 @@ class ReadingContract(DeploymentFixtures):
     async def test_what_is_not_read_is_not_held(self, bus: Bus, topic: str) -> None:
         """96 MiB wait in the log; a reader that takes one record and then pauses holds a bounded part of them."""
         body = random.Random(1).randbytes(MIB)  # does not compress
-        async with bus.writer("heavy") as writer:
+        async with owning(bus, "heavy") as writer:
             for number in range(0, 96, 8):
                 keys = [b"%d" % key for key in range(number, number + 8)]
                 await writer.commit(Transaction({topic: [Outgoing(key, key + body) for key in keys]}))
@@ -237,7 +237,7 @@ class ReadingContract(DeploymentFixtures):
         assert sorted(found) == sorted(await visible(bus, topic))
 
     async def _write(self, bus: Bus, topic: str, name: str) -> None:
-        async with bus.writer(name) as writer:
+        async with owning(bus, name) as writer:
             for number in range(0, 200, 4):
                 await hand_over(writer, writing(topic, *(f"{name} {number + part}" for part in range(4))))
             await writer.commit(Transaction())

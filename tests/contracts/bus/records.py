@@ -1,7 +1,8 @@
 """Short ways to write and to read for the suite."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 from shared.bus.protocol import Bus, Outgoing, Reader, Record, Transaction, Writer
 
@@ -20,6 +21,18 @@ def writing(topic: str, *values: str, key: str | None = None) -> Transaction:
 def outgoing(*values: str, key: str | None = None) -> list[Outgoing]:
     """Make records, one a value."""
     return [Outgoing((key or value).encode(), value.encode()) for value in values]
+
+
+@asynccontextmanager
+async def owning(bus: Bus, name: str) -> AsyncIterator[Writer]:
+    """Be a writer; once the block is left, what it committed is visible and nothing else ever will be.
+
+    A committed transaction may take moments to become visible; opening a newer writer of the name waits for that.
+    """
+    async with bus.writer(name) as writer:
+        yield writer
+    async with bus.writer(name):
+        pass
 
 
 def texts(records: Iterable[Record]) -> list[str]:

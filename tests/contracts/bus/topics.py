@@ -8,7 +8,7 @@ import pytest
 from shared.bus.protocol import Bus, TopicOptions, TopicPartition, Transaction
 from shared.errors import SettingsError, Unavailable
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures, new_topic
-from tests.contracts.bus.records import everything, visible, writing
+from tests.contracts.bus.records import everything, owning, visible, writing
 
 
 class TopicsContract(DeploymentFixtures):
@@ -76,19 +76,20 @@ class TopicsContract(DeploymentFixtures):
                 pass
 
     async def test_bounds_enclose_what_is_visible(self, deployment: Deployment, bus: Bus, line: str) -> None:
-        async with bus.writer("bounds") as writer:
+        async with owning(bus, "bounds") as writer:
             await writer.commit(writing(line, "a", "b", "c"))
-            [a, b, c] = await everything(bus, line)
-            [(earliest, end)] = (await bus.bounds(line)).values()
-            assert earliest <= a.offset < b.offset < c.offset < end
-            await deployment.forget(line, 0, c.offset)
-            assert await bus.bounds(line) == {0: (c.offset, end)}
+        [a, b, c] = await everything(bus, line)
+        [(earliest, end)] = (await bus.bounds(line)).values()
+        assert earliest <= a.offset < b.offset < c.offset < end
+        await deployment.forget(line, 0, c.offset)
+        assert await bus.bounds(line) == {0: (c.offset, end)}
+        async with owning(bus, "bounds") as writer:
             await writer.commit(writing(line, "d"))
         assert (await everything(bus, line))[-1].offset >= end
 
     async def test_latest_gives_the_newest_value_of_a_name_and_of_what_is_below_it(self, bus: Bus) -> None:
         topic = await new_topic(bus, partitions=1, compact=True)
-        async with bus.writer("latest") as writer:
+        async with owning(bus, "latest") as writer:
             for round_ in (b"1", b"2"):
                 transaction = Transaction()
                 for key in (b"orders", b"orders/a.csv", b"orders/b.csv", b"orders2", b"orders2/a.csv", b"order"):
@@ -102,18 +103,18 @@ class TopicsContract(DeploymentFixtures):
 
     async def test_latest_sees_all_partitions_and_what_was_committed_just_before(self, bus: Bus) -> None:
         topic = await new_topic(bus, partitions=3, compact=True)
-        async with bus.writer("latest-of-many") as writer:
-            for number in range(12):
-                transaction = Transaction()
-                transaction.append(topic, b"files/%d" % number, b"%d" % number)
+        for number in range(12):
+            transaction = Transaction()
+            transaction.append(topic, b"files/%d" % number, b"%d" % number)
+            async with owning(bus, "latest-of-many") as writer:
                 await writer.commit(transaction)
-                assert len(await bus.latest(topic, b"files")) == number + 1
+            assert len(await bus.latest(topic, b"files")) == number + 1
 
     async def test_a_group_that_settled_nothing_has_no_offset(self, bus: Bus, topic: str) -> None:
         assert await bus.committed(f"group-{topic}", TopicPartition(topic, 0)) is None
 
     async def test_nothing_troubles_a_bus_that_works(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("calm") as writer:
+        async with owning(bus, "calm") as writer:
             await writer.commit(writing(topic, "a"))
         assert await visible(bus, topic) == ["a"]
         assert bus.trouble is None

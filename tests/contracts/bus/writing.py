@@ -18,22 +18,14 @@ from shared.bus.protocol import (
 )
 from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures, new_topic
-from tests.contracts.bus.records import (
-    PATIENCE,
-    by_key,
-    everything,
-    hand_over,
-    texts,
-    visible,
-    writing,
-)
+from tests.contracts.bus.records import PATIENCE, by_key, everything, grown, hand_over, owning, texts, visible, writing
 
 
 class WritingContract(DeploymentFixtures):
     async def test_a_record_comes_back_as_it_was_written(self, bus: Bus, topic: str) -> None:
         written = Outgoing(b"\x00key", bytes(range(256)), (("trail", b"orders 1 a"), ("empty", b""), ("trail", b"2")))
         transaction = Transaction({topic: [written, Outgoing(b"gone", None)]})
-        async with bus.writer("intact") as writer:
+        async with owning(bus, "intact") as writer:
             await writer.commit(transaction)
         [record, deletion] = sorted(await everything(bus, topic), key=lambda found: found.key or b"")
         assert (record.topic, record.partition) == (topic, partition_of(written.key, 4))
@@ -46,7 +38,7 @@ class WritingContract(DeploymentFixtures):
         print("seed", seed)
         dice = random.Random(seed)
         expected: dict[str, list[str]] = {}
-        async with bus.writer("order") as writer:
+        async with owning(bus, "order") as writer:
             for round_ in range(20):
                 transaction = Transaction()
                 for number in range(50):
@@ -61,7 +53,7 @@ class WritingContract(DeploymentFixtures):
             assert record.partition == partition_of(record.key or b"", 4)
 
     async def test_offsets_grow_within_a_partition(self, bus: Bus, line: str) -> None:
-        async with bus.writer("growing") as writer:
+        async with owning(bus, "growing") as writer:
             for number in range(10):
                 await writer.commit(writing(line, f"{number}.a", f"{number}.b"))
         offsets = [record.offset for record in await everything(bus, line)]
@@ -73,7 +65,7 @@ class WritingContract(DeploymentFixtures):
         transaction.append(line, b"checkpoint", b"5")
         transaction.settle("readers", TopicPartition(topic, 1), 17)
         transaction.settle("readers", TopicPartition(topic, 2), 19)
-        async with bus.writer("spanning") as writer:
+        async with owning(bus, "spanning") as writer:
             await writer.commit(transaction)
         assert sorted(await visible(bus, topic)) == ["a", "b", "c", "d", "e"]
         assert await visible(bus, line) == ["5"]
@@ -83,7 +75,7 @@ class WritingContract(DeploymentFixtures):
         assert await bus.committed("others", TopicPartition(topic, 1)) is None
 
     async def test_offsets_alone_are_a_transaction(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("offsets-alone") as writer:
+        async with owning(bus, "offsets-alone") as writer:
             for offset in (3, 4):
                 transaction = Transaction()
                 transaction.settle("skipping", TopicPartition(topic, 0), offset)
@@ -91,17 +83,18 @@ class WritingContract(DeploymentFixtures):
         assert await bus.committed("skipping", TopicPartition(topic, 0)) == 4
 
     async def test_an_empty_transaction_commits(self, bus: Bus, topic: str) -> None:
-        async with bus.writer("empty") as writer:
+        async with owning(bus, "empty") as writer:
             await writer.commit(Transaction())
             await writer.commit(writing(topic, "a"))
         assert await visible(bus, topic) == ["a"]
 
-    async def test_a_committed_transaction_is_visible_to_another_connection_at_once(
+    async def test_a_committed_transaction_becomes_visible_to_another_connection(
         self, deployment: Deployment, bus: Bus, line: str
     ) -> None:
-        async with deployment.connect() as another, bus.writer("at-once") as writer:
+        async with deployment.connect() as another, bus.writer("soon") as writer:
             for number in range(10):
                 await writer.commit(writing(line, str(number)))
+                await grown(another, line, number + 1)
                 assert len(await visible(another, line)) == number + 1
 
     async def test_a_transaction_becomes_visible_as_a_whole(self, bus: Bus, line: str) -> None:
@@ -109,7 +102,7 @@ class WritingContract(DeploymentFixtures):
         found: list[str] = []
 
         async def write() -> None:
-            async with bus.writer("whole") as writer:
+            async with owning(bus, "whole") as writer:
                 for round_ in range(rounds):
                     await writer.commit(writing(line, *(f"{round_}.{number}" for number in range(size))))
 
@@ -130,7 +123,7 @@ class WritingContract(DeploymentFixtures):
             await done
             under_way -= 1
 
-        async with bus.writer("bounded") as writer, asyncio.TaskGroup() as group:
+        async with owning(bus, "bounded") as writer, asyncio.TaskGroup() as group:
             for number in range(20):
                 done = await writer.submit(writing(topic, *(f"{number}.{part}" for part in range(20))))
                 await asyncio.sleep(0)  # lets those that are done already be counted as such
@@ -142,23 +135,24 @@ class WritingContract(DeploymentFixtures):
         assert len(await visible(bus, topic)) == 400
 
     async def test_what_is_pipelined_becomes_visible_in_order(self, bus: Bus, line: str) -> None:
-        async with bus.writer("pipelined") as writer:
+        async with owning(bus, "pipelined") as writer:
             done = [await writer.submit(writing(line, f"{number}.a", f"{number}.b")) for number in range(30)]
             for number in reversed(range(30)):
                 await done[number]
-            assert await visible(bus, line) == [f"{number}.{part}" for number in range(30) for part in "ab"]
+        assert await visible(bus, line) == [f"{number}.{part}" for number in range(30) for part in "ab"]
 
-    async def test_one_that_is_done_is_visible_with_all_before_it(self, bus: Bus, line: str) -> None:
-        async with bus.writer("prefix") as writer:
+    async def test_one_that_is_done_becomes_visible_with_all_before_it(self, bus: Bus, line: str) -> None:
+        async with owning(bus, "prefix") as writer:
             for number in range(0, 20, 2):
                 await hand_over(writer, writing(line, str(number)))
                 later = await writer.submit(writing(line, str(number + 1)))
                 await later
+                await grown(bus, line, number + 2)
                 assert await visible(bus, line) == [str(seen) for seen in range(number + 2)]
 
     async def test_a_record_at_the_limit_passes(self, bus: Bus, line: str) -> None:
         fits = Outgoing(b"k", b"v" * (RECORD_LIMIT - 1))
-        async with bus.writer("at-limit") as writer:
+        async with owning(bus, "at-limit") as writer:
             await writer.commit(Transaction({line: [fits, Outgoing(b"k", b"small")]}))
         [large, small] = await everything(bus, line)
         assert large.value == fits.value
@@ -167,7 +161,7 @@ class WritingContract(DeploymentFixtures):
     async def test_a_record_too_large_spoils_its_transaction_and_the_writer(
         self, bus: Bus, topic: str, line: str
     ) -> None:
-        async with bus.writer("too-large") as writer:
+        async with owning(bus, "too-large") as writer:
             before = await writer.submit(writing(topic, "a"))
             spoilt = writing(topic, "b")
             spoilt.append(line, b"k", b"v" * RECORD_LIMIT)
@@ -177,22 +171,21 @@ class WritingContract(DeploymentFixtures):
             with pytest.raises(TrelayError):
                 await writer.commit(writing(topic, "d"))
             await before
-        async with bus.writer("too-large") as writer:
-            assert await visible(bus, topic) == ["a"]
-            assert await visible(bus, line) == []
+        assert await visible(bus, topic) == ["a"]
+        assert await visible(bus, line) == []
+        async with owning(bus, "too-large") as writer:
             await writer.commit(writing(topic, "e", key="a"))
         assert await visible(bus, topic) == ["a", "e"]
 
     async def test_none_becomes_visible_after_one_that_failed(self, bus: Bus, line: str) -> None:
-        async with bus.writer("failing") as writer:
+        async with owning(bus, "failing") as writer:
             outcomes = [await self._outcome(writer, writing(line, "a"))]
             outcomes += [await self._outcome(writer, Transaction({line: [Outgoing(b"b", b"v" * (RECORD_LIMIT + 1))]}))]
             outcomes += [await self._outcome(writer, writing(line, text)) for text in "cde"]
             results = await asyncio.gather(*outcomes, return_exceptions=True)
         assert results[0] is None
         assert all(isinstance(result, TrelayError) for result in results[1:])
-        async with bus.writer("failing"):
-            assert await visible(bus, line) == ["a"]
+        assert await visible(bus, line) == ["a"]
 
     async def test_a_failure_that_nobody_awaits_makes_no_noise(self, bus: Bus, line: str) -> None:
         heard: list[dict[str, object]] = []
@@ -209,7 +202,7 @@ class WritingContract(DeploymentFixtures):
     async def test_a_newer_writer_fences_the_older(self, bus: Bus, line: str) -> None:
         async with bus.writer("owned") as older:
             await older.commit(writing(line, "a"))
-            async with bus.writer("owned") as newer:
+            async with owning(bus, "owned") as newer:
                 await newer.commit(writing(line, "b"))
                 with pytest.raises(Fenced, match="owned"):
                     await older.commit(writing(line, "x"))
@@ -221,7 +214,7 @@ class WritingContract(DeploymentFixtures):
     async def test_fencing_holds_across_connections(self, deployment: Deployment, bus: Bus, line: str) -> None:
         async with deployment.connect() as another, bus.writer("moved") as older:
             await older.commit(writing(line, "a"))
-            async with another.writer("moved") as newer:
+            async with owning(another, "moved") as newer:
                 for text in ("x", "y"):
                     with pytest.raises(TrelayError):
                         await older.commit(writing(line, text))
@@ -229,7 +222,7 @@ class WritingContract(DeploymentFixtures):
         assert await visible(bus, line) == ["a", "b"]
 
     async def test_two_names_do_not_disturb_one_another(self, bus: Bus, line: str) -> None:
-        async with bus.writer("left") as left, bus.writer("right") as right:
+        async with owning(bus, "left") as left, owning(bus, "right") as right:
             for number in range(5):
                 await asyncio.gather(
                     left.commit(writing(line, f"l{number}")), right.commit(writing(line, f"r{number}"))
@@ -259,19 +252,19 @@ class WritingContract(DeploymentFixtures):
             assert mine == [f"{round_}.{number}.{part}" for number in range(len(mine) // 5) for part in range(5)]
 
     async def test_leaving_drops_or_commits_what_is_under_way_and_nothing_between(self, bus: Bus, line: str) -> None:
-        async with bus.writer("leaving") as writer:
+        async with owning(bus, "leaving") as writer:
             for number in range(IN_FLIGHT):
                 await hand_over(writer, writing(line, *(f"{number}.{part}" for part in range(100))))
-        async with bus.writer("leaving") as writer:
-            found = await visible(bus, line)
-            whole = [f"{number}.{part}" for number in range(IN_FLIGHT) for part in range(100)]
-            assert len(found) % 100 == 0
-            assert found == whole[: len(found)]
+        found = await visible(bus, line)
+        whole = [f"{number}.{part}" for number in range(IN_FLIGHT) for part in range(100)]
+        assert len(found) % 100 == 0
+        assert found == whole[: len(found)]
+        async with owning(bus, "leaving") as writer:
             await writer.commit(writing(line, "last"))
-            assert await visible(bus, line) == [*found, "last"]
+        assert await visible(bus, line) == [*found, "last"]
 
     async def test_a_writer_to_a_topic_that_is_not_there_says_so(self, bus: Bus, line: str) -> None:
-        async with bus.writer("lost") as writer:
+        async with owning(bus, "lost") as writer:
             with pytest.raises(Unavailable, match="not-there"):
                 await writer.commit(writing("not-there", "a"))
         assert await visible(bus, line) == []
@@ -279,7 +272,7 @@ class WritingContract(DeploymentFixtures):
     async def test_many_records_make_one_transaction(self, bus: Bus) -> None:
         topic = await new_topic(bus, partitions=2)
         body = "x" * 1000
-        async with bus.writer("many") as writer:
+        async with owning(bus, "many") as writer:
             await writer.commit(writing(topic, *(f"{number} {body}" for number in range(5000))))
         found = await everything(bus, topic)
         assert len(found) == 5000
