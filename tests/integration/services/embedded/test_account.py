@@ -61,11 +61,19 @@ def test_without_namespaces_the_server_gets_an_account_and_its_folder(open_folde
 
 @as_root
 @pytest.mark.usefixtures("without_namespaces")
-def test_a_folder_that_the_account_cannot_reach_is_named(open_folder: Path) -> None:
+def test_without_namespaces_the_account_passes_folders_that_are_closed_to_it(open_folder: Path) -> None:
     closed = open_folder / "closed"
     closed.mkdir(mode=0o700)
-    with pytest.raises(ServerMissing, match=str(closed)):
-        as_ordinary_user(Path("/bin/true"), closed / "pg")
+    with postgres_server(PostgresOptions(closed / "pg", durable=False)) as server:
+        assert asyncio.run(answer(server.dsn())) == 7
+        assert Path(f"/proc/{server.pid}").stat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+@as_root
+def test_where_nothing_helps_the_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(account, "which", lambda name: None)
+    with pytest.raises(ServerMissing, match=str(tmp_path)):
+        as_ordinary_user(Path("/bin/true"), tmp_path / "pg")
 
 
 def test_an_ordinary_user_stays_who_he_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

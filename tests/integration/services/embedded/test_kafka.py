@@ -17,12 +17,15 @@ from tests.servers.processes import ended
 
 TOPIC = "kept"
 
+# Starts a broker, says its process id, and waits to be killed.
 OWNER = """
-import time
-from tests.servers.kafka import kafka_server
-with kafka_server() as server:
-    print(server.pid, flush=True)
-    time.sleep(600)
+import sys, time
+from pathlib import Path
+from services.embedded.kafka import KafkaOptions, KafkaServer
+server = KafkaServer(KafkaOptions(Path(sys.argv[1]), Path(sys.argv[2])))
+server.start()
+print(server.pid, flush=True)
+time.sleep(600)
 """
 
 
@@ -80,8 +83,9 @@ def test_listens_on_the_loopback_alone(own_kafka: KafkaServer) -> None:
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 
 
-def test_ends_when_its_owner_is_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True) as owner:
+def test_ends_when_its_owner_is_killed(kafka_jars: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OWNER, str(tmp_path), str(kafka_jars)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         pid = int(owner.stdout.readline())
         owner.send_signal(signal.SIGKILL)
