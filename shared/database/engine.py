@@ -1,12 +1,10 @@
-"""Connections to the database: SQLAlchemy's engine for the services' tables, plain asyncpg for hot paths.
+"""How to connect: SQLAlchemy's engine for the services' tables, and the arguments of every other connection.
 
-Both are made from the same options and connect only when first used, so that a service starts before its database.
+The engine connects only when first used, so that a service starts before its database.
 """
 
 import os
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,26 +62,6 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
         # A connection that died in the pool is replaced before a statement is lost on it.
         pool_pre_ping=True,
     )
-
-
-@asynccontextmanager
-async def connection_pool(options: DatabaseOptions, *, size: int, purpose: str) -> AsyncIterator[asyncpg.Pool]:
-    """Open a pool of plain connections for statements that leave nothing behind in the session.
-
-    Does not connect before the first use. Leaving ends what still runs on it.
-    """
-    pool = asyncpg.create_pool(
-        **connect_arguments(options, purpose), min_size=0, max_size=size, reset=_nothing_to_reset
-    )
-    async with pool:
-        try:
-            yield pool
-        finally:
-            pool.terminate()
-
-
-async def _nothing_to_reset(connection: Any) -> None:
-    """Save the round trip of asyncpg's own reset: see what `connection_pool` asks of its users."""
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,12 +1,11 @@
 import asyncio
 from pathlib import Path
 
-import asyncpg
 import pytest
 import sqlalchemy as sa
 
 from services.embedded.postgres import PostgresServer
-from shared.database.engine import connect_arguments, connection_pool, create_engine
+from shared.database.engine import connect_arguments, create_engine
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError, Unauthorized, Unavailable
@@ -31,9 +30,6 @@ async def test_a_server_that_is_away_is_unavailable(own_postgres: PostgresServer
     with pytest.raises(Unavailable, match=options.place), database_errors(options.place):
         async with engine.connect():
             pass
-    async with connection_pool(options, size=1, purpose="test") as pool:
-        with pytest.raises(Unavailable, match=options.place), database_errors(options.place):
-            await pool.fetchval("SELECT 1")
 
 
 async def test_a_refused_privilege_is_unauthorized(database: str) -> None:
@@ -44,24 +40,6 @@ async def test_a_refused_privilege_is_unauthorized(database: str) -> None:
         with pytest.raises(Unauthorized), database_errors(options.place):
             await connection.execute(sa.text("CREATE SCHEMA forbidden"))
     await engine.dispose()
-
-
-async def test_a_statement_has_a_time_limit_and_a_name(database: str) -> None:
-    options = DatabaseOptions(url=database, statement_timeout=0.1)
-    async with connection_pool(options, size=1, purpose="test") as pool:
-        assert await pool.fetchval("SHOW application_name") == "trelay test"
-        with pytest.raises(Unavailable, match="statement timeout"), database_errors(options.place):
-            await pool.fetchval("SELECT pg_sleep(30)")
-        assert await pool.fetchval("SELECT 1") == 1
-
-
-async def test_a_pooled_connection_that_died_is_replaced(database: str) -> None:
-    options = DatabaseOptions(url=database)
-    async with connection_pool(options, size=1, purpose="test") as pool:
-        other = await asyncpg.connect(database)
-        await other.execute("SELECT pg_terminate_backend($1, 5000)", await pool.fetchval("SELECT pg_backend_pid()"))
-        await other.close()
-        assert await pool.fetchval("SELECT 1") == 1
 
 
 def test_the_password_file_is_read_without_its_line_break(tmp_path: Path) -> None:

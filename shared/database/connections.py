@@ -1,0 +1,78 @@
+"""Plain asyncpg connections for hot paths, a bounded number of them.
+
+Not asyncpg's own pool: giving a connection back there costs a round trip or two tasks, and waits for a server that has
+stopped answering for as long as TCP does. Here a connection whose statement was interrupted is dropped on the spot, so
+that a time limit around a statement is one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+import asyncpg
+
+from shared.database.engine import connect_arguments
+from shared.database.errors import database_errors
+from shared.database.options import DatabaseOptions
+
+
+class Connections:
+    """Connections that are opened when needed and kept for the next use."""
+
+    def __init__(self, options: DatabaseOptions, *, size: int, purpose: str) -> None:
+        """`purpose` is what `pg_stat_activity` shows."""
+        self.place = options.place
+        self._arguments = connect_arguments(options, purpose)
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[asyncpg.Connection] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, options: DatabaseOptions, *, size: int, purpose: str) -> AsyncIterator[Self]:
+        """Connects at the first use; leaving drops those that are idle."""
+        connections = cls(options, size=size, purpose=purpose)
+        try:
+            yield connections
+        finally:
+            connections.drop_idle()
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a connection, alone, for statements that leave nothing behind in the session.
+
+        Raises:
+            Unavailable, Unauthorized: see `database_errors`, for the body too.
+        """
+        async with self._free:
+            with database_errors(self.place):
+                connection = await self._take()
+                try:
+                    yield connection
+                except asyncpg.PostgresError:
+                    self._keep(connection)  # the server has refused a statement; the session is as good as before
+                    raise
+                except BaseException:
+                    connection.terminate()
+                    raise
+                self._keep(connection)
+
+    def drop_idle(self) -> None:
+        """Close what is not in use, without a word to the server."""
+        while self._idle:
+            self._idle.pop().terminate()
+
+    async def _take(self) -> asyncpg.Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        opened: asyncpg.Connection = await asyncpg.connect(**self._arguments)
+        return opened
+
+    def _keep(self, connection: asyncpg.Connection) -> None:
+        # In a transaction still, or again: only an interrupted ROLLBACK leaves one so.
+        if connection.is_closed() or connection.is_in_transaction():
+            connection.terminate()
+        else:
+            self._idle.append(connection)

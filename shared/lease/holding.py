@@ -1,0 +1,160 @@
+"""Holding a lease: waiting for it, renewing it behind the scenes, and saying in time that it is lost."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.errors import Unavailable
+from shared.lease.store import Granted, LeaseStore
+from shared.tasks import Tasks, cancelled
+
+logger = logging.getLogger(__name__)
+
+TTL = 6.0
+"""Seconds a lease outlives its owner: the others wait so long for a dead one."""
+
+_RENEWALS = 3
+"""Renewals in one ttl: two may fail before the lease is lost."""
+_MARGIN = 1 / 6
+"""The share of the ttl before its end at which the owner must have stopped."""
+_RETRIES = 24
+"""Tries in one ttl while the store does not answer."""
+
+
+class Lease:
+    """A lease that is ours until it is lost."""
+
+    def __init__(self, name: str, owner: str, epoch: int, clock: Clock) -> None:
+        self.name = name
+        self.owner = owner
+        self.epoch = epoch
+        self._clock = clock
+        self._good_until = 0.0
+        self._lost = asyncio.Event()
+
+    @property
+    def held(self) -> bool:
+        """Whether it is ours for sure, now; needs no running event loop to become false."""
+        return not self._lost.is_set() and self.remaining > 0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which it is ours for sure, unless it is renewed."""
+        return self._good_until - self._clock.monotonic()
+
+    async def lost(self) -> None:
+        """Return once somebody else may soon have it; there is a margin in which to stop."""
+        await self._lost.wait()
+
+    def extend(self, good_until: float) -> None:
+        """Note a renewal; in the clock's monotonic seconds."""
+        self._good_until = good_until
+
+    def lose(self) -> None:
+        """Note that it is gone."""
+        self._lost.set()
+
+
+class Leases:
+    """The leases of one replica."""
+
+    def __init__(self, store: LeaseStore, owner: str, *, ttl: float = TTL, clock: Clock = SYSTEM_CLOCK) -> None:
+        """`owner` is unique among living replicas; the same after a restart gets its leases back at once."""
+        self._store = store
+        self._owner = owner
+        self._ttl = ttl
+        self._clock = clock
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[Lease]:
+        """Wait until `name` is free and take it; leaving gives it back at once.
+
+        The body is not interrupted when the lease is lost: it watches `lost()` and `held`.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        lease = await self._acquire(name)
+        async with Tasks() as tasks:
+            renewing = tasks.start(f"renewing lease {name}", self._keep(lease))
+            try:
+                yield lease
+            finally:
+                held = lease.held
+                await cancelled(renewing)
+                if held:
+                    await self._release(lease)
+
+    async def try_hold(self, name: str) -> Lease | None:
+        """Take `name` if it is free now, without renewing it: for a duty shorter than the ttl.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        began = self._clock.monotonic()
+        answer = await self._store.acquire(name, self._owner, self._ttl)
+        return self._granted(name, answer, began) if isinstance(answer, Granted) else None
+
+    async def _acquire(self, name: str) -> Lease:
+        # Watched before the first try, so that a release in between is not missed.
+        with self._store.freed(name) as freed:
+            while True:
+                freed.clear()
+                began = self._clock.monotonic()
+                answer = await self._store.acquire(name, self._owner, self._ttl)
+                if isinstance(answer, Granted):
+                    return self._granted(name, answer, began)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(max(answer.expires_in, 0.01), self._ttl)):
+                        await freed.wait()
+
+    def _granted(self, name: str, answer: Granted, began: float) -> Lease:
+        lease = Lease(name, self._owner, answer.epoch, self._clock)
+        lease.extend(self._end(began))
+        return lease
+
+    def _end(self, asked_at: float) -> float:
+        """Return until when a lease is good that was granted or renewed upon a question asked then.
+
+        The store counts from when it answered, which is later: we stop early rather than late.
+        """
+        return asked_at + self._ttl * (1 - _MARGIN)
+
+    async def _keep(self, lease: Lease) -> None:
+        """Renew until that fails; whatever ends this, the lease counts as lost from then on."""
+        pause = self._ttl / _RENEWALS
+        try:
+            while True:
+                await self._clock.sleep(min(pause, max(lease.remaining, 0)))
+                if lease.remaining <= 0:
+                    logger.error("lease %s is lost: it could not be renewed in time", lease.name)
+                    return
+                renewed = await self._renew(lease)
+                if renewed is False:
+                    logger.error("lease %s is lost: another owner has it, or it expired", lease.name)
+                    return
+                pause = self._ttl / (_RETRIES if renewed is None else _RENEWALS)
+        finally:
+            lease.lose()
+
+    async def _renew(self, lease: Lease) -> bool | None:
+        """Return whether it is still ours; None where nobody can tell now."""
+        asked_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(lease.remaining):
+                renewed = await self._store.renew(lease.name, lease.owner, lease.epoch, self._ttl)
+        except (Unavailable, TimeoutError) as exc:
+            logger.debug("lease %s is not renewed yet: %s", lease.name, str(exc) or "no answer")
+            return None
+        if renewed:
+            lease.extend(self._end(asked_at))
+        return renewed
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            async with asyncio.timeout(lease.remaining):
+                await self._store.release(lease.name, lease.owner, lease.epoch)
+        except (Unavailable, TimeoutError) as exc:
+            logger.warning("lease %s is left to expire: %s", lease.name, str(exc) or "no answer")

@@ -1,0 +1,62 @@
+"""Leases in memory, for unit tests."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.lease.store import Granted, Taken
+
+
+@dataclass(slots=True)
+class _Row:
+    owner: str
+    epoch: int
+    expires_at: float
+
+
+class MemoryLeaseStore:
+    """A `LeaseStore` of one process."""
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._rows: dict[str, _Row] = {}
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+
+    async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
+        """Take a lease that is free, expired or our own."""
+        row = self._rows.get(name)
+        now = self._clock.monotonic()
+        if row is not None and row.owner != owner and row.expires_at > now:
+            return Taken(row.expires_at - now)
+        epoch = 1 if row is None else row.epoch + 1
+        self._rows[name] = _Row(owner, epoch, now + ttl)
+        return Granted(epoch)
+
+    async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Hold on for `ttl` seconds from now."""
+        row = self._rows.get(name)
+        now = self._clock.monotonic()
+        if row is None or (row.owner, row.epoch) != (owner, epoch) or row.expires_at <= now:
+            return False
+        row.expires_at = now + ttl
+        return True
+
+    async def release(self, name: str, owner: str, epoch: int) -> None:
+        """Give it back."""
+        row = self._rows.get(name)
+        if row is not None and (row.owner, row.epoch) == (owner, epoch):
+            row.expires_at = self._clock.monotonic()
+            for event in self._watchers.get(name, ()):
+                event.set()
+
+    @contextmanager
+    def freed(self, name: str) -> Iterator[asyncio.Event]:
+        """Watch a lease."""
+        event = asyncio.Event()
+        self._watchers.setdefault(name, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._watchers[name].discard(event)

@@ -1,0 +1,101 @@
+"""Leases in the table `trelay.leases`, by the database's clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Self
+
+from shared.database.connections import Connections
+from shared.database.listener import Listener
+from shared.database.options import DatabaseOptions
+from shared.lease.store import Granted, Taken
+
+_CHANNEL = "trelay_leases"
+_CONNECTIONS = 2
+
+# clock_timestamp(), not now(): a statement that waited for the row must not count from before the wait.
+# The first look spares the row a lock, and its page a write, as long as it is another's.
+_ACQUIRE = """
+WITH granted AS (
+    INSERT INTO trelay.leases AS held (name, owner, epoch, expires_at)
+    SELECT $1, $2, 1, clock_timestamp() + make_interval(secs => $3)
+    WHERE NOT EXISTS (
+        SELECT FROM trelay.leases WHERE name = $1 AND owner <> $2 AND expires_at > clock_timestamp()
+    )
+    ON CONFLICT (name) DO UPDATE
+    SET owner = $2, epoch = held.epoch + 1, expires_at = clock_timestamp() + make_interval(secs => $3)
+    WHERE held.owner = $2 OR held.expires_at <= clock_timestamp()
+    RETURNING epoch
+)
+SELECT epoch, 0::float8 AS expires_in FROM granted
+UNION ALL
+SELECT NULL, extract(epoch FROM expires_at - clock_timestamp())::float8
+FROM trelay.leases WHERE name = $1 AND NOT EXISTS (SELECT FROM granted)
+"""
+_RENEW = """
+UPDATE trelay.leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
+WHERE name = $1 AND owner = $2 AND epoch = $3 AND expires_at > clock_timestamp()
+RETURNING true
+"""
+# The row stays, for its epoch must go on growing.
+_RELEASE = f"""
+WITH released AS (
+    UPDATE trelay.leases SET expires_at = clock_timestamp()
+    WHERE name = $1 AND owner = $2 AND epoch = $3 RETURNING name
+)
+SELECT pg_notify('{_CHANNEL}', name) FROM released
+"""  # noqa: S608 -- a constant of this module
+
+
+class PostgresLeaseStore:
+    """A `LeaseStore` that all replicas share."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._watchers: dict[str, set[asyncio.Event]] = {}
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, options: DatabaseOptions) -> AsyncIterator[Self]:
+        """Open with connections of its own, so that no other work can keep a renewal waiting. Connects when used."""
+        async with Connections.opened(options, size=_CONNECTIONS, purpose="leases") as connections:
+            store = cls(connections)
+            async with Listener.opened(options, {_CHANNEL: store._hear}):
+                yield store
+
+    async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
+        """Take a lease that is free, expired or our own."""
+        async with self._connections.use() as connection:
+            row = await connection.fetchrow(_ACQUIRE, name, owner, ttl)
+        if row is None:  # made by somebody else in the very same moment
+            return Taken(ttl)
+        return Taken(row["expires_in"]) if row["epoch"] is None else Granted(row["epoch"])
+
+    async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Hold on for `ttl` seconds from now."""
+        async with self._connections.use() as connection:
+            return await connection.fetchval(_RENEW, name, owner, epoch, ttl) is not None
+
+    async def release(self, name: str, owner: str, epoch: int) -> None:
+        """Give it back."""
+        async with self._connections.use() as connection:
+            await connection.execute(_RELEASE, name, owner, epoch)
+
+    @contextmanager
+    def freed(self, name: str) -> Iterator[asyncio.Event]:
+        """Watch a lease."""
+        event = asyncio.Event()
+        watchers = self._watchers.setdefault(name, set())
+        watchers.add(event)
+        try:
+            yield event
+        finally:
+            watchers.discard(event)
+            if not watchers:
+                self._watchers.pop(name, None)
+
+    def _hear(self, name: str | None) -> None:
+        told = self._watchers.values() if name is None else [self._watchers.get(name, set())]
+        for watchers in told:
+            for event in watchers:
+                event.set()

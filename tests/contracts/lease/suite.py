@@ -1,0 +1,131 @@
+"""What every store of leases promises; an implementation inherits this and says what `store` is."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import pytest
+
+from shared.lease import Granted, LeaseStore, Taken
+
+LONG = 60.0
+SHORT = 0.2
+PATIENCE = 10.0
+
+
+class Deployment(Protocol):
+    """One place where leases are kept."""
+
+    def connect(self) -> AbstractAsyncContextManager[LeaseStore]:
+        """Connect, as one more replica would."""
+        ...
+
+
+async def granted(store: LeaseStore, name: str, owner: str, ttl: float = LONG) -> int:
+    """Take a lease that must be free, and return its epoch."""
+    answer = await store.acquire(name, owner, ttl)
+    assert isinstance(answer, Granted)
+    return answer.epoch
+
+
+async def once_free(store: LeaseStore, name: str, owner: str) -> int:
+    """Take a lease as soon as it has expired, and return its epoch."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            answer = await store.acquire(name, owner, LONG)
+            if isinstance(answer, Granted):
+                return answer.epoch
+            await asyncio.sleep(answer.expires_in)
+
+
+class LeaseStoreContract:
+    @pytest.fixture
+    async def deployment(self) -> Deployment:
+        """Say which implementation is tested."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def store(self, deployment: Deployment) -> AsyncIterator[LeaseStore]:
+        """One connection."""
+        async with deployment.connect() as store:
+            yield store
+
+    @pytest.fixture
+    def name(self) -> str:
+        return f"source/{uuid.uuid4().hex[:8]}"
+
+    async def test_a_lease_that_is_held_is_taken(self, store: LeaseStore, name: str) -> None:
+        await granted(store, name, "a")
+        answer = await store.acquire(name, "b", LONG)
+        assert isinstance(answer, Taken)
+        assert LONG - PATIENCE < answer.expires_in <= LONG
+
+    async def test_other_names_are_other_leases(self, store: LeaseStore, name: str) -> None:
+        await granted(store, name, "a")
+        await granted(store, name + "/2", "b")
+
+    async def test_of_many_at_once_one_gets_it(self, deployment: Deployment, name: str) -> None:
+        async with deployment.connect() as left, deployment.connect() as right:
+            stores = [left, right] * 10
+            answers = await asyncio.gather(
+                *(store.acquire(name, f"{number}", LONG) for number, store in enumerate(stores))
+            )
+        assert [type(answer) for answer in answers].count(Granted) == 1
+
+    async def test_a_lease_that_expired_is_free_and_its_epoch_grows(self, store: LeaseStore, name: str) -> None:
+        first = await granted(store, name, "a", SHORT)
+        assert await once_free(store, name, "b") > first
+
+    async def test_a_renewed_lease_does_not_expire(self, store: LeaseStore, name: str) -> None:
+        epoch = await granted(store, name, "a", SHORT)
+        assert await store.renew(name, "a", epoch, LONG)
+        await asyncio.sleep(SHORT * 1.5)  # past the first expiry: that nothing happens has no event to wait for
+        assert isinstance(await store.acquire(name, "b", LONG), Taken)
+
+    async def test_an_expired_lease_is_not_renewed(self, store: LeaseStore, name: str) -> None:
+        epoch = await granted(store, name, "a", SHORT)
+        await asyncio.sleep(SHORT * 1.5)
+        assert not await store.renew(name, "a", epoch, LONG)
+
+    async def test_a_lease_of_another_or_of_an_earlier_epoch_is_not_renewed(self, store: LeaseStore, name: str) -> None:
+        epoch = await granted(store, name, "a")
+        assert not await store.renew(name, "b", epoch, LONG)
+        assert not await store.renew(name, "a", epoch + 1, LONG)
+        assert await granted(store, name, "a") > epoch
+        assert not await store.renew(name, "a", epoch, LONG)
+
+    async def test_a_lease_that_nobody_took_is_not_renewed(self, store: LeaseStore, name: str) -> None:
+        assert not await store.renew(name, "a", 1, LONG)
+
+    async def test_an_owner_gets_its_own_lease_again_at_once(self, store: LeaseStore, name: str) -> None:
+        first = await granted(store, name, "a")
+        assert await granted(store, name, "a") > first
+
+    async def test_a_released_lease_is_free_and_its_epoch_goes_on(self, store: LeaseStore, name: str) -> None:
+        first = await granted(store, name, "a")
+        await store.release(name, "a", first)
+        assert not await store.renew(name, "a", first, LONG)
+        assert await granted(store, name, "b") > first
+
+    async def test_only_its_owner_releases_a_lease(self, store: LeaseStore, name: str) -> None:
+        first = await granted(store, name, "a")
+        second = await granted(store, name, "a")
+        await store.release(name, "b", second)
+        await store.release(name, "a", first)
+        assert isinstance(await store.acquire(name, "b", LONG), Taken)
+
+    async def test_who_watches_is_told_of_a_release(self, deployment: Deployment, name: str) -> None:
+        async with deployment.connect() as owner, deployment.connect() as waiting:
+            with waiting.freed(name) as freed, waiting.freed(name + "/2") as other:
+                # Hints may be missed while the other replica is still connecting.
+                async with asyncio.timeout(PATIENCE):
+                    while not freed.is_set():
+                        await owner.release(name, "a", await granted(owner, name, "a"))
+                        await asyncio.sleep(SHORT)
+                freed.clear()
+                other.clear()
+                await owner.release(name, "a", await granted(owner, name, "a"))
+                await asyncio.wait_for(freed.wait(), PATIENCE)
+                assert not other.is_set()

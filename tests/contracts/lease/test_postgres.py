@@ -1,0 +1,26 @@
+"""Leases in PostgreSQL keep the promises of every store."""
+
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+
+from shared.database.options import DatabaseOptions
+from shared.lease import LeaseStore, PostgresLeaseStore
+from tests.contracts.lease.suite import LeaseStoreContract
+
+
+class PostgresDeployment:
+    """One database; each connection is a replica's."""
+
+    def __init__(self, options: DatabaseOptions) -> None:
+        self._options = options
+
+    def connect(self) -> AbstractAsyncContextManager[LeaseStore]:
+        return PostgresLeaseStore.opened(self._options)
+
+
+@pytest.mark.every_postgres
+class TestPostgresLeases(LeaseStoreContract):
+    @pytest.fixture
+    async def deployment(self, migrated_database: DatabaseOptions) -> PostgresDeployment:
+        return PostgresDeployment(migrated_database)

@@ -1,0 +1,71 @@
+import asyncio
+from collections.abc import Callable
+
+import asyncpg
+
+from services.embedded.postgres import PostgresServer
+from shared.database.listener import Listener
+from shared.database.options import DatabaseOptions
+
+PATIENCE = 20.0
+
+
+class Ear:
+    """What was heard, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[str | None] = []
+        self._told = asyncio.Event()
+
+    def hear(self, payload: str | None) -> None:
+        self.heard.append(payload)
+        self._told.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                self._told.clear()
+                await self._told.wait()
+
+
+async def say(dsn: str, channel: str, payload: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("SELECT pg_notify($1, $2)", channel, payload)
+    await connection.close()
+
+
+async def test_each_channel_has_its_ear_and_begins_with_none(database: str) -> None:
+    left, right = Ear(), Ear()
+    async with Listener.opened(DatabaseOptions(url=database), {"left": left.hear, "right": right.hear}) as listener:
+        await right.until(lambda: right.heard == [None])
+        assert listener.trouble is None
+        await say(database, "left", "a")
+        await say(database, "right", "b")
+        await right.until(lambda: right.heard == [None, "b"])
+        assert left.heard == [None, "a"]
+
+
+async def test_after_an_outage_everybody_is_told_that_something_may_be_missed(own_postgres: PostgresServer) -> None:
+    ear = Ear()
+    options = DatabaseOptions(url=own_postgres.dsn())
+    async with Listener.opened(options, {"c": ear.hear}) as listener:
+        await ear.until(lambda: ear.heard == [None])
+        await asyncio.to_thread(own_postgres.kill)
+        while listener.trouble is None:
+            await asyncio.sleep(0.01)
+            assert ear.heard == [None]
+        assert listener.trouble.startswith(options.place)
+        await asyncio.to_thread(own_postgres.start)
+        await ear.until(lambda: ear.heard == [None, None])
+        assert listener.trouble is None
+        await say(own_postgres.dsn(), "c", "again")
+        await ear.until(lambda: ear.heard[-1] == "again")
+
+
+async def test_a_server_that_is_not_there_yet_is_said_and_waited_for(own_postgres: PostgresServer) -> None:
+    await asyncio.to_thread(own_postgres.stop)
+    ear = Ear()
+    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}) as listener:
+        assert listener.trouble is not None
+        await asyncio.to_thread(own_postgres.start)
+        await ear.until(lambda: ear.heard == [None])

@@ -1,0 +1,75 @@
+"""Leases while their server is restarted, paused or away for good."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+import pytest
+
+from services.embedded.postgres import PostgresServer
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.lease import Leases, PostgresLeaseStore
+
+PATIENCE = 20.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def options(own_postgres: PostgresServer) -> DatabaseOptions:
+    options = DatabaseOptions(url=own_postgres.dsn())
+    await migrate(options)
+    return options
+
+
+async def test_a_restart_of_the_server_costs_no_lease(own_postgres: PostgresServer, options: DatabaseOptions) -> None:
+    async with PostgresLeaseStore.opened(options) as store, Leases(store, "a").hold("s") as lease:
+        await asyncio.to_thread(own_postgres.kill)
+        await asyncio.to_thread(own_postgres.start)
+        before = lease.remaining
+        await until(lambda: lease.remaining > before)
+        assert lease.held
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_server_that_does_not_come_back_costs_the_lease_in_time(
+    own_postgres: PostgresServer, options: DatabaseOptions, how: signal.Signals
+) -> None:
+    async with PostgresLeaseStore.opened(options) as store:
+        began = time.monotonic()
+        async with Leases(store, "a", ttl=1.5).hold("s") as lease:
+            server = psutil.Process(own_postgres.pid)
+            processes = [server, *server.children()]
+            for process in processes:
+                process.send_signal(how)
+            await asyncio.wait_for(lease.lost(), PATIENCE)
+            assert time.monotonic() - began < 1.5 + 0.5
+        # Leaving does not wait for a server that is silent.
+        assert time.monotonic() - began < 1.5 + 1.0
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+async def test_a_released_lease_moves_at_once_between_replicas(options: DatabaseOptions) -> None:
+    async with PostgresLeaseStore.opened(options) as left, PostgresLeaseStore.opened(options) as right:
+
+        async def take() -> int:
+            async with Leases(right, "b", ttl=60).hold("s") as lease:
+                return lease.epoch
+
+        async with Leases(left, "a", ttl=60).hold("s") as lease:
+            waiting_for = asyncio.create_task(take())
+            await until(lambda: bool(right._watchers))
+            await asyncio.sleep(0.2)  # let it be told no, and its listener connect
+        assert await asyncio.wait_for(waiting_for, PATIENCE) > lease.epoch

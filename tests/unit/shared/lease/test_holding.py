@@ -1,0 +1,165 @@
+"""Holding, over leases in memory that can be made to fail."""
+
+import asyncio
+
+import pytest
+
+from shared.clock import SystemClock
+from shared.errors import Unavailable
+from shared.lease import Granted, Lease, Leases, MemoryLeaseStore, Taken
+
+PATIENCE = 10.0
+TTL = 0.6
+
+
+class FailingStore(MemoryLeaseStore):
+    """Leases in memory, until the store goes away or falls silent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.renewed = asyncio.Event()
+
+    async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
+        await self._answer()
+        return await super().acquire(name, owner, ttl)
+
+    async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        await self._answer()
+        self.renewed.set()
+        return await super().renew(name, owner, epoch, ttl)
+
+    async def another_renewal(self) -> None:
+        self.renewed.clear()
+        await asyncio.wait_for(self.renewed.wait(), PATIENCE)
+
+    async def release(self, name: str, owner: str, epoch: int) -> None:
+        await self._answer()
+        await super().release(name, owner, epoch)
+
+    async def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("the store is away")
+        await self.answering.wait()
+
+
+class SlowClock(SystemClock):
+    """A clock that can be told that the process was stopped for a while."""
+
+    def __init__(self) -> None:
+        self.stopped_for = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.stopped_for
+
+
+@pytest.fixture
+def store() -> FailingStore:
+    return FailingStore()
+
+
+def of(store: FailingStore, owner: str, clock: SystemClock | None = None) -> Leases:
+    return Leases(store, owner, ttl=TTL, clock=clock or SystemClock())
+
+
+async def is_lost(lease: Lease) -> None:
+    await asyncio.wait_for(lease.lost(), PATIENCE)
+    assert not lease.held
+
+
+async def test_a_lease_outlives_its_ttl_while_it_is_held(store: FailingStore) -> None:
+    async with of(store, "a").hold("s") as lease:
+        for _ in range(5):
+            await store.another_renewal()
+            assert lease.held
+            assert isinstance(await store.acquire("s", "b", TTL), Taken)
+
+
+async def test_leaving_gives_it_to_who_waits_at_once(store: FailingStore) -> None:
+    patient = Leases(store, "b", ttl=60)
+
+    async def wait_for_it() -> int:
+        async with patient.hold("s") as lease:
+            return lease.epoch
+
+    async with Leases(store, "a", ttl=60).hold("s") as lease:
+        waiting = asyncio.create_task(wait_for_it())
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(waiting, PATIENCE) > lease.epoch
+    assert not lease.held
+
+
+async def test_a_dead_owners_lease_moves_when_it_expires(store: FailingStore) -> None:
+    assert isinstance(await store.acquire("s", "dead", TTL), Granted)
+    async with asyncio.timeout(PATIENCE), of(store, "b").hold("s") as lease:
+        assert lease.epoch == 2
+
+
+async def test_one_that_another_took_is_said_to_be_lost(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
+    async with of(store, "a").hold("s") as lease:
+        # What the same owner does after a restart.
+        assert isinstance(await store.acquire("s", "a", 60), Granted)
+        await is_lost(lease)
+    assert "lease s is lost" in caplog.text
+    # Leaving has not released what is the newer one's.
+    assert isinstance(await store.acquire("s", "b", TTL), Taken)
+
+
+async def test_a_short_outage_loses_nothing(store: FailingStore) -> None:
+    async with of(store, "a").hold("s") as lease:
+        store.away = True
+        await asyncio.sleep(TTL / 3 + TTL / 6)
+        store.away = False
+        for _ in range(2):
+            await store.another_renewal()
+        assert lease.held
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_an_outage_is_said_before_another_can_have_the_lease(store: FailingStore, silent: bool) -> None:
+    async with of(store, "a").hold("s") as lease:
+        store.away = not silent
+        store.answering.clear()
+        await is_lost(lease)
+        store.away = False
+        store.answering.set()
+        assert isinstance(await store.acquire("s", "b", TTL), Taken)
+
+
+async def test_a_process_that_was_stopped_knows_at_once_that_its_lease_is_gone(store: FailingStore) -> None:
+    clock = SlowClock()
+    async with of(store, "a", clock).hold("s") as lease:
+        assert lease.held
+        clock.stopped_for += TTL
+        assert not lease.held
+        await is_lost(lease)
+
+
+async def test_waiting_ends_with_the_stores_trouble(store: FailingStore) -> None:
+    assert isinstance(await store.acquire("s", "b", TTL), Granted)
+    store.away = True
+    with pytest.raises(Unavailable):
+        async with of(store, "a").hold("s"):
+            pytest.fail("it is another's")
+
+
+async def test_a_release_that_fails_is_left_to_expire(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
+    async with of(store, "a").hold("s"):
+        store.away = True
+    assert "left to expire" in caplog.text
+
+
+async def test_an_error_of_the_body_comes_through_and_the_lease_is_given_back(store: FailingStore) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with of(store, "a").hold("s"):
+            raise ZeroDivisionError
+    assert isinstance(await store.acquire("s", "b", TTL), Granted)
+
+
+async def test_a_duty_is_taken_only_if_it_is_free(store: FailingStore) -> None:
+    first = await of(store, "a").try_hold("duty")
+    assert first is not None
+    assert first.held
+    assert await of(store, "b").try_hold("duty") is None
