@@ -1,0 +1,67 @@
+"""The upstream: rows and lines whose subject and number tell, at every hop, which event of which subject it is."""
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from tests.e2e.audit import Sighting
+
+SUBJECTS = 50
+TABLE = "orders"
+DDL = f"CREATE TABLE {TABLE} (id bigserial PRIMARY KEY, account text NOT NULL, number int NOT NULL, note text NOT NULL)"
+
+
+@dataclass
+class Upstream:
+    """Numbers the events of each subject, and remembers them in order."""
+
+    dice: random.Random
+    written: list[Sighting] = field(default_factory=list)
+    _next: dict[str, int] = field(default_factory=dict)
+
+    def more(self, count: int) -> list[Sighting]:
+        """Return the next events to be written."""
+        fresh = []
+        for _ in range(count):
+            subject = f"s{self.dice.randrange(SUBJECTS)}"
+            number = self._next.get(subject, 0)
+            self._next[subject] = number + 1
+            fresh.append(Sighting(subject, number))
+        self.written += fresh
+        return fresh
+
+
+async def insert_rows(dsn: str, events: Iterable[Sighting]) -> None:
+    """Write rows, several to a transaction."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = [(subject, number, "x" * 100) for subject, number in events]
+        for start in range(0, len(rows), 20):
+            await connection.executemany(
+                f"INSERT INTO {TABLE} (account, number, note) VALUES ($1, $2, $3)", rows[start : start + 20]
+            )
+    finally:
+        await connection.close()
+
+
+def append_lines(path: Path, events: Iterable[Sighting], dice: random.Random) -> None:
+    """Write lines as a program would that flushes when it likes: in pieces that end anywhere."""
+    text = b"".join(
+        json.dumps({"sensor": subject, "number": number, "note": "y" * 100}).encode() + b"\n"
+        for subject, number in events
+    )
+    with path.open("ab", buffering=0) as file:
+        while text:
+            cut = dice.randrange(1, 5000)
+            file.write(text[:cut])
+            text = text[cut:]
+
+
+def sighting(event: dict[str, Any]) -> Sighting:
+    """Read the event's subject and number back."""
+    return Sighting(str(event["subject"]), int(event["data"]["number"]))

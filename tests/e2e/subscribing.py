@@ -1,0 +1,85 @@
+"""A subscriber of the tests' own, by another WebSocket library than Trelay's: it hides nothing and repairs nothing."""
+
+import asyncio
+import json
+import urllib.parse
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import websockets
+
+_PAUSE = 0.05
+
+
+@dataclass
+class RecordingSubscriber:
+    """Registers, connects, comes back with its last cursor when a connection ends, and writes down all it gets."""
+
+    url: str
+    """`http://127.0.0.1:port` of the experience layer; any of them."""
+    client_id: str
+    client_secret: str
+    channels: str = ""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    control: list[dict[str, Any]] = field(default_factory=list)
+    """What the experience layer itself had to say."""
+    cursor: str | None = None
+    connections: int = 0
+    _news: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _token: str | None = None
+
+    async def run(self) -> None:
+        """Subscribe for ever; cancel to stop."""
+        while True:
+            try:
+                if self._token is None:
+                    self._token = await self._register()
+                await self._listen(self._token)
+            except websockets.InvalidStatus as exc:
+                if exc.response.status_code == 401:
+                    self._token = None
+            except (OSError, aiohttp.ClientError, websockets.WebSocketException, TimeoutError):
+                pass
+            await asyncio.sleep(_PAUSE)
+
+    async def expect(self, count: int, patience: float) -> None:
+        """Wait until `count` events came; return as well when `patience` seconds have passed: the audit tells more."""
+        try:
+            async with asyncio.timeout(patience), self._news:
+                await self._news.wait_for(lambda: len(self.events) >= count)
+        except TimeoutError:
+            print(f"{self.client_id}: {len(self.events)} of {count} events after {patience} s")
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Return what was said to be missing."""
+        return [frame for frame in self.control if frame["type"] == "trelay.gap"]
+
+    async def _register(self) -> str:
+        headers = {"client_id": self.client_id, "client_secret": self.client_secret}
+        async with aiohttp.ClientSession() as session, session.post(f"{self.url}/consumers", headers=headers) as answer:
+            if answer.status != 201:
+                raise OSError(f"registration answered {answer.status}: {await answer.text()}")
+            return str((await answer.json())["token"])
+
+    async def _listen(self, token: str) -> None:
+        query = {"channels": self.channels} if self.channels else {}
+        if self.cursor is not None:
+            query["cursor"] = self.cursor
+        address = f"{self.url.replace('http', 'ws', 1)}/ws/publish?{urllib.parse.urlencode(query)}"
+        headers = {"Authorization": f"Bearer {token}"}
+        async with websockets.connect(address, additional_headers=headers, open_timeout=10, proxy=None) as socket:
+            self.connections += 1
+            async for text in socket:
+                await self._note(json.loads(text))
+
+    async def _note(self, frame: dict[str, Any]) -> None:
+        if frame["source"] == "/trelay":
+            self.control.append(frame)
+            if frame["type"] == "trelay.connected":
+                self.cursor = frame["data"]["cursor"]
+        else:
+            self.events.append(frame)
+            self.cursor = frame["cursor"]
+        async with self._news:
+            self._news.notify_all()
