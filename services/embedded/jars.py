@@ -44,7 +44,14 @@ def _resolve(pom: bytes, folder: Path) -> None:
     half_made.mkdir()
     (half_made / "pom.xml").write_bytes(pom)
     done = subprocess.run(
-        [maven, "--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory=."],
+        [
+            maven,
+            "--quiet",
+            "--batch-mode",
+            "-Dstyle.color=never",
+            "dependency:copy-dependencies",
+            "-DoutputDirectory=.",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -53,5 +60,7 @@ def _resolve(pom: bytes, folder: Path) -> None:
         cwd=half_made,
     )
     if done.returncode != 0:
-        raise ServerMissing(f"Maven could not resolve Kafka's jars: {done.stdout.strip()[-500:]}")
+        # The first line says what is wrong, the others how to ask Maven for more.
+        reason = done.stdout.strip().partition("\n")[0].removeprefix("[ERROR] ")
+        raise ServerMissing(f"Maven could not resolve Kafka's jars: {reason}")
     half_made.replace(folder)

@@ -17,8 +17,9 @@ def skipping_without(name: str, config: pytest.Config) -> Iterator[None]:
     try:
         yield
     except ServerMissing as exc:
-        config.stash.setdefault(_MISSING, {})[name] = str(exc)
-        pytest.skip(f"{name}: {exc}")
+        reason = " ".join(str(exc).split())
+        config.stash.setdefault(_MISSING, {})[name] = reason
+        pytest.skip(f"{name}: {reason}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

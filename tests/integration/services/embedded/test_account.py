@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from services.embedded.postgres import PostgresOptions, postgres_server
 from services.embedded.process import ServerMissing
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+
+
+def namespaces_are_allowed() -> bool:
+    return subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.fixture
@@ -42,6 +47,7 @@ async def answer(dsn: str) -> object:
 
 
 @as_root
+@pytest.mark.skipif(not namespaces_are_allowed(), reason="this machine forbids user namespaces")
 def test_a_server_below_a_closed_folder_runs_and_its_files_stay_ours(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with postgres_server(PostgresOptions(tmp_path / "pg", durable=False)) as server:
