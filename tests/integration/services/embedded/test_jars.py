@@ -38,7 +38,7 @@ def test_resolves_once_for_each_content(maven: Path) -> None:
 
 def test_a_failure_is_told_in_mavens_words_and_leaves_nothing_to_be_taken_for_whole(maven: Path) -> None:
     (maven / "broken").touch()
-    with pytest.raises(ServerMissing, match="jars: no such artifact$"):
+    with pytest.raises(ServerMissing, match=r"jars: no such artifact$"):
         resolved_jars(maven / "pom.xml", maven / "cache")
     (maven / "broken").unlink()
     assert (resolved_jars(maven / "pom.xml", maven / "cache") / "kafka.jar").exists()
