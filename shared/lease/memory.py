@@ -51,6 +51,11 @@ class MemoryLeaseStore:
             for event in self._watchers.get(name, ()):
                 event.set()
 
+    def peek(self, name: str) -> tuple[int, float] | None:
+        """Return the epoch of a lease and the seconds until it expires, negative where it has; None if never taken."""
+        row = self._rows.get(name)
+        return None if row is None else (row.epoch, row.expires_at - self._clock.monotonic())
+
     @contextmanager
     def freed(self, name: str) -> Iterator[asyncio.Event]:
         """Watch a lease."""

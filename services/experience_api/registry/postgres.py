@@ -1,0 +1,214 @@
+"""The registry in PostgreSQL.
+
+Locks are taken in one order, the consumer's, the client's, the connection's, so that no two of these statements wait
+for one another.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.experience_api import refusals
+from services.experience_api.refusals import Refused
+from services.experience_api.registry import statements
+from services.experience_api.registry.notices import Lost, Notice, Why, decode, encode
+from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
+from services.experience_api.tokens import TokenClaims
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.database.errors import database_errors
+from shared.database.listener import Listener
+from shared.database.options import DatabaseOptions
+from shared.database.tables import clients, connections, consumers
+from shared.errors import Malformed, Unavailable
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "trelay_connections"
+"""Where notices are heard."""
+
+_PLACE = "registrations"
+_TRIES = 3
+
+
+class PostgresRegistry:
+    """A `Registry` in the tables of `shared.database`."""
+
+    def __init__(self, engine: AsyncEngine, options: DatabaseOptions, clock: Clock = SYSTEM_CLOCK) -> None:
+        """Use an engine, and a connection beside it to hear with."""
+        self._engine = engine
+        # Without the round trips of BEGIN and COMMIT, for statements that are a transaction each.
+        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._options = options
+        self._clock = clock
+        self._listener: Listener | None = None
+
+    async def add(self, client: Client) -> bool:
+        values = {
+            "client_id": client.client_id,
+            "secret_hash": client.secret_hash,
+            "channels": list(client.channels),
+            "may_send": client.may_send,
+            "loopback_only": client.loopback_only,
+            "disabled": client.disabled,
+            "note": client.note,
+        }
+        statement = insert(clients).values(values).on_conflict_do_nothing().returning(clients.c.client_id)
+        return bool(await self._rows(statement))
+
+    async def find(self, client_id: str) -> Client | None:
+        rows = await self._rows(select(clients).where(clients.c.client_id == client_id))
+        return _client(rows[0]) if rows else None
+
+    async def all(self) -> list[Client]:
+        return [_client(row) for row in await self._rows(select(clients).order_by(clients.c.client_id))]
+
+    async def disable(self, client_id: str) -> bool:
+        with database_errors(_PLACE):
+            async with self._engine.begin() as connection:
+                await _lock(connection, client_id)
+                changed = await connection.execute(
+                    update(clients).where(clients.c.client_id == client_id).values(disabled=True)
+                )
+                await _take_away(connection, client_id, Why.DISABLED)
+                return changed.rowcount > 0
+
+    async def enable(self, client_id: str) -> bool:
+        statement = update(clients).where(clients.c.client_id == client_id).values(disabled=False)
+        return bool(await self._rows(statement.returning(clients.c.client_id)))
+
+    async def register(self, claims: TokenClaims) -> None:
+        fresh = {"token_hash": claims.token_hash, "registered_at": func.now(), "last_seen_at": func.now()}
+        # Only an enabled client: it may have been disabled while its secret was compared.
+        enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
+        with database_errors(_PLACE):
+            async with self._engine.begin() as connection:
+                await _lock(connection, claims.client_id)
+                if not (await connection.execute(enabled.with_for_update(read=True))).all():
+                    raise Refused(refusals.WRONG_CREDENTIALS)
+                await connection.execute(
+                    insert(consumers)
+                    .values(client_id=claims.client_id, **fresh)
+                    .on_conflict_do_update(index_elements=[consumers.c.client_id], set_=fresh)
+                )
+                await _take_away(connection, claims.client_id, Why.REPLACED)
+
+    async def forget(self, client_id: str) -> bool:
+        with database_errors(_PLACE):
+            async with self._engine.begin() as connection:
+                await _lock(connection, client_id)
+                await _take_away(connection, client_id, Why.REMOVED)
+                gone = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
+                return gone.rowcount > 0
+
+    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
+        # Who claims at the same moment may be committed too late for us to see, and early enough to be in our way.
+        for _ in range(_TRIES):
+            verdict = await self._claim(wish, instead_of)
+            if verdict is not None:
+                return verdict
+        raise Unavailable(f"{_PLACE}: the claim of {wish.claims.client_id} changes hands too fast")
+
+    async def release(self, client_id: str, connection_id: UUID) -> None:
+        await self._rows(statements.RELEASE.bindparams(client_id=client_id, connection_id=connection_id))
+
+    async def held_by(self, node: Node) -> dict[UUID, str]:
+        columns = select(connections.c.connection_id, connections.c.client_id)
+        held = columns.where(connections.c.node == node.name, connections.c.node_epoch == node.epoch)
+        return {row.connection_id: row.client_id for row in await self._rows(held)}
+
+    async def settle(self) -> int:
+        return len(await self._rows(statements.SETTLE))
+
+    @property
+    def trouble(self) -> str | None:
+        return "not listening" if self._listener is None else self._listener.trouble
+
+    async def tell(self, notice: Notice) -> None:
+        await self._rows(select(func.pg_notify(CHANNEL, encode(notice))))
+
+    @asynccontextmanager
+    async def hearing(self, hear: Hear) -> AsyncIterator[None]:
+        def heard(payload: str | None) -> None:
+            try:
+                hear(None if payload is None else decode(payload))
+            except Malformed as exc:
+                # A newer release may say what this one does not know.
+                logger.warning("a notice of another replica was not understood: %s", exc)
+
+        async with Listener.opened(self._options, {CHANNEL: heard}, self._clock) as listener:
+            self._listener = listener
+            try:
+                yield
+            finally:
+                self._listener = None
+
+    async def _claim(self, wish: Wish, instead_of: UUID | None) -> Claim | Held | None:
+        statement = statements.CLAIM.bindparams(
+            client_id=wish.claims.client_id,
+            token_hash=wish.claims.token_hash,
+            connection_id=wish.connection_id,
+            node=wish.node.name,
+            node_epoch=wish.node.epoch,
+            remote=wish.remote,
+            loopback=wish.loopback,
+            good_for=timedelta(days=wish.good_for_days),
+            instead_of=instead_of,
+            notice=encode(Lost(instead_of, Why.TAKEN_OVER)) if instead_of is not None else "",
+            channel=CHANNEL,
+        )
+        rows = await self._rows(statement)
+        return _verdict(wish, rows[0] if rows else None)
+
+    async def _rows(self, statement: Any) -> list[Row[Any]]:
+        with database_errors(_PLACE):
+            async with self._single.connect() as connection:
+                result = await connection.execute(statement)
+                return list(result.all()) if result.returns_rows else []
+
+
+async def _lock(connection: AsyncConnection, client_id: str) -> None:
+    await connection.execute(select(consumers.c.client_id).where(consumers.c.client_id == client_id).with_for_update())
+
+
+async def _take_away(connection: AsyncConnection, client_id: str, why: Why) -> None:
+    """Delete the client's claim, and tell its holder. The consumer is locked by now."""
+    taken = delete(connections).where(connections.c.client_id == client_id).returning(connections.c.connection_id)
+    for row in (await connection.execute(taken)).all():
+        # Heard once the transaction has committed, and only then.
+        await connection.execute(select(func.pg_notify(CHANNEL, encode(Lost(row.connection_id, why)))))
+
+
+def _client(row: Row[Any]) -> Client:
+    return Client(
+        row.client_id,
+        row.secret_hash,
+        tuple(row.channels),
+        may_send=row.may_send,
+        loopback_only=row.loopback_only,
+        disabled=row.disabled,
+        note=row.note,
+    )
+
+
+def _verdict(wish: Wish, row: Row[Any] | None) -> Claim | Held | None:
+    """Say what a claim came to; None where somebody else's is not to be seen yet."""
+    if row is None:
+        raise Refused(refusals.TOKEN_REFUSED)
+    if row.disabled:
+        raise Refused(refusals.CLIENT_DISABLED)
+    if row.loopback_only and not wish.loopback:
+        raise Refused(refusals.LOOPBACK_ONLY)
+    if not row.good:
+        raise Refused(refusals.TOKEN_EXPIRED)
+    if not row.leased:
+        raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease")
+    if row.epoch is not None:
+        return Claim(wish.claims.client_id, wish.connection_id, row.epoch, tuple(row.channels), may_send=row.may_send)
+    return None if row.holder is None else Held(row.holder, row.holder_node)
