@@ -17,8 +17,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tenacity import RetryCallState
-
 from services.system_api.oversize import Oversize
 from services.system_api.publishing import Publisher, Settle, bus_errors, checkpoint_part
 from services.system_api.reporting import Reporter
@@ -169,11 +167,12 @@ class Life:
             finally:
                 self._watch.rest()
 
-        def failed(state: RetryCallState) -> None:
-            assert state.outcome is not None, "called after an attempt"
-            self._report.retrying(str(state.outcome.exception()))
-
-        policy = retrying(self._options.retry, on_retry=failed, clock=self._clock, dice=self._around.dice)
+        policy = retrying(
+            self._options.retry,
+            on_retry=lambda state: self._report.retrying(str(state.outcome and state.outcome.exception())),
+            clock=self._clock,
+            dice=self._around.dice,
+        )
         try:
             return await policy(watched)
         except Unavailable as exc:

@@ -9,8 +9,6 @@ and no failure.
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
 
 from services.system_api.condition import Condition
 from services.system_api.life import Life, Surroundings
@@ -21,6 +19,7 @@ from services.system_api.schedule import Schedule
 from services.system_api.source import Opening, SourceOptions
 from services.system_api.watch import Activity, Watch
 from shared.errors import Fenced, TooLarge, Unavailable
+from shared.lease import Lease, Leases
 from shared.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -29,26 +28,6 @@ _GRACE = 5.0
 """Seconds a cancelled life may take to end before it is left to itself."""
 _FENCED_PAUSE = 15.0
 """Seconds after a newer owner was met: longer than a lease, or two owners would go on fencing one another."""
-
-
-class Lease(Protocol):
-    """The right to drive a source, renewed behind the scenes for as long as it is held."""
-
-    async def lost(self) -> None:
-        """Return once somebody else may have it."""
-        ...
-
-
-class Leases(Protocol):
-    """How the replicas agree on who drives what."""
-
-    def hold(self, name: str) -> AbstractAsyncContextManager[Lease]:
-        """Wait until `name` is free and take it; leaving gives it back at once.
-
-        Raises:
-            Unavailable: where the leases are kept does not answer.
-        """
-        ...
 
 
 class Poller:

@@ -1,26 +1,14 @@
 """One place where a source's condition changes: it reaches the log, the metrics and the people from here."""
 
 import logging
-from typing import Protocol
 
 from services.system_api.condition import Condition, Notice, State
 from services.system_api.metrics import SystemMetrics
 from services.system_api.source import Batch
+from shared.alerts import Alerts
 from shared.clock import Clock
 
 logger = logging.getLogger(__name__)
-
-
-class Alerts(Protocol):
-    """The way to people. Neither call waits or fails; begun twice or ended without a beginning is no matter."""
-
-    def begin(self, kind: str, place: str, text: str) -> None:
-        """Tell that a problem has begun."""
-        ...
-
-    def end(self, kind: str, place: str, text: str) -> None:
-        """Tell that it is over."""
-        ...
 
 
 class Reporter:

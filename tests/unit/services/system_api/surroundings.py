@@ -1,4 +1,4 @@
-"""What a poller's tests put around it: a bus in memory, a lease that can be taken away, and somebody who listens."""
+"""What a poller's tests put around it: a bus in memory, leases that can be taken away, and alerts that are kept."""
 
 import asyncio
 import contextlib
@@ -13,10 +13,12 @@ from services.system_api.metrics import SystemMetrics
 from services.system_api.poller import Poller
 from services.system_api.reporting import Reporter
 from services.system_api.source import Batch, Checkpoint, Opening, Source, SourceOptions, Stamp
+from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.topics import TopicsOptions
 from shared.clock import SystemClock
 from shared.event import Channel
+from shared.lease import Granted, Leases, MemoryLeaseStore, Taken
 from shared.retry import RetryOptions
 from shared.tasks import Tasks
 
@@ -41,53 +43,30 @@ class HurriedClock(SystemClock):
         await asyncio.sleep(0)
 
 
-class SoleLease:
-    def __init__(self) -> None:
-        self.taken = asyncio.Event()
-
-    async def lost(self) -> None:
-        await self.taken.wait()
-
-
-class SoleLeases:
-    """One lease at a time; `take_away` gives it to somebody else until `give_back`."""
+class Store(MemoryLeaseStore):
+    """Leases that another replica can take away, and that can be out of reach."""
 
     def __init__(self) -> None:
-        self.free = asyncio.Event()
-        self.free.set()
-        self.lease: SoleLease | None = None
-        self.held: list[str] = []
+        super().__init__()
         self.error: Exception | None = None
+        self.granted: list[str] = []
 
-    @contextlib.asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[SoleLease]:
+    async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
         if self.error is not None:
             raise self.error
-        await self.free.wait()
-        self.held.append(name)
-        self.lease = SoleLease()
-        yield self.lease
+        answer = await super().acquire(name, owner, ttl)
+        if isinstance(answer, Granted) and owner == "us":
+            self.granted.append(name)
+        return answer
 
-    def take_away(self) -> None:
-        assert self.lease is not None
-        self.free.clear()
-        self.lease.taken.set()
-
-    def give_back(self) -> None:
-        self.free.set()
-
-
-class Listener:
-    """Whoever reads the mails."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, str]] = []
-
-    def begin(self, kind: str, place: str, text: str) -> None:
-        self.heard.append(("begin", f"{kind} {place}: {text}"))
-
-    def end(self, kind: str, place: str, text: str) -> None:
-        self.heard.append(("end", f"{kind} {place}: {text}"))
+    async def take_away(self, name: str) -> int:
+        """Give our lease to another replica; return its epoch."""
+        held = self.peek(name)
+        assert held is not None
+        await self.release(name, "us", held[0])
+        answer = await super().acquire(name, "them", 60)
+        assert isinstance(answer, Granted)
+        return answer.epoch
 
 
 class Numbers:
@@ -125,17 +104,17 @@ class Setting:
     """A poller and all that surrounds it."""
 
     bus: MemoryBus = field(default_factory=MemoryBus)
-    leases: SoleLeases = field(default_factory=SoleLeases)
+    store: Store = field(default_factory=Store)
     clock: HurriedClock = field(default_factory=HurriedClock)
-    listener: Listener = field(default_factory=Listener)
+    alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
     opened: list[Source] = field(default_factory=list)
     last: int = 25
     before: Callable[[int], Awaitable[None]] = nothing
 
     def poller(self, options: SourceOptions = OPTIONS, opening: Opening | None = None) -> Poller:
-        reporter = Reporter("numbers", self.listener, SystemMetrics(CollectorRegistry(), ["numbers"]), self.clock)
+        reporter = Reporter("numbers", self.alerts, SystemMetrics(CollectorRegistry(), ["numbers"]), self.clock)
         around = Surroundings(self.bus, TOPICS, self.clock, random.Random(1))
-        return Poller(options, opening or self.open, self.leases, around, reporter)
+        return Poller(options, opening or self.open, Leases(self.store, "us", ttl=0.3), around, reporter)
 
     @contextlib.asynccontextmanager
     async def open(self, checkpoint: Checkpoint) -> AsyncIterator[Source]:
@@ -155,7 +134,7 @@ class Setting:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not condition():  # noqa: ASYNC110 -- the condition may be anything
+            while not condition():
                 await asyncio.sleep(0.001)
 
 

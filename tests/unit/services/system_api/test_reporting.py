@@ -9,15 +9,15 @@ from services.system_api.condition import State
 from services.system_api.metrics import SystemMetrics
 from services.system_api.reporting import Reporter
 from services.system_api.source import Batch
+from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Outgoing
 from shared.clock import SystemClock
 from shared.dead_letter import Reject
-from tests.unit.services.system_api.surroundings import Listener
 
 
 def reporter() -> tuple[Reporter, CollectorRegistry]:
     registry = CollectorRegistry()
-    return Reporter("orders", Listener(), SystemMetrics(registry, ["orders"]), SystemClock()), registry
+    return Reporter("orders", RecordingAlerts(), SystemMetrics(registry, ["orders"]), SystemClock()), registry
 
 
 def test_what_blocks_us_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
