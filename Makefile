@@ -25,7 +25,7 @@ test: .venv ## every test but chaos; PYTEST='tests/unit -k name' narrows it
 	@$(BIN)/python -m pytest -m 'not chaos' $(PYTEST)
 
 test-chaos: .venv ## the long tests that kill parts at random; each prints its seed
-	@$(BIN)/python -m pytest -m chaos $(PYTEST)
+	@$(BIN)/python -m pytest -m chaos --timeout=3600 $(PYTEST)
 
 check: .venv ## lint, format, types and import contracts, as CI runs them
 	@$(BIN)/ruff check .
