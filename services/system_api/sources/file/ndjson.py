@@ -5,6 +5,7 @@ the parser has checked. Numbers keep their text, whatever their size. Of a membe
 the subject, and both pass. The tests hold a release of msgspec to all of that.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ _Time = Annotated[datetime, msgspec.Meta(tz=True)] | None
 
 _Tree = dict[str, Any]
 """Member name to its type, or to the tree below it."""
+
+_Find = Callable[[Any], Any]
 
 _json_text = msgspec.json.Encoder().encode
 
@@ -54,14 +57,14 @@ class Ndjson:
         return str(subject), piece, None if when is None else _json_text(when)[1:-1]
 
 
-def _value(find: attrgetter[Any], found: Any) -> Any:
+def _value(find: _Find, found: Any) -> Any:
     try:
         return find(found)
     except AttributeError:
         return None  # a member on the way is missing or null
 
 
-def _plant(tree: _Tree, path: str, kind: Any) -> attrgetter[Any]:
+def _plant(tree: _Tree, path: str, kind: Any) -> _Find:
     """Add a path to the tree; return what finds its value in the struct that is made of the tree."""
     *above, last = path.split(".")
     attributes = []

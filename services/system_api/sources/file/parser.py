@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from services.system_api.source import Batch, Stamp
-from services.system_api.sources.file.splitter import KEPT, Cut, Splitter
+from services.system_api.sources.file.splitter import Cut, Splitter
 from shared.dead_letter import Reject
 from shared.errors import Malformed, TooLarge
 
@@ -96,7 +96,6 @@ class Parser:
         """Until its header was seen."""
         self._stamp = stamp
         self._place = place
-        self._limit = limit
 
     def resume(self, head: bytes) -> None:
         """Learn from the beginning of the file what is needed to go on in its middle.
@@ -139,7 +138,9 @@ class Parser:
     def _carefully(self, piece: bytes, offset: int) -> Row | None:
         """Read a piece of which nothing is known yet; nothing comes of a blank one or of the header."""
         try:
-            text = _text(piece if offset else piece.removeprefix(BOM), self._limit)
+            if len(piece) > self.splitter.limit:
+                raise self._too_large(len(piece))
+            text = _text(piece if offset else piece.removeprefix(BOM))
             if not text or text.isspace():
                 return None
             if self._headed is not None:
@@ -157,7 +158,7 @@ class Parser:
             raise error
         if piece.isspace():
             return
-        kept = piece[:KEPT] if isinstance(error, TooLarge) else piece
+        kept = piece[: self.splitter.kept] if isinstance(error, TooLarge) else piece
         self._put_aside(batch, self._place.reject(kept, str(error), line=line, offset=offset, size=len(piece)))
         self.cut = self.cut or kept is not piece
 
@@ -168,25 +169,26 @@ class Parser:
         offset, oversized = found
         self.line += 1
         self.cut = True
-        error = f"a line of {oversized.size} bytes, the limit is {self._limit}; its first {KEPT} bytes are kept"
+        error = str(self._too_large(oversized.size))
         self._put_aside(
             batch, self._place.reject(oversized.head, error, line=self.line, offset=offset, size=oversized.size)
         )
+
+    def _too_large(self, size: int) -> TooLarge:
+        splitter = self.splitter
+        return TooLarge(f"a line of {size} bytes, the limit is {splitter.limit}; its first {splitter.kept} are kept")
 
     def _put_aside(self, batch: Batch, reject: Reject) -> None:
         self.rejects += 1
         batch.rejects.append(reject)
 
 
-def _text(piece: bytes, limit: int) -> bytes:
+def _text(piece: bytes) -> bytes:
     """Return a piece without the carriage return before its newline.
 
     Raises:
-        TooLarge: it is above the limit.
         Malformed: it is no UTF-8 text.
     """
-    if len(piece) > limit:
-        raise TooLarge(f"a line of {len(piece)} bytes, the limit is {limit}; its first {KEPT} bytes are kept")
     if (nul := piece.find(b"\0")) >= 0:
         raise Malformed(f"a NUL byte at its byte {nul}: this is no text")
     try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 KEPT = 65_536
-"""Bytes that are kept of a piece above the limit: enough to recognise it by."""
+"""Bytes that are kept at most of a line above the limit: enough to recognise it by."""
 
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
 """Cuts what is complete, each piece without the newline that ends it, and returns the rest."""
@@ -49,13 +49,16 @@ def row_cutter(delimiter: bytes) -> Cut:
 class Splitter:
     """Fed with a file's bytes in order; `take` gives its pieces, and every byte belongs to exactly one of them.
 
-    Feed only what `waiting` does not forbid: pieces that wait are not bounded otherwise.
+    The pieces are the same in whatever portions the bytes come. A quoted field that is not closed within the limit
+    costs its first line, and reading goes on at the next one: one stray quote must not swallow what follows it.
     """
 
     def __init__(self, cut: Cut, limit: int, offset: int = 0) -> None:
         """`offset` is where the bytes that will be fed begin."""
         self._cut = cut
-        self._limit = limit
+        self.limit = limit
+        self.kept = min(KEPT, limit)
+        """Bytes that are kept of a line above the limit."""
         self.offset = offset
         """Of the first byte that was not taken."""
         self.plain = True
@@ -91,10 +94,10 @@ class Splitter:
             self._oversized, self._skipped = Oversized(skipped.head, skipped.size + newline), None
             data = data[newline + 1 :]
         whole = self._rest + data if self._rest else data
-        pieces, rest = self._cut(whole)
-        self._set(pieces, rest, whole)
-        while len(self._rest) > self._limit:
-            self._give_up_on_rest()
+        pieces, self._rest = self._split(whole)
+        if len(self._rest) > self.limit:
+            self._skipped, self._rest = Oversized(self._rest[: self.kept], len(self._rest)), b""
+        self._wait_with(pieces, whole)
 
     def finish(self) -> None:
         """Note that the file ends here: what is incomplete is complete. Only when nothing is waiting."""
@@ -103,14 +106,14 @@ class Splitter:
             self._oversized, self._skipped = self._skipped, None
             self._unended = True
         elif self._rest:
-            # As if a newline followed; rows that end within a quote are given up line by line.
-            whole = self._rest + b"\n"
-            pieces, rest = self._cut(whole)
+            # As if a newline followed; a quote that is open here stays so, and costs its line.
+            whole, self._rest = self._rest + b"\n", b""
+            pieces, rest = self._split(whole)
             while rest:
                 line, _, rest = rest.partition(b"\n")
-                more, rest = self._cut(rest)
+                more, rest = self._split(rest)
                 pieces += [line, *more]
-            self._set(pieces, b"", whole)
+            self._wait_with(pieces, whole)
             self._unended = True
 
     def take_oversized(self) -> tuple[int, Oversized] | None:
@@ -136,25 +139,34 @@ class Splitter:
             return True
         return False
 
-    def _set(self, pieces: list[bytes], rest: bytes, whole: bytes) -> None:
-        self._pieces, self._next, self._rest = pieces, 0, rest
-        complete = whole[: len(whole) - len(rest)] if rest else whole
-        self.plain = (
-            b"\r" not in complete
-            and b"\0" not in complete
-            and max(map(len, pieces), default=0) <= self._limit
-            and _is_utf8(complete)
-        )
+    def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Cut, and give up on rows of several lines that are above the limit."""
+        given = list[bytes]()
+        while True:
+            pieces, rest = self._cut(data)
+            good = self._good(pieces)
+            if good == len(pieces) and (len(rest) <= self.limit or b"\n" not in rest):
+                return given + pieces, rest
+            given += pieces[:good]
+            line, _, data = data[sum(map(len, pieces[:good])) + good :].partition(b"\n")
+            given.append(line)
 
-    def _give_up_on_rest(self) -> None:
-        line, newline, rest = self._rest.partition(b"\n")
-        if newline:
-            # A quote that was opened and not closed within the limit: its line alone pays for it.
-            more, self._rest = self._cut(rest)
-            self._pieces += [line, *more]
-            self.plain = False
-        else:
-            self._skipped, self._rest = Oversized(line[:KEPT], len(line)), b""
+    def _good(self, pieces: list[bytes]) -> int:
+        """Return how many pieces come before the first one of several lines that is above the limit."""
+        if max(map(len, pieces), default=0) > self.limit:
+            for number, piece in enumerate(pieces):
+                if len(piece) > self.limit and b"\n" in piece:
+                    return number
+        return len(pieces)
+
+    def _wait_with(self, pieces: list[bytes], whole: bytes) -> None:
+        self._pieces, self._next = pieces, 0
+        self.plain = (
+            b"\r" not in whole
+            and b"\0" not in whole
+            and max(map(len, pieces), default=0) <= self.limit
+            and _is_utf8(whole[: whole.rfind(b"\n") + 1])
+        )
 
 
 def _is_utf8(data: bytes) -> bool:
