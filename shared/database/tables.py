@@ -81,3 +81,12 @@ leases = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     comment="Rights of one replica: to drive a source or a partition, to be a node.",
 )
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True, comment="what tokens name it by"),
+    Column("secret", LargeBinary, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    comment="What signs tokens, where the settings name no key. Useless alone: of a token, only a hash is kept.",
+)

@@ -9,7 +9,7 @@ from services.experience_api import refusals
 from services.experience_api.refusals import Refused
 from services.experience_api.registry.notices import Lost, Notice, Why
 from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
-from services.experience_api.tokens import TokenClaims
+from services.experience_api.tokens import SigningKey, TokenClaims
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.lease import MemoryLeaseStore
 
@@ -40,6 +40,7 @@ class MemoryRegistry:
         self._clients: dict[str, Client] = {}
         self._consumers: dict[str, _Consumer] = {}
         self._connections: dict[str, _Connection] = {}
+        self._signing_key: SigningKey | None = None
         self._hearers: list[Hear] = []
 
     async def add(self, client: Client) -> bool:
@@ -68,6 +69,11 @@ class MemoryRegistry:
     async def forget(self, client_id: str) -> bool:
         await self._take_away(client_id, Why.REMOVED)
         return self._consumers.pop(client_id, None) is not None
+
+    async def signing_key(self, fresh: SigningKey) -> SigningKey:
+        if self._signing_key is None:
+            self._signing_key = fresh
+        return self._signing_key
 
     async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
         client_id = wish.claims.client_id

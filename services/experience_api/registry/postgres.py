@@ -20,12 +20,12 @@ from services.experience_api.refusals import Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import Lost, Notice, Why, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
-from services.experience_api.tokens import TokenClaims
+from services.experience_api.tokens import SigningKey, TokenClaims
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
-from shared.database.tables import clients, connections, consumers
+from shared.database.tables import clients, connections, consumers, signing_keys
 from shared.errors import Malformed, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ CHANNEL = "trelay_connections"
 
 _PLACE = "registrations"
 _TRIES = 3
+_KEY = "database"
+"""What tokens call the key that is kept here."""
 
 
 class PostgresRegistry:
@@ -106,6 +108,14 @@ class PostgresRegistry:
                 await _take_away(connection, client_id, Why.REMOVED)
                 gone = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
                 return gone.rowcount > 0
+
+    async def signing_key(self, fresh: SigningKey) -> SigningKey:
+        # One key for ever: of two replicas that start together, both must come to know the same.
+        oldest = select(signing_keys).order_by(signing_keys.c.created_at, signing_keys.c.key_id).limit(1)
+        if not (rows := await self._rows(oldest)):
+            await self._rows(insert(signing_keys).values(key_id=_KEY, secret=fresh.secret).on_conflict_do_nothing())
+            rows = await self._rows(oldest)
+        return SigningKey(rows[0].key_id, rows[0].secret)
 
     async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
         # Who claims at the same moment may be committed too late for us to see, and early enough to be in our way.

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.experience_api.registry.notices import Notice
-from services.experience_api.tokens import TokenClaims
+from services.experience_api.tokens import SigningKey, TokenClaims
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,14 @@ class Consumers(Protocol):
         ...
 
 
+class Keys(Protocol):
+    """What signs tokens, where the settings name no key."""
+
+    async def signing_key(self, fresh: SigningKey) -> SigningKey:
+        """Return the key that all replicas share: `fresh`, if there is none yet, which is kept then."""
+        ...
+
+
 class Connections(Protocol):
     """The one connection of each consumer."""
 
@@ -169,5 +177,5 @@ class Notices(Protocol):
         ...
 
 
-class Registry(Clients, Consumers, Connections, Notices, Protocol):
+class Registry(Clients, Consumers, Keys, Connections, Notices, Protocol):
     """All of it."""

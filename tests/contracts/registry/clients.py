@@ -1,11 +1,14 @@
 """What a registry promises of clients."""
 
+import asyncio
+
 import pytest
 
 from services.experience_api.refusals import CLIENT_DISABLED, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.notices import Lost, Why
 from services.experience_api.registry.protocol import Client, Node, Registry
-from tests.contracts.registry.deployment import RegistryFixtures, claimed, claims, listening, wish
+from services.experience_api.tokens import SigningKey
+from tests.contracts.registry.deployment import Deployment, RegistryFixtures, claimed, claims, listening, wish
 
 
 class ClientsContract(RegistryFixtures):
@@ -61,3 +64,15 @@ class ClientsContract(RegistryFixtures):
             await registry.disable("demo")
             await ear.heard(Lost(claim.connection_id, Why.DISABLED))
         assert await registry.held_by(node) == {}
+
+    async def test_replicas_that_start_together_share_one_key(self, deployment: Deployment) -> None:
+        async with deployment.connect() as one, deployment.connect() as other:
+            keys = await asyncio.gather(
+                *(
+                    replica.signing_key(SigningKey(f"{number}", b"%d" % number * 32))
+                    for number, replica in enumerate([one, other] * 4)
+                )
+            )
+            assert len({key.secret for key in keys}) == 1
+            assert len({key.id for key in keys}) == 1
+            assert await one.signing_key(SigningKey("late", b"x" * 32)) == keys[0]

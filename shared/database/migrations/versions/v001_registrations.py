@@ -1,4 +1,4 @@
-"""Clients, consumers, connections and leases."""
+"""Clients, consumers, connections, leases and signing keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -78,8 +78,17 @@ def upgrade() -> None:
         # Renewed every two seconds: room on the page keeps those updates out of the index.
         postgresql_with={"fillfactor": 50},
     )
+    op.create_table(
+        "signing_keys",
+        sa.Column("key_id", sa.Text, nullable=False, comment="what tokens name it by"),
+        sa.Column("secret", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
+        sa.PrimaryKeyConstraint("key_id", name="signing_keys_pkey"),
+        schema=SCHEMA,
+        comment="What signs tokens, where the settings name no key. Useless alone: of a token, only a hash is kept.",
+    )
 
 
 def downgrade() -> None:
-    for table in ("leases", "connections", "consumers", "clients"):
+    for table in ("signing_keys", "leases", "connections", "consumers", "clients"):
         op.drop_table(table, schema=SCHEMA)
