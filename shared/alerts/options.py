@@ -1,0 +1,90 @@
+"""What the operator says about alerts."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.settings import Options, RelativePath, Secret
+
+Address = Annotated[
+    str, Field(pattern=r"^[^\s@<>,;:\"\\\x00-\x1f\x7f]+@[^\s@<>,;:\"\\\x00-\x1f\x7f]+$", max_length=254)
+]
+"""A bare e-mail address, e.g. `devops@example.com`."""
+
+_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class SmtpOptions(Options):
+    """The mail server that takes the mails."""
+
+    host: str = Field(min_length=1)
+    """Name or address of the server."""
+
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """By default 587 with `starttls`, 465 with `tls`, 25 with `none`."""
+
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """`starttls` and `tls` refuse a server that does not speak TLS or whose certificate is not trusted."""
+
+    ca: RelativePath | None = None
+    """PEM file of the authorities to trust; by default those of the system."""
+
+    user: str | None = None
+    """Who logs in, if the server wants that."""
+
+    password: Secret | None = None
+    """Of the user."""
+
+    timeout: float = Field(default=15.0, gt=0)
+    """Seconds that each step of the conversation may take."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port or _PORTS[self.security]
+
+    @model_validator(mode="after")
+    def _no_password_in_the_clear(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together")
+        if self.user is not None and self.security == "none" and self.host not in _LOOPBACK:
+            raise ValueError("a password is not sent without TLS; set security to 'starttls' or 'tls'")
+        return self
+
+
+class AlertOptions(Options):
+    """Who is told of trouble, and how often."""
+
+    smtp: SmtpOptions | None = None
+    """The mail server; without one, alerts are in the log only."""
+
+    sender: Address = "trelay@localhost"
+    """The address that mails come from."""
+
+    recipients: list[Address] = Field(default_factory=list)
+    """Who gets them."""
+
+    name: str = Field(default="trelay", pattern=r"^[\w .:/-]{1,40}$")
+    """Begins every subject, to tell one deployment from another."""
+
+    gather: float = Field(default=5.0, ge=0)
+    """Seconds from the first news to the mail: what fails together is told together."""
+
+    digest_interval: float = Field(default=3600.0, gt=0)
+    """Seconds between reminders of a problem that lasts, and between mails about events of one kind and place."""
+
+    mails_per_hour: int = Field(default=10, ge=1, le=1000)
+    """However much happens; beyond this, news wait for the next mail. After a quiet hour, as many may go at once."""
+
+    spool: RelativePath | None = None
+    """Folder for mails that are not sent yet, of this process alone; without one, a restart forgets them."""
+
+    keep: int = Field(default=100, ge=1)
+    """Unsent mails that are kept; the oldest are dropped beyond that."""
+
+    @model_validator(mode="after")
+    def _somebody_to_tell(self) -> Self:
+        if self.smtp is not None and not self.recipients:
+            raise ValueError("smtp is set, and recipients names nobody")
+        return self

@@ -1,0 +1,257 @@
+"""From the board to the mail server: one task, which waits for news, for the pace and for the server."""
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from shared.alerts.board import Board, Pace, Report
+from shared.alerts.budget import Budget
+from shared.alerts.mail import compose
+from shared.alerts.options import AlertOptions
+from shared.alerts.smtp import MailServer
+from shared.alerts.spool import FolderSpool, MemorySpool, Spool
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.errors import Malformed, SettingsError, Unavailable
+from shared.health import Readiness
+from shared.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+PART = "mail"
+"""Its name in `/readyz`, where it is only noted: no service waits for its mail server."""
+
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+_LAST_MAILS_WITHIN = 2.0
+"""Seconds that mails have when the process ends; those in a folder are sent by the next one."""
+
+
+class Alerts(Protocol):
+    """The way to people. No call waits or fails; begun twice, or ended without a beginning, is no matter.
+
+    `kind` is one of few words that a mail groups by, `place` is where: a source, a client, a topic.
+    """
+
+    def begin(self, kind: str, place: str, text: str) -> None:
+        """A problem begins: told once, again while it lasts at the pace of the digest, and when it ends."""
+        ...
+
+    def end(self, kind: str, place: str, text: str = "") -> None:
+        """A problem is over."""
+        ...
+
+    def event(self, kind: str, place: str, text: str) -> None:
+        """Something happens that neither lasts nor ends; told again, with how often, at the pace of the digest."""
+        ...
+
+
+@asynccontextmanager
+async def alerting(
+    options: AlertOptions,
+    *,
+    readiness: Readiness | None = None,
+    registry: CollectorRegistry | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    dice: random.Random | None = None,
+) -> AsyncIterator[Alerts]:
+    """Send alerts for as long as the context lasts. On leaving, what is known is written down and sent if it can be.
+
+    Raises:
+        SettingsError: the spool's folder cannot be written, or the file of authorities cannot be read.
+    """
+    if options.smtp is None:
+        yield LoggedAlerts()
+        return
+    server = await asyncio.to_thread(MailServer, options.smtp)
+    spool = await asyncio.to_thread(_spool, options)
+    post = Post(
+        options,
+        server,
+        spool,
+        PostMetrics(registry or CollectorRegistry()),
+        readiness=readiness or Readiness(),
+        clock=clock,
+        dice=dice or random.SystemRandom(),
+    )
+    async with Tasks() as tasks:
+        running = tasks.start("alerts", post.run())
+        try:
+            yield post
+        finally:
+            post.end_soon()
+            # Not cancelled at once: on Python 3.11 `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation
+            # that meets its result, and the task would then run for ever.
+            await asyncio.wait({running}, timeout=_LAST_MAILS_WITHIN)
+
+
+class LoggedAlerts:
+    """Alerts where no mail server is named. Whoever alerts has logged it already, at a level of its own."""
+
+    def begin(self, kind: str, place: str, text: str) -> None:
+        """A problem begins."""
+        logger.debug("no mail server for: %s %s: %s", kind, place, text)
+
+    def end(self, kind: str, place: str, text: str = "") -> None:
+        """A problem is over."""
+        logger.debug("no mail server for: over: %s %s: %s", kind, place, text)
+
+    def event(self, kind: str, place: str, text: str) -> None:
+        """Something happens."""
+        logger.debug("no mail server for: %s %s: %s", kind, place, text)
+
+
+class PostMetrics:
+    """What the post tells."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.sent = Counter("trelay_mails_sent", "Mails that the mail server has taken.", registry=registry)
+        self.refused = Counter("trelay_mails_refused", "Mails that it will never take.", registry=registry)
+        self.waiting = Gauge("trelay_mails_waiting", "Mails that are not sent yet.", registry=registry)
+
+
+class Post:
+    """Alerts that become mails."""
+
+    def __init__(
+        self,
+        options: AlertOptions,
+        server: MailServer,
+        spool: Spool,
+        metrics: PostMetrics,
+        *,
+        readiness: Readiness,
+        clock: Clock,
+        dice: random.Random,
+    ) -> None:
+        self._options = options
+        self._server = server
+        self._spool = spool
+        self._metrics = metrics
+        self._readiness = readiness
+        self._clock = clock
+        self._dice = dice
+        self._budget = Budget(options.mails_per_hour, clock.time())
+        self._board = Board(Pace(options.gather, options.digest_interval), self._budget, clock.time())
+        self._changed = asyncio.Event()
+        self._ending = False
+        self._failures = 0
+        self._try_again_at = 0.0
+        readiness.note(PART)
+
+    def begin(self, kind: str, place: str, text: str) -> None:
+        """A problem begins."""
+        self._note(changed=self._board.begin(kind, place, text, self._clock.time()))
+
+    def end(self, kind: str, place: str, text: str = "") -> None:
+        """A problem is over."""
+        self._note(changed=self._board.end(kind, place, text, self._clock.time()))
+
+    def event(self, kind: str, place: str, text: str) -> None:
+        """Something happens."""
+        self._note(changed=self._board.event(kind, place, text, self._clock.time()))
+
+    async def run(self) -> None:
+        """Write and send mails until told to end; then write down what is known, and try once to send it."""
+        self._budget.restore(await asyncio.to_thread(self._spool.saved), self._clock.time())
+        while not self._ending:
+            self._changed.clear()
+            await self._write(self._board.take(self._clock.time()))
+            if self._clock.monotonic() >= self._try_again_at:
+                await self._send_waiting()
+            await self._rest()
+        await self._write(self._board.take(self._clock.time(), hurry=True))
+        await self._send_waiting()
+        waiting = await asyncio.to_thread(len, self._spool)
+        if waiting:
+            logger.warning("%d mails are not sent yet", waiting, extra={"kept": self._options.spool is not None})
+
+    def end_soon(self) -> None:
+        """Let `run` come to its end."""
+        self._ending = True
+        self._changed.set()
+
+    def _note(self, *, changed: bool) -> None:
+        if changed:
+            self._changed.set()
+
+    async def _rest(self) -> None:
+        """Return when a mail is due, or is to be tried again, or something has changed that decides on that."""
+        now = self._clock.time()
+        due = self._board.due(now)
+        waits = [] if due is None else [due - now]
+        if self._failures:
+            waits.append(self._try_again_at - self._clock.monotonic())
+        seconds = max(0.0, min(waits)) if waits else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    async def _write(self, report: Report | None) -> None:
+        if report is None:
+            return
+        mail = compose(
+            report,
+            name=self._options.name,
+            sender=self._options.sender,
+            recipients=self._options.recipients,
+            identity=f"{self._dice.getrandbits(96):024x}",
+        )
+        try:
+            await asyncio.to_thread(self._keep, mail)
+        except OSError as exc:
+            self._forsake_folder(exc)
+            self._keep(mail)
+
+    def _keep(self, mail: bytes) -> None:
+        self._spool.put(mail)
+        self._spool.save(self._budget.save())
+
+    async def _send_waiting(self) -> None:
+        """Send until nothing waits, or until the server does not take the next."""
+        while (found := await asyncio.to_thread(self._spool.oldest)) is not None:
+            name, mail = found
+            self._metrics.waiting.set(await asyncio.to_thread(len, self._spool))
+            if not await self._taken(mail):
+                return
+            try:
+                await asyncio.to_thread(self._spool.drop, name)
+            except OSError as exc:
+                self._forsake_folder(exc)
+        self._metrics.waiting.set(0)
+
+    async def _taken(self, mail: bytes) -> bool:
+        """Send one mail; whether it needs no other try."""
+        try:
+            await self._server.send(self._options.sender, self._options.recipients, mail)
+        except Unavailable as exc:
+            self._failures += 1
+            # Doubling, and a random part of half of it less, so that replicas do not come together.
+            ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._failures - 1, 10))
+            self._try_again_at = self._clock.monotonic() + ceiling * self._dice.uniform(0.5, 1.0)
+            self._readiness.report(PART, str(exc))
+            return False
+        except Malformed as exc:
+            self._metrics.refused.inc()
+            logger.warning("a mail is dropped: %s", exc, extra={"mail": mail.decode(errors="replace")})
+        else:
+            self._metrics.sent.inc()
+        self._failures = 0
+        self._readiness.report(PART, None)
+        return True
+
+    def _forsake_folder(self, error: OSError) -> None:
+        logger.warning("the spool's folder fails, mails are kept in memory from now on: %s", error)
+        self._spool = MemorySpool(self._options.keep)
+
+
+def _spool(options: AlertOptions) -> Spool:
+    if options.spool is None:
+        return MemorySpool(options.keep)
+    try:
+        return FolderSpool(options.spool, options.keep)
+    except OSError as exc:
+        raise SettingsError(f"alerts.spool: {options.spool} cannot be written: {exc.strerror}") from exc

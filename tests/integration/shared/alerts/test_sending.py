@@ -1,0 +1,163 @@
+import asyncio
+import shutil
+import time
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from shared.alerts import AlertOptions, Alerts, SmtpOptions, alerting
+from shared.errors import SettingsError
+from shared.health import Readiness
+from tests.servers.smtp import MailServer
+
+
+def options(server: MailServer, **more: object) -> AlertOptions:
+    smtp = SmtpOptions(host=server.host, port=server.port, security="none", timeout=5)
+    return AlertOptions.model_validate({"smtp": smtp, "recipients": ["devops@example.com"], "gather": 0.05, **more})
+
+
+async def reported(readiness: Readiness, *, works: bool) -> None:
+    async with asyncio.timeout(20):
+        while ("mail" not in readiness.notes()) is not works:
+            await asyncio.sleep(0.01)
+
+
+async def test_one_mail_when_it_begins_and_one_when_it_ends(smtp: MailServer) -> None:
+    registry = CollectorRegistry()
+    async with alerting(options(smtp), registry=registry) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        alerts.begin("source", "rates", "connection refused")
+        (began,) = await smtp.expect(1)
+        assert began.recipients == ("devops@example.com",)
+        assert began.message["Subject"] == "[trelay] 2 begun"
+        alerts.end("source", "orders", "answers again")
+        _, ended = await smtp.expect(2)
+        assert ended.message["Subject"] == "[trelay] over: source orders: answers again"
+        assert "Still open" in str(ended.message.get_content())
+    assert len(smtp.mails) == 2
+    assert registry.get_sample_value("trelay_mails_sent_total") == 2
+
+
+async def test_a_digest_while_it_lasts(smtp: MailServer) -> None:
+    async with alerting(options(smtp, digest_interval=0.2)) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        mails = await smtp.expect(3)
+    assert [mail.message["Subject"] for mail in mails[1:3]] == ["[trelay] 1 still open"] * 2
+
+
+async def test_a_flood_is_no_flood_of_mail(smtp: MailServer) -> None:
+    async with alerting(options(smtp, mails_per_hour=3)) as alerts:
+        begun = time.perf_counter()
+        for number in range(20_000):
+            alerts.event("consumer sends", f"client {number % 5000}", "12 bytes")
+            alerts.begin("source", f"s{number}", "refused")
+            if number % 2000 == 0:
+                await asyncio.sleep(0.06)
+        took = time.perf_counter() - begun
+    assert 1 <= len(smtp.mails) <= 3
+    assert took < 10
+
+
+async def test_a_server_that_is_down_blocks_nothing_and_gets_the_mail_later(smtp: MailServer) -> None:
+    readiness = Readiness()
+    smtp.down()
+    async with alerting(options(smtp), readiness=readiness) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        await reported(readiness, works=False)
+        assert readiness.ready
+        assert readiness.notes()["mail"].startswith(f"mail server 127.0.0.1:{smtp.port}: ")
+        smtp.up()
+        (mail,) = await smtp.expect(1)
+        assert "orders" in mail.message["Subject"]
+        await reported(readiness, works=True)
+
+
+async def test_a_server_that_is_slow_blocks_nothing(smtp: MailServer) -> None:
+    smtp.answering.clear()
+    async with alerting(options(smtp)) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        await asyncio.sleep(0.1)
+        begun = time.perf_counter()
+        alerts.end("source", "orders")
+        assert time.perf_counter() - begun < 0.05
+        smtp.answering.set()
+        await smtp.expect(2)
+
+
+async def test_a_refusal_for_now_is_tried_again_and_one_for_good_is_not(
+    smtp: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    readiness, registry = Readiness(), CollectorRegistry()
+    async with alerting(options(smtp), readiness=readiness, registry=registry) as alerts:
+        smtp.refuse_with = "451 later"
+        alerts.event("x", "first", "text")
+        await reported(readiness, works=False)
+        smtp.refuse_with = None
+        assert "first" in (await smtp.expect(1))[0].message["Subject"]
+        smtp.refuse_with = "554 never"
+        alerts.event("x", "second", "text")
+        async with asyncio.timeout(20):
+            while not registry.get_sample_value("trelay_mails_refused_total"):
+                await asyncio.sleep(0.01)
+        smtp.refuse_with = None
+        alerts.event("x", "third", "text")
+        assert "third" in (await smtp.expect(2))[1].message["Subject"]
+    assert "a mail is dropped: " in caplog.text
+
+
+async def test_mails_in_a_folder_survive_a_restart_and_so_does_the_budget(smtp: MailServer, tmp_path: Path) -> None:
+    def life() -> AbstractAsyncContextManager[Alerts]:
+        return alerting(options(smtp, spool=tmp_path / "spool", mails_per_hour=2))
+
+    smtp.down()
+    async with life() as alerts:
+        alerts.begin("source", "orders", "connection refused")
+    assert len(list((tmp_path / "spool").glob("*.eml"))) == 1
+    smtp.up()
+    async with life() as alerts:
+        (mail,) = await smtp.expect(1)
+        assert "orders" in mail.message["Subject"]
+        alerts.begin("source", "orders", "connection refused")
+        await smtp.expect(2)
+    for _ in range(5):
+        async with life() as alerts:
+            alerts.begin("source", "orders", "connection refused")
+            await asyncio.sleep(0.1)
+    assert len(smtp.mails) == 2
+
+
+async def test_what_is_known_at_the_end_is_sent(smtp: MailServer) -> None:
+    async with alerting(options(smtp, gather=1000)) as alerts:
+        alerts.event("consumer sends", "client demo", "12 bytes")
+    await smtp.expect(1)
+
+
+async def test_a_folder_that_fails_later_does_not_stop_the_mail(
+    smtp: MailServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "spool"
+    async with alerting(options(smtp, spool=folder)) as alerts:
+        alerts.event("x", "first", "text")
+        await smtp.expect(1)
+        shutil.rmtree(folder)
+        alerts.event("x", "second", "text")
+        await smtp.expect(2)
+    assert "mails are kept in memory from now on" in caplog.text
+
+
+async def test_a_folder_that_cannot_be_written_is_a_mistake_in_the_settings(smtp: MailServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SettingsError, match=r"^alerts\.spool: .*/file/spool cannot be written: "):
+        async with alerting(options(smtp, spool=tmp_path / "file" / "spool")):
+            pass
+
+
+async def test_without_a_mail_server_alerts_cost_nothing() -> None:
+    readiness = Readiness()
+    async with alerting(AlertOptions(), readiness=readiness) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        alerts.event("x", "y", "z")
+        alerts.end("source", "orders")
+    assert readiness.parts() == {}

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from services.embedded.process import free_port
+from shared.alerts import SmtpOptions, probe
+from shared.alerts.smtp import MailServer
+from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable
+from tests.servers.smtp import MailServer as RealServer
+from tests.servers.smtp import smtp_server
+
+MAIL = b"Subject: hello\r\n\r\nworld\r\n"
+
+
+def plain(server: RealServer) -> SmtpOptions:
+    return SmtpOptions(host=server.host, port=server.port, security="none", timeout=5)
+
+
+async def test_a_mail_arrives_as_it_was_sent(smtp: RealServer) -> None:
+    await MailServer(plain(smtp)).send("trelay@example.com", ["a@example.com", "b@example.com"], MAIL)
+    (mail,) = await smtp.expect(1)
+    assert (mail.sender, mail.recipients) == ("trelay@example.com", ("a@example.com", "b@example.com"))
+    assert mail.message["Subject"] == "hello"
+    assert mail.message.get_content() == "world\n"
+
+
+async def test_starttls_with_a_user_who_is_known(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    with smtp_server(login=("trelay", "hunter2"), authority_file=authority) as server:
+        options = SmtpOptions(
+            host=server.host, port=server.port, ca=authority, user="trelay", password=SecretStr("hunter2")
+        )
+        await probe(options)
+        await MailServer(options).send("t@example.com", ["a@example.com"], MAIL)
+        (mail,) = await server.expect(1)
+        assert mail.encrypted
+        assert mail.user == "trelay"
+
+        wrong = options.model_copy(update={"password": SecretStr("guessed")})
+        with pytest.raises(Unauthorized, match=r"refuses the user and the password \(535\)") as refused:
+            await probe(wrong)
+        assert "guessed" not in str(refused.value)
+
+        untrusting = options.model_copy(update={"ca": None})
+        with pytest.raises(Unavailable, match="certificate verify failed"):
+            await probe(untrusting)
+
+
+async def test_a_server_without_tls_is_not_talked_to_in_the_clear(smtp: RealServer) -> None:
+    with pytest.raises(Unavailable, match="STARTTLS"):
+        await probe(SmtpOptions(host=smtp.host, port=smtp.port))
+
+
+@pytest.mark.parametrize(("answer", "error"), [("451 later", Unavailable), ("552 too large", Malformed)])
+async def test_for_now_and_for_good_are_told_apart(smtp: RealServer, answer: str, error: type[Exception]) -> None:
+    smtp.refuse_with = answer
+    with pytest.raises(error, match=answer):
+        await MailServer(plain(smtp)).send("t@example.com", ["a@example.com"], MAIL)
+
+
+async def test_a_server_that_is_away_is_named() -> None:
+    options = SmtpOptions(host="127.0.0.1", port=free_port(), security="none")
+    with pytest.raises(Unavailable, match=rf"^mail server 127\.0\.0\.1:{options.port}: "):
+        await probe(options)
+
+
+async def test_a_server_that_does_not_answer_is_left_after_the_bound(smtp: RealServer) -> None:
+    smtp.answering.clear()
+    with pytest.raises(Unavailable, match="imed out"):
+        await MailServer(plain(smtp).model_copy(update={"timeout": 0.2})).send("t@b.c", ["a@b.c"], MAIL)
+
+
+async def test_authorities_that_cannot_be_read_are_a_mistake_in_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "no.pem").write_text("no certificate")
+    for ca in (tmp_path / "no.pem", tmp_path / "absent.pem"):
+        with pytest.raises(SettingsError, match=r"^alerts\.smtp\.ca: .*pem cannot be used: "):
+            await probe(SmtpOptions(host="127.0.0.1", port=1, ca=ca))
