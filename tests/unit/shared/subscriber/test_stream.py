@@ -1,0 +1,272 @@
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import WSCloseCode, web
+
+from shared.clock import SystemClock
+from shared.errors import SettingsError
+from shared.subscriber import Account, Frame, Stopped, Token, subscribe
+from shared.subscriber.stream import base_url
+
+ACCOUNT = Account("demo", "hunter2")
+
+Scene = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Hurried(SystemClock):
+    """Does not wait, and keeps what it was asked to."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Stage:
+    """An experience layer that answers each connection with the next scene."""
+
+    def __init__(self, *scenes: Scene) -> None:
+        self.requests: list[dict[str, str]] = []
+        self.registrations: list[tuple[str | None, str | None]] = []
+        self.register_with: list[web.Response] = []
+        self.clock = Hurried()
+        self.notes: list[str] = []
+        self.url = ""
+        self._scenes = list(scenes)
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator["Stage"]:
+        app = web.Application()
+        app.router.add_post("/consumers", self._register)
+        app.router.add_get("/ws/publish", self._publish)
+        runner = web.AppRunner(app, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def take(self, count: int, credentials: Account | Token = ACCOUNT, **more: Any) -> list[Frame]:
+        """Subscribe until there are `count` events, or until the stream stops."""
+        found = []
+        stream = subscribe(
+            self.url, credentials, clock=self.clock, dice=random.Random(1), note=self.notes.append, **more
+        )
+        async with asyncio.timeout(20), aclosing(stream) as frames:
+            async for frame in frames:
+                if not frame.own:
+                    found.append(frame)
+                if len(found) == count:
+                    break
+        return found
+
+    async def _register(self, request: web.Request) -> web.Response:
+        self.registrations.append((request.headers.get("client_id"), request.headers.get("client_secret")))
+        if self.register_with:
+            return self.register_with.pop(0)
+        return web.json_response({"token": f"token-{len(self.registrations)}", "token_type": "Bearer"}, status=201)
+
+    async def _publish(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append({"authorization": request.headers.get("Authorization", ""), **request.query})
+        return await self._scenes.pop(0)(request)
+
+
+def scene(*frames: dict[str, Any] | str, close: tuple[int, str] | None = None, stay: bool = False) -> Scene:
+    async def play(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for frame in frames:
+            await socket.send_str(frame if isinstance(frame, str) else json.dumps(frame))
+        if close is not None:
+            await socket.close(code=close[0], message=close[1].encode())
+        elif stay:
+            await socket.receive()
+        else:
+            assert request.transport is not None
+            request.transport.abort()
+        return socket
+
+    return play
+
+
+def refusal(status: int, **headers: str) -> Scene:
+    async def play(_request: web.Request) -> web.StreamResponse:
+        return problem(status, **headers)
+
+    return play
+
+
+def problem(status: int, **headers: str) -> web.Response:
+    return web.json_response(
+        {"detail": f"because of {status}"}, status=status, headers=headers, content_type="application/problem+json"
+    )
+
+
+def connected(**data: Any) -> dict[str, Any]:
+    return {"source": "/trelay", "type": "trelay.connected", "id": "c", "cursor": "start", "data": data}
+
+
+def event(number: int) -> dict[str, Any]:
+    return {"source": "/sources/orders", "type": "order", "id": str(number), "cursor": f"after-{number}"}
+
+
+def ids(frames: list[Frame]) -> list[str]:
+    return [frame.event["id"] for frame in frames]
+
+
+async def test_registers_connects_and_yields() -> None:
+    async with Stage(scene(connected(), event(1), event(2), stay=True)).up() as stage:
+        assert ids(await stage.take(2, channels=["orders.eu", "stock"])) == ["1", "2"]
+        assert stage.registrations == [("demo", "hunter2")]
+        assert stage.requests == [{"authorization": "Bearer token-1", "channels": "orders.eu,stock"}]
+
+
+async def test_resumes_after_a_loss_and_gives_nothing_twice() -> None:
+    async with Stage(
+        scene(connected(), event(1), event(2)),
+        scene(connected(), event(2), event(3), close=(4000, "draining; wait=2.0")),
+        scene(connected(), event(4), stay=True),
+    ).up() as stage:
+        assert ids(await stage.take(4)) == ["1", "2", "3", "4"]
+        assert [request.get("cursor") for request in stage.requests] == [None, "after-2", "after-3"]
+        assert len(stage.registrations) == 1
+        assert "lost" in stage.notes[0]
+        assert stage.notes[1].startswith("draining; wait=2.0 (4000); next try in ")
+        assert 2.0 <= stage.clock.pauses[1] <= 3.0
+
+
+async def test_begins_where_it_is_told() -> None:
+    async with Stage(scene(connected(), event(1), stay=True)).up() as stage:
+        await stage.take(1, Token("given"), cursor="saved")
+        assert stage.requests == [{"authorization": "Bearer given", "cursor": "saved"}]
+        assert stage.registrations == []
+
+
+async def test_registers_again_when_the_token_is_refused() -> None:
+    async with Stage(
+        scene(event(1), close=(4506, "token expired")),
+        refusal(401),
+        scene(event(2), stay=True),
+    ).up() as stage:
+        assert ids(await stage.take(2)) == ["1", "2"]
+        assert [request["authorization"] for request in stage.requests] == [f"Bearer token-{n}" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (scene(connected(), close=(4500, "consumers may not send")), r"for good: consumers may not send \(4500\)"),
+        (refusal(403), r"refuses: because of 403 \(403\)"),
+        (refusal(404), r"refuses: because of 404 \(404\)"),
+    ],
+)
+async def test_stops_when_told_to(ending: Scene, said: str) -> None:
+    async with Stage(ending).up() as stage:
+        with pytest.raises(Stopped, match=said):
+            await stage.take(1)
+
+
+async def test_stops_at_what_is_no_websocket() -> None:
+    async def page(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text="hello")
+
+    async with Stage(page).up() as stage:
+        with pytest.raises(Stopped, match=r"no WebSocket is spoken there \(200\)"):
+            await stage.take(1)
+
+
+async def test_waits_as_long_as_it_is_asked_to_when_refused_for_now() -> None:
+    async with Stage(refusal(409, **{"Retry-After": "7"}), scene(event(1), stay=True)).up() as stage:
+        await stage.take(1)
+        assert 7.0 <= stage.clock.pauses[0] <= 10.5
+        assert stage.notes[0].startswith("because of 409 (409); next try in ")
+
+
+async def test_registration_is_tried_again_and_wrong_credentials_are_not() -> None:
+    async with Stage(scene(event(1), stay=True)).up() as stage:
+        stage.register_with = [problem(503), web.json_response({"no": "token"})]
+        await stage.take(1)
+        assert len(stage.registrations) == 3
+    async with Stage().up() as stage:
+        stage.register_with = [problem(401)]
+        with pytest.raises(Stopped, match="because of 401"):
+            await stage.take(1)
+
+
+async def test_a_server_that_is_away_is_waited_for() -> None:
+    async with Stage().up() as stage:
+        pass
+    taking = asyncio.create_task(stage.take(1))
+    while len(stage.clock.pauses) < 3:
+        await asyncio.sleep(0.01)
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    assert stage.notes[0].startswith(f"cannot register at {stage.url}/: ")
+
+
+async def test_silence_beyond_the_heartbeat_is_a_loss() -> None:
+    async with Stage(
+        scene(connected(heartbeat=0.05), event(1), stay=True), scene(connected(), event(2), stay=True)
+    ).up() as stage:
+        assert ids(await stage.take(2)) == ["1", "2"]
+        assert stage.notes[0].startswith("nothing was heard for 0.125 s")
+
+
+async def test_pings_are_heard_too() -> None:
+    async def pinging(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(json.dumps(connected(heartbeat=0.2)))
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            await socket.ping()
+        await socket.send_str(json.dumps(event(1)))
+        await socket.receive()
+        return socket
+
+    async with Stage(pinging).up() as stage:
+        assert ids(await stage.take(1)) == ["1"]
+        assert stage.notes == []
+
+
+async def test_nonsense_from_the_server_is_a_loss() -> None:
+    async with Stage(scene("no json"), scene(event(1), stay=True)).up() as stage:
+        assert ids(await stage.take(1)) == ["1"]
+        assert stage.notes[0].startswith("a frame that is no JSON")
+
+
+async def test_a_server_that_goes_away_is_come_back_to() -> None:
+    async with Stage(scene(event(1), close=(WSCloseCode.GOING_AWAY, "")), scene(event(2), stay=True)).up() as stage:
+        assert ids(await stage.take(2)) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ("wss://trelay.example.com/ws/publish", "https://trelay.example.com/"),
+        ("https://example.com/relay/", "https://example.com/relay"),
+        ("ws://[::1]:1/relay/ws/publish?channels=a#x", "http://[::1]:1/relay"),
+    ],
+)
+def test_reads_addresses(url: str, base: str) -> None:
+    assert str(base_url(url)) == base
+
+
+@pytest.mark.parametrize("url", ["", "trelay.example.com", "ftp://x", "http://", "http://[::1", "http://x:99999"])
+def test_refuses_what_is_no_address(url: str) -> None:
+    with pytest.raises(SettingsError):
+        base_url(url)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert "hunter2" not in repr([ACCOUNT, Token("hunter2")])
