@@ -5,7 +5,6 @@ The engine connects only when first used, so that a service starts before its da
 
 import os
 import ssl
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -69,11 +68,6 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _password(options: DatabaseOptions) -> str:
-    if options.password_file is not None:
-        try:
-            return options.password_file.read_text().rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as exc:
-            raise _unreadable("password_file", options.password_file) from exc
     if options.password is not None:
         return options.password.get_secret_value()
     return os.environ.get("PGPASSWORD", "")
@@ -83,12 +77,8 @@ def _tls_context(options: DatabaseTlsOptions) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except OSError as exc:
-        raise _unreadable("tls.ca_file", options.ca_file) from exc
+        raise SettingsError(f"database.tls.ca_file: {options.ca_file} cannot be read: {exc.strerror}") from exc
     if not options.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _unreadable(setting: str, path: Path | None) -> SettingsError:
-    return SettingsError(f"database.{setting}: {path} cannot be read")

@@ -1,37 +1,33 @@
 """Where the database is, and how to talk to it."""
 
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from shared.settings import Options, RelativePath, Secret
 
 _SCHEMES = frozenset({"postgresql", "postgres"})
 _ELSEWHERE = {
-    "password": "`password` or `password_file`",
+    "password": "`password`",
     "sslmode": "`tls`",
     "sslrootcert": "`tls.ca_file`",
 }
 
 
-class DatabaseTlsOptions(BaseModel):
+class DatabaseTlsOptions(Options):
     """How the database proves that it is ours."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ca_file: Path | None = None
+    ca_file: RelativePath | None = None
     """PEM file of the authorities that may vouch for the server; none takes the system's."""
 
     verify: bool = True
     """Whether certificate and host name are checked. Without, traffic is private and the other end is anybody."""
 
 
-class DatabaseOptions(BaseModel):
+class DatabaseOptions(Options):
     """The PostgreSQL (15 or newer) that holds registrations, leases and, where chosen, the bus."""
-
-    # An error about these options must not quote them: the URL may hold a password until it is taken out below.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     url: str = "postgresql://trelay@127.0.0.1:5432/trelay"
     """`postgresql://user@host:port/database`; several hosts (`host1:port1,host2:port2`) are tried in turn, and
@@ -40,11 +36,8 @@ class DatabaseOptions(BaseModel):
     A direct connection or a session pooler: LISTEN and prepared statements do not survive a transaction pooler.
     """
 
-    password: SecretStr | None = None
-    """Else that of `password_file`, else the environment's PGPASSWORD, else none."""
-
-    password_file: Path | None = None
-    """Read once, when the service starts; its trailing line break is dropped."""
+    password: Secret | None = None
+    """Of that user; else the environment's PGPASSWORD, else none."""
 
     tls: DatabaseTlsOptions | None = None
     """None: unencrypted, for a server on this machine or a network that is trusted."""
@@ -87,12 +80,6 @@ class DatabaseOptions(BaseModel):
             if name in _ELSEWHERE:
                 raise ValueError(f"{name} does not belong in the query: give {_ELSEWHERE[name]}")
         return url
-
-    @model_validator(mode="after")
-    def _one_password(self) -> "DatabaseOptions":
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("give `password` or `password_file`, not both")
-        return self
 
     @cached_property
     def place(self) -> str:
