@@ -45,7 +45,7 @@ class HealthOptions(Options):
 
 
 class ListenOptions(Options):
-    """Where a service listens. A service that has a port of its own derives from this and changes the default."""
+    """Where a service listens."""
 
     host: str = "127.0.0.1"
     """The address to listen on; the loopback only, unless said otherwise. `0.0.0.0` and `::` are all addresses."""

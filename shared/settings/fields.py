@@ -12,6 +12,7 @@ from pydantic import (
     SecretStr,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 
 _SECRET_LIMIT = 65_536
@@ -21,6 +22,27 @@ class Options(BaseModel):
     """What one part is told: immutable, refusing what it does not know, its docstrings shown in editors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_the_defaults(cls, given: Any) -> Any:
+        """Lay what is given of a part over that part's default here, which may differ from its class's own.
+
+        Else `listen: ListenOptions = ListenOptions(port=8081)` would be on 8080 for whoever only gives the host.
+        """
+        if not isinstance(given, dict):
+            return given
+        return given | {
+            name: _laid_over(field.default.model_dump(exclude_unset=True), given[name])
+            for name, field in cls.model_fields.items()
+            if isinstance(field.default, Options) and type(field.default) is field.annotation and name in given
+        }
+
+
+def _laid_over(default: Any, given: Any) -> Any:
+    if not isinstance(default, dict) or not isinstance(given, dict):
+        return given
+    return default | {key: _laid_over(default.get(key), value) for key, value in given.items()}
 
 
 def beside_file(path: str | Path, info: ValidationInfo) -> Path:

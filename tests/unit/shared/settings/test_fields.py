@@ -65,3 +65,38 @@ def test_options_refuse_what_they_do_not_know_and_do_not_change() -> None:
         Account.model_validate({"password": "x", "other": 1})
     with pytest.raises(ValidationError):
         account("x").folder = Path("there")  # type: ignore[misc]
+
+
+class Timeouts(Options):
+    connect: float = 1.0
+    read: float = 2.0
+
+
+class Listen(Options):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    timeouts: Timeouts = Timeouts()
+
+
+class Service(Options):
+    listen: Listen = Listen(port=8081, timeouts=Timeouts(read=5.0))
+    other: Listen | None = Listen(port=1)
+
+
+def test_what_is_given_of_a_part_leaves_the_rest_of_its_default_in_this_place() -> None:
+    assert Service.model_validate({}).listen.port == 8081
+    found = Service.model_validate({"listen": {"host": "::1", "timeouts": {"connect": 9}}}).listen
+    assert (found.host, found.port) == ("::1", 8081)
+    assert (found.timeouts.connect, found.timeouts.read) == (9.0, 5.0)
+    assert Service(listen=Listen(host="::1")).listen.port == 8080
+
+
+def test_where_there_are_alternatives_the_default_is_none_of_them() -> None:
+    assert Service.model_validate({"other": {"host": "::1"}}).other == Listen(host="::1")
+
+
+def test_a_fault_in_a_part_is_still_found() -> None:
+    with pytest.raises(ValidationError, match="hots"):
+        Service.model_validate({"listen": {"hots": "::1"}})
+    with pytest.raises(ValidationError, match="listen"):
+        Service.model_validate({"listen": 5})
