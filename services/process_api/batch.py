@@ -1,0 +1,152 @@
+"""What one transaction will hold, while it is filled: records go in, outputs and dead letters come out. Sans-I/O."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from services.process_api.draft import Draft
+from services.process_api.oversize import KEPT, Oversize
+from services.process_api.pipeline import Lap, Pipeline, Refused
+from services.process_api.selection import Selection
+from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
+from shared.bus.topics import TopicsOptions
+from shared.dead_letter import Reject
+from shared.event import TRAIL, MalformedEvent, Trail, unpack_trail
+
+Watch = Callable[[Pipeline], Lap]
+"""Times the steps of a pipeline for one event."""
+
+_STAGE = "pipeline"
+_SOURCES = "/sources/"
+_SURELY_SMALL = RECORD_LIMIT - 65_536
+"""A value of so many bytes fits, whatever its key and headers are."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the events that one pipeline took."""
+
+    taken: int = 0
+    published: int = 0
+    refused: int = 0
+
+
+class Batch:
+    """The outputs and dead letters of records of one partition, in their order."""
+
+    def __init__(self, selection: Selection, oversize: Oversize) -> None:
+        self.outputs: list[Outgoing] = []
+        self.rejects: list[Reject] = []
+        self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
+        self.unclaimed = 0
+        """Dead letters that no pipeline refused: no event, too large, or of a source that none takes."""
+        self.count = 0
+        """Records that went in."""
+        self.size = 0
+        """Bytes of the values that came out."""
+        self.first = self.last = -1
+        """The offsets of the first record and the last one."""
+        self._selection = selection
+        self._oversize = oversize
+
+    def take(self, records: Sequence[Record], watch: Watch | None = None) -> None:
+        """Put records in; each becomes outputs, or dead letters, or was filtered out. `watch` times the first one.
+
+        Raises:
+            Unavailable: a step waits for something; the record that it is about and those behind it did not go in.
+        """
+        for record in records:
+            self._take(record, watch)
+            watch = None
+            if self.first < 0:
+                self.first = record.offset
+            self.last = record.offset
+            self.count += 1
+
+    def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
+        """Return it as the bus takes it; `offset` is where `group` is to go on."""
+        made = Transaction()
+        if self.outputs:
+            made.records[topics.publish] = self.outputs
+        if self.rejects:
+            made.records[topics.dead_letter] = [reject.record() for reject in self.rejects]
+        made.settle(group, position, offset)
+        return made
+
+    def _take(self, record: Record, watch: Watch | None) -> None:
+        headers = record.headers
+        trail = _header(headers)
+        if (refusal := self._oversize.refusal(record.offset)) is not None:
+            self._refuse(record, refusal, trail)
+            return
+        try:
+            if trail is None:
+                trail = _trail_of(record)
+        except MalformedEvent as exc:
+            self._refuse(record, f"event: {exc}", trail)
+            return
+        if len(headers) != 1:
+            headers = ((TRAIL, trail),)
+        source = str(trail[: trail.find(b" ")], "utf-8", "replace")
+        pipelines = self._selection.of(source)
+        if not pipelines:
+            self._refuse(record, f"no pipeline takes the source {source[:80]!r}", trail)
+        # All of them before anything is kept: where one has to wait for something, the record comes again.
+        for pipeline, result in [(one, _result(one, record, headers, watch)) for one in pipelines]:
+            tally = self.tallies[pipeline.name]
+            tally.taken += 1
+            if isinstance(result, Refused):
+                tally.refused += 1
+                self._refuse(record, str(result), trail, pipeline.label)
+                continue
+            tally.published += len(result)
+            self.outputs += result
+            for output in result:
+                self.size += len(output[1] or b"")
+
+    def _refuse(self, record: Record, error: str, trail: bytes | None, pipeline: str = "") -> None:
+        origin = f"{record.topic}/{record.partition}/{record.offset}"
+        identity, value = _identity(trail) or origin, record.value or b""
+        reject = Reject(identity, value, error, _STAGE, origin, pipeline)
+        if self._oversize.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
+            error = f"{error} (of its {len(value)} bytes the first {KEPT} are kept)"
+            reject = dataclasses.replace(reject, value=value[:KEPT], error=error)
+        self.rejects.append(reject)
+        self.unclaimed += not pipeline
+
+
+def _result(pipeline: Pipeline, record: Record, headers: Headers, watch: Watch | None) -> list[Outgoing] | Refused:
+    try:
+        made = pipeline.run(record.value or b"", watch and watch(pipeline))
+    except Refused as exc:
+        return exc
+    outputs = [Outgoing(key, value, headers) for key, value in made]
+    for output in outputs:
+        if len(output[1] or b"") > _SURELY_SMALL and size_of(output) > RECORD_LIMIT:
+            return Refused(f"it becomes an event of {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
+    return outputs
+
+
+def _header(headers: Headers) -> bytes | None:
+    for name, value in headers:
+        if name == TRAIL:
+            return value
+    return None
+
+
+def _trail_of(record: Record) -> bytes:
+    """Make the trail of an event that came without: somebody else than the system layer wrote it.
+
+    Raises:
+        MalformedEvent: it is no event.
+    """
+    draft = Draft(record.value or b"")
+    source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
+    return Trail(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
+
+
+def _identity(trail: bytes | None) -> str | None:
+    try:
+        return unpack_trail(trail or b"").id or None
+    except MalformedEvent:
+        return None

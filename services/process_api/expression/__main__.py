@@ -1,0 +1,38 @@
+"""What `trial` runs: reads a JSON list of expressions, and writes what is wrong with each as soon as it is known."""
+
+import json
+import resource
+import sys
+
+from services.process_api.expression.jsonata import Jsonata, TooSlow
+from shared.errors import Malformed
+
+_MEMORY = 1024**3
+_TIME_LIMIT_MS = 500
+
+
+def fault(expression: str) -> str:
+    """Return what is wrong with an expression, the empty text if nothing is."""
+    try:
+        compiled = Jsonata(expression, _TIME_LIMIT_MS)
+    except ValueError as exc:
+        return str(exc)
+    for data in (None, b"{}"):
+        try:
+            compiled.evaluate(data, {})
+        except TooSlow as exc:
+            return str(exc)
+        except Malformed:
+            continue  # nothing to work on is a good reason to fail
+    return ""
+
+
+def main() -> None:
+    """Try what comes on the standard input."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    for expression in json.load(sys.stdin):
+        sys.stdout.write(json.dumps(fault(expression)) + "\n")
+        sys.stdout.flush()
+
+
+main()

@@ -1,0 +1,156 @@
+"""Paths into an event, as `set`, `drop` and `rename` name what they change: `data.customer.name`, `subject`.
+
+The first name is an attribute; below `data`, each further one is a member of an object. A name of other characters
+than letters, digits, `_` and `-` stands in backquotes, as in JSONata: data.`first name`.
+"""
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+
+from services.process_api.draft import Draft, Members, Node, child, opened, text
+from shared.errors import Malformed
+
+_NAME = r"(?:`[^`]+`|[\w-]+)"
+_PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
+_NAMES = re.compile(_NAME)
+_ATTRIBUTE = re.compile(r"[a-z0-9]{1,64}")
+
+_FIXED = {
+    "id": "it says which event this is",
+    "source": "it says where the event is from",
+    "specversion": "it is always 1.0",
+    "data_base64": "bytes have no members; a map can put JSON in their place",
+    "channel": "a route or the pipeline's own `channel` decides on it",
+}
+_TEXTS = frozenset({"type", "subject", "time", "datacontenttype", "dataschema"})
+
+_scalar = msgspec.json.Decoder(str | int | bool).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A place in an event; see `parse`."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ".".join(self.names)
+
+
+def parse(written: str) -> Path:
+    """Read a path to something that may be changed.
+
+    Raises:
+        ValueError: says what is wrong, and what would be right.
+    """
+    if not _PATH.fullmatch(written):
+        raise ValueError(f"{written[:80]!r} is no path: expected names with dots between, such as 'data.customer.name'")
+    names = tuple(name.strip("`") for name in _NAMES.findall(written))
+    first = names[0]
+    if first in _FIXED:
+        raise ValueError(f"{first!r} cannot be changed: {_FIXED[first]}")
+    if first == "data":
+        return Path(names)
+    if len(names) > 1:
+        raise ValueError(f"{written[:80]!r}: only the entity has members, and they are written 'data.{names[-1][:80]}'")
+    if not _ATTRIBUTE.fullmatch(first):
+        raise ValueError(f"{first[:80]!r} is no attribute's name: expected lower-case letters and digits, at most 64")
+    return Path(names)
+
+
+def parse_removable(written: str) -> Path:
+    """Read a path to something that may be taken away.
+
+    Raises:
+        ValueError: as `parse` does, or no event can be without it.
+    """
+    path = parse(written)
+    if path.names == ("type",):
+        raise ValueError("'type' can be set and not taken away: no event is without")
+    return path
+
+
+def check_attribute(name: str, value: bytes) -> None:
+    """Check the value that an attribute is to have.
+
+    Raises:
+        Malformed: it is no text, integer or boolean; or no text where CloudEvents wants one, or empty.
+    """
+    try:
+        found = _scalar(value)
+    except msgspec.DecodeError:
+        found = None
+    if found is None or (name in _TEXTS and not isinstance(found, str)):
+        wanted = "text" if name in _TEXTS else "text, an integer or a boolean"
+        raise Malformed(f"attribute {name!r} would become {value[:80].decode(errors='replace')}, expected {wanted}")
+    if name in _TEXTS and not found:
+        raise Malformed(f"attribute {name!r} would become empty")
+
+
+def put(draft: Draft, path: Path, value: Node) -> None:
+    """Set what lies at a path, making the objects on the way to it.
+
+    Raises:
+        Malformed: something on the way is there and no object, or an attribute cannot have this value.
+    """
+    names = path.names
+    if names == ("data",):
+        draft.replace_data(value)
+        return
+    if names[0] != "data":
+        check_attribute(names[0], text(value))
+    _parent(draft, path)[names[-1]] = value
+    draft.changed = True
+
+
+def take(draft: Draft, path: Path) -> Node | None:
+    """Remove what lies at a path and return it; None where there is nothing.
+
+    Raises:
+        Malformed: an array is on the way, so that there may be several.
+    """
+    parent = draft.attributes
+    for name in path.names[:-1]:
+        below = child(parent, name)
+        if isinstance(below, list):
+            raise Malformed(f"{path}: {name!r} is an array, and which of its items is meant is not said")
+        if not isinstance(below, dict):
+            return None
+        parent = below
+    found = parent.pop(path.names[-1], None)
+    draft.changed |= found is not None
+    return found
+
+
+def remove(draft: Draft, path: Path) -> None:
+    """Remove what lies at a path, in every item of the arrays on the way to it; nothing there is well, too."""
+    draft.changed |= _remove(draft.attributes, path.names)
+
+
+def _remove(node: Node, names: tuple[str, ...]) -> bool:
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            node[index] = opened(item)
+        return any([_remove(item, names) for item in node])  # noqa: C419 -- all of them, not up to the first
+    if not isinstance(node, dict):
+        return False
+    if len(names) == 1:
+        return node.pop(names[0], None) is not None
+    below = child(node, names[0])
+    return below is not None and _remove(below, names[1:])
+
+
+def _parent(draft: Draft, path: Path) -> Members:
+    if path.names[0] == "data" and "data_base64" in draft.attributes:
+        raise Malformed(f"{path}: the event's data is not JSON (data_base64)")
+    parent = draft.attributes
+    for depth, name in enumerate(path.names[:-1], 1):
+        below = child(parent, name)
+        if below is None:
+            below = parent[name] = {}
+        if not isinstance(below, dict):
+            raise Malformed(f"{path}: {'.'.join(path.names[:depth])!r} is no object")
+        parent = below
+    return parent

@@ -1,0 +1,63 @@
+"""One place from which what happens to the stream reaches the log, the metrics and the people."""
+
+import logging
+
+from services.process_api.batch import Batch, Watch
+from services.process_api.metrics import ProcessMetrics
+from shared.alerts import Alerts
+from shared.bus.protocol import TopicPartition
+from shared.errors import PositionLost
+
+logger = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Tells what happens to the partitions that this replica drives."""
+
+    def __init__(self, alerts: Alerts, metrics: ProcessMetrics) -> None:
+        self._alerts = alerts
+        self._metrics = metrics
+        self._halted: set[TopicPartition] = set()
+
+    @property
+    def watch(self) -> Watch:
+        """What times the steps of an event."""
+        return self._metrics.watch
+
+    def committed(self, position: TopicPartition, batch: Batch, seconds: float) -> None:
+        """What became of a batch is visible."""
+        self._metrics.committed(batch, seconds)
+        if position in self._halted:
+            self._halted.discard(position)
+            self._alerts.end("process", _place(position), "it goes on")
+        if batch.rejects:
+            first = batch.rejects[0]
+            logger.warning(
+                "%s: %d to the dead letter; the first, %s: %s",
+                first.pipeline or "process",
+                len(batch.rejects),
+                first.origin,
+                first.error,
+            )
+        for pipeline, error in {reject.pipeline: reject.error for reject in reversed(batch.rejects)}.items():
+            self._alerts.event("dead letter", pipeline.partition("@")[0] or "no pipeline", error)
+
+    def halted(self, position: TopicPartition, error: str) -> None:
+        """A step waits for something, and the partition with it."""
+        self._halted.add(position)
+        self._alerts.begin("process", _place(position), error)
+
+    def too_large(self, position: TopicPartition, error: str) -> None:
+        """The bus refused a transaction; the record is being found out."""
+        logger.warning("%s: %s; what it was made of is tried one by one", _place(position), error)
+
+    def lost(self, error: PositionLost) -> None:
+        """Retention took events before they were read."""
+        self._metrics.lost.inc(max(0, error.earliest - error.offset))
+        text = f"{error}; events were lost, it goes on at the earliest"
+        logger.error("%s", text)
+        self._alerts.event("events lost", f"{error.topic}/{error.partition}", text)
+
+
+def _place(position: TopicPartition) -> str:
+    return f"{position.topic}/{position.partition}"

@@ -1,0 +1,44 @@
+"""`- drop: [data.card, data.customer.email]`: members and attributes that nobody is to see."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from services.process_api.draft import Draft
+from services.process_api.paths import parse_removable, remove
+from shared.settings import Options
+
+
+def _removable(path: str) -> str:
+    parse_removable(path)
+    return path
+
+
+RemovablePath = Annotated[str, AfterValidator(_removable)]
+"""A path to something that an event can be without."""
+
+
+class DropOptions(Options):
+    """Takes members and attributes away, wherever they are there."""
+
+    drop: RemovablePath | Annotated[list[RemovablePath], Field(min_length=1)]
+    """One path or several, such as `data.card`. Where an array is on the way, each of its items loses the member."""
+
+    @property
+    def paths(self) -> list[str]:
+        """What is dropped, as a list however it is written."""
+        return [self.drop] if isinstance(self.drop, str) else self.drop
+
+
+class Drop:
+    """The step."""
+
+    def __init__(self, options: DropOptions) -> None:
+        self._paths = [parse_removable(path) for path in options.paths]
+
+    def apply(self, draft: Draft) -> Sequence[Draft]:
+        """Return the event without them."""
+        for path in self._paths:
+            remove(draft, path)
+        return (draft,)

@@ -1,0 +1,92 @@
+"""What these tests make events, records and pipelines with."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pydantic import TypeAdapter
+
+from services.process_api.batch import Batch
+from services.process_api.draft import Draft
+from services.process_api.oversize import Oversize
+from services.process_api.pipeline import Output, Pipeline, PipelineOptions
+from services.process_api.selection import Selection
+from services.process_api.steps.build import StepOptions, build_step
+from shared.bus.memory.log import StoredRecord
+from shared.event import TRAIL
+
+_step: TypeAdapter[Any] = TypeAdapter(StepOptions)
+
+
+def event(data: Any = None, /, *, text: str | None = None, **attributes: Any) -> bytes:
+    """One event of the source `orders`; `text` is its entity as JSON, `data` the same as a value."""
+    head = {
+        "specversion": "1.0",
+        "source": "/sources/orders",
+        "type": "order.updated",
+        "id": "orders:7",
+        "subject": "C-1",
+        **attributes,
+    }
+    written = json.dumps(head, separators=(",", ":"))
+    entity = json.dumps(data, separators=(",", ":"), ensure_ascii=False) if text is None else text
+    return f'{written[:-1]},"data":{entity}}}'.encode()
+
+
+def without_data(**attributes: Any) -> bytes:
+    """One event that has no entity, or one in `data_base64`."""
+    found: dict[str, Any] = json.loads(event(None, **attributes))
+    del found["data"]
+    return json.dumps(found).encode()
+
+
+def draft(data: Any = None, /, **attributes: Any) -> Draft:
+    return Draft(event(data, **attributes))
+
+
+def data_of(value: bytes) -> Any:
+    return json.loads(value)["data"]
+
+
+def text_of_data(value: bytes) -> str:
+    """The entity's JSON text as it stands in an event."""
+    return bytes(msgspec.json.decode(value, type=dict[str, msgspec.Raw])["data"]).decode()
+
+
+def apply(step: Any, *events: Draft) -> list[Draft]:
+    """Run one step, written as in the settings."""
+    built = build_step(_step.validate_python(step))
+    return [made for each in events for made in built.apply(each)]
+
+
+def applied(step: Any, value: bytes) -> Any:
+    """Run one step on one event that goes on as one; return the event."""
+    (made,) = apply(step, Draft(value))
+    return json.loads(made.encoded(b'"c"'))
+
+
+def pipeline(
+    *steps: Any, name: str = "orders", channel: str | None = "orders", sources: Sequence[str] = ("*",)
+) -> Pipeline:
+    options = PipelineOptions.model_validate({"sources": list(sources), "channel": channel, "steps": list(steps)})
+    return Pipeline(name, options)
+
+
+def run(value: bytes, *steps: Any, channel: str | None = "orders") -> list[Output]:
+    return pipeline(*steps, channel=channel).run(value)
+
+
+def record(
+    value: bytes | None, offset: int = 0, *, source: str | None = "orders", identity: str = "orders:7"
+) -> StoredRecord:
+    headers = () if source is None else ((TRAIL, f"{source} 1700000000000 {identity}".encode()),)
+    return StoredRecord("trelay.ingest", 0, offset, 1_700_000_000_001, b"C-1", value, headers)
+
+
+def selection(*pipelines: Pipeline) -> Selection:
+    return Selection([(["*"], each) for each in pipelines])
+
+
+def batch(*pipelines: Pipeline) -> Batch:
+    return Batch(selection(*pipelines), Oversize())
