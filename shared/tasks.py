@@ -7,9 +7,11 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Tasks:
@@ -76,3 +78,12 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
     """Cancel a task and wait for its end; what it raised was its own affair and is dropped."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
+    """Run work side by side and return what each gave; raise the first error once none of it runs any more."""
+    outcomes = await asyncio.gather(*work, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]

@@ -61,7 +61,7 @@ async def everything(bus: Bus, topic: str) -> list[Record]:
     async with bus.reader(topic, {number: earliest for number, (earliest, _) in bounds.items()}) as reader:
         async with asyncio.timeout(PATIENCE):
             while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                found += await reader.read(wait=1.0)
+                found += await reader.read(wait=0.1)
     return [record for record in found if record.offset < bounds[record.partition][1]]
 
 

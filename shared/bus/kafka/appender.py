@@ -1,0 +1,141 @@
+"""The appender: everybody's single records, many calls to a round trip."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiokafka.protocol.transaction import InitProducerIdRequest
+
+from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition, check_sizes
+from shared.bus.kafka.cluster import Cluster
+from shared.bus.kafka.errors import NONE, of_code
+from shared.bus.kafka.producing import Failures, Producing, raise_first
+from shared.bus.protocol import Outgoing
+from shared.errors import TrelayError, Unavailable
+from shared.tasks import Tasks
+
+_NO_TIMEOUT = 2**31 - 1
+_CALLS_AT_ONCE = 1000
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """What one caller wants to have appended."""
+
+    topic: str
+    records: Sequence[Outgoing]
+    done: asyncio.Future[None]
+
+    def end(self, error: TrelayError | None = None) -> None:
+        """Tell the caller, if he still waits."""
+        if self.done.done():
+            return
+        if error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(error)
+            self.done.exception()  # counts as looked at: the caller may be gone
+
+
+class KafkaAppender:
+    """An `Appender`. While one round of calls is on its way, the next one gathers."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._connections = cluster.connections()
+        self._producing = Producing(cluster, self._connections)
+        self._encoder: Encoder | None = None
+        self._waiting: asyncio.Queue[_Call] = asyncio.Queue()
+
+    async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
+        """Append with the next round."""
+        check_sizes(topic, records)
+        await self._cluster.topic(topic)
+        call = _Call(topic, records, asyncio.get_running_loop().create_future())
+        self._waiting.put_nowait(call)
+        await call.done
+
+    async def run(self) -> None:
+        """Carry out round after round, for ever."""
+        while True:
+            calls = [await self._waiting.get()]
+            while not self._waiting.empty() and len(calls) < _CALLS_AT_ONCE:
+                calls.append(self._waiting.get_nowait())
+            try:
+                await self._round(calls)
+            finally:
+                for call in calls:
+                    call.end(Unavailable("the appender was closed"))
+                    self._waiting.task_done()
+
+    async def drain(self) -> None:
+        """Return once all that was accepted is done with."""
+        await self._waiting.join()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        while not self._waiting.empty():
+            self._waiting.get_nowait().end(Unavailable("the appender was closed"))
+        await self._connections.close()
+
+    async def _round(self, calls: list[_Call]) -> None:
+        deadline = self._cluster.clock.monotonic() + self._cluster.options.patience
+        places: dict[_Call, set[tuple[str, int]]] = {}
+        try:
+            encoder = self._encoder or await self._open(deadline)
+            batches = await self._encode(encoder, calls, places)
+            failures = await self._producing.write(batches, deadline)
+        except TrelayError as exc:
+            for call in calls:
+                call.end(exc)
+            return
+        if failures:
+            # What was not stored leaves a gap in the numbers, which brokers refuse to pass over: begin anew.
+            self._encoder = None
+        for call in calls:
+            mine: Failures = {place: failures[place] for place in places[call] if place in failures}
+            try:
+                raise_first(mine)
+            except TrelayError as exc:
+                call.end(exc)
+            else:
+                call.end()
+
+    async def _encode(
+        self, encoder: Encoder, calls: list[_Call], places: dict[_Call, set[tuple[str, int]]]
+    ) -> list[Batch]:
+        now = int(self._cluster.clock.time() * 1000)
+        dealt: dict[tuple[str, int], list[Outgoing]] = {}
+        for call in calls:
+            topic = await self._cluster.topic(call.topic)
+            mine = by_partition(call.records, len(topic.leaders))
+            places[call] = {(call.topic, partition) for partition in mine}
+            for partition, records in mine.items():
+                dealt.setdefault((call.topic, partition), []).extend(records)
+        return [batch for place, records in dealt.items() for batch in encoder.encode(*place, records, now)]
+
+    async def _open(self, deadline: float) -> Encoder:
+        async def attempt() -> Encoder:
+            answer = await self._cluster.ask_any(InitProducerIdRequest(None, _NO_TIMEOUT))
+            if answer.error_code != NONE:
+                raise of_code(answer.error_code, "beginning to append")
+            producer = Producer(answer.producer_id, answer.producer_epoch)
+            return Encoder(producer, self._cluster.options.compression, transactional=False)
+
+        self._encoder = await self._cluster.persist("beginning to append", attempt, deadline)
+        return self._encoder
+
+
+@asynccontextmanager
+async def kafka_appender(cluster: Cluster) -> AsyncIterator[KafkaAppender]:
+    """Append for as long as the context lasts."""
+    appender = KafkaAppender(cluster)
+    async with Tasks() as tasks:
+        tasks.keep("appending to Kafka", appender.run())
+        try:
+            yield appender
+            await appender.drain()
+        finally:
+            await tasks.cancel_all()
+            await appender.close()

@@ -1,0 +1,69 @@
+"""Where Kafka is, who we are there, and how patient we are."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.bus.topics import TopicsOptions
+from shared.settings import Options, RelativePath, Secret
+
+Compression = Literal["none", "snappy", "lz4", "zstd"]
+
+
+class KafkaOptions(Options):
+    """The bus on Apache Kafka."""
+
+    kind: Literal["kafka"]
+
+    servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(\s*,\s*[^\s,]+:\d+)*$")
+    """`host:port`, several separated by commas: any of them tells the others."""
+
+    topics: TopicsOptions = TopicsOptions()
+
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """As Kafka names them: whether traffic is encrypted (SSL) and whether we log in (SASL)."""
+
+    ca_file: RelativePath | None = None
+    """PEM file of the authorities that may vouch for the brokers; none takes the system's."""
+
+    certificate_file: RelativePath | None = None
+    """PEM file of our own certificate with its key, where brokers ask for one."""
+
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+
+    user: str | None = None
+    """Who we are, with SASL."""
+
+    password: Secret | None = None
+    """Of that user."""
+
+    compression: Compression = "zstd"
+    """How batches travel and are stored. Level 1 of zstd makes JSON five times smaller and so costs less CPU than
+    the bytes it saves would."""
+
+    request_timeout: float = Field(default=5.0, gt=0, le=60)
+    """Seconds after which a broker that does not answer counts as gone, and its connection is opened anew."""
+
+    patience: float = Field(default=15.0, gt=0, le=120)
+    """Seconds that a transaction, or any other question, is kept trying while brokers restart or elect leaders,
+    before it fails as unavailable."""
+
+    session_timeout: float = Field(default=10.0, ge=1, le=300)
+    """Seconds of silence after which a member of a group counts as dead and others take its partitions. Brokers
+    refuse less than `group.min.session.timeout.ms`, 6 by default."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.security_protocol.startswith("SASL") and (self.user is None or self.password is None):
+            raise ValueError(f"{self.security_protocol} needs `user` and `password`")
+        if self.user is not None and not self.security_protocol.startswith("SASL"):
+            raise ValueError(f"`user` is given, but {self.security_protocol} does not log in: SASL_SSL does")
+        if "SSL" not in self.security_protocol and (self.ca_file or self.certificate_file):
+            raise ValueError(f"certificates are given, but {self.security_protocol} does not use any: SASL_SSL does")
+        return self
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """`servers` taken apart."""
+        hosts = [server.strip().rpartition(":") for server in self.servers.split(",")]
+        return [(host.strip("[]"), int(port)) for host, _, port in hosts]
