@@ -4,14 +4,16 @@ import random
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.bus.protocol import Outgoing
 from shared.clock import Clock, rfc3339
 from shared.dead_letter import Reject
+from shared.errors import Malformed
 from shared.event import TRAIL, Channel, Envelope, json_string, wrap
+from shared.event import channel as checked
 from shared.retry import RetryOptions
 from shared.settings import Options
 
@@ -20,13 +22,20 @@ Checkpoint = Mapping[str, bytes]
 part a file, so that a batch saves only what moved."""
 
 
+def _channel(name: Channel) -> Channel:
+    try:
+        return checked(name)
+    except Malformed as exc:
+        raise ValueError(str(exc)) from exc
+
+
 class SourceOptions(Options):
     """What every kind of source is told."""
 
     type: str = Field(min_length=1, max_length=200)
     """The CloudEvents type of its events, e.g. `order.updated`."""
 
-    channel: str | None = None
+    channel: Annotated[Channel, AfterValidator(_channel)] | None = None
     """Goes straight to the publish topic, under this channel; none sends it through the process layer."""
 
     interval: float = Field(default=1.0, gt=0)
@@ -124,10 +133,12 @@ class Stamp:
     def begin(self) -> None:
         """Start a batch: its events share one reading time and one trace, each with a span of its own."""
         now = self._clock.time()
-        self._now = rfc3339(now).encode()
         self._read = b"%b %d %b:" % (self.name.encode(), int(now * 1000), self.name.encode())
         self._trace = b"00-%032x-" % (self._dice.getrandbits(128) or 1)
         self._span = self._dice.getrandbits(63)
+        # What the batch shares is spliced once, around the places of what differs.
+        head = self._head.replace(b"%", b"%%")
+        self._template = wrap(head, b"%b", b"%b", rfc3339(now).encode(), self._trace + b"%016x-01", b"%b")
 
     def event(self, position: str, subject: str, data: bytes, time: bytes | None = None) -> Outgoing:
         """Make the event of one change.
@@ -137,12 +148,9 @@ class Stamp:
         upstream (RFC 3339), else the time of reading.
         """
         self._span += 1
-        value = wrap(
-            self._head,
-            json_string(f"{self.name}:{position}"),
-            json_string(subject),
-            time or self._now,
-            b"%b%016x-01" % (self._trace, self._span),
-            data,
-        )
+        identity, entity = json_string(f"{self.name}:{position}"), json_string(subject)
+        if time is None:
+            value = self._template % (identity, entity, self._span, data)
+        else:
+            value = wrap(self._head, identity, entity, time, b"%b%016x-01" % (self._trace, self._span), data)
         return Outgoing(self._key or subject.encode(), value, ((TRAIL, self._read + position.encode()),))

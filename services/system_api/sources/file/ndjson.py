@@ -41,27 +41,33 @@ class Ndjson:
         # A struct of the wanted members alone: msgspec skips the others three times faster than it builds them.
         self._decode = msgspec.json.Decoder(_struct(tree)).decode
 
+    def tidy(self, piece: bytes) -> bytes:
+        """Make spaces of carriage returns: they stand between values, and would end a line of server-sent events."""
+        return piece.replace(b"\r", b" ")
+
     def read(self, piece: bytes) -> Row:
         """Read one line."""
+        when = None
         try:
             found = self._decode(piece)
+            subject = self._find_subject(found)
+            if self._find_time is not None:
+                when = _text(self._find_time, found)
         except (msgspec.DecodeError, RecursionError) as exc:
             raise Malformed(str(exc)) from exc
-        subject = _value(self._find_subject, found)
+        except AttributeError:  # a member on the way to the subject is missing or null
+            subject = None
         if subject is None or subject == "":
             raise Malformed(f"the subject, {self._subject!r}, is missing, null or empty")
-        when = None if self._find_time is None else _value(self._find_time, found)
-        if b"\r" in piece:
-            # Between values only: within a string it would not have passed. It would end a line of server-sent events.
-            piece = piece.replace(b"\r", b" ")
-        return str(subject), piece, None if when is None else _json_text(when)[1:-1]
+        return str(subject), piece, when
 
 
-def _value(find: _Find, found: Any) -> Any:
+def _text(find: _Find, found: Any) -> bytes | None:
     try:
-        return find(found)
+        when = find(found)
     except AttributeError:
-        return None  # a member on the way is missing or null
+        return None
+    return None if when is None else _json_text(when)[1:-1]
 
 
 def _plant(tree: _Tree, path: str, kind: Any) -> _Find:

@@ -30,6 +30,10 @@ class Format(Protocol):
         """Cuts the bytes into pieces, a line or a row each."""
         ...
 
+    def tidy(self, piece: bytes) -> bytes:
+        """Prepare a piece that may hold carriage returns for `read`; any other is ready as it is."""
+        ...
+
     def read(self, piece: bytes) -> Row:
         """Read a piece that is UTF-8, and neither blank nor binary.
 
@@ -89,6 +93,8 @@ class Parser:
         self.rows = 0
         """Events made by this parser."""
         self.rejects = 0
+        self.last = b""
+        """The last line or row that was taken, where a newline follows it; empty where it was too large to be kept."""
         self.cut = False
         """Whether something was put aside without all of its bytes."""
         self._form = form
@@ -120,9 +126,11 @@ class Parser:
         """
         self._take_oversized(batch)
         splitter, read, event, append = self.splitter, self._form.read, self._stamp.event, batch.records.append
-        plain, offset, line, before = splitter.plain, splitter.offset, self.line, len(batch.records)
+        plain, single = splitter.plain, splitter.single
+        offset, line, before = splitter.offset, self.line, len(batch.records)
         place = self._place.file + ":"
-        for piece in splitter.take(max(0, limit - before - len(batch.rejects))):
+        pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
+        for piece in pieces:
             try:
                 # What is not plain is looked at piece by piece; so is the first, for its byte order mark and header.
                 row = (read(piece) if piece else None) if plain and offset else self._carefully(piece, offset)
@@ -131,7 +139,9 @@ class Parser:
             except Malformed as exc:
                 self._reject(batch, piece, exc, line=line + 1, offset=offset)
             offset += len(piece) + 1
-            line += 1 + piece.count(b"\n")
+            line += 1 if single else 1 + piece.count(b"\n")
+        if pieces:
+            self.last = b"" if splitter.ended else pieces[-1]
         self.line = line
         self.rows += len(batch.records) - before
 
@@ -151,7 +161,7 @@ class Parser:
             if self._headed is not None:
                 raise Unusable(f"{self._place.path}: its header: {exc}") from exc
             raise
-        return self._form.read(text)
+        return self._form.read(self._form.tidy(text))
 
     def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> None:
         if isinstance(error, Unusable):
@@ -168,6 +178,7 @@ class Parser:
             return
         offset, oversized = found
         self.line += 1
+        self.last = b""
         self.cut = True
         error = str(self._too_large(oversized.size))
         self._put_aside(

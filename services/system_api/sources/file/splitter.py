@@ -64,6 +64,8 @@ class Splitter:
         self.plain = True
         """Whether the pieces that wait are UTF-8, without carriage returns or NUL bytes, and within the limit: checked
         for all at once, so that nobody need look at each."""
+        self.single = True
+        """Whether each of the pieces that wait is one line."""
         self._pieces: list[bytes] = []
         self._next = 0
         self._rest = b""
@@ -71,6 +73,8 @@ class Splitter:
         """Complete, and before all pieces."""
         self._skipped: Oversized | None = None
         """Not complete: its newline has not come."""
+        self.ended = False
+        """Whether the last byte was taken of a file that does not end in a newline."""
         self._unended = False
 
     @property
@@ -133,9 +137,8 @@ class Splitter:
         return pieces
 
     def _ends_here(self) -> bool:
-        """Whether the last byte was taken of a file that does not end in a newline."""
-        if self._unended and not self.waiting:
-            self._unended = False
+        if self._unended and not self.waiting and not self.ended:
+            self.ended = True
             return True
         return False
 
@@ -161,6 +164,7 @@ class Splitter:
 
     def _wait_with(self, pieces: list[bytes], whole: bytes) -> None:
         self._pieces, self._next = pieces, 0
+        self.single = self._cut is cut_lines or b'"' not in whole
         self.plain = (
             b"\r" not in whole
             and b"\0" not in whole

@@ -25,7 +25,7 @@ from shared.tasks import Tasks
 TOPICS = TopicsOptions(partitions=1)
 OPTIONS = SourceOptions(
     type="number.seen",
-    channel="numbers",
+    channel=Channel("numbers"),
     interval=0.005,
     batch=10,
     retry=RetryOptions(attempts=3, first_wait=0.1, longest_wait=5),

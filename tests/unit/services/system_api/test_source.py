@@ -28,6 +28,13 @@ def test_an_event_carries_its_place_and_its_key() -> None:
     assert unpack_trail(dict(record.headers)["trail"]) == ("orders", 1_767_323_045_678, "orders:4711@9")
 
 
+def test_a_percent_sign_is_a_character_like_any_other() -> None:
+    maker = Stamp("orders", "100%b.%s", None, Frozen(), random.Random(1))
+    for time in (None, b"2020-01-01T00:00:00Z"):
+        event = json.loads(maker.event("1%d", "50%", b'"%x"', time).value or b"")
+        assert (event["type"], event["id"], event["subject"], event["data"]) == ("100%b.%s", "orders:1%d", "50%", "%x")
+
+
 def test_with_a_channel_the_channel_is_the_key() -> None:
     record = stamp("orders.eu").event("1", "4711", b"1")
     assert record.key == b"orders.eu"

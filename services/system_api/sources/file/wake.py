@@ -1,0 +1,53 @@
+"""A sign that something has changed in a folder, sooner than the next look would tell. Never more than a hint."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from watchfiles import awatch
+
+from services.system_api.sources.file.filesystem import folder_of
+from shared.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+_STEP = 25
+"""Milliseconds between the looks of the watcher: what a change waits at most, and what an idle source costs."""
+_DEBOUNCE = 100
+"""Milliseconds after which changes are told even while more come."""
+_PAUSE = 30.0
+"""Seconds before a watcher that failed is tried again."""
+
+
+class Wake:
+    """Watches the folder of a glob."""
+
+    def __init__(self, name: str, pattern: str, clock: Clock) -> None:
+        """`name` is the source's, for the log."""
+        self._name = name
+        self._folder = folder_of(pattern)
+        self._recursive = str(Path(pattern).parent) != self._folder
+        self._clock = clock
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        """Return when something may have changed since the last time this returned."""
+        await self._changed.wait()
+        self._changed.clear()
+
+    async def run(self) -> None:
+        """Watch for ever; where that does not work, the interval has to do."""
+        told = False
+        while True:
+            try:
+                async for _ in awatch(
+                    self._folder, watch_filter=None, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
+                ):
+                    told = False
+                    self._changed.set()
+            except (OSError, RuntimeError) as exc:
+                # No folder yet, no more inotify watches, a kind of disk that tells nothing.
+                if not told:
+                    logger.warning("source %s: %s is not watched, only looked at: %s", self._name, self._folder, exc)
+                told = True
+            await self._clock.sleep(_PAUSE)

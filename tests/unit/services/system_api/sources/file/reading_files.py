@@ -1,0 +1,107 @@
+"""What stands for the poller in the tests of file sources: it polls, saves, crashes and opens again."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from services.system_api.source import Batch, Settling, Source
+from services.system_api.sources.file.opening import file_source
+from services.system_api.sources.file.options import FileSourceOptions
+from shared.clock import SystemClock
+from shared.dead_letter import Reject
+from shared.event import unpack_trail
+
+
+class StillClock(SystemClock):
+    """A monotonic clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+class Poller:
+    """Opens a file source, and keeps what was committed."""
+
+    def __init__(self, path: Path, clock: SystemClock | None = None, **options: Any) -> None:
+        given = {"kind": "file", "path": str(path), "type": "t", "subject": "id", "interval": 0.001} | options
+        self.clock = clock or SystemClock()
+        self.options = FileSourceOptions.model_validate(given)
+        self.checkpoint: dict[str, bytes] = {}
+        self.data: list[Any] = []
+        self.ids: list[str] = []
+        self.rejects: list[Reject] = []
+        self.trouble: list[str] = []
+        self._source: Source | None = None
+
+    @property
+    def source(self) -> Source:
+        assert self._source is not None, "open it first"
+        return self._source
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator["Poller"]:
+        async with file_source("files", self.options, self.clock, random.Random(1))(dict(self.checkpoint)) as source:
+            self._source = source
+            yield self
+        self._source = None
+
+    async def poll(self, limit: int = 1000) -> Batch:
+        """Poll once, and commit."""
+        batch = await self.source.poll(limit)
+        await self.commit(batch)
+        return batch
+
+    async def commit(self, batch: Batch) -> None:
+        for record in batch.records:
+            self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
+            self.ids.append(unpack_trail(dict(record.headers)["trail"]).id)
+        self.rejects += batch.rejects
+        self.trouble = list(batch.trouble)
+        for part, value in batch.checkpoint.items():
+            if value is None:
+                self.checkpoint.pop(part, None)
+            else:
+                self.checkpoint[part] = value
+        if isinstance(self.source, Settling):
+            await self.source.settle(batch)
+
+    async def drain(self, limit: int = 1000) -> list[Any]:
+        """Poll until nothing is waiting; return the data of what is new."""
+        before = len(self.data)
+        while (await self.poll(limit)).more:
+            pass
+        return self.data[before:]
+
+    async def drain_anew(self, limit: int = 1000) -> list[Any]:
+        """The same, by a source that is opened for it."""
+        async with self.opened():
+            return await self.drain(limit)
+
+    async def until(self, count: int) -> None:
+        """Poll whenever something changes, until there are so many events."""
+        async with asyncio.timeout(20):
+            while len(self.data) < count:
+                if not (await self.poll()).more and len(self.data) < count:
+                    await self.source.changed()
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """The parts of the checkpoint that are files, decoded."""
+        return {part: json.loads(value) for part, value in self.checkpoint.items() if part}
+
+
+def write(path: Path, *numbers: int, mode: str = "a", end: str = "\n") -> None:
+    """Append a line for each number; `end` ends the last one."""
+    with path.open(mode) as file:
+        file.write("\n".join(f'{{"id":"{number}"}}' for number in numbers) + end)
+
+
+def lines(*numbers: int) -> list[dict[str, str]]:
+    return [{"id": str(number)} for number in numbers]
