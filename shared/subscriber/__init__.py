@@ -8,8 +8,8 @@ It registers, connects, keeps the cursor, comes back after any loss as the close
 the decisions, without I/O, and can be followed by a subscriber in any language.
 """
 
-from shared.subscriber.course import Frame, Stopped
+from shared.subscriber.course import CONNECTED, GAP, Frame, Stopped
 from shared.subscriber.cursor_file import CursorFile
 from shared.subscriber.stream import Account, Token, subscribe
 
-__all__ = ["Account", "CursorFile", "Frame", "Stopped", "Token", "subscribe"]
+__all__ = ["CONNECTED", "GAP", "Account", "CursorFile", "Frame", "Stopped", "Token", "subscribe"]

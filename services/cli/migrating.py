@@ -1,0 +1,30 @@
+"""`trelay migrate`: brings the database's tables to the newest revision."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from services.cli.configuration import config_option
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.settings import Options, load
+
+
+class DatabaseSettings(Options):
+    """The part of the file that says where the database is."""
+
+    database: DatabaseOptions = DatabaseOptions()
+
+
+@click.command("migrate")
+@config_option
+def migrate_database(config: Path) -> None:
+    """Bring the database's tables to the newest revision.
+
+    Safe to repeat, and while services run: replicas of the release before go on with the new tables. The services do
+    the same when they start.
+    """
+    options = load(config, DatabaseSettings).database
+    revision = asyncio.run(migrate(options))
+    click.echo(f"{options.place} is at revision {revision}")

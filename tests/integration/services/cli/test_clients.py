@@ -1,0 +1,102 @@
+import asyncio
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from services.cli import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    config = tmp_path / "trelay.yaml"
+    config.write_text(f"database:\n  url: {database}\nsystem: {{of: no concern}}\n")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = main([*arguments, "--config", str(config)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+async def test_clients_from_an_empty_database_on(run: Run) -> None:
+    # The command has an event loop of its own, and so needs a thread of its own here.
+    await asyncio.to_thread(_clients, run)
+
+
+def _clients(run: Run) -> None:
+    status, out, _ = run("migrate")
+    assert status == 0
+    assert " is at revision " in out
+    assert run("migrate")[1] == out
+
+    status, out, err = run("clients", "add", "billing", "--channels", "orders.**, stock", "--note", "team b")
+    assert status == 0
+    name, secret = out.splitlines()
+    assert name == "client_id: billing"
+    assert secret.startswith("client_secret: trs_")
+    assert "cannot be shown again" in err
+
+    status, _, err = run("clients", "add", "billing")
+    assert status == 2
+    assert "client 'billing' exists already" in err
+    assert run("clients", "add", "sender", "--may-send", "--loopback-only")[0] == 0
+
+    status, out, _ = run("clients", "list")
+    assert [line.split() for line in out.splitlines()] == [
+        ["CLIENT", "CHANNELS", "NOTE"],
+        ["billing", "orders.**", "stock", "team", "b"],
+        ["sender", "**", "may", "send,", "loopback", "only"],
+    ]
+    assert "trs_" not in out
+
+    assert run("clients", "disable", "billing")[:2] == (0, "billing is disabled\n")
+    assert "disabled" in run("clients", "list")[1]
+    assert run("clients", "enable", "billing")[:2] == (0, "billing is enabled\n")
+    assert "disabled" not in run("clients", "list")[1]
+
+    status, _, err = run("clients", "disable", "nobody")
+    assert status == 1
+    assert "there is no client 'nobody'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["add", "no spaces please"], "client id 'no spaces please': expected"),
+        (["add", "x", "--channels", "orders..eu"], "orders..eu"),
+    ],
+)
+async def test_what_is_no_client_is_refused(run: Run, arguments: list[str], said: str) -> None:
+    status, _, err = await asyncio.to_thread(run, "clients", *arguments)
+    assert status == 2
+    assert said in err
+
+
+async def test_a_chosen_secret_is_not_repeated(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    await asyncio.to_thread(run, "migrate")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"hunter2 hunter2\n")))
+    status, out, err = await asyncio.to_thread(run, "clients", "add", "x", "--secret-file", "-")
+    assert (status, out) == (0, "client_id: x\n")
+    assert "hunter2" not in out + err
+
+
+async def test_a_database_that_is_away_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "trelay.yaml"
+    config.write_text("database: {url: 'postgresql://trelay:hunter2@127.0.0.1:1/trelay'}")
+    for command in (["clients", "list"], ["migrate"]):
+        assert await asyncio.to_thread(main, [*command, "--config", str(config)]) == 1
+        err = capsys.readouterr().err
+        assert err.startswith("trelay: ")
+        assert "hunter2" not in err
+        assert "Traceback" not in err
+
+
+async def test_without_tables_it_says_what_to_do(run: Run) -> None:
+    status, _, err = await asyncio.to_thread(run, "clients", "list")
+    assert status == 1
+    assert "trelay migrate" in err

@@ -1,0 +1,45 @@
+import pytest
+
+from services.cli import main
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["subscribe", "-h"], ["clients", "add", "--help"]])
+def test_help_teaches_by_examples(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "Usage: trelay" in said
+    assert "Example" in said
+
+
+def test_every_command_has_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0]
+    for line in listed.splitlines():
+        name, _, sentence = line.strip().partition(" ")
+        assert sentence.strip(), name
+        assert main([name, "--help"]) == 0
+
+
+def test_the_release_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("trelay ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (
+            ["clients", "list", "--config", "/absent.yaml"],
+            "/absent.yaml: the settings file cannot be read: No such file",
+        ),
+        (["migrate", "--config", "/absent.yaml"], "/absent.yaml: the settings file cannot be read: No such file"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said_in_a_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error

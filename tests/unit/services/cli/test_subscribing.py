@@ -1,0 +1,108 @@
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+import trustme
+
+from services.cli import main
+from services.cli.subscribing import Order, _until_told
+from shared.subscriber import CursorFile, Stopped
+from tests.unit.shared.subscriber.stage import ACCOUNT, Stage, connected, event, scene
+
+
+def order(stage: Stage, **more: object) -> Order:
+    given = {"channels": [], "cursor": None, "cursor_file": None, "count": None, "trust": None, "quiet": False, **more}
+    return Order(url=stage.url, credentials=ACCOUNT, **given)  # type: ignore[arg-type]
+
+
+async def test_prints_each_event_as_a_line_and_leaves_after_so_many(capsys: pytest.CaptureFixture[str]) -> None:
+    async with Stage(scene(connected(channels=["orders.**"]), event(1), event(2), event(3), stay=True)).up() as stage:
+        await _until_told(order(stage, count=2))
+    captured = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in captured.out.splitlines()] == ["1", "2"]
+    assert captured.err == "connected, to orders.**; the next event comes after cursor start\n"
+
+
+async def test_keeps_the_cursor_in_a_file_and_goes_on_from_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = CursorFile(tmp_path / "cursor")
+    async with Stage(scene(event(1), event(2), stay=True), scene(event(3), stay=True)).up() as stage:
+        await _until_told(order(stage, count=2, cursor_file=file))
+        assert (tmp_path / "cursor").read_text() == "after-2\n"
+        await _until_told(order(stage, count=1, cursor="after-2", cursor_file=file))
+        assert stage.requests[1]["cursor"] == "after-2"
+    assert (tmp_path / "cursor").read_text() == "after-3\n"
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+async def test_says_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    gap = {
+        "source": "/trelay",
+        "type": "trelay.gap",
+        "cursor": "x",
+        "data": {"reason": "not-kept", "detail": "since\nyesterday"},
+    }
+    draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
+    async with Stage(scene(connected(), gap, draining), scene(event(1), stay=True)).up() as stage:
+        await _until_told(order(stage, count=1, quiet=True))
+    assert capsys.readouterr().err == "events may be missing before this: not-kept: since\\nyesterday\n"
+
+
+async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
+    draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
+    async with Stage(scene(connected(), draining), scene(event(1), stay=True)).up() as stage:
+        await _until_told(order(stage, count=1))
+    said = capsys.readouterr().err.splitlines()
+    assert said[:2] == [
+        "connected, to every channel; the next event comes after cursor start",
+        "trelay.draining: {'wait': 1}",
+    ]
+    assert said[2].startswith("the connection was lost; next try in ")
+
+
+async def test_ends_when_told_not_to_come_back() -> None:
+    async with Stage(scene(connected(), close=(4503, "consumer removed"))).up() as stage:
+        with pytest.raises(Stopped, match="consumer removed"):
+            await _until_told(order(stage))
+
+
+async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = CursorFile(tmp_path / "cursor")
+    async with Stage(scene(event(1), event(2), stay=True)).up() as stage:
+        running = asyncio.create_task(_until_told(order(stage, cursor_file=file)))
+        printed = ""
+        while printed.count("\n") < 2:
+            await asyncio.sleep(0.01)
+            printed += capsys.readouterr().out
+        running.cancel()
+        await running
+    assert (tmp_path / "cursor").read_text() == "after-2\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say who subscribes"),
+        (["--token", "x", "--client-secret", "y"], "not both"),
+        (["--token", "x", "--cursor", "a", "--cursor-file", "b"], "not both"),
+        (["--token", "x", "--url", "nowhere"], "'nowhere' is no address of Trelay"),
+        (["--token", "x", "--count", "0"], "0 is not in the range"),
+        (["--token", "x", "--ca", "/absent"], "does not exist"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["subscribe", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_whom_to_trust_must_be_certificates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ca.pem").write_text("nonsense")
+    assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem")]) == 2
+    assert "ca.pem holds no certificates" in capsys.readouterr().err
+    (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
+    assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem"), "--url", "nowhere"]) == 2
+    assert "no address" in capsys.readouterr().err
