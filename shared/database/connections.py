@@ -6,7 +6,7 @@ that a time limit around a statement is one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -15,23 +15,45 @@ import asyncpg
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
+from shared.errors import Unavailable
+
+Tell = Callable[[str | None], None]
+"""Is told after each use what was wrong with the database, None if nothing."""
 
 
 class Connections:
     """Connections that are opened when needed and kept for the next use."""
 
-    def __init__(self, options: DatabaseOptions, *, size: int, purpose: str) -> None:
-        """`purpose` is what `pg_stat_activity` shows."""
+    def __init__(
+        self,
+        options: DatabaseOptions,
+        *,
+        size: int,
+        purpose: str,
+        settings: Mapping[str, str] | None = None,
+        tell: Tell | None = None,
+    ) -> None:
+        """`purpose` is what `pg_stat_activity` shows; `settings` are the session's, beside those all have."""
         self.place = options.place
         self._arguments = connect_arguments(options, purpose)
+        self._arguments["server_settings"] |= settings or {}
+        self._tell = tell or ignore
         self._free = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection] = []
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, options: DatabaseOptions, *, size: int, purpose: str) -> AsyncIterator[Self]:
+    async def opened(
+        cls,
+        options: DatabaseOptions,
+        *,
+        size: int,
+        purpose: str,
+        settings: Mapping[str, str] | None = None,
+        tell: Tell | None = None,
+    ) -> AsyncIterator[Self]:
         """Connects at the first use; leaving drops those that are idle."""
-        connections = cls(options, size=size, purpose=purpose)
+        connections = cls(options, size=size, purpose=purpose, settings=settings, tell=tell)
         try:
             yield connections
         finally:
@@ -45,17 +67,22 @@ class Connections:
             Unavailable, Unauthorized: see `database_errors`, for the body too.
         """
         async with self._free:
-            with database_errors(self.place):
-                connection = await self._take()
-                try:
-                    yield connection
-                except asyncpg.PostgresError:
-                    self._keep(connection)  # the server has refused a statement; the session is as good as before
-                    raise
-                except BaseException:
-                    connection.terminate()
-                    raise
-                self._keep(connection)
+            try:
+                with database_errors(self.place):
+                    connection = await self._take()
+                    try:
+                        yield connection
+                    except asyncpg.PostgresError:
+                        self._keep(connection)  # the server refused a statement; the session is as good as before
+                        raise
+                    except BaseException:
+                        connection.terminate()
+                        raise
+                    self._keep(connection)
+            except Unavailable as exc:
+                self._tell(str(exc))
+                raise
+            self._tell(None)
 
     def drop_idle(self) -> None:
         """Close what is not in use, without a word to the server."""
@@ -76,3 +103,7 @@ class Connections:
             connection.terminate()
         else:
             self._idle.append(connection)
+
+
+def ignore(_trouble: str | None) -> None:
+    """Nobody wants to know."""

@@ -9,6 +9,7 @@ from typing import Any, Self
 import asyncpg
 
 from shared.clock import SYSTEM_CLOCK, Clock
+from shared.database.connections import Tell, ignore
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
@@ -29,24 +30,35 @@ _PAUSES = (0.1, 0.5, 1.0)
 class Listener:
     """Listens on some channels. Notifications are hints: whoever hears them looks for himself, now and then anyway."""
 
-    def __init__(self, options: DatabaseOptions, channels: Mapping[str, Hear], clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        options: DatabaseOptions,
+        channels: Mapping[str, Hear],
+        tell: Tell | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._arguments = connect_arguments(options, "notifications")
         self._channels = channels
         self._clock = clock
+        self._tell = tell or ignore
         self._place = options.place
-        self.trouble: str | None = f"{self._place}: not connected yet"
-        """Why nothing is heard at the moment; None while it is."""
+        self._heard = False
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, options: DatabaseOptions, channels: Mapping[str, Hear], clock: Clock = SYSTEM_CLOCK
+        cls,
+        options: DatabaseOptions,
+        channels: Mapping[str, Hear],
+        tell: Tell | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> AsyncIterator[Self]:
         """Listen for as long as the context lasts. Does not wait for the connection.
 
-        Each `hear` is called with None after each connecting, the first one included.
+        Each `hear` is called with None after each connecting, the first one included. `tell` is told what keeps us
+        from listening, and None when we do.
         """
-        listener = cls(options, channels, clock)
+        listener = cls(options, channels, tell, clock)
         async with Tasks() as tasks:
             tasks.keep(f"notifications of {options.place}", listener._keep_listening())
             yield listener
@@ -60,9 +72,10 @@ class Listener:
                         tries = 0
                         await self._until_lost(connection)
             except Unavailable as exc:
-                if self.trouble is None:
+                if self._heard:
                     logger.warning("notifications are not heard: %s", exc)
-                self.trouble = str(exc)
+                self._heard = False
+                self._tell(str(exc))
             await self._clock.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
 
@@ -72,7 +85,8 @@ class Listener:
         try:
             for channel, hear in self._channels.items():
                 await connection.add_listener(channel, _passing_on(hear))
-            self.trouble = None
+            self._heard = True
+            self._tell(None)
             for hear in self._channels.values():
                 hear(None)
             yield connection

@@ -66,17 +66,25 @@ class Leases:
         self._owner = owner
         self._ttl = ttl
         self._clock = clock
+        self._put_out: set[str] = set()
+        """Leases that were refused to us while we held them."""
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[Lease]:
         """Wait until `name` is free and take it; leaving gives it back at once.
+
+        One that a newer process of the same owner took from us is not taken back while that one lives: it is the
+        restart of this one, or its unwanted twin.
 
         The body is not interrupted when the lease is lost: it watches `lost()` and `held`.
 
         Raises:
             Unavailable: the store does not answer.
         """
-        lease = await self._acquire(name)
+        # As a stranger where we were put out: else two of one name would take it from one another for ever.
+        owner = f"{self._owner} (put out)" if name in self._put_out else self._owner
+        lease = await self._acquire(name, owner)
+        self._put_out.discard(name)
         async with Tasks() as tasks:
             renewing = tasks.start(f"renewing lease {name}", self._keep(lease))
             try:
@@ -87,33 +95,20 @@ class Leases:
                 if held:
                     await self._release(lease)
 
-    async def try_hold(self, name: str) -> Lease | None:
-        """Take `name` if it is free now, without renewing it: for a duty shorter than the ttl.
-
-        Raises:
-            Unavailable: the store does not answer.
-        """
-        began = self._clock.monotonic()
-        answer = await self._store.acquire(name, self._owner, self._ttl)
-        return self._granted(name, answer, began) if isinstance(answer, Granted) else None
-
-    async def _acquire(self, name: str) -> Lease:
+    async def _acquire(self, name: str, owner: str) -> Lease:
         # Watched before the first try, so that a release in between is not missed.
         with self._store.freed(name) as freed:
             while True:
                 freed.clear()
                 began = self._clock.monotonic()
-                answer = await self._store.acquire(name, self._owner, self._ttl)
+                answer = await self._store.acquire(name, owner, self._ttl)
                 if isinstance(answer, Granted):
-                    return self._granted(name, answer, began)
+                    lease = Lease(name, owner, answer.epoch, self._clock)
+                    lease.extend(self._end(began))
+                    return lease
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(max(answer.expires_in, 0.01), self._ttl)):
                         await freed.wait()
-
-    def _granted(self, name: str, answer: Granted, began: float) -> Lease:
-        lease = Lease(name, self._owner, answer.epoch, self._clock)
-        lease.extend(self._end(began))
-        return lease
 
     def _end(self, asked_at: float) -> float:
         """Return until when a lease is good that was granted or renewed upon a question asked then.
@@ -133,6 +128,7 @@ class Leases:
                     return
                 renewed = await self._renew(lease)
                 if renewed is False:
+                    self._put_out.add(lease.name)
                     logger.error("lease %s is lost: another owner has it, or it expired", lease.name)
                     return
                 pause = self._ttl / (_RETRIES if renewed is None else _RENEWALS)

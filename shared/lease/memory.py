@@ -1,11 +1,11 @@
 """Leases in memory, for unit tests."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from shared.clock import SYSTEM_CLOCK, Clock
+from shared.database.watching import Watchers
 from shared.lease.store import Granted, Taken
 
 
@@ -22,7 +22,7 @@ class MemoryLeaseStore:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._rows: dict[str, _Row] = {}
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers: Watchers[str] = Watchers()
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
         """Take a lease that is free, expired or our own."""
@@ -48,20 +48,13 @@ class MemoryLeaseStore:
         row = self._rows.get(name)
         if row is not None and (row.owner, row.epoch) == (owner, epoch):
             row.expires_at = self._clock.monotonic()
-            for event in self._watchers.get(name, ()):
-                event.set()
+            self._watchers.tell([name])
 
     def peek(self, name: str) -> tuple[int, float] | None:
         """Return the epoch of a lease and the seconds until it expires, negative where it has; None if never taken."""
         row = self._rows.get(name)
         return None if row is None else (row.epoch, row.expires_at - self._clock.monotonic())
 
-    @contextmanager
-    def freed(self, name: str) -> Iterator[asyncio.Event]:
+    def freed(self, name: str) -> AbstractContextManager[asyncio.Event]:
         """Watch a lease."""
-        event = asyncio.Event()
-        self._watchers.setdefault(name, set()).add(event)
-        try:
-            yield event
-        finally:
-            self._watchers[name].discard(event)
+        return self._watchers.watch([name])

@@ -1,16 +1,18 @@
 """Leases in the table `trelay.leases`, by the database's clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Self
 
 from shared.database.connections import Connections
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
+from shared.database.watching import Watchers
 from shared.lease.store import Granted, Taken
 
-_CHANNEL = "trelay_leases"
+CHANNEL = "trelay_leases"
+"""Where a release is told; see `PostgresLeaseStore.hear`."""
 _CONNECTIONS = 2
 
 # clock_timestamp(), not now(): a statement that waited for the row must not count from before the wait.
@@ -43,7 +45,7 @@ WITH released AS (
     UPDATE trelay.leases SET expires_at = clock_timestamp()
     WHERE name = $1 AND owner = $2 AND epoch = $3 RETURNING name
 )
-SELECT pg_notify('{_CHANNEL}', name) FROM released
+SELECT pg_notify('{CHANNEL}', name) FROM released
 """  # noqa: S608 -- a constant of this module
 
 
@@ -51,8 +53,9 @@ class PostgresLeaseStore:
     """A `LeaseStore` that all replicas share."""
 
     def __init__(self, connections: Connections) -> None:
+        """Whoever makes one this way lets it `hear`; see `opened`."""
         self._connections = connections
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._watchers: Watchers[str] = Watchers()
 
     @classmethod
     @asynccontextmanager
@@ -60,7 +63,7 @@ class PostgresLeaseStore:
         """Open with connections of its own, so that no other work can keep a renewal waiting. Connects when used."""
         async with Connections.opened(options, size=_CONNECTIONS, purpose="leases") as connections:
             store = cls(connections)
-            async with Listener.opened(options, {_CHANNEL: store._hear}):
+            async with Listener.opened(options, {CHANNEL: store.hear}):
                 yield store
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
@@ -81,21 +84,13 @@ class PostgresLeaseStore:
         async with self._connections.use() as connection:
             await connection.execute(_RELEASE, name, owner, epoch)
 
-    @contextmanager
-    def freed(self, name: str) -> Iterator[asyncio.Event]:
+    def freed(self, name: str) -> AbstractContextManager[asyncio.Event]:
         """Watch a lease."""
-        event = asyncio.Event()
-        watchers = self._watchers.setdefault(name, set())
-        watchers.add(event)
-        try:
-            yield event
-        finally:
-            watchers.discard(event)
-            if not watchers:
-                self._watchers.pop(name, None)
+        return self._watchers.watch([name])
 
-    def _hear(self, name: str | None) -> None:
-        told = self._watchers.values() if name is None else [self._watchers.get(name, set())]
-        for watchers in told:
-            for event in watchers:
-                event.set()
+    def hear(self, name: str | None) -> None:
+        """Take a notification of `CHANNEL`: this lease was released; None: any may have been."""
+        if name is None:
+            self._watchers.tell_all()
+        else:
+            self._watchers.tell([name])

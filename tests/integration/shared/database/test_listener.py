@@ -11,14 +11,19 @@ PATIENCE = 20.0
 
 
 class Ear:
-    """What was heard, in order."""
+    """What was heard, in order, and what is wrong now."""
 
     def __init__(self) -> None:
         self.heard: list[str | None] = []
+        self.trouble: str | None = "never told"
         self._told = asyncio.Event()
 
     def hear(self, payload: str | None) -> None:
         self.heard.append(payload)
+        self._told.set()
+
+    def tell(self, trouble: str | None) -> None:
+        self.trouble = trouble
         self._told.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -36,9 +41,8 @@ async def say(dsn: str, channel: str, payload: str) -> None:
 
 async def test_each_channel_has_its_ear_and_begins_with_none(database: str) -> None:
     left, right = Ear(), Ear()
-    async with Listener.opened(DatabaseOptions(url=database), {"left": left.hear, "right": right.hear}) as listener:
+    async with Listener.opened(DatabaseOptions(url=database), {"left": left.hear, "right": right.hear}):
         await right.until(lambda: right.heard == [None])
-        assert listener.trouble is None
         await say(database, "left", "a")
         await say(database, "right", "b")
         await right.until(lambda: right.heard == [None, "b"])
@@ -48,16 +52,16 @@ async def test_each_channel_has_its_ear_and_begins_with_none(database: str) -> N
 async def test_after_an_outage_everybody_is_told_that_something_may_be_missed(own_postgres: PostgresServer) -> None:
     ear = Ear()
     options = DatabaseOptions(url=own_postgres.dsn())
-    async with Listener.opened(options, {"c": ear.hear}) as listener:
+    async with Listener.opened(options, {"c": ear.hear}, ear.tell):
         await ear.until(lambda: ear.heard == [None])
+        assert ear.trouble is None
         await asyncio.to_thread(own_postgres.kill)
-        while listener.trouble is None:
-            await asyncio.sleep(0.01)
-            assert ear.heard == [None]
-        assert listener.trouble.startswith(options.place)
+        await ear.until(lambda: ear.trouble is not None)
+        assert str(ear.trouble).startswith(options.place)
+        assert ear.heard == [None]
         await asyncio.to_thread(own_postgres.start)
         await ear.until(lambda: ear.heard == [None, None])
-        assert listener.trouble is None
+        assert ear.trouble is None
         await say(own_postgres.dsn(), "c", "again")
         await ear.until(lambda: ear.heard[-1] == "again")
 
@@ -65,7 +69,7 @@ async def test_after_an_outage_everybody_is_told_that_something_may_be_missed(ow
 async def test_a_server_that_is_not_there_yet_is_said_and_waited_for(own_postgres: PostgresServer) -> None:
     await asyncio.to_thread(own_postgres.stop)
     ear = Ear()
-    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}) as listener:
-        assert listener.trouble is not None
+    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}, ear.tell):
+        await ear.until(lambda: ear.trouble not in {None, "never told"})
         await asyncio.to_thread(own_postgres.start)
         await ear.until(lambda: ear.heard == [None])

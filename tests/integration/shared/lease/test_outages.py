@@ -70,6 +70,6 @@ async def test_a_released_lease_moves_at_once_between_replicas(options: Database
 
         async with Leases(left, "a", ttl=60).hold("s") as lease:
             waiting_for = asyncio.create_task(take())
-            await until(lambda: bool(right._watchers))
+            await until(lambda: bool(right._watchers._watching))
             await asyncio.sleep(0.2)  # let it be told no, and its listener connect
         assert await asyncio.wait_for(waiting_for, PATIENCE) > lease.epoch

@@ -158,8 +158,15 @@ async def test_an_error_of_the_body_comes_through_and_the_lease_is_given_back(st
     assert isinstance(await store.acquire("s", "b", TTL), Granted)
 
 
-async def test_a_duty_is_taken_only_if_it_is_free(store: FailingStore) -> None:
-    first = await of(store, "a").try_hold("duty")
-    assert first is not None
-    assert first.held
-    assert await of(store, "b").try_hold("duty") is None
+async def test_one_that_was_put_out_by_its_own_name_waits_for_the_end_of_the_newer(store: FailingStore) -> None:
+    older, newer = of(store, "a"), of(store, "a")
+    async with older.hold("s") as lease, newer.hold("s") as taken:
+        await is_lost(lease)
+        waiting = asyncio.create_task(older.hold("s").__aenter__())
+        for _ in range(4):
+            await store.another_renewal()
+        assert taken.held
+        assert not waiting.done()
+        waiting.cancel()
+    async with asyncio.timeout(PATIENCE), older.hold("s") as again:
+        assert again.epoch > taken.epoch
