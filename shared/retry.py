@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -16,12 +16,11 @@ from tenacity.wait import wait_base
 
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import Unavailable
+from shared.settings import Options
 
 
-class RetryOptions(BaseModel):
+class RetryOptions(Options):
     """How hard to try before a failure counts as an outage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     attempts: int = Field(default=8, ge=1)
     """Tries in all, the first included."""

@@ -1,14 +1,13 @@
 """The topics of a deployment: their names and how each is kept."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.bus.protocol import TopicOptions
+from shared.settings import Options
 
 
-class TopicsOptions(BaseModel):
+class TopicsOptions(Options):
     """What the operator may say of all topics at once; the kinds differ as `TopicsOptions.all` shows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prefix: str = Field(default="trelay", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Lets two deployments share one cluster."""
