@@ -67,6 +67,11 @@ class Poller:
             except Unavailable as exc:
                 self._report.blocked(str(exc))
                 self._setbacks += 1
+            except Exception as exc:
+                # A fault of ours, and no reason for the other sources to stop.
+                logger.exception("the poller of source %s failed", self.name)
+                self._report.faulty(f"{type(exc).__name__}: {exc}")
+                self._setbacks += 1
             await self._clock.sleep(_FENCED_PAUSE if self._fenced else self._pause())
 
     async def _own(self, lease: Lease) -> None:
