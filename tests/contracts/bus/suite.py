@@ -2,6 +2,7 @@
 
 from tests.contracts.bus.appending import AppendingContract
 from tests.contracts.bus.groups import GroupsContract
+from tests.contracts.bus.outages import OutagesContract
 from tests.contracts.bus.reading import ReadingContract
 from tests.contracts.bus.topics import TopicsContract
 from tests.contracts.bus.writing import WritingContract
@@ -9,3 +10,7 @@ from tests.contracts.bus.writing import WritingContract
 
 class BusContract(TopicsContract, WritingContract, AppendingContract, ReadingContract, GroupsContract):
     """What every bus promises; see `shared.bus.protocol`."""
+
+
+class ServedBusContract(OutagesContract):
+    """What a bus with a server promises beyond that. Its tests stop it, so nobody else may use it."""
