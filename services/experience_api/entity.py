@@ -15,6 +15,7 @@ import msgspec
 from multidict import MultiMapping
 from pydantic import Field
 
+from services.experience_api.allow_list import Cidr
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared import event
 from shared.bus.protocol import Outgoing
@@ -35,10 +36,13 @@ _batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class EntityOptions(Options):
-    """What may be pushed."""
+    """What may be pushed, and from where."""
 
-    body_limit: int = Field(default=1_048_576, ge=1, le=2_097_152)
-    """Bytes of a request's body, unpacked. The bus takes records of 4 MiB."""
+    allow: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")
+    """The networks it is taken from, in CIDR notation; everybody else is refused."""
+
+    patience: float = Field(default=10.0, gt=0, le=120)
+    """Seconds in which the bus must have it, or the sender is told to try again."""
 
     batch_limit: int = Field(default=1000, ge=1, le=10_000)
     """Events in one batch: reading more would hold up the subscribers of this replica for tens of milliseconds."""

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import jwt
+from pydantic import Field, SecretStr, field_validator
 
 from services.experience_api.credentials import CLIENT_ID
 from services.experience_api.refusals import TOKEN_REFUSED, Refused
+from shared.settings import Options, Secret
 
 _ALGORITHM = "HS256"
 _SIGNATURE_LENGTH = 43
@@ -25,6 +27,48 @@ A reader that ignores them takes four spellings for the same signature, so a cha
 
 KEY_BYTES = 32
 """RFC 7518, 3.2: a key for HS256 has at least as many bits as the hash."""
+
+
+class KeyOptions(Options):
+    """A key that signs tokens."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")
+    """Its name in the tokens' headers; never give a name to another key."""
+
+    secret: Secret
+    """At least 32 bytes, e.g. from `openssl rand -base64 48`."""
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value().encode()) < KEY_BYTES:
+            raise ValueError(f"a key has {KEY_BYTES} bytes at least")
+        return secret
+
+    def key(self) -> "SigningKey":
+        """Return the key itself."""
+        return SigningKey(self.id, self.secret.get_secret_value().encode())
+
+
+class TokenOptions(Options):
+    """The tokens of consumers."""
+
+    issuer: str = Field(default="trelay", min_length=1, max_length=100)
+    """The claim `iss`; a token of another issuer is refused."""
+
+    keys: tuple[KeyOptions, ...] = ()
+    """The first one signs, all of them verify: to rotate, put a new one in front, and remove the old one when the
+    consumers that came with its tokens have registered again. None: one is made once and kept in the database."""
+
+    expires_after_days_disconnected: float = Field(default=30.0, gt=0, le=36_500)
+    """Days after its last connection for which a token is good. While its consumer is connected it always is."""
+
+    @field_validator("keys")
+    @classmethod
+    def _distinct(cls, keys: tuple[KeyOptions, ...]) -> tuple[KeyOptions, ...]:
+        if len({key.id for key in keys}) < len(keys):
+            raise ValueError("two keys have the same id")
+        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +152,11 @@ class Tokens:
 
     def _sign(self, key: SigningKey, claims: dict[str, str | int]) -> str:
         return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.id})
+
+
+def new_key(dice: Callable[[int], bytes] = secrets.token_bytes) -> SigningKey:
+    """Make a key that nobody knows."""
+    return SigningKey("generated", dice(KEY_BYTES))
 
 
 def _hash(token_id: str) -> bytes:

@@ -57,6 +57,7 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
         async_creator=connect,
         pool_size=options.pool_size,
         max_overflow=0,
+        hide_parameters=True,  # hashes of secrets have no place in an error
         pool_timeout=options.connect_timeout,
         # A connection that died in the pool is replaced before a statement is lost on it.
         pool_pre_ping=True,

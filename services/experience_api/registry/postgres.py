@@ -49,7 +49,7 @@ class PostgresRegistry:
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._options = options
         self._clock = clock
-        self._listener: Listener | None = None
+        self._trouble: str | None = "not listening"
 
     async def add(self, client: Client) -> bool:
         values = {
@@ -138,7 +138,7 @@ class PostgresRegistry:
 
     @property
     def trouble(self) -> str | None:
-        return "not listening" if self._listener is None else self._listener.trouble
+        return self._trouble
 
     async def tell(self, notice: Notice) -> None:
         await self._rows(select(func.pg_notify(CHANNEL, encode(notice))))
@@ -152,12 +152,11 @@ class PostgresRegistry:
                 # A newer release may say what this one does not know.
                 logger.warning("a notice of another replica was not understood: %s", exc)
 
-        async with Listener.opened(self._options, {CHANNEL: heard}, self._clock) as listener:
-            self._listener = listener
-            try:
-                yield
-            finally:
-                self._listener = None
+        def tell(trouble: str | None) -> None:
+            self._trouble = trouble
+
+        async with Listener.opened(self._options, {CHANNEL: heard}, tell=tell, clock=self._clock):
+            yield
 
     async def _claim(self, wish: Wish, instead_of: UUID | None) -> Claim | Held | None:
         statement = statements.CLAIM.bindparams(

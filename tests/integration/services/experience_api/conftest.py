@@ -1,0 +1,26 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.experience_api.clients import add_client
+from services.experience_api.registry.postgres import PostgresRegistry
+from shared.database.engine import create_engine
+from shared.database.options import DatabaseOptions
+from tests.integration.services.experience_api.replicas import Deployment, Replica
+
+
+@pytest.fixture
+async def deployment(migrated_database: DatabaseOptions) -> Deployment:
+    """A database with the client `demo` in it, whose secret is `demo`, and a bus."""
+    engine = create_engine(migrated_database)
+    registry = PostgresRegistry(engine, migrated_database)
+    await add_client(registry, "demo", secret="demo")
+    await engine.dispose()
+    return Deployment(migrated_database)
+
+
+@pytest.fixture
+async def replica(deployment: Deployment) -> AsyncIterator[Replica]:
+    """One replica, ready."""
+    async with deployment.replica() as replica:
+        yield replica
