@@ -1,0 +1,81 @@
+"""What a table source is told; `{kind: table, url: …, table: shop.orders, key: id, changed: updated_at}` is enough."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from services.system_api.source import SourceOptions
+from shared.settings import Secret
+
+_POSTGRESQL = ("postgresql://", "postgres://")
+_SQLITE = ("sqlite://",)
+
+
+class TableSourceOptions(SourceOptions):
+    """Rows of a table or a view."""
+
+    kind: Literal["table"]
+
+    url: str = Field(min_length=1)
+    """`postgresql://user@host:port/database`, or `sqlite:///path/to/file` (three slashes for a relative path, four for
+    an absolute one)."""
+
+    password: Secret | None = None
+    """Of the account in `url`."""
+
+    table: str = Field(min_length=1, max_length=200)
+    """A table or view, with its schema where it has one: `shop.orders`."""
+
+    key: str = Field(default="id", min_length=1)
+    """The column that tells rows apart. Without `changed`, rows are read in its order, so that it must be an integer
+    that grows: from a sequence, or an identity column."""
+
+    changed: str | None = Field(default=None, min_length=1)
+    """A column that every insert and every update sets to the time of its transaction, as `now()` and the triggers that
+    use it do. With it updates are read too, without it inserts alone. It wants an index, with `key` behind it."""
+
+    subject: str | None = Field(default=None, min_length=1)
+    """The column of the entity's key; by default `key`."""
+
+    columns: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """What becomes the event's data; by default all columns."""
+
+    time_zone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
+    """Of `changed`, where that column is without one. A zone that puts its clocks back loses an hour of order."""
+
+    overlap: float = Field(default=0.0, ge=0, le=86_400)
+    """Seconds for which a row may turn up below one that was read already.
+
+    PostgreSQL tells which transactions are open, so that none is needed, unless `changed` is set by the clocks of
+    applications: then how wrong these may be. SQLite admits one writer at a time: none is needed for `key`, and for
+    `changed` how long an application may hold a value before it commits it.
+    """
+
+    early_limit: int = Field(default=10_000, ge=100, le=1_000_000)
+    """How many rows may be remembered as emitted above the horizon. When a transaction stays open so long that there
+    are more, only what is final is read until it has ended, and this is said."""
+
+    row_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
+    """Bytes of the largest row, as JSON; a larger one goes to the dead letter, with its first 64 KiB."""
+
+    notify: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    """PostgreSQL: the channel that a trigger on the table notifies, so that a change is read at once and not after
+    the interval; see docs/upstream-owners.md for the trigger."""
+
+    @property
+    def on_postgresql(self) -> bool:
+        """Whether the table is PostgreSQL's; otherwise SQLite's."""
+        return self.url.startswith(_POSTGRESQL)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if not self.url.startswith((*_POSTGRESQL, *_SQLITE)):
+            raise ValueError("url: expected postgresql://user@host/database or sqlite:///file")
+        if self.notify is not None and not self.on_postgresql:
+            raise ValueError("notify: only PostgreSQL notifies")
+        return self
+
+    @property
+    def mode(self) -> Literal["changed", "key"]:
+        """What rows are ordered by."""
+        return "key" if self.changed is None else "changed"

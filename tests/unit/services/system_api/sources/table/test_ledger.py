@@ -1,0 +1,105 @@
+"""Every committed row is emitted once, whatever commits late and however often the reader dies."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.system_api.sources.table.ledger import Ledger, Place, Row
+from shared.errors import SettingsError
+from tests.unit.services.system_api.sources.table.simulation import Database, Reader
+
+
+def row(order: int, key: str | None = None) -> Row:
+    return Row(order, key or str(order), "", "s", b"{}")
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), by_time=st.booleans(), limit=st.integers(1, 12), steps=st.integers(10, 200))
+def test_every_committed_row_is_emitted_exactly_once(seed: int, by_time: bool, limit: int, steps: int) -> None:
+    dice = random.Random(seed)
+    database = Database(dice, by_time)
+    reader = Reader(database, dice, limit)
+    for _ in range(steps):
+        for _ in range(dice.randrange(5)):
+            database.step()
+        reader.poll(between=dice.randrange(3))
+    database.finish()
+    reader.mortal = False
+    while reader.poll():
+        pass
+    assert sorted(reader.emitted) == sorted(database.committed)
+
+
+def test_the_naive_watermark_loses_rows_in_the_same_simulation() -> None:
+    dice = random.Random(11)
+    database = Database(dice, by_time=False)
+    watermark, emitted = 0, set[str]()
+    for _ in range(500):
+        database.step()
+        for found in sorted(database.committed.values()):
+            if found.order > watermark:
+                watermark = found.order
+                emitted.add(found.identity)
+    assert len(emitted) < len(database.committed)
+
+
+def test_what_is_final_is_remembered_by_its_place_alone() -> None:
+    ledger = Ledger("key", {})
+    fresh, saved = ledger.take([row(1), row(2), row(3)], 10, complete=True)
+    assert [found.order for found in fresh] == [1, 2, 3]
+    assert ledger.place == Place(10, None)
+    assert not ledger.emitted
+    assert list(saved) == [""]
+
+
+def test_a_full_batch_moves_the_place_no_further_than_its_last_row() -> None:
+    ledger = Ledger("key", {})
+    ledger.take([row(1), row(2)], 10, complete=False)
+    assert ledger.place == Place(2, "2")
+
+
+def test_what_is_early_is_remembered_row_by_row_until_the_horizon_has_passed() -> None:
+    ledger = Ledger("key", {})
+    _, first = ledger.take([row(5), row(6)], 3, complete=True)
+    assert first.keys() == {"", "e0"}
+    assert set(ledger.emitted.values()) == {5, 6}
+    fresh, second = ledger.take([row(4), row(5)], 3, complete=True)
+    assert [found.order for found in fresh] == [4]
+    assert second.keys() == {"", "e1"}
+    nothing, third = ledger.take([], 6, complete=True)
+    assert not nothing
+    assert third["e1"] is None
+    assert "e0" not in third  # it holds row 6
+    assert set(ledger.emitted.values()) == {6}
+
+
+def test_a_poll_that_finds_nothing_saves_nothing() -> None:
+    ledger = Ledger("key", {})
+    ledger.take([row(1)], 10, complete=True)
+    assert ledger.take([], 20, complete=True) == ([], {})
+
+
+def test_it_goes_on_from_what_was_saved() -> None:
+    ledger = Ledger("key", {})
+    _, saved = ledger.take([row(1), row(5)], 3, complete=True)
+    again = Ledger("key", {part: value for part, value in saved.items() if value is not None})
+    assert (again.place, again.emitted) == (ledger.place, ledger.emitted)
+    assert again.take([row(5)], 3, complete=True)[0] == []
+    assert again.take([row(6)], 3, complete=True)[1].keys() == {"", "e1"}
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [{"": b"nonsense"}, {"": b'{"v":1}'}, {"e0": b"[]"}, {"": b'{"v":9,"mode":"key","place":null,"parts":0}'}],
+)
+def test_a_checkpoint_of_something_else_is_refused(checkpoint: dict[str, bytes]) -> None:
+    with pytest.raises(SettingsError, match="checkpoint"):
+        Ledger("key", checkpoint)
+
+
+def test_a_changed_mode_is_refused_and_says_what_to_do() -> None:
+    _, saved = Ledger("key", {}).take([row(1)], 10, complete=True)
+    with pytest.raises(SettingsError, match="another name"):
+        Ledger("changed", {part: value for part, value in saved.items() if value is not None})
