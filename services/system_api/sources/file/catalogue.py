@@ -57,10 +57,13 @@ class Catalogue:
         same = [each for each in missing if progress[each].path == file.path and progress[each].offset <= file.size]
         return sorted(same, key=number_of, reverse=True)
 
-    def rename(self, known_as: str, path: str) -> None:
-        """Note what a file is called now."""
-        if self.files[known_as].path != path:
-            self.files[known_as] = msgspec.structs.replace(self.files[known_as], path=path)
+    def move(self, known_as: str, file: Found) -> Progress:
+        """Note where a file is now, and as which inode; return what is known of it."""
+        known = self.files[known_as]
+        if (known.path, *known.inode) != (file.path, *file.inode):
+            known = msgspec.structs.replace(known, path=file.path, dev=file.dev, ino=file.ino)
+            self.files[known_as] = known
+        return known
 
     def missing_for(self, known_as: str, now: float) -> float:
         """Return for how many seconds a file has been missing; 0 where it is not."""

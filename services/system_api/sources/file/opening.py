@@ -2,16 +2,18 @@
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from services.system_api.source import Checkpoint, Opening, Source, Stamp
 from services.system_api.sources.file.catalogue import Catalogue
 from services.system_api.sources.file.delimited import Csv
 from services.system_api.sources.file.disk import Disk
+from services.system_api.sources.file.drop import DropSource
 from services.system_api.sources.file.ndjson import Ndjson
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parser import Format, Parser, Place
 from services.system_api.sources.file.progress import load
+from services.system_api.sources.file.putting_away import PuttingAway
 from services.system_api.sources.file.readings import Readings
 from services.system_api.sources.file.tail import TailSource
 from services.system_api.sources.file.wake import Wake
@@ -33,13 +35,18 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, dice: rando
             place = Place(name, known_as, path)
             return Parser(_format(options), stamp, place, options.line_limit, offset=offset, line=line)
 
-        async with Disk.opened(f"source {name}") as disk, Tasks() as tasks:
-            tasks.keep(f"watch over the files of source {name}", wake.run())
+        async with AsyncExitStack() as stack:
+            disk = await stack.enter_async_context(Disk.opened(f"source {name}"))
             readings = Readings(name, disk, make, catalogue)
-            try:
-                yield TailSource(options, stamp, disk, wake, catalogue, readings, clock)
-            finally:
-                readings.close_all()
+            stack.callback(readings.close_all)
+            tasks = await stack.enter_async_context(Tasks())
+            tasks.keep(f"watch over the files of source {name}", wake.run())
+            if options.mode == "tail":
+                yield TailSource(options, stamp, disk, wake, readings, clock)
+            else:
+                other = await stack.enter_async_context(Disk.opened(f"source {name}, putting away"))
+                away = PuttingAway(name, options.drop, other, tasks, clock)
+                yield DropSource(options, stamp, disk, wake, readings, away, clock)
 
     return opening
 

@@ -42,9 +42,12 @@ class Reading:
 
     @classmethod
     async def begin(cls, disk: Disk, found: Found, make: MakeParser, number: int, *identity: int) -> Self | None:
-        """Open a file that is new; nothing comes of one that is empty. `identity` is what else its id is made of."""
+        """Open a file that is new; `identity` is what else its id is made of.
+
+        Nothing comes of an empty one, unless it has an identity beside its contents.
+        """
         descriptor, (head,) = await disk.run(attach, found.path, found.inode, [(0, SAMPLE)])
-        if not head:
+        if not head and not identity:
             disk.later(close, descriptor)
             return None
         known_as = file_id(number, found.inode, head, *identity)

@@ -40,10 +40,10 @@ class Readings:
         """By id; the one that was read last is the last."""
         self.trouble: dict[tuple[int, int], str] = {}
         """What is wrong with files, by inode."""
+        self.catalogue = catalogue
         self._name = name
         self._disk = disk
         self._make = make
-        self._catalogue = catalogue
         self._unusable: dict[tuple[int, int], Found] = {}
 
     def unusable(self, file: Found) -> bool:
@@ -82,7 +82,7 @@ class Readings:
     def finished(self, known_as: str, file: Found, batch: Batch) -> None:
         """Put into the batch that all of a file has been read, and close it."""
         reading = self.open.pop(known_as)
-        self._catalogue.files[known_as] = progress = reading.progress(done=file)
+        self.catalogue.files[known_as] = progress = reading.progress(done=file)
         batch.checkpoint[known_as] = save(progress)
         reading.close()
 
@@ -101,7 +101,7 @@ class Readings:
         reading = self.open.pop(known_as, None)
         if reading is not None:
             reading.close()
-        if self._catalogue.forget(known_as):
+        if self.catalogue.forget(known_as):
             batch.checkpoint[known_as] = None
 
     def forget_trouble(self, found: Sequence[Found]) -> None:
@@ -131,7 +131,7 @@ class Readings:
         return reading
 
     async def _open(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> Reading | None:
-        catalogue = self._catalogue
+        catalogue = self.catalogue
         if job.known_as is not None:
             return await self._resume(job.file, job.known_as)
         if (reading := await self._adopt(job, batch)) is not None:
@@ -144,7 +144,7 @@ class Readings:
         return reading
 
     async def _resume(self, file: Found, known_as: str) -> Reading:
-        return await Reading.resume(self._disk, file, self._make, known_as, self._catalogue.files[known_as])
+        return await Reading.resume(self._disk, file, self._make, known_as, self.catalogue.files[known_as])
 
     async def _adopt(self, job: Job, batch: Batch) -> Reading | None:
         """Go on in a copy of a file that is gone."""
@@ -162,7 +162,7 @@ class Readings:
         return None
 
     def _save(self, known_as: str, reading: Reading, batch: Batch) -> None:
-        self._catalogue.files[known_as] = progress = reading.progress()
+        self.catalogue.files[known_as] = progress = reading.progress()
         batch.checkpoint[known_as] = save(progress)
 
     def _refuse(self, job: Job, error: FileTrouble | Unusable, batch: Batch) -> None:

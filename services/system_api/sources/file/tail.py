@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from services.system_api.source import Batch, Stamp
-from services.system_api.sources.file.catalogue import Catalogue
 from services.system_api.sources.file.disk import Disk
 from services.system_api.sources.file.filesystem import Found, find_inodes, is_glob, look
 from services.system_api.sources.file.options import FileSourceOptions
@@ -34,7 +33,6 @@ class TailSource:
         stamp: Stamp,
         disk: Disk,
         wake: Wake,
-        catalogue: Catalogue,
         readings: Readings,
         clock: Clock,
     ) -> None:
@@ -42,15 +40,15 @@ class TailSource:
         self._stamp = stamp
         self._disk = disk
         self._wake = wake
-        self._catalogue = catalogue
         self._readings = readings
+        self._catalogue = readings.catalogue
         self._clock = clock
         self._jobs: list[Job] = []
         """Files that may have something to read, the last one first: what was rotated away comes before what follows
         it, and a file that never stops growing comes after all others."""
         self._look_at = clock.monotonic()
         """When to look next, while there is something to read."""
-        self._unchecked = set(catalogue.files)
+        self._unchecked = set(self._catalogue.files)
         """Files that were not opened since the checkpoint was read: their contents may be others than they were."""
         self._ending: set[str] = set()
         """Files that will not grow any more, so that their last line is complete as it is."""
@@ -96,7 +94,7 @@ class TailSource:
         gone = [known_as for known_as in result.missing if known_as not in elsewhere]
         for file, known_as in result.present:
             if known_as is not None:
-                self._catalogue.rename(known_as, file.path)
+                self._catalogue.move(known_as, file)
                 if self._grown(known_as, file):
                     jobs.append(Job(file, known_as))
             elif file.size and not self._readings.unusable(file):
@@ -121,7 +119,7 @@ class TailSource:
         jobs = []
         for known_as in missing:
             if (file := elsewhere.get(known_as)) is not None:
-                self._catalogue.rename(known_as, file.path)
+                self._catalogue.move(known_as, file)
                 if self._grown(known_as, file):
                     jobs.append(Job(file, known_as, elsewhere=True))
             elif (reading := self._readings.open.get(known_as)) is not None:

@@ -1,0 +1,179 @@
+"""Whole files: taken from a folder when they are complete, one after another, oldest first; and put away after that.
+
+A file that is being read when the service stops is read on from its last line. One that was put away is forgotten; one
+that stays is remembered by its size and time, so that a new file of the same name is a new file.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from services.system_api.source import Batch, Stamp
+from services.system_api.sources.file.disk import Disk
+from services.system_api.sources.file.filesystem import Found, look
+from services.system_api.sources.file.finishing import RECEIPT, in_archive
+from services.system_api.sources.file.options import After, FileSourceOptions, Ready
+from services.system_api.sources.file.progress import save
+from services.system_api.sources.file.putting_away import PuttingAway
+from services.system_api.sources.file.readings import Job, Readings
+from services.system_api.sources.file.ready import Stability
+from services.system_api.sources.file.wake import Wake
+from shared.clock import Clock
+
+_CHUNKS = 16
+"""Chunks in one batch at most: events are bounded, but a line may be long."""
+
+
+class DropSource:
+    """A `Source` of whole files; `Settling`, for a file is put away once all of it is published."""
+
+    def __init__(
+        self,
+        options: FileSourceOptions,
+        stamp: Stamp,
+        disk: Disk,
+        wake: Wake,
+        readings: Readings,
+        away: PuttingAway,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._stamp = stamp
+        self._disk = disk
+        self._wake = wake
+        self._readings = readings
+        self._catalogue = readings.catalogue
+        self._away = away
+        self._clock = clock
+        drop = options.drop
+        self._stability = Stability(drop.stable_seconds if drop.ready is Ready.STABLE else 0)
+        self._jobs: list[Job] = []
+        """Files that are complete and not read to their end, the last one first."""
+        self._look_at = clock.monotonic()
+        """When to look next, while there is something to read."""
+        self._unsettled: set[str] = set()
+        """Files that were read to their end, in batches that are not committed for all we know."""
+
+        self._lost: dict[str, str] = {}
+        """Files that are gone and were not read to their end, and how far they were."""
+
+    async def poll(self, limit: int) -> Batch:
+        """Read on in the oldest file that is complete."""
+        batch = Batch()
+        if not self._jobs or self._clock.monotonic() >= self._look_at:
+            await self._look(batch)
+        self._stamp.begin()
+        for _ in range(_CHUNKS):
+            if not self._jobs or len(batch.records) + len(batch.rejects) >= limit:
+                break
+            if not await self._read_on(self._jobs[-1], batch, limit):
+                self._jobs.pop()
+        self._readings.save(batch)
+        batch.more = bool(self._jobs)
+        troubles = (self._readings.trouble, self._away.trouble, self._lost)
+        batch.trouble = tuple(sorted(text for trouble in troubles for text in trouble.values()))
+        return batch
+
+    async def changed(self) -> None:
+        """Return when something in the folder has changed."""
+        await self._wake.changed()
+
+    async def settle(self, batch: Batch) -> None:
+        """Put away the files of which the last line is in this batch."""
+        for known_as in batch.checkpoint:
+            if known_as in self._unsettled:
+                self._unsettled.discard(known_as)
+                self._away.begin(known_as, self._catalogue.files[known_as])
+
+    async def _read_on(self, job: Job, batch: Batch, limit: int) -> bool:
+        """Return whether the file may have more."""
+        file = job.file
+        more = await self._readings.read(job, batch, limit, file.size, file.mtime)
+        self._lost.pop(job.known_as or "", None)
+        if more:
+            return True
+        reading = None if job.known_as is None else self._readings.open.get(job.known_as)
+        if reading is None:
+            return False
+        now = await reading.status()
+        if (now.size, now.mtime) != (file.size, file.mtime):
+            return False  # it was not complete after all; a later look will say when it is
+        if reading.finish(batch, limit):
+            return True
+        self._readings.finished(reading.id, file, batch)
+        self._unsettled.add(reading.id)
+        return False
+
+    async def _look(self, batch: Batch) -> None:
+        found = await self._disk.run(self._complete)
+        now = self._clock.monotonic()
+        result = self._catalogue.sort(found, now)
+        ready = {file.inode for file in self._stability.ready(found, now)}
+        self._look_at = now + self._options.interval
+        self._readings.forget_trouble(found)
+        jobs, missing = list[Job](), set(result.missing)
+        for file, known_as in result.present:
+            if known_as is None and (known_as := self._restored(file, missing, batch)) is not None:
+                missing.discard(known_as)
+            job = self._job(file, known_as, batch)
+            if job is not None and file.inode in ready:
+                if job.known_as is None:
+                    job.perhaps = [each for each in self._catalogue.namesakes(file, missing) if not self._done(each)]
+                jobs.append(job)
+        # What was taken away while it is open is read to its end all the same.
+        jobs += [job for job in self._jobs if job.known_as in missing and job.known_as in self._readings.open]
+        # What was begun is ended first.
+        jobs.sort(key=lambda job: job.known_as not in self._readings.open)
+        self._jobs = jobs[::-1]
+        self._tidy(missing, now, batch)
+
+    def _complete(self) -> list[Found]:
+        """Return the files that may be taken, as far as names tell."""
+        drop = self._options.drop
+        found = [file for file in look(self._options.path) if not file.path.endswith(RECEIPT)]
+        if drop.after is After.ARCHIVE:
+            found = [file for file in found if not in_archive(Path(file.path), drop)]
+        if drop.ready is Ready.DONE_FILE:
+            found = [file for file in found if Path(file.path + drop.done_suffix).exists()]
+        return found
+
+    def _job(self, file: Found, known_as: str | None, batch: Batch) -> Job | None:
+        """Return what is to be read of a file, nothing if all has been; put it away where that was not done."""
+        progress = None if known_as is None else self._catalogue.files[known_as]
+        if known_as is not None and progress is not None:
+            if progress.done is None:
+                self._catalogue.move(known_as, file)
+                return Job(file, known_as)
+            if progress.done == (file.size, file.mtime):
+                if known_as not in self._unsettled:
+                    self._away.begin(known_as, self._catalogue.move(known_as, file))
+                return None
+            self._forget(known_as, batch)  # its contents are new
+        return None if self._readings.unusable(file) else Job(file, None)
+
+    def _restored(self, file: Found, missing: Iterable[str], batch: Batch) -> str | None:
+        """Return the id of a file that was here under another inode: of a disk that was mounted again, say."""
+        for known_as in self._catalogue.namesakes(file, missing):
+            if self._done(known_as) == (file.size, file.mtime):
+                batch.checkpoint[known_as] = save(self._catalogue.move(known_as, file))
+                return known_as
+        return None
+
+    def _tidy(self, missing: set[str], now: float, batch: Batch) -> None:
+        """Forget what was put away at once, and what has gone by itself after a while."""
+        gone = missing.intersection(self._catalogue.expired(now))
+        if self._options.drop.after is not After.KEEP:
+            gone |= {known_as for known_as in missing if self._done(known_as)}
+        for known_as in gone - self._unsettled:
+            self._forget(known_as, batch)
+        self._lost = {
+            known_as: f"{progress.path} has gone before all of it was read, after byte {progress.offset}"
+            for known_as in missing - gone - self._readings.open.keys()
+            if (progress := self._catalogue.files[known_as]).done is None
+        }
+
+    def _done(self, known_as: str) -> tuple[int, int] | None:
+        return self._catalogue.files[known_as].done
+
+    def _forget(self, known_as: str, batch: Batch) -> None:
+        self._away.forget(known_as)
+        self._readings.forget(known_as, batch)

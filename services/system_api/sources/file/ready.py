@@ -1,0 +1,27 @@
+"""When a dropped file is complete. No I/O."""
+
+from collections.abc import Sequence
+
+from services.system_api.sources.file.filesystem import Found
+
+
+class Stability:
+    """Watches sizes and times of files from look to look.
+
+    By what it sees itself, for the clock of a file server may be another one.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """`seconds` is how long nothing may have changed."""
+        self._seconds = seconds
+        self._seen: dict[tuple[int, int], tuple[Found, float]] = {}
+
+    def ready(self, found: Sequence[Found], now: float) -> list[Found]:
+        """Return the files that have not changed for long enough; `now` is of a monotonic clock."""
+        seen = {}
+        for file in found:
+            before = self._seen.get(file.inode)
+            unchanged = before is not None and before[0] == file
+            seen[file.inode] = (file, before[1] if before is not None and unchanged else now)
+        self._seen = seen
+        return [file for file in found if now - seen[file.inode][1] >= self._seconds]
