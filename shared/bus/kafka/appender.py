@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition, check_sizes
+from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition, check_size
 from shared.bus.kafka.cluster import Cluster
 from shared.bus.kafka.errors import NONE, of_code
 from shared.bus.kafka.producing import Failures, Producing, raise_first
@@ -50,7 +50,8 @@ class KafkaAppender:
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append with the next round."""
-        check_sizes(topic, records)
+        for record in records:
+            check_size(topic, record)
         await self._cluster.topic(topic)
         call = _Call(topic, records, asyncio.get_running_loop().create_future())
         self._waiting.put_nowait(call)

@@ -51,18 +51,15 @@ class Batch(NamedTuple):
     content: bytes | bytearray
 
 
-def check_sizes(topic: str, records: Iterable[Outgoing]) -> None:
+def check_size(topic: str, record: Outgoing) -> None:
     """Refuse what no bus takes.
 
     Raises:
         TooLarge: names both sizes.
     """
-    for record in records:
-        # Most records are far below; adding up their parts would cost more than building them.
-        if len(record.value or b"") > RECORD_LIMIT // 2 or record.headers:
-            size = size_of(record)
-            if size > RECORD_LIMIT:
-                raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
+    size = size_of(record)
+    if size > RECORD_LIMIT:
+        raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
 
 
 def by_partition(records: Sequence[Outgoing], partitions: int) -> dict[int, list[Outgoing]]:
@@ -88,17 +85,24 @@ class Encoder:
         self._sequences: dict[tuple[str, int], int] = {}
 
     def encode(self, topic: str, partition: int, records: Iterable[Outgoing], timestamp: int) -> list[Batch]:
-        """Return the records in as few batches as the limit allows; `timestamp` in milliseconds since 1970."""
+        """Return the records in as few batches as the limit allows; `timestamp` in milliseconds since 1970.
+
+        Raises:
+            TooLarge: a record is above the limit of all buses. The numbers no longer fit then: this encoder is spent.
+        """
         sequence = self._sequences.get((topic, partition), 0)
         batches = []
         builder, count = self._builder(sequence), 0
         for key, value, headers in records:
             listed = headers if type(headers) is list else list(headers)
-            if builder.append(count, timestamp, key, value, listed) is None:
+            written = builder.append(count, timestamp, key, value, listed)
+            if written is None:
                 batches.append(Batch(topic, partition, self._finish(builder)))
                 sequence = (sequence + count) % _SEQUENCES
                 builder, count = self._builder(sequence), 0
-                builder.append(count, timestamp, key, value, listed)
+                written = builder.append(count, timestamp, key, value, listed)
+            if written.size > RECORD_LIMIT:
+                check_size(topic, Outgoing(key, value, headers))
             count += 1
         if count:
             batches.append(Batch(topic, partition, self._finish(builder)))

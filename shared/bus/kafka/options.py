@@ -13,7 +13,7 @@ Compression = Literal["none", "snappy", "lz4", "zstd"]
 class KafkaOptions(Options):
     """The bus on Apache Kafka."""
 
-    kind: Literal["kafka"]
+    kind: Literal["kafka"] = "kafka"
 
     servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(\s*,\s*[^\s,]+:\d+)*$")
     """`host:port`, several separated by commas: any of them tells the others."""

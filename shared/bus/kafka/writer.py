@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from itertools import cycle
 
-from shared.bus.kafka.batches import Batch, Encoder, by_partition, check_sizes
+from shared.bus.kafka.batches import Batch, Encoder, by_partition
 from shared.bus.kafka.cluster import Cluster
 from shared.bus.kafka.transactional import TransactionalId
 from shared.bus.protocol import IN_FLIGHT, Transaction
@@ -118,8 +118,6 @@ class KafkaWriter:
             await asyncio.wait(self._under_way, timeout=_LEAVING)
 
     async def _encode(self, encoder: Encoder, transaction: Transaction) -> list[Batch]:
-        for name, records in transaction.records.items():
-            check_sizes(name, records)
         now = int(self._cluster.clock.time() * 1000)
         batches: list[Batch] = []
         for name, records in transaction.records.items():

@@ -31,7 +31,7 @@ class ServedDeployment(Deployment, Protocol):
 
     @property
     def options(self) -> str:
-        """The `BusOptions` a child process connects with, as JSON."""
+        """What a child process connects with, as JSON: `bus` (see `BusOptions`) and `database`, no secrets."""
         ...
 
     async def stop_server(self) -> None:

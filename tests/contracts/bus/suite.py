@@ -1,6 +1,7 @@
 """The whole suite. An implementation inherits it in its own test module and says what `deployment` is."""
 
 from tests.contracts.bus.appending import AppendingContract
+from tests.contracts.bus.crashes import CrashesContract
 from tests.contracts.bus.groups import GroupsContract
 from tests.contracts.bus.outages import OutagesContract
 from tests.contracts.bus.reading import ReadingContract
@@ -12,5 +13,5 @@ class BusContract(TopicsContract, WritingContract, AppendingContract, ReadingCon
     """What every bus promises; see `shared.bus.protocol`."""
 
 
-class ServedBusContract(OutagesContract):
-    """What a bus with a server promises beyond that. Its tests stop it, so nobody else may use it."""
+class ServedBusContract(CrashesContract, OutagesContract):
+    """What a bus with a server promises beyond that. Its tests stop the server, so nobody else may use it."""

@@ -1,6 +1,7 @@
 """The bus on Kafka keeps the promises of every bus."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 
@@ -74,7 +75,7 @@ class OwnKafkaDeployment(KafkaDeployment):
 
     @property
     def options(self) -> str:
-        return self._options.model_dump_json()
+        return json.dumps({"bus": self._options.model_dump(mode="json"), "database": {}})
 
     async def stop_server(self) -> None:
         await asyncio.to_thread(self._own.kill)

@@ -1,0 +1,63 @@
+"""What processes do that the suite kills: `python -m tests.contracts.bus.children JOB`, the rest on standard input.
+
+Each says a line on standard output when it has got somewhere, so that whoever kills it knows.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.bus.connect import connect
+from shared.bus.options import BusOptions
+from shared.bus.protocol import Bus
+from shared.database.options import DatabaseOptions
+from shared.errors import Unavailable
+from tests.contracts.bus.groups import copy
+from tests.contracts.bus.records import hand_over, writing
+
+SIZE = 100
+"""Records of one transaction of `write`."""
+
+
+async def write(bus: Bus, order: Mapping[str, Any]) -> None:
+    """Write numbered transactions as fast as the bus takes them."""
+    async with bus.writer(order["name"]) as writer:
+        for number in range(1_000_000):
+            say(str(number))
+            await hand_over(writer, writing(order["topic"], *(f"{number}.{part}" for part in range(SIZE))))
+
+
+async def follow(bus: Bus, order: Mapping[str, Any]) -> None:
+    """Copy a topic exactly once, as a member of a group, until killed."""
+    drive = partial(copy, bus, order["group"], order["target"])
+    async with bus.join(order["topic"], order["group"], order["member"], drive):
+        say("joined")
+        await asyncio.Event().wait()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+async def main(job: str) -> None:
+    order = json.loads(sys.stdin.readline())
+    options: BusOptions = TypeAdapter(BusOptions).validate_python(order["bus"])
+    database = DatabaseOptions.model_validate(order["database"])
+    while True:
+        try:
+            async with connect(options, database) as bus:
+                await {"write": write, "follow": follow}[job](bus, order)
+        except Unavailable as exc:
+            logging.getLogger(__name__).warning("%s", exc)
+            await asyncio.sleep(0.1)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(process)d %(asctime)s %(levelname)s %(name)s %(message)s")
+    asyncio.run(main(sys.argv[1]))

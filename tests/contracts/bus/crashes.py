@@ -1,0 +1,196 @@
+"""Processes that are killed, or paused and woken beside their successors: none lost, none twice, in order."""
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bus.protocol import Bus, Transaction
+from tests.contracts.bus.children import SIZE
+from tests.contracts.bus.deployment import DeploymentFixtures, ServedDeployment, new_topic
+from tests.contracts.bus.records import PATIENCE, by_key, ends, everything, visible
+
+KEYS = 40
+
+
+class Child:
+    """One process of `children`, its log in a file of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def started(cls, job: str, order: Mapping[str, Any], log: Path) -> "Child":
+        with log.open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "tests.contracts.bus.children", job),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        await process.stdin.drain()
+        return cls(process)
+
+    async def line(self) -> str:
+        """Wait for the next line it says."""
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
+        assert line, "the process has ended; see its log"
+        return line.decode().strip()
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        # Its output is read to the end, or the pipe would be left to the garbage collector.
+        await self._process.communicate()
+
+
+class CrashesContract(DeploymentFixtures):
+    async def test_a_writer_killed_in_mid_transaction_leaves_whole_ones(
+        self, deployment: ServedDeployment, bus: Bus, line: str, tmp_path: Path
+    ) -> None:
+        seed = random.randrange(10**6)
+        print("seed", seed)
+        dice = random.Random(seed)
+        order = order_for(deployment, topic=line, name=f"killed-{line}")
+        written = 0
+        for _ in range(4):
+            child = await Child.started("write", order, tmp_path / "log")
+            while int(await child.line()) < dice.randrange(1, 30):
+                pass
+            await asyncio.sleep(dice.uniform(0, 0.01))
+            await child.kill()
+            async with bus.writer(order["name"]):
+                found = await visible(bus, line)
+            fresh = found[written:]
+            assert fresh == [f"{number}.{part}" for number in range(len(fresh) // SIZE) for part in range(SIZE)]
+            assert await visible(bus, line) == found
+            written = len(found)
+
+    async def test_a_group_under_fire_loses_and_repeats_nothing(
+        self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path
+    ) -> None:
+        await under_fire(deployment, bus, topic, tmp_path, seconds=12.0, rate=500)
+
+    @pytest.mark.chaos
+    @pytest.mark.timeout(600)
+    async def test_a_group_under_long_fire_loses_and_repeats_nothing(
+        self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path
+    ) -> None:
+        await under_fire(deployment, bus, topic, tmp_path, seconds=300.0, rate=2000)
+
+
+class Member:
+    """A member of the group that is killed and paused at random, and started again under its name."""
+
+    def __init__(self, order: Mapping[str, Any], log: Path, dice: random.Random) -> None:
+        self._order = order
+        self._log = log
+        self._dice = dice
+        self._child: Child | None = None
+        self.kills = 0
+        self.pauses = 0
+
+    async def start(self) -> None:
+        self._child = await Child.started("follow", self._order, self._log)
+        await self._child.line()
+
+    async def suffer(self, until: float) -> None:
+        """Be killed or paused every now and then; be there at the end."""
+        while time.monotonic() < until:
+            await asyncio.sleep(self._dice.uniform(0.2, 2.0))
+            assert self._child is not None
+            if self._dice.random() < 0.7:
+                self.kills += 1
+                await self._child.kill()
+                # Mostly back at once, as a container is; else others take over first.
+                await asyncio.sleep(self._dice.choice((0.0, 0.0, self._dice.uniform(0.0, 8.0))))
+                await self.start()
+            else:
+                self.pauses += 1
+                self._child.pause()
+                # Longer than a session at times: then it wakes beside its successor.
+                await asyncio.sleep(self._dice.uniform(0.1, 9.0))
+                self._child.resume()
+
+    async def end(self) -> None:
+        if self._child is not None:
+            await self._child.kill()
+
+
+async def under_fire(
+    deployment: ServedDeployment, bus: Bus, topic: str, folder: Path, *, seconds: float, rate: int
+) -> None:
+    """Let three members copy what is fed, and kill and pause them at random meanwhile."""
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    target = await new_topic(bus, partitions=4)
+    order = order_for(deployment, topic=topic, target=target, group=f"fire-{topic}")
+    members = [
+        Member(order | {"member": name}, folder / f"{name}.log", random.Random(f"{seed} {name}")) for name in "abc"
+    ]
+    try:
+        await asyncio.gather(*(member.start() for member in members))
+        until = time.monotonic() + seconds
+        suffering = [asyncio.create_task(member.suffer(until)) for member in members]
+        fed = await feed(bus, topic, seconds, rate)
+        await asyncio.gather(*suffering)
+        kills, pauses = sum(member.kills for member in members), sum(member.pauses for member in members)
+        print(f"{fed} records, {kills} kills, {pauses} pauses")
+        await copied(bus, target, fed)
+        # What is twice may come late: give it a moment.
+        await asyncio.sleep(1.0)
+        found = by_key(await everything(bus, target))
+    finally:
+        for member in members:
+            await member.end()
+    assert found == {f"key-{key}": [str(number) for number in range(key, fed, KEYS)] for key in range(min(KEYS, fed))}
+
+
+async def copied(bus: Bus, target: str, count: int) -> None:
+    """Wait until as many were copied."""
+    positions = dict.fromkeys(await ends(bus, target), 0)
+    seen = 0
+    async with bus.reader(target, positions) as reader, asyncio.timeout(4 * PATIENCE):
+        while seen < count:
+            seen += len(await reader.read())
+
+
+async def feed(bus: Bus, topic: str, seconds: float, rate: int) -> int:
+    """Write numbers at a rate, each under one of a few keys; return how many."""
+    number = 0
+    began = time.monotonic()
+    async with bus.writer(f"feed-{topic}") as writer:
+        while (passed := time.monotonic() - began) < seconds:
+            due = max(number + 1, int(passed * rate))
+            transaction = Transaction()
+            for each in range(number, due):
+                transaction.append(topic, f"key-{each % KEYS}".encode(), str(each).encode())
+            await writer.commit(transaction)
+            number = due
+            await asyncio.sleep(0.02)
+    async with bus.writer(f"feed-{topic}"):
+        return number
+
+
+def order_for(deployment: ServedDeployment, **rest: str) -> dict[str, Any]:
+    """Tell a child where the bus is, and what to do."""
+    where: dict[str, Any] = json.loads(deployment.options)
+    return where | rest
