@@ -1,0 +1,1 @@
+"""Connections and what is written to them. Knows nothing of tokens, tables or the bus."""

@@ -1,0 +1,120 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.experience_api.hub.outbox import Outbox
+from tests.unit.services.experience_api.hub.transports import FakeTransport
+
+LIMIT = 100
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest.fixture
+def plain(transport: FakeTransport) -> Outbox:
+    return Outbox(transport, 7, LIMIT)
+
+
+def test_what_the_kernel_takes_is_written_at_once(transport: FakeTransport, plain: Outbox) -> None:
+    for _ in range(2):
+        assert plain.offer(b"abc", transport.write_directly)
+        assert plain.direct
+    assert transport.sent == b"abcabc"
+    assert plain.waiting == 0
+
+
+def test_what_it_does_not_take_waits_and_is_overtaken_by_nothing(transport: FakeTransport, plain: Outbox) -> None:
+    transport.room = 4
+    assert plain.offer(b"abc", transport.write_directly)
+    assert plain.offer(b"def", transport.write_directly)
+    assert not plain.direct
+    assert plain.offer(b"ghi", transport.write_directly)
+    assert (transport.sent, plain.waiting) == (b"abcd", 5)
+    transport.peer_reads(100)
+    assert plain.offer(b"jkl", transport.write_directly)
+    assert plain.direct
+    assert transport.sent == b"abcdefghijkl"
+
+
+def test_what_waits_before_the_first_frame_goes_first(transport: FakeTransport, plain: Outbox) -> None:
+    transport.room = 0
+    transport.write(b"upgrade")
+    assert plain.offer(b"abc", transport.write_directly)
+    transport.peer_reads(100)
+    assert transport.sent == b"upgradeabc"
+
+
+def test_the_bound_is_on_what_waits_and_all_or_nothing_is_taken(transport: FakeTransport, plain: Outbox) -> None:
+    transport.room = 10
+    assert plain.offer(b"x" * LIMIT, transport.write_directly)
+    assert plain.waiting == LIMIT - 10
+    assert not plain.offer(b"y" * 11, transport.write_directly)
+    assert plain.offer(b"z" * 10, transport.write_directly)
+    assert not plain.offer(b"y", transport.write_directly)
+    transport.peer_reads(10**6)
+    assert transport.sent == b"x" * LIMIT + b"z" * 10
+
+
+def test_what_could_never_fit_is_not_begun(transport: FakeTransport, plain: Outbox) -> None:
+    assert not plain.offer(b"x" * (LIMIT + 1), transport.write_directly)
+    assert transport.sent == b""
+
+
+def test_forcing_goes_above_the_bound_and_keeps_the_order(transport: FakeTransport, plain: Outbox) -> None:
+    transport.room = 0
+    plain.offer(b"abc", transport.write_directly)
+    plain.force(b"x" * LIMIT, transport.write_directly)
+    transport.peer_reads(10**6)
+    assert transport.sent == b"abc" + b"x" * LIMIT
+
+
+def test_under_tls_everything_goes_to_the_transport(transport: FakeTransport) -> None:
+    outbox = Outbox(transport, None, LIMIT)
+
+    def never(_fd: int, _data: bytes) -> int:
+        raise AssertionError
+
+    assert outbox.offer(b"abc", never)
+    outbox.force(b"def", never)
+    assert not outbox.direct
+    assert transport.sent == b"abcdef"
+
+
+def test_a_broken_connection_is_left_to_the_transport(transport: FakeTransport, plain: Outbox) -> None:
+    transport.broken = True
+    assert plain.offer(b"abc", transport.write_directly)
+    assert transport.sent == b"abc"  # by `write`, which finds out what is wrong
+
+
+def test_after_closing_nothing_is_written(transport: FakeTransport, plain: Outbox) -> None:
+    plain.offer(b"abc", transport.write_directly)
+    plain.close()
+    assert plain.offer(b"def", transport.write_directly)
+    plain.force(b"ghi", transport.write_directly)
+    assert transport.sent == b"abc"
+    assert plain.waiting == 0
+    assert not plain.direct
+
+
+@given(st.lists(st.tuples(st.sampled_from(["offer", "force", "read"]), st.integers(1, 60)), min_size=1, max_size=60))
+def test_whatever_happens_the_order_is_kept_and_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
+    transport = FakeTransport(room=50)
+    outbox = Outbox(transport, 7, LIMIT)
+    expected = b""
+    for number, (step, size) in enumerate(steps):
+        data = bytes([number]) * size
+        if step == "read":
+            transport.peer_reads(size)
+            continue
+        if step == "force":
+            outbox.force(data, transport.write_directly)
+            expected += data
+        elif outbox.offer(data, transport.write_directly):
+            expected += data
+            assert outbox.waiting <= LIMIT or any(step == "force" for step, _ in steps)
+        assert not (outbox.direct and transport.buffered)
+    transport.peer_reads(10**6)
+    assert transport.sent == expected

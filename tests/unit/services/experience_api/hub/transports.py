@@ -1,0 +1,46 @@
+"""A transport whose peer reads when the test says so, and a file descriptor that behaves like it."""
+
+
+class FakeTransport:
+    """What was written, in the order in which the peer would get it."""
+
+    def __init__(self, room: int = 10**9) -> None:
+        self.room = room
+        """Bytes that the kernel still takes."""
+        self.sent = b""
+        self.buffered = b""
+        self.aborted = False
+        self.broken = False
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.buffered += bytes(data)
+        self._flush()
+
+    def get_write_buffer_size(self) -> int:
+        return len(self.buffered)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def write_directly(self, fd: int, data: bytes) -> int:
+        """What `os.write` does with its descriptor."""
+        assert fd == 7
+        assert not self.buffered, "overtakes what waits"
+        if self.broken:
+            raise BrokenPipeError
+        taken = min(self.room, len(data))
+        if data and not taken:
+            raise BlockingIOError
+        self.sent += data[:taken]
+        self.room -= taken
+        return taken
+
+    def peer_reads(self, size: int) -> None:
+        self.room += size
+        self._flush()
+
+    def _flush(self) -> None:
+        taken = min(self.room, len(self.buffered))
+        self.sent += self.buffered[:taken]
+        self.buffered = self.buffered[taken:]
+        self.room -= taken
