@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from services.cli.checking import check, schema
 from services.cli.clients import clients
 from services.cli.migrating import migrate_database
 from services.cli.subscribing import subscribe_and_print
@@ -35,6 +36,8 @@ def trelay() -> None:
     """
 
 
+trelay.add_command(check)
+trelay.add_command(schema)
 trelay.add_command(clients)
 trelay.add_command(migrate_database)
 trelay.add_command(subscribe_and_print)

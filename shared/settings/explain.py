@@ -21,6 +21,9 @@ _WHOLE, _NUMBER, _LIST, _MAPPING = (
 )
 _BOOLEAN = "expected true or false"
 
+_OF_KEY = "[key]"
+"""How Pydantic ends the location of a fault in a mapping's key."""
+
 _SENTENCES = {
     "bool_parsing": _BOOLEAN,
     "bool_type": _BOOLEAN,
@@ -76,7 +79,9 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
         elif kind in {"union_tag_invalid", "union_tag_not_found"}:
             path, sentence = _kind(path, context, value)
         else:
-            sentence = _sentence(detail["msg"], kind, context, value, secret=secret)
+            of_key = detail["loc"][-1:] == (_OF_KEY,)
+            sentence = _sentence(detail["msg"], kind, context, path[-1] if of_key else value, secret=secret)
+            sentence = f"the key itself: {sentence}" if of_key else sentence
         found.setdefault(path, [])
         if sentence not in found[path]:
             found[path].append(sentence)

@@ -10,25 +10,35 @@ from shared.settings.document import KeyPath
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}"}
 _NOT_TEXT = {"integer", "number", "boolean"}
+_BOUNDED = {"enum", "pattern", "format", "minLength", "maxLength"}
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the schema of a file for `model`, as an editor wants it: a number may be written `${NAME}` too."""
+    """Return the schema of a file for `model`, for editors: what is no free text may be written `${NAME}` too."""
     schema = model.model_json_schema(mode="validation")
     allowed: dict[str, Any] = _with_references(schema)
     return {"$schema": _DIALECT, **allowed, "title": "Trelay"}
 
 
 def _with_references(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_with_references(item) for item in node]
     if not isinstance(node, dict):
         return node
-    if node.get("type") in _NOT_TEXT:
+    if node.get("type") in _NOT_TEXT or (node.get("type") == "string" and _BOUNDED & node.keys()):
         about = {key: node[key] for key in ("description", "default", "title") if key in node}
         value = {key: item for key, item in node.items() if key not in about}
         return {**about, "anyOf": [value, _FROM_ENVIRONMENT]}
-    return {key: _with_references(item) for key, item in node.items()}
+    return {key: _inside_with_references(key, item) for key, item in node.items()}
+
+
+def _inside_with_references(keyword: str, item: Any) -> Any:
+    """Go on where a keyword holds schemas: by name, in a list, or one; what else it holds is data."""
+    if keyword in {"properties", "patternProperties", "$defs"}:
+        return {name: _with_references(schema) for name, schema in item.items()}
+    if keyword in {"anyOf", "oneOf", "allOf", "prefixItems"}:
+        return [_with_references(schema) for schema in item]
+    if keyword in {"items", "additionalProperties"}:
+        return _with_references(item)
+    return item
 
 
 class Keys:
@@ -75,12 +85,13 @@ class Keys:
 
 
 def _children(node: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str, Any]]:
-    for child in (
-        node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part),
-        node.get("additionalProperties") if isinstance(part, str) else None,
-    ):
-        if isinstance(child, dict):
-            yield child
+    if isinstance(part, int):
+        found = [node.get("items")]
+    else:
+        # A mapping whose keys have a form has `patternProperties`: one pattern, as Pydantic writes it.
+        patterns = node.get("patternProperties", {}).values()
+        found = [node.get("properties", {}).get(part), node.get("additionalProperties"), *patterns]
+    yield from (child for child in found if isinstance(child, dict))
 
 
 def _inside(value: Any, part: str | int) -> Any:

@@ -1,7 +1,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Discriminator, Field, field_validator
+from pydantic import Discriminator, Field, StringConstraints, field_validator
 
 from shared.errors import SettingsError
 from shared.settings import Options, Secret, parse
@@ -21,8 +21,11 @@ class Table(Options):
     columns: list[str] = Field(default=["a"], min_length=1, max_length=2)
 
 
+Name = Annotated[str, StringConstraints(pattern="^[a-z]+$")]
+
+
 class System(Options):
-    sources: dict[str, Annotated[File | Table, Discriminator("kind")]] = Field(default_factory=dict)
+    sources: dict[Name, Annotated[File | Table, Discriminator("kind")]] = Field(default_factory=dict)
     mode: Literal["safe", "fast"] = "safe"
     either: int | list[int] = 1
     tls: bool = False
@@ -79,6 +82,10 @@ def refused(yaml: str, **env: str) -> str:
         ("sources: {o: {kind: table, columns: []}}", "expected at least 1 entries, found a list"),
         ("sources: {o: {kind: table, columns: [a, 1]}}", "system.sources.o.columns.1: expected text"),
         ("limits: {kind: table, batsch: 1}", "system.limits.batsch: unknown key 'batsch'; did you mean 'batch'?"),
+        (
+            "sources: {Or: {kind: table}}",
+            "system.sources.Or: the key itself: expected text of the form ^[a-z]+$, found 'Or'",
+        ),
         ("mode: slow", "system.mode: expected 'safe' or 'fast', found 'slow'"),
         ("either: x", "system.either: expected a whole number, found 'x'; or expected a list, found 'x'"),
         ("tls: maybe", "system.tls: expected true or false, found 'maybe'"),
