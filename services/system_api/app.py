@@ -1,6 +1,5 @@
 """The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
 
-import logging
 import random
 import secrets
 import socket
@@ -17,8 +16,8 @@ from services.system_api.reporting import Reporter
 from services.system_api.routes import add_routes, trouble
 from services.system_api.settings import SystemSettings
 from shared.alerts import Alerts, alerting
+from shared.bus.connect import connect
 from shared.bus.protocol import Bus
-from shared.bus.topics import TopicsOptions
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.migrations import migrate
 from shared.errors import Unavailable
@@ -26,8 +25,6 @@ from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.outages import tell_outages
 from shared.tasks import Tasks
 from shared.web import Health, Listening, application, serve
-
-logger = logging.getLogger(__name__)
 
 DATABASE, BUS = "database of the leases", "bus"
 """The parts in `/readyz`; each source is told of beside them, and keeps nobody from being ready."""
@@ -52,7 +49,7 @@ class SystemApi:
 async def build_system_api(
     settings: SystemSettings,
     *,
-    bus: Bus,
+    bus: Bus | None = None,
     leases: LeaseStore | None = None,
     alerts: Alerts | None = None,
     health: Health | None = None,
@@ -62,7 +59,8 @@ async def build_system_api(
     """Run the service for as long as the context lasts.
 
     What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
-    tables are not migrated here. Services in one process share `health`.
+    tables are not migrated here. A bus that is given has the topics of the settings. Services in one process share
+    `health`.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
@@ -78,7 +76,7 @@ async def build_system_api(
         outside = _Outside(
             leases,
             alerts,
-            connect=lambda: nullcontext(bus),
+            connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
             prepare=_nothing if given else lambda: migrate(settings.database),
             clock=clock,
             dice=dice or random.SystemRandom(),
@@ -105,10 +103,11 @@ class _Service:
 
     def __init__(self, settings: SystemSettings, outside: _Outside, health: Health) -> None:
         self._options = settings.system
-        self._topics = TopicsOptions()
+        self._topics = settings.bus.topics
         self._outside = outside
         self._health = health
         self._bus: Bus | None = None
+        self._no_bus = "the database comes first"
         metrics = SystemMetrics(health.registry, settings.system.sources)
         self._reporters = {
             name: Reporter(name, outside.alerts, metrics, outside.clock) for name in settings.system.sources
@@ -136,7 +135,7 @@ class _Service:
     def _declare(self) -> None:
         readiness = self._health.readiness
         readiness.require(DATABASE)
-        readiness.require(BUS, lambda: self._bus.trouble if self._bus else "the topics have not been seen")
+        readiness.require(BUS, lambda: self._bus.trouble if self._bus else self._no_bus)
         for name, reporter in self._reporters.items():
             readiness.note(f"source {name}", partial(trouble, reporter.condition))
 
@@ -154,7 +153,7 @@ class _Service:
                     self._bus = bus
                     await self._drive(bus)
             except Unavailable as exc:
-                logger.debug("the bus does not answer yet: %s", exc)
+                self._no_bus = str(exc)
                 await self._outside.clock.sleep(_PAUSE)
             finally:
                 self._bus = None

@@ -6,6 +6,8 @@ from pydantic import Field, StringConstraints
 
 from services.system_api.sources.file.options import FileSourceOptions
 from shared.alerts import AlertOptions
+from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.logs import LogOptions
 from shared.settings import Options
@@ -36,6 +38,7 @@ class SystemSettings(Options):
     """What this service reads of the file."""
 
     database: DatabaseOptions = DatabaseOptions()
+    bus: BusOptions = PostgresBusOptions()
     alerts: AlertOptions = AlertOptions()
     logs: LogOptions = LogOptions()
     system: SystemOptions = SystemOptions()

@@ -42,9 +42,11 @@ class Catalogue:
     def sort(self, found: Sequence[Found], now: float) -> Sorted:
         """Tell known files from new ones, and note which are missing; `now` is of a monotonic clock."""
         inodes = {file.inode: known_as for known_as, file in self.files.items()}
-        files = {file.inode: file for file in reversed(found)}  # one name is enough of a file with several
+        files: dict[tuple[int, int], Found] = {}
+        for file in found:
+            files.setdefault(file.inode, file)  # one name is enough of a file with several
         missing = [known_as for inode, known_as in inodes.items() if inode not in files]
-        present = [Present(file, inodes.get(inode)) for inode, file in reversed(files.items())]
+        present = [Present(file, inodes.get(inode)) for inode, file in files.items()]
         self._missing = {known_as: self._missing.get(known_as, now) for known_as in missing}
         return Sorted(present, missing)
 

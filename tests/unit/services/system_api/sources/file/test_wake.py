@@ -1,0 +1,57 @@
+"""A hint that something has changed."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from services.system_api.sources.file.wake import Wake
+from shared.clock import SystemClock
+from shared.tasks import Tasks
+
+
+class PausingClock(SystemClock):
+    """Lets a pause end when it is told to."""
+
+    def __init__(self) -> None:
+        self.pausing = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.pausing.set()
+        await self.go_on.wait()
+
+
+async def changes(wake: Wake, path: Path) -> None:
+    """Write until it wakes: a watcher is deaf until it has begun."""
+    async with asyncio.timeout(10):
+        woken = asyncio.ensure_future(wake.changed())
+        while not woken.done():
+            path.write_text("x")
+            await asyncio.wait({woken}, timeout=0.05)
+
+
+@pytest.mark.parametrize(("pattern", "written"), [("*.x", "a.x"), ("a.x", "a.x"), ("**/*.x", "b/a.x")])
+async def test_what_is_written_wakes(tmp_path: Path, pattern: str, written: str) -> None:
+    (tmp_path / "b").mkdir()
+    wake = Wake("files", str(tmp_path / pattern), SystemClock())
+    async with Tasks() as tasks:
+        tasks.keep("wake", wake.run())
+        await changes(wake, tmp_path / written)
+
+
+async def test_a_folder_that_is_not_there_is_said_once_and_watched_when_it_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = PausingClock()
+    wake = Wake("files", str(tmp_path / "later" / "*.x"), clock)
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.keep("wake", wake.run())
+        await clock.pausing.wait()
+        (tmp_path / "later").mkdir()
+        clock.go_on.set()
+        await changes(wake, tmp_path / "later" / "a.x")
+    said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(said) == 1
+    assert "later is not watched, only looked at" in said[0]
