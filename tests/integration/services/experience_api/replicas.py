@@ -1,6 +1,7 @@
 """Replicas of the service on real sockets and a real PostgreSQL, with the bus in memory."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
+import asyncpg
 from aiohttp import WSMsgType
 
 from services.experience_api.app import ExperienceApi, build_experience_api
@@ -99,7 +101,8 @@ class Knocker:
             yield cls(url, http)
 
     async def ask(self, method: str, path: str, headers: Headers | None = None, body: bytes | None = None) -> Answer:
-        async with self.http.request(method, self.url + path, headers=headers, data=body) as response:
+        data = None if body is None else io.BytesIO(body)
+        async with self.http.request(method, self.url + path, headers=headers, data=data) as response:
             return Answer(response.status, dict(response.headers), await response.text())
 
     async def register(self, client_id: str = "demo", secret: str = "demo") -> str:
@@ -172,6 +175,14 @@ class Deployment:
             replica = Replica(service.listening.url, http, service, registry, alerts, health)
             await ready(replica)
             yield replica
+
+    async def until_nobody_is_connected(self) -> None:
+        """Wait until every claim has been released."""
+        connection = await asyncpg.connect(self.database.url)
+        async with asyncio.timeout(PATIENCE):
+            while await connection.fetchval("SELECT count(*) FROM trelay.connections"):
+                await asyncio.sleep(0.005)
+        await connection.close()
 
 
 async def ready(knocker: Knocker) -> None:

@@ -1,0 +1,35 @@
+"""Knocks with bogus tokens as fast as it can: `python -m … URL SECONDS`. Prints how often each status was answered."""
+
+import asyncio
+import sys
+from collections import Counter
+from time import monotonic
+
+SOCKETS = 20
+REQUEST = (
+    b"GET /ws/publish HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.%d\r\n\r\n"
+)
+
+
+async def knock(host: str, port: int, until: float, answers: Counter[str]) -> None:
+    number = 0
+    while monotonic() < until:
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(REQUEST % number)
+        head = await reader.readuntil(b"\r\n\r\n")
+        answers[head.split()[1].decode()] += 1
+        number += 1
+        writer.close()
+
+
+async def main(url: str, seconds: float) -> None:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    answers: Counter[str] = Counter()
+    print("begun", flush=True)
+    await asyncio.gather(*(knock(host, int(port), monotonic() + seconds, answers) for _ in range(SOCKETS)))
+    print(" ".join(f"{status}={count}" for status, count in answers.items()))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2])))

@@ -1,0 +1,139 @@
+"""`POST /entity` on real sockets, up to the subscriber."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.services.experience_api.replicas import Deployment, Headers, Replica
+
+STRUCTURED = {"Content-Type": "application/cloudevents+json"}
+BATCH = {"Content-Type": "application/cloudevents-batch+json"}
+JSON = {"Content-Type": "application/json"}
+
+
+def event(number: int, **more: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": f"n-{number}",
+        "source": "/shop",
+        "type": "order.updated",
+        "channel": "orders",
+        "data": {"number": number},
+        **more,
+    }
+
+
+def dumped(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+async def test_every_mode_reaches_the_subscriber_in_order(replica: Replica) -> None:
+    binary = {
+        "Content-Type": "text/plain",
+        "ce-specversion": "1.0",
+        "ce-id": "n-4",
+        "ce-source": "/shop",
+        "ce-type": "note",
+        "ce-channel": "orders",
+        "ce-subject": "%E2%82%AC",
+    }
+    async with replica.connect(await replica.register()) as subscription:
+        await subscription.next()
+        pushed: list[tuple[str, Headers, bytes, list[str]]] = [
+            ("/entity", STRUCTURED, dumped(event(1)), ["n-1"]),
+            ("/entity", BATCH, dumped([event(2), event(3)]), ["n-2", "n-3"]),
+            ("/entity", binary, b"a note", ["n-4"]),
+        ]
+        for path, headers, body, ids in pushed:
+            answer = await replica.ask("POST", path, headers, body)
+            assert (answer.status, answer.json) == (202, {"accepted": len(ids), "ids": ids})
+        answer = await replica.ask("POST", "/entity?channel=orders&subject=s&type=t", JSON, b'{"number": 5}')
+        assert (answer.status, answer.json["accepted"]) == (202, 1)
+        events = [await subscription.next() for _ in range(5)]
+    assert [found["id"] for found in events] == ["n-1", "n-2", "n-3", "n-4", answer.json["ids"][0]]
+    assert events[3]["subject"] == "€"
+    assert events[3]["data_base64"] == "YSBub3Rl"
+    assert (events[4]["subject"], events[4]["type"], events[4]["data"]) == ("s", "t", {"number": 5})
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status", "code", "detail"),
+    [
+        ("/entity", STRUCTURED, b"{", 400, "malformed", "not JSON"),
+        ("/entity", STRUCTURED, b'{"id":"\xff"}', 400, "malformed", "not JSON"),
+        ("/entity", STRUCTURED, b"[" * 200_000, 400, "malformed", "not JSON"),
+        ("/entity", STRUCTURED, dumped(event(1, channel=None)), 400, "malformed", "'channel' is missing"),
+        ("/entity", STRUCTURED, dumped(event(1, type="")), 400, "malformed", "'type'"),
+        ("/entity", BATCH, dumped([event(1), event(2, id=7)]), 400, "malformed", "event 1: attribute 'id'"),
+        ("/entity", BATCH, dumped([event(1)] * 1001), 413, "too-large", "1001 events, the limit is 1000"),
+        ("/entity", JSON, b"{}", 400, "malformed", "?channel="),
+        ("/entity?channel=a&chanel=b", JSON, b"{}", 400, "malformed", "'chanel'"),
+        ("/entity?channel=a", {"Content-Type": "text/csv"}, b"a,b", 415, "unsupported-type", "text/csv"),
+        ("/entity?channel=a", JSON, b" " * 1_048_576 + b"1", 413, "too-large", "larger than this service takes"),
+    ],
+)
+async def test_what_cannot_be_taken_is_refused_with_its_place(
+    replica: Replica, path: str, headers: Headers, body: bytes, status: int, code: str, detail: str
+) -> None:
+    answer = await replica.ask("POST", path, headers, body)
+    assert (answer.status, answer.code) == (status, code)
+    assert detail in answer.json["detail"]
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_nothing_of_a_refused_batch_is_taken(replica: Replica) -> None:
+    async with replica.connect(await replica.register()) as subscription:
+        await subscription.next()
+        assert (await replica.ask("POST", "/entity", BATCH, dumped([event(1), {}]))).status == 400
+        await replica.push("orders", 7)
+        assert (await subscription.next())["data"] == {"number": 7}
+
+
+async def test_a_body_that_unpacks_to_too_much_is_refused(replica: Replica) -> None:
+    packed = gzip.compress(b" " * 50_000_000 + b"1")
+    answer = await replica.ask("POST", "/entity?channel=a", {**JSON, "Content-Encoding": "gzip"}, packed)
+    assert answer.status in {400, 413}
+    await replica.push("orders", 1)
+
+
+@pytest.mark.parametrize(
+    ("allow", "headers", "status"),
+    [
+        (["127.0.0.0/8"], {}, 202),
+        (["192.0.2.0/24"], {}, 403),
+        ([], {}, 403),
+        (["192.0.2.0/24"], {"X-Forwarded-For": "192.0.2.1"}, 403),
+        (["192.0.2.0/24"], {"Forwarded": "for=192.0.2.1", "X-Real-IP": "192.0.2.1", "Client-IP": "192.0.2.1"}, 403),
+        (["::ffff:127.0.0.0/104"], {}, 403),
+    ],
+)
+async def test_only_the_allow_list_may_push_and_no_header_of_a_stranger_helps(
+    deployment: Deployment, allow: list[str], headers: Headers, status: int
+) -> None:
+    async with deployment.replica({"entity": {"allow": allow}}) as replica:
+        answer = await replica.ask("POST", "/entity?channel=a", {**JSON, **headers}, b"{}")
+        assert answer.status == status
+        if status == 403:
+            assert answer.code == "address-not-allowed"
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "status"),
+    [
+        ("192.0.2.1", 202),
+        ("198.51.100.9, 192.0.2.1", 202),
+        ("192.0.2.1, 198.51.100.9", 403),
+        ("192.0.2.1, 127.0.0.1", 202),
+        ("192.0.2.1, nonsense", 403),
+        ("::ffff:192.0.2.1", 202),
+    ],
+)
+async def test_a_trusted_proxy_is_believed_as_far_as_it_has_seen(
+    deployment: Deployment, forwarded: str, status: int
+) -> None:
+    options = {"trusted_proxies": ["127.0.0.1"], "entity": {"allow": ["192.0.2.0/24"]}}
+    async with deployment.replica(options) as replica:
+        headers = {**JSON, "X-Forwarded-For": forwarded}
+        assert (await replica.ask("POST", "/entity?channel=a", headers, b"{}")).status == status

@@ -1,0 +1,120 @@
+"""What strangers send: nothing of it may bring the service down, or be noticed by those who are connected."""
+
+import asyncio
+import re
+import sys
+from contextlib import AsyncExitStack
+from statistics import median
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.experience_api.registry.postgres import PostgresRegistry
+from services.experience_api.registry.protocol import Claim, Client, Held, Wish
+from shared.database.engine import create_engine
+from tests.integration.services.experience_api.replicas import PATIENCE, Deployment, Replica
+
+UPGRADE = (
+    b"GET /ws/publish HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+async def raw(replica: Replica, request: bytes) -> bytes:
+    """Send bytes, and return what comes back until the other side closes or has answered."""
+    host, _, port = replica.url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(request)
+        async with asyncio.timeout(PATIENCE):
+            return await reader.read(65_536)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"Authorization: Bearer " + b"x" * 100_000 + b"\r\n",
+        b"Authorization: Bearer a\0b\r\n",
+        b"Authorization: Bearer a\r\n\tb\r\n",
+        b"Authorization: Bearer \xff\xfe\r\n",
+        b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n",
+        b"Authorization Bearer a\r\n",
+        b": empty\r\n",
+        b"token: a\r\nclient_id: \0\r\n",
+        b"client_id: demo\r\nclient_id: other\r\ntoken: x\r\n",
+        b"Sec-WebSocket-Protocol: " + b"bearer.x," * 5000 + b"\r\n",
+        b"Sec-WebSocket-Protocol: cloudevents.json, bearer.\x80\r\n",
+        b"".join(b"X-%d: y\r\n" % number for number in range(20_000)),
+        b"X-Forwarded-For: " + b"1.1.1.1," * 900 + b"\r\n",
+    ],
+    ids=range(13),
+)
+async def test_hostile_headers_are_refused_and_the_service_goes_on(replica: Replica, lines: bytes) -> None:
+    answer = await raw(replica, UPGRADE + lines + b"\r\n")
+    assert re.match(rb"HTTP/1\.[01] 4", answer), answer[:200]  # 1.0: by aiohttp's parser, before anybody asks it
+    assert b"Traceback" not in answer
+    async with replica.connect(await replica.register()) as subscription:
+        await subscription.next()
+
+
+@pytest.mark.parametrize(
+    "target", [b"/ws/publish?cursor=%00%0d%0a", b"/ws/publish?channels=" + b"a," * 3000, b"/ws/publish?\xff=\xfe"]
+)
+async def test_hostile_targets_are_refused(replica: Replica, target: bytes) -> None:
+    token = (await replica.register()).encode()
+    request = UPGRADE.replace(b"/ws/publish", target, 1) + b"Authorization: Bearer " + token + b"\r\n\r\n"
+    answer = await raw(replica, request)
+    assert re.match(rb"HTTP/1\.[01] (4|101)", answer), answer[:200]
+    assert b"\r\n\r\n\r\n" not in answer.partition(b"\r\n\r\n")[0]
+
+
+class CountingRegistry(PostgresRegistry):
+    """Counts the questions of requests to the database."""
+
+    questions = 0
+
+    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
+        self.questions += 1
+        return await super().claim(wish, instead_of)
+
+    async def find(self, client_id: str) -> Client | None:
+        self.questions += 1
+        return await super().find(client_id)
+
+    async def release(self, client_id: str, connection_id: UUID) -> None:
+        self.questions += 1
+        await super().release(client_id, connection_id)
+
+
+async def test_a_flood_of_bogus_tokens_reaches_neither_the_database_nor_the_connected(deployment: Deployment) -> None:
+    engine = create_engine(deployment.database)
+    registry = CountingRegistry(engine, deployment.database)
+    options: dict[str, Any] = {"handshakes": {"failures": 50, "failures_per_second": 5}}
+    async with AsyncExitStack() as stack:
+        replica = await stack.enter_async_context(deployment.replica(options, registry=registry))
+        subscription = await stack.enter_async_context(replica.connect(await replica.register()))
+        await subscription.next()
+        before = registry.questions
+        program = [sys.executable, "-m", "tests.integration.services.experience_api.flood", replica.url, "3"]
+        flood = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        assert flood.stdout is not None
+        assert await flood.stdout.readline() == b"begun\n"
+        delays: list[float] = []
+        while flood.returncode is None and len(delays) < 100:
+            began = monotonic()
+            await replica.push("orders", len(delays))
+            assert (await subscription.next())["data"] == {"number": len(delays)}
+            delays.append(monotonic() - began)
+            await asyncio.sleep(0.02)
+        output, _ = await flood.communicate()
+        answers = dict(pair.split(b"=") for pair in output.split())
+        print(answers, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
+        assert registry.questions == before
+        assert set(answers) <= {b"401", b"429"}
+        assert int(answers[b"429"]) > 500
+        assert len(delays) >= 20
+    await engine.dispose()
