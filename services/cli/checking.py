@@ -17,6 +17,7 @@ from shared.alerts import AlertOptions, SmtpOptions
 from shared.alerts import probe as probe_mail
 from shared.bus.connect import connect
 from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
 from shared.clock import SYSTEM_CLOCK
 from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
@@ -29,7 +30,7 @@ class SharedSettings(Options):
     """What every service reads."""
 
     database: DatabaseOptions = DatabaseOptions()
-    bus: BusOptions
+    bus: BusOptions = PostgresBusOptions()
     alerts: AlertOptions = AlertOptions()
     logs: LogOptions = LogOptions()
 

@@ -36,8 +36,7 @@ class Order:
 
 
 @click.command("subscribe")
-@click.option("--url", default="http://127.0.0.1:8080", show_default=True, envvar="TRELAY_URL", show_envvar=True,
-              help="Where the experience layer is.")  # fmt: skip
+@click.argument("url", default="http://127.0.0.1:8080", envvar="TRELAY_URL")
 @click.option("--client-id", envvar="TRELAY_CLIENT_ID", show_envvar=True, help="Who subscribes.")
 @click.option("--client-secret", envvar="TRELAY_CLIENT_SECRET", show_envvar=True,
               help="The client's secret; asked for if missing. As an option, other users may see it.")  # fmt: skip
@@ -66,13 +65,15 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
 ) -> None:
     """Subscribe, and print each event as one line of JSON.
 
+    URL is where the experience layer is: http://127.0.0.1:8080, unless TRELAY_URL says otherwise.
+
     It registers, comes back after any loss with its cursor, so that nothing is missed, and says on standard error what
     happens. It ends, with exit status 1, only when the server says not to come back.
 
     \b
     Examples:
       trelay subscribe --client-id demo --client-secret demo
-      trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor | ./import-orders
+      trelay subscribe https://relay.example.com --client-id billing --cursor-file billing.cursor | ./import-orders
     """  # noqa: D301 -- click's mark against rewrapping
     if cursor is not None and cursor_file is not None:
         raise click.UsageError("give --cursor or --cursor-file, not both")

@@ -13,7 +13,7 @@ PROGRAM = (sys.executable, "-m", "services.cli", "subscribe", "--client-id", "de
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_is_an_orderly_end(number: signal.Signals, tmp_path: Path) -> None:
     async with Stage(scene(connected(), event(1), stay=True)).up() as stage:
-        arguments = ("--url", stage.url, "--cursor-file", str(tmp_path / "cursor"), "--quiet")
+        arguments = (stage.url, "--cursor-file", str(tmp_path / "cursor"), "--quiet")
         program = await asyncio.create_subprocess_exec(*PROGRAM, *arguments, stdout=-1, stderr=-1)
         assert program.stdout is not None
         assert b'"id": "1"' in await program.stdout.readline()
@@ -26,7 +26,7 @@ async def test_a_signal_is_an_orderly_end(number: signal.Signals, tmp_path: Path
 async def test_a_reader_that_has_enough_is_no_error() -> None:
     async with Stage(scene(*(event(number) for number in range(5000)), stay=True)).up() as stage:
         shell = await asyncio.create_subprocess_shell(
-            f"{' '.join(PROGRAM)} --url {stage.url} --quiet | head -n 1; echo ${{PIPESTATUS[0]}}",
+            f"{' '.join(PROGRAM)} {stage.url} --quiet | head -n 1; echo ${{PIPESTATUS[0]}}",
             executable="/bin/bash", stdout=-1, stderr=-1,
         )  # fmt: skip
         output, errors = await shell.communicate()
@@ -36,7 +36,7 @@ async def test_a_reader_that_has_enough_is_no_error() -> None:
 
 async def test_the_end_for_good_has_a_status() -> None:
     async with Stage(scene(connected(), close=(4503, "consumer removed"))).up() as stage:
-        program = await asyncio.create_subprocess_exec(*PROGRAM, "--url", stage.url, "--quiet", stdout=-1, stderr=-1)
+        program = await asyncio.create_subprocess_exec(*PROGRAM, stage.url, "--quiet", stdout=-1, stderr=-1)
         output, errors = await program.communicate()
     assert (program.returncode, output) == (1, b"")
     assert errors == b"trelay: the server ended the connection for good: consumer removed (4503)\n"

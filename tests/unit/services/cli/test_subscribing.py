@@ -87,7 +87,7 @@ async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: py
         ([], "say who subscribes"),
         (["--token", "x", "--client-secret", "y"], "not both"),
         (["--token", "x", "--cursor", "a", "--cursor-file", "b"], "not both"),
-        (["--token", "x", "--url", "nowhere"], "'nowhere' is no address of Trelay"),
+        (["--token", "x", "nowhere"], "'nowhere' is no address of Trelay"),
         (["--token", "x", "--count", "0"], "0 is not in the range"),
         (["--token", "x", "--ca", "/absent"], "does not exist"),
     ],
@@ -104,5 +104,5 @@ def test_whom_to_trust_must_be_certificates(tmp_path: Path, capsys: pytest.Captu
     assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem")]) == 2
     assert "ca.pem holds no certificates" in capsys.readouterr().err
     (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
-    assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem"), "--url", "nowhere"]) == 2
+    assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem"), "nowhere"]) == 2
     assert "no address" in capsys.readouterr().err
