@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 from shared.bus.topics import TopicsOptions
 from shared.settings import Options, RelativePath, Secret
 
+_ADDRESS = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+
 Compression = Literal["none", "snappy", "lz4", "zstd"]
 
 
@@ -15,7 +17,7 @@ class KafkaOptions(Options):
 
     kind: Literal["kafka"] = "kafka"
 
-    servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(\s*,\s*[^\s,]+:\d+)*$")
+    servers: str = Field(default="127.0.0.1:9092", pattern=rf"^{_ADDRESS}(\s*,\s*{_ADDRESS})*$")
     """`host:port`, several separated by commas: any of them tells the others."""
 
     topics: TopicsOptions = TopicsOptions()
