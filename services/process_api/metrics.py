@@ -1,6 +1,6 @@
 """What the process layer counts. Every label is a pipeline, a step of one, or a partition: bounded by the settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -68,6 +68,12 @@ class ProcessMetrics:
             self.refused.labels(pipeline).inc(tally.refused)
         self.unclaimed.inc(batch.unclaimed)
         self.commit_seconds.observe(seconds)
+
+    def lags(self, records: Mapping[int, int]) -> None:
+        """Tell how many records wait, by partition; of those that are driven here, and no others."""
+        self.lag.clear()
+        for partition, waiting in records.items():
+            self.lag.labels(str(partition)).set(waiting)
 
     def watch(self, pipeline: Pipeline) -> Lap:
         """Begin to time the steps of a pipeline for one event."""

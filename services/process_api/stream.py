@@ -84,6 +84,8 @@ class Stream:
                     filler = Filler(reader, self._selection, oversize, self._options, self._report, self._clock)
                     await self._keep_filling(filler, commits, position)
             except ExceptionGroup as failed:
+                if _cancelled():
+                    raise asyncio.CancelledError from failed
                 error = _worst(failed)
                 if not isinstance(error, TooLarge) or not oversize.blame(*commits.span, str(error)):
                     raise error from failed
@@ -109,6 +111,12 @@ class Stream:
 
     def _settled(self, position: TopicPartition, batch: Batch, began: float) -> None:
         self._report.committed(position, batch, self._clock.monotonic() - began)
+
+
+def _cancelled() -> bool:
+    """Whether this task was told to end: a task group whose members fail at that moment forgets it (Python 3.11)."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _worst(failed: ExceptionGroup[Exception]) -> Exception:

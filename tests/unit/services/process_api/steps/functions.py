@@ -1,0 +1,102 @@
+"""Functions as users write them, for the tests of `python`."""
+
+import threading
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from shared.errors import Unavailable
+
+seen: list[Any] = []
+
+
+def double(data: Any) -> Any:
+    return {**data, "amount": data["amount"] * 2}
+
+
+def keep(data: Any) -> Any:
+    seen.append(data)
+    return data
+
+
+def with_event(data: Any, event: dict[str, Any]) -> Any:
+    return {"data": data, "event": event}
+
+
+def optional(data: Any, factor: int = 3) -> Any:
+    return data["amount"] * factor
+
+
+def drop(data: Any) -> None:
+    return
+
+
+def lines(data: Any) -> list[Any]:
+    found: list[Any] = data["lines"]
+    return found
+
+
+def fail(data: Any) -> Any:
+    return data["missing"]
+
+
+def wait(data: Any) -> Any:
+    raise Unavailable("the price list does not answer")
+
+
+def no_json(data: Any) -> Any:
+    return {"self": object()}
+
+
+def no_number(data: Any) -> Any:
+    return {"price": Decimal("NaN")}
+
+
+def no_text(data: Any) -> Any:
+    return "\ud83d"
+
+
+def cycle(data: Any) -> Any:
+    data["self"] = data
+    return data
+
+
+async def asynchronous(data: Any) -> Any:
+    return data
+
+
+def three(data: Any, event: Any, other: Any) -> Any:
+    return data
+
+
+def none() -> Any:
+    return 1
+
+
+class Prices:
+    """A class may hold functions, too."""
+
+    @staticmethod
+    def double(data: Any) -> Any:
+        return double(data)
+
+
+not_callable = 5
+made: Callable[[Any], Any] = keep
+
+
+answering = threading.Event()
+
+
+def look_up(data: Any) -> Any:
+    if data.get("wait") and not answering.is_set():
+        raise Unavailable("the price list does not answer")
+    return data
+
+
+def toil(data: Any) -> Any:
+    until = time.perf_counter() + 0.001
+    while time.perf_counter() < until:
+        pass
+    return data
