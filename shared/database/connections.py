@@ -13,9 +13,9 @@ from typing import Self
 import asyncpg
 
 from shared.database.engine import connect_arguments
-from shared.database.errors import database_errors
+from shared.database.errors import translate
 from shared.database.options import DatabaseOptions
-from shared.errors import Unavailable
+from shared.errors import TrelayError
 
 Tell = Callable[[str | None], None]
 """Is told after each use what was wrong with the database, None if nothing."""
@@ -68,20 +68,24 @@ class Connections:
         """
         async with self._free:
             try:
-                with database_errors(self.place):
-                    connection = await self._take()
-                    try:
-                        yield connection
-                    except asyncpg.PostgresError:
-                        self._keep(connection)  # the server refused a statement; the session is as good as before
-                        raise
-                    except BaseException:
-                        connection.terminate()
-                        raise
-                    self._keep(connection)
-            except Unavailable as exc:
-                self._tell(str(exc))
-                raise
+                connection = await self._take()
+                try:
+                    yield connection
+                except (asyncpg.PostgresError, TrelayError):
+                    self._keep(connection)  # the server, or the body, refused something; the session is as before
+                    raise
+                except BaseException:
+                    connection.terminate()
+                    raise
+                self._keep(connection)
+            except TrelayError:
+                raise  # the body's own: it says nothing of the database
+            except Exception as exc:
+                error = translate(self.place, exc)
+                if error is None:
+                    raise
+                self._tell(str(error))
+                raise error from exc
             self._tell(None)
 
     def drop_idle(self) -> None:

@@ -23,6 +23,15 @@ _REFUSED = ("28", "42501")  # password, pg_hba, privilege
 _NOT_MIGRATED = ("3F000", "42P01", "42703", "42883")  # schema, table, column, function unknown
 _NO_DATABASE = "3D000"
 
+_FOREIGN = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    DBAPIError,
+    PoolTimeoutError,
+    OSError,
+)
+
 
 @contextmanager
 def database_errors(place: str) -> Iterator[None]:
@@ -35,7 +44,7 @@ def database_errors(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError, PoolTimeoutError, OSError) as exc:
+    except _FOREIGN as exc:
         translated = translate(place, exc)
         if translated is None:
             raise
@@ -51,7 +60,8 @@ def translate(place: str, error: BaseException) -> TrelayError | None:
         return None
     if isinstance(cause, TimeoutError | PoolTimeoutError):
         return Unavailable(f"{place}: no answer in time")
-    if isinstance(cause, OSError | asyncpg.InterfaceError):
+    # What asyncpg calls an internal error is its own state after a connection broke in the middle of something.
+    if isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         return Unavailable(f"{place}: {cause}")
     return None
 

@@ -9,7 +9,7 @@ owner renews it; when the owner dies, it expires and the next one takes it.
 
 from shared.lease.holding import Lease, Leases
 from shared.lease.memory import MemoryLeaseStore
-from shared.lease.postgres import PostgresLeaseStore
+from shared.lease.postgres import CHANNEL, PostgresLeaseStore
 from shared.lease.store import Granted, LeaseStore, Taken
 
-__all__ = ["Granted", "Lease", "LeaseStore", "Leases", "MemoryLeaseStore", "PostgresLeaseStore", "Taken"]
+__all__ = ["CHANNEL", "Granted", "Lease", "LeaseStore", "Leases", "MemoryLeaseStore", "PostgresLeaseStore", "Taken"]

@@ -21,6 +21,7 @@ def wrapped(cause: BaseException) -> DBAPIError:
         TimeoutError(),
         PoolTimeoutError("pool is exhausted"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("got result for unknown protocol state 0"),
         asyncpg.CannotConnectNowError("the database system is starting up"),
         asyncpg.AdminShutdownError("terminating connection"),
         asyncpg.TooManyConnectionsError("sorry, too many clients already"),

@@ -1,0 +1,104 @@
+"""Topics: made, checked, looked up."""
+
+from collections.abc import Iterable, Mapping
+
+from shared.bus.postgres.link import Link
+from shared.bus.postgres.plan import Topic
+from shared.bus.protocol import TopicOptions
+from shared.errors import SettingsError, Unavailable
+
+_MS_AN_HOUR = 3_600_000
+
+_MAKE = """
+WITH made AS (
+    INSERT INTO trelay.bus_topics (name, epoch, partitions, compact, retention_ms)
+    VALUES ($1, replace(gen_random_uuid()::text, '-', ''), $2, $3, $4)
+    ON CONFLICT (name) DO NOTHING
+    RETURNING id
+)
+INSERT INTO trelay.bus_partitions (topic_id, number) SELECT id, generate_series(0, $2 - 1) FROM made
+"""
+_LOOK = """
+SELECT name, epoch, compact, retention_ms,
+       (SELECT array_agg(id ORDER BY number) FROM trelay.bus_partitions WHERE topic_id = topic.id) AS partitions
+FROM trelay.bus_topics AS topic WHERE name = ANY ($1)
+"""
+_BOUNDS = """
+SELECT number, earliest_offset, end_offset
+FROM trelay.bus_topics AS topic JOIN trelay.bus_partitions ON topic_id = topic.id WHERE name = $1
+"""
+
+
+class Topics:
+    """The topics of one bus; what was looked up once is remembered until somebody finds it gone."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._known: dict[str, Topic] = {}
+
+    async def ensure(self, wanted: Iterable[TopicOptions]) -> None:
+        """See `Bus.ensure_topics`."""
+        by_name = {options.name: options for options in wanted}
+        async with self._link.steering.use() as connection:
+            for options in by_name.values():
+                retention = _retention(options)
+                await connection.execute(_MAKE, options.name, options.partitions, options.compact, retention)
+            rows = await connection.fetch(_LOOK, list(by_name))
+        faults = []
+        for row in rows:
+            options = by_name[row["name"]]
+            found = _differences(options, len(row["partitions"]), compact=row["compact"], kept=row["retention_ms"])
+            if found:
+                faults.append(f"topic {options.name}: {'; '.join(found)}")
+        if faults:
+            raise SettingsError("\n".join(faults))
+
+    async def find(self, name: str) -> Topic:
+        """Return a topic, remembered or looked up.
+
+        Raises:
+            Unavailable: it does not exist, or the server does not answer.
+        """
+        return self._known.get(name) or await self.look_up(name)
+
+    async def look_up(self, name: str) -> Topic:
+        """Return a topic as it is now. Raises what `find` does."""
+        self._known.pop(name, None)
+        async with self._link.steering.use() as connection:
+            row = await connection.fetchrow(_LOOK, [name])
+        if row is None:
+            raise Unavailable(f"topic {name} does not exist")
+        topic = self._known[name] = Topic(name, row["epoch"], row["compact"], tuple(row["partitions"]))
+        return topic
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Look these up anew next time."""
+        for name in names:
+            self._known.pop(name, None)
+
+    async def bounds(self, name: str) -> Mapping[int, tuple[int, int]]:
+        """Return the earliest offset and the end of each partition. Raises what `find` does."""
+        async with self._link.steering.use() as connection:
+            rows = await connection.fetch(_BOUNDS, name)
+        if not rows:
+            raise Unavailable(f"topic {name} does not exist")
+        return {number: (earliest, end) for number, earliest, end in rows}
+
+
+def _retention(options: TopicOptions) -> int | None:
+    if options.compact or options.retention_hours is None:
+        return None
+    return int(options.retention_hours * _MS_AN_HOUR)
+
+
+def _differences(options: TopicOptions, partitions: int, *, compact: bool, kept: int | None) -> list[str]:
+    """Say how an existing topic differs from what is asked for, in the words of `TopicOptions`."""
+    found = []
+    if partitions != options.partitions:
+        found.append(f"partitions is {partitions}, the settings say {options.partitions}")
+    if compact != options.compact:
+        found.append(f"compact is {compact}, the settings say {options.compact}")
+    elif kept != _retention(options):
+        hours = None if kept is None else kept / _MS_AN_HOUR
+        found.append(f"retention_hours is {hours}, the settings say {options.retention_hours}")
+    return found
