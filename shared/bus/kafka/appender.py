@@ -53,6 +53,8 @@ class KafkaAppender:
         for record in records:
             check_size(topic, record)
         await self._cluster.topic(topic)
+        if not records:
+            return
         call = _Call(topic, records, asyncio.get_running_loop().create_future())
         self._waiting.put_nowait(call)
         await call.done

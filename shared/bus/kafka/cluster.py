@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from shared.bus.kafka.errors import LOST_CONNECTION, NONE, UNKNOWN_TOPIC, Passing, of_code, of_exception
@@ -59,6 +60,7 @@ class Connections:
         self._arguments = arguments
         self._open: dict[Broker, AIOKafkaConnection] = {}
         self._opening: dict[Broker, asyncio.Lock] = {}
+        self._failed: dict[Broker, float] = {}
 
     async def send(self, broker: Broker, request: Any) -> Any:
         """Send a request and return the answer; requests are answered in the order in which they were sent.
@@ -86,12 +88,22 @@ class Connections:
         await asyncio.gather(*ending)
 
     async def _connected(self, broker: Broker) -> AIOKafkaConnection:
+        now = asyncio.get_running_loop().time
+        asked = now()
         async with self._opening.setdefault(broker, asyncio.Lock()):
             connection = self._open.get(broker)
-            if connection is None or not connection.connected():
+            if connection is not None and connection.connected():
+                return connection
+            if self._failed.get(broker, -1.0) >= asked:
+                # While we waited for our turn somebody else tried in vain: each trying again could take a timeout.
+                raise KafkaConnectionError(f"no connection to {broker.host}:{broker.port}")
+            try:
                 connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
-                self._open[broker] = connection
-        return connection
+            except LOST_CONNECTION:
+                self._failed[broker] = now()
+                raise
+            self._open[broker] = connection
+            return connection
 
 
 class Cluster:

@@ -116,20 +116,26 @@ class Fetching:
 
     async def _fetch(self, leader: Broker, asked: dict[int, int]) -> None:
         try:
+            failure = await self._ask(leader, asked)
+            if failure is None:
+                self._pause = 0.0
+                self._cluster.troubles.pop(self._place, None)
+            else:
+                await self._wait_after(failure)
+        finally:
+            if self._under_way.get(leader) is asyncio.current_task():
+                del self._under_way[leader]
+            self._wanted.set()
+
+    async def _ask(self, leader: Broker, asked: dict[int, int]) -> TrelayError | None:
+        """Put away what a leader has; return what went wrong."""
+        try:
             answer = await self._connections.send(leader, self._request(asked))
-            failure = self._sort(asked, answer.topics)
-            if answer.error_code != NONE:
-                failure = of_code(answer.error_code, f"reading {self._topic}")
         except LOST_CONNECTION as exc:
-            failure = Moved(f"reading {self._topic} from {leader.host}:{leader.port}: {exc}")
-        if failure is None:
-            self._pause = 0.0
-            self._cluster.troubles.pop(self._place, None)
-        else:
-            await self._wait_after(failure)
-        if self._under_way.get(leader) is asyncio.current_task():
-            del self._under_way[leader]
-        self._wanted.set()
+            return Moved(f"reading {self._topic} from {leader.host}:{leader.port}: {exc}")
+        if answer.error_code != NONE:
+            return of_code(answer.error_code, f"reading {self._topic}")
+        return self._sort(asked, answer.topics)
 
     def _request(self, asked: Mapping[int, int]) -> FetchRequest:
         partitions = [(partition, offset, _PARTITION_LIMIT) for partition, offset in asked.items()]

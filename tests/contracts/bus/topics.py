@@ -1,5 +1,6 @@
 """Topics: made or checked, told apart, bounded, compacted."""
 
+import asyncio
 import re
 import uuid
 
@@ -8,7 +9,7 @@ import pytest
 from shared.bus.protocol import Bus, TopicOptions, TopicPartition, Transaction
 from shared.errors import SettingsError, Unavailable
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures, new_topic
-from tests.contracts.bus.records import everything, owning, visible, writing
+from tests.contracts.bus.records import everything, hand_over, owning, visible, writing
 
 
 class TopicsContract(DeploymentFixtures):
@@ -109,6 +110,27 @@ class TopicsContract(DeploymentFixtures):
             async with owning(bus, "latest-of-many") as writer:
                 await writer.commit(transaction)
             assert len(await bus.latest(topic, b"files")) == number + 1
+
+    async def test_latest_is_the_last_word_beside_busy_neighbours(self, deployment: Deployment, bus: Bus) -> None:
+        """Whatever others have under way in the topic: who owns a name sees what was committed under it."""
+        topic = await new_topic(bus, partitions=1, compact=True)
+
+        async def disturb(name: str) -> None:
+            async with bus.writer(f"{topic}-{name}") as writer:
+                while True:
+                    await hand_over(writer, writing(topic, *(f"{name}-{part}" for part in range(100))))
+
+        neighbours = [asyncio.create_task(disturb(name)) for name in ("left", "right")]
+        try:
+            for number in range(10):
+                async with bus.writer("resident") as writer:
+                    await writer.commit(writing(topic, str(number), key="resident"))
+                async with deployment.connect() as another, another.writer("resident"):
+                    assert await another.latest(topic, b"resident") == {b"resident": str(number).encode()}
+        finally:
+            for neighbour in neighbours:
+                neighbour.cancel()
+            await asyncio.gather(*neighbours, return_exceptions=True)
 
     async def test_a_group_that_settled_nothing_has_no_offset(self, bus: Bus, topic: str) -> None:
         assert await bus.committed(f"group-{topic}", TopicPartition(topic, 0)) is None

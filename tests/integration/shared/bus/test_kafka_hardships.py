@@ -1,0 +1,114 @@
+"""What only a Kafka can do to us."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.embedded.kafka import KafkaServer
+from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
+from shared.errors import Unavailable
+from tests.servers.kafka import Kafka
+
+DIE_HALFWAY = """
+import asyncio, sys
+from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.protocol import Transaction
+
+async def main(servers, topic):
+    async with connect_kafka(KafkaOptions(servers=servers)) as bus, bus.writer("dying") as writer:
+        transaction = Transaction()
+        transaction.append(topic, b"dying", b"never to be seen")
+        await writer.commit(transaction)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def one(topic: str, key: bytes, value: bytes) -> Transaction:
+    transaction = Transaction()
+    transaction.append(topic, key, value)
+    return transaction
+
+
+@pytest.fixture
+async def compacted(kafka: Kafka, unique_name: str) -> str:
+    async with connect_kafka(KafkaOptions(servers=kafka.bootstrap)) as bus:
+        await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1, compact=True, retention_hours=None)])
+    return unique_name
+
+
+async def test_latest_looks_behind_a_strangers_open_transaction(kafka: Kafka, compacted: str) -> None:
+    """A neighbour dies in mid-transaction; what is committed after his records is invisible until his end."""
+    async with connect_kafka(KafkaOptions(servers=kafka.bootstrap)) as bus:
+        async with bus.writer("living") as writer:
+            await writer.commit(one(compacted, b"living", b"1"))
+            await die_halfway(kafka, compacted)
+            await writer.commit(one(compacted, b"living", b"2"))
+        looking = asyncio.create_task(bus.latest(compacted, b"living"))
+        done, _ = await asyncio.wait([looking], timeout=0.5)
+        assert not done, "an answer now could only be the old value"
+        async with bus.writer("dying"):
+            assert await asyncio.wait_for(looking, 20) == {b"living": b"2"}
+            assert await bus.latest(compacted, b"dying") == {}
+
+
+async def die_halfway(kafka: Kafka, topic: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", DIE_HALFWAY, kafka.bootstrap, topic),
+        env={**os.environ, "TRELAY_FAILPOINT": "bus.written"},
+        cwd=Path(__file__).parents[4],
+    )
+    assert await process.wait() == -signal.SIGKILL
+
+
+async def test_a_broker_that_hangs_is_noticed_and_left_behind(own_kafka: KafkaServer, unique_name: str) -> None:
+    options = KafkaOptions(servers=own_kafka.bootstrap, request_timeout=1.0, patience=2.0)
+    async with connect_kafka(options) as bus:
+        await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
+        async with bus.writer("hung") as writer, bus.appender() as appender:
+            await writer.commit(one(unique_name, b"k", b"a"))
+            own_kafka.pause()
+            try:
+                outcomes = await asyncio.wait_for(
+                    asyncio.gather(
+                        writer.commit(one(unique_name, b"k", b"b")),
+                        appender.append(unique_name, [Outgoing(b"k", b"b")]),
+                        bus.bounds(unique_name),
+                        return_exceptions=True,
+                    ),
+                    20,
+                )
+                assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
+                assert await says_trouble(bus)
+            finally:
+                own_kafka.resume()
+        await works_again(bus, unique_name)
+
+
+async def says_trouble(bus: Bus) -> bool:
+    async with asyncio.timeout(20):
+        while bus.trouble is None:
+            await asyncio.sleep(0.05)
+    return True
+
+
+async def works_again(bus: Bus, topic: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with bus.writer("hung") as writer:
+                    await writer.commit(one(topic, b"k", b"c"))
+                    return
+            except Unavailable:
+                await asyncio.sleep(0.1)
+
+
+async def test_more_replicas_than_brokers_is_said(kafka: Kafka, unique_name: str) -> None:
+    async with connect_kafka(KafkaOptions(servers=kafka.bootstrap)) as bus:
+        with pytest.raises(Unavailable, match=f"{unique_name}.*InvalidReplicationFactor.*7"):
+            await bus.ensure_topics([TopicOptions(name=unique_name, replicas=7)])

@@ -1,0 +1,120 @@
+"""A broker that lets in whom it knows, over TLS."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from pydantic import SecretStr
+
+from services.embedded.kafka import KafkaOptions as ServerOptions
+from services.embedded.kafka import KafkaServer
+from services.embedded.process import free_port
+from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.protocol import TopicOptions, Transaction
+from shared.errors import SettingsError, Unauthorized, Unavailable
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def guarded(authority: trustme.CA, kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a broker's listener that wants TLS and a login."""
+    folder = tmp_path_factory.mktemp("guarded")
+    clients, controller, port = (free_port() for _ in range(3))
+    (folder / "ports.json").write_text(json.dumps({"clients": clients, "controller": controller}))
+    settings = {
+        "listeners": ",".join(
+            (
+                f"PLAINTEXT://127.0.0.1:{clients}",
+                f"SASL_SSL://127.0.0.1:{port}",
+                f"CONTROLLER://127.0.0.1:{controller}",
+            )
+        ),
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(key_store(authority, folder)),
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config": (
+            f'org.apache.kafka.common.security.plain.PlainLoginModule required user_trelay="{PASSWORD}";'
+        ),
+    }
+    server = KafkaServer(ServerOptions(folder, kafka_jars, settings=settings))
+    try:
+        server.start()
+        yield port
+    finally:
+        server.kill()
+
+
+def key_store(authority: trustme.CA, folder: Path) -> Path:
+    """Write the broker's key, in the one form that Java reads, and its certificates."""
+    issued = authority.issue_cert("127.0.0.1")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    store = folder / "broker.pem"
+    store.write_bytes(pkcs8 + b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    return store
+
+
+@pytest.fixture
+def options(guarded: int, authority: trustme.CA, tmp_path: Path) -> KafkaOptions:
+    ca_file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(ca_file))
+    return KafkaOptions(
+        servers=f"127.0.0.1:{guarded}",
+        security_protocol="SASL_SSL",
+        sasl_mechanism="PLAIN",
+        ca_file=ca_file,
+        user="trelay",
+        password=SecretStr(PASSWORD),
+    )
+
+
+async def test_who_is_known_writes_and_reads(options: KafkaOptions, unique_name: str) -> None:
+    async with connect_kafka(options) as bus:
+        await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
+        transaction = Transaction()
+        transaction.append(unique_name, b"k", b"v")
+        async with bus.writer("guarded") as writer, bus.reader(unique_name, {0: 0}) as reader:
+            await writer.commit(transaction)
+            [record] = await reader.read()
+        assert record.value == b"v"
+
+
+async def test_a_wrong_password_is_said_and_not_shown(options: KafkaOptions) -> None:
+    wrong = options.model_copy(update={"password": SecretStr("hunter2")})
+    with pytest.raises(Unauthorized) as raised:
+        async with connect_kafka(wrong):
+            pass
+    assert re.search(r"127\.0\.0\.1.*Authentication failed", str(raised.value))
+    assert "hunter2" not in str(raised.value)
+
+
+async def test_a_strangers_certificate_is_refused(options: KafkaOptions, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(str(stranger))
+    with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+        async with connect_kafka(options.model_copy(update={"ca_file": stranger})):
+            pass
+
+
+async def test_a_missing_file_of_authorities_is_named(options: KafkaOptions, tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    with pytest.raises(SettingsError, match=re.escape(str(missing))):
+        async with connect_kafka(options.model_copy(update={"ca_file": missing})):
+            pass
