@@ -56,15 +56,15 @@ def _one_key(written: Any) -> Any:
 
 
 StepOptions = Annotated[
-    Annotated[FilterOptions, Tag("filter")]
-    | Annotated[MapOptions, Tag("map")]
-    | Annotated[SetOptions, Tag("set")]
-    | Annotated[DropOptions, Tag("drop")]
-    | Annotated[RenameOptions, Tag("rename")]
-    | Annotated[RouteOptions, Tag("route")]
-    | Annotated[ValidateOptions, Tag("validate")]
-    | Annotated[PythonOptions, Tag("python")],
-    Discriminator(kind_of),
+    Annotated[FilterOptions, Tag("filter step")]
+    | Annotated[MapOptions, Tag("map step")]
+    | Annotated[SetOptions, Tag("set step")]
+    | Annotated[DropOptions, Tag("drop step")]
+    | Annotated[RenameOptions, Tag("rename step")]
+    | Annotated[RouteOptions, Tag("route step")]
+    | Annotated[ValidateOptions, Tag("validate step")]
+    | Annotated[PythonOptions, Tag("python step")],
+    Discriminator(lambda written: f"{kind_of(written)} step"),  # no key of any step: errors name keys and tags alike
     BeforeValidator(_one_key),
 ]
 """A step as it is written: a mapping of one key, which names the kind."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from services.process_api.draft import Draft
 from services.process_api.paths import parse_removable, remove
@@ -22,7 +22,10 @@ RemovablePath = Annotated[str, AfterValidator(_removable)]
 class DropOptions(Options):
     """Takes members and attributes away, wherever they are there."""
 
-    drop: RemovablePath | Annotated[list[RemovablePath], Field(min_length=1)]
+    drop: Annotated[
+        Annotated[list[RemovablePath], Field(min_length=1), Tag("several")] | Annotated[RemovablePath, Tag("one")],
+        Discriminator(lambda written: "several" if isinstance(written, list) else "one"),
+    ]
     """One path or several, such as `data.card`. Where an array is on the way, each of its items loses the member."""
 
     @property

@@ -2,11 +2,12 @@
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field
+from pydantic import AfterValidator
 
 from services.process_api.draft import Draft, Node, Raw, text
 from services.process_api.expression import exact
@@ -15,13 +16,20 @@ from shared.settings import Options
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _check_json = msgspec.json.Decoder(Raw).decode
+_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _WITH_EVENT = 2
+
+
+def _names_a_function(written: str) -> str:
+    if not _NAME.fullmatch(written):
+        raise ValueError(f"{written[:80]!r} names no function: expected 'package.module:name'")
+    return written
 
 
 class PythonOptions(Options):
     """Calls a function on each entity."""
 
-    python: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+    python: Annotated[str, AfterValidator(_names_a_function)]
     """Where the function is, as `package.module:name`; PYTHONPATH is searched.
 
     It is given the entity, and if it takes two arguments, a dict of the event's attributes. It returns the new entity;

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from services.process_api.draft import Draft, text
 from services.process_api.expression.expression import Expression
@@ -35,7 +35,10 @@ class RouteTable(Options):
 class RouteOptions(Options):
     """Decides on the channel."""
 
-    route: ExpressionText | RouteTable
+    route: Annotated[
+        Annotated[RouteTable, Tag("a table")] | Annotated[ExpressionText, Tag("an expression")],
+        Discriminator(lambda written: "a table" if isinstance(written, dict | RouteTable) else "an expression"),
+    ]
     """A JSONata expression over the entity that gives the channel (a constant one is the pipeline's `channel`
     instead), or a table. An expression that gives nothing leaves the pipeline's `channel`."""
 

@@ -1,0 +1,109 @@
+"""The whole service in one process, without a server."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.process_api.app import PIPELINES, ProcessApi, build_process_api
+from services.process_api.settings import ProcessSettings
+from shared.alerts import RecordingAlerts
+from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Outgoing, TopicOptions
+from shared.bus.topics import TopicsOptions
+from shared.errors import SettingsError
+from shared.event import TRAIL
+from tests.unit.services.process_api.making import event
+
+TOPICS = TopicsOptions()
+
+
+def settings(*steps: Any, **bus: Any) -> ProcessSettings:
+    pipelines = {"orders": {"sources": ["orders"], "channel": "orders", "steps": list(steps)}}
+    return ProcessSettings.model_validate({"process": {"listen": {"port": 0}, "pipelines": pipelines}, **bus})
+
+
+@contextlib.asynccontextmanager
+async def running(given: ProcessSettings, bus: MemoryBus) -> AsyncIterator[ProcessApi]:
+    async with build_process_api(given, bus=bus, alerts=RecordingAlerts()) as service:
+        yield service
+
+
+async def ask(service: ProcessApi, path: str, until: Callable[[str], bool]) -> str:
+    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{service.listening.health_url}{path}") as response:
+                answer = await response.text()
+            if until(answer):
+                return answer
+            await asyncio.sleep(0.01)
+
+
+def is_ready(answer: str) -> bool:
+    return bool(json.loads(answer)["ready"])
+
+
+async def test_an_event_goes_from_topic_to_topic_and_is_counted() -> None:
+    bus = MemoryBus()
+    async with running(settings({"set": {"data.seen": True}}), bus) as service:
+        await ask(service, "/readyz", is_ready)
+        async with bus.appender() as appender:
+            record = Outgoing(b"C-1", event({"n": 1}), ((TRAIL, b"orders 1 orders:7"),))
+            await appender.append(TOPICS.ingest, [record])
+        await ask(
+            service, "/metrics", lambda text: 'trelay_process_events_published_total{pipeline="orders"} 1.0' in text
+        )
+    published = [record for number in range(TOPICS.partitions) for record in bus.records(TOPICS.publish, number)]
+    assert [json.loads(record.value or b"")["data"] for record in published] == [{"n": 1, "seen": True}]
+
+
+async def test_it_starts_without_its_bus_and_says_what_it_waits_for() -> None:
+    # Nothing listens on port 1.
+    given = settings(bus={"kind": "kafka", "servers": "127.0.0.1:1"})
+    async with build_process_api(given, alerts=RecordingAlerts()) as service:
+        answer = json.loads(await ask(service, "/readyz", lambda text: "127.0.0.1:1" in text))
+        assert answer["ready"] is False
+        assert "127.0.0.1:1" in answer["missing"][PIPELINES]
+        await ask(service, "/healthz", lambda text: json.loads(text) == {"alive": True})
+
+
+async def test_trouble_of_the_bus_is_seen() -> None:
+    bus = MemoryBus()
+    async with running(settings(), bus) as service:
+        await ask(service, "/readyz", is_ready)
+        bus.trouble = "the broker is away"
+        answer = await ask(service, "/readyz", lambda text: not is_ready(text))
+        assert json.loads(answer)["missing"] == {PIPELINES: "the broker is away"}
+
+
+async def test_the_lag_of_the_partitions_that_are_driven_is_told() -> None:
+    bus = MemoryBus()
+    async with running(settings(), bus) as service:
+        await ask(service, "/metrics", lambda text: 'trelay_process_lag_records{partition="3"} 0.0' in text)
+
+
+async def test_topics_of_another_form_end_the_service_with_a_reason() -> None:
+    bus = MemoryBus()
+    await bus.ensure_topics([TopicOptions(name=TOPICS.publish, partitions=7)])
+    async with running(settings(), bus) as service:
+        async with asyncio.timeout(20):
+            failure = await service.failed()
+    assert isinstance(failure, SettingsError)
+    assert TOPICS.publish in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ({"filter": "($f := function(){$f()}; $f())"}, r"^process\.pipelines\.orders\.steps\.0: .*D1012"),
+        ({"python": "nowhere:f"}, r"^process\.pipelines\.orders\.steps\.0: nowhere:f cannot be imported"),
+    ],
+)
+async def test_pipelines_that_cannot_run_keep_it_from_starting(step: Any, reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        async with running(settings(step), MemoryBus()):
+            pytest.fail("it must not start")

@@ -1,0 +1,100 @@
+"""What may be written in the section `process`, and what is said of what may not."""
+
+from pathlib import Path
+from textwrap import dedent, indent
+
+import pytest
+
+from services.process_api.settings import ProcessOptions, ProcessSettings
+from shared.errors import SettingsError
+from shared.settings import json_schema, parse
+
+WHOLE = """
+  pipelines:
+    orders:
+      sources: [orders, orders-*]
+      channel: orders
+      steps:
+        - filter: amount > 100
+        - set: {data.region: eu, subject: =customer.id}
+        - drop: [data.card, data.customer.email]
+        - rename: {data.cust: data.customer}
+        - validate: {type: object}
+        - map: |
+            {
+              "id": id,
+              "total": $sum(lines.(price * quantity))
+            }
+        - route:
+            by: region
+            table: {eu: orders.eu, us: orders.us}
+            default: orders.other
+        - python: shop.orders:enrich
+    everything:
+      sources: ["*"]
+      channel: all
+"""
+
+
+def read(process: str, folder: Path | None = None) -> ProcessOptions:
+    return parse(f"process:\n{process}", ProcessSettings, {}, name="f.yaml", folder=folder).process
+
+
+def steps(*lines: str) -> str:
+    written = "\n".join(f"- {line}" for line in lines)
+    return f"  pipelines:\n    orders:\n      sources: [orders]\n      steps:\n{indent(dedent(written), ' ' * 8)}\n"
+
+
+def test_everything_that_can_be_written() -> None:
+    options = read(WHOLE)
+    assert list(options.pipelines) == ["orders", "everything"]
+    assert len(options.pipelines["orders"].steps) == 8
+
+
+def test_nothing_need_be_written() -> None:
+    assert parse("", ProcessSettings, {}).process.pipelines == {}
+
+
+STEP = "process.pipelines.orders.steps.0"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (steps("filter: 'amount >'"), f"f.yaml:6:11: {STEP}.filter: the expression does not compile"),
+        (steps("filtr: a"), f"f.yaml:6:11: {STEP}: unknown key 'filtr'; did you mean 'filter'?"),
+        (steps("filter"), f"{STEP}: expected one step"),
+        (steps("set: {id: 5}"), f"{STEP}.set.id: the key itself: 'id' cannot be changed"),
+        (steps("set: {data.a: =b +}"), f"{STEP}.set: data.a: the expression does not compile"),
+        (steps("drop: data..a"), f"{STEP}.drop: 'data..a' is no path"),
+        (steps("drop: [data.a, data..a]"), f"{STEP}.drop.1: 'data..a' is no path"),
+        (steps("rename: {data.a: source}"), f"{STEP}.rename.data.a: 'source' cannot be changed"),
+        (steps("route: {by: a, table: {x: 'a b'}}"), f"{STEP}.route.table.x: channel 'a b'"),
+        (steps("route: {by: a, table: {x: y}, defualt: z}"), f"{STEP}.route.defualt: unknown key"),
+        (steps("validate: missing.json"), f"{STEP}.validate: the schema 'missing.json' cannot be read"),
+        (steps("python: no function"), f"{STEP}.python: 'no function' names no function"),
+        ("  pipelines: {Orders: {sources: [a]}}", "process.pipelines.Orders: the key itself"),
+        ("  pipelines: {orders: {}}", "process.pipelines.orders.sources: is required"),
+        ("  pipelines: {orders: {sources: [a], chanel: b}}", "did you mean 'channel'?"),
+        ("  transaction: {events: 0}", "process.transaction.events: must be at least 1"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, written: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read(written, tmp_path)
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_schema_lies_beside_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text('{"type": "object"}')
+    options = read(steps("validate: order.json"), tmp_path)
+    before = options.pipelines["orders"].version
+    (tmp_path / "order.json").write_text('{"type": "array"}')
+    assert read(steps("validate: order.json"), tmp_path).pipelines["orders"].version != before
+
+
+def test_editors_are_told_of_every_step() -> None:
+    written = str(json_schema(ProcessSettings))
+    for kind in ("filter", "map", "set", "drop", "rename", "route", "validate", "python"):
+        assert f"'{kind}': {{" in written
