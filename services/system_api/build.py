@@ -6,9 +6,11 @@ from typing import assert_never
 from services.system_api.source import Opening
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
+from services.system_api.sources.table.opening import table_source
+from services.system_api.sources.table.options import TableSourceOptions
 from shared.clock import Clock
 
-AnySource = FileSourceOptions
+AnySource = FileSourceOptions | TableSourceOptions
 
 
 def build_source(name: str, options: AnySource, clock: Clock, dice: random.Random) -> Opening:
@@ -16,5 +18,7 @@ def build_source(name: str, options: AnySource, clock: Clock, dice: random.Rando
     match options:
         case FileSourceOptions():
             return file_source(name, options, clock, dice)
+        case TableSourceOptions():
+            return table_source(name, options, clock, dice)
         case _:
             assert_never(options)

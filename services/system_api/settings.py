@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from services.system_api.sources.file.options import FileSourceOptions
+from services.system_api.sources.table.options import TableSourceOptions
 from shared.alerts import AlertOptions
 from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
@@ -30,7 +31,7 @@ class SystemOptions(Options):
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
     """How long the sources of a replica that died wait before another one drives them."""
 
-    sources: dict[SourceName, FileSourceOptions] = Field(default_factory=dict)
+    sources: dict[SourceName, Annotated[FileSourceOptions | TableSourceOptions, Field(discriminator="kind")]] = Field(default_factory=dict)
     """By name. A source that is renamed is another source, and begins at the beginning."""
 
 

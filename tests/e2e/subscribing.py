@@ -43,6 +43,11 @@ class RecordingSubscriber:
                 pass
             await asyncio.sleep(_PAUSE)
 
+    async def connected(self) -> None:
+        """Wait for the first connection."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.cursor is not None)
+
     async def expect(self, count: int, patience: float) -> None:
         """Wait until `count` events came; return as well when `patience` seconds have passed: the audit tells more."""
         try:

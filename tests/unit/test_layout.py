@@ -18,7 +18,12 @@ WITHOUT_MIRROR = {
     "shared/database/migrations": "Alembic runs them; test_migrations goes up and down through them all",
 }
 
-COMPOSITION_ROOTS = ("services/cli", "services/standalone.py", "services/standalone_kafka.py")
+COMPOSITION_ROOTS = (
+    "services/cli",
+    "services/standalone.py",
+    "services/standalone_kafka.py",
+    "services/together.py",
+)
 """The only places that may know more than one service."""
 
 

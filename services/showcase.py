@@ -1,0 +1,119 @@
+"""What `make run` shows: an upstream that changes while somebody looks on, and a subscriber that prints what comes.
+
+The examples are copied into the data folder the first time and grow there; the originals are never written to.
+"""
+
+import asyncio
+import json
+import random
+import shutil
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import asyncpg
+
+from shared.clock import Clock, rfc3339
+from shared.subscriber import CONNECTED, Account, CursorFile, Frame, subscribe
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SETTINGS = "trelay.yaml"
+
+_READING_EVERY = 2.0
+_ORDER_EVERY = 3.0
+_SENSORS = ("roof", "cellar", "greenhouse")
+_REGIONS = ("eu", "us", "apac")
+_STATES = ("paid", "packed", "shipped")
+_WIDTH = 160
+
+
+def copy_examples(target: Path) -> Path:
+    """Copy what is not there yet, and return the settings file among it."""
+    for original in sorted(path for path in EXAMPLES.rglob("*") if path.is_file()):
+        copy = target / original.relative_to(EXAMPLES)
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(original, copy)
+    # The settings are ours and follow the release; the data is the reader's from now on.
+    settings = target / SETTINGS
+    shutil.copyfile(EXAMPLES / SETTINGS, settings)
+    return settings
+
+
+async def make_table(dsn: str, script: str) -> None:
+    """Make the table that the example watches."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(script)
+    finally:
+        await connection.close()
+
+
+async def grow_feed(feed: Path, clock: Clock, dice: random.Random) -> None:
+    """Append a reading now and then, for ever."""
+    while True:
+        await clock.sleep(_READING_EVERY)
+        reading = {
+            "sensor": dice.choice(_SENSORS),
+            "celsius": round(dice.uniform(-5, 25), 1),
+            "at": rfc3339(clock.time()),
+        }
+        await asyncio.to_thread(_append, feed, json.dumps(reading) + "\n")
+
+
+def _append(feed: Path, text: str) -> None:
+    with feed.open("a") as file:
+        file.write(text)
+
+
+async def take_orders(dsn: str, clock: Clock, dice: random.Random) -> None:
+    """Insert an order or move one on, for ever."""
+    while True:
+        await clock.sleep(_ORDER_EVERY)
+        try:
+            connection = await asyncpg.connect(dsn)
+        except (OSError, asyncpg.PostgresError):
+            continue  # the next one will do
+        try:
+            if dice.random() < 0.5:  # noqa: PLR2004 -- a coin
+                await connection.execute(
+                    "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
+                    dice.choice(_REGIONS),
+                    round(dice.uniform(5, 500), 2),
+                )
+            else:
+                await connection.execute(
+                    "UPDATE shop.orders SET state = $1, updated_at = now()"
+                    " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
+                    dice.choice(_STATES),
+                )
+        finally:
+            await connection.close()
+
+
+async def print_events(
+    url: str, account: Account, cursor_file: Path, say: Callable[[str], None], connected: Callable[[], None]
+) -> None:
+    """Print a line for each event, going on where the last run of this program was; for ever.
+
+    `connected` is called when a connection has been made: nothing that is published from then on is missed.
+    """
+    place = CursorFile(cursor_file)
+    frames: AsyncGenerator[Frame, None] = subscribe(url, account, cursor=await asyncio.to_thread(place.load), note=say)
+    async with aclosing(frames):
+        async for frame in frames:
+            if not frame.own:
+                say(line(frame))
+            elif frame.event["type"] == CONNECTED:
+                connected()
+            else:
+                say(f"({frame.event['type']}: {json.dumps(frame.event.get('data'))})")
+            if frame.cursor is not None:
+                await asyncio.to_thread(place.save, frame.cursor)
+
+
+def line(frame: Frame) -> str:
+    """Return an event as one line for the terminal."""
+    event = frame.event
+    text = f"{event.get('channel', '-'):<12} {event['type']:<15} {json.dumps(event.get('data'), ensure_ascii=False)}"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

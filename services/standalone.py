@@ -1,0 +1,213 @@
+"""The three services in one process, on a PostgreSQL of their own: what `make run` starts.
+
+    TRELAY_PORT   where the experience layer listens, on the loopback (8080)
+    TRELAY_DATA   where everything is kept (var/)
+
+Without a settings file it runs the examples. With one it runs what that says; where it names no `database`, a
+PostgreSQL is started in the data folder, and `${TRELAY_DATABASE_URL}` in the file leads there.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import secrets
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services import showcase
+from services.embedded.postgres import PostgresOptions, PostgresServer
+from services.embedded.process import ServerFailed
+from services.experience_api.clients import ClientExists, add_client
+from services.experience_api.registry.postgres import PostgresRegistry
+from services.together import Together, TogetherSettings, Watching
+from shared.clock import SYSTEM_CLOCK
+from shared.database.engine import create_engine
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.errors import SettingsError
+from shared.logs import LogOptions, configure
+from shared.runtime import run, settle, until
+from shared.settings import load
+from shared.subscriber import Account
+from shared.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+DATABASE_URL = "TRELAY_DATABASE_URL"
+DEMO, WATCHER = "demo", "showcase"
+
+_STOP_WITHIN = 4.5
+_SERVER_STOP = 1.5
+_PLACEHOLDER = "postgresql://trelay@127.0.0.1/trelay"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the command line and the environment say."""
+
+    data: Path
+    port: int
+    settings: Path | None
+    """None: the examples."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    command = read_command(arguments, os.environ)
+    # What a start waits for is no news here; what keeps it from starting is said.
+    configure(LogOptions(format="text", level="warning", loggers={"shared.health": "error"}))
+
+    async def running(stop: asyncio.Event) -> None:
+        await _run(command, stop)
+
+    return run(running, stop_within=_STOP_WITHIN)
+
+
+def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Command:
+    """Read the command line; what it does not say is in the environment."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.standalone",
+        description="All of Trelay in one process, on a PostgreSQL of its own. Without --config: the examples.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (YAML)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(environment.get("TRELAY_DATA") or "var"),
+        help="where everything is kept (TRELAY_DATA; var)",
+    )
+    parser.add_argument(
+        "--port",
+        type=int,
+        metavar="PORT",
+        default=environment.get("TRELAY_PORT") or "8080",
+        help="where subscribers connect, on 127.0.0.1; 0 takes a free one (TRELAY_PORT; 8080)",
+    )
+    found = parser.parse_args(arguments)
+    if not 0 <= found.port <= 65535:  # noqa: PLR2004 -- what a port is
+        parser.error(f"port {found.port}: expected 0 to 65535")
+    return Command(found.data.resolve(), found.port, found.config)
+
+
+async def _run(command: Command, stop: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        path = command.settings
+        if path is None:
+            path = await asyncio.to_thread(showcase.copy_examples, command.data / "examples")
+        environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
+        settings = load(path, TogetherSettings, environment)
+        if settings.database is None:
+            # Only now are the settings known to be good, and where the database is.
+            environment[DATABASE_URL] = await stack.enter_async_context(own_postgres(command.data / "postgres"))
+            settings = load(path, TogetherSettings, environment)
+        database = settings.database or DatabaseOptions(url=environment[DATABASE_URL])
+        account = await prepare(command, database, environment[DATABASE_URL], command.data)
+        services = Together(settings, database, command.port)
+        tasks = await stack.enter_async_context(services.running(_watching(command, account)))
+        settle()
+        print(welcome(services.url, services.sources_url, command, path), flush=True)
+        if command.settings is None:
+            show(tasks, command.data / "examples", environment[DATABASE_URL])
+        await until(stop, tasks)
+
+
+def _watching(command: Command, account: Account) -> Watching:
+    """Return how the subscriber of this program is run."""
+
+    def watching(url: str, connected: Callable[[], None]) -> Coroutine[Any, Any, None]:
+        return showcase.print_events(url, account, command.data / f"{WATCHER}.cursor", say, connected)
+
+    return watching
+
+
+@asynccontextmanager
+async def own_postgres(folder: Path) -> AsyncIterator[str]:
+    """Run a PostgreSQL, and yield its address."""
+    server = PostgresServer(PostgresOptions(folder))
+    try:
+        await asyncio.to_thread(server.start)
+    except ServerFailed as exc:
+        raise SettingsError(f"the database cannot be started: {exc}") from exc
+    try:
+        yield server.dsn()
+    finally:
+        await asyncio.to_thread(server.stop, _SERVER_STOP)
+
+
+async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account:
+    """Make what must be there before the services start; return whose subscriber shows what comes."""
+    await migrate(database)
+    if command.settings is None:
+        await showcase.make_table(dsn, (showcase.EXAMPLES / "orders.sql").read_text())
+    return await _clients(database, data)
+
+
+def show(tasks: Tasks, examples: Path, dsn: str) -> None:
+    """Let the examples change."""
+    dice = random.Random()  # noqa: S311 -- a show
+    tasks.keep("example feed", showcase.grow_feed(examples / "sensors.ndjson", SYSTEM_CLOCK, dice))
+    tasks.keep("example orders", showcase.take_orders(dsn, SYSTEM_CLOCK, dice))
+
+
+async def _clients(database: DatabaseOptions, data: Path) -> Account:
+    """Make the two clients: `demo` for the reader, and the one that shows what comes. Return the latter."""
+    engine = create_engine(database)
+    registry = PostgresRegistry(engine, database)
+    kept = data / f"{WATCHER}.secret"
+    try:
+        for name, secret in ((DEMO, DEMO), (WATCHER, _secret(kept))):
+            try:
+                await add_client(registry, name, secret=secret, loopback_only=True, note="made by make run")
+            except ClientExists:
+                logger.debug("client %s is there", name)
+    finally:
+        await engine.dispose()
+    return Account(WATCHER, kept.read_text())
+
+
+def _secret(kept: Path) -> str:
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(32))
+    return kept.read_text()
+
+
+def welcome(url: str, sources_url: str, command: Command, settings: Path) -> str:
+    """Return what is said once everything runs."""
+    folder = _short(command.data)
+    lines = [
+        f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
+        f"  settings {_short(settings)}, everything that is written in {folder}. Try, in another terminal:",
+        f"    .venv/bin/trelay subscribe {url} --client-id {DEMO} --client-secret {DEMO}",
+        f"    curl -X POST -H 'client_id: {DEMO}' -H 'client_secret: {DEMO}' {url}/consumers",
+        f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
+    ]
+    if command.settings is None:
+        lines += [
+            f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {folder}/examples/sensors.ndjson',
+            f"    cp examples/drop/stock-monday.csv {folder}/examples/drop/stock-again.csv",
+        ]
+    lines.append("  Ctrl-C stops. Events, as they arrive at a subscriber:")
+    return "\n".join(lines)
+
+
+def _short(path: Path) -> str:
+    """Return a path as the reader would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

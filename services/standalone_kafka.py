@@ -1,0 +1,166 @@
+"""The three services as three processes, on a Kafka and a PostgreSQL of their own: what `make run-kafka` starts.
+
+The same examples and the same settings as `make run`, one section apart. What each process logs is in the data folder.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services import showcase
+from services.embedded.jars import cache_folder, resolved_jars
+from services.embedded.kafka import KafkaOptions, KafkaServer
+from services.embedded.process import ServerFailed, ServerMissing, ServerProcess, dying_with_us, free_port
+from services.standalone import (
+    DATABASE_URL,
+    WATCHER,
+    Command,
+    own_postgres,
+    prepare,
+    read_command,
+    say,
+    show,
+    welcome,
+)
+from shared.clock import SYSTEM_CLOCK
+from shared.database.options import DatabaseOptions
+from shared.errors import SettingsError, Unavailable
+from shared.logs import LogOptions, configure
+from shared.runtime import run, settle, until
+from shared.tasks import Tasks
+
+POM = Path(__file__).parents[1] / "tests" / "kafka" / "pom.xml"
+LAYERS = ("experience", "process", "system")
+
+_STOP_WITHIN = 15.0
+_SERVICE_STOP, _BROKER_STOP = 4.0, 5.0
+_START_PATIENCE = 60.0
+_LOOK_EVERY = 1.0
+
+
+def main() -> int:
+    """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    command = read_command(None, os.environ)
+    configure(LogOptions(format="text", level="warning"))
+
+    async def running(stop: asyncio.Event) -> None:
+        try:
+            await _run(command, stop)
+        except (ServerMissing, ServerFailed) as exc:
+            raise SettingsError(str(exc)) from exc
+
+    return run(running, stop_within=_STOP_WITHIN)
+
+
+async def _run(command: Command, stop: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        folder = command.data / "kafka"
+        original = command.settings
+        if original is None:
+            original = await asyncio.to_thread(showcase.copy_examples, folder / "examples")
+        say("Starting PostgreSQL and Kafka …")
+        dsn = await stack.enter_async_context(own_postgres(folder / "postgres"))
+        bootstrap = await stack.enter_async_context(_own_kafka(folder / "broker"))
+        account = await prepare(command, DatabaseOptions(url=dsn), dsn, folder)
+        ports = {layer: free_port() for layer in LAYERS}
+        ports["experience"] = command.port or ports["experience"]
+        settings = await asyncio.to_thread(_write_settings, original, bootstrap, ports)
+        layers = _Layers(settings, ports, folder, {**os.environ, DATABASE_URL: dsn})
+        tasks = await stack.enter_async_context(Tasks())
+        for layer in LAYERS[:2]:
+            tasks.keep(f"the {layer} layer", await stack.enter_async_context(layers.running(layer)))
+        connected = asyncio.Event()
+        url = f"http://127.0.0.1:{ports['experience']}"
+        cursor = folder / f"{WATCHER}.cursor"
+        tasks.keep("watcher", showcase.print_events(url, account, cursor, say, connected.set))
+        await connected.wait()
+        tasks.keep("the system layer", await stack.enter_async_context(layers.running("system")))
+        settle()
+        say(welcome(url, f"http://127.0.0.1:{ports['system']}", command, settings))
+        if command.settings is None:
+            show(tasks, folder / "examples", dsn)
+        await until(stop, tasks)
+
+
+@asynccontextmanager
+async def _own_kafka(folder: Path) -> AsyncIterator[str]:
+    jars = await asyncio.to_thread(resolved_jars, POM, cache_folder())
+    server = KafkaServer(KafkaOptions(folder, jars))
+    await asyncio.to_thread(server.start)
+    try:
+        yield server.bootstrap
+    finally:
+        await asyncio.to_thread(server.stop, _BROKER_STOP)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """The services as processes."""
+
+    settings: Path
+    ports: Mapping[str, int]
+    folder: Path
+    environment: Mapping[str, str]
+
+    @asynccontextmanager
+    async def running(self, layer: str) -> AsyncIterator[Coroutine[Any, Any, None]]:
+        """Run one, from when it is ready; yields what raises when it ends by itself."""
+        process = ServerProcess(f"the {layer} layer", self.folder / f"{layer}.log")
+        await asyncio.to_thread(self._start, process, layer)
+        try:
+            yield _watch(process)
+        finally:
+            await asyncio.to_thread(process.stop, (signal.SIGTERM, _SERVICE_STOP))
+
+    def _start(self, process: ServerProcess, layer: str) -> None:
+        command = [sys.executable, "-m", f"services.{layer}_api", "--config", str(self.settings)]
+        process.start(
+            dying_with_us(command, signal.SIGTERM),
+            ready=lambda _pid: _ready(self.ports[layer]),
+            environment=self.environment,
+            patience=_START_PATIENCE,
+        )
+
+
+async def _watch(process: ServerProcess) -> None:
+    while process.running:
+        await SYSTEM_CLOCK.sleep(_LOOK_EVERY)
+    raise Unavailable(f"{process.name} has ended:\n{process.tail()}")
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _write_settings(original: Path, bootstrap: str, ports: Mapping[str, int]) -> Path:
+    """Write the settings of the three processes: the original's, with Kafka as the bus."""
+    settings = yaml.safe_load(original.read_text()) or {}
+    settings |= {
+        "database": {"url": f"${{{DATABASE_URL}}}"},
+        "bus": {"kind": "kafka", "servers": bootstrap},
+        "logs": {"format": "text"},
+    }
+    for layer, port in ports.items():
+        settings[layer] = {**settings.get(layer, {}), "listen": {"port": port}}
+    settings["system"]["node"] = "run-kafka"
+    written = original.with_name("trelay-kafka.yaml")
+    written.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+    return written
+
+
+if __name__ == "__main__":
+    sys.exit(main())

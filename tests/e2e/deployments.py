@@ -1,0 +1,124 @@
+"""Whole deployments: three processes on Kafka and PostgreSQL, or one process on PostgreSQL alone."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.embedded.process import free_port
+from tests.e2e.feeding import TABLE
+from tests.e2e.programs import Program
+
+PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A deployment, as it is laid out."""
+
+    programs: Sequence[Program]
+    url: str
+    bus: dict[str, Any]
+
+    async def start(self) -> None:
+        """Start every process that does not run, and wait until all are ready."""
+        for program in self.programs:
+            program.start()
+        await asyncio.gather(*(program.ready() for program in self.programs))
+
+    async def stop(self) -> list[int]:
+        """Ask every process to stop, and return their exit statuses."""
+        return await asyncio.gather(*(program.stop() for program in self.programs))
+
+    def kill(self) -> None:
+        """Kill what still runs."""
+        for program in self.programs:
+            program.kill()
+
+
+def three_processes(folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str) -> Placed:
+    """Lay out the three services, on Kafka."""
+    bus = {"kind": "kafka", "servers": bootstrap, "topics": _topics(prefix)}
+    ports = {name: free_port() for name in ("system", "process", "experience")}
+    config = _write(folder, dsn, bus, feed, ports)
+    programs = [
+        Program(
+            name,
+            ["-m", f"services.{name}_api", "--config", str(config)],
+            f"http://127.0.0.1:{port}/readyz",
+            folder / f"{name}.log",
+        )
+        for name, port in ports.items()
+    ]
+    return Placed(programs, f"http://127.0.0.1:{ports['experience']}", bus)
+
+
+def one_process(folder: Path, feed: Path, dsn: str) -> Placed:
+    """Lay out all three services in one process, on PostgreSQL alone."""
+    bus = {"kind": "postgres", "topics": _topics("e2e")}
+    port = free_port()
+    config = _write(folder, dsn, bus, feed, {})
+    program = Program(
+        "standalone",
+        ["-m", "services.standalone", "--config", str(config), "--data", str(folder / "data"), "--port", str(port)],
+        f"http://127.0.0.1:{port}/readyz",
+        folder / "standalone.log",
+    )
+    return Placed([program], f"http://127.0.0.1:{port}", bus)
+
+
+def _topics(prefix: str) -> dict[str, Any]:
+    return {"prefix": prefix, "partitions": PARTITIONS}
+
+
+def _write(folder: Path, dsn: str, bus: dict[str, Any], feed: Path, ports: dict[str, int]) -> Path:
+    """Write the settings file; a table through the process layer, a file straight to the subscribers."""
+    settings: dict[str, Any] = {
+        "database": {"url": dsn},
+        "bus": bus,
+        "logs": {"format": "text", "level": "info"},
+        "system": {
+            "lease_seconds": 2,
+            "node": "e2e",
+            "sources": {
+                "orders": {
+                    "kind": "table",
+                    "url": dsn,
+                    "table": TABLE,
+                    "subject": "account",
+                    "type": "order.made",
+                    "interval": 0.05,
+                    "batch": 200,
+                },
+                "lines": {
+                    "kind": "file",
+                    "path": str(feed),
+                    "subject": "sensor",
+                    "type": "line.written",
+                    "channel": "lines",
+                    "interval": 0.05,
+                    "batch": 200,
+                },
+            },
+        },
+        "process": {
+            "node": "e2e",
+            "pipelines": {
+                "orders": {
+                    "sources": ["orders"],
+                    "channel": "orders",
+                    "steps": [{"filter": "number >= 0"}, {"set": {"data.seen": True}}],
+                }
+            }
+        },
+        "experience": {"connections": {"lease_seconds": 2}},
+    }
+    for name, port in ports.items():
+        settings[name]["listen"] = {"port": port}
+    path = folder / "trelay.yaml"
+    # JSON is YAML.
+    path.write_text(json.dumps(settings, indent=1))
+    path.chmod(0o600)
+    return path

@@ -1,0 +1,38 @@
+"""10,000 rows and 10,000 lines reach a subscriber once and in order, while everything is killed again and again."""
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.deployments import one_process, three_processes
+from tests.e2e.run import Run
+from tests.servers.databases import Databases
+from tests.servers.kafka import Kafka
+
+EVENTS = 10_000
+AT_RANDOM = 6
+
+
+@pytest.fixture
+def seed() -> int:
+    """Of everything that is left to chance; printed, and given by TRELAY_TEST_SEED to see a run again."""
+    return int(os.environ.get("TRELAY_TEST_SEED") or secrets.randbits(32))
+
+
+@pytest.mark.timeout(400)
+async def test_three_processes_on_kafka_and_postgresql(
+    tmp_path: Path, databases: Databases, kafka: Kafka, unique_name: str, seed: int
+) -> None:
+    async with databases.fresh() as dsn:
+        feed = tmp_path / "feed.ndjson"
+        deployment = three_processes(tmp_path, feed, dsn, kafka.bootstrap, unique_name)
+        assert await Run(deployment, dsn, feed, tmp_path, seed, EVENTS, AT_RANDOM).play() == []
+
+
+@pytest.mark.timeout(400)
+async def test_one_process_on_postgresql_alone(tmp_path: Path, databases: Databases, seed: int) -> None:
+    async with databases.fresh() as dsn:
+        feed = tmp_path / "feed.ndjson"
+        assert await Run(one_process(tmp_path, feed, dsn), dsn, feed, tmp_path, seed, EVENTS, AT_RANDOM).play() == []

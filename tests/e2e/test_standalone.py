@@ -1,0 +1,121 @@
+"""`make run`: everything in one process, from an empty folder, through SIGKILL, and away in time."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from services.embedded.process import dying_with_us
+
+READY = re.compile(r"Trelay is ready: ws://(127\.0\.0\.1:\d+)/ws/publish")
+
+
+class Standalone:
+    """The program, and what it says."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.address = ""
+
+    async def line(self, pattern: str) -> re.Match[str]:
+        """Return the next line that holds a pattern."""
+        assert self.process.stdout is not None
+        seen = []
+        async with asyncio.timeout(60):
+            while text := (await self.process.stdout.readline()).decode():
+                seen.append(text)
+                found = re.search(pattern, text)
+                if found is not None:
+                    return found
+        raise AssertionError(f"no line like {pattern!r} before the end:\n{''.join(seen)}")
+
+
+@asynccontextmanager
+async def running(data: Path, *arguments: str) -> AsyncIterator[Standalone]:
+    command = [sys.executable, "-m", "services.standalone", "--port", "0", *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *dying_with_us(command, signal.SIGTERM),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "TRELAY_DATA": str(data)},
+    )
+    program = Standalone(process)
+    try:
+        program.address = (await program.line(READY.pattern))[1]
+        yield program
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def push(address: str, number: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        url = f"http://{address}/entity?channel=greetings"
+        async with session.post(url, json={"number": number}) as answer:
+            assert answer.status == 202, await answer.text()
+
+
+@pytest.mark.timeout(180)
+async def test_it_shows_what_changes_and_goes_on_after_sigkill(tmp_path: Path) -> None:
+    async with running(tmp_path) as program:
+        for channel in ("sensors", "stock", r"orders\.\w+"):
+            await program.line(rf"^{channel} ")
+        await push(program.address, 1)
+        await program.line(r'^greetings .*"number": 1')
+    # That was a SIGKILL. While nobody listened, the upstream went on.
+    with (tmp_path / "examples" / "sensors.ndjson").open("a") as feed:
+        feed.write(json.dumps({"sensor": "while away", "celsius": 1, "at": "2026-01-01T00:00:00Z"}) + "\n")
+    async with running(tmp_path) as program:
+        await program.line("while away")
+        await push(program.address, 2)
+        # What was shown before the kill is not shown again.
+        assert (await program.line(r'^greetings .*"number": (\d)'))[1] == "2"
+        begun = time.monotonic()
+        program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 0
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.timeout(120)
+async def test_the_demo_client_is_free_for_the_reader_and_nothing_listens_elsewhere(tmp_path: Path) -> None:
+    async with running(tmp_path) as program:
+        async with aiohttp.ClientSession() as session:
+            credentials = {"client_id": "demo", "client_secret": "demo"}
+            async with session.post(f"http://{program.address}/consumers", headers=credentials) as answer:
+                assert answer.status == 201
+                token = (await answer.json())["token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.ws_connect(f"http://{program.address}/ws/publish", headers=headers) as socket:
+                assert (await socket.receive_json())["type"] == "trelay.connected"
+        here = psutil.Process(program.process.pid)
+        for process in (here, *here.children(recursive=True)):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    assert connection.laddr.ip == "127.0.0.1", connection
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+
+
+async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(tmp_path: Path) -> None:
+    settings = tmp_path / "trelay.yaml"
+    settings.write_text("system:\n  sources:\n    a: {kind: file, path: a.ndjson, type: t, subjct: id}\n")
+    command = [sys.executable, "-m", "services.standalone", "--config", str(settings), "--data", str(tmp_path / "var")]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    assert b"did you mean 'subject'" in err
+    assert b"Traceback" not in err
+    assert not (tmp_path / "var" / "postgres").exists()

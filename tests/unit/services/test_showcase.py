@@ -1,0 +1,40 @@
+"""What `make run` shows."""
+
+import json
+from pathlib import Path
+
+from services import showcase
+from shared.subscriber import Frame
+
+
+def frame(**data: object) -> Frame:
+    event = {"source": "/sources/sensors", "type": "sensor.reading", "channel": "sensors", "data": data}
+    return Frame(json.dumps(event), event, "c1")
+
+
+def test_an_event_is_one_line() -> None:
+    assert showcase.line(frame(celsius=4.2, note="ä\n")).split() == [
+        "sensors",
+        "sensor.reading",
+        '{"celsius":',
+        "4.2,",
+        '"note":',
+        '"ä\\n"}',
+    ]
+
+
+def test_a_long_event_is_cut_to_the_terminal() -> None:
+    shown = showcase.line(frame(note="x" * 1000))
+    assert len(shown) == 160
+    assert shown.endswith("…")
+
+
+def test_the_examples_are_copied_once_and_the_reader_keeps_what_he_changed(tmp_path: Path) -> None:
+    settings = showcase.copy_examples(tmp_path)
+    feed = tmp_path / "sensors.ndjson"
+    feed.write_text("mine\n")
+    settings.write_text("old release")
+    assert showcase.copy_examples(tmp_path) == settings
+    assert feed.read_text() == "mine\n"
+    assert settings.read_text() == (showcase.EXAMPLES / "trelay.yaml").read_text()
+    assert (tmp_path / "drop" / "stock-monday.csv").exists()
