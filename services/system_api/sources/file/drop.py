@@ -50,8 +50,9 @@ class DropSource:
         """Files that are complete and not read to their end, the last one first."""
         self._look_at = clock.monotonic()
         """When to look next, while there is something to read."""
-        self._unsettled: set[str] = set()
-        """Files that were read to their end, in batches that are not committed for all we know."""
+        self._unsettled: dict[str, bytes | None] = {}
+        """Files that were read to their end, in batches that are not committed for all we know; with what those save of
+        them, for an earlier batch with other lines of the file may be settled first."""
 
         self._lost: dict[str, str] = {}
         """Files that are gone and were not read to their end, and how far they were."""
@@ -79,9 +80,9 @@ class DropSource:
 
     async def settle(self, batch: Batch) -> None:
         """Put away the files of which the last line is in this batch."""
-        for known_as in batch.checkpoint:
-            if known_as in self._unsettled:
-                self._unsettled.discard(known_as)
+        for known_as, saved in batch.checkpoint.items():
+            if saved is not None and self._unsettled.get(known_as) == saved:
+                del self._unsettled[known_as]
                 self._away.begin(known_as, self._catalogue.files[known_as])
 
     async def _read_on(self, job: Job, batch: Batch, limit: int) -> bool:
@@ -100,7 +101,7 @@ class DropSource:
         if reading.finish(batch, limit):
             return True
         self._readings.finished(reading.id, file, batch)
-        self._unsettled.add(reading.id)
+        self._unsettled[reading.id] = batch.checkpoint[reading.id]
         return False
 
     async def _look(self, batch: Batch) -> None:
@@ -163,7 +164,7 @@ class DropSource:
         gone = missing.intersection(self._catalogue.expired(now))
         if self._options.drop.after is not After.KEEP:
             gone |= {known_as for known_as in missing if self._done(known_as)}
-        for known_as in gone - self._unsettled:
+        for known_as in gone - self._unsettled.keys():
             self._forget(known_as, batch)
         self._lost = {
             known_as: f"{progress.path} has gone before all of it was read, after byte {progress.offset}"

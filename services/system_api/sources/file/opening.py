@@ -29,7 +29,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, dice: rando
         count, files = load(checkpoint)
         stamp = Stamp(name, options.type, options.channel, clock, dice)
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
-        wake = Wake(name, options.path, clock)
+        wake = Wake(name, options.path, clock, suffix=options.drop.done_suffix)
 
         def make(known_as: str, path: str, offset: int, line: int) -> Parser:
             place = Place(name, known_as, path)

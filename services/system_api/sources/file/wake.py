@@ -1,10 +1,12 @@
 """A sign that something has changed in a folder, sooner than the next look would tell. Never more than a hint."""
 
 import asyncio
+import fnmatch
 import logging
+import re
 from pathlib import Path
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from services.system_api.sources.file.filesystem import folder_of
 from shared.clock import Clock
@@ -22,9 +24,10 @@ _PAUSE = 30.0
 class Wake:
     """Watches the folder of a glob."""
 
-    def __init__(self, name: str, pattern: str, clock: Clock) -> None:
-        """`name` is the source's, for the log."""
+    def __init__(self, name: str, pattern: str, clock: Clock, *, suffix: str = "") -> None:
+        """`name` is the source's, for the log; files of the glob are looked for with `suffix` added as well."""
         self._name = name
+        self._names = re.compile("|".join(fnmatch.translate(Path(pattern).name + end) for end in ("", suffix)))
         self._folder = folder_of(pattern)
         self._recursive = str(Path(pattern).parent) != self._folder
         self._clock = clock
@@ -35,13 +38,18 @@ class Wake:
         await self._changed.wait()
         self._changed.clear()
 
+    def _concerns(self, _change: Change, path: str) -> bool:
+        return self._names.fullmatch(Path(path).name) is not None
+
     async def run(self) -> None:
         """Watch for ever; where that does not work, the interval has to do."""
+        # Its own lines, one for each change, would fill the log; and wake us again where that lies in the folder.
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)
         told = False
         while True:
             try:
                 async for _ in awatch(
-                    self._folder, watch_filter=None, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
+                    self._folder, watch_filter=self._concerns, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
                 ):
                     told = False
                     self._changed.set()

@@ -76,6 +76,19 @@ async def test_a_file_is_put_away_after_the_commit_and_then_forgotten(tmp_path: 
     assert (tmp_path / "archive" / "a.ndjson").exists() is (after == "archive")
 
 
+async def test_an_earlier_batch_with_other_lines_of_the_file_does_not_put_it_away(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    write(path, *range(20))
+    async with dropping(tmp_path, after="delete").opened() as poller:
+        first, last = await poller.source.poll(15), await poller.source.poll(15)
+        assert len(last.records) == 5
+        await poller.commit(first)
+        await asyncio.sleep(0.05)
+        assert path.exists()
+        await poller.commit(last)
+        await until(lambda: not path.exists())
+
+
 async def test_a_crash_between_commit_and_archive_repeats_nothing_but_the_archiving(tmp_path: Path) -> None:
     path, poller = tmp_path / "a.ndjson", dropping(tmp_path, after="archive")
     write(path, 1, 2)

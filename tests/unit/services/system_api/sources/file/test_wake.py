@@ -41,6 +41,18 @@ async def test_what_is_written_wakes(tmp_path: Path, pattern: str, written: str)
         await changes(wake, tmp_path / written)
 
 
+async def test_what_does_not_concern_it_does_not_wake(tmp_path: Path) -> None:
+    wake = Wake("files", str(tmp_path / "*.x"), SystemClock(), suffix=".done")
+    async with Tasks() as tasks:
+        tasks.keep("wake", wake.run())
+        await changes(wake, tmp_path / "a.x")
+        await changes(wake, tmp_path / "a.x.done")
+        (tmp_path / "a.log").touch()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await wake.changed()
+
+
 async def test_a_folder_that_is_not_there_is_said_once_and_watched_when_it_comes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
