@@ -82,6 +82,8 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     """Run work side by side and return what each gave; raise the first error once none of it runs any more."""
+    if len(work) == 1:
+        return [await work[0]]
     outcomes = await asyncio.gather(*work, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException):

@@ -45,7 +45,7 @@ class TopicOptions(BaseModel):
 
 
 class Record(Protocol):
-    """What the bus stores, as it is read back. Aiokafka's own record satisfies this, so none is copied."""
+    """What the bus stores, as it is read back."""
 
     @property
     def topic(self) -> str: ...
@@ -256,7 +256,7 @@ class Bus(Protocol):
     def join(self, topic: str, group: str, member: str, drive: Drive) -> AbstractAsyncContextManager[None]:
         """Be a member of a group for as long as the context lasts.
 
-        Each partition is driven by one member of the group. `drive` is started as a task of its own with a reader of
+        A group reads one topic, and each of its partitions is driven by one member. `drive` is started as a task of its own with a reader of
         one partition, positioned at the group's committed offset (or at the earliest one), whenever a partition
         becomes ours; and is cancelled and awaited when it stops being ours, before another member drives it, as far
         as this member still has a say: a member that was taken for dead is fenced by its writers' names.

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiokafka.protocol.fetch import FetchRequest
 
-from shared.bus.kafka.cluster import Broker, Cluster, TopicView
+from shared.bus.kafka.cluster import Cluster, TopicView
+from shared.bus.kafka.connections import Broker
 from shared.bus.kafka.decoding import Chunk, KafkaRecord
 from shared.bus.kafka.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
 from shared.errors import TrelayError, Unavailable

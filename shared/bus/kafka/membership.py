@@ -20,7 +20,8 @@ from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
 from shared.bus.driving import Driving
 from shared.bus.kafka.assignment import Claim, assign, unpack
-from shared.bus.kafka.cluster import Broker, Cluster
+from shared.bus.kafka.cluster import Cluster
+from shared.bus.kafka.connections import Broker
 from shared.bus.kafka.errors import (
     ILLEGAL_GENERATION,
     LOST_CONNECTION,

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from shared.bus.kafka.batches import Batch
-from shared.bus.kafka.cluster import Broker, Cluster, Connections
+from shared.bus.kafka.cluster import Cluster
+from shared.bus.kafka.connections import Broker, Connections
 from shared.bus.kafka.errors import DUPLICATE_SEQUENCE, LOST_CONNECTION, NONE, Moved, Passing, of_code, of_exception
 from shared.bus.kafka.requests import Produce, Question
 from shared.errors import TrelayError, Unavailable

@@ -19,7 +19,8 @@ from aiokafka.protocol.transaction import (
 )
 
 from shared.bus.kafka.batches import Batch, Encoder, Producer
-from shared.bus.kafka.cluster import Broker, Cluster
+from shared.bus.kafka.cluster import Cluster
+from shared.bus.kafka.connections import Broker
 from shared.bus.kafka.errors import LOST_CONNECTION, NONE, Moved, of_code
 from shared.bus.kafka.producing import Producing, raise_first
 from shared.bus.protocol import TopicPartition, Transaction

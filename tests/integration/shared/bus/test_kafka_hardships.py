@@ -12,6 +12,7 @@ from services.embedded.kafka import KafkaServer
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.errors import Unavailable
+from tests.contracts.bus.groups import Drives, Journal
 from tests.servers.kafka import Kafka
 
 DIE_HALFWAY = """
@@ -112,3 +113,20 @@ async def test_more_replicas_than_brokers_is_said(kafka: Kafka, unique_name: str
     async with connect_kafka(KafkaOptions(servers=kafka.bootstrap)) as bus:
         with pytest.raises(Unavailable, match=f"{unique_name}.*InvalidReplicationFactor.*7"):
             await bus.ensure_topics([TopicOptions(name=unique_name, replicas=7)])
+
+
+async def test_a_member_that_was_put_out_comes_back_when_its_successor_is_gone(kafka: Kafka, unique_name: str) -> None:
+    """Two processes of one name, by mistake: the newer one works, the older one waits and says so."""
+    options = KafkaOptions(servers=kafka.bootstrap, session_timeout=6.0)
+    older, newer = Journal(), Journal()
+    async with connect_kafka(options) as bus, connect_kafka(options) as another:
+        await bus.ensure_topics([TopicOptions(name=unique_name, partitions=4)])
+        async with bus.join(unique_name, unique_name, "m", Drives(older, "older")):
+            await older.until(lambda: older.of("older") == {0, 1, 2, 3})
+            async with another.join(unique_name, unique_name, "m", Drives(newer, "newer")):
+                await newer.until(lambda: newer.of("newer") == {0, 1, 2, 3})
+                await older.until(lambda: older.held == {})
+                assert await says_trouble(bus)
+                assert another.trouble is None
+            await older.until(lambda: older.of("older") == {0, 1, 2, 3})
+            assert bus.trouble is None

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from shared.bus.kafka.cluster import Broker, Cluster, TopicView
+from shared.bus.kafka.cluster import Cluster, TopicView
+from shared.bus.kafka.connections import Broker
 from shared.bus.kafka.errors import Passing
 from shared.bus.kafka.options import KafkaOptions
 from shared.clock import SystemClock
