@@ -256,10 +256,12 @@ class Bus(Protocol):
     def join(self, topic: str, group: str, member: str, drive: Drive) -> AbstractAsyncContextManager[None]:
         """Be a member of a group for as long as the context lasts.
 
-        A group reads one topic, and each of its partitions is driven by one member. `drive` is started as a task of its own with a reader of
-        one partition, positioned at the group's committed offset (or at the earliest one), whenever a partition
-        becomes ours; and is cancelled and awaited when it stops being ours, before another member drives it, as far
-        as this member still has a say: a member that was taken for dead is fenced by its writers' names.
+        A group reads one topic, and each of its partitions is driven by one member. `drive` is started as a task of
+        its own with a reader of one partition, positioned at the group's committed offset (or at the earliest one),
+        whenever a partition becomes ours; and is cancelled and awaited when it stops being ours, before another
+        member drives it, as far as this member still has a say: a member that was taken for dead is fenced by its
+        writers' names.
+
         A drive that opens a writer must open it first, then seek to `committed`. A drive that fails is logged and
         started again after a pause, as is one that ends. `member` is the same after a restart, so that it gets its
         partitions back at once; a member puts out an older one of the same name. Leaving gives the partitions away.
