@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from services.cli.probing import Probe, outcomes
-from services.cli.sections import whole
-from services.experience_api.settings import ExperienceSettings
+from services.experience_api.settings import ExperienceOptions
+from services.process_api.check import faults as pipeline_faults
+from services.process_api.settings import ProcessOptions
 from services.system_api.build import AnySource, build_source
-from services.system_api.settings import SystemSettings
+from services.system_api.settings import SystemOptions
 from shared.alerts import AlertOptions, SmtpOptions
 from shared.alerts import probe as probe_mail
 from shared.bus.connect import connect
@@ -21,21 +22,21 @@ from shared.bus.postgres import PostgresBusOptions
 from shared.clock import SYSTEM_CLOCK
 from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
-from shared.errors import TrelayError
+from shared.errors import SettingsError, TrelayError
 from shared.logs import LogOptions
 from shared.settings import Options, json_schema, load
 
 
-class SharedSettings(Options):
-    """What every service reads."""
+class WholeSettings(Options):
+    """All sections of the file. One that is absent is as the service that reads it would have it."""
 
     database: DatabaseOptions = DatabaseOptions()
     bus: BusOptions = PostgresBusOptions()
     alerts: AlertOptions = AlertOptions()
     logs: LogOptions = LogOptions()
-
-
-WHOLE = whole((SharedSettings, SystemSettings, ExperienceSettings), own=("system", "process", "experience"))
+    system: SystemOptions = SystemOptions()
+    process: ProcessOptions = ProcessOptions()
+    experience: ExperienceOptions = ExperienceOptions()
 
 
 @click.command()
@@ -55,11 +56,11 @@ def check(file: Path, *, live: bool, within: float) -> int:
       trelay check trelay.yaml
       trelay check trelay.yaml --live
     """  # noqa: D301 -- click's mark against rewrapping
-    load(file, WHOLE)
+    settings = load(file, WholeSettings)
+    if faults := pipeline_faults(settings.process.pipelines):
+        raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
     click.echo(f"{file} is right")
-    if not live:
-        return 0
-    return asyncio.run(_ask(_probes(load(file, SharedSettings), load(file, SystemSettings)), within))
+    return asyncio.run(_ask(_probes(settings), within)) if live else 0
 
 
 @click.command()
@@ -72,7 +73,7 @@ def schema() -> None:
     after
       trelay schema > trelay.schema.json
     """  # noqa: D301 -- as above
-    click.echo(json.dumps(json_schema(WHOLE), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(json_schema(WholeSettings), indent=2, ensure_ascii=False))
 
 
 async def _ask(probes: dict[str, Probe], within: float) -> int:
@@ -84,15 +85,15 @@ async def _ask(probes: dict[str, Probe], within: float) -> int:
     return 1 if failed else 0
 
 
-def _probes(shared: SharedSettings, system: SystemSettings) -> dict[str, Probe]:
+def _probes(settings: WholeSettings) -> dict[str, Probe]:
     probes: dict[str, Probe] = {
-        "database": partial(_database, shared.database),
-        "bus": partial(_bus, shared.bus, shared.database),
+        "database": partial(_database, settings.database),
+        "bus": partial(_bus, settings.bus, settings.database),
     }
-    for name, options in system.system.sources.items():
+    for name, options in settings.system.sources.items():
         probes[f"source {name}"] = partial(_source, name, options)
-    if shared.alerts.smtp is not None:
-        probes["mail server"] = partial(_mail, shared.alerts.smtp)
+    if settings.alerts.smtp is not None:
+        probes["mail server"] = partial(_mail, settings.alerts.smtp)
     return probes
 
 

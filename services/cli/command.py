@@ -4,16 +4,38 @@ Exit status: 0, done; 1, it could not be done; 2, asked wrongly, or the settings
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from services.cli.checking import check, schema
-from services.cli.clients import clients
-from services.cli.migrating import migrate_database
-from services.cli.subscribing import subscribe_and_print
 from shared.errors import SettingsError, TrelayError
 
 OK, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
+
+_COMMANDS = {
+    "run": ("running", "run_everything"),
+    "check": ("checking", "check"),
+    "schema": ("checking", "schema"),
+    "migrate": ("migrating", "migrate_database"),
+    "clients": ("clients", "clients"),
+    "subscribe": ("subscribing", "subscribe_and_print"),
+}
+"""Where each command is: module and name."""
+
+
+class _WhenAskedFor(click.Group):
+    """Imports a command when it is asked for: a subscriber need not wait for all that the services need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- as click calls it
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- the same
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"services.cli.{module}"), name)
+        return command
+
 
 _EPILOG = """\b
 Examples:
@@ -25,6 +47,7 @@ Examples:
 
 
 @click.group(
+    cls=_WhenAskedFor,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=_EPILOG,
 )
@@ -34,13 +57,6 @@ def trelay() -> None:
 
     Each command explains itself: trelay COMMAND --help.
     """
-
-
-trelay.add_command(check)
-trelay.add_command(schema)
-trelay.add_command(clients)
-trelay.add_command(migrate_database)
-trelay.add_command(subscribe_and_print)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from services.cli import main
-from services.cli.checking import WHOLE
+from services.cli.checking import WholeSettings
 from shared.settings import json_schema
 from tests.servers.smtp import MailServer
 
@@ -73,8 +73,20 @@ async def test_a_wrong_file_is_not_asked_about(file: Path, capsys: pytest.Captur
     assert "Traceback" not in captured.err
 
 
+async def test_an_expression_that_cannot_run_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    step = "{map: '( $f := function($n) { $f($n + 1) }; $f(0) )'}"
+    file.write_text(f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [orders], channel: orders, steps: [{step}]}}\n")
+    assert await checked(str(file)) == 2
+    assert f"{file}: process.pipelines.p.steps.0: " in capsys.readouterr().err
+    file.write_text(
+        f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [orders], channel: orders, steps: [{{map: '1 +'}}]}}\n"
+    )
+    assert await checked(str(file)) == 2
+    assert f"{file}:13:" in capsys.readouterr().err
+
+
 def test_the_schema_is_json_and_accepts_what_loading_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     jsonschema_rs.validator_for(schema).validate(yaml.safe_load(RIGHT))
-    assert schema == json_schema(WHOLE)
+    assert schema == json_schema(WholeSettings)

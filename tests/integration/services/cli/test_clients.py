@@ -29,11 +29,7 @@ async def test_clients_from_an_empty_database_on(run: Run) -> None:
 
 
 def _clients(run: Run) -> None:
-    status, out, _ = run("migrate")
-    assert status == 0
-    assert " is at revision " in out
-    assert run("migrate")[1] == out
-
+    assert run("migrate")[0] == 0
     status, out, err = run("clients", "add", "billing", "--channels", "orders.**, stock", "--note", "team b")
     assert status == 0
     name, secret = out.splitlines()

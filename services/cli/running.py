@@ -1,0 +1,28 @@
+"""`trelay run`: everything on this machine."""
+
+from pathlib import Path
+
+import click
+
+from services import standalone
+
+
+@click.command("run")
+@click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="The settings file; without it, the examples.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", default=Path("var"),
+              show_default=True, envvar="TRELAY_DATA", show_envvar=True, help="Where everything is kept.")  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="TRELAY_PORT",
+              show_envvar=True, help="Where subscribers connect, on 127.0.0.1; 0 takes a free one.")  # fmt: skip
+def run_everything(config: Path | None, data: Path, port: int) -> int:
+    """Run the three services in one process, on a PostgreSQL of their own, until Ctrl-C.
+
+    The same as `make run`: started again, it goes on where it was.
+
+    \b
+    Examples:
+      trelay run
+      trelay run --config trelay.yaml --data /var/lib/trelay
+    """  # noqa: D301 -- click's mark against rewrapping
+    arguments = ["--data", str(data), "--port", str(port)]
+    return standalone.main(arguments if config is None else [*arguments, "--config", str(config)])

@@ -1,0 +1,35 @@
+from collections.abc import Sequence
+
+import pytest
+
+from services import standalone
+from services.cli import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handed_on"),
+    [
+        ([], ["--data", "var", "--port", "8080"]),
+        (["--port", "0", "--data", "/d", "-c", "f"], ["--data", "/d", "--port", "0", "--config", "f"]),
+    ],
+)
+def test_hands_on_what_it_is_told_and_the_exit_status(
+    arguments: list[str], handed_on: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Sequence[str] | None] = []
+
+    def stands_alone(arguments: Sequence[str] | None = None) -> int:
+        told.append(arguments)
+        return 7
+
+    monkeypatch.setattr(standalone, "main", stands_alone)
+    for name in ("TRELAY_DATA", "TRELAY_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["run", *arguments]) == 7
+    assert told == [handed_on]
+
+
+@pytest.mark.parametrize("port", ["many", "-1", "65536"])
+def test_a_port_is_a_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--port", port]) == 2
+    assert "'--port'" in capsys.readouterr().err
