@@ -27,6 +27,13 @@ _IDLE = 1.0
 """Seconds after which a read that found nothing returns, so that the ends of transactions are passed."""
 _PAUSE = 1.0
 
+DOUBTS = 3
+"""How often a log must be found shorter than what was read of it before that is believed: right after a broker has
+taken over a partition, it may not know yet how far others had read."""
+
+_CHECK = 10.0
+"""Seconds between two looks whether the topic was made anew: offsets alone do not always tell."""
+
 OnDelay = Callable[[str, float], None]
 """Takes the name of a source, and how many seconds ago this relay first held an event that was just written."""
 
@@ -78,6 +85,7 @@ class Feed:
         self._options = options
         self._clock = clock
         self._on_delay = on_delay
+        self._doubts = 0
 
     async def follow(self) -> None:
         """Read for ever."""
@@ -115,17 +123,26 @@ class Feed:
             offset = self._history.head[partition]
             if earliest <= offset <= end:
                 continue
+            detail = f"partition {partition}: offset {offset} of {earliest} to {end}"
+            if offset > end and self._doubts < DOUBTS:
+                self._doubts += 1
+                raise Unavailable(f"{self._topic} seems to have become shorter: {detail}")
             vector = list(self._history.head)
             vector[partition] = earliest if offset < earliest else end
             self._history.restart(self._history.codec, tuple(vector))
-            reason = NOT_KEPT if offset < earliest else LOG_CUT
-            detail = f"partition {partition}: offset {offset} of {earliest} to {end}"
             logger.error("the feed goes on behind a gap: %s", detail)
-            self._readers.broken(reason, detail)
+            self._readers.broken(NOT_KEPT if offset < earliest else LOG_CUT, detail)
+        self._doubts = 0
 
     async def _read_on(self, reader: Reader, goal: Vector) -> None:
+        """Read on for as long as the topic is the one that it was."""
         encoder = FrameEncoder(self._history.codec, self._history.head)
+        check = self._clock.monotonic() + _CHECK
         while True:
+            if self._clock.monotonic() > check:
+                if await self._bus.epoch(self._topic) != self._history.codec.epoch:
+                    return
+                check = self._clock.monotonic() + _CHECK
             if self.trouble is not None and not any(map(int.__lt__, self._history.head, goal)):
                 self.open = True
                 self.trouble = None

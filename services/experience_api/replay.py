@@ -76,19 +76,13 @@ class Replay:
         return frames
 
     def skip(self, partition: int, offset: int) -> None:
-        """Go on from another offset of a partition: what the subscriber has not had before it is lost to it."""
+        """Go on from another offset of a partition; the subscriber is told that something may be missing."""
         self._has[partition] = offset
         self._next = None
 
-    def cut(self, partition: int, end: int) -> bool:
-        """Let the subscriber have what this replica has, and no more, where its offset lies behind a partition's end.
-
-        Return whether it did: then the log has become shorter, and nobody knows what the subscriber has seen of it.
-        """
-        if self._has[partition] <= end:
-            return False
-        self.skip(partition, self._history.head[partition])
-        return True
+    def cut_by(self, ends: Mapping[int, int]) -> list[int]:
+        """Return the partitions that end before what the subscriber has of them: then the log has become shorter."""
+        return [partition for partition, end in ends.items() if self._has[partition] > end]
 
     def take(self, budget: int) -> list[bytes]:
         """Return what memory holds next, about `budget` bytes; nothing where it is lost, or has to wait for more."""

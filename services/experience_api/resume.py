@@ -6,13 +6,14 @@ that lasts; nobody waits for it but itself.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.experience_api.cursor import Vector
+from services.experience_api.feed import DOUBTS
 from services.experience_api.history import History
 from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
 from services.experience_api.hub.connection import Connection
@@ -172,16 +173,23 @@ class Resume:
 
     async def _check_ends(self, connection: Connection, replay: Replay) -> None:
         """Believe a cursor that is ahead of this replica only as far as the bus confirms it."""
-        ends = None
-        while ends is None:
+        ends: Mapping[int, int] = {}
+        for _ in range(DOUBTS):
+            ends = await self._ends(connection)
+            if not replay.cut_by(ends):
+                return
+            await self._pause()
+        for partition in replay.cut_by(ends):
+            replay.skip(partition, self._history.head[partition])
+            detail = f"partition {partition} ends at {ends[partition]}, before the cursor"
+            connection.outbox.force(self._gap(connection, CURSOR_AHEAD, detail, replay.cursor))
+
+    async def _ends(self, connection: Connection) -> Mapping[int, int]:
+        while True:
             try:
-                ends = await self._past.ends()
+                return await self._past.ends()
             except Unavailable as exc:
                 await self._wait_for_bus(connection, exc)
-        for partition, end in ends.items():
-            if replay.cut(partition, end):
-                detail = f"partition {partition} ends at {end}, before the cursor"
-                connection.outbox.force(self._gap(connection, CURSOR_AHEAD, detail, replay.cursor))
 
     def _gap(self, connection: Connection, reason: str, detail: str, cursor: bytes) -> bytes:
         self.counts.gaps += 1

@@ -26,7 +26,7 @@ class HubOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    outbox_bytes: int = Field(default=1024 * 1024, ge=65_536)
+    outbox_bytes: int = Field(default=1024 * 1024, ge=262_144)
     """What may wait in memory for one subscriber. Beyond it, the subscriber is fed from the log again once it has
     read that, and costs nothing meanwhile."""
 

@@ -1,17 +1,17 @@
-import json
 import logging
 
 import pytest
 
 from services.experience_api.batch import FrameEncoder
 from services.experience_api.cursor import CursorCodec
+from tests.unit.services.experience_api.events import event
 from tests.unit.services.experience_api.records import record
 
 CODEC = CursorCodec("e", 2)
 
 
 def cursors(frames: list[bytes]) -> list[tuple[int, ...]]:
-    return [CODEC.decode(json.loads(frame[frame.index(b"{") :])["cursor"]) for frame in frames]
+    return [CODEC.decode(event(frame)["cursor"]) for frame in frames]
 
 
 def test_each_cursor_is_the_vector_after_its_event() -> None:

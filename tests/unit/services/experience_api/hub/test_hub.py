@@ -14,7 +14,7 @@ from shared.clock import SystemClock
 from tests.unit.services.experience_api.hub.connections import Inner, Pipe, connection, subscriber
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 
-LIMIT = 65_536
+LIMIT = 262_144
 
 
 class SteppedClock(SystemClock):
@@ -116,14 +116,14 @@ def test_a_stuck_socket_costs_only_itself(hub: Hub) -> None:
     slow = arrived(hub, stuck)
     for transport in others[5:]:
         arrived(hub, transport)
-    frame = b"x" * 1000
+    frame = b"x" * 10_000
     behind = Behind()
     for number in range(100):
         hub.deliver(batch("a", frames=[frame]), (number,), behind)
     assert all(transport.sent == frame * 100 for transport in others)
-    # The first that did not fit is the 66th; it is told what it had until then, once.
-    assert behind == [(slow, (65,))]
-    assert stuck.get_write_buffer_size() == 65_000
+    # The first that did not fit is the 27th; what it had until then is told, once.
+    assert behind == [(slow, (26,))]
+    assert stuck.get_write_buffer_size() == 260_000
     assert hub.counts.lagging == 1
     assert slow not in hub.live()
 

@@ -1,0 +1,195 @@
+"""The stream over real sockets, with the bus in memory: from the first frame to the Close frame."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+import trustme
+import websockets
+
+from services.experience_api.hub.close_codes import (
+    DRAINING,
+    LOST,
+    TOO_SLOW,
+)
+from shared.bus.memory import MemoryBus
+from tests.integration.services.experience_api.streams import (
+    TOPIC,
+    RawPeer,
+    Reader,
+    Stream,
+    eventually,
+    memory_bus,
+    numbered,
+    publish,
+    raw_socket,
+    streaming,
+    subscribed,
+)
+
+
+@pytest.fixture
+async def bus() -> MemoryBus:
+    return await memory_bus()
+
+
+@pytest.fixture
+async def stream(bus: MemoryBus) -> AsyncIterator[Stream]:
+    async with streaming(bus, TOPIC) as stream:
+        yield stream
+
+
+class TestFirstFrame:
+    async def test_says_who_and_from_where(self, stream: Stream) -> None:
+        async with websockets.connect(stream.url("channels=orders.eu,orders.us")) as connection:
+            first = json.loads(await connection.recv())
+        assert first["type"] == "trelay.connected"
+        assert first["source"] == "/trelay"
+        assert first["specversion"] == "1.0"
+        assert first["cursor"]
+        assert first["data"] == {
+            "connection": str(stream.ids[0]),
+            "channels": ["orders.eu", "orders.us"],
+            "heartbeat": 25.0,
+        }
+
+    async def test_aiohttp_reads_it_too(self, bus: MemoryBus, stream: Stream) -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(stream.url(), protocols=["events"]) as peer:
+            assert peer.protocol == "events"
+            assert (await peer.receive_json())["type"] == "trelay.connected"
+            await publish(bus, TOPIC, "orders", range(3))
+            assert [(await peer.receive_json())["id"] for _ in range(3)] == numbered("orders", range(3))
+
+    async def test_is_refused_before_the_topic_was_read(self, bus: MemoryBus) -> None:
+        async with streaming(bus, "missing", ready=False) as stream:
+            assert stream.delivery.trouble
+            with pytest.raises(websockets.InvalidStatus, match="503"):
+                await websockets.connect(stream.url())
+
+    async def test_is_for_web_sockets(self, stream: Stream) -> None:
+        async with aiohttp.ClientSession() as session, session.get(stream.url().replace("ws", "http", 1)) as answer:
+            assert answer.status == 400
+        assert not stream.delivery.connections
+
+
+async def test_each_gets_its_channels_in_order_and_nothing_else(bus: MemoryBus, stream: Stream) -> None:
+    async with subscribed(stream) as every, subscribed(stream, "channels=a.*") as some:
+        await publish(bus, TOPIC, "b", range(5))
+        await publish(bus, TOPIC, "a.x", range(5))
+        await publish(bus, TOPIC, "b", range(5, 10))
+        await publish(bus, TOPIC, "a.x", range(5, 10))
+        assert await some.ids(10) == numbered("a.x", range(10))
+        assert sorted(await every.ids(20)) == sorted(numbered("a.x", range(10)) + numbered("b", range(10)))
+    counts = stream.delivery.counts
+    assert (counts.hub.events, counts.hub.deliveries) == (20, 30)
+
+
+async def test_the_age_of_events_is_reported_by_source(bus: MemoryBus, stream: Stream) -> None:
+    await publish(bus, TOPIC, "a", range(3))
+    await eventually(lambda: stream.delays)
+    [(source, seconds)] = stream.delays
+    assert source == "test"
+    assert seconds > 10**9  # the test's events were read in 1970
+
+
+async def test_a_thousand_connections(bus: MemoryBus, stream: Stream) -> None:
+    loop = asyncio.get_running_loop()
+    peers = [(await loop.create_connection(RawPeer, "127.0.0.1", stream.port))[1] for _ in range(1000)]
+    await eventually(lambda: len(stream.delivery.connections) == 1000)
+    for start in range(0, 100, 20):
+        await publish(bus, TOPIC, "a", range(start, start + 20), size=200)
+    expected = numbered("a", range(100))
+    await eventually(lambda: all(peer.received.endswith(peers[0].received[-100:]) for peer in peers))
+    assert all(peer.ids()[1:] == expected for peer in peers)
+    for peer in peers:
+        peer.transport.abort()
+    assert set(await stream.ended(1000)) == {LOST}
+
+
+async def test_tls(bus: MemoryBus) -> None:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    async with streaming(bus, TOPIC, tls=server) as stream:
+        async with subscribed(stream, tls=client) as peer:
+            await publish(bus, TOPIC, "a", range(50), size=20_000)
+            assert await peer.ids(50) == numbered("a", range(50))
+            cursor = peer.cursor
+        await publish(bus, TOPIC, "a", range(50, 60))
+        async with subscribed(stream, f"cursor={cursor}", tls=client) as peer:
+            assert await peer.ids(10) == numbered("a", range(50, 60))
+
+
+class TestSlowSubscribers:
+    async def test_a_stuck_socket_costs_only_itself(self, bus: MemoryBus) -> None:
+        options = {"hub": {"outbox_bytes": 262_144}, "resume": {"drain_seconds": 0.5}}
+        async with streaming(bus, TOPIC, options) as stream, subscribed(stream) as first:
+            stuck = await raw_socket(stream, window=4096)
+            async with subscribed(stream) as last:
+                with stuck:
+                    for start in range(0, 1000, 100):
+                        await publish(bus, TOPIC, "a", range(start, start + 100), size=10_000)
+                    expected = numbered("a", range(1000))
+                    assert await first.ids(1000) == expected
+                    assert await last.ids(1000) == expected
+                    assert await stream.ended() == [TOO_SLOW]
+        assert stream.delivery.counts.hub.lagging >= 1
+
+    async def test_one_that_reads_slowly_gets_everything(self, bus: MemoryBus) -> None:
+        options = {"hub": {"outbox_bytes": 262_144}, "history": {"limit_bytes": 2_000_000}}
+        async with streaming(bus, TOPIC, options) as stream:
+            async with subscribed(stream, max_queue=1) as slow:
+                slow.socket.transport.pause_reading()
+                for start in range(0, 2000, 100):
+                    await publish(bus, TOPIC, "a", range(start, start + 100), size=10_000)
+                await eventually(lambda: stream.delivery.counts.hub.events == 2000)
+                assert stream.delivery.counts.catching_up == 1
+                slow.socket.transport.resume_reading()
+                assert await slow.ids(2000) == numbered("a", range(2000))
+                await eventually(lambda: not stream.delivery.counts.catching_up)
+                await publish(bus, TOPIC, "a", range(2000, 2010))
+                assert await slow.ids(10) == numbered("a", range(2000, 2010))
+            counts = stream.delivery.counts
+            assert counts.hub.lagging >= 1
+            assert counts.resume.from_bus >= 1  # memory did not reach back far enough
+            assert counts.resume.gaps == 0
+
+
+class TestDrain:
+    async def test_everybody_is_sent_away_and_nobody_let_in(self, bus: MemoryBus, stream: Stream) -> None:
+        async with subscribed(stream) as first, subscribed(stream) as second:
+            draining = asyncio.create_task(stream.delivery.drain(10))
+            for peer in (first, second):
+                warning = await peer.next()
+                assert warning["type"] == "trelay.draining"
+                assert warning["data"] == {"wait": 1.0}
+                assert await peer.closed() == (4000, "draining; wait=1.0")
+            await draining
+        assert await stream.ended(2) == [DRAINING, DRAINING]
+        with pytest.raises(websockets.InvalidStatus, match="503"):
+            await websockets.connect(stream.url())
+
+    async def test_waits_spread_over_the_time_to_come_back(self, bus: MemoryBus) -> None:
+        async with streaming(bus, TOPIC, {"drain": {"spread": 100.0}}) as stream:
+            peers = [Reader(await websockets.connect(stream.url())) for _ in range(20)]
+            await eventually(lambda: len(stream.delivery.connections) == 20)
+            await stream.delivery.drain(10)
+            waits = {float((await peer.closed())[1].partition("wait=")[2]) for peer in peers}
+        assert len(waits) > 10
+        assert all(1.0 <= wait <= 101.0 for wait in waits)
+
+    async def test_it_is_bounded(self, stream: Stream) -> None:
+        peer = await raw_socket(stream)
+        with peer:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            await stream.delivery.drain(0.1)
+            assert loop.time() - began < 0.9  # the peer has a second for its answer
+
+    async def test_nobody_there(self, stream: Stream) -> None:
+        await asyncio.wait_for(stream.delivery.drain(20), 5)
