@@ -27,12 +27,13 @@ from services.experience_api.registry.protocol import Registry
 from services.experience_api.routes import Entrance, Routes, Stream
 from services.experience_api.settings import ExperienceSettings
 from shared.alerts import Alerts, alerting
+from shared.bus.connect import connect
 from shared.bus.protocol import Appender, Bus
-from shared.bus.topics import TopicsOptions
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
+from shared.outages import tell_outages
 from shared.tasks import Tasks
 from shared.web import Health, Listening, application, serve
 
@@ -57,7 +58,7 @@ class ExperienceApi:
 async def build_experience_api(  # noqa: PLR0913 -- each outside part by its name
     settings: ExperienceSettings,
     *,
-    bus: Bus,
+    bus: Bus | None = None,
     engine: AsyncEngine | None = None,
     registry: Registry | None = None,
     leases: LeaseStore | None = None,
@@ -81,7 +82,8 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
             if engine is None:
                 engine = create_engine(settings.database)
                 stack.push_async_callback(engine.dispose)
-            registry = PostgresRegistry(engine, settings.database, clock)
+            registry = made = PostgresRegistry(engine, settings.database, clock)
+            stack.callback(made.close)
         if leases is None:
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
         if alerts is None:
@@ -91,7 +93,7 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
             registry,
             leases,
             alerts,
-            connect=lambda: nullcontext(bus),
+            connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
             prepare=_nothing if given else lambda: migrate(settings.database),
             clock=clock,
             dice=dice or random.SystemRandom(),
@@ -119,7 +121,7 @@ class _Service:
 
     def __init__(self, settings: ExperienceSettings, outside: _Outside, health: Health) -> None:
         self._options = settings.experience
-        self._topics = TopicsOptions()
+        self._topics = settings.bus.topics
         self._outside = outside
         self._health = health
         self._metrics = ExperienceMetrics(health.registry)
@@ -141,10 +143,10 @@ class _Service:
             node = self._node()
             connections = Connections(outside.registry, node, tasks, options.connections, days)
             await stack.enter_async_context(connections.open())
-            tasks.keep("replica lease", node.keep(connections.lose_all))
+            readiness = self._health.readiness
+            tasks.keep("outages", tell_outages("experience", readiness, outside.alerts, outside.clock))
             tasks.keep("stream", keep_stream(self._stream_parts(), self._stream, self._report(TOPICS), outside.clock))
-            opening = tasks.start("entrance", self._open_entrance(verifier, connections))
-            stack.callback(opening.cancel)
+            tasks.keep("entrance", self._keep_entrance(verifier, connections, node))
             listening = await stack.enter_async_context(self._listening())
             await stack.enter_async_context(self._drained())
             yield ExperienceApi(listening, tasks)
@@ -178,13 +180,14 @@ class _Service:
 
         return StreamParts(outside.connect, self._topics, self._options.delivery, inbound, self._metrics.delayed)
 
-    async def _open_entrance(self, verifier: Verifier, connections: Connections) -> None:
+    async def _keep_entrance(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
         outside = self._outside
         tokens = await tokens_with_a_key(
             self._options.tokens, outside.registry, outside.prepare, self._report(REGISTRATIONS), outside.clock
         )
         registration = Registration(self._registrations, verifier, outside.registry, tokens, outside.clock)
         self._entrance.came(Entrance(registration, Handshake(self._handshakes, tokens, connections, outside.clock)))
+        await node.keep(connections.lose_all)
 
     def _listening(self) -> AbstractAsyncContextManager[Listening]:
         options = self._options

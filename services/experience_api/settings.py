@@ -10,6 +10,8 @@ from services.experience_api.delivery import DeliveryOptions
 from services.experience_api.entity import EntityOptions
 from services.experience_api.tokens import TokenOptions
 from shared.alerts import AlertOptions
+from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.logs import LogOptions
 from shared.settings import Options
@@ -50,6 +52,7 @@ class ExperienceSettings(Options):
     """What this service reads of the file."""
 
     database: DatabaseOptions = DatabaseOptions()
+    bus: BusOptions = PostgresBusOptions()
     alerts: AlertOptions = AlertOptions()
     logs: LogOptions = LogOptions()
     experience: ExperienceOptions = ExperienceOptions()

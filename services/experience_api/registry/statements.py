@@ -1,18 +1,21 @@
-"""The statements of the registry that do several things in one atomic step.
+"""The statements of the registry that do several things in one atomic step, for asyncpg.
 
 A connection is live exactly while the lease `node/<its node>` runs under the epoch that it was claimed under: so a
 node renews one row, not one a connection, and what a dead node held is free the moment that one row expires.
 """
 
-from sqlalchemy import BigInteger, Boolean, Interval, LargeBinary, Text, Uuid, bindparam, text
+FIND = "SELECT * FROM trelay.clients WHERE client_id = $1"
 
 # The consumer is locked first, then its client. Whoever registers, forgets, disables, releases or claims the same one
 # waits here, and what is locked is read again after the wait: so nobody gets a claim by what was true before it.
-CLAIM = text("""
+#
+# $1 client, $2 hash of its token, $3 connection, $4 node, $5 its epoch, $6 address, $7 whether that is the loopback,
+# $8 how long a token is good, $9 connection to displace or null, $10 and $11 channel and text of the notice for it.
+CLAIM = """
 WITH consumer AS (
     SELECT client_id, last_seen_at
     FROM trelay.consumers
-    WHERE client_id = :client_id AND token_hash = :token_hash
+    WHERE client_id = $1::text AND token_hash = $2::bytea
     FOR UPDATE
 ),
 client AS (
@@ -41,18 +44,18 @@ wish AS (
                     ON leases.name = 'node/' || connections.node AND leases.epoch >= connections.node_epoch
                 WHERE connections.client_id = client.client_id
             )
-        ) > now() - :good_for AS good,
+        ) > now() - $8::interval AS good,
         EXISTS (
             SELECT FROM trelay.leases
-            WHERE leases.name = 'node/' || :node AND leases.epoch = :node_epoch AND leases.expires_at > now()
+            WHERE leases.name = 'node/' || $4::text AND leases.epoch = $5::bigint AND leases.expires_at > now()
         ) AS leased
     FROM client
 ),
 claimed AS (
     INSERT INTO trelay.connections AS held (client_id, connection_id, node, node_epoch, epoch, remote)
-    SELECT client_id, :connection_id, :node, :node_epoch, 1, :remote
+    SELECT client_id, $3::uuid, $4::text, $5::bigint, 1, $6::text
     FROM wish
-    WHERE good AND leased AND NOT disabled AND (:loopback OR NOT loopback_only)
+    WHERE good AND leased AND NOT disabled AND ($7::boolean OR NOT loopback_only)
     ON CONFLICT (client_id) DO UPDATE SET
         connection_id = excluded.connection_id,
         node = excluded.node,
@@ -60,7 +63,7 @@ claimed AS (
         epoch = held.epoch + 1,
         remote = excluded.remote,
         connected_at = now()
-    WHERE held.connection_id = :instead_of OR NOT EXISTS (
+    WHERE held.connection_id = $9::uuid OR NOT EXISTS (
         SELECT FROM trelay.leases
         WHERE leases.name = 'node/' || held.node
             AND leases.epoch = held.node_epoch
@@ -76,34 +79,26 @@ SELECT
     claimed.epoch,
     held.connection_id AS holder,
     held.node AS holder_node,
-    CASE WHEN claimed.epoch IS NOT NULL AND held.connection_id = :instead_of THEN pg_notify(:channel, :notice) END
+    CASE WHEN claimed.epoch IS NOT NULL AND held.connection_id = $9::uuid THEN pg_notify($10::text, $11::text) END
 FROM wish
 LEFT JOIN claimed ON claimed.client_id = wish.client_id
 LEFT JOIN trelay.connections AS held ON held.client_id = wish.client_id
-""").bindparams(
-    bindparam("good_for", type_=Interval),
-    bindparam("node_epoch", type_=BigInteger),
-    bindparam("loopback", type_=Boolean),
-    bindparam("instead_of", type_=Uuid),
-    bindparam("connection_id", type_=Uuid),
-    bindparam("token_hash", type_=LargeBinary),
-    *(bindparam(name, type_=Text) for name in ("client_id", "node", "remote", "channel", "notice")),
-)
+"""
 
-RELEASE = text("""
+RELEASE = """
 WITH consumer AS (
-    SELECT client_id FROM trelay.consumers WHERE client_id = :client_id FOR UPDATE
+    SELECT client_id FROM trelay.consumers WHERE client_id = $1 FOR UPDATE
 ),
 released AS (
     DELETE FROM trelay.connections USING consumer
-    WHERE connections.client_id = consumer.client_id AND connections.connection_id = :connection_id
+    WHERE connections.client_id = consumer.client_id AND connections.connection_id = $2
     RETURNING connections.client_id
 )
 UPDATE trelay.consumers SET last_seen_at = now() FROM released WHERE consumers.client_id = released.client_id
-""").bindparams(bindparam("client_id", type_=Text), bindparam("connection_id", type_=Uuid))
+"""
 
 # SKIP LOCKED: what somebody is about to claim or release needs no tidying.
-SETTLE = text("""
+SETTLE = """
 WITH dead AS (
     SELECT connections.client_id, connections.connection_id, least(leases.expires_at, now()) AS seen_at
     FROM trelay.consumers
@@ -120,4 +115,14 @@ released AS (
 UPDATE trelay.consumers SET last_seen_at = greatest(consumers.last_seen_at, released.seen_at)
 FROM released WHERE consumers.client_id = released.client_id
 RETURNING consumers.client_id
-""")
+"""
+
+HELD_BY = "SELECT connection_id, client_id FROM trelay.connections WHERE node = $1 AND node_epoch = $2"
+
+# Replicas that have a name for each life leave a lease behind. Nobody needs it once nothing was claimed under it.
+FORGET_NODES = """
+DELETE FROM trelay.leases
+WHERE starts_with(name, 'node/')
+    AND expires_at < now() - interval '1 day'
+    AND NOT EXISTS (SELECT FROM trelay.connections WHERE 'node/' || connections.node = leases.name)
+"""

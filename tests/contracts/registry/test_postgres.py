@@ -5,15 +5,15 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Registry
+from services.experience_api.registry.protocol import Client, Registry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.database.tables import consumers, leases
 from shared.lease import LeaseStore, PostgresLeaseStore
-from tests.contracts.registry.deployment import Deployment
+from tests.contracts.registry.deployment import Deployment, alive, claimed, claims, dies, wish
 from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite
 
 pytestmark = pytest.mark.every_postgres
@@ -29,9 +29,11 @@ class PostgresDeployment:
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Registry]:
         engine = create_engine(self._options)
+        registry = PostgresRegistry(engine, self._options)
         try:
-            yield PostgresRegistry(engine, self._options)
+            yield registry
         finally:
+            registry.close()
             await engine.dispose()
 
     async def pass_days(self, days: float) -> None:
@@ -57,3 +59,24 @@ class TestPostgresClients(_Deployed, ClientsSuite):
 
 class TestPostgresClaims(_Deployed, ClaimsSuite):
     """See `deployment`."""
+
+
+async def test_leases_of_nodes_that_are_long_dead_are_forgotten(migrated_database: DatabaseOptions) -> None:
+    async with PostgresLeaseStore.opened(migrated_database) as store:
+        deployment = PostgresDeployment(migrated_database, store)
+        async with deployment.connect() as registry:
+            await registry.add(Client("demo", "x"))
+            await registry.register(claims())
+            held_one, bare, living = [await alive(deployment, name) for name in ("held", "bare", "living")]
+            await claimed(registry, wish(held_one))
+            for node in (held_one, bare):
+                await dies(deployment, node)
+            await store.acquire("source/old", "x", 0.001)
+            await deployment.pass_days(2)
+            assert await registry.settle() == 1
+            assert await registry.settle() == 0
+            engine = create_engine(migrated_database)
+            async with engine.connect() as connection:
+                names = (await connection.execute(select(leases.c.name).order_by(leases.c.name))).scalars().all()
+            await engine.dispose()
+    assert names == [f"node/{living.name}", "source/old"]

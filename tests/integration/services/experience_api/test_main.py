@@ -1,0 +1,87 @@
+"""The service as it is run: `python -m services.experience_api --config FILE`, on the PostgreSQL bus."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from services.experience_api.clients import add_client
+from services.experience_api.registry.postgres import PostgresRegistry
+from shared.database.engine import create_engine
+from shared.database.options import DatabaseOptions
+from tests.integration.services.experience_api.replicas import PATIENCE, Knocker, ready
+
+CONFIG = """
+database:
+  url: {url}
+bus:
+  kind: postgres
+experience:
+  listen: {{port: {port}}}
+  drain_within: 3
+  delivery: {{drain: {{spread: 0}}}}
+system: {{of: no concern}}
+"""
+
+
+async def run(config: Path) -> asyncio.subprocess.Process:
+    program = [sys.executable, "-m", "services.experience_api", "--config", str(config)]
+    return await asyncio.create_subprocess_exec(*program, stderr=asyncio.subprocess.PIPE)
+
+
+async def free_port() -> int:
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    port = int(server.sockets[0].getsockname()[1])
+    server.close()
+    await server.wait_closed()
+    return port
+
+
+async def test_it_runs_alone_from_an_empty_database_and_drains_on_sigterm(database: str, tmp_path: Path) -> None:
+    port = await free_port()
+    config = tmp_path / "trelay.yaml"
+    config.write_text(CONFIG.format(url=database, port=port))
+    child = await run(config)
+    try:
+        async with Knocker.of(f"http://127.0.0.1:{port}") as knocker:
+            async with asyncio.timeout(PATIENCE):
+                while not await listens(port):
+                    await asyncio.sleep(0.05)
+            await ready(knocker)
+            options = DatabaseOptions(url=database)
+            engine = create_engine(options)
+            await add_client(PostgresRegistry(engine, options), "demo", secret="demo", loopback_only=True)
+            await engine.dispose()
+            token = await knocker.register()
+            async with knocker.connect(token) as subscription:
+                await subscription.next()
+                await knocker.push("orders", 1, 2)
+                assert [(await subscription.next())["data"]["number"] for _ in range(2)] == [1, 2]
+                child.send_signal(signal.SIGTERM)
+                assert (await subscription.closed())[0] == 4000
+        _, log = await asyncio.wait_for(child.communicate(), PATIENCE)
+        assert child.returncode == 0, log.decode()
+        assert token not in log.decode()
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+async def listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+async def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    config = tmp_path / "trelay.yaml"
+    config.write_text("experience:\n  entity:\n    alow: [127.0.0.1]\n")
+    child = await run(config)
+    _, said = await asyncio.wait_for(child.communicate(), PATIENCE)
+    assert child.returncode == 2
+    assert "experience.entity.alow" in said.decode()
+    assert "allow" in said.decode()

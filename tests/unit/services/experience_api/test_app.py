@@ -1,0 +1,59 @@
+"""The whole service in memory, without patching anything: what is behind it is replaced by arguments."""
+
+import json
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from services.experience_api.app import ExperienceApi, build_experience_api
+from services.experience_api.clients import add_client
+from services.experience_api.registry.memory import MemoryRegistry
+from services.experience_api.settings import ExperienceSettings
+from shared.alerts import RecordingAlerts
+from shared.bus.memory import MemoryBus
+from shared.lease import MemoryLeaseStore
+from shared.web import Health
+
+SETTINGS = ExperienceSettings.model_validate({"experience": {"listen": {"port": 0}, "drain_within": 1}})
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as http:
+        yield http
+
+
+@pytest.fixture
+async def service(http: aiohttp.ClientSession) -> AsyncIterator[ExperienceApi]:
+    leases, health = MemoryLeaseStore(), Health()
+    registry = MemoryRegistry(leases)
+    await add_client(registry, "demo", secret="demo")
+    async with build_experience_api(
+        SETTINGS, bus=MemoryBus(), registry=registry, leases=leases, alerts=RecordingAlerts(), health=health
+    ) as service:
+        while not health.readiness.ready:
+            async with http.get(service.listening.health_url + "/readyz") as response:
+                await response.read()
+        yield service
+    assert health.readiness.draining
+
+
+async def test_a_pushed_entity_reaches_a_registered_consumer(
+    service: ExperienceApi, http: aiohttp.ClientSession
+) -> None:
+    url = service.listening.url
+    async with http.post(f"{url}/consumers", headers={"client_id": "demo", "client_secret": "demo"}) as response:
+        token = (await response.json())["token"]
+    async with http.ws_connect(f"{url}/ws/publish", headers={"Authorization": f"Bearer {token}"}) as socket:
+        assert json.loads((await socket.receive()).data)["type"] == "trelay.connected"
+        async with http.post(f"{url}/entity?channel=orders", json={"number": 7}) as response:
+            assert response.status == 202
+        assert json.loads((await socket.receive()).data)["data"] == {"number": 7}
+
+
+async def test_it_tells_how_it_is(service: ExperienceApi, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{service.listening.url}/metrics") as response:
+        text = await response.text()
+    assert 'trelay_experience_handshakes_total{outcome="accepted"} 0.0' in text
+    assert 'trelay_part_connected{part="stream"} 1.0' in text

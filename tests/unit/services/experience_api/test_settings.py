@@ -1,0 +1,57 @@
+import pytest
+
+from services.experience_api.settings import ExperienceSettings
+from shared.errors import SettingsError
+from shared.settings import parse
+
+
+def read(text: str, **env: str) -> ExperienceSettings:
+    return parse(text, ExperienceSettings, env)
+
+
+def test_every_setting_has_a_default_that_works() -> None:
+    options = read("").experience
+    assert options.listen.host == "127.0.0.1"
+    assert options.listen.port == 8080
+    assert options.entity.allow == ("127.0.0.0/8", "::1/128")
+    assert options.tokens.expires_after_days_disconnected == 30
+    assert options.tokens.keys == ()
+
+
+def test_what_is_given_of_a_part_leaves_the_rest_of_it() -> None:
+    options = read("experience: {registrations: {failures: 7}, listen: {host: '::1'}}").experience
+    assert options.registrations.failures == 7
+    assert options.registrations.under_way == 50
+    assert options.listen.port == 8080
+
+
+def test_a_signing_key_comes_from_the_environment_and_is_not_shown() -> None:
+    text = "experience: {tokens: {keys: [{id: '2026', secret: '${KEY}'}]}}"
+    settings = read(text, KEY="k" * 32)
+    (key,) = settings.experience.tokens.keys
+    assert key.key().secret == b"k" * 32
+    assert "kkkk" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "why"),
+    [
+        ("experience: {entity: {allow: [10.0.0.1/8]}}", "experience.entity.allow", "host bits"),
+        ("experience: {trusted_proxies: [lan]}", "experience.trusted_proxies", "'lan'"),
+        ("experience: {tokens: {keys: [{id: a, secret: short}]}}", "experience.tokens.keys.0.secret", "32 bytes"),
+        (
+            f"experience: {{tokens: {{keys: [{{id: a, secret: {'x' * 32}}}, {{id: a, secret: {'y' * 32}}}]}}}}",
+            "experience.tokens.keys",
+            "same id",
+        ),
+        ("experience: {tokens: {expires_after_days_disconnected: 0}}", "expires_after_days_disconnected", "0"),
+        ("experience: {connections: {node: 'a b'}}", "experience.connections.node", "of the form"),
+        ("experience: {handshake: {}}", "experience.handshake", "handshakes"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place(text: str, place: str, why: str) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        read(text)
+    assert place in str(wrong.value)
+    assert why in str(wrong.value)
+    assert "short" not in str(wrong.value)
