@@ -16,7 +16,8 @@ from shared.errors import TrelayError, Unavailable
 from shared.tasks import Tasks
 
 _NO_TIMEOUT = 2**31 - 1
-_CALLS_AT_ONCE = 1000
+_ROUND_LIMIT = 4 * 1024 * 1024
+"""Bytes after which a round takes no further call."""
 
 
 @dataclass(eq=False, slots=True)
@@ -25,6 +26,7 @@ class _Call:
 
     topic: str
     records: Sequence[Outgoing]
+    size: int
     done: asyncio.Future[None]
 
     def end(self, error: TrelayError | None = None) -> None:
@@ -50,12 +52,11 @@ class KafkaAppender:
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append with the next round."""
-        for record in records:
-            check_size(topic, record)
+        size = sum(check_size(topic, record) for record in records)
         await self._cluster.topic(topic)
         if not records:
             return
-        call = _Call(topic, records, asyncio.get_running_loop().create_future())
+        call = _Call(topic, records, size, asyncio.get_running_loop().create_future())
         self._waiting.put_nowait(call)
         await call.done
 
@@ -63,8 +64,10 @@ class KafkaAppender:
         """Carry out round after round, for ever."""
         while True:
             calls = [await self._waiting.get()]
-            while not self._waiting.empty() and len(calls) < _CALLS_AT_ONCE:
+            size = calls[0].size
+            while not self._waiting.empty() and size < _ROUND_LIMIT:
                 calls.append(self._waiting.get_nowait())
+                size += calls[-1].size
             try:
                 await self._round(calls)
             finally:

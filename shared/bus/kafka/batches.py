@@ -51,8 +51,8 @@ class Batch(NamedTuple):
     content: bytes | bytearray
 
 
-def check_size(topic: str, record: Outgoing) -> None:
-    """Refuse what no bus takes.
+def check_size(topic: str, record: Outgoing) -> int:
+    """Return the size of a record; refuse what no bus takes.
 
     Raises:
         TooLarge: names both sizes.
@@ -60,6 +60,7 @@ def check_size(topic: str, record: Outgoing) -> None:
     size = size_of(record)
     if size > RECORD_LIMIT:
         raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
+    return size
 
 
 def by_partition(records: Sequence[Outgoing], partitions: int) -> dict[int, list[Outgoing]]:

@@ -29,6 +29,8 @@ _AT_LEAST = 1
 _COMMITTED_ONLY = 1
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
+_WORTH_SAYING = 0.4
+"""Seconds: shorter pauses are an election of leaders, and no trouble."""
 
 
 class Fetching:
@@ -160,7 +162,8 @@ class Fetching:
 
     async def _wait_after(self, failure: TrelayError) -> None:
         """Pause, longer each time; ask anew who leads."""
-        self._cluster.troubles[self._place] = str(failure)
         self._cluster.forget([self._topic])
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        if self._pause >= _WORTH_SAYING:
+            self._cluster.troubles[self._place] = str(failure)
         await self._cluster.clock.sleep(self._pause)

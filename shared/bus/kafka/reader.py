@@ -11,6 +11,8 @@ from shared.bus.protocol import Record
 from shared.errors import PositionLost, Unavailable
 from shared.tasks import Tasks
 
+_PAUSE = 0.1
+
 
 class KafkaReader:
     """A `Reader`."""
@@ -54,6 +56,7 @@ class KafkaReader:
             return
         if not earliest <= offset <= end:
             raise PositionLost(self.topic, partition, offset, earliest)
+        await self._cluster.clock.sleep(_PAUSE)
         self._fetching.restart(partition, offset)
 
 

@@ -6,7 +6,7 @@ coordinator changes its notes answers NOT_ENOUGH_REPLICAS; the records and the o
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -21,7 +21,7 @@ from aiokafka.protocol.transaction import (
 from shared.bus.kafka.batches import Batch, Encoder, Producer
 from shared.bus.kafka.cluster import Cluster
 from shared.bus.kafka.connections import Broker
-from shared.bus.kafka.errors import LOST_CONNECTION, NONE, Moved, of_code
+from shared.bus.kafka.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, Moved, of_code
 from shared.bus.kafka.producing import Producing, raise_first
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.tasks import together
@@ -108,9 +108,7 @@ class TransactionalId:
         request = AddPartitionsToTxnRequest(self.name, *self._producer, topics)
 
         def take(answer: Any) -> None:
-            for topic, partitions in answer.errors:
-                for partition, code in partitions:
-                    self._check(code, f"adding {topic}/{partition}")
+            self._check_each(answer.errors, "adding")
 
         await self._ask("adding partitions", "transaction", self.name, request, take, deadline)
 
@@ -129,11 +127,15 @@ class TransactionalId:
         request = TxnOffsetCommitRequest(self.name, group, *self._producer, list(by_topic.items()))
 
         def take(answer: Any) -> None:
-            for topic, partitions in answer.errors:
-                for partition, code in partitions:
-                    self._check(code, f"settling {topic}/{partition} of {group}")
+            self._check_each(answer.errors, f"settling, for {group},")
 
         await self._ask("settling offsets", "group", group, request, take, deadline)
+
+    def _check_each(self, topics: Iterable[Any], doing: str) -> None:
+        codes = {(topic, partition): code for topic, partitions in topics for partition, code in partitions}
+        # What was not attempted was not because of what failed: that is the one to tell.
+        for (topic, partition), code in sorted(codes.items(), key=lambda entry: entry[1] == NOT_ATTEMPTED):
+            self._check(code, f"{doing} {topic}/{partition}")
 
     def _check(self, code: int, doing: str) -> None:
         if code != NONE:

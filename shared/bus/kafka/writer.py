@@ -80,6 +80,7 @@ class KafkaWriter:
         self._cluster = cluster
         self._turns = cycle(owned)
         self._tasks = tasks
+        self._submitting = asyncio.Lock()
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._under_way: set[asyncio.Task[None]] = set()
         self._finished: TrelayError | None = None
@@ -89,6 +90,21 @@ class KafkaWriter:
 
     async def submit(self, transaction: Transaction) -> Awaitable[None]:
         """Encode a transaction and send it on its way."""
+        async with self._submitting:
+            return await self._submit(transaction)
+
+    async def commit(self, transaction: Transaction) -> None:
+        """Submit, and wait."""
+        await (await self.submit(transaction))
+
+    async def leave(self) -> None:
+        """Begin nothing more, and give what was asked a moment to be answered."""
+        self._left = True
+        self._finish(Unavailable(f"writer {self._name} was closed"))
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_LEAVING)
+
+    async def _submit(self, transaction: Transaction) -> Awaitable[None]:
         await self._slots.acquire()
         try:
             self._check_usable()
@@ -105,17 +121,6 @@ class KafkaWriter:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return self._last.told
-
-    async def commit(self, transaction: Transaction) -> None:
-        """Submit, and wait."""
-        await (await self.submit(transaction))
-
-    async def leave(self) -> None:
-        """Begin nothing more, and give what was asked a moment to be answered."""
-        self._left = True
-        self._finish(Unavailable(f"writer {self._name} was closed"))
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=_LEAVING)
 
     async def _encode(self, encoder: Encoder, transaction: Transaction) -> list[Batch]:
         now = int(self._cluster.clock.time() * 1000)

@@ -141,6 +141,15 @@ class WritingContract(DeploymentFixtures):
                 await done[number]
         assert await visible(bus, line) == [f"{number}.{part}" for number in range(30) for part in "ab"]
 
+    async def test_tasks_that_share_a_writer_do_not_disturb_it(self, bus: Bus, topic: str, line: str) -> None:
+        async with owning(bus, "shared") as writer:
+            transactions = [writing(topic, f"{number}.a", f"{number}.b", key="k") for number in range(30)]
+            transactions[7] = writing(line, "7.a", "7.b")
+            await asyncio.gather(*(writer.commit(transaction) for transaction in transactions))
+        order = [f"{number}.{part}" for number in range(30) if number != 7 for part in "ab"]
+        assert await visible(bus, topic) == order
+        assert await visible(bus, line) == ["7.a", "7.b"]
+
     async def test_one_that_is_done_becomes_visible_with_all_before_it(self, bus: Bus, line: str) -> None:
         async with owning(bus, "prefix") as writer:
             for number in range(0, 20, 2):
