@@ -16,6 +16,9 @@ from pydantic import Field
 from services.experience_api.refusals import BUSY, DRAINING, TOO_MANY_ATTEMPTS, Refused
 from shared.settings import Options
 
+_OURS = 500
+"""From this status on, it is the service that fails, and not the request."""
+
 
 class AdmissionOptions(Options):
     """How much strangers may ask for."""
@@ -76,7 +79,9 @@ class Budgets:
 
     def _left(self, name: str, now: float) -> float:
         bucket = self._buckets.get(name)
-        return self._full if bucket is None else min(self._full, bucket.left + (now - bucket.at) * self._rate)
+        if bucket is None:
+            return self._full
+        return min(self._full, bucket.left + max(0.0, now - bucket.at) * self._rate)
 
     def _keep(self, name: str, bucket: _Bucket) -> None:
         if bucket.left >= self._full:
@@ -120,8 +125,13 @@ class Admission:
             raise Refused(BUSY, retry_after=self._options.come_back_after)
         self._budgets.take(address, now)
         self._under_way += 1
+        attempt = Attempt(self._budgets, address)
         try:
-            yield Attempt(self._budgets, address)
+            yield attempt
+        except Exception as exc:
+            if not isinstance(exc, Refused) or exc.refusal.status >= _OURS:
+                attempt.succeeded(now)  # it was we who failed
+            raise
         finally:
             self._under_way -= 1
 

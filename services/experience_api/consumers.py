@@ -1,5 +1,6 @@
 """Consumers: clients that have registered. What `POST` and `DELETE /consumers` do."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from services.experience_api.refusals import LOOPBACK_ONLY, Refused
 from services.experience_api.registry.protocol import Client, Consumers
 from services.experience_api.tokens import Tokens
 from shared.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Registration:
         async with self._known(headers, origin) as client:
             issued = self._tokens.issue(client.client_id, self._clock.time())
             await self._consumers.register(issued.claims)
+        logger.info("client %s has registered", client.client_id, extra={"client_id": client.client_id})
         return Registered(client.client_id, issued.token)
 
     async def forget(self, headers: MultiMapping[str], origin: Origin) -> None:
@@ -56,6 +60,7 @@ class Registration:
         """
         async with self._known(headers, origin) as client:
             await self._consumers.forget(client.client_id)
+        logger.info("consumer %s is forgotten", client.client_id, extra={"client_id": client.client_id})
 
     @asynccontextmanager
     async def _known(self, headers: MultiMapping[str], origin: Origin) -> AsyncIterator[Client]:

@@ -4,8 +4,9 @@ What is cheap is asked first. The database sees no token that this service did n
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from multidict import MultiMapping
@@ -22,6 +23,8 @@ from services.experience_api.seat import Seat
 from services.experience_api.tokens import TokenClaims, Tokens
 from shared.clock import Clock
 from shared.errors import Malformed
+
+logger = logging.getLogger(__name__)
 
 _WITHIN = 10.0
 """Seconds for all of it. A holder that does not answer takes two, a database that is slow takes some."""
@@ -72,11 +75,15 @@ class Handshake:
                 carried = read_token(knock.headers)
                 claims = self._tokens.read(carried.token, carried.client_id)
                 attempt.identified(claims.client_id, self._clock.monotonic())
-                channels, cursor = _asked(knock.query)
-                seat, claim = await self._take_seat(stack, claims, knock.origin)
-                guest = Guest(_subscriber(claim, channels), seat, cursor, _protocols(knock.headers))
+                with _telling(claims.client_id):
+                    guest = await self._seated(stack, knock, claims)
                 attempt.succeeded(self._clock.monotonic())
             yield guest
+
+    async def _seated(self, stack: AsyncExitStack, knock: Knock, claims: TokenClaims) -> Guest:
+        channels, cursor = _asked(knock.query)
+        seat, claim = await self._take_seat(stack, claims, knock.origin)
+        return Guest(_subscriber(claim, channels), seat, cursor, _protocols(knock.headers))
 
     async def _take_seat(self, stack: AsyncExitStack, claims: TokenClaims, origin: Origin) -> tuple[Seat, Claim]:
         try:
@@ -86,6 +93,16 @@ class Handshake:
             raise Refused(UNAVAILABLE, retry_after=1.0) from exc
         assert seat.claim is not None, "claimed on entering"
         return seat, seat.claim
+
+
+@contextmanager
+def _telling(client_id: str) -> Iterator[None]:
+    """Log the refusal of a genuine token: its client is known, and its budget bounds how often."""
+    try:
+        yield
+    except Refused as exc:
+        logger.info("client %s is refused: %s", client_id, exc, extra={"client_id": client_id})
+        raise
 
 
 def _asked(query: MultiMapping[str]) -> tuple[str | None, str | None]:

@@ -1,6 +1,7 @@
 """The service's endpoints: requests in, answers out; what is decided is decided elsewhere."""
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,11 +15,15 @@ from services.experience_api.consumers import Registration
 from services.experience_api.delivery import Delivery
 from services.experience_api.entity import Push, receipt
 from services.experience_api.handshake import Handshake, Knock
+from services.experience_api.hub.close_codes import CloseReason
+from services.experience_api.hub.connection import Subscriber
 from services.experience_api.metrics import ACCEPTED, ExperienceMetrics
 from services.experience_api.push import Pushes
 from services.experience_api.refusals import Refused
 from services.experience_api.refusing import refusing, response_to
 from shared.bus.protocol import Appender
+
+logger = logging.getLogger(__name__)
 
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -105,6 +110,7 @@ class Routes:
             served = await delivery.serve(
                 request, guest.subscriber, guest.cursor, guest.protocols, arrived=guest.seat.occupy
             )
+            _tell_end(guest.subscriber, served.reason)
         return served.response
 
     def _origin(self, request: web.Request) -> Origin:
@@ -123,3 +129,13 @@ def _answering(
             return response_to(exc)
 
     return answer
+
+
+def _tell_end(subscriber: Subscriber, reason: CloseReason) -> None:
+    client_id, connection_id = subscriber.client_id, str(subscriber.connection_id)
+    logger.info(
+        "a connection of client %s has ended: %s",
+        client_id,
+        reason.name,
+        extra={"client_id": client_id, "connection_id": connection_id},
+    )

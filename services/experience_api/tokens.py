@@ -60,7 +60,7 @@ class TokenOptions(Options):
     """The first one signs, all of them verify: to rotate, put a new one in front, and remove the old one when the
     consumers that came with its tokens have registered again. None: one is made once and kept in the database."""
 
-    expires_after_days_disconnected: float = Field(default=30.0, gt=0, le=36_500)
+    expires_after_days_disconnected: int | float = Field(default=30, gt=0, le=36_500)
     """Days after its last connection for which a token is good. While its consumer is connected it always is."""
 
     @field_validator("keys")

@@ -25,8 +25,9 @@ async def test_a_client_registers_and_is_told_its_token(replica: Replica, header
         "client_id": "demo",
         "token": token,
         "token_type": "Bearer",
-        "expires_after_days_disconnected": 30.0,
+        "expires_after_days_disconnected": 30,
     }
+    assert answer.text.endswith('"expires_after_days_disconnected": 30}')
     async with replica.connect(token) as subscription:
         assert (await subscription.next())["type"] == "trelay.connected"
 

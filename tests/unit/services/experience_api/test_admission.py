@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.experience_api.admission import Admission, AdmissionOptions, Budgets
-from services.experience_api.refusals import BUSY, DRAINING, TOO_MANY_ATTEMPTS, Refused
+from services.experience_api.refusals import BUSY, DRAINING, TOKEN_REFUSED, TOO_MANY_ATTEMPTS, Refused
+from shared.errors import Unavailable
 
 OPTIONS = AdmissionOptions(failures=3, failures_per_second=2.0, addresses=5, under_way=4, come_back_after=1.5)
 
@@ -53,6 +54,38 @@ def test_a_known_client_is_charged_in_place_of_its_address() -> None:
         attempt.succeeded(0.0)
     for _ in range(3):
         fail(door, "192.0.2.1", 0.0)
+
+
+@pytest.mark.parametrize("error", [Refused(BUSY), Unavailable("the database is away"), ValueError("a bug")])
+def test_what_fails_by_our_fault_is_charged_to_nobody(error: Exception) -> None:
+    door = Admission(OPTIONS)
+
+    def fail_for_us() -> None:
+        with door.attempt("192.0.2.1", 0.0) as attempt:
+            attempt.identified("demo", 0.0)
+            raise error
+
+    for _ in range(10):
+        with pytest.raises(type(error)):
+            fail_for_us()
+
+
+def test_a_refusal_is_charged() -> None:
+    door = Admission(OPTIONS)
+    for _ in range(3):
+        with pytest.raises(Refused), door.attempt("192.0.2.1", 0.0):
+            raise Refused(TOKEN_REFUSED)
+    with pytest.raises(Refused) as refused:
+        fail(door, "192.0.2.1", 0.0)
+    assert refused.value.refusal is TOO_MANY_ATTEMPTS
+
+
+def test_a_moment_that_has_passed_takes_nothing_back() -> None:
+    budgets = Budgets(OPTIONS)
+    budgets.take("192.0.2.1", 100.0)
+    budgets.give_back("192.0.2.1", 0.0)
+    for _ in range(3):
+        budgets.take("192.0.2.1", 100.0)
 
 
 def test_those_under_way_are_bounded() -> None:
