@@ -110,9 +110,9 @@ class _Parts:
             if found is None:
                 return _raw(self._jsonata.evaluate(seen, event))
             number = found
-            if self._members is not None:
-                built = {name: member.value(draft) for name, member in self._members.items()}
-                return Raw(text({name: node for name, node in built.items() if node is not None}))
+        if isinstance(members, dict) and self._members is not None:
+            built = {name: member.value(draft) for name, member in self._members.items()}
+            return Raw(text({name: node for name, node in built.items() if node is not None}))
         raise Malformed(
             f"the data holds {number[:80].decode()}, which JSONata would alter;"
             " copy or compare that member by itself, or use set, drop, rename or python"

@@ -10,13 +10,20 @@ import re
 from services.process_api.draft import Members
 
 _STRING = re.compile(r'"[^"]*"|\'[^\']*\'|`[^`]*`')
-# The root itself ($, $$), wildcards, a parent (%), escapes, and functions that take whatever there is: the context
-# where they are called with nothing, an object's members without their names, or a text as an expression.
+# Where an operand should stand, not an operator.
+_OPERAND = r"(?:^|[\[({,;:=<>+\-/&?.!^~*%]|\b(?:and|or|in))\s*"
+
+# The root itself ($, $$); escapes; functions that take whatever there is (the context where they are given nothing,
+# members without their names, a text as an expression); wildcards (*, **) and parents (%), which between two operands
+# multiply and divide.
 _SEES_ALL = re.compile(
-    r"\$(?![A-Za-z_])|\\|%|/\*|\(\s*\)|~>|\|"
-    r"|\$(?:eval|each|sift|keys|spread|merge|string|lookup|clone)\b"
-    r"|\*\*|(?:^|[\[({,;:=<>+\-/&?.!^~*]|\b(?:and|or|in))\s*\*"
+    r"\$(?![A-Za-z_])|\\|/\*|\(\s*\)|~>|\||\*\*"
+    r"|\$(?:eval|each|sift|lookup)\b|\$(?:keys|spread|merge|string|clone)\b(?!\s*\()"
+    rf"|{_OPERAND}[*%]"
 )
+
+# What may hold brackets and commas that mean something else: regular expressions, comments, escapes.
+_UNCUT = re.compile(rf"\\|/\*|{_OPERAND}/")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -37,7 +44,7 @@ def split(expression: str) -> dict[str, str] | None:
     itself, and so whatever cannot be cut so (a regular expression may hold anything) is left whole.
     """
     stripped = expression.strip()
-    if stripped[:1] != "{" or stripped[-1:] != "}" or "/" in stripped or "\\" in stripped:
+    if stripped[:1] != "{" or stripped[-1:] != "}" or _UNCUT.search(stripped):
         return None
     members: dict[str, str] = {}
     for part in _parts(stripped[1:-1]):

@@ -34,6 +34,8 @@ def value(expression: str, data: Any = None, **attributes: Any) -> Any:
         ("{'id': id, 'in': {'ids': ids, 'two': amount * 2}}", {"id": BIG, "in": {"ids": [BIG, BIG + 2], "two": 240}}),
         ("{'key': 'order-' & id, 'none': nothing}", {"key": f"order-{BIG}"}),
         ("{'upper': $uppercase(name), 'late': nothing}", {"upper": "ADA"}),
+        ("'n.' & $string(amount % 7)", "n.1"),
+        ("{'id': id, 'odd': amount % 7 = 1 ? 'yes' : 'no'}", {"id": BIG, "odd": "yes"}),
         ("id = 5 ? 'five' : 'other'", None),
     ],
 )  # fmt: skip
