@@ -17,7 +17,7 @@ from ssl import SSLContext
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from pydantic import Field
 
@@ -75,6 +75,8 @@ class Health:
     def __init__(self, readiness: Readiness | None = None, registry: CollectorRegistry | None = None) -> None:
         self.readiness = readiness or Readiness()
         self.registry = registry or CollectorRegistry(auto_describe=True)
+        # When each counter was made is a series beside each counter, and nobody asks.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._process = ProcessMetrics()
         self.registry.register(self._process)
         self.registry.register(ReadinessCollector(self.readiness))

@@ -10,9 +10,9 @@ mail, and an hour has only so many. The calls return at once and never fail. A m
 and nothing else.
 """
 
+from shared.alerts.alerting import Alerts, alerting
 from shared.alerts.options import AlertOptions, SmtpOptions
 from shared.alerts.recording import RecordingAlerts
-from shared.alerts.sending import Alerts, alerting
 from shared.alerts.smtp import probe
 
 __all__ = ["AlertOptions", "Alerts", "RecordingAlerts", "SmtpOptions", "alerting", "probe"]

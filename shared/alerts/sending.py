@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Protocol
+from collections.abc import Awaitable
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -14,11 +13,10 @@ from shared.alerts.budget import Budget
 from shared.alerts.mail import compose
 from shared.alerts.options import AlertOptions
 from shared.alerts.smtp import MailServer
-from shared.alerts.spool import FolderSpool, MemorySpool, Spool
-from shared.clock import SYSTEM_CLOCK, Clock
-from shared.errors import Malformed, SettingsError, Unavailable
+from shared.alerts.spool import MemorySpool, Spool
+from shared.clock import Clock
+from shared.errors import Malformed, Unavailable
 from shared.health import Readiness
-from shared.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -26,82 +24,6 @@ PART = "mail"
 """Its name in `/readyz`, where it is only noted: no service waits for its mail server."""
 
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
-_LAST_MAILS_WITHIN = 2.0
-"""Seconds that mails have when the process ends; those in a folder are sent by the next one."""
-
-
-class Alerts(Protocol):
-    """The way to people. No call waits or fails; begun twice, or ended without a beginning, is no matter.
-
-    `kind` is one of few words that a mail groups by, `place` is where: a source, a client, a topic.
-    """
-
-    def begin(self, kind: str, place: str, text: str) -> None:
-        """A problem begins: told once, again while it lasts at the pace of the digest, and when it ends."""
-        ...
-
-    def end(self, kind: str, place: str, text: str = "") -> None:
-        """A problem is over."""
-        ...
-
-    def event(self, kind: str, place: str, text: str) -> None:
-        """Something happens that neither lasts nor ends; told again, with how often, at the pace of the digest."""
-        ...
-
-
-@asynccontextmanager
-async def alerting(
-    options: AlertOptions,
-    *,
-    readiness: Readiness | None = None,
-    registry: CollectorRegistry | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-    dice: random.Random | None = None,
-) -> AsyncIterator[Alerts]:
-    """Send alerts for as long as the context lasts. On leaving, what is known is written down and sent if it can be.
-
-    Raises:
-        SettingsError: the spool's folder cannot be written, or the file of authorities cannot be read.
-    """
-    if options.smtp is None:
-        yield LoggedAlerts()
-        return
-    server = await asyncio.to_thread(MailServer, options.smtp)
-    spool = await asyncio.to_thread(_spool, options)
-    post = Post(
-        options,
-        server,
-        spool,
-        PostMetrics(registry or CollectorRegistry()),
-        readiness=readiness or Readiness(),
-        clock=clock,
-        dice=dice or random.SystemRandom(),
-    )
-    async with Tasks() as tasks:
-        running = tasks.start("alerts", post.run())
-        try:
-            yield post
-        finally:
-            post.end_soon()
-            # Not cancelled at once: on Python 3.11 `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation
-            # that meets its result, and the task would then run for ever.
-            await asyncio.wait({running}, timeout=_LAST_MAILS_WITHIN)
-
-
-class LoggedAlerts:
-    """Alerts where no mail server is named. Whoever alerts has logged it already, at a level of its own."""
-
-    def begin(self, kind: str, place: str, text: str) -> None:
-        """A problem begins."""
-        logger.debug("no mail server for: %s %s: %s", kind, place, text)
-
-    def end(self, kind: str, place: str, text: str = "") -> None:
-        """A problem is over."""
-        logger.debug("no mail server for: over: %s %s: %s", kind, place, text)
-
-    def event(self, kind: str, place: str, text: str) -> None:
-        """Something happens."""
-        logger.debug("no mail server for: %s %s: %s", kind, place, text)
 
 
 class PostMetrics:
@@ -138,6 +60,8 @@ class Post:
         self._board = Board(Pace(options.gather, options.digest_interval), self._budget, clock.time())
         self._changed = asyncio.Event()
         self._ending = False
+        self._in_doubt = True
+        """Whether it is not known that the server takes mails: it is asked then, before there is one to send."""
         self._failures = 0
         self._try_again_at = 0.0
         readiness.note(PART)
@@ -183,7 +107,7 @@ class Post:
         now = self._clock.time()
         due = self._board.due(now)
         waits = [] if due is None else [due - now]
-        if self._failures:
+        if self._in_doubt:
             waits.append(self._try_again_at - self._clock.monotonic())
         seconds = max(0.0, min(waits)) if waits else None
         with suppress(TimeoutError):
@@ -222,36 +146,49 @@ class Post:
             except OSError as exc:
                 self._forsake_folder(exc)
         self._metrics.waiting.set(0)
+        if self._in_doubt and not self._ending:
+            await self._answers(self._server.probe())
 
     async def _taken(self, mail: bytes) -> bool:
         """Send one mail; whether it needs no other try."""
         try:
-            await self._server.send(self._options.sender, self._options.recipients, mail)
+            sending = self._server.send(self._options.sender, self._options.recipients, mail)
+            if not await self._answers(sending):
+                return False
+        except Malformed as exc:
+            self._metrics.refused.inc()
+            logger.warning("a mail is dropped: %s", exc, extra={"mail": mail.decode(errors="replace")})
+        else:
+            self._metrics.sent.inc()
+        return True
+
+    async def _answers(self, conversation: Awaitable[None]) -> bool:
+        """Talk to the server; when it does not answer, note it and when to try again.
+
+        Raises:
+            Malformed: as the conversation does; the server has answered then.
+        """
+        self._in_doubt = False
+        try:
+            await conversation
         except Unavailable as exc:
+            self._in_doubt = True
             self._failures += 1
             # Doubling, and a random part of half of it less, so that replicas do not come together.
             ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._failures - 1, 10))
             self._try_again_at = self._clock.monotonic() + ceiling * self._dice.uniform(0.5, 1.0)
             self._readiness.report(PART, str(exc))
             return False
-        except Malformed as exc:
-            self._metrics.refused.inc()
-            logger.warning("a mail is dropped: %s", exc, extra={"mail": mail.decode(errors="replace")})
-        else:
-            self._metrics.sent.inc()
+        except Malformed:
+            self._answered()
+            raise
+        self._answered()
+        return True
+
+    def _answered(self) -> None:
         self._failures = 0
         self._readiness.report(PART, None)
-        return True
 
     def _forsake_folder(self, error: OSError) -> None:
         logger.warning("the spool's folder fails, mails are kept in memory from now on: %s", error)
         self._spool = MemorySpool(self._options.keep)
-
-
-def _spool(options: AlertOptions) -> Spool:
-    if options.spool is None:
-        return MemorySpool(options.keep)
-    try:
-        return FolderSpool(options.spool, options.keep)
-    except OSError as exc:
-        raise SettingsError(f"alerts.spool: {options.spool} cannot be written: {exc.strerror}") from exc

@@ -1,6 +1,7 @@
 """The socket of a subscriber: does what `course` decides."""
 
 import asyncio
+import os
 import random
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -235,4 +236,7 @@ async def _detail(answer: aiohttp.ClientResponse) -> str:
 
 
 def _said(error: Exception) -> str:
+    # aiohttp's own sentence repeats the address and speaks of `ssl:default`.
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__

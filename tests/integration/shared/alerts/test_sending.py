@@ -8,7 +8,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shared.alerts import AlertOptions, Alerts, SmtpOptions, alerting
-from shared.errors import SettingsError
 from shared.health import Readiness
 from tests.servers.smtp import MailServer
 
@@ -74,6 +73,16 @@ async def test_a_server_that_is_down_blocks_nothing_and_gets_the_mail_later(smtp
         await reported(readiness, works=True)
 
 
+async def test_a_server_that_is_down_is_known_before_there_is_a_mail(smtp: MailServer) -> None:
+    readiness = Readiness()
+    smtp.down()
+    async with alerting(options(smtp), readiness=readiness):
+        await reported(readiness, works=False)
+        smtp.up()
+        await reported(readiness, works=True)
+    assert smtp.mails == []
+
+
 async def test_a_server_that_is_slow_blocks_nothing(smtp: MailServer) -> None:
     smtp.answering.clear()
     async with alerting(options(smtp)) as alerts:
@@ -128,12 +137,6 @@ async def test_mails_in_a_folder_survive_a_restart_and_so_does_the_budget(smtp: 
     assert len(smtp.mails) == 2
 
 
-async def test_what_is_known_at_the_end_is_sent(smtp: MailServer) -> None:
-    async with alerting(options(smtp, gather=1000)) as alerts:
-        alerts.event("consumer sends", "client demo", "12 bytes")
-    await smtp.expect(1)
-
-
 async def test_a_folder_that_fails_later_does_not_stop_the_mail(
     smtp: MailServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,19 +148,3 @@ async def test_a_folder_that_fails_later_does_not_stop_the_mail(
         alerts.event("x", "second", "text")
         await smtp.expect(2)
     assert "mails are kept in memory from now on" in caplog.text
-
-
-async def test_a_folder_that_cannot_be_written_is_a_mistake_in_the_settings(smtp: MailServer, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(SettingsError, match=r"^alerts\.spool: .*/file/spool cannot be written: "):
-        async with alerting(options(smtp, spool=tmp_path / "file" / "spool")):
-            pass
-
-
-async def test_without_a_mail_server_alerts_cost_nothing() -> None:
-    readiness = Readiness()
-    async with alerting(AlertOptions(), readiness=readiness) as alerts:
-        alerts.begin("source", "orders", "connection refused")
-        alerts.event("x", "y", "z")
-        alerts.end("source", "orders")
-    assert readiness.parts() == {}

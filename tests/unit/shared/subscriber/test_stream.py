@@ -97,7 +97,7 @@ async def test_a_server_that_is_away_is_waited_for() -> None:
         await asyncio.sleep(0.01)
     taking.cancel()
     await asyncio.gather(taking, return_exceptions=True)
-    assert stage.notes[0].startswith(f"cannot register at {stage.url}/: ")
+    assert stage.notes[0].startswith(f"cannot register at {stage.url}/: Connection refused; next try in ")
 
 
 async def test_silence_beyond_the_heartbeat_is_a_loss() -> None:
