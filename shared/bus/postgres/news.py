@@ -18,7 +18,7 @@ CHANNEL = "trelay_bus"
 _SAY = "SELECT pg_notify($1, $2)"
 _AT_ONCE = 500
 """Partitions in one notification: a payload has 8,000 bytes at most."""
-_BREATH = 0.002
+_BREATH = 0.005
 """Seconds between two notifications of one process: under load one tells of many commits."""
 
 

@@ -63,26 +63,29 @@ class PostgresWriter:
         self._news = news
         self._tasks = tasks
         self._slots = asyncio.Semaphore(IN_FLIGHT)
+        self._turn = asyncio.Lock()
+        """Tasks that share a writer submit one after the other, in the order they came."""
         self._finished: TrelayError | None = None
         self._last = _Outcome()
         self._last.end()
 
     async def submit(self, transaction: Transaction) -> Awaitable[None]:
         """Plan a transaction and send it on its way."""
-        await self._slots.acquire()
-        try:
-            if self._finished is not None:
-                raise _consequence(self._finished) from self._finished  # noqa: TRY301 -- gives the slot back below
-            planned = await self._plan(transaction)
-        except BaseException as exc:
-            self._slots.release()
-            if isinstance(exc, TrelayError):
-                self._finish(exc)
-            raise
-        before, self._last = self._last, _Outcome()
-        work = self._carry_out(planned, tuple(transaction.records), before, self._last)
-        _ = self._tasks.start(f"transaction of {self._owner.called}", work)
-        return self._last.told
+        async with self._turn:
+            await self._slots.acquire()
+            try:
+                self._check_usable()
+                planned = await self._plan(transaction)
+            except BaseException as exc:
+                self._slots.release()
+                if isinstance(exc, TrelayError):
+                    self._finish(exc)
+                raise
+            before, mine = self._last, _Outcome()
+            self._last = mine
+            work = self._carry_out(planned, tuple(transaction.records), before, mine)
+            _ = self._tasks.start(f"transaction of {self._owner.called}", work)
+            return mine.told
 
     async def commit(self, transaction: Transaction) -> None:
         """Submit, and wait."""
@@ -124,6 +127,10 @@ class PostgresWriter:
             mine.end()
         finally:
             self._slots.release()
+
+    def _check_usable(self) -> None:
+        if self._finished is not None:
+            raise _consequence(self._finished) from self._finished
 
     def _finish(self, error: TrelayError) -> None:
         if self._finished is None:

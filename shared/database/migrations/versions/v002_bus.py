@@ -38,7 +38,9 @@ BEGIN
     END IF;
 
     -- 2. The partitions, everybody in the same order: nobody waits in a circle.
-    PERFORM FROM trelay.bus_partitions WHERE id = ANY (in_partitions || in_kept) ORDER BY id FOR NO KEY UPDATE;
+    IF cardinality(in_partitions) + cardinality(in_kept) > 1 THEN
+        PERFORM FROM trelay.bus_partitions WHERE id = ANY (in_partitions || in_kept) ORDER BY id FOR NO KEY UPDATE;
+    END IF;
 
     -- 3. Places for the records that are stored already. Who commits later gets later offsets, and no reader ever sees
     --    a hole that fills up: the row stays locked until this transaction has ended. Nor does time go back in one.
@@ -57,28 +59,33 @@ BEGIN
     END LOOP;
 
     -- 4. Records of compacted topics: each replaces the one before of its key.
-    FOR held IN SELECT id, count(*) AS records FROM unnest(in_kept) AS id GROUP BY id ORDER BY id LOOP
-        UPDATE trelay.bus_partitions
-        SET end_offset = end_offset + held.records,
-            newest_ms = greatest(newest_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-        WHERE id = held.id
-        RETURNING end_offset, newest_ms INTO its_end, its_time;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'partition % is gone', held.id USING ERRCODE = 'TR002';
-        END IF;
-        INSERT INTO trelay.bus_latest AS latest (partition_id, key, record_offset, value, headers, written_ms)
-        SELECT id, key, its_end - held.records - 1 + row_number() OVER (ORDER BY place), value, headers, its_time
-        FROM unnest(in_kept, in_keys, in_values, in_headers) WITH ORDINALITY AS kept (id, key, value, headers, place)
-        WHERE id = held.id
-        ON CONFLICT (partition_id, key) DO UPDATE
-        SET record_offset = excluded.record_offset, value = excluded.value, headers = excluded.headers,
-            written_ms = excluded.written_ms;
-    END LOOP;
+    IF cardinality(in_kept) > 0 THEN
+        FOR held IN SELECT id, count(*) AS records FROM unnest(in_kept) AS id GROUP BY id ORDER BY id LOOP
+            UPDATE trelay.bus_partitions
+            SET end_offset = end_offset + held.records,
+                newest_ms = greatest(newest_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+            WHERE id = held.id
+            RETURNING end_offset, newest_ms INTO its_end, its_time;
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'partition % is gone', held.id USING ERRCODE = 'TR002';
+            END IF;
+            INSERT INTO trelay.bus_latest AS latest (partition_id, key, record_offset, value, headers, written_ms)
+            SELECT id, key, its_end - held.records - 1 + row_number() OVER (ORDER BY place), value, headers, its_time
+            FROM unnest(in_kept, in_keys, in_values, in_headers) WITH ORDINALITY
+                AS kept (id, key, value, headers, place)
+            WHERE id = held.id
+            ON CONFLICT (partition_id, key) DO UPDATE
+            SET record_offset = excluded.record_offset, value = excluded.value, headers = excluded.headers,
+                written_ms = excluded.written_ms;
+        END LOOP;
+    END IF;
 
     -- 5. What the group has done with.
-    INSERT INTO trelay.bus_offsets (reader_group, partition_id, next_offset)
-    SELECT in_group, id, next_offset FROM unnest(in_settled, in_offsets) AS settled (id, next_offset) ORDER BY id
-    ON CONFLICT (reader_group, partition_id) DO UPDATE SET next_offset = excluded.next_offset;
+    IF cardinality(in_settled) > 0 THEN
+        INSERT INTO trelay.bus_offsets (reader_group, partition_id, next_offset)
+        SELECT in_group, id, next_offset FROM unnest(in_settled, in_offsets) AS settled (id, next_offset) ORDER BY id
+        ON CONFLICT (reader_group, partition_id) DO UPDATE SET next_offset = excluded.next_offset;
+    END IF;
 END $$
 """
 

@@ -1,0 +1,303 @@
+"""The bus on PostgreSQL beside bare asyncpg that moves the same rows, on one server that waits for its disk.
+
+Writes, and copies, records of 1 KB exactly once, 1,000 a transaction: the CPU that this process takes for each and that
+the server's processes take beside it, and records a second. Bare is a COPY of ready rows into one indexed table; the
+bare copy fetches rows by offset, copies them on and notes the offset, in one transaction. Then small transactions; then
+the round trip of one record while all is quiet, beside a bare INSERT and NOTIFY in one commit until it is heard.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import psutil
+import uvloop
+
+from services.embedded.postgres import PostgresServer
+from shared.bus.postgres import PostgresBusOptions, connect_postgres
+from shared.bus.postgres.records import pack_headers
+from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from tests.servers.postgres import Origin, postgres_server
+
+PER_TRANSACTION = 1000
+PARTITIONS = 4
+GROUP = "bench"
+
+BARE_TABLE = """
+CREATE TABLE {name} (
+    place bigint NOT NULL, written_ms bigint NOT NULL, key bytea NOT NULL, value bytea, headers bytea,
+    PRIMARY KEY (place)
+) WITH (toast_tuple_target = 8160);
+ALTER TABLE {name} ALTER value SET STORAGE EXTERNAL;
+"""
+BARE_COLUMNS = ["place", "written_ms", "key", "value", "headers"]
+
+
+class Cost(NamedTuple):
+    """What something took."""
+
+    cpu: float
+    """Microseconds of this process a record."""
+    server: float
+    """Microseconds of the server's processes a record."""
+    rate: float
+    """Records a second."""
+
+
+def events(count: int) -> list[Outgoing]:
+    """Make records of about 1 KB, as the services write them: JSON, and one header."""
+    dice = random.Random(1)
+    made = []
+    for number in range(count):
+        items = [{"sku": f"{dice.getrandbits(32):08x}", "qty": 1, "price": dice.random()} for _ in range(12)]
+        event = {
+            "specversion": "1.0",
+            "id": f"orders:{number}",
+            "source": "/sources/orders",
+            "type": "order.updated",
+            "channel": "orders.eu",
+            "traceparent": f"00-{dice.getrandbits(128):032x}-{dice.getrandbits(64):016x}-01",
+            "data": {"id": number, "customer": dice.randrange(10**6), "items": items},
+        }
+        trail = (("trail", b"orders 1700000000000 orders:%d" % number),)
+        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), trail))
+    return made
+
+
+class Bench:
+    """One server, and what is measured on it."""
+
+    def __init__(self, server: PostgresServer, records: list[Outgoing], rounds: int) -> None:
+        self.server = server
+        self.database = DatabaseOptions(url=server.dsn())
+        self.records = records
+        self.rounds = rounds
+
+    @property
+    def total(self) -> int:
+        return len(self.records) * self.rounds
+
+    def batches(self, size: int = PER_TRANSACTION) -> list[list[Outgoing]]:
+        return [self.records[start : start + size] for start in range(0, len(self.records), size)] * self.rounds
+
+    async def measured(self, work: Callable[[], Awaitable[None]], records: int) -> Cost:
+        async with self.bare() as connection:
+            await connection.execute("CHECKPOINT")  # so that none of it falls into what is measured next
+        server, cpu, clock = self.server_cpu(), time.process_time(), time.perf_counter()
+        await work()
+        taken = time.perf_counter() - clock
+        return Cost(
+            (time.process_time() - cpu) / records * 1e6, (self.server_cpu() - server) / records * 1e6, records / taken
+        )
+
+    def server_cpu(self) -> float:
+        """Seconds of all its processes that live; connections are opened before and closed after measuring."""
+        parent = psutil.Process(self.server.pid)
+        total = 0
+        for process in (parent, *parent.children(recursive=True)):
+            total += int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0])
+        return total / 1e9
+
+    @asynccontextmanager
+    async def bare(self) -> AsyncIterator[asyncpg.Connection]:
+        connection = await asyncpg.connect(self.server.dsn())
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    @asynccontextmanager
+    async def bus(self) -> AsyncIterator[Bus]:
+        async with connect_postgres(PostgresBusOptions(), self.database) as bus:
+            yield bus
+
+    async def topic(self, partitions: int = PARTITIONS) -> str:
+        name = f"bench-{uuid.uuid4().hex[:8]}"
+        async with self.bus() as bus:
+            await bus.ensure_topics([TopicOptions(name=name, partitions=partitions)])
+        return name
+
+    async def bare_table(self) -> str:
+        name = f"bare_{uuid.uuid4().hex[:8]}"
+        async with self.bare() as connection:
+            await connection.execute(BARE_TABLE.format(name=name))
+        return name
+
+    async def write(self, size: int = PER_TRANSACTION) -> Cost:
+        topic = await self.topic()
+        async with self.bus() as bus, bus.writer(topic) as writer:
+            await warmed_up(writer, topic, self.records[:size])
+            batches = self.batches(size)[: 2000 if size < PER_TRANSACTION else None]
+
+            async def work() -> None:
+                for batch in batches:
+                    await give(writer, Transaction({topic: batch}))
+                await writer.commit(Transaction())
+
+            return await self.measured(work, sum(map(len, batches)))
+
+    async def write_bare(self, size: int = PER_TRANSACTION) -> Cost:
+        table = await self.bare_table()
+        async with self.bare() as connection:
+            batches = self.batches(size)[: 2000 if size < PER_TRANSACTION else None]
+
+            async def work() -> None:
+                place = 0
+                for batch in batches:
+                    rows = [
+                        (at, 0, key, value, pack_headers(headers))
+                        for at, (key, value, headers) in enumerate(batch, place)
+                    ]
+                    await connection.copy_records_to_table(table, records=rows, columns=BARE_COLUMNS)
+                    place += len(batch)
+
+            return await self.measured(work, sum(map(len, batches)))
+
+    async def copy(self) -> Cost:
+        source, target = await self.topic(1), await self.topic(1)
+        async with self.bus() as bus, bus.writer(target) as writer:
+            for batch in self.batches():
+                await give(writer, Transaction({source: batch}))
+            await writer.commit(Transaction())
+            await warmed_up(writer, target, self.records[:PER_TRANSACTION])
+            async with bus.reader(source, {0: 0}) as reader:
+                position = TopicPartition(source, 0)
+
+                async def work() -> None:
+                    copied = 0
+                    while copied < self.total:
+                        found = await reader.read(PER_TRANSACTION)
+                        made = [Outgoing(record.key or b"", record.value, record.headers) for record in found]
+                        transaction = Transaction({target: made})
+                        transaction.settle(GROUP, position, found[-1].offset + 1)
+                        await give(writer, transaction)
+                        copied += len(found)
+                    await writer.commit(Transaction())
+
+                return await self.measured(work, self.total)
+
+    async def copy_bare(self) -> Cost:
+        source, target = await self.bare_table(), await self.bare_table()
+        async with self.bare() as connection:
+            for number, batch in enumerate(self.batches()):
+                rows = [
+                    (at, 0, key, value, pack_headers(headers))
+                    for at, (key, value, headers) in enumerate(batch, number * PER_TRANSACTION)
+                ]
+                await connection.copy_records_to_table(source, records=rows, columns=BARE_COLUMNS)
+            await connection.execute(f"CREATE TABLE {target}_offset AS SELECT 0::bigint AS place")
+            query = f"SELECT {', '.join(BARE_COLUMNS)} FROM {source} WHERE place >= $1 ORDER BY place LIMIT $2"
+
+            async def work() -> None:
+                place = 0
+                while place < self.total:
+                    rows = await connection.fetch(query, place, PER_TRANSACTION)
+                    place = rows[-1]["place"] + 1
+                    async with connection.transaction():
+                        await connection.copy_records_to_table(target, records=map(tuple, rows), columns=BARE_COLUMNS)
+                        await connection.execute(f"UPDATE {target}_offset SET place = $1", place)
+
+            return await self.measured(work, self.total)
+
+    async def round_trips(self, count: int) -> dict[str, list[float]]:
+        """Return milliseconds, taken in turns."""
+        topic, table = await self.topic(1), await self.bare_table()
+        taken: dict[str, list[float]] = {"bare INSERT and NOTIFY": [], "bus, in one process": [], "bus, by NOTIFY": []}
+        heard = asyncio.Event()
+        async with (
+            self.bus() as bus,
+            self.bus() as another,
+            bus.writer(topic) as writer,
+            bus.reader(topic, {0: 0}) as here,
+            another.reader(topic, {0: 0}) as there,
+            self.bare() as sender,
+            self.bare() as listener,
+        ):
+            await listener.add_listener("bare", lambda *_: heard.set())
+            for number, record in enumerate(self.records[:count]):
+                for name, reader in (("bus, in one process", here), ("bus, by NOTIFY", there)):
+                    reading = asyncio.ensure_future(reader.read())
+                    await asyncio.sleep(0.01)
+                    began = time.perf_counter()
+                    await writer.commit(Transaction({topic: [record]}))
+                    await reading
+                    taken[name].append((time.perf_counter() - began) * 1000)
+                    await (there if reader is here else here).read()
+                heard.clear()
+                began = time.perf_counter()
+                row = (number, 0, record.key, record.value, pack_headers(record.headers))
+                async with sender.transaction():
+                    await sender.execute(f"INSERT INTO {table} VALUES ($1, $2, $3, $4, $5)", *row)
+                    await sender.execute("NOTIFY bare")
+                await heard.wait()
+                taken["bare INSERT and NOTIFY"].append((time.perf_counter() - began) * 1000)
+        return {name: times[10:] for name, times in taken.items()}
+
+
+async def give(writer: Writer, transaction: Transaction) -> None:
+    _ = await writer.submit(transaction)
+
+
+async def warmed_up(writer: Writer, topic: str, records: list[Outgoing]) -> None:
+    """Open the connections and prepare the statements that will be used."""
+    for _ in range(4):
+        await give(writer, Transaction({topic: records}))
+    await writer.commit(Transaction())
+
+
+def line(name: str, cost: Cost, bare: Cost) -> str:
+    return (
+        f"{name:<40}{cost.cpu:>8.2f} µs{cost.server:>9.2f} µs{cost.rate:>11,.0f}/s"
+        f"{cost.cpu / bare.cpu:>9.2f} x{cost.server / bare.server:>7.2f} x{cost.rate / bare.rate:>7.2f} x"
+    )
+
+
+async def run(server: PostgresServer, records: int, rounds: int, trips: int) -> None:
+    bench = Bench(server, events(records), rounds)
+    await migrate(bench.database)
+    size = statistics.mean(len(record.value or b"") for record in bench.records)
+    print(f"PostgreSQL {server.version}; {bench.total:,} records of {size:.0f} bytes, exactly once")
+    print(f"{'':<40}{'ours':>11}{'server':>12}{'records':>13}{'of bare: ours, server, rate':>30}")
+    await bench.write_bare()
+    bare = await bench.write_bare()
+    print(line("write 1,000 at once, bare COPY", bare, bare))
+    print(line("write 1,000 at once, bus", await bench.write(), bare))
+    bare = await bench.copy_bare()
+    print(line("copy 1,000 at once, bare", bare, bare))
+    print(line("copy 1,000 at once, bus", await bench.copy(), bare))
+    for few in (1, 20):
+        bare = await bench.write_bare(few)
+        print(line(f"write {few} at once, bare COPY", bare, bare))
+        print(line(f"write {few} at once, bus", await bench.write(few), bare))
+    taken = await bench.round_trips(trips)
+    limit = statistics.median(taken["bare INSERT and NOTIFY"])
+    for name, times in taken.items():
+        middle, late = statistics.median(times), statistics.quantiles(times, n=100)[98]
+        print(f"round trip, {name:<28} p50 {middle:.2f} ms, p99 {late:.2f} ms, {middle / limit:.2f} x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=100_000, help="of each measurement (100000)")
+    parser.add_argument("--trips", type=int, default=300, help="round trips (300)")
+    parser.add_argument("--postgres", choices=["wheel", "system"], default="wheel", help="which server (wheel)")
+    arguments = parser.parse_args()
+    size = min(arguments.records, 20_000)
+    origin: Origin = arguments.postgres
+    with postgres_server(origin, durable=True) as server:
+        uvloop.run(run(server, size, max(1, arguments.records // size), arguments.trips))
+
+
+if __name__ == "__main__":
+    main()
