@@ -41,6 +41,9 @@ class EntityOptions(Options):
     allow: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")
     """The networks it is taken from, in CIDR notation; everybody else is refused."""
 
+    arrives_within: float = Field(default=30.0, gt=0)
+    """Seconds in which the body of a request must have come."""
+
     patience: float = Field(default=10.0, gt=0, le=120)
     """Seconds in which the bus must have it, or the sender is told to try again."""
 

@@ -7,7 +7,7 @@ so.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from services.experience_api import refusals
 from services.experience_api.allow_list import Networks, Origin
@@ -52,6 +52,18 @@ class Pushes:
             raise Refused(refusals.DRAINING, retry_after=1.0)
         if origin.address not in self._allowed:
             raise Refused(refusals.ADDRESS_NOT_ALLOWED)
+
+    async def body(self, arriving: Awaitable[bytes]) -> bytes:
+        """Return the body once it is here.
+
+        Raises:
+            Refused: `TOO_SLOW`.
+        """
+        try:
+            async with asyncio.timeout(self._options.arrives_within):
+                return await arriving
+        except TimeoutError as exc:
+            raise Refused(refusals.TOO_SLOW) from exc
 
     async def take(self, push: Push, appender: Appender) -> list[PushedEvent]:
         """Return the events once the bus has them all.

@@ -29,6 +29,7 @@ CHANNEL_NOT_PERMITTED = Refusal(403, "channel-not-permitted", "The client may no
 ADDRESS_NOT_ALLOWED = Refusal(403, "address-not-allowed", "The address is not on the allow list")
 ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is connected already")
 MALFORMED = Refusal(400, "malformed", "The request cannot be understood")
+TOO_SLOW = Refusal(408, "too-slow", "The request took too long to arrive")
 TOO_LARGE = Refusal(413, "too-large", "The request is too large")
 UNSUPPORTED_TYPE = Refusal(415, "unsupported-type", "The content type is not supported")
 UPGRADE_REQUIRED = Refusal(426, "upgrade-required", "This is a WebSocket endpoint")
@@ -48,6 +49,7 @@ ALL = (
     ADDRESS_NOT_ALLOWED,
     ALREADY_CONNECTED,
     MALFORMED,
+    TOO_SLOW,
     TOO_LARGE,
     UNSUPPORTED_TYPE,
     UPGRADE_REQUIRED,

@@ -95,7 +95,9 @@ class Routes:
     async def _take(self, request: web.Request) -> web.StreamResponse:
         self._pushes.check(self._origin(request))
         appender = self._stream.get().appender
-        events = await self._pushes.take(Push(request.headers, request.query, await request.read()), appender)
+        events = await self._pushes.take(
+            Push(request.headers, request.query, await self._pushes.body(request.read())), appender
+        )
         self._metrics.pushes[ACCEPTED].inc()
         self._metrics.pushed_events.inc(len(events))
         return web.Response(status=202, body=receipt(events), content_type="application/json")

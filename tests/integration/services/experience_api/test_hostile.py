@@ -72,6 +72,14 @@ async def test_hostile_targets_are_refused(replica: Replica, target: bytes) -> N
     assert b"\r\n\r\n\r\n" not in answer.partition(b"\r\n\r\n")[0]
 
 
+async def test_a_body_that_does_not_arrive_is_not_waited_for(deployment: Deployment) -> None:
+    request = (
+        b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    async with deployment.replica({"entity": {"arrives_within": 0.1}}) as replica:
+        assert (await raw(replica, request)).startswith(b"HTTP/1.1 408")
+
+
 class CountingRegistry(PostgresRegistry):
     """Counts the questions of requests to the database."""
 
