@@ -18,7 +18,6 @@ from shared.bus.protocol import Bus
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.tasks import Tasks
 from tests.e2e.audit import Audit, Sighting
 from tests.e2e.deployments import Placed
 from tests.e2e.feeding import DDL, Upstream, append_lines, insert_rows, sighting
@@ -67,12 +66,13 @@ class Run:
         subscriber = RecordingSubscriber(self.deployment.url, CLIENT, SECRET)
         try:
             await self.deployment.start()
-            async with Tasks() as tasks:
-                tasks.keep("subscriber", subscriber.run())
+            async with asyncio.TaskGroup() as tasks:
+                subscribing = tasks.create_task(subscriber.run())
                 await subscriber.connected()
                 await self._under_fire()
                 await subscriber.expect(2 * self.events, _ARRIVES_WITHIN)
                 statuses = await self.deployment.stop()
+                subscribing.cancel()
         finally:
             self.deployment.kill()
         faults = await self._audited(subscriber)

@@ -81,10 +81,8 @@ class RecordingSubscriber:
     async def _note(self, frame: dict[str, Any]) -> None:
         if frame["source"] == "/trelay":
             self.control.append(frame)
-            if frame["type"] == "trelay.connected":
-                self.cursor = frame["data"]["cursor"]
         else:
             self.events.append(frame)
-            self.cursor = frame["cursor"]
+        self.cursor = frame.get("cursor", self.cursor)
         async with self._news:
             self._news.notify_all()

@@ -62,6 +62,8 @@ async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
     arguments = connect_arguments(options, f"source {name}")
     # What is read must be visible to others only when it is: nothing of ours is ever written upstream.
     arguments["server_settings"] |= {"default_transaction_read_only": "on"}
+    # A table is found as the account finds it elsewhere, not as we look for our own.
+    del arguments["server_settings"]["search_path"]
     connection: asyncpg.Connection = await asyncpg.connect(**arguments)
     for type_ in ("timestamptz", "timestamp"):
         # As the server counts them: exact, `infinity` included, and cheaper than a datetime.
