@@ -1,0 +1,228 @@
+"""Two replicas that are killed, and paused, again and again: every event once, in order, or in the dead letter once."""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import signal
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.embedded.process import free_port
+from shared.bus.connect import connect
+from shared.bus.kafka import KafkaOptions
+from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
+from shared.bus.protocol import Bus, Record, Transaction
+from shared.bus.topics import TopicsOptions
+from shared.database.options import DatabaseOptions
+from shared.event import TRAIL, Channel, Envelope, wrap
+from tests.e2e.programs import Program
+from tests.servers.migrated import with_tables
+
+FAILPOINTS = ["process.before-submit", "process.after-submit"]
+FATES = [*FAILPOINTS, "kill", "kill", "pause"]
+SUBJECTS = 13
+BIG = 9007199254740993
+"""No double holds it."""
+
+PIPELINES = {
+    "numbers": {
+        "sources": ["numbers"],
+        "steps": [
+            {"filter": "n >= 0 and skip != true"},
+            {"set": {"data.seen": True}},
+            {"map": '{"n": n, "big": big, "name": $uppercase(name), "half": n % 17 = 5 ? $error("odd one") : n / 2}'},
+            {"route": '"numbers." & $string(n % 3)'},
+        ],
+    },
+    "copies": {"sources": ["numbers"], "channel": "copies"},
+}
+
+
+@pytest.fixture(params=["postgres", "kafka"])
+def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
+    topics = TopicsOptions(prefix=unique_name)
+    if request.param == "postgres":
+        return PostgresBusOptions(topics=topics)
+    return KafkaOptions(servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6)
+
+
+class Deployment:
+    """Two replicas, and what is written for them."""
+
+    def __init__(self, folder: Path, database: str, bus: BusOptions, dice: random.Random) -> None:
+        self.bus = bus
+        self.database = DatabaseOptions(url=database)
+        self.dice = dice
+        self.count = 0
+        self.replicas = [self._replica(folder, name) for name in ("a", "b")]
+        self._head = Envelope("/sources/numbers", "number.seen", Channel("ignored")).head()
+
+    def _replica(self, folder: Path, name: str) -> Program:
+        port = free_port()
+        config = folder / f"{name}.yaml"
+        settings = {
+            "database": {"url": self.database.url},
+            "bus": self.bus.model_dump(mode="json", exclude_none=True),
+            "process": {
+                "node": f"replica-{name}",
+                "listen": {"port": port},
+                "transaction": {"events": 25},
+                "pipelines": PIPELINES,
+            },
+        }
+        config.write_text(yaml.safe_dump(settings))
+        arguments = ["-m", "services.process_api", "--config", str(config)]
+        return Program(name, arguments, f"http://127.0.0.1:{port}/readyz", folder / f"{name}.log")
+
+    async def write(self, bus: Bus, transactions: int) -> None:
+        """Let the system layer go on."""
+        async with bus.writer("system.numbers") as writer:
+            for _ in range(transactions):
+                transaction = Transaction()
+                for _ in range(self.dice.randrange(1, 40)):
+                    self._append(transaction)
+                await writer.commit(transaction)
+
+    def _append(self, transaction: Transaction) -> None:
+        number = self.count
+        self.count += 1
+        subject = f"s{number % SUBJECTS}"
+        data = b'{"n":%d,"big":%d,"name":"n%d","skip":%b}' % (
+            number, BIG + number, number, b"true" if number % 11 == 3 else b"false",
+        )  # fmt: skip
+        identity = f"numbers:{number}"
+        value = wrap(
+            self._head,
+            json.dumps(identity).encode(),
+            json.dumps(subject).encode(),
+            b"2026-01-01T00:00:00Z",
+            b"00-%032x-%016x-01" % (number + 1, number + 1),
+            data,
+        )
+        transaction.append(
+            self.bus.topics.ingest, subject.encode(), value, ((TRAIL, f"numbers 1700000000000 {identity}".encode()),)
+        )
+
+    async def strike(self, fate: str, bus: Bus) -> None:
+        """One of the replicas is killed at a place or at a time, or paused for longer than it counts as alive."""
+        victim = self.dice.choice(self.replicas)
+        if fate in FAILPOINTS:
+            victim.kill()
+            victim.start(f"{fate}:{self.dice.randrange(1, 6)}")
+        await self.write(bus, self.dice.randrange(3, 12))
+        await asyncio.sleep(self.dice.uniform(0, 1.5))
+        if fate == "pause":
+            await self._pause(victim, bus)
+        elif fate == "kill":
+            victim.kill()
+            victim.start()
+        else:
+            with contextlib.suppress(TimeoutError):
+                await victim.ended(15)
+            victim.kill()
+            victim.start()
+
+    async def _pause(self, victim: Program, bus: Bus) -> None:
+        os.kill(victim.pid, signal.SIGSTOP)
+        try:
+            for _ in range(8):
+                await self.write(bus, 2)
+                await asyncio.sleep(1)
+        finally:
+            os.kill(victim.pid, signal.SIGCONT)
+        await self.write(bus, 2)
+
+
+class Outcome:
+    """What is on the publish topic and in the dead letter."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+        """By channel and subject, in their order."""
+        self.dead: list[str] = []
+        self.count = 0
+
+    def add(self, record: Record, *, dead: bool) -> None:
+        self.count += 1
+        if dead:
+            self.dead.append((record.key or b"").decode())
+            return
+        event = json.loads(record.value or b"")
+        data = event["data"]
+        number = data["n"]
+        assert event["id"] == f"numbers:{number}"
+        assert data["big"] == BIG + number
+        assert record.key == event["channel"].encode()
+        assert dict(record.headers)[TRAIL].endswith(event["id"].encode())
+        if event["channel"] != "copies":
+            assert event["channel"] == f"numbers.{number % 3}"
+            assert (data["name"], data["half"]) == (f"N{number}", number / 2)
+        self.numbers[event["channel"]][number % SUBJECTS].append(number)
+
+
+async def outcome(bus: Bus, topics: TopicsOptions) -> Outcome:
+    found = Outcome()
+    for topic in (topics.publish, topics.dead_letter):
+        bounds = await bus.bounds(topic)
+        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
+            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
+                for record in await reader.read(wait=1.0):
+                    found.add(record, dead=topic == topics.dead_letter)
+    return found
+
+
+def expected(count: int) -> tuple[dict[str, dict[int, list[int]]], list[str]]:
+    numbers: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    dead = []
+    for number in range(count):
+        numbers["copies"][number % SUBJECTS].append(number)
+        if number % 11 == 3:
+            continue
+        if number % 17 == 5:
+            dead.append(f"numbers:{number}")
+        else:
+            numbers[f"numbers.{number % 3}"][number % SUBJECTS].append(number)
+    return numbers, dead
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.chaos)])
+@pytest.mark.timeout(2400)
+async def test_every_event_comes_once_and_in_order_or_is_put_aside_once(
+    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, record_property: Any
+) -> None:
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    record_property("seed", seed)
+    async with databases.fresh(with_tables) as database:
+        deployment = Deployment(tmp_path, database, bus_options, random.Random(seed))
+        async with connect(bus_options, deployment.database) as bus:
+            await bus.ensure_topics(bus_options.topics.all())
+            for replica in deployment.replicas:
+                replica.start()
+            try:
+                for _ in range(rounds):
+                    for fate in deployment.dice.sample(FATES, len(FATES)):
+                        await deployment.strike(fate, bus)
+                for replica in deployment.replicas:
+                    await replica.ready()
+                numbers, dead = expected(deployment.count)
+                total = sum(len(each) for channel in numbers.values() for each in channel.values()) + len(dead)
+                async with asyncio.timeout(90):
+                    while (found := await outcome(bus, bus_options.topics)).count < total:
+                        await asyncio.sleep(0.5)
+                for replica in deployment.replicas:
+                    assert await replica.stop() == 0, replica.tail()
+                found = await outcome(bus, bus_options.topics)
+            finally:
+                print(*(replica.tail() for replica in deployment.replicas), sep="\n")
+                for replica in deployment.replicas:
+                    replica.kill()
+    assert found.numbers == numbers, f"seed {seed}"
+    assert sorted(found.dead) == sorted(dead), f"seed {seed}"
