@@ -107,12 +107,14 @@ class Connection(asyncio.Protocol):
         return well
 
     async def answers(self, within: float) -> bool:
-        """Ping, and say whether anything is heard within so many seconds."""
+        """Ping, and say whether anything is heard within so many seconds; one that ends has nothing to say any more."""
+        if self.ending is not None:
+            return False
         if self._listening is None:
             self._listening = asyncio.get_running_loop().create_future()
         self.outbox.offer(PING)
         done, _ = await asyncio.wait([self._listening], timeout=within)
-        return bool(done) and self.ending is not LOST
+        return bool(done) and self.ending is None
 
     @property
     def clogged(self) -> bool:

@@ -35,6 +35,17 @@ async def test_of_many_that_connect_at_once_to_two_replicas_exactly_one_gets_in(
             await deployment.until_nobody_is_connected()
 
 
+async def test_a_client_that_leaves_and_comes_back_at_once_is_let_in(deployment: Deployment) -> None:
+    """While its goodbye is still on its way, or being answered, or tidied up."""
+    async with deployment.replica() as one, deployment.replica() as other, asyncio.TaskGroup() as group:
+        token = await one.register()
+        for number in range(40):
+            connection = await dial((one.url, other.url)[number // 2 % 2], token)
+            assert not isinstance(connection, int), f"try {number}"
+            _ = group.create_task(connection.close())
+            await asyncio.sleep(number % 5 * 0.0005)
+
+
 @asynccontextmanager
 async def process(deployment: Deployment) -> AsyncIterator[tuple[asyncio.subprocess.Process, Knocker]]:
     """A replica that can be killed or paused."""

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from services.experience_api.frames import PING
-from services.experience_api.hub.close_codes import LOST, REMOVED, TOO_SLOW
+from services.experience_api.hub.close_codes import LEFT, LOST, REMOVED, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from tests.unit.services.experience_api.hub.connections import Inner, connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
@@ -117,6 +117,16 @@ class TestAnswers:
         await asyncio.sleep(0)
         one.connection_lost(None)
         assert not await asked
+
+    async def test_who_is_being_closed_is_not_and_that_is_known_at_once(self, transport: FakeTransport) -> None:
+        one = connection(transport)
+        asked = asyncio.create_task(one.answers(10.0))
+        await asyncio.sleep(0)
+        one.end(LEFT)
+        one.data_received(b"\x8a\x00")
+        assert not await asked
+        async with asyncio.timeout(1):
+            assert not await one.answers(60.0)
 
 
 class TestDrained:
