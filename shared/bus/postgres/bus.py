@@ -28,7 +28,7 @@ from shared.tasks import Tasks
 _LATEST = """
 SELECT key, value FROM trelay.bus_latest
 WHERE partition_id = ANY ($1) AND value IS NOT NULL
-  AND (key = $2 OR (key > $2 || '/'::bytea AND key < $2 || '0'::bytea))
+  AND (key = $2 OR (key >= $2 || '/'::bytea AND key < $2 || '0'::bytea))
 """
 _COMMITTED = "SELECT next_offset FROM trelay.bus_offsets WHERE reader_group = $1 AND partition_id = $2"
 _PROBE = "SELECT count(*) FROM trelay.bus_topics"

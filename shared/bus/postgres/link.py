@@ -33,6 +33,7 @@ class Link:
 
     def __init__(self, database: DatabaseOptions, options: PostgresBusOptions) -> None:
         self.place = database.place
+        self.patience = database.statement_timeout
         self.trouble: str | None = None
         """What was wrong the last time anybody asked the server for anything; None if nothing was."""
 

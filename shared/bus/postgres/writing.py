@@ -19,6 +19,8 @@ SELECT set_config('idle_in_transaction_session_timeout', '3000', true),
 """
 _NUMBER = "SELECT nextval('trelay.bus_tx')"
 _COLUMNS = ("tx", "n", "key", "value", "headers")
+_SLOWEST = 1024 * 1024
+"""Bytes a second that a server takes at least, or it counts as gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Writing:
             async with link.writing.use() as connection:
                 writing = cls(connection, plan, owner)
                 if plan.size > SMALL:
-                    await writing._store()
+                    await writing._store(link.patience)
                 yield writing
 
     async def publish(self) -> None:
@@ -78,11 +80,17 @@ class Writing:
             await self._connection.execute("COMMIT")
         reach("bus.committed")
 
-    async def _store(self) -> None:
-        await self._connection.execute("BEGIN")
+    async def _store(self, patience: float) -> None:
+        """`patience` are the seconds a statement may take; what is large may take longer."""
+        patience += self._plan.size / _SLOWEST
+        await self._connection.execute(f"BEGIN; SET LOCAL statement_timeout = {int(patience * 1000)}")
         number = self._number = await self._connection.fetchval(_NUMBER)
         await self._connection.copy_records_to_table(
-            "bus_records", schema_name="trelay", columns=_COLUMNS, records=_numbered(number, self._plan.rows)
+            "bus_records",
+            schema_name="trelay",
+            columns=_COLUMNS,
+            records=_numbered(number, self._plan.rows),
+            timeout=patience,
         )
 
 

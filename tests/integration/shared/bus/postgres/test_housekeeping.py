@@ -1,0 +1,108 @@
+"""What is past its retention goes, in order, by whoever has the duty, and readers are told."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres
+from shared.bus.postgres.housekeeping import Housekeeping
+from shared.bus.postgres.link import Link
+from shared.bus.protocol import Outgoing, TopicOptions, Transaction
+from shared.clock import SYSTEM_CLOCK
+from shared.database.options import DatabaseOptions
+from shared.errors import PositionLost
+from shared.lease import Leases, MemoryLeaseStore
+from tests.contracts.bus.records import PATIENCE, everything, texts, visible, writing
+
+_DAYS_AGO = "UPDATE trelay.bus_batches SET written_ms = written_ms - 8 * 86400000 WHERE last_offset < $1"
+
+
+@pytest.fixture
+async def housekeeping(migrated_database: DatabaseOptions) -> Housekeeping:
+    link = Link(migrated_database, PostgresBusOptions())
+    return Housekeeping(link, Leases(MemoryLeaseStore(), "test"), 60.0, SYSTEM_CLOCK)
+
+
+async def test_a_sweep_takes_what_is_old_and_nothing_else(
+    bus: PostgresBus, line: str, sql: asyncpg.Connection, housekeeping: Housekeeping
+) -> None:
+    async with bus.writer("w") as writer:
+        for number in range(10):
+            await writer.commit(writing(line, f"{number}.a", f"{number}.b"))
+    assert await housekeeping.sweep() == 0
+    await sql.execute(_DAYS_AGO, 6)  # the first three transactions
+    assert await housekeeping.sweep() == 6
+    assert await bus.bounds(line) == {0: (6, 20)}
+    assert (await visible(bus, line))[0] == "3.a"
+    assert await sql.fetchval("SELECT count(*) FROM trelay.bus_records") == 14
+    async with bus.reader(line, {0: 5}) as reader:
+        with pytest.raises(PositionLost) as raised:
+            await reader.read()
+    assert (raised.value.offset, raised.value.earliest) == (5, 6)
+
+
+async def test_a_reader_that_is_overtaken_is_told(
+    bus: PostgresBus, line: str, sql: asyncpg.Connection, housekeeping: Housekeeping
+) -> None:
+    async with bus.writer("w") as writer, bus.reader(line, {0: 0}) as reader:
+        for number in range(6):
+            await writer.commit(writing(line, str(number)))
+        assert texts(await reader.read(limit=1)) == ["0"]
+        await asyncio.sleep(0.2)  # it has looked ahead by one more by now, and that one it may still give
+        await sql.execute(_DAYS_AGO, 6)
+        assert await housekeeping.sweep() == 6
+        assert texts(await reader.read(limit=1)) == ["1"]
+        with pytest.raises(PositionLost) as raised:
+            await reader.read()
+        assert raised.value.earliest == 6
+
+
+async def test_much_is_deleted_in_many_steps(
+    bus: PostgresBus, topic: str, sql: asyncpg.Connection, housekeeping: Housekeeping
+) -> None:
+    async with bus.writer("w") as writer:
+        for number in range(5):
+            await writer.commit(writing(topic, *(f"{number}.{part}" for part in range(3000))))
+    await sql.execute(_DAYS_AGO, 10**9)
+    assert await housekeeping.sweep() == 15_000
+    assert all(earliest == end for earliest, end in (await bus.bounds(topic)).values())
+    assert await sql.fetchval("SELECT count(*) FROM trelay.bus_batches") == 0
+    async with bus.writer("w") as writer:
+        await writer.commit(writing(topic, "next"))
+    assert await visible(bus, topic) == ["next"]
+
+
+async def test_a_topic_without_retention_keeps_everything(
+    bus: PostgresBus, sql: asyncpg.Connection, housekeeping: Housekeeping
+) -> None:
+    await bus.ensure_topics([TopicOptions(name="forever", partitions=1, retention_hours=None)])
+    async with bus.writer("w") as writer:
+        await writer.commit(writing("forever", "a"))
+    await sql.execute("UPDATE trelay.bus_batches SET written_ms = 0")
+    assert await housekeeping.sweep() == 0
+    assert await visible(bus, "forever") == ["a"]
+
+
+async def test_a_deletion_in_a_compacted_topic_is_forgotten_in_time(
+    bus: PostgresBus, kept: str, sql: asyncpg.Connection, housekeeping: Housekeeping
+) -> None:
+    async with bus.writer("w") as writer:
+        await writer.commit(Transaction({kept: [Outgoing(b"a", None), Outgoing(b"b", b"1")]}))
+    await housekeeping.sweep()
+    assert len(await everything(bus, kept)) == 2
+    await sql.execute("UPDATE trelay.bus_latest SET written_ms = written_ms - 25 * 3600000")
+    await housekeeping.sweep()
+    assert [record.key for record in await everything(bus, kept)] == [b"b"]
+
+
+async def test_one_of_the_connected_does_it_unasked(
+    migrated_database: DatabaseOptions, bus: PostgresBus, line: str, sql: asyncpg.Connection
+) -> None:
+    async with bus.writer("w") as writer:
+        await writer.commit(writing(line, "a"))
+    await sql.execute(_DAYS_AGO, 10)
+    await sql.execute("UPDATE trelay.leases SET expires_at = clock_timestamp() WHERE name = 'bus/housekeeping'")
+    async with connect_postgres(PostgresBusOptions(sweep_seconds=0.1), migrated_database), asyncio.timeout(PATIENCE):
+        while await bus.bounds(line) != {0: (1, 1)}:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,113 @@
+"""Members that die, leave, or come twice."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import psutil
+import pytest
+
+from services.embedded.postgres import PostgresServer
+from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres
+from shared.bus.protocol import Bus, TopicOptions
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from tests.contracts.bus.groups import Drives, Journal
+
+ALL = {0, 1, 2, 3}
+
+
+@asynccontextmanager
+async def member(database: DatabaseOptions, topic: str, name: str, journal: Journal) -> AsyncIterator[Bus]:
+    async with (
+        connect_postgres(PostgresBusOptions(), database) as bus,
+        bus.join(topic, "g", name, Drives(journal, name)),
+    ):
+        yield bus
+
+
+async def test_a_dead_members_partitions_move_in_time(
+    migrated_database: DatabaseOptions, bus: PostgresBus, topic: str, sql: asyncpg.Connection
+) -> None:
+    # What a member that died this very moment has left behind.
+    partitions = (await bus._topics.find(topic)).partitions
+    await sql.execute(
+        "INSERT INTO trelay.leases (name, owner, epoch, expires_at)"
+        " VALUES ('group/topic/g/dead', 'dead', 7, clock_timestamp() + interval '6 s')"
+    )
+    await sql.executemany(
+        "INSERT INTO trelay.bus_claims VALUES ('g', $1, 'group/topic/g/dead', 7)", [(each,) for each in partitions]
+    )
+    journal = Journal()
+    began = time.monotonic()
+    async with member(migrated_database, topic, "heir", journal):
+        await asyncio.sleep(1.0)
+        assert journal.of("heir") == set()
+        await journal.until(lambda: journal.of("heir") == ALL)
+        assert time.monotonic() - began < 10
+
+
+async def test_who_leaves_gives_all_at_once(migrated_database: DatabaseOptions, topic: str) -> None:
+    journal = Journal()
+    async with member(migrated_database, topic, "a", journal):
+        await journal.until(lambda: journal.of("a") == ALL)
+        async with member(migrated_database, topic, "b", journal):
+            await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
+            left = time.monotonic()
+        await journal.until(lambda: journal.of("a") == ALL)
+        # Before the next look that is not asked for.
+        assert time.monotonic() - left < 1.4
+    assert journal.clashes == []
+
+
+async def test_of_two_of_one_name_the_newer_stays(migrated_database: DatabaseOptions, topic: str) -> None:
+    older, newer = Journal(), Journal()
+    async with member(migrated_database, topic, "a", older):
+        await older.until(lambda: older.of("a") == ALL)
+        async with member(migrated_database, topic, "a", newer):
+            await newer.until(lambda: newer.of("a") == ALL)
+            await older.until(lambda: older.of("a") == set())
+            starts = sum(newer.starts.values())
+            await asyncio.sleep(8.0)  # longer than a lease: that it stays so has no event to wait for
+            assert newer.of("a") == ALL
+            assert older.of("a") == set()
+            assert sum(newer.starts.values()) == starts
+        await older.until(lambda: older.of("a") == ALL)
+
+
+async def test_a_member_whose_server_is_silent_stops_in_time(own_postgres: PostgresServer) -> None:
+    database = DatabaseOptions(url=own_postgres.dsn(), statement_timeout=30)
+    await migrate(database)
+    async with connect_postgres(PostgresBusOptions(), database) as bus:
+        await bus.ensure_topics([TopicOptions(name="topic", partitions=4)])
+    journal = Journal()
+    async with member(database, "topic", "a", journal):
+        await journal.until(lambda: journal.of("a") == ALL)
+        server = psutil.Process(own_postgres.pid)
+        processes = [server, *server.children()]
+        for process in processes:
+            process.suspend()
+        try:
+            began = time.monotonic()
+            await journal.until(lambda: journal.of("a") == set())
+            assert time.monotonic() - began < 6.5
+        finally:
+            for process in processes:
+                process.resume()
+        await journal.until(lambda: journal.of("a") == ALL)
+
+
+async def test_names_that_could_reach_into_another_group_do_not(migrated_database: DatabaseOptions, topic: str) -> None:
+    one, two = Journal(), Journal()
+    async with (
+        connect_postgres(PostgresBusOptions(), migrated_database) as bus,
+        bus.join(topic, "g", "x/m", Drives(one, "x/m")),
+        bus.join(topic, "g/x", "m", Drives(two, "m")),
+    ):
+        await one.until(lambda: one.of("x/m") == ALL)
+        await two.until(lambda: two.of("m") == ALL)
+
+
+pytestmark = pytest.mark.timeout(90)
