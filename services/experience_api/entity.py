@@ -19,7 +19,6 @@ from services.experience_api.allow_list import Cidr
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared import event
 from shared.bus.protocol import Outgoing
-from shared.clock import rfc3339
 from shared.errors import Malformed, TooLarge
 from shared.settings import Options
 
@@ -61,8 +60,8 @@ class EntityOptions(Options):
 class Stamp:
     """What events are given that lack it."""
 
-    now: float
-    """Seconds since 1970."""
+    time: str
+    """The attribute `time`: now."""
     new_id: Callable[[], str]
     traceparent: Callable[[], str]
 
@@ -220,7 +219,7 @@ def _finish(found: event.Attributes, query: Mapping[str, str], stamp: Stamp) -> 
 
 def _missing(query: Mapping[str, str], stamp: Stamp) -> dict[str, Callable[[], str | None]]:
     return {
-        "time": lambda: rfc3339(stamp.now),
+        "time": lambda: stamp.time,
         "channel": lambda: query.get("channel"),
         "traceparent": stamp.traceparent,
     }

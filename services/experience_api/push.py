@@ -14,7 +14,7 @@ from services.experience_api.allow_list import Networks, Origin
 from services.experience_api.entity import EntityOptions, Push, PushedEvent, Stamp, read_events
 from services.experience_api.refusals import Refused
 from shared.bus.protocol import Appender
-from shared.clock import Clock
+from shared.clock import Clock, rfc3339
 from shared.errors import Unavailable
 from shared.telemetry import go_on
 
@@ -74,7 +74,7 @@ class Pushes:
         """
         now = self._clock.time()
         header = push.headers.get("traceparent")
-        stamp = Stamp(now, self._new_id, lambda: str(go_on(header, self._dice)))
+        stamp = Stamp(rfc3339(now), self._new_id, lambda: str(go_on(header, self._dice)))
         events = read_events(push, stamp, self._options)
         try:
             async with asyncio.timeout(self._options.patience):

@@ -45,7 +45,7 @@ def read(
         text.encode() if isinstance(text, str) else text,
     )
     ids = itertools.count(1)
-    stamp = Stamp(1_700_000_000.5, lambda: f"made-{next(ids)}", lambda: TRACE)
+    stamp = Stamp("2023-11-14T22:13:20.500Z", lambda: f"made-{next(ids)}", lambda: TRACE)
     return read_events(push, stamp, options or EntityOptions())
 
 
@@ -193,7 +193,7 @@ def test_binary_mode_names_the_header_that_is_wrong(headers: dict[str, str], why
 def test_a_header_that_is_there_twice_is_refused() -> None:
     push = Push(CIMultiDict([*binary_headers().items(), ("Ce-Id", "8")]), MultiDict(), b"")
     with pytest.raises(Malformed, match="more than once"):
-        read_events(push, Stamp(0, str, str), EntityOptions())
+        read_events(push, Stamp("", str, str), EntityOptions())
 
 
 @pytest.mark.parametrize("body", ['{"a": 1}', "[1, 2]", '"text"', "7", "null"])
