@@ -8,6 +8,7 @@ See https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-for
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
 
@@ -94,9 +95,8 @@ def wrap(head: bytes, identity: bytes, subject: bytes, time: bytes, traceparent:
     )
 
 
-def json_string(text: str) -> bytes:
-    """Encode one string as JSON, quotes included."""
-    return _json_text(text)
+json_string: Callable[[str], bytes] = _json_text
+"""Encodes one string as JSON, quotes included."""
 
 
 def decode(value: bytes) -> Attributes:

@@ -167,6 +167,16 @@ class Life:
             finally:
                 self._watch.rest()
 
+        try:
+            return await watched()
+        except Unavailable as exc:
+            failures = [exc]
+
+        async def again() -> T:
+            if failures:
+                raise failures.pop()  # the first attempt was made without the policy's machinery: it costs 0.2 ms
+            return await watched()
+
         policy = retrying(
             self._options.retry,
             on_retry=lambda state: self._report.retrying(str(state.outcome and state.outcome.exception())),
@@ -174,7 +184,7 @@ class Life:
             dice=self._around.dice,
         )
         try:
-            return await policy(watched)
+            return await policy(again)
         except Unavailable as exc:
             self._report.down(str(exc))
         while True:

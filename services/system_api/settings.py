@@ -31,7 +31,9 @@ class SystemOptions(Options):
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
     """How long the sources of a replica that died wait before another one drives them."""
 
-    sources: dict[SourceName, Annotated[FileSourceOptions | TableSourceOptions, Field(discriminator="kind")]] = Field(default_factory=dict)
+    sources: dict[SourceName, Annotated[FileSourceOptions | TableSourceOptions, Field(discriminator="kind")]] = Field(
+        default_factory=dict
+    )
     """By name. A source that is renamed is another source, and begins at the beginning."""
 
 

@@ -1,7 +1,8 @@
 """What the poller asks of a source, and how a source makes its events."""
 
+import itertools
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol, runtime_checkable
@@ -119,6 +120,10 @@ class Opening(Protocol):
         ...
 
 
+NumberedEvent = Callable[[int, str, bytes, bytes | None], Outgoing]
+"""Takes the number, and the subject, the data and the time as `Stamp.event` does."""
+
+
 class Stamp:
     """Makes events of one source: encodes once what they share, and splices the rest."""
 
@@ -135,10 +140,9 @@ class Stamp:
         now = self._clock.time()
         self._read = b"%b %d %b:" % (self.name.encode(), int(now * 1000), self.name.encode())
         self._trace = b"00-%032x-" % (self._dice.getrandbits(128) or 1)
-        self._span = self._dice.getrandbits(63)
-        # What the batch shares is spliced once, around the places of what differs.
-        head = self._head.replace(b"%", b"%%")
-        self._template = wrap(head, b"%b", b"%b", rfc3339(now).encode(), self._trace + b"%016x-01", b"%b")
+        self._spans = itertools.count(self._dice.getrandbits(63) or 1)
+        self._now = rfc3339(now).encode()
+        self._template = self._shared(b"%b")
 
     def event(self, position: str, subject: str, data: bytes, time: bytes | None = None) -> Outgoing:
         """Make the event of one change.
@@ -147,10 +151,35 @@ class Stamp:
         source's name; `subject` is the entity's key; `data` is one valid JSON value; `time` is when it happened
         upstream (RFC 3339), else the time of reading.
         """
-        self._span += 1
-        identity, entity = json_string(f"{self.name}:{position}"), json_string(subject)
+        identity, entity, span = json_string(f"{self.name}:{position}"), json_string(subject), next(self._spans)
         if time is None:
-            value = self._template % (identity, entity, self._span, data)
+            value = self._template % (identity, entity, span, data)
         else:
-            value = wrap(self._head, identity, entity, time, b"%b%016x-01" % (self._trace, self._span), data)
+            value = wrap(self._head, identity, entity, time, b"%b%016x-01" % (self._trace, span), data)
         return Outgoing(self._key or subject.encode(), value, ((TRAIL, self._read + position.encode()),))
+
+    def numbered(self, place: str) -> NumberedEvent:
+        """Return what makes events of this batch whose positions are `place`, a colon and a number.
+
+        It does what `event` does at two thirds of the cost, for what is read by the thousand.
+        """
+        identity = json_string(f"{self.name}:{place}:")[:-1].replace(b"%", b"%%")
+        identity_of = identity + b'%d"'
+        template, trail = self._shared(identity_of), self._read + place.encode() + b":"
+        head, key, trace, spans = self._head, self._key, self._trace, self._spans
+
+        def event(number: int, subject: str, data: bytes, time: bytes | None) -> Outgoing:
+            entity = json_string(subject)
+            if time is None:
+                value = template % (number, entity, next(spans), data)
+            else:
+                span = b"%b%016x-01" % (trace, next(spans))
+                value = wrap(head, identity_of % number, entity, time, span, data)
+            return Outgoing(key or subject.encode(), value, ((TRAIL, trail + b"%d" % number),))
+
+        return event
+
+    def _shared(self, identity: bytes) -> bytes:
+        """Splice once what the events of a batch share, around the places of what differs."""
+        head = self._head.replace(b"%", b"%%")
+        return wrap(head, identity, b"%b", self._now, self._trace + b"%016x-01", b"%b")

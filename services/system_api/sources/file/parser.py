@@ -125,17 +125,18 @@ class Parser:
             Unusable: the file's header does not do. The batch is as it was; this parser is of no further use.
         """
         self._take_oversized(batch)
-        splitter, read, event, append = self.splitter, self._form.read, self._stamp.event, batch.records.append
-        plain, single = splitter.plain, splitter.single
-        offset, line, before = splitter.offset, self.line, len(batch.records)
-        place = self._place.file + ":"
+        splitter, append, before = self.splitter, batch.records.append, len(batch.records)
+        read, event = self._form.read, self._stamp.numbered(self._place.file)
+        # What is not plain is looked at piece by piece; so is the first, for its byte order mark and header.
+        plain, single, offset, line = splitter.plain, splitter.single, splitter.offset, self.line
         pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
         for piece in pieces:
             try:
-                # What is not plain is looked at piece by piece; so is the first, for its byte order mark and header.
-                row = (read(piece) if piece else None) if plain and offset else self._carefully(piece, offset)
-                if row is not None:
-                    append(event(f"{place}{offset}", *row))
+                if plain and piece and offset:
+                    subject, data, time = read(piece)
+                    append(event(offset, subject, data, time))
+                elif (row := self._carefully(piece, offset)) is not None:
+                    append(event(offset, *row))
             except Malformed as exc:
                 self._reject(batch, piece, exc, line=line + 1, offset=offset)
             offset += len(piece) + 1

@@ -147,16 +147,16 @@ class Splitter:
         given = list[bytes]()
         while True:
             pieces, rest = self._cut(data)
-            good = self._good(pieces)
+            good = self._good(pieces, data)
             if good == len(pieces) and (len(rest) <= self.limit or b"\n" not in rest):
                 return given + pieces, rest
             given += pieces[:good]
             line, _, data = data[sum(map(len, pieces[:good])) + good :].partition(b"\n")
             given.append(line)
 
-    def _good(self, pieces: list[bytes]) -> int:
+    def _good(self, pieces: list[bytes], data: bytes) -> int:
         """Return how many pieces come before the first one of several lines that is above the limit."""
-        if max(map(len, pieces), default=0) > self.limit:
+        if len(data) > self.limit:
             for number, piece in enumerate(pieces):
                 if len(piece) > self.limit and b"\n" in piece:
                     return number
@@ -168,16 +168,14 @@ class Splitter:
         self.plain = (
             b"\r" not in whole
             and b"\0" not in whole
-            and max(map(len, pieces), default=0) <= self.limit
-            and _is_utf8(whole[: whole.rfind(b"\n") + 1])
+            and (len(whole) <= self.limit or max(map(len, pieces), default=0) <= self.limit)
+            and (whole.isascii() or _is_utf8(memoryview(whole)[: whole.rfind(b"\n") + 1]))
         )
 
 
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
+def _is_utf8(data: memoryview) -> bool:
     try:
-        data.decode()
+        str(data, "utf-8")
     except UnicodeDecodeError:
         return False
     return True

@@ -3,6 +3,8 @@
 import json
 import random
 
+import pytest
+
 from services.system_api.source import Batch, Stamp
 from shared.clock import SystemClock
 from shared.dead_letter import Reject
@@ -39,6 +41,17 @@ def test_with_a_channel_the_channel_is_the_key() -> None:
     record = stamp("orders.eu").event("1", "4711", b"1")
     assert record.key == b"orders.eu"
     assert json.loads(record.value or b"")["channel"] == "orders.eu"
+
+
+@pytest.mark.parametrize("place", [None, "orders.eu"])
+@pytest.mark.parametrize("time", [None, b"2020-01-01T00:00:00Z"])
+def test_numbered_events_are_the_same_events(place: str | None, time: bytes | None) -> None:
+    one, other = stamp(place), stamp(place)
+    numbered = other.numbered('1.%d"é')
+    for number in (0, 2**40):
+        event = one.event(f'1.%d"é:{number}', "50%", b'"%x"', time)
+        assert numbered(number, "50%", b'"%x"', time) == event
+        validate(decode(event.value or b""))
 
 
 def test_the_time_of_the_change_wins() -> None:
