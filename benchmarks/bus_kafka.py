@@ -20,6 +20,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition as BarePosition
 
+from shared.allocation import keep_freed_memory
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
@@ -275,6 +276,7 @@ def main() -> None:
     parser.add_argument("--trips", type=int, default=300, help="round trips (300)")
     parser.add_argument("--servers", help="a broker that runs already; otherwise one is started")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the services do; the bare loops have it too
     size = min(arguments.records, 20_000)
     rounds = max(1, arguments.records // size)
     if arguments.servers:

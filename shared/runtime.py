@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 import uvloop
 
+from shared.allocation import keep_freed_memory
 from shared.errors import SettingsError
 from shared.logs import LogOptions, configure
 from shared.settings import load
@@ -62,6 +63,7 @@ def run(main: Main, *, stop_within: float = STOP_WITHIN) -> int:
     2. A second signal, or the deadline, cancels it.
     3. What does not even then end within two seconds is left, and the process exits with 1.
     """
+    keep_freed_memory()
     try:
         return uvloop.run(_until_stopped(main, stop_within))
     except SettingsError as exc:

@@ -1,8 +1,8 @@
 """Records to Kafka's record batches: the hottest code of the writing side.
 
 See https://kafka.apache.org/documentation/#recordbatch. The batch is built by aiokafka's C extension. Compression is
-ours, for aiokafka's levels are fixed at values that cost several times as much CPU: level 1 of zstd takes 0.7 µs a KB
-where its level 3 takes 2.3 and lz4's level 9 takes 11.
+ours, for aiokafka's levels are fixed at values that cost several times as much CPU: a KB takes 1.6 µs at level 1 of
+zstd and 1.2 at level 1 of lz4, where its own choices, 3 and 9, take 2.5 and 11.
 """
 
 import struct

@@ -39,9 +39,10 @@ class KafkaOptions(Options):
     password: Secret | None = None
     """Of that user."""
 
-    compression: Compression = "zstd"
-    """How batches travel and are stored. Level 1 of zstd makes JSON five times smaller and so costs less CPU than
-    the bytes it saves would."""
+    compression: Compression = "none"
+    """How batches travel and are stored. None costs this process least: 2.7 µs to write a record of 1 KB, where zstd
+    takes 2 µs more and makes JSON four to five times smaller. That is worth it where disks, or lines between zones,
+    cost more than processors."""
 
     request_timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds after which a broker that does not answer counts as gone, and its connection is opened anew."""
