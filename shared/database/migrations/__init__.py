@@ -37,7 +37,7 @@ async def migrate(options: DatabaseOptions) -> str:
         Unauthorized: the account may not log in, or may not create what is missing.
     """
     # Alembic reads and compiles the revisions here, off the event loop; what follows is in memory.
-    scripts = await asyncio.to_thread(_load_scripts)
+    scripts = await asyncio.to_thread(load_scripts)
     arguments = connect_arguments(options, "migrations")
     arguments["command_timeout"] = None
     arguments["server_settings"] |= {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
@@ -51,7 +51,8 @@ async def migrate(options: DatabaseOptions) -> str:
             return await connection.run_sync(_upgrade, scripts)
 
 
-def _load_scripts() -> ScriptDirectory:
+def load_scripts() -> ScriptDirectory:
+    """Read all revisions from the disk."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")

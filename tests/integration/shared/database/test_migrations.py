@@ -7,10 +7,12 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
 
 from shared.database.engine import create_engine
-from shared.database.migrations import migrate
+from shared.database.migrations import load_scripts, migrate
 from shared.database.options import DatabaseOptions
 from shared.database.tables import SCHEMA, metadata
 from shared.errors import Unauthorized, Unavailable
@@ -31,6 +33,28 @@ async def test_the_migrations_make_what_the_tables_say(migrated_database: Databa
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await engine.dispose()
+
+
+@pytest.mark.every_postgres
+async def test_every_revision_goes_down_again(migrated_database: DatabaseOptions) -> None:
+    scripts = await asyncio.to_thread(load_scripts)
+
+    def downgrade(connection: sa.Connection) -> None:
+        with EnvironmentContext(Config(), scripts, fn=lambda at, _: scripts._downgrade_revs("base", at)) as environment:
+            environment.configure(connection=connection, target_metadata=metadata, version_table_schema=SCHEMA)
+            environment.run_migrations()
+
+    engine = create_engine(migrated_database)
+    async with engine.begin() as connection:
+        await connection.run_sync(downgrade)
+        left = await connection.execute(
+            sa.text("SELECT relname FROM pg_class WHERE relnamespace = 'trelay'::regnamespace")
+        )
+        assert {name for (name,) in left} == {"alembic_version", "alembic_version_pkc"}
+        functions = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'trelay'::regnamespace"
+        assert await connection.scalar(sa.text(functions)) == 0
+    await engine.dispose()
+    await migrate(migrated_database)
 
 
 async def test_replicas_that_start_together_wait_for_each_other(database: str) -> None:
