@@ -77,7 +77,7 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
         elif kind == "missing":
             sentence = "is required"
         elif kind in {"union_tag_invalid", "union_tag_not_found"}:
-            path, sentence = _kind(path, context, value)
+            path, sentence = _kind(path, context, value, hidden)
         else:
             of_key = detail["loc"][-1:] == (_OF_KEY,)
             sentence = _sentence(detail["msg"], kind, context, path[-1] if of_key else value, secret=secret)
@@ -124,13 +124,13 @@ def _value(value: Any, path: KeyPath) -> Any:
     return value
 
 
-def _kind(path: KeyPath, context: Mapping[str, Any], value: Any) -> tuple[KeyPath, str]:
+def _kind(path: KeyPath, context: Mapping[str, Any], value: Any, hidden: set[KeyPath]) -> tuple[KeyPath, str]:
     """Say which alternative was not found; `context` quotes the name of the key that chooses, and the choices."""
     key = str(context.get("discriminator", "kind")).strip("'")
     if not isinstance(value, dict) or key not in value:
         return (*path, key), "is required"
     choices = [choice.strip(" '") for choice in str(context.get("expected_tags", "")).split(",")]
-    name = _shown(value[key])
+    name = "(not shown)" if (*path, key) in hidden else _shown(value[key])
     close = difflib.get_close_matches(str(value[key]), choices, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; one of: {', '.join(choices)}"
     return (*path, key), f"unknown {key} {name}{hint}"

@@ -51,6 +51,8 @@ def test_what_is_not_written_stands_at_the_nearest_key_above() -> None:
         ("a: &x {k: 1}\nb:\n  <<: *x", "merge keys"),
         ("a: !!python/object:os.system x", "is not supported"),
         ("a: !!int x", "is not of the type 'int'"),
+        ("a: !x [1]", "the tag '!x' is not supported"),
+        ("a: !x {b: 1}", "the tag '!x' is not supported"),
         ("? [a]\n: 1", "a key is text"),
         ("a: &x [*x]", "contains itself"),
     ],

@@ -1,7 +1,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import Discriminator, Field, StringConstraints, field_validator
+from pydantic import Discriminator, Field, IPvAnyNetwork, StringConstraints, field_validator
 
 from shared.errors import SettingsError
 from shared.settings import Options, Secret, parse
@@ -29,6 +29,7 @@ class System(Options):
     mode: Literal["safe", "fast"] = "safe"
     either: int | list[int] = 1
     tls: bool = False
+    network: IPvAnyNetwork | None = None
     limits: Table | None = None
     token: Secret | None = None
 
@@ -88,6 +89,7 @@ def refused(yaml: str, **env: str) -> str:
         ),
         ("mode: slow", "system.mode: expected 'safe' or 'fast', found 'slow'"),
         ("either: x", "system.either: expected a whole number, found 'x'; or expected a list, found 'x'"),
+        ("network: 10.0.0.0/99", "system.network: value is not a valid IPv4 or IPv6 network"),
         ("tls: maybe", "system.tls: expected true or false, found 'maybe'"),
         ("tls: null", "system.tls: expected true or false, found nothing"),
         (f"mode: {'x' * 200}", "found '" + "x" * 59 + "…"),
@@ -119,3 +121,5 @@ def test_never_repeats_what_came_from_the_environment() -> None:
     report = refused("system: {mode: '${MODE}'}", MODE="hunter2")
     assert "hunter2" not in report
     assert "expected 'safe' or 'fast', found a value that is not shown" in report
+    report = refused("system: {sources: {o: {kind: '${KIND}'}}}", KIND="hunter2")
+    assert report.endswith("system.sources.o.kind: unknown kind (not shown); one of: file, table")
