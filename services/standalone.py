@@ -112,7 +112,7 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         services = Together(settings, database, command.port)
         tasks = await stack.enter_async_context(services.running(_watching(command, account)))
         settle()
-        print(welcome(services.url, services.sources_url, command, path), flush=True)
+        print(welcome(services.url, services.sources_url, path, command.data), flush=True)
         if command.settings is None:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)
@@ -180,20 +180,20 @@ def _secret(kept: Path) -> str:
     return kept.read_text()
 
 
-def welcome(url: str, sources_url: str, command: Command, settings: Path) -> str:
-    """Return what is said once everything runs."""
-    folder = _short(command.data)
+def welcome(url: str, sources_url: str, settings: Path, folder: Path) -> str:
+    """Return what is said once everything runs; `folder` is where everything is written."""
+    examples = folder / "examples"
     lines = [
         f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
-        f"  settings {_short(settings)}, everything that is written in {folder}. Try, in another terminal:",
+        f"  settings {_short(settings)}, everything that is written in {_short(folder)}. Try, in another terminal:",
         f"    .venv/bin/trelay subscribe {url} --client-id {DEMO} --client-secret {DEMO}",
         f"    curl -X POST -H 'client_id: {DEMO}' -H 'client_secret: {DEMO}' {url}/consumers",
         f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
     ]
-    if command.settings is None:
+    if settings.parent == examples:
         lines += [
-            f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {folder}/examples/sensors.ndjson',
-            f"    cp examples/drop/stock-monday.csv {folder}/examples/drop/stock-again.csv",
+            f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {_short(examples)}/sensors.ndjson',
+            f"    cp examples/drop/stock-monday.csv {_short(examples)}/drop/stock-again.csv",
         ]
     lines.append("  Ctrl-C stops. Events, as they arrive at a subscriber:")
     return "\n".join(lines)

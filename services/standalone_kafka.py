@@ -76,17 +76,19 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         ports["experience"] = command.port or ports["experience"]
         settings = await asyncio.to_thread(_write_settings, original, bootstrap, ports)
         layers = _Layers(settings, ports, folder, {**os.environ, DATABASE_URL: dsn})
+        ends = [await stack.enter_async_context(layers.running(layer)) for layer in ("experience", "process")]
+        # Between the layers: the watcher leaves before what it watches.
         tasks = await stack.enter_async_context(Tasks())
-        for layer in LAYERS[:2]:
-            tasks.keep(f"the {layer} layer", await stack.enter_async_context(layers.running(layer)))
         connected = asyncio.Event()
         url = f"http://127.0.0.1:{ports['experience']}"
         cursor = folder / f"{WATCHER}.cursor"
         tasks.keep("watcher", showcase.print_events(url, account, cursor, say, connected.set))
         await connected.wait()
-        tasks.keep("the system layer", await stack.enter_async_context(layers.running("system")))
+        ends.append(await stack.enter_async_context(layers.running("system")))
+        for layer, end in zip(LAYERS, ends, strict=True):
+            tasks.keep(f"the {layer} layer", end)
         settle()
-        say(welcome(url, f"http://127.0.0.1:{ports['system']}", command, settings))
+        say(welcome(url, f"http://127.0.0.1:{ports['system']}", settings, folder))
         if command.settings is None:
             show(tasks, folder / "examples", dsn)
         await until(stop, tasks)

@@ -52,7 +52,10 @@ class Together:
     def __init__(self, settings: TogetherSettings, database: DatabaseOptions, port: int) -> None:
         shared = {"database": database, "bus": settings.bus, "alerts": settings.alerts, "logs": settings.logs}
         listen = settings.experience.listen.model_copy(update={"port": port, "stop_within": _DRAIN})
-        experience = settings.experience.model_copy(update={"listen": listen, "drain_within": _DRAIN})
+        connections = settings.experience.connections.model_copy(update={"node": _NODE})
+        experience = settings.experience.model_copy(
+            update={"listen": listen, "drain_within": _DRAIN, "connections": connections}
+        )
         process = settings.process.model_copy(update={"listen": _anywhere(settings.process), "node": _NODE})
         system = settings.system.model_copy(update={"listen": _anywhere(settings.system), "node": _NODE})
         self._experience = ExperienceSettings(**shared, experience=experience)

@@ -41,8 +41,8 @@ class Standalone:
 
 
 @asynccontextmanager
-async def running(data: Path, *arguments: str) -> AsyncIterator[Standalone]:
-    command = [sys.executable, "-m", "services.standalone", "--port", "0", *arguments]
+async def running(data: Path, module: str = "services.standalone") -> AsyncIterator[Standalone]:
+    command = [sys.executable, "-m", module, "--port", "0"]
     process = await asyncio.create_subprocess_exec(
         *dying_with_us(command, signal.SIGTERM),
         stdout=asyncio.subprocess.PIPE,

@@ -32,7 +32,7 @@ def test_a_port_that_is_none_is_refused_in_words(port: str, capsys: pytest.Captu
 
 
 def test_the_welcome_is_one_line_and_commands_that_name_the_right_address() -> None:
-    text = welcome("http://127.0.0.1:9000", "http://127.0.0.1:9001", Command(Path("/d"), 9000, None), Path("/d/t.yaml"))
+    text = welcome("http://127.0.0.1:9000", "http://127.0.0.1:9001", Path("/d/examples/t.yaml"), Path("/d"))
     first, *rest = text.splitlines()
     assert first.startswith("Trelay is ready: ws://127.0.0.1:9000/ws/publish")
     assert any("trelay subscribe http://127.0.0.1:9000" in line for line in rest)

@@ -1,0 +1,23 @@
+"""`make run-kafka`: three processes on a Kafka and a PostgreSQL of their own."""
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.test_standalone import push, running
+
+
+@pytest.mark.usefixtures("kafka_jars")
+@pytest.mark.timeout(240)
+async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    async with running(tmp_path, module="services.standalone_kafka") as program:
+        for channel in ("sensors", "stock", r"orders\.\w+"):
+            await program.line(rf"^{channel} ")
+        await push(program.address, 1)
+        await program.line(r'^greetings .*"number": 1')
+        children = psutil.Process(program.process.pid).children(recursive=True)
+        program.process.send_signal(signal.SIGINT)
+        assert await program.process.wait() == 0
+        assert [child for child in children if child.is_running()] == []
