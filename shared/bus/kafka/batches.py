@@ -65,13 +65,14 @@ def check_size(topic: str, record: Outgoing) -> int:
 
 def by_partition(records: Sequence[Outgoing], partitions: int) -> dict[int, list[Outgoing]]:
     """Sort records by the partition of their key, keeping their order."""
+    if partitions == 1:
+        return {0: list(records)} if records else {}
     dealt: dict[int, list[Outgoing]] = {}
-    key, batch = None, []
+    by_key: dict[bytes, list[Outgoing]] = {}  # a batch has few keys, and looking one up costs half of hashing it
     for record in records:
-        if record.key is not key:  # many records of one channel share one object
-            key = record.key
-            partition = partition_of(key, partitions)
-            batch = dealt.setdefault(partition, [])
+        batch = by_key.get(record.key)
+        if batch is None:
+            batch = by_key[record.key] = dealt.setdefault(partition_of(record.key, partitions), [])
         batch.append(record)
     return dealt
 
