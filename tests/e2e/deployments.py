@@ -38,11 +38,13 @@ class Placed:
             program.kill()
 
 
-def three_processes(folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str) -> Placed:
-    """Lay out the three services, on Kafka."""
+def three_processes(
+    folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str, notify: str | None = None
+) -> Placed:
+    """Lay out the three services, on Kafka; `notify` is the channel that wakes the table's source."""
     bus = {"kind": "kafka", "servers": bootstrap, "topics": _topics(prefix)}
     ports = {name: free_port() for name in ("system", "process", "experience")}
-    config = _write(folder, dsn, bus, feed, ports)
+    config = _write(folder, dsn, bus, feed, ports, notify)
     programs = [
         Program(
             name,
@@ -73,7 +75,9 @@ def _topics(prefix: str) -> dict[str, Any]:
     return {"prefix": prefix, "partitions": PARTITIONS}
 
 
-def _write(folder: Path, dsn: str, bus: dict[str, Any], feed: Path, ports: dict[str, int]) -> Path:
+def _write(
+    folder: Path, dsn: str, bus: dict[str, Any], feed: Path, ports: dict[str, int], notify: str | None = None
+) -> Path:
     """Write the settings file; a table through the process layer, a file straight to the subscribers."""
     settings: dict[str, Any] = {
         "database": {"url": dsn},
@@ -91,6 +95,7 @@ def _write(folder: Path, dsn: str, bus: dict[str, Any], feed: Path, ports: dict[
                     "type": "order.made",
                     "interval": 0.05,
                     "batch": 200,
+                    "notify": notify,
                 },
                 "lines": {
                     "kind": "file",
@@ -111,7 +116,7 @@ def _write(folder: Path, dsn: str, bus: dict[str, Any], feed: Path, ports: dict[
                     "channel": "orders",
                     "steps": [{"filter": "number >= 0"}, {"set": {"data.seen": True}}],
                 }
-            }
+            },
         },
         "experience": {"connections": {"lease_seconds": 2}},
     }

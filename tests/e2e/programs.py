@@ -53,9 +53,9 @@ class Program:
 
     def kill(self) -> None:
         """SIGKILL it and wait until it is gone."""
-        assert self._process is not None, f"{self.name} was not started"
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     async def stop(self, patience: float = 30.0) -> int:
         """Ask it to stop and return its exit status."""
