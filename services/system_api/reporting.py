@@ -18,7 +18,7 @@ class Reporter:
         self.condition = Condition(name, clock.time())
         self._name = name
         self._alerts = alerts
-        self._metrics = metrics
+        self._metrics = metrics.of(name)
         self._clock = clock
 
     def standby(self) -> None:
@@ -41,7 +41,7 @@ class Reporter:
 
     def retrying(self, error: str) -> None:
         """The upstream did not answer."""
-        self._metrics.retries.labels(self._name).inc()
+        self._metrics.retries.inc()
         if self.condition.failures == 0:
             logger.warning("source %s: %s; it is tried again", self._name, error)
         self.condition.retrying(error, self._clock.time())
@@ -59,12 +59,12 @@ class Reporter:
 
     def rebuilt(self) -> None:
         """A life of the source has ended and another begins."""
-        self._metrics.rebuilds.labels(self._name).inc()
+        self._metrics.rebuilds.inc()
 
     def polled(self, batch: Batch, took: float) -> None:
         """A poll succeeded."""
-        self._metrics.polls.labels(self._name).inc()
-        self._metrics.poll_seconds.labels(self._name).observe(took)
+        self._metrics.polls.inc()
+        self._metrics.poll_seconds.observe(took)
         self._tell("source-part", self.condition.in_part(batch.trouble))
 
     def progressed(self, *, caught_up: bool) -> None:
@@ -72,16 +72,16 @@ class Reporter:
         now = self._clock.time()
         self._tell("source", self.condition.progressed(now, caught_up=caught_up))
         if caught_up:
-            self._metrics.caught_up.labels(self._name).set(now)
+            self._metrics.caught_up.set(now)
         self._entered()
 
     def committed(self, batch: Batch, took: float) -> None:
         """A batch is visible on the bus."""
-        self._metrics.published.labels(self._name).inc(len(batch.records))
-        self._metrics.commit_seconds.labels(self._name).observe(took)
+        self._metrics.published.inc(len(batch.records))
+        self._metrics.commit_seconds.observe(took)
         self.condition.saved(batch.checkpoint)
         if batch.rejects:
-            self._metrics.rejected.labels(self._name).inc(len(batch.rejects))
+            self._metrics.rejected.inc(len(batch.rejects))
             first = batch.rejects[0]
             logger.warning(
                 "source %s: %d to the dead letter; the first, %s: %s",
@@ -96,7 +96,7 @@ class Reporter:
         logger.warning("source %s: %s; it is done later", self._name, error)
 
     def _entered(self) -> None:
-        self._metrics.enter(self._name, self.condition.state)
+        self._metrics.enter(self.condition.state)
 
     def _tell(self, kind: str, notice: Notice | None) -> None:
         if notice is None:

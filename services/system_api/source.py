@@ -5,11 +5,12 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, Field
 
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Headers, Outgoing
 from shared.clock import Clock, rfc3339
 from shared.dead_letter import Reject
 from shared.errors import Malformed
@@ -120,6 +121,9 @@ class Opening(Protocol):
         ...
 
 
+_outgoing: Callable[[tuple[bytes, bytes | None, Headers]], Outgoing] = partial(tuple.__new__, Outgoing)
+"""Makes a record without the constructor, which is a function of Python's: a tenth of an event's cost."""
+
 NumberedEvent = Callable[[int, str, bytes, bytes | None], Outgoing]
 """Takes the number, and the subject, the data and the time as `Stamp.event` does."""
 
@@ -175,7 +179,7 @@ class Stamp:
             else:
                 span = b"%b%016x-01" % (trace, next(spans))
                 value = wrap(head, identity_of % number, entity, time, span, data)
-            return Outgoing(key or subject.encode(), value, ((TRAIL, trail + b"%d" % number),))
+            return _outgoing((key or subject.encode(), value, ((TRAIL, trail + b"%d" % number),)))
 
         return event
 

@@ -9,7 +9,7 @@ from services.system_api.metrics import SystemMetrics
 def test_every_source_reads_from_the_start_and_is_in_one_state() -> None:
     registry = CollectorRegistry()
     metrics = SystemMetrics(registry, ["orders"])
-    metrics.enter("orders", State.DOWN)
+    metrics.of("orders").enter(State.DOWN)
     lines = generate_latest(registry).decode().splitlines()
     for name in ("events_published_total", "rejects_total", "polls_total", "retries_total", "rebuilds_total"):
         assert f'trelay_system_{name}{{source="orders"}} 0.0' in lines

@@ -1,0 +1,268 @@
+"""NDJSON file to publish topic, exactly once, beside bare loops that do the least for it, on the same servers.
+
+What is measured is the CPU that this process takes for an event of 1 KB (the servers' is not in it), and the rate.
+Ours is the whole of the system layer: the poller under its lease, the file source with its checks, events, rejects and
+checkpoint in one transaction of 1,000 events, two under way. The bare loop on Kafka reads lines, splices a constant
+head before each and writes whole batches in aiokafka's transactions, two producers taking turns; that on PostgreSQL
+copies the same into a table. Neither checks anything. They take turns with ours, and the medians are compared.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import uvloop
+from aiokafka import AIOKafkaProducer
+from prometheus_client import CollectorRegistry
+
+from services.system_api.life import Surroundings
+from services.system_api.metrics import SystemMetrics
+from services.system_api.poller import Poller
+from services.system_api.reporting import Reporter
+from services.system_api.sources.file.opening import file_source
+from services.system_api.sources.file.options import FileSourceOptions
+from shared.alerts import RecordingAlerts
+from shared.bus.connect import connect
+from shared.bus.kafka import KafkaOptions
+from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
+from shared.bus.topics import TopicsOptions
+from shared.clock import SYSTEM_CLOCK
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.event import Channel
+from shared.lease import Leases, MemoryLeaseStore
+from shared.runtime import settle
+from shared.tasks import Tasks
+from tests.servers.kafka import kafka_server
+from tests.servers.postgres import postgres_server
+
+PER_TRANSACTION = 1000
+BARE_BATCH = 512 * 1024
+HEAD = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated","channel":"orders.eu","id":"orders:'
+
+
+BareRecords = list[tuple[bytes, list[tuple[str, bytes]]]]
+"""Values and headers."""
+
+
+class Cost(NamedTuple):
+    """What something took."""
+
+    cpu: float
+    """Microseconds an event."""
+    rate: float
+    """Events a second."""
+
+
+def write_lines(path: Path, count: int) -> float:
+    """Write the file; return the mean size of a line."""
+    dice = random.Random(1)
+    with path.open("wb") as file:
+        for number in range(count):
+            order = {
+                "id": f"order-{number}",
+                "customer": {"id": dice.randrange(10**6), "name": "Zoë Example", "vip": bool(dice.getrandbits(1))},
+                "updated": "2026-01-02T03:04:05.678Z",
+                "items": [
+                    {
+                        "sku": f"{dice.getrandbits(32):08x}",
+                        "qty": dice.randrange(9),
+                        "price": round(dice.random() * 99, 2),
+                    }
+                    for _ in range(21)
+                ],
+            }
+            file.write(json.dumps(order, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+    return path.stat().st_size / count
+
+
+async def measured(work: Awaitable[None], events: int) -> Cost:
+    cpu, clock = time.process_time(), time.perf_counter()
+    await work
+    return Cost((time.process_time() - cpu) / events * 1e6, events / (time.perf_counter() - clock))
+
+
+async def ours(path: Path, events: int, bus_options: BusOptions, database: DatabaseOptions) -> Cost:
+    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
+    options = FileSourceOptions(
+        kind="file",
+        path=str(path),
+        type="order.updated",
+        subject="id",
+        channel=Channel("orders.eu"),
+        batch=PER_TRANSACTION,
+    )
+    dice = random.Random(1)
+    reporter = Reporter("orders", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["orders"]), SYSTEM_CLOCK)
+    async with connect(bus_options, database) as bus:
+        await bus.ensure_topics(topics.all())
+        around = Surroundings(bus, topics, SYSTEM_CLOCK, dice)
+        opening = file_source("orders", options, SYSTEM_CLOCK, dice)
+        poller = Poller(options, opening, Leases(MemoryLeaseStore(), "bench"), around, reporter)
+        async with Tasks() as tasks:
+
+            async def work() -> None:
+                tasks.keep("poller", poller.run())
+                while poller.condition.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
+                    await asyncio.sleep(0.01)
+
+            cost = await measured(work(), events)
+        rows = sum(json.loads(part).get("rows", 0) for part in poller.condition.position.values())
+        assert rows == events, f"{rows} of {events}"
+    return cost
+
+
+def bare_lines(path: Path) -> Iterator[BareRecords]:
+    """Yield values and headers, as many as belong in a transaction."""
+    made: BareRecords = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            identity = b"%d" % number
+            made.append(
+                (b'%b%b","data":%b}' % (HEAD, identity, line[:-1]), [("trail", b"orders 1 orders:" + identity)])
+            )
+            if len(made) == PER_TRANSACTION:
+                yield made
+                made = []
+    if made:
+        yield made
+
+
+async def bare_kafka(path: Path, events: int, servers: str) -> Cost:
+    topic = f"bench-{uuid.uuid4().hex[:8]}"
+    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
+        await bus.ensure_topics(TopicsOptions(prefix=topic, partitions=1).all())
+    names = TopicsOptions(prefix=topic)
+    async with AsyncExitStack() as stack:
+        producers = [await stack.enter_async_context(bare_producer(servers)) for _ in range(2)]
+
+        async def work() -> None:
+            commits: list[asyncio.Task[None]] = []
+            for turn, batch in enumerate(bare_lines(path)):
+                producer = producers[turn % 2]
+                if len(commits) == 2:
+                    await commits.pop(0)
+                await producer.begin_transaction()
+                sent = await send_bare(producer, names.publish, batch)
+                place = await producer.send(names.checkpoints, b"%d" % turn, b"orders", partition=0)
+                before = commits[-1] if commits else None
+                commits.append(asyncio.create_task(commit_bare(producer, [*sent, place], before)))
+            await asyncio.gather(*commits)
+
+        return await measured(work(), events)
+
+
+async def commit_bare(
+    producer: AIOKafkaProducer, sent: list[asyncio.Future[object]], before: asyncio.Task[None] | None
+) -> None:
+    await asyncio.gather(*sent)
+    if before is not None:
+        await before
+    await producer.commit_transaction()
+
+
+@asynccontextmanager
+async def bare_producer(servers: str) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=uuid.uuid4().hex, max_batch_size=BARE_BATCH)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def send_bare(producer: AIOKafkaProducer, topic: str, records: BareRecords) -> list[asyncio.Future[object]]:
+    sent = []
+    batch = producer.create_batch()
+    for value, headers in records:
+        if batch.append(key=b"orders.eu", value=value, timestamp=None, headers=headers) is None:
+            sent.append(await producer.send_batch(batch, topic, partition=0))
+            batch = producer.create_batch()
+            batch.append(key=b"orders.eu", value=value, timestamp=None, headers=headers)
+    sent.append(await producer.send_batch(batch, topic, partition=0))
+    return sent
+
+
+async def bare_postgres(path: Path, events: int, dsn: str) -> Cost:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("CREATE TABLE IF NOT EXISTS bare (key bytea, value bytea, trail bytea)")
+
+        async def work() -> None:
+            for batch in bare_lines(path):
+                rows = [(b"orders.eu", value, headers[0][1]) for value, headers in batch]
+                await connection.copy_records_to_table("bare", records=rows)
+
+        return await measured(work(), events)
+    finally:
+        await connection.close()
+
+
+async def alternate(rounds: int, *works: Callable[[], Awaitable[Cost]]) -> list[Cost]:
+    """Measure each in turn, and return the medians; the first round warms up."""
+    found: list[list[Cost]] = [[] for _ in works]
+    for _ in range(rounds + 1):
+        for costs, work in zip(found, works, strict=True):
+            costs.append(await work())
+    return [
+        Cost(statistics.median(cost.cpu for cost in costs[1:]), statistics.median(cost.rate for cost in costs[1:]))
+        for costs in found
+    ]
+
+
+def line(name: str, cost: Cost, bare: Cost) -> str:
+    return f"{name:<40}{cost.cpu:>8.2f} µs{cost.rate:>12,.0f}/s{cost.cpu / bare.cpu:>9.2f} x"
+
+
+async def run(path: Path, events: int, rounds: int, servers: str, dsn: str) -> None:
+    database = DatabaseOptions(url=dsn)
+    await migrate(database)
+    size = write_lines(path, events)
+    settle()
+    print(
+        f"{events:,} lines of {size:.0f} bytes to the publish topic, {PER_TRANSACTION} a transaction, {rounds} rounds"
+    )
+    print(f"{'':<40}{'CPU an event':>11}{'events':>14}{'of bare':>11}")
+    kafka = {name: KafkaOptions(servers=servers, compression=name) for name in ("none", "zstd")}
+    bare, *found = await alternate(
+        rounds,
+        lambda: bare_kafka(path, events, servers),
+        *(lambda options=options: ours(path, events, options, database) for options in kafka.values()),
+    )
+    print(line("Kafka, bare aiokafka", bare, bare))
+    for name, cost in zip(kafka, found, strict=True):
+        print(line(f"Kafka, system layer, {name}", cost, bare))
+    copied, cost = await alternate(
+        rounds, lambda: bare_postgres(path, events, dsn), lambda: ours(path, events, PostgresBusOptions(), database)
+    )
+    print(line("PostgreSQL, bare COPY", copied, bare))
+    print(line("PostgreSQL, system layer", cost, bare))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=50_000, help="lines of the file (50000)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    arguments = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory(prefix="trelay-bench-") as folder,
+        kafka_server(quick_start=False) as kafka,
+        postgres_server(durable=True) as postgres,
+    ):
+        path = Path(folder) / "orders.ndjson"
+        uvloop.run(run(path, arguments.events, arguments.rounds, kafka.bootstrap, postgres.dsn()))
+
+
+if __name__ == "__main__":
+    main()
