@@ -33,19 +33,19 @@ class PostgresDeployment:
     """A database of one test."""
 
     def __init__(self, database: DatabaseOptions) -> None:
-        self._database = database
+        self.database = database
 
     def connect(self) -> AbstractAsyncContextManager[Bus]:
-        return connect_postgres(PostgresBusOptions(), self._database)
+        return connect_postgres(PostgresBusOptions(), self.database)
 
     async def forget(self, topic: str, partition: int, below: int) -> None:
-        connection = await asyncpg.connect(self._database.url)
+        connection = await asyncpg.connect(self.database.url)
         identity = await connection.fetchval(_PARTITION, topic, partition)
         await connection.execute("SELECT trelay.bus_trim($1, $2)", identity, below)
         await connection.close()
 
     async def delete(self, topic: str) -> None:
-        connection = await asyncpg.connect(self._database.url)
+        connection = await asyncpg.connect(self.database.url)
         await connection.execute(_DELETE_RECORDS, topic)
         await connection.execute("DELETE FROM trelay.bus_topics WHERE name = $1", topic)
         await connection.close()
@@ -67,7 +67,7 @@ class OwnPostgresDeployment(PostgresDeployment):
 
     @property
     def options(self) -> str:
-        database = self._database.model_dump(mode="json", exclude_none=True)
+        database = self.database.model_dump(mode="json", exclude_none=True)
         return json.dumps({"bus": {"kind": "postgres"}, "database": database})
 
     async def stop_server(self) -> None:
@@ -90,5 +90,5 @@ class TestOwnPostgresBus(ServedBusContract):
         if not stopped_and_started.running:
             await asyncio.to_thread(stopped_and_started.start)
         deployment = OwnPostgresDeployment(stopped_and_started)
-        await migrate(deployment._database)
+        await migrate(deployment.database)
         return deployment
