@@ -39,7 +39,8 @@ class News:
         partitions = tuple(partitions)
         self.partitions.tell(partitions)
         self._unsaid.update(partitions)
-        self._something.set()
+        if self._unsaid:
+            self._something.set()
 
     def hear(self, payload: str | None) -> None:
         """Take a notification of `CHANNEL`, None if any may have been missed."""

@@ -13,7 +13,7 @@ from shared.bus.postgres.news import News
 from shared.bus.postgres.topics import Topics
 from shared.bus.protocol import Record
 from shared.clock import Clock
-from shared.errors import PositionLost, Unavailable
+from shared.errors import Unavailable
 from shared.tasks import Tasks
 
 _LOOK_ANYWAY = 1.0
@@ -39,7 +39,7 @@ class PostgresReader:
         self._unchecked = set(positions)
         self._found = Found()
         self._taken = 0
-        self._failure: PositionLost | TopicGone | None = None
+        self._failure: Exception | None = None
         self._limit = 0
         self._seeks = 0
         self._hungry = asyncio.Event()
@@ -88,17 +88,16 @@ class PostgresReader:
             seeks = self._seeks
             try:
                 found = await self._fetching.look(dict(self._ahead), frozenset(self._unchecked), self._limit)
-            except (PositionLost, TopicGone) as exc:
-                if seeks == self._seeks:
+            except Exception as exc:  # noqa: BLE001 -- whoever reads is told, or would wait for ever
+                if isinstance(exc, Unavailable) and not isinstance(exc, TopicGone):
+                    await self._news(_PAUSE)  # said by `Bus.trouble`
+                elif seeks == self._seeks:
                     self._failure = exc
                     self._satisfied()
-                continue
-            except Unavailable:  # said by `Bus.trouble`
-                await self._news(_PAUSE)
-                continue
-            if seeks == self._seeks:
-                at_end = found.at_end
-                self._note(found)
+            else:
+                if seeks == self._seeks:
+                    at_end = found.at_end
+                    self._note(found)
 
     def _note(self, found: Found) -> None:
         self._unchecked.clear()

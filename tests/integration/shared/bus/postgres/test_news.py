@@ -6,6 +6,7 @@ import time
 import asyncpg
 
 from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres
+from shared.bus.protocol import TopicPartition, Transaction
 from shared.database.options import DatabaseOptions
 from tests.contracts.bus.records import PATIENCE, ends, read_some, texts, writing
 
@@ -40,6 +41,26 @@ async def test_readers_elsewhere_are_woken_long_before_they_would_look(
             await asyncio.wait_for(waiting, PATIENCE)
             taken.append(time.monotonic() - began)
     assert sorted(taken)[10] < 0.3  # unasked, it would look once a second
+
+
+async def test_a_commit_that_readers_find_nothing_new_after_tells_nobody(
+    migrated_database: DatabaseOptions, bus: PostgresBus, line: str
+) -> None:
+    heard: list[str] = []
+    listener = await asyncpg.connect(migrated_database.url)
+    await listener.add_listener("trelay_bus", lambda *said: heard.append(str(said[3]).partition(" ")[2]))
+    transaction = Transaction()
+    transaction.settle("g", TopicPartition(line, 0), 1)
+    async with bus.writer("w") as writer, bus.reader(line, {0: 0}) as reader:
+        await writer.commit(transaction)
+        await writer.commit(writing(line, "a"))
+        await read_some(reader, 1)
+        async with asyncio.timeout(PATIENCE):
+            while not heard:
+                await asyncio.sleep(0.01)
+                await listener.fetchval("SELECT 1")
+    await listener.close()
+    assert heard == [str((await bus._topics.find(line)).partitions[0])]
 
 
 async def test_under_load_one_notification_tells_of_many_commits(
