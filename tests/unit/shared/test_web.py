@@ -137,7 +137,7 @@ async def test_a_body_above_the_limit_is_refused(health: Health) -> None:
             assert await response.text() == "1024"
         async with client.post("/take", data=b"x" * 1025) as response:
             assert response.status == 413
-            assert (await response.json())["detail"] == "the body is larger than this service takes"
+            assert (await response.json())["detail"] == "the body is above the limit of 1024 bytes"
 
 
 async def test_an_address_that_is_taken_is_named(health: Health) -> None:
@@ -170,5 +170,5 @@ async def test_serves_tls_and_shows_a_renewed_certificate(health: Health, tmp_pa
             assert response.status == 200
         issue(authority, tmp_path, "127.0.0.1")
         async with asyncio.timeout(20):
-            while await serial_shown(at.url) == before:  # noqa: ASYNC110 -- only a new connection can tell
+            while await serial_shown(at.url) == before:
                 await asyncio.sleep(0.01)
