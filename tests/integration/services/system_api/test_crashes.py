@@ -2,29 +2,28 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from shared.bus.connect import connect
 from shared.bus.kafka import KafkaOptions
 from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
-from shared.bus.protocol import Bus, Record
+from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
 from tests.e2e.programs import Program
+from tests.integration.services.system_api.service import file_source, program, published
+from tests.servers.databases import Databases
 from tests.servers.migrated import with_tables
 
 LIVES = 6
+CHANNELS = ("lines", "rows")
 FAILPOINTS = ["system.before-submit", "system.after-submit", "system.before-settle"]
 
 
@@ -47,28 +46,15 @@ class Deployment:
         self.dice = dice
         self.database = DatabaseOptions(url=database)
         self.bus = bus
-        self.written: dict[str, list[str]] = {"lines": [], "rows": []}
+        self.written: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
         self.files = 0
-        shared = {"interval": 0.05, "batch": 20}
-        settings = {
-            "database": {"url": database},
-            "bus": bus.model_dump(mode="json", exclude_none=True),
-            "system": {
-                "node": "only",
-                "listen": {"port": _free_port()},
-                "sources": {
-                    "lines": shared | _file(self.lines, channel="lines"),
-                    "rows": shared
-                    | _file(self.drop / "*.csv", channel="rows", mode="drop")
-                    | {"drop": {"ready": "renamed", "after": "archive"}},
-                },
-            },
+        sources = {
+            "lines": file_source(self.lines, channel="lines"),
+            "rows": file_source(
+                self.drop / "*.csv", channel="rows", mode="drop", drop={"ready": "renamed", "after": "archive"}
+            ),
         }
-        config = folder / "trelay.yaml"
-        config.write_text(yaml.safe_dump(settings))
-        url = f"http://127.0.0.1:{settings['system']['listen']['port']}/readyz"
-        arguments = ["-m", "services.system_api", "--config", str(config)]
-        self.program = Program("system", arguments, url, folder / "system.log")
+        self.program = program(folder, database, bus, sources, node="only")
 
     def write(self) -> None:
         """Let upstream go on."""
@@ -108,7 +94,7 @@ class Deployment:
         count = 0
         try:
             async with asyncio.timeout(60):
-                while (count := sum(map(len, (await self.published(bus)).values()))) < total:
+                while (count := sum(map(len, (await published(bus, self.bus, CHANNELS)).values()))) < total:
                     await asyncio.sleep(0.2)
                 while list(self.drop.glob("*.csv")):
                     await asyncio.sleep(0.05)
@@ -116,44 +102,16 @@ class Deployment:
             left = [path.name for path in self.drop.glob("*.csv")]
             pytest.fail(f"{count} of {total} events, {left} not put away\n{self.program.tail()}")
 
-    async def published(self, bus: Bus) -> dict[str, list[str]]:
-        """Return the ids of all data on the publish topic, by channel."""
-        topic = self.bus.topics.publish
-        bounds = await bus.bounds(topic)
-        found: dict[str, list[str]] = {"lines": [], "rows": []}
-        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                for record in await reader.read(wait=1.0):
-                    channel, identity = _seen(record)
-                    found[channel].append(identity)
-        return found
-
-
-def _file(path: Path, **more: Any) -> dict[str, Any]:
-    return {"kind": "file", "path": str(path), "type": "t", "subject": "id"} | more
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _seen(record: Record) -> tuple[str, str]:
-    event = json.loads(record.value or b"")
-    return event["channel"], event["data"]["id"]
-
 
 @pytest.mark.timeout(300)
 async def test_every_line_comes_once_and_in_order(
-    tmp_path: Path, databases: Any, bus_options: BusOptions, record_property: Any
+    tmp_path: Path, databases: Databases, bus_options: BusOptions, programs: list[Program]
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    record_property("seed", seed)
     async with databases.fresh(with_tables) as database:
         deployment = Deployment(tmp_path, database, bus_options, random.Random(seed))
+        programs.append(deployment.program)
         for _ in range(LIVES):
             await deployment.live_and_die()
         deployment.program.start()
@@ -161,7 +119,7 @@ async def test_every_line_comes_once_and_in_order(
         async with deployment.reading() as bus:
             await deployment.settled(bus)
             assert await deployment.program.stop() == 0, deployment.program.tail()
-            found = await deployment.published(bus)
+            found = await published(bus, bus_options, CHANNELS)
     assert found["lines"] == deployment.written["lines"], f"seed {seed}"
     assert found["rows"] == deployment.written["rows"], f"seed {seed}"
     assert len(list((deployment.drop / "archive").iterdir())) == deployment.files

@@ -1,0 +1,75 @@
+"""The service starts before what it needs, says what it waits for, and is ready when that comes."""
+
+import asyncio
+import contextlib
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.embedded.postgres import PostgresServer
+from services.system_api.app import DATABASE
+from shared.bus.postgres import PostgresBusOptions
+from tests.e2e.programs import Program
+from tests.integration.services.system_api.service import file_source, program
+
+
+def ask(url: str) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as exc:
+        return exc.code, json.load(exc)
+
+
+async def answered(url: str, until: Callable[[Any], bool] = bool) -> tuple[int, Any]:
+    """Ask until somebody listens and says what is waited for."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(OSError):
+                status, said = await asyncio.to_thread(ask, url)
+                if until(said):
+                    return status, said
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.timeout(120)
+async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
+    tmp_path: Path, own_postgres: PostgresServer, programs: list[Program]
+) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text('{"id":"1"}\n')
+    dsn = own_postgres.dsn()
+    await asyncio.to_thread(own_postgres.stop)
+    sources = {"lines": file_source(path, channel="c")}
+    service = program(tmp_path, dsn, PostgresBusOptions(), sources, node="only")
+    programs.append(service)
+    service.start()
+    status, said = await answered(service.ready_url, lambda said: "127.0.0.1" in said["missing"][DATABASE])
+    assert (status, said["ready"]) == (503, False)
+    assert said["missing"]["bus"] == "the database comes first"
+    assert (await answered(service.ready_url.replace("readyz", "healthz")))[0] == 200
+    await asyncio.to_thread(own_postgres.start)
+    await service.ready()
+    await answered(service.ready_url.replace("readyz", "sources"), lambda said: said["lines"]["parts"] == 2)
+    began = time.monotonic()
+    assert await service.stop() == 0, service.tail()
+    assert time.monotonic() - began < 5
+    waiting = [line for line in service.tail(1000).splitlines() if "waiting for database" in line]
+    assert len(waiting) == 1, "said once"
+
+
+@pytest.mark.timeout(60)
+async def test_settings_that_are_wrong_end_it_with_the_place(tmp_path: Path, programs: list[Program]) -> None:
+    sources = {"lines": {"kind": "file", "path": "a.txt", "type": "t", "subjekt": "id"}}
+    service = program(tmp_path, "postgresql://x@127.0.0.1:1/x", PostgresBusOptions(), sources, node="only")
+    programs.append(service)
+    service.start()
+    assert await service.ended(30) == 2
+    assert "system.sources.lines" in service.tail()
+    assert "subjekt" in service.tail()
