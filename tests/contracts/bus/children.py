@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import uvloop
 from pydantic import TypeAdapter
 
 from shared.bus.connect import connect
@@ -60,4 +61,4 @@ async def main(job: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(process)d %(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(main(sys.argv[1]))
+    uvloop.run(main(sys.argv[1]))  # as the services do

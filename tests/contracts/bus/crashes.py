@@ -62,6 +62,7 @@ class Child:
         await self._process.communicate()
 
 
+@pytest.mark.timeout(180)
 class CrashesContract(DeploymentFixtures):
     async def test_a_writer_killed_in_mid_transaction_leaves_whole_ones(
         self, deployment: ServedDeployment, bus: Bus, line: str, tmp_path: Path
