@@ -37,6 +37,9 @@ async def problems(
             raise
         response = problem(exc.status, _detail(exc, request))
         response.headers.update({name: exc.headers[name] for name in _KEPT if name in exc.headers})
+    except web.RequestPayloadError:
+        # Its sender broke off, or it is not in the encoding that the request says.
+        response = problem(HTTPStatus.BAD_REQUEST, "the body cannot be read to its end, or decoded")
     except TooLarge as exc:
         response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc))
     except Malformed as exc:
@@ -60,7 +63,7 @@ def _detail(exc: web.HTTPException, request: web.Request) -> str:
         case web.HTTPMethodNotAllowed():
             return f"{request.rel_url.path[:200]} takes {', '.join(sorted(exc.allowed_methods))}"
         case web.HTTPRequestEntityTooLarge():
-            return "the body is larger than this service takes"
+            return f"the body is above the limit of {request.client_max_size} bytes"
         case _:
             text = exc.text or ""
             return exc.reason if text == f"{exc.status}: {exc.reason}" else text

@@ -26,8 +26,10 @@ _RETRY_AFTER = 1.0
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
+def refusing(body_limit: int) -> Iterator[None]:
     """Let whatever is wrong with a request, or keeps us from answering it, be a refusal with a code.
+
+    `body_limit` is what the listener takes, in bytes.
 
     Raises:
         Refused: as it was raised inside, or in place of an error of ours.
@@ -35,7 +37,10 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except web.HTTPRequestEntityTooLarge as exc:
-        raise Refused(refusals.TOO_LARGE, "the body is larger than this service takes") from exc
+        raise Refused(refusals.TOO_LARGE, f"the body is above the limit of {body_limit} bytes") from exc
+    except web.RequestPayloadError as exc:
+        # Its sender broke off, or it is not in the encoding that the request says.
+        raise Refused(refusals.MALFORMED, "the body cannot be read to its end, or decoded") from exc
     except TooLarge as exc:
         raise Refused(refusals.TOO_LARGE, str(exc)) from exc
     except Malformed as exc:

@@ -124,7 +124,7 @@ def _answering(
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         try:
-            with refusing():
+            with refusing(request.client_max_size):
                 return await handler(request)
         except Refused as exc:
             outcomes[exc.refusal.code].inc()

@@ -62,7 +62,9 @@ def translate(place: str, error: BaseException) -> TrelayError | None:
         return Unavailable(f"{place}: no answer in time")
     # What asyncpg calls an internal error is its own state after a connection broke in the middle of something.
     if isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
-        return Unavailable(f"{place}: {cause}")
+        # The loop's own sentence repeats the address, as a tuple behind a number.
+        said = "connection refused" if isinstance(cause, ConnectionRefusedError) else cause
+        return Unavailable(f"{place}: {said}")
     return None
 
 

@@ -104,7 +104,13 @@ def _suggestion(name: str, known: list[str]) -> str:
 def _path(location: tuple[str | int, ...], value: Any, *, missing: bool) -> KeyPath:
     """Return the location as a path in the file: without the names of alternatives that it passes through."""
     path: list[str | int] = []
+    chosen = False
     for part in location[:-1] if missing else location:
+        if isinstance(value, dict) and part == value.get("kind") and not chosen:
+            # The name of the alternative that the kind chose, though there may be a key of that name as well.
+            chosen = True
+            continue
+        chosen = False
         if isinstance(value, dict) and part in value:
             value = value[str(part)]
         elif isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value):

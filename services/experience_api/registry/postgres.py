@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 CHANNEL = "trelay_connections"
 """Where notices are heard."""
 
-_PLACE = "registrations"
 _TRIES = 3
 _HOT = 4
 """Connections for finding clients, claims and releases, beside those of the engine."""
@@ -54,6 +53,7 @@ class PostgresRegistry:
         # Who comes, comes in crowds, and whoever likes can ask: by hand, that takes a tenth of the processor's time.
         self._hot = Connections(options, size=_HOT, purpose="claims")
         self._options = options
+        self._place = f"registrations in {options.place}"
         self._clock = clock
         self._trouble: str | None = "not listening"
 
@@ -79,7 +79,7 @@ class PostgresRegistry:
         return [_client(row) for row in await self._rows(select(clients).order_by(clients.c.client_id))]
 
     async def disable(self, client_id: str) -> bool:
-        with database_errors(_PLACE):
+        with database_errors(self._place):
             async with self._engine.begin() as connection:
                 await _lock(connection, client_id)
                 changed = await connection.execute(
@@ -96,7 +96,7 @@ class PostgresRegistry:
         fresh = {"token_hash": claims.token_hash, "registered_at": func.now(), "last_seen_at": func.now()}
         # Only an enabled client: it may have been disabled while its secret was compared.
         enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
-        with database_errors(_PLACE):
+        with database_errors(self._place):
             async with self._engine.begin() as connection:
                 await _lock(connection, claims.client_id)
                 if not (await connection.execute(enabled.with_for_update(read=True))).all():
@@ -109,7 +109,7 @@ class PostgresRegistry:
                 await _take_away(connection, claims.client_id, Why.REPLACED)
 
     async def forget(self, client_id: str) -> bool:
-        with database_errors(_PLACE):
+        with database_errors(self._place):
             async with self._engine.begin() as connection:
                 await _lock(connection, client_id)
                 await _take_away(connection, client_id, Why.REMOVED)
@@ -130,7 +130,7 @@ class PostgresRegistry:
             verdict = await self._claim(wish, instead_of)
             if verdict is not None:
                 return verdict
-        raise Unavailable(f"{_PLACE}: the claim of {wish.claims.client_id} changes hands too fast")
+        raise Unavailable(f"{self._place}: the claim of {wish.claims.client_id} changes hands too fast")
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         async with self._hot.use() as connection:
@@ -192,7 +192,7 @@ class PostgresRegistry:
         return _verdict(wish, row)
 
     async def _rows(self, statement: Any) -> Sequence[RowMapping]:
-        with database_errors(_PLACE):
+        with database_errors(self._place):
             async with self._single.connect() as connection:
                 result = await connection.execute(statement)
                 return result.mappings().all() if result.returns_rows else ()

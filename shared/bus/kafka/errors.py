@@ -125,6 +125,8 @@ def _sentence(exc: BaseException, code: int | None) -> str:
     name = type(exc).__name__.removesuffix("Error")
     if isinstance(exc, asyncio.TimeoutError):
         return "no answer in time"
+    if isinstance(exc, ConnectionRefusedError):
+        return "connection refused"
     if code is not None:
         return f"Kafka answers {name} ({code})"
     return str(exc) or name

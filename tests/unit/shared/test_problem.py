@@ -44,7 +44,8 @@ async def told(error: Exception) -> tuple[web.Response, dict[str, object]]:
         (web.HTTPNotFound(), 404, "there is nothing at /entity"),
         (web.HTTPForbidden(), 403, "Forbidden"),
         (web.HTTPForbidden(text="not from this address"), 403, "not from this address"),
-        (web.HTTPRequestEntityTooLarge(1, 2), 413, "the body is larger than this service takes"),
+        (web.HTTPRequestEntityTooLarge(1, 2), 413, "the body is above the limit of 1048576 bytes"),
+        (web.RequestPayloadError("zlib"), 400, "the body cannot be read to its end, or decoded"),
     ],
 )
 async def test_every_error_is_a_problem(error: Exception, status: int, detail: str) -> None:

@@ -71,7 +71,7 @@ async def test_every_mode_reaches_the_subscriber_in_order(replica: Replica) -> N
         ("/entity", JSON, b"{}", 400, "malformed", "?channel="),
         ("/entity?channel=a&chanel=b", JSON, b"{}", 400, "malformed", "'chanel'"),
         ("/entity?channel=a", {"Content-Type": "text/csv"}, b"a,b", 415, "unsupported-type", "text/csv"),
-        ("/entity?channel=a", JSON, b" " * 1_048_576 + b"1", 413, "too-large", "larger than this service takes"),
+        ("/entity?channel=a", JSON, b" " * 1_048_576 + b"1", 413, "too-large", "above the limit of 1048576 bytes"),
     ],
 )
 async def test_what_cannot_be_taken_is_refused_with_its_place(

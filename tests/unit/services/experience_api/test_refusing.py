@@ -15,19 +15,20 @@ from shared.errors import Malformed, TooLarge, Unavailable
         (Refused(refusals.DRAINING, "leaving"), refusals.DRAINING, "leaving"),
         (Malformed("event 3: no id"), refusals.MALFORMED, "event 3: no id"),
         (TooLarge("5 of 4 bytes"), refusals.TOO_LARGE, "5 of 4 bytes"),
-        (web.HTTPRequestEntityTooLarge(1, 2), refusals.TOO_LARGE, "the body is larger than this service takes"),
+        (web.HTTPRequestEntityTooLarge(1, 2), refusals.TOO_LARGE, "the body is above the limit of 4096 bytes"),
+        (web.RequestPayloadError("zlib"), refusals.MALFORMED, "the body cannot be read to its end, or decoded"),
         (Unavailable("db:5432: secret place"), refusals.UNAVAILABLE, refusals.UNAVAILABLE.title),
     ],
 )
 def test_what_is_wrong_becomes_a_refusal(error: Exception, refusal: Refusal, sentence: str) -> None:
-    with pytest.raises(Refused) as refused, refusing():
+    with pytest.raises(Refused) as refused, refusing(4096):
         raise error
     assert refused.value.refusal is refusal
     assert refused.value.sentence == sentence
 
 
 def test_a_fault_of_ours_is_no_refusal() -> None:
-    with pytest.raises(KeyError), refusing():
+    with pytest.raises(KeyError), refusing(4096):
         raise KeyError("bug")
 
 

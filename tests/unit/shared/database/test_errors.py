@@ -73,3 +73,10 @@ def test_a_bug_surfaces_as_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, database_errors("database here"):
         raise error
     assert caught.value is error
+
+
+def test_that_nobody_listens_is_said_in_words() -> None:
+    refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 5432)")
+    with pytest.raises(Unavailable) as caught, database_errors("database db:5432/x"):
+        raise refused
+    assert str(caught.value) == "database db:5432/x: connection refused"

@@ -17,6 +17,7 @@ class File(Options):
 class Table(Options):
     kind: Literal["table"]
     interval: float = Field(default=1.0, gt=0, lt=100)
+    table: str = Field(default="orders", min_length=1)
     batch: int = Field(default=10, ge=1, le=1000)
     columns: list[str] = Field(default=["a"], min_length=1, max_length=2)
 
@@ -65,6 +66,8 @@ def refused(yaml: str, **env: str) -> str:
         ("sources: {o: {kind: 7, path: x}}", "system.sources.o.kind: unknown kind 7; one of: file, table"),
         ("sources: {o: nothing}", "system.sources.o: expected a mapping, found 'nothing'"),
         ("sources: {o: {kind: file, path: ab, file: x}}", "system.sources.o.file: expected a whole number, found 'x'"),
+        ("sources: {o: {kind: table, table: t, batch: 0}}", "system.sources.o.batch: must be at least 1, found 0"),
+        ("sources: {o: {kind: table, table: ''}}", "system.sources.o.table: expected at least 1 characters, found ''"),
         ("sources: {o: {kind: file, path: a}}", "path: expected at least 2 characters, found 'a'"),
         ("sources: {o: {kind: file, path: abcdefghijkl}}", "path: expected at most 10 characters"),
         (

@@ -3,7 +3,7 @@
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, ProducerFenced
 
-from shared.bus.kafka.errors import Moved, Passing, kafka_errors, of_code
+from shared.bus.kafka.errors import Moved, Passing, kafka_errors, of_code, of_exception
 from shared.errors import Fenced, TooLarge, TrelayError, Unauthorized, Unavailable
 
 
@@ -56,3 +56,8 @@ def test_an_exception_becomes_our_error(raised: Exception, kind: type[TrelayErro
 def test_a_bug_is_not_dressed_up() -> None:
     with pytest.raises(ZeroDivisionError), kafka_errors("doing it"):
         _ = 1 / 0
+
+
+def test_that_nobody_listens_is_said_in_words() -> None:
+    refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9092)")
+    assert str(of_exception(refused, "Kafka at kafka:9092")) == "Kafka at kafka:9092: connection refused"
