@@ -6,6 +6,9 @@ those that appear below. Here a reader notes, now and then, a *bound* with the s
 that moment. A transaction that begins later takes values above the bound only. So once those of the set have ended,
 nothing below the bound can appear any more, and the horizon moves there.
 
+The bound has to be read before the transactions are listed, and the rows after that: what the rows lack was then
+written by a transaction that is listed, or by one that began after the bound and writes above it.
+
 The snapshot's `xmin` would not do: a transaction has no id before its first write, but may hold a key from a sequence
 or the time of its beginning by then. Its virtual id it has from the start.
 """
@@ -13,15 +16,12 @@ or the time of its beginning by then. Its virtual id it has from the start.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-Order = int
-"""What rows are ordered by: a key, or microseconds since 1970."""
-
 _KEPT = 64
 
 
 @dataclass(slots=True)
 class _Observation:
-    bound: Order
+    bound: int
     open: frozenset[str]
 
 
@@ -29,12 +29,12 @@ class Horizon:
     """Moves up as transactions end. Not saved: after a restart it is observed anew."""
 
     def __init__(self) -> None:
-        self.value: Order | None = None
+        self.value: int | None = None
         """Rows below this are final; None before the first observation has resolved."""
         self._pending: list[_Observation] = []
         self._seen_prepared: frozenset[str] = frozenset()
 
-    def observe(self, bound: Order | None, running: AbstractSet[str], prepared: AbstractSet[str] = frozenset()) -> None:
+    def observe(self, bound: int | None, running: AbstractSet[str], prepared: AbstractSet[str] = frozenset()) -> None:
         """Note which transactions run (their virtual ids) and which are prepared for a two-phase commit.
 
         What they wrote is to be read *after* they were listed; `bound` is to be from *before* that. None: there is
@@ -72,5 +72,5 @@ class Horizon:
                 kept.pop()
             kept.append(observation)
         if len(kept) > _KEPT:
-            kept = kept[::2]
+            kept = [*kept[:-1:2], kept[-1]]
         self._pending = kept

@@ -6,21 +6,19 @@ remembered one by one, until the horizon has passed them.
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 import msgspec
 
 from services.system_api.source import Checkpoint
-from services.system_api.sources.table.horizon import Order
+from services.system_api.sources.table.entries import Entries, Order
 from shared.errors import SettingsError
 
 _VERSION = 1
-_ENTRY_PART = "e"
 
 
-class Place(NamedTuple):
+class Place(NamedTuple, Generic[Order]):
     """How far everything has been emitted: all rows of a lower order, and those of this order up to `key`."""
 
     order: Order
@@ -28,7 +26,7 @@ class Place(NamedTuple):
     """None: no row of this order."""
 
 
-class Row(NamedTuple):
+class Row(NamedTuple, Generic[Order]):
     """One row as it was read."""
 
     order: Order
@@ -37,6 +35,9 @@ class Row(NamedTuple):
     """Tells one state of the row from another of the same order."""
     subject: str | None
     data: bytes
+    """One JSON value, or what can be shown of a row that none can be made of."""
+    fault: str | None = None
+    """Why none can be made."""
 
     @property
     def identity(self) -> str:
@@ -49,69 +50,63 @@ class _Saved(msgspec.Struct, frozen=True):
 
     v: int
     mode: str
-    place: Place | None
+    place: tuple[int | str, str | None] | None
     parts: int
     """The number of the next part."""
 
 
-_Entry = tuple[Order, str]
 _order = attrgetter("order")
 _encode = msgspec.json.Encoder().encode
 
 
-@dataclass(slots=True)
-class _Part:
-    """The rows above the horizon that one batch emitted, saved with that batch."""
-
-    name: str
-    highest: Order
-
-
-class Ledger:
+class Ledger(Generic[Order]):
     """Where a table source is."""
 
-    def __init__(self, mode: str, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint.
+    def __init__(self, mode: str, kind: type[Order], checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint. `mode` is whatever must not change under it, `kind` the type of the order.
 
         Raises:
             SettingsError: it is not of this kind of source, or of another mode.
         """
         self._mode = mode
-        self.place: Place | None = None
-        self.emitted: dict[str, Order] = {}
-        """Rows above the place that have been emitted, by identity."""
-        self._parts: list[_Part] = []
-        self._next_part = 0
+        self._kind: type[Order] = kind
+        self.place: Place[Order] | None = None
+        self._entries: Entries[Order] = Entries()
         if checkpoint:
             self._load(checkpoint)
 
+    @property
+    def emitted(self) -> dict[str, Order]:
+        """Rows above the place that have been emitted: their orders by identity."""
+        return self._entries.known
+
     def take(
-        self, rows: Sequence[Row], horizon: Order | None, *, complete: bool
-    ) -> tuple[list[Row], dict[str, bytes | None]]:
+        self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool
+    ) -> tuple[list[Row[Order]], dict[str, bytes | None]]:
         """Return those rows that were not emitted before, and what to save with them.
 
-        `rows` are all there are above the place, in order, less those emitted; `complete` says that there are no
-        more. Without that, rows beyond the last one may be missing, below the horizon as well.
+        `rows` are all there are above the place, in order, and may lack those emitted; `complete` says that there are
+        no more. Without that, rows beyond the last one may be missing, below the horizon as well.
         """
+        known = self._entries.known
         covered = self._advance(rows, horizon, complete=complete)
-        fresh = [row for row in rows if row.identity not in self.emitted]
-        early = [(row.order, row.identity) for row in rows[covered:] if row.identity not in self.emitted]
-        self.emitted.update((identity, order) for order, identity in early)
-        saved = self._prune()
+        fresh = [row for row in rows if row.identity not in known] if known else list(rows)
+        early = [(row.order, row.identity) for row in rows[covered:] if row.identity not in known]
+        saved: dict[str, bytes | None] = {}
+        if self.place is not None and known:
+            saved = self._entries.forget_below(self.place.order)
         if early:
-            part = _Part(f"{_ENTRY_PART}{self._next_part}", max(order for order, _ in early))
-            self._next_part += 1
-            self._parts.append(part)
-            saved[part.name] = _encode(early)
+            saved |= self._entries.add(early)
         if fresh or saved:
-            saved[""] = _encode(_Saved(_VERSION, self._mode, self.place, self._next_part))
+            saved[""] = _encode(_Saved(_VERSION, self._mode, self.place, self._entries.next_part))
         return fresh, saved
 
-    def _advance(self, rows: Sequence[Row], horizon: Order | None, *, complete: bool) -> int:
+    def _advance(self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool) -> int:
         """Move the place over what is final and read; return how many of the rows it covers now."""
         if horizon is None:
             return 0
         final = bisect.bisect_left(rows, horizon, key=_order)
+        reached: Place[Order]
         if complete or final < len(rows):
             # Everything below the horizon has been read, the last of it in `rows`.
             reached = Place(horizon, None)
@@ -122,35 +117,23 @@ class Ledger:
         # Observed anew after a restart, the horizon may lie below the place for a while.
         if self.place is not None and reached.order < self.place.order:
             return 0
-        if reached != (horizon, None) or self.place is None or horizon > self.place.order:
+        if reached.key is not None or self.place is None or horizon > self.place.order:
             self.place = reached
         return final
-
-    def _prune(self) -> dict[str, bytes | None]:
-        """Forget what the place has passed, and return the parts that are not needed any more."""
-        if self.place is None:
-            return {}
-        lowest = self.place.order
-        if any(order < lowest for order in self.emitted.values()):
-            self.emitted = {identity: order for identity, order in self.emitted.items() if order >= lowest}
-        gone = [part for part in self._parts if part.highest < lowest]
-        self._parts = [part for part in self._parts if part.highest >= lowest]
-        return {part.name: None for part in gone}
 
     def _load(self, checkpoint: Checkpoint) -> None:
         try:
             saved = msgspec.json.decode(checkpoint[""], type=_Saved)
-            for name, value in checkpoint.items():
-                if name.startswith(_ENTRY_PART):
-                    entries = msgspec.json.decode(value, type=list[_Entry])
-                    self.emitted.update((identity, order) for order, identity in entries)
-                    self._parts.append(_Part(name, max(order for order, _ in entries)))
+            self._entries = Entries.loaded(checkpoint, saved.parts)
         except (KeyError, ValueError, msgspec.MsgspecError) as exc:
             raise SettingsError(f"the checkpoint is not that of a table: {exc}") from exc
         if saved.v != _VERSION or saved.mode != self._mode:
             raise SettingsError(
-                f"the checkpoint is of mode {saved.mode!r} (version {saved.v}), the settings say {self._mode!r}:"
+                f"the checkpoint is of rows {saved.mode!r} (version {saved.v}), the settings say {self._mode!r}:"
                 " give the source another name to begin anew"
             )
-        self.place = saved.place
-        self._next_part = saved.parts
+        if saved.place is not None:
+            order, key = saved.place
+            if not isinstance(order, self._kind):
+                raise SettingsError(f"the checkpoint is at {order!r}, which is no {self._kind.__name__}")
+            self.place = Place(order, key)

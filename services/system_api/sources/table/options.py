@@ -1,14 +1,19 @@
 """What a table source is told; `{kind: table, url: …, table: shop.orders, key: id, changed: updated_at}` is enough."""
 
-from typing import Literal, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from services.system_api.source import SourceOptions
-from shared.settings import Secret
+from shared.database.options import DatabaseOptions, DatabaseTlsOptions
+from shared.errors import SettingsError
+from shared.settings import Secret, beside_file
 
 _POSTGRESQL = ("postgresql://", "postgres://")
-_SQLITE = ("sqlite://",)
+_SQLITE = "sqlite:///"
 
 
 class TableSourceOptions(SourceOptions):
@@ -17,11 +22,14 @@ class TableSourceOptions(SourceOptions):
     kind: Literal["table"]
 
     url: str = Field(min_length=1)
-    """`postgresql://user@host:port/database`, or `sqlite:///path/to/file` (three slashes for a relative path, four for
-    an absolute one)."""
+    """`postgresql://user@host:port/database`, or `sqlite:///path/to/file` (three slashes for a path relative to the
+    settings file, four for an absolute one). A password in it is moved to `password`."""
 
     password: Secret | None = None
-    """Of the account in `url`."""
+    """Of the account in `url`; else the environment's PGPASSWORD."""
+
+    tls: DatabaseTlsOptions | None = None
+    """None: unencrypted, for a server on this machine or a network that is trusted."""
 
     table: str = Field(min_length=1, max_length=200)
     """A table or view, with its schema where it has one: `shop.orders`."""
@@ -40,8 +48,9 @@ class TableSourceOptions(SourceOptions):
     columns: tuple[str, ...] | None = Field(default=None, min_length=1)
     """What becomes the event's data; by default all columns."""
 
-    time_zone: str = Field(default="UTC", pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
-    """Of `changed`, where that column is without one. A zone that puts its clocks back loses an hour of order."""
+    time_zone: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
+    """Of `changed`, where that column is without one: `UTC`, `Europe/Berlin`. By default PostgreSQL's own setting, and
+    UTC on SQLite. A zone that puts its clocks back needs an `overlap` of an hour."""
 
     overlap: float = Field(default=0.0, ge=0, le=86_400)
     """Seconds for which a row may turn up below one that was read already.
@@ -67,15 +76,52 @@ class TableSourceOptions(SourceOptions):
         """Whether the table is PostgreSQL's; otherwise SQLite's."""
         return self.url.startswith(_POSTGRESQL)
 
+    @property
+    def path(self) -> Path:
+        """Where the file of SQLite is."""
+        return Path(self.url.removeprefix(_SQLITE))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_out_the_password(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not str(given.get("url")).startswith(_POSTGRESQL):
+            return given
+        try:
+            database = DatabaseOptions(url=given["url"])
+        except ValidationError as exc:
+            raise ValueError(f"url: {exc.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+        if database.password is None:
+            return given
+        if given.get("password") is not None:
+            raise ValueError("the password is given twice: in `url` and as `password`")
+        return given | {"url": database.url, "password": database.password}
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str, info: ValidationInfo) -> str:
+        if url.startswith(_POSTGRESQL):
+            return url
+        if url.startswith(_SQLITE) and "?" not in url and len(url) > len(_SQLITE):
+            return f"{_SQLITE}{beside_file(url.removeprefix(_SQLITE), info)}"
+        raise ValueError("expected postgresql://user@host/database or sqlite:///file")
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if not self.url.startswith((*_POSTGRESQL, *_SQLITE)):
-            raise ValueError("url: expected postgresql://user@host/database or sqlite:///file")
-        if self.notify is not None and not self.on_postgresql:
-            raise ValueError("notify: only PostgreSQL notifies")
+        if self.on_postgresql:
+            return self
+        for name in ("notify", "password", "tls"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name}: SQLite has none")
         return self
 
-    @property
-    def mode(self) -> Literal["changed", "key"]:
-        """What rows are ordered by."""
-        return "key" if self.changed is None else "changed"
+
+@contextmanager
+def settings_errors(name: str) -> Iterator[None]:
+    """Let what is wrong with the settings of a source begin with where these are."""
+    place = f"system.sources.{name}"
+    try:
+        yield
+    except SettingsError as exc:
+        if str(exc).startswith(place):
+            raise
+        raise SettingsError(f"{place}.{exc}") from exc

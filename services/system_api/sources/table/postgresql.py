@@ -1,171 +1,168 @@
 """Tables of PostgreSQL, read eagerly up to the last commit, and never past one that is still to come.
 
-One poll: the bound, the open transactions, the rows — in this order. A row that the last step cannot see was written
-by a transaction that is listed in the second, or that began after the first and so writes above the bound.
+One poll: the bound, the open transactions, the rows — in this order; see `horizon`.
 """
 
-import asyncio
-import contextlib
-import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import asyncpg
 
-from services.system_api.source import Batch, Checkpoint, Source, Stamp
 from services.system_api.sources.table import statements
-from services.system_api.sources.table.horizon import Horizon, Order
+from services.system_api.sources.table.connecting import connect, database_of, table_errors
+from services.system_api.sources.table.horizon import Horizon
+from services.system_api.sources.table.keyless import LIMIT, KeylessRow
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.options import TableSourceOptions
-from services.system_api.sources.table.rows import RowEvents
+from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.shape import shape_of
 from services.system_api.sources.table.statements import Shape
-from shared.database.engine import connect_arguments
-from shared.database.errors import database_errors
-from shared.database.options import DatabaseOptions
+from shared.errors import SettingsError
 
-logger = logging.getLogger(__name__)
-
-_SINCE_1970 = 946_684_800_000_000
-"""Microseconds: PostgreSQL counts from 2000."""
-_MARGIN = 250_000
-"""Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones."""
-_KEYLESS_LIMIT = 1000
+_MARGIN = 1_000_000
+"""Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones; on a crowded
+machine it may be put to sleep between the two."""
+_MEMORY = 16 * 1_048_576
+"""Bytes of rows at a time, about."""
 
 
-@contextlib.asynccontextmanager
-async def open_postgresql(options: TableSourceOptions, stamp: Stamp, checkpoint: Checkpoint) -> AsyncIterator[Source]:
-    """Open a table at a checkpoint.
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What belongs to one connection: the ids of transactions begin anew when the server does."""
 
-    Raises (on entering):
-        Unavailable: the server does not answer; Unauthorized: it refuses the account.
-        SettingsError: no such table or column, one of a type that cannot be used, or a standby.
-    """
-    database = DatabaseOptions(url=options.url, password=options.password)
-    ledger = Ledger(options.mode, checkpoint)
-    with database_errors(database.place):
-        connection = await connect(database, stamp.name)
-        try:
-            ((standby, two_phase),) = await connection.fetch(statements.STANDING)
-            shape = await shape_of(connection, options, standby=standby)
-            reader = TableReader(connection, shape, options, two_phase=two_phase)
-            source = PostgresTable(database.place, reader, options, stamp, ledger)
-            if options.notify is not None:
-                await connection.add_listener(options.notify, source.notified)
-            yield source
-        finally:
-            # A connection that hangs must not hold the poller up.
-            connection.terminate()
+    connection: asyncpg.Connection
+    shape: Shape
+    bound: str | None
+    two_phase: bool
+    horizon: Horizon = field(default_factory=Horizon)
 
 
-async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
-    """Connect for reading alone."""
-    arguments = connect_arguments(options, f"source {name}")
-    # What is read must be visible to others only when it is: nothing of ours is ever written upstream.
-    arguments["server_settings"] |= {"default_transaction_read_only": "on"}
-    # A table is found as the account finds it elsewhere, not as we look for our own.
-    del arguments["server_settings"]["search_path"]
-    connection: asyncpg.Connection = await asyncpg.connect(**arguments)
-    for type_ in ("timestamptz", "timestamp"):
-        # As the server counts them: exact, `infinity` included, and cheaper than a datetime.
-        await connection.set_type_codec(type_, schema="pg_catalog", encoder=_same, decoder=_first, format="tuple")
-    return connection
+class PostgresReader:
+    """Reads one table, and connects anew after any failure. A `TableReader`."""
 
+    def __init__(self, name: str, options: TableSourceOptions, tell: Callable[[], None]) -> None:
+        """`tell` is called when a trigger has notified us."""
+        self._name = name
+        self._options = options
+        self._tell = tell
+        self._database = database_of(options)
+        self._place = f"{self._database.place}, table {options.table}"
+        self._margin = _MARGIN + int(options.overlap * 1_000_000)
+        self._link: _Link | None = None
+        self._order_type: str | None = None
+        self._next_key: int | None = None
+        self._highest: int | None = None
+        self._size = 1
+        """Bytes of a row."""
 
-def _same(value: tuple[int]) -> tuple[int]:
-    return value
+    async def open(self) -> Shape:
+        """Connect, and return what the table is like.
 
+        Raises:
+            Unavailable: the server does not answer; Unauthorized: it refuses the account.
+            SettingsError: no such table or column, one of a type that cannot be used, or a standby.
+        """
+        with self._reading():
+            return (await self._linked()).shape
 
-def _first(value: tuple[int]) -> int:
-    return value[0]
+    def close(self) -> None:
+        """Drop the connection at once: one that hangs must not hold the poller up."""
+        if self._link is not None:
+            self._link.connection.terminate()
+            self._link = None
 
+    async def observe(self) -> int | None:
+        """List the open transactions, before rows are read; see `TableReader`."""
+        with self._reading():
+            link = await self._linked()
+            bound = await self._bound(link)
+            running = await link.connection.fetch(statements.RUNNING)
+            # Later than those that run: one that is prepared meanwhile is in one of the lists.
+            prepared = await link.connection.fetch(statements.PREPARED) if link.two_phase else ()
+        link.horizon.observe(bound, {row[0] for row in running}, {row[0] for row in prepared})
+        return link.horizon.value
 
-class TableReader:
-    """Reads one table, in order, and tells the horizon what it must know."""
-
-    def __init__(
-        self, connection: asyncpg.Connection, shape: Shape, options: TableSourceOptions, *, two_phase: bool
-    ) -> None:
-        self.horizon = Horizon()
-        self._connection = connection
-        self._shape = shape
-        self._overlap = int(options.overlap * 1_000_000)
-        self._bound = statements.bound(shape, options.time_zone)
-        self._two_phase = two_phase
-        self._highest: Order | None = None
-
-    async def observe(self) -> None:
-        """List the open transactions, before rows are read."""
-        bound = await self._connection.fetchval(self._bound)
-        if self._shape.changed is not None:
-            bound -= _MARGIN + self._overlap
-        elif bound is None:
-            bound = self._highest
-        running = await self._connection.fetch(statements.RUNNING)
-        # Later than those that run: one that is prepared meanwhile is in one of the lists.
-        prepared = await self._connection.fetch(statements.PREPARED) if self._two_phase else ()
-        self.horizon.observe(bound, {row[0] for row in running}, {row[0] for row in prepared})
-
-    async def rows(self, limit: int, ledger: Ledger, *, final_only: bool) -> list[Row]:
-        """Return what comes next."""
-        below = self.horizon.value if final_only else None
-        statement, arguments = statements.rows(
-            self._shape, limit, ledger.place, below=below, emitted=list(ledger.emitted)
-        )
-        rows = [Row(*row) for row in await self._connection.fetch(statement, *arguments)]
+    async def rows(self, limit: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
+        """Return what comes next; see `TableReader`."""
+        limit = min(limit, max(1, _MEMORY // self._size))
+        with self._reading():
+            link = await self._linked()
+            statement, arguments = statements.rows(
+                link.shape, limit, ledger.place, below=below, emitted=list(ledger.emitted)
+            )
+            rows = [Row(*row) for row in await link.connection.fetch(statement, *arguments)]
         if rows:
-            self._highest = max(rows[-1].order, rows[-1].order if self._highest is None else self._highest)
-        return rows
+            self._size = max(1, sum(len(row.data) for row in rows) // len(rows))
+            self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
+        return rows, len(rows) < limit
 
-    async def keyless(self, known: Sequence[str]) -> list[tuple[str, bytes]]:
-        """Return rows that have no place in the order, with what tells them apart."""
-        found = await self._connection.fetch(statements.keyless(self._shape), known, 100)
-        return [(row[0], row[1]) for row in found]
+    async def keyless(self, known: frozenset[str]) -> Sequence[KeylessRow]:
+        """Return rows that have no place in the order; see `TableReader`."""
+        with self._reading():
+            link = await self._linked()
+            if not link.shape.nullable:
+                return ()
+            statement = statements.keyless(link.shape)
+            return [KeylessRow(*row) for row in await link.connection.fetch(statement, list(known), LIMIT + 1)]
 
+    def trouble(self, ledger: Ledger[int]) -> str | None:
+        """Say that keys have begun anew, if they have."""
+        place = ledger.place
+        if place is None or self._next_key is None or self._next_key >= place.order:
+            return None
+        return (
+            "the sequence of its keys has gone back below what was read already, and rows with lower keys are not read:"
+            " set it to grow from there, or give the source another name to begin anew"
+        )
 
-class PostgresTable:
-    """A `Source`: one table on PostgreSQL."""
+    async def _bound(self, link: _Link) -> int | None:
+        if link.bound is None:
+            # The highest key there is was given before now; those who began later have higher ones.
+            return self._highest
+        found: int = await link.connection.fetchval(link.bound)
+        if link.shape.changed is not None:
+            return found - self._margin
+        self._next_key = found
+        return found
 
-    def __init__(
-        self, place: str, reader: TableReader, options: TableSourceOptions, stamp: Stamp, ledger: Ledger
-    ) -> None:
-        self._place = f"{place}, table {options.table}"
-        self._reader = reader
-        self._ledger = ledger
-        self._early_limit = options.early_limit
-        epoch = None if options.mode == "key" else _SINCE_1970
-        self._events = RowEvents(stamp, options.table, options.subject or options.key, options.row_limit, epoch=epoch)
-        self._held_back = False
-        self._notified = asyncio.Event()
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            with settings_errors(self._name), table_errors(self._place):
+                yield
+        except BaseException:
+            # Half-read answers, a server that has moved, a table that is another one: nothing of it is kept.
+            self.close()
+            raise
 
-    async def poll(self, limit: int) -> Batch:
-        """Return rows that were not emitted yet; see `Source`."""
-        self._notified.clear()
-        ledger = self._ledger
-        with database_errors(self._place):
-            await self._reader.observe()
-            self._hold_back(held=len(ledger.emitted) >= self._early_limit)
-            horizon = self._reader.horizon.value
-            rows: list[Row] = []
-            if not self._held_back or horizon is not None:
-                rows = await self._reader.rows(limit, ledger, final_only=self._held_back)
-        fresh, saved = ledger.take(rows, horizon, complete=len(rows) < limit)
-        batch = Batch(checkpoint=saved, more=len(rows) >= limit)
-        self._events.add(fresh, batch)
-        if self._held_back:
-            batch.trouble = (f"a transaction stays open: {len(ledger.emitted)} rows above it, reading what is final",)
-        return batch
+    async def _linked(self) -> _Link:
+        if self._link is None:
+            connection = await connect(self._database, self._name)
+            try:
+                self._link = await self._look(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return self._link
 
-    async def changed(self) -> None:
-        """Return when a trigger has notified us."""
-        await self._notified.wait()
+    async def _look(self, connection: asyncpg.Connection) -> _Link:
+        (server,) = await connection.fetch(statements.SERVER)
+        if server["standby"] and self._options.notify is not None:
+            raise SettingsError("notify: this server is a standby, which does not notify")
+        shape = await shape_of(connection, self._options, standby=server["standby"], time_zone=server["time_zone"])
+        await connection.execute("SET TimeZone = 'UTC'")
+        if self._order_type not in {None, shape.order_type}:
+            raise SettingsError(f"table: the type of column {shape.order!r} has changed to {shape.order_type}")
+        self._order_type = shape.order_type
+        bound = statements.bound(shape)
+        if bound is not None:
+            try:
+                await connection.fetchval(bound)
+            except asyncpg.InvalidParameterValueError as exc:
+                raise SettingsError(f"time_zone: {exc}") from exc
+        if self._options.notify is not None:
+            await connection.add_listener(self._options.notify, self._notified)
+        return _Link(connection, shape, bound, server["two_phase"])
 
-    def notified(self, *_: object) -> None:
-        """Take a notification."""
-        self._notified.set()
-
-    def _hold_back(self, *, held: bool) -> None:
-        if held and not self._held_back:
-            logger.warning("%s: a transaction stays open; only what is final is read until it has ended", self._place)
-        elif self._held_back and not held:
-            logger.info("%s: the transaction that stayed open has ended", self._place)
-        self._held_back = held
+    def _notified(self, *_: object) -> None:
+        self._tell()

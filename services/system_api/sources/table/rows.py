@@ -1,53 +1,62 @@
 """From rows to events and rejects; the same for every kind of database."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Generic
 
 from services.system_api.source import Batch, Stamp
+from services.system_api.sources.table.entries import Order
+from services.system_api.sources.table.keyless import KeylessRow
 from services.system_api.sources.table.ledger import Row
-from shared.clock import rfc3339
 from shared.dead_letter import Reject
 
 _KEPT_OF_LARGE = 65_536
 
+Position = Callable[[Row[Order]], str]
+"""Where a row's state lies, the same whenever it is read: the rest of the event's id."""
+Time = Callable[[Order], bytes | None]
+"""When a row was changed (RFC 3339), where its order tells."""
 
-class RowEvents:
+
+class RowEvents(Generic[Order]):
     """Makes the events of one table."""
 
-    def __init__(self, stamp: Stamp, table: str, subject: str, limit: int, *, epoch: int | None) -> None:
-        """`limit` is a row's size in bytes; `epoch` is where a row's order counts from, in microseconds since 1970.
-
-        Without an epoch the order is no time, and the key alone tells a row's events apart: it has one.
-        """
+    def __init__(
+        self, stamp: Stamp, table: str, subject: str, limit: int, position: Position[Order], time: Time[Order]
+    ) -> None:
+        """`subject` is the column of subjects, `limit` a row's size in bytes."""
         self._stamp = stamp
         self._table = table
         self._subject = subject
         self._limit = limit
-        self._epoch = epoch
+        self._position: Position[Order] = position
+        self._time: Time[Order] = time
 
-    def add(self, rows: Iterable[Row], batch: Batch) -> None:
+    def add(self, rows: Iterable[Row[Order]], batch: Batch) -> None:
         """Add an event to the batch for each row, or a reject."""
         self._stamp.begin()
+        position_of, time_of, limit = self._position, self._time, self._limit
+        event, append = self._stamp.event, batch.records.append
         for row in rows:
-            position = row.key if self._epoch is None else f"{row.key}@{row.order + self._epoch}.{row.version}"
-            if row.subject is None:
-                self.reject(batch, position, f"key {row.key}", row.data, f"column {self._subject!r} is NULL")
-            elif len(row.data) > self._limit:
-                said = f"a row of {len(row.data)} bytes, the limit is {self._limit}"
-                self.reject(batch, position, f"key {row.key}", row.data[:_KEPT_OF_LARGE], said)
+            order, key, _, subject, data, fault = row
+            position = position_of(row)
+            if fault is not None:
+                self._reject(batch, position, f"key {key}", data, fault)
+            elif subject is None:
+                self._reject(batch, position, f"key {key}", data, f"column {self._subject!r} is NULL")
+            elif len(data) > limit:
+                said = f"a row of {len(data)} bytes, the limit is {limit}"
+                self._reject(batch, position, f"key {key}", data, said)
             else:
-                batch.records.append(self._stamp.event(position, row.subject, row.data, self._time(row)))
+                append(event(position, subject, data, time_of(order)))
 
-    def reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
-        """Add what cannot become an event."""
+    def reject_keyless(self, rows: Iterable[KeylessRow], batch: Batch) -> None:
+        """Add a reject to the batch for each row that has no place in the order."""
+        for row in rows:
+            said = f"column {row.column!r} is NULL"
+            self._reject(batch, f"keyless.{row.digest}", "a row without a place in the order", row.data, said)
+
+    def _reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
         name = self._stamp.name
         origin = f"{name}:{self._table}:{place}"
-        batch.rejects.append(Reject(f"{name}:{position}", data, f"{self._table}, {place}: {error}", "source", origin))
-
-    def _time(self, row: Row) -> bytes | None:
-        if self._epoch is None or abs(row.order) > _FAR:
-            return None
-        return rfc3339((row.order + self._epoch) / 1_000_000).encode()
-
-
-_FAR = 2**56
-"""Microseconds: 2,283 years. What is further is `infinity`, or as good as."""
+        kept = data[:_KEPT_OF_LARGE]
+        batch.rejects.append(Reject(f"{name}:{position}", kept, f"{self._table}, {place}: {error}", "source", origin))

@@ -13,62 +13,107 @@ from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
+_TABLES = ("r", "p")
+_OUT_OF_ORDER = {"m": "a materialized view", "f": "a foreign table"}
+"""What open transactions say nothing of: rows turn up when somebody refreshes it, or another server commits."""
 
-async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, *, standby: bool) -> Shape:
-    """Look the table up, and check the settings against it.
+
+async def shape_of(
+    connection: asyncpg.Connection, options: TableSourceOptions, *, standby: bool, time_zone: str
+) -> Shape:
+    """Look the table up, and check the settings against it; `time_zone` is the server's.
 
     Raises:
         SettingsError: names the setting, the table and what it has.
     """
-    if standby and options.overlap == 0:
-        raise SettingsError(
-            "url: this server is a standby, which does not know the open transactions of its primary:"
-            " name the primary, or set `overlap`"
-        )
     table = options.table
     found = await connection.fetch(statements.COLUMNS, statements.quoted_table(table))
     if not found:
         raise SettingsError(f"table: there is no table {table!r}, or the account may not see it")
-    columns = {row["attname"]: row for row in found}
+    _check_exactness(options, found[0]["kind"], standby=standby)
+    columns = {row["name"]: row for row in found}
     names = {"key": options.key, "changed": options.changed, "subject": options.subject}
     for setting, column in [*names.items(), *(("columns", column) for column in options.columns or ())]:
         if column is not None and column not in columns:
-            raise SettingsError(f"{setting}: {_no_column(table, column, list(columns))}")
-    order = options.changed or options.key
-    fault = statements.order_fault(order, columns[order]["type"], changed=options.changed is not None)
+            raise SettingsError(f"{setting}: {no_column(table, column, list(columns))}")
+    key, order = columns[options.key], columns[options.changed or options.key]
+    type_ = order["beneath"] if options.changed is None else order["type"]
+    fault = statements.order_fault(order["name"], type_, changed=options.changed is not None)
     if fault is not None:
         raise SettingsError(f"{'key' if options.changed is None else 'changed'}: table {table}: {fault}")
-    _advise(options, columns[order]["indexed"], columns[order]["kind"])
-    return Shape(
+    if options.changed is None:
+        _check_sequence(table, key)
+    shape = Shape(
         table=table,
         key=options.key,
-        key_type=columns[options.key]["type"],
+        key_cast=key["cast"],
         changed=options.changed,
-        changed_type=None if options.changed is None else columns[order]["type"],
+        changed_type=None if options.changed is None else order["type"],
+        time_zone=options.time_zone or time_zone,
         subject=options.subject or options.key,
         columns=options.columns,
-        sequence=columns[options.key]["sequence"],
-        versioned=columns[options.key]["kind"] == "r",
-        complete=columns[options.key]["attnotnull"] and columns[order]["attnotnull"],
+        sequence=key["sequence"] if key["readable"] else None,
+        nullable=tuple(dict.fromkeys(row["name"] for row in (order, key) if not row["filled"])),
+        versioned=key["kind"] in _TABLES,
     )
+    _advise(options, shape, order, key)
+    return shape
 
 
-def _no_column(table: str, column: str, columns: Sequence[str]) -> str:
+def no_column(table: str, column: str, columns: Sequence[str]) -> str:
+    """Say which columns there are instead."""
     close = difflib.get_close_matches(column, columns, n=1)
     guess = f"; did you mean {close[0]!r}?" if close else ""
     return f"table {table} has no column {column!r}; it has {', '.join(columns)}{guess}"
 
 
-def _advise(options: TableSourceOptions, indexed: bool, kind: str) -> None:  # noqa: FBT001 -- catalogue's own
-    if indexed or kind not in {"r", "p"}:
+def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -> None:
+    if options.changed is not None and options.overlap > 0:
         return
-    columns = ", ".join(
-        dict.fromkeys(statements.quoted(name) for name in (options.changed or options.key, options.key))
-    )
-    logger.warning(
-        "table %s has no index that begins with %r, so that each poll reads all of it: CREATE INDEX ON %s (%s)",
-        options.table,
-        options.changed or options.key,
-        statements.quoted_table(options.table),
-        columns,
-    )
+    if standby:
+        raise SettingsError(
+            "url: this server is a standby, which does not know the open transactions of its primary:"
+            " name the primary, or set `changed` and `overlap`"
+        )
+    if kind in _OUT_OF_ORDER:
+        raise SettingsError(
+            f"table: {options.table} is {_OUT_OF_ORDER[kind]}, whose rows turn up in no order:"
+            " name the table it reads, or set `changed` and `overlap`"
+        )
+
+
+def _check_sequence(table: str, key: asyncpg.Record) -> None:
+    sequence = key["sequence"]
+    if sequence is None:
+        return
+    if key["cache"] > 1:
+        raise SettingsError(
+            f"key: table {table}: each session takes {key['cache']} keys ahead, so that they do not grow:"
+            f" ALTER SEQUENCE {sequence} CACHE 1, then let those sessions connect anew, or set `changed`"
+        )
+    if key["increment"] < 0 or key["cycle"]:
+        raise SettingsError(
+            f"key: table {table}: keys do not grow: ALTER SEQUENCE {sequence} INCREMENT 1 NO CYCLE, or set `changed`"
+        )
+
+
+def _advise(options: TableSourceOptions, shape: Shape, order: asyncpg.Record, key: asyncpg.Record) -> None:
+    table = options.table
+    if order["kind"] in _TABLES and not order["leads"]:
+        columns = ", ".join(dict.fromkeys(statements.quoted(name) for name in (shape.order, shape.key)))
+        logger.warning(
+            "table %s has no index that begins with %r, so that each poll reads all of it: CREATE INDEX ON %s (%s)",
+            table,
+            shape.order,
+            statements.quoted_table(table),
+            columns,
+        )
+    if order["kind"] in _TABLES and not key["identifies"]:
+        logger.warning("table %s: nothing keeps two rows from having the same %r, and one may be missed", table, key[0])
+    if shape.order_type == "timestamp" and options.time_zone is None:
+        logger.warning(
+            "table %s: column %r is without time zone, and is taken for %s, the server's: `time_zone` says otherwise",
+            table,
+            shape.order,
+            shape.time_zone,
+        )

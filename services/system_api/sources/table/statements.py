@@ -3,23 +3,43 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.system_api.sources.table.horizon import Order
 from services.system_api.sources.table.ledger import Place
 
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 _TIMES = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
 
 COLUMNS = """
-    SELECT a.attname, format_type(a.atttypid, NULL) AS type, a.attnotnull, c.relkind::text AS kind,
-           EXISTS (
-               SELECT FROM pg_index i
-               WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum AND i.indisvalid AND i.indpred IS NULL
-           ) AS indexed,
-           CASE WHEN c.relkind IN ('r', 'p')
-                THEN pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname) END AS sequence
+    SELECT a.attname AS name, a.attnotnull AS filled, c.relkind::text AS kind,
+           format_type(y.oid, NULL) AS type,
+           format_type(CASE y.typtype WHEN 'd' THEN y.typbasetype ELSE y.oid END, NULL) AS beneath,
+           format_type(a.atttypid, a.atttypmod) AS cast,
+           i.leads, i.identifies, s.*
     FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    JOIN pg_type y ON y.oid = a.atttypid
+    LEFT JOIN LATERAL (
+        SELECT bool_or(x.indkey[0] = a.attnum) AS leads,
+               bool_or(x.indkey[0] = a.attnum AND x.indisunique AND x.indnkeyatts = 1) AS identifies
+        FROM pg_index x
+        WHERE x.indrelid = c.oid AND x.indisvalid AND x.indpred IS NULL
+    ) i ON true
+    LEFT JOIN LATERAL (
+        SELECT q.seqrelid::regclass::text AS sequence, q.seqincrement AS increment, q.seqcache AS cache,
+               q.seqcycle AS cycle, has_sequence_privilege(q.seqrelid, 'SELECT') AS readable
+        FROM pg_sequence q
+        WHERE q.seqrelid IN (
+            SELECT d.objid
+            FROM pg_depend d
+            WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'i'
+              AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+            UNION ALL
+            SELECT d.refobjid
+            FROM pg_attrdef f
+            JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid
+            WHERE f.adrelid = c.oid AND f.adnum = a.attnum AND d.refclassid = 'pg_class'::regclass
+        )
+        LIMIT 1
+    ) s ON true
     WHERE c.oid = to_regclass($1)
     ORDER BY a.attnum
 """
@@ -28,16 +48,21 @@ RUNNING = """
     SELECT l.virtualtransaction
     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND l.pid <> pg_backend_pid()
-      -- Those of other databases, and what never writes rows of its own, cannot hide anything from us. What the
-      -- account may not see of a backend is NULL, and such a one counts.
-      AND (a.pid IS NULL OR a.datid = (SELECT oid FROM pg_database WHERE datname = current_database()))
-      AND coalesce(a.backend_type, '') NOT IN ('autovacuum worker', 'walsender')
+      -- Those of other databases, and what never writes rows, cannot hide anything from us: autovacuum is no user,
+      -- VACUUM is no transaction that could go on to write, pg_dump reads. These columns are shown to every account.
+      AND (a.pid IS NULL OR (
+          a.usesysid IS NOT NULL
+          AND a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND a.application_name IS DISTINCT FROM 'pg_dump'
+      ))
+      AND l.pid NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
 """
 
 PREPARED = "SELECT 'p' || transaction::text FROM pg_prepared_xacts WHERE database = current_database()"
 
-STANDING = """
-    SELECT pg_is_in_recovery() AS standby, current_setting('max_prepared_transactions')::int > 0 AS two_phase
+SERVER = """
+    SELECT pg_is_in_recovery() AS standby, current_setting('max_prepared_transactions')::int > 0 AS two_phase,
+           current_setting('TimeZone') AS time_zone
 """
 
 
@@ -51,21 +76,29 @@ def quoted_table(name: str) -> str:
     return ".".join(quoted(part) for part in name.split("."))
 
 
+def literal(text: str) -> str:
+    """Quote a string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What the catalogue says of the columns that matter."""
 
     table: str
     key: str
-    key_type: str
+    key_cast: str
+    """The key's type, as a cast."""
     changed: str | None
     changed_type: str | None
+    time_zone: str
+    """Of `changed`, where that is without one."""
     subject: str
     columns: tuple[str, ...] | None
     sequence: str | None
-    """Where keys come from, quoted; None where it is not known."""
-    complete: bool
-    """Whether no row can be without a key or an order."""
+    """Where keys come from, quoted; None where that is not known, or not to be read."""
+    nullable: tuple[str, ...]
+    """Those of order and key that may be NULL."""
     versioned: bool
     """Whether rows have an `xmin`: those of views have none."""
 
@@ -79,6 +112,11 @@ class Shape:
         """Its type, as a cast."""
         return _TIMES[self.changed_type] if self.changed_type is not None else "bigint"
 
+    @property
+    def mode(self) -> str:
+        """What a checkpoint cannot be carried over."""
+        return f"by {self.order} ({self.order_type})"
+
 
 def order_fault(column: str, type_: str, *, changed: bool) -> str | None:
     """Say why rows cannot be ordered by a column of this type; None if they can."""
@@ -88,7 +126,7 @@ def order_fault(column: str, type_: str, *, changed: bool) -> str | None:
 
 
 def rows(
-    shape: Shape, limit: int, place: Place | None, *, below: Order | None, emitted: Sequence[str]
+    shape: Shape, limit: int, place: Place[int] | None, *, below: int | None, emitted: Sequence[str]
 ) -> tuple[str, list[object]]:
     """Return the statement that reads rows in order, and its arguments.
 
@@ -101,17 +139,17 @@ def rows(
         arguments.append(value)
         return f"${len(arguments)}::{type_}"
 
-    def order_argument(value: Order) -> str:
-        # Times travel as the server counts them, a tuple of one: see `postgresql.connect`.
+    def order_argument(value: int) -> str:
+        # Times travel as the server counts them, a tuple of one: see `connecting.connect`.
         return argument(value if shape.changed is None else (value,), shape.order_type)
 
-    wanted = [f"{order} IS NOT NULL", f"{key} IS NOT NULL"]
+    wanted = [f"t.{quoted(name)} IS NOT NULL" for name in shape.nullable]
     if place is not None and place.key is None:
         wanted.append(f"{order} >= {order_argument(place.order)}")
     elif place is not None and shape.changed is None:
         wanted.append(f"{order} > {order_argument(place.order)}")
     elif place is not None:
-        placed = f"{order_argument(place.order)}, {argument(place.key, 'text')}::{shape.key_type}"
+        placed = f"{order_argument(place.order)}, {argument(place.key, 'text')}::{shape.key_cast}"
         wanted.append(f"({order}, {key}) > ({placed})")
     if below is not None:
         wanted.append(f"{order} < {order_argument(below)}")
@@ -120,7 +158,7 @@ def rows(
     statement = f"""
         SELECT {order}::{shape.order_type}, {key}::text, {version}, t.{quoted(shape.subject)}::text, {_data(shape)}
         FROM {quoted_table(shape.table)} t
-        WHERE {" AND ".join(wanted)}
+        WHERE {" AND ".join(wanted) or "true"}
         ORDER BY {", ".join(dict.fromkeys([order, key]))}
         LIMIT {argument(limit, "bigint")}
     """  # noqa: S608 -- every name is quoted
@@ -128,45 +166,48 @@ def rows(
 
 
 def keyless(shape: Shape) -> str:
-    """Return the statement that finds rows without a key or an order; $1 those known already, $2 limit."""
-    order, key = f"t.{quoted(shape.order)}", f"t.{quoted(shape.key)}"
+    """Return the statement that finds rows without a key or an order: $1 digests whose rows are known, $2 limit.
+
+    It gives a digest, the row unless it is known, and the column.
+    """
+    missing = " OR ".join(f"t.{quoted(name)} IS NULL" for name in shape.nullable)
+    named = " ".join(f"WHEN t.{quoted(name)} IS NULL THEN {literal(name)}" for name in shape.nullable)
     return f"""
-        SELECT md5(t::text), {_data(shape)}
-        FROM {quoted_table(shape.table)} t
-        WHERE ({order} IS NULL OR {key} IS NULL) AND md5(t::text) <> ALL ($1::text[])
-        LIMIT $2::bigint
+        SELECT k.digest, CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE k.data END, k.missing
+        FROM (
+            SELECT substr(encode(sha256(convert_to((t.*)::text, 'UTF8')), 'hex'), 1, 24) AS digest,
+                   {_data(shape)} AS data, CASE {named} END AS missing
+            FROM {quoted_table(shape.table)} t
+            WHERE {missing}
+            LIMIT $2::bigint
+        ) k
     """  # noqa: S608 -- every name is quoted
 
 
-def bound(shape: Shape, time_zone: str) -> str:
-    """Return the statement for a value that whatever is written by transactions that begin later stays above.
+def bound(shape: Shape) -> str | None:
+    """Return the statement for a value that whatever is written by transactions that begin later is not below.
 
-    Of keys it is the last one that the sequence gave.
+    Of keys it is the next one that the sequence gives; None where there is no sequence to ask.
     """
-    if shape.changed is None and shape.sequence is None:
-        return "SELECT NULL::bigint"
     if shape.changed is None:
-        return f"SELECT last_value FROM {shape.sequence}"  # noqa: S608 -- quoted by the catalogue
+        # What it names is quoted by the catalogue.
+        return None if shape.sequence is None else f"SELECT last_value + is_called::int FROM {shape.sequence}"  # noqa: S608
     if shape.order_type == "timestamptz":
         return "SELECT statement_timestamp()"
-    return f"SELECT statement_timestamp() AT TIME ZONE {literal(time_zone)}"
-
-
-def literal(text: str) -> str:
-    """Quote a string."""
-    return "'" + text.replace("'", "''") + "'"
+    return f"SELECT statement_timestamp() AT TIME ZONE {literal(shape.time_zone)}"
 
 
 def _version(shape: Shape) -> str:
-    # By key a row is emitted once, whatever becomes of it.
+    # By key a row is emitted once, whatever becomes of it. Where there is no xmin, two states of a row differ in time.
     if shape.changed is None:
         return "''"
-    return "t.xmin::text" if shape.versioned else "''"
+    return "t.xmin::text" if shape.versioned else f"t.{quoted(shape.changed)}::text"
 
 
 def _data(shape: Shape) -> str:
-    row = "t"
+    # `t` and `c` alone would mean columns of these names where there are some.
+    row = "row_to_json(t.*)"
     if shape.columns is not None:
         columns = ", ".join(f"t.{quoted(name)}" for name in shape.columns)
-        row = f"(SELECT c FROM (SELECT {columns}) c)"  # noqa: S608 -- every name is quoted
-    return f"convert_to(row_to_json({row})::text, 'UTF8')"
+        row = f"(SELECT row_to_json(c.*) FROM (SELECT {columns}) c)"  # noqa: S608 -- every name is quoted
+    return f"convert_to({row}::text, 'UTF8')"

@@ -22,7 +22,7 @@ class Database:
     by_time: bool
     now: int = 0
     next_key: int = 1
-    committed: dict[str, Row] = field(default_factory=dict)
+    committed: dict[str, Row[int]] = field(default_factory=dict)
     _open: list[_Transaction] = field(default_factory=list)
     _begun: int = 0
 
@@ -60,7 +60,7 @@ class Database:
         """The open transactions."""
         return {transaction.name for transaction in self._open}
 
-    def above(self, ledger: Ledger, limit: int) -> list[Row]:
+    def above(self, ledger: Ledger[int], limit: int) -> list[Row[int]]:
         """What the statement would return."""
         rows = sorted(self.committed.values(), key=lambda row: (row.order, row.key))
         place = ledger.place
@@ -81,7 +81,7 @@ class Reader:
     emitted: list[str] = field(default_factory=list)
     mortal: bool = True
     saved: dict[str, bytes] = field(default_factory=dict)
-    ledger: Ledger = field(default_factory=lambda: Ledger("changed", {}))
+    ledger: Ledger[int] = field(default_factory=lambda: Ledger("changed", int, {}))
     horizon: Horizon = field(default_factory=Horizon)
 
     def poll(self, between: int = 0) -> int:
@@ -107,5 +107,5 @@ class Reader:
 
     def die(self) -> None:
         """Lose what was not saved, and begin again from what was."""
-        self.ledger = Ledger("changed", dict(self.saved))
+        self.ledger = Ledger("changed", int, dict(self.saved))
         self.horizon = Horizon()

@@ -11,7 +11,7 @@ from shared.errors import SettingsError
 from tests.unit.services.system_api.sources.table.simulation import Database, Reader
 
 
-def row(order: int, key: str | None = None) -> Row:
+def row(order: int, key: str | None = None) -> Row[int]:
     return Row(order, key or str(order), "", "s", b"{}")
 
 
@@ -46,7 +46,7 @@ def test_the_naive_watermark_loses_rows_in_the_same_simulation() -> None:
 
 
 def test_what_is_final_is_remembered_by_its_place_alone() -> None:
-    ledger = Ledger("key", {})
+    ledger = Ledger("key", int, {})
     fresh, saved = ledger.take([row(1), row(2), row(3)], 10, complete=True)
     assert [found.order for found in fresh] == [1, 2, 3]
     assert ledger.place == Place(10, None)
@@ -55,39 +55,41 @@ def test_what_is_final_is_remembered_by_its_place_alone() -> None:
 
 
 def test_a_full_batch_moves_the_place_no_further_than_its_last_row() -> None:
-    ledger = Ledger("key", {})
+    ledger = Ledger("key", int, {})
     ledger.take([row(1), row(2)], 10, complete=False)
     assert ledger.place == Place(2, "2")
 
 
 def test_what_is_early_is_remembered_row_by_row_until_the_horizon_has_passed() -> None:
-    ledger = Ledger("key", {})
+    ledger = Ledger("key", int, {})
     _, first = ledger.take([row(5), row(6)], 3, complete=True)
     assert first.keys() == {"", "e0"}
     assert set(ledger.emitted.values()) == {5, 6}
     fresh, second = ledger.take([row(4), row(5)], 3, complete=True)
     assert [found.order for found in fresh] == [4]
-    assert second.keys() == {"", "e1"}
+    assert second.keys() == {"", "e0"}
     nothing, third = ledger.take([], 6, complete=True)
-    assert not nothing
-    assert third["e1"] is None
-    assert "e0" not in third  # it holds row 6
+    assert (nothing, third) == ([], {})
     assert set(ledger.emitted.values()) == {6}
+    _, fourth = ledger.take([], 7, complete=True)
+    assert fourth.keys() == {"", "e0"}
+    assert fourth["e0"] is None
+    assert not ledger.emitted
 
 
 def test_a_poll_that_finds_nothing_saves_nothing() -> None:
-    ledger = Ledger("key", {})
+    ledger = Ledger("key", int, {})
     ledger.take([row(1)], 10, complete=True)
     assert ledger.take([], 20, complete=True) == ([], {})
 
 
 def test_it_goes_on_from_what_was_saved() -> None:
-    ledger = Ledger("key", {})
+    ledger = Ledger("key", int, {})
     _, saved = ledger.take([row(1), row(5)], 3, complete=True)
-    again = Ledger("key", {part: value for part, value in saved.items() if value is not None})
+    again = Ledger("key", int, {part: value for part, value in saved.items() if value is not None})
     assert (again.place, again.emitted) == (ledger.place, ledger.emitted)
     assert again.take([row(5)], 3, complete=True)[0] == []
-    assert again.take([row(6)], 3, complete=True)[1].keys() == {"", "e1"}
+    assert again.take([row(6)], 3, complete=True)[1].keys() == {"", "e0"}
 
 
 @pytest.mark.parametrize(
@@ -96,10 +98,10 @@ def test_it_goes_on_from_what_was_saved() -> None:
 )
 def test_a_checkpoint_of_something_else_is_refused(checkpoint: dict[str, bytes]) -> None:
     with pytest.raises(SettingsError, match="checkpoint"):
-        Ledger("key", checkpoint)
+        Ledger("key", int, checkpoint)
 
 
 def test_a_changed_mode_is_refused_and_says_what_to_do() -> None:
-    _, saved = Ledger("key", {}).take([row(1)], 10, complete=True)
+    _, saved = Ledger("key", int, {}).take([row(1)], 10, complete=True)
     with pytest.raises(SettingsError, match="another name"):
-        Ledger("changed", {part: value for part, value in saved.items() if value is not None})
+        Ledger("changed", int, {part: value for part, value in saved.items() if value is not None})

@@ -1,0 +1,134 @@
+"""A table as a source, whatever database it is in: one poll observes, reads, and takes what was not emitted yet."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Generic, Protocol
+
+from services.system_api.source import Batch
+from services.system_api.sources.table.entries import Order
+from services.system_api.sources.table.keyless import LIMIT, Keyless, KeylessRow
+from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.rows import RowEvents
+from shared.clock import Clock
+
+_STUCK = 5.0
+"""Seconds for which nothing becomes final before that is said."""
+_KEYLESS_EVERY = 5.0
+"""Seconds between two looks for rows without a key; longer where a look takes long."""
+_KEYLESS_SHARE = 20
+
+
+class TableReader(Protocol[Order]):
+    """Reads one table.
+
+    All may raise Unavailable, and then work when they are called again.
+    """
+
+    async def observe(self) -> Order | None:
+        """Return the horizon: rows below it that are not there when it is asked for `rows` never will be."""
+        ...
+
+    async def rows(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[list[Row[Order]], bool]:
+        """Return what comes above the ledger's place, in order, and whether that is all there is (below `below`)."""
+        ...
+
+    async def keyless(self, known: frozenset[str]) -> Sequence[KeylessRow]:
+        """Return the rows that have no place in the order, or one more than the limit of them."""
+        ...
+
+    def trouble(self, ledger: Ledger[Order]) -> str | None:
+        """Say what is wrong with the table, if something is."""
+        ...
+
+
+class Waking:
+    """Carries the news of a database to whoever waits for them."""
+
+    def __init__(self) -> None:
+        self.news = asyncio.Event()
+
+    def tell(self) -> None:
+        """Say that there may be something new."""
+        self.news.set()
+
+
+class TableSource(Generic[Order]):
+    """A `Source`: one table."""
+
+    def __init__(
+        self,
+        reader: TableReader[Order],
+        ledger: Ledger[Order],
+        keyless: Keyless,
+        events: RowEvents[Order],
+        waking: Waking,
+        early_limit: int,
+        clock: Clock,
+    ) -> None:
+        self._reader: TableReader[Order] = reader
+        self._ledger: Ledger[Order] = ledger
+        self._keyless = keyless
+        self._events: RowEvents[Order] = events
+        self._early_limit = early_limit
+        self._clock = clock
+        self._horizon: Order | None = None
+        self._moved_at = clock.monotonic()
+        self._behind = False
+        self._keyless_due = clock.monotonic()
+        self._waking = waking
+
+    async def poll(self, limit: int) -> Batch:
+        """Return rows that were not emitted yet; see `Source`."""
+        self._waking.news.clear()
+        ledger, reader = self._ledger, self._reader
+        if not self._behind:
+            # While what is read ends far below the horizon, a newer one would not help.
+            self._observed(await reader.observe())
+        horizon, held_back = self._horizon, len(ledger.emitted) >= self._early_limit
+        rows: list[Row[Order]] = []
+        complete = True
+        if not held_back or horizon is not None:
+            rows, complete = await reader.rows(limit, ledger, horizon if held_back else None)
+        keyless = await self._look_for_keyless()
+        # Nothing is awaited from here on: what has failed before has changed nothing.
+        self._behind = not complete and bool(rows) and horizon is not None and rows[-1].order < horizon
+        fresh, saved = ledger.take(rows, horizon, complete=complete)
+        batch = Batch(checkpoint=saved, more=not complete)
+        self._events.add(fresh, batch)
+        if keyless is not None:
+            rejected, part = self._keyless.take(keyless)
+            self._events.reject_keyless(rejected, batch)
+            batch.checkpoint |= part
+        batch.trouble = tuple(self._trouble(held_back=held_back))
+        return batch
+
+    async def changed(self) -> None:
+        """Return when the database has told of news."""
+        await self._waking.news.wait()
+
+    def _observed(self, horizon: Order | None) -> None:
+        # What was final stays so, though a reader that had to connect anew may not know it yet.
+        if horizon is not None and (self._horizon is None or horizon > self._horizon):
+            self._horizon = horizon
+            self._moved_at = self._clock.monotonic()
+
+    async def _look_for_keyless(self) -> Sequence[KeylessRow] | None:
+        began = self._clock.monotonic()
+        if began < self._keyless_due or self._behind:
+            return None
+        found = await self._reader.keyless(self._keyless.known)
+        now = self._clock.monotonic()
+        self._keyless_due = now + max(_KEYLESS_EVERY, _KEYLESS_SHARE * (now - began))
+        return found
+
+    def _trouble(self, *, held_back: bool) -> list[str]:
+        found: list[str] = []
+        if held_back and self._clock.monotonic() - self._moved_at > _STUCK:
+            found.append(
+                f"a transaction stays open, and {self._early_limit} rows above it are read already:"
+                " only what is final is read until it has ended"
+            )
+        if self._keyless.overflowing:
+            found.append(f"more than {LIMIT} rows have no key or no time: no more are put aside")
+        said = self._reader.trouble(self._ledger)
+        return found if said is None else [*found, said]

@@ -1,0 +1,53 @@
+"""When a row was changed, from the microseconds by which PostgreSQL orders it."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+SINCE_1970 = 946_684_800_000_000
+"""Microseconds: PostgreSQL counts from 2000."""
+
+_FIRST = -62_135_596_800
+_LAST = 253_402_300_799
+"""Seconds since 1970 at which the years 1 and 9999 begin and end: RFC 3339 goes no further. `infinity` is beyond."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def absolute() -> Callable[[int], bytes | None]:
+    """Return what turns an order into RFC 3339; rows of one second, which come together, share most of the work."""
+    known, text = None, b""
+
+    def at(order: int) -> bytes | None:
+        nonlocal known, text
+        second, rest = divmod(order + SINCE_1970, 1_000_000)
+        if second != known:
+            if not _FIRST <= second <= _LAST:
+                return None
+            known, text = second, _to_the_second(second)
+        return b"%b.%06dZ" % (text, rest)
+
+    return at
+
+
+def local(zone: ZoneInfo) -> Callable[[int], bytes | None]:
+    """Return the same for a column without time zone whose values are of this one."""
+    in_utc = absolute()
+
+    def at(order: int) -> bytes | None:
+        try:
+            there = (_EPOCH + timedelta(microseconds=order + SINCE_1970)).replace(tzinfo=zone)
+            return in_utc(order - (there.utcoffset() or timedelta()) // timedelta(microseconds=1))
+        except OverflowError:
+            return None
+
+    return at
+
+
+def unknown(_order: object) -> None:
+    """Return nothing: a key does not tell the time."""
+
+
+def _to_the_second(second: int) -> bytes:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).rjust(19, "0").encode()

@@ -1,0 +1,82 @@
+"""A table source in a test's hands: opened on a database, polled, and saved as the poller does."""
+
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from services.system_api.source import Batch, Source
+from services.system_api.sources.table.opening import table_source
+from services.system_api.sources.table.options import TableSourceOptions
+from shared.bus.protocol import Outgoing
+from shared.clock import SYSTEM_CLOCK
+
+
+class Reading:
+    """A source named `orders` with what it has saved and emitted so far."""
+
+    def __init__(self, url: str, **more: Any) -> None:
+        self.options = TableSourceOptions.model_validate(
+            {"kind": "table", "url": url, "table": "orders", "type": "order"} | more
+        )
+        self.saved: dict[str, bytes] = {}
+        self.events: list[dict[str, Any]] = []
+        self.rejects: list[tuple[str, str]] = []
+        """Ids and errors."""
+        self.trouble: tuple[str, ...] = ()
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Source]:
+        opening = table_source("orders", self.options, SYSTEM_CLOCK, random.Random(1))
+        async with opening(dict(self.saved)) as source:
+            yield source
+
+    async def poll(self, source: Source, limit: int = 1000) -> list[dict[str, Any]]:
+        """Poll once and save; return the data of the events."""
+        return self.keep(await source.poll(limit))
+
+    async def drain(self, source: Source, limit: int = 1000) -> list[dict[str, Any]]:
+        """Poll until no more is known to wait."""
+        found: list[dict[str, Any]] = []
+        more = True
+        while more:
+            batch = await source.poll(limit)
+            found += self.keep(batch)
+            more = batch.more
+        return found
+
+    def keep(self, batch: Batch) -> list[dict[str, Any]]:
+        """Save what a batch says."""
+        for part, value in batch.checkpoint.items():
+            if value is None:
+                self.saved.pop(part)
+            else:
+                self.saved[part] = value
+        events = [event_of(record) for record in batch.records]
+        self.events += events
+        self.rejects += [(reject.id, reject.error) for reject in batch.rejects]
+        self.trouble = batch.trouble
+        return [event["data"] for event in events]
+
+    @property
+    def ids(self) -> list[Any]:
+        """The column `id` of all events."""
+        return [event["data"]["id"] for event in self.events]
+
+
+def event_of(record: Outgoing) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(record.value or b"")
+    return event
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of an application upstream."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
