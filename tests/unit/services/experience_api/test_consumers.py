@@ -34,7 +34,9 @@ async def registry() -> MemoryRegistry:
 async def registration(registry: MemoryRegistry) -> AsyncIterator[Registration]:
     await add_client(registry, "demo", secret="demo", loopback_only=True)
     with Verifier.opened(registry, VerifyOptions()) as verifier:
-        yield Registration(Admission(AdmissionOptions(failures=5)), verifier, registry, TOKENS, SYSTEM_CLOCK)
+        yield Registration(
+            Admission(AdmissionOptions(failures=5, failures_per_second=0.001)), verifier, registry, TOKENS, SYSTEM_CLOCK
+        )
 
 
 async def may_connect(registry: MemoryRegistry, claims: TokenClaims) -> bool:
