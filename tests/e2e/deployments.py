@@ -44,7 +44,7 @@ def three_processes(
     """Lay out the three services, on Kafka; `notify` is the channel that wakes the table's source."""
     bus = {"kind": "kafka", "servers": bootstrap, "topics": _topics(prefix)}
     ports = {name: free_port() for name in ("system", "process", "experience")}
-    config = _write(folder, dsn, bus, feed, ports, notify)
+    config = write_settings(folder, _settings(dsn, bus, feed, ports, notify))
     programs = [
         Program(
             name,
@@ -59,26 +59,30 @@ def three_processes(
 
 def one_process(folder: Path, feed: Path, dsn: str) -> Placed:
     """Lay out all three services in one process, on PostgreSQL alone."""
-    bus = {"kind": "postgres", "topics": _topics("e2e")}
+    return one_process_of(folder, _settings(dsn, {"kind": "postgres", "topics": _topics("e2e")}, feed, {}))
+
+
+def one_process_of(folder: Path, settings: dict[str, Any]) -> Placed:
+    """Lay out all three services in one process, by sections of your own."""
     port = free_port()
-    config = _write(folder, dsn, bus, feed, {})
+    config = write_settings(folder, settings)
     program = Program(
         "standalone",
         ["-m", "services.standalone", "--config", str(config), "--data", str(folder / "data"), "--port", str(port)],
         f"http://127.0.0.1:{port}/readyz",
         folder / "standalone.log",
     )
-    return Placed([program], f"http://127.0.0.1:{port}", bus)
+    return Placed([program], f"http://127.0.0.1:{port}", settings["bus"])
 
 
 def _topics(prefix: str) -> dict[str, Any]:
     return {"prefix": prefix, "partitions": PARTITIONS}
 
 
-def _write(
-    folder: Path, dsn: str, bus: dict[str, Any], feed: Path, ports: dict[str, int], notify: str | None = None
-) -> Path:
-    """Write the settings file; a table through the process layer, a file straight to the subscribers."""
+def _settings(
+    dsn: str, bus: dict[str, Any], feed: Path, ports: dict[str, int], notify: str | None = None
+) -> dict[str, Any]:
+    """Return the settings: a table through the process layer, a file straight to the subscribers."""
     settings: dict[str, Any] = {
         "database": {"url": dsn},
         "bus": bus,
@@ -122,6 +126,11 @@ def _write(
     }
     for name, port in ports.items():
         settings[name]["listen"] = {"port": port}
+    return settings
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> Path:
+    """Write the settings file."""
     path = folder / "trelay.yaml"
     # JSON is YAML.
     path.write_text(json.dumps(settings, indent=1))

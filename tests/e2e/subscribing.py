@@ -43,6 +43,12 @@ class RecordingSubscriber:
                 pass
             await asyncio.sleep(_PAUSE)
 
+    @property
+    def token(self) -> str:
+        """What it connected with last."""
+        assert self._token is not None, "it was not connected yet"
+        return self._token
+
     async def connected(self) -> None:
         """Wait for the first connection."""
         async with self._news:
