@@ -24,8 +24,8 @@ class KeylessRow(NamedTuple):
     digest: str
     """Tells its state from that of others."""
     data: bytes
-    column: str
-    """The column that is NULL."""
+    fault: str
+    """What it lacks."""
 
 
 class Keyless:

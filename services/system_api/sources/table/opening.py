@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 from services.system_api.source import Checkpoint, Opening, Source, Stamp
@@ -14,9 +16,17 @@ from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.postgresql import PostgresReader
 from services.system_api.sources.table.rows import Position, RowEvents, Time
+from services.system_api.sources.table.sqlite.file import SqliteFile
+from services.system_api.sources.table.sqlite.reader import SqliteReader
+from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
+from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from services.system_api.sources.table.statements import Shape
-from services.system_api.sources.table.table import TableSource, Waking
+from services.system_api.sources.table.table import TableReader, TableSource, Waking
 from shared.clock import Clock
+from shared.errors import SettingsError
+
+_GRAIN = 2.0
+"""Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so that rows are still written in a second that was read."""
 
 
 def table_source(name: str, options: TableSourceOptions, clock: Clock, dice: random.Random) -> Opening:
@@ -24,32 +34,74 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, dice: ran
 
     @asynccontextmanager
     async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
-        stamp = Stamp(name, options.type, options.channel, clock, dice)
+        assembly = _Assembly(options, Stamp(name, options.type, options.channel, clock, dice), checkpoint, clock)
         async with AsyncExitStack() as stack:
             with settings_errors(name):
-                source = await _on_postgresql(stack, stamp, options, checkpoint, clock)
+                source = await (_on_postgresql if options.on_postgresql else _on_sqlite)(stack, assembly)
             yield source
 
     return opening
 
 
-async def _on_postgresql(
-    stack: AsyncExitStack, stamp: Stamp, options: TableSourceOptions, checkpoint: Checkpoint, clock: Clock
-) -> TableSource[int]:
+@dataclass(frozen=True, slots=True)
+class _Assembly:
+    """What every source of a table is made of."""
+
+    options: TableSourceOptions
+    stamp: Stamp
+    checkpoint: Checkpoint
+    clock: Clock
+
+    def source(
+        self,
+        reader: TableReader[Order],
+        mode: str,
+        kind: type[Order],
+        position: Position[Order],
+        time: Time[Order],
+        waking: Waking,
+    ) -> Source:
+        options, checkpoint = self.options, self.checkpoint
+        subject = options.subject or options.key
+        events = RowEvents(self.stamp, options.table, subject, options.row_limit, position, time)
+        ledger = Ledger(mode, kind, checkpoint)
+        return TableSource(reader, ledger, Keyless(checkpoint), events, waking, options.early_limit, self.clock)
+
+
+async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
     waking = Waking()
-    reader = PostgresReader(stamp.name, options, waking.tell)
+    reader = PostgresReader(assembly.stamp.name, assembly.options, waking.tell)
     stack.callback(reader.close)
     shape = await reader.open()
     position = _by_key if shape.changed is None else _by_time if shape.versioned else _by_time_alone
-    events = _events(stamp, options, position, await _time(shape))
-    ledger = Ledger(shape.mode, int, checkpoint)
-    return TableSource(reader, ledger, Keyless(checkpoint), events, waking, options.early_limit, clock)
+    return assembly.source(reader, shape.mode, int, position, await _time(shape), waking)
 
 
-def _events(
-    stamp: Stamp, options: TableSourceOptions, position: Position[Order], time: Time[Order]
-) -> RowEvents[Order]:
-    return RowEvents(stamp, options.table, options.subject or options.key, options.row_limit, position, time)
+async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
+    options, clock = assembly.options, assembly.clock
+    file = SqliteFile(options)
+    stack.push_async_callback(file.close)
+    shape = await sqlite_shape_of(file, options)
+    age = options.overlap + _GRAIN
+    if shape.changed is None:
+        by_key = SqliteReader[int](file, shape, lambda highest: highest + 1)
+        return assembly.source(by_key, shape.mode, int, _by_key, timestamps.unknown, Waking())
+    if shape.kind is int:
+        numbers = Numbers()
+        by_number = SqliteReader[int](file, shape, lambda latest: numbers.written(clock.time() - age, latest))
+        return assembly.source(by_number, shape.mode, int, _by_number, numbers.rfc3339, Waking())
+    texts = Texts(shape.changed, await _zone(options.time_zone))
+    by_text = SqliteReader[str](file, shape, lambda latest: texts.written(clock.time() - age, latest))
+    return assembly.source(by_text, shape.mode, str, _by_text, texts.rfc3339, Waking())
+
+
+async def _zone(name: str | None) -> tzinfo:
+    if name is None:
+        return UTC
+    try:
+        return await asyncio.to_thread(ZoneInfo, name)
+    except (KeyError, ValueError, OSError) as exc:
+        raise SettingsError(f"time_zone: {name!r} is not known here") from exc
 
 
 async def _time(shape: Shape) -> Time[int]:
@@ -58,8 +110,8 @@ async def _time(shape: Shape) -> Time[int]:
     if shape.order_type == "timestamptz":
         return timestamps.absolute()
     try:
-        return timestamps.local(await asyncio.to_thread(ZoneInfo, shape.time_zone))
-    except (KeyError, ValueError, OSError):
+        return timestamps.local(await _zone(shape.time_zone))
+    except SettingsError:
         # Known to the server and not here: the events have the time of reading.
         return timestamps.unknown
 
@@ -74,3 +126,11 @@ def _by_time(row: Row[int]) -> str:
 
 def _by_time_alone(row: Row[int]) -> str:
     return f"{row.key}@{row.order + timestamps.SINCE_1970}"
+
+
+def _by_number(row: Row[int]) -> str:
+    return f"{row.key}@{row.order}.{row.version}"
+
+
+def _by_text(row: Row[str]) -> str:
+    return f"{row.key}@{row.order}.{row.version}"

@@ -124,4 +124,5 @@ def settings_errors(name: str) -> Iterator[None]:
     except SettingsError as exc:
         if str(exc).startswith(place):
             raise
-        raise SettingsError(f"{place}.{exc}") from exc
+        # A checkpoint is no setting.
+        raise SettingsError(f"{place}{': ' if str(exc).startswith('the ') else '.'}{exc}") from exc

@@ -22,8 +22,6 @@ from shared.errors import SettingsError
 _MARGIN = 1_000_000
 """Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones; on a crowded
 machine it may be put to sleep between the two."""
-_MEMORY = 16 * 1_048_576
-"""Bytes of rows at a time, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,6 @@ class PostgresReader:
         self._order_type: str | None = None
         self._next_key: int | None = None
         self._highest: int | None = None
-        self._size = 1
-        """Bytes of a row."""
 
     async def open(self) -> Shape:
         """Connect, and return what the table is like.
@@ -84,7 +80,6 @@ class PostgresReader:
 
     async def rows(self, limit: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
         """Return what comes next; see `TableReader`."""
-        limit = min(limit, max(1, _MEMORY // self._size))
         with self._reading():
             link = await self._linked()
             statement, arguments = statements.rows(
@@ -92,7 +87,6 @@ class PostgresReader:
             )
             rows = [Row(*row) for row in await link.connection.fetch(statement, *arguments)]
         if rows:
-            self._size = max(1, sum(len(row.data) for row in rows) // len(rows))
             self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
         return rows, len(rows) < limit
 

@@ -52,8 +52,7 @@ class RowEvents(Generic[Order]):
     def reject_keyless(self, rows: Iterable[KeylessRow], batch: Batch) -> None:
         """Add a reject to the batch for each row that has no place in the order."""
         for row in rows:
-            said = f"column {row.column!r} is NULL"
-            self._reject(batch, f"keyless.{row.digest}", "a row without a place in the order", row.data, said)
+            self._reject(batch, f"keyless.{row.digest}", "a row without a place in the order", row.data, row.fault)
 
     def _reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
         name = self._stamp.name

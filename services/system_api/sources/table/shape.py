@@ -1,12 +1,11 @@
 """What the catalogue says of a table, checked against what the settings say."""
 
-import difflib
 import logging
-from collections.abc import Sequence
 
 import asyncpg
 
 from services.system_api.sources.table import statements
+from services.system_api.sources.table.advice import no_column, suggest_index
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.statements import Shape
 from shared.errors import SettingsError
@@ -60,13 +59,6 @@ async def shape_of(
     return shape
 
 
-def no_column(table: str, column: str, columns: Sequence[str]) -> str:
-    """Say which columns there are instead."""
-    close = difflib.get_close_matches(column, columns, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
-    return f"table {table} has no column {column!r}; it has {', '.join(columns)}{guess}"
-
-
 def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -> None:
     if options.changed is not None and options.overlap > 0:
         return
@@ -100,14 +92,7 @@ def _check_sequence(table: str, key: asyncpg.Record) -> None:
 def _advise(options: TableSourceOptions, shape: Shape, order: asyncpg.Record, key: asyncpg.Record) -> None:
     table = options.table
     if order["kind"] in _TABLES and not order["leads"]:
-        columns = ", ".join(dict.fromkeys(statements.quoted(name) for name in (shape.order, shape.key)))
-        logger.warning(
-            "table %s has no index that begins with %r, so that each poll reads all of it: CREATE INDEX ON %s (%s)",
-            table,
-            shape.order,
-            statements.quoted_table(table),
-            columns,
-        )
+        suggest_index(table, shape.order, shape.key)
     if order["kind"] in _TABLES and not key["identifies"]:
         logger.warning("table %s: nothing keeps two rows from having the same %r, and one may be missed", table, key[0])
     if shape.order_type == "timestamp" and options.time_zone is None:

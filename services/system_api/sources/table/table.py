@@ -16,6 +16,8 @@ _STUCK = 5.0
 _KEYLESS_EVERY = 5.0
 """Seconds between two looks for rows without a key; longer where a look takes long."""
 _KEYLESS_SHARE = 20
+_MEMORY = 16 * 1_048_576
+"""Bytes of rows at a time, about."""
 
 
 class TableReader(Protocol[Order]):
@@ -32,11 +34,11 @@ class TableReader(Protocol[Order]):
         """Return what comes above the ledger's place, in order, and whether that is all there is (below `below`)."""
         ...
 
-    async def keyless(self, known: frozenset[str]) -> Sequence[KeylessRow]:
+    async def keyless(self, known: frozenset[str], /) -> Sequence[KeylessRow]:
         """Return the rows that have no place in the order, or one more than the limit of them."""
         ...
 
-    def trouble(self, ledger: Ledger[Order]) -> str | None:
+    def trouble(self, ledger: Ledger[Order], /) -> str | None:
         """Say what is wrong with the table, if something is."""
         ...
 
@@ -74,6 +76,8 @@ class TableSource(Generic[Order]):
         self._horizon: Order | None = None
         self._moved_at = clock.monotonic()
         self._behind = False
+        self._size = 1
+        """Bytes of a row."""
         self._keyless_due = clock.monotonic()
         self._waking = waking
 
@@ -85,6 +89,7 @@ class TableSource(Generic[Order]):
             # While what is read ends far below the horizon, a newer one would not help.
             self._observed(await reader.observe())
         horizon, held_back = self._horizon, len(ledger.emitted) >= self._early_limit
+        limit = min(limit, max(1, _MEMORY // self._size))
         rows: list[Row[Order]] = []
         complete = True
         if not held_back or horizon is not None:
@@ -92,6 +97,8 @@ class TableSource(Generic[Order]):
         keyless = await self._look_for_keyless()
         # Nothing is awaited from here on: what has failed before has changed nothing.
         self._behind = not complete and bool(rows) and horizon is not None and rows[-1].order < horizon
+        if rows:
+            self._size = max(1, sum(len(row.data) for row in rows) // len(rows))
         fresh, saved = ledger.take(rows, horizon, complete=complete)
         batch = Batch(checkpoint=saved, more=not complete)
         self._events.add(fresh, batch)

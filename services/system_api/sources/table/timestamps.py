@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 SINCE_1970 = 946_684_800_000_000
 """Microseconds: PostgreSQL counts from 2000."""
@@ -31,7 +30,7 @@ def absolute() -> Callable[[int], bytes | None]:
     return at
 
 
-def local(zone: ZoneInfo) -> Callable[[int], bytes | None]:
+def local(zone: tzinfo) -> Callable[[int], bytes | None]:
     """Return the same for a column without time zone whose values are of this one."""
     in_utc = absolute()
 

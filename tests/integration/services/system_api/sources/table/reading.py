@@ -14,6 +14,10 @@ from services.system_api.sources.table.options import TableSourceOptions
 from shared.bus.protocol import Outgoing
 from shared.clock import SYSTEM_CLOCK
 
+TIMED = "CREATE TABLE orders (id bigserial PRIMARY KEY, n int, changed timestamptz NOT NULL DEFAULT now())"
+INDEX = "CREATE INDEX ON orders (changed, id)"
+BUMP = "UPDATE orders SET n = n + 1, changed = now()"
+
 
 class Reading:
     """A source named `orders` with what it has saved and emitted so far."""

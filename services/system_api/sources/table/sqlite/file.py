@@ -1,0 +1,58 @@
+"""One file of SQLite, opened for reading alone, and again after any failure."""
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.sqlite.values import Value, text
+from shared.errors import Unavailable
+
+_READ_ONLY = {"mode": "ro", "uri": "true"}
+_BUSY = 5.0
+"""Seconds to wait while somebody writes."""
+
+
+class SqliteFile:
+    """The file that the options name; need not be there yet."""
+
+    def __init__(self, options: TableSourceOptions) -> None:
+        self._place = f"database {options.path}, table {options.table}"
+        url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(options.path))}", query=_READ_ONLY)
+        self._engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY})
+        self._connection: AsyncConnection | None = None
+
+    async def fetch(self, statement: str, arguments: Sequence[Value] = ()) -> Sequence[Any]:
+        """Return the rows of a statement.
+
+        Raises:
+            Unavailable: the file is not there, is locked or none of SQLite's, or has no such table.
+        """
+        try:
+            connection = await self._connected()
+            found = (await connection.exec_driver_sql(statement, tuple(arguments))).fetchall()
+            await connection.rollback()
+        except DBAPIError as exc:
+            await self.close()
+            raise Unavailable(f"{self._place}: {exc.orig}") from exc
+        return found
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connected(self) -> AsyncConnection:
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+            raw = await self._connection.get_raw_connection()
+            assert raw.driver_connection is not None
+            # SQLite takes any bytes for text; one row of them must not fail all.
+            raw.driver_connection.text_factory = text
+        return self._connection

@@ -1,0 +1,93 @@
+"""Reads a table of SQLite in order."""
+
+from collections.abc import Callable, Sequence
+from typing import Generic
+
+from services.system_api.sources.table.entries import Order
+from services.system_api.sources.table.keyless import LIMIT, KeylessRow
+from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.sqlite.file import SqliteFile
+from services.system_api.sources.table.sqlite.shape import SqliteShape
+from services.system_api.sources.table.sqlite.values import Value, as_text, digest, encoded
+from services.system_api.sources.table.statements import quoted, quoted_table
+
+_NAMES = {int: "integer", str: "text"}
+
+
+class SqliteReader(Generic[Order]):
+    """Reads one table. A `TableReader`."""
+
+    def __init__(self, file: SqliteFile, shape: SqliteShape, final: Callable[[Order], Order]) -> None:
+        """`final` tells, from the highest value there is, below which one nothing turns up any more."""
+        self._file = file
+        self._shape = shape
+        self._final: Callable[[Order], Order] = final
+        self._table = quoted_table(shape.table)
+        self._order, self._key = quoted(shape.order), quoted(shape.key)
+        self._columns = ", ".join(quoted(name) for name in shape.columns)
+        # SQLite keeps a type with each value, and orders integers before text whatever they mean.
+        self._placed = f"typeof({self._order}) = '{_NAMES[shape.kind]}' AND {self._key} IS NOT NULL"
+
+    async def observe(self) -> Order | None:
+        """Return the horizon; see `TableReader`."""
+        statement = f"""
+            SELECT {self._order} FROM {self._table} WHERE {self._placed} ORDER BY {self._order} DESC LIMIT 1
+        """  # noqa: S608 -- every name is quoted
+        found = await self._file.fetch(statement)
+        return self._final(found[0][0]) if found else None
+
+    async def rows(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[list[Row[Order]], bool]:
+        """Return what comes next; see `TableReader`."""
+        # What was emitted is only known when it is read: a row's state is told by its content.
+        asked = limit + len(ledger.emitted)
+        statement, arguments = self._statement(asked, ledger, below)
+        found = [self._row(values) for values in await self._file.fetch(statement, arguments)]
+        rows = [row for row in found if row.identity not in ledger.emitted]
+        return rows[:limit], len(found) < asked and len(rows) <= limit
+
+    async def keyless(self, _known: frozenset[str]) -> Sequence[KeylessRow]:
+        """Return rows that have no place in the order; see `TableReader`."""
+        statement = f"""
+            SELECT typeof({self._order}), {self._key} IS NULL, {self._columns} FROM {self._table}
+            WHERE NOT ({self._placed}) LIMIT ?
+        """  # noqa: S608 -- every name is quoted
+        found = []
+        for type_, no_key, *values in await self._file.fetch(statement, (LIMIT + 1,)):
+            data, _ = encoded(self._shape.columns, values)
+            fault = f"column {self._shape.key if no_key else self._shape.order!r} is NULL"
+            if type_ not in {"null", _NAMES[self._shape.kind]}:
+                fault = f"column {self._shape.order!r} is {type_}, expected {_NAMES[self._shape.kind]}"
+            found.append(KeylessRow(digest(data), data, fault))
+        return found
+
+    def trouble(self, _ledger: Ledger[Order]) -> None:
+        """Nothing is known to go wrong here."""
+
+    def _statement(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[str, list[Value]]:
+        wanted, place = [self._placed], ledger.place
+        arguments: list[Value] = []
+        if place is not None and place.key is None:
+            wanted.append(f"{self._order} >= ?")
+            arguments.append(place.order)
+        elif place is not None and self._shape.changed is None:
+            wanted.append(f"{self._order} > ?")
+            arguments.append(place.order)
+        elif place is not None and place.key is not None:
+            wanted.append(f"({self._order}, {self._key}) > (?, ?)")
+            arguments += [place.order, int(place.key) if self._shape.whole_keys else place.key]
+        if below is not None:
+            wanted.append(f"{self._order} < ?")
+            arguments.append(below)
+        statement = f"""
+            SELECT {self._order}, {self._key}, {quoted(self._shape.subject)}, {self._columns} FROM {self._table}
+            WHERE {" AND ".join(wanted)}
+            ORDER BY {", ".join(dict.fromkeys([self._order, self._key]))}
+            LIMIT ?
+        """  # noqa: S608 -- every name is quoted
+        return statement, [*arguments, limit]
+
+    def _row(self, values: Sequence[Value]) -> Row[Order]:
+        order, key, subject, *rest = values
+        data, fault = encoded(self._shape.columns, rest)
+        version = "" if self._shape.changed is None else digest(data)
+        return Row(order, as_text(key) or "", version, as_text(subject), data, fault)  # type: ignore[arg-type] # `_placed`

@@ -1,0 +1,71 @@
+"""The times that tables of SQLite hold, in whatever form: integers of any unit since 1970, or text by ISO 8601."""
+
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import Protocol
+
+from services.system_api.sources.table.entries import Order
+from shared.clock import rfc3339
+from shared.errors import SettingsError
+
+_UNITS = ((10**11, 1), (10**14, 10**3), (10**17, 10**6))
+"""Below what a number since 1970 is one of seconds, milliseconds, microseconds; above it of nanoseconds."""
+
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+
+
+class Times(Protocol[Order]):
+    """How one column writes times."""
+
+    def written(self, seconds: float, like: Order) -> Order:
+        """Write seconds since 1970 the way a value of the column is, rounded down.
+
+        Raises:
+            SettingsError: that value is no time.
+        """
+        ...
+
+    def rfc3339(self, value: Order) -> bytes | None:
+        """Return when that is, if it tells."""
+        ...
+
+
+class Numbers:
+    """Integers since 1970."""
+
+    def written(self, seconds: float, like: int) -> int:
+        """See `Times`."""
+        return int(seconds * _unit(like))
+
+    def rfc3339(self, value: int) -> bytes | None:
+        """See `Times`."""
+        return rfc3339(value / _unit(value)).encode()
+
+
+class Texts:
+    """Text whose order is that of the times in it: all of one form and one zone."""
+
+    def __init__(self, column: str, zone: tzinfo = UTC) -> None:
+        self._column = column
+        self._zone = zone
+
+    def written(self, seconds: float, like: str) -> str:
+        """See `Times`."""
+        if not _ISO.match(like):
+            raise SettingsError(
+                f"changed: column {self._column!r} holds {like[:40]!r}, expected times like '2026-01-31 12:34:56'"
+            )
+        there = datetime.fromtimestamp(int(seconds), UTC).astimezone(self._zone).replace(tzinfo=None)
+        return there.isoformat(sep=like[10])
+
+    def rfc3339(self, value: str) -> bytes | None:
+        """See `Times`."""
+        try:
+            there = datetime.fromisoformat(value)
+            return rfc3339((there if there.tzinfo else there.replace(tzinfo=self._zone)).timestamp()).encode()
+        except (ValueError, OverflowError):
+            return None
+
+
+def _unit(value: int) -> int:
+    return next((unit for limit, unit in _UNITS if abs(value) < limit), 10**9)

@@ -1,0 +1,27 @@
+"""What the tests of tables share."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from services.system_api.sources.table import postgresql
+from tests.integration.services.system_api.sources.table.reading import connected
+
+
+@pytest.fixture
+async def upstream(database: str) -> AsyncIterator[asyncpg.Connection]:
+    async with connected(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def other(database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A second connection."""
+    async with connected(database) as connection:
+        yield connection
+
+
+@pytest.fixture
+def no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql, "_MARGIN", 0)

@@ -1,0 +1,97 @@
+"""Connections that are lost, refused, or lead to a table that is not what it was."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.errors import SettingsError, Unavailable
+from tests.integration.services.system_api.sources.table.reading import TIMED, Reading, connected
+
+END_THEIRS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trelay source orders'"
+
+
+async def test_after_a_lost_connection_the_same_instance_goes_on(
+    database: str, upstream: asyncpg.Connection, no_margin: None
+) -> None:
+    await upstream.execute(TIMED)
+    reading = Reading(database, changed="changed")
+    async with reading.opened() as source:
+        for number in range(3):
+            await upstream.execute("INSERT INTO orders (n) VALUES ($1)", number)
+            await upstream.execute(END_THEIRS)
+            with pytest.raises(Unavailable):
+                await reading.poll(source)
+            assert [row["n"] for row in await reading.poll(source)] == [number]
+
+
+@pytest.mark.every_postgres
+async def test_a_restarted_server_gives_the_ids_of_transactions_anew(own_postgres: Any, no_margin: None) -> None:
+    dsn = own_postgres.dsn()
+    reading = Reading(dsn)
+    async with connected(dsn) as upstream:
+        await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
+    async with reading.opened() as source:
+        await reading.poll(source)
+        await asyncio.to_thread(own_postgres.restart)
+        with pytest.raises(Unavailable):
+            await reading.poll(source)
+        async with connected(dsn) as upstream:
+            await upstream.execute("INSERT INTO orders (n) VALUES (2)")
+            assert [row["n"] for row in await reading.poll(source)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("DROP TABLE orders", "there is no table 'orders'"),
+        ("ALTER TABLE orders RENAME id TO number", "no column 'id'; it has number"),
+        ("ALTER TABLE orders ALTER changed TYPE timestamp", "the type of column 'changed' has changed to timestamp"),
+    ],
+)
+async def test_a_table_that_is_not_what_it_was(
+    database: str, upstream: asyncpg.Connection, change: str, said: str
+) -> None:
+    await upstream.execute(TIMED)
+    reading = Reading(database, changed="changed")
+    async with reading.opened() as source:
+        await reading.poll(source)
+        await upstream.execute(change)
+        await upstream.execute(END_THEIRS)
+        with pytest.raises(Unavailable):
+            await reading.poll(source)
+        with pytest.raises(SettingsError, match=said):
+            await reading.poll(source)
+
+
+async def test_a_table_that_goes_while_we_are_connected(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED)
+    reading = Reading(database)
+    async with reading.opened() as source:
+        await reading.poll(source)
+        await upstream.execute("DROP TABLE orders")
+        with pytest.raises(Unavailable, match=r"does not exist$"):
+            await reading.poll(source)
+        await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (7)")
+        assert [row["n"] for row in await reading.poll(source)] == [7]
+
+
+async def test_more_columns_change_nothing(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED)
+    reading = Reading(database)
+    async with reading.opened() as source:
+        for number in range(3):
+            await upstream.execute(f"ALTER TABLE orders ADD c{number} int DEFAULT {number}")
+            await upstream.execute("INSERT INTO orders (n) VALUES (1)")
+            assert [row[f"c{number}"] for row in await reading.poll(source)] == [number]
+
+
+async def test_unreachable_and_refused(database: str) -> None:
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1/"):
+        async with Reading("postgresql://nobody@127.0.0.1:1/nothing").opened():
+            pass
+    server, _, _ = database.rpartition("/")
+    with pytest.raises(Unavailable, match="no_such_database"):
+        async with Reading(f"{server}/no_such_database").opened():
+            pass

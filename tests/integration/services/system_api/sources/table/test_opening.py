@@ -1,0 +1,62 @@
+"""From settings to a source that reads, on either database; where it is and where it was."""
+
+import sqlite3
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from shared.errors import SettingsError
+from tests.integration.services.system_api.sources.table.reading import Reading
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+async def url(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> str:
+    """A table of one row on each database."""
+    moment = "2026-02-03 04:05:06.5"
+    statements = [
+        "CREATE TABLE orders (id integer PRIMARY KEY, changed timestamp)",
+        f"INSERT INTO orders VALUES (7, '{moment}')",
+    ]
+    if request.param == "sqlite":
+        with sqlite3.connect(tmp_path / "shop.db") as file:
+            for statement in statements:
+                file.execute(statement)
+        file.close()
+        return f"sqlite:///{tmp_path}/shop.db"
+    upstream = await asyncpg.connect(database)
+    for statement in statements:
+        await upstream.execute(statement)
+    await upstream.close()
+    return database
+
+
+async def test_by_key(url: str) -> None:
+    reading = Reading(url)
+    async with reading.opened() as source:
+        await reading.poll(source)
+    assert [event["id"] for event in reading.events] == ["orders:7"]
+
+
+async def test_by_time_with_the_moment_of_the_change(url: str) -> None:
+    reading = Reading(url, changed="changed", time_zone="Asia/Tokyo")
+    async with reading.opened() as source:
+        await reading.poll(source)
+    (event,) = reading.events
+    assert event["id"].startswith("orders:7@")
+    assert event["time"].startswith("2026-02-02T19:05:06.5")
+    async with reading.opened() as source:
+        assert await reading.poll(source) == []
+
+
+async def test_a_checkpoint_of_another_column(url: str) -> None:
+    reading = Reading(url)
+    async with reading.opened() as source:
+        await reading.poll(source)
+    changed = Reading(url, changed="changed")
+    changed.saved = reading.saved
+    with pytest.raises(
+        SettingsError, match=r"^system\.sources\.orders: the checkpoint is of rows 'by id.*another name"
+    ):
+        async with changed.opened():
+            pass

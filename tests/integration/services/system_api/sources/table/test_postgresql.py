@@ -1,0 +1,236 @@
+"""Tables of a real PostgreSQL: what is final, what is read early, and what goes to the dead letter."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.integration.services.system_api.sources.table.reading import BUMP, INDEX, TIMED, Reading, connected
+
+
+async def test_values_and_names_come_as_they_are(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute("""
+        CREATE SCHEMA "Shop";
+        CREATE TABLE "Shop"."Order ""s" (
+            "Id" bigserial PRIMARY KEY, t text, c numeric, big bigint, "%b" text, at timestamptz, raw bytea
+        );
+        INSERT INTO "Shop"."Order ""s" (t, c, big, "%b", at, raw)
+        VALUES ('Zoë "q" \\', 12345678901234567890.123456789, 9007199254740993, '%s', 'infinity', '\\x00ff');
+    """)
+    _, _, name = database.rpartition("/")
+    await upstream.execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Tokyo'")
+    reading = Reading(database, table='Shop.Order "s', key="Id")
+    async with reading.opened() as source:
+        (record,) = (await source.poll(10)).records
+    assert record.value is not None
+    assert b'"big":9007199254740993' in record.value
+    assert b'"c":12345678901234567890.123456789' in record.value
+    reading = Reading(database, table='Shop.Order "s', key="Id", columns=["t", "c", "raw"], subject="%b")
+    async with reading.opened() as source:
+        (data,) = await reading.poll(source)
+    assert list(data) == ["t", "c", "raw"]
+    assert data["t"] == 'Zoë "q" \\'
+    assert data["raw"] == "\\x00ff"
+    (event,) = reading.events
+    assert (event["id"], event["subject"], event["source"]) == ("orders:1", "%s", "/sources/orders")
+
+
+@pytest.mark.every_postgres
+@pytest.mark.parametrize("changed", [None, "changed"])
+async def test_a_row_that_commits_late_comes_late_and_once(
+    database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, changed: str | None, no_margin: None
+) -> None:
+    await upstream.execute(TIMED + ";" + INDEX)
+    reading = Reading(database, changed=changed)
+    late = upstream.transaction()
+    await late.start()
+    await upstream.execute("INSERT INTO orders (n) VALUES (1)")
+    async with reading.opened() as source:
+        await other.execute("INSERT INTO orders (n) VALUES (2)")
+        assert [row["n"] for row in await reading.poll(source)] == [2]
+        assert await reading.poll(source) == []
+        await late.commit()
+        assert [row["n"] for row in await reading.poll(source)] == [1]
+        assert await reading.poll(source) == []
+    async with reading.opened() as source:
+        assert await reading.poll(source) == []
+        await other.execute("INSERT INTO orders (n) VALUES (3)")
+        assert [row["n"] for row in await reading.poll(source)] == [3]
+    assert len({event["id"] for event in reading.events}) == 3
+
+
+async def test_the_time_of_a_transaction_without_an_id_is_waited_for(
+    database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, no_margin: None
+) -> None:
+    await upstream.execute(TIMED)
+    reading = Reading(database, changed="changed")
+    late = upstream.transaction()
+    await late.start()
+    await upstream.execute("SELECT 1")
+    async with reading.opened() as source:
+        for number in range(3):
+            await other.execute("INSERT INTO orders (n) VALUES ($1)", number)
+            await reading.poll(source)
+        await upstream.execute("INSERT INTO orders (n) VALUES (9)")
+        await late.commit()
+        assert [row["n"] for row in await reading.poll(source)] == [9]
+
+
+async def test_both_of_two_updates_in_one_moment_are_seen(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED)
+    await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, '2001-02-03 04:05:06.789+00')")
+    reading = Reading(database, changed="changed", overlap=86_400)
+    moment = "2999-01-01 00:00:00+00"
+    async with reading.opened() as source:
+        await reading.poll(source)
+        for number in (2, 3):
+            await upstream.execute(f"UPDATE orders SET n = {number}, changed = '{moment}'")
+            assert [row["n"] for row in await reading.poll(source)] == [number]
+    assert reading.events[0]["time"] == "2001-02-03T04:05:06.789000Z"
+    assert len({event["id"] for event in reading.events}) == 3
+
+
+@pytest.mark.every_postgres
+async def test_two_phase_commits_hold_the_horizon_back(own_postgres: Any, no_margin: None) -> None:
+    dsn = own_postgres.dsn()
+    async with connected(dsn) as upstream:
+        await upstream.execute("ALTER SYSTEM SET max_prepared_transactions = 5")
+    await asyncio.to_thread(own_postgres.restart)
+    async with connected(dsn) as upstream, connected(dsn) as other:
+        await upstream.execute(TIMED)
+        reading = Reading(dsn)
+        await upstream.execute("BEGIN; INSERT INTO orders (n) VALUES (1)")
+        async with reading.opened() as source:
+            await reading.poll(source)
+            await upstream.execute("PREPARE TRANSACTION 'late'")
+            for number in (2, 3):
+                await other.execute("INSERT INTO orders (n) VALUES ($1)", number)
+                assert [row["n"] for row in await reading.poll(source)] == [number]
+            await other.execute("COMMIT PREPARED 'late'")
+            assert [row["n"] for row in await reading.poll(source)] == [1]
+            assert await reading.poll(source) == []
+
+
+@pytest.mark.timeout(120)
+async def test_a_bulk_update_streams_through_and_what_is_remembered_stays_small(
+    database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, no_margin: None
+) -> None:
+    await upstream.execute(TIMED + ";" + INDEX)
+    await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 20000)")
+    reading = Reading(database, changed="changed", early_limit=2000)
+    async with reading.opened() as source:
+        await reading.drain(source)
+        holder = other.transaction()
+        await holder.start()
+        await other.execute("SELECT 1")
+        await upstream.execute(BUMP)
+        largest = 0
+        while await reading.poll(source, limit=500):
+            largest = max(largest, sum(map(len, reading.saved.values())))
+        early = len(reading.events) - 20_000
+        assert early == 2000, "what is final is all that is read while somebody's transaction stays open"
+        assert largest < 100_000
+        await holder.commit()
+        await reading.drain(source, limit=500)
+        await reading.drain(source, limit=500)
+    assert len(reading.events) == 40_000
+    assert len({event["id"] for event in reading.events}) == 40_000
+    assert sum(map(len, reading.saved.values())) < 1000
+
+
+async def test_a_transaction_that_stays_open_is_told_and_ends_by_itself(
+    database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.table._STUCK", 0.0)
+    await upstream.execute(TIMED)
+    reading = Reading(database, early_limit=100)
+    async with reading.opened() as source:
+        holder = other.transaction()
+        await holder.start()
+        await other.execute("SELECT 1")
+        for _ in range(3):
+            await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 100)")
+            await reading.poll(source)
+        assert len(reading.events) == 100
+        assert "stays open" in reading.trouble[0]
+        await holder.commit()
+        await reading.drain(source)
+        await reading.drain(source)
+    assert sorted(reading.ids) == list(range(1, 301))
+    assert reading.trouble == ()
+
+
+@pytest.mark.parametrize(
+    ("nullable", "options"),
+    [("id", {}), ("changed", {"changed": "changed"}), ("id", {"changed": "changed"})],
+)
+async def test_rows_without_a_place_go_to_the_dead_letter_once(
+    database: str, upstream: asyncpg.Connection, nullable: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.table._KEYLESS_EVERY", 0.0)
+    monkeypatch.setattr("services.system_api.sources.table.table._KEYLESS_SHARE", 0)
+    await upstream.execute("CREATE TABLE orders (id bigint, n int, changed timestamptz DEFAULT now())")
+    await upstream.execute(
+        f"INSERT INTO orders (id, n) VALUES (1, 1), (2, 2); UPDATE orders SET {nullable} = NULL WHERE n = 2"
+    )
+    reading = Reading(database, **options)
+    for _ in range(2):
+        async with reading.opened() as source:
+            await reading.poll(source)
+            await reading.poll(source)
+    assert reading.ids == [1]
+    [(identity, error)] = reading.rejects
+    assert identity.startswith("orders:keyless.")
+    assert error == f"orders, a row without a place in the order: column '{nullable}' is NULL"
+    async with reading.opened() as source:
+        await upstream.execute("UPDATE orders SET n = 3 WHERE n = 2")
+        await reading.poll(source)
+        assert len(reading.rejects) == 2
+        await upstream.execute("UPDATE orders SET id = 2, changed = now() WHERE n = 3")
+        assert [row["n"] for row in await reading.poll(source)] == [3]
+
+
+async def test_rows_that_cannot_be_events_go_to_the_dead_letter(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text, note text)")
+    await upstream.execute("INSERT INTO orders (who, note) VALUES ('a', ''), (NULL, ''), ('b', repeat('x', 2000))")
+    reading = Reading(database, subject="who", row_limit=1000)
+    async with reading.opened() as source:
+        await reading.poll(source)
+        await reading.poll(source)
+    assert reading.ids == [1]
+    assert reading.rejects == [
+        ("orders:2", "orders, key 2: column 'who' is NULL"),
+        ("orders:3", "orders, key 3: a row of 2028 bytes, the limit is 1000"),
+    ]
+
+
+async def test_a_trigger_that_notifies_wakes_the_source(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED)
+    await upstream.execute("""
+        CREATE FUNCTION trelay_orders() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NOTIFY trelay_orders; RETURN NULL; END $$;
+        CREATE TRIGGER trelay AFTER INSERT OR UPDATE ON orders
+            FOR EACH STATEMENT EXECUTE FUNCTION trelay_orders();
+    """)
+    reading = Reading(database, notify="trelay_orders")
+    async with reading.opened() as source:
+        await reading.poll(source)
+        waiting = asyncio.ensure_future(source.changed())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await upstream.execute("INSERT INTO orders (n) VALUES (1)")
+        await asyncio.wait_for(waiting, 5)
+        assert [row["n"] for row in await reading.poll(source)] == [1]
+
+
+async def test_large_rows_come_in_small_batches(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.table._MEMORY", 100_000)
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
+    reading = Reading(database)
+    async with reading.opened() as source:
+        assert [len(await reading.poll(source, 5)) for _ in range(2)] == [5, 5]
+        assert [len(await reading.poll(source)) for _ in range(3)] == [9, 9, 2]

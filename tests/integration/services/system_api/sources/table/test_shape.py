@@ -1,0 +1,172 @@
+"""What tables there are, and which of them cannot be read exactly: these are refused, and the setting is named."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.errors import SettingsError, Unauthorized
+from tests.integration.services.system_api.sources.table.reading import BUMP, TIMED, Reading, connected
+
+
+@pytest.mark.parametrize("kind", ["view", "partitioned"])
+@pytest.mark.every_postgres
+async def test_views_and_partitioned_tables(
+    database: str, upstream: asyncpg.Connection, kind: str, no_margin: None
+) -> None:
+    if kind == "view":
+        await upstream.execute(TIMED.replace("orders", "kept") + "; CREATE VIEW orders AS SELECT * FROM kept")
+    else:
+        await upstream.execute("""
+            CREATE TABLE orders (id bigserial PRIMARY KEY, n int, changed timestamptz NOT NULL DEFAULT now())
+                PARTITION BY RANGE (id);
+            CREATE TABLE orders_1 PARTITION OF orders FOR VALUES FROM (1) TO (3);
+            CREATE TABLE orders_2 PARTITION OF orders FOR VALUES FROM (3) TO (1000);
+        """)
+    await upstream.execute(
+        "INSERT INTO orders (n) SELECT 10 * g FROM generate_series(1, 5) g"
+        if kind != "view"
+        else "INSERT INTO kept (n) SELECT 10 * g FROM generate_series(1, 5) g"
+    )
+    # What is emitted above the horizon and then updated is another state of the row.
+    holder = await asyncpg.connect(database)
+    async with holder.transaction():
+        await holder.execute("SELECT 1")
+        reading = Reading(database, changed="changed")
+        async with reading.opened() as source:
+            assert len(await reading.drain(source, limit=2)) == 5
+            await upstream.execute(BUMP)
+            assert [row["n"] for row in await reading.drain(source, limit=2)] == [11, 21, 31, 41, 51]
+    await holder.close()
+    by_key = Reading(database)
+    async with by_key.opened() as source:
+        assert len(await by_key.drain(source, limit=2)) == 5
+        assert await by_key.poll(source) == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        ("text", ["a", "B", "ä", "z 9"]),
+        ("uuid", [f"00000000-0000-0000-0000-00000000000{number}" for number in range(4)]),
+        ("character(5)", ["a", "bb", "ccc", "ddddd"]),
+        ("numeric(30, 2)", ["1.10", "2.20", "10.00", "300.00"]),
+    ],
+)
+async def test_keys_of_other_types_under_a_time(
+    database: str, upstream: asyncpg.Connection, type_: str, values: list[str], no_margin: None
+) -> None:
+    await upstream.execute(f"CREATE TABLE orders (id {type_} PRIMARY KEY, changed timestamptz NOT NULL DEFAULT now())")
+    async with upstream.transaction():
+        for value in values:
+            await upstream.execute(f"INSERT INTO orders VALUES ('{value}')")
+    reading = Reading(database, changed="changed")
+    async with reading.opened() as source:
+        await reading.drain(source, limit=1)
+    assert sorted(event["subject"] for event in reading.events) == sorted(values)
+
+
+class TestWhatIsRefused:
+    """Each names its setting."""
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"table": "shop.orders"}, "table: there is no table 'shop.orders', or the account may not see it"),
+            ({"key": "idd"}, "key: table orders has no column 'idd'; it has id, n, changed; did you mean 'id'?"),
+            ({"changed": "n"}, "changed: table orders: column 'n' is integer, expected timestamp or timestamptz"),
+            ({"key": "changed"}, "key: table orders: column 'changed' is timestamp with time zone: give `changed`"),
+            ({"subject": "who"}, "subject: table orders has no column 'who'"),
+            ({"columns": ["id", "m"]}, "columns: table orders has no column 'm'"),
+        ],
+    )
+    async def test_names(self, database: str, upstream: asyncpg.Connection, options: Any, said: str) -> None:
+        await upstream.execute(TIMED)
+        with pytest.raises(SettingsError) as caught:
+            async with Reading(database, **options).opened():
+                pass
+        assert str(caught.value).startswith(f"system.sources.orders.{said}")
+
+    async def test_an_unknown_zone(self, database: str, upstream: asyncpg.Connection) -> None:
+        await upstream.execute("CREATE TABLE orders (id int PRIMARY KEY, changed timestamp)")
+        with pytest.raises(SettingsError, match=r"orders\.time_zone: .*Mars"):
+            async with Reading(database, changed="changed", time_zone="Mars").opened():
+                pass
+
+    @pytest.mark.parametrize("way", ["serial", "identity", "default"])
+    async def test_keys_taken_ahead(self, database: str, upstream: asyncpg.Connection, way: str) -> None:
+        sequence = "orders_id_seq"
+        if way == "serial":
+            await upstream.execute(TIMED + "; ALTER SEQUENCE orders_id_seq CACHE 20")
+        elif way == "identity":
+            await upstream.execute("CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY (CACHE 20) PRIMARY KEY)")
+        else:
+            sequence = "shared"
+            await upstream.execute("CREATE SEQUENCE shared CACHE 20")
+            await upstream.execute("CREATE TABLE orders (id int DEFAULT nextval('shared') PRIMARY KEY)")
+        with pytest.raises(SettingsError, match=f"takes 20 keys ahead.*ALTER SEQUENCE {sequence} CACHE 1"):
+            async with Reading(database).opened():
+                pass
+
+    @pytest.mark.parametrize("clause", ["INCREMENT -1", "CYCLE"])
+    async def test_keys_that_shrink(self, database: str, upstream: asyncpg.Connection, clause: str) -> None:
+        await upstream.execute(f"CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY ({clause}) PRIMARY KEY)")
+        with pytest.raises(SettingsError, match="keys do not grow"):
+            async with Reading(database).opened():
+                pass
+
+    async def test_materialized_views(self, database: str, upstream: asyncpg.Connection) -> None:
+        await upstream.execute("CREATE MATERIALIZED VIEW orders AS SELECT 1 AS id, now() AS changed")
+        for options in ({}, {"changed": "changed"}):
+            with pytest.raises(SettingsError, match=r"a materialized view.*`overlap`"):
+                async with Reading(database, **options).opened():
+                    pass
+        reading = Reading(database, changed="changed", overlap=60)
+        async with reading.opened() as source:
+            assert len(await reading.poll(source)) == 1
+
+    async def test_another_column_under_the_same_checkpoint(self, database: str, upstream: asyncpg.Connection) -> None:
+        await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
+        reading = Reading(database)
+        async with reading.opened() as source:
+            await reading.poll(source)
+        reading.options = reading.options.model_copy(update={"changed": "changed"})
+        with pytest.raises(SettingsError, match="another name"):
+            async with reading.opened():
+                pass
+
+
+async def test_an_account_that_may_read_the_table_alone(
+    database: str, upstream: asyncpg.Connection, unique_name: str
+) -> None:
+    await upstream.execute(TIMED)
+    await upstream.execute(f'CREATE ROLE "{unique_name}" LOGIN')
+    try:
+        reading = Reading(database.replace("//trelay@", f"//{unique_name}@"))
+        async with reading.opened() as source:
+            with pytest.raises(Unauthorized, match="permission denied for table orders"):
+                await reading.poll(source)
+            await upstream.execute(f'GRANT SELECT ON orders TO "{unique_name}"')
+            late = upstream.transaction()
+            await late.start()
+            await upstream.execute("INSERT INTO orders (n) VALUES (1)")
+            for number in (2, 3, 4):
+                async with connected(database) as other:
+                    await other.execute("INSERT INTO orders (n) VALUES ($1)", number)
+                assert [row["n"] for row in await reading.poll(source)] == [number]
+            await late.commit()
+            assert [row["n"] for row in await reading.poll(source)] == [1]
+            assert await reading.poll(source) == []
+    finally:
+        await upstream.execute(f'DROP OWNED BY "{unique_name}"; DROP ROLE "{unique_name}"')
+
+
+async def test_a_sequence_that_begins_anew_is_told(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED + "; INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 5)")
+    reading = Reading(database)
+    async with reading.opened() as source:
+        await reading.poll(source)
+        assert list(reading.trouble) == []
+        await upstream.execute("TRUNCATE orders RESTART IDENTITY; INSERT INTO orders (n) VALUES (1)")
+        await reading.poll(source)
+    assert "gone back" in reading.trouble[0]

@@ -1,0 +1,48 @@
+"""Times of SQLite in each of their forms."""
+
+from datetime import timedelta, timezone
+
+import pytest
+
+from services.system_api.sources.table.sqlite.times import Numbers, Texts
+from shared.errors import SettingsError
+
+NOW = 1_700_000_000.75
+
+
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_numbers_of_every_unit(unit: int) -> None:
+    latest = 1_700_000_123 * unit
+    assert Numbers().written(NOW, latest) == int(NOW * unit)
+    assert Numbers().rfc3339(latest) == b"2023-11-14T22:15:23.000Z"
+
+
+@pytest.mark.parametrize(
+    ("latest", "expected"),
+    [
+        ("2023-11-14 22:13:20", "2023-11-14 22:13:20"),
+        ("2023-11-14T22:13:20.123456Z", "2023-11-14T22:13:20"),
+    ],
+)
+def test_texts_of_either_form(latest: str, expected: str) -> None:
+    assert Texts("at").written(NOW, latest) == expected
+    assert Texts("at", timezone(timedelta(hours=2))).written(NOW, latest) == expected.replace("22:", "00:").replace(
+        "14", "15"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2023-11-14 22:13:20", b"2023-11-14T20:13:20.000Z"),
+        ("2023-11-14T22:13:20.5Z", b"2023-11-14T22:13:20.500Z"),
+        ("2023-11-14 22:13 o'clock", None),
+    ],
+)
+def test_when_a_row_was_changed(value: str, expected: bytes | None) -> None:
+    assert Texts("at", timezone(timedelta(hours=2))).rfc3339(value) == expected
+
+
+def test_text_that_is_no_time() -> None:
+    with pytest.raises(SettingsError, match="column 'at' holds 'soon'"):
+        Texts("at").written(NOW, "soon")

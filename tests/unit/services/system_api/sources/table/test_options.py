@@ -1,0 +1,56 @@
+"""The settings of a table source: what they take, refuse, and never show."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from services.system_api.sources.table.options import TableSourceOptions, settings_errors
+from shared.errors import SettingsError
+
+
+def options(url: str, **more: Any) -> TableSourceOptions:
+    given = {"kind": "table", "type": "t", "table": "orders", "url": url}
+    return TableSourceOptions.model_validate(given | more, context={"folder": Path("/etc/trelay")})
+
+
+def test_the_password_leaves_the_url() -> None:
+    found = options("postgresql://me:s%40cret@db/shop")
+    assert found.url == "postgresql://me@db/shop"
+    assert found.password is not None
+    assert found.password.get_secret_value() == "s@cret"
+    assert "s@cret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("sqlite:///shop.db", "/etc/trelay/shop.db"), ("sqlite:////var/shop.db", "/var/shop.db")],
+)
+def test_files_of_sqlite_are_beside_the_settings(url: str, path: str) -> None:
+    assert options(url).path == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "said"),
+    [
+        ("mysql://db/shop", {}, "expected postgresql://user@host/database or sqlite:///file"),
+        ("sqlite://", {}, "expected postgresql"),
+        ("sqlite:///a.db?mode=rw", {}, "expected postgresql"),
+        ("postgresql://db/shop?sslmode=require", {}, "sslmode does not belong in the query: give `tls`"),
+        ("postgresql://me:a@db/shop", {"password": "b"}, "given twice"),
+        ("sqlite:///a.db", {"notify": "orders"}, "notify: SQLite has none"),
+        ("sqlite:///a.db", {"password": "p"}, "password: SQLite has none"),
+        ("postgresql://db/shop", {"notify": "a; DROP"}, "notify"),
+        ("postgresql://db/shop", {"time_zone": "x'y"}, "time_zone"),
+    ],
+)
+def test_what_is_refused(url: str, more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        options(url, **more)
+
+
+def test_errors_begin_with_the_place_once() -> None:
+    said = pytest.raises(SettingsError, match=r"^system\.sources\.orders\.key: no$")
+    with said, settings_errors("orders"), settings_errors("orders"):
+        raise SettingsError("key: no")

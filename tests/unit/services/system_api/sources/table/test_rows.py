@@ -1,0 +1,48 @@
+"""Rows become events, or rejects that name table and row."""
+
+import json
+import random
+
+from services.system_api.source import Batch, Stamp
+from services.system_api.sources.table.keyless import KeylessRow
+from services.system_api.sources.table.ledger import Row
+from services.system_api.sources.table.rows import RowEvents
+from shared.clock import SYSTEM_CLOCK
+
+
+def events(limit: int = 100) -> RowEvents[int]:
+    stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    return RowEvents(stamp, "shop.orders", "who", limit, lambda row: f"{row.key}@{row.order}", lambda _: None)
+
+
+def test_a_row_is_an_event() -> None:
+    batch = Batch()
+    events().add([Row(5, "1", "", "ann", b'{"n":9007199254740993}')], batch)
+    (record,) = batch.records
+    event = json.loads(record.value or b"")
+    assert (event["id"], event["subject"], event["data"]) == ("orders:1@5", "ann", {"n": 9007199254740993})
+    assert record.key == b"ann"
+
+
+def test_what_cannot_be_one_is_a_reject_and_stops_nothing() -> None:
+    batch = Batch()
+    rows = [
+        Row(5, "1", "", None, b"{}"),
+        Row(5, "2", "", "ann", b"x" * 70_000),
+        Row(5, "3", "", "ann", b"?", "column 'n' is inf"),
+        Row(5, "4", "", "ann", b"{}"),
+    ]
+    events().add(rows, batch)
+    assert len(batch.records) == 1
+    assert [(reject.id, reject.error, len(reject.value)) for reject in batch.rejects] == [
+        ("orders:1@5", "shop.orders, key 1: column 'who' is NULL", 2),
+        ("orders:2@5", "shop.orders, key 2: a row of 70000 bytes, the limit is 100", 65_536),
+        ("orders:3@5", "shop.orders, key 3: column 'n' is inf", 1),
+    ]
+    assert batch.rejects[0].origin == "orders:shop.orders:key 1"
+
+
+def test_a_row_without_a_place_is_told_by_its_content() -> None:
+    batch = Batch()
+    events().reject_keyless([KeylessRow("abc", b"{}", "column 'id' is NULL")], batch)
+    assert [reject.id for reject in batch.rejects] == ["orders:keyless.abc"]
