@@ -14,6 +14,12 @@ Probe = Callable[[], str | None]
 """Says what is wrong right now, None if nothing is. Asked at every look, so it must be cheap and must not wait."""
 
 
+class NotYet(str):
+    """A reason that is shown and not logged, for the one that names what is waited for is still to come."""
+
+    __slots__ = ()
+
+
 class Readiness:
     """Which parts must be connected before traffic may come, and what keeps those that are not."""
 
@@ -44,6 +50,9 @@ class Readiness:
         if part not in parts:
             raise KeyError(f"{part} was not declared")
         parts[part] = trouble
+        if part in self._notes:
+            # That it works from the beginning is no news, and that it does not is.
+            self._said.setdefault(part, True)
         self._say(part, trouble)
 
     def missing(self) -> dict[str, str]:
@@ -85,6 +94,8 @@ class Readiness:
         return found
 
     def _say(self, part: str, trouble: str | None) -> None:
+        if isinstance(trouble, NotYet):
+            return
         works = trouble is None
         if self._said.get(part, works) != works or (part not in self._said and part in self._required):
             if works:

@@ -32,6 +32,7 @@ from shared.bus.protocol import Appender, Bus
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
+from shared.health import NotYet
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.outages import tell_outages
 from shared.tasks import Tasks
@@ -155,7 +156,7 @@ class _Service:
         readiness = self._health.readiness
         for part in (REGISTRATIONS, LEASE, TOPICS):
             readiness.require(part)
-        readiness.require(STREAM, lambda: self._delivery.trouble if self._delivery else "the topics come first")
+        readiness.require(STREAM, lambda: self._delivery.trouble if self._delivery else NotYet("the topics come first"))
         readiness.note(NOTICES, lambda: self._outside.registry.trouble)
         self._health.registry.register(DeliveryCollector(lambda: self._delivery.counts if self._delivery else None))
 

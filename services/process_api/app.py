@@ -21,6 +21,7 @@ from shared.bus.protocol import Bus
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.migrations import migrate
 from shared.errors import SettingsError, Unavailable
+from shared.health import NotYet
 from shared.outages import tell_outages
 from shared.tasks import Tasks
 from shared.web import Health, Listening, application, serve
@@ -105,7 +106,7 @@ class _Service:
         self._outside = outside
         self._health = health
         self._bus: Bus | None = None
-        self._no_bus = "not connected yet"
+        self._no_bus: str = NotYet("not connected yet")
         self._metrics = ProcessMetrics(health.registry, selection.pipelines, outside.clock)
         self._reporter = Reporter(outside.alerts, self._metrics)
 

@@ -21,6 +21,7 @@ from shared.bus.protocol import Bus
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.migrations import migrate
 from shared.errors import Unavailable
+from shared.health import NotYet
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.outages import tell_outages
 from shared.tasks import Tasks
@@ -107,7 +108,7 @@ class _Service:
         self._outside = outside
         self._health = health
         self._bus: Bus | None = None
-        self._no_bus = "the database comes first"
+        self._no_bus: str = NotYet("the database comes first")
         metrics = SystemMetrics(health.registry, settings.system.sources)
         self._reporters = {
             name: Reporter(name, outside.alerts, metrics, outside.clock) for name in settings.system.sources

@@ -71,10 +71,13 @@ class MailServer:
                 raise Malformed(f"{where} refuses the mail: {exc.code} {exc.message}") from exc
             raise Unavailable(f"{where} refuses the mail for now: {exc.code} {exc.message}") from exc
         except aiosmtplib.SMTPRecipientsRefused as exc:
-            refused = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in exc.recipients)
-            raise Unavailable(f"{where} refuses the recipients: {refused}") from exc
+            whom = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in exc.recipients)
+            raise Unavailable(f"{where} refuses the recipients: {whom}") from exc
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
-            raise Unavailable(f"{where}: {str(exc) or type(exc).__name__}") from exc
+            # The library's own sentence repeats the address, and the number of the error.
+            refused = isinstance(exc.__cause__, ConnectionRefusedError)
+            said = "connection refused" if refused else str(exc) or type(exc).__name__
+            raise Unavailable(f"{where}: {said}") from exc
 
 
 async def probe(options: SmtpOptions) -> None:

@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from shared.health import Readiness
+from shared.health import NotYet, Readiness
 
 
 def test_nothing_declared_is_ready() -> None:
@@ -84,3 +84,24 @@ def test_what_is_only_noted_and_works_is_not_worth_a_line(caplog: pytest.LogCapt
     readiness.note("mail")
     readiness.report("mail", None)
     assert not caplog.records
+
+
+def test_the_trouble_of_a_note_is_logged_from_its_first_report_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    readiness = Readiness()
+    for part, trouble in (("mail", "connection refused"), ("other", None)):
+        readiness.note(part)
+        readiness.report(part, trouble)
+    assert caplog.messages == ["waiting for mail: connection refused"]
+
+
+def test_a_reason_that_is_still_to_be_named_is_shown_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    trouble: list[str] = [NotYet("the database comes first")]
+    readiness = Readiness()
+    readiness.require("bus", lambda: trouble[0])
+    assert readiness.missing() == {"bus": "the database comes first"}
+    trouble[0] = "Kafka at kafka:9092: connection refused"
+    for _ in range(2):
+        assert readiness.missing() == {"bus": "Kafka at kafka:9092: connection refused"}
+    assert caplog.messages == ["waiting for bus: Kafka at kafka:9092: connection refused"]

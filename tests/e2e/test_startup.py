@@ -1,0 +1,167 @@
+"""Each service alone, begun before anything that it needs: it says what it waits for, and goes on from there."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from services.embedded.kafka import KafkaServer
+from services.embedded.postgres import PostgresServer
+from services.embedded.process import free_port
+from tests.e2e.deployments import write_settings
+from tests.e2e.programs import Program
+from tests.servers.smtp import MailServer
+
+SERVICES = ("system", "process", "experience")
+DATABASE, BUS = "database 127.0.0.1:{database}", "Kafka at 127.0.0.1:{kafka}"
+WAITS_FOR = {
+    "system": {"database of the leases": DATABASE, "bus": "the database comes first"},
+    "process": {"bus of the pipelines": BUS},
+    "experience": {
+        "registrations": DATABASE,
+        "replica lease": "not connected yet",
+        "topics of the stream": BUS,
+        "stream": "the topics come first",
+    },
+}
+"""By service: the parts that `/readyz` names, each with what its reason holds."""
+LOGGED = {
+    "system": ["database of the leases", "mail"],
+    "process": ["bus of the pipelines", "mail"],
+    "experience": ["mail", "registrations", "topics of the stream"],
+}
+"""By service: the parts whose turn to be connected has come."""
+PATIENCE = 60.0
+WHILE = 5.0
+"""Seconds of waiting in which each part is tried several times."""
+
+
+@asynccontextmanager
+async def running(folder: Path, services: tuple[str, ...], ports: Mapping[str, int]) -> AsyncIterator[list[Program]]:
+    """Start services, whose Kafka, database and mail server are at `ports`, and wait until they listen."""
+    programs = [_program(folder, name, ports) for name in services]
+    try:
+        for program in programs:
+            program.start()
+        for program in programs:
+            await alive(program)
+        yield programs
+    finally:
+        for program in programs:
+            program.kill()
+
+
+def _program(folder: Path, name: str, ports: Mapping[str, int]) -> Program:
+    port = free_port()
+    settings: dict[str, Any] = {
+        "database": {"url": f"postgresql://trelay@127.0.0.1:{ports['database']}/trelay"},
+        "bus": {"kind": "kafka", "servers": f"127.0.0.1:{ports['kafka']}", "topics": {"partitions": 1}},
+        "alerts": {
+            "smtp": {"host": "127.0.0.1", "port": ports["mail"], "security": "none"},
+            "recipients": ["devops@example.com"],
+        },
+        name: {"listen": {"port": port}},
+    }
+    home = folder / name
+    home.mkdir()
+    config = write_settings(home, settings)
+    arguments = ["-m", f"services.{name}_api", "--config", str(config)]
+    return Program(name, arguments, f"http://127.0.0.1:{port}/readyz", home / "log")
+
+
+async def ask(program: Program, path: str) -> tuple[int, dict[str, Any]]:
+    url = program.ready_url.replace("/readyz", path)
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.json()
+
+
+async def alive(program: Program) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                assert await ask(program, "/healthz") == (200, {"alive": True})
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+async def waiting(program: Program, *parts: str) -> dict[str, str]:
+    """Return what it waits for once that includes `parts`."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            status, found = await ask(program, "/readyz")
+            if status == 503 and set(parts) <= found["missing"].keys():
+                return dict(found["missing"] | found["notes"])
+            await asyncio.sleep(0.05)
+
+
+def lines(program: Program) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in program.log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_one_that_waits_says_for_what_and_stops_when_told(tmp_path: Path, service: str) -> None:
+    ports = {name: free_port() for name in ("database", "kafka", "mail")}
+    async with running(tmp_path, (service,), ports) as (program,):
+        expected = WAITS_FOR[service]
+        begun, said = time.monotonic(), dict[str, str]()
+        while time.monotonic() - begun < WHILE:
+            said = await waiting(program, *expected)
+            await asyncio.sleep(0.2)
+        for part, reason in expected.items():
+            assert reason.format(**ports) in said[part]
+        assert f"127.0.0.1:{ports['mail']}: connection refused" in said["mail"]
+        begun = time.monotonic()
+        assert await program.stop() == 0
+        assert time.monotonic() - begun < 5
+        told = [line for line in lines(program) if "part" in line]
+        assert sorted(line["part"] for line in told) == LOGGED[service]
+        for line in told:
+            assert line["message"] == f"waiting for {line['part']}: {said[line['part']]}"
+        rest = [line["message"] for line in lines(program) if "part" not in line]
+        assert rest == ["started", "asked to stop by SIGTERM", "stopping"]
+
+
+@pytest.mark.timeout(240)
+async def test_all_become_ready_when_what_they_need_comes_and_outlive_its_restart(
+    tmp_path: Path, own_postgres: PostgresServer, own_kafka: KafkaServer, smtp: MailServer
+) -> None:
+    database = int(re.sub(r".*:(\d+)/.*", r"\1", own_postgres.dsn()))
+    ports = {"database": database, "kafka": int(own_kafka.bootstrap.rpartition(":")[2]), "mail": smtp.port}
+    smtp.down()
+    await asyncio.gather(asyncio.to_thread(own_postgres.stop), asyncio.to_thread(own_kafka.stop))
+    async with running(tmp_path, SERVICES, ports) as programs:
+        for program in programs:
+            await waiting(program, *WAITS_FOR[program.name])
+        await asyncio.to_thread(own_postgres.start)
+        await waiting(programs[0], "bus")
+        await asyncio.to_thread(own_kafka.start)
+        smtp.up()
+        for program in programs:
+            await program.ready(PATIENCE)
+            await until_noted(program, {})
+        # Both go away and come back.
+        await asyncio.gather(asyncio.to_thread(own_postgres.stop), asyncio.to_thread(own_kafka.kill))
+        for program in programs:
+            await waiting(program)
+        await asyncio.gather(asyncio.to_thread(own_postgres.start), asyncio.to_thread(own_kafka.start))
+        for program in programs:
+            await program.ready(PATIENCE)
+        assert [await program.stop() for program in programs] == [0, 0, 0]
+        for program in programs:
+            assert program.starts == 1
+            assert not [line for line in lines(program) if line["level"] == "critical"]
+
+
+async def until_noted(program: Program, notes: dict[str, str]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(program, "/readyz"))[1]["notes"] != notes:
+            await asyncio.sleep(0.05)
