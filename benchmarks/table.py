@@ -1,0 +1,188 @@
+"""Table to publish topic, exactly once, beside a bare loop that does the least for it, on the same servers.
+
+What is measured is the CPU that this process takes for an event of 1 KB (the servers' is not in it), and the rate.
+Ours is the whole of the system layer: the poller under its lease, the table source with its horizon, events, rejects
+and checkpoint in one transaction of 1,000 events, two under way; by key, and by the time of the last change. The bare
+loop reads the rows above the highest key it has seen, as JSON made by the server, splices a constant head before each
+and writes whole batches in aiokafka's transactions, two producers taking turns. They take turns, and the medians are
+compared.
+"""
+
+import argparse
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import asyncpg
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from benchmarks.ndjson import (
+    HEAD,
+    PER_TRANSACTION,
+    BareRecords,
+    Cost,
+    alternate,
+    bare_producer,
+    commit_bare,
+    line,
+    measured,
+    send_bare,
+)
+from services.system_api.life import Surroundings
+from services.system_api.metrics import SystemMetrics
+from services.system_api.poller import Poller
+from services.system_api.reporting import Reporter
+from services.system_api.sources.table.opening import table_source
+from services.system_api.sources.table.options import TableSourceOptions
+from shared.alerts import RecordingAlerts
+from shared.bus.connect import connect
+from shared.bus.kafka import KafkaOptions
+from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
+from shared.bus.topics import TopicsOptions
+from shared.clock import SYSTEM_CLOCK
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.event import Channel
+from shared.lease import Leases, MemoryLeaseStore
+from shared.runtime import settle
+from shared.tasks import Tasks
+from tests.servers.kafka import kafka_server
+from tests.servers.postgres import postgres_server
+
+TABLE = """
+    CREATE SCHEMA shop;
+    CREATE TABLE shop.orders (
+        id bigserial PRIMARY KEY, customer text, region text, amount numeric(12, 2), state text, vip boolean,
+        placed date, note text, tags text[], changed timestamptz NOT NULL
+    );
+    INSERT INTO shop.orders (customer, region, amount, state, vip, placed, note, tags, changed)
+    SELECT 'Zoë Example ' || n, 'eu', n * 0.37, 'paid', n % 2 = 0, DATE '2026-01-02', repeat(md5(n::text), 24),
+           ARRAY['a', 'b'], now() - interval '1 day' + n * interval '1 millisecond'
+    FROM generate_series(1, {events}) n;
+    CREATE INDEX ON shop.orders (changed, id);
+    ANALYZE shop.orders;
+"""
+
+
+async def prepare(dsn: str, events: int) -> float:
+    """Write the table; return the mean size of a row."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(TABLE.format(events=events))
+        size = await connection.fetchval("SELECT avg(octet_length(row_to_json(t.*)::text)) FROM shop.orders t")
+        return float(size)
+    finally:
+        await connection.close()
+
+
+async def ours(events: int, bus_options: BusOptions, database: DatabaseOptions, changed: str | None = None) -> Cost:
+    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
+    options = TableSourceOptions(
+        kind="table",
+        url=database.url,
+        table="shop.orders",
+        changed=changed,
+        type="order.updated",
+        channel=Channel("orders.eu"),
+        batch=PER_TRANSACTION,
+    )
+    dice = random.Random(1)
+    registry = CollectorRegistry()
+    reporter = Reporter("orders", RecordingAlerts(), SystemMetrics(registry, ["orders"]), SYSTEM_CLOCK)
+    async with connect(bus_options, database) as bus:
+        await bus.ensure_topics(topics.all())
+        around = Surroundings(bus, topics, SYSTEM_CLOCK, dice)
+        opening = table_source("orders", options, SYSTEM_CLOCK, dice)
+        poller = Poller(options, opening, Leases(MemoryLeaseStore(), "bench"), around, reporter)
+        async with Tasks() as tasks:
+
+            async def work() -> None:
+                tasks.keep("poller", poller.run())
+                while poller.condition.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
+                    await asyncio.sleep(0.01)
+
+            cost = await measured(work(), events)
+    found = registry.get_sample_value("trelay_system_events_published_total", {"source": "orders"})
+    assert found == events, f"{found} of {events}"
+    return cost
+
+
+async def bare_rows(connection: asyncpg.Connection) -> AsyncIterator[BareRecords]:
+    """Yield values and headers, as many as belong in a transaction."""
+    statement = """
+        SELECT id, convert_to(row_to_json(t.*)::text, 'UTF8')
+        FROM shop.orders t WHERE id > $1 ORDER BY id LIMIT $2
+    """
+    highest = 0
+    while rows := await connection.fetch(statement, highest, PER_TRANSACTION):
+        made: BareRecords = []
+        for key, data in rows:
+            identity = b"%d" % key
+            made.append((b'%b%b","data":%b}' % (HEAD, identity, data), [("trail", b"orders 1 orders:" + identity)]))
+        yield made
+        highest = rows[-1][0]
+
+
+async def bare_kafka(events: int, servers: str, dsn: str) -> Cost:
+    names = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
+    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
+        await bus.ensure_topics(names.all())
+    connection = await asyncpg.connect(dsn)
+    async with AsyncExitStack() as stack:
+        stack.callback(connection.terminate)
+        producers = [await stack.enter_async_context(bare_producer(servers)) for _ in range(2)]
+
+        async def work() -> None:
+            commits: list[asyncio.Task[None]] = []
+            turn = 0
+            async for batch in bare_rows(connection):
+                producer = producers[turn % 2]
+                if len(commits) == 2:
+                    await commits.pop(0)
+                await producer.begin_transaction()
+                sent = await send_bare(producer, names.publish, batch)
+                place = await producer.send(names.checkpoints, b"%d" % turn, b"orders", partition=0)
+                before = commits[-1] if commits else None
+                commits.append(asyncio.create_task(commit_bare(producer, [*sent, place], before)))
+                turn += 1
+            await asyncio.gather(*commits)
+
+        return await measured(work(), events)
+
+
+async def run(events: int, rounds: int, servers: str, dsn: str) -> None:
+    database = DatabaseOptions(url=dsn)
+    await migrate(database)
+    size = await prepare(dsn, events)
+    settle()
+    print(f"{events:,} rows of {size:.0f} bytes to the publish topic, {PER_TRANSACTION} a transaction, {rounds} rounds")
+    print(f"{'':<40}{'CPU an event':>11}{'events':>14}{'of bare':>11}")
+    kafka = KafkaOptions(servers=servers)
+    bare, by_key, by_time, on_postgres = await alternate(
+        rounds,
+        lambda: bare_kafka(events, servers, dsn),
+        lambda: ours(events, kafka, database),
+        lambda: ours(events, kafka, database, "changed"),
+        lambda: ours(events, PostgresBusOptions(), database),
+    )
+    print(line("Kafka, bare asyncpg and aiokafka", bare, bare))
+    print(line("Kafka, system layer, by key", by_key, bare))
+    print(line("Kafka, system layer, by time", by_time, bare))
+    print(line("PostgreSQL, system layer, by key", on_postgres, bare))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=50_000, help="rows of the table (50000)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    arguments = parser.parse_args()
+    with kafka_server(quick_start=False) as kafka, postgres_server(durable=True) as postgres:
+        uvloop.run(run(arguments.events, arguments.rounds, kafka.bootstrap, postgres.dsn()))
+
+
+if __name__ == "__main__":
+    main()
