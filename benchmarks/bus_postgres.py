@@ -14,7 +14,7 @@ import statistics
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,18 +96,21 @@ class Bench:
             await connection.execute("CHECKPOINT")  # so that none of it falls into what is measured next
         server, cpu, clock = self.server_cpu(), time.process_time(), time.perf_counter()
         await work()
-        taken = time.perf_counter() - clock
-        return Cost(
-            (time.process_time() - cpu) / records * 1e6, (self.server_cpu() - server) / records * 1e6, records / taken
-        )
+        rate = records / (time.perf_counter() - clock)
+        mine = time.process_time() - cpu
+        # Connections are opened before and closed after measuring; what else ended meanwhile is not counted.
+        theirs = sum(seconds - server.get(pid, 0.0) for pid, seconds in self.server_cpu().items())
+        return Cost(mine / records * 1e6, theirs / records * 1e6, rate)
 
-    def server_cpu(self) -> float:
-        """Seconds of all its processes that live; connections are opened before and closed after measuring."""
+    def server_cpu(self) -> dict[int, float]:
+        """Return the seconds of each of its processes that lives."""
         parent = psutil.Process(self.server.pid)
-        total = 0
+        found = {}
         for process in (parent, *parent.children(recursive=True)):
-            total += int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0])
-        return total / 1e9
+            with suppress(OSError):  # ended in this very moment
+                run = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
+                found[process.pid] = int(run) / 1e9
+        return found
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[asyncpg.Connection]:
