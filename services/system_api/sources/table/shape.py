@@ -83,9 +83,11 @@ def _check_sequence(table: str, key: asyncpg.Record) -> None:
             f"key: table {table}: each session takes {key['cache']} keys ahead, so that they do not grow:"
             f" ALTER SEQUENCE {sequence} CACHE 1, then let those sessions connect anew, or set `changed`"
         )
-    if key["increment"] < 0 or key["cycle"]:
+    if key["increment"] != 1 or key["cycle"]:
+        # Steps of 50 are the mark of libraries that hand out the numbers between by themselves, later.
         raise SettingsError(
-            f"key: table {table}: keys do not grow: ALTER SEQUENCE {sequence} INCREMENT 1 NO CYCLE, or set `changed`"
+            f"key: table {table}: keys do not grow one by one, or are taken ahead by applications: ALTER SEQUENCE"
+            f" {sequence} INCREMENT 1 NO CYCLE where nothing relies on its steps, or set `changed`"
         )
 
 

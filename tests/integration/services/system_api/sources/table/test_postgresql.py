@@ -1,12 +1,15 @@
 """Tables of a real PostgreSQL: what is final, what is read early, and what goes to the dead letter."""
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from tests.integration.services.system_api.sources.table.reading import BUMP, INDEX, TIMED, Reading, connected
+from tests.servers.databases import Databases
 
 
 async def test_values_and_names_come_as_they_are(database: str, upstream: asyncpg.Connection) -> None:
@@ -205,23 +208,60 @@ async def test_rows_that_cannot_be_events_go_to_the_dead_letter(database: str, u
     ]
 
 
-async def test_a_trigger_that_notifies_wakes_the_source(database: str, upstream: asyncpg.Connection) -> None:
-    await upstream.execute(TIMED)
-    await upstream.execute("""
-        CREATE FUNCTION trelay_orders() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN NOTIFY trelay_orders; RETURN NULL; END $$;
-        CREATE TRIGGER trelay AFTER INSERT OR UPDATE ON orders
-            FOR EACH STATEMENT EXECUTE FUNCTION trelay_orders();
-    """)
-    reading = Reading(database, notify="trelay_orders")
+async def test_the_triggers_of_the_documentation(database: str, upstream: asyncpg.Connection) -> None:
+    page = (Path(__file__).parents[6] / "docs" / "upstream-owners.md").read_text()
+    touching, telling, culprits = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    await upstream.execute("CREATE SCHEMA shop")
+    await upstream.execute("CREATE TABLE shop.orders (id bigserial PRIMARY KEY, n int, updated_at timestamptz)")
+    await upstream.execute(touching)
+    await upstream.execute(telling)
+    reading = Reading(database, table="shop.orders", changed="updated_at", notify="trelay_orders")
     async with reading.opened() as source:
         await reading.poll(source)
-        waiting = asyncio.ensure_future(source.changed())
-        await asyncio.sleep(0)
-        assert not waiting.done()
-        await upstream.execute("INSERT INTO orders (n) VALUES (1)")
-        await asyncio.wait_for(waiting, 5)
-        assert [row["n"] for row in await reading.poll(source)] == [1]
+        for statement in ("INSERT INTO shop.orders (n) VALUES (1)", "UPDATE shop.orders SET n = 2"):
+            waiting = asyncio.ensure_future(source.changed())
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            await upstream.execute(statement)
+            await asyncio.wait_for(waiting, 10)
+            assert len(await reading.poll(source)) == 1
+        async with upstream.transaction():
+            assert upstream.get_server_pid() in [row["pid"] for row in await upstream.fetch(culprits)]
+    assert [event["data"]["n"] for event in reading.events] == [1, 2]
+
+
+@pytest.mark.every_postgres
+async def test_what_cannot_write_rows_is_not_waited_for(
+    database: str, upstream: asyncpg.Connection, databases: Databases, no_margin: None
+) -> None:
+    await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
+    dumping = await asyncpg.connect(database, server_settings={"application_name": "pg_dump"})
+    reading = Reading(database, changed="changed")
+    async with (
+        databases.fresh() as elsewhere,
+        connected(elsewhere) as stranger,
+        dumping.transaction(),
+        stranger.transaction(),
+        reading.opened() as source,
+    ):
+        await dumping.execute("SELECT 1")
+        await stranger.execute("SELECT 1")
+        await reading.poll(source)
+        await reading.poll(source)
+    assert set(reading.saved) == {""}, "nothing is above the horizon"
+    await dumping.close()
+
+
+async def test_infinity_is_a_time_like_any_other(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED)
+    await upstream.execute(
+        "INSERT INTO orders (changed) VALUES ('infinity'), ('-infinity'), (now()), ('4713-01-01 BC')"
+    )
+    reading = Reading(database, changed="changed")
+    for _ in range(3):
+        async with reading.opened() as source:
+            await reading.drain(source, limit=1)
+    assert sorted(reading.ids) == [1, 2, 3, 4]
 
 
 async def test_large_rows_come_in_small_batches(

@@ -108,8 +108,10 @@ class TestWhatIsRefused:
             async with Reading(database).opened():
                 pass
 
-    @pytest.mark.parametrize("clause", ["INCREMENT -1", "CYCLE"])
-    async def test_keys_that_shrink(self, database: str, upstream: asyncpg.Connection, clause: str) -> None:
+    @pytest.mark.parametrize("clause", ["INCREMENT -1", "INCREMENT 50", "CYCLE"])
+    async def test_keys_that_do_not_grow_one_by_one(
+        self, database: str, upstream: asyncpg.Connection, clause: str
+    ) -> None:
         await upstream.execute(f"CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY ({clause}) PRIMARY KEY)")
         with pytest.raises(SettingsError, match="keys do not grow"):
             async with Reading(database).opened():
