@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from services.cli import wiring
 from services.cli.probing import Probe, outcomes
 from services.experience_api.settings import ExperienceOptions
 from services.process_api.check import faults as pipeline_faults
@@ -25,6 +26,7 @@ from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, TrelayError
 from shared.logs import LogOptions
 from shared.settings import Options, json_schema, load
+from shared.tls import Certificate, TlsOptions
 
 
 class WholeSettings(Options):
@@ -41,7 +43,9 @@ class WholeSettings(Options):
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), envvar="TRELAY_CONFIG", default="trelay.yaml")
-@click.option("--live", is_flag=True, help="Also ask what the file names: database, bus, sources, mail server.")
+@click.option(
+    "--live", is_flag=True, help="Also ask what the file names: database, bus, sources, certificates, mail server."
+)
 @click.option(
     "--within", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds to wait for answers."
 )
@@ -57,7 +61,8 @@ def check(file: Path, *, live: bool, within: float) -> int:
       trelay check trelay.yaml --live
     """  # noqa: D301 -- click's mark against rewrapping
     settings = load(file, WholeSettings)
-    if faults := pipeline_faults(settings.process.pipelines):
+    pipelines = settings.process.pipelines
+    if faults := pipeline_faults(pipelines) + wiring.faults(settings.system.sources, pipelines):
         raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
     click.echo(f"{file} is right")
     return asyncio.run(_ask(_probes(settings), within)) if live else 0
@@ -92,6 +97,13 @@ def _probes(settings: WholeSettings) -> dict[str, Probe]:
     }
     for name, options in settings.system.sources.items():
         probes[f"source {name}"] = partial(_source, name, options)
+    for name, listen in (
+        ("system", settings.system.listen),
+        ("process", settings.process.listen),
+        ("experience", settings.experience.listen),
+    ):
+        if listen.tls is not None:
+            probes[f"certificate of {name}"] = partial(_certificate, listen.tls)
     if settings.alerts.smtp is not None:
         probes["mail server"] = partial(_mail, settings.alerts.smtp)
     return probes
@@ -122,6 +134,11 @@ async def _source(name: str, options: AnySource) -> str:
     if batch.rejects:
         raise TrelayError(f"what comes first is no event: {batch.rejects[0].error}")
     return "an event can be read" if batch.records else "nothing to read yet"
+
+
+async def _certificate(options: TlsOptions) -> str:
+    await asyncio.to_thread(Certificate, options)
+    return str(options.certificate)
 
 
 async def _mail(options: SmtpOptions) -> str:

@@ -85,6 +85,23 @@ async def test_an_expression_that_cannot_run_is_named(file: Path, capsys: pytest
     assert f"{file}:13:" in capsys.readouterr().err
 
 
+async def test_a_certificate_that_cannot_be_used_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(f"{RIGHT}experience:\n  listen: {{tls: {{certificate: a.pem, key: a.key}}}}\n")
+    assert await checked(str(file), "--live") == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "certificate of experience" in line]
+    assert line.startswith("failed  certificate of experience  ")
+    assert f"{file.parent / 'a.pem'}" in line
+
+
+async def test_a_pipeline_of_a_source_that_is_not_there_is_named(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [ordres], channel: orders, steps: []}}\n")
+    assert await checked(str(file)) == 2
+    said = f"{file}: process.pipelines.p.sources.0: no source is called 'ordres'; did you mean 'orders'?\n"
+    assert capsys.readouterr().err == said
+
+
 def test_the_schema_is_json_and_accepts_what_loading_does(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)

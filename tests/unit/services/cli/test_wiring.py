@@ -1,0 +1,39 @@
+import pytest
+
+from services.cli.wiring import faults
+from services.process_api.pipeline import PipelineOptions
+from services.system_api.build import AnySource
+from services.system_api.sources.file.options import FileSourceOptions
+
+FILE = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
+SOURCES: dict[str, AnySource] = {
+    "orders.eu": FileSourceOptions.model_validate(FILE),
+    "stock": FileSourceOptions.model_validate(FILE | {"channel": "stock"}),
+}
+
+
+def pipelines(*sources: str) -> dict[str, PipelineOptions]:
+    return {"p": PipelineOptions.model_validate({"sources": sources, "channel": "c"})}
+
+
+@pytest.mark.parametrize("name", ["orders.eu", "orders.*", "*"])
+def test_a_name_that_gives_events_is_right(name: str) -> None:
+    assert faults(SOURCES, pipelines(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("order.eu", "no source is called 'order.eu'; did you mean 'orders.eu'?"),
+        ("zzz", "no source is called 'zzz'; there are: orders.eu, stock"),
+        ("orders", "no source is called 'orders'; did you mean 'orders.eu'?"),
+        ("stock", "source 'stock' has a channel, so its events go to the subscribers and to no pipeline"),
+        ("st*", "source 'stock' has a channel, so its events go to the subscribers and to no pipeline"),
+    ],
+)
+def test_a_name_that_gives_none_is_named_with_its_place(name: str, said: str) -> None:
+    assert faults(SOURCES, pipelines("orders.eu", name)) == [f"process.pipelines.p.sources.1: {said}"]
+
+
+def test_sources_in_another_file_are_not_missed() -> None:
+    assert faults({}, pipelines("orders")) == []
