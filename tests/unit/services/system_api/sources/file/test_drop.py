@@ -1,16 +1,21 @@
 """Whole files: read when complete, once, and put away only when everything of them is safe."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
 import os
+import random
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.system_api.source import Batch
+from services.system_api.sources.file.options import After
 from tests.unit.services.system_api.sources.file.reading_files import Poller, StillClock, lines, write
 
 
@@ -288,3 +293,60 @@ async def test_the_archive_is_no_source(tmp_path: Path) -> None:
         await until(lambda: not (tmp_path / "a.ndjson").exists())
         assert await poller.drain() == []
     assert await poller.drain_anew() == []
+
+
+class Turmoil:
+    """Files that are dropped while two batches are under way and the reader crashes, at random."""
+
+    def __init__(self, folder: Path, dice: random.Random) -> None:
+        self.folder = folder
+        self.dice = dice
+        self.poller = dropping(folder, after=dice.choice(["archive", "delete", "keep"]), receipt=dice.random() < 0.3)
+        self.under_way: deque[Batch] = deque()
+        self.opened = contextlib.AsyncExitStack()
+        self.written = 0
+        self.files = 0
+
+    async def drop(self) -> None:
+        part, count = self.folder / "part", self.dice.randrange(30)
+        write(part, *range(self.written, self.written + count), end=self.dice.choice(["\n", ""]))
+        self.written += count
+        self.files += 1
+        os.utime(part, (self.files, self.files))
+        part.rename(self.folder / f"{self.files}.ndjson")
+        if count == 0:
+            (self.folder / f"{self.files}.ndjson").unlink()  # an empty line is no line
+
+    async def poll(self) -> None:
+        self.under_way.append(await self.poller.source.poll(self.dice.randrange(1, 25)))
+        if len(self.under_way) > 2:
+            await self.commit()
+
+    async def commit(self) -> None:
+        if self.under_way:
+            await self.poller.commit(self.under_way.popleft())
+
+    async def reopen(self) -> None:
+        self.under_way.clear()  # what was not committed is lost
+        await self.opened.aclose()
+        await self.opened.enter_async_context(self.poller.opened())
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_happens_every_line_comes_once_and_in_order(tmp_path: Path, seed: int) -> None:
+    turmoil = Turmoil(tmp_path, random.Random(seed))
+    happenings = [turmoil.drop] * 2 + [turmoil.poll] * 5 + [turmoil.commit] * 2 + [turmoil.reopen]
+    await turmoil.reopen()
+    async with turmoil.opened:
+        for _ in range(300):
+            await turmoil.dice.choice(happenings)()
+        while turmoil.under_way:
+            await turmoil.commit()
+        async with asyncio.timeout(20):
+            while (await turmoil.poller.poll()).more or (
+                turmoil.poller.options.drop.after is not After.KEEP and list(tmp_path.glob("*.ndjson"))
+            ):
+                pass
+    assert turmoil.poller.data == lines(*range(turmoil.written)), f"seed {seed}"
+    assert len(set(turmoil.poller.ids)) == turmoil.written
+    assert turmoil.poller.rejects == []
