@@ -49,7 +49,7 @@ class ConnectionsOptions(Options):
     """How long the database may be away before this replica closes its connections, for they could be claimed
     elsewhere by then. A dead replica's clients need not wait so long: they displace what does not answer."""
 
-    answer_within: float = Field(default=1.5, gt=0)
+    answer_within: float = Field(default=1.5, gt=0, le=8)
     """Seconds in which a holder must answer a ping when another connection of its client comes."""
 
     look_every: float = Field(default=60.0, gt=0)

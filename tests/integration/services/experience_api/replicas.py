@@ -21,7 +21,7 @@ from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.web import Health
 
-PATIENCE = 20.0
+PATIENCE = 45.0
 Headers = dict[str, str]
 
 
