@@ -62,6 +62,11 @@ class Condition:
         if error is not None:
             self.error = error
 
+    def opening(self, now: float) -> None:
+        """Note that the source is being opened; one that is down stays so until it answers."""
+        if self.failures == 0 and not self._outage:
+            self.enter(State.OPENING, now)
+
     def retrying(self, error: str, now: float) -> None:
         """Note that the upstream did not answer."""
         self.failures += 1

@@ -18,7 +18,7 @@ from services.system_api.reporting import Reporter
 from services.system_api.schedule import Schedule
 from services.system_api.source import Opening, SourceOptions
 from services.system_api.watch import Activity, Watch
-from shared.errors import Fenced, TooLarge, Unavailable
+from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from shared.lease import Lease, Leases
 from shared.tasks import Tasks
 
@@ -118,8 +118,11 @@ class Poller:
             self._report.blocked(str(exc))
         except TooLarge as exc:
             logger.warning("source %s: %s; it is found out and put aside", self.name, exc)
+        except TrelayError as exc:
+            self._report.faulty(str(exc))
         except Exception as exc:
-            logger.debug("source %s failed", self.name, exc_info=exc)
+            if self._setbacks == 0:  # once is enough of the same
+                logger.exception("source %s failed", self.name)
             self._report.faulty(f"{type(exc).__name__}: {exc}")
         finally:
             self._watch.rest()

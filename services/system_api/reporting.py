@@ -28,8 +28,7 @@ class Reporter:
 
     def opening(self) -> None:
         """The source is ours and is being opened; where it is down, it stays so until it answers."""
-        if self.condition.failures == 0:
-            self.condition.enter(State.OPENING, self._clock.time())
+        self.condition.opening(self._clock.time())
         self._entered()
 
     def blocked(self, error: str) -> None:

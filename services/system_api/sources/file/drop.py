@@ -53,7 +53,6 @@ class DropSource:
         self._unsettled: dict[str, bytes | None] = {}
         """Files that were read to their end, in batches that are not committed for all we know; with what those save of
         them, for an earlier batch with other lines of the file may be settled first."""
-
         self._lost: dict[str, str] = {}
         """Files that are gone and were not read to their end, and how far they were."""
 
@@ -92,17 +91,16 @@ class DropSource:
         self._lost.pop(job.known_as or "", None)
         if more:
             return True
-        reading = None if job.known_as is None else self._readings.open.get(job.known_as)
-        if reading is None:
+        known_as = job.known_as
+        if known_as is None or known_as not in self._readings.open:
             return False
-        now = await reading.status()
-        if (now.size, now.mtime) != (file.size, file.mtime):
+        if not await self._readings.unchanged(job, batch):
             return False  # it was not complete after all; a later look will say when it is
-        if reading.finish(batch, limit):
-            return True
-        self._readings.finished(reading.id, file, batch)
-        self._unsettled[reading.id] = batch.checkpoint[reading.id]
-        return False
+        left = self._readings.finish(job, batch, limit)
+        if left is False:
+            self._readings.finished(known_as, file, batch)
+            self._unsettled[known_as] = batch.checkpoint[known_as]
+        return left is True
 
     async def _look(self, batch: Batch) -> None:
         found = await self._disk.run(self._complete)

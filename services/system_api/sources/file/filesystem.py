@@ -138,8 +138,15 @@ def close(descriptor: int) -> None:
 
 
 def status_of(descriptor: int, path: str) -> Found:
-    """Return what an open file looks like now."""
-    return _found(path, os.fstat(descriptor))
+    """Return what an open file looks like now.
+
+    Raises:
+        FileTrouble: nobody can tell.
+    """
+    try:
+        return _found(path, os.fstat(descriptor))
+    except OSError as exc:
+        raise FileTrouble(f"{path}: {exc.strerror}") from exc
 
 
 def read_on(descriptor: int, path: str, position: int, before: bytes, size: int) -> bytes:

@@ -73,6 +73,28 @@ class Readings:
         self._unusable.pop(job.file.inode, None)
         return more
 
+    async def unchanged(self, job: Job, batch: Batch) -> bool:
+        """Whether a file that is open is still as it was found."""
+        assert job.known_as is not None, "it is open"
+        try:
+            now = await self.open[job.known_as].status()
+        except FileTrouble as exc:
+            self._refuse(job, exc, batch)
+            return False
+        return (now.size, now.mtime) == (job.file.size, job.file.mtime)
+
+    def finish(self, job: Job, batch: Batch, limit: int) -> bool | None:
+        """Take what a file that is open ends with, where that is no newline; return whether something is left of it.
+
+        Only when `read` has found the end. None says that nothing can be made of the file.
+        """
+        assert job.known_as is not None, "it is open"
+        try:
+            return self.open[job.known_as].finish(batch, limit)
+        except Unusable as exc:
+            self._refuse(job, exc, batch)
+            return None
+
     def save(self, batch: Batch) -> None:
         """Put into the batch how far each file has come."""
         for known_as, reading in self.open.items():
@@ -98,9 +120,7 @@ class Readings:
         """Close a file and know it no more."""
         if known_as is None:
             return
-        reading = self.open.pop(known_as, None)
-        if reading is not None:
-            reading.close()
+        self._discard(known_as)
         if self.catalogue.forget(known_as):
             batch.checkpoint[known_as] = None
 
@@ -161,12 +181,21 @@ class Readings:
             return reading
         return None
 
+    def _discard(self, known_as: str | None) -> None:
+        """Close a file without a word on how far it has come: nothing of what was read counts."""
+        reading = None if known_as is None else self.open.pop(known_as, None)
+        if reading is not None:
+            reading.close()
+
     def _save(self, known_as: str, reading: Reading, batch: Batch) -> None:
         self.catalogue.files[known_as] = progress = reading.progress()
         batch.checkpoint[known_as] = save(progress)
 
     def _refuse(self, job: Job, error: FileTrouble | Unusable, batch: Batch) -> None:
-        self.close(job.known_as, batch)
+        if isinstance(error, Unusable):
+            self._discard(job.known_as)
+        else:
+            self.close(job.known_as, batch)
         if self.trouble.get(job.file.inode) != str(error):
             logger.warning("source %s: %s; the other files are read", self._name, error)
         self.trouble[job.file.inode] = str(error)

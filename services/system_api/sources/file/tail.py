@@ -80,7 +80,7 @@ class TailSource:
             return True
         if job.known_as not in self._ending or job.known_as not in self._readings.open:
             return False
-        if self._readings.open[job.known_as].finish(batch, limit):
+        if self._readings.finish(job, batch, limit):
             return True
         self._readings.close(job.known_as, batch)
         return False

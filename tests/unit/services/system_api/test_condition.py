@@ -33,6 +33,15 @@ def test_the_next_owner_tells_of_its_own_outage() -> None:
     assert condition.down("refused", 4) is not None
 
 
+def test_opening_says_nothing_new_of_a_source_that_is_down() -> None:
+    condition = Condition("orders", 0)
+    condition.opening(1)
+    assert condition.state.value == "opening"
+    condition.down("refused", 2)
+    condition.opening(3)
+    assert condition.state.value == "down"
+
+
 def test_since_is_when_the_state_was_entered() -> None:
     condition = Condition("orders", 0)
     condition.progressed(5, caught_up=False)

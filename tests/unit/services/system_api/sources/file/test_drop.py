@@ -211,6 +211,17 @@ async def test_a_file_that_cannot_be_used_is_never_moved_and_stops_no_other(tmp_
     assert (tmp_path / "a.csv").exists()
 
 
+async def test_a_header_that_does_not_do_and_ends_the_file_is_trouble_too(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("key,name")
+    (tmp_path / "b.csv").write_text("id,name")
+    async with dropping(tmp_path, pattern="*.csv", after="delete").opened() as poller:
+        await poller.drain()
+        await until(lambda: not (tmp_path / "b.csv").exists())
+        await poller.drain()
+        assert poller.trouble == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
+    assert (tmp_path / "a.csv").exists()
+
+
 async def test_rejects_do_not_keep_a_file_but_bytes_that_are_nowhere_else_do(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").write_text("no json\n")
     (tmp_path / "b.ndjson").write_text("x" * 2_000_000 + '\n{"id":"1"}\n')

@@ -128,6 +128,17 @@ async def test_a_file_that_is_deleted_is_read_to_its_end(tmp_path: Path) -> None
         assert await poller.drain() == []
 
 
+async def test_a_deleted_file_that_was_nothing_but_a_bad_header_is_no_failure(tmp_path: Path) -> None:
+    clock = StillClock()
+    (tmp_path / "a.csv").write_text("key,name")
+    async with Poller(tmp_path / "*.csv", clock, interval=1).opened() as poller:
+        await poller.drain()
+        (tmp_path / "a.csv").unlink()
+        await poller.drain()
+        clock.at += 6
+        assert await poller.drain() == []
+
+
 @pytest.mark.parametrize("size", [3, 5])
 async def test_a_file_that_is_truncated_is_read_anew(tmp_path: Path, size: int) -> None:
     path = tmp_path / "a.ndjson"
@@ -304,6 +315,15 @@ async def test_a_header_that_does_not_do_is_trouble_of_that_file_until_it_is_men
         (tmp_path / "a.csv").write_text("id,name\n3,4\n")
         assert await poller.drain() == [{"id": "3", "name": "4"}]
         assert not poller.trouble
+
+
+async def test_settings_that_named_a_wrong_column_cost_no_row(tmp_path: Path) -> None:
+    path, poller = tmp_path / "a.csv", Poller(tmp_path / "a.csv", subject="key")
+    path.write_text("id,name\n1,2\n3,4\n")
+    assert await poller.drain_anew() == []
+    assert poller.trouble
+    poller.options = poller.options.model_copy(update={"subject": "id"})
+    assert await poller.drain_anew() == [{"id": "1", "name": "2"}, {"id": "3", "name": "4"}]
 
 
 async def test_a_change_wakes_it(tmp_path: Path) -> None:
