@@ -22,6 +22,11 @@ from shared.errors import SettingsError
 _MARGIN = 1_000_000
 """Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones; on a crowded
 machine it may be put to sleep between the two."""
+_OF_A_ROW = ("22", "54", "P0")
+"""States of the server that one row brings about: a value that does not convert, a JSON too long, an exception raised
+by a function of a view."""
+_ONE_BY_ONE = 100
+"""Rows in a poll after such an error, so that the row is found without stopping the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,44 @@ class PostgresReader:
         """Return what comes next; see `TableReader`."""
         with self._reading():
             link = await self._linked()
-            statement, arguments = statements.rows(
-                link.shape, limit, ledger.place, below=below, emitted=list(ledger.emitted)
-            )
-            rows = [Row(*row) for row in await link.connection.fetch(statement, *arguments)]
+            emitted = list(ledger.emitted)
+            try:
+                rows = await self._fetch(link, limit, ledger, below=below, emitted=emitted)
+            except asyncpg.PostgresError as exc:
+                if not (exc.sqlstate or "").startswith(_OF_A_ROW):
+                    raise
+                limit = min(limit, _ONE_BY_ONE)
+                rows = await self._fetch(link, limit, ledger, below=below, emitted=emitted, with_data=False)
+                rows = [await self._with_data(link, row) for row in rows]
         if rows:
             self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
         return rows, len(rows) < limit
+
+    async def _fetch(
+        self,
+        link: _Link,
+        limit: int,
+        ledger: Ledger[int],
+        *,
+        below: int | None,
+        emitted: Sequence[str],
+        with_data: bool = True,
+    ) -> list[Row[int]]:
+        statement, arguments = statements.rows(
+            link.shape, limit, ledger.place, below=below, emitted=emitted, with_data=with_data
+        )
+        return [Row(*row) for row in await link.connection.fetch(statement, *arguments)]
+
+    async def _with_data(self, link: _Link, row: Row[int]) -> Row[int]:
+        """Fill in what the server makes of a row, or why it cannot."""
+        try:
+            found = await link.connection.fetchval(statements.data_of_one(link.shape), row.key)
+        except asyncpg.PostgresError as exc:
+            if not (exc.sqlstate or "").startswith(_OF_A_ROW):
+                raise
+            return row._replace(fault=str(exc.args[0]))
+        # Deleted meanwhile: there was such a row, and nobody knows any more what was in it.
+        return row._replace(fault="it was deleted while it was read") if found is None else row._replace(data=found)
 
     async def keyless(self, known: frozenset[str]) -> Sequence[KeylessRow]:
         """Return rows that have no place in the order; see `TableReader`."""

@@ -126,12 +126,20 @@ def order_fault(column: str, type_: str, *, changed: bool) -> str | None:
 
 
 def rows(
-    shape: Shape, limit: int, place: Place[int] | None, *, below: int | None, emitted: Sequence[str]
+    shape: Shape,
+    limit: int,
+    place: Place[int] | None,
+    *,
+    below: int | None,
+    emitted: Sequence[str],
+    with_data: bool = True,
 ) -> tuple[str, list[object]]:
     """Return the statement that reads rows in order, and its arguments.
 
     Rows above `place`; with `below`, those of a lower order than that alone; without the identities in `emitted`.
+    Without data they have an empty object in its place.
     """
+    data = _data(shape) if with_data else "'{}'::bytea"
     order, key, version = f"t.{quoted(shape.order)}", f"t.{quoted(shape.key)}", _version(shape)
     arguments: list[object] = []
 
@@ -156,13 +164,22 @@ def rows(
     if emitted:
         wanted.append(f"({version} || ' ' || {key}::text) <> ALL ({argument(emitted, 'text[]')})")
     statement = f"""
-        SELECT {order}::{shape.order_type}, {key}::text, {version}, t.{quoted(shape.subject)}::text, {_data(shape)}
+        SELECT {order}::{shape.order_type}, {key}::text, {version}, t.{quoted(shape.subject)}::text, {data}
         FROM {quoted_table(shape.table)} t
         WHERE {" AND ".join(wanted) or "true"}
         ORDER BY {", ".join(dict.fromkeys([order, key]))}
         LIMIT {argument(limit, "bigint")}
     """  # noqa: S608 -- every name is quoted
     return statement, arguments
+
+
+def data_of_one(shape: Shape) -> str:
+    """Return the statement for the data of the row of one key."""
+    return f"""
+        SELECT {_data(shape)}
+        FROM {quoted_table(shape.table)} t
+        WHERE t.{quoted(shape.key)} = $1::text::{shape.key_cast}
+    """  # noqa: S608 -- every name is quoted
 
 
 def keyless(shape: Shape) -> str:

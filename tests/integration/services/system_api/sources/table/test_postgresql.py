@@ -230,6 +230,23 @@ async def test_the_triggers_of_the_documentation(database: str, upstream: asyncp
     assert [event["data"]["n"] for event in reading.events] == [1, 2]
 
 
+async def test_a_row_that_fails_the_statement_goes_to_the_dead_letter_alone(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute("CREATE TABLE kept (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute(
+        "INSERT INTO kept (note) SELECT CASE WHEN n % 50 = 7 THEN 'x' ELSE n::text END FROM generate_series(1, 250) n"
+    )
+    await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
+    reading = Reading(database)
+    async with reading.opened() as source:
+        await reading.drain(source)
+    assert reading.ids == [number for number in range(1, 251) if number % 50 != 7]
+    assert [event["data"]["n"] for event in reading.events] == reading.ids
+    assert len(reading.rejects) == 5
+    assert reading.rejects[0] == ("orders:7", 'orders, key 7: invalid input syntax for type integer: "x"')
+
+
 @pytest.mark.every_postgres
 async def test_what_cannot_write_rows_is_not_waited_for(
     database: str, upstream: asyncpg.Connection, databases: Databases, no_margin: None
