@@ -30,7 +30,7 @@ from shared.clock import SYSTEM_CLOCK
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.errors import SettingsError
+from shared.errors import SettingsError, Unavailable
 from shared.logs import LogOptions, configure
 from shared.runtime import run, settle, until
 from shared.settings import load
@@ -100,7 +100,7 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         path = command.settings
         if path is None:
-            path = await asyncio.to_thread(showcase.copy_examples, command.data / "examples")
+            path = await _examples(command.data)
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
         settings = load(path, TogetherSettings, environment)
         if settings.database is None:
@@ -116,6 +116,13 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         if command.settings is None:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)
+
+
+async def _examples(data: Path) -> Path:
+    try:
+        return await asyncio.to_thread(showcase.copy_examples, data / "examples")
+    except OSError as exc:
+        raise SettingsError(f"{data} cannot be written to: {exc.strerror}") from exc
 
 
 def _watching(command: Command, account: Account) -> Watching:
@@ -143,7 +150,10 @@ async def own_postgres(folder: Path) -> AsyncIterator[str]:
 
 async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account:
     """Make what must be there before the services start; return whose subscriber shows what comes."""
-    await migrate(database)
+    try:
+        await migrate(database)
+    except Unavailable as exc:
+        raise SettingsError(f"the database is needed from the start: {exc}") from exc
     if command.settings is None:
         await showcase.make_table(dsn, (showcase.EXAMPLES / "orders.sql").read_text())
     return await _clients(database, data)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from services.embedded.postgres import PostgresOptions, PostgresServer
+from services.embedded.process import free_port
 from tests.e2e.bad_input import BINARY, DEAD, HUGE, KEYLESS, MALFORMED, WRONG_PASSWORD, Observed, give_bad_input
 from tests.servers.missing import skipping_without
 
@@ -182,3 +183,17 @@ def test_a_fault_in_the_settings_is_said_in_a_line(tmp_path: Path, module: str, 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"{path}:{said}")
     assert ended.stderr.count("\n") == 1
+
+
+def test_all_in_one_process_says_in_a_line_what_keeps_it_from_starting(tmp_path: Path) -> None:
+    path, port = tmp_path / "trelay.yaml", free_port()
+    path.write_text(f"database: {{url: 'postgresql://trelay@127.0.0.1:{port}/trelay'}}\n")
+    for arguments, said in (
+        (["--config", str(path), "--data", str(tmp_path / "var")], f"database 127.0.0.1:{port}/trelay: connection ref"),
+        (["--data", str(path)], f"{path} cannot be written to: Not a directory"),
+    ):
+        command = [sys.executable, "-m", "services.standalone", "--port", "0", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stdout) == (2, "")
+        assert said in ended.stderr
+        assert ended.stderr.count("\n") == 1
