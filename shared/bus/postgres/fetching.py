@@ -100,7 +100,11 @@ class Fetching:
         """Look into a log, which has no gaps but what retention took."""
         share = max(_MOST_BYTES // len(positions), _LEAST_BYTES)
         records = await self._fetch(connection, positions, limit, share)
-        first = {number: records[run.start].offset for number, run in runs(records, list(positions))}
+        first = {}
+        for number, run in runs(records, list(positions)):
+            first[number], last = records[run.start].offset, records[run.stop - 1].offset
+            if last - first[number] >= len(run):
+                raise RuntimeError(f"{self.topic.name}/{number}: of {first[number]} to {last} some are not there")
         doubtful = {
             number: position
             for number, position in positions.items()
@@ -109,7 +113,7 @@ class Fetching:
         if doubtful and await self._examine(connection, doubtful, first):
             return Found(records)
         # Bytes are counted by whole batches, and of the first one the position may have passed all but the last record.
-        at_end = len(records) < limit and sum(map(_size, records)) < share - BATCH_BYTES
+        at_end = len(records) < limit and _size(records) < share - BATCH_BYTES
         return Found(records, at_end=at_end)
 
     async def _examine(
@@ -165,5 +169,8 @@ def runs(records: Sequence[StoredRecord], order: Sequence[int]) -> Iterator[tupl
         stop = start
 
 
-def _size(record: StoredRecord) -> int:
-    return len(record.key) + len(record.value or b"") + len(record[5] or b"")
+def _size(records: Sequence[StoredRecord]) -> int:
+    total = 0
+    for _, _, _, key, value, headers in records:
+        total += len(key) + len(value or b"") + len(headers or b"")
+    return total

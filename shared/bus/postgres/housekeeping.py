@@ -29,16 +29,18 @@ SELECT partition.id, (
             ORDER BY last_offset LIMIT 2000
         ) AS oldest
     ) AS counted
-    WHERE records_before < 2000
-      AND written_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - topic.retention_ms
+    WHERE records_before < 2000 AND written_ms < (extract(epoch FROM now()) * 1000)::bigint - topic.retention_ms
 ) AS below
 FROM trelay.bus_topics AS topic JOIN trelay.bus_partitions AS partition ON partition.topic_id = topic.id
-WHERE topic.retention_ms IS NOT NULL
+WHERE (
+    SELECT written_ms FROM trelay.bus_batches
+    WHERE partition_id = partition.id AND last_offset >= partition.earliest_offset ORDER BY last_offset LIMIT 1
+) < (extract(epoch FROM now()) * 1000)::bigint - topic.retention_ms
 """
 _TRIM = "SELECT trelay.bus_trim($1, $2)"
 _FORGET_DELETED = """
 DELETE FROM trelay.bus_latest
-WHERE value IS NULL AND written_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1::bigint
+WHERE value IS NULL AND written_ms < (extract(epoch FROM now()) * 1000)::bigint - $1::bigint
 """
 
 
@@ -73,7 +75,7 @@ class Housekeeping:
             await connection.execute(_FORGET_DELETED, _TOMBSTONES_KEPT_MS)
         while True:
             async with self._link.steering.use() as connection:
-                expired = [row for row in await connection.fetch(_EXPIRED) if row["below"] is not None]
+                expired = await connection.fetch(_EXPIRED)
             if not expired:
                 return deleted
             for partition, below in expired:
