@@ -109,9 +109,15 @@ def decode(value: bytes) -> Attributes:
         attributes = _take_apart(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise MalformedEvent(f"not a JSON object: {exc}") from exc
-    for name in _required:
-        if not text_of(attributes, name):
-            raise MalformedEvent(f"attribute {name!r} is missing or empty")
+    name = ""
+    try:
+        for name in _required:
+            if not _json_string(attributes[name]):
+                raise MalformedEvent(f"attribute {name!r} is missing or empty")
+    except KeyError:
+        raise MalformedEvent(f"attribute {name!r} is missing or empty") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise MalformedEvent(f"attribute {name!r} is not a string") from exc
     if bytes(attributes["specversion"]) != b'"1.0"':
         raise MalformedEvent(f'specversion is {bytes(attributes["specversion"]).decode()}, expected "1.0"')
     return attributes

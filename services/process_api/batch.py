@@ -31,6 +31,10 @@ class Tally:
     refused: int = 0
 
 
+_Known = tuple[bytes, Headers, bool]
+"""What the headers of a record tell: its trail; the headers of what it becomes; whether the system layer made it."""
+
+
 class Batch:
     """The outputs and dead letters of records of one partition, in their order."""
 
@@ -55,13 +59,17 @@ class Batch:
         Raises:
             Unavailable: a step waits for something; the record that it is about and those behind it did not go in.
         """
-        for record in records:
-            self._take(record, watch)
-            watch = None
-            if self.first < 0:
-                self.first = record.offset
-            self.last = record.offset
-            self.count += 1
+        done = 0
+        try:
+            for record in records:
+                self._take(record, watch)
+                watch = None
+                done += 1
+        finally:
+            if done:
+                self.first = self.first if self.count else records[0].offset
+                self.last = records[done - 1].offset
+                self.count += done
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
         """Return it as the bus takes it; `offset` is where `group` is to go on."""
@@ -75,34 +83,49 @@ class Batch:
 
     def _take(self, record: Record, watch: Watch | None) -> None:
         headers = record.headers
-        trail = _header(headers)
-        if (refusal := self._oversize.refusal(record.offset)) is not None:
-            self._refuse(record, refusal, trail)
+        if len(headers) == 1 and headers[0][0] == TRAIL and record.offset > self._oversize.until:
+            known: _Known | None = (headers[0][1], headers, True)
+        else:
+            known = self._known(record)
+        if known is None:
             return
-        try:
-            if trail is None:
-                trail = _trail_of(record)
-        except MalformedEvent as exc:
-            self._refuse(record, f"event: {exc}", trail)
-            return
-        if len(headers) != 1:
-            headers = ((TRAIL, trail),)
-        source = str(trail[: trail.find(b" ")], "utf-8", "replace")
+        trail = known[0]
+        source = trail[: trail.find(b" ")]
         pipelines = self._selection.of(source)
+        if len(pipelines) == 1:
+            self._keep(record, trail, pipelines[0], _result(pipelines[0], record, known, watch))
+            return
         if not pipelines:
-            self._refuse(record, f"no pipeline takes the source {source[:80]!r}", trail)
+            self._refuse(record, f"no pipeline takes the source {source.decode(errors='replace')[:80]!r}", trail)
         # All of them before anything is kept: where one has to wait for something, the record comes again.
-        for pipeline, result in [(one, _result(one, record, headers, watch)) for one in pipelines]:
-            tally = self.tallies[pipeline.name]
-            tally.taken += 1
-            if isinstance(result, Refused):
-                tally.refused += 1
-                self._refuse(record, str(result), trail, pipeline.label)
-                continue
-            tally.published += len(result)
-            self.outputs += result
-            for output in result:
-                self.size += len(output[1] or b"")
+        for pipeline, result in [(one, _result(one, record, known, watch)) for one in pipelines]:
+            self._keep(record, trail, pipeline, result)
+
+    def _known(self, record: Record) -> _Known | None:
+        """Look closer at a record that is not as most are; None where it went to the dead letter."""
+        trail = next((value for name, value in record.headers if name == TRAIL), None)
+        refusal = self._oversize.refusal(record.offset)
+        if refusal is None:
+            try:
+                made = _trail_of(record) if trail is None else trail
+            except MalformedEvent as exc:
+                refusal = f"event: {exc}"
+            else:
+                return made, ((TRAIL, made),), trail is not None
+        self._refuse(record, refusal, trail)
+        return None
+
+    def _keep(self, record: Record, trail: bytes, pipeline: Pipeline, result: list[Outgoing] | Refused) -> None:
+        tally = self.tallies[pipeline.name]
+        tally.taken += 1
+        if isinstance(result, Refused):
+            tally.refused += 1
+            self._refuse(record, str(result), trail, pipeline.label)
+            return
+        tally.published += len(result)
+        self.outputs += result
+        for output in result:
+            self.size += len(output[1] or b"")
 
     def _refuse(self, record: Record, error: str, trail: bytes | None, pipeline: str = "") -> None:
         origin = f"{record.topic}/{record.partition}/{record.offset}"
@@ -115,23 +138,16 @@ class Batch:
         self.unclaimed += not pipeline
 
 
-def _result(pipeline: Pipeline, record: Record, headers: Headers, watch: Watch | None) -> list[Outgoing] | Refused:
+def _result(pipeline: Pipeline, record: Record, known: _Known, watch: Watch | None) -> list[Outgoing] | Refused:
+    _, headers, ours = known
     try:
-        made = pipeline.run(record.value or b"", watch and watch(pipeline))
+        outputs = pipeline.run(record.value or b"", headers, watch and watch(pipeline), ours=ours)
     except Refused as exc:
         return exc
-    outputs = [Outgoing(key, value, headers) for key, value in made]
     for output in outputs:
         if len(output[1] or b"") > _SURELY_SMALL and size_of(output) > RECORD_LIMIT:
             return Refused(f"it becomes an event of {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
     return outputs
-
-
-def _header(headers: Headers) -> bytes | None:
-    for name, value in headers:
-        if name == TRAIL:
-            return value
-    return None
 
 
 def _trail_of(record: Record) -> bytes:

@@ -1,58 +1,141 @@
-"""An event while a pipeline works on it: taken apart only as far as somebody looks.
-
-What nobody looks into stays the JSON text that it came as, so that numbers, unknown attributes and nested values pass
-as they were. What is taken apart is a dict or a list whose values are again either.
-"""
+"""An event while a pipeline works on it: its attributes and its entity, each taken apart only when somebody looks."""
 
 from copy import copy
-from typing import Self, TypeAlias, cast
+from typing import Self
 
-import msgspec
+from services.process_api.nodes import Node, Raw, opened, text
+from shared.event import Attributes, Channel, MalformedEvent, decode, encode, json_string, text_of
 
-from shared.event import Channel, MalformedEvent, decode, json_string, text_of
-
-Raw = msgspec.Raw
-
-Node: TypeAlias = Raw | dict[str, "Node"] | list["Node"]
-"""A JSON value: its text, or an object or an array that was taken apart."""
-
-Members: TypeAlias = dict[str, Node]
-
-_OBJECT, _ARRAY = b"{["
-
-# As the system layer begins an event; see `shared.event.Envelope`.
-_PLAIN_HEAD = b'{"specversion":"1.0",'
-
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
-_items = msgspec.json.Decoder(list[Raw]).decode
-_encode = msgspec.json.Encoder().encode
+_DATA = b',"data":'
 
 
-def text(node: Node) -> bytes:
-    """Return a value's JSON text."""
-    return bytes(node) if type(node) is Raw else _encode(node)
+class Draft:
+    """One event on its way through one pipeline.
+
+    Of an event that the system layer made it is known that `data` is its last attribute and that the others are
+    scalars, so that where nobody asks for them they are not even looked at.
+    """
+
+    __slots__ = ("_attributes", "_data", "_data_text", "_head", "_value", "channel")
+
+    def __init__(self, value: bytes, *, ours: bool = False) -> None:
+        """Begin with the event as it came; `ours` says that the system layer made it.
+
+        Raises:
+            MalformedEvent: the bytes are no CloudEvent in UTF-8.
+        """
+        _check_text(value)
+        self.channel: Channel | None = None
+        """What a step decided on; the pipeline's own and the event's own come after it."""
+        self._value: bytes | None = value  # until something is changed
+        self._head: bytes | None = None  # the attributes as they came, if that is all of them and no channel among them
+        self._attributes: Attributes | None = None
+        self._data: Node | None = None
+        self._data_text: bytes | None = None  # what `_data` is in text, while that is known
+        at = value.find(_DATA) if ours else -1
+        head = value[1:at]
+        if at > 0 and b'"channel"' not in head:
+            self._head, self._data_text = head, value[at + len(_DATA) : -1]
+        else:
+            self._attributes = decode(value)
+            self._data = self._attributes.pop("data", None)
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is not any more what it came as, the channel apart."""
+        return self._value is None
+
+    def attributes(self) -> Attributes:
+        """Return the attributes, all but the entity; to be read only.
+
+        Raises:
+            MalformedEvent: it was not ours after all, and one is missing or malformed.
+        """
+        if self._attributes is None:
+            assert self._head is not None, "either is known"
+            self._attributes = decode(b"{%b}" % self._head)
+        return self._attributes
+
+    def attribute(self, name: str) -> str | None:
+        """Return an attribute that is text, None where it is absent.
+
+        Raises:
+            MalformedEvent: it is there and no string.
+        """
+        return text_of(self.attributes(), name)
+
+    def set_attribute(self, name: str, value: Raw) -> None:
+        """Set an attribute that is not the entity."""
+        self.attributes()[name] = value
+        self._head = self._value = None
+
+    def take_attribute(self, name: str) -> Raw | None:
+        """Remove an attribute that is not the entity and return it; None where there is none."""
+        found = self.attributes().pop(name, None)
+        if found is not None:
+            self._head = self._value = None
+        return found
+
+    def data(self) -> Node | None:
+        """Return the entity, taken apart by one level; None where the event has none, or one that is not JSON.
+
+        Whoever changes it in its place says so to `touch_data`.
+        """
+        if self._data is None and self._data_text is not None:
+            self._data = Raw(self._data_text)
+        if type(self._data) is Raw:
+            self._data = opened(self._data)
+        return self._data
+
+    def data_text(self) -> bytes | None:
+        """Return the entity's JSON text; None as for `data`."""
+        if self._data_text is None and self._data is not None:
+            self._data_text = text(self._data)
+        return self._data_text
+
+    def touch_data(self) -> None:
+        """Note that the entity was changed in its place."""
+        self._value = self._data_text = None
+
+    def replace_data(self, node: Node | None) -> None:
+        """Put another entity in place of this one; None leaves the event without."""
+        self._data = node
+        self.touch_data()
+        # Where nobody has asked for the attributes yet, there are no bytes among them.
+        if node is not None and self._attributes is not None and self.take_attribute("data_base64") is not None:
+            self.set_attribute("datacontenttype", Raw(b'"application/json"'))
+
+    def replace_text(self, written: bytes) -> None:
+        """Put another entity in place of this one, given as JSON text."""
+        self.replace_data(Raw(written))
+        self._data_text = written
+
+    def several(self, entities: list[Node]) -> list[Self]:
+        """Return one event for each of these entities, told apart by their ids: `<id>/1`, `<id>/2` and so on."""
+        identity = self.attribute("id")
+        return [self._with(f"{identity}/{number}", entity) for number, entity in enumerate(entities, 1)]
+
+    def encoded(self, channel: bytes) -> bytes:
+        """Return the event's bytes, on this channel, a JSON string."""
+        if self._value is not None and (self._head is not None or "channel" not in self.attributes()):
+            return b'{"channel":%b,%b' % (channel, self._value[self._value.index(b"{") + 1 :])
+        data = self.data_text()
+        head = self._head
+        if head is None:
+            head = encode({name: raw for name, raw in self.attributes().items() if name != "channel"})[1:-1]
+        if data is None:
+            return b'{"channel":%b,%b}' % (channel, head)
+        return b'{"channel":%b,%b,"data":%b}' % (channel, head, data)
+
+    def _with(self, identity: str, entity: Node) -> Self:
+        other = copy(self)
+        other._attributes = {**self.attributes()}  # noqa: SLF001 -- of the same class
+        other.set_attribute("id", Raw(json_string(identity)))
+        other.replace_data(entity)
+        return other
 
 
-def opened(node: Node) -> Node:
-    """Take an object or an array apart by one level; anything else is given back as it is."""
-    if type(node) is Raw:
-        first = memoryview(node)[0]
-        if first == _OBJECT:
-            return cast("Members", _members(node))
-        if first == _ARRAY:
-            return cast("list[Node]", _items(node))
-    return node
-
-
-def child(parent: Members, name: str) -> Node | None:
-    """Return a member, taken apart by one level; None where there is none."""
-    node = parent.get(name)
-    if type(node) is Raw:
-        node = parent[name] = opened(node)
-    return node
-
-
-def check_text(value: bytes) -> None:
+def _check_text(value: bytes) -> None:
     """Check that an event is UTF-8: a frame that is not would close the connection of everybody who is sent it.
 
     Raises:
@@ -63,80 +146,3 @@ def check_text(value: bytes) -> None:
             str(value, "utf-8")
         except UnicodeDecodeError as exc:
             raise MalformedEvent(f"not UTF-8: {exc.reason} at byte {exc.start}") from exc
-
-
-def without_channel(value: bytes) -> bool:
-    """Whether an event has surely no channel, as far as can be told without taking it apart.
-
-    An attribute's name may be written with escapes, and the word may stand in the data: both count as unsure.
-    """
-    return b"\\" not in value and value.startswith(_PLAIN_HEAD) and b'"channel"' not in value
-
-
-def with_channel(value: bytes, channel: bytes) -> bytes:
-    """Splice a channel, a JSON string, into an event that has none."""
-    return b'{"channel":%b,%b' % (channel, value[value.index(b"{") + 1 :])
-
-
-class Draft:
-    """One event on its way through one pipeline."""
-
-    __slots__ = ("_value", "attributes", "changed", "channel")
-
-    def __init__(self, value: bytes) -> None:
-        """Begin with the event as it came.
-
-        Raises:
-            MalformedEvent: the bytes are no CloudEvent in UTF-8.
-        """
-        check_text(value)
-        self._value = value
-        self.attributes = cast("Members", decode(value))
-        self.changed = False
-        """Whether it is not any more what it came as; whoever changes `attributes` or what lies below says so here."""
-        self.channel: Channel | None = None
-        """What a step decided on; the pipeline's own and the event's own come after it."""
-
-    @property
-    def data(self) -> Node | None:
-        """The entity, taken apart by one level; None where the event has none, or one that is not JSON."""
-        return child(self.attributes, "data")
-
-    def data_text(self) -> bytes | None:
-        """The entity's JSON text; None as for `data`."""
-        node = self.attributes.get("data")
-        return None if node is None else text(node)
-
-    def replace_data(self, node: Node) -> None:
-        """Put another entity in place of this one."""
-        self.attributes["data"] = node
-        if self.attributes.pop("data_base64", None) is not None:
-            self.attributes["datacontenttype"] = Raw(b'"application/json"')
-        self.changed = True
-
-    def attribute(self, name: str) -> str | None:
-        """Return a context attribute that is text, None where it is absent.
-
-        Raises:
-            MalformedEvent: it is there and no string.
-        """
-        node = self.attributes.get(name)
-        return None if node is None else text_of({name: Raw(text(node))}, name)
-
-    def several(self, entities: list[Node]) -> list[Self]:
-        """Return one event for each of these entities, told apart by their ids: `<id>/1`, `<id>/2` and so on."""
-        identity = self.attribute("id")
-        return [self._with(f"{identity}/{number}", entity) for number, entity in enumerate(entities, 1)]
-
-    def encoded(self, channel: bytes) -> bytes:
-        """Return the event's bytes, on this channel, a JSON string."""
-        if self.changed or "channel" in self.attributes:
-            self.attributes["channel"] = Raw(channel)
-            return _encode(self.attributes)
-        return with_channel(self._value, channel)
-
-    def _with(self, identity: str, entity: Node) -> Self:
-        other = copy(self)
-        other.attributes = {**self.attributes, "id": Raw(json_string(identity))}
-        other.replace_data(entity)
-        return other

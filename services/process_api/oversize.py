@@ -12,7 +12,8 @@ class Oversize:
     """What is known of the records of one partition that become too large."""
 
     def __init__(self) -> None:
-        self._until = -1
+        self.until = -1
+        """The last offset of which anything is known."""
         self._errors: dict[int, str] = {}
         self._cut: set[int] = set()
 
@@ -21,8 +22,8 @@ class Oversize:
 
         Returns whether trying again will be different; if not, nothing that we could do would help.
         """
-        learned = last > self._until
-        self._until = max(self._until, last)
+        learned = last > self.until
+        self.until = max(self.until, last)
         if first == last:
             learned = first not in self._cut
             if first in self._errors:
@@ -32,7 +33,7 @@ class Oversize:
 
     def alone(self, offset: int) -> bool:
         """Whether the record at `offset` is to have a transaction of its own."""
-        return offset <= self._until
+        return offset <= self.until
 
     def refusal(self, offset: int) -> str | None:
         """Return why the record at `offset` goes to the dead letter without being run, None if it need not."""

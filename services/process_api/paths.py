@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from services.process_api.draft import Draft, Members, Node, child, opened, text
+from services.process_api.draft import Draft
+from services.process_api.nodes import Members, Node, Raw, child, opened, text
 from shared.errors import Malformed
 
 _NAME = r"(?:`[^`]+`|[\w-]+)"
@@ -95,14 +96,16 @@ def put(draft: Draft, path: Path, value: Node) -> None:
     Raises:
         Malformed: something on the way is there and no object, or an attribute cannot have this value.
     """
-    names = path.names
-    if names == ("data",):
+    *on_the_way, name = path.names
+    if path.names == ("data",):
         draft.replace_data(value)
-        return
-    if names[0] != "data":
-        check_attribute(names[0], text(value))
-    _parent(draft, path)[names[-1]] = value
-    draft.changed = True
+    elif not on_the_way:
+        written = text(value)
+        check_attribute(name, written)
+        draft.set_attribute(name, Raw(written))
+    else:
+        _parent(draft, path)[name] = value
+        draft.touch_data()
 
 
 def take(draft: Draft, path: Path) -> Node | None:
@@ -111,22 +114,33 @@ def take(draft: Draft, path: Path) -> Node | None:
     Raises:
         Malformed: an array is on the way, so that there may be several.
     """
-    parent = draft.attributes
-    for name in path.names[:-1]:
-        below = child(parent, name)
-        if isinstance(below, list):
-            raise Malformed(f"{path}: {name!r} is an array, and which of its items is meant is not said")
-        if not isinstance(below, dict):
-            return None
-        parent = below
-    found = parent.pop(path.names[-1], None)
-    draft.changed |= found is not None
+    first, *further = path.names
+    if first != "data":
+        return draft.take_attribute(first)
+    node = draft.data()
+    if not further:
+        draft.replace_data(None)
+        return node
+    for name in further[:-1]:
+        node = child(node, name) if isinstance(node, dict) else node
+        if isinstance(node, list):
+            break
+    if isinstance(node, list):
+        raise Malformed(f"{path}: an array is on the way, and which of its items is meant is not said")
+    found = node.pop(further[-1], None) if isinstance(node, dict) else None
+    if found is not None:
+        draft.touch_data()
     return found
 
 
 def remove(draft: Draft, path: Path) -> None:
     """Remove what lies at a path, in every item of the arrays on the way to it; nothing there is well, too."""
-    draft.changed |= _remove(draft.attributes, path.names)
+    if len(path.names) == 1:
+        take(draft, path)
+        return
+    node = draft.data()
+    if node is not None and _remove(node, path.names[1:]):
+        draft.touch_data()
 
 
 def _remove(node: Node, names: tuple[str, ...]) -> bool:
@@ -143,14 +157,21 @@ def _remove(node: Node, names: tuple[str, ...]) -> bool:
 
 
 def _parent(draft: Draft, path: Path) -> Members:
-    if path.names[0] == "data" and "data_base64" in draft.attributes:
-        raise Malformed(f"{path}: the event's data is not JSON (data_base64)")
-    parent = draft.attributes
-    for depth, name in enumerate(path.names[:-1], 1):
-        below = child(parent, name)
-        if below is None:
-            below = parent[name] = {}
-        if not isinstance(below, dict):
-            raise Malformed(f"{path}: {'.'.join(path.names[:depth])!r} is no object")
-        parent = below
+    """Return the object that is to hold the last name of a path into the entity; what is missing of it is made."""
+    if draft.data() is None:
+        if "data_base64" in draft.attributes():
+            raise Malformed(f"{path}: the event's data is not JSON (data_base64)")
+        draft.replace_data({})
+    parent = _object(draft.data(), path, 1)
+    for depth, name in enumerate(path.names[1:-1], 2):
+        node = child(parent, name)
+        if node is None:
+            node = parent[name] = {}
+        parent = _object(node, path, depth)
     return parent
+
+
+def _object(node: Node | None, path: Path, depth: int) -> Members:
+    if not isinstance(node, dict):
+        raise Malformed(f"{path}: {'.'.join(path.names[:depth])!r} is no object")
+    return node

@@ -4,14 +4,15 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
 from pydantic import Field
 
-from services.process_api.draft import Draft, check_text, with_channel, without_channel
+from services.process_api.draft import Draft
 from services.process_api.steps.build import StepOptions, build_step, kind_of
 from services.process_api.steps.step import ChannelName
+from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed, Unavailable
 from shared.event import channel, json_string
 from shared.settings import Options
@@ -44,14 +45,6 @@ class PipelineOptions(Options):
         return hashlib.sha256(written.encode()).hexdigest()[:_VERSION_LENGTH]
 
 
-class Output(NamedTuple):
-    """One event for the publish topic."""
-
-    key: bytes
-    """Its channel."""
-    value: bytes
-
-
 class Refused(Malformed):
     """A pipeline does not let an event pass; the text names the step and says why."""
 
@@ -73,11 +66,12 @@ class Pipeline:
         self._steps = [(place, build_step(step).apply) for place, step in zip(self.places, options.steps, strict=True)]
         self._channel = options.channel
 
-    def run(self, value: bytes, lap: Lap | None = None) -> list[Output]:
-        """Return the events that one event becomes; none if it was filtered out.
+    def run(self, value: bytes, headers: Headers = (), lap: Lap | None = None, *, ours: bool = False) -> list[Outgoing]:
+        """Return the events that one event becomes, keyed by their channels and with these headers.
 
-        The same bytes always give the same events, but for expressions that ask what time it is. An event that no
-        step looks into is not parsed. `lap` is told of each step that is done.
+        None if it was filtered out. The same bytes always give the same events, but for expressions that ask what
+        time it is. `lap` is told of each step that is done. Of an event that is `ours`, made by the system layer, only
+        what a step looks into is parsed.
 
         Raises:
             Refused: it is no event, a step failed on it, or it has no channel at the end; nothing of it may pass.
@@ -85,17 +79,17 @@ class Pipeline:
         """
         place = "event"
         try:
-            if not self._steps and self._channel is not None and without_channel(value):
-                check_text(value)
-                key, wanted = _written(self._channel)
-                return [Output(key, with_channel(value, wanted))]
-            drafts = [Draft(value)]
+            drafts: Sequence[Draft] = (Draft(value, ours=ours),)
             for place, apply in self._steps:
-                drafts = [made for draft in drafts for made in apply(draft)]
+                drafts = apply(drafts[0]) if len(drafts) == 1 else [made for draft in drafts for made in apply(draft)]
                 if lap is not None:
                     lap(place)
             place = "channel"
-            return [self._output(draft) for draft in drafts]
+            return [
+                # Spelled so, a record costs half of what its class takes to make one.
+                tuple.__new__(Outgoing, (*self._encoded(draft), headers))
+                for draft in drafts
+            ]
         except Unavailable:
             raise
         except Malformed as exc:
@@ -104,7 +98,8 @@ class Pipeline:
             logger.debug("%s: %s failed", self.label, place, exc_info=exc)
             raise Refused(f"{place}: {type(exc).__name__}: {exc}") from exc
 
-    def _output(self, draft: Draft) -> Output:
+    def _encoded(self, draft: Draft) -> tuple[bytes, bytes]:
+        """Return an event's channel as a key, and its bytes on that channel."""
         chosen = draft.channel or self._channel or draft.attribute("channel")
         if chosen is None:
             raise Malformed(
@@ -112,7 +107,7 @@ class Pipeline:
                 " (a route is an expression, so a constant one is in quotes within)"
             )
         key, wanted = _written(chosen)
-        return Output(key, draft.encoded(wanted))
+        return key, draft.encoded(wanted)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -15,18 +15,19 @@ class Selection:
     def __init__(self, pipelines: Iterable[tuple[Sequence[str], Pipeline]]) -> None:
         """Each pipeline comes with its source set: names, `*` standing for any characters."""
         self._pipelines = [(_pattern(sources), pipeline) for sources, pipeline in pipelines]
-        self._found: dict[str, tuple[Pipeline, ...]] = {}
+        self._found: dict[bytes, tuple[Pipeline, ...]] = {}
 
     @property
     def pipelines(self) -> list[Pipeline]:
         """All of them."""
         return [pipeline for _, pipeline in self._pipelines]
 
-    def of(self, source: str) -> tuple[Pipeline, ...]:
-        """Return the pipelines that take a source's events, in the order of the settings."""
+    def of(self, source: bytes) -> tuple[Pipeline, ...]:
+        """Return the pipelines that take a source's events, in the order of the settings; the name is in UTF-8."""
         found = self._found.get(source)
         if found is None:
-            found = tuple(pipeline for pattern, pipeline in self._pipelines if pattern.fullmatch(source))
+            name = source.decode(errors="replace")
+            found = tuple(pipeline for pattern, pipeline in self._pipelines if pattern.fullmatch(name))
             if len(self._found) >= _REMEMBERED:
                 self._found.clear()
             self._found[source] = found

@@ -4,8 +4,8 @@ JSONata's numbers are doubles: `9007199254740993` comes out of it as `9007199254
 asked here of every text that JSONata is to see costs about a microsecond a kilobyte where all is well.
 """
 
-from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from re import Pattern
 from re import compile as pattern
 from typing import Any
 
@@ -15,21 +15,27 @@ from shared.errors import Malformed
 
 Number = int | float | Decimal
 
-_SHAPE = bytes(
-    ord("0") if chr(code) in "0123456789." else ord("e") if chr(code) in "eE" else ord(" ") for code in range(256)
-)
-"""Maps a text to its shape: digits and points, the letter of exponents, all else."""
+_SHAPES = {
+    **dict.fromkeys("0123456789.", "0"),
+    **dict.fromkeys("eE", "e"),
+    **dict.fromkeys(":,[ \t\r\n", ":"),
+    "-": "-",
+}
+_SHAPE = "".join(_SHAPES.get(chr(code), "x") for code in range(256)).encode()
+"""Maps a text to its shape: digits and points, the letter of exponents, what may stand before a number, all else."""
 
 # A double holds every number of 15 digits, and with its point that is 16 characters. An exponent can hide digits.
-_LONG = b"0" * 16
-_EXPONENT = b"0e"
+_LONG, _LONG_NUMBER = b"0" * 16, pattern(rb":-?0{16}")
+_EXPONENT, _EXPONENT_NUMBER = b"0e", pattern(rb":-?0+e")
+# Hexadecimal digits look like exponents, too. What these begin with is looked for ten times faster than `:-?`.
+_POSITIVE, _NEGATIVE = pattern(rb":00*e").search, pattern(rb":-00*e").search
 
 _NUMBER = pattern(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _NUMBER_PARTS = frozenset(b"0123456789.eE+-")
 _FRACTION = frozenset(b".eE")
 _TOKEN = pattern(rb'"(?:[^"\\]|\\.)*"|' + _NUMBER.pattern)
 
-_WHOLE_LIMIT = 2**53
+_WHOLE_LIMIT, _WHOLE_DIGITS = 2**53, 16
 """Up to here a double holds every whole number."""
 _HUGE = 2.0**64
 """From here on jsonatapy writes a number that came with an exponent as it came; in between, and without, it varies."""
@@ -41,13 +47,13 @@ _decode = msgspec.json.Decoder().decode
 
 def inexact(text: bytes) -> bytes | None:
     """Return the first number in a valid JSON text that JSONata would alter, None if it keeps them all."""
-    shape = text.translate(_SHAPE)
-    if _LONG not in shape and _EXPONENT not in shape:
-        return None
-    if all(_kept(token) for token in _candidates(text, shape)):
-        return None
-    # Seldom: digits like these may stand in a string, as account numbers do, and there they are safe.
-    return next((token for token in _TOKEN.findall(text) if token[:1] != b'"' and not _kept(token)), None)
+    shape = b":" + text.translate(_SHAPE)
+    if _LONG in shape and _altered(text, shape, _LONG_NUMBER):
+        return _first_altered(text)
+    exponent = _EXPONENT in shape and (_POSITIVE(shape) or _NEGATIVE(shape))
+    if exponent and _altered(text, shape, _EXPONENT_NUMBER):
+        return _first_altered(text)
+    return None
 
 
 def value(text: bytes) -> Any:
@@ -70,10 +76,10 @@ def number(token: bytes) -> Number:
     Raises:
         Malformed: as for `value`.
     """
-    if len(token) >= len(_LONG) and _FRACTION & set(token):
-        return _decimal(token.decode())
-    found: int | float = value(token)
-    return found
+    if len(token) >= len(_LONG) or b"e" in token or b"E" in token:
+        return _decimal(token.decode()) if _FRACTION & set(token) else value(token)
+    short: int | float = _decode(token)
+    return short
 
 
 def ordered(left: Number, right: Number) -> tuple[Number, Number]:
@@ -83,22 +89,26 @@ def ordered(left: Number, right: Number) -> tuple[Number, Number]:
     return left, right
 
 
-def _candidates(text: bytes, shape: bytes) -> Iterator[bytes]:
-    """Find what may be long numbers or have exponents, parts of strings among them."""
-    for sign in (_LONG, _EXPONENT):
-        at = shape.find(sign)
-        while at >= 0:
-            start, end = at, at + len(sign)
-            while start and text[start - 1] in _NUMBER_PARTS:
-                start -= 1
-            while end < len(text) and text[end] in _NUMBER_PARTS:
-                end += 1
-            yield text[start:end]
-            at = shape.find(sign, end)
+def _altered(text: bytes, shape: bytes, form: Pattern[bytes]) -> bool:
+    """Whether something of this form looks like a number that would be altered."""
+    for suspect in form.finditer(shape):
+        start = end = suspect.start()
+        while end < len(text) and text[end] in _NUMBER_PARTS:
+            end += 1
+        if not _kept(text[start:end]):
+            return True
+    return False
+
+
+def _first_altered(text: bytes) -> bytes | None:
+    """Return the first number that would be altered, passing over strings: there, what looks like one is safe."""
+    return next((token for token in _TOKEN.findall(text) if token[:1] != b'"' and not _kept(token)), None)
 
 
 def _kept(token: bytes) -> bool:
     """Whether JSONata writes a number of the same value; what is no number is none that it could alter."""
+    if token.isdigit():
+        return len(token) <= _WHOLE_DIGITS and int(token) <= _WHOLE_LIMIT
     if not _NUMBER.fullmatch(token):
         return True
     nearest = float(token)

@@ -5,17 +5,27 @@ from typing import Any
 
 import msgspec
 
-from services.process_api.draft import Draft, Node, Raw, text
+from services.process_api.draft import Draft
 from services.process_api.expression import narrowing, plain
 from services.process_api.expression.exact import inexact
 from services.process_api.expression.jsonata import Jsonata
 from services.process_api.expression.terms import Undecided
+from services.process_api.nodes import Raw, text
 from shared.errors import Malformed
 
 _any_value = msgspec.json.Decoder().decode
 _string = msgspec.json.Decoder(str).decode
 
-_DATA = frozenset({"data", "data_base64"})
+
+class Inexact(Malformed):
+    """JSONata would have altered a number."""
+
+    def __init__(self, number: bytes) -> None:
+        """Name the number, and what can be done about it."""
+        super().__init__(
+            f"the data holds {number[:80].decode()}, which JSONata would alter;"
+            " copy or compare that member by itself, or use set, drop, rename or python"
+        )
 
 
 class Expression:
@@ -27,21 +37,40 @@ class Expression:
         Raises:
             ValueError: it does not compile.
         """
+        self._whole = _Whole(expression)
+        self._expression = expression
         self._plain = plain.read(expression)
-        self._parts = _Parts(expression)
 
-    def value(self, draft: Draft) -> Node | None:
-        """Return what it gives for an event, never taken apart; None where JSONata's result is undefined.
+    def value(self, draft: Draft) -> bytes | None:
+        """Return what it gives for an event, as JSON text; None where JSONata's result is undefined.
 
         Raises:
             Malformed: the evaluation failed, or could not have been exact.
         """
         if self._plain is not None:
             try:
-                return self._plain.value(draft)
+                found = self._plain.value(draft)
             except Undecided:
                 pass
-        return self._parts.value(draft)
+            else:
+                return None if found is None else text(found)
+        try:
+            return self._whole.value(draft)
+        except Inexact:
+            if self._members is None or type(draft.data()) is not dict:
+                raise
+        # One may copy a number that another must not see.
+        made = {name: member.value(draft) for name, member in self._members.items()}
+        return text({name: Raw(written) for name, written in made.items() if written is not None})
+
+    @functools.cached_property
+    def _members(self) -> "dict[str, Expression] | None":
+        """The members of the object that it builds, each an expression of its own; compiled when first needed."""
+        members = narrowing.split(self._expression)
+        try:
+            return None if members is None else {name: Expression(part) for name, part in members.items()}
+        except ValueError:
+            return None  # cut in the wrong place
 
     def text(self, draft: Draft) -> str | None:
         """Return what it gives where that is text, None for undefined.
@@ -52,10 +81,9 @@ class Expression:
         found = self.value(draft)
         if found is None:
             return None
-        written = text(found)
-        if written[:1] != b'"':
-            raise Malformed(f"the expression gives {written[:80].decode(errors='replace')}, expected text")
-        return _string(written)
+        if found[:1] != b'"':
+            raise Malformed(f"the expression gives {found[:80].decode(errors='replace')}, expected text")
+        return _string(found)
 
 
 class Condition:
@@ -67,8 +95,8 @@ class Condition:
         Raises:
             ValueError: it does not compile.
         """
+        self._whole = _Whole(f"$boolean(({expression}\n))")
         self._plain = plain.read(expression)
-        self._parts = _Parts(f"$boolean(({expression}\n))")
 
     def holds(self, draft: Draft) -> bool:
         """Whether JSONata takes what it gives for true; undefined is not.
@@ -81,12 +109,11 @@ class Condition:
                 return bool(self._plain.test(draft))
             except Undecided:
                 pass
-        found = self._parts.value(draft)
-        return found is not None and text(found) == b"true"
+        return self._whole.value(draft) == b"true"
 
 
-class _Parts:
-    """An expression that JSONata answers, and its parts where the whole could not be exact."""
+class _Whole:
+    """An expression that is left to JSONata."""
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
@@ -94,42 +121,21 @@ class _Parts:
         self._wants_event = "$event" in expression
         self._names_its_members = narrowing.names_its_members(expression)
 
-    def value(self, draft: Draft) -> Node | None:
+    def value(self, draft: Draft) -> bytes | None:
+        """Show JSONata the entity, and if that holds a number that it would alter, only what it asks for.
+
+        Raises:
+            Inexact: what it asks for holds one, or it is not known what that is.
+        """
         data = draft.data_text()
-        event = _attributes(draft) if self._wants_event else None
         if data is not None and (number := inexact(data)) is not None:
-            return self._exactly(draft, number, event)
-        return _raw(self._jsonata.evaluate(data, event))
-
-    def _exactly(self, draft: Draft, number: bytes, event: dict[str, Any] | None) -> Node | None:
-        """Answer for an entity that holds a number that JSONata would alter."""
-        members = draft.data
-        if isinstance(members, dict) and self._names_its_members:
-            seen = text(narrowing.narrowed(members, self._expression))
-            found = inexact(seen)
-            if found is None:
-                return _raw(self._jsonata.evaluate(seen, event))
-            number = found
-        if isinstance(members, dict) and self._members is not None:
-            built = {name: member.value(draft) for name, member in self._members.items()}
-            return Raw(text({name: node for name, node in built.items() if node is not None}))
-        raise Malformed(
-            f"the data holds {number[:80].decode()}, which JSONata would alter;"
-            " copy or compare that member by itself, or use set, drop, rename or python"
-        )
-
-    @functools.cached_property
-    def _members(self) -> dict[str, Expression] | None:
-        """The members of the object that it builds, each an expression of its own; compiled when first needed."""
-        members = narrowing.split(self._expression)
-        try:
-            return None if members is None else {name: Expression(part) for name, part in members.items()}
-        except ValueError:
-            return None  # cut in the wrong place
-
-
-def _raw(found: bytes | None) -> Node | None:
-    return None if found is None else Raw(found)
+            members = draft.data()
+            if type(members) is not dict or not self._names_its_members:
+                raise Inexact(number)
+            data = text(narrowing.narrowed(members, self._expression))
+            if (number := inexact(data)) is not None:
+                raise Inexact(number)
+        return self._jsonata.evaluate(data, _attributes(draft) if self._wants_event else None)
 
 
 def _attributes(draft: Draft) -> dict[str, Any]:
@@ -138,7 +144,7 @@ def _attributes(draft: Draft) -> dict[str, Any]:
     Raises:
         Malformed: an attribute is a number that JSONata would alter.
     """
-    attributes = {name: text(node) for name, node in draft.attributes.items() if name not in _DATA}
+    attributes = {name: bytes(raw) for name, raw in draft.attributes().items() if name != "data_base64"}
     for name, written in attributes.items():
         if written[:1] != b'"' and inexact(written) is not None:
             raise Malformed(f"attribute {name!r} is {written[:80].decode()}, which JSONata would alter")

@@ -7,7 +7,7 @@ expression that says by name what it reads, which is told from its text, and rat
 
 import re
 
-from services.process_api.draft import Members
+from services.process_api.nodes import Members
 
 _STRING = re.compile(r'"[^"]*"|\'[^\']*\'|`[^`]*`')
 # Where an operand should stand, not an operator.

@@ -28,5 +28,5 @@ class Map:
         found = self._expression.value(draft)
         if found is None:
             raise Malformed("the expression gives nothing; to leave events out, filter them")
-        draft.replace_data(found)
+        draft.replace_text(found)
         return (draft,)

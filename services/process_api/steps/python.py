@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import msgspec
 from pydantic import AfterValidator
 
-from services.process_api.draft import Draft, Node, Raw, text
+from services.process_api.draft import Draft
 from services.process_api.expression import exact
+from services.process_api.nodes import Node, Raw
 from shared.errors import Malformed, Unavailable
 from shared.settings import Options
 
@@ -68,8 +69,7 @@ class Python:
         data = draft.data_text()
         arguments = [None if data is None else exact.value(data)]
         if self._with_event:
-            others = draft.attributes.items()
-            arguments.append({name: exact.value(text(node)) for name, node in others if name != "data"})
+            arguments.append({name: exact.value(bytes(raw)) for name, raw in draft.attributes().items()})
         try:
             return self._function(*arguments)
         except Unavailable:

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from pydantic import Discriminator, Field, Tag
 
-from services.process_api.draft import Draft, text
+from services.process_api.draft import Draft
 from services.process_api.expression.expression import Expression
 from services.process_api.steps.step import ChannelName, ExpressionText
 from shared.errors import Malformed
@@ -78,8 +78,7 @@ class TableRoute:
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
         """Return the event with its channel."""
-        found = self._expression.value(draft)
-        value = None if found is None else text(found)
+        value = self._expression.value(draft)
         decided = self._default if value is None else self._table.get(_name(value), self._default)
         if decided is None:
             shown = "nothing" if value is None else value[:80].decode(errors="replace")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue, field_validator
 
-from services.process_api.draft import Draft, Node, Raw
+from services.process_api.draft import Draft
 from services.process_api.expression.expression import Expression
+from services.process_api.nodes import Raw
 from services.process_api.paths import check_attribute, parse, put
 from services.process_api.steps.step import PathText
 from shared.errors import Malformed
@@ -58,14 +59,14 @@ class Set:
         for path, source in self._values:
             found = source(draft)
             if found is not None:
-                put(draft, path, found)
+                put(draft, path, Raw(found))
         return (draft,)
 
 
-def _source(value: JsonValue) -> Callable[[Draft], Node | None]:
+def _source(value: JsonValue) -> Callable[[Draft], bytes | None]:
     if isinstance(value, str) and value.startswith(_MARK):
         return Expression(value[len(_MARK) :]).value
-    constant = Raw(_constant(value))
+    constant = _constant(value)
     return lambda _draft: constant
 
 

@@ -10,10 +10,11 @@ from pydantic import TypeAdapter
 from services.process_api.batch import Batch
 from services.process_api.draft import Draft
 from services.process_api.oversize import Oversize
-from services.process_api.pipeline import Output, Pipeline, PipelineOptions
+from services.process_api.pipeline import Pipeline, PipelineOptions
 from services.process_api.selection import Selection
 from services.process_api.steps.build import StepOptions, build_step
 from shared.bus.memory.log import StoredRecord
+from shared.bus.protocol import Outgoing
 from shared.event import TRAIL
 
 _step: TypeAdapter[Any] = TypeAdapter(StepOptions)
@@ -73,7 +74,7 @@ def pipeline(
     return Pipeline(name, options)
 
 
-def run(value: bytes, *steps: Any, channel: str | None = "orders") -> list[Output]:
+def run(value: bytes, *steps: Any, channel: str | None = "orders") -> list[Outgoing]:
     return pipeline(*steps, channel=channel).run(value)
 
 

@@ -38,6 +38,6 @@ def test_every_fault_is_named_by_its_place() -> None:
 
 def test_building() -> None:
     selection = build({"a": options(), "b": options({"filter": "x"})})
-    assert [made.name for made in selection.of("orders")] == ["a", "b"]
+    assert [made.name for made in selection.of(b"orders")] == ["a", "b"]
     with pytest.raises(SettingsError, match=r"^process\.pipelines\.orders: nowhere:f cannot be imported"):
         build({"orders": options({"python": "nowhere:f"})})

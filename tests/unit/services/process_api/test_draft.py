@@ -4,17 +4,18 @@ import json
 
 import pytest
 
-from services.process_api.draft import Draft, Raw, child, opened, text, with_channel, without_channel
+from services.process_api.draft import Draft
+from services.process_api.nodes import Raw
 from services.process_api.paths import parse, put
 from shared.errors import Malformed
-from shared.event import Envelope, MalformedEvent, wrap
+from shared.event import Channel, Envelope, MalformedEvent, wrap
 from tests.unit.services.process_api.making import data_of, draft, event, text_of_data, without_data
 
 
 def test_an_event_that_nobody_changed_stays_as_it_was_but_for_the_channel() -> None:
     value = event(text='{ "a": 1.50,\n "b" : [ 9007199254740993 ] }')
     looked = Draft(value)
-    assert child(looked.attributes, "data") is not None
+    assert looked.data() is not None
     assert looked.encoded(b'"orders"') == b'{"channel":"orders",' + value[1:]
 
 
@@ -43,10 +44,10 @@ def test_what_is_no_event_says_so(value: bytes) -> None:
 
 def test_the_entity_may_be_anything_or_nothing() -> None:
     assert draft([1]).data_text() == b"[1]"
-    assert isinstance(draft([1]).data, list)
-    assert isinstance(draft({"a": 1}).data, dict)
+    assert isinstance(draft([1]).data(), list)
+    assert isinstance(draft({"a": 1}).data(), dict)
     assert draft(None).data_text() == b"null"
-    assert Draft(without_data()).data is None
+    assert Draft(without_data()).data() is None
     assert Draft(without_data(data_base64="AAA=")).data_text() is None
 
 
@@ -79,30 +80,58 @@ def test_an_attribute_that_is_no_text_says_so() -> None:
         draft(1, zone=5).attribute("zone")
 
 
-def test_one_level_is_taken_apart_at_a_time() -> None:
-    node = opened(Raw(b'{"a":{"b":1}}'))
-    assert isinstance(node, dict)
-    assert isinstance(node["a"], Raw)
-    assert opened(Raw(b'"text"')) is not None
-    assert text(opened(Raw(b"[1, 2]"))) == b"[1,2]"
+class TestOurs:
+    """What the system layer made is not looked at before somebody asks."""
 
-
-class TestSplicing:
     HEAD = Envelope("/sources/orders", "order.updated").head()
 
     def value(self, data: bytes) -> bytes:
-        return wrap(self.HEAD, b'"orders:7"', b'"C-1"', b"2026-01-01T00:00:00Z", b"00-1-2-01", data)
+        return wrap(self.HEAD, b'"orders:7"', b'"C,\\"data\\":1"', b"2026-01-01T00:00:00Z", b"00-1-2-01", data)
 
-    def test_what_the_system_layer_makes_can_be_spliced(self) -> None:
-        value = self.value(b'{"a":1}')
-        assert without_channel(value)
-        found = with_channel(value, b'"orders.eu"')
-        assert json.loads(found) == {**json.loads(value), "channel": "orders.eu"}
+    def test_only_the_channel_is_spliced_in(self) -> None:
+        # Nobody could take this apart; the system layer never writes it.
+        assert (
+            Draft(self.value(b"{broken"), ours=True).encoded(b'"c"') == b'{"channel":"c",' + self.value(b"{broken")[1:]
+        )
 
-    @pytest.mark.parametrize("data", [b'{"channel":1}', b'{"a":"\\u0041"}', b'"\\""'])
-    def test_what_may_hide_a_channel_is_unsure(self, data: bytes) -> None:
-        assert not without_channel(self.value(data))
+    def test_everything_is_found_when_somebody_asks(self) -> None:
+        ours, whole = Draft(self.value(b'{"a":{"b":1}}'), ours=True), Draft(self.value(b'{"a":{"b":1}}'))
+        assert {name: bytes(raw) for name, raw in ours.attributes().items()} == {
+            name: bytes(raw) for name, raw in whole.attributes().items()
+        }
+        assert ours.attribute("subject") == 'C,"data":1'
+        assert ours.data_text() == whole.data_text() == b'{"a":{"b":1}}'
 
-    @pytest.mark.parametrize("value", [b"", b"x", event(1, channel="a"), b'{"ch\\u0061nnel":"x"}'])
-    def test_what_is_not_of_its_form_is_unsure(self, value: bytes) -> None:
-        assert not without_channel(value)
+    @pytest.mark.parametrize("path", ["data", "data.a", "data.new.deep", "subject", "zone"])
+    def test_a_change_makes_the_same_of_it_either_way(self, path: str) -> None:
+        made = []
+        for ours in (True, False):
+            changed = Draft(self.value(b'{"a":1,"b":[2]}'), ours=ours)
+            put(changed, parse(path), Raw(b'"new"'))
+            made.append(json.loads(changed.encoded(b'"c"')))
+        assert made[0] == made[1]
+        assert made[0]["channel"] == "c"
+
+    def test_an_entity_that_is_taken_away_is_gone(self) -> None:
+        bare = Draft(self.value(b"1"), ours=True)
+        bare.replace_data(None)
+        assert json.loads(bare.encoded(b'"c"')) == {
+            name: value for name, value in json.loads(self.value(b"1")).items() if name != "data"
+        } | {"channel": "c"}
+
+    def test_one_that_names_a_channel_or_has_no_entity_is_taken_apart_at_once(self) -> None:
+        named = Envelope("/sources/orders", "t", Channel("old")).head()
+        value = wrap(named, b'"i"', b'"s"', b"t", b"p", b"1")
+        assert json.loads(Draft(value, ours=True).encoded(b'"new"')) == {**json.loads(value), "channel": "new"}
+        assert Draft(without_data(), ours=True).data() is None
+
+    def test_one_that_was_not_ours_after_all_is_found_out_when_somebody_asks(self) -> None:
+        forged = Draft(b'{"id":"x","data":1}', ours=True)
+        with pytest.raises(MalformedEvent, match="'specversion' is missing"):
+            forged.attributes()
+
+
+def test_the_text_of_an_entity_that_was_only_looked_at_is_the_one_it_came_as() -> None:
+    looked = Draft(event(text='{ "a" : 1.0 }'), ours=True)
+    assert looked.data() is not None
+    assert looked.data_text() == b'{ "a" : 1.0 }'

@@ -40,7 +40,7 @@ def test_steps_are_timed() -> None:
     registry = CollectorRegistry()
     made = pipeline({"filter": "true"}, {"map": "1"}, name="orders")
     metrics = ProcessMetrics(registry, [made], SYSTEM_CLOCK)
-    made.run(event(1), metrics.watch(made))
+    made.run(event(1), lap=metrics.watch(made))
     for place in ("steps.0.filter", "steps.1.map"):
         labels = {"pipeline": "orders", "step": place}
         assert registry.get_sample_value("trelay_process_step_seconds_count", labels) == 1

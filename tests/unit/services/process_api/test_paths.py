@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.process_api.draft import Draft, Raw, text
+from services.process_api.draft import Draft
+from services.process_api.nodes import Raw, text
 from services.process_api.paths import check_attribute, parse, parse_removable, put, remove, take
 from shared.errors import Malformed
 from tests.unit.services.process_api.making import data_of, draft, without_data
@@ -166,5 +167,5 @@ def test_taking() -> None:
 
 
 def test_taking_one_of_many_says_that_it_cannot_know_which() -> None:
-    with pytest.raises(Malformed, match="'a' is an array"):
+    with pytest.raises(Malformed, match="an array is on the way"):
         take(draft({"a": [{"b": 1}]}), parse("data.a.b"))

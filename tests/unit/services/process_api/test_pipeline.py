@@ -1,5 +1,6 @@
 """A pipeline: an event's bytes in, events' bytes out."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -40,7 +41,7 @@ EXAMPLES: list[tuple[list[Any], list[tuple[str, str, Any]]]] = [
 
 @pytest.mark.parametrize(("steps", "expected"), EXAMPLES)
 def test_examples(steps: list[Any], expected: list[tuple[str, str, Any]]) -> None:
-    made = [(key.decode(), json.loads(value)) for key, value in run(event(ORDER, zone="x"), *steps)]
+    made = [(each.key.decode(), json.loads(each.value or b"")) for each in run(event(ORDER, zone="x"), *steps)]
     assert [(channel, found["id"], found["data"]) for channel, found in made] == expected
     for channel, found in made:
         assert (found["channel"], found["zone"], found["source"]) == (channel, "x", "/sources/orders")
@@ -73,7 +74,7 @@ def test_an_event_may_bring_its_channel() -> None:
     (made,) = run(event(ORDER, channel="own.channel"), channel=None)
     assert made.key == b"own.channel"
     (made,) = run(event(ORDER, channel="own.channel"))
-    assert (made.key, json.loads(made.value)["channel"]) == (b"orders", "orders")
+    assert (made.key, json.loads(made.value or b"")["channel"]) == (b"orders", "orders")
     for wrong in ("no channel", 5, ""):
         with pytest.raises(Refused, match="channel"):
             run(event(ORDER, channel=wrong), channel=None)
@@ -99,15 +100,19 @@ def spliced(data: bytes) -> bytes:
     return wrap(HEAD, b'"orders:7"', b'"C-1"', b"2026-01-01T00:00:00Z", b"00-1-2-01", data)
 
 
-def test_an_event_that_no_step_looks_into_is_not_parsed() -> None:
-    # Nobody could take this apart; who wrote it answers for it.
-    (made,) = run(spliced(b"{broken"))
+def test_of_what_the_system_layer_made_only_that_is_parsed_that_a_step_looks_into() -> None:
+    # Nobody could take this apart; the system layer never writes it.
+    (made,) = pipeline().run(spliced(b"{broken"), ours=True)
     assert made.value == spliced(b"{broken").replace(b"{", b'{"channel":"orders",', 1)
+    with pytest.raises(Refused, match="event: not a JSON object"):
+        pipeline().run(spliced(b"{broken"))
+    with pytest.raises(Refused, match=r"steps\.0\.filter"):
+        pipeline({"filter": "a"}).run(spliced(b"{broken"), ours=True)
 
 
 def test_not_even_then_does_a_frame_pass_that_is_no_text() -> None:
     with pytest.raises(Refused, match="event: not UTF-8"):
-        run(spliced(b'"\xff"'))
+        pipeline().run(spliced(b'"\xff"'), ours=True)
 
 
 @given(st.binary() | st.binary().map(spliced) | st.binary().map(lambda data: event("x") + data))
@@ -123,12 +128,13 @@ def test_any_bytes_become_events_or_are_refused(value: bytes) -> None:
         {"map": "$merge([$, {'x': 1}])"},
     ]
     for made in (pipeline(*steps), pipeline(), pipeline({"validate": {}}), pipeline({"python": "copy:copy"})):
-        try:
-            outputs = made.run(value)
-        except Refused:
-            continue
+        outputs = []
+        for ours in (True, False):
+            with contextlib.suppress(Refused):
+                outputs += made.run(value, ours=ours)
         for output in outputs:
             assert output.key == b"orders"
+            assert output.value is not None
             output.value.decode()
 
 
@@ -162,11 +168,12 @@ def test_no_step_ever_alters_a_number(steps: list[Any], keep: int, inner: int, s
         assert "would alter" in str(exc) or "gives nothing" in str(exc)  # noqa: PT017 -- either is right
         return
     for output in made:
-        found = json.loads(output.value)["data"]
+        value = output.value or b""
+        found = json.loads(value)["data"]
         assert found["keep"] == keep
         assert found["other"]["inner"] == [inner, {"deep": inner}]
         assert found.get("gone", inner) == found.get("there", inner) == inner
-        assert str(keep) in text_of_data(output.value)
+        assert str(keep) in text_of_data(value)
 
 
 class TestOptions:
@@ -197,5 +204,5 @@ class TestOptions:
 
 def test_each_step_that_is_done_is_told() -> None:
     laps: list[str] = []
-    pipeline({"filter": "true"}, {"map": "1"}).run(event(ORDER), laps.append)
+    pipeline({"filter": "true"}, {"map": "1"}).run(event(ORDER), lap=laps.append)
     assert laps == ["steps.0.filter", "steps.1.map"]

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.process_api.draft import Draft, text
+from services.process_api.draft import Draft
 from services.process_api.expression.expression import Condition, Expression
+from services.process_api.expression.jsonata import Jsonata
 from shared.errors import Malformed
+from tests.unit.services.process_api.expression.expressions import entities, plain_expressions, same
 from tests.unit.services.process_api.making import draft, event, without_data
 
 BIG = 9007199254740993
@@ -19,7 +21,7 @@ ENTITY = {"id": BIG, "amount": 120, "name": "Ada", "lines": [{"price": 2, "quant
 
 def value(expression: str, data: Any = None, **attributes: Any) -> Any:
     found = Expression(expression).value(draft(data, **attributes))
-    return None if found is None else json.loads(text(found))
+    return None if found is None else json.loads(found)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +108,26 @@ def test_a_condition_decides_by_the_exact_numbers(expression: str, data: dict[st
         assert holds is bool(expected)
 
 
+_member = st.one_of(
+    plain_expressions,
+    st.sampled_from(["$count(a)", "a[b = 1]", "$append(a, b)", "a.(b & 'x')", "(a)[0]", "$exists(a) ? b : c", "a.b[]"]),
+)
+_constructors = st.dictionaries(st.sampled_from("klmn"), _member, min_size=1).map(
+    lambda members: "{" + ", ".join(f"'{name}': {part}" for name, part in members.items()) + "}"
+)
+
+
+@given(_constructors, entities)
+def test_a_constructor_that_is_made_in_parts_means_what_jsonata_means(expression: str, data: Any) -> None:
+    attributes = {"type": "order.updated", "subject": "C-1", "sequence": 5}
+    try:
+        expected = Jsonata(expression).evaluate(json.dumps(data).encode(), attributes)
+    except Malformed:
+        return  # by parts, it may come to nothing wrong
+    found = Expression(expression).value(draft(data, sequence=5))
+    assert same(found, expected)
+
+
 def test_a_condition_that_asks_for_something_else_is_not_kept_from_it() -> None:
     assert Condition("$contains(name, 'd')").holds(draft(ENTITY))
     assert Condition("$sum(lines.price) > 1").holds(draft(ENTITY))
@@ -158,9 +180,10 @@ def test_text_is_wanted_where_a_channel_is() -> None:
 
 def test_an_entity_that_a_step_changed_is_seen_changed() -> None:
     changed = Draft(event({"a": 1}))
-    entity = changed.data
+    entity = changed.data()
     assert isinstance(entity, dict)
-    entity["a"] = changed.attributes["subject"]
+    entity["a"] = changed.attributes()["subject"]
+    changed.touch_data()
     assert Condition("$uppercase(a) = 'C-1'").holds(changed)
 
 

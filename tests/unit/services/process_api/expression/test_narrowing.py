@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.process_api.draft import Raw, text
 from services.process_api.expression.jsonata import Jsonata
 from services.process_api.expression.narrowing import names_its_members, narrowed, split
+from services.process_api.nodes import Raw, text
 from shared.errors import Malformed
 from tests.unit.services.process_api.expression.expressions import entities, plain_expressions, same
 

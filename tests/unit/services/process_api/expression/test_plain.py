@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 
-from services.process_api.draft import Draft, text
+from services.process_api.draft import Draft
 from services.process_api.expression import plain
 from services.process_api.expression.jsonata import Jsonata
 from services.process_api.expression.terms import Undecided
+from services.process_api.nodes import text
 from tests.unit.services.process_api.expression.expressions import entities, plain_expressions, same
 from tests.unit.services.process_api.making import event
 

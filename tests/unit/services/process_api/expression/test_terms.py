@@ -2,9 +2,10 @@
 
 import pytest
 
-from services.process_api.draft import Draft, text
+from services.process_api.draft import Draft
 from services.process_api.expression import plain
 from services.process_api.expression.terms import NULL, Term, Undecided
+from services.process_api.nodes import text
 from services.process_api.paths import parse, put
 from tests.unit.services.process_api.making import draft, event
 
@@ -51,11 +52,11 @@ def test_large_numbers_are_copied_and_compared_as_they_are() -> None:
 
 def test_an_entity_that_was_taken_apart_is_copied_and_not_shared() -> None:
     changed = draft({"a": {"b": {"c": 1}}})
-    put(changed, parse("data.a.b.c"), changed.attributes["id"])
+    put(changed, parse("data.a.b.c"), changed.attributes()["id"])
     built = term("{'one': a, 'other': a}").value(changed)
     assert built is not None
     changed.replace_data(built)
-    put(changed, parse("data.one.b"), changed.attributes["id"])
+    put(changed, parse("data.one.b"), changed.attributes()["id"])
     data = changed.data_text()
     assert data == b'{"one":{"b":"orders:7"},"other":{"b":{"c":"orders:7"}}}'
 

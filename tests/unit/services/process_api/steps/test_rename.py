@@ -36,7 +36,7 @@ def test_between_members_and_attributes() -> None:
     ("rename", "data", "reason"),
     [
         ({"data.key": "subject"}, {"key": 5}, "expected text"),
-        ({"data.lines.a": "data.a"}, {"lines": [{"a": 1}]}, "'lines' is an array"),
+        ({"data.lines.a": "data.a"}, {"lines": [{"a": 1}]}, "an array is on the way"),
         ({"data.a": "data.b.c"}, {"a": 1, "b": 2}, "is no object"),
     ],
 )

@@ -1,0 +1,311 @@
+"""Consume, run a pipeline, produce, exactly once on Kafka: the process layer beside bare loops of aiokafka.
+
+What is measured is the CPU that this process takes for an event of 1 KB (the broker's is not in it), and the rate. Ours
+is the whole of the process layer as the service runs it: its group, selection by source, steps, dead letters, metrics,
+outputs and offsets in one transaction of 1,000 events, two under way. The bare loops do the least that gives the same
+events: `getmany`, the same change of each event (by `json.loads` and `json.dumps`, or by the same JSONata), batches in
+aiokafka's transactions, two producers taking turns. They check nothing. They take turns with ours, and the medians are
+compared.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+import jsonatapy
+import uvloop
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition as BarePosition
+from prometheus_client import CollectorRegistry
+
+from services.process_api.check import build
+from services.process_api.filling import TransactionOptions
+from services.process_api.metrics import ProcessMetrics
+from services.process_api.pipeline import PipelineOptions
+from services.process_api.reporting import Reporter
+from services.process_api.stream import Stream
+from shared.alerts import RecordingAlerts
+from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka.options import Compression
+from shared.bus.protocol import IN_FLIGHT, Transaction
+from shared.bus.topics import TopicsOptions
+from shared.clock import SYSTEM_CLOCK
+from shared.event import TRAIL, Envelope, wrap
+from shared.runtime import settle
+from tests.servers.kafka import kafka_server
+
+PER_TRANSACTION = 1000
+BARE_BATCH = 512 * 1024
+KEY = b"orders.eu"
+
+MAP = """{"id": id, "customer": customer, "total": $sum(items.(qty * price)), "items": items, "note": note}"""
+BARE_MAP = f"""
+    {{"specversion": specversion, "id": id, "source": source, "type": type, "subject": subject, "time": time,
+      "traceparent": traceparent, "channel": "orders.eu", "data": data.{MAP}}}
+"""
+STEPS: list[Any] = [
+    {"filter": "amount >= 0 and status = 'open'"},
+    {"set": {"data.region": "eu"}},
+    {"drop": "data.secret"},
+    {"route": "'orders.' & region"},
+]
+PIPELINES: dict[str, list[Any]] = {
+    "no steps": [],
+    "filter, set, drop, route": STEPS,
+    "map by JSONata": [{"map": MAP}],
+}
+
+
+class Cost(NamedTuple):
+    """What something took."""
+
+    cpu: float
+    """Microseconds an event."""
+    rate: float
+    """Events a second."""
+
+
+Change = Callable[[bytes], bytes]
+
+
+def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+    """Make what the system layer writes: key, value, headers."""
+    dice = random.Random(1)
+    head = Envelope("/sources/orders", "order.updated").head()
+    made = []
+    for number in range(count):
+        data = {
+            "id": number,
+            "customer": f"C-{dice.randrange(10**6)}",
+            "status": "open",
+            "amount": round(dice.random() * 500, 2),
+            "secret": f"{dice.getrandbits(64):016x}",
+            "items": [
+                {"sku": f"{dice.getrandbits(32):08x}", "qty": 1 + dice.randrange(9), "price": round(dice.random(), 2)}
+                for _ in range(11)
+            ],
+            "note": "x" * 120,
+        }
+        value = wrap(
+            head,
+            b'"orders:%d"' % number,
+            b'"C-%d"' % (number % 500),
+            b"2026-01-02T03:04:05.678Z",
+            b"00-%032x-%016x-01" % (dice.getrandbits(128), dice.getrandbits(64)),
+            json.dumps(data, separators=(",", ":")).encode(),
+        )
+        made.append((b"C-%d" % (number % 500), value, [(TRAIL, b"orders 1700000000000 orders:%d" % number)]))
+    return made
+
+
+def by_json(value: bytes) -> bytes:
+    """Do what `STEPS` do."""
+    event = json.loads(value)
+    data = event["data"]
+    assert data["amount"] >= 0
+    assert data["status"] == "open"
+    data["region"] = "eu"
+    del data["secret"]
+    event["channel"] = "orders." + data["region"]
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+def by_jsonata() -> Change:
+    """Do what the pipeline with `MAP` does."""
+    compiled = jsonatapy.compile(BARE_MAP)
+
+    def change(value: bytes) -> bytes:
+        found: str = compiled.evaluate_json(value.decode())
+        return found.encode()
+
+    return change
+
+
+class Bench:
+    """One broker, and what is measured on it."""
+
+    def __init__(self, servers: str, count: int) -> None:
+        self.servers = servers
+        self.events = events(count)
+
+    async def written(self, topics: TopicsOptions) -> None:
+        """Put the events on the ingest topic."""
+        async with connect_kafka(KafkaOptions(servers=self.servers, topics=topics, compression="none")) as bus:
+            await bus.ensure_topics(topics.all())
+            async with bus.writer("system.orders") as writer:
+                for start in range(0, len(self.events), PER_TRANSACTION):
+                    transaction = Transaction()
+                    for key, value, headers in self.events[start : start + PER_TRANSACTION]:
+                        transaction.append(topics.ingest, key, value, headers)
+                    await writer.commit(transaction)
+
+    async def ours(self, steps: Sequence[Any], compression: Compression) -> Cost:
+        topics = new_topics()
+        await self.written(topics)
+        options = PipelineOptions.model_validate({"sources": ["orders"], "channel": "orders.eu", "steps": list(steps)})
+        selection = build({"orders": options})
+        registry = CollectorRegistry()
+        reporter = Reporter(RecordingAlerts(), ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK))
+        bus_options = KafkaOptions(servers=self.servers, topics=topics, compression=compression)
+        async with connect_kafka(bus_options) as bus:
+            transactions = TransactionOptions(events=PER_TRANSACTION)
+            stream = Stream(bus, topics, selection, transactions, reporter, SYSTEM_CLOCK)
+
+            def published() -> float | None:
+                return registry.get_sample_value("trelay_process_events_published_total", {"pipeline": "orders"})
+
+            async def work() -> None:
+                async with bus.join(topics.ingest, stream.group, "bench", stream.drive):
+                    while published() != len(self.events):  # noqa: ASYNC110 -- nobody tells of it
+                        await asyncio.sleep(0.005)
+
+            return await measured(work(), len(self.events))
+
+    async def bare(self, change: Change) -> Cost:
+        topics = new_topics()
+        await self.written(topics)
+        position = BarePosition(topics.ingest, 0)
+        async with AsyncExitStack() as stack:
+            producers = [await stack.enter_async_context(self._producer()) for _ in range(IN_FLIGHT)]
+            consumer = await stack.enter_async_context(self._consumer(position))
+
+            async def work() -> None:
+                commits: list[asyncio.Task[None]] = []
+                seen = turn = 0
+                while seen < len(self.events):
+                    found = await consumer.getmany(timeout_ms=1000, max_records=PER_TRANSACTION)
+                    records = found.get(position, ())
+                    if not records:
+                        continue
+                    producer = producers[turn % IN_FLIGHT]
+                    if len(commits) == IN_FLIGHT:
+                        await commits.pop(0)
+                    await producer.begin_transaction()
+                    sent = await send(producer, topics.publish, records, change)
+                    offsets = {position: records[-1].offset + 1}
+                    before = commits[-1] if commits else None
+                    commits.append(asyncio.create_task(commit(producer, sent, offsets, topics.prefix, before)))
+                    seen += len(records)
+                    turn += 1
+                await asyncio.gather(*commits)
+
+            return await measured(work(), len(self.events))
+
+    @asynccontextmanager
+    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self.servers, transactional_id=uuid.uuid4().hex, max_batch_size=BARE_BATCH
+        )
+        await producer.start()
+        try:
+            yield producer
+        finally:
+            await producer.stop()
+
+    @asynccontextmanager
+    async def _consumer(self, position: BarePosition) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.servers,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+        await consumer.start()
+        consumer.assign([position])
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()
+
+
+async def send(producer: Any, topic: str, records: Sequence[Any], change: Change) -> list[asyncio.Future[object]]:
+    sent = []
+    batch = producer.create_batch()
+    for record in records:
+        value, headers = change(record.value), list(record.headers)
+        if batch.append(key=KEY, value=value, timestamp=None, headers=headers) is None:
+            sent.append(await producer.send_batch(batch, topic, partition=0))
+            batch = producer.create_batch()
+            batch.append(key=KEY, value=value, timestamp=None, headers=headers)
+    sent.append(await producer.send_batch(batch, topic, partition=0))
+    return sent
+
+
+async def commit(
+    producer: Any,
+    sent: list[asyncio.Future[object]],
+    offsets: dict[BarePosition, int],
+    group: str,
+    before: asyncio.Task[None] | None,
+) -> None:
+    await asyncio.gather(*sent)
+    if before is not None:
+        await before
+    await producer.send_offsets_to_transaction(offsets, group)
+    await producer.commit_transaction()
+
+
+def new_topics() -> TopicsOptions:
+    return TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
+
+
+async def measured(work: Awaitable[None], count: int) -> Cost:
+    cpu, clock = time.process_time(), time.perf_counter()
+    await work
+    return Cost((time.process_time() - cpu) / count * 1e6, count / (time.perf_counter() - clock))
+
+
+async def alternate(rounds: int, works: Sequence[Callable[[], Awaitable[Cost]]]) -> list[Cost]:
+    """Measure each in turn, and return the medians; the first round warms up."""
+    found: list[list[Cost]] = [[] for _ in works]
+    for _ in range(rounds + 1):
+        for costs, work in zip(found, works, strict=True):
+            costs.append(await work())
+    return [
+        Cost(statistics.median(cost.cpu for cost in costs[1:]), statistics.median(cost.rate for cost in costs[1:]))
+        for costs in found
+    ]
+
+
+def line(name: str, cost: Cost, bare: Cost | None) -> str:
+    ratio = "" if bare is None else f"{cost.cpu / bare.cpu:>9.2f} x"
+    return f"{name:<44}{cost.cpu:>8.2f} µs{cost.rate:>12,.0f}/s{ratio}"
+
+
+async def run(servers: str, count: int, rounds: int, compressions: Sequence[Compression]) -> None:
+    bench = Bench(servers, count)
+    settle()
+    size = statistics.mean(len(value) for _, value, _ in bench.events)
+    print(f"{count:,} events of {size:.0f} bytes, {PER_TRANSACTION} a transaction, {rounds} rounds, one partition")
+    print(f"{'':<44}{'CPU an event':>11}{'events':>14}{'of bare':>11}")
+    kinds = [(name, compression) for compression in compressions for name in PIPELINES]
+    works: list[Callable[[], Awaitable[Cost]]] = [lambda: bench.bare(by_json), lambda: bench.bare(by_jsonata())]
+    for name, compression in kinds:
+        works.append(lambda name=name, compression=compression: bench.ours(PIPELINES[name], compression))  # type: ignore[misc]
+    json_cost, jsonata_cost, *costs = await alternate(rounds, works)
+    print(line("bare aiokafka, json.loads and dumps", json_cost, None))
+    print(line("bare aiokafka, JSONata", jsonata_cost, None))
+    for (name, compression), cost in zip(kinds, costs, strict=True):
+        bare = jsonata_cost if "JSONata" in name else json_cost
+        print(line(f"process layer, {name}, {compression}", cost, bare))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=50_000, help="how many are processed in each run (50000)")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    arguments = parser.parse_args()
+    with kafka_server(quick_start=False) as kafka:
+        uvloop.run(run(kafka.bootstrap, arguments.events, arguments.rounds, ("none", "zstd")))
+
+
+if __name__ == "__main__":
+    main()
