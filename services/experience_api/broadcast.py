@@ -33,7 +33,7 @@ class Broadcast:
         cursor = self._history.codec.encode(self._history.head)
         frame = self._own_events.gap(None, reason, detail, cursor)
         for connection in self._hub.live():
-            connection.outbox.offer(frame)
+            connection.outbox.force(frame)
         if reason != NOT_KEPT:
             for connection in self._resume.abandon():
                 connection.outbox.force(frame)
@@ -57,10 +57,10 @@ class Broadcast:
             except CursorRefused as exc:
                 refused = exc
         text = self._history.codec.encode(vector)
-        connection.outbox.offer(self._own_events.connected(connection.subscriber, text))
+        connection.outbox.force(self._own_events.connected(connection.subscriber, text))
         if refused is not None:
             gap = self._own_events.gap(connection.subscriber, refused.reason, str(refused), text)
-            connection.outbox.offer(gap)
+            connection.outbox.force(gap)
         if vector == self._history.head:
             self._hub.join(connection)
         else:

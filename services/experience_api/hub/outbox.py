@@ -21,26 +21,28 @@ class BufferedTransport(Protocol):
     def get_write_buffer_size(self) -> int: ...
 
 
+NOT_NOW = -1
+
+
 class Outbox:
     """The way out to one connection; see the module's docstring for its rules."""
 
-    __slots__ = ("_plain", "_transport", "closed", "direct", "fd", "limit")
+    __slots__ = ("_fd", "_limit", "_transport", "closed", "direct")
 
     def __init__(self, transport: BufferedTransport, fd: int | None, limit: int) -> None:
         """Write to `transport`; to `fd` itself where it is given, which TLS forbids."""
         self._transport = transport
-        self.limit = limit
-        self._plain = fd is not None
-        self.fd = -1 if fd is None else fd
-        self.direct = False
-        """Whether the next bytes may go to `fd`: nothing waits in the transport. The delivery loop reads this, writes
-        to `fd` itself and calls `keep` with what is left over, which saves it a call for each connection."""
+        self._fd = NOT_NOW if fd is None else fd
+        self._limit = limit
+        self.direct = NOT_NOW
+        """The descriptor, while nothing waits in the transport so that the next bytes may go there; else `NOT_NOW`.
+        The delivery loop reads this, writes there itself, and calls `keep` with what is left over."""
         self.closed = False
 
     @property
     def waiting(self) -> int:
         """Bytes that the subscriber has not made room for yet."""
-        return 0 if self.direct or self.closed else self._transport.get_write_buffer_size()
+        return 0 if self.direct != NOT_NOW or self.closed else self._transport.get_write_buffer_size()
 
     def offer(self, frames: bytes, write: Write = os.write) -> bool:
         """Take these, all of them or none; False where they do not fit below the bound.
@@ -49,10 +51,10 @@ class Outbox:
         """
         if self.closed:
             return True
-        waiting = 0 if self.direct else self._transport.get_write_buffer_size()
-        if waiting + len(frames) > self.limit:
+        waiting = self.waiting
+        if waiting + len(frames) > self._limit:
             return False
-        self.direct = self._plain and not waiting
+        self.direct = NOT_NOW if waiting else self._fd
         self._put(frames, write)
         return True
 
@@ -63,19 +65,19 @@ class Outbox:
 
     def keep(self, frames: bytes, sent: int) -> None:
         """Let the transport have what a direct write left over."""
-        self.direct = False
+        self.direct = NOT_NOW
         self._transport.write(memoryview(frames)[sent:] if sent else frames)
 
     def close(self) -> None:
         """Write nothing more."""
         self.closed = True
-        self.direct = False
+        self.direct = NOT_NOW
 
     def _put(self, frames: bytes, write: Write) -> None:
         sent = 0
-        if self.direct:
+        if self.direct != NOT_NOW:
             try:
-                sent = write(self.fd, frames)
+                sent = write(self.direct, frames)
             except OSError:
                 # Full, or broken: the transport finds out which, and acts on it.
                 sent = 0

@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
@@ -7,6 +8,16 @@ from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.replicas import Deployment, Replica
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
+    """Run a module on the loops it names in `LOOPS`: what writes to descriptors itself must suit each kind."""
+    found: Mapping[str, LoopFactory] = getattr(
+        getattr(item, "module", None), "LOOPS", {"asyncio": asyncio.new_event_loop}
+    )
+    return found
 
 
 @pytest.fixture

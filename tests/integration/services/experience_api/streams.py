@@ -7,7 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import websockets
@@ -167,9 +167,8 @@ class RawPeer(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(UPGRADE)
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.transport.write(UPGRADE)
 
     def data_received(self, data: bytes) -> None:
         self.received += data

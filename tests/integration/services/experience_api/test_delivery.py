@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import trustme
+import uvloop
 import websockets
 
 from services.experience_api.hub.close_codes import (
@@ -29,6 +30,8 @@ from tests.integration.services.experience_api.streams import (
     streaming,
     subscribed,
 )
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture
@@ -127,16 +130,17 @@ async def test_tls(bus: MemoryBus) -> None:
 
 class TestSlowSubscribers:
     async def test_a_stuck_socket_costs_only_itself(self, bus: MemoryBus) -> None:
-        options = {"hub": {"outbox_bytes": 262_144}, "resume": {"drain_seconds": 0.5}}
+        async def publish_all() -> None:
+            for start in range(0, 1000, 100):
+                await publish(bus, TOPIC, "a", range(start, start + 100), size=10_000)
+
+        options = {"hub": {"outbox_bytes": 262_144}, "resume": {"drain_seconds": 3}}
         async with streaming(bus, TOPIC, options) as stream, subscribed(stream) as first:
             stuck = await raw_socket(stream, window=4096)
             async with subscribed(stream) as last:
                 with stuck:
-                    for start in range(0, 1000, 100):
-                        await publish(bus, TOPIC, "a", range(start, start + 100), size=10_000)
-                    expected = numbered("a", range(1000))
-                    assert await first.ids(1000) == expected
-                    assert await last.ids(1000) == expected
+                    ids, others, _ = await asyncio.gather(first.ids(1000), last.ids(1000), publish_all())
+                    assert ids == others == numbered("a", range(1000))
                     assert await stream.ended() == [TOO_SLOW]
         assert stream.delivery.counts.hub.lagging >= 1
 

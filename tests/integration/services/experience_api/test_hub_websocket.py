@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 
 from services.experience_api.hub.close_codes import (
     INTERNAL,
@@ -26,6 +27,8 @@ from tests.integration.services.experience_api.streams import (
     streaming,
     subscribed,
 )
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
+import uvloop
 
 from services.experience_api.cursor import CursorCodec
 from shared.bus.protocol import Bus
@@ -26,6 +27,9 @@ from tests.servers.kafka import Kafka
 
 SHORT = {"history": {"limit_bytes": 20_000}, "feed": {"preload": 0}}
 """A memory of some sixty events, empty after a restart."""
+
+
+LOOPS = {"uvloop": uvloop.new_event_loop}
 
 
 class ResumeSuite:

@@ -9,7 +9,7 @@ from services.experience_api.hub.close_codes import NO_PONG, REMOVED, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions
 from services.experience_api.hub.hub import Hub, HubOptions
-from services.experience_api.hub.outbox import Outbox
+from services.experience_api.hub.outbox import NOT_NOW, Outbox
 from shared.clock import SystemClock
 from tests.unit.services.experience_api.hub.connections import Inner, Pipe, connection, subscriber
 from tests.unit.services.experience_api.hub.transports import FakeTransport
@@ -161,7 +161,7 @@ class TestDirect:
         frame = b"x" * 50_000
         for _ in range(2):
             hub.deliver(batch("a", frames=[frame]), (0,), Behind())
-        assert not one.outbox.direct
+        assert one.outbox.direct == NOT_NOW
         assert len(pipe.read()) + one.outbox.waiting == 100_000
 
     def test_a_full_descriptor_loses_nothing(self, hub: Hub, pipe: Pipe) -> None:

@@ -1,0 +1,158 @@
+"""One event to a thousand subscribers: CPU of the whole experience layer, from the bus to the sockets, beside a bare
+loop of `send` in C that writes as many bytes to as many sockets, in the same run and at the same pace.
+
+The layer runs in a process of its own, reads a real bus, and serves 1,000 real connections; the peers are a C program
+in another process; events of 200 bytes are published one at a time, and fifty in one transaction. Counted is all CPU
+of the layer's process, the kernel's part included, by deliveries. The two take turns, and the medians are compared.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+
+from benchmarks.children import Child, child
+from benchmarks.fanout_layer import TOPIC
+from benchmarks.native import compiled
+from services.experience_api.cursor import CursorCodec
+from services.experience_api.frames import event_frame
+from shared.bus.connect import connect
+from shared.bus.kafka import KafkaOptions
+from shared.bus.options import BusOptions
+from shared.bus.postgres import PostgresBusOptions
+from shared.bus.protocol import Bus, Outgoing, Transaction
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.event import TRAIL
+from tests.servers.kafka import kafka_server
+from tests.servers.postgres import postgres_server
+
+CHANNEL = b"bench.fanout"
+EVENT_BYTES = 200
+PAUSES = {1: 0.03, 50: 0.1}
+"""Seconds between transactions, by their size: enough for the peers to read in, on the other core."""
+BUSES = ("kafka", "postgres")
+
+
+class Size(NamedTuple):
+    """How much is measured."""
+
+    connections: int
+    rounds: int
+    """Transactions in one turn."""
+    turns: int
+
+
+def event(number: int) -> Outgoing:
+    """An event of 200 bytes, as the services write them."""
+    head = b'{"specversion":"1.0","id":"bench:%08d","source":"/sources/bench","type":"bench","data":{"fill":"' % number
+    value = head + b"x" * (EVENT_BYTES - len(head) - 3) + b'"}}'
+    return Outgoing(CHANNEL, value, ((TRAIL, b"bench 1700000000000 bench:%08d" % number),))
+
+
+def frame_bytes() -> int:
+    """What one such event is on the wire."""
+    cursor = CursorCodec("epoch", TOPIC.partitions).encode([10_000] * TOPIC.partitions)
+    return len(event_frame(event(0).value or b"", cursor))
+
+
+@asynccontextmanager
+async def real_bus(kind: str) -> AsyncIterator[tuple[Bus, str, str]]:
+    """A bus with the publish topic, and how another process connects to it."""
+    if kind == "kafka":
+        with kafka_server() as server:
+            options: BusOptions = KafkaOptions(kind="kafka", servers=server.bootstrap)
+            async with _ready(options, DatabaseOptions()) as ready:
+                yield ready
+    else:
+        with postgres_server() as server:
+            database = DatabaseOptions(url=server.dsn())
+            await migrate(database)
+            async with _ready(PostgresBusOptions(), database) as ready:
+                yield ready
+
+
+@asynccontextmanager
+async def _ready(options: BusOptions, database: DatabaseOptions) -> AsyncIterator[tuple[Bus, str, str]]:
+    async with connect(options, database) as bus:
+        await bus.ensure_topics([TOPIC])
+        secrets = database.model_dump(mode="json", exclude_none=True)
+        yield bus, options.model_dump_json(), json.dumps(secrets)
+
+
+async def layer_turn(layer: Child, bus: Bus, size: Size, burst: int) -> float:
+    """Publish for one turn; return the microseconds of CPU a delivery took."""
+    layer.tell(f"deliver {size.rounds * burst * size.connections}")
+    async with bus.writer("bench") as writer:
+        for start in range(0, size.rounds * burst, burst):
+            transaction = Transaction()
+            for number in range(start, start + burst):
+                transaction.append(TOPIC.name, *event(number))
+            await writer.commit(transaction)
+            await asyncio.sleep(PAUSES[burst])
+        spent = await asyncio.to_thread(layer.hear)
+    return spent / 1000 / (size.rounds * burst * size.connections)
+
+
+async def bare_turn(folder: Path, size: Size, burst: int) -> float:
+    """Let the C loop do the same; return the microseconds of CPU a delivery took."""
+    arguments = (size.connections, frame_bytes() * burst, size.rounds, int(PAUSES[burst] * 1e6))
+    with child(str(folder / "send_loop"), *map(str, arguments)) as loop:
+        port = loop.hear()
+        with child(str(folder / "peers"), str(port), str(size.connections)):
+            spent = await asyncio.to_thread(loop.hear)
+    return spent / 1000 / burst
+
+
+async def measure(kind: str, folder: Path, size: Size) -> None:
+    """Print the figures for one bus."""
+    async with real_bus(kind) as (bus, options, database):
+        command = (sys.executable, "-m", "benchmarks.fanout_layer", "layer", options, database)
+        with child(*command) as layer:
+            port = await asyncio.to_thread(layer.hear)
+            with child(str(folder / "peers"), str(port), str(size.connections)):
+                await asyncio.to_thread(layer.ask, f"connected {size.connections}")
+                await layer_turn(layer, bus, size._replace(rounds=10), 1)  # warms up
+                for burst in PAUSES:
+                    ours, bare = [], []
+                    for _ in range(size.turns):
+                        bare.append(await bare_turn(folder, size, burst))
+                        ours.append(await layer_turn(layer, bus, size, burst))
+                    report(kind, burst, statistics.median(ours), statistics.median(bare))
+
+
+def report(kind: str, burst: int, ours: float, bare: float) -> None:
+    how = "one at a time" if burst == 1 else f"{burst} in one transaction"
+    print(
+        f"{kind:9} {how:22} layer {ours:6.2f} µs a delivery   C send loop {bare:6.2f}   ratio {ours / bare:.2f}",
+        flush=True,
+    )
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bus", choices=BUSES, nargs="*", default=BUSES)
+    parser.add_argument("--connections", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--turns", type=int, default=5)
+    chosen = parser.parse_args()
+    size = Size(chosen.connections, chosen.rounds, chosen.turns)
+    print(f"{size.connections} connections, events of {EVENT_BYTES} bytes in frames of {frame_bytes()}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for program in ("peers", "send_loop"):
+            compiled(program, folder)
+        for kind in chosen.bus:
+            await measure(kind, folder, size)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

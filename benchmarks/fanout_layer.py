@@ -1,0 +1,122 @@
+"""The process under test of `fanout` and `idle_memory`: delivers a topic to whoever connects, and measures itself.
+
+Takes commands as lines on its standard input and answers each with a line: `connected N` once there are N connections;
+`deliver N` with the nanoseconds of CPU that it took until N more deliveries were made; `memory` with its bytes.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import psutil
+import uvloop
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from services.experience_api.delivery import Callbacks, Delivery, DeliveryOptions
+from services.experience_api.hub.audience import interest_in
+from services.experience_api.hub.connection import Subscriber
+from shared.bus.connect import connect
+from shared.bus.memory import MemoryBus
+from shared.bus.options import BusOptions
+from shared.bus.protocol import Bus, TopicOptions
+from shared.database.options import DatabaseOptions
+from shared.runtime import settle
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_LOOK = 0.05
+
+TOPIC = TopicOptions(name="trelay.publish", partitions=4)
+
+
+async def _bus(stack: AsyncExitStack, options: str, database: str) -> Bus:
+    """The bus that other processes use too, or one in memory where none is named."""
+    if not options:
+        bus = MemoryBus()
+        await bus.ensure_topics([TOPIC])
+        return bus
+    bus_options: BusOptions = TypeAdapter(BusOptions).validate_json(options)
+    return await stack.enter_async_context(connect(bus_options, DatabaseOptions.model_validate_json(database)))
+
+
+async def _ignore(_who: Subscriber, _message: bytes) -> None:
+    """Take what nobody sends."""
+
+
+def _bare(heartbeat: float | None) -> tuple[Handler, Callable[[], int]]:
+    """What aiohttp does for a connection, and nothing else."""
+    connected = 0
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        nonlocal connected
+        socket = web.WebSocketResponse(compress=False, heartbeat=heartbeat)
+        await socket.prepare(request)
+        connected += 1
+        async for _ in socket:
+            pass
+        return socket
+
+    return handle, lambda: connected
+
+
+def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
+    """The layer, behind a door that lets everybody in."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        subscriber = Subscriber(uuid4(), f"client-{len(delivery.connections)}", interest_in(["bench.fanout"]))
+        return (await delivery.serve(request, subscriber)).response
+
+    return handle, lambda: delivery.counts.connections
+
+
+async def _answer(command: str, number: int, connected: Callable[[], int], delivery: Delivery | None) -> int:
+    if command == "memory":
+        gc.collect()
+        return int(psutil.Process().memory_full_info().uss)
+    if command == "connected":
+        while connected() < number:  # noqa: ASYNC110 -- nobody but a benchmark asks
+            await asyncio.sleep(_LOOK)
+        settle()
+        return number
+    assert command == "deliver"
+    assert delivery is not None
+    wanted = delivery.counts.hub.deliveries + number
+    began = time.process_time_ns()
+    while delivery.counts.hub.deliveries < wanted:
+        await asyncio.sleep(_LOOK)
+        if delivery.counts.hub.lagging:
+            raise RuntimeError("the peers did not keep up: nothing can be said; try again on a quieter machine")
+    return time.process_time_ns() - began
+
+
+async def main(what: str, options: str, database: str) -> None:
+    async with AsyncExitStack() as stack:
+        delivery = None
+        if what == "layer":
+            bus = await _bus(stack, options, database)
+            callbacks = Callbacks(lambda _who: None, _ignore, lambda _source, _seconds: None)
+            delivery = await stack.enter_async_context(
+                Delivery(bus, TOPIC.name, DeliveryOptions(), callbacks=callbacks)
+            )
+            while delivery.trouble:  # noqa: ASYNC110 -- the same
+                await asyncio.sleep(_LOOK)
+        handle, connected = _bare(json.loads(options)) if delivery is None else _delivering(delivery)
+        app = web.Application()
+        app.router.add_get("/", handle)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+        print(runner.addresses[0][1], flush=True)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            command, _, number = line.strip().partition(" ")
+            print(await _answer(command, int(number or 0), connected, delivery), flush=True)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*sys.argv[1:]))
