@@ -21,6 +21,8 @@ from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
 
+pytestmark = pytest.mark.timeout(180)
+
 CLIENT, SECRET = "guest", "a secret of the tests"
 
 
@@ -87,7 +89,6 @@ async def ready(program: Program, trust: ssl.SSLContext) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(120)
 async def test_what_a_subscriber_sends_and_gets_is_encrypted(deployment: Deployment, tmp_path: Path) -> None:
     url, trust = f"https://{deployment.experience}", deployment.trust
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust)) as session:
