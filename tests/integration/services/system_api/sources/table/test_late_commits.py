@@ -27,9 +27,9 @@ from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 
 WRITERS = 16
-WRITING = 5.0
-"""Seconds."""
+LIVES = 3
 OPEN = 0.8
+"""Seconds."""
 POLL = 0.05
 
 TABLE = """
@@ -50,6 +50,7 @@ class Writers:
 
     dsn: str
     seed: int
+    enough: bool = False
     ended: bool = False
     states: dict[int, int] = field(default_factory=dict)
     """The last state of each row that was committed."""
@@ -59,11 +60,9 @@ class Writers:
         self.ended = True
 
     async def _write(self, dice: random.Random) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + WRITING
         async with connected(self.dsn) as connection:
             mine: list[int] = []
-            while loop.time() < until:
+            while not self.enough:
                 roll_back, written = dice.random() < 0.02, dict[int, int]()
                 with contextlib.suppress(_RolledBack):
                     async with connection.transaction():
@@ -173,11 +172,14 @@ async def test_no_row_is_lost_for_a_late_commit_and_none_comes_twice(
             tasks.create_task(writers.run())
             naive_key = tasks.create_task(watermark(writers, "id", 0))
             naive_time = tasks.create_task(watermark(writers, "changed", datetime(2000, 1, 1, tzinfo=UTC)))
-            for _ in range(2):
-                await asyncio.sleep(WRITING * random.Random(seed).uniform(0.2, 0.35))
-                service.kill()
-                service.start()
-                await service.ready()
+            for life in range(LIVES):
+                # Long enough for reading to be under way and for a few transactions to stay open.
+                await asyncio.sleep(random.Random(f"{seed} {life}").uniform(1.2, 1.8))
+                if life < LIVES - 1:
+                    service.kill()
+                    service.start()
+                    await service.ready()
+            writers.enough = True
         found = await published(bus, dsn)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(30):
