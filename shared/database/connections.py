@@ -102,7 +102,7 @@ class Connections:
         return opened
 
     def _keep(self, connection: asyncpg.Connection) -> None:
-        # In a transaction still, or again: only an interrupted ROLLBACK leaves one so.
+        # In a transaction: whoever had it gave up half-way. Closing rolls back, and is certain to.
         if connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
         else:
