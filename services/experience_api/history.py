@@ -11,8 +11,8 @@ from services.experience_api.cursor import CursorCodec, Vector
 _BLOCK_BYTES = 65_536
 _FEWEST_BLOCKS = 8
 """Forgetting goes block by block, so they must be small beside the whole."""
-_ROW_BYTES = 100
-"""What an event costs here beside its frame: four list slots, the frame object's head, its offset."""
+_ROW_BYTES = 108
+"""What an event costs here beside its frame: five list slots, the frame object's head, its offset."""
 
 
 class HistoryOptions(BaseModel):
@@ -27,7 +27,7 @@ class HistoryOptions(BaseModel):
 class Block:
     """A run of events. Blocks exist so that a place is found, and what nobody wants is passed over, quickly."""
 
-    __slots__ = ("channels", "end", "first", "frames", "names", "offsets", "partitions", "size", "start")
+    __slots__ = ("channels", "end", "first", "frames", "offsets", "partitions", "rows", "size", "start")
 
     def __init__(self, first: int, start: Vector) -> None:
         self.first = first
@@ -41,7 +41,8 @@ class Block:
         self.channels: list[bytes] = []
         self.partitions: list[int] = []
         self.offsets: list[int] = []
-        self.names: set[bytes] = set()
+        self.rows: dict[bytes, list[int]] = {}
+        """By channel, so that what nobody asks for is not even looked at."""
 
     @property
     def next(self) -> int:
@@ -50,11 +51,12 @@ class Block:
 
     def add(self, batch: Batch, end: Vector) -> int:
         """Take a batch in; return the bytes it costs."""
+        for row, channel in enumerate(batch.channels, len(self.frames)):
+            self.rows.setdefault(channel, []).append(row)
         self.frames += batch.frames
         self.channels += batch.channels
         self.partitions += batch.partitions
         self.offsets += batch.offsets
-        self.names.update(batch.channels)
         self.end = end
         cost = batch.size + _ROW_BYTES * len(batch.frames)
         self.size += cost

@@ -6,6 +6,7 @@ and each frame carries the larger of the frame's vector and the subscriber's, pa
 this subscriber has. Once the two are one, the frames of everybody are its frames too.
 """
 
+import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from services.experience_api.cursor import Vector
@@ -15,6 +16,9 @@ from shared.bus.protocol import Record
 from shared.event import MalformedEvent
 
 Wants = Callable[[bytes], bool]
+
+_BLOCK_COST = 1024
+"""What passing a block takes of a budget beside its frames: a step must be short, too, where little is wanted."""
 
 
 class Replay:
@@ -48,6 +52,11 @@ class Replay:
     def beyond(self) -> bool:
         """Whether the subscriber has what this replica has not read yet."""
         return any(map(int.__gt__, self._has, self._history.head))
+
+    @property
+    def waits(self) -> bool:
+        """Whether this replica has to read on before there is anything to say: it is behind the subscriber."""
+        return self._next == self._history.next and not self.level
 
     def missing(self) -> dict[int, int]:
         """Return the partitions that memory does not reach back far enough for, and from where to read them."""
@@ -85,14 +94,18 @@ class Replay:
         return [partition for partition, end in ends.items() if self._has[partition] > end]
 
     def take(self, budget: int) -> list[bytes]:
-        """Return what memory holds next, about `budget` bytes; nothing where it is lost, or has to wait for more."""
+        """Return what memory holds next, `budget` bytes and a block at most.
+
+        Returning nothing means nothing: so far there may have been nothing for this subscriber. See `lost`, `level`
+        and `waits` for what to do next; where none of them is so, take again.
+        """
         frames: list[bytes] = []
         if not self._placed():
             if self.missing():
                 return frames
             self._place()
         while budget > 0 and (block := self._block()) is not None:
-            budget -= self._scan(block, budget, frames)
+            budget -= self._pass(block, budget, frames)
         if self._next == self._history.next:
             self._meet(self._history.head)
         return frames
@@ -113,24 +126,33 @@ class Replay:
     def _block(self) -> Block | None:
         return None if self._next is None else self._history.block_at(self._next)
 
-    def _scan(self, block: Block, budget: int, frames: list[bytes]) -> int:
-        """Go through a block from the next event on, up to its end or the budget's; return the bytes taken."""
+    def _pass(self, block: Block, budget: int, frames: list[bytes]) -> int:
+        """Go through a block from the next event on, to its end or the budget's; return what of the budget it took."""
         assert self._next is not None
         start = self._next - block.first
         if start == 0:
             self._meet(block.start)
-        if not any(map(self._wants, block.names)):
+        wanted = [rows for channel, rows in block.rows.items() if self._wants(channel)]
+        if self._has == self._at or not wanted:
+            found = [block.frames[row] for row in heapq.merge(*wanted) if row >= start]
             self._next = block.next
-            return 0
-        taken = 0
+            self._meet(block.end)
+        else:
+            found = self._pass_each(block, start, budget)
+        frames += found
+        return sum(map(len, found)) + _BLOCK_COST
+
+    def _pass_each(self, block: Block, start: int, budget: int) -> list[bytes]:
+        """Go through the events one by one: some of them the subscriber has, and each cursor must be made for it."""
+        frames = []
         for row in range(start, len(block.frames)):
             frame = self._event(block, row)
             if frame is not None:
                 frames.append(frame)
-                taken += len(frame)
-                if taken >= budget:
+                budget -= len(frame)
+                if budget <= 0:
                     break
-        return taken
+        return frames
 
     def _event(self, block: Block, row: int) -> bytes | None:
         """Pass one event; return its frame where the subscriber wants it and has it not."""

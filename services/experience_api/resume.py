@@ -49,6 +49,7 @@ class ResumeCounts:
 
     begun: int = 0
     from_bus: int = 0
+    deliveries: int = 0
     gaps: int = 0
 
 
@@ -135,7 +136,7 @@ class Resume:
                 await self._from_bus(connection, replay)
             elif self._step(connection, replay):
                 return
-            elif replay.beyond and not connection.clogged:
+            elif replay.waits:
                 await self._heard_news()
             else:
                 await asyncio.sleep(0)
@@ -144,6 +145,7 @@ class Resume:
         """Write one chunk of what memory holds; True where that was all, and the connection is live now."""
         frames = replay.take(_CHUNK)
         if frames:
+            self.counts.deliveries += len(frames)
             connection.outbox.force(b"".join(frames))
         if not replay.level or connection.clogged:
             return False
@@ -168,6 +170,7 @@ class Resume:
             size += len(frame)
             if size >= _CHUNK or number == len(frames):
                 await self._room(connection)
+                self.counts.deliveries += number - start
                 connection.outbox.force(b"".join(frames[start:number]))
                 start, size = number, 0
 

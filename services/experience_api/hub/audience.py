@@ -15,7 +15,9 @@ from shared.errors import Malformed
 _LENGTH_LIMIT = 200
 _ASKED_LIMIT = 1000
 _KNOWN_LIMIT = 10_000
-"""Channels whose match is remembered; more are matched again, which costs time and nothing else."""
+"""Channels whose audiences are remembered; more are matched again, which costs time and nothing else."""
+_KNOWN_TO_ONE_LIMIT = 1000
+"""The same, for one interest. There may be as many of these as connections."""
 
 _pattern = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?|\*\*")
 _translated = {"*": r"[^.]+", "**": r".+"}
@@ -85,14 +87,14 @@ class Interest:
             return channel in self._exact
         known = self._known.get(channel)
         if known is None:
-            if len(self._known) >= _KNOWN_LIMIT:
+            if len(self._known) >= _KNOWN_TO_ONE_LIMIT:
                 self._known.clear()
             known = channel in self._exact or self._wild.fullmatch(channel) is not None
             self._known[channel] = known
         return known
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=1024)
 def _interest(patterns: frozenset[str]) -> Interest:
     return Interest(patterns)
 

@@ -92,10 +92,11 @@ class Hub:
         reach("experience.before-write")
         for audience in self._addressed(batch):
             pending, audience.pending = audience.pending, []
-            counts.deliveries += len(pending) * len(audience.members)
             frames = pending[0] if len(pending) == 1 else b"".join(pending)
-            for connection in _write(audience, frames, self._options.outbox_bytes):
-                counts.lagging += 1
+            lagging = _write(audience, frames, self._options.outbox_bytes)
+            counts.deliveries += len(pending) * (len(audience.members) - len(lagging))
+            counts.lagging += len(lagging)
+            for connection in lagging:
                 self._audiences.discard(audience.interest, connection.outbox)
                 fallen_behind(connection, before)
         reach("experience.after-write")

@@ -262,7 +262,7 @@ class Deployment(RuleBasedStateMachine):
 
 
 TestDeployment = Deployment.TestCase
-TestDeployment.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestDeployment.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 
 
 @pytest.fixture
@@ -307,15 +307,29 @@ def test_frames_of_one_that_is_ahead_carry_both_vectors(log: Log) -> None:
     assert vectors[:3] == [("0/8", (9, 5, 0)), ("0/9", (10, 5, 0)), ("1/5", (10, 6, 0))]
 
 
-def test_the_budget_bounds_what_is_taken_and_nothing_is_skipped(log: Log) -> None:
-    replica = replica_with(log)
-    replay = Replay(replica.history, (0, 0, 0), everything)
+@pytest.mark.parametrize("ahead", [0, 7])
+def test_the_budget_bounds_what_is_taken_and_nothing_is_skipped(log: Log, ahead: int) -> None:
+    replica = replica_with(log, limit=40_000, events=100)  # blocks of about 5,000 bytes
+    replay = Replay(replica.history, (0, ahead, 0), everything)
     taken = []
     while not replay.level:
         portion = replay.take(100)
-        assert 1 <= len(portion) <= 2
+        assert 1 <= len(portion) <= 60
         taken += portion
-    assert [decoded(frame)[0] for frame in taken] == [f"{part}/{number}" for part in (0, 1) for number in range(10)]
+    assert [decoded(frame)[0] for frame in taken] == [
+        f"{partition}/{number}" for partition, first in ((0, 0), (1, ahead)) for number in range(first, 100)
+    ]
+
+
+def test_a_step_is_short_where_little_is_wanted(log: Log) -> None:
+    replica = replica_with(log, limit=4_000_000, events=10_000, batch=500)
+    replay = Replay(replica.history, (0, 0, 0), lambda channel: channel == b"nobody's")
+    steps = 0
+    while not replay.level:
+        assert replay.take(10_000) == []
+        assert not replay.waits
+        steps += 1
+    assert steps > 2
 
 
 def test_one_that_is_further_than_this_replica_waits_for_it(log: Log) -> None:
@@ -323,6 +337,7 @@ def test_one_that_is_further_than_this_replica_waits_for_it(log: Log) -> None:
     replay = Replay(replica.history, (12, 10, 0), everything)
     assert replay.take(1000) == []
     assert replay.beyond
+    assert replay.waits
     assert not replay.level
     for _ in range(4):
         log.publish("a")
