@@ -1,4 +1,4 @@
-"""Hearing PostgreSQL's notifications, through any outage."""
+"""Hearing and sending PostgreSQL's notifications, through any outage."""
 
 import asyncio
 import logging
@@ -42,7 +42,8 @@ class Listener:
         self._clock = clock
         self._tell = tell or ignore
         self._place = options.place
-        self._heard = False
+        self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
@@ -63,6 +64,25 @@ class Listener:
             tasks.keep(f"notifications of {options.place}", listener._keep_listening())
             yield listener
 
+    async def say(self, channel: str, payload: str) -> None:
+        """Notify others, and ourselves.
+
+        On the connection that listens, what we say is heard with the answer; from another it would wake us once more.
+
+        Raises:
+            Unavailable: not connected at the moment; nobody was told.
+        """
+        async with self._turn:
+            connection = self._connection
+            if connection is None:
+                raise Unavailable(f"{self._place}: notifications are not connected")
+            try:
+                with database_errors(self._place):
+                    await connection.execute("SELECT pg_notify($1, $2)", channel, payload)
+            except BaseException:
+                connection.terminate()  # in the middle of a statement; a new one is opened
+                raise
+
     async def _keep_listening(self) -> None:
         tries = 0
         while True:
@@ -72,9 +92,8 @@ class Listener:
                         tries = 0
                         await self._until_lost(connection)
             except Unavailable as exc:
-                if self._heard:
+                if tries == 1:  # a connection that is lost and at once had again is nobody's trouble
                     logger.warning("notifications are not heard: %s", exc)
-                self._heard = False
                 self._tell(str(exc))
             await self._clock.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
@@ -85,12 +104,13 @@ class Listener:
         try:
             for channel, hear in self._channels.items():
                 await connection.add_listener(channel, _passing_on(hear))
-            self._heard = True
+            self._connection = connection
             self._tell(None)
             for hear in self._channels.values():
                 hear(None)
             yield connection
         finally:
+            self._connection = None
             connection.terminate()
 
     async def _until_lost(self, connection: asyncpg.Connection) -> None:
@@ -101,7 +121,8 @@ class Listener:
                 async with asyncio.timeout(_LIVELY):
                     await lost.wait()
             except TimeoutError:
-                await connection.execute("SELECT 1")
+                async with self._turn:
+                    await connection.execute("SELECT 1")
         raise Unavailable(f"{self._place}: the connection was lost")
 
 

@@ -121,12 +121,12 @@ async def connect_postgres(
     async with Link.opened(database, options) as link:
         async with link.steering.use() as connection:
             await connection.fetchval(_PROBE)
-        news = News(link, identity, clock)
+        news = News(identity, clock)
         store = PostgresLeaseStore(link.leasing)
         groups = Groups(link, store, clock)
         channels = {NEWS_CHANNEL: news.hear, GROUPS_CHANNEL: groups.hear, LEASES_CHANNEL: store.hear}
         housekeeping = Housekeeping(link, Leases(store, identity, clock=clock), options.sweep_seconds, clock)
-        async with Listener.opened(database, channels, link.tell, clock), Tasks() as tasks:
-            tasks.keep("telling readers elsewhere", news.keep_saying())
+        async with Listener.opened(database, channels, link.tell, clock) as listener, Tasks() as tasks:
+            tasks.keep("telling readers elsewhere", news.keep_saying(listener.say))
             tasks.keep("housekeeping of the bus", housekeeping.run())
             yield PostgresBus(link, news, groups, clock)

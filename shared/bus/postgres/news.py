@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 
-from shared.bus.postgres.link import Link
 from shared.clock import Clock
 from shared.database.watching import Watchers
 from shared.errors import Unavailable
@@ -15,7 +14,9 @@ logger = logging.getLogger(__name__)
 CHANNEL = "trelay_bus"
 """Where commits are told: who tells it, and the ids of the partitions."""
 
-_SAY = "SELECT pg_notify($1, $2)"
+Say = Callable[[str, str], Awaitable[None]]
+"""Sends a payload to a channel; raises `Unavailable` if nobody was told."""
+
 _AT_ONCE = 500
 """Partitions in one notification: a payload has 8,000 bytes at most."""
 _BREATH = 0.005
@@ -25,10 +26,9 @@ _BREATH = 0.005
 class News:
     """What readers wait on."""
 
-    def __init__(self, link: Link, sender: str, clock: Clock) -> None:
+    def __init__(self, sender: str, clock: Clock) -> None:
         """`sender` tells this process from all others."""
         self.partitions: Watchers[int] = Watchers()
-        self._link = link
         self._sender = sender
         self._clock = clock
         self._unsaid: set[int] = set()
@@ -51,7 +51,7 @@ class News:
         if sender != self._sender:
             self.partitions.tell(map(int, partitions.split(",")))
 
-    async def keep_saying(self) -> None:
+    async def keep_saying(self, say: Say) -> None:
         """Send what there is to tell, for ever."""
         while True:
             await self._something.wait()
@@ -60,8 +60,7 @@ class News:
             if not self._unsaid:
                 self._something.clear()
             try:
-                async with self._link.steering.use() as connection:
-                    await connection.execute(_SAY, CHANNEL, f"{self._sender} {','.join(map(str, batch))}")
+                await say(CHANNEL, f"{self._sender} {','.join(map(str, batch))}")
             except Unavailable as exc:
                 # Whoever was to be told has lost the server as well, and looks for himself when it is back.
                 logger.debug("a commit was not told: %s", exc)

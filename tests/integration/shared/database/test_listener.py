@@ -2,10 +2,13 @@ import asyncio
 from collections.abc import Callable
 
 import asyncpg
+import psutil
+import pytest
 
 from services.embedded.postgres import PostgresServer
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
+from shared.errors import Unavailable
 
 PATIENCE = 20.0
 
@@ -47,6 +50,41 @@ async def test_each_channel_has_its_ear_and_begins_with_none(database: str) -> N
         await say(database, "right", "b")
         await right.until(lambda: right.heard == [None, "b"])
         assert left.heard == [None, "a"]
+
+
+async def test_what_is_said_is_heard_by_others_and_here(database: str) -> None:
+    here, there = Ear(), Ear()
+    options = DatabaseOptions(url=database)
+    async with Listener.opened(options, {"c": here.hear}) as listener, Listener.opened(options, {"c": there.hear}):
+        await here.until(lambda: here.heard == [None])
+        await there.until(lambda: there.heard == [None])
+        await asyncio.gather(*(listener.say("c", str(number)) for number in range(20)))
+        said = [None, *(str(number) for number in range(20))]
+        await there.until(lambda: there.heard == said)
+        assert here.heard == said
+
+
+async def test_nobody_is_told_while_there_is_no_connection() -> None:
+    async with Listener.opened(DatabaseOptions(url="postgresql://trelay@127.0.0.1:1/trelay"), {}) as listener:
+        with pytest.raises(Unavailable):
+            await listener.say("c", "a")
+
+
+async def test_one_that_is_interrupted_while_it_speaks_listens_again(own_postgres: PostgresServer) -> None:
+    ear = Ear()
+    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}) as listener:
+        await ear.until(lambda: ear.heard == [None])
+        processes = psutil.Process(own_postgres.pid).children()
+        for process in processes:
+            process.suspend()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await listener.say("c", "lost, or late")
+        for process in processes:
+            process.resume()
+        await ear.until(lambda: ear.heard.count(None) == 2)
+        await listener.say("c", "again")
+        await ear.until(lambda: ear.heard[-1] == "again")
 
 
 async def test_after_an_outage_everybody_is_told_that_something_may_be_missed(own_postgres: PostgresServer) -> None:
