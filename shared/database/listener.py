@@ -43,6 +43,7 @@ class Listener:
         self._tell = tell or ignore
         self._place = options.place
         self._connection: asyncpg.Connection | None = None
+        self._heard = False
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -92,7 +93,10 @@ class Listener:
                         tries = 0
                         await self._until_lost(connection)
             except Unavailable as exc:
-                if tries == 1:  # a connection that is lost and at once had again is nobody's trouble
+                # A server that was never there is told of by whoever waits for it, and a connection that is lost and
+                # at once had again is nobody's trouble.
+                if self._heard and tries == 1:
+                    self._heard = False
                     logger.warning("notifications are not heard: %s", exc)
                 self._tell(str(exc))
             await self._clock.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
@@ -105,6 +109,7 @@ class Listener:
             for channel, hear in self._channels.items():
                 await connection.add_listener(channel, _passing_on(hear))
             self._connection = connection
+            self._heard = True
             self._tell(None)
             for hear in self._channels.values():
                 hear(None)
