@@ -13,6 +13,13 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_AGAIN = 2.5
+"""Seconds after which a task that was told to end is told again: a cancellation can get lost, as in `asyncio.wait_for`
+of Python 3.11 when it meets the result."""
+
+_GIVEN_UP = 10.0
+"""Seconds after which a task that does not end is left behind, so that everything else can be closed."""
+
 
 class Tasks:
     """Tasks that live as long as a context.
@@ -50,11 +57,8 @@ class Tasks:
         return await asyncio.shield(self._failure)
 
     async def cancel_all(self) -> None:
-        """Cancel what runs and wait until all of it has ended."""
-        running = [task for task in self._tasks if not task.done()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        """Cancel what runs, and return once all of it has ended, as `cancelled` does."""
+        await cancelled(*self._tasks)
 
     def _watch(self, task: asyncio.Task[None], *, endless: bool) -> None:
         self._tasks.add(task)
@@ -74,10 +78,34 @@ class Tasks:
             self._failure.set_result(error)
 
 
-async def cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait for its end; what it raised was its own affair and is dropped."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+async def cancelled(*tasks: asyncio.Task[Any], again: float = _AGAIN, given_up: float = _GIVEN_UP) -> None:
+    """Cancel tasks and wait for their end; what they raise is their own affair and is dropped.
+
+    A task that has not ended after `again` seconds is cancelled once more, and so on; one that has not after
+    `given_up` is named in the log and left behind. Who waits here and is cancelled goes on waiting first, so that
+    nothing outlives what it works with.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    interrupted: asyncio.CancelledError | None = None
+    left = {task for task in tasks if not task.done()}
+    while left and (waited := loop.time() - began) < given_up:
+        for task in left:
+            if waited >= again:
+                logger.warning("%s was told to end %.1f s ago and goes on: it is told again", task.get_name(), waited)
+            task.cancel()
+        try:
+            _, left = await asyncio.wait(left, timeout=min(again, given_up - waited))
+        except asyncio.CancelledError as exc:
+            interrupted = exc
+            left = {task for task in left if not task.done()}
+    for task in left:
+        logger.error("%s does not end: it is left behind", task.get_name())
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # asked for, so that asyncio does not complain that nobody did
+    if interrupted is not None:
+        raise interrupted
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.bus.protocol import Drive, Reader
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import Fenced, Unavailable
-from shared.tasks import Tasks
+from shared.tasks import Tasks, cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,7 @@ class Driving:
     async def stop(self, partitions: Iterable[int]) -> None:
         """Cancel the drives of these partitions, and return once all of them have ended."""
         ending = [task for number in partitions if (task := self._running.pop(number, None)) is not None]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await cancelled(*ending)
 
     async def _keep_driving(self, partition: int) -> None:
         pause = self._pauses.first

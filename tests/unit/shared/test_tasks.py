@@ -64,3 +64,71 @@ async def test_cancelled_waits_for_the_end() -> None:
     await started.wait()
     await cancelled(task)
     assert task.cancelled()
+
+
+async def deaf(times: int, started: asyncio.Event) -> None:
+    """Lose as many cancellations as `asyncio.wait_for` of Python 3.11 may lose."""
+    for _ in range(times + 1):
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
+
+async def test_who_loses_a_cancellation_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    started = asyncio.Event()
+    task = asyncio.get_running_loop().create_task(deaf(2, started), name="mails")
+    await started.wait()
+    async with asyncio.timeout(10):
+        await cancelled(task, again=0.01, given_up=10)
+    assert task.done()
+    assert "mails was told to end" in caplog.text
+
+
+async def test_who_never_ends_is_left_behind_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    started, ended = asyncio.Event(), list[str]()
+    stubborn = asyncio.get_running_loop().create_task(deaf(100, started), name="a stubborn reader")
+    other = asyncio.get_running_loop().create_task(forever(asyncio.Event(), ended), name="a good one")
+    await started.wait()
+    async with asyncio.timeout(10):
+        await cancelled(stubborn, other, again=0.01, given_up=0.1)
+    assert ended == ["ended"]
+    assert "a stubborn reader does not end: it is left behind" in caplog.text
+    assert "good one" not in caplog.text
+    while not stubborn.done():
+        stubborn.cancel()
+        await asyncio.sleep(0)
+
+
+async def test_who_waits_for_an_end_and_is_cancelled_waits_first() -> None:
+    started, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def closes_slowly() -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            while not may_end.is_set():
+                try:
+                    await may_end.wait()
+                except asyncio.CancelledError:
+                    continue
+            ended.append("closed")
+
+    async def owner() -> None:
+        async with Tasks() as tasks:
+            tasks.keep("reader", closes_slowly())
+            await started.wait()
+        ended.append("not reached")
+
+    owning = asyncio.get_running_loop().create_task(owner(), name="owner")
+    await started.wait()
+    for _ in range(3):  # leaving the context, and twice more
+        owning.cancel()
+        await asyncio.sleep(0)
+    assert not owning.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await owning
+    assert ended == ["closed"]
