@@ -20,6 +20,7 @@ from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.lease import PostgresLeaseStore
 from shared.logs import LogOptions
+from shared.outages import outages_told
 from shared.runtime import Running
 from shared.settings import Options
 from shared.tasks import Tasks
@@ -74,6 +75,7 @@ class Together:
             alerts = await stack.enter_async_context(
                 alerting(self._settings.alerts, readiness=health.readiness, registry=health.registry)
             )
+            await stack.enter_async_context(outages_told(_NODE, health.readiness, alerts, SYSTEM_CLOCK))
             engine = create_engine(database)
             stack.push_async_callback(engine.dispose)
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(database))

@@ -1,10 +1,12 @@
 """Tells people when a part that the service cannot work without has been away for longer than a hiccup."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from shared.alerts import Alerts
 from shared.clock import Clock
 from shared.health import Readiness
+from shared.tasks import Tasks
 
 _PATIENCE = 30.0
 """Seconds a part may be away before anybody hears of it: a restart of the broker, or of everything at once."""
@@ -32,13 +34,23 @@ class Outages:
         return begun, over
 
 
-async def tell_outages(service: str, readiness: Readiness, alerts: Alerts, clock: Clock) -> None:
-    """Watch the parts that `readiness` requires, for ever; `service` is who misses them."""
+@asynccontextmanager
+async def outages_told(where: str, readiness: Readiness, alerts: Alerts, clock: Clock) -> AsyncIterator[None]:
+    """Watch the parts that `readiness` requires, for as long as the context lasts; `where` is who misses them.
+
+    Whoever makes a readiness does this, once: of services that share one, each would tell of the parts of all.
+    """
+    async with Tasks() as tasks:
+        tasks.keep("outages", _watch(where, readiness, alerts, clock))
+        yield
+
+
+async def _watch(where: str, readiness: Readiness, alerts: Alerts, clock: Clock) -> None:
     outages = Outages()
     while True:
         begun, over = outages.look(readiness.missing(), clock.monotonic())
         for part, reason in begun.items():
-            alerts.begin("part missing", f"{service}: {part}", reason)
+            alerts.begin("part missing", f"{where}: {part}", reason)
         for part in over:
-            alerts.end("part missing", f"{service}: {part}")
+            alerts.end("part missing", f"{where}: {part}")
         await clock.sleep(_LOOK_EVERY)

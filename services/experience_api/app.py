@@ -34,7 +34,7 @@ from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.health import NotYet
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
-from shared.outages import tell_outages
+from shared.outages import outages_told
 from shared.tasks import Tasks
 from shared.web import Health, Listening, application, serve
 
@@ -71,12 +71,13 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
     """Run the service for as long as the context lasts; leaving it drains.
 
     What is not given is made from the settings, and need not be reachable yet. An engine or a registry that is given
-    is ready to be used: its tables are not migrated here. Services in one process share `health`.
+    is ready to be used: its tables are not migrated here. Services in one process share `health`;
+    who makes it tells of outages.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
     """
-    health = health or Health()
+    own_health, health = health is None, health or Health()
     given = engine is not None or registry is not None
     async with AsyncExitStack() as stack:
         if registry is None:
@@ -90,6 +91,8 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
         if alerts is None:
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
+        if own_health:
+            await stack.enter_async_context(outages_told("experience", health.readiness, alerts, clock))
         outside = _Outside(
             registry,
             leases,
@@ -144,8 +147,6 @@ class _Service:
             node = self._node()
             connections = Connections(outside.registry, node, tasks, options.connections, days)
             await stack.enter_async_context(connections.open())
-            readiness = self._health.readiness
-            tasks.keep("outages", tell_outages("experience", readiness, outside.alerts, outside.clock))
             tasks.keep("stream", keep_stream(self._stream_parts(), self._stream, self._report(TOPICS), outside.clock))
             tasks.keep("entrance", self._keep_entrance(verifier, connections, node))
             listening = await stack.enter_async_context(self._listening())

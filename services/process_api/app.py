@@ -22,7 +22,7 @@ from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.migrations import migrate
 from shared.errors import SettingsError, Unavailable
 from shared.health import NotYet
-from shared.outages import tell_outages
+from shared.outages import outages_told
 from shared.tasks import Tasks
 from shared.web import Health, Listening, application, serve
 
@@ -60,13 +60,13 @@ async def build_process_api(
     """Run the service for as long as the context lasts.
 
     What is not given is made from the settings, and need not be reachable yet. A bus that is given has the topics of
-    the settings, and its database is migrated. Services in one process share `health`.
+    the settings, and its database is migrated. Services in one process share `health`; who makes it tells of outages.
 
     Raises:
         SettingsError: an expression runs away, a function cannot be imported, or the listener or the alerts cannot be
             set up as the settings say.
     """
-    health = health or Health()
+    own_health, health = health is None, health or Health()
     pipelines = settings.process.pipelines
     if wrong := await asyncio.to_thread(faults, pipelines):
         raise SettingsError("\n".join(wrong))
@@ -74,6 +74,8 @@ async def build_process_api(
         if alerts is None:
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
+        if own_health:
+            await stack.enter_async_context(outages_told("process", health.readiness, alerts, clock))
         own_tables = bus is None and isinstance(settings.bus, PostgresBusOptions)
         outside = _Outside(
             alerts,
@@ -117,7 +119,6 @@ class _Service:
         readiness.require(PIPELINES, lambda: self._bus.trouble if self._bus else self._no_bus)
         app = application(options.listen, self._health)
         async with Tasks() as tasks, serve(app, options.listen, self._health, clock=outside.clock) as where:
-            tasks.keep("outages", tell_outages("process", readiness, outside.alerts, outside.clock))
             tasks.keep("pipelines", self._keep_running())
             try:
                 yield ProcessApi(where, tasks)

@@ -23,7 +23,7 @@ from shared.database.migrations import migrate
 from shared.errors import Unavailable
 from shared.health import NotYet
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
-from shared.outages import tell_outages
+from shared.outages import outages_told
 from shared.tasks import Tasks
 from shared.web import Health, Listening, application, serve
 
@@ -61,12 +61,12 @@ async def build_system_api(
 
     What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
     tables are not migrated here. A bus that is given has the topics of the settings. Services in one process share
-    `health`.
+    `health`; who makes it tells of outages.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
     """
-    health = health or Health()
+    own_health, health = health is None, health or Health()
     given = leases is not None
     async with AsyncExitStack() as stack:
         if leases is None:
@@ -74,6 +74,8 @@ async def build_system_api(
         if alerts is None:
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
+        if own_health:
+            await stack.enter_async_context(outages_told("system", health.readiness, alerts, clock))
         outside = _Outside(
             leases,
             alerts,
@@ -124,7 +126,6 @@ class _Service:
         async with Tasks() as tasks:
             listening = serve(app, options.listen, self._health, clock=outside.clock)
             async with listening as where:
-                tasks.keep("outages", tell_outages("system", readiness, outside.alerts, outside.clock))
                 tasks.keep("sources", self._keep_sources())
                 try:
                     yield SystemApi(where, tasks)

@@ -1,11 +1,23 @@
-"""The three services in one process: what the settings say of it."""
+"""The three services in one process: what the settings say of it, and what they share."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+from services.experience_api.app import build_experience_api
+from services.experience_api.registry.memory import MemoryRegistry
+from services.process_api.app import PIPELINES, build_process_api
 from services.showcase import EXAMPLES
+from services.system_api.app import BUS, build_system_api
 from services.together import Together, TogetherSettings
+from shared.alerts import RecordingAlerts
+from shared.bus.memory import MemoryBus
+from shared.clock import SystemClock
 from shared.database.options import DatabaseOptions
+from shared.lease import MemoryLeaseStore
+from shared.outages import outages_told
 from shared.settings import load, parse
+from shared.web import Health
 
 DATABASE = DatabaseOptions(url="postgresql://trelay@127.0.0.1/trelay")
 
@@ -37,3 +49,50 @@ def test_a_restart_is_the_same_replica_so_that_nothing_waits_for_a_lease() -> No
         together._system.system.node,
     }
     assert names == {"standalone"}
+
+
+class Hurried(SystemClock):
+    """Time that goes by as fast as somebody waits."""
+
+    def __init__(self) -> None:
+        self.gone = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.gone
+
+    async def sleep(self, seconds: float) -> None:
+        self.gone += seconds
+        await asyncio.sleep(0.001)
+
+
+async def test_an_outage_is_told_once_for_each_part_however_many_services_share_it() -> None:
+    together = Together(TogetherSettings(), DATABASE, 0)
+    bus, health, alerts, clock = MemoryBus(), Health(), RecordingAlerts(), Hurried()
+    leases = MemoryLeaseStore()
+    async with AsyncExitStack() as stack, asyncio.timeout(30):
+        await stack.enter_async_context(outages_told("all", health.readiness, alerts, clock))
+        for service in (
+            build_experience_api(
+                together._experience,
+                bus=bus,
+                registry=MemoryRegistry(leases),
+                leases=leases,
+                alerts=alerts,
+                health=health,
+                clock=clock,
+            ),
+            build_process_api(together._process, bus=bus, alerts=alerts, health=health, clock=clock),
+            build_system_api(together._system, bus=bus, leases=leases, alerts=alerts, health=health, clock=clock),
+        ):
+            await stack.enter_async_context(service)
+        while not health.readiness.ready:
+            await asyncio.sleep(0.01)
+        alerts.told.clear()  # on a busy machine, the start may have taken long by a clock that hurries
+        bus.trouble = "the broker is away"
+        begun = clock.gone
+        while clock.gone < begun + 120:
+            await asyncio.sleep(0.01)
+        missing = health.readiness.missing()
+        told = [(alert.what, alert.place) for alert in alerts.told]
+    assert sorted(told) == sorted(("begin", f"all: {part}") for part in missing)
+    assert missing.keys() >= {PIPELINES, BUS}

@@ -5,8 +5,7 @@ import asyncio
 from shared.alerts import RecordingAlerts
 from shared.clock import SystemClock
 from shared.health import Readiness
-from shared.outages import Outages, tell_outages
-from shared.tasks import Tasks
+from shared.outages import Outages, outages_told
 
 
 def test_only_what_lasts_is_told_once_and_its_end_once() -> None:
@@ -43,8 +42,7 @@ class Hurried(SystemClock):
 async def test_people_are_told() -> None:
     readiness, alerts, clock = Readiness(), RecordingAlerts(), Hurried()
     readiness.require("bus")
-    async with Tasks() as tasks, asyncio.timeout(10):
-        tasks.keep("outages", tell_outages("system", readiness, alerts, clock))
+    async with asyncio.timeout(10), outages_told("system", readiness, alerts, clock):
         while clock.looks < 30:
             await asyncio.sleep(0)
         assert [(told.what, told.kind, told.place, told.text) for told in alerts.told] == [
