@@ -1,9 +1,7 @@
 """The appender: everybody's single records, many calls to a round trip."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
@@ -12,32 +10,11 @@ from shared.bus.kafka.cluster import Cluster
 from shared.bus.kafka.errors import NONE, of_code
 from shared.bus.kafka.producing import Failures, Producing, raise_first
 from shared.bus.protocol import Outgoing
-from shared.errors import TrelayError, Unavailable
+from shared.bus.rounds import Call, Rounds
+from shared.errors import TrelayError
 from shared.tasks import Tasks
 
 _NO_TIMEOUT = 2**31 - 1
-_ROUND_LIMIT = 4 * 1024 * 1024
-"""Bytes after which a round takes no further call."""
-
-
-@dataclass(eq=False, slots=True)
-class _Call:
-    """What one caller wants to have appended."""
-
-    topic: str
-    records: Sequence[Outgoing]
-    size: int
-    done: asyncio.Future[None]
-
-    def end(self, error: TrelayError | None = None) -> None:
-        """Tell the caller, if he still waits."""
-        if self.done.done():
-            return
-        if error is None:
-            self.done.set_result(None)
-        else:
-            self.done.set_exception(error)
-            self.done.exception()  # counts as looked at: the caller may be gone
 
 
 class KafkaAppender:
@@ -48,46 +25,24 @@ class KafkaAppender:
         self._connections = cluster.connections()
         self._producing = Producing(cluster, self._connections)
         self._encoder: Encoder | None = None
-        self._waiting: asyncio.Queue[_Call] = asyncio.Queue()
+        self.rounds = Rounds(self._round)
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append with the next round."""
         size = sum(check_size(topic, record) for record in records)
-        await self._cluster.topic(topic)
-        if not records:
-            return
-        call = _Call(topic, records, size, asyncio.get_running_loop().create_future())
-        self._waiting.put_nowait(call)
-        await call.done
-
-    async def run(self) -> None:
-        """Carry out round after round, for ever."""
-        while True:
-            calls = [await self._waiting.get()]
-            size = calls[0].size
-            while not self._waiting.empty() and size < _ROUND_LIMIT:
-                calls.append(self._waiting.get_nowait())
-                size += calls[-1].size
-            try:
-                await self._round(calls)
-            finally:
-                for call in calls:
-                    call.end(Unavailable("the appender was closed"))
-                    self._waiting.task_done()
-
-    async def drain(self) -> None:
-        """Return once all that was accepted is done with."""
-        await self._waiting.join()
+        with self.rounds.caller():
+            await self._cluster.topic(topic)
+            if records:
+                await self.rounds.join(topic, records, size)
 
     async def close(self) -> None:
         """Close the connections."""
-        while not self._waiting.empty():
-            self._waiting.get_nowait().end(Unavailable("the appender was closed"))
+        await self.rounds.close()
         await self._connections.close()
 
-    async def _round(self, calls: list[_Call]) -> None:
+    async def _round(self, calls: list[Call]) -> None:
         deadline = self._cluster.clock.monotonic() + self._cluster.options.patience
-        places: dict[_Call, set[tuple[str, int]]] = {}
+        places: dict[Call, set[tuple[str, int]]] = {}
         try:
             encoder = self._encoder or await self._open(deadline)
             batches = await self._encode(encoder, calls, places)
@@ -109,7 +64,7 @@ class KafkaAppender:
                 call.end()
 
     async def _encode(
-        self, encoder: Encoder, calls: list[_Call], places: dict[_Call, set[tuple[str, int]]]
+        self, encoder: Encoder, calls: list[Call], places: dict[Call, set[tuple[str, int]]]
     ) -> list[Batch]:
         now = int(self._cluster.clock.time() * 1000)
         dealt: dict[tuple[str, int], list[Outgoing]] = {}
@@ -138,10 +93,10 @@ async def kafka_appender(cluster: Cluster) -> AsyncIterator[KafkaAppender]:
     """Append for as long as the context lasts."""
     appender = KafkaAppender(cluster)
     async with Tasks() as tasks:
-        tasks.keep("appending to Kafka", appender.run())
+        tasks.keep("appending to Kafka", appender.rounds.run())
         try:
             yield appender
-            await appender.drain()
+            await appender.rounds.drain()
         finally:
             await tasks.cancel_all()
             await appender.close()
