@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 DATABASE_URL = "TRELAY_DATABASE_URL"
 DEMO, WATCHER = "demo", "showcase"
 
+_QUIET = LogOptions(format="text", level="warning", loggers={"shared.health": "error"})
+"""Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
+
 _STOP_WITHIN = 4.5
 _SERVER_STOP = 1.5
 _PLACEHOLDER = "postgresql://trelay@127.0.0.1/trelay"
@@ -60,8 +63,7 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
     command = read_command(arguments, os.environ)
-    # What a start waits for is no news here; what keeps it from starting is said.
-    configure(LogOptions(format="text", level="warning", loggers={"shared.health": "error"}))
+    configure(_QUIET)
 
     async def running(stop: asyncio.Event) -> None:
         await _run(command, stop)
@@ -103,6 +105,8 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
             path = await _examples(command.data)
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
         settings = load(path, TogetherSettings, environment)
+        if "logs" in settings.model_fields_set:
+            configure(settings.logs)
         if settings.database is None:
             # Only now are the settings known to be good, and where the database is.
             environment[DATABASE_URL] = await stack.enter_async_context(own_postgres(command.data / "postgres"))

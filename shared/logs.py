@@ -38,16 +38,30 @@ class LogOptions(Options):
 
 def configure(options: LogOptions, stream: TextIO | None = None) -> None:
     """Set up logging for the process: what was set up before is replaced. Writes to standard error by default."""
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonLines() if options.format == "json" else TextLines())
+    handler = _Lines(stream or sys.stderr, options)
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
+        if isinstance(old, _Lines):
+            old.forget_levels()
     root.addHandler(handler)
     root.setLevel(options.level.upper())
     for name, level in options.loggers.items():
         logging.getLogger(name).setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes as the options say, and knows which loggers have a level of their own by them."""
+
+    def __init__(self, stream: TextIO, options: LogOptions) -> None:
+        super().__init__(stream)
+        self.setFormatter(JsonLines() if options.format == "json" else TextLines())
+        self._levelled = list(options.loggers)
+
+    def forget_levels(self) -> None:
+        for name in self._levelled:
+            logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 class JsonLines(logging.Formatter):

@@ -41,8 +41,8 @@ class Standalone:
 
 
 @asynccontextmanager
-async def running(data: Path, module: str = "services.standalone") -> AsyncIterator[Standalone]:
-    command = [sys.executable, "-m", module, "--port", "0"]
+async def running(data: Path, *arguments: str, module: str = "services.standalone") -> AsyncIterator[Standalone]:
+    command = [sys.executable, "-m", module, "--port", "0", *arguments]
     process = await asyncio.create_subprocess_exec(
         *dying_with_us(command, signal.SIGTERM),
         stdout=asyncio.subprocess.PIPE,
@@ -105,6 +105,16 @@ async def test_the_demo_client_is_free_for_the_reader_and_nothing_listens_elsewh
                     assert connection.laddr.ip == "127.0.0.1", connection
         program.process.send_signal(signal.SIGTERM)
         assert await program.process.wait() == 0
+
+
+@pytest.mark.timeout(120)
+async def test_the_log_is_as_the_settings_say(tmp_path: Path) -> None:
+    settings = tmp_path / "mine.yaml"
+    settings.write_text("logs: {format: json, level: info}")
+    async with running(tmp_path / "var", "--config", str(settings)) as program:
+        program.process.send_signal(signal.SIGTERM)
+        said = json.loads((await program.line("asked to stop")).string)
+    assert (said["level"], said["logger"], said["message"]) == ("info", "shared.runtime", "asked to stop by SIGTERM")
 
 
 async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(tmp_path: Path) -> None:

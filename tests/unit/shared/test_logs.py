@@ -129,6 +129,15 @@ def test_writes_to_standard_error_and_replaces_what_was_there(capsys: pytest.Cap
     assert captured.err.count("once") == 1
 
 
+@pytest.mark.usefixtures("_logging_restored")
+def test_a_level_of_a_part_is_replaced_too() -> None:
+    stream = io.StringIO()
+    configure(LogOptions(level="warning", loggers={"shared.bus": "error"}), stream)
+    configure(LogOptions(level="info"), stream)
+    logging.getLogger("shared.bus").info("written")
+    assert "written" in stream.getvalue()
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=st.text(), value=st.recursive(st.none() | st.text() | st.integers() | st.floats(), st.lists))
 def test_whatever_is_logged_is_one_line_of_json(message: str, value: object) -> None:
