@@ -23,6 +23,7 @@ import psutil
 import uvloop
 
 from services.embedded.postgres import PostgresServer
+from shared.allocation import keep_freed_memory
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.postgres.records import pack_headers
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
@@ -296,6 +297,7 @@ def main() -> None:
     parser.add_argument("--trips", type=int, default=300, help="round trips (300)")
     parser.add_argument("--postgres", choices=["wheel", "system"], default="wheel", help="which server (wheel)")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the services do; the bare loops have it too
     size = min(arguments.records, 20_000)
     origin: Origin = arguments.postgres
     with postgres_server(origin, durable=True) as server:

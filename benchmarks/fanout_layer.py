@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 from services.experience_api.delivery import Callbacks, Delivery, DeliveryOptions
 from services.experience_api.hub.audience import interest_in
 from services.experience_api.hub.connection import Subscriber
+from shared.allocation import keep_freed_memory
 from shared.bus.connect import connect
 from shared.bus.memory import MemoryBus
 from shared.bus.options import BusOptions
@@ -96,6 +97,7 @@ async def _answer(command: str, number: int, connected: Callable[[], int], deliv
 
 
 async def main(what: str, options: str, database: str) -> None:
+    keep_freed_memory()  # as the services do
     async with AsyncExitStack() as stack:
         delivery = None
         if what == "layer":

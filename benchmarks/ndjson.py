@@ -11,20 +11,18 @@ import argparse
 import asyncio
 import json
 import random
-import statistics
 import tempfile
-import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import asyncpg
 import uvloop
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
 from services.system_api.life import Surroundings
 from services.system_api.metrics import SystemMetrics
 from services.system_api.poller import Poller
@@ -42,7 +40,6 @@ from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.event import Channel
 from shared.lease import Leases, MemoryLeaseStore
-from shared.runtime import settle
 from shared.tasks import Tasks
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
@@ -54,15 +51,6 @@ HEAD = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated",
 
 BareRecords = list[tuple[bytes, list[tuple[str, bytes]]]]
 """Values and headers."""
-
-
-class Cost(NamedTuple):
-    """What something took."""
-
-    cpu: float
-    """Microseconds an event."""
-    rate: float
-    """Events a second."""
 
 
 def write_lines(path: Path, count: int) -> float:
@@ -85,12 +73,6 @@ def write_lines(path: Path, count: int) -> float:
             }
             file.write(json.dumps(order, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
     return path.stat().st_size / count
-
-
-async def measured(work: Awaitable[None], events: int) -> Cost:
-    cpu, clock = time.process_time(), time.perf_counter()
-    await work
-    return Cost((time.process_time() - cpu) / events * 1e6, events / (time.perf_counter() - clock))
 
 
 async def ours(path: Path, events: int, bus_options: BusOptions, database: DatabaseOptions) -> Cost:
@@ -209,31 +191,15 @@ async def bare_postgres(path: Path, events: int, dsn: str) -> Cost:
         await connection.close()
 
 
-async def alternate(rounds: int, *works: Callable[[], Awaitable[Cost]]) -> list[Cost]:
-    """Measure each in turn, and return the medians; the first round warms up."""
-    found: list[list[Cost]] = [[] for _ in works]
-    for _ in range(rounds + 1):
-        for costs, work in zip(found, works, strict=True):
-            costs.append(await work())
-    return [
-        Cost(statistics.median(cost.cpu for cost in costs[1:]), statistics.median(cost.rate for cost in costs[1:]))
-        for costs in found
-    ]
-
-
-def line(name: str, cost: Cost, bare: Cost) -> str:
-    return f"{name:<40}{cost.cpu:>8.2f} µs{cost.rate:>12,.0f}/s{cost.cpu / bare.cpu:>9.2f} x"
-
-
 async def run(path: Path, events: int, rounds: int, servers: str, dsn: str) -> None:
     database = DatabaseOptions(url=dsn)
     await migrate(database)
     size = write_lines(path, events)
-    settle()
+    as_services_run()
     print(
         f"{events:,} lines of {size:.0f} bytes to the publish topic, {PER_TRANSACTION} a transaction, {rounds} rounds"
     )
-    print(f"{'':<40}{'CPU an event':>11}{'events':>14}{'of bare':>11}")
+    print(HEADING)
     kafka = {name: KafkaOptions(servers=servers, compression=name) for name in ("none", "zstd")}
     bare, *found = await alternate(
         rounds,

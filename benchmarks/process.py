@@ -13,11 +13,10 @@ import asyncio
 import json
 import random
 import statistics
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import jsonatapy
 import uvloop
@@ -25,6 +24,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition as BarePosition
 from prometheus_client import CollectorRegistry
 
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
 from services.process_api.check import build
 from services.process_api.filling import TransactionOptions
 from services.process_api.metrics import ProcessMetrics
@@ -38,7 +38,6 @@ from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.bus.topics import TopicsOptions
 from shared.clock import SYSTEM_CLOCK
 from shared.event import TRAIL, Envelope, wrap
-from shared.runtime import settle
 from tests.servers.kafka import kafka_server
 
 PER_TRANSACTION = 1000
@@ -61,15 +60,6 @@ PIPELINES: dict[str, list[Any]] = {
     "filter, set, drop, route": STEPS,
     "map by JSONata": [{"map": MAP}],
 }
-
-
-class Cost(NamedTuple):
-    """What something took."""
-
-    cpu: float
-    """Microseconds an event."""
-    rate: float
-    """Events a second."""
 
 
 Change = Callable[[bytes], bytes]
@@ -257,42 +247,19 @@ def new_topics() -> TopicsOptions:
     return TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
 
 
-async def measured(work: Awaitable[None], count: int) -> Cost:
-    cpu, clock = time.process_time(), time.perf_counter()
-    await work
-    return Cost((time.process_time() - cpu) / count * 1e6, count / (time.perf_counter() - clock))
-
-
-async def alternate(rounds: int, works: Sequence[Callable[[], Awaitable[Cost]]]) -> list[Cost]:
-    """Measure each in turn, and return the medians; the first round warms up."""
-    found: list[list[Cost]] = [[] for _ in works]
-    for _ in range(rounds + 1):
-        for costs, work in zip(found, works, strict=True):
-            costs.append(await work())
-    return [
-        Cost(statistics.median(cost.cpu for cost in costs[1:]), statistics.median(cost.rate for cost in costs[1:]))
-        for costs in found
-    ]
-
-
-def line(name: str, cost: Cost, bare: Cost | None) -> str:
-    ratio = "" if bare is None else f"{cost.cpu / bare.cpu:>9.2f} x"
-    return f"{name:<44}{cost.cpu:>8.2f} µs{cost.rate:>12,.0f}/s{ratio}"
-
-
 async def run(servers: str, count: int, rounds: int, compressions: Sequence[Compression]) -> None:
     bench = Bench(servers, count)
-    settle()
+    as_services_run()
     size = statistics.mean(len(value) for _, value, _ in bench.events)
     print(f"{count:,} events of {size:.0f} bytes, {PER_TRANSACTION} a transaction, {rounds} rounds, one partition")
-    print(f"{'':<44}{'CPU an event':>11}{'events':>14}{'of bare':>11}")
+    print(HEADING)
     kinds = [(name, compression) for compression in compressions for name in PIPELINES]
     works: list[Callable[[], Awaitable[Cost]]] = [lambda: bench.bare(by_json), lambda: bench.bare(by_jsonata())]
     for name, compression in kinds:
         works.append(lambda name=name, compression=compression: bench.ours(PIPELINES[name], compression))  # type: ignore[misc]
-    json_cost, jsonata_cost, *costs = await alternate(rounds, works)
-    print(line("bare aiokafka, json.loads and dumps", json_cost, None))
-    print(line("bare aiokafka, JSONata", jsonata_cost, None))
+    json_cost, jsonata_cost, *costs = await alternate(rounds, *works)
+    print(line("bare aiokafka, json.loads and dumps", json_cost))
+    print(line("bare aiokafka, JSONata", jsonata_cost))
     for (name, compression), cost in zip(kinds, costs, strict=True):
         bare = jsonata_cost if "JSONata" in name else json_cost
         print(line(f"process layer, {name}, {compression}", cost, bare))

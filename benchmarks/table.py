@@ -19,18 +19,8 @@ import asyncpg
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from benchmarks.ndjson import (
-    HEAD,
-    PER_TRANSACTION,
-    BareRecords,
-    Cost,
-    alternate,
-    bare_producer,
-    commit_bare,
-    line,
-    measured,
-    send_bare,
-)
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
+from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, bare_producer, commit_bare, send_bare
 from services.system_api.life import Surroundings
 from services.system_api.metrics import SystemMetrics
 from services.system_api.poller import Poller
@@ -48,7 +38,6 @@ from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.event import Channel
 from shared.lease import Leases, MemoryLeaseStore
-from shared.runtime import settle
 from shared.tasks import Tasks
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
@@ -158,9 +147,9 @@ async def run(events: int, rounds: int, servers: str, dsn: str) -> None:
     database = DatabaseOptions(url=dsn)
     await migrate(database)
     size = await prepare(dsn, events)
-    settle()
+    as_services_run()
     print(f"{events:,} rows of {size:.0f} bytes to the publish topic, {PER_TRANSACTION} a transaction, {rounds} rounds")
-    print(f"{'':<40}{'CPU an event':>11}{'events':>14}{'of bare':>11}")
+    print(HEADING)
     kafka = KafkaOptions(servers=servers)
     bare, by_key, by_time, on_postgres = await alternate(
         rounds,
