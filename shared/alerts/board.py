@@ -10,6 +10,10 @@ from typing import NamedTuple
 
 from shared.alerts.budget import Budget
 
+DOUBT = 600.0
+"""Seconds within which a problem that an earlier process told of has to be met again, or it counts as over: twice what
+any part of Trelay takes to find out that something is away."""
+
 TRACKED = 1000
 """Problems, and events, that are told apart; beyond, they are only counted. Somebody may fail under many names."""
 
@@ -36,6 +40,8 @@ class Problem:
     until: float | None = None
     told: bool = False
     """Whether a mail has said that it began."""
+    doubted: float | None = None
+    """Since when it is not known whether it lasts: an earlier process told of it."""
 
 
 @dataclass(slots=True)
@@ -90,7 +96,7 @@ class Board:
             return True
         # One that ended and is not told so yet is simply still open: the reader need not know.
         changed = problem.until is not None
-        problem.until = None
+        problem.until = problem.doubted = None
         problem.times += 1
         problem.text = text[:_TEXT_LIMIT]
         return changed
@@ -100,7 +106,7 @@ class Board:
         problem = self._problems.get(_key(kind, place))
         if problem is None or problem.until is not None:
             return False
-        problem.until = now
+        problem.until, problem.doubted = now, None
         problem.text = text[:_TEXT_LIMIT] or problem.text
         return True
 
@@ -120,6 +126,23 @@ class Board:
         happening.text = text[:_TEXT_LIMIT]
         return first
 
+    def save(self) -> list[tuple[str, str, str, float]]:
+        """Return what a later process needs to tell the end of what this one has told of."""
+        told = [problem for problem in self._problems.values() if problem.told and problem.until is None]
+        return [(problem.kind, problem.place, problem.text[:_NAME_LIMIT], problem.since) for problem in told]
+
+    def restore(self, saved: object, now: float) -> None:
+        """Take over what an earlier process has told of: over if it is not met again in time.
+
+        What is no such thing, or lies in the future, is passed over.
+        """
+        for entry in saved[:TRACKED] if isinstance(saved, list) else ():
+            match entry:
+                case [str(kind), str(place), str(text), float(since)] if 0 <= since <= now:
+                    key = _key(kind, place)
+                    known = self._problems.setdefault(key, Problem(*key, text[:_TEXT_LIMIT], since, doubted=now))
+                    known.told, known.since = True, since
+
     def due(self, now: float) -> float | None:
         """Return when the next mail is due, given that nothing else happens; None if never."""
         wanted = min((*self._news(), *self._reminders()), default=None)
@@ -127,6 +150,7 @@ class Board:
 
     def take(self, now: float, *, hurry: bool = False) -> Report | None:
         """Return what is to be mailed now, None if nothing is. In a hurry, news do not gather any longer."""
+        self._settle_doubts(now)
         due = self.due(now)
         if hurry and due is not None and any(True for _ in self._news()):
             due = self._budget.ready_at(now)
@@ -153,6 +177,8 @@ class Board:
                 yield problem.since + gather
             elif problem.until is not None:
                 yield problem.until + gather
+            elif problem.doubted is not None:
+                yield problem.doubted + DOUBT + gather
         for happening in self._happenings.values():
             if happening.times and happening.told_at is None:
                 yield happening.first + gather
@@ -167,6 +193,12 @@ class Board:
         for happening in self._happenings.values():
             if happening.times and happening.told_at is not None:
                 yield happening.told_at + interval
+
+    def _settle_doubts(self, now: float) -> None:
+        for problem in self._problems.values():
+            over = None if problem.doubted is None else problem.doubted + DOUBT
+            if over is not None and over <= now:
+                self.end(problem.kind, problem.place, f"not met again since a restart; it was: {problem.text}", over)
 
     def _told(self, report: Report) -> None:
         now = report.at

@@ -78,7 +78,8 @@ class AlertOptions(Options):
     """However much happens; beyond this, news wait for the next mail. After a quiet hour, as many may go at once."""
 
     spool: RelativePath | None = None
-    """Folder for mails that are not sent yet, of this process alone; without one, a restart forgets them."""
+    """Folder of this process alone, for mails that are not sent yet, and for which problems are open: without one, a
+    restart forgets both, and nobody is told of the end of a problem that an earlier process told of."""
 
     keep: int = Field(default=100, ge=1)
     """Unsent mails that are kept; the oldest are dropped beyond that."""

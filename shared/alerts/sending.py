@@ -80,7 +80,7 @@ class Post:
 
     async def run(self) -> None:
         """Write and send mails until told to end; then write down what is known, and try once to send it."""
-        self._budget.restore(await asyncio.to_thread(self._spool.saved), self._clock.time())
+        self._restore(await asyncio.to_thread(self._spool.saved))
         while not self._ending:
             self._changed.clear()
             await self._write(self._board.take(self._clock.time()))
@@ -92,6 +92,13 @@ class Post:
         waiting = await asyncio.to_thread(len, self._spool)
         if waiting:
             logger.warning("%d mails are not sent yet", waiting, extra={"kept": self._options.spool is not None})
+
+    def _restore(self, saved: object) -> None:
+        """Go on from what an earlier process wrote down."""
+        if isinstance(saved, dict):
+            now = self._clock.time()
+            self._budget.restore(saved.get("budget"), now)
+            self._board.restore(saved.get("open"), now)
 
     def end_soon(self) -> None:
         """Let `run` come to its end."""
@@ -132,7 +139,7 @@ class Post:
 
     def _keep(self, mail: bytes) -> None:
         self._spool.put(mail)
-        self._spool.save(self._budget.save())
+        self._spool.save({"budget": self._budget.save(), "open": self._board.save()})
 
     async def _send_waiting(self) -> None:
         """Send until nothing waits, or until the server does not take the next."""

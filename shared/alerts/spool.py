@@ -12,7 +12,7 @@ from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
-_MAIL, _UNFINISHED, _BUDGET = ".eml", ".part", "budget.json"
+_MAIL, _UNFINISHED, _STATE = ".eml", ".part", "state.json"
 
 
 class Spool(Protocol):
@@ -134,12 +134,12 @@ class FolderSpool:
         Raises:
             OSError: it cannot be written.
         """
-        self._write(_BUDGET, json.dumps(state).encode())
+        self._write(_STATE, json.dumps(state).encode())
 
     def saved(self) -> object:
         """Return the value; one that is damaged counts as none."""
         try:
-            found: object = json.loads((self._folder / _BUDGET).read_bytes())
+            found: object = json.loads((self._folder / _STATE).read_bytes())
         except (OSError, ValueError):
             return None
         return found

@@ -128,13 +128,34 @@ async def test_mails_in_a_folder_survive_a_restart_and_so_does_the_budget(smtp: 
     async with life() as alerts:
         (mail,) = await smtp.expect(1)
         assert "orders" in mail.message["Subject"]
-        alerts.begin("source", "orders", "connection refused")
+        alerts.begin("source", "stock", "connection refused")
         await smtp.expect(2)
-    for _ in range(5):
+    for number in range(5):
         async with life() as alerts:
-            alerts.begin("source", "orders", "connection refused")
+            alerts.begin("source", f"s{number}", "connection refused")
             await asyncio.sleep(0.1)
     assert len(smtp.mails) == 2
+
+
+async def test_a_problem_that_outlives_a_restart_begins_once_and_ends_once(smtp: MailServer, tmp_path: Path) -> None:
+    def life() -> AbstractAsyncContextManager[Alerts]:
+        return alerting(options(smtp, spool=tmp_path / "spool"))
+
+    async with life() as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        await smtp.expect(1)
+    async with life() as alerts:
+        alerts.begin("source", "orders", "connection refused")
+    async with life() as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        alerts.end("source", "orders", "answers again")
+        began, ended = await smtp.expect(2)
+    assert "source orders: connection refused" in began.message["Subject"]
+    assert "over: source orders: answers again" in ended.message["Subject"]
+    async with life() as alerts:
+        alerts.event("x", "y", "z")
+        last = (await smtp.expect(3))[2]
+    assert "orders" not in last.message.get_content()
 
 
 async def test_a_folder_that_fails_later_does_not_stop_the_mail(

@@ -1,10 +1,11 @@
+import json
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.alerts.board import TRACKED, Board, Pace, Report
+from shared.alerts.board import DOUBT, TRACKED, Board, Pace, Report
 from shared.alerts.budget import Budget
 
 PACE = Pace(gather=5.0, digest_interval=3600.0)
@@ -249,3 +250,68 @@ def test_the_reader_knows_what_is_open_and_is_never_flooded(taken: list[Step], p
     assert len(reader.mails) <= per_hour * (1 + hours) + 1e-6
     if not opened:
         assert alerts.due(now + 2 * (PACE.digest_interval + 3600.0)) is None
+
+
+def after_a_restart(earlier: Board, now: float, per_hour: int = 10) -> Board:
+    later = board(per_hour)
+    later.restore(json.loads(json.dumps(earlier.save())), now)
+    return later
+
+
+def test_what_an_earlier_process_told_of_is_over_when_it_is_not_met_again() -> None:
+    earlier = board()
+    earlier.begin("source", "orders", "refused", 0.0)
+    earlier.take(5.0)
+    later = after_a_restart(earlier, 100.0)
+    due = later.due(100.0)
+    assert due == 100.0 + DOUBT + PACE.gather
+    assert later.take(due - 1) is None
+    report = later.take(due)
+    assert places(report, "ended") == ["orders"]
+    assert report is not None
+    (over,) = report.ended
+    assert (over.since, over.until) == (0.0, 100.0 + DOUBT)
+    assert "refused" in over.text
+    assert later.save() == []
+
+
+def test_what_an_earlier_process_told_of_and_is_met_again_is_no_news() -> None:
+    earlier = board()
+    earlier.begin("source", "orders", "refused", 0.0)
+    earlier.take(5.0)
+    later = after_a_restart(earlier, 100.0)
+    later.begin("source", "orders", "refused", 130.0)
+    assert later.take(100.0 + 2 * DOUBT) is None
+    later.end("source", "orders", "answers", 2000.0)
+    assert places(later.take(2005.0), "ended") == ["orders"]
+
+
+def test_what_begins_while_the_earlier_is_still_being_read_is_told_once() -> None:
+    earlier = board()
+    earlier.begin("source", "orders", "refused", 0.0)
+    earlier.take(5.0)
+    later = board()
+    later.begin("source", "orders", "refused", 100.0)
+    later.restore(earlier.save(), 100.1)
+    assert later.take(200.0) is None
+
+
+def test_what_was_not_told_is_not_taken_over() -> None:
+    earlier = board()
+    earlier.begin("source", "orders", "refused", 0.0)
+    assert after_a_restart(earlier, 1.0).due(1.0) is None
+
+
+junk = st.recursive(
+    st.none() | st.floats() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.tuples(inner)
+)
+
+
+@given(st.lists(st.tuples(st.text(), st.text(), st.text(), st.floats()) | junk) | junk)
+def test_whatever_was_saved_every_problem_comes_to_an_end(saved: object) -> None:
+    alerts, reader = board(), Reader()
+    alerts.restore(saved, 1000.0)
+    reader.open = {place for _, place, *_ in alerts.save()}
+    reader.follow(alerts, 1000.0, 1000.0 + DOUBT + PACE.gather)
+    assert reader.open == set()
+    assert alerts.due(5000.0) is None

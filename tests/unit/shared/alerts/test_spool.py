@@ -65,12 +65,12 @@ def test_a_folder_outlives_the_process(tmp_path: Path) -> None:
 
 def test_a_folder_is_cleared_of_what_a_crash_left(tmp_path: Path) -> None:
     (tmp_path / "000000000007.eml.part").write_bytes(b"half")
-    (tmp_path / "budget.json").write_bytes(b"{")
+    (tmp_path / "state.json").write_bytes(b"{")
     (tmp_path / "notes.eml").write_bytes(b"somebody else's")
     spool = FolderSpool(tmp_path, keep=3)
     assert spool.saved() is None
     assert spool.oldest() is None
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["budget.json", "notes.eml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.eml", "state.json"]
 
 
 def test_a_mail_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
