@@ -109,11 +109,14 @@ class History:
         self.head = tuple(max(offset, positions.get(partition, 0)) for partition, offset in enumerate(self.head))
 
     def restart(self, codec: CursorCodec, vector: Vector) -> None:
-        """Forget everything and go on from another place."""
+        """Forget everything and go on from another place.
+
+        One number stands for what is missing: whoever has read up to it is then behind what is kept, and finds out.
+        """
         self.codec = codec
         self.head = vector
         self.size = 0
-        self._blocks = [Block(self.next, vector)]
+        self._blocks = [Block(self.next + 1, vector)]
 
     def block_at(self, sequence: int) -> Block | None:
         """Return the block that holds an event; None where it is still to come or no longer kept."""

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.experience_api.replay import Replay
 from shared.bus.protocol import Bus
-from shared.errors import PositionLost
+from shared.errors import PositionLost, Unavailable
 
 _RECORDS = 500
 _WAIT = 0.1
@@ -44,7 +44,8 @@ class Past:
         No turn is held while a subscriber makes room: what is returned is all that one costs meanwhile.
 
         Raises:
-            Unavailable: the bus does not answer.
+            Unavailable: the bus does not answer, or the log ends before what the subscriber has. If it does so for
+                long, the feed finds out as well and tells everybody.
         """
         frames: list[bytes] = []
         size = 0
@@ -55,6 +56,8 @@ class Past:
                     try:
                         records = await reader.read(_RECORDS, _WAIT)
                     except PositionLost as lost:
+                        if lost.earliest < lost.offset:  # going on from there would repeat what it has
+                            raise Unavailable(f"{self._topic} seems to have become shorter: {lost}") from lost
                         reader.seek(lost.partition, lost.earliest)
                         replay.skip(lost.partition, lost.earliest)
                         found = [say_gap(lost)]

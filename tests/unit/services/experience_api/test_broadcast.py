@@ -88,12 +88,24 @@ async def test_one_with_a_cursor_in_memory_is_live_at_once(parts: Parts) -> None
     assert parts.resume.under_way == 0
 
 
-async def test_one_with_a_cursor_that_is_none_is_told_and_begins_now(parts: Parts) -> None:
+@pytest.mark.parametrize(
+    ("cursor", "reason"),
+    [
+        ("nonsense", "cursor-malformed"),
+        ("", "cursor-malformed"),
+        (CursorCodec("another epoch", 1).encode((0,)).decode(), "cursor-foreign"),
+        (CursorCodec("epoch", 2).encode((0, 0)).decode(), "cursor-foreign"),
+    ],
+    ids=["none", "empty", "of another epoch", "of other partitions"],
+)
+async def test_one_with_a_cursor_that_is_not_ours_is_told_and_begins_now(
+    parts: Parts, cursor: str, reason: str
+) -> None:
     parts.deliver(0)
     transport = FakeTransport()
-    parts.arrive(transport, "nonsense")
+    parts.arrive(transport, cursor)
     parts.deliver(1)
-    assert texts(transport) == ["trelay.connected", "cursor-malformed", "0/1"]
+    assert texts(transport) == ["trelay.connected", reason, "0/1"]
 
 
 async def test_one_that_falls_behind_is_fed_again_from_where_it_was(parts: Parts) -> None:

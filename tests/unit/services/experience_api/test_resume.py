@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,7 +15,7 @@ from services.experience_api.own_events import OwnEvents
 from services.experience_api.past import Past, PastOptions
 from services.experience_api.resume import Resume, ResumeOptions
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing, TopicOptions
+from shared.bus.protocol import Outgoing, Reader, TopicOptions
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import Unavailable
 from tests.unit.services.experience_api.events import events
@@ -34,6 +35,16 @@ class MoodyBus(MemoryBus):
         self.away = 0
         """How many more calls fail."""
         self.broken = False
+        self.unreadable = 0
+        """How many more readers cannot be opened."""
+
+    @asynccontextmanager
+    async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise Unavailable("away")
+        async with super().reader(topic, positions) as reader:
+            yield reader
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
         if self.away:
@@ -69,6 +80,11 @@ class Parts:
         for batch in self._encoder.batches([record("a", offset) for offset in range(self.history.head[0], upto)]):
             self.history.extend(batch)
             self.resume.news()
+
+    def restart(self, offset: int) -> None:
+        """Do what a feed does that retention has overtaken."""
+        self.history.restart(self.codec, (offset,))
+        self._encoder = FrameEncoder(self.codec, (offset,))
 
     async def until_joined(self) -> None:
         async with asyncio.timeout(10):
@@ -216,3 +232,92 @@ async def test_abandoned_ones_are_fed_nothing_more(parts: Parts) -> None:
         await asyncio.sleep(0)
     assert transport.sent == b""
     assert parts.joined == []
+
+
+class Clogging(FakeTransport):
+    """Says that it is full as soon as something was written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection: Connection | None = None
+
+    def write(self, data: bytes | memoryview) -> None:
+        super().write(data)
+        if self.connection is not None:
+            self.connection.pause_writing()
+            self.connection = None
+
+
+async def append(bus: MoodyBus, *numbers: int) -> None:
+    async with bus.appender() as appender:
+        await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"0/%d"}' % number) for number in range(*numbers)])
+
+
+async def test_what_the_replica_itself_has_lost_is_a_gap_for_one_that_had_all_of_its_memory(
+    parts: Parts, bus: MoodyBus
+) -> None:
+    """Retention overtakes the feed while the last it has read is on its way to a slow subscriber."""
+    transport = Clogging()
+    transport.connection = one = connection(transport)
+    parts.resume.begin(one, (25,))
+    assert (parts.joined, texts(transport)) == ([], ids(25, 30))
+    await append(bus, ON_THE_BUS, 45)
+    bus.forget(TOPIC, 0, 40)
+    parts.restart(40)
+    one.resume_writing()
+    await parts.until_joined()
+    parts.read_on(45)
+    assert texts(transport) == [*ids(25, 30), "not-kept"]
+    assert parts.joined == [one]  # the hub writes the rest, to all who have joined
+
+
+async def test_the_bus_is_waited_for_while_it_is_away(parts: Parts, bus: MoodyBus) -> None:
+    bus.unreadable = 3
+    transport = FakeTransport()
+    one = connection(transport)
+    parts.resume.begin(one, (5,))
+    await parts.until_joined()
+    assert texts(transport) == ids(5, 30)
+    assert parts.joined == [one]
+    assert parts.pauses == 3
+
+
+async def test_what_is_read_during_the_replay_comes_once_and_in_its_place(parts: Parts, bus: MoodyBus) -> None:
+    """The feed reads on at each of the replay's steps, while memory forgets what it had."""
+    transport = FakeTransport()
+    one = connection(transport)
+    await append(bus, ON_THE_BUS, 60)
+    parts.resume.begin(one, (5,))
+    for upto in range(31, 61):
+        parts.read_on(upto)
+        await asyncio.sleep(0)
+    await parts.until_joined()
+    live_from = 5 + len(texts(transport))
+    assert texts(transport) == ids(5, live_from)
+    assert live_from >= 30
+    assert parts.joined == [one]
+
+
+@pytest.mark.parametrize("ahead", [31, 2**63 - 1])
+async def test_a_cursor_from_the_future_is_never_met_with_silence(parts: Parts, bus: MoodyBus, ahead: int) -> None:
+    """It may be made up: whoever has one cursor can write another. What comes next must come."""
+    transport = FakeTransport()
+    one = connection(transport)
+    parts.resume.begin(one, (ahead,))
+    await parts.until_joined()
+    assert texts(transport) == ["cursor-ahead"]
+    assert parts.joined == [one]
+    assert parts.codec.decode(events(transport.sent)[0]["cursor"]) == parts.history.head
+
+
+async def test_a_log_that_has_become_shorter_repeats_nothing(parts: Parts, bus: MoodyBus) -> None:
+    """It ends before what the subscriber has, and before what memory holds: the feed finds out, and says so."""
+    transport = FakeTransport()
+    one = connection(transport)
+    parts.history.restart(parts.codec, (ON_THE_BUS + 50,))
+    parts.resume.begin(one, (ON_THE_BUS + 5,))
+    async with asyncio.timeout(10):
+        while parts.pauses < DOUBTS:
+            await asyncio.sleep(0)
+    assert texts(transport) == []
+    assert parts.resume.abandon() == [one]
