@@ -37,10 +37,12 @@ class Connection(asyncio.Protocol):
         "_heard",
         "_inner",
         "_listening",
+        "_lost",
         "_paused",
         "_reading",
         "_task",
         "_transport",
+        "_transport_lives",
         "_waited",
         "ending",
         "outbox",
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
         """Why it ends; None while it lives."""
         self.wait: float | None = None
         self._transport = transport
+        self._transport_lives = True
         self._inner = inner
         self._gone: Callable[[Connection], None] | None = gone
         self._heard = True
@@ -71,6 +74,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[Any] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._listening: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[None] | None = None
 
     # What the hub does with it
 
@@ -138,6 +142,12 @@ class Connection(asyncio.Protocol):
         """The current task does something that must not be interrupted."""
         self._task = None
 
+    async def lost(self) -> None:
+        """Wait until nothing is left of it here: no descriptor, and nothing that waits for its peer to read."""
+        if self._transport_lives:
+            self._lost = asyncio.get_running_loop().create_future()
+            await self._lost
+
     # What the transport does
 
     def data_received(self, data: bytes) -> None:
@@ -160,6 +170,9 @@ class Connection(asyncio.Protocol):
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._transport_lives = False
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(None)
         if self.ending is None:
             self.ending = LOST
         self.leave()

@@ -88,7 +88,10 @@ class Socket(web.WebSocketResponse):
             connection.outbox.offer(pong_frame(message.data))
 
     async def _farewell(self) -> None:
-        """Close, but wait for no peer that neither reads nor answers."""
+        """Close, but wait for no peer that neither reads nor answers.
+
+        One that says goodbye with much waiting for it would otherwise keep that here until it chooses to read it.
+        """
         connection = self._connection
         if connection.ending is LOST:
             connection.abort()
@@ -96,5 +99,6 @@ class Socket(web.WebSocketResponse):
         try:
             async with asyncio.timeout(self._patience):
                 await self.close()
+                await connection.lost()
         except TimeoutError:
             connection.abort()

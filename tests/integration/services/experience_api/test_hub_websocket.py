@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import uvloop
@@ -18,6 +19,7 @@ from services.experience_api.hub.close_codes import (
 )
 from shared.bus.memory import MemoryBus
 from tests.integration.services.experience_api.streams import (
+    PATIENCE,
     TOPIC,
     Stream,
     eventually,
@@ -140,6 +142,24 @@ class TestEndings:
         with peer:
             stream.delivery.end(stream.ids[0], REMOVED)
             assert await stream.ended() == [REMOVED]
+
+    async def test_one_that_leaves_without_reading_what_waits_for_it_leaves_nothing_here(
+        self, bus: MemoryBus, stream: Stream
+    ) -> None:
+        """Else each connection that does so would keep its descriptor, and what waits, for as long as it likes."""
+        peer = await raw_socket(stream, window=4096)
+        with peer:
+            await publish(bus, TOPIC, "a", range(200), size=50_000)
+            await eventually(lambda: stream.delivery.counts.hub.lagging == 1)
+            peer.send(b"\x88\x80\0\0\0\0")
+            assert await stream.ended() == [LEFT]
+            received = 0
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(PATIENCE):
+                with suppress(ConnectionResetError):
+                    while found := await loop.sock_recv(peer, 1_000_000):
+                        received += len(found)
+            assert received < stream.delivery.counts.hub.deliveries * 50_000
 
     async def test_who_answers_a_ping(self, stream: Stream) -> None:
         peer = await raw_socket(stream)

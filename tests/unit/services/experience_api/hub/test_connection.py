@@ -157,3 +157,23 @@ class TestDrained:
 def test_abort(transport: FakeTransport) -> None:
     connection(transport).abort()
     assert transport.aborted
+
+
+class TestLost:
+    async def test_waits_for_the_end_of_the_transport(self, transport: FakeTransport) -> None:
+        one = connection(transport)
+        one.end(LEFT)
+        waiting = asyncio.create_task(one.lost())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        one.connection_lost(None)
+        await waiting
+        await one.lost()
+
+    async def test_who_waits_no_longer_is_no_trouble(self, transport: FakeTransport) -> None:
+        one = connection(transport)
+        waiting = asyncio.create_task(one.lost())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        one.connection_lost(None)
