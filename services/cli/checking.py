@@ -62,8 +62,11 @@ def check(file: Path, *, live: bool, within: float) -> int:
     """  # noqa: D301 -- click's mark against rewrapping
     settings = load(file, WholeSettings)
     pipelines = settings.process.pipelines
-    if faults := pipeline_faults(pipelines) + wiring.faults(settings.system.sources, pipelines):
+    sources = settings.system.sources
+    if faults := pipeline_faults(pipelines) + wiring.faults(sources, pipelines):
         raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults))
+    for doubt in wiring.doubts(sources, pipelines):
+        click.echo(f"{file}: warning: {doubt}", err=True)
     click.echo(f"{file} is right")
     return asyncio.run(_ask(_probes(settings), within)) if live else 0
 

@@ -98,8 +98,18 @@ async def test_a_pipeline_of_a_source_that_is_not_there_is_named(
 ) -> None:
     file.write_text(f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [ordres], channel: orders, steps: []}}\n")
     assert await checked(str(file)) == 2
-    said = f"{file}: process.pipelines.p.sources.0: no source is called 'ordres'; did you mean 'orders'?\n"
-    assert capsys.readouterr().err == said
+    name, left = capsys.readouterr().err.splitlines()
+    assert name == f"{file}: process.pipelines.p.sources.0: no source is called 'ordres'; did you mean 'orders'?"
+    assert left.startswith(f"{file}: system.sources.orders: no channel, and no pipeline takes its events")
+
+
+async def test_a_source_whose_pipelines_may_be_elsewhere_is_a_warning(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await checked(str(file)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{file} is right\n"
+    assert captured.err.startswith(f"{file}: warning: system.sources.orders: no channel")
 
 
 def test_the_schema_is_json_and_accepts_what_loading_does(capsys: pytest.CaptureFixture[str]) -> None:

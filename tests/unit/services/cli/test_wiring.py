@@ -1,6 +1,6 @@
 import pytest
 
-from services.cli.wiring import faults
+from services.cli.wiring import doubts, faults
 from services.process_api.pipeline import PipelineOptions
 from services.system_api.build import AnySource
 from services.system_api.sources.file.options import FileSourceOptions
@@ -37,3 +37,38 @@ def test_a_name_that_gives_none_is_named_with_its_place(name: str, said: str) ->
 
 def test_sources_in_another_file_are_not_missed() -> None:
     assert faults({}, pipelines("orders")) == []
+    assert doubts({}, pipelines("orders")) == []
+
+
+def made(**options: object) -> dict[str, PipelineOptions]:
+    return {"p": PipelineOptions.model_validate({"sources": ["*"], **options})}
+
+
+def test_a_pipeline_that_leads_nowhere_is_named() -> None:
+    said = "process.pipelines.p: neither a channel nor a route"
+    (fault,) = faults(SOURCES, made(steps=[{"filter": "a"}]))
+    assert fault.startswith(said)
+    assert doubts(SOURCES, made()) == []
+    # Whoever else writes to the topic may give his events channels.
+    (doubt,) = doubts({}, made())
+    assert doubt.startswith(said)
+    assert faults({}, made()) == []
+
+
+@pytest.mark.parametrize("route", ["region", {"by": "region", "table": {"eu": "orders.eu"}}])
+def test_a_route_leads_somewhere(route: object) -> None:
+    assert faults(SOURCES, made(steps=[{"route": route}])) == []
+
+
+def test_a_source_that_nobody_takes_is_named() -> None:
+    more: dict[str, AnySource] = {**SOURCES, "sensors": FileSourceOptions.model_validate(FILE)}
+    said = "system.sources.sensors: no channel, and no pipeline takes its events"
+    (fault,) = faults(more, pipelines("orders.*"))
+    assert fault.startswith(said)
+    assert doubts(more, pipelines("orders.*")) == []
+
+
+def test_a_source_whose_pipelines_may_be_in_another_file_is_only_doubted() -> None:
+    assert faults(SOURCES, {}) == []
+    (doubt,) = doubts(SOURCES, {})
+    assert doubt.startswith("system.sources.orders.eu: no channel")
