@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.system_api.source import Batch, Stamp
 from services.system_api.sources.file.disk import Disk
-from services.system_api.sources.file.filesystem import Found, look
+from services.system_api.sources.file.filesystem import Found, is_there, look
 from services.system_api.sources.file.finishing import RECEIPT, in_archive
 from services.system_api.sources.file.options import After, FileSourceOptions, Ready
 from services.system_api.sources.file.progress import save
@@ -69,8 +69,8 @@ class DropSource:
                 self._jobs.pop()
         self._readings.save(batch)
         batch.more = bool(self._jobs)
-        troubles = (self._readings.trouble, self._away.trouble, self._lost)
-        batch.trouble = tuple(sorted(text for trouble in troubles for text in trouble.values()))
+        troubles = (self._readings.troubles, self._away.trouble.values(), self._lost.values())
+        batch.trouble = tuple(sorted(text for trouble in troubles for text in trouble))
         return batch
 
     async def changed(self) -> None:
@@ -103,7 +103,7 @@ class DropSource:
         return left is True
 
     async def _look(self, batch: Batch) -> None:
-        found = await self._disk.run(self._complete)
+        found = self._readings.named(await self._disk.run(self._complete))
         now = self._clock.monotonic()
         result = self._catalogue.sort(found, now)
         ready = {file.inode for file in self._stability.ready(found, now)}
@@ -111,7 +111,7 @@ class DropSource:
         self._readings.forget_trouble(found)
         jobs, missing = list[Job](), set(result.missing)
         for file, known_as in result.present:
-            if known_as is None and (known_as := self._restored(file, missing, batch)) is not None:
+            if known_as is None and (known_as := await self._restored(file, missing, batch)) is not None:
                 missing.discard(known_as)
             job = self._job(file, known_as, batch)
             if job is not None and file.inode in ready:
@@ -123,7 +123,7 @@ class DropSource:
         # What was begun is ended first.
         jobs.sort(key=lambda job: job.known_as not in self._readings.open)
         self._jobs = jobs[::-1]
-        self._tidy(missing, now, batch)
+        await self._tidy(missing, now, batch)
 
     def _complete(self) -> list[Found]:
         """Return the files that may be taken, as far as names tell."""
@@ -141,7 +141,7 @@ class DropSource:
         if known_as is not None and progress is not None:
             if progress.done is None:
                 self._catalogue.move(known_as, file)
-                return Job(file, known_as)
+                return None if self._readings.unusable(file) else Job(file, known_as)
             if progress.done == (file.size, file.mtime):
                 if known_as not in self._unsettled:
                     self._away.begin(known_as, self._catalogue.move(known_as, file))
@@ -149,19 +149,20 @@ class DropSource:
             self._forget(known_as, batch)  # its contents are new
         return None if self._readings.unusable(file) else Job(file, None)
 
-    def _restored(self, file: Found, missing: Iterable[str], batch: Batch) -> str | None:
+    async def _restored(self, file: Found, missing: Iterable[str], batch: Batch) -> str | None:
         """Return the id of a file that was here under another inode: of a disk that was mounted again, say."""
         for known_as in self._catalogue.namesakes(file, missing):
-            if self._done(known_as) == (file.size, file.mtime):
+            if self._done(known_as) == (file.size, file.mtime) and await self._readings.agrees(file, known_as):
                 batch.checkpoint[known_as] = save(self._catalogue.move(known_as, file))
                 return known_as
         return None
 
-    def _tidy(self, missing: set[str], now: float, batch: Batch) -> None:
+    async def _tidy(self, missing: set[str], now: float, batch: Batch) -> None:
         """Forget what was put away at once, and what has gone by itself after a while."""
         gone = missing.intersection(self._catalogue.expired(now))
         if self._options.drop.after is not After.KEEP:
             gone |= {known_as for known_as in missing if self._done(known_as)}
+        gone -= await self._disk.run(self._hidden, gone)
         for known_as in gone - self._unsettled.keys():
             self._forget(known_as, batch)
         self._lost = {
@@ -169,6 +170,11 @@ class DropSource:
             for known_as in missing - gone - self._readings.open.keys()
             if (progress := self._catalogue.files[known_as]).done is None
         }
+
+    def _hidden(self, missing: Iterable[str]) -> set[str]:
+        """Return the files that are still there, though they were not found: forgotten, they would be read again."""
+        files = {known_as: self._catalogue.files[known_as] for known_as in missing}
+        return {known_as for known_as, file in files.items() if is_there(file.path, file.inode)}
 
     def _done(self, known_as: str) -> tuple[int, int] | None:
         return self._catalogue.files[known_as].done

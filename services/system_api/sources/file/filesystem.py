@@ -81,6 +81,26 @@ def look(pattern: str) -> list[Found]:
     return sorted(found, key=lambda file: (file.mtime, file.path))
 
 
+def misnamed(path: str) -> bool:
+    """Whether a path is no UTF-8 text: neither a checkpoint nor an event's place could name it."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def is_there(path: str, inode: tuple[int, int]) -> bool:
+    """Whether a file is where it was, for all that can be told: a folder that may not be entered hides it."""
+    try:
+        status = Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return (status.st_dev, status.st_ino) == inode
+
+
 def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> list[Found]:
     """Return the files of these folders that have one of these inodes, whatever they are called now."""
     numbers = {number for _, number in inodes}
@@ -92,6 +112,8 @@ def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> l
         except OSError:
             continue
         for path in candidates:
+            if misnamed(path):
+                continue
             try:
                 file = _found(path, Path(path).stat(follow_symlinks=False))
             except OSError:
@@ -147,6 +169,14 @@ def status_of(descriptor: int, path: str) -> Found:
         return _found(path, os.fstat(descriptor))
     except OSError as exc:
         raise FileTrouble(f"{path}: {exc.strerror}") from exc
+
+
+def is_deleted(descriptor: int) -> bool:
+    """Whether an open file has no name left anywhere, so that nothing but it keeps its bytes."""
+    try:
+        return os.fstat(descriptor).st_nlink == 0
+    except OSError:
+        return True  # gone from a file server, say
 
 
 def read_on(descriptor: int, path: str, position: int, before: bytes, size: int) -> bytes:

@@ -5,7 +5,15 @@ from typing import Self
 
 from services.system_api.source import Batch
 from services.system_api.sources.file.disk import Disk
-from services.system_api.sources.file.filesystem import Found, Rewritten, attach, close, read_on, status_of
+from services.system_api.sources.file.filesystem import (
+    Found,
+    Rewritten,
+    attach,
+    close,
+    is_deleted,
+    read_on,
+    status_of,
+)
 from services.system_api.sources.file.parser import Parser
 from services.system_api.sources.file.progress import SAMPLE, Progress, file_id, mark_of
 
@@ -117,6 +125,10 @@ class Reading:
     async def status(self) -> Found:
         """Return what the file looks like now."""
         return await self._disk.run(status_of, self._descriptor, self.path)
+
+    async def deleted(self) -> bool:
+        """Whether the file has no name left: one that was only moved may grow for a while."""
+        return await self._disk.run(is_deleted, self._descriptor)
 
     def progress(self, done: Found | None = None) -> Progress:
         """Return the place to save, and count it as saved; `done` is the file of which all has been read."""

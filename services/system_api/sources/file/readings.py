@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.system_api.source import Batch
 from services.system_api.sources.file.catalogue import Catalogue
 from services.system_api.sources.file.disk import Disk
-from services.system_api.sources.file.filesystem import FileTrouble, Found, Replaced, Rewritten
+from services.system_api.sources.file.filesystem import FileTrouble, Found, Replaced, Rewritten, misnamed
 from services.system_api.sources.file.parser import Unusable
 from services.system_api.sources.file.progress import save
 from services.system_api.sources.file.reading import MakeParser, Reading
@@ -45,10 +45,36 @@ class Readings:
         self._disk = disk
         self._make = make
         self._unusable: dict[tuple[int, int], Found] = {}
+        self._misnamed: frozenset[str] = frozenset()
+        self._ended_as: dict[str, tuple[int, int]] = {}
+        """By id: size and time of files when their ends were read."""
+
+    def named(self, found: Sequence[Found]) -> list[Found]:
+        """Return the files that can be named, and note the trouble with the others."""
+        strangers = {repr(file.path.encode(errors="surrogateescape")) for file in found if misnamed(file.path)}
+        for name in sorted(strangers - self._misnamed):
+            logger.warning("source %s: %s is not read, for its name is no UTF-8 text", self._name, name)
+        self._misnamed = frozenset(strangers)
+        return [file for file in found if not misnamed(file.path)] if strangers else list(found)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong with files, as text."""
+        return [
+            *self.trouble.values(),
+            *(f"{name} is not read, for its name is no UTF-8 text" for name in self._misnamed),
+        ]
 
     def unusable(self, file: Found) -> bool:
         """Whether nothing can be made of a file, as long as it stays as it is."""
         return self._unusable.get(file.inode) == file
+
+    def idle(self, known_as: str, file: Found) -> bool:
+        """Whether nothing new can be in a file: it is as it was when its end was read, or when it was found unusable.
+
+        A file that was rewritten at its size, or got the inode of one that was deleted, differs in its time.
+        """
+        return self._ended_as.get(known_as) == (file.size, file.mtime) or self.unusable(file)
 
     async def read(self, job: Job, batch: Batch, limit: int, *identity: int) -> bool:
         """Read on, until the batch holds `limit` events and rejects; return whether the file may have more.
@@ -65,13 +91,32 @@ class Readings:
             self.close(job.known_as, batch)
             return False  # the next look tells what became of it
         except Rewritten as exc:
+            if job.known_as in self.open:
+                # Perhaps nothing but an incomplete line was taken back: opened anew, the lines before it tell.
+                self.close(job.known_as, batch)
+                return True
             logger.warning("source %s: %s; it is read from its beginning", self._name, exc)
             self.forget(job.known_as, batch)
             job.known_as = None
             return not job.elsewhere
         self.trouble.pop(job.file.inode, None)
         self._unusable.pop(job.file.inode, None)
+        if reading is not None and not more:
+            self._ended_as[reading.id] = (job.file.size, job.file.mtime)
         return more
+
+    async def deleted(self, known_as: str) -> bool:
+        """Whether a file that is open has no name left anywhere."""
+        return await self.open[known_as].deleted()
+
+    async def agrees(self, file: Found, known_as: str) -> bool:
+        """Whether a file has the contents of one that is gone, as far as that is known."""
+        try:
+            reading = await self._resume(file, known_as)
+        except (FileTrouble, Replaced, Rewritten, Unusable):
+            return False
+        reading.close()
+        return True
 
     async def unchanged(self, job: Job, batch: Batch) -> bool:
         """Whether a file that is open is still as it was found."""
@@ -121,6 +166,7 @@ class Readings:
         if known_as is None:
             return
         self._discard(known_as)
+        self._ended_as.pop(known_as, None)
         if self.catalogue.forget(known_as):
             batch.checkpoint[known_as] = None
 

@@ -48,8 +48,6 @@ class TailSource:
         it, and a file that never stops growing comes after all others."""
         self._look_at = clock.monotonic()
         """When to look next, while there is something to read."""
-        self._unchecked = set(self._catalogue.files)
-        """Files that were not opened since the checkpoint was read: their contents may be others than they were."""
         self._ending: set[str] = set()
         """Files that will not grow any more, so that their last line is complete as it is."""
 
@@ -67,7 +65,7 @@ class TailSource:
         self._readings.save(batch)
         self._readings.close_idle(batch)
         batch.more = bool(self._jobs)
-        batch.trouble = tuple(sorted(self._readings.trouble.values()))
+        batch.trouble = tuple(sorted(self._readings.troubles))
         return batch
 
     async def changed(self) -> None:
@@ -86,7 +84,7 @@ class TailSource:
         return False
 
     async def _look(self, batch: Batch) -> None:
-        found = await self._disk.run(look, self._options.path)
+        found = self._readings.named(await self._disk.run(look, self._options.path))
         now = self._clock.monotonic()
         result = self._catalogue.sort(found, now)
         elsewhere = await self._elsewhere(result.missing)
@@ -95,7 +93,7 @@ class TailSource:
         for file, known_as in result.present:
             if known_as is not None:
                 self._catalogue.move(known_as, file)
-                if self._grown(known_as, file):
+                if not self._readings.idle(known_as, file):
                     jobs.append(Job(file, known_as))
             elif file.size and not self._readings.unusable(file):
                 jobs.append(Job(file, None, perhaps=self._catalogue.namesakes(file, gone)))
@@ -104,7 +102,7 @@ class TailSource:
         self._look_at = now + self._options.interval
         self._jobs = jobs[::-1]
         self._readings.forget_trouble(found)
-        self._give_up(gone, now, batch)
+        await self._give_up(gone, now, batch)
 
     async def _elsewhere(self, missing: Sequence[str]) -> dict[str, Found]:
         """Return the files that were renamed out of the glob: a rotated file is still written to for a while."""
@@ -120,26 +118,20 @@ class TailSource:
         for known_as in missing:
             if (file := elsewhere.get(known_as)) is not None:
                 self._catalogue.move(known_as, file)
-                if self._grown(known_as, file):
+                if not self._readings.idle(known_as, file):
                     jobs.append(Job(file, known_as, elsewhere=True))
             elif (reading := self._readings.open.get(known_as)) is not None:
                 jobs.append(Job(Found(reading.path, *reading.inode, 0, 0), known_as, elsewhere=True))
         return jobs
 
-    def _grown(self, known_as: str, file: Found) -> bool:
-        """Whether there may be something to read in a file, for its size or for being a stranger since the start."""
-        if known_as in self._unchecked:
-            self._unchecked.discard(known_as)
-            return True
-        reading = self._readings.open.get(known_as)
-        if reading is None:
-            return file.size != self._catalogue.files[known_as].offset
-        return reading.waiting or file.size != reading.position
-
-    def _give_up(self, deleted: Iterable[str], now: float, batch: Batch) -> None:
+    async def _give_up(self, gone: Iterable[str], now: float, batch: Batch) -> None:
         """Take what was deleted for complete after a while, and forget what will not come back."""
         reading = {job.known_as for job in self._jobs}
-        self._ending = {known_as for known_as in deleted if self._catalogue.missing_for(known_as, now) > _RETIRE}
+        away = [known_as for known_as in gone if self._catalogue.missing_for(known_as, now) > _RETIRE]
+        # What was moved, or is hidden by a folder that may not be entered, still grows.
+        self._ending = {
+            known_as for known_as in away if known_as in self._readings.open and await self._readings.deleted(known_as)
+        }
         for known_as in self._catalogue.expired(now):
             if known_as in reading:
                 self._ending.add(known_as)

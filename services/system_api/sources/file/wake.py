@@ -4,6 +4,8 @@ import asyncio
 import fnmatch
 import logging
 import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 
 from watchfiles import Change, awatch
@@ -19,6 +21,8 @@ _DEBOUNCE = 100
 """Milliseconds after which changes are told even while more come."""
 _PAUSE = 30.0
 """Seconds before a watcher that failed is tried again."""
+_ANOTHER = 1.0
+"""Seconds before the folder is looked for that takes the place of one that has gone."""
 
 
 class Wake:
@@ -38,8 +42,12 @@ class Wake:
         await self._changed.wait()
         self._changed.clear()
 
-    def _concerns(self, _change: Change, path: str) -> bool:
-        return self._names.fullmatch(Path(path).name) is not None
+    def _concerns(self, change: Change, path: str) -> bool:
+        return self._is_end(change, path) or self._names.fullmatch(Path(path).name) is not None
+
+    def _is_end(self, change: Change, path: str) -> bool:
+        """Whether the folder itself has gone: its watcher never hears of the one that takes its place."""
+        return change is Change.deleted and path == self._folder
 
     async def run(self) -> None:
         """Watch for ever; where that does not work, the interval has to do."""
@@ -47,15 +55,26 @@ class Wake:
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         told = False
         while True:
+            pause = _PAUSE
             try:
-                async for _ in awatch(
-                    self._folder, watch_filter=self._concerns, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
-                ):
+                async for _ in self._changes():
                     told = False
                     self._changed.set()
-            except (OSError, RuntimeError) as exc:
-                # No folder yet, no more inotify watches, a kind of disk that tells nothing.
+                pause = _ANOTHER
+            except (OSError, RuntimeError, ExceptionGroup) as exc:
+                # No folder yet, no more inotify watches, a kind of disk that tells nothing, a name that is no UTF-8.
                 if not told:
                     logger.warning("source %s: %s is not watched, only looked at: %s", self._name, self._folder, exc)
                 told = True
-            await self._clock.sleep(_PAUSE)
+            await self._clock.sleep(pause)
+
+    async def _changes(self) -> AsyncIterator[None]:
+        """Tell of each change, until the folder has gone."""
+        watching = awatch(
+            self._folder, watch_filter=self._concerns, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
+        )
+        async with aclosing(watching):
+            async for changes in watching:
+                yield
+                if any(self._is_end(change, path) for change, path in changes):
+                    return

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from services.system_api.source import Batch
+from services.system_api.sources.file import drop as drop_module
 from services.system_api.sources.file.options import After
 from tests.unit.services.system_api.sources.file.reading_files import Poller, StillClock, lines, write
 
@@ -152,6 +153,32 @@ async def test_a_disk_that_was_mounted_again_repeats_nothing(tmp_path: Path) -> 
     assert await poller.drain_anew() == []
     (part,) = poller.files.values()
     assert part["ino"] == path.stat().st_ino
+
+
+async def test_another_file_of_the_same_name_size_and_time_is_read(tmp_path: Path) -> None:
+    path, copy = tmp_path / "a.ndjson", tmp_path / "a.new"
+    async with dropping(tmp_path).opened() as poller:
+        for number in (1, 2):
+            write(copy, number)
+            os.utime(copy, (1e9, 1e9))
+            copy.replace(path)
+            assert await poller.drain() == lines(number)
+        assert await poller.drain() == []
+
+
+async def test_a_file_that_is_hidden_for_a_while_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a.ndjson", 1)
+    (tmp_path / "file").write_text("no folder")
+    async with dropping(tmp_path, after="archive", archive=str(tmp_path / "file" / "archive")).opened() as poller:
+        assert await poller.drain() == lines(1)
+        # As for an account that may list the folder and not enter it; root may do both.
+        with monkeypatch.context() as patch:
+            patch.setattr(drop_module, "look", lambda _: [])
+            await poller.drain()
+        assert await poller.drain() == []
+    assert len(poller.files) == 1
 
 
 async def test_a_file_that_grows_while_it_is_read_is_ended_when_it_is_still_again(tmp_path: Path) -> None:

@@ -153,6 +153,77 @@ async def test_a_file_that_is_truncated_is_read_anew(tmp_path: Path, size: int) 
     assert len(poller.files) == 1
 
 
+async def test_a_file_that_is_rewritten_at_its_size_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    write(path, 1)
+    async with Poller(path).opened() as poller:
+        assert await poller.drain() == lines(1)
+        write(path, 2, mode="w")
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # the clock of a file system has steps
+        assert await poller.drain() == lines(2)
+        assert await poller.drain() == []
+
+
+@pytest.mark.parametrize("anew", [True, False])
+async def test_an_incomplete_line_that_is_taken_back_repeats_nothing(tmp_path: Path, anew: bool) -> None:
+    path, poller = tmp_path / "a.ndjson", Poller(tmp_path / "a.ndjson")
+    write(path, 1, 2)
+    size = path.stat().st_size
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(poller.opened())
+        write(path, 3, end="")
+        assert await poller.drain() == lines(1, 2)
+        if anew:
+            await stack.aclose()
+            await stack.enter_async_context(poller.opened())
+        os.truncate(path, size)
+        assert await poller.drain() == []
+        write(path, 4)
+        assert await poller.drain() == lines(4)
+
+
+async def test_an_incomplete_line_of_a_file_that_was_moved_away_waits_for_its_end(tmp_path: Path) -> None:
+    path, away, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", StillClock()
+    away.mkdir()
+    path.write_text('{"id":"1"}\n{"id"')
+    async with Poller(tmp_path / "*.ndjson", clock).opened() as poller:
+        await poller.drain()
+        path.rename(away / "a.ndjson")
+        for _ in range(3):
+            clock.at += 6
+            await poller.drain()
+        with (away / "a.ndjson").open("a") as file:
+            file.write(':"2"}\n')
+        clock.at += 6
+        await poller.drain()
+    assert poller.data == lines(1, 2)
+    assert poller.rejects == []
+
+
+async def test_a_name_that_is_no_text_stops_no_other_file(tmp_path: Path) -> None:
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ndjson"))
+    write(tmp_path / "a.ndjson", 1)
+    write(strange, 2)
+    async with Poller(tmp_path / "*.ndjson").opened() as poller:
+        assert await poller.drain() == lines(1)
+        assert len(poller.trouble) == 1
+        assert "\\xff.ndjson' is not read, for its name is no UTF-8 text" in poller.trouble[0]
+        (tmp_path / "a.ndjson").rename(tmp_path / "b.ndjson")
+        strange.rename(tmp_path / "a.ndjson")
+        assert await poller.drain() == lines(2)
+        assert not poller.trouble
+
+
+async def test_files_of_which_nothing_can_be_made_are_not_opened_again(tmp_path: Path) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.csv").write_text("x,y\n1,2\n")
+    async with Poller(tmp_path / "*.csv", StillClock()).opened() as poller:
+        await poller.drain()
+        assert len(poller.trouble) == 40
+        assert not (await poller.poll()).more
+        assert len(poller.trouble) == 40
+
+
 async def test_contents_that_changed_while_nobody_looked_are_read_anew(tmp_path: Path) -> None:
     path, poller = tmp_path / "a.ndjson", Poller(tmp_path / "a.ndjson")
     write(path, 11, 12)
@@ -257,7 +328,7 @@ async def test_places_are_remembered_while_files_are_away_and_forgotten_in_the_e
         assert await poller.drain() == []
         assert len(poller.files) == 1
         path.rename(away / "a")
-        for _ in range(5):
+        for _ in range(6):
             clock.at += 1000
             await poller.drain()
         assert poller.files == {}

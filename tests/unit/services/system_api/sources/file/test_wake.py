@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,30 @@ async def test_a_folder_that_is_not_there_is_said_once_and_watched_when_it_comes
     said = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert len(said) == 1
     assert "later is not watched, only looked at" in said[0]
+
+
+async def test_a_folder_that_takes_the_place_of_one_that_has_gone_is_watched(tmp_path: Path) -> None:
+    folder, clock = tmp_path / "in", PausingClock()
+    folder.mkdir()
+    wake = Wake("files", str(folder / "*.x"), clock)
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.keep("wake", wake.run())
+        await changes(wake, folder / "a.x")
+        shutil.rmtree(folder)
+        await clock.pausing.wait()
+        folder.mkdir()
+        clock.go_on.set()
+        await changes(wake, folder / "a.x")
+
+
+async def test_a_name_that_is_no_text_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = PausingClock()
+    wake = Wake("files", str(tmp_path / "*.x"), clock)
+    async with Tasks() as tasks, asyncio.timeout(10):
+        tasks.keep("wake", wake.run())
+        await changes(wake, tmp_path / "a.x")
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.x")).write_text("x")
+        await clock.pausing.wait()
+        clock.go_on.set()
+        await changes(wake, tmp_path / "a.x")
+    assert "is not watched, only looked at" in caplog.text
