@@ -22,6 +22,7 @@ from shared.database.options import DatabaseOptions
 from shared.database.tables import SCHEMA, metadata
 
 logger = logging.getLogger(__name__)
+_alembic = logging.getLogger("alembic")
 
 _LOCK = int.from_bytes(b"trelay")  # any number that nobody else's program locks by chance
 
@@ -36,6 +37,9 @@ async def migrate(options: DatabaseOptions) -> str:
         Unavailable: the server does not answer.
         Unauthorized: the account may not log in, or may not create what is missing.
     """
+    if _alembic.level == logging.NOTSET:
+        # It tells at every start what it would do and how; what it did is told below.
+        _alembic.setLevel(logging.WARNING)
     # Alembic reads and compiles the revisions here, off the event loop; what follows is in memory.
     scripts = await asyncio.to_thread(load_scripts)
     arguments = connect_arguments(options, "migrations")
@@ -82,4 +86,6 @@ def _upgrade(connection: Connection, scripts: ScriptDirectory) -> str:
             logger.warning("the database is at revision %s, made by a newer release than this", ", ".join(present))
             return present[0]
         environment.run_migrations()
+    if newest not in present:
+        logger.info("the database is at revision %s now; it was at %s", newest, ", ".join(present) or "none")
     return newest

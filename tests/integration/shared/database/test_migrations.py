@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,19 @@ async def test_replicas_that_start_together_wait_for_each_other(database: str) -
     options = DatabaseOptions(url=database)
     revisions = await asyncio.gather(*(migrate(options) for _ in range(5)))
     assert len(set(revisions)) == 1
+
+
+async def test_the_log_tells_what_was_done_and_nothing_where_nothing_was(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    newest = await migrate(DatabaseOptions(url=database))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the database is at revision {newest} now; it was at none"
+    ]
+    caplog.clear()
+    await migrate(DatabaseOptions(url=database))
+    assert caplog.records == []
 
 
 async def test_a_database_of_a_newer_release_is_left_as_it_is(
