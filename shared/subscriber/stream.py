@@ -4,9 +4,10 @@ import asyncio
 import os
 import random
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import SimpleNamespace
 
 import aiohttp
@@ -21,6 +22,8 @@ _SILENT_FOR = 2.5
 """Heartbeats without a word, not even a ping, after which a connection counts as lost."""
 _FRAME_LIMIT = 16 * 1024 * 1024
 _DETAIL_LIMIT = 300
+_MOVED = 300
+"""From this status on, an answer is not what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,12 @@ async def subscribe(  # noqa: PLR0913 -- three are what tests replace
             if token is None and isinstance(credentials, Account):
                 token, upcoming = await connection.register(credentials)
             if token is not None:
-                async for item in connection.frames(token):
-                    if isinstance(item, Frame):
-                        yield item
-                    else:
-                        upcoming = item
+                async with aclosing(connection.frames(token)) as items:  # else nobody knows when it is closed
+                    async for item in items:
+                        if isinstance(item, Frame):
+                            yield item
+                        else:
+                            upcoming = item
             assert upcoming is not None, "an attempt ends with what comes next"
             if upcoming.register:
                 token = None
@@ -134,15 +138,17 @@ class _Connection:
         """Return a token, or what comes next instead."""
         headers = {"client_id": account.client_id, "client_secret": account.client_secret}
         try:
-            async with self._session.post(self._base / "consumers", headers=headers) as answer:
-                if not answer.ok:
+            # A redirect is not followed: the secret would go to whoever the answer names.
+            request = self._session.post(self._base / "consumers", headers=headers, allow_redirects=False)
+            async with request as answer:
+                if answer.status >= _MOVED:
                     return None, self._refused(answer.status, answer.headers, registering=True)
                 token = (await answer.json())["token"]
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as exc:
             return None, self._course.lost(f"cannot register at {self._base}: {_said(exc)}", 0.0)
         return str(token), None
 
-    async def frames(self, token: str) -> AsyncIterator[Frame | Next]:
+    async def frames(self, token: str) -> AsyncGenerator[Frame | Next, None]:
         """Yield the frames of one connection, and last what comes next."""
         self._course.connecting()
         begun = self._clock.monotonic()
@@ -215,7 +221,8 @@ class _Refusals:
     async def _ended(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
     ) -> None:
-        self.detail = "no WebSocket is spoken there" if params.response.ok else await _detail(params.response)
+        answered = params.response.status < _MOVED
+        self.detail = "no WebSocket is spoken there" if answered else await _detail(params.response)
 
 
 def _patience(frame: Frame) -> float:
@@ -226,6 +233,8 @@ def _patience(frame: Frame) -> float:
 
 async def _detail(answer: aiohttp.ClientResponse) -> str:
     """Return what an error response says in words: the detail of a problem (RFC 9457), or the status alone."""
+    if answer.status < HTTPStatus.BAD_REQUEST:
+        return f"moved to {answer.headers.get('Location', 'nowhere')[:_DETAIL_LIMIT]}"
     text = (await answer.text(errors="replace"))[:_DETAIL_LIMIT]
     if answer.content_type == "application/problem+json":
         with suppress(ValueError):

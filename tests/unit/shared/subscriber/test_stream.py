@@ -89,6 +89,34 @@ async def test_registration_is_tried_again_and_wrong_credentials_are_not() -> No
             await stage.take(1)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_the_secret_goes_nowhere_else(status: int) -> None:
+    async with Stage().up() as elsewhere, Stage().up() as stage:
+        moved = f"{elsewhere.url}/consumers"
+        stage.register_with = [web.Response(status=status, headers={"Location": moved})]
+        with pytest.raises(Stopped, match=rf"moved to {moved} \({status}\)"):
+            await stage.take(1)
+        assert elsewhere.registrations == []
+
+
+async def test_the_last_connection_is_closed_when_the_stream_is_left() -> None:
+    left = asyncio.Event()
+
+    async def told(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(json.dumps(event(1)))
+        await socket.receive()
+        if socket.close_code == WSCloseCode.OK:
+            left.set()
+        return socket
+
+    async with Stage(told).up() as stage:
+        assert ids(await stage.take(1)) == ["1"]
+        async with asyncio.timeout(10):
+            await left.wait()
+
+
 async def test_a_server_that_is_away_is_waited_for() -> None:
     async with Stage().up() as stage:
         pass
