@@ -40,12 +40,11 @@ def finish(file: Finished, options: DropOptions, now: str) -> None:
         FileTrouble: something of that did not work; what was done need not be undone before the next try.
     """
     try:
-        status = file.path.stat()
-        if (status.st_size, status.st_mtime_ns) != file.progress.done:
+        if _was_changed(file):
             return  # the next look takes it for the new file that it is
         target = _target(file, options)
-        if options.receipt:
-            _write_receipt(file, target or file.path, now)
+        if options.receipt and not _write_receipt(file, target or file.path, now):
+            return
         if target is not None:
             _move(file.path, target)
         elif options.after is After.DELETE and not file.progress.cut:
@@ -63,6 +62,11 @@ def finish(file: Finished, options: DropOptions, now: str) -> None:
 def in_archive(path: Path, options: DropOptions) -> bool:
     """Whether a file lies in the archive already: a glob with `**` would find it there."""
     return path.parent.name == _ARCHIVE if options.archive is None else path.is_relative_to(options.archive)
+
+
+def _was_changed(file: Finished) -> bool:
+    status = file.path.stat()
+    return (status.st_size, status.st_mtime_ns) != file.progress.done
 
 
 def _target(file: Finished, options: DropOptions) -> Path | None:
@@ -98,15 +102,20 @@ def _drop_done_file(path: Path, options: DropOptions, target: Path | None) -> No
         _move(done, target.with_name(target.name + options.done_suffix))
 
 
-def _write_receipt(file: Finished, target: Path, now: str) -> None:
-    """Write the receipt beside where the file will be; one that is there is of this file, or of one it replaced."""
+def _write_receipt(file: Finished, target: Path, now: str) -> bool:
+    """Write the receipt beside where the file will be, unless it is there; return whether the file is still as it was.
+
+    One that is there is of this file, or of one it replaced.
+    """
     receipt_path = target.with_name(target.name + RECEIPT)
-    if receipt_path.exists() and json.loads(receipt_path.read_bytes()).get("file") == file.known_as:
-        return
+    if _is_of(receipt_path, file.known_as):
+        return True
     digest = hashlib.sha256()
     with file.path.open("rb") as content:
         while block := content.read(_BLOCK):
             digest.update(block)
+    if _was_changed(file):
+        return False  # to read all of it takes a while
     progress = file.progress
     receipt = {
         "source": file.source,
@@ -121,3 +130,13 @@ def _write_receipt(file: Finished, target: Path, now: str) -> None:
     part = target.with_name(f".{target.name}{RECEIPT}.part")
     part.write_text(json.dumps(receipt, indent=2) + "\n")
     part.replace(receipt_path)
+    return True
+
+
+def _is_of(receipt: Path, known_as: str) -> bool:
+    """Whether there is a receipt of this file; one that a crash of the machine left half written is none."""
+    try:
+        found = json.loads(receipt.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("file") == known_as

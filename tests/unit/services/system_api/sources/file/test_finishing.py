@@ -1,10 +1,14 @@
 """What is done with a finished file is done again without harm."""
 
+import hashlib
+import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services.system_api.sources.file import finishing
 from services.system_api.sources.file.filesystem import FileTrouble
 from services.system_api.sources.file.finishing import Finished, finish, in_archive
 from services.system_api.sources.file.options import DropOptions
@@ -45,6 +49,28 @@ def test_a_file_that_changed_after_it_was_read_is_left_alone(path: Path) -> None
     path.write_text("id\n1\n2\n")
     finish(file, DropOptions.model_validate({"after": "delete", "receipt": True}), NOW)
     assert [found.name for found in path.parent.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("after", ["archive", "delete", "keep"])
+def test_a_file_that_changes_while_its_receipt_is_made_is_left_alone(
+    path: Path, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sha256() -> object:
+        with path.open("a") as file:
+            file.write("2\n")
+        return hashlib.sha256()
+
+    monkeypatch.setattr(finishing, "hashlib", SimpleNamespace(sha256=sha256))
+    finish(finished(path), DropOptions.model_validate({"after": after, "receipt": True}), NOW)
+    assert [found.name for found in path.parent.rglob("*.*")] == ["a.csv"]
+
+
+@pytest.mark.parametrize("left", ["", "[]", "{"])
+def test_a_receipt_that_was_left_half_written_is_written_anew(path: Path, left: str) -> None:
+    receipt = path.with_name("a.csv.receipt.json")
+    receipt.write_text(left)
+    finish(finished(path), DropOptions(receipt=True), NOW)
+    assert json.loads(receipt.read_text())["finished"] == NOW
 
 
 def test_a_receipt_is_written_once(path: Path) -> None:
