@@ -18,7 +18,7 @@ from pydantic import Field
 from services.experience_api.allow_list import Origin
 from services.experience_api.hub import close_codes
 from services.experience_api.node import NodeLease
-from services.experience_api.refusals import ALREADY_CONNECTED, Refused
+from services.experience_api.refusals import ALREADY_CONNECTED, UNAVAILABLE, Refused
 from services.experience_api.registry.notices import Answer, Lost, Notice, Probe, Why
 from services.experience_api.registry.protocol import Claim, Held, Registry, Wish
 from services.experience_api.seat import Seat
@@ -172,6 +172,9 @@ class Connections:
         if held.node == self._node.name:
             seat = self._seats.get(held.connection_id)
             return seat is not None and await seat.answers(self._options.answer_within)
+        if self._registry.trouble is not None:
+            # Nobody's answer would be heard, and silence must not cost one that lives its place.
+            raise Refused(UNAVAILABLE, "other replicas are not heard at the moment; try again", retry_after=1.0)
         probe = Probe(held.connection_id, held.node, uuid.uuid4())
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._questions[probe.question] = answer

@@ -194,6 +194,16 @@ async def test_a_replica_that_hears_nothing_is_displaced_and_finds_out(world: Wo
             assert seat.lost is None
 
 
+async def test_a_replica_that_hears_nothing_itself_displaces_nobody(world: World) -> None:
+    first, second = await world.replica("one"), await world.replica("two")
+    async with seated(first) as (_, socket):
+        world.registry.deaf, world.registry.trouble = True, "not listening"
+        assert await refusal_of(second) is UNAVAILABLE
+        assert await refusal_of(first) is ALREADY_CONNECTED
+        assert not socket.ended.done()
+        assert list((await world.registry.held_by(Node("one", 1))).values()) == ["demo"]
+
+
 async def test_a_holder_nobody_knows_any_more_is_displaced(world: World) -> None:
     replica, other = await world.replica("one"), await world.replica("two")
     async with replica.seat(claims(), ORIGIN):
