@@ -111,10 +111,9 @@ class KafkaServer:
         (self._folder / "server.properties").write_text(self._properties())
         if not (self._folder / "data" / "meta.properties").exists():
             self._format()
-        begin = self._process.log.stat().st_size if self._process.log.exists() else 0
         self._process.start(
             dying_with_us([*self._command(), "kafka.Kafka", str(self._folder / "server.properties")], signal.SIGKILL),
-            ready=lambda _: self._says_ready(begin),
+            ready=lambda _: _READY in self._process.said(),
             environment=_environment(),
             patience=_START_PATIENCE,
         )
@@ -144,11 +143,6 @@ class KafkaServer:
         quick = ["-XX:TieredStopAtLevel=1"] if self._options.quick_start else []
         java = [str(self._java), f"-Xmx{self._options.heap}", "-XX:+UseSerialGC", *quick, *_LOG_SETTINGS]
         return [*java, "-cp", f"{self._options.jars.resolve()}/*"]
-
-    def _says_ready(self, begin: int) -> bool:
-        with self._process.log.open("rb") as log:
-            log.seek(begin)
-            return _READY in log.read()
 
     def _ports(self) -> dict[str, int]:
         ports: dict[str, int] = json.loads((self._folder / "ports.json").read_text())

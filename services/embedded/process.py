@@ -82,6 +82,7 @@ class ServerProcess:
         self.name = name
         self.log = log
         self._child: subprocess.Popen[bytes] | None = None
+        self._begin = 0
 
     @property
     def pid(self) -> int:
@@ -150,6 +151,12 @@ class ServerProcess:
         """Let a paused one go on."""
         os.kill(self.pid, signal.SIGCONT)
 
+    def said(self) -> bytes:
+        """Return what it has written to its log since it was last started."""
+        with self.log.open("rb") as log:
+            log.seek(self._begin)
+            return log.read()
+
     def tail(self) -> str:
         """Return the last lines of its log."""
         if not self.log.exists():
@@ -160,6 +167,7 @@ class ServerProcess:
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
             self.log.replace(self.log.with_name(f"{self.log.name}.previous"))
         with self.log.open("ab") as output:
+            self._begin = output.tell()
             return subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,

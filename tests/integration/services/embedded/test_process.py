@@ -92,6 +92,17 @@ def test_a_long_log_is_put_aside(process: ServerProcess) -> None:
     assert process.log.with_name("log.previous").exists()
 
 
+@pytest.mark.parametrize("before", [0, 100, 32 * 1024 * 1024])
+def test_what_it_said_is_what_it_said_since_its_start(process: ServerProcess, before: int) -> None:
+    with process.log.open("wb") as log:
+        log.truncate(before)
+    for word in ("first", "second"):
+        command = ["sh", "-c", f"echo {word}; sleep 600"]
+        process.start(command, ready=lambda _: b"\n" in process.said(), patience=5)
+        process.kill()
+        assert process.said() == f"{word}\n".encode()
+
+
 def test_free_ports_are_not_those_of_outgoing_connections() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     ports = [free_port() for _ in range(50)]
