@@ -1,11 +1,12 @@
 """A server that goes away and comes back: waited for, said, and nothing lost."""
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 import pytest
 
-from shared.bus.protocol import Bus
+from shared.bus.protocol import Bus, Writer
 from shared.errors import TrelayError, Unavailable
 from tests.contracts.bus.deployment import DeploymentFixtures, ServedDeployment, new_topic
 from tests.contracts.bus.groups import copy
@@ -21,6 +22,9 @@ from tests.contracts.bus.records import (
     visible,
     writing,
 )
+
+CROWD = 20
+"""Writers that commit at once: that the server goes between an answer and what it does after it is then certain."""
 
 
 @pytest.mark.timeout(180)
@@ -100,6 +104,32 @@ class OutagesContract(DeploymentFixtures):
                 await writer.commit(writing(topic, *(str(number) for number in range(total // 2, total))))
             await grown(bus, target, total)
         assert sorted(await visible(bus, target), key=int) == [str(number) for number in range(total)]
+
+    async def test_what_was_committed_a_moment_before_an_outage_is_visible_after_it(
+        self, deployment: ServedDeployment, bus: Bus
+    ) -> None:
+        lines = [await new_topic(bus, partitions=1) for _ in range(CROWD)]
+        committed: set[str] = set()
+        halfway = asyncio.Event()
+
+        async def commit(writer: Writer, line: str) -> None:
+            with suppress(Unavailable):
+                await writer.commit(writing(line, "a"))
+                committed.add(line)
+                if len(committed) == CROWD // 2:
+                    halfway.set()
+
+        async with AsyncExitStack() as stack:
+            writers = [await stack.enter_async_context(bus.writer(f"hasty-{line}")) for line in lines]
+            committing = [asyncio.create_task(commit(*pair)) for pair in zip(writers, lines, strict=True)]
+            await asyncio.wait_for(halfway.wait(), PATIENCE)
+            await deployment.stop_server()
+            await asyncio.gather(*committing)
+            await deployment.start_server()
+        for line in lines:
+            await decided(bus, f"hasty-{line}")
+            found = await visible(bus, line)
+            assert found == ["a"] or (found == [] and line not in committed), f"{line} of {len(committed)} committed"
 
     async def _nothing_is_known(self, deployment: ServedDeployment, bus: Bus, topic: str) -> None:
         with pytest.raises(Unavailable):
