@@ -15,6 +15,7 @@ from shared.bus.kafka.cluster import Cluster, TopicView
 from shared.bus.kafka.connections import Broker
 from shared.bus.kafka.decoding import Chunk, KafkaRecord
 from shared.bus.kafka.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
+from shared.bus.kafka.standstill import Standstill
 from shared.errors import TrelayError, Unavailable
 from shared.tasks import Tasks
 
@@ -51,6 +52,7 @@ class Fetching:
         self._wanted = asyncio.Event()
         self._pause = 0.0
         self._place = f"reading {topic}"
+        self._standstill = Standstill(topic, cluster.longest_transaction)
 
     async def run(self) -> None:
         """Keep requests under way, for ever."""
@@ -99,6 +101,8 @@ class Fetching:
     async def close(self) -> None:
         """Close the connections."""
         self._cluster.troubles.pop(self._place, None)
+        for partition in self.positions:
+            self._tell(partition, None)
         await self._connections.close()
 
     def _dispatch(self, view: TopicView) -> None:
@@ -149,19 +153,30 @@ class Fetching:
         """Put away what an answer brought; return what went wrong with some of it."""
         failure: TrelayError | None = None
         for _, partitions in topics:
-            for partition, code, *_, aborted, _, content in partitions:
+            for partition, code, end, readable, *_, aborted, _, content in partitions:
                 if code == OUT_OF_RANGE:
                     self.out_of_range[partition] = asked[partition]
-                elif code != NONE:
+                    continue
+                if code != NONE:
                     failure = of_code(code, f"reading {self._topic}/{partition}")
-                elif content:
+                    continue
+                self._tell(partition, self._standstill.note(partition, readable, end, self._cluster.clock.monotonic()))
+                if content:
                     self.chunks[partition] = Chunk(self._topic, partition, asked[partition], content, aborted)
         if self.chunks or self.out_of_range:
             self.news.set()
         return failure
 
+    def _tell(self, partition: int, standstill: str | None) -> None:
+        place = f"{self._place}/{partition}"  # other readers of the topic have other partitions
+        if standstill is None:
+            self._cluster.troubles.pop(place, None)
+        else:
+            self._cluster.troubles[place] = standstill
+
     async def _wait_after(self, failure: TrelayError) -> None:
         """Pause, longer each time; ask anew who leads."""
+        self._standstill.forget()
         self._cluster.forget([self._topic])
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         if self._pause >= _WORTH_SAYING:

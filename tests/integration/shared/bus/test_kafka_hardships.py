@@ -11,6 +11,7 @@ import pytest
 from services.embedded.kafka import KafkaServer
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
+from shared.clock import SystemClock
 from shared.errors import Unavailable
 from tests.contracts.bus.groups import Drives, Journal
 from tests.servers.kafka import Kafka
@@ -56,6 +57,34 @@ async def test_latest_looks_behind_a_strangers_open_transaction(kafka: Kafka, co
         async with bus.writer("dying"):
             assert await asyncio.wait_for(looking, 20) == {b"living": b"2"}
             assert await bus.latest(compacted, b"dying") == {}
+
+
+class LeapingClock(SystemClock):
+    """The machine's, ahead of its time."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+async def test_a_transaction_that_is_never_ended_is_said_by_who_reads(kafka: Kafka, unique_name: str) -> None:
+    clock = LeapingClock()
+    async with connect_kafka(KafkaOptions(servers=kafka.bootstrap), clock=clock) as bus:
+        await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
+        async with bus.reader(unique_name, {0: 0}) as reader:
+            await die_halfway(kafka, unique_name)
+            async with asyncio.timeout(20):
+                while bus.trouble is None:
+                    clock.ahead += 60
+                    assert not await reader.read(wait=0.1)
+            assert f"{unique_name}/0" in bus.trouble
+            async with bus.writer("dying") as writer:
+                await writer.commit(one(unique_name, b"k", b"a"))
+            assert [record.value for record in await asyncio.wait_for(reader.read(), 20)] == [b"a"]
+            async with asyncio.timeout(20):
+                while bus.trouble is not None:
+                    await reader.read(wait=0.1)
 
 
 async def die_halfway(kafka: Kafka, topic: str) -> None:
