@@ -30,6 +30,9 @@ from shared.clock import SYSTEM_CLOCK
 from shared.errors import Unavailable
 from shared.lease import Leases, MemoryLeaseStore
 from shared.tasks import Tasks
+from tests.unit.services.experience_api.hub.connections import connection
+from tests.unit.services.experience_api.hub.transports import FakeTransport
+from tests.unit.services.experience_api.skipping_loop import SkippingLoop
 
 PATIENCE = 10.0
 ORIGIN = Origin(ip_address("192.0.2.1"), proxied=False)
@@ -101,27 +104,34 @@ class World:
     registry: Registry
     leases: MemoryLeaseStore
     stack: AsyncExitStack
+    options: ConnectionsOptions
 
     async def replica(self, name: str) -> Connections:
         tasks = await self.stack.enter_async_context(Tasks())
         ready = asyncio.Event()
         leases = Leases(self.leases, name)
         node = NodeLease(leases, name, SYSTEM_CLOCK, lambda trouble: ready.set() if trouble is None else None)
-        connections = Connections(self.registry, node, tasks, OPTIONS, good_for_days=30)
+        connections = Connections(self.registry, node, tasks, self.options, good_for_days=30)
         tasks.keep("node", node.keep(connections.lose_all))
         await ready.wait()
         await self.stack.enter_async_context(connections.open())
         return connections
 
 
-@pytest.fixture
-async def world() -> AsyncIterator[World]:
+@asynccontextmanager
+async def a_world(options: ConnectionsOptions) -> AsyncIterator[World]:
     leases = MemoryLeaseStore()
     registry = Registry(leases)
     await registry.add(Client("demo", "x"))
     await registry.register(claims())
     async with AsyncExitStack() as stack:
-        yield World(registry, leases, stack)
+        yield World(registry, leases, stack, options)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with a_world(OPTIONS) as world:
+        yield world
 
 
 @asynccontextmanager
@@ -182,6 +192,31 @@ async def test_a_holder_that_does_not_answer_is_displaced(world: World, second: 
         assert await reason(silent) is TAKEN_OVER
         held = await world.registry.held_by(Node(second, 1))
         assert list(held) == [seat.connection_id]
+
+
+@pytest.mark.parametrize("second", ["one", "two"], ids=["same replica", "other replica"])
+@pytest.mark.parametrize("lost", ["nothing", "answers"])
+def test_a_silent_holder_is_displaced_within_two_seconds(second: str, lost: str) -> None:
+    """With a real connection, whose peer says nothing, and the settings that everybody has."""
+
+    async def displace() -> float:
+        async with a_world(ConnectionsOptions()) as world:
+            first = await world.replica("one")
+            replica = first if second == "one" else await world.replica("two")
+            async with first.seat(claims(), ORIGIN) as held:
+                silent = connection(FakeTransport())
+                held.occupy(silent)
+                world.registry.deaf = lost == "answers"
+                began = asyncio.get_running_loop().time()
+                async with replica.seat(claims(), ORIGIN) as seat:
+                    took = asyncio.get_running_loop().time() - began
+                    assert list(await world.registry.held_by(Node(second, 1))) == [seat.connection_id]
+                    assert silent.ending is TAKEN_OVER or world.registry.deaf
+        return took
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        took = runner.run(displace())
+    assert 1.0 < took <= 2.0  # time to answer, and no longer than was promised
 
 
 async def test_a_replica_that_hears_nothing_is_displaced_and_finds_out(world: World) -> None:
