@@ -186,7 +186,8 @@ class KafkaServer:
 
     def _format(self) -> None:
         cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--ignore-formatted"]
+        # One word with its value: one id of 64 begins with a dash, and would be taken for an option.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--ignore-formatted"]
         done = subprocess.run(
             [*self._command(), *tool, "--config", str(self._folder / "server.properties")],
             stdout=subprocess.PIPE,

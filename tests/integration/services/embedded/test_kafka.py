@@ -1,4 +1,5 @@
 import asyncio
+import secrets
 import signal
 import subprocess
 import sys
@@ -96,6 +97,17 @@ def test_a_broker_that_does_not_start_shows_its_log(kafka_jars: Path, tmp_path: 
     options = KafkaOptions(tmp_path, kafka_jars, settings={"log.retention.bytes": "many"})
     with pytest.raises(ServerFailed, match=r"log\.retention\.bytes"):
         KafkaServer(options).start()
+
+
+def test_starts_whatever_its_cluster_is_called(
+    kafka_jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One name of 64 begins with a dash, as options do."""
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: b"\xfb" * size)
+    server = KafkaServer(KafkaOptions(tmp_path, kafka_jars))
+    server.start()
+    server.kill()
+    assert "cluster.id=-_v7" in (tmp_path / "data" / "meta.properties").read_text()
 
 
 def test_no_java_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
