@@ -65,6 +65,7 @@ def table_errors(place: str) -> Iterator[None]:
             asyncpg.InvalidSchemaNameError,
             asyncpg.UndefinedTableError,
             asyncpg.UndefinedColumnError,
+            asyncpg.UndefinedFunctionError,
             asyncpg.InvalidCachedStatementError,
         ) as exc:
             raise Unavailable(f"{place}: {exc.args[0]}") from exc

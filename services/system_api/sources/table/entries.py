@@ -4,7 +4,7 @@ Each batch saves a part of its own, and merges it with the ones before that are 
 each batch, however long a transaction stays open, and little is left to be read after a restart.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,7 +14,9 @@ from services.system_api.source import Checkpoint
 
 _PREFIX = "e"
 _LARGEST = 2000
-"""Entries in a part: well below what the bus takes in a record, unless keys are very long."""
+"""Entries in a part."""
+_LONGEST = 512 * 1024
+"""Characters of all identities in a part: well below what the bus takes in a record, whatever they are in JSON."""
 
 Order = TypeVar("Order", int, str)
 """What rows are ordered by: a key, microseconds, or times as text; of one type within a table."""
@@ -57,8 +59,8 @@ class Entries(Generic[Order]):
         """Remember rows; return the parts to save."""
         self.known.update((identity, order) for order, identity in fresh)
         touched: set[str] = set()
-        for start in range(0, len(fresh), _LARGEST):
-            part = _Part(f"{_PREFIX}{self.next_part}", list(fresh[start : start + _LARGEST]))
+        for entries in _cut(fresh):
+            part = _Part(f"{_PREFIX}{self.next_part}", entries)
             while self._parts and _belong_together(self._parts[-1], part):
                 before = self._parts.pop()
                 touched.add(before.name)
@@ -83,6 +85,20 @@ class Entries(Generic[Order]):
         return {name: kept.get(name) for name in names}
 
 
+def _cut(fresh: Sequence[tuple[Order, str]]) -> Iterator[list[tuple[Order, str]]]:
+    """Divide entries into such numbers as fit a part."""
+    piece, length = list[tuple[Order, str]](), 0
+    for entry in fresh:
+        if piece and (len(piece) == _LARGEST or length + len(entry[1]) > _LONGEST):
+            yield piece
+            piece, length = [], 0
+        piece.append(entry)
+        length += len(entry[1])
+    yield piece
+
+
 def _belong_together(before: _Part[Order], part: _Part[Order]) -> bool:
     size = len(before.entries)
-    return size <= 2 * len(part.entries) and size + len(part.entries) <= _LARGEST
+    if size > 2 * len(part.entries) or size + len(part.entries) > _LARGEST:
+        return False
+    return sum(len(identity) for _, identity in before.entries + part.entries) <= _LONGEST

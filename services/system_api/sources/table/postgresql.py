@@ -5,7 +5,7 @@ One poll: the bound, the open transactions, the rows — in this order; see `hor
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import asyncpg
 
@@ -16,12 +16,14 @@ from services.system_api.sources.table.keyless import LIMIT, KeylessRow
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.shape import shape_of
-from services.system_api.sources.table.statements import Shape
+from services.system_api.sources.table.statements import Room, Shape
 from shared.errors import SettingsError
 
 _MARGIN = 1_000_000
 """Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones; on a crowded
 machine it may be put to sleep between the two."""
+_AHEAD = 60_000_000
+"""Microseconds by which a time may be ahead of the server's without a word."""
 _OF_A_ROW = ("22", "54", "P0")
 """States of the server that one row brings about: a value that does not convert, a JSON too long, an exception raised
 by a function of a view."""
@@ -53,7 +55,9 @@ class PostgresReader:
         self._margin = _MARGIN + int(options.overlap * 1_000_000)
         self._link: _Link | None = None
         self._order_type: str | None = None
-        self._next_key: int | None = None
+        self._by_time = options.changed is not None
+        self._next: int | None = None
+        """The next key, or the time by the server's clock."""
         self._highest: int | None = None
 
     async def open(self) -> Shape:
@@ -83,27 +87,32 @@ class PostgresReader:
         link.horizon.observe(bound, {row[0] for row in running}, {row[0] for row in prepared})
         return link.horizon.value
 
-    async def rows(self, limit: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
+    async def rows(self, limit: int, space: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
         """Return what comes next; see `TableReader`."""
+        room = Room(limit, space, self._options.row_limit)
         with self._reading():
             link = await self._linked()
             emitted = list(ledger.emitted)
             try:
-                rows = await self._fetch(link, limit, ledger, below=below, emitted=emitted)
+                rows = await self._fetch(link, room, ledger, below=below, emitted=emitted)
             except asyncpg.PostgresError as exc:
                 if not (exc.sqlstate or "").startswith(_OF_A_ROW):
                     raise
-                limit = min(limit, _ONE_BY_ONE)
-                rows = await self._fetch(link, limit, ledger, below=below, emitted=emitted, with_data=False)
+                room = replace(room, rows=min(limit, _ONE_BY_ONE))
+                rows = await self._fetch(link, room, ledger, below=below, emitted=emitted, with_data=False)
                 rows = [await self._with_data(link, row) for row in rows]
+                return self._read(rows), len(rows) < room.rows
+        return self._read(rows), len(rows) < limit and sum(len(row.data) for row in rows) < space
+
+    def _read(self, rows: list[Row[int]]) -> list[Row[int]]:
         if rows:
             self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
-        return rows, len(rows) < limit
+        return rows
 
     async def _fetch(
         self,
         link: _Link,
-        limit: int,
+        room: Room,
         ledger: Ledger[int],
         *,
         below: int | None,
@@ -111,20 +120,24 @@ class PostgresReader:
         with_data: bool = True,
     ) -> list[Row[int]]:
         statement, arguments = statements.rows(
-            link.shape, limit, ledger.place, below=below, emitted=emitted, with_data=with_data
+            link.shape, room, ledger.place, below=below, emitted=emitted, with_data=with_data
         )
         return [Row(*row) for row in await link.connection.fetch(statement, *arguments)]
 
     async def _with_data(self, link: _Link, row: Row[int]) -> Row[int]:
         """Fill in what the server makes of a row, or why it cannot."""
+        statement = statements.data_of_one(link.shape, self._options.row_limit)
         try:
-            found = await link.connection.fetchval(statements.data_of_one(link.shape), row.key)
+            found = await link.connection.fetchrow(statement, row.key)
         except asyncpg.PostgresError as exc:
             if not (exc.sqlstate or "").startswith(_OF_A_ROW):
                 raise
             return row._replace(fault=str(exc.args[0]))
         # Deleted meanwhile: there was such a row, and nobody knows any more what was in it.
-        return row._replace(fault="it was deleted while it was read") if found is None else row._replace(data=found)
+        if found is None:
+            return row._replace(fault="it was deleted while it was read")
+        subject, data, fault = found
+        return row._replace(subject=subject, data=data, fault=fault)
 
     async def keyless(self, known: frozenset[str]) -> Sequence[KeylessRow]:
         """Return rows that have no place in the order; see `TableReader`."""
@@ -136,10 +149,24 @@ class PostgresReader:
             return [KeylessRow(*row) for row in await link.connection.fetch(statement, list(known), LIMIT + 1)]
 
     def trouble(self, ledger: Ledger[int]) -> str | None:
-        """Say that keys have begun anew, if they have."""
-        place = ledger.place
-        if place is None or self._next_key is None or self._next_key >= place.order:
+        """Say that keys or times have gone back, or are ahead of the server's, if they are."""
+        place, now = ledger.place, self._next
+        if now is None:
             return None
+        if self._by_time and len(ledger.emitted) >= self._options.early_limit:
+            ahead = sum(order > now + _AHEAD for order in ledger.emitted.values())
+            if ahead >= self._options.early_limit // 2:
+                return (
+                    f"{ahead} rows bear times that are still to come by the server's clock, and no more can be"
+                    " remembered: later ones are read when their time has come; `time_zone` may be wrong"
+                )
+        if place is None or now >= place.order:
+            return None
+        if self._by_time:
+            return (
+                f"the server's clock is {(place.order - now) / 1_000_000:.0f} s behind what was read already, and rows"
+                " that are written before it has caught up are not read"
+            )
         return (
             "the sequence of its keys has gone back below what was read already, and rows with lower keys are not read:"
             " set it to grow from there, or give the source another name to begin anew"
@@ -150,10 +177,8 @@ class PostgresReader:
             # The highest key there is was given before now; those who began later have higher ones.
             return self._highest
         found: int = await link.connection.fetchval(link.bound)
-        if link.shape.changed is not None:
-            return found - self._margin
-        self._next_key = found
-        return found
+        self._next = found
+        return found - self._margin if self._by_time else found
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -9,7 +9,8 @@ from services.system_api.sources.table.keyless import KeylessRow
 from services.system_api.sources.table.ledger import Row
 from shared.dead_letter import Reject
 
-_KEPT_OF_LARGE = 65_536
+KEPT = 65_536
+"""Bytes that are kept of a row that is put aside: enough to recognise it by."""
 
 Position = Callable[[Row[Order]], str]
 """Where a row's state lies, the same whenever it is read: the rest of the event's id."""
@@ -57,5 +58,5 @@ class RowEvents(Generic[Order]):
     def _reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
         name = self._stamp.name
         origin = f"{name}:{self._table}:{place}"
-        kept = data[:_KEPT_OF_LARGE]
+        kept = data[:KEPT]
         batch.rejects.append(Reject(f"{name}:{position}", kept, f"{self._table}, {place}: {error}", "source", origin))

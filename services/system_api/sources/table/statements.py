@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.system_api.sources.table.ledger import Place
+from services.system_api.sources.table.rows import KEPT
 
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 _TIMES = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
@@ -125,9 +126,20 @@ def order_fault(column: str, type_: str, *, changed: bool) -> str | None:
     return None if type_ in _INTEGERS else f"column {column!r} is {type_}: give `changed`, or an integer key that grows"
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much may be read at once."""
+
+    rows: int
+    bytes: int
+    """The row that exceeds this is the last one."""
+    of_row: int
+    """Bytes of the largest row."""
+
+
 def rows(
     shape: Shape,
-    limit: int,
+    room: Room,
     place: Place[int] | None,
     *,
     below: int | None,
@@ -137,9 +149,10 @@ def rows(
     """Return the statement that reads rows in order, and its arguments.
 
     Rows above `place`; with `below`, those of a lower order than that alone; without the identities in `emitted`.
-    Without data they have an empty object in its place.
+    Of a row that is too large it gives the beginning, and says so. Without data, nothing of a row is looked at but its
+    place: an empty object stands for its data, and it has no subject.
     """
-    data = _data(shape) if with_data else "'{}'::bytea"
+    data, subject = (_data(shape), f"t.{quoted(shape.subject)}::text") if with_data else ("'{}'::bytea", "NULL::text")
     order, key, version = f"t.{quoted(shape.order)}", f"t.{quoted(shape.key)}", _version(shape)
     arguments: list[object] = []
 
@@ -163,22 +176,45 @@ def rows(
         wanted.append(f"{order} < {order_argument(below)}")
     if emitted:
         wanted.append(f"({version} || ' ' || {key}::text) <> ALL ({argument(emitted, 'text[]')})")
+    # The server counts the bytes, for nobody here can tell how large rows are that have not come.
     statement = f"""
-        SELECT {order}::{shape.order_type}, {key}::text, {version}, t.{quoted(shape.subject)}::text, {data}
-        FROM {quoted_table(shape.table)} t
-        WHERE {" AND ".join(wanted) or "true"}
-        ORDER BY {", ".join(dict.fromkeys([order, key]))}
-        LIMIT {argument(limit, "bigint")}
+        SELECT s.place, s.key, s.version, s.subject, substring(s.data FOR s.kept), s.fault
+        FROM (
+            SELECT q.*, c.*, sum(c.kept) OVER (ORDER BY q.place, q.tie ROWS UNBOUNDED PRECEDING) - c.kept AS before
+            FROM (
+                SELECT {order}::{shape.order_type} AS place, {key} AS tie, {key}::text AS key, {version} AS version,
+                       {subject} AS subject, {data} AS data
+                FROM {quoted_table(shape.table)} t
+                WHERE {" AND ".join(wanted) or "true"}
+                ORDER BY {", ".join(dict.fromkeys([order, key]))}
+                LIMIT {argument(room.rows, "bigint")}
+            ) q CROSS JOIN LATERAL ({_kept("q.data", room.of_row)}) c
+        ) s
+        WHERE s.before < {argument(room.bytes, "bigint")}
+        ORDER BY s.place, s.tie
     """  # noqa: S608 -- every name is quoted
     return statement, arguments
 
 
-def data_of_one(shape: Shape) -> str:
-    """Return the statement for the data of the row of one key."""
+def _kept(data: str, limit: int) -> str:
+    """Return what tells how many bytes of a row are kept, and why not all."""
+    size = f"octet_length({data})"
     return f"""
-        SELECT {_data(shape)}
-        FROM {quoted_table(shape.table)} t
-        WHERE t.{quoted(shape.key)} = $1::text::{shape.key_cast}
+        SELECT CASE WHEN {size} > {limit} THEN least({size}, {KEPT}) ELSE {size} END AS kept,
+               CASE WHEN {size} > {limit} THEN 'a row of ' || {size} || ' bytes, the limit is {limit}' END AS fault
+    """
+
+
+def data_of_one(shape: Shape, limit: int) -> str:
+    """Return the statement for subject, data and fault of the row of one key."""
+    return f"""
+        SELECT q.subject, substring(q.data FOR c.kept), c.fault
+        FROM (
+            SELECT t.{quoted(shape.subject)}::text AS subject, {_data(shape)} AS data
+            FROM {quoted_table(shape.table)} t
+            WHERE t.{quoted(shape.key)} = $1::text::{shape.key_cast}
+            LIMIT 1
+        ) q CROSS JOIN LATERAL ({_kept("q.data", limit)}) c
     """  # noqa: S608 -- every name is quoted
 
 

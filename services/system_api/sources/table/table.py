@@ -10,12 +10,16 @@ from services.system_api.sources.table.keyless import LIMIT, Keyless, KeylessRow
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.rows import RowEvents
 from shared.clock import Clock
+from shared.errors import Unavailable
 
 _STUCK = 5.0
 """Seconds for which nothing becomes final before that is said."""
 _KEYLESS_EVERY = 5.0
 """Seconds between two looks for rows without a key; longer where a look takes long."""
 _KEYLESS_SHARE = 20
+_REST = 0.01
+"""Seconds between two polls at least, and as many as the last one took: however often the database tells of news, it
+is asked for no more than half of the time."""
 _MEMORY = 16 * 1_048_576
 """Bytes of rows at a time, about."""
 
@@ -30,8 +34,13 @@ class TableReader(Protocol[Order]):
         """Return the horizon: rows below it that are not there when it is asked for `rows` never will be."""
         ...
 
-    async def rows(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[list[Row[Order]], bool]:
-        """Return what comes above the ledger's place, in order, and whether that is all there is (below `below`)."""
+    async def rows(
+        self, limit: int, space: int, ledger: Ledger[Order], below: Order | None
+    ) -> tuple[list[Row[Order]], bool]:
+        """Return what comes above the ledger's place, in order, and whether that is all there is (below `below`).
+
+        `limit` rows at most, and no more once they have about `space` bytes.
+        """
         ...
 
     async def keyless(self, known: frozenset[str], /) -> Sequence[KeylessRow]:
@@ -79,10 +88,14 @@ class TableSource(Generic[Order]):
         self._size = 1
         """Bytes of a row."""
         self._keyless_due = clock.monotonic()
+        self._keyless_failures = 0
+        self._keyless_fault: str | None = None
         self._waking = waking
+        self._rested_at = clock.monotonic()
 
     async def poll(self, limit: int) -> Batch:
         """Return rows that were not emitted yet; see `Source`."""
+        began = self._clock.monotonic()
         self._waking.news.clear()
         ledger, reader = self._ledger, self._reader
         if not self._behind:
@@ -93,7 +106,7 @@ class TableSource(Generic[Order]):
         rows: list[Row[Order]] = []
         complete = True
         if not held_back or horizon is not None:
-            rows, complete = await reader.rows(limit, ledger, horizon if held_back else None)
+            rows, complete = await reader.rows(limit, _MEMORY, ledger, horizon if held_back else None)
         keyless = await self._look_for_keyless()
         # Nothing is awaited from here on: what has failed before has changed nothing.
         self._behind = not complete and bool(rows) and horizon is not None and rows[-1].order < horizon
@@ -107,11 +120,15 @@ class TableSource(Generic[Order]):
             self._events.reject_keyless(rejected, batch)
             batch.checkpoint |= part
         batch.trouble = tuple(self._trouble(held_back=held_back))
+        now = self._clock.monotonic()
+        self._rested_at = now + max(_REST, now - began)
         return batch
 
     async def changed(self) -> None:
         """Return when the database has told of news."""
         await self._waking.news.wait()
+        if (rest := self._rested_at - self._clock.monotonic()) > 0:
+            await self._clock.sleep(rest)
 
     def _observed(self, horizon: Order | None) -> None:
         # What was final stays so, though a reader that had to connect anew may not know it yet.
@@ -123,7 +140,17 @@ class TableSource(Generic[Order]):
         began = self._clock.monotonic()
         if began < self._keyless_due or self._behind:
             return None
-        found = await self._reader.keyless(self._keyless.known)
+        found = None
+        try:
+            found = await self._reader.keyless(self._keyless.known)
+        except Unavailable as exc:
+            self._keyless_failures += 1
+            if self._keyless_failures == 1:
+                raise  # whoever tries again finds out whether it is the database that is away
+            # It is this look alone, which takes too long: the others are not to wait for it.
+            self._keyless_fault = str(exc)
+        else:
+            self._keyless_failures, self._keyless_fault = 0, None
         now = self._clock.monotonic()
         self._keyless_due = now + max(_KEYLESS_EVERY, _KEYLESS_SHARE * (now - began))
         return found
@@ -137,5 +164,7 @@ class TableSource(Generic[Order]):
             )
         if self._keyless.overflowing:
             found.append(f"more than {LIMIT} rows have no key or no time: no more are put aside")
+        if self._keyless_fault is not None:
+            found.append(f"rows without a key or a time cannot be looked for: {self._keyless_fault}")
         said = self._reader.trouble(self._ledger)
         return found if said is None else [*found, said]

@@ -1,6 +1,8 @@
 """One file of SQLite, opened for reading alone, and again after any failure."""
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +28,9 @@ class SqliteFile:
         url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(options.path))}", query=_READ_ONLY)
         self._engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY})
         self._connection: AsyncConnection | None = None
+        self._path = options.path
+        self._opened: tuple[int, int] | None = None
+        """Device and inode of the file that the connection is to."""
 
     async def fetch(self, statement: str, arguments: Sequence[Value] = ()) -> Sequence[Any]:
         """Return the rows of a statement.
@@ -49,10 +54,23 @@ class SqliteFile:
             await connection.close()
 
     async def _connected(self) -> AsyncConnection:
+        there = await asyncio.to_thread(_inode_of, self._path)
+        if there != self._opened:
+            # Renamed into its place: SQLite would go on reading the one that is gone.
+            await self.close()
         if self._connection is None:
+            self._opened = there
             self._connection = await self._engine.connect()
             raw = await self._connection.get_raw_connection()
             assert raw.driver_connection is not None
             # SQLite takes any bytes for text; one row of them must not fail all.
             raw.driver_connection.text_factory = text
         return self._connection
+
+
+def _inode_of(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None  # SQLite says it better
+    return status.st_dev, status.st_ino

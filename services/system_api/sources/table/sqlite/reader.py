@@ -24,6 +24,7 @@ class SqliteReader(Generic[Order]):
         self._final: Callable[[Order], Order] = final
         self._table = quoted_table(shape.table)
         self._order, self._key = quoted(shape.order), quoted(shape.key)
+        self._tie = self._key if shape.changed is None else _as_text(self._key)
         self._columns = ", ".join(quoted(name) for name in shape.columns)
         # SQLite keeps a type with each value, and orders integers before text whatever they mean.
         self._placed = f"typeof({self._order}) = '{_NAMES[shape.kind]}' AND {self._key} IS NOT NULL"
@@ -36,8 +37,10 @@ class SqliteReader(Generic[Order]):
         found = await self._file.fetch(statement)
         return self._final(found[0][0]) if found else None
 
-    async def rows(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[list[Row[Order]], bool]:
-        """Return what comes next; see `TableReader`."""
+    async def rows(
+        self, limit: int, _space: int, ledger: Ledger[Order], below: Order | None
+    ) -> tuple[list[Row[Order]], bool]:
+        """Return what comes next; see `TableReader`. The bytes are not counted."""
         # What was emitted is only known when it is read: a row's state is told by its content.
         asked = limit + len(ledger.emitted)
         statement, arguments = self._statement(asked, ledger, below)
@@ -73,15 +76,16 @@ class SqliteReader(Generic[Order]):
             wanted.append(f"{self._order} > ?")
             arguments.append(place.order)
         elif place is not None and place.key is not None:
-            wanted.append(f"({self._order}, {self._key}) > (?, ?)")
-            arguments += [place.order, int(place.key) if self._shape.whole_keys else place.key]
+            # The first by itself, so that the index is used.
+            wanted.append(f"{self._order} >= ? AND ({self._order} > ? OR {self._tie} > ?)")
+            arguments += [place.order, place.order, place.key]
         if below is not None:
             wanted.append(f"{self._order} < ?")
             arguments.append(below)
         statement = f"""
-            SELECT {self._order}, {self._key}, {quoted(self._shape.subject)}, {self._columns} FROM {self._table}
+            SELECT {self._order}, {self._tie}, {quoted(self._shape.subject)}, {self._columns} FROM {self._table}
             WHERE {" AND ".join(wanted)}
-            ORDER BY {", ".join(dict.fromkeys([self._order, self._key]))}
+            ORDER BY {", ".join(dict.fromkeys([self._order, self._tie]))}
             LIMIT ?
         """  # noqa: S608 -- every name is quoted
         return statement, [*arguments, limit]
@@ -91,3 +95,8 @@ class SqliteReader(Generic[Order]):
         data, fault = encoded(self._shape.columns, rest)
         version = "" if self._shape.changed is None else digest(data)
         return Row(order, as_text(key) or "", version, as_text(subject), data, fault)  # type: ignore[arg-type] # `_placed`
+
+
+def _as_text(key: str) -> str:
+    """Return what writes a key as text: keys of several types in one column would not compare by what they are."""
+    return f"CASE typeof({key}) WHEN 'blob' THEN lower(hex({key})) ELSE CAST({key} AS TEXT) END"

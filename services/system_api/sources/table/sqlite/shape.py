@@ -24,8 +24,6 @@ class SqliteShape:
 
     table: str
     key: str
-    whole_keys: bool
-    """Whether keys are declared as integers."""
     changed: str | None
     kind: type[int] | type[str]
     """What rows are ordered by."""
@@ -72,7 +70,6 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
     return SqliteShape(
         table=options.table,
         key=options.key,
-        whole_keys=whole_keys,
         changed=options.changed,
         kind=int if options.changed is None else await _kind(file, options.table, order, columns[order][1]),
         subject=options.subject or options.key,

@@ -1,15 +1,19 @@
 """Tables of a real PostgreSQL: what is final, what is read early, and what goes to the dead letter."""
 
 import asyncio
+import json
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.table.reading import BUMP, INDEX, TIMED, Reading, connected
 from tests.servers.databases import Databases
+from tests.servers.postgres import Postgres
 
 
 async def test_values_and_names_come_as_they_are(database: str, upstream: asyncpg.Connection) -> None:
@@ -291,3 +295,102 @@ async def test_large_rows_come_in_small_batches(
     async with reading.opened() as source:
         assert [len(await reading.poll(source, 5)) for _ in range(2)] == [5, 5]
         assert [len(await reading.poll(source)) for _ in range(3)] == [9, 9, 2]
+
+
+async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.table._MEMORY", 100_000)
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
+    reading = Reading(database)
+    async with reading.opened() as source:
+        first = await source.poll(1000)
+        assert (len(first.records), first.more) == (10, True)
+        reading.keep(first)
+        await reading.drain(source)
+    assert reading.ids == list(range(1, 31))
+
+
+async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.table._MEMORY", 1_000_000)
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute("INSERT INTO orders (note) VALUES ('a'), (repeat('x', 50_000_000)), ('b')")
+    reading = Reading(database)
+    async with reading.opened() as source:
+        batch = await source.poll(1000)
+    assert len(batch.records) == 2, "it took no room from those that follow it"
+    [reject] = batch.rejects
+    assert reject.error == "orders, key 2: a row of 50000018 bytes, the limit is 1048576"
+    assert reject.value == b'{"id":2,"note":"' + b"x" * (65536 - 16)
+
+
+async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute("CREATE TABLE kept (id bigint, n bigserial)")
+    await upstream.execute("INSERT INTO kept VALUES (1), (2); INSERT INTO kept SELECT NULL FROM generate_series(1, 9)")
+    await upstream.execute("CREATE VIEW orders AS SELECT id, CASE WHEN id IS NULL THEN pg_sleep(1)::text END FROM kept")
+    reading = Reading(database, bound=1.0)
+    async with reading.opened() as source:
+        with pytest.raises(Unavailable):
+            await reading.poll(source)
+        assert len(await reading.poll(source)) == 2
+        assert len(reading.trouble) == 1
+        assert "rows without a key or a time cannot be looked for" in reading.trouble[0]
+        await upstream.execute("INSERT INTO kept VALUES (3)")
+        assert len(await reading.poll(source)) == 1
+
+
+async def test_a_clock_that_has_gone_back_is_told(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TIMED)
+    await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, now() - interval '1 hour')")
+    reading = Reading(database, changed="changed")
+    async with reading.opened() as source:
+        await reading.drain(source)
+        assert not reading.trouble
+    # No test can set the clock of its machine: what was read before was read later.
+    saved = json.loads(reading.saved[""])
+    saved["place"][0] += 7200 * 1_000_000
+    reading.saved[""] = json.dumps(saved).encode()
+    async with reading.opened() as source:
+        await reading.poll(source)
+    [said] = reading.trouble
+    assert re.match(r"the server's clock is 7\d{3} s behind what was read already", said)
+
+
+async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
+    database: str, upstream: asyncpg.Connection, no_margin: None
+) -> None:
+    await upstream.execute(TIMED)
+    await upstream.execute(
+        "INSERT INTO orders (changed) SELECT now() + interval '2 hours' FROM generate_series(1, 150)"
+    )
+    reading = Reading(database, changed="changed", early_limit=100)
+    async with reading.opened() as source:
+        assert len(await reading.poll(source, 100)) == 100
+        await upstream.execute("INSERT INTO orders (changed) VALUES (now())")
+        assert len(await reading.poll(source)) == 1, "what is not ahead is read all the same"
+    [said] = reading.trouble
+    assert said.startswith("100 rows bear times that are still to come by the server's clock")
+
+
+async def test_text_that_is_in_no_encoding_costs_its_row_alone(postgres: Postgres) -> None:
+    name = f"ascii_{secrets.token_hex(4)}"
+    async with connected(postgres.dsn("postgres")) as server:
+        await server.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            async with connected(postgres.dsn(name)) as upstream:
+                await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
+                await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
+            reading = Reading(postgres.dsn(name), subject="who")
+            async with reading.opened() as source:
+                await reading.drain(source)
+        finally:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert reading.ids == [1, 3]
+    assert reading.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]

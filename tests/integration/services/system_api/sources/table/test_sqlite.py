@@ -1,6 +1,7 @@
 """Tables of SQLite: by key, by times of every form, with what SQLite lets into a column."""
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -209,3 +210,34 @@ async def test_a_table_that_goes_and_comes_back(upstream: sqlite3.Connection, ur
         upstream.execute("ALTER TABLE away RENAME TO orders")
         upstream.execute("INSERT INTO orders (n) VALUES (2)")
         assert [row["n"] for row in await reading.poll(source)] == [2]
+
+
+async def test_a_file_that_is_renamed_into_its_place_is_read(
+    upstream: sqlite3.Connection, url: str, path: Path, tmp_path: Path
+) -> None:
+    upstream.execute(KEYED)
+    upstream.execute("INSERT INTO orders (n) VALUES (1), (2)")
+    reading = Reading(url)
+    async with reading.opened() as source:
+        await reading.drain(source)
+        with contextlib.closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as new:
+            new.execute(KEYED)
+            new.execute("INSERT INTO orders (n) VALUES (1), (2), (3)")
+        (tmp_path / "new.db").rename(path)
+        await reading.drain(source)
+        assert reading.ids == [1, 2, 3]
+        path.unlink()
+        with pytest.raises(Unavailable):
+            await reading.poll(source)
+
+
+@pytest.mark.parametrize("declared", ["BLOB", "", "TEXT", "INT", "REAL"])
+async def test_keys_of_any_type_under_one_time(upstream: sqlite3.Connection, url: str, declared: str) -> None:
+    upstream.execute(f"CREATE TABLE orders (id {declared} UNIQUE, changed TEXT)")
+    keys = [b"\x00\xff", b"\x01", "a", "b", 1, 2, 10, 1.5, 0.1 + 0.2]
+    upstream.executemany("INSERT INTO orders VALUES (?, '2020-01-01 00:00:00')", [(key,) for key in keys])
+    reading = Reading(url, changed="changed")
+    for _ in range(6):
+        async with reading.opened() as source:
+            await reading.poll(source, 2)
+    assert len(reading.events) == len({event["id"] for event in reading.events}) == len(keys)

@@ -3,6 +3,7 @@
 import random
 
 from services.system_api.sources.table.entries import Entries
+from shared.bus.protocol import RECORD_LIMIT
 
 
 def kept(saved: dict[str, bytes], changes: dict[str, bytes | None]) -> None:
@@ -31,6 +32,17 @@ def test_a_large_batch_is_cut_into_parts_that_fit_a_record() -> None:
     entries: Entries[int] = Entries()
     saved = entries.add([(number, f"version {number}") for number in range(100_000)])
     assert max(len(value or b"") for value in saved.values()) < 100_000
+
+
+def test_long_keys_fit_a_record_too() -> None:
+    entries: Entries[int] = Entries()
+    saved: dict[str, bytes] = {}
+    for number in range(0, 4000, 500):
+        fresh = [(each, f"{each} " + "\n" * 2700) for each in range(number, number + 500)]
+        kept(saved, entries.add(fresh))
+    assert max(map(len, saved.values())) < RECORD_LIMIT
+    again: Entries[int] = Entries.loaded(saved, entries.next_part)
+    assert again.known == entries.known
 
 
 def test_whatever_is_added_and_forgotten_is_there_again_after_loading() -> None:

@@ -27,13 +27,17 @@ def test_quoting() -> None:
 
 
 def test_keys_are_asked_for_above_the_place() -> None:
-    statement, arguments = statements.rows(KEYED, 10, Place(5, "5"), below=9, emitted=[" 6"])
+    statement, arguments = statements.rows(
+        KEYED, statements.Room(10, 1000, 100), Place(5, "5"), below=9, emitted=[" 6"]
+    )
     assert 't."Id" > $1::bigint AND t."Id" < $2::bigint' in statement
-    assert arguments == [5, 9, [" 6"], 10]
+    assert arguments == [5, 9, [" 6"], 10, 1000]
     assert 'ORDER BY t."Id"\n' in statement
-    statement, arguments = statements.rows(KEYED, 10, Place(5, None), below=None, emitted=[])
+    statement, arguments = statements.rows(
+        KEYED, statements.Room(10, 1000, 100), Place(5, None), below=None, emitted=[]
+    )
     assert 't."Id" >= $1::bigint' in statement
-    assert arguments == [5, 10]
+    assert arguments == [5, 10, 1000]
 
 
 @pytest.mark.parametrize(

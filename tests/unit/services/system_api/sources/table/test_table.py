@@ -20,9 +20,13 @@ class SteppedClock(SystemClock):
 
     def __init__(self) -> None:
         self.at = 0.0
+        self.slept: list[float] = []
 
     def monotonic(self) -> float:
         return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
 
 
 class MemoryReader:
@@ -40,7 +44,9 @@ class MemoryReader:
         self._call("observe")
         return self.horizon
 
-    async def rows(self, limit: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
+    async def rows(
+        self, limit: int, _space: int, ledger: Ledger[int], below: int | None
+    ) -> tuple[list[Row[int]], bool]:
         self._call("rows")
         place = -1 if ledger.place is None else ledger.place.order - (ledger.place.key is None)
         found = [Row(order, str(order), "", str(order), b"1234") for order in sorted(self.table) if order > place]
@@ -154,6 +160,22 @@ async def test_rows_without_a_key_are_looked_for_now_and_then(
     assert batch.trouble == ("more than 1000 rows have no key or no time: no more are put aside",)
 
 
+async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops_no_other(
+    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+) -> None:
+    reader.table, reader.fails_at = [1], "keyless"
+    with pytest.raises(Unavailable):
+        await source.poll(10)
+    for number in range(2, 5):
+        reader.table, reader.fails_at = [*reader.table, number], "keyless"
+        batch = await source.poll(10)
+        assert batch.records
+        assert batch.trouble == ("rows without a key or a time cannot be looked for: away",)
+        clock.at += table._KEYLESS_EVERY
+    reader.fails_at = None
+    assert (await source.poll(10)).trouble == ()
+
+
 async def test_what_the_reader_says_is_passed_on(source: TableSource[int], reader: MemoryReader) -> None:
     reader.said = "the keys have begun anew"
     assert (await source.poll(10)).trouble == ("the keys have begun anew",)
@@ -173,3 +195,15 @@ async def test_news_are_waited_for_from_the_poll_on(source: TableSource[int], wa
     waking.tell()
     await source.poll(10)
     assert not waking.news.is_set()
+
+
+async def test_who_is_told_without_a_pause_does_not_ask_without_one(
+    source: TableSource[int], waking: Waking, clock: SteppedClock
+) -> None:
+    await source.poll(10)
+    waking.tell()
+    await source.changed()
+    assert clock.slept == [table._REST]
+    clock.at += 1
+    await source.changed()
+    assert clock.slept == [table._REST], "who was not asked for a while is asked at once"
