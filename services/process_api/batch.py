@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.process_api.draft import Draft
-from services.process_api.oversize import KEPT, Oversize
+from services.process_api.expression.jsonata import TooSlow
 from services.process_api.pipeline import Lap, Pipeline, Refused
 from services.process_api.selection import Selection
+from services.process_api.suspects import KEPT, Suspects
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.dead_letter import Reject
@@ -38,7 +39,7 @@ _Known = tuple[bytes, Headers, bool]
 class Batch:
     """The outputs and dead letters of records of one partition, in their order."""
 
-    def __init__(self, selection: Selection, oversize: Oversize) -> None:
+    def __init__(self, selection: Selection, suspects: Suspects) -> None:
         self.outputs: list[Outgoing] = []
         self.rejects: list[Reject] = []
         self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
@@ -47,29 +48,37 @@ class Batch:
         self.count = 0
         """Records that went in."""
         self.size = 0
-        """Bytes of the values that came out."""
+        """Bytes of the values that came out, as events and as dead letters."""
         self.first = self.last = -1
         """The offsets of the first record and the last one."""
+        self._slow = False
+        """Whether the last record was broken off because it took too long."""
         self._selection = selection
-        self._oversize = oversize
+        self._suspects = suspects
 
-    def take(self, records: Sequence[Record], watch: Watch | None = None) -> None:
+    def take(self, records: Sequence[Record], watch: Watch | None = None) -> int:
         """Put records in; each becomes outputs, or dead letters, or was filtered out. `watch` times the first one.
+
+        Returns how many went in: fewer where one took so long that others are to have their turn before the next.
 
         Raises:
             Unavailable: a step waits for something; the record that it is about and those behind it did not go in.
         """
         done = 0
+        self._slow = False
         try:
             for record in records:
                 self._take(record, watch)
                 watch = None
                 done += 1
+                if self._slow:
+                    break
         finally:
             if done:
                 self.first = self.first if self.count else records[0].offset
                 self.last = records[done - 1].offset
                 self.count += done
+        return done
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
         """Return it as the bus takes it; `offset` is where `group` is to go on."""
@@ -83,7 +92,7 @@ class Batch:
 
     def _take(self, record: Record, watch: Watch | None) -> None:
         headers = record.headers
-        if len(headers) == 1 and headers[0][0] == TRAIL and record.offset > self._oversize.until:
+        if len(headers) == 1 and headers[0][0] == TRAIL and record.offset > self._suspects.until:
             known: _Known | None = (headers[0][1], headers, True)
         else:
             known = self._known(record)
@@ -104,7 +113,7 @@ class Batch:
     def _known(self, record: Record) -> _Known | None:
         """Look closer at a record that is not as most are; None where it went to the dead letter."""
         trail = next((value for name, value in record.headers if name == TRAIL), None)
-        refusal = self._oversize.refusal(record.offset)
+        refusal = self._suspects.refusal(record)
         if refusal is None:
             try:
                 made = _trail_of(record) if trail is None else trail
@@ -120,6 +129,7 @@ class Batch:
         tally.taken += 1
         if isinstance(result, Refused):
             tally.refused += 1
+            self._slow = isinstance(result.__cause__, TooSlow)
             self._refuse(record, str(result), trail, pipeline.label)
             return
         tally.published += len(result)
@@ -131,10 +141,11 @@ class Batch:
         origin = f"{record.topic}/{record.partition}/{record.offset}"
         identity, value = _identity(trail) or origin, record.value or b""
         reject = Reject(identity, value, error, _STAGE, origin, pipeline)
-        if self._oversize.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
+        if self._suspects.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
             error = f"{error} (of its {len(value)} bytes the first {KEPT} are kept)"
             reject = dataclasses.replace(reject, value=value[:KEPT], error=error)
         self.rejects.append(reject)
+        self.size += len(reject.value)
         self.unclaimed += not pipeline
 
 

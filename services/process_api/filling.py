@@ -1,24 +1,24 @@
 """Fills batches: reads what waits, runs it, and lets others have their turn."""
 
-import asyncio
 from collections.abc import Sequence
 
 from pydantic import Field
 
 from services.process_api.batch import Batch
-from services.process_api.oversize import Oversize
+from services.process_api.pace import Pace
 from services.process_api.reporting import Reporter
 from services.process_api.selection import Selection
+from services.process_api.suspects import Suspects
 from shared.bus.protocol import Reader, Record
 from shared.clock import Clock
 from shared.errors import PositionLost, Unavailable
 from shared.settings import Options
 
-_SLICE = 32
-"""Records that are run before the clock is looked at."""
-
 _TURN = 0.01
 """Seconds after which the other tasks have their turn, the bus's heartbeats among them."""
+
+_REST = 0.05
+"""Seconds for them after something took long: a heartbeat has an answer to wait for, and a commit several."""
 
 
 class TransactionOptions(Options):
@@ -41,19 +41,23 @@ class Filler:
         self,
         reader: Reader,
         selection: Selection,
-        oversize: Oversize,
+        suspects: Suspects,
         options: TransactionOptions,
         reporter: Reporter,
+        pace: Pace,
         clock: Clock,
     ) -> None:
         (self._partition,) = reader.positions
         self._reader = reader
         self._selection = selection
-        self._oversize = oversize
+        self._suspects = suspects
+        self._pace = pace
         self._options = options
         self._report = reporter
         self._clock = clock
         self._turned = clock.monotonic()
+        self._left: Sequence[Record] = ()
+        """Read, and not yet run."""
         self.alone = False
         """Whether the last batch is one record that has to be committed before another is read."""
         self.halt: Unavailable | None = None
@@ -65,40 +69,59 @@ class Filler:
         Closed as soon as no more input is waiting, and when one of the bounds is reached; a record that was found too
         large comes alone.
         """
-        batch = Batch(self._selection, self._oversize)
-        self.alone = self._oversize.alone(self._reader.positions[self._partition])
+        batch = Batch(self._selection, self._suspects)
+        self.alone = self._suspects.alone(self._next_offset)
         limit = 1 if self.alone else self._options.events
         records = await self._read(limit, None)
         began = self._clock.monotonic()
         while records:
-            if self.alone and len(records) > 1:
-                self._reader.seek(self._partition, records[1].offset)
-                records = records[:1]
             try:
-                await self._run(batch, records)
+                await self._run(batch, records, began)
             except Unavailable as exc:
                 self.halt = exc
                 break
             left = limit - batch.count
-            if left <= 0 or batch.size >= self._options.bytes:
-                break
-            if self._clock.monotonic() - began >= self._options.seconds:
+            if left <= 0 or batch.size >= self._options.bytes or self._late(began):
                 break
             records = await self._read(left, 0)
         return batch, began
 
+    @property
+    def _next_offset(self) -> int:
+        return self._left[0].offset if self._left else self._reader.positions[self._partition]
+
+    def _late(self, began: float) -> bool:
+        return self._clock.monotonic() - began >= self._options.seconds
+
     async def _read(self, limit: int, wait: float | None) -> Sequence[Record]:
-        while True:
+        """Return what comes next, first what was read already; at most `limit`."""
+        found, self._left = self._left, ()
+        while not found:
             try:
-                return await self._reader.read(limit, wait)
+                found = await self._reader.read(limit, wait)
             except PositionLost as exc:
                 self._report.lost(exc)
                 self._reader.seek(exc.partition, exc.earliest)
+            else:
+                break
+        if len(found) > limit:
+            found, self._left = found[:limit], found[limit:]
+        return found
 
-    async def _run(self, batch: Batch, records: Sequence[Record]) -> None:
-        for start in range(0, len(records), _SLICE):
-            batch.take(records[start : start + _SLICE], None if batch.count else self._report.watch)
+    async def _run(self, batch: Batch, records: Sequence[Record], began: float) -> None:
+        """Put records in, as long as there is time; what is left is for the next batch."""
+        start, before = 0, self._clock.monotonic()
+        while start < len(records):
+            some = records[start : start + self._pace.slice]
+            start += batch.take(some, None if batch.count else self._report.watch)
             now = self._clock.monotonic()
+            self._pace.ran(now - before)
+            if len(some) == 1:
+                self._suspects.tarried(some[0], now - before)
             if now - self._turned > _TURN:
-                await asyncio.sleep(0)
-                self._turned = self._clock.monotonic()
+                await self._clock.sleep(_REST if self._pace.slice == 1 else 0)
+                self._turned = now = self._clock.monotonic()
+            before = now
+            if now - began >= self._options.seconds:
+                break
+        self._left = [*records[start:], *self._left]

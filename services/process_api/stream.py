@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from services.process_api.batch import Batch
 from services.process_api.committing import Commits
 from services.process_api.filling import Filler, TransactionOptions
-from services.process_api.oversize import Oversize
+from services.process_api.pace import Pace
 from services.process_api.reporting import Reporter
 from services.process_api.selection import Selection
+from services.process_api.suspects import Slow, Suspects
 from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
 from shared.clock import Clock
@@ -45,6 +46,8 @@ class Stream:
         self._options = options
         self._report = reporter
         self._clock = clock
+        self._pace = Pace()
+        self._slow: dict[int, Slow] = {}
         self._readers: dict[int, Reader] = {}
         self.group = f"{topics.prefix}.process"
         """Whose offsets are committed."""
@@ -63,16 +66,16 @@ class Stream:
             TooLarge: the bus refuses even the dead letter of a record.
         """
         ((number, beginning),) = reader.positions.items()
-        oversize = Oversize()
+        suspects = Suspects(self._slow.setdefault(number, {}))
         self._readers[number] = reader
         try:
             while True:
-                await self._live(reader, TopicPartition(reader.topic, number), beginning, oversize)
+                await self._live(reader, TopicPartition(reader.topic, number), beginning, suspects)
         finally:
             if self._readers.get(number) is reader:
                 del self._readers[number]
 
-    async def _live(self, reader: Reader, position: TopicPartition, beginning: int, oversize: Oversize) -> None:
+    async def _live(self, reader: Reader, position: TopicPartition, beginning: int, suspects: Suspects) -> None:
         """Go on from what is committed; return when a transaction was too large and trying again will be different."""
         async with self._bus.writer(f"process.{position.partition}") as writer:
             committed = await self._bus.committed(self.group, position)
@@ -81,13 +84,15 @@ class Stream:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(commits.follow(), name=f"commits of {reader.topic}/{position.partition}")
-                    filler = Filler(reader, self._selection, oversize, self._options, self._report, self._clock)
+                    filler = Filler(
+                        reader, self._selection, suspects, self._options, self._report, self._pace, self._clock
+                    )
                     await self._keep_filling(filler, commits, position)
             except ExceptionGroup as failed:
                 if _cancelled():
                     raise asyncio.CancelledError from failed
                 error = _worst(failed)
-                if not isinstance(error, TooLarge) or not oversize.blame(*commits.span, str(error)):
+                if not isinstance(error, TooLarge) or not suspects.blame(*commits.span, str(error)):
                     raise error from failed
                 self._report.too_large(position, str(error))
             except asyncio.CancelledError:

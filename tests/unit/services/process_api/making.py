@@ -9,10 +9,10 @@ from pydantic import TypeAdapter
 
 from services.process_api.batch import Batch
 from services.process_api.draft import Draft
-from services.process_api.oversize import Oversize
 from services.process_api.pipeline import Pipeline, PipelineOptions
 from services.process_api.selection import Selection
 from services.process_api.steps.build import StepOptions, build_step
+from services.process_api.suspects import Suspects
 from shared.bus.memory.log import StoredRecord
 from shared.bus.protocol import Outgoing
 from shared.event import TRAIL
@@ -90,4 +90,4 @@ def selection(*pipelines: Pipeline) -> Selection:
 
 
 def batch(*pipelines: Pipeline) -> Batch:
-    return Batch(selection(*pipelines), Oversize())
+    return Batch(selection(*pipelines), Suspects())

@@ -19,7 +19,7 @@ from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, Transaction, Writer, size_of
 from shared.bus.topics import TopicsOptions
-from shared.clock import SYSTEM_CLOCK
+from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import TooLarge, TrelayError
 from shared.event import TRAIL
 from tests.unit.services.process_api.making import event, pipeline
@@ -87,13 +87,14 @@ class Setting:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     pipelines: list[Pipeline] = field(default_factory=lambda: [pipeline()])
     options: TransactionOptions = field(default_factory=TransactionOptions)
+    clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
         self.reporter = Reporter(self.alerts, ProcessMetrics(self.registry, self.pipelines, SYSTEM_CLOCK))
 
     def stream(self) -> Stream:
         selection = Selection([(["orders", "orders-*"], each) for each in self.pipelines])
-        return Stream(self.bus, TOPICS, selection, self.options, self.reporter, SYSTEM_CLOCK)
+        return Stream(self.bus, TOPICS, selection, self.options, self.reporter, self.clock)
 
     @contextlib.asynccontextmanager
     async def running(self, member: str = MEMBER) -> AsyncIterator[Stream]:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.process_api.batch import Batch, Tally
-from services.process_api.oversize import KEPT, Oversize
+from services.process_api.expression.jsonata import Jsonata
 from services.process_api.selection import Selection
+from services.process_api.suspects import KEPT, Suspects
 from shared.bus.protocol import RECORD_LIMIT, TopicPartition, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
@@ -64,7 +65,7 @@ def test_a_refused_event_says_where_why_and_which() -> None:
     ],
 )
 def test_nothing_is_dropped_in_silence(came: Any, error: str, identity: str) -> None:
-    made = Batch(Selection([(["orders"], pipeline())]), Oversize())
+    made = Batch(Selection([(["orders"], pipeline())]), Suspects())
     made.take([came])
     assert made.outputs == []
     (reject,) = made.rejects
@@ -94,7 +95,8 @@ def test_every_pipeline_that_takes_an_event_has_its_outputs_and_its_dead_letters
 def test_the_first_and_the_last_record_are_known() -> None:
     made = taken(record(event(1), 10), record(b"x", 12), record(event(1), 15))
     assert (made.first, made.last, made.count) == (10, 15, 3)
-    assert made.size == sum(len(output.value or b"") for output in made.outputs)
+    values = [*(output.value or b"" for output in made.outputs), *(reject.value for reject in made.rejects)]
+    assert made.size == sum(map(len, values))
 
 
 def test_the_transaction_holds_everything_and_the_place_to_go_on() -> None:
@@ -146,16 +148,16 @@ class TestTooLarge:
         assert f"(of its {len(value)} bytes the first {KEPT} are kept)" in reject.error
 
     def test_one_that_the_bus_refused_is_not_run_again(self) -> None:
-        oversize = Oversize()
-        oversize.blame(5, 5, "too large for the bus")
-        made = Batch(selection(pipeline()), oversize)
+        suspects = Suspects()
+        suspects.blame(5, 5, "too large for the bus")
+        made = Batch(selection(pipeline()), suspects)
         made.take([record(event(1), 4), record(event(1), 5)])
         assert len(made.outputs) == 1
         assert [(reject.error, reject.id, reject.value) for reject in made.rejects] == [
             ("too large for the bus", "orders:7", event(1))
         ]
-        oversize.blame(5, 5, "again")
-        made = Batch(selection(pipeline()), oversize)
+        suspects.blame(5, 5, "again")
+        made = Batch(selection(pipeline()), suspects)
         made.take([record(event("y" * KEPT), 5)])
         assert len(made.rejects[0].value) == KEPT
 
@@ -169,8 +171,24 @@ def test_any_records_are_accounted_for(came: list[tuple[bytes | None, bytes | No
         dataclasses.replace(record(value, offset), headers=() if trail is None else ((TRAIL, trail),))
         for offset, (value, trail) in enumerate(came)
     ]
-    made = Batch(Selection([(["orders"], pipeline({"set": {"data.b": 2}}))]), Oversize())
+    made = Batch(Selection([(["orders"], pipeline({"set": {"data.b": 2}}))]), Suspects())
     made.take(records)
     assert len(made.outputs) + len(made.rejects) == made.count == len(records)
     assert made.tallies["orders"].taken + made.unclaimed == len(records)
     made.transaction(TOPICS, "g", TopicPartition(TOPICS.ingest, 0), len(records))
+
+
+def test_after_an_expression_that_ran_away_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jsonata.__init__, "__defaults__", (20,))  # milliseconds
+    made = batch(pipeline({"map": "($f := function($x){ $f($x + 1) }; n > 4 ? $f(n) : n)"}))
+    records = [record(event({"n": number}), number) for number in range(10)]
+    assert made.take(records) == 6
+    assert made.take(records[6:]) == 1
+    assert (made.count, made.last, len(made.outputs), len(made.rejects)) == (7, 6, 5, 2)
+
+
+def test_dead_letters_count_towards_the_size() -> None:
+    made = batch(pipeline({"map": "missing"}))
+    value = event({"text": "x" * 1000})
+    made.take([record(value, 0), record(value, 1)])
+    assert made.size == 2 * len(value)

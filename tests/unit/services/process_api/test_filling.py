@@ -1,20 +1,24 @@
 """How batches are filled."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from services.process_api.filling import Filler, TransactionOptions
 from services.process_api.metrics import ProcessMetrics
-from services.process_api.oversize import Oversize
+from services.process_api.pace import Pace
 from services.process_api.pipeline import Pipeline
 from services.process_api.reporting import Reporter
+from services.process_api.suspects import Suspects
 from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Record
 from shared.clock import SystemClock
 from shared.errors import PositionLost
 from tests.unit.services.process_api.making import event, pipeline, record, selection
+from tests.unit.services.process_api.steps import functions
 
 
 class Scripted:
@@ -43,28 +47,45 @@ class Scripted:
 
 
 class Ticking(SystemClock):
-    """A second passes at every look."""
+    """Time passes at every look, and while somebody waits."""
 
-    def __init__(self) -> None:
-        self._now = 0.0
+    def __init__(self, step: float = 0.02) -> None:
+        self.gone = 0.0
+        self.rests: list[float] = []
+        self._step = step
+
+    def pass_by(self, seconds: float) -> None:
+        self.gone += seconds
 
     def monotonic(self) -> float:
-        self._now += 1.0
-        return self._now
+        self.gone += self._step
+        return self.gone
+
+    async def sleep(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        self.gone += seconds
+        await asyncio.sleep(0)
 
 
 def filler(
     reader: Scripted,
     made: Pipeline | None = None,
     *,
-    oversize: Oversize | None = None,
+    suspects: Suspects | None = None,
+    pace: Pace | None = None,
     options: TransactionOptions | None = None,
     clock: SystemClock | None = None,
 ) -> Filler:
     chosen, time = made or pipeline(), clock or SystemClock()
     reporter = Reporter(RecordingAlerts(), ProcessMetrics(CollectorRegistry(), [chosen], time))
     return Filler(
-        reader, selection(chosen), oversize or Oversize(), options or TransactionOptions(seconds=1000), reporter, time
+        reader,
+        selection(chosen),
+        suspects or Suspects(),
+        options or TransactionOptions(seconds=1000),
+        reporter,
+        pace or Pace(),
+        time,
     )
 
 
@@ -93,23 +114,52 @@ async def test_it_is_closed_at_the_bound_of_bytes() -> None:
 
 async def test_it_is_closed_at_the_bound_of_time() -> None:
     reader = Scripted(*[records(offset, offset) for offset in range(100)])
-    batch, began = await filler(reader, options=TransactionOptions(seconds=10), clock=Ticking()).fill()
-    assert 1 < batch.count < 11
+    batch, began = await filler(reader, options=TransactionOptions(seconds=1), clock=Ticking()).fill()
+    assert 1 < batch.count < 51
     assert began > 0
 
 
-async def test_one_that_may_be_too_large_comes_alone_whatever_the_reader_gives() -> None:
-    oversize = Oversize()
-    oversize.blame(0, 1, "too large")
-    reader = Scripted(records(0, 3), records(1, 1), records(2, 3))
-    filling = filler(reader, oversize=oversize)
+async def test_what_there_was_no_time_for_is_the_next_batch() -> None:
+    reader = Scripted(records(0, 999))
+    filling = filler(reader, options=TransactionOptions(seconds=0.1), clock=Ticking())
+    seen: list[int] = []
+    while len(seen) < 1000:
+        batch, _ = await filling.fill()
+        assert batch.count < 1000
+        seen += [json.loads(made.value or b"")["data"]["n"] for made in batch.outputs]
+    assert seen == list(range(1000))
+    assert reader.asked == [(1000, None)]
+
+
+async def test_one_that_took_long_goes_on_its_own_and_lets_others_have_a_real_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Ticking()
+    monkeypatch.setattr(functions, "meanwhile", lambda _data: clock.pass_by(1.0))
+    slow = pipeline({"python": "tests.unit.services.process_api.steps.functions:tarry"})
+    pace, reader = Pace(), Scripted(records(0, 99))
+    filling = filler(reader, slow, pace=pace, options=TransactionOptions(seconds=0.1), clock=clock)
     batch, _ = await filling.fill()
-    assert (batch.count, filling.alone, reader.positions[0]) == (1, True, 1)
+    assert batch.count == 32
+    assert pace.slice == 1
+    assert clock.rests[-1] >= 0.05
+    for offset in range(32, 100):
+        batch, _ = await filling.fill()
+        assert (batch.first, batch.count) == (offset, 1)
+
+
+async def test_one_that_may_be_too_large_comes_alone_whatever_the_reader_gives() -> None:
+    suspects = Suspects()
+    suspects.blame(0, 1, "too large")
+    reader = Scripted(records(0, 3))
+    filling = filler(reader, suspects=suspects)
+    batch, _ = await filling.fill()
+    assert (batch.count, filling.alone) == (1, True)
     batch, _ = await filling.fill()
     assert (batch.first, batch.count, filling.alone) == (1, 1, True)
     batch, _ = await filling.fill()
     assert (batch.first, batch.count, filling.alone) == (2, 2, False)
-    assert [limit for limit, _ in reader.asked[:2]] == [1, 1]
+    assert reader.asked[0] == (1, None)
 
 
 async def test_a_step_that_waits_for_something_ends_it() -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import random
+from typing import Any
 
 import pytest
 
 from services.process_api.filling import TransactionOptions
 from shared.bus.protocol import Outgoing, TopicPartition, partition_of
+from shared.clock import SystemClock
 from shared.errors import Fenced, TrelayError, Unavailable
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.steps import functions
@@ -134,6 +136,40 @@ async def test_a_lookup_that_does_not_answer_holds_the_partition_and_not_what_wa
         await until(lambda: setting.published() == [1, 2, 3, 4])
         await until(lambda: not setting.alerts.open)
     assert setting.dead() == []
+
+
+class Skipping(SystemClock):
+    """Time that can be made to pass at once."""
+
+    def __init__(self) -> None:
+        self.skipped = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.skipped
+
+
+async def test_one_that_takes_so_long_that_the_bus_loses_us_is_put_aside_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, lost = Skipping(), []
+
+    def take_long(data: Any) -> None:
+        if data["n"] == 40:
+            clock.skipped += 30
+            lost.append(True)
+
+    def fail(_number: int) -> TrelayError | None:
+        return Fenced("taken for dead") if lost and lost.pop() else None
+
+    monkeypatch.setattr(functions, "meanwhile", take_long)
+    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:tarry"})], clock=clock)
+    setting.bus.fail = fail
+    await setting.ingest(*range(50))
+    async with setting.running():
+        await until(lambda: len(setting.published()) == 49)
+    assert setting.published() == [*range(40), *range(41, 50)]
+    (error,) = setting.dead()
+    assert error.startswith("it took 30 s to run")
 
 
 async def test_a_partition_that_is_held_does_not_hold_another() -> None:

@@ -11,6 +11,15 @@ from shared.errors import Unavailable
 seen: list[Any] = []
 
 
+meanwhile: Callable[[Any], None] = print
+"""What happens while `tarry` runs; a test puts its own in place."""
+
+
+def tarry(data: Any) -> Any:
+    meanwhile(data)
+    return data
+
+
 def double(data: Any) -> Any:
     return {**data, "amount": data["amount"] * 2}
 
