@@ -8,12 +8,15 @@ import json
 import random
 import shutil
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import asyncpg
 
 from shared.clock import Clock, rfc3339
+from shared.database.connections import Connections
+from shared.database.options import DatabaseOptions
+from shared.errors import SettingsError, TrelayError
 from shared.subscriber import CONNECTED, Account, CursorFile, Frame, subscribe
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -40,13 +43,19 @@ def copy_examples(target: Path) -> Path:
     return settings
 
 
+def database(dsn: str) -> Connections:
+    """Return what connects to the database in which the orders are."""
+    return Connections(DatabaseOptions(url=dsn), size=1, purpose="showcase")
+
+
 async def make_table(dsn: str, script: str) -> None:
     """Make the table that the example watches."""
-    connection = await asyncpg.connect(dsn)
+    connections = database(dsn)
     try:
-        await connection.execute(script)
+        async with connections.use() as connection:
+            await connection.execute(script)
     finally:
-        await connection.close()
+        connections.drop_idle()
 
 
 async def grow_feed(feed: Path, clock: Clock, dice: random.Random) -> None:
@@ -58,7 +67,8 @@ async def grow_feed(feed: Path, clock: Clock, dice: random.Random) -> None:
             "celsius": round(dice.uniform(-5, 25), 1),
             "at": rfc3339(clock.time()),
         }
-        await asyncio.to_thread(_append, feed, json.dumps(reading) + "\n")
+        with suppress(OSError):  # a disk that is full, say; there is a next one
+            await asyncio.to_thread(_append, feed, json.dumps(reading) + "\n")
 
 
 def _append(feed: Path, text: str) -> None:
@@ -68,27 +78,30 @@ def _append(feed: Path, text: str) -> None:
 
 async def take_orders(dsn: str, clock: Clock, dice: random.Random) -> None:
     """Insert an order or move one on, for ever."""
-    while True:
-        await clock.sleep(_ORDER_EVERY)
-        try:
-            connection = await asyncpg.connect(dsn)
-        except (OSError, asyncpg.PostgresError):
-            continue  # the next one will do
-        try:
-            if dice.random() < 0.5:  # noqa: PLR2004 -- a coin
-                await connection.execute(
-                    "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
-                    dice.choice(_REGIONS),
-                    round(dice.uniform(5, 500), 2),
-                )
-            else:
-                await connection.execute(
-                    "UPDATE shop.orders SET state = $1, updated_at = now()"
-                    " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
-                    dice.choice(_STATES),
-                )
-        finally:
-            await connection.close()
+    connections = database(dsn)
+    try:
+        while True:
+            await clock.sleep(_ORDER_EVERY)
+            with suppress(TrelayError, asyncpg.PostgresError):  # the next one will do
+                async with connections.use() as connection:
+                    await _order(connection, dice)
+    finally:
+        connections.drop_idle()
+
+
+async def _order(connection: asyncpg.Connection, dice: random.Random) -> None:
+    if dice.random() < 0.5:  # noqa: PLR2004 -- a coin
+        await connection.execute(
+            "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
+            dice.choice(_REGIONS),
+            round(dice.uniform(5, 500), 2),
+        )
+    else:
+        await connection.execute(
+            "UPDATE shop.orders SET state = $1, updated_at = now()"
+            " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
+            dice.choice(_STATES),
+        )
 
 
 async def print_events(
@@ -99,6 +112,7 @@ async def print_events(
     `connected` is called when a connection has been made: nothing that is published from then on is missed.
     """
     place = CursorFile(cursor_file)
+    kept = True
     frames: AsyncGenerator[Frame, None] = subscribe(url, account, cursor=await asyncio.to_thread(place.load), note=say)
     async with aclosing(frames):
         async for frame in frames:
@@ -109,7 +123,14 @@ async def print_events(
             else:
                 say(f"({frame.event['type']}: {json.dumps(frame.event.get('data'))})")
             if frame.cursor is not None:
-                await asyncio.to_thread(place.save, frame.cursor)
+                try:
+                    await asyncio.to_thread(place.save, frame.cursor)
+                    kept = True
+                except SettingsError as exc:
+                    # Not worth the end: what has been shown may be shown once more after the next start.
+                    if kept:
+                        say(f"({exc})")
+                    kept = False
 
 
 def line(frame: Frame) -> str:

@@ -14,17 +14,17 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from services import showcase
-from services.embedded.postgres import PostgresOptions, PostgresServer
-from services.embedded.process import ServerFailed
 from services.experience_api.clients import ClientExists, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
+from services.own_servers import need_port, own_postgres
+from services.terminal import DEMO, as_typed, say, welcome
 from services.together import Together, TogetherSettings, Watching
 from shared.clock import SYSTEM_CLOCK
 from shared.database.engine import create_engine
@@ -40,13 +40,12 @@ from shared.tasks import Tasks
 logger = logging.getLogger(__name__)
 
 DATABASE_URL = "TRELAY_DATABASE_URL"
-DEMO, WATCHER = "demo", "showcase"
+WATCHER = "showcase"
 
 _QUIET = LogOptions(format="text", level="warning", loggers={"shared.health": "error"})
 """Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
 
 _STOP_WITHIN = 4.5
-_SERVER_STOP = 1.5
 _PLACEHOLDER = "postgresql://trelay@127.0.0.1/trelay"
 
 
@@ -87,42 +86,53 @@ def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]
     )
     parser.add_argument(
         "--port",
-        type=int,
+        type=_port,
         metavar="PORT",
         default=environment.get("TRELAY_PORT") or "8080",
         help="where subscribers connect, on 127.0.0.1; 0 takes a free one (TRELAY_PORT; 8080)",
     )
     found = parser.parse_args(arguments)
-    if not 0 <= found.port <= 65535:  # noqa: PLR2004 -- what a port is
-        parser.error(f"port {found.port}: expected 0 to 65535")
     return Command(found.data.resolve(), found.port, found.config)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:  # noqa: PLR2004 -- what a port is
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 to 65535 (TRELAY_PORT says it, too)")
+    return int(text)
 
 
 async def _run(command: Command, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         path = command.settings
         if path is None:
-            path = await _examples(command.data)
+            path = await examples(command.data)
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
         settings = load(path, TogetherSettings, environment)
         if "logs" in settings.model_fields_set:
             configure(settings.logs)
+        # Only now are the settings known to be good, and where the database is.
+        need_port(command.port)
+        own = None
         if settings.database is None:
-            # Only now are the settings known to be good, and where the database is.
-            environment[DATABASE_URL] = await stack.enter_async_context(own_postgres(command.data / "postgres"))
+            own = await stack.enter_async_context(own_postgres(command.data / "postgres"))
+            environment[DATABASE_URL] = own.address
             settings = load(path, TogetherSettings, environment)
         database = settings.database or DatabaseOptions(url=environment[DATABASE_URL])
         account = await prepare(command, database, environment[DATABASE_URL], command.data)
         services = Together(settings, database, command.port)
         tasks = await stack.enter_async_context(services.running(_watching(command, account)))
         settle()
-        print(welcome(services.url, services.sources_url, path, command.data), flush=True)
+        if own is not None:
+            tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))
+        registered = f"--data {as_typed(command.data)}" if own is not None else f"--config {as_typed(path)}"
+        say(welcome(services.url, services.sources_url, path, command.data, registered))
         if command.settings is None:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)
 
 
-async def _examples(data: Path) -> Path:
+async def examples(data: Path) -> Path:
+    """Return the settings file of the examples, all of which are then in the data folder."""
     try:
         return await asyncio.to_thread(showcase.copy_examples, data / "examples")
     except OSError as exc:
@@ -136,20 +146,6 @@ def _watching(command: Command, account: Account) -> Watching:
         return showcase.print_events(url, account, command.data / f"{WATCHER}.cursor", say, connected)
 
     return watching
-
-
-@asynccontextmanager
-async def own_postgres(folder: Path) -> AsyncIterator[str]:
-    """Run a PostgreSQL, and yield its address."""
-    server = PostgresServer(PostgresOptions(folder))
-    try:
-        await asyncio.to_thread(server.start)
-    except ServerFailed as exc:
-        raise SettingsError(f"the database cannot be started: {exc}") from exc
-    try:
-        yield server.dsn()
-    finally:
-        await asyncio.to_thread(server.stop, _SERVER_STOP)
 
 
 async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account:
@@ -192,35 +188,6 @@ def _secret(kept: Path) -> str:
         kept.touch(mode=0o600)
         kept.write_text(secrets.token_urlsafe(32))
     return kept.read_text()
-
-
-def welcome(url: str, sources_url: str, settings: Path, folder: Path) -> str:
-    """Return what is said once everything runs; `folder` is where everything is written."""
-    examples = folder / "examples"
-    lines = [
-        f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
-        f"  settings {_short(settings)}, everything that is written in {_short(folder)}. Try, in another terminal:",
-        f"    .venv/bin/trelay subscribe {url} --client-id {DEMO} --client-secret {DEMO}",
-        f"    curl -X POST -H 'client_id: {DEMO}' -H 'client_secret: {DEMO}' {url}/consumers",
-        f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
-    ]
-    if settings.parent == examples:
-        lines += [
-            f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {_short(examples)}/sensors.ndjson',
-            f"    cp examples/drop/stock-monday.csv {_short(examples)}/drop/stock-again.csv",
-        ]
-    lines.append("  Ctrl-C stops. Events, as they arrive at a subscriber:")
-    return "\n".join(lines)
-
-
-def _short(path: Path) -> str:
-    """Return a path as the reader would type it."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-
-
-def say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,31 +7,20 @@ import asyncio
 import os
 import signal
 import sys
-import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from services import showcase
 from services.embedded.jars import cache_folder, resolved_jars
-from services.embedded.kafka import KafkaOptions, KafkaServer
 from services.embedded.process import ServerFailed, ServerMissing, ServerProcess, dying_with_us, free_port
-from services.standalone import (
-    DATABASE_URL,
-    WATCHER,
-    Command,
-    own_postgres,
-    prepare,
-    read_command,
-    say,
-    show,
-    welcome,
-)
+from services.own_servers import need_port, own_kafka, own_postgres
+from services.standalone import DATABASE_URL, WATCHER, Command, examples, prepare, read_command, show
+from services.terminal import as_typed, say, welcome
 from shared.clock import SYSTEM_CLOCK
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
@@ -43,9 +32,11 @@ POM = Path(__file__).parents[1] / "tests" / "kafka" / "pom.xml"
 LAYERS = ("experience", "process", "system")
 
 _STOP_WITHIN = 15.0
-_SERVICE_STOP, _BROKER_STOP = 4.0, 5.0
+_SERVICE_STOP = 4.0
 _START_PATIENCE = 60.0
 _LOOK_EVERY = 1.0
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks this machine itself, whatever proxy the environment names."""
 
 
 def main() -> int:
@@ -67,16 +58,19 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         folder = command.data / "kafka"
         original = command.settings
         if original is None:
-            original = await asyncio.to_thread(showcase.copy_examples, folder / "examples")
-        say("Starting PostgreSQL and Kafka …")
-        dsn = await stack.enter_async_context(own_postgres(folder / "postgres"))
-        bootstrap = await stack.enter_async_context(_own_kafka(folder / "broker"))
+            original = await examples(folder)
+        need_port(command.port)
+        say("Starting PostgreSQL and Kafka; the first time, Kafka is fetched …")
+        jars = await asyncio.to_thread(resolved_jars, POM, cache_folder())
+        postgres = await stack.enter_async_context(own_postgres(folder / "postgres"))
+        dsn = postgres.address
+        kafka = await stack.enter_async_context(own_kafka(folder / "broker", jars))
         account = await prepare(command, DatabaseOptions(url=dsn), dsn, folder)
         ports = {layer: free_port() for layer in LAYERS}
         ports["experience"] = command.port or ports["experience"]
-        settings = await asyncio.to_thread(_write_settings, original, bootstrap, ports)
+        settings = await asyncio.to_thread(_write_settings, original, kafka.address, ports)
         layers = _Layers(settings, ports, folder, {**os.environ, DATABASE_URL: dsn})
-        ends = [await stack.enter_async_context(layers.running(layer)) for layer in ("experience", "process")]
+        processes = [await stack.enter_async_context(layers.running(layer)) for layer in ("experience", "process")]
         # Between the layers: the watcher leaves before what it watches.
         tasks = await stack.enter_async_context(Tasks())
         connected = asyncio.Event()
@@ -84,25 +78,17 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         cursor = folder / f"{WATCHER}.cursor"
         tasks.keep("watcher", showcase.print_events(url, account, cursor, say, connected.set))
         await connected.wait()
-        ends.append(await stack.enter_async_context(layers.running("system")))
-        for layer, end in zip(LAYERS, ends, strict=True):
-            tasks.keep(f"the {layer} layer", end)
+        processes.append(await stack.enter_async_context(layers.running("system")))
+        for process in processes:
+            tasks.keep(process.name, _watch(process))
+        for own in (postgres, kafka):
+            tasks.keep(own.name, own.kept_up(say, SYSTEM_CLOCK))
         settle()
-        say(welcome(url, f"http://127.0.0.1:{ports['system']}", settings, folder))
+        sources_url = f"http://127.0.0.1:{ports['system']}"
+        say(welcome(url, sources_url, settings, folder, f"--data {as_typed(folder)}"))
         if command.settings is None:
             show(tasks, folder / "examples", dsn)
         await until(stop, tasks)
-
-
-@asynccontextmanager
-async def _own_kafka(folder: Path) -> AsyncIterator[str]:
-    jars = await asyncio.to_thread(resolved_jars, POM, cache_folder())
-    server = KafkaServer(KafkaOptions(folder, jars))
-    await asyncio.to_thread(server.start)
-    try:
-        yield server.bootstrap
-    finally:
-        await asyncio.to_thread(server.stop, _BROKER_STOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +101,12 @@ class _Layers:
     environment: Mapping[str, str]
 
     @asynccontextmanager
-    async def running(self, layer: str) -> AsyncIterator[Coroutine[Any, Any, None]]:
-        """Run one, from when it is ready; yields what raises when it ends by itself."""
+    async def running(self, layer: str) -> AsyncIterator[ServerProcess]:
+        """Run one, from when it is ready."""
         process = ServerProcess(f"the {layer} layer", self.folder / f"{layer}.log")
         await asyncio.to_thread(self._start, process, layer)
         try:
-            yield _watch(process)
+            yield process
         finally:
             await asyncio.to_thread(process.stop, (signal.SIGTERM, _SERVICE_STOP))
 
@@ -142,9 +128,9 @@ async def _watch(process: ServerProcess) -> None:
 
 def _ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+        with _DIRECTLY.open(f"http://127.0.0.1:{port}/readyz", timeout=2):
             return True
-    except (urllib.error.URLError, OSError):
+    except OSError:
         return False
 
 

@@ -36,6 +36,7 @@ STOP_WITHIN = 25.0
 """Seconds from the signal to the exit: below the 30 that Kubernetes gives before it kills."""
 
 _CANCELLED_WITHIN = 2.0
+_STANDARD_ERROR = 2
 
 OK, FAILED, BAD_SETTINGS = 0, 1, 2
 
@@ -64,6 +65,7 @@ def run(main: Main, *, stop_within: float = STOP_WITHIN) -> int:
     3. What does not even then end within two seconds is left, and the process exits with 1.
     """
     keep_freed_memory()
+    fill_standard_streams()
     try:
         return uvloop.run(_until_stopped(main, stop_within))
     except SettingsError as exc:
@@ -97,6 +99,16 @@ def run_service(
             logger.info("stopping", extra={"service": name})
 
     return run(main)
+
+
+def fill_standard_streams() -> None:
+    """Open what is closed of the file descriptors 0 to 2, to nowhere.
+
+    Else the next socket gets such a number, and libuv, which never closes those three, ends the process over it.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(number)
 
 
 async def until(stop: asyncio.Event, service: Running) -> None:

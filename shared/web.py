@@ -9,6 +9,7 @@ async with serve(app, settings.listen, health) as listening:
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -150,7 +151,8 @@ async def _site(
         try:
             await site.start()
         except OSError as exc:
-            raise SettingsError(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
+            reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or exc
+            raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from exc
         bound = runner.addresses[0][1]
         name = f"[{host}]" if ":" in host else host
         yield f"{'http' if context is None else 'https'}://{name}:{bound}"

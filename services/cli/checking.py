@@ -41,7 +41,7 @@ class WholeSettings(Options):
     experience: ExperienceOptions = ExperienceOptions()
 
 
-@click.command()
+@click.command(short_help="Check a settings file: all faults at once.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), envvar="TRELAY_CONFIG", default="trelay.yaml")
 @click.option(
     "--live", is_flag=True, help="Also ask what the file names: database, bus, sources, certificates, mail server."

@@ -8,18 +8,16 @@ from typing import TextIO
 
 import click
 
-from services.cli.configuration import config_option
-from services.cli.migrating import DatabaseSettings
+from services.cli.configuration import config_option, data_option, database
 from services.experience_api.clients import EVERY_CHANNEL, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Client
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.errors import Malformed, TrelayError
-from shared.settings import load
 
 
-@click.group()
+@click.group(short_help="Add, list, disable and enable clients.")
 def clients() -> None:
     """Add, list, disable and enable clients: the applications that may register.
 
@@ -27,7 +25,7 @@ def clients() -> None:
     """
 
 
-@clients.command()
+@clients.command(short_help="Add a client, and print its secret, once.")
 @click.argument("client_id")
 @click.option("--channels", default=",".join(EVERY_CHANNEL), show_default=True, metavar="PATTERNS", help=(
     "What it may subscribe to, separated by commas: 'orders.eu', 'orders.*' for one more word, 'orders.**' for any."
@@ -41,7 +39,8 @@ def clients() -> None:
     help="A file with a secret of your choice, - for standard input; without it, one that cannot be guessed is made.",
 )
 @config_option
-def add(
+@data_option
+def add(  # noqa: PLR0913 -- click hands over each option by its name
     client_id: str,
     *,
     channels: str,
@@ -50,15 +49,17 @@ def add(
     note: str,
     secret_file: TextIO | None,
     config: Path,
+    data: Path | None,
 ) -> None:
     """Add a client, and print its secret: this once, for it is not kept.
 
     \b
     Example:
       trelay clients add billing --channels 'orders.**,stock.eu' --note 'team billing'
+      trelay clients add billing --data var          for the one that `make run` runs
     """  # noqa: D301 -- click's mark against rewrapping
     chosen = None if secret_file is None else secret_file.read().rstrip("\r\n")
-    options = _database(config)
+    options = database(config, data)
 
     async def work() -> str:
         async with _registry(options) as registry:
@@ -82,11 +83,12 @@ def add(
         click.echo("The secret is not kept: it cannot be shown again.", err=True)
 
 
-@clients.command("list")
+@clients.command("list", short_help="List the clients.")
 @config_option
-def list_all(config: Path) -> None:
+@data_option
+def list_all(config: Path, data: Path | None) -> None:
     """List the clients: id, channels, and what is special about each."""
-    options = _database(config)
+    options = database(config, data)
 
     async def work() -> list[Client]:
         async with _registry(options) as registry:
@@ -100,20 +102,22 @@ def list_all(config: Path) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@clients.command()
+@clients.command(short_help="Disconnect a client, and let it in no more.")
 @click.argument("client_id")
 @config_option
-def disable(client_id: str, config: Path) -> None:
+@data_option
+def disable(client_id: str, config: Path, data: Path | None) -> None:
     """Let a client neither register nor connect; if it is connected, it is disconnected now."""
-    asyncio.run(_change(_database(config), client_id, disabled=True))
+    asyncio.run(_change(database(config, data), client_id, disabled=True))
 
 
 @clients.command()
 @click.argument("client_id")
 @config_option
-def enable(client_id: str, config: Path) -> None:
+@data_option
+def enable(client_id: str, config: Path, data: Path | None) -> None:
     """Undo disable. The client's token is good again, if it has not expired meanwhile."""
-    asyncio.run(_change(_database(config), client_id, disabled=False))
+    asyncio.run(_change(database(config, data), client_id, disabled=False))
 
 
 async def _change(options: DatabaseOptions, client_id: str, *, disabled: bool) -> None:
@@ -122,10 +126,6 @@ async def _change(options: DatabaseOptions, client_id: str, *, disabled: bool) -
     if not known:
         raise TrelayError(f"there is no client {client_id!r}; 'trelay clients list' shows those there are")
     click.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
-
-
-def _database(config: Path) -> DatabaseOptions:
-    return load(config, DatabaseSettings).database
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The option `--config`, and the parts of the file that a command reads."""
+"""The options that say where the settings are, and the parts of the file that a command reads."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,7 +6,18 @@ from typing import Any, TypeVar
 
 import click
 
+from services.embedded.postgres import PostgresOptions, PostgresServer
+from shared.database.options import DatabaseOptions
+from shared.errors import SettingsError
+from shared.settings import Options, load
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class DatabaseSettings(Options):
+    """The part of the file that says where the database is."""
+
+    database: DatabaseOptions = DatabaseOptions()
 
 
 def config_option(command: F) -> F:
@@ -21,3 +32,34 @@ def config_option(command: F) -> F:
         show_envvar=True,
         help="The settings file.",
     )(command)
+
+
+def data_option(command: F) -> F:
+    """Add `--data FOLDER`."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="FOLDER",
+        help="In place of a settings file: the data folder of a `make run` or `trelay run` on this machine.",
+    )(command)
+
+
+def database(config: Path, data: Path | None) -> DatabaseOptions:
+    """Return where the database is: as the settings file says, or the one that `trelay run` keeps in a data folder.
+
+    Raises:
+        SettingsError: the file is wrong, or there is no such database in the folder.
+    """
+    if data is None:
+        try:
+            return load(config, DatabaseSettings).database
+        except SettingsError as exc:
+            if config.exists():
+                raise
+            raise SettingsError(f"{exc}; name one with --config, or a data folder with --data") from exc
+    try:
+        return DatabaseOptions(url=PostgresServer(PostgresOptions(data / "postgres")).dsn())
+    except FileNotFoundError as exc:
+        raise SettingsError(f"{data} holds no database of `trelay run`: {exc.filename} is missing") from exc
+    except OSError as exc:
+        raise SettingsError(f"{exc.filename} cannot be read: {exc.strerror}") from exc

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import click
 
-from services.cli.configuration import config_option
+from services.cli.configuration import DatabaseSettings, config_option
 from shared.database.migrations import migrate
-from shared.database.options import DatabaseOptions
-from shared.settings import Options, load
-
-
-class DatabaseSettings(Options):
-    """The part of the file that says where the database is."""
-
-    database: DatabaseOptions = DatabaseOptions()
+from shared.settings import load
 
 
 @click.command("migrate")

@@ -7,7 +7,7 @@ import click
 from services import standalone
 
 
-@click.command("run")
+@click.command("run", short_help="Run everything on this machine, until Ctrl-C.")
 @click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="The settings file; without it, the examples.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", default=Path("var"),

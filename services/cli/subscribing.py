@@ -1,6 +1,7 @@
 """`trelay subscribe`: a real subscriber, that prints what it gets."""
 
 import asyncio
+import json
 import os
 import signal
 import ssl
@@ -182,7 +183,7 @@ def _say_own(frame: Frame, *, quiet: bool) -> None:
     elif kind == CONNECTED and not quiet:
         _say(f"connected, to {_list(details.get('channels'))}; the next event comes after cursor {frame.cursor}")
     elif not quiet:
-        _say(f"{kind}: {details}")
+        _say(f"{kind}: {json.dumps(data)}")
 
 
 def _list(channels: object) -> str:

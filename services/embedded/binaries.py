@@ -64,4 +64,7 @@ def binaries_for(data: Path) -> PostgresBinaries:
     for binaries in found:
         if binaries.major == major:
             return binaries
-    raise ServerMissing(f"{data} was made by PostgreSQL {major}, which is not on this machine")
+    raise ServerMissing(
+        f"{data} was made by PostgreSQL {major}, which is not on this machine: install it, or move the folder away"
+        " and begin anew"
+    )

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -28,7 +29,12 @@ _START_PATIENCE = 60.0  # after a kill under load, recovery replays the log befo
 _ORPHAN_PATIENCE = 20.0
 _PORT_PATIENCE = 2.0
 _STATE_LINE = 7
+_WRONG = re.compile(r"FATAL|PANIC|ERROR|error:")
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+class FolderInUse(ServerFailed):
+    """Somebody who lives runs a PostgreSQL in this folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,8 @@ class PostgresServer:
 
         Raises:
             ServerMissing: it cannot be run by this user.
-            ServerFailed: it did not start, or somebody who lives uses the folder.
+            FolderInUse: somebody who lives uses the folder.
+            ServerFailed: it did not start.
         """
         folder = self._folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,12 +153,16 @@ class PostgresServer:
         if self._lock is not None:
             return
         # The lock is the kernel's: it goes with us, however we end. The server does not inherit it.
-        lock = FileIO(str(self._folder / "owner.lock"), "a")
+        lock = FileIO(str(self._folder / "owner.lock"), "a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
+            lock.seek(0)
+            owner = lock.read(20).decode(errors="replace")
             lock.close()
-            raise ServerFailed(f"{self._folder} is in use by another process") from exc
+            raise FolderInUse(f"{self._folder} is in use by process {owner or '(unknown)'}") from exc
+        lock.truncate(0)
+        lock.write(str(os.getpid()).encode())
         self._lock = lock
 
     def _stop_orphan(self) -> None:
@@ -225,7 +236,13 @@ class PostgresServer:
             env=_ENVIRONMENT,
         )
         if done.returncode != 0:
-            raise ServerFailed(f"{program} for {self._folder} ended with {done.returncode}:\n{done.stdout}")
+            raise ServerFailed(f"{program} for {self._folder} ended with {done.returncode}:\n{_reason(done.stdout)}")
+
+
+def _reason(output: str) -> str:
+    """Return the lines that say what is wrong, all if none does: initdb tells of every step."""
+    lines = output.strip().splitlines()
+    return "\n".join([line for line in lines if _WRONG.search(line)] or lines)
 
 
 def _processes_in(folder: Path) -> list[int]:

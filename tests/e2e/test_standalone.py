@@ -129,3 +129,56 @@ async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(
     assert b"did you mean 'subject'" in err
     assert b"Traceback" not in err
     assert not (tmp_path / "var" / "postgres").exists()
+
+
+@pytest.mark.timeout(120)
+async def test_its_database_is_started_again_when_it_ends(tmp_path: Path) -> None:
+    async with running(tmp_path) as program:
+        postmaster = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGKILL)
+        await program.line("PostgreSQL has ended, and is started again")
+        with (tmp_path / "examples" / "sensors.ndjson").open("a") as feed:
+            feed.write(json.dumps({"sensor": "afterwards", "celsius": 1, "at": "2026-01-01T00:00:00Z"}) + "\n")
+        await program.line("afterwards")
+
+
+@pytest.mark.timeout(120)
+async def test_clients_are_added_by_naming_the_data_folder(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        command = [sys.executable, "-m", "services.cli", "clients", "add", "billing", "--data", str(tmp_path)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        out, _ = await process.communicate()
+    assert (process.returncode, out.splitlines()[0]) == (0, b"client_id: billing")
+
+
+SHELL = "exec {python} -m services.standalone --port 0 --data {data} {streams}"
+
+
+@pytest.mark.timeout(120)
+async def test_it_runs_without_standard_streams(tmp_path: Path) -> None:
+    shell = SHELL.format(python=sys.executable, data=tmp_path, streams="<&- >&- 2>&-")
+    # Nothing of the surroundings: variables for libpq must not lead elsewhere either.
+    environment = {"PATH": os.environ["PATH"], "PGSSLMODE": "require", "PGHOST": "nowhere.invalid", "PGPORT": "1"}
+    process = await asyncio.create_subprocess_exec("sh", "-c", shell, env=environment)
+    try:
+        async with asyncio.timeout(60):
+            while not (tmp_path / "showcase.cursor").exists():  # written once it has shown an event
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.timeout(120)
+async def test_it_ends_in_silence_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
+    shell = SHELL.format(python=sys.executable, data=tmp_path, streams="| head -n 1")
+    process = await asyncio.create_subprocess_exec(
+        "sh", "-c", shell, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    assert READY.search(out.decode())
+    assert err == b""

@@ -1,10 +1,12 @@
 """What `make run` shows."""
 
+import asyncio
 import json
 from pathlib import Path
 
 from services import showcase
-from shared.subscriber import Frame
+from shared.subscriber import Account, Frame
+from tests.unit.shared.subscriber.stage import Stage, connected, event, scene
 
 
 def frame(**data: object) -> Frame:
@@ -38,3 +40,21 @@ def test_the_examples_are_copied_once_and_the_reader_keeps_what_he_changed(tmp_p
     assert feed.read_text() == "mine\n"
     assert settings.read_text() == (showcase.EXAMPLES / "trelay.yaml").read_text()
     assert (tmp_path / "drop" / "stock-monday.csv").exists()
+
+
+async def test_events_are_shown_though_the_cursor_cannot_be_kept(tmp_path: Path) -> None:
+    said: list[str] = []
+    shown = asyncio.Event()
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len(said) == 3:
+            shown.set()
+
+    async with Stage(scene(connected(), event(1), event(2), stay=True)).up() as stage:
+        cursor = tmp_path / "gone" / "cursor"
+        showing = asyncio.create_task(showcase.print_events(stage.url, Account("a", "b"), cursor, say, lambda: None))
+        async with asyncio.timeout(20):
+            await shown.wait()
+        showing.cancel()
+    assert [text for text in said if "cursor cannot be written" in text] == said[:1]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from services.embedded.binaries import binaries_for
-from services.embedded.postgres import PostgresOptions, PostgresServer, postgres_server
+from services.embedded.postgres import FolderInUse, PostgresOptions, PostgresServer, postgres_server
 from services.embedded.process import ServerFailed, ServerMissing
 from tests.servers.processes import ended
 
@@ -98,7 +98,7 @@ class TestOwner:
         ) as owner:
             assert owner.stdout is not None
             postmaster = int(owner.stdout.readline())
-            with pytest.raises(ServerFailed, match="in use by another process"):
+            with pytest.raises(FolderInUse, match=f"in use by process {owner.pid}$"):
                 PostgresServer(PostgresOptions(tmp_path / "pg")).start()
             port = (tmp_path / "pg" / "port").read_text()
             owner.send_signal(signal.SIGKILL)

@@ -57,7 +57,7 @@ async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err.splitlines()
     assert said[:2] == [
         "connected, to every channel; the next event comes after cursor start",
-        "trelay.draining: {'wait': 1}",
+        'trelay.draining: {"wait": 1}',
     ]
     assert said[2].startswith("the connection was lost; next try in ")
 
