@@ -30,6 +30,7 @@ TRAIL = "trail"
 _CHANNEL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _CHANNEL_LIMIT = 200
 _NAME = re.compile(r"[a-z0-9]{1,64}")
+_MILLISECONDS = re.compile(r"[0-9]{1,15}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _required = ("specversion", "id", "source", "type")
@@ -195,6 +196,6 @@ def unpack_trail(value: bytes) -> Trail:
     """
     source, _, rest = value.decode(errors="replace").partition(" ")
     read_ms, space, identity = rest.partition(" ")
-    if not space or not read_ms.isdigit():
+    if not space or not _MILLISECONDS.fullmatch(read_ms):
         raise MalformedEvent(f"header {TRAIL!r} is {value[:80]!r}, expected 'source read_ms id'")
     return Trail(source, int(read_ms), identity)

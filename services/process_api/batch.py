@@ -22,6 +22,9 @@ _SOURCES = "/sources/"
 _SURELY_SMALL = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
 
+_IDENTITY_LIMIT = 1024
+"""Characters of an id that a dead letter is called by; one of megabytes could make it too large for the bus as well."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -139,7 +142,9 @@ class Batch:
 
     def _refuse(self, record: Record, error: str, trail: bytes | None, pipeline: str = "") -> None:
         origin = f"{record.topic}/{record.partition}/{record.offset}"
-        identity, value = _identity(trail) or origin, record.value or b""
+        identity, value = _identity(trail), record.value or b""
+        if not identity or len(identity) > _IDENTITY_LIMIT:
+            identity = origin
         reject = Reject(identity, value, error, _STAGE, origin, pipeline)
         if self._suspects.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
             error = f"{error} (of its {len(value)} bytes the first {KEPT} are kept)"

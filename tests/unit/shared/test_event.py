@@ -148,7 +148,11 @@ def test_a_trail_survives_any_id(identity: str) -> None:
     assert unpack_trail(trail.pack()) == trail
 
 
-@pytest.mark.parametrize("value", [b"", b"orders", b"orders 12", b"orders x 1", b"\xff\xff"])
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"orders", b"orders 12", b"orders x 1", b"\xff\xff", "orders ² 1".encode(), b"orders %b 1" % (b"9" * 5000)],
+    ids=["empty", "source", "no id", "no time", "no text", "no digit", "no time of this world"],
+)
 def test_a_header_that_is_no_trail_is_refused(value: bytes) -> None:
     with pytest.raises(MalformedEvent, match="trail"):
         unpack_trail(value)

@@ -147,6 +147,12 @@ class TestTooLarge:
         assert (reject.value, size_of(reject.record()) < RECORD_LIMIT) == (value[:KEPT], True)
         assert f"(of its {len(value)} bytes the first {KEPT} are kept)" in reject.error
 
+    def test_an_id_of_megabytes_does_not_make_the_dead_letter_too_large(self) -> None:
+        value = event({"a": 1}, id="i" * (RECORD_LIMIT - 1000))
+        (reject,) = taken(record(value, source=None), pipelines=[pipeline({"map": "missing"})]).rejects
+        assert reject.id == "trelay.ingest/0/0"
+        assert size_of(reject.record()) < RECORD_LIMIT
+
     def test_one_that_the_bus_refused_is_not_run_again(self) -> None:
         suspects = Suspects()
         suspects.blame(5, 5, "too large for the bus")
@@ -162,7 +168,8 @@ class TestTooLarge:
         assert len(made.rejects[0].value) == KEPT
 
 
-_trails = st.none() | st.binary(max_size=40) | st.sampled_from([b"orders 1 a", b"orders", b" 1 a", b"strangers 1 b"])
+_written = ["orders 1 a", "orders", " 1 a", "strangers 1 b", "orders ² b"]
+_trails = st.none() | st.binary(max_size=40) | st.sampled_from([trail.encode() for trail in _written])
 
 
 @given(st.lists(st.tuples(st.binary(max_size=60) | st.just(event({"a": 1})) | st.none(), _trails), max_size=5))
