@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -72,16 +73,31 @@ class Python:
             arguments.append({name: exact.value(bytes(raw)) for name, raw in draft.attributes().items()})
         try:
             return self._function(*arguments)
-        except Unavailable:
+        except (Unavailable, KeyboardInterrupt):
             raise
-        except Exception as exc:  # whatever it is, it concerns this event alone
+        except BaseException as exc:  # whatever it is, `sys.exit` too, it concerns this event alone
             raise Malformed(f"{self._name} raised {type(exc).__name__}: {exc}") from exc
 
     def _node(self, entity: Any) -> Node:
         try:
-            return _check_json(_encode(entity))
+            written = _encode(entity)
+            made = _check_json(written)
+            # What msgspec writes for a float that is no number.
+            finite = b"null" not in written or _finite(msgspec.to_builtins(entity))
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
             raise Malformed(f"{self._name} returned what is no JSON: {exc}") from exc
+        if not finite:
+            raise Malformed(f"{self._name} returned what is no JSON: a number is infinite, or none")
+        return made
+
+
+def _finite(value: Any) -> bool:
+    """Whether every float in plain values is a number."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return all(map(_finite, value)) if isinstance(value, list | tuple) else True
 
 
 def load(name: str) -> tuple[Callable[..., Any], bool]:
@@ -95,7 +111,7 @@ def load(name: str) -> tuple[Callable[..., Any], bool]:
         function: Any = importlib.import_module(module)
         for part in attribute.split("."):
             function = getattr(function, part)
-    except Exception as exc:  # a module may raise anything while it is imported
+    except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
         raise ValueError(f"{name} cannot be imported: {type(exc).__name__}: {exc}") from exc
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise ValueError(f"{name} is not a plain function; one that awaits cannot be a step")

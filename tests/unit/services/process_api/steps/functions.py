@@ -1,5 +1,7 @@
 """Functions as users write them, for the tests of `python`."""
 
+import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -60,6 +62,26 @@ def no_json(data: Any) -> Any:
 
 def no_number(data: Any) -> Any:
     return {"price": Decimal("NaN")}
+
+
+def not_a_number(data: Any) -> Any:
+    return {"prices": [1.5, None, float("nan")]}
+
+
+def infinite(data: Any) -> Any:
+    return float("-inf")
+
+
+def nulls(data: Any) -> Any:
+    return {"prices": [1.5, None], "note": "null"}
+
+
+def leave(data: Any) -> Any:
+    sys.exit("for good")
+
+
+def cancel(data: Any) -> Any:
+    raise asyncio.CancelledError("on its own")
 
 
 def no_text(data: Any) -> Any:

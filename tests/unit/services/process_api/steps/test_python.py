@@ -27,6 +27,7 @@ def step(name: str) -> dict[str, str]:
         ("Prices.double", {"amount": 2}, {"amount": 4}),
         ("optional", {"amount": 2}, 6),
         ("made", [], None),
+        ("nulls", {}, {"prices": [1.5, None], "note": "null"}),
         ("keep", None, None),
     ],
 )
@@ -83,6 +84,10 @@ def test_an_event_without_an_entity_gives_none() -> None:
         ("fail", "functions:fail raised KeyError: 'missing'"),
         ("no_json", "functions:no_json returned what is no JSON"),
         ("no_number", "functions:no_number returned what is no JSON"),
+        ("not_a_number", "functions:not_a_number returned what is no JSON: a number is infinite, or none"),
+        ("infinite", "functions:infinite returned what is no JSON: a number is infinite, or none"),
+        ("leave", "functions:leave raised SystemExit: for good"),
+        ("cancel", "functions:cancel raised CancelledError: on its own"),
         ("no_text", "functions:no_text returned what is no JSON"),
         ("cycle", "functions:cycle returned what is no JSON"),
     ],
