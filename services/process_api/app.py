@@ -33,7 +33,7 @@ _PAUSE = 1.0
 """Seconds between two tries to reach the bus at the start."""
 
 _LOOK_EVERY = 5.0
-"""Seconds between two looks at how many records wait."""
+"""Seconds between two looks at how many records wait, and which partitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,7 @@ class _Service:
             while True:
                 with contextlib.suppress(Unavailable):  # the bus says itself what is wrong with it
                     await self._look_at_lag(bus, stream)
+                self._reporter.look()
                 await outside.clock.sleep(_LOOK_EVERY)
 
     async def _look_at_lag(self, bus: Bus, stream: Stream) -> None:

@@ -10,6 +10,9 @@ from shared.errors import PositionLost
 
 logger = logging.getLogger(__name__)
 
+_LOOKS = 6
+"""Within so many, one that waits has said so again."""
+
 
 class Reporter:
     """Tells what happens to the partitions that this replica drives."""
@@ -17,7 +20,8 @@ class Reporter:
     def __init__(self, alerts: Alerts, metrics: ProcessMetrics) -> None:
         self._alerts = alerts
         self._metrics = metrics
-        self._halted: set[TopicPartition] = set()
+        self._halted: dict[TopicPartition, int] = {}
+        """Each with the looks since it was last told of."""
 
     @property
     def watch(self) -> Watch:
@@ -28,7 +32,7 @@ class Reporter:
         """What became of a batch is visible."""
         self._metrics.committed(batch, seconds)
         if position in self._halted:
-            self._halted.discard(position)
+            del self._halted[position]
             self._alerts.end("process", _place(position), "it goes on")
         if batch.rejects:
             first = batch.rejects[0]
@@ -44,8 +48,20 @@ class Reporter:
 
     def halted(self, position: TopicPartition, error: str) -> None:
         """A step waits for something, and the partition with it."""
-        self._halted.add(position)
+        self._halted[position] = 0
         self._alerts.begin("process", _place(position), error)
+
+    def look(self) -> None:
+        """Look, every few seconds, for partitions that wait no more without that anything was committed here.
+
+        One that waits says so after each pause of its drive, a few seconds. One that does not has gone to another
+        replica, or came back from there with the event done.
+        """
+        for position, looks in list(self._halted.items()):
+            self._halted[position] = looks + 1
+            if looks >= _LOOKS:
+                del self._halted[position]
+                self._alerts.end("process", _place(position), "it does not wait here any more")
 
     def too_large(self, position: TopicPartition, error: str) -> None:
         """The bus refused a transaction; the record is being found out."""

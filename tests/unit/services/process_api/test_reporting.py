@@ -49,6 +49,21 @@ def test_a_partition_that_waits_is_a_problem_until_it_goes_on(reporter: Reporter
     assert alerts.open == set()
 
 
+def test_a_partition_that_went_to_another_replica_is_no_problem_of_ours(
+    reporter: Reporter, alerts: RecordingAlerts
+) -> None:
+    reporter.halted(POSITION, "the price list does not answer")
+    for _ in range(10):
+        reporter.look()
+        reporter.look()
+        reporter.halted(POSITION, "the price list does not answer")
+    assert alerts.open == {("process", "trelay.ingest/3")}
+    for _ in range(7):
+        reporter.look()
+    assert alerts.open == set()
+    assert [told.what for told in alerts.told].count("end") == 1
+
+
 def test_lost_events_are_an_error(
     reporter: Reporter, alerts: RecordingAlerts, caplog: pytest.LogCaptureFixture
 ) -> None:
