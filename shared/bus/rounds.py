@@ -1,12 +1,15 @@
 """Many small calls to one round trip: while one round is on its way, the next one gathers."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shared.bus.protocol import Outgoing
 from shared.errors import TrelayError, Unavailable
+
+logger = logging.getLogger(__name__)
 
 _ROUND_LIMIT = 4 * 1024 * 1024
 """Bytes that the calls of one round amount to, unless the first alone is larger."""
@@ -86,6 +89,11 @@ class Rounds:
             calls = await self._gather()
             try:
                 await self._carry_out(calls)
+            except Exception as exc:
+                # Nobody foresaw it; whatever it is, it is the trouble of this round and not of the next.
+                logger.exception("a round of appended records failed")
+                for call in calls:
+                    call.end(Unavailable(f"appending failed: {exc}"))
             finally:
                 for call in calls:
                     call.end(Unavailable("the appender was closed"))

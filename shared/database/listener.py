@@ -99,6 +99,9 @@ class Listener:
                     self._heard = False
                     logger.warning("notifications are not heard: %s", exc)
                 self._tell(str(exc))
+            except Exception as exc:
+                logger.exception("notifications are not heard; it is tried again")
+                self._tell(f"{self._place}: {exc}")
             await self._clock.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
 

@@ -62,6 +62,8 @@ class Housekeeping:
                     await self._keep(lease)
             except Unavailable as exc:
                 logger.debug("housekeeping waits: %s", exc)
+            except Exception:
+                logger.exception("housekeeping failed; it is tried again")
             await self._clock.sleep(_PAUSE)
 
     async def sweep(self) -> int:
@@ -96,4 +98,7 @@ class Housekeeping:
                     logger.info("deleted %d records past their retention", deleted)
             except Unavailable as exc:
                 logger.debug("housekeeping waits: %s", exc)
+            except Exception:
+                # Without it the disk fills up: whatever it was, the next sweep may go through.
+                logger.exception("a sweep failed; the next one tries again")
             await self._clock.sleep(self._every)

@@ -64,4 +64,6 @@ class News:
             except Unavailable as exc:
                 # Whoever was to be told has lost the server as well, and looks for himself when it is back.
                 logger.debug("a commit was not told: %s", exc)
+            except Exception:
+                logger.exception("a commit was not told")
             await self._clock.sleep(_BREATH)

@@ -111,3 +111,18 @@ async def test_a_server_that_is_not_there_yet_is_said_and_waited_for(own_postgre
         await ear.until(lambda: ear.trouble not in {None, "never told"})
         await asyncio.to_thread(own_postgres.start)
         await ear.until(lambda: ear.heard == [None])
+
+
+async def test_an_error_that_nobody_foresaw_does_not_end_the_listening(database: str) -> None:
+    ear, faults = Ear(), [ZeroDivisionError()]
+
+    def hear(payload: str | None) -> None:
+        if faults:
+            raise faults.pop()
+        ear.hear(payload)
+
+    async with Listener.opened(DatabaseOptions(url=database), {"c": hear}, ear.tell):
+        await ear.until(lambda: ear.heard == [None])
+        assert ear.trouble is None
+        await say(database, "c", "a")
+        await ear.until(lambda: ear.heard == [None, "a"])

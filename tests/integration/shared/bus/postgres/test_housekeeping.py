@@ -106,3 +106,25 @@ async def test_one_of_the_connected_does_it_unasked(
     async with connect_postgres(PostgresBusOptions(sweep_seconds=0.1), migrated_database), asyncio.timeout(PATIENCE):
         while await bus.bounds(line) != {0: (1, 1)}:
             await asyncio.sleep(0.05)
+
+
+async def test_an_error_that_nobody_foresaw_does_not_end_the_duty(
+    migrated_database: DatabaseOptions, sql: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sql.execute("ALTER FUNCTION trelay.bus_trim RENAME TO bus_trim_kept")
+    await sql.execute("""
+        CREATE FUNCTION trelay.bus_trim(int, bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'not on my watch'; END $$
+    """)
+    async with connect_postgres(PostgresBusOptions(sweep_seconds=0.05), migrated_database) as bus:
+        await bus.ensure_topics([TopicOptions(name="line", partitions=1)])
+        async with bus.writer("w") as writer:
+            await writer.commit(writing("line", "a", "b"))
+        await sql.execute(_DAYS_AGO, 2)
+        async with asyncio.timeout(PATIENCE):
+            while "not on my watch" not in caplog.text:
+                await asyncio.sleep(0.01)
+            await sql.execute("DROP FUNCTION trelay.bus_trim")
+            await sql.execute("ALTER FUNCTION trelay.bus_trim_kept RENAME TO bus_trim")
+            while await bus.bounds("line") != {0: (2, 2)}:
+                await asyncio.sleep(0.01)
