@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from services.system_api.sources.file.globbing import expand
 from shared.errors import TrelayError, Unavailable
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
@@ -71,7 +72,7 @@ def look(pattern: str) -> list[Found]:
     except OSError as exc:
         raise Unavailable(f"folder {folder}: {exc.strerror}") from exc
     found = []
-    for path in glob.iglob(pattern, recursive=True):  # noqa: PTH207 -- pathlib's would find hidden files too
+    for path in expand(pattern):
         try:
             status = Path(path).stat()
         except OSError:
