@@ -27,6 +27,7 @@ from shared.errors import SettingsError
 from shared.health import Readiness
 from shared.metrics import ProcessMetrics, ReadinessCollector
 from shared.problem import problems
+from shared.reception import Door, Reception, ReceptionOptions
 from shared.settings import Options
 from shared.tasks import Tasks
 from shared.tls import Certificate, TlsOptions
@@ -65,6 +66,8 @@ class ListenOptions(Options):
 
     body_limit: int = Field(default=1_048_576, ge=1024)
     """Bytes in the body of one request. A broker's usual limit on a record is the same 1 MiB."""
+
+    reception: ReceptionOptions = ReceptionOptions()
 
     stop_within: float = Field(default=5.0, ge=0)
     """Seconds that requests under way have to end when the service stops."""
@@ -118,19 +121,19 @@ async def serve(
         SettingsError: the address cannot be listened on, or the certificate cannot be loaded.
     """
     async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(Tasks())
         certificate = None if listen.tls is None else await asyncio.to_thread(Certificate, listen.tls)
         if certificate is not None:
-            tasks = await stack.enter_async_context(Tasks())
             tasks.keep("certificate reload", certificate.follow(clock))
         health_url = None
         if listen.health is not None:
             own = web.Application(middlewares=[problems])
             _add_health(own, health)
-            health_url = await stack.enter_async_context(
-                _site(own, listen.health.host, listen.health.port, listen, context=None)
-            )
+            at = (listen.health.host, listen.health.port)
+            health_url = await stack.enter_async_context(_site(own, at, listen, tasks, clock, context=None))
         context = None if certificate is None else certificate.context
-        url = await stack.enter_async_context(_site(app, listen.host, listen.port, listen, context=context))
+        at = (listen.host, listen.port)
+        url = await stack.enter_async_context(_site(app, at, listen, tasks, clock, context=context))
         try:
             yield Listening(url, health_url or url)
         finally:
@@ -139,25 +142,42 @@ async def serve(
 
 @asynccontextmanager
 async def _site(
-    app: web.Application, host: str, port: int, listen: ListenOptions, *, context: SSLContext | None
+    app: web.Application,
+    at: tuple[str, int],
+    listen: ListenOptions,
+    tasks: Tasks,
+    clock: Clock,
+    *,
+    context: SSLContext | None,
 ) -> AsyncIterator[str]:
-    # No access log: it would hold the tickets of query strings, and metrics count better.
+    # No access log: it would hold the tickets of query strings, and metrics count better. What aiohttp bounds by
+    # `keepalive_timeout`, the reception does.
     runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=listen.stop_within)
-    try:
+    host, port = at
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
         await runner.setup()
         assert runner.server is not None, "made by setup"
         runner.server.request_factory = _requests(listen.body_limit)
-        site = web.TCPSite(runner, host, port, ssl_context=context, backlog=listen.backlog)
+        reception = Reception(listen.reception, runner.server, clock)
+        tasks.keep(f"reception on port {port}", reception.keep_order())
         try:
-            await site.start()
+            server = await asyncio.get_running_loop().create_server(
+                reception.door,
+                host,
+                port,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else listen.reception.headers_within,
+                backlog=listen.backlog,
+            )
         except OSError as exc:
+            # asyncio writes the address once more into the text of an error that has a number.
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or exc
             raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from exc
-        bound = runner.addresses[0][1]
+        stack.callback(server.close)
+        bound = server.sockets[0].getsockname()[1]
         name = f"[{host}]" if ":" in host else host
         yield f"{'http' if context is None else 'https'}://{name}:{bound}"
-    finally:
-        await runner.cleanup()
 
 
 class _Request(web.Request):
@@ -165,6 +185,8 @@ class _Request(web.Request):
         # aiohttp names its own version and Python's, which tells an attacker what to try. This is the only place
         # that sees every response, those to malformed requests too.
         response.headers["Server"] = "trelay"
+        if isinstance(response, web.Response) and (door := _door(self.protocol)) is not None:
+            door.answered()  # a stream has an end of its own
         await super()._prepare_hook(response)
 
 
@@ -176,10 +198,18 @@ def _requests(body_limit: int) -> Callable[..., web.Request]:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.Request:
+        if (door := _door(protocol)) is not None:
+            door.asks()
         loop = asyncio.get_running_loop()
         return _Request(message, payload, protocol, writer, task, loop, client_max_size=body_limit)
 
     return request
+
+
+def _door(protocol: web.RequestHandler) -> Door | None:
+    """Return the door that a connection came in by, unless it is lost, or a WebSocket by now."""
+    found = None if protocol.transport is None else protocol.transport.get_protocol()
+    return found if isinstance(found, Door) else None
 
 
 def _add_health(app: web.Application, health: Health) -> None:

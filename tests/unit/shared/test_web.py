@@ -143,7 +143,9 @@ async def test_a_body_above_the_limit_is_refused(health: Health) -> None:
 async def test_an_address_that_is_taken_is_named(health: Health) -> None:
     async with serve(application(ANY_PORT, health), ANY_PORT, health) as at:
         listen = ListenOptions(port=int(at.url.rpartition(":")[2]))
-        with pytest.raises(SettingsError, match=rf"cannot listen on 127.0.0.1 port {listen.port}: "):
+        with pytest.raises(
+            SettingsError, match=rf"cannot listen on 127.0.0.1 port {listen.port}: Address already in use$"
+        ):
             async with serve(web.Application(), listen, health):
                 pass
 

@@ -1,5 +1,4 @@
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -8,16 +7,6 @@ from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.replicas import Deployment, Replica
-
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, LoopFactory]:
-    """Run a module on the loops it names in `LOOPS`: what writes to descriptors itself must suit each kind."""
-    found: Mapping[str, LoopFactory] = getattr(
-        getattr(item, "module", None), "LOOPS", {"asyncio": asyncio.new_event_loop}
-    )
-    return found
 
 
 @pytest.fixture

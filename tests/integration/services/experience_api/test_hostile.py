@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from statistics import median
 from time import monotonic
 from typing import Any
@@ -126,3 +126,25 @@ async def test_a_flood_of_bogus_tokens_reaches_neither_the_database_nor_the_conn
         assert int(answers[b"429"]) > int(answers[b"401"])
         assert len(delays) >= 10
     await engine.dispose()
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /ws/publish HT", UPGRADE], ids=["silent", "line", "headers"])
+async def test_connections_that_want_nothing_keep_nobody_out_and_are_closed(
+    deployment: Deployment, begun: bytes
+) -> None:
+    """From the same address, even: who speaks is served while 200 stand about, and all of those are sent away."""
+    options = {"listen": {"port": 0, "reception": {"headers_within": 3, "waiting_per_address": 50}}}
+    async with deployment.replica(options) as replica, AsyncExitStack() as stack:
+        host, _, port = replica.url.removeprefix("http://").rpartition(":")
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
+        for _, writer in silent:
+            stack.callback(writer.close)
+            writer.write(begun)
+        async with replica.connect(await replica.register()) as subscription:
+            assert (await subscription.next())["type"] == "trelay.connected"
+            for reader, _ in silent:
+                async with asyncio.timeout(PATIENCE):
+                    with suppress(ConnectionResetError):
+                        assert await reader.read() == b""
+            await replica.push("orders", 1)
+            assert (await subscription.next())["data"] == {"number": 1}
