@@ -86,12 +86,13 @@ class Together:
             experience = await stack.enter_async_context(serving)
             process = await stack.enter_async_context(build_process_api(self._process, **around))
             tasks = await stack.enter_async_context(Tasks())
+            for name, service in (("experience", experience), ("process", process)):
+                tasks.keep(f"the {name} layer", raised(service))
             self.url = experience.listening.url
-            await _watched(self.url, watching, health, tasks)
+            await tasks.meanwhile(_watched(self.url, watching, health, tasks))
             system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **around))
             self.sources_url = system.listening.url
-            for name, service in (("experience", experience), ("process", process), ("system", system)):
-                tasks.keep(f"the {name} layer", raised(service))
+            tasks.keep("the system layer", raised(system))
             yield tasks
 
 

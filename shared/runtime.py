@@ -153,6 +153,8 @@ async def _until_stopped(main: Main, stop_within: float) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
     await asyncio.wait({work})
+    # Unasked, too: a thread that hangs must not keep a service that failed from being started again.
+    loop.call_later(stop_within, _leave, stop_within)
     return _status(work, stop_within)
 
 

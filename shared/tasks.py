@@ -56,6 +56,18 @@ class Tasks:
         assert self._failure is not None, "enter the context first"
         return await asyncio.shield(self._failure)
 
+    async def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do work and return what it gives; if one of the tasks fails first, break the work off and raise that."""
+        loop = asyncio.get_running_loop()
+        working, failing = loop.create_task(work, name="meanwhile"), loop.create_task(self.failed(), name="failed")
+        try:
+            await asyncio.wait({working, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if working.done():
+                return working.result()
+            raise failing.result()
+        finally:
+            await cancelled(working, failing)
+
     async def cancel_all(self) -> None:
         """Cancel what runs, and return once all of it has ended, as `cancelled` does."""
         await cancelled(*self._tasks)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -119,7 +120,8 @@ class FolderSpool:
                 mail = (self._folder / name).read_bytes()
             except OSError as exc:
                 logger.warning("a mail that waited cannot be read and is dropped: %s", exc)
-                self.drop(name)
+                with suppress(OSError):  # as it is, it is passed over
+                    self.drop(name)
                 continue
             return name, mail
         return None

@@ -83,6 +83,20 @@ def test_what_cannot_be_cancelled_is_left() -> None:
     assert "leaving as it is" in ended.stderr
 
 
+def test_a_thread_that_hangs_does_not_keep_a_process_that_failed() -> None:
+    program = (
+        "import asyncio, sys, threading, shared.runtime as runtime\n"
+        "async def main(stop):\n"
+        "    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)\n"
+        "    raise RuntimeError('broken')\n"
+        "sys.exit(runtime.run(main, stop_within=0.01))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == FAILED
+    assert "broken" in ended.stderr
+    assert "leaving as it is" in ended.stderr
+
+
 def test_a_failure_is_logged_and_the_status_says_so(caplog: pytest.LogCaptureFixture) -> None:
     async def main(_stop: asyncio.Event) -> None:
         raise RuntimeError("broken")

@@ -58,6 +58,29 @@ async def test_work_that_may_end_is_none() -> None:
         await cancelled(waiting)
 
 
+async def test_work_meanwhile_gives_what_it_gives() -> None:
+    async def work() -> int:
+        return 7
+
+    async with Tasks() as tasks:
+        tasks.keep("endless", forever(asyncio.Event()))
+        assert await tasks.meanwhile(work()) == 7
+
+
+async def test_work_meanwhile_is_broken_off_by_a_failure() -> None:
+    started, ended = asyncio.Event(), list[str]()
+
+    async def breaks_later() -> None:
+        await started.wait()
+        raise ValueError("broken")
+
+    async with Tasks() as tasks:
+        tasks.keep("the process layer", breaks_later())
+        with pytest.raises(ValueError, match="broken"):
+            await tasks.meanwhile(forever(started, ended))
+        assert ended == ["ended"]
+
+
 async def test_cancelled_waits_for_the_end() -> None:
     started = asyncio.Event()
     task = asyncio.ensure_future(forever(started))

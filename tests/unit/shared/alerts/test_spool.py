@@ -83,6 +83,15 @@ def test_a_mail_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, cap
     assert "cannot be read and is dropped" in caplog.text
 
 
+def test_what_is_no_mail_and_cannot_be_dropped_stops_no_other(tmp_path: Path) -> None:
+    (tmp_path / "000000000001.eml").mkdir()
+    spool = FolderSpool(tmp_path, keep=3)
+    spool.put(b"first")
+    found = spool.oldest()
+    assert found is not None
+    assert found[1] == b"first"
+
+
 def test_a_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="Not a directory"):
