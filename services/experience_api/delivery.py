@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.experience_api import refusals
 from services.experience_api.broadcast import Broadcast
@@ -31,6 +31,7 @@ from services.experience_api.refusals import Refused
 from services.experience_api.resume import Resume, ResumeCounts, ResumeOptions
 from shared.bus.protocol import Bus
 from shared.clock import SYSTEM_CLOCK, Clock
+from shared.settings import Options
 from shared.tasks import Tasks
 
 _CONSUMER_MESSAGE_BYTES = 1024
@@ -49,10 +50,8 @@ class Callbacks:
     """One observation for each batch that was written."""
 
 
-class DeliveryOptions(BaseModel):
+class DeliveryOptions(Options):
     """How events reach subscribers."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     feed: FeedOptions = FeedOptions()
     history: HistoryOptions = HistoryOptions()

@@ -5,15 +5,15 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.settings import Options
 
 Item = TypeVar("Item")
 
 
-class DrainOptions(BaseModel):
+class DrainOptions(Options):
     """The pace of leaving."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     wave: int = Field(default=200, ge=1)
     """Connections that are closed at once. Fewer would be gentler to the replicas that take them; where time is short,

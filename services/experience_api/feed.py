@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.experience_api.batch import Batch, FrameEncoder
 from services.experience_api.cursor import CursorCodec, Vector
@@ -19,6 +19,7 @@ from shared.bus.protocol import Bus, Reader, Record
 from shared.clock import Clock
 from shared.errors import PositionLost, Unavailable
 from shared.event import TRAIL, MalformedEvent, unpack_trail
+from shared.settings import Options
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,8 @@ OnDelay = Callable[[str, float], None]
 """Takes the name of a source, and how many seconds ago this relay first held an event that was just written."""
 
 
-class FeedOptions(BaseModel):
+class FeedOptions(Options):
     """How the feed begins."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     preload: int = Field(default=5000, ge=0)
     """Offsets of each partition that are read into the history before the first subscriber is let in: after a restart

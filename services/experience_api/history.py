@@ -3,10 +3,11 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.experience_api.batch import Batch
 from services.experience_api.cursor import CursorCodec, Vector
+from shared.settings import Options
 
 _BLOCK_BYTES = 65_536
 _FEWEST_BLOCKS = 8
@@ -15,10 +16,8 @@ _ROW_BYTES = 108
 """What an event costs here beside its frame: five list slots, the frame object's head, its offset."""
 
 
-class HistoryOptions(BaseModel):
+class HistoryOptions(Options):
     """How far back a subscriber resumes without asking the bus."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     """Memory for it. 64 MiB are some 180,000 events of 250 bytes: three minutes at 1,000 a second."""

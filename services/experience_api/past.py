@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.experience_api.replay import Replay
 from shared.bus.protocol import Bus
 from shared.errors import PositionLost, Unavailable
+from shared.settings import Options
 
 _RECORDS = 500
 _WAIT = 0.1
@@ -17,10 +18,8 @@ SayGap = Callable[[PositionLost], bytes]
 """Makes the frame that tells a subscriber what it lost."""
 
 
-class PastOptions(BaseModel):
+class PastOptions(Options):
     """How much may be read back at once."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     readers: int = Field(default=8, ge=1, le=1000)
     """Subscribers that are fed from the bus at one time; the others wait for their turn, live ones for nobody."""

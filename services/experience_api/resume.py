@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.experience_api.cursor import Vector
 from services.experience_api.feed import DOUBTS
@@ -21,6 +21,7 @@ from services.experience_api.own_events import CURSOR_AHEAD, NOT_KEPT, OwnEvents
 from services.experience_api.past import Past, PastOptions
 from services.experience_api.replay import Replay
 from shared.errors import PositionLost, Unavailable
+from shared.settings import Options
 from shared.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -32,10 +33,8 @@ Pause = Callable[[], Awaitable[None]]
 """Waits before the bus is asked again."""
 
 
-class ResumeOptions(BaseModel):
+class ResumeOptions(Options):
     """How patient we are with one that reads slowly."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     past: PastOptions = PastOptions()
 

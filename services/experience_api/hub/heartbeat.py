@@ -2,15 +2,15 @@
 
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from shared.settings import Options
 
 SLOTS = 16
 
 
-class HeartbeatOptions(BaseModel):
+class HeartbeatOptions(Options):
     """How soon a dead connection is noticed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: float = Field(default=25.0, gt=0)
     """Between two pings of one connection; nothing heard between them ends it. Most proxies forget an idle

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.experience_api.batch import Batch
 from services.experience_api.cursor import Vector
@@ -16,15 +16,14 @@ from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions, Wheel
 from shared.clock import Clock
 from shared.failpoints import reach
+from shared.settings import Options
 
 FallenBehind = Callable[[Connection, Vector], None]
 """Takes a connection that is in no audience any more, and what it has been given."""
 
 
-class HubOptions(BaseModel):
+class HubOptions(Options):
     """How connections are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     outbox_bytes: int = Field(default=1024 * 1024, ge=262_144)
     """What may wait in memory for one subscriber. Beyond it, the subscriber is fed from the log again once it has

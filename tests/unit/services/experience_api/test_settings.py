@@ -1,6 +1,6 @@
 import pytest
 
-from services.experience_api.settings import ExperienceSettings
+from services.experience_api.settings import ExperienceOptions, ExperienceSettings
 from shared.errors import SettingsError
 from shared.settings import parse
 
@@ -25,6 +25,14 @@ def test_what_is_given_of_a_part_leaves_the_rest_of_it() -> None:
     assert options.listen.port == 8080
 
 
+def test_an_editor_says_what_each_setting_is_for() -> None:
+    parts = ExperienceOptions.model_json_schema()
+    for name, part in {"experience": parts, **parts["$defs"]}.items():
+        assert part["description"], name
+        for setting, schema in part["properties"].items():
+            assert "description" in schema or "$ref" in schema, f"{name}.{setting}"
+
+
 def test_a_signing_key_comes_from_the_environment_and_is_not_shown() -> None:
     text = "experience: {tokens: {keys: [{id: '2026', secret: '${KEY}'}]}}"
     settings = read(text, KEY="k" * 32)
@@ -47,6 +55,12 @@ def test_a_signing_key_comes_from_the_environment_and_is_not_shown() -> None:
         ("experience: {tokens: {expires_after_days_disconnected: 0}}", "expires_after_days_disconnected", "0"),
         ("experience: {connections: {node: 'a b'}}", "experience.connections.node", "of the form"),
         ("experience: {handshake: {}}", "experience.handshake", "handshakes"),
+        (
+            "experience: {delivery: {hub: {heartbeat: {second: 5}}}}",
+            "experience.delivery.hub.heartbeat.second",
+            "seconds",
+        ),
+        ("experience: {delivery: {history: {limit: 5}}}", "experience.delivery.history.limit", "limit_bytes"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place(text: str, place: str, why: str) -> None:
