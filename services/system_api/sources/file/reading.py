@@ -59,7 +59,9 @@ class Reading:
             disk.later(close, descriptor)
             return None
         known_as = file_id(number, found.inode, head, *identity)
-        return cls(disk, found, descriptor, make(known_as, found.path, 0, 0), known_as)
+        reading = cls(disk, found, descriptor, make(known_as, found.path, 0, 0), known_as)
+        reading._head = head
+        return reading
 
     @classmethod
     async def resume(cls, disk: Disk, found: Found, make: MakeParser, known_as: str, left: Progress) -> Self:
@@ -95,6 +97,11 @@ class Reading:
     def position(self) -> int:
         """How far the file was read, incomplete lines included."""
         return self._position
+
+    @property
+    def beginning(self) -> bytes | None:
+        """What tells a copy of this file from others; None where it is too short for that."""
+        return self._head if len(self._head) == SAMPLE else None
 
     async def fill(self, batch: Batch, limit: int) -> bool:
         """Read on and take, until the batch holds `limit` events and rejects; return whether the file may have more."""

@@ -1,7 +1,7 @@
 """The files of a source that are open, and those that cannot be read: what goes wrong with one stops no other."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.system_api.source import Batch
@@ -64,6 +64,14 @@ class Readings:
             *self.trouble.values(),
             *(f"{name} is not read, for its name is no UTF-8 text" for name in self._misnamed),
         ]
+
+    def tell_missed(self, jobs: Iterable[Job], found: Sequence[Found]) -> None:
+        """Say of which files something has been lost, given what was to be read and what there is now."""
+        inodes, paths = {file.inode for file in found}, {file.path for file in found}
+        for job in jobs:
+            # What is open is read to its end, and what took a file's place may be its copy.
+            if job.known_as not in self.open and job.file.inode not in inodes and job.file.path not in paths:
+                logger.error("source %s: %s has gone before all of it was read", self._name, job.file.path)
 
     def unusable(self, file: Found) -> bool:
         """Whether nothing can be made of a file, as long as it stays as it is."""
@@ -205,9 +213,22 @@ class Readings:
         reading = await Reading.begin(self._disk, job.file, self._make, catalogue.next_number, *identity)
         if reading is not None:
             job.known_as = reading.id
+            self._tell_copy(reading)
             catalogue.add(reading.id, reading.progress())
             batch.checkpoint[""] = save(catalogue.count)
         return reading
+
+    def _tell_copy(self, reading: Reading) -> None:
+        beginning = reading.beginning
+        twin = next((other for other in self.open.values() if other.beginning == beginning), None)
+        if beginning is not None and twin is not None:
+            logger.warning(
+                "source %s: %s begins as %s does: if it is a copy, as copytruncate makes one, its lines are read twice;"
+                " keep copies out of the path of the source",
+                self._name,
+                reading.path,
+                twin.path,
+            )
 
     async def _resume(self, file: Found, known_as: str) -> Reading:
         return await Reading.resume(self._disk, file, self._make, known_as, self.catalogue.files[known_as])

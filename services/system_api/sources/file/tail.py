@@ -100,6 +100,7 @@ class TailSource:
         if not found and not jobs and not is_glob(self._options.path):
             raise Unavailable(f"{self._options.path} does not exist")
         self._look_at = now + self._options.interval
+        self._readings.tell_missed(self._jobs, [*found, *elsewhere.values()])
         self._jobs = jobs[::-1]
         self._readings.forget_trouble(found)
         await self._give_up(gone, now, batch)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,37 @@ async def test_an_incomplete_line_of_a_file_that_was_moved_away_waits_for_its_en
         await poller.drain()
     assert poller.data == lines(1, 2)
     assert poller.rejects == []
+
+
+async def test_a_copy_beside_its_original_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, copy = tmp_path / "a.ndjson", tmp_path / "a.1.ndjson"
+    write(path, *range(100))
+    async with Poller(tmp_path / "*.ndjson").opened() as poller:
+        await poller.drain()
+        write(tmp_path / "b.ndjson", *range(100, 200))
+        await poller.drain()
+        assert not caplog.records
+        shutil.copy(path, copy)
+        await poller.drain()
+        assert f"{copy} begins as {path} does" in caplog.text
+
+
+async def test_a_file_that_has_gone_before_its_turn_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = StillClock()
+    for name in "abcd":
+        write(tmp_path / f"{name}.ndjson", *range(10))
+        os.utime(tmp_path / f"{name}.ndjson", (ord(name), ord(name)))
+    async with Poller(tmp_path / "*.ndjson", clock).opened() as poller:
+        await poller.poll(5)
+        (tmp_path / "a.ndjson").unlink()
+        (tmp_path / "b.ndjson").unlink()
+        (tmp_path / "c.ndjson").rename(tmp_path / "e.ndjson")
+        clock.at += 1
+        await poller.drain()
+    assert len(poller.data) == 30
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        f"source files: {tmp_path / 'b.ndjson'} has gone before all of it was read"
+    ]
 
 
 async def test_a_name_that_is_no_text_stops_no_other_file(tmp_path: Path) -> None:
