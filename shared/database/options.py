@@ -1,5 +1,6 @@
 """Where the database is, and how to talk to it."""
 
+import re
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
@@ -9,6 +10,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.settings import Options, RelativePath, Secret
 
 _SCHEMES = frozenset({"postgresql", "postgres"})
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?")
+_ESCAPES = "in the user and the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _ELSEWHERE = {
     "password": "`password`",
     "sslmode": "`tls`",
@@ -76,6 +79,11 @@ class DatabaseOptions(Options):
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or not parts.netloc:
             raise ValueError("expected postgresql://user@host:port/database")
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        beyond = parts.path + parts.fragment + parts.query.partition("=")[0]
+        if "@" in beyond or parts.fragment or not all(map(_HOST.fullmatch, hosts)):
+            # Else the rest of a password would be taken for the host, and shown as such.
+            raise ValueError(f"expected postgresql://user@host:port/database; {_ESCAPES}")
         for name, _ in parse_qsl(parts.query):
             if name in _ELSEWHERE:
                 raise ValueError(f"{name} does not belong in the query: give {_ELSEWHERE[name]}")

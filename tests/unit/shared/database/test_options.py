@@ -12,6 +12,20 @@ class Whole(Options):
     database: DatabaseOptions
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann@db/trelay",
+        "postgresql://ann@[::1]:5432/trelay",
+        "postgresql://ann@one:1,two:2,three/trelay?target_session_attrs=primary",
+        "postgresql://db/trelay?user=ann@example.com",
+        "postgresql://db",
+    ],
+)
+def test_an_address_is_taken_as_it_is(url: str) -> None:
+    assert DatabaseOptions(url=url).url == url
+
+
 def test_a_password_in_the_url_is_taken_out_of_sight() -> None:
     options = DatabaseOptions(url="postgresql://ann:pass%20word-1@db.example:5433/trelay?target_session_attrs=primary")
     assert options.url == "postgresql://ann@db.example:5433/trelay?target_session_attrs=primary"
@@ -29,6 +43,12 @@ def test_the_place_names_no_account() -> None:
     [
         ({"url": "mysql://ann:secret@db/trelay"}, "expected postgresql://"),
         ({"url": "ann:secret@db/trelay"}, "expected postgresql://"),
+        ({"url": "postgresql://ann:sec/ret@db/trelay"}, "write %40 for @, %2F for /"),
+        ({"url": "postgresql://ann:5432/ret@db/trelay"}, "write %40 for @, %2F for /"),
+        ({"url": "postgresql://ann:sec?ret@db/trelay"}, "write %40 for @, %2F for /"),
+        ({"url": "postgresql://ann:5432?ret@db/trelay"}, "write %40 for @, %2F for /"),
+        ({"url": "postgresql://ann:sec#ret@db/trelay"}, "write %40 for @, %2F for /"),
+        ({"url": "postgresql://db:port/trelay"}, "expected postgresql://"),
         ({"url": "postgresql://db/trelay?password=secret"}, "does not belong in the query"),
         ({"url": "postgresql://db/trelay?sslmode=require"}, "give `tls`"),
         ({"url": "postgresql://ann:secret@db/trelay", "password": "secret"}, "given twice"),
