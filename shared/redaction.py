@@ -10,16 +10,19 @@ STRUCK = "***"
 
 _HUSHED = (
     r"(?:client[_-]?secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|credentials?|passphrase"
-    r"|password|passwd|secret|ticket|token)"
+    r"|password|passwd|pwd|secret|ticket|token)"
 )
 
 # None of these may take more than linear time, for strangers write some of what is logged: each begins at a fixed
 # text or a boundary, and no two neighbouring repetitions can match the same character.
 _FORMS = (
-    # name=value, name: value, "name": "value", with a scheme before the value where there is one.
+    # name="value", 'name': 'value', whatever is between the quotes.
+    (re.compile(rf"""({_HUSHED}["']? ?[:=] ?)"(?:[^"\\]|\\.)*\"""", re.IGNORECASE | re.DOTALL), rf'\1"{STRUCK}"'),
+    (re.compile(rf"""({_HUSHED}["']? ?[:=] ?)'(?:[^'\\]|\\.)*'""", re.IGNORECASE | re.DOTALL), rf"\1'{STRUCK}'"),
+    # name=value, name: value, with a scheme before the value where there is one.
     (
         re.compile(
-            rf"""({_HUSHED}["']?\ ?[:=]\ ?["']?)(?:(?:Bearer|Basic)\ )?[^\s"',;&}})\]]+""",
+            rf"""({_HUSHED}["']?\ ?[:=]\ ?["']?)(?:(?:Bearer|Basic|Digest|Negotiate|Token)\ )?[^\s"',;&}})\]]+""",
             re.VERBOSE | re.IGNORECASE,
         ),
         rf"\1{STRUCK}",
