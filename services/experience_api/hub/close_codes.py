@@ -53,6 +53,8 @@ REMOVED = CloseReason(4503, "consumer removed")
 DISABLED = CloseReason(4504, "client disabled")
 TOKEN_REFUSED = CloseReason(4505, "token refused")
 TOKEN_EXPIRED = CloseReason(4506, "token expired")
+TOO_MANY_PINGS = CloseReason(4507, "too many pings")
+"""Frames with nothing in them cost their sender next to nothing, and everybody else the time to answer them."""
 
 PROTOCOL_ERROR = CloseReason(1002, "frames against RFC 6455")
 NOT_UTF8 = CloseReason(1007, "text that is not UTF-8")
@@ -75,6 +77,7 @@ ALL = (
     DISABLED,
     TOKEN_REFUSED,
     TOKEN_EXPIRED,
+    TOO_MANY_PINGS,
     PROTOCOL_ERROR,
     NOT_UTF8,
     TOO_BIG,

@@ -17,6 +17,9 @@ from services.experience_api.hub.close_codes import LOST, CloseReason
 from services.experience_api.hub.heartbeat import alive
 from services.experience_api.hub.outbox import Outbox
 
+_CHATTER = 500
+"""Empty frames from one heartbeat to the next: twenty a second, where one is plenty."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subscriber:
@@ -32,6 +35,7 @@ class Connection(asyncio.Protocol):
     """One socket of a consumer, from the upgrade to its end."""
 
     __slots__ = (
+        "_chatter",
         "_drained",
         "_gone",
         "_heard",
@@ -69,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._inner = inner
         self._gone: Callable[[Connection], None] | None = gone
         self._heard = True
+        self._chatter = 0
         self._waited = 0
         self._paused = False
         self._task: asyncio.Task[Any] | None = None
@@ -106,6 +111,7 @@ class Connection(asyncio.Protocol):
         waits = self.outbox.waiting
         well = alive(heard=self._heard, waited=self._waited, waits=waits)
         self._heard = False
+        self._chatter = 0
         self._waited = waits
         self.outbox.offer(PING)
         return well
@@ -147,6 +153,11 @@ class Connection(asyncio.Protocol):
         if self._transport_lives:
             self._lost = asyncio.get_running_loop().create_future()
             await self._lost
+
+    def chatters(self) -> bool:
+        """Count a frame that says nothing; whether there were more since the last heartbeat than anybody needs."""
+        self._chatter += 1
+        return self._chatter > _CHATTER
 
     # What the transport does
 

@@ -7,12 +7,13 @@ from typing import Protocol
 from aiohttp import WSMsgType, web
 
 from services.experience_api.frames import pong_frame
-from services.experience_api.hub.close_codes import INTERNAL, LEFT, LOST, TOO_BIG, CloseReason, of_fault
+from services.experience_api.hub.close_codes import INTERNAL, LEFT, LOST, TOO_BIG, TOO_MANY_PINGS, CloseReason, of_fault
 from services.experience_api.hub.connection import Connection
 
 logger = logging.getLogger(__name__)
 
 _OK = 1000
+_CONTROL = (WSMsgType.PING, WSMsgType.PONG)
 
 
 class Listener(Protocol):
@@ -80,7 +81,13 @@ class Socket(web.WebSocketResponse):
             return
         finally:
             connection.wait_ends()
-        if message.type is WSMsgType.TEXT:
+        if (message.type in _CONTROL or not message.data) and connection.chatters():
+            who = connection.subscriber
+            logger.warning(
+                "client %s sends pings without a pause: connection %s ends", who.client_id, who.connection_id
+            )
+            connection.end(TOO_MANY_PINGS)
+        elif message.type is WSMsgType.TEXT:
             await self._listener.received(connection, message.data.encode())
         elif message.type is WSMsgType.BINARY:
             await self._listener.received(connection, message.data)

@@ -145,7 +145,7 @@ async def publish(bus: Bus, topic: str, channel: str, numbers: Iterable[int], si
         pass  # by now it is visible
 
 
-async def raw_socket(stream: Stream, *, window: int | None = None) -> socket.socket:
+async def raw_socket(stream: Stream, *, window: int | None = None, query: str = "") -> socket.socket:
     """A peer that speaks only when it is told to: upgraded, and nothing read since."""
     loop = asyncio.get_running_loop()
     peer = socket.socket()
@@ -154,7 +154,7 @@ async def raw_socket(stream: Stream, *, window: int | None = None) -> socket.soc
     peer.setblocking(False)
     await loop.sock_connect(peer, ("127.0.0.1", stream.port))
     before = len(stream.delivery.connections)
-    await loop.sock_sendall(peer, UPGRADE)
+    await loop.sock_sendall(peer, UPGRADE.replace(b"GET /", b"GET /?" + query.encode(), 1))
     await eventually(lambda: len(stream.delivery.connections) > before)
     return peer
 

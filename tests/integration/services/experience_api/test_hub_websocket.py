@@ -16,6 +16,7 @@ from services.experience_api.hub.close_codes import (
     PROTOCOL_ERROR,
     REMOVED,
     TOO_BIG,
+    TOO_MANY_PINGS,
 )
 from shared.bus.memory import MemoryBus
 from tests.integration.services.experience_api.streams import (
@@ -93,6 +94,34 @@ class TestWhatPeersSend:
         async with subscribed(stream) as peer:
             waiting = await peer.socket.ping("hello")
             await asyncio.wait_for(waiting, 10)
+
+    @pytest.mark.parametrize(
+        ("query", "frame"),
+        [
+            ("", b"\x89\x80\0\0\0\0"),
+            ("", b"\x89\x81\0\0\0\0x"),
+            ("", b"\x8a\x80\0\0\0\0"),
+            ("send", b"\x81\x80\0\0\0\0"),
+        ],
+        ids=["pings", "pings with data", "pongs", "empty messages"],
+    )
+    async def test_who_floods_with_nothing_is_sent_away_and_the_others_go_on(
+        self, bus: MemoryBus, stream: Stream, query: str, frame: bytes, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A megabyte of them would be a quarter of a million turns of our loop."""
+        async with subscribed(stream) as other:
+            peer = await raw_socket(stream, query=query)
+            with peer:
+                await asyncio.get_running_loop().sock_sendall(peer, frame * 600)
+                assert await stream.ended() == [TOO_MANY_PINGS]
+                assert "client-2" in caplog.text
+            await publish(bus, TOPIC, "a", range(1))
+            assert await other.ids(1) == ["a:0"]
+
+    async def test_who_pings_as_often_as_anybody_needs_is_answered(self, stream: Stream) -> None:
+        async with subscribed(stream) as peer:
+            for _ in range(100):
+                await asyncio.wait_for(await peer.socket.ping(), PATIENCE)
 
     @pytest.mark.parametrize(
         "frame",

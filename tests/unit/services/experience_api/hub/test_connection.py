@@ -98,6 +98,13 @@ class TestHeartbeat:
             assert one.beat()
         assert not one.beat()
 
+    def test_empty_frames_are_bounded_from_one_beat_to_the_next(self, transport: FakeTransport) -> None:
+        one = connection(transport)
+        for _ in range(2):
+            assert not any(one.chatters() for _ in range(500))
+            assert one.chatters()
+            one.beat()
+
 
 class TestAnswers:
     async def test_who_answers_is_there(self, transport: FakeTransport) -> None:
