@@ -17,13 +17,14 @@ from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.shape import shape_of
 from services.system_api.sources.table.statements import Room, Shape
-from shared.errors import SettingsError
+from shared.errors import SettingsError, Unavailable
 
 _MARGIN = 1_000_000
 """Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones; on a crowded
 machine it may be put to sleep between the two."""
 _AHEAD = 60_000_000
 """Microseconds by which a time may be ahead of the server's without a word."""
+_KEYLESS_SHARE_OF_BOUND = 0.2
 _OF_A_ROW = ("22", "54", "P0")
 """States of the server that one row brings about: a value that does not convert, a JSON too long, an exception raised
 by a function of a view."""
@@ -96,7 +97,7 @@ class PostgresReader:
             try:
                 rows = await self._fetch(link, room, ledger, below=below, emitted=emitted)
             except asyncpg.PostgresError as exc:
-                if not (exc.sqlstate or "").startswith(_OF_A_ROW):
+                if not _is_of_a_row(exc):
                     raise
                 room = replace(room, rows=min(limit, _ONE_BY_ONE))
                 rows = await self._fetch(link, room, ledger, below=below, emitted=emitted, with_data=False)
@@ -130,7 +131,7 @@ class PostgresReader:
         try:
             found = await link.connection.fetchrow(statement, row.key)
         except asyncpg.PostgresError as exc:
-            if not (exc.sqlstate or "").startswith(_OF_A_ROW):
+            if not _is_of_a_row(exc):
                 raise
             return row._replace(fault=str(exc.args[0]))
         # Deleted meanwhile: there was such a row, and nobody knows any more what was in it.
@@ -146,7 +147,15 @@ class PostgresReader:
             if not link.shape.nullable:
                 return ()
             statement = statements.keyless(link.shape)
-            return [KeylessRow(*row) for row in await link.connection.fetch(statement, list(known), LIMIT + 1)]
+            # Without an index for it this reads all of the table, and those that have a key wait meanwhile.
+            patience = self._options.bound * _KEYLESS_SHARE_OF_BOUND
+            try:
+                found = await link.connection.fetch(statement, list(known), LIMIT + 1, timeout=patience)
+            except asyncpg.PostgresError as exc:
+                if not _is_of_a_row(exc):
+                    raise
+                raise Unavailable(f"{self._place}: {exc.args[0]}") from exc
+            return [KeylessRow(*row) for row in found]
 
     def trouble(self, ledger: Ledger[int]) -> str | None:
         """Say that keys or times have gone back, or are ahead of the server's, if they are."""
@@ -221,3 +230,7 @@ class PostgresReader:
 
     def _notified(self, *_: object) -> None:
         self._tell()
+
+
+def _is_of_a_row(error: asyncpg.PostgresError) -> bool:
+    return (error.sqlstate or "").startswith(_OF_A_ROW)

@@ -221,14 +221,15 @@ def data_of_one(shape: Shape, limit: int) -> str:
 def keyless(shape: Shape) -> str:
     """Return the statement that finds rows without a key or an order: $1 digests whose rows are known, $2 limit.
 
-    It gives a digest, the row unless it is known, and what it lacks.
+    It gives a digest, the beginning of the row unless it is known, and what it lacks.
     """
     missing = " OR ".join(f"t.{quoted(name)} IS NULL" for name in shape.nullable)
     fault = " ".join(
         f"WHEN t.{quoted(name)} IS NULL THEN {literal(f'column {name!r} is NULL')}" for name in shape.nullable
     )
     return f"""
-        SELECT k.digest, CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE k.data END, k.fault
+        SELECT k.digest, CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE substring(k.data FOR {KEPT}) END,
+               k.fault
         FROM (
             SELECT substr(encode(sha256(convert_to((t.*)::text, 'UTF8')), 'hex'), 1, 24) AS digest,
                    {_data(shape)} AS data, CASE {fault} END AS fault

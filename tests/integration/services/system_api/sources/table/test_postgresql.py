@@ -344,6 +344,21 @@ async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up
         assert len(await reading.poll(source)) == 1
 
 
+async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute("CREATE TABLE kept (id bigint, note text)")
+    await upstream.execute("INSERT INTO kept VALUES (1, '1'), (NULL, 'x')")
+    await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
+    reading = Reading(database)
+    async with reading.opened() as source:
+        with pytest.raises(Unavailable):
+            await reading.poll(source)
+        assert len(await reading.poll(source)) == 1
+    [said] = reading.trouble
+    assert said.endswith('invalid input syntax for type integer: "x"')
+
+
 async def test_a_clock_that_has_gone_back_is_told(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, now() - interval '1 hour')")
