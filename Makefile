@@ -16,7 +16,7 @@ help: ## this list
 	@echo 'TRELAY_PORT (8080) and TRELAY_DATA (var/) move `make run`; tests/README.md names the variables of `make test`.'
 
 run: .venv ## Trelay in one process, on a PostgreSQL of its own, with examples/ as its sources
-	@exec $(BIN)/python -m services.standalone
+	@exec $(BIN)/python -m services.cli run
 
 run-kafka: .venv ## Trelay as three processes, on a Kafka and a PostgreSQL of their own
 	@exec $(BIN)/python -m services.standalone_kafka

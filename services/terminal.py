@@ -15,11 +15,15 @@ def say(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # What is still buffered must not fail again, here or at the exit.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        mute()
         signal.raise_signal(signal.SIGTERM)
+
+
+def mute() -> None:
+    """Let standard output go nowhere: what is still buffered must not fail again, here or at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered: str) -> str:

@@ -8,7 +8,9 @@ from importlib import import_module
 
 import click
 
+from services.terminal import mute
 from shared.errors import SettingsError, TrelayError
+from shared.runtime import fill_standard_streams
 
 OK, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
 
@@ -61,6 +63,7 @@ def trelay() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return the exit status; what went wrong is said in a sentence on standard error."""
+    fill_standard_streams()
     try:
         status = trelay.main(args=arguments, prog_name="trelay", standalone_mode=False)
     except click.ClickException as exc:
@@ -68,10 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exc.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except SettingsError as exc:
-        click.echo(exc, err=True)
-        return ASKED_WRONGLY
-    except TrelayError as exc:
-        click.echo(f"trelay: {exc}", err=True)
-        return FAILED
+    except (TrelayError, OSError) as exc:
+        return _ended_by(exc)
     return status if isinstance(status, int) else OK
+
+
+def _ended_by(error: TrelayError | OSError) -> int:
+    if isinstance(error, SettingsError):
+        click.echo(error, err=True)
+        return ASKED_WRONGLY
+    if isinstance(error, TrelayError):
+        click.echo(f"trelay: {error}", err=True)
+        return FAILED
+    mute()  # it may be our output that cannot be written
+    click.echo(f"trelay: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+    return FAILED

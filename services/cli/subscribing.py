@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import signal
 import ssl
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from services.terminal import mute
 from shared.clock import SYSTEM_CLOCK
 from shared.errors import SettingsError
 from shared.redaction import one_line
@@ -78,6 +78,8 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
     """  # noqa: D301 -- click's mark against rewrapping
     if cursor is not None and cursor_file is not None:
         raise click.UsageError("give --cursor or --cursor-file, not both")
+    if cursor_file is not None and not cursor_file.absolute().parent.is_dir():
+        raise click.UsageError(f"there is no folder {cursor_file.parent} for the cursor")
     file = None if cursor_file is None else CursorFile(cursor_file)
     order = Order(
         url,
@@ -92,8 +94,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
     try:
         uvloop.run(_until_told(order))
     except BrokenPipeError:
-        # Whoever read our output, `head` for one, has enough. What is still buffered must not fail at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute()  # whoever read our output, `head` for one, has enough
 
 
 def _credentials(client_id: str | None, client_secret: str | None, token: str | None) -> Account | Token:
@@ -103,6 +104,8 @@ def _credentials(client_id: str | None, client_secret: str | None, token: str | 
         return Token(token)
     if client_id is None:
         raise click.UsageError("say who subscribes: --client-id, with --client-secret, or --token")
+    if not client_secret and (sys.stdin is None or not sys.stdin.isatty()):
+        raise click.UsageError("say the secret, too: in TRELAY_CLIENT_SECRET, or by --client-secret")
     return Account(client_id, client_secret or click.prompt("Secret", hide_input=True, err=True))
 
 

@@ -167,7 +167,9 @@ class KafkaServer:
             "listeners": f"PLAINTEXT://127.0.0.1:{ports['clients']},CONTROLLER://127.0.0.1:{ports['controller']}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-            "log.dirs": str(self._folder / "data"),
+            # Below the folder that it runs in. Kafka would take an address with a comma for two, and one that is not
+            # ASCII for another.
+            "log.dirs": "data",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
             # One broker holds every replica; few partitions of Kafka's own topics load and compact quickly.
@@ -190,6 +192,7 @@ class KafkaServer:
         tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--ignore-formatted"]
         done = subprocess.run(
             [*self._command(), *tool, "--config", str(self._folder / "server.properties")],
+            cwd=self._folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -246,6 +246,16 @@ async def _detail(answer: aiohttp.ClientResponse) -> str:
 
 def _said(error: Exception) -> str:
     # aiohttp's own sentence repeats the address and speaks of `ssl:default`.
-    if isinstance(error, aiohttp.ClientConnectorError) and error.errno:
-        return os.strerror(error.errno)
-    return str(error) or type(error).__name__
+    cause = error
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+    elif isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return f"TLS fails: {cause.reason.replace('_', ' ').lower()}"
+    if isinstance(cause, OSError) and cause.errno:
+        # What the name service says has numbers below 0, and words of its own.
+        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
+    return str(cause) or type(cause).__name__

@@ -12,7 +12,7 @@ from tests.e2e.test_standalone import push, running
 @pytest.mark.usefixtures("kafka_jars")
 @pytest.mark.timeout(240)
 async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path) -> None:
-    async with running(tmp_path, module="services.standalone_kafka") as program:
+    async with running(tmp_path / "fünf, o'clock", module="services.standalone_kafka") as program:
         for channel in ("sensors", "stock", r"orders\.\w+"):
             await program.line(rf"^{channel} ")
         await push(program.address, 1)
@@ -21,3 +21,4 @@ async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path
         program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 0
         assert [child for child in children if child.is_running()] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["fünf, o'clock"]

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from services.cli import main
@@ -43,3 +46,30 @@ def test_what_is_asked_wrongly_is_said_in_a_sentence(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+SCHEMA = "exec {python} -m services.cli schema {streams}"
+
+
+@pytest.mark.parametrize(
+    ("streams", "status", "said"),
+    [
+        (">/dev/full", 1, "trelay: No space left on device\n"),
+        ("<&- >&-", 0, ""),
+    ],
+)
+def test_output_that_goes_nowhere_is_no_traceback(streams: str, status: int, said: str) -> None:
+    shell = SCHEMA.format(python=sys.executable, streams=streams)
+    ended = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (status, said)
+
+
+def test_output_that_nobody_reads_any_more_ends_in_silence() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(60) == 1  # as click has it

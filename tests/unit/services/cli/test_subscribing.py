@@ -90,6 +90,8 @@ async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: py
         (["--token", "x", "nowhere"], "'nowhere' is no address of Trelay"),
         (["--token", "x", "--count", "0"], "0 is not in the range"),
         (["--token", "x", "--ca", "/absent"], "does not exist"),
+        (["--token", "x", "--cursor-file", "/absent/cursor"], "there is no folder /absent"),
+        (["--client-id", "x"], "say the secret, too"),
     ],
 )
 def test_what_is_asked_wrongly_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

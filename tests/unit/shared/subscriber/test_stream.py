@@ -1,12 +1,18 @@
 import asyncio
 import json
+import random
+import re
+import socket
+import ssl
+from contextlib import suppress
 
 import pytest
+import trustme
 from aiohttp import WSCloseCode, web
 
 from shared.errors import SettingsError
-from shared.subscriber import Stopped, Token
-from shared.subscriber.stream import base_url
+from shared.subscriber import Stopped, Token, subscribe
+from shared.subscriber.stream import _said, base_url
 from tests.unit.shared.subscriber.stage import ACCOUNT, Scene, Stage, connected, event, ids, problem, refusal, scene
 
 
@@ -126,6 +132,44 @@ async def test_a_server_that_is_away_is_waited_for() -> None:
     taking.cancel()
     await asyncio.gather(taking, return_exceptions=True)
     assert stage.notes[0].startswith(f"cannot register at {stage.url}/: Connection refused; next try in ")
+
+
+async def test_what_keeps_it_from_connecting_is_said_in_words() -> None:
+    async with Stage().up() as stage:
+        await _first_note(stage, stage.url.replace("http", "https"))
+        assert re.search("TLS fails: (record layer failure|wrong version number); next try in ", stage.notes[0])
+    assert _said(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "Name or service not known"
+
+
+async def test_a_certificate_that_is_not_trusted_is_said_to_be_that() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        stage = Stage()
+        await _first_note(stage, f"https://127.0.0.1:{runner.addresses[0][1]}")
+        assert "its certificate is not trusted: unable to get local issuer certificate" in stage.notes[0]
+    finally:
+        await runner.cleanup()
+
+
+async def _first_note(stage: Stage, url: str) -> None:
+    noted = asyncio.Event()
+
+    def note(text: str) -> None:
+        stage.notes.append(text)
+        noted.set()
+
+    stream = subscribe(url, ACCOUNT, clock=stage.clock, dice=random.Random(1), note=note)
+    task = asyncio.ensure_future(anext(stream))
+    async with asyncio.timeout(20):
+        await noted.wait()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await stream.aclose()
 
 
 async def test_silence_beyond_the_heartbeat_is_a_loss() -> None:
