@@ -13,7 +13,7 @@ def faults(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
     """Return what is wrong, a line for each step: functions that cannot be imported, expressions that run away.
 
     Imports the functions, and tries the expressions in a process of their own: blocks for a tenth of a second, and
-    for `trial.SECONDS` for each expression that runs away. What else can be wrong is found when settings are read.
+    for seconds for each expression that runs away. What else can be wrong is found when settings are read.
     """
     steps = [
         (f"process.pipelines.{name}.steps.{number}", step)

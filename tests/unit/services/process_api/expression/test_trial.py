@@ -1,7 +1,5 @@
 """Expressions that run away are found in a process of their own."""
 
-import pytest
-
 from services.process_api.expression import trial
 
 
@@ -15,16 +13,17 @@ def test_nothing_is_tried_where_nothing_is_to_try() -> None:
 
 def test_every_fault_is_found_and_what_stands_between_them_is_tried() -> None:
     loops = "($f := function(){$f()}; $f())"
-    # Each round is one builtin over a long array, which the library's own limit does not break off in time.
-    hangs = "$map([1..1000000], function($i) {$map([1..1000000], function($j) {$i * $j})})"
+    # One step, so that the library's own limit does not break it off; it compares each with each.
+    hangs = "$count($distinct([1..200000]))"
     devours = '$pad("x", 5000000000)'
-    found = trial.faults(["a", "b +", devours, "c", hangs, loops, "d"], seconds=5)
+    found = trial.faults(["a", "b +", devours, "c", hangs, loops, "d"])
     assert list(found) == ["b +", devours, hangs, loops]
     assert "does not compile" in found["b +"]
     assert "does not come to an end, or takes too much memory" in found[devours]
+    assert "stopped after seconds of computing" in found[hangs]
     assert "D1012" in found[loops]
 
 
-def test_one_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_does_not_end_is_ended() -> None:
     found = trial.faults(["a"], seconds=0.001)
     assert found == {"a": "the expression does not come to an end, or takes too much memory: stopped after 0.001 s"}
