@@ -48,7 +48,9 @@ async def problems(
         logger.warning("%s %s answered 503", request.method, request.rel_url.path, exc_info=True)
         detail = "something this service depends on does not answer; try again"
         response = problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_RETRY_AFTER)
-    except Exception:
+    except Exception as exc:
+        if isinstance(exc, ConnectionResetError) and request.transport is None:
+            raise  # its sender is gone, and nobody is left to be told
         logger.exception("%s %s failed", request.method, request.rel_url.path)
         if request.writer.output_size > 0:
             raise  # part of a response is on its way; another one behind it would be read as its body

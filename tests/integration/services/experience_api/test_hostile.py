@@ -148,3 +148,42 @@ async def test_connections_that_want_nothing_keep_nobody_out_and_are_closed(
                         assert await reader.read() == b""
             await replica.push("orders", 1)
             assert (await subscription.next())["data"] == {"number": 1}
+
+
+class PatientRegistry(PostgresRegistry):
+    """Answers claims when the test says so."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.asked, self.go_on, self.released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().claim(wish, instead_of)
+
+    async def release(self, client_id: str, connection_id: UUID) -> None:
+        await super().release(client_id, connection_id)
+        self.released.set()
+
+
+async def test_who_is_gone_before_the_upgrade_leaves_no_claim_and_no_error_in_the_log(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = create_engine(deployment.database)
+    registry = PatientRegistry(engine, deployment.database)
+    async with deployment.replica(registry=registry) as replica:
+        token = (await replica.register()).encode()
+        host, _, port = replica.url.removeprefix("http://").rpartition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(UPGRADE + b"Authorization: Bearer " + token + b"\r\n\r\n")
+        await registry.asked.wait()
+        writer.transport.abort()
+        assert (await replica.ask("GET", "/healthz")).status == 200  # by now the replica has heard of it
+        registry.go_on.set()
+        await registry.released.wait()
+        await deployment.until_nobody_is_connected()
+        async with replica.connect(token.decode()) as subscription:
+            await subscription.next()
+    await engine.dispose()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
