@@ -31,6 +31,7 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._failure: asyncio.Future[BaseException] | None = None
+        self._ending = False
 
     async def __aenter__(self) -> Self:
         self._failure = asyncio.get_running_loop().create_future()
@@ -70,6 +71,7 @@ class Tasks:
 
     async def cancel_all(self) -> None:
         """Cancel what runs, and return once all of it has ended, as `cancelled` does."""
+        self._ending = True
         await cancelled(*self._tasks)
 
     def _watch(self, task: asyncio.Task[None], *, endless: bool) -> None:
@@ -78,10 +80,9 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[None], *, endless: bool) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None and endless:
+        error = None if task.cancelled() else task.exception()
+        if error is None and endless and not self._ending:
+            # Cancelled, too: by what it waited for, which from within looks as if it was meant.
             error = RuntimeError(f"{task.get_name()} ended by itself")
         if error is None:
             return

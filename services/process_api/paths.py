@@ -24,6 +24,7 @@ _FIXED = {
     "specversion": "it is always 1.0",
     "data_base64": "bytes have no members; a map can put JSON in their place",
     "channel": "a route or the pipeline's own `channel` decides on it",
+    "cursor": "the experience layer gives each event one",
 }
 _TEXTS = frozenset({"type", "subject", "time", "datacontenttype", "dataschema"})
 

@@ -82,6 +82,10 @@ class Driving:
         try:
             async with self._open_reader(partition) as reader:
                 await self._drive(reader)
+        except asyncio.CancelledError:
+            if _told_to_end():
+                raise
+            logger.warning("%s/%d: what the drive waited for was cancelled; it is started again", self._name, partition)
         except Fenced as exc:
             logger.warning("%s/%d: %s", self._name, partition, exc)
             return True
@@ -92,3 +96,8 @@ class Driving:
         else:
             logger.warning("%s/%d: the drive ended by itself; it is started again", self._name, partition)
         return False
+
+
+def _told_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

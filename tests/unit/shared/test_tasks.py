@@ -49,6 +49,25 @@ async def test_endless_work_that_ends_is_a_failure() -> None:
         assert "feed ended by itself" in str(await tasks.failed())
 
 
+async def test_endless_work_that_is_cancelled_from_within_is_a_failure() -> None:
+    async def waits_for_what_is_cancelled() -> None:
+        other = asyncio.get_running_loop().create_future()
+        other.cancel()
+        await other
+
+    async with Tasks() as tasks:
+        tasks.keep("feed", waits_for_what_is_cancelled())
+        assert "feed ended by itself" in str(await tasks.failed())
+
+
+async def test_work_that_takes_its_end_for_a_word_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    started = asyncio.Event()
+    async with Tasks() as tasks:
+        tasks.keep("feed", deaf(0, started))
+        await started.wait()
+    assert caplog.text == ""
+
+
 async def test_work_that_may_end_is_none() -> None:
     async with Tasks() as tasks:
         await tasks.start("once", ends())

@@ -164,3 +164,19 @@ async def test_a_reader_that_cannot_be_opened_is_a_failure_like_any_other() -> N
         Driving("g t", wait_for_ever, open_reader, tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     assert clock.pauses == [1.0, 2.0, 4.0]
+
+
+async def test_a_drive_that_takes_another_end_for_its_own_is_started_again(caplog: pytest.LogCaptureFixture) -> None:
+    clock, opened = Hurried(3), Opened()
+
+    async def drive(reader: Reader) -> None:
+        answer = asyncio.get_running_loop().create_future()
+        answer.cancel()
+        await answer
+
+    async with Tasks() as tasks, asyncio.timeout(10):
+        Driving("g t", drive, opened, tasks, pauses=PAUSES, clock=clock).start(0)
+        await clock.over.wait()
+    assert clock.pauses == [1.0, 2.0, 4.0]
+    assert "what the drive waited for was cancelled" in caplog.text
+    assert opened.open == 0
