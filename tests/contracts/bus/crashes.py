@@ -23,8 +23,9 @@ KEYS = 40
 class Child:
     """One process of `children`, its log in a file of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
+        self._log = log
 
     @classmethod
     async def started(cls, job: str, order: Mapping[str, Any], log: Path) -> "Child":
@@ -40,13 +41,13 @@ class Child:
         assert process.stdin is not None
         process.stdin.write(json.dumps(order).encode() + b"\n")
         await process.stdin.drain()
-        return cls(process)
+        return cls(process, log)
 
     async def line(self) -> str:
         """Wait for the next line it says."""
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
-        assert line, "the process has ended; see its log"
+        assert line, f"the process has ended; the end of its log:\n{self._log.read_text()[-3000:]}"
         return line.decode().strip()
 
     def pause(self) -> None:
