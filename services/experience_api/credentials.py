@@ -102,9 +102,13 @@ def offered_protocols(headers: MultiMapping[str]) -> list[str]:
     """Return the WebSocket subprotocols that are offered, in order.
 
     Raises:
-        Refused: `MALFORMED`, where there are too many.
+        Refused: `MALFORMED`, where there are too many, or where ours is not in the first of several lines: aiohttp
+            reads no other one, and would log the token in it for a protocol that is not spoken here.
     """
-    offered = [item.strip() for line in headers.getall("Sec-WebSocket-Protocol", []) for item in line.split(",")]
+    lines = [line.split(",") for line in headers.getall("Sec-WebSocket-Protocol", [])]
+    if len(lines) > 1 and SUBPROTOCOL not in map(str.strip, lines[0]):
+        raise Refused(MALFORMED, f"offer the subprotocol {SUBPROTOCOL!r} in the first line 'Sec-WebSocket-Protocol'")
+    offered = [item.strip() for line in lines for item in line]
     if len(offered) > _PROTOCOLS_LIMIT:
         raise Refused(MALFORMED, f"at most {_PROTOCOLS_LIMIT} subprotocols can be offered")
     return [item for item in offered if item]

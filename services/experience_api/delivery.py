@@ -183,7 +183,7 @@ class Delivery:
             HTTPBadRequest: the request is no WebSocket upgrade.
         """
         if self._draining:
-            raise Refused(refusals.DRAINING)
+            raise Refused(refusals.DRAINING, retry_after=DRAINING.wait)
         if not self._feed.open:
             raise Refused(refusals.UNAVAILABLE, "the stream is not ready yet", retry_after=1.0)
         transport = request.transport

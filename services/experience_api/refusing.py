@@ -58,5 +58,5 @@ def response_to(refused: Refused) -> web.Response:
     if refused.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(refused.retry_after)))
     if refused.refusal is refusals.UPGRADE_REQUIRED:
-        headers["Upgrade"] = "websocket"
+        headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}  # RFC 6455, 4.4
     return problem(refused.refusal.status, refused.sentence, headers=headers, **refused.members())

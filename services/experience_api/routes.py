@@ -25,6 +25,9 @@ from shared.bus.protocol import Appender
 
 logger = logging.getLogger(__name__)
 
+_VERSION = "13"
+"""RFC 6455; those before it were drafts."""
+
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -103,7 +106,8 @@ class Routes:
         return web.Response(status=202, body=receipt(events), content_type="application/json")
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() != "websocket":
+        headers = request.headers
+        if headers.get("Upgrade", "").lower() != "websocket" or headers.get("Sec-WebSocket-Version") != _VERSION:
             raise Refused(refusals.UPGRADE_REQUIRED)
         knock = Knock(request.headers, request.query, self._origin(request))
         handshake, delivery = self._entrance.get().handshake, self._stream.get().delivery

@@ -4,10 +4,10 @@ A pattern is a channel's name in which `*` stands for any one word and a last wo
 `orders.*` is `orders.eu` and not `orders.eu.north`; `orders.**` is both, and not `orders`; `**` is every channel.
 """
 
-import functools
 import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
 
 from services.experience_api.hub.outbox import Outbox
 from shared.errors import Malformed
@@ -57,7 +57,7 @@ class Interest:
     Get one from `interest_in`, so that a thousand connections that want the same hold one object.
     """
 
-    __slots__ = ("_exact", "_known", "_wild", "patterns")
+    __slots__ = ("__weakref__", "_exact", "_known", "_wild", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(sorted(set(map(check_pattern, patterns))))
@@ -94,9 +94,8 @@ class Interest:
         return known
 
 
-@functools.lru_cache(maxsize=1024)
-def _interest(patterns: frozenset[str]) -> Interest:
-    return Interest(patterns)
+_shared: WeakValueDictionary[frozenset[str], Interest] = WeakValueDictionary()
+"""Only those that somebody has: whoever asks for a thousand other names each time leaves nothing here."""
 
 
 def interest_in(patterns: Iterable[str]) -> Interest:
@@ -105,7 +104,11 @@ def interest_in(patterns: Iterable[str]) -> Interest:
     Raises:
         Malformed: one is no pattern; the text names it.
     """
-    return _interest(frozenset(patterns))
+    wanted = frozenset(patterns)
+    found = _shared.get(wanted)
+    if found is None:
+        found = _shared[wanted] = Interest(wanted)
+    return found
 
 
 def narrow(permitted: Iterable[str], asked: str | None) -> Interest:

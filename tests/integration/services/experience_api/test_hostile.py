@@ -72,6 +72,16 @@ async def test_hostile_targets_are_refused(replica: Replica, target: bytes) -> N
     assert b"\r\n\r\n\r\n" not in answer.partition(b"\r\n\r\n")[0]
 
 
+async def test_a_token_among_subprotocols_is_in_no_log(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
+    """Said on two lines, aiohttp would see the first one only, and log what it holds."""
+    token = (await replica.register()).encode()
+    lines = b"Sec-WebSocket-Protocol: bearer." + token + b"\r\nSec-WebSocket-Protocol: cloudevents.json\r\n\r\n"
+    with caplog.at_level(0):
+        answer = await raw(replica, UPGRADE + lines)
+    assert re.match(rb"HTTP/1\.1 (400|101)", answer), answer[:200]
+    assert token.decode() not in caplog.text
+
+
 async def test_a_body_that_does_not_arrive_is_not_waited_for(deployment: Deployment) -> None:
     request = (
         b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"

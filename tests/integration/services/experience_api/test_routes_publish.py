@@ -177,6 +177,12 @@ async def test_a_plain_request_is_told_what_this_is(replica: Replica) -> None:
     assert answer.headers["Upgrade"] == "websocket"
 
 
+async def test_another_version_of_websocket_is_told_ours(replica: Replica) -> None:
+    answer = await replica.knock(await replica.register(), headers={"Sec-WebSocket-Version": "12"})
+    assert (answer.status, answer.code) == (426, "upgrade-required")
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
+
+
 async def test_a_disabled_client_is_refused(replica: Replica) -> None:
     token = await replica.register()
     await replica.registry.disable("demo")

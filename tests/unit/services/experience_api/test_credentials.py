@@ -132,6 +132,7 @@ def test_the_token_header_comes_with_the_client_id() -> None:
         ([("Authorization", "Bearer a"), ("token", "b"), ("client_id", "demo")], TOKEN_REFUSED),
         ([("Sec-WebSocket-Protocol", "cloudevents.json, bearer.a, bearer.b")], TOKEN_REFUSED),
         ([("Sec-WebSocket-Protocol", "bearer.a")], MALFORMED),
+        ([("Sec-WebSocket-Protocol", "bearer.a"), ("Sec-WebSocket-Protocol", "cloudevents.json")], MALFORMED),
         ([("Sec-WebSocket-Protocol", "graphql-ws"), ("Authorization", "Bearer a")], MALFORMED),
         ([("Sec-WebSocket-Protocol", "a," * 40)], MALFORMED),
         ([("client_id", "a"), ("client_id", "b"), ("token", "x")], MALFORMED),

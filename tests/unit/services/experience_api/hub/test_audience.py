@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from services.experience_api.hub.audience import (
     Audiences,
     ChannelNotPermitted,
     Interest,
+    _shared,
     check_pattern,
     covers,
     interest_in,
@@ -113,6 +115,14 @@ def test_equal_interests_are_one_object() -> None:
     assert interest_in(["b", "a"]) is interest_in(["a", "b", "a"])
     assert Interest(["b", "a"]) == Interest(["a", "b"])
     assert repr(interest_in(["b", "a"])) == "Interest(a, b)"
+
+
+def test_what_nobody_is_interested_in_any_more_is_forgotten() -> None:
+    before = len(_shared)
+    for number in range(100):
+        narrow(["**"], f"one-off-{number}")
+    gc.collect()
+    assert len(_shared) <= before
 
 
 class TestAudiences:
