@@ -74,7 +74,9 @@ class Budgets:
         self._keep(name, _Bucket(left - 1, now))
 
     def give_back(self, name: str, now: float) -> None:
-        """Return an attempt that did not fail."""
+        """Return an attempt that did not fail; `now` may be when it began."""
+        bucket = self._buckets.get(name)
+        now = now if bucket is None else max(now, bucket.at)  # nobody is given the same seconds twice
         self._keep(name, _Bucket(self._left(name, now) + 1, now))
 
     def _left(self, name: str, now: float) -> float:

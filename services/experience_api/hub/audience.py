@@ -14,6 +14,8 @@ from shared.errors import Malformed
 
 _LENGTH_LIMIT = 200
 _ASKED_LIMIT = 1000
+_WILD_LIMIT = 50
+"""Patterns among those: each is tried on every channel that is known when its connection comes, and when it goes."""
 _KNOWN_LIMIT = 10_000
 """Channels whose audiences are remembered; more are matched again, which costs time and nothing else."""
 _KNOWN_TO_ONE_LIMIT = 1000
@@ -116,7 +118,7 @@ def narrow(permitted: Iterable[str], asked: str | None) -> Interest:
 
     Raises:
         ChannelNotPermitted: no single permitted pattern covers one that was asked for.
-        Malformed: a name is none, or there are more than a thousand.
+        Malformed: a name is none, or there are more than a thousand, or more than fifty with a `*`.
     """
     allowed = interest_in(permitted)
     names = {name.strip() for name in (asked or "").split(",")} - {""}
@@ -124,6 +126,8 @@ def narrow(permitted: Iterable[str], asked: str | None) -> Interest:
         return allowed
     if len(names) > _ASKED_LIMIT:
         raise Malformed(f"{len(names)} channels, the limit is {_ASKED_LIMIT}")
+    if (wild := sum("*" in name for name in names)) > _WILD_LIMIT:
+        raise Malformed(f"{wild} patterns with '*', the limit is {_WILD_LIMIT}")
     wanted = interest_in(names)
     for name in wanted.patterns:
         if not any(covers(pattern, name) for pattern in allowed.patterns):

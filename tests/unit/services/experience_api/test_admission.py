@@ -56,6 +56,17 @@ def test_a_known_client_is_charged_in_place_of_its_address() -> None:
         fail(door, "192.0.2.1", 0.0)
 
 
+def test_an_attempt_that_took_long_gives_nobody_its_seconds_twice() -> None:
+    budgets = Budgets(OPTIONS)
+    budgets.take("a", 0.0)
+    for _ in range(2):
+        budgets.take("a", 0.4)
+    budgets.give_back("a", 0.0)  # begun then, and failed by our fault after the others
+    budgets.take("a", 0.4)
+    with pytest.raises(Refused):
+        budgets.take("a", 0.4)
+
+
 @pytest.mark.parametrize("error", [Refused(BUSY), Unavailable("the database is away"), ValueError("a bug")])
 def test_what_fails_by_our_fault_is_charged_to_nobody(error: Exception) -> None:
     door = Admission(OPTIONS)

@@ -105,6 +105,12 @@ def test_too_many_are_refused() -> None:
         narrow(["**"], ",".join(f"c{number}" for number in range(1001)))
 
 
+def test_too_many_patterns_are_refused() -> None:
+    assert len(narrow(["**"], ",".join(f"c{number}.*" for number in range(50)) + ",a,b").patterns) == 52
+    with pytest.raises(Malformed, match="51"):
+        narrow(["**"], ",".join(f"c{number}.*" for number in range(51)))
+
+
 @given(st.text())
 def test_any_question_is_answered_or_refused(asked: str) -> None:
     with contextlib.suppress(Malformed):
