@@ -69,6 +69,11 @@ def table_errors(place: str) -> Iterator[None]:
             asyncpg.InvalidCachedStatementError,
         ) as exc:
             raise Unavailable(f"{place}: {exc.args[0]}") from exc
+        except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as exc:
+            raise Unavailable(
+                f"{place}: {exc.args[0]}: what a pooler gives for each transaction anew cannot be read through;"
+                " connect directly, or through one that gives a connection for the session"
+            ) from exc
 
 
 def _same(value: tuple[int]) -> tuple[int]:

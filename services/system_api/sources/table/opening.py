@@ -21,12 +21,14 @@ from services.system_api.sources.table.sqlite.reader import SqliteReader
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from services.system_api.sources.table.statements import Shape
-from services.system_api.sources.table.table import TableReader, TableSource, Waking
+from services.system_api.sources.table.table import Bounds, TableReader, TableSource, Waking
 from shared.clock import Clock
 from shared.errors import SettingsError
 
 _GRAIN = 2.0
 """Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so that rows are still written in a second that was read."""
+_KEYLESS_SHARE = 0.2
+"""Of a poll's bound."""
 
 
 def table_source(name: str, options: TableSourceOptions, clock: Clock, dice: random.Random) -> Opening:
@@ -65,7 +67,8 @@ class _Assembly:
         subject = options.subject or options.key
         events = RowEvents(self.stamp, options.table, subject, options.row_limit, position, time)
         ledger = Ledger(mode, kind, checkpoint)
-        return TableSource(reader, ledger, Keyless(checkpoint), events, waking, options.early_limit, self.clock)
+        bounds = Bounds(options.early_limit, options.bound * _KEYLESS_SHARE)
+        return TableSource(reader, ledger, Keyless(checkpoint), events, waking, bounds, self.clock)
 
 
 async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
@@ -79,7 +82,7 @@ async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
 
 async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
     options, clock = assembly.options, assembly.clock
-    file = SqliteFile(options)
+    file = SqliteFile(options, clock)
     stack.push_async_callback(file.close)
     shape = await sqlite_shape_of(file, options)
     age = options.overlap + _GRAIN

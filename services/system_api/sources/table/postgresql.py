@@ -24,7 +24,6 @@ _MARGIN = 1_000_000
 machine it may be put to sleep between the two."""
 _AHEAD = 60_000_000
 """Microseconds by which a time may be ahead of the server's without a word."""
-_KEYLESS_SHARE_OF_BOUND = 0.2
 _OF_A_ROW = ("22", "54", "P0")
 """States of the server that one row brings about: a value that does not convert, a JSON too long, an exception raised
 by a function of a view."""
@@ -140,15 +139,13 @@ class PostgresReader:
         subject, data, fault = found
         return row._replace(subject=subject, data=data, fault=fault)
 
-    async def keyless(self, known: frozenset[str]) -> Sequence[KeylessRow]:
+    async def keyless(self, known: frozenset[str], patience: float) -> Sequence[KeylessRow]:
         """Return rows that have no place in the order; see `TableReader`."""
         with self._reading():
             link = await self._linked()
             if not link.shape.nullable:
                 return ()
             statement = statements.keyless(link.shape)
-            # Without an index for it this reads all of the table, and those that have a key wait meanwhile.
-            patience = self._options.bound * _KEYLESS_SHARE_OF_BOUND
             try:
                 found = await link.connection.fetch(statement, list(known), LIMIT + 1, timeout=patience)
             except asyncpg.PostgresError as exc:

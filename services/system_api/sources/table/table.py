@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol
 
 from services.system_api.source import Batch
@@ -43,8 +44,13 @@ class TableReader(Protocol[Order]):
         """
         ...
 
-    async def keyless(self, known: frozenset[str], /) -> Sequence[KeylessRow]:
-        """Return the rows that have no place in the order, or one more than the limit of them."""
+    async def keyless(self, known: frozenset[str], patience: float, /) -> Sequence[KeylessRow]:
+        """Return the rows that have no place in the order, or one more than the limit of them.
+
+        Raises:
+            Unavailable: as well if that takes longer than `patience`, in seconds. Without an index for it all of the
+                table is read, and rows that have a key wait meanwhile.
+        """
         ...
 
     def trouble(self, ledger: Ledger[Order], /) -> str | None:
@@ -63,6 +69,16 @@ class Waking:
         self.news.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a source may go."""
+
+    early_limit: int
+    """Rows that may be remembered above the horizon."""
+    patience: float
+    """Seconds that a look for rows without a key may take."""
+
+
 class TableSource(Generic[Order]):
     """A `Source`: one table."""
 
@@ -73,14 +89,15 @@ class TableSource(Generic[Order]):
         keyless: Keyless,
         events: RowEvents[Order],
         waking: Waking,
-        early_limit: int,
+        bounds: Bounds,
         clock: Clock,
     ) -> None:
         self._reader: TableReader[Order] = reader
         self._ledger: Ledger[Order] = ledger
         self._keyless = keyless
         self._events: RowEvents[Order] = events
-        self._early_limit = early_limit
+        self._early_limit = bounds.early_limit
+        self._patience = bounds.patience
         self._clock = clock
         self._horizon: Order | None = None
         self._moved_at = clock.monotonic()
@@ -142,7 +159,7 @@ class TableSource(Generic[Order]):
             return None
         found = None
         try:
-            found = await self._reader.keyless(self._keyless.known)
+            found = await self._reader.keyless(self._keyless.known, self._patience)
         except Unavailable as exc:
             self._keyless_failures += 1
             if self._keyless_failures == 1:

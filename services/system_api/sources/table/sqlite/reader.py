@@ -48,14 +48,14 @@ class SqliteReader(Generic[Order]):
         rows = [row for row in found if row.identity not in ledger.emitted]
         return rows[:limit], len(found) < asked and len(rows) <= limit
 
-    async def keyless(self, _known: frozenset[str]) -> Sequence[KeylessRow]:
+    async def keyless(self, _known: frozenset[str], patience: float) -> Sequence[KeylessRow]:
         """Return rows that have no place in the order; see `TableReader`."""
         statement = f"""
             SELECT typeof({self._order}), {self._key} IS NULL, {self._columns} FROM {self._table}
             WHERE NOT ({self._placed}) LIMIT ?
         """  # noqa: S608 -- every name is quoted
         found = []
-        for type_, no_key, *values in await self._file.fetch(statement, (LIMIT + 1,)):
+        for type_, no_key, *values in await self._file.fetch(statement, (LIMIT + 1,), patience):
             data, _ = encoded(self._shape.columns, values)
             fault = f"column {self._shape.key if no_key else self._shape.order!r} is NULL"
             if type_ not in {"null", _NAMES[self._shape.kind]}:

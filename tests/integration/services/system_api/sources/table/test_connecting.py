@@ -95,3 +95,18 @@ async def test_unreachable_and_refused(database: str) -> None:
     with pytest.raises(Unavailable, match="no_such_database"):
         async with Reading(f"{server}/no_such_database").opened():
             pass
+
+
+async def test_a_pooler_that_changes_connections_is_told_from_other_faults(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute(TIMED)
+    reading = Reading(database)
+    async with reading.opened() as source:
+        await reading.poll(source)
+        # What the next transaction finds behind such a pooler: a session that knows nothing of its statements.
+        await source._reader._link.connection.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
+        with pytest.raises(Unavailable, match="through one that gives a connection for the session"):
+            await reading.poll(source)
+        await upstream.execute("INSERT INTO orders (n) VALUES (1)")
+        assert len(await reading.poll(source)) == 1

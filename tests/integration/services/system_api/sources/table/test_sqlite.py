@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from services.system_api.sources.table.sqlite.file import SqliteFile
+from shared.clock import SYSTEM_CLOCK
 from shared.errors import SettingsError, Unavailable
 from tests.integration.services.system_api.sources.table.reading import Reading
 
@@ -241,3 +243,19 @@ async def test_keys_of_any_type_under_one_time(upstream: sqlite3.Connection, url
         async with reading.opened() as source:
             await reading.poll(source, 2)
     assert len(reading.events) == len({event["id"] for event in reading.events}) == len(keys)
+
+
+async def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_works(
+    url: str, upstream: sqlite3.Connection
+) -> None:
+    upstream.execute(KEYED)
+    file = SqliteFile(Reading(url, bound=0.5).options, SYSTEM_CLOCK)
+    endless = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT max(n) FROM n"
+    async with asyncio.timeout(20):
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="interrupted"):
+                await file.fetch(endless)
+            with pytest.raises(Unavailable, match="interrupted"):
+                await file.fetch(endless, patience=0.1)
+            assert await file.fetch("SELECT 1") == [(1,)]
+        await file.close()

@@ -10,7 +10,7 @@ from services.system_api.sources.table import table
 from services.system_api.sources.table.keyless import LIMIT, Keyless, KeylessRow
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.rows import RowEvents
-from services.system_api.sources.table.table import TableSource, Waking
+from services.system_api.sources.table.table import Bounds, TableSource, Waking
 from shared.clock import SYSTEM_CLOCK, SystemClock
 from shared.errors import Unavailable
 
@@ -53,7 +53,7 @@ class MemoryReader:
         found = [row for row in found if row.identity not in ledger.emitted and (below is None or row.order < below)]
         return found[:limit], len(found) < limit
 
-    async def keyless(self, _known: frozenset[str]) -> Sequence[KeylessRow]:
+    async def keyless(self, _known: frozenset[str], _patience: float) -> Sequence[KeylessRow]:
         self._call("keyless")
         return self.without_key
 
@@ -86,7 +86,7 @@ def waking() -> Waking:
 def source(reader: MemoryReader, clock: SteppedClock, waking: Waking) -> TableSource[int]:
     stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
     events: RowEvents[int] = RowEvents(stamp, "orders", "id", 1000, lambda row: row.key, lambda _: None)
-    return TableSource(reader, Ledger("m", int, {}), Keyless({}), events, waking, 5, clock)
+    return TableSource(reader, Ledger("m", int, {}), Keyless({}), events, waking, Bounds(5, 60.0), clock)
 
 
 async def polled(source: TableSource[int], limit: int = 10) -> list[int]:
