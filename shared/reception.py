@@ -39,8 +39,9 @@ class ReceptionOptions(Options):
     """Connections of one address (one /64 of IPv6) that may wait for more than a second. Proxies are an address, too,
     but what they pass on is there at once; their idle connections are what this has to leave room for."""
 
-    waiting: int = Field(default=2000, ge=1)
-    """Connections that may wait in all: some 10 KiB each, and a descriptor. Those that have not come through the TLS
+    waiting: int = Field(default=5000, ge=1)
+    """Connections that may wait in all: some 10 KiB each, and a descriptor. A crowd that reconnects waits for a few
+    turns of the loop, in each of which a thousand may be accepted. Those that have not come through the TLS
     handshake yet are not known here, and bounded by their time alone."""
 
 

@@ -20,6 +20,7 @@ from tests.unit.shared.test_tls import issue
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 PATIENCE = 10.0
 OPTIONS = ReceptionOptions(headers_within=10, idle_within=75, waiting=6, waiting_per_address=3)
+LARGE = 30_000_000
 HEADERS = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -28,12 +29,14 @@ class Hasty(SystemClock):
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.looks = 0
 
     def monotonic(self) -> float:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0.001)
+        self.looks += 1
 
 
 class Listener:
@@ -61,7 +64,11 @@ class Listener:
             await self.go_on.wait()
             return web.Response(text="done")
 
+        async def large(_request: web.Request) -> web.Response:
+            return web.Response(body=bytes(LARGE))
+
         app.router.add_get("/slow", slow)
+        app.router.add_get("/large", large)
         async with serve(app, self._listen, health, clock=self.clock) as at:
             self.url = at.url
             yield self
@@ -148,6 +155,19 @@ async def test_idle_connections_have_longer_and_requests_under_way_all_the_time_
         await reader.readexactly(len("done"))
         listener.clock.seconds += 75.0
         assert await ended(reader) == b""
+
+
+async def test_an_answer_that_nobody_reads_is_kept_for_nobody(listener: Listener) -> None:
+    reader, writer = await listener.open()
+    with closing(writer):
+        writer.write(HEADERS.replace(b"healthz", b"large"))
+        await reader.readuntil(b"\r\n\r\n")
+        assert await listener.is_well()
+        listener.clock.seconds = 75.0
+        looks = listener.clock.looks
+        while listener.clock.looks < looks + 2:
+            assert await listener.is_well()
+        assert len(await ended(reader)) < LARGE
 
 
 async def test_beyond_the_bound_the_silent_make_room_for_each_other_and_for_whoever_speaks(listener: Listener) -> None:
