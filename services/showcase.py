@@ -90,17 +90,18 @@ async def take_orders(dsn: str, clock: Clock, dice: random.Random) -> None:
 
 
 async def _order(connection: asyncpg.Connection, dice: random.Random) -> None:
+    moved_on = ""
     if dice.random() < 0.5:  # noqa: PLR2004 -- a coin
+        moved_on = await connection.execute(
+            "UPDATE shop.orders SET state = $1, updated_at = now()"
+            " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
+            dice.choice(_STATES),
+        )
+    if moved_on != "UPDATE 1":
         await connection.execute(
             "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
             dice.choice(_REGIONS),
             round(dice.uniform(5, 500), 2),
-        )
-    else:
-        await connection.execute(
-            "UPDATE shop.orders SET state = $1, updated_at = now()"
-            " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
-            dice.choice(_STATES),
         )
 
 

@@ -1,14 +1,22 @@
 """What the operator says about alerts."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings import Options, RelativePath, Secret
 
-Address = Annotated[
-    str, Field(pattern=r"^[^\s@<>,;:\"\\\x00-\x1f\x7f]+@[^\s@<>,;:\"\\\x00-\x1f\x7f]+$", max_length=254)
-]
+_BARE = r"^[^\s@<>,;:\"\\\x00-\x1f\x7f]+@[^\s@<>,;:\"\\\x00-\x1f\x7f]+$"
+
+
+def _bare(value: str) -> str:
+    if not re.fullmatch(_BARE, value):
+        raise ValueError(f"expected a bare e-mail address, such as devops@example.com, found {value!r}")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_bare), Field(max_length=254, json_schema_extra={"pattern": _BARE})]
 """A bare e-mail address, e.g. `devops@example.com`."""
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}

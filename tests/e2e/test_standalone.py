@@ -151,6 +151,22 @@ async def test_clients_are_added_by_naming_the_data_folder(tmp_path: Path) -> No
     assert (process.returncode, out.splitlines()[0]) == (0, b"client_id: billing")
 
 
+@pytest.mark.timeout(120)
+async def test_the_program_of_the_page_for_subscribers_runs(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "subscribers.md").read_text()
+    (program_of_the_page,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    async with running(tmp_path) as program:
+        command = [sys.executable, "-c", program_of_the_page, f"http://{program.address}", "demo", "demo"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        subscriber = Standalone(process)
+        await subscriber.line(r"^trelay\.connected None \S+ {'connection'")
+        await push(program.address, 7)
+        await subscriber.line(r"^entity\.pushed greetings \S+ {'number': 7}")
+        program.process.send_signal(signal.SIGTERM)
+        await subscriber.line(r"^ended: 4000")
+        await process.wait()
+
+
 SHELL = "exec {python} -m services.standalone --port 0 --data {data} {streams}"
 
 

@@ -1,15 +1,23 @@
 """Where Kafka is, who we are there, and how patient we are."""
 
-from typing import Literal, Self
+import re
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.bus.topics import TopicsOptions
 from shared.settings import Options, RelativePath, Secret
 
 _ADDRESS = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_SERVERS = rf"^{_ADDRESS}(\s*,\s*{_ADDRESS})*$"
 
 Compression = Literal["none", "snappy", "lz4", "zstd"]
+
+
+def _servers(value: str) -> str:
+    if not re.fullmatch(_SERVERS, value):
+        raise ValueError(f"expected host:port, or several with commas between, found {value!r}")
+    return value
 
 
 class KafkaOptions(Options):
@@ -17,7 +25,9 @@ class KafkaOptions(Options):
 
     kind: Literal["kafka"] = "kafka"
 
-    servers: str = Field(default="127.0.0.1:9092", pattern=rf"^{_ADDRESS}(\s*,\s*{_ADDRESS})*$")
+    servers: Annotated[str, AfterValidator(_servers)] = Field(
+        default="127.0.0.1:9092", json_schema_extra={"pattern": _SERVERS}
+    )
     """`host:port`, several separated by commas: any of them tells the others."""
 
     topics: TopicsOptions = TopicsOptions()
@@ -32,6 +42,7 @@ class KafkaOptions(Options):
     """PEM file of our own certificate with its key, where brokers ask for one."""
 
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How we log in, where `user` is set."""
 
     user: str | None = None
     """Who we are, with SASL."""

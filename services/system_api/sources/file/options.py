@@ -71,10 +71,13 @@ class DropOptions(Options):
     """How whole files are taken from a folder, and what becomes of them."""
 
     ready: Ready = Ready.STABLE
+    """How a file tells that it is complete."""
     stable_seconds: float = Field(default=1.0, ge=0)
     """How long nothing may have changed before a file counts as complete."""
     done_suffix: str = Field(default=".done", min_length=2, pattern=r"^\.[^/]+$")
+    """What the name of a done-file has after that of its file."""
     after: After = After.KEEP
+    """What becomes of a file that is finished."""
     archive: RelativePath | None = None
     """The folder for finished files, made if missing; by default `archive` beside the file."""
     receipt: bool = False

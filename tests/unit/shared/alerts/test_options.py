@@ -23,7 +23,7 @@ def test_the_port_follows_from_the_security(security: str, port: int) -> None:
         ("{smtp: {host: mail}}", "recipients names nobody"),
         ("{smtp: {host: mail, user: a}, recipients: [a@b]}", "user and password belong together"),
         ("{smtp: {host: mail, security: none, user: a, password: b}, recipients: [a@b]}", "not sent without TLS"),
-        ('{recipients: ["a@b\\nBcc: c@d"]}', r"alerts\.recipients\.0: expected text of the form"),
+        ('{recipients: ["a@b\\nBcc: c@d"]}', r"alerts\.recipients\.0: expected a bare e-mail address"),
         ('{name: "a\\nb"}', r"alerts\.name: expected text of the form"),
     ],
 )
