@@ -47,24 +47,31 @@ class Past:
                 long, the feed finds out as well and tells everybody.
         """
         frames: list[bytes] = []
-        size = 0
-        async with self._turns:
-            missing = replay.missing()
-            async with self._bus.reader(self._topic, missing) as reader:
-                while size < self._options.portion_bytes and replay.lacks(missing):
-                    try:
-                        records = await reader.read(_RECORDS, _WAIT)
-                    except PositionLost as lost:
-                        if lost.earliest < lost.offset:  # going on from there would repeat what it has
-                            raise Unavailable(f"{self._topic} seems to have become shorter: {lost}") from lost
-                        reader.seek(lost.partition, lost.earliest)
-                        replay.skip(lost.partition, lost.earliest)
-                        found = [say_gap(lost)]
-                    else:
-                        found = replay.absorb(records, reader.positions)
-                    frames += found
-                    size += sum(map(len, found))
+        try:
+            async with self._turns:
+                await self._read(replay, say_gap, frames)
+        except Unavailable:
+            if not frames:
+                raise  # else the next portion finds out; for these, the replay counts already as having them
         return frames
+
+    async def _read(self, replay: Replay, say_gap: SayGap, frames: list[bytes]) -> None:
+        missing = replay.missing()
+        size = 0
+        async with self._bus.reader(self._topic, missing) as reader:
+            while size < self._options.portion_bytes and replay.lacks(missing):
+                try:
+                    records = await reader.read(_RECORDS, _WAIT)
+                except PositionLost as lost:
+                    if lost.earliest < lost.offset:  # going on from there would repeat what it has
+                        raise Unavailable(f"{self._topic} seems to have become shorter: {lost}") from lost
+                    reader.seek(lost.partition, lost.earliest)
+                    replay.skip(lost.partition, lost.earliest)
+                    found = [say_gap(lost)]
+                else:
+                    found = replay.absorb(records, reader.positions)
+                frames += found
+                size += sum(map(len, found))
 
     async def ends(self) -> Mapping[int, int]:
         """Return the offset after the last record of each partition.

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -9,8 +9,8 @@ from services.experience_api.history import History, HistoryOptions
 from services.experience_api.past import Past, PastOptions
 from services.experience_api.replay import Replay
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing, Reader, TopicOptions
-from shared.errors import PositionLost
+from shared.bus.protocol import Outgoing, Reader, Record, TopicOptions
+from shared.errors import PositionLost, Unavailable
 
 TOPIC = "trelay.publish"
 EVENTS = 100
@@ -35,6 +35,40 @@ class CountingBus(MemoryBus):
                 yield reader
             finally:
                 self.open -= 1
+
+
+class Faltering:
+    """A reader that hands out little, and fails at its second read."""
+
+    def __init__(self, inner: Reader) -> None:
+        self._inner = inner
+        self._reads = 0
+
+    @property
+    def topic(self) -> str:
+        return self._inner.topic
+
+    @property
+    def positions(self) -> Mapping[int, int]:
+        return self._inner.positions
+
+    async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
+        self._reads += 1
+        if self._reads > 1:
+            raise Unavailable("away")
+        return await self._inner.read(min(limit, 10), wait)
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._inner.seek(partition, offset)
+
+
+class FalteringBus(CountingBus):
+    """Goes away in the middle of each portion."""
+
+    @asynccontextmanager
+    async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
+        async with super().reader(topic, positions) as reader:
+            yield Faltering(reader)
 
 
 @pytest.fixture
@@ -72,6 +106,16 @@ async def test_portions_lead_to_where_memory_begins(bus: CountingBus, history: H
     assert b'"id":"10"' in frames[0]
     assert replay.take(1000) == []
     assert replay.level
+
+
+async def test_a_bus_that_goes_away_within_a_portion_takes_nothing_along(bus: CountingBus, history: History) -> None:
+    faltering = FalteringBus()
+    faltering._topics = bus._topics
+    replay = replay_from(history, 0)
+    frames: list[bytes] = []
+    while replay.lost:
+        frames += await Past(faltering, TOPIC, PastOptions()).portion(replay, say_gap)
+    assert [number for number in range(EVENTS) if b'"id":"%d"' % number not in frames[number]] == []
 
 
 async def test_what_nobody_wants_is_passed(bus: CountingBus, history: History) -> None:
