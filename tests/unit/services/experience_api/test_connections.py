@@ -32,7 +32,7 @@ from shared.lease import Leases, MemoryLeaseStore
 from shared.tasks import Tasks
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
-from tests.unit.services.experience_api.skipping_loop import SkippingLoop
+from tests.unit.skipping_loop import SkippingLoop
 
 PATIENCE = 10.0
 ORIGIN = Origin(ip_address("192.0.2.1"), proxied=False)

@@ -4,19 +4,19 @@ import asyncio
 
 import pytest
 
-from shared.clock import SystemClock
 from shared.errors import Unavailable
 from shared.lease import Granted, Lease, Leases, MemoryLeaseStore, Taken
+from tests.unit.skipping_loop import LoopClock
 
-PATIENCE = 10.0
-TTL = 0.6
+PATIENCE = 60.0
+TTL = 6.0
 
 
 class FailingStore(MemoryLeaseStore):
     """Leases in memory, until the store goes away or falls silent."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(LoopClock())
         self.away = False
         self.answering = asyncio.Event()
         self.answering.set()
@@ -45,7 +45,7 @@ class FailingStore(MemoryLeaseStore):
         await self.answering.wait()
 
 
-class SlowClock(SystemClock):
+class SlowClock(LoopClock):
     """A clock that can be told that the process was stopped for a while."""
 
     def __init__(self) -> None:
@@ -60,8 +60,8 @@ def store() -> FailingStore:
     return FailingStore()
 
 
-def of(store: FailingStore, owner: str, clock: SystemClock | None = None) -> Leases:
-    return Leases(store, owner, ttl=TTL, clock=clock or SystemClock())
+def of(store: FailingStore, owner: str, clock: LoopClock | None = None) -> Leases:
+    return Leases(store, owner, ttl=TTL, clock=clock or LoopClock())
 
 
 async def is_lost(lease: Lease) -> None:
@@ -78,16 +78,17 @@ async def test_a_lease_outlives_its_ttl_while_it_is_held(store: FailingStore) ->
 
 
 async def test_leaving_gives_it_to_who_waits_at_once(store: FailingStore) -> None:
-    patient = Leases(store, "b", ttl=60)
-
     async def wait_for_it() -> int:
-        async with patient.hold("s") as lease:
+        async with of(store, "b").hold("s") as lease:
             return lease.epoch
 
-    async with Leases(store, "a", ttl=60).hold("s") as lease:
+    async with of(store, "a").hold("s") as lease:
         waiting = asyncio.create_task(wait_for_it())
-        await asyncio.sleep(0)
+        await asyncio.sleep(TTL / 2)
+        assert not waiting.done()
+    left = asyncio.get_running_loop().time()
     assert await asyncio.wait_for(waiting, PATIENCE) > lease.epoch
+    assert asyncio.get_running_loop().time() == left
     assert not lease.held
 
 
@@ -95,12 +96,13 @@ async def test_a_dead_owners_lease_moves_when_it_expires(store: FailingStore) ->
     assert isinstance(await store.acquire("s", "dead", TTL), Granted)
     async with asyncio.timeout(PATIENCE), of(store, "b").hold("s") as lease:
         assert lease.epoch == 2
+        assert asyncio.get_running_loop().time() == pytest.approx(TTL, abs=0.1)
 
 
 async def test_one_that_another_took_is_said_to_be_lost(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
     async with of(store, "a").hold("s") as lease:
         # What the same owner does after a restart.
-        assert isinstance(await store.acquire("s", "a", 60), Granted)
+        assert isinstance(await store.acquire("s", "a", PATIENCE), Granted)
         await is_lost(lease)
     assert "lease s is lost" in caplog.text
     # Leaving has not released what is the newer one's.

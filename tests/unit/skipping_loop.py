@@ -4,6 +4,8 @@ import asyncio
 import selectors
 from typing import Any
 
+from shared.clock import SystemClock
+
 
 class _Skipping(selectors.DefaultSelector):
     """Waits for no time to pass: moves the time on instead."""
@@ -28,3 +30,10 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._skipping.now
+
+
+class LoopClock(SystemClock):
+    """The time of the loop that runs."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
