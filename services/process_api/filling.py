@@ -81,7 +81,7 @@ class Filler:
                 self.halt = exc
                 break
             left = limit - batch.count
-            if left <= 0 or batch.size >= self._options.bytes or self._late(began):
+            if left <= 0 or self._full(batch, self._clock.monotonic() - began):
                 break
             records = await self._read(left, 0)
         return batch, began
@@ -90,8 +90,8 @@ class Filler:
     def _next_offset(self) -> int:
         return self._left[0].offset if self._left else self._reader.positions[self._partition]
 
-    def _late(self, began: float) -> bool:
-        return self._clock.monotonic() - began >= self._options.seconds
+    def _full(self, batch: Batch, seconds: float) -> bool:
+        return batch.size >= self._options.bytes or seconds >= self._options.seconds
 
     async def _read(self, limit: int, wait: float | None) -> Sequence[Record]:
         """Return what comes next, first what was read already; at most `limit`."""
@@ -109,19 +109,19 @@ class Filler:
         return found
 
     async def _run(self, batch: Batch, records: Sequence[Record], began: float) -> None:
-        """Put records in, as long as there is time; what is left is for the next batch."""
+        """Put records in, as long as there is time and room; what is left is for the next batch."""
         start, before = 0, self._clock.monotonic()
         while start < len(records):
             some = records[start : start + self._pace.slice]
             start += batch.take(some, None if batch.count else self._report.watch)
             now = self._clock.monotonic()
-            self._pace.ran(now - before)
+            slow = self._pace.ran(now - before)
             if len(some) == 1:
                 self._suspects.tarried(some[0], now - before)
             if now - self._turned > _TURN:
-                await self._clock.sleep(_REST if self._pace.slice == 1 else 0)
+                await self._clock.sleep(_REST if slow else 0)
                 self._turned = now = self._clock.monotonic()
             before = now
-            if now - began >= self._options.seconds:
+            if self._full(batch, now - began):
                 break
         self._left = [*records[start:], *self._left]

@@ -19,10 +19,12 @@ class Pace:
         """How many records are to be run in one go."""
         self._left = 0
 
-    def ran(self, seconds: float) -> None:
-        """Note how long a go took."""
-        if seconds > _SLOW:
+    def ran(self, seconds: float) -> bool:
+        """Note how long a go took; return whether that was slow."""
+        slow = seconds > _SLOW
+        if slow:
             self.slice, self._left = 1, _PATIENCE
         elif self._left:
             self._left -= 1
             self.slice = 1 if self._left else MANY
+        return slow

@@ -112,6 +112,13 @@ async def test_it_is_closed_at_the_bound_of_bytes() -> None:
     assert batch.count == 3
 
 
+async def test_what_there_was_no_room_for_is_the_next_batch() -> None:
+    filling = filler(Scripted(records(0, 99)), options=TransactionOptions(bytes=2000, seconds=1000))
+    first, _ = await filling.fill()
+    second, _ = await filling.fill()
+    assert (first.count, second.first, second.count) == (32, 32, 32)
+
+
 async def test_it_is_closed_at_the_bound_of_time() -> None:
     reader = Scripted(*[records(offset, offset) for offset in range(100)])
     batch, began = await filler(reader, options=TransactionOptions(seconds=1), clock=Ticking()).fill()
