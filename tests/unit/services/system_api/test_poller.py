@@ -145,7 +145,7 @@ async def test_a_lease_that_is_lost_stops_the_reading_until_it_is_ours_again() -
         epoch = await setting.store.take_away("source/numbers")
         await setting.until(lambda: poller.condition.state is State.STANDBY)
         standing = len(setting.published())
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # that it reads no more has no event to wait for
         assert len(setting.published()) == standing
         setting.last = standing + 10
         await setting.store.release("source/numbers", "them", epoch)

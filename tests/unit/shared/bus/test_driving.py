@@ -44,6 +44,11 @@ class Opened:
     def __init__(self) -> None:
         self.bus = MemoryBus()
         self.open = 0
+        self._changed = asyncio.Condition()
+
+    async def until_open(self, count: int) -> None:
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: self.open == count)
 
     @asynccontextmanager
     async def __call__(self, partition: int) -> AsyncIterator[Reader]:
@@ -51,6 +56,8 @@ class Opened:
         self.open += 1
         try:
             async with self.bus.reader("t", {partition: 0}) as reader:
+                async with self._changed:
+                    self._changed.notify_all()
                 yield reader
         finally:
             self.open -= 1
@@ -66,8 +73,9 @@ async def test_a_partition_is_driven_once_however_often_it_is_given() -> None:
         driving = Driving("g t", wait_for_ever, opened, tasks)
         for partition in (0, 1, 1, 0):
             driving.start(partition)
-        await asyncio.sleep(0.01)
         assert driving.partitions == {0, 1}
+        await opened.until_open(2)
+        await asyncio.sleep(0.01)  # a third would be open by now: that it is not has no event to wait for
         assert opened.open == 2
 
 
@@ -79,14 +87,14 @@ async def test_stopping_returns_when_all_drives_have_ended() -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)  # an end that takes a turn of the loop
             ending.append("ended")
 
     async with Tasks() as tasks:
         driving = Driving("g t", drive, opened, tasks)
         for partition in range(4):
             driving.start(partition)
-        await asyncio.sleep(0.01)
+        await opened.until_open(4)
         await driving.stop({1, 2, 7})
         assert driving.partitions == {0, 3}
         assert (len(ending), opened.open) == (2, 2)

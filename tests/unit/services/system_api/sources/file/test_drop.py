@@ -89,7 +89,7 @@ async def test_an_earlier_batch_with_other_lines_of_the_file_does_not_put_it_awa
         first, last = await poller.source.poll(15), await poller.source.poll(15)
         assert len(last.records) == 5
         await poller.commit(first)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # that it stays has no event to wait for
         assert path.exists()
         await poller.commit(last)
         await until(lambda: not path.exists())
