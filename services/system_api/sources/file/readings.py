@@ -1,7 +1,7 @@
 """The files of a source that are open, and those that cannot be read: what goes wrong with one stops no other."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.system_api.source import Batch
@@ -65,8 +65,10 @@ class Readings:
             *(f"{name} is not read, for its name is no UTF-8 text" for name in self._misnamed),
         ]
 
-    def tell_missed(self, jobs: Iterable[Job], found: Sequence[Found]) -> None:
+    def tell_missed(self, jobs: Sequence[Job], found: Sequence[Found]) -> None:
         """Say of which files something has been lost, given what was to be read and what there is now."""
+        if not jobs:
+            return
         inodes, paths = {file.inode for file in found}, {file.path for file in found}
         for job in jobs:
             # What is open is read to its end, and what took a file's place may be its copy.
@@ -180,6 +182,8 @@ class Readings:
 
     def forget_trouble(self, found: Sequence[Found]) -> None:
         """Forget what was wrong with files that are gone."""
+        if not self.trouble:
+            return
         inodes = {file.inode for file in found}
         for inode in [inode for inode in self.trouble if inode not in inodes]:
             del self.trouble[inode]
