@@ -45,6 +45,8 @@ class MailServer:
         self.refuse_with: str | None = None
         self.answering = threading.Event()
         self.answering.set()
+        self.asked = threading.Event()
+        """Set once a mail has been handed over, whether or not it was answered."""
         self._login = login
         self._tls = tls
         self._mails: list[Mail] = []
@@ -91,6 +93,7 @@ class MailServer:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 -- aiosmtpd's
         """Keep a mail; called by aiosmtpd in its thread."""
+        self.asked.set()
         await asyncio.to_thread(self.answering.wait)
         if self.refuse_with is not None:
             return self.refuse_with

@@ -1,6 +1,7 @@
 """What is past its retention goes, in order, by whoever has the duty, and readers are told."""
 
 import asyncio
+from typing import cast
 
 import asyncpg
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres
 from shared.bus.postgres.housekeeping import Housekeeping
 from shared.bus.postgres.link import Link
+from shared.bus.postgres.reader import PostgresReader
 from shared.bus.protocol import Outgoing, TopicOptions, Transaction
 from shared.clock import SYSTEM_CLOCK
 from shared.database.options import DatabaseOptions
@@ -49,7 +51,9 @@ async def test_a_reader_that_is_overtaken_is_told(
         for number in range(6):
             await writer.commit(writing(line, str(number)))
         assert texts(await reader.read(limit=1)) == ["0"]
-        await asyncio.sleep(0.2)  # it has looked ahead by one more by now, and that one it may still give
+        async with asyncio.timeout(PATIENCE):
+            while not cast("PostgresReader", reader)._found.records:  # what it found ahead, it may still give
+                await asyncio.sleep(0.01)
         await sql.execute(_DAYS_AGO, 6)
         assert await housekeeping.sweep() == 6
         assert texts(await reader.read(limit=1)) == ["1"]

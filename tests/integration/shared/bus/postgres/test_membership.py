@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from services.embedded.postgres import PostgresServer
-from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres
+from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres, membership
 from shared.bus.protocol import Bus, TopicOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
@@ -33,6 +33,7 @@ async def test_a_dead_members_partitions_move_in_time(
 ) -> None:
     # What a member that died this very moment has left behind.
     partitions = (await bus._topics.find(topic)).partitions
+    began = time.monotonic()
     await sql.execute(
         "INSERT INTO trelay.leases (name, owner, epoch, expires_at)"
         " VALUES ('group/topic/g/dead', 'dead', 7, clock_timestamp() + interval '6 s')"
@@ -41,24 +42,22 @@ async def test_a_dead_members_partitions_move_in_time(
         "INSERT INTO trelay.bus_claims VALUES ('g', $1, 'group/topic/g/dead', 7)", [(each,) for each in partitions]
     )
     journal = Journal()
-    began = time.monotonic()
     async with member(migrated_database, topic, "heir", journal):
-        await asyncio.sleep(1.0)
-        assert journal.of("heir") == set()
+        await journal.until(lambda: bool(journal.of("heir")))
+        assert time.monotonic() - began >= 6.0
         await journal.until(lambda: journal.of("heir") == ALL)
-        assert time.monotonic() - began < 10
 
 
-async def test_who_leaves_gives_all_at_once(migrated_database: DatabaseOptions, topic: str) -> None:
+async def test_who_leaves_gives_all_at_once(
+    migrated_database: DatabaseOptions, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "_LOOK_ANYWAY", 600.0)  # nobody looks unasked
     journal = Journal()
     async with member(migrated_database, topic, "a", journal):
         await journal.until(lambda: journal.of("a") == ALL)
         async with member(migrated_database, topic, "b", journal):
             await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
-            left = time.monotonic()
         await journal.until(lambda: journal.of("a") == ALL)
-        # Before the next look that is not asked for.
-        assert time.monotonic() - left < 1.4
     assert journal.clashes == []
 
 
@@ -92,7 +91,7 @@ async def test_a_member_whose_server_is_silent_stops_in_time(own_postgres: Postg
         try:
             began = time.monotonic()
             await journal.until(lambda: journal.of("a") == set())
-            assert time.monotonic() - began < 6.5
+            assert time.monotonic() - began < 20  # 5 where nobody is busy; who waits for the server waits 30
         finally:
             for process in processes:
                 process.resume()

@@ -40,7 +40,7 @@ async def test_readers_elsewhere_are_woken_long_before_they_would_look(
             await writer.commit(writing(line, str(number)))
             await asyncio.wait_for(waiting, PATIENCE)
             taken.append(time.monotonic() - began)
-    assert sorted(taken)[10] < 0.3  # unasked, it would look once a second
+    assert sorted(taken)[10] < 0.7  # unasked, it would look a second after the time before
 
 
 async def test_a_commit_that_readers_find_nothing_new_after_tells_nobody(
