@@ -19,6 +19,10 @@ KeyPath = tuple[str | int, ...]
 _NODE_LIMIT = 100_000
 """Values in one document: an alias of an alias of an alias must not fill the memory."""
 
+_DEPTH_LIMIT = 100
+"""Lists and mappings in one another: the stack is not to be what says where this ends."""
+_TOO_DEEP = f"nested more than {_DEPTH_LIMIT} deep"
+
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -78,6 +82,17 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         yaml.parser.Parser.__init__(self)
         yaml.composer.Composer.__init__(self)
         _Resolver.__init__(self)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Make the next node, unless it lies too deep."""
+        self._depth += 1
+        if self._depth > _DEPTH_LIMIT:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # PyYAML's stubs say nothing of it
+            raise SettingsError(f"{mark.line + 1}:{mark.column + 1}: {_TOO_DEEP}")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _whole(text: str) -> int:
@@ -117,8 +132,6 @@ def read(text: str) -> Document:
         before = text[: exc.position]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise SettingsError(f"{line}:{column}: not YAML: a character that may not occur in text") from exc
-    except RecursionError as exc:
-        raise SettingsError("1:1: nested too deeply") from exc
     return document
 
 
@@ -134,6 +147,8 @@ class _Builder:
         self._left -= 1
         if self._left < 0:
             raise SettingsError(f"{node.start_mark.line + 1}:1: more than {_NODE_LIMIT} values, aliases counted")
+        if len(self._open) >= _DEPTH_LIMIT:
+            raise SettingsError(f"{node.start_mark.line + 1}:1: {_TOO_DEEP}, aliases counted")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(path, node)
         if id(node) in self._open:

@@ -68,6 +68,15 @@ def test_what_is_no_yaml_names_line_and_column(text: str) -> None:
         read(text)
 
 
+def test_what_is_nested_too_deeply_names_line_and_column() -> None:
+    assert read("[" * 100 + "]" * 100).faults == []
+    with pytest.raises(SettingsError, match=r"^2:101: nested more than 100 deep$"):
+        read("\n[" + "[" * 5000)
+    aliases = ["a0: &a0 []", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 200))]
+    with pytest.raises(SettingsError, match=r"deep, aliases counted$"):
+        read("\n".join(aliases))
+
+
 def test_aliases_of_aliases_do_not_fill_the_memory() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
