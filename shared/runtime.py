@@ -9,9 +9,11 @@ error in plain words.
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -37,6 +39,9 @@ STOP_WITHIN = 25.0
 
 _CANCELLED_WITHIN = 2.0
 _STANDARD_ERROR = 2
+
+_DESCRIPTORS = 1_048_576
+"""More than one process can serve."""
 
 OK, FAILED, BAD_SETTINGS = 0, 1, 2
 
@@ -65,6 +70,7 @@ def run(main: Main, *, stop_within: float = STOP_WITHIN) -> int:
     3. What does not even then end within two seconds is left, and the process exits with 1.
     """
     keep_freed_memory()
+    raise_descriptor_limit()
     fill_standard_streams()
     try:
         return uvloop.run(_until_stopped(main, stop_within))
@@ -99,6 +105,18 @@ def run_service(
             logger.info("stopping", extra={"service": name})
 
     return run(main)
+
+
+def raise_descriptor_limit() -> None:
+    """Use all the file descriptors that the system lets us have.
+
+    The usual soft limit, 1,024, is meant for programs that call `select`; here every subscriber takes one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # some systems refuse what they say is allowed
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def fill_standard_streams() -> None:

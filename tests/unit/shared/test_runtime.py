@@ -191,3 +191,16 @@ def test_what_lives_for_ever_is_taken_out_of_the_collectors_sight() -> None:
     settle()
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold() == (100_000, 50, 100)
+
+
+def test_all_descriptors_that_the_system_allows_are_used() -> None:
+    program = """
+import resource
+from shared.runtime import run
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512))
+async def main(stop):
+    print(resource.getrlimit(resource.RLIMIT_NOFILE))
+run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(512, 512)"
