@@ -1,4 +1,4 @@
-"""Two replicas share a source: one drives it, the other takes over within ten seconds, and the first is fenced."""
+"""Two replicas share a source: one drives it, the other takes over once the lease expires, and the first is fenced."""
 
 import asyncio
 import os
@@ -16,6 +16,8 @@ from tests.e2e.programs import Program
 from tests.integration.services.system_api.service import file_source, program, published
 
 OPTIONS = PostgresBusOptions()
+AT_MOST = 25.0
+"""Seconds for taking over on a machine that is busy; on another it is a lease's six and a little."""
 
 
 def write(path: Path, first: int, count: int) -> None:
@@ -52,12 +54,12 @@ async def test_a_replica_that_dies_or_hangs_is_replaced_and_repeats_nothing(
         await second.ready()
         first.kill()
         write(path, 100, 100)
-        assert await until(bus, 200) < 10
+        assert await until(bus, 200) < AT_MOST
         first.start()
         await first.ready()
         os.kill(second.pid, signal.SIGSTOP)
         write(path, 200, 100)
-        assert await until(bus, 300) < 10
+        assert await until(bus, 300) < AT_MOST
         os.kill(second.pid, signal.SIGCONT)  # wakes with the lease it had, and whatever it was about to write
         write(path, 300, 100)
         await until(bus, 400)

@@ -59,7 +59,7 @@ async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     await answered(service.ready_url.replace("readyz", "sources"), lambda said: said["lines"]["parts"] == 2)
     began = time.monotonic()
     assert await service.stop() == 0, service.tail()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # less than one where nobody is busy; what must be cut off takes 25
     waiting = [line for line in service.tail(1000).splitlines() if "waiting for database" in line]
     assert len(waiting) == 1, "said once"
 

@@ -35,16 +35,6 @@ async def changes(wake: Wake, path: Path) -> None:
             await asyncio.wait({woken}, timeout=0.05)
 
 
-async def woken(wake: Wake) -> bool:
-    """Whether it wakes within three of the watcher's longest delays."""
-    try:
-        async with asyncio.timeout(0.3):
-            await wake.changed()
-    except TimeoutError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize(("pattern", "written"), [("*.x", "a.x"), ("a.x", "a.x"), ("**/*.x", "b/a.x")])
 async def test_what_is_written_wakes(tmp_path: Path, pattern: str, written: str) -> None:
     (tmp_path / "b").mkdir()
