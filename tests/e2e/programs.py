@@ -58,10 +58,17 @@ class Program:
             self._process.wait()
 
     async def stop(self, patience: float = 30.0) -> int:
-        """Ask it to stop and return its exit status."""
+        """Ask it to stop and return its exit status.
+
+        Raises:
+            AssertionError: it still runs; with the end of its log.
+        """
         assert self._process is not None, f"{self.name} was not started"
         self._process.terminate()
-        return await self.ended(patience)
+        try:
+            return await self.ended(patience)
+        except TimeoutError:
+            raise AssertionError(f"{self.name} still runs after {patience} s\n{self.tail()}") from None
 
     async def ended(self, patience: float) -> int:
         """Wait for its end and return its exit status.

@@ -29,13 +29,17 @@ def ask(url: str) -> tuple[int, Any]:
 
 async def answered(url: str, until: Callable[[Any], bool] = bool) -> tuple[int, Any]:
     """Ask until somebody listens and says what is waited for."""
-    async with asyncio.timeout(30):
-        while True:
-            with contextlib.suppress(OSError):
-                status, said = await asyncio.to_thread(ask, url)
-                if until(said):
-                    return status, said
-            await asyncio.sleep(0.05)
+    said: Any = "nothing yet"
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(OSError):
+                    status, said = await asyncio.to_thread(ask, url)
+                    if until(said):
+                        return status, said
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{url} said last: {said}") from None
 
 
 @pytest.mark.timeout(120)

@@ -2,7 +2,7 @@ import asyncio
 import logging
 import subprocess
 import sys
-import tempfile
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -110,15 +110,14 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
         await migrate(DatabaseOptions(url="postgresql://trelay@127.0.0.1:1/trelay"))
 
 
-async def test_an_operator_can_run_it_from_anywhere(database: str) -> None:
-    with tempfile.TemporaryDirectory() as elsewhere:
-        ran = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "shared.database", database],
-            cwd=elsewhere,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+async def test_an_operator_can_run_it_from_anywhere(database: str, tmp_path: Path) -> None:
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "shared.database", database],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert ran.returncode == 0, ran.stderr
     assert "is at revision" in ran.stdout
