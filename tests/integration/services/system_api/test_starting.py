@@ -27,11 +27,12 @@ def ask(url: str) -> tuple[int, Any]:
         return exc.code, json.load(exc)
 
 
-async def answered(url: str, until: Callable[[Any], bool] = bool) -> tuple[int, Any]:
-    """Ask until somebody listens and says what is waited for."""
+async def answered(service: Program, path: str, until: Callable[[Any], bool] = bool) -> tuple[int, Any]:
+    """Ask until the service listens and says what is waited for."""
+    url = service.ready_url.replace("readyz", path)
     said: Any = "nothing yet"
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(OSError):
                     status, said = await asyncio.to_thread(ask, url)
@@ -39,10 +40,10 @@ async def answered(url: str, until: Callable[[Any], bool] = bool) -> tuple[int, 
                         return status, said
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"{url} said last: {said}") from None
+        raise AssertionError(f"{url} said last: {said}\n{service.tail()}") from None
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     tmp_path: Path, own_postgres: PostgresServer, programs: list[Program]
 ) -> None:
@@ -54,13 +55,13 @@ async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     service = program(tmp_path, dsn, PostgresBusOptions(), sources, node="only")
     programs.append(service)
     service.start()
-    status, said = await answered(service.ready_url, lambda said: "127.0.0.1" in said["missing"][DATABASE])
+    status, said = await answered(service, "readyz", lambda said: "127.0.0.1" in said["missing"][DATABASE])
     assert (status, said["ready"]) == (503, False)
     assert said["missing"]["bus"] == "the database comes first"
-    assert (await answered(service.ready_url.replace("readyz", "healthz")))[0] == 200
+    assert (await answered(service, "healthz"))[0] == 200
     await asyncio.to_thread(own_postgres.start)
     await service.ready()
-    await answered(service.ready_url.replace("readyz", "sources"), lambda said: said["lines"]["parts"] == 2)
+    await answered(service, "sources", lambda said: said["lines"]["parts"] == 2)
     began = time.monotonic()
     assert await service.stop() == 0, service.tail()
     assert time.monotonic() - began < 15  # less than one where nobody is busy; what must be cut off takes 25
