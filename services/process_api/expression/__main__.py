@@ -4,11 +4,14 @@ import json
 import math
 import resource
 import sys
+from pathlib import Path
 
 from services.process_api.expression.jsonata import Jsonata, TooSlow
 from shared.errors import Malformed
 
-_MEMORY = 1024**3
+_MEMORY = 256 * 1024**2
+"""Bytes that trying may add to the address space. The library's allocator has taken a gibibyte of it by then, most of
+which is free: a bound on the whole would be below that, and every allocation a matter of luck."""
 _TIME_LIMIT_MS = 500
 _CPU_SECONDS = 3
 """For one expression. Of computing, not of time: where the machine is busy, nothing runs away."""
@@ -38,9 +41,19 @@ def allow(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (until if most == resource.RLIM_INFINITY else min(until, most), most))
 
 
+def allow_memory(size: int) -> None:
+    """Let the process take so many bytes of address space beyond what it has; where that cannot be told, any number."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return
+    limit = pages * resource.getpagesize() + size
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
 def main() -> None:
     """Try what comes on the standard input."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    allow_memory(_MEMORY)
     for expression in json.load(sys.stdin):
         allow(_CPU_SECONDS)
         sys.stdout.write(json.dumps(fault(expression)) + "\n")
