@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from pydantic import Field
 
 from shared.clock import Clock
+from shared.neighbourhood import neighbourhood
 from shared.settings import Options
 
 _LOOK = 1.0
@@ -192,14 +193,13 @@ class Reception:
 
 
 def household(peer: Any) -> str:
-    """Return what shares one bound: an IPv4 address, or an IPv6 /64, for that is what one household is given."""
+    """Return what shares one bound with a peer, empty where its address is not known."""
     try:
         address = ipaddress.ip_address(peer[0])
     except (TypeError, IndexError, ValueError):
         return ""
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(address.ipv4_mapped or ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return neighbourhood(mapped or address)
 
 
 def _drop(doors: list[Door]) -> None:

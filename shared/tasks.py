@@ -91,6 +91,15 @@ class Tasks:
             self._failure.set_result(error)
 
 
+def told_to_end() -> bool:
+    """Whether somebody has cancelled the task that runs: a `CancelledError` alone may come from what it waited for.
+
+    And the other way round, a task group whose members fail at that moment forgets it (Python 3.11).
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def cancelled(*tasks: asyncio.Task[Any], again: float = _AGAIN, given_up: float = _GIVEN_UP) -> None:
     """Cancel tasks and wait for their end; what they raise is their own affair and is dropped.
 

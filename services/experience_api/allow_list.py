@@ -14,6 +14,8 @@ from typing import Annotated
 from multidict import MultiMapping
 from pydantic import AfterValidator
 
+from shared.neighbourhood import neighbourhood
+
 Address = IPv4Address | IPv6Address
 _HOPS_LIMIT = 32
 _PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
@@ -58,9 +60,7 @@ class Origin:
     @property
     def budget_key(self) -> str:
         """What shares one budget: an IPv4 address, or an IPv6 /64, for that is what one household is given."""
-        if isinstance(self.address, IPv6Address):
-            return str(IPv6Network((int(self.address) >> 64 << 64, 64)))
-        return str(self.address)
+        return "None" if self.address is None else neighbourhood(self.address)
 
 
 def origin(peer: str | None, headers: MultiMapping[str], trusted: Networks) -> Origin:

@@ -23,6 +23,7 @@ from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
 from shared.clock import Clock
 from shared.errors import Fenced, TooLarge, TrelayError
+from shared.tasks import told_to_end
 
 _DRAIN = 2.0
 """Seconds a stop waits for what is being committed, so that less is done twice."""
@@ -89,7 +90,7 @@ class Stream:
                     )
                     await self._keep_filling(filler, commits, position)
             except ExceptionGroup as failed:
-                if _cancelled():
+                if told_to_end():
                     raise asyncio.CancelledError from failed
                 error = _worst(failed)
                 if not isinstance(error, TooLarge) or not suspects.blame(*commits.span, str(error)):
@@ -116,12 +117,6 @@ class Stream:
 
     def _settled(self, position: TopicPartition, batch: Batch, began: float) -> None:
         self._report.committed(position, batch, self._clock.monotonic() - began)
-
-
-def _cancelled() -> bool:
-    """Whether this task was told to end: a task group whose members fail at that moment forgets it (Python 3.11)."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _worst(failed: ExceptionGroup[Exception]) -> Exception:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.bus.protocol import Drive, Reader
 from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import Fenced, Unavailable
-from shared.tasks import Tasks, cancelled
+from shared.tasks import Tasks, cancelled, told_to_end
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Driving:
             async with self._open_reader(partition) as reader:
                 await self._drive(reader)
         except asyncio.CancelledError:
-            if _told_to_end():
+            if told_to_end():
                 raise
             logger.warning("%s/%d: what the drive waited for was cancelled; it is started again", self._name, partition)
         except Fenced as exc:
@@ -96,8 +96,3 @@ class Driving:
         else:
             logger.warning("%s/%d: the drive ended by itself; it is started again", self._name, partition)
         return False
-
-
-def _told_to_end() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

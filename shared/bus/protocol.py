@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.errors import TooLarge
+
 Headers = Sequence[tuple[str, bytes]]
 
 IN_FLIGHT = 2
@@ -82,6 +84,18 @@ def size_of(record: Outgoing) -> int:
     size = len(record.key) + len(record.value or b"")
     for name, value in record.headers:
         size += len(name) + len(value)
+    return size
+
+
+def check_size(topic: str, record: Outgoing) -> int:
+    """Return the size of a record; refuse what no bus takes.
+
+    Raises:
+        TooLarge: names both sizes.
+    """
+    size = size_of(record)
+    if size > RECORD_LIMIT:
+        raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
     return size
 
 

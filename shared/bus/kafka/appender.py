@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
-from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition, check_size
+from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition
 from shared.bus.kafka.cluster import Cluster
 from shared.bus.kafka.errors import NONE, of_code
 from shared.bus.kafka.producing import Failures, Producing, raise_first
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Outgoing, check_size
 from shared.bus.rounds import Call, Rounds
 from shared.errors import TrelayError
 from shared.tasks import Tasks

@@ -14,8 +14,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from shared.bus.kafka.options import Compression
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, partition_of, size_of
-from shared.errors import TooLarge
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size, partition_of
 
 BATCH_LIMIT = 512 * 1024
 """Bytes of a batch before compression; one record may be larger. From 256 KiB to 1 MiB cost the same a record."""
@@ -49,18 +48,6 @@ class Batch(NamedTuple):
     topic: str
     partition: int
     content: bytes | bytearray
-
-
-def check_size(topic: str, record: Outgoing) -> int:
-    """Return the size of a record; refuse what no bus takes.
-
-    Raises:
-        TooLarge: names both sizes.
-    """
-    size = size_of(record)
-    if size > RECORD_LIMIT:
-        raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
-    return size
 
 
 def by_partition(records: Sequence[Outgoing], partitions: int) -> dict[int, list[Outgoing]]:

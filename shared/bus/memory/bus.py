@@ -9,7 +9,6 @@ from shared.bus.memory.clients import MemoryAppender, MemoryReader, MemoryWriter
 from shared.bus.memory.groups import Group, Member
 from shared.bus.memory.log import StoredRecord, Topic
 from shared.bus.protocol import (
-    RECORD_LIMIT,
     Appender,
     Drive,
     Reader,
@@ -17,10 +16,10 @@ from shared.bus.protocol import (
     TopicPartition,
     Transaction,
     Writer,
-    size_of,
+    check_size,
 )
 from shared.clock import SYSTEM_CLOCK, Clock
-from shared.errors import TooLarge, Unavailable
+from shared.errors import Unavailable
 from shared.tasks import Tasks
 
 _PAUSES = Pauses(first=0.02, longest=0.5, fenced=0.05)
@@ -129,8 +128,7 @@ class MemoryBus:
         topics = {name: self._topic(name) for name in transaction.records}
         for name, batch in transaction.records.items():
             for outgoing in batch:
-                if (size := size_of(outgoing)) > RECORD_LIMIT:
-                    raise TooLarge(f"{name}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
+                check_size(name, outgoing)
         now = int(self._clock.time() * 1000)
         for name, batch in transaction.records.items():
             for outgoing in batch:

@@ -8,9 +8,9 @@ from shared.bus.postgres.news import News
 from shared.bus.postgres.plan import Plan, plan
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writing import Owner, Writing
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, size_of
+from shared.bus.protocol import Outgoing, check_size
 from shared.bus.rounds import Call, Rounds
-from shared.errors import TooLarge, TrelayError
+from shared.errors import TrelayError
 from shared.tasks import Tasks
 
 _NOBODY = Owner()
@@ -27,11 +27,7 @@ class PostgresAppender:
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append with the next round."""
-        size = 0
-        for record in records:
-            size += (one := size_of(record))
-            if one > RECORD_LIMIT:
-                raise TooLarge(f"{topic}: a record of {one} bytes, the limit is {RECORD_LIMIT}")
+        size = sum(check_size(topic, record) for record in records)
         with self.rounds.caller():
             known = await self._topics.find(topic)
             if known.compact:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.bus.postgres.records import pack_headers
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, partition_of, size_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size, partition_of
 from shared.errors import TooLarge
 
 Row = tuple[bytes, bytes | None, bytes | None]
@@ -108,7 +108,7 @@ def _deal(made: Plan, topic: Topic, batch: Sequence[Outgoing]) -> None:
         packed = pack_headers(headers)
         size = len(key) + (0 if value is None else len(value)) + (0 if packed is None else len(packed))
         if size > RECORD_LIMIT:
-            _check(topic.name, record)
+            check_size(topic.name, record)
         number = partition_of(key, count)
         dealt[number].append((key, value, packed))
         sizes[number].append(size)
@@ -145,16 +145,11 @@ def _keep(made: Plan, topic: Topic, batch: Sequence[Outgoing]) -> None:
     """Of each key, keep the last."""
     for record in batch:
         key, value, headers = record
-        _check(topic.name, record)
+        size = check_size(topic.name, record)
         if len(key) > KEY_LIMIT:
             raise TooLarge(f"{topic.name}: a key of {len(key)} bytes, the limit in a compacted topic is {KEY_LIMIT}")
         partition = topic.partitions[partition_of(key, len(topic.partitions))]
         # Last in the order too: it is the last of the key that counts, and it comes where it came.
         made.kept.pop((partition, key), None)
         made.kept[partition, key] = (key, value, pack_headers(headers))
-        made.size += size_of(record)
-
-
-def _check(topic: str, record: Outgoing) -> None:
-    if (size := size_of(record)) > RECORD_LIMIT:
-        raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
+        made.size += size

@@ -266,7 +266,7 @@ async def test_rejects_go_to_the_dead_letter_and_partial_trouble_is_told() -> No
 
 
 async def test_an_event_the_bus_finds_too_large_is_put_aside_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.bus.memory.bus.RECORD_LIMIT", 100_000)
+    monkeypatch.setattr("shared.bus.protocol.RECORD_LIMIT", 100_000)
 
     class Big(Numbers):
         async def poll(self, limit: int) -> Batch:

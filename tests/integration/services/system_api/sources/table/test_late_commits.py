@@ -10,7 +10,6 @@ import json
 import random
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from tests.e2e.programs import Program
+from tests.integration.services.system_api.sources.table.reading import connected
 from tests.servers.migrated import with_tables
 
 WRITERS = 16
@@ -86,15 +86,6 @@ class Writers:
 
 class _RolledBack(Exception):
     pass
-
-
-@contextlib.asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def watermark(writers: Writers, column: str, first: Any) -> set[State]:
