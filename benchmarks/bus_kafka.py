@@ -20,6 +20,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition as BarePosition
 
+from benchmarks.bare import bare_producer
 from shared.allocation import keep_freed_memory
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.kafka.options import Compression
@@ -27,7 +28,6 @@ from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Tra
 from tests.servers.kafka import kafka_server
 
 PER_TRANSACTION = 1000
-BARE_BATCH = 512 * 1024
 COMPRESSIONS: tuple[Compression, ...] = ("none", "lz4", "snappy", "zstd")
 
 
@@ -99,19 +99,6 @@ class Bench:
         return name
 
     @asynccontextmanager
-    async def bare_producer(self) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.servers,
-            transactional_id=uuid.uuid4().hex,
-            max_batch_size=BARE_BATCH,
-        )
-        await producer.start()
-        try:
-            yield producer
-        finally:
-            await producer.stop()
-
-    @asynccontextmanager
     async def bare_consumer(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.servers,
@@ -139,7 +126,7 @@ class Bench:
 
     async def write_bare(self) -> Cost:
         topic = await self.topic()
-        async with self.bare_producer() as producer:
+        async with bare_producer(self.servers) as producer:
 
             async def work() -> None:
                 for batch in self.batches():
@@ -173,7 +160,7 @@ class Bench:
 
     async def copy_bare(self) -> Cost:
         source, target = await self.filled("none"), await self.topic()
-        async with self.bare_consumer(source) as consumer, self.bare_producer() as producer:
+        async with self.bare_consumer(source) as consumer, bare_producer(self.servers) as producer:
             position = BarePosition(source, 0)
 
             async def work() -> None:
@@ -208,7 +195,7 @@ class Bench:
             self.bus() as bus,
             bus.writer(topic) as writer,
             bus.reader(topic, {0: 0}) as reader,
-            self.bare_producer() as producer,
+            bare_producer(self.servers) as producer,
             self.bare_consumer(bare_topic) as consumer,
         ):
             for record in self.records[:count]:

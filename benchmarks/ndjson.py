@@ -13,39 +13,31 @@ import json
 import random
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
 import uvloop
 from aiokafka import AIOKafkaProducer
-from prometheus_client import CollectorRegistry
 
+from benchmarks.bare import bare_producer
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
-from services.system_api.life import Surroundings
-from services.system_api.metrics import SystemMetrics
-from services.system_api.poller import Poller
-from services.system_api.reporting import Reporter
+from benchmarks.polling import polled
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from shared.alerts import RecordingAlerts
 from shared.bus.connect import connect
 from shared.bus.kafka import KafkaOptions
 from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
-from shared.clock import SYSTEM_CLOCK
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.event import Channel
-from shared.lease import Leases, MemoryLeaseStore
-from shared.tasks import Tasks
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
 PER_TRANSACTION = 1000
-BARE_BATCH = 512 * 1024
 HEAD = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated","channel":"orders.eu","id":"orders:'
 
 
@@ -76,7 +68,6 @@ def write_lines(path: Path, count: int) -> float:
 
 
 async def ours(path: Path, events: int, bus_options: BusOptions, database: DatabaseOptions) -> Cost:
-    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
     options = FileSourceOptions(
         kind="file",
         path=str(path),
@@ -85,24 +76,7 @@ async def ours(path: Path, events: int, bus_options: BusOptions, database: Datab
         channel=Channel("orders.eu"),
         batch=PER_TRANSACTION,
     )
-    dice = random.Random(1)
-    reporter = Reporter("orders", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["orders"]), SYSTEM_CLOCK)
-    async with connect(bus_options, database) as bus:
-        await bus.ensure_topics(topics.all())
-        around = Surroundings(bus, topics, SYSTEM_CLOCK, dice)
-        opening = file_source("orders", options, SYSTEM_CLOCK, dice)
-        poller = Poller(options, opening, Leases(MemoryLeaseStore(), "bench"), around, reporter)
-        async with Tasks() as tasks:
-
-            async def work() -> None:
-                tasks.keep("poller", poller.run())
-                while poller.condition.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
-                    await asyncio.sleep(0.01)
-
-            cost = await measured(work(), events)
-        rows = sum(json.loads(part).get("rows", 0) for part in poller.condition.position.values())
-        assert rows == events, f"{rows} of {events}"
-    return cost
+    return await polled(file_source, options, events, bus_options, database)
 
 
 def bare_lines(path: Path) -> Iterator[BareRecords]:
@@ -152,16 +126,6 @@ async def commit_bare(
     if before is not None:
         await before
     await producer.commit_transaction()
-
-
-@asynccontextmanager
-async def bare_producer(servers: str) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=uuid.uuid4().hex, max_batch_size=BARE_BATCH)
-    await producer.start()
-    try:
-        yield producer
-    finally:
-        await producer.stop()
 
 
 async def send_bare(producer: AIOKafkaProducer, topic: str, records: BareRecords) -> list[asyncio.Future[object]]:

@@ -20,10 +20,11 @@ from typing import Any
 
 import jsonatapy
 import uvloop
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition as BarePosition
 from prometheus_client import CollectorRegistry
 
+from benchmarks.bare import bare_producer
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
 from services.process_api.check import build
 from services.process_api.filling import TransactionOptions
@@ -41,7 +42,6 @@ from shared.event import TRAIL, Envelope, wrap
 from tests.servers.kafka import kafka_server
 
 PER_TRANSACTION = 1000
-BARE_BATCH = 512 * 1024
 KEY = b"orders.eu"
 
 MAP = """{"id": id, "customer": customer, "total": $sum(items.(qty * price)), "items": items, "note": note}"""
@@ -163,7 +163,7 @@ class Bench:
         await self.written(topics)
         position = BarePosition(topics.ingest, 0)
         async with AsyncExitStack() as stack:
-            producers = [await stack.enter_async_context(self._producer()) for _ in range(IN_FLIGHT)]
+            producers = [await stack.enter_async_context(bare_producer(self.servers)) for _ in range(IN_FLIGHT)]
             consumer = await stack.enter_async_context(self._consumer(position))
 
             async def work() -> None:
@@ -187,17 +187,6 @@ class Bench:
                 await asyncio.gather(*commits)
 
             return await measured(work(), len(self.events))
-
-    @asynccontextmanager
-    async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self.servers, transactional_id=uuid.uuid4().hex, max_batch_size=BARE_BATCH
-        )
-        await producer.start()
-        try:
-            yield producer
-        finally:
-            await producer.stop()
 
     @asynccontextmanager
     async def _consumer(self, position: BarePosition) -> AsyncIterator[AIOKafkaConsumer]:

@@ -10,35 +10,27 @@ compared.
 
 import argparse
 import asyncio
-import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import asyncpg
 import uvloop
-from prometheus_client import CollectorRegistry
 
+from benchmarks.bare import bare_producer
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
-from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, bare_producer, commit_bare, send_bare
-from services.system_api.life import Surroundings
-from services.system_api.metrics import SystemMetrics
-from services.system_api.poller import Poller
-from services.system_api.reporting import Reporter
+from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, commit_bare, send_bare
+from benchmarks.polling import polled
 from services.system_api.sources.table.opening import table_source
 from services.system_api.sources.table.options import TableSourceOptions
-from shared.alerts import RecordingAlerts
 from shared.bus.connect import connect
 from shared.bus.kafka import KafkaOptions
 from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
-from shared.clock import SYSTEM_CLOCK
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.event import Channel
-from shared.lease import Leases, MemoryLeaseStore
-from shared.tasks import Tasks
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
@@ -69,7 +61,6 @@ async def prepare(dsn: str, events: int) -> float:
 
 
 async def ours(events: int, bus_options: BusOptions, database: DatabaseOptions, changed: str | None = None) -> Cost:
-    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
     options = TableSourceOptions(
         kind="table",
         url=database.url,
@@ -79,25 +70,7 @@ async def ours(events: int, bus_options: BusOptions, database: DatabaseOptions, 
         channel=Channel("orders.eu"),
         batch=PER_TRANSACTION,
     )
-    dice = random.Random(1)
-    registry = CollectorRegistry()
-    reporter = Reporter("orders", RecordingAlerts(), SystemMetrics(registry, ["orders"]), SYSTEM_CLOCK)
-    async with connect(bus_options, database) as bus:
-        await bus.ensure_topics(topics.all())
-        around = Surroundings(bus, topics, SYSTEM_CLOCK, dice)
-        opening = table_source("orders", options, SYSTEM_CLOCK, dice)
-        poller = Poller(options, opening, Leases(MemoryLeaseStore(), "bench"), around, reporter)
-        async with Tasks() as tasks:
-
-            async def work() -> None:
-                tasks.keep("poller", poller.run())
-                while poller.condition.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
-                    await asyncio.sleep(0.01)
-
-            cost = await measured(work(), events)
-    found = registry.get_sample_value("trelay_system_events_published_total", {"source": "orders"})
-    assert found == events, f"{found} of {events}"
-    return cost
+    return await polled(table_source, options, events, bus_options, database)
 
 
 async def bare_rows(connection: asyncpg.Connection) -> AsyncIterator[BareRecords]:

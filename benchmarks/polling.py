@@ -1,0 +1,60 @@
+"""A source run by the whole system layer until it has caught up, and what that takes."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry
+
+from benchmarks.measuring import Cost, measured
+from services.system_api.life import Surroundings
+from services.system_api.metrics import SystemMetrics
+from services.system_api.poller import Poller
+from services.system_api.reporting import Reporter
+from services.system_api.source import Opening, SourceOptions
+from shared.alerts import RecordingAlerts
+from shared.bus.connect import connect
+from shared.bus.options import BusOptions
+from shared.bus.topics import TopicsOptions
+from shared.clock import SYSTEM_CLOCK, Clock
+from shared.database.options import DatabaseOptions
+from shared.lease import Leases, MemoryLeaseStore
+from shared.tasks import Tasks
+
+SOURCE = "orders"
+
+
+Settings = TypeVar("Settings", bound=SourceOptions)
+
+
+async def polled(
+    source: Callable[[str, Settings, Clock, random.Random], Opening],
+    options: Settings,
+    events: int,
+    bus_options: BusOptions,
+    database: DatabaseOptions,
+) -> Cost:
+    """Measure how a source, by the name of `SOURCE`, publishes so many events to topics of its own."""
+    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
+    dice = random.Random(1)
+    registry = CollectorRegistry()
+    reporter = Reporter(SOURCE, RecordingAlerts(), SystemMetrics(registry, [SOURCE]), SYSTEM_CLOCK)
+    async with connect(bus_options, database) as bus:
+        await bus.ensure_topics(topics.all())
+        around = Surroundings(bus, topics, SYSTEM_CLOCK, dice)
+        poller = Poller(
+            options, source(SOURCE, options, SYSTEM_CLOCK, dice), Leases(MemoryLeaseStore(), "bench"), around, reporter
+        )
+        async with Tasks() as tasks:
+
+            async def work() -> None:
+                tasks.keep("poller", poller.run())
+                while poller.condition.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
+                    await asyncio.sleep(0.01)
+
+            cost = await measured(work(), events)
+    found = registry.get_sample_value("trelay_system_events_published_total", {"source": SOURCE})
+    assert found == events, f"{found} of {events}"
+    return cost
