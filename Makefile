@@ -6,7 +6,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-CHECKED := services shared tests benchmarks
 
 .PHONY: help run run-kafka test test-chaos check format bench lock clean
 
@@ -15,11 +14,11 @@ help: ## this list
 	@echo
 	@echo 'TRELAY_PORT (8080) and TRELAY_DATA (var/) move `make run`; tests/README.md names the variables of `make test`.'
 
-run: .venv ## Trelay in one process, on a PostgreSQL of its own, with examples/ as its sources
+run: .venv ## Trelay in one process, on a PostgreSQL of its own, with the examples as its sources
 	@exec $(BIN)/python -m services.cli run
 
 run-kafka: .venv ## Trelay as three processes, on a Kafka and a PostgreSQL of their own
-	@exec $(BIN)/python -m services.standalone_kafka
+	@exec $(BIN)/python -m services.standalone.three_processes
 
 test: .venv ## every test but chaos; PYTEST='tests/unit -k name' narrows it
 	@$(BIN)/python -m pytest -m 'not chaos' $(PYTEST)
@@ -41,9 +40,9 @@ bench: .venv ## the figures of benchmarks/, each beside its bare limit
 	@$(BIN)/python -m benchmarks
 
 # uv resolves for every platform and Python at once. The locks name no index, folder or file of the machine
-# that wrote them: hashes alone say what may be installed.
+# that wrote them: hashes alone say what may be installed. trelay-client is installed from clients/python.
 COMPILE := pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+	--no-emit-index-url --no-emit-find-links --no-emit-package trelay-client --no-header --no-annotate
 
 lock: ## resolve pyproject.toml anew into requirements.lock and requirements-build.lock
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
@@ -56,10 +55,10 @@ clean: ## remove what the other targets made, the data of `make run` too
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamp is written last, so that an installation that broke off is begun again. It follows the lock alone:
-# no dependency changes without it, and the project itself is imported from this folder.
+# The stamp is written last, so that an installation that broke off is begun again. It follows the locks and the client
+# library: no dependency changes without the locks, and the projects are imported from this folder.
 .PHONY: .venv
 .venv: .venv/installed
 
-.venv/installed: requirements.lock requirements-build.lock
+.venv/installed: requirements.lock requirements-build.lock clients/python/pyproject.toml
 	@.ci/make-venv '$(PYTHON)'

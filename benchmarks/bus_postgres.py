@@ -22,13 +22,13 @@ import asyncpg
 import psutil
 import uvloop
 
-from services.embedded.postgres import PostgresServer
-from shared.allocation import keep_freed_memory
+from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.postgres.records import pack_headers
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
+from shared.runtime.allocation import keep_freed_memory
 from tests.servers.postgres import Origin, postgres_server
 
 PER_TRANSACTION = 1000

@@ -22,16 +22,15 @@ import uvloop
 from benchmarks.children import Child, child
 from benchmarks.fanout_layer import TOPIC
 from benchmarks.native import compiled
-from services.experience_api.cursor import CursorCodec
-from services.experience_api.frames import event_frame
-from shared.bus.connect import connect
+from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.frames import event_frame
+from shared.bus.connect import BusOptions, connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus, Outgoing, Transaction
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.event import TRAIL
+from shared.events.event import TRAIL
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 

@@ -18,16 +18,15 @@ import uvloop
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from services.experience_api.delivery import Callbacks, Delivery, DeliveryOptions
 from services.experience_api.hub.audience import interest_in
 from services.experience_api.hub.connection import Subscriber
-from shared.allocation import keep_freed_memory
-from shared.bus.connect import connect
+from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
+from shared.bus.connect import BusOptions, connect
 from shared.bus.memory import MemoryBus
-from shared.bus.options import BusOptions
 from shared.bus.protocol import Bus, TopicOptions
 from shared.database.options import DatabaseOptions
-from shared.runtime import settle
+from shared.runtime.allocation import keep_freed_memory
+from shared.runtime.run import settle
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

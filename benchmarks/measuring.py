@@ -5,8 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from shared.allocation import keep_freed_memory
-from shared.runtime import settle
+from shared.runtime.allocation import keep_freed_memory
+from shared.runtime.run import settle
 
 HEADING = f"{'':<44}{'CPU an event':>11}{'events':>14}{'of bare':>11}"
 

@@ -26,14 +26,13 @@ from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line
 from benchmarks.polling import polled
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from shared.bus.connect import connect
+from shared.bus.connect import BusOptions, connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.event import Channel
+from shared.events.event import Channel
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 

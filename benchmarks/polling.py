@@ -9,19 +9,18 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry
 
 from benchmarks.measuring import Cost, measured
-from services.system_api.life import Surroundings
-from services.system_api.metrics import SystemMetrics
-from services.system_api.poller import Poller
-from services.system_api.reporting import Reporter
-from services.system_api.source import Opening, SourceOptions
+from services.system_api.sources.source import Opening, SourceOptions
+from services.system_api.supervisor.metrics import SystemMetrics
+from services.system_api.supervisor.poller import Poller
+from services.system_api.supervisor.reporting import Reporter
+from services.system_api.supervisor.run import Surroundings
 from shared.alerts import RecordingAlerts
-from shared.bus.connect import connect
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions, connect
 from shared.bus.topics import TopicsOptions
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.options import DatabaseOptions
 from shared.lease import Leases, MemoryLeaseStore
-from shared.tasks import Tasks
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 SOURCE = "orders"
 

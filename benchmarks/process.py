@@ -26,19 +26,19 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.bare import bare_producer
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
-from services.process_api.check import build
-from services.process_api.filling import TransactionOptions
-from services.process_api.metrics import ProcessMetrics
-from services.process_api.pipeline import PipelineOptions
-from services.process_api.reporting import Reporter
-from services.process_api.stream import Stream
+from services.process_api.pipeline.check import build
+from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.worker.filler import TransactionOptions
+from services.process_api.worker.metrics import ProcessMetrics
+from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.stream import Stream
 from shared.alerts import RecordingAlerts
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.bus.topics import TopicsOptions
-from shared.clock import SYSTEM_CLOCK
-from shared.event import TRAIL, Envelope, wrap
+from shared.events.event import TRAIL, Envelope, wrap
+from shared.runtime.clock import SYSTEM_CLOCK
 from tests.servers.kafka import kafka_server
 
 PER_TRANSACTION = 1000

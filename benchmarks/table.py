@@ -23,14 +23,13 @@ from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, commit_bare, s
 from benchmarks.polling import polled
 from services.system_api.sources.table.opening import table_source
 from services.system_api.sources.table.options import TableSourceOptions
-from shared.bus.connect import connect
+from shared.bus.connect import BusOptions, connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.event import Channel
+from shared.events.event import Channel
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 

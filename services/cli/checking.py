@@ -11,22 +11,21 @@ import click
 from services.cli import wiring
 from services.cli.probing import Probe, outcomes
 from services.experience_api.settings import ExperienceOptions
-from services.process_api.check import faults as pipeline_faults
+from services.process_api.pipeline.check import faults as pipeline_faults
 from services.process_api.settings import ProcessOptions
-from services.system_api.build import AnySource, build_source
 from services.system_api.settings import SystemOptions
+from services.system_api.sources.registry import AnySource, build_source
 from shared.alerts import AlertOptions, SmtpOptions
 from shared.alerts import probe as probe_mail
-from shared.bus.connect import connect
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions, connect
 from shared.bus.postgres import PostgresBusOptions
-from shared.clock import SYSTEM_CLOCK
 from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, TrelayError
-from shared.logs import LogOptions
+from shared.http.tls import Certificate, TlsOptions
+from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.logs import LogOptions
 from shared.settings import Options, json_schema, load
-from shared.tls import Certificate, TlsOptions
 
 
 class WholeSettings(Options):

@@ -9,7 +9,7 @@ from typing import TextIO
 import click
 
 from services.cli.configuration import config_option, data_option, database
-from services.experience_api.clients import EVERY_CHANNEL, add_client
+from services.experience_api.auth.clients import EVERY_CHANNEL, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Client
 from shared.database.engine import create_engine

@@ -8,9 +8,9 @@ from importlib import import_module
 
 import click
 
-from services.terminal import mute
+from services.standalone.terminal import mute
 from shared.errors import SettingsError, TrelayError
-from shared.runtime import fill_standard_streams
+from shared.runtime.run import fill_standard_streams
 
 OK, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from services.embedded.postgres import PostgresOptions, PostgresServer
+from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError
 from shared.settings import Options, load

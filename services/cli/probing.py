@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from shared.errors import TrelayError
-from shared.redaction import one_line, redact
+from shared.runtime.redaction import one_line, redact
 
 Probe = Callable[[], Awaitable[str]]
 """Returns what answered, in a few words; raises what keeps it from that."""

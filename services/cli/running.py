@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from services import standalone
+from services.standalone import one_process
 
 
 @click.command("run", short_help="Run everything on this machine, until Ctrl-C.")
@@ -25,4 +25,4 @@ def run_everything(config: Path | None, data: Path, port: int) -> int:
       trelay run --config trelay.yaml --data /var/lib/trelay
     """  # noqa: D301 -- click's mark against rewrapping
     arguments = ["--data", str(data), "--port", str(port)]
-    return standalone.main(arguments if config is None else [*arguments, "--config", str(config)])
+    return one_process.main(arguments if config is None else [*arguments, "--config", str(config)])

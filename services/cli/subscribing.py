@@ -12,11 +12,12 @@ from pathlib import Path
 import click
 import uvloop
 
-from services.terminal import mute
-from shared.clock import SYSTEM_CLOCK
+from services.standalone.client_errors import client_errors_translated
+from services.standalone.terminal import mute
 from shared.errors import SettingsError
-from shared.redaction import one_line
-from shared.subscriber import CONNECTED, GAP, Account, CursorFile, Frame, Token, subscribe
+from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.redaction import one_line
+from trelay_client import CONNECTED, GAP, Account, CursorFile, Frame, Token, subscribe
 
 _SAVE_EVERY = 0.5
 """Seconds: as much as is printed again, at most, after the program was killed."""
@@ -85,16 +86,22 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
         url,
         _credentials(client_id, client_secret, token),
         [pattern.strip() for pattern in channels.split(",") if pattern.strip()],
-        file.load() if file is not None else cursor,
+        _loaded(file) if file is not None else cursor,
         file,
         count,
         _trust(ca),
         quiet,
     )
     try:
-        uvloop.run(_until_told(order))
+        with client_errors_translated():
+            uvloop.run(_until_told(order))
     except BrokenPipeError:
         mute()  # whoever read our output, `head` for one, has enough
+
+
+def _loaded(file: CursorFile) -> str | None:
+    with client_errors_translated():
+        return file.load()
 
 
 def _credentials(client_id: str | None, client_secret: str | None, token: str | None) -> Account | Token:

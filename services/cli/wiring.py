@@ -4,9 +4,9 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 
-from services.process_api.pipeline import PipelineOptions
-from services.process_api.steps.route import RouteOptions
-from services.system_api.build import AnySource
+from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.pipeline.steps.route import RouteOptions
+from services.system_api.sources.registry import AnySource
 
 
 def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[str]:

@@ -4,7 +4,7 @@ import sys
 
 from services.experience_api.app import build_experience_api
 from services.experience_api.settings import ExperienceSettings
-from shared.runtime import run_service
+from shared.runtime.run import run_service
 
 if __name__ == "__main__":
     sys.exit(run_service("experience", ExperienceSettings, build_experience_api))

@@ -9,34 +9,34 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.experience_api.admission import Admission
-from services.experience_api.allow_list import Networks
-from services.experience_api.arrival import StreamParts, keep_stream, tokens_with_a_key
-from services.experience_api.awaited import Awaited
-from services.experience_api.clients import Verifier
-from services.experience_api.connections import Connections
-from services.experience_api.consumers import Registration
-from services.experience_api.delivery import Delivery
-from services.experience_api.handshake import Handshake
-from services.experience_api.inbound import Inbound
+from services.experience_api.auth.admission import Admission
+from services.experience_api.auth.clients import Verifier
+from services.experience_api.auth.consumers import Registration
+from services.experience_api.auth.origin import Networks
+from services.experience_api.http.push import Pushes
+from services.experience_api.http.routes import Entrance, Routes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
-from services.experience_api.node import NodeLease, own_name
-from services.experience_api.push import Pushes
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
-from services.experience_api.routes import Entrance, Routes, Stream
+from services.experience_api.sessions.connections import Connections
+from services.experience_api.sessions.dependencies import Stream, StreamParts, keep_stream, tokens_with_a_key
+from services.experience_api.sessions.handshake import Handshake
+from services.experience_api.sessions.inbound import Inbound
+from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.sessions.node import NodeLease, own_name
 from services.experience_api.settings import ExperienceSettings
+from services.experience_api.stream.delivery import Delivery
 from shared.alerts import Alerts, alerting
+from shared.alerts.outages import outages_told
 from shared.bus.connect import connect
 from shared.bus.protocol import Appender, Bus
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
-from shared.health import NotYet
+from shared.http.health import NotYet
+from shared.http.server import Health, Listening, application, serve
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
-from shared.outages import outages_told
-from shared.tasks import Tasks
-from shared.web import Health, Listening, application, serve
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 REGISTRATIONS, LEASE, TOPICS, STREAM = "registrations", "replica lease", "topics of the stream", "stream"
 NOTICES = "notices between replicas"

@@ -7,11 +7,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from services.experience_api import refusals
-from services.experience_api.delivery import Counts
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.hub import HubCounts
-from services.experience_api.resume import ResumeCounts
-from shared.metrics import closed
+from services.experience_api.stream.catch_up import ResumeCounts
+from services.experience_api.stream.delivery import Counts
+from shared.http.metrics import closed
 
 _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _SOURCES_LIMIT = 200

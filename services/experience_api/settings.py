@@ -2,20 +2,20 @@
 
 from pydantic import Field
 
-from services.experience_api.admission import AdmissionOptions
-from services.experience_api.allow_list import Cidr
-from services.experience_api.clients import VerifyOptions
-from services.experience_api.connections import ConnectionsOptions
-from services.experience_api.delivery import DeliveryOptions
-from services.experience_api.entity import EntityOptions
-from services.experience_api.tokens import TokenOptions
+from services.experience_api.auth.admission import AdmissionOptions
+from services.experience_api.auth.clients import VerifyOptions
+from services.experience_api.auth.origin import Cidr
+from services.experience_api.auth.tokens import TokenOptions
+from services.experience_api.http.entity import EntityOptions
+from services.experience_api.sessions.connections import ConnectionsOptions
+from services.experience_api.stream.delivery import DeliveryOptions
 from shared.alerts import AlertOptions
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
-from shared.logs import LogOptions
+from shared.http.server import ListenOptions
+from shared.runtime.logs import LogOptions
 from shared.settings import Options
-from shared.web import ListenOptions
 
 
 class ExperienceOptions(Options):

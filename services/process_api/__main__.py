@@ -4,7 +4,7 @@ import sys
 
 from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
-from shared.runtime import run_service
+from shared.runtime.run import run_service
 
 if __name__ == "__main__":
     sys.exit(run_service("process", ProcessSettings, build_process_api))

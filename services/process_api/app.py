@@ -8,23 +8,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
-from services.process_api.check import build, faults
-from services.process_api.metrics import ProcessMetrics
-from services.process_api.reporting import Reporter
-from services.process_api.selection import Selection
+from services.process_api.pipeline.check import build, faults
+from services.process_api.pipeline.selection import Selection
 from services.process_api.settings import ProcessSettings
-from services.process_api.stream import Stream
+from services.process_api.worker.metrics import ProcessMetrics
+from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.stream import Stream
 from shared.alerts import Alerts, alerting
+from shared.alerts.outages import outages_told
 from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.migrations import migrate
 from shared.errors import SettingsError, Unavailable
-from shared.health import NotYet
-from shared.outages import outages_told
-from shared.tasks import Tasks
-from shared.web import Health, Listening, application, serve
+from shared.http.health import NotYet
+from shared.http.server import Health, Listening, application, serve
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 PIPELINES = "bus of the pipelines"
 """The part in `/readyz`."""

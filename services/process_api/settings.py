@@ -4,15 +4,15 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from services.process_api.filling import TransactionOptions
-from services.process_api.pipeline import PipelineOptions
+from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.worker.filler import TransactionOptions
 from shared.alerts import AlertOptions
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
-from shared.logs import LogOptions
+from shared.http.server import ListenOptions
+from shared.runtime.logs import LogOptions
 from shared.settings import Options
-from shared.web import ListenOptions
 
 PipelineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """Part of dead letters and metrics."""

@@ -4,7 +4,7 @@ import sys
 
 from services.system_api.app import build_system_api
 from services.system_api.settings import SystemSettings
-from shared.runtime import run_service
+from shared.runtime.run import run_service
 
 if __name__ == "__main__":
     sys.exit(run_service("system", SystemSettings, build_system_api))

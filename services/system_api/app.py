@@ -8,24 +8,24 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 
-from services.system_api.build import build_source
-from services.system_api.life import Surroundings
-from services.system_api.metrics import SystemMetrics
-from services.system_api.poller import Poller
-from services.system_api.reporting import Reporter
 from services.system_api.routes import add_routes, trouble
 from services.system_api.settings import SystemSettings
+from services.system_api.sources.registry import build_source
+from services.system_api.supervisor.metrics import SystemMetrics
+from services.system_api.supervisor.poller import Poller
+from services.system_api.supervisor.reporting import Reporter
+from services.system_api.supervisor.run import Surroundings
 from shared.alerts import Alerts, alerting
+from shared.alerts.outages import outages_told
 from shared.bus.connect import connect
 from shared.bus.protocol import Bus
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.migrations import migrate
 from shared.errors import Unavailable
-from shared.health import NotYet
+from shared.http.health import NotYet
+from shared.http.server import Health, Listening, application, serve
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
-from shared.outages import outages_told
-from shared.tasks import Tasks
-from shared.web import Health, Listening, application, serve
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 DATABASE, BUS = "database of the leases", "bus"
 """The parts in `/readyz`; each source is told of beside them, and keeps nobody from being ready."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from services.system_api.condition import Condition, State
-from shared.clock import Clock, rfc3339
+from services.system_api.supervisor.status import Condition, State
+from shared.runtime.clock import Clock, rfc3339
 
 _PARTS = 50
 """Parts of a position that are shown: a source may have read thousands of files."""

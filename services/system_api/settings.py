@@ -7,12 +7,12 @@ from pydantic import Field, StringConstraints
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.alerts import AlertOptions
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
-from shared.logs import LogOptions
+from shared.http.server import ListenOptions
+from shared.runtime.logs import LogOptions
 from shared.settings import Options
-from shared.web import ListenOptions
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 """Part of event ids, checkpoint keys, metrics and the names of transactions: short, and the same for ever."""

@@ -13,10 +13,10 @@ from shared.alerts.options import AlertOptions
 from shared.alerts.sending import Post, PostMetrics
 from shared.alerts.smtp import MailServer
 from shared.alerts.spool import FolderSpool, MemorySpool, Spool
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import SettingsError
-from shared.health import Readiness
-from shared.tasks import Tasks
+from shared.http.health import Readiness
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from email.policy import SMTP
 from email.utils import format_datetime
 
 from shared.alerts.board import Happening, Problem, Report
-from shared.redaction import one_line, redact
+from shared.runtime.redaction import one_line, redact
 
 _SUBJECT_LIMIT = 150
 _LISTED = 50

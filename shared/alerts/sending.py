@@ -14,9 +14,9 @@ from shared.alerts.mail import compose
 from shared.alerts.options import AlertOptions
 from shared.alerts.smtp import MailServer
 from shared.alerts.spool import MemorySpool, Spool
-from shared.clock import Clock
 from shared.errors import Malformed, Unavailable
-from shared.health import Readiness
+from shared.http.health import Readiness
+from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,18 @@
-"""The one place that maps a kind of bus to its implementation."""
+"""Which bus a deployment has (the section `bus` of the settings), and its implementation."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import assert_never
+from typing import Annotated, assert_never
+
+from pydantic import Field
 
 from shared.bus.kafka import KafkaOptions, connect_kafka
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.options import DatabaseOptions
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+
+BusOptions = Annotated[KafkaOptions | PostgresBusOptions, Field(discriminator="kind")]
+"""`kind: kafka`, or `kind: postgres`, which takes the database of the section `database`."""
 
 
 def connect(

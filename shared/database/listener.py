@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import asyncpg
 
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.connections import Tell, ignore
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
-from shared.tasks import Tasks
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import Unavailable
 from shared.lease.store import Granted, LeaseStore
-from shared.tasks import Tasks, cancelled
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks, cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.watching import Watchers
 from shared.lease.store import Granted, Taken
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 
 @dataclass(slots=True)

@@ -14,11 +14,10 @@ import aiohttp
 import asyncpg
 from pydantic import TypeAdapter
 
-from services.embedded.process import free_port
-from services.experience_api.clients import add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.connect import connect
-from shared.bus.options import BusOptions
+from services.standalone.embedded.process import free_port
+from shared.bus.connect import BusOptions, connect
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions

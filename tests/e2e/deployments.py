@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.embedded.process import free_port
+from services.standalone.embedded.process import free_port
 from tests.e2e.feeding import TABLE
 from tests.e2e.programs import Program
 

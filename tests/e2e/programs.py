@@ -11,8 +11,8 @@ import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.embedded.process import dying_with_us
-from shared.failpoints import VARIABLE
+from services.standalone.embedded.process import dying_with_us
+from shared.runtime.failpoints import VARIABLE
 
 _POLL = 0.02
 

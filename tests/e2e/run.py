@@ -10,10 +10,9 @@ from pathlib import Path
 import asyncpg
 from pydantic import TypeAdapter
 
-from services.experience_api.clients import add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.connect import connect
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions, connect
 from shared.bus.protocol import Bus
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate

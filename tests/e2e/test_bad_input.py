@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded.postgres import PostgresOptions, PostgresServer
-from services.embedded.process import free_port
+from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
+from services.standalone.embedded.process import free_port
 from tests.e2e.bad_input import BINARY, DEAD, HUGE, KEYLESS, MALFORMED, WRONG_PASSWORD, Observed, give_bad_input
 from tests.servers.missing import skipping_without
 

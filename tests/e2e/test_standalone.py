@@ -15,7 +15,7 @@ import aiohttp
 import psutil
 import pytest
 
-from services.embedded.process import dying_with_us
+from services.standalone.embedded.process import dying_with_us
 
 READY = re.compile(r"Trelay is ready: ws://(127\.0\.0\.1:\d+)/ws/publish")
 
@@ -114,7 +114,11 @@ async def test_the_log_is_as_the_settings_say(tmp_path: Path) -> None:
     async with running(tmp_path / "var", "--config", str(settings)) as program:
         program.process.send_signal(signal.SIGTERM)
         said = json.loads((await program.line("asked to stop")).string)
-    assert (said["level"], said["logger"], said["message"]) == ("info", "shared.runtime", "asked to stop by SIGTERM")
+    assert (said["level"], said["logger"], said["message"]) == (
+        "info",
+        "shared.runtime.run",
+        "asked to stop by SIGTERM",
+    )
 
 
 async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(tmp_path: Path) -> None:

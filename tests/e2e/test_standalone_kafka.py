@@ -12,7 +12,7 @@ from tests.e2e.test_standalone import push, running
 @pytest.mark.usefixtures("kafka_jars")
 @pytest.mark.timeout(240)
 async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path) -> None:
-    async with running(tmp_path / "fünf, o'clock", module="services.standalone_kafka") as program:
+    async with running(tmp_path / "fünf, o'clock", module="services.standalone.three_processes") as program:
         for channel in ("sensors", "stock", r"orders\.\w+"):
             await program.line(rf"^{channel} ")
         await push(program.address, 1)

@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from services.embedded.kafka import KafkaServer
-from services.embedded.postgres import PostgresServer
-from services.embedded.process import free_port
+from services.standalone.embedded.kafka import KafkaServer
+from services.standalone.embedded.postgres import PostgresServer
+from services.standalone.embedded.process import free_port
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
 from tests.servers.smtp import MailServer

@@ -13,9 +13,9 @@ import pytest
 import trustme
 import websockets
 
-from services.embedded.process import free_port
-from services.experience_api.clients import add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
+from services.standalone.embedded.process import free_port
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import write_settings

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from services.embedded.jars import cache_folder, resolved_jars
-from services.embedded.kafka import KafkaOptions, KafkaServer
-
-POM = Path(__file__).parents[1] / "kafka" / "pom.xml"
+from services.standalone.data import KAFKA_POM
+from services.standalone.embedded.jars import cache_folder, resolved_jars
+from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
 
 
 class Kafka(Protocol):
@@ -36,7 +35,7 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
     Raises:
         ServerMissing: no Java, or no jars and no way to resolve them.
     """
-    jars = resolved_jars(POM, cache_folder())
+    jars = resolved_jars(KAFKA_POM, cache_folder())
     with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
         server = KafkaServer(KafkaOptions(Path(folder), jars, quick_start=quick_start, settings=settings or {}))
         try:

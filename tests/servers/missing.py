@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from services.embedded.process import ServerMissing
+from services.standalone.embedded.process import ServerMissing
 
 _MISSING = pytest.StashKey[dict[str, str]]()
 

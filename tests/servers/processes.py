@@ -2,7 +2,7 @@
 
 import psutil
 
-from services.embedded.process import wait_until
+from services.standalone.embedded.process import wait_until
 
 
 def ended(pid: int, patience: float = 20.0) -> bool:

@@ -15,7 +15,7 @@ import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from services.embedded.process import free_port
+from services.standalone.embedded.process import free_port
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import selectors
 from typing import Any
 
-from shared.clock import SystemClock
+from shared.runtime.clock import SystemClock
 
 
 class _Skipping(selectors.DefaultSelector):

@@ -20,6 +20,9 @@ OLDEST = {
     "sqlalchemy": "2.1",
 }
 
+OURS = {"trelay-client"}
+"""Installed from this repository, and so in no lock."""
+
 LOCKED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
 
@@ -32,7 +35,8 @@ def asked() -> dict[str, Requirement]:
         *project["dependency-groups"].values(),
     ]
     requirements = [Requirement(text) for group in groups for text in group]
-    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+    asked = {canonicalize_name(requirement.name): requirement for requirement in requirements}
+    return {name: requirement for name, requirement in asked.items() if name not in OURS}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +83,20 @@ def test_hashes_alone_say_what_may_be_installed(lock: str, locked: dict[str, Ver
     without = [block.split(" ")[0] for block in blocks if block.strip() and "--hash=sha256:" not in block]
     assert without == []
     assert len(locked) > len(OLDEST)
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_what_is_ours_is_required_and_not_locked(name: str, locked: dict[str, Version]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert name in project["dependencies"]
+    assert name not in locked
+    assert version(name) == project["version"]
+
+
+def test_what_the_client_library_asks_for_is_locked(locked: dict[str, Version]) -> None:
+    client = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, client["dependencies"]):
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])
 
 
 @pytest.mark.parametrize("place", ["://", "--index", "--find-links", "file:", " @ ", "\n/", "--trusted-host"])

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("services", "shared")
+SOURCES = ("services", "shared", "clients/python")
 MIRRORS = ("unit", "contracts", "integration")
 SERVICES = ("system_api", "process_api", "experience_api")
 
 LONGEST = 300
+FULLEST = 16
+"""Modules in one folder, `__init__` and `__main__` apart."""
 VAGUE = {"base", "common", "core", "handler", "handlers", "helper", "helpers", "manager", "misc", "util", "utils"}
 
 WITHOUT_MIRROR = {
@@ -20,15 +22,15 @@ WITHOUT_MIRROR = {
 
 COMPOSITION_ROOTS = (
     "services/cli",
-    "services/standalone.py",
-    "services/standalone_kafka.py",
-    "services/together.py",
+    "services/standalone/one_process.py",
+    "services/standalone/three_processes.py",
+    "services/standalone/composed.py",
 )
 """The only places that may know more than one service."""
 
 
 def test_every_module_is_named_sized_tested_and_placed() -> None:
-    found = list(faults(ROOT))
+    found = [*faults(ROOT), *package_faults(ROOT)]
     assert not found, "\n".join(found)
 
 
@@ -50,6 +52,19 @@ def faults(root: Path) -> Iterator[str]:
                 yield f"{module}: no test_{module.stem}*.py under {', '.join(f'tests/{kind}' for kind in MIRRORS)}"
             if not module.as_posix().startswith(COMPOSITION_ROOTS):
                 yield from (f"{module}: imports {name}" for name in foreign_services(module, tree))
+
+
+def package_faults(root: Path) -> Iterator[str]:
+    """Name the packages below `root` that do not say what lives in them, and the folders that hold too much."""
+    folders = {path.parent for source in SOURCES for path in (root / source).rglob("*.py")}
+    for folder in sorted(folders):
+        package = folder.relative_to(root)
+        init = folder / "__init__.py"
+        if not init.exists() or ast.get_docstring(ast.parse(init.read_text())) is None:
+            yield f"{package}: no docstring in __init__.py, say what lives here"
+        modules = [path for path in folder.glob("*.py") if not path.stem.startswith("__")]
+        if len(modules) > FULLEST:
+            yield f"{package}: {len(modules)} modules, more than {FULLEST}: split it"
 
 
 def _known_untested(module: Path) -> bool:
@@ -158,16 +173,34 @@ class TestRules:
     @pytest.mark.parametrize(
         ("module", "statement"),
         [
-            ("services/process_api/flow.py", "from services.system_api.source import Source"),
-            ("services/embedded/kafka.py", "import services.system_api"),
+            ("services/process_api/flow.py", "from services.system_api.sources.source import Source"),
+            ("services/standalone/embedded/kafka.py", "import services.system_api"),
             ("shared/bus.py", "from services import experience_api"),
         ],
     )
     def test_services_are_known_to_composition_roots_alone(self, tree: Path, module: str, statement: str) -> None:
         write(tree / module, statement)
-        write(tree / "services" / "standalone.py", statement)
+        write(tree / "services" / "standalone" / "one_process.py", statement)
         (fault,) = faults(tree)
         assert fault.startswith(f"{module}: imports services.")
+
+    def test_packages_say_what_lives_in_them(self, tmp_path: Path) -> None:
+        write(tmp_path / "shared" / "__init__.py", '"""What lives here."""\n')
+        assert list(package_faults(tmp_path)) == []
+        write(tmp_path / "shared" / "bus" / "__init__.py", "")
+        write(tmp_path / "shared" / "lease" / "store.py", self.CODE)
+        assert list(package_faults(tmp_path)) == [
+            f"shared/{name}: no docstring in __init__.py, say what lives here" for name in ("bus", "lease")
+        ]
+
+    def test_folders_that_hold_too_much(self, tmp_path: Path) -> None:
+        write(tmp_path / "shared" / "__init__.py", '"""What lives here."""\n')
+        for number in range(FULLEST):
+            write(tmp_path / "shared" / f"module{number}.py", "")
+        write(tmp_path / "shared" / "__main__.py", "")
+        assert list(package_faults(tmp_path)) == []
+        write(tmp_path / "shared" / "another.py", "")
+        assert list(package_faults(tmp_path)) == ["shared: 17 modules, more than 16: split it"]
 
 
 def write(path: Path, text: str) -> None:

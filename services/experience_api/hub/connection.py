@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from services.experience_api.frames import PING
 from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import LOST, CloseReason
 from services.experience_api.hub.heartbeat import alive
 from services.experience_api.hub.outbox import Outbox
+from services.experience_api.wire.frames import PING
 
 _CHATTER = 500
 """Empty frames from one heartbeat to the next: twenty a second, where one is plenty."""

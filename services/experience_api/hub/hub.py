@@ -8,14 +8,14 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.experience_api.batch import Batch
-from services.experience_api.cursor import Vector
 from services.experience_api.hub.audience import Audience, Audiences
 from services.experience_api.hub.close_codes import NO_PONG, TOO_SLOW, CloseReason
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions, Wheel
-from shared.clock import Clock
-from shared.failpoints import reach
+from services.experience_api.wire.cursor import Vector
+from services.experience_api.wire.records import Batch
+from shared.runtime.clock import Clock
+from shared.runtime.failpoints import reach
 from shared.settings import Options
 
 FallenBehind = Callable[[Connection, Vector], None]

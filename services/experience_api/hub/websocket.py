@@ -6,9 +6,9 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from services.experience_api.frames import pong_frame
 from services.experience_api.hub.close_codes import INTERNAL, LEFT, LOST, TOO_BIG, TOO_MANY_PINGS, CloseReason, of_fault
 from services.experience_api.hub.connection import Connection
+from services.experience_api.wire.frames import pong_frame
 
 logger = logging.getLogger(__name__)
 

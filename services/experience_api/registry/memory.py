@@ -9,9 +9,9 @@ from services.experience_api import refusals
 from services.experience_api.refusals import Refused
 from services.experience_api.registry.notices import Lost, Notice, Why
 from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
-from services.experience_api.tokens import SigningKey, TokenClaims
-from shared.clock import SYSTEM_CLOCK, Clock
+from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.lease import MemoryLeaseStore
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 _DAY = 86_400.0
 

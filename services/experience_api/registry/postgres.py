@@ -21,14 +21,14 @@ from services.experience_api.refusals import Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import Lost, Notice, Why, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
-from services.experience_api.tokens import SigningKey, TokenClaims
-from shared.clock import SYSTEM_CLOCK, Clock
+from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.database.connections import Connections
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.database.tables import clients, connections, consumers, signing_keys
 from shared.errors import Malformed, Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 logger = logging.getLogger(__name__)
 

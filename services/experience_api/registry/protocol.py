@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.experience_api.registry.notices import Notice
-from services.experience_api.tokens import SigningKey, TokenClaims
+from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ sequence of requests (`transactional.py`), without aiokafka's producer. That one
 millisecond does, cannot be closed while the broker is away, and costs several tasks a transaction. Reading is ours as
 well (`fetching.py`), without aiokafka's consumer.
 
-Flow: `bus.py` is the protocol's `Bus`; `cluster.py` knows topics, leaders and coordinators and holds connections;
-`writer.py` lets two transactional ids take turns; `standstill.py` notices a transaction that is never ended, which
-hides what lies behind it; `membership.py` is a member of a group, `driving.py` beside this package runs what it is
-given.
+Flow: `bus.py` is the protocol's `Bus`; `client/cluster.py` knows topics, leaders and coordinators and holds
+connections; `writer.py` lets two transactional ids take turns; `standstill.py` notices a transaction that is never
+ended, which hides what lies behind it; `membership.py` is a member of a group, `partition_workers.py` beside this
+package runs what it is given.
 """
 
 from shared.bus.kafka.bus import connect_kafka

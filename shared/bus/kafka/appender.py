@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
+from shared.bus.group_commit import Call, Rounds
 from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition
-from shared.bus.kafka.cluster import Cluster
-from shared.bus.kafka.errors import NONE, of_code
+from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.kafka.client.errors import NONE, of_code
 from shared.bus.kafka.producing import Failures, Producing, raise_first
 from shared.bus.protocol import Outgoing, check_size
-from shared.bus.rounds import Call, Rounds
 from shared.errors import TrelayError
-from shared.tasks import Tasks
+from shared.runtime.tasks import Tasks
 
 _NO_TIMEOUT = 2**31 - 1
 

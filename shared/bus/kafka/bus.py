@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from aiokafka.protocol.commit import OffsetFetchRequest
 
-from shared.bus.driving import Driving
 from shared.bus.kafka.appender import kafka_appender
-from shared.bus.kafka.cluster import Cluster
-from shared.bus.kafka.errors import NONE, of_code
+from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.kafka.client.errors import NONE, of_code
+from shared.bus.kafka.client.quiet import quieten
 from shared.bus.kafka.membership import Membership
 from shared.bus.kafka.options import KafkaOptions
-from shared.bus.kafka.quiet import quieten
 from shared.bus.kafka.reader import kafka_reader
 from shared.bus.kafka.topics import bounds, ensure_topics
 from shared.bus.kafka.writer import kafka_writer
+from shared.bus.partition_workers import Driving
 from shared.bus.protocol import Appender, Drive, Reader, TopicOptions, TopicPartition, Writer
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import SettingsError, TrelayError, Unavailable
-from shared.tasks import Tasks
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 _WATCH = 2.0
 _NOTHING_SETTLED = -1

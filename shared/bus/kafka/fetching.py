@@ -11,13 +11,13 @@ from typing import Any
 
 from aiokafka.protocol.fetch import FetchRequest
 
-from shared.bus.kafka.cluster import Cluster, TopicView
-from shared.bus.kafka.connections import Broker
+from shared.bus.kafka.client.cluster import Cluster, TopicView
+from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
 from shared.bus.kafka.decoding import Chunk, KafkaRecord
-from shared.bus.kafka.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
 from shared.bus.kafka.standstill import Standstill
 from shared.errors import TrelayError, Unavailable
-from shared.tasks import Tasks
+from shared.runtime.tasks import Tasks
 
 _ANSWER_LIMIT = 16 * 1024 * 1024
 _PARTITION_LIMIT = 1024 * 1024

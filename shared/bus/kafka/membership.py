@@ -18,11 +18,10 @@ from typing import Any
 from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberAssignment
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
-from shared.bus.driving import Driving
 from shared.bus.kafka.assignment import Claim, assign, unpack
-from shared.bus.kafka.cluster import Cluster
-from shared.bus.kafka.connections import Broker
-from shared.bus.kafka.errors import (
+from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.errors import (
     ILLEGAL_GENERATION,
     LOST_CONNECTION,
     NONE,
@@ -32,9 +31,10 @@ from shared.bus.kafka.errors import (
     of_code,
     of_exception,
 )
-from shared.bus.kafka.requests import Heartbeat, LeaveGroup, Question
+from shared.bus.kafka.client.requests import Heartbeat, LeaveGroup, Question
+from shared.bus.partition_workers import Driving
 from shared.errors import Fenced, TrelayError, Unavailable
-from shared.tasks import together
+from shared.runtime.tasks import together
 
 logger = logging.getLogger(__name__)
 

@@ -3,12 +3,20 @@
 from collections.abc import Iterable, Sequence
 
 from shared.bus.kafka.batches import Batch
-from shared.bus.kafka.cluster import Cluster
-from shared.bus.kafka.connections import Broker, Connections
-from shared.bus.kafka.errors import DUPLICATE_SEQUENCE, LOST_CONNECTION, NONE, Moved, Passing, of_code, of_exception
-from shared.bus.kafka.requests import Produce, Question
+from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.kafka.client.connections import Broker, Connections
+from shared.bus.kafka.client.errors import (
+    DUPLICATE_SEQUENCE,
+    LOST_CONNECTION,
+    NONE,
+    Moved,
+    Passing,
+    of_code,
+    of_exception,
+)
+from shared.bus.kafka.client.requests import Produce, Question
 from shared.errors import TrelayError, Unavailable
-from shared.tasks import together
+from shared.runtime.tasks import together
 
 Failures = dict[tuple[str, int], TrelayError]
 """By topic and partition: why its batches could not be written."""

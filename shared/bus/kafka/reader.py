@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from shared.bus.kafka.cluster import Cluster
+from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.fetching import Fetching
 from shared.bus.kafka.topics import bounds
 from shared.bus.protocol import Record
 from shared.errors import PositionLost, Unavailable
-from shared.tasks import Tasks
+from shared.runtime.tasks import Tasks
 
 _PAUSE = 0.1
 

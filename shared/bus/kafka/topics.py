@@ -7,12 +7,12 @@ from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from shared.bus.kafka.batches import REQUEST_LIMIT
-from shared.bus.kafka.cluster import Cluster, TopicView
-from shared.bus.kafka.connections import Broker
-from shared.bus.kafka.errors import NONE, TOPIC_EXISTS, Moved, Passing, of_code
+from shared.bus.kafka.client.cluster import Cluster, TopicView
+from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.errors import NONE, TOPIC_EXISTS, Moved, Passing, of_code
 from shared.bus.protocol import TopicOptions
 from shared.errors import SettingsError
-from shared.tasks import together
+from shared.runtime.tasks import together
 
 _TOPIC_RESOURCE = 2
 _EARLIEST = -2

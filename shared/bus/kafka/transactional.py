@@ -19,12 +19,12 @@ from aiokafka.protocol.transaction import (
 )
 
 from shared.bus.kafka.batches import Batch, Encoder, Producer
-from shared.bus.kafka.cluster import Cluster
-from shared.bus.kafka.connections import Broker
-from shared.bus.kafka.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, Moved, of_code
+from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, Moved, of_code
 from shared.bus.kafka.producing import Producing, raise_first
 from shared.bus.protocol import TopicPartition, Transaction
-from shared.tasks import together
+from shared.runtime.tasks import together
 
 T = TypeVar("T")
 

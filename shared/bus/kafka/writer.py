@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager, suppress
 from itertools import cycle
 
 from shared.bus.kafka.batches import Batch, Encoder, by_partition
-from shared.bus.kafka.cluster import Cluster
+from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.transactional import TransactionalId
 from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.errors import Fenced, TrelayError, Unavailable
-from shared.failpoints import reach
-from shared.tasks import Tasks, together
+from shared.runtime.failpoints import reach
+from shared.runtime.tasks import Tasks, together
 
 _LEAVING = 1.0
 """Seconds that requests under way are given to be answered when the writer is left, and that the aborting of what they

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from shared.bus.driving import Driving, Pauses
 from shared.bus.memory.clients import MemoryAppender, MemoryReader, MemoryWriter
 from shared.bus.memory.groups import Group, Member
 from shared.bus.memory.log import StoredRecord, Topic
+from shared.bus.partition_workers import Driving, Pauses
 from shared.bus.protocol import (
     Appender,
     Drive,
@@ -18,9 +18,9 @@ from shared.bus.protocol import (
     Writer,
     check_size,
 )
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.errors import Unavailable
-from shared.tasks import Tasks
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 _PAUSES = Pauses(first=0.02, longest=0.5, fenced=0.05)
 

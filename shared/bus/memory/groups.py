@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from shared.bus.driving import Driving
+from shared.bus.partition_workers import Driving
 
 
 @dataclass(eq=False, slots=True)

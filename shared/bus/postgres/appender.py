@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from shared.bus.group_commit import Call, Rounds
 from shared.bus.postgres.link import Link, TopicGone
 from shared.bus.postgres.news import News
 from shared.bus.postgres.plan import Plan, plan
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writing import Owner, Writing
 from shared.bus.protocol import Outgoing, check_size
-from shared.bus.rounds import Call, Rounds
 from shared.errors import TrelayError
-from shared.tasks import Tasks
+from shared.runtime.tasks import Tasks
 
 _NOBODY = Owner()
 

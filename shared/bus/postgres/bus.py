@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from shared.bus.driving import Driving
+from shared.bus.partition_workers import Driving
 from shared.bus.postgres.appender import postgres_appender
 from shared.bus.postgres.housekeeping import Housekeeping
 from shared.bus.postgres.link import Link
@@ -17,12 +17,12 @@ from shared.bus.postgres.reader import postgres_reader
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writer import postgres_writer
 from shared.bus.protocol import Appender, Drive, Reader, TopicOptions, TopicPartition, Writer
-from shared.clock import SYSTEM_CLOCK, Clock
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.lease import CHANNEL as LEASES_CHANNEL
 from shared.lease import Leases, PostgresLeaseStore
-from shared.tasks import Tasks
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 
 # By index even where many keys begin alike: '0' is the character after '/'.
 _LATEST = """

@@ -3,10 +3,10 @@
 import logging
 
 from shared.bus.postgres.link import Link
-from shared.clock import Clock
 from shared.errors import Unavailable
 from shared.lease import Lease, Leases
-from shared.tasks import Tasks, cancelled
+from shared.runtime.clock import Clock
+from shared.runtime.tasks import Tasks, cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -11,15 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from shared.bus.driving import Driving
+from shared.bus.partition_workers import Driving
 from shared.bus.postgres.link import Link
 from shared.bus.postgres.plan import Topic
 from shared.bus.postgres.sharing import Claim, Share, share
-from shared.clock import Clock
 from shared.database.watching import Watchers
 from shared.errors import Unavailable
 from shared.lease import Lease, Leases, LeaseStore
-from shared.tasks import Tasks, cancelled
+from shared.runtime.clock import Clock
+from shared.runtime.tasks import Tasks, cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import islice
 
-from shared.clock import Clock
 from shared.database.watching import Watchers
 from shared.errors import Unavailable
+from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from shared.bus.postgres.link import Link, TopicGone
 from shared.bus.postgres.news import News
 from shared.bus.postgres.topics import Topics
 from shared.bus.protocol import Record
-from shared.clock import Clock
 from shared.errors import Unavailable
-from shared.tasks import Tasks
+from shared.runtime.clock import Clock
+from shared.runtime.tasks import Tasks
 
 _LOOK_ANYWAY = 1.0
 """Seconds after which a reader looks unasked: news is lost with whoever dies between his commit and the telling."""

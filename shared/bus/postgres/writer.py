@@ -11,7 +11,7 @@ from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writing import Owner, Writing
 from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.errors import Fenced, TrelayError, Unavailable
-from shared.tasks import Tasks
+from shared.runtime.tasks import Tasks
 
 # Waits for a commit of an older owner that is under way, and makes every later one fail.
 _OPEN = """

@@ -8,7 +8,7 @@ import asyncpg
 
 from shared.bus.postgres.link import Link, refusals
 from shared.bus.postgres.plan import SMALL, Plan, Row
-from shared.failpoints import reach
+from shared.runtime.failpoints import reach
 
 _WRITE = "SELECT trelay.bus_write($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
 # From here to the COMMIT it holds locks. A client that is stopped right there, by SIGSTOP or a lost network, must not

@@ -14,8 +14,7 @@ from typing import Any
 import uvloop
 from pydantic import TypeAdapter
 
-from shared.bus.connect import connect
-from shared.bus.options import BusOptions
+from shared.bus.connect import BusOptions, connect
 from shared.bus.protocol import Bus
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable

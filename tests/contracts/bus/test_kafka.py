@@ -9,7 +9,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
-from services.embedded.kafka import KafkaServer
+from services.standalone.embedded.kafka import KafkaServer
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.protocol import Bus
 from shared.errors import Unavailable

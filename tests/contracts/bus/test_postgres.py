@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import asyncpg
 import pytest
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus
 from shared.database.migrations import migrate

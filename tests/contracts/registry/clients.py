@@ -7,7 +7,7 @@ import pytest
 from services.experience_api.refusals import CLIENT_DISABLED, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.notices import Lost, Why
 from services.experience_api.registry.protocol import Client, Node, Registry
-from services.experience_api.tokens import SigningKey
+from services.experience_api.registry.tokens import SigningKey
 from tests.contracts.registry.deployment import Deployment, RegistryFixtures, claimed, claims, listening, wish
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry, Wish
-from services.experience_api.tokens import TokenClaims
+from services.experience_api.registry.tokens import TokenClaims
 from shared.lease import Granted, LeaseStore
 
 PATIENCE = 10.0

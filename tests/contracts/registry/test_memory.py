@@ -7,8 +7,8 @@ import pytest
 
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Registry
-from shared.clock import SystemClock
 from shared.lease import LeaseStore, MemoryLeaseStore
+from shared.runtime.clock import SystemClock
 from tests.contracts.registry.deployment import Deployment
 from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite
 

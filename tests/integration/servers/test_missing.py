@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[3]
 
 TESTS = """
 import pytest
-from services.embedded.process import ServerMissing
+from services.standalone.embedded.process import ServerMissing
 from tests.servers.missing import skipping_without
 
 @pytest.fixture(scope="session")

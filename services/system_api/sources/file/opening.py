@@ -4,21 +4,21 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from services.system_api.source import Checkpoint, Opening, Source, Stamp
-from services.system_api.sources.file.catalogue import Catalogue
-from services.system_api.sources.file.delimited import Csv
-from services.system_api.sources.file.disk import Disk
-from services.system_api.sources.file.drop import DropSource
-from services.system_api.sources.file.ndjson import Ndjson
+from services.system_api.sources.file.io_thread import Disk
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.file.parser import Format, Parser, Place
-from services.system_api.sources.file.progress import load
-from services.system_api.sources.file.putting_away import PuttingAway
-from services.system_api.sources.file.readings import Readings
-from services.system_api.sources.file.tail import TailSource
+from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.ndjson import Ndjson
+from services.system_api.sources.file.parsing.parser import Format, Parser, Place
+from services.system_api.sources.file.reading.catalogue import Catalogue
+from services.system_api.sources.file.reading.drop import DropSource
+from services.system_api.sources.file.reading.finalizer import PuttingAway
+from services.system_api.sources.file.reading.open_files import Readings
+from services.system_api.sources.file.reading.progress import load
+from services.system_api.sources.file.reading.tail import TailSource
 from services.system_api.sources.file.wake import Wake
-from shared.clock import Clock
-from shared.tasks import Tasks
+from services.system_api.sources.source import Checkpoint, Opening, Source, Stamp
+from shared.runtime.clock import Clock
+from shared.runtime.tasks import Tasks
 
 
 def file_source(name: str, options: FileSourceOptions, clock: Clock, dice: random.Random) -> Opening:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from services.system_api.source import SourceOptions
-from services.system_api.sources.file.delimited import ColumnType
+from services.system_api.sources.file.parsing.delimited import ColumnType
+from services.system_api.sources.source import SourceOptions
 from shared.settings import Options, RelativePath, beside_file
 
 _FORMATS: dict[str, Literal["ndjson", "csv"]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from services.system_api.sources.file.filesystem import folder_of
-from shared.clock import Clock
+from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from services.system_api.source import Checkpoint
+from services.system_api.sources.source import Checkpoint
 
 _PREFIX = "e"
 _LARGEST = 2000

@@ -11,7 +11,7 @@ from typing import Generic, NamedTuple
 
 import msgspec
 
-from services.system_api.source import Checkpoint
+from services.system_api.sources.source import Checkpoint
 from services.system_api.sources.table.entries import Entries, Order
 from shared.errors import SettingsError
 

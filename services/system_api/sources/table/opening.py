@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
-from services.system_api.source import Checkpoint, Opening, Source, Stamp
-from services.system_api.sources.table import timestamps
+from services.system_api.sources.source import Checkpoint, Opening, Source, Stamp
 from services.system_api.sources.table.entries import Order
-from services.system_api.sources.table.keyless import Keyless
 from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.null_key_rows import Keyless
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
-from services.system_api.sources.table.postgresql import PostgresReader
+from services.system_api.sources.table.postgresql import timestamps
+from services.system_api.sources.table.postgresql.reader import PostgresReader
+from services.system_api.sources.table.postgresql.statements import Shape
 from services.system_api.sources.table.rows import Position, RowEvents, Time
+from services.system_api.sources.table.source import Bounds, TableReader, TableSource, Waking
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.reader import SqliteReader
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
-from services.system_api.sources.table.statements import Shape
-from services.system_api.sources.table.table import Bounds, TableReader, TableSource, Waking
-from shared.clock import Clock
 from shared.errors import SettingsError
+from shared.runtime.clock import Clock
 
 _GRAIN = 2.0
 """Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so that rows are still written in a second that was read."""

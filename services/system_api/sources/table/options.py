@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from services.system_api.source import SourceOptions
+from services.system_api.sources.source import SourceOptions
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
 from shared.settings import Secret, beside_file

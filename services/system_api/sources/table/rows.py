@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Generic
 
-from services.system_api.source import Batch, Stamp
+from services.system_api.sources.source import Batch, Stamp
 from services.system_api.sources.table.entries import Order
-from services.system_api.sources.table.keyless import KeylessRow
 from services.system_api.sources.table.ledger import Row
-from shared.dead_letter import Reject
+from services.system_api.sources.table.null_key_rows import KeylessRow
+from shared.events.dead_letter import Reject
 
 KEPT = 65_536
 """Bytes that are kept of a row that is put aside: enough to recognise it by."""

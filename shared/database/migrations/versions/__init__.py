@@ -1,0 +1,1 @@
+"""The revisions of the database, one module each; Alembic loads them by path."""

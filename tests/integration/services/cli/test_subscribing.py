@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.shared.subscriber.stage import Stage, connected, event, scene
+from tests.unit.clients.python.trelay_client.stage import Stage, connected, event, scene
 
 PROGRAM = (sys.executable, "-m", "services.cli", "subscribe", "--client-id", "demo", "--client-secret", "demo")
 

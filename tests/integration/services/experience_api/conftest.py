@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.experience_api.clients import add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions

@@ -19,7 +19,7 @@ from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from shared.web import Health
+from shared.http.server import Health
 
 PATIENCE = 45.0
 Headers = dict[str, str]

@@ -14,14 +14,14 @@ import websockets
 from aiohttp import web
 from websockets.asyncio.client import ClientConnection
 
-from services.experience_api.delivery import Callbacks, Delivery, DeliveryOptions, Served
 from services.experience_api.hub.audience import narrow
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.connection import Subscriber
 from services.experience_api.refusals import Refused
+from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions, Served
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
-from shared.event import TRAIL, Trail
+from shared.events.event import TRAIL, Trail
 from tests.unit.services.experience_api.events import events
 
 PATIENCE = 30.0

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from services.embedded.postgres import PostgresServer
 from services.experience_api.app import build_experience_api
-from services.experience_api.clients import add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.settings import ExperienceSettings
+from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.memory import MemoryBus
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions

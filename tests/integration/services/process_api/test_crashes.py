@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from services.embedded.process import free_port
-from shared.bus.connect import connect
+from services.standalone.embedded.process import free_port
+from shared.bus.connect import BusOptions, connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus, Record, Transaction
 from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
-from shared.event import TRAIL, Channel, Envelope, wrap
+from shared.events.event import TRAIL, Channel, Envelope, wrap
 from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from services.embedded.process import free_port
-from shared.bus.options import BusOptions
+from services.standalone.embedded.process import free_port
+from shared.bus.connect import BusOptions
 from shared.bus.protocol import Bus, Record
 from tests.e2e.programs import Program
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.bus.connect import connect
+from shared.bus.connect import BusOptions, connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from services.system_api.app import DATABASE
 from shared.bus.postgres import PostgresBusOptions
 from tests.e2e.programs import Program

@@ -4,7 +4,7 @@ import pytest
 
 from shared.alerts import AlertOptions, alerting
 from shared.errors import SettingsError
-from shared.health import Readiness
+from shared.http.health import Readiness
 from tests.integration.shared.alerts.test_sending import options
 from tests.servers.smtp import MailServer
 

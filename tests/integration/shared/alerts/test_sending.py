@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shared.alerts import AlertOptions, Alerts, SmtpOptions, alerting
-from shared.health import Readiness
+from shared.http.health import Readiness
 from tests.servers.smtp import MailServer
 
 

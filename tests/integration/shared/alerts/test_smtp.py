@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from services.embedded.process import free_port
+from services.standalone.embedded.process import free_port
 from shared.alerts import SmtpOptions, probe
 from shared.alerts.smtp import MailServer
 from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded.kafka import KafkaServer
+from services.standalone.embedded.kafka import KafkaServer
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
-from shared.clock import SystemClock
 from shared.errors import Unavailable
+from shared.runtime.clock import SystemClock
 from tests.contracts.bus.groups import Drives, Journal
 from tests.servers.kafka import Kafka
 

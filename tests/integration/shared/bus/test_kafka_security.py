@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from services.embedded.kafka import KafkaOptions as ServerOptions
-from services.embedded.kafka import KafkaServer
-from services.embedded.process import free_port
+from services.standalone.embedded.kafka import KafkaOptions as ServerOptions
+from services.standalone.embedded.kafka import KafkaServer
+from services.standalone.embedded.process import free_port
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.protocol import TopicOptions, Transaction
 from shared.errors import SettingsError, Unauthorized, Unavailable

@@ -5,7 +5,7 @@ import asyncpg
 import psutil
 import pytest
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable

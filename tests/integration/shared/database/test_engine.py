@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.database.engine import connect_arguments, create_engine
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions

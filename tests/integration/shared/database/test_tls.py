@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import Unavailable

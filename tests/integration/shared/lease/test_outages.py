@@ -9,7 +9,7 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.lease import Leases, PostgresLeaseStore

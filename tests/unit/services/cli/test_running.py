@@ -2,8 +2,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from services import standalone
 from services.cli import main
+from services.standalone import one_process
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_hands_on_what_it_is_told_and_the_exit_status(
         told.append(arguments)
         return 7
 
-    monkeypatch.setattr(standalone, "main", stands_alone)
+    monkeypatch.setattr(one_process, "main", stands_alone)
     for name in ("TRELAY_DATA", "TRELAY_PORT"):
         monkeypatch.delenv(name, raising=False)
     assert main(["run", *arguments]) == 7

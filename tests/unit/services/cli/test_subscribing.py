@@ -7,8 +7,8 @@ import trustme
 
 from services.cli import main
 from services.cli.subscribing import Order, _until_told
-from shared.subscriber import CursorFile, Stopped
-from tests.unit.shared.subscriber.stage import ACCOUNT, Stage, connected, event, scene
+from tests.unit.clients.python.trelay_client.stage import ACCOUNT, Stage, connected, event, scene
+from trelay_client import CursorFile, Stopped
 
 
 def order(stage: Stage, **more: object) -> Order:

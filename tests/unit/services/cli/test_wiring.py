@@ -1,9 +1,9 @@
 import pytest
 
 from services.cli.wiring import doubts, faults
-from services.process_api.pipeline import PipelineOptions
-from services.system_api.build import AnySource
+from services.process_api.pipeline.pipeline import PipelineOptions
 from services.system_api.sources.file.options import FileSourceOptions
+from services.system_api.sources.registry import AnySource
 
 FILE = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
 SOURCES: dict[str, AnySource] = {

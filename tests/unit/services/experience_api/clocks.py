@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.clock import SystemClock
+from shared.runtime.clock import SystemClock
 
 
 class StillClock(SystemClock):

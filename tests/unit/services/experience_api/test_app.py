@@ -7,13 +7,13 @@ import aiohttp
 import pytest
 
 from services.experience_api.app import ExperienceApi, build_experience_api
-from services.experience_api.clients import add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.settings import ExperienceSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
+from shared.http.server import Health
 from shared.lease import MemoryLeaseStore
-from shared.web import Health
 
 SETTINGS = ExperienceSettings.model_validate({"experience": {"listen": {"port": 0}, "drain_within": 1}})
 

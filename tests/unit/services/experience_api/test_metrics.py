@@ -1,11 +1,11 @@
 from prometheus_client import CollectorRegistry
 
 from services.experience_api import refusals
-from services.experience_api.delivery import Counts
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.metrics import ACCEPTED, DeliveryCollector, ExperienceMetrics
-from services.experience_api.resume import ResumeCounts
+from services.experience_api.stream.catch_up import ResumeCounts
+from services.experience_api.stream.delivery import Counts
 
 
 def test_every_outcome_reads_zero_before_anything_has_happened() -> None:

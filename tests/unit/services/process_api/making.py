@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 from pydantic import TypeAdapter
 
-from services.process_api.batch import Batch
-from services.process_api.draft import Draft
-from services.process_api.pipeline import Pipeline, PipelineOptions
-from services.process_api.selection import Selection
-from services.process_api.steps.build import StepOptions, build_step
-from services.process_api.suspects import Suspects
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
+from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.registry import StepOptions, build_step
+from services.process_api.worker.batch import Batch
+from services.process_api.worker.poison import Suspects
 from shared.bus.memory.log import StoredRecord
 from shared.bus.protocol import Outgoing
-from shared.event import TRAIL
+from shared.events.event import TRAIL
 
 _step: TypeAdapter[Any] = TypeAdapter(StepOptions)
 

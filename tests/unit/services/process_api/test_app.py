@@ -16,7 +16,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.bus.topics import TopicsOptions
 from shared.errors import SettingsError
-from shared.event import TRAIL
+from shared.events.event import TRAIL
 from tests.unit.services.process_api.making import event
 
 TOPICS = TopicsOptions()

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from services.system_api.life import Surroundings
-from services.system_api.metrics import SystemMetrics
-from services.system_api.poller import Poller
-from services.system_api.reporting import Reporter
-from services.system_api.source import Batch, Checkpoint, Opening, Source, SourceOptions, Stamp
+from services.system_api.sources.source import Batch, Checkpoint, Opening, Source, SourceOptions, Stamp
+from services.system_api.supervisor.metrics import SystemMetrics
+from services.system_api.supervisor.poller import Poller
+from services.system_api.supervisor.reporting import Reporter
+from services.system_api.supervisor.run import Surroundings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.topics import TopicsOptions
-from shared.clock import SystemClock
-from shared.event import Channel
+from shared.events.event import Channel
 from shared.lease import Granted, Leases, MemoryLeaseStore, Taken
-from shared.retry import RetryOptions
-from shared.tasks import Tasks
+from shared.runtime.clock import SystemClock
+from shared.runtime.retry import RetryOptions
+from shared.runtime.tasks import Tasks
 
 TOPICS = TopicsOptions(partitions=1)
 OPTIONS = SourceOptions(

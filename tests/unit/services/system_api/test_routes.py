@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.system_api.condition import Condition, State
 from services.system_api.routes import describe, trouble
+from services.system_api.supervisor.status import Condition, State
 
 
 def test_a_source_that_works_has_no_trouble() -> None:

@@ -2,10 +2,9 @@
 
 import pytest
 
-from services.embedded.process import free_port
-from shared.bus.connect import connect
+from services.standalone.embedded.process import free_port
+from shared.bus.connect import BusOptions, connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable

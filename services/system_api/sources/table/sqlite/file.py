@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sqlite.values import Value, text
-from shared.clock import Clock
 from shared.errors import Unavailable
+from shared.runtime.clock import Clock
 
 _READ_ONLY = {"mode": "ro", "uri": "true"}
 _BUSY = 5.0

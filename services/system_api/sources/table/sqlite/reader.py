@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Generic
 
 from services.system_api.sources.table.entries import Order
-from services.system_api.sources.table.keyless import LIMIT, KeylessRow
 from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.null_key_rows import LIMIT, KeylessRow
+from services.system_api.sources.table.sql import quoted, quoted_table
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.shape import SqliteShape
 from services.system_api.sources.table.sqlite.values import Value, as_text, digest, encoded
-from services.system_api.sources.table.statements import quoted, quoted_table
 
 _NAMES = {int: "integer", str: "text"}
 

@@ -3,10 +3,9 @@
 import logging
 from dataclasses import dataclass
 
-from services.system_api.sources.table.advice import no_column, suggest_index
 from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.sql import no_column, quoted, quoted_table, suggest_index
 from services.system_api.sources.table.sqlite.file import SqliteFile
-from services.system_api.sources.table.statements import quoted, quoted_table
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)

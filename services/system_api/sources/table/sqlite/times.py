@@ -5,8 +5,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import Protocol
 
 from services.system_api.sources.table.entries import Order
-from shared.clock import rfc3339
 from shared.errors import SettingsError
+from shared.runtime.clock import rfc3339
 
 _UNITS = ((10**11, 1), (10**14, 10**3), (10**17, 10**6))
 """Below what a number since 1970 is one of seconds, milliseconds, microseconds; above it of nanoseconds."""

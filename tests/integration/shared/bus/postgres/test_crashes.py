@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus, TopicOptions, Transaction
 from shared.database.migrations import migrate

@@ -11,10 +11,10 @@ from shared.bus.postgres.housekeeping import Housekeeping
 from shared.bus.postgres.link import Link
 from shared.bus.postgres.reader import PostgresReader
 from shared.bus.protocol import Outgoing, TopicOptions, Transaction
-from shared.clock import SYSTEM_CLOCK
 from shared.database.options import DatabaseOptions
 from shared.errors import PositionLost
 from shared.lease import Leases, MemoryLeaseStore
+from shared.runtime.clock import SYSTEM_CLOCK
 from tests.contracts.bus.records import PATIENCE, everything, texts, visible, writing
 
 _DAYS_AGO = "UPDATE trelay.bus_batches SET written_ms = written_ms - 8 * 86400000 WHERE last_offset < $1"

@@ -9,7 +9,7 @@ import asyncpg
 import psutil
 import pytest
 
-from services.embedded.postgres import PostgresServer
+from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres, membership
 from shared.bus.protocol import Bus, TopicOptions
 from shared.database.migrations import migrate

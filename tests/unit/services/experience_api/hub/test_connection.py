@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from services.experience_api.frames import PING
 from services.experience_api.hub.close_codes import LEFT, LOST, REMOVED, TOO_SLOW
 from services.experience_api.hub.connection import Connection
+from services.experience_api.wire.frames import PING
 from tests.unit.services.experience_api.hub.connections import Inner, connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 

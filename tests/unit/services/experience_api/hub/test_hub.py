@@ -3,14 +3,14 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from services.experience_api.batch import Batch
-from services.experience_api.cursor import Vector
 from services.experience_api.hub.close_codes import NO_PONG, REMOVED, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions
 from services.experience_api.hub.hub import Hub, HubOptions
 from services.experience_api.hub.outbox import NOT_NOW, Outbox
-from shared.clock import SystemClock
+from services.experience_api.wire.cursor import Vector
+from services.experience_api.wire.records import Batch
+from shared.runtime.clock import SystemClock
 from tests.unit.services.experience_api.hub.connections import Inner, Pipe, connection, subscriber
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 

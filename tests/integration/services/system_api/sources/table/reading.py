@@ -8,11 +8,11 @@ from typing import Any
 
 import asyncpg
 
-from services.system_api.source import Batch, Source
+from services.system_api.sources.source import Batch, Source
 from services.system_api.sources.table.opening import table_source
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.bus.protocol import Outgoing
-from shared.clock import SYSTEM_CLOCK
+from shared.runtime.clock import SYSTEM_CLOCK
 
 TIMED = "CREATE TABLE orders (id bigserial PRIMARY KEY, n int, changed timestamptz NOT NULL DEFAULT now())"
 INDEX = "CREATE INDEX ON orders (changed, id)"

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from services.system_api.sources.table.sqlite.file import SqliteFile
-from shared.clock import SYSTEM_CLOCK
 from shared.errors import SettingsError, Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK
 from tests.integration.services.system_api.sources.table.reading import Reading
 
 KEYED = "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, n)"

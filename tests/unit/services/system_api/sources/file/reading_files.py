@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from services.system_api.source import Batch, Settling, Source
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from shared.clock import SystemClock
-from shared.dead_letter import Reject
-from shared.event import unpack_trail
+from services.system_api.sources.source import Batch, Settling, Source
+from shared.events.dead_letter import Reject
+from shared.events.event import unpack_trail
+from shared.runtime.clock import SystemClock
 
 
 class StillClock(SystemClock):

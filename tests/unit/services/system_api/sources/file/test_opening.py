@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from services.system_api.source import Settling, Source
-from services.system_api.sources.file.drop import DropSource
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.file.tail import TailSource
-from shared.clock import SYSTEM_CLOCK
+from services.system_api.sources.file.reading.drop import DropSource
+from services.system_api.sources.file.reading.tail import TailSource
+from services.system_api.sources.source import Settling, Source
+from shared.runtime.clock import SYSTEM_CLOCK
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("tail", TailSource), ("drop", DropSource)])

@@ -10,8 +10,8 @@ import pytest
 from watchfiles import Change
 
 from services.system_api.sources.file.wake import Wake
-from shared.clock import SystemClock
-from shared.tasks import Tasks
+from shared.runtime.clock import SystemClock
+from shared.runtime.tasks import Tasks
 
 
 class PausingClock(SystemClock):

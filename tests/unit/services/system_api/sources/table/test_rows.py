@@ -3,11 +3,11 @@
 import json
 import random
 
-from services.system_api.source import Batch, Stamp
-from services.system_api.sources.table.keyless import KeylessRow
+from services.system_api.sources.source import Batch, Stamp
 from services.system_api.sources.table.ledger import Row
+from services.system_api.sources.table.null_key_rows import KeylessRow
 from services.system_api.sources.table.rows import RowEvents
-from shared.clock import SYSTEM_CLOCK
+from shared.runtime.clock import SYSTEM_CLOCK
 
 
 def events(limit: int = 100) -> RowEvents[int]:

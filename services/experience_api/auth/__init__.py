@@ -1,0 +1,1 @@
+"""Authentication and admission: credentials, secrets, tokens, addresses and limits."""

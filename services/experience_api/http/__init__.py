@@ -1,0 +1,1 @@
+"""The HTTP endpoints, the bodies they accept and the errors they answer."""

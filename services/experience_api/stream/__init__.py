@@ -1,0 +1,1 @@
+"""Delivers the publish topic: follows it, keeps its recent history, and catches subscribers up."""

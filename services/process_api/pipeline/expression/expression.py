@@ -1,0 +1,151 @@
+"""One expression, answered in the cheapest way that is right: plainly, by JSONata, or in parts that stay exact."""
+
+import functools
+from typing import Any
+
+import msgspec
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression import narrowing, plain
+from services.process_api.pipeline.expression.exact import inexact
+from services.process_api.pipeline.expression.jsonata import Jsonata
+from services.process_api.pipeline.expression.terms import Undecided
+from services.process_api.pipeline.nodes import Raw, text
+from shared.errors import Malformed
+
+_any_value = msgspec.json.Decoder().decode
+_string = msgspec.json.Decoder(str).decode
+
+
+class Inexact(Malformed):
+    """JSONata would have altered a number."""
+
+    def __init__(self, number: bytes) -> None:
+        """Name the number, and what can be done about it."""
+        super().__init__(
+            f"the data holds {number[:80].decode()}, which JSONata would alter;"
+            " copy or compare that member by itself, or use set, drop, rename or python"
+        )
+
+
+class Expression:
+    """A JSONata expression over events. Belongs to the thread that made it."""
+
+    def __init__(self, expression: str) -> None:
+        """Compile it.
+
+        Raises:
+            ValueError: it does not compile.
+        """
+        self._whole = _Whole(expression)
+        self._expression = expression
+        self._plain = plain.read(expression)
+
+    def value(self, draft: Draft) -> bytes | None:
+        """Return what it gives for an event, as JSON text; None where JSONata's result is undefined.
+
+        Raises:
+            Malformed: the evaluation failed, or could not have been exact.
+        """
+        if self._plain is not None:
+            try:
+                found = self._plain.value(draft)
+            except Undecided:
+                pass
+            else:
+                return None if found is None else text(found)
+        try:
+            return self._whole.value(draft)
+        except Inexact:
+            if self._members is None or type(draft.data()) is not dict:
+                raise
+        # One may copy a number that another must not see.
+        made = {name: member.value(draft) for name, member in self._members.items()}
+        return text({name: Raw(written) for name, written in made.items() if written is not None})
+
+    @functools.cached_property
+    def _members(self) -> "dict[str, Expression] | None":
+        """The members of the object that it builds, each an expression of its own; compiled when first needed."""
+        members = narrowing.split(self._expression)
+        try:
+            return None if members is None else {name: Expression(part) for name, part in members.items()}
+        except ValueError:
+            return None  # cut in the wrong place
+
+    def text(self, draft: Draft) -> str | None:
+        """Return what it gives where that is text, None for undefined.
+
+        Raises:
+            Malformed: as for `value`, or it gives something else.
+        """
+        found = self.value(draft)
+        if found is None:
+            return None
+        if found[:1] != b'"':
+            raise Malformed(f"the expression gives {found[:80].decode(errors='replace')}, expected text")
+        return _string(found)
+
+
+class Condition:
+    """A JSONata expression that an event satisfies or not. Belongs to the thread that made it."""
+
+    def __init__(self, expression: str) -> None:
+        """Compile it.
+
+        Raises:
+            ValueError: it does not compile.
+        """
+        self._whole = _Whole(f"$boolean(({expression}\n))")
+        self._plain = plain.read(expression)
+
+    def holds(self, draft: Draft) -> bool:
+        """Whether JSONata takes what it gives for true; undefined is not.
+
+        Raises:
+            Malformed: the evaluation failed, or could not have been exact.
+        """
+        if self._plain is not None:
+            try:
+                return bool(self._plain.test(draft))
+            except Undecided:
+                pass
+        return self._whole.value(draft) == b"true"
+
+
+class _Whole:
+    """An expression that is left to JSONata."""
+
+    def __init__(self, expression: str) -> None:
+        self._expression = expression
+        self._jsonata = Jsonata(expression)
+        self._wants_event = "$event" in expression
+        self._names_its_members = narrowing.names_its_members(expression)
+
+    def value(self, draft: Draft) -> bytes | None:
+        """Show JSONata the entity, and if that holds a number that it would alter, only what it asks for.
+
+        Raises:
+            Inexact: what it asks for holds one, or it is not known what that is.
+        """
+        data = draft.data_text()
+        if data is not None and (number := inexact(data)) is not None:
+            members = draft.data()
+            if type(members) is not dict or not self._names_its_members:
+                raise Inexact(number)
+            data = text(narrowing.narrowed(members, self._expression))
+            if (number := inexact(data)) is not None:
+                raise Inexact(number)
+        return self._jsonata.evaluate(data, _attributes(draft) if self._wants_event else None)
+
+
+def _attributes(draft: Draft) -> dict[str, Any]:
+    """Return what `$event` holds.
+
+    Raises:
+        Malformed: an attribute is a number that JSONata would alter.
+    """
+    attributes = {name: bytes(raw) for name, raw in draft.attributes().items() if name != "data_base64"}
+    for name, written in attributes.items():
+        if written[:1] != b'"' and inexact(written) is not None:
+            raise Malformed(f"attribute {name!r} is {written[:80].decode()}, which JSONata would alter")
+    return {name: _any_value(written) for name, written in attributes.items()}

@@ -1,0 +1,261 @@
+"""What plain expressions are made of, and what they mean: what JSONata means by them, found without it, and exactly.
+
+Where JSONata has ways of its own (arrays on a path, an order of texts that are not ASCII), a term says `Undecided`, and
+JSONata is asked instead. So a term never answers differently: it answers faster, and keeps numbers as they are.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final, TypeGuard
+
+import msgspec
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression.exact import Number, number, ordered
+from services.process_api.pipeline.nodes import Node, Raw, child, text
+from shared.events.event import json_string
+
+
+class Undecided(Exception):
+    """Only JSONata knows."""
+
+
+class Null:
+    """What JSON's null stands for; None stands for JSONata's undefined."""
+
+
+Scalar = str | Number | bool | Null
+
+NULL: Final = Null()
+TRUE: Final = Raw(b"true")
+FALSE: Final = Raw(b"false")
+
+_NUMBERS = (int, float, Decimal)
+_SHORT = frozenset({int, float})
+"""What is compared as it is; a Decimal is not."""
+_OBJECT, _ARRAY, _QUOTE, _TRUE, _NULL = b'{["tn'
+_DIGITS = frozenset(b"-0123456789")
+_string = msgspec.json.Decoder(str).decode
+
+ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A part of an expression, in the three ways it is asked for. Each raises `Undecided` where only JSONata knows."""
+
+    value: Callable[[Draft], Node | None]
+    """The JSON value, never taken apart, so that it can be put elsewhere; None for undefined."""
+    scalar: Callable[[Draft], Scalar | None]
+    """The value, where it is no object and no array."""
+    test: Callable[[Draft], bool | None]
+    """Whether JSONata takes it for true."""
+
+
+def literal(value: Scalar, written: bytes) -> Term:
+    """A value that stands in the expression."""
+    raw, truth = Raw(written), _truth(value)
+    return Term(lambda _draft: raw, lambda _draft: value, lambda _draft: truth)
+
+
+def member(names: Sequence[str]) -> Term:
+    """A path into the entity."""
+    *on_the_way, last = names
+
+    def look(draft: Draft) -> Node | None:
+        node = draft.data()
+        for name in on_the_way:
+            if type(node) is not dict:
+                break
+            node = child(node, name)
+        if type(node) is dict:
+            return node.get(last)
+        if node is not None and (type(node) is not Raw or memoryview(node)[0] == _ARRAY):
+            raise Undecided  # an array has the members of its items; a scalar has none
+        return None
+
+    return _of_value(look)
+
+
+def attribute(name: str) -> Term:
+    """An attribute of the event, from `$event.name`."""
+
+    def look(draft: Draft) -> Node | None:
+        return None if name == "data_base64" else draft.attributes().get(name)
+
+    return _of_value(look)
+
+
+def constructed(members: Mapping[str, Term]) -> Term:
+    """An object with these members; those that are undefined are left out."""
+
+    def build(draft: Draft) -> Node | None:
+        if type(draft.data()) is not dict:
+            raise Undecided
+        found = {name: term.value(draft) for name, term in members.items()}
+        return Raw(text({name: node for name, node in found.items() if node is not None}))
+
+    return _of_value(build)
+
+
+def joined(parts: Sequence[Term]) -> Term:
+    """One text of several; undefined is the empty one."""
+
+    def join(draft: Draft) -> str:
+        return "".join(_joinable(part.scalar(draft)) for part in parts)
+
+    return Term(lambda draft: Raw(json_string(join(draft))), join, lambda draft: bool(join(draft)))
+
+
+def equals(left: Term, right: Term, *, wanted: bool) -> Term:
+    """Whether two values are the same, or (`wanted` false) are not; with an undefined one, neither."""
+    one_of, other_of = left.scalar, right.scalar
+
+    def test(draft: Draft) -> bool:
+        one, other = one_of(draft), other_of(draft)
+        if type(one) is str and type(other) is str:
+            return (one == other) is wanted
+        return one is not None and other is not None and _same(one, other) is wanted
+
+    return _of_test(test)
+
+
+def among(left: Term, choices: Sequence[Scalar]) -> Term:
+    """Whether a value is one of some literals."""
+
+    def test(draft: Draft) -> bool:
+        found = left.scalar(draft)
+        return found is not None and any(_same(found, choice) for choice in choices)
+
+    return _of_test(test)
+
+
+def compared(sign: str, left: Term, right: Term) -> Term:
+    """Whether one value lies before another."""
+    decide = ORDERS[sign]
+    one_of, other_of = left.scalar, right.scalar
+
+    def test(draft: Draft) -> bool | None:
+        one, other = one_of(draft), other_of(draft)
+        if type(one) in _SHORT and type(other) in _SHORT:
+            return decide(one, other)
+        if _is_number(one) and _is_number(other):
+            return decide(*ordered(one, other))
+        if not _is_orderable(one) or not _is_orderable(other):
+            raise Undecided
+        if one is None or other is None:
+            return None
+        if type(one) is str and type(other) is str and one.isascii() and other.isascii():
+            return decide(one, other)
+        raise Undecided
+
+    return _of_test(test)
+
+
+def every(parts: Sequence[Term]) -> Term:
+    """`and`."""
+    tests = [part.test for part in parts]
+
+    def test(draft: Draft) -> bool:
+        for holds in tests:  # noqa: SIM110 -- a generator costs twice as much, and every event comes through here
+            if not holds(draft):
+                return False
+        return True
+
+    return _of_test(test)
+
+
+def some(parts: Sequence[Term]) -> Term:
+    """`or`."""
+    tests = [part.test for part in parts]
+    return _of_test(lambda draft: any(holds(draft) for holds in tests))
+
+
+def negated(part: Term) -> Term:
+    """`$not(…)`; of undefined, undefined."""
+
+    def test(draft: Draft) -> bool | None:
+        found = part.test(draft)
+        return None if found is None else not found
+
+    return _of_test(test)
+
+
+def existing(part: Term) -> Term:
+    """`$exists(…)`."""
+    return _of_test(lambda draft: part.value(draft) is not None)
+
+
+def _of_value(look: Callable[[Draft], Node | None]) -> Term:
+    def value(draft: Draft) -> Node | None:
+        node = look(draft)
+        # Two places must not share what one of them may change later.
+        return node if node is None or type(node) is Raw else Raw(text(node))
+
+    def scalar(draft: Draft) -> Scalar | None:
+        return _scalar(look(draft))
+
+    def test(draft: Draft) -> bool | None:
+        return _truth(_scalar(look(draft)))
+
+    return Term(value, scalar, test)
+
+
+def _of_test(test: Callable[[Draft], bool | None]) -> Term:
+    def value(draft: Draft) -> Node | None:
+        found = test(draft)
+        return None if found is None else TRUE if found else FALSE
+
+    return Term(value, test, test)
+
+
+def _scalar(node: Node | None) -> Scalar | None:
+    if node is None:
+        return None
+    if type(node) is not Raw:
+        raise Undecided
+    first = memoryview(node)[0]
+    if first == _QUOTE:
+        return _string(node)
+    if first in _DIGITS:
+        return number(bytes(node))
+    if first in {_OBJECT, _ARRAY}:
+        raise Undecided
+    return NULL if first == _NULL else first == _TRUE
+
+
+def _truth(value: Scalar | None) -> bool | None:
+    """What `$boolean` says: null, false, zero and the empty text are false, and undefined is neither."""
+    return None if value is None else value is not NULL and bool(value)
+
+
+def _same(one: Scalar, other: Scalar) -> bool:
+    if _is_number(one) and _is_number(other):
+        one, other = ordered(one, other)
+        return one == other
+    return type(one) is type(other) and one == other
+
+
+def _is_number(value: Scalar | None) -> TypeGuard[Number]:
+    return isinstance(value, _NUMBERS) and type(value) is not bool
+
+
+def _is_orderable(value: Scalar | None) -> bool:
+    return value is None or type(value) is str or _is_number(value)
+
+
+def _joinable(value: Scalar | None) -> str:
+    if value is None:
+        return ""
+    if type(value) is str:
+        return value
+    if type(value) is int:
+        return str(value)
+    raise Undecided

@@ -1,0 +1,38 @@
+"""Which pipelines take the events of a source."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from services.process_api.pipeline.pipeline import Pipeline
+
+_REMEMBERED = 10_000
+"""Sources whose pipelines are remembered; whoever writes to the topic may call himself anything."""
+
+
+class Selection:
+    """The pipelines of a deployment, by source."""
+
+    def __init__(self, pipelines: Iterable[tuple[Sequence[str], Pipeline]]) -> None:
+        """Each pipeline comes with its source set: names, `*` standing for any characters."""
+        self._pipelines = [(_pattern(sources), pipeline) for sources, pipeline in pipelines]
+        self._found: dict[bytes, tuple[Pipeline, ...]] = {}
+
+    @property
+    def pipelines(self) -> list[Pipeline]:
+        """All of them."""
+        return [pipeline for _, pipeline in self._pipelines]
+
+    def of(self, source: bytes) -> tuple[Pipeline, ...]:
+        """Return the pipelines that take a source's events, in the order of the settings; the name is in UTF-8."""
+        found = self._found.get(source)
+        if found is None:
+            name = source.decode(errors="replace")
+            found = tuple(pipeline for pattern, pipeline in self._pipelines if pattern.fullmatch(name))
+            if len(self._found) >= _REMEMBERED:
+                self._found.clear()
+            self._found[source] = found
+        return found
+
+
+def _pattern(sources: Sequence[str]) -> re.Pattern[str]:
+    return re.compile("|".join(re.escape(source).replace(r"\*", ".*") for source in sources), re.DOTALL)

@@ -1,0 +1,55 @@
+"""What a pipeline asks of a step."""
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression.expression import Expression
+from services.process_api.pipeline.paths import parse
+from shared.errors import Malformed
+from shared.events.event import channel
+
+
+class Step(Protocol):
+    """One operation on one event. Knows nothing of other events, and does no I/O."""
+
+    def apply(self, draft: Draft) -> Sequence[Draft]:
+        """Return what goes on to the next step: the event, changed in place or not; none; or several.
+
+        The same event always gives the same, for it may come again after a crash. Of an event that a step fails on
+        nothing passes, so one that was changed half-way does no harm.
+
+        Raises:
+            Malformed: this event can never pass; the text says why.
+            Unavailable: not now; the partition waits, and the event comes again.
+        """
+        ...
+
+
+def _expression(written: str) -> str:
+    Expression(written)
+    return written
+
+
+def _path(written: str) -> str:
+    parse(written)
+    return written
+
+
+def _channel(written: str) -> str:
+    try:
+        return channel(written)
+    except Malformed as exc:
+        raise ValueError(str(exc)) from None
+
+
+ExpressionText = Annotated[str, AfterValidator(_expression)]
+"""A JSONata expression, as `expression` describes it; it compiles."""
+
+PathText = Annotated[str, AfterValidator(_path)]
+"""A path to something in an event that may be changed; see `paths`."""
+
+ChannelName = Annotated[str, AfterValidator(_channel)]
+"""Dotted words."""

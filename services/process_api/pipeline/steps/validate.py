@@ -1,0 +1,92 @@
+"""`- validate: schemas/order.json`: only entities that satisfy a JSON Schema go on."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import jsonschema_rs
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression import exact
+from shared.errors import Malformed
+from shared.settings import Options, beside_file
+
+_SIZE_LIMIT = 1_048_576
+_FAULTS_SHOWN = 3
+_SENTENCE_LIMIT = 200
+
+
+def _load(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str):
+        return value
+    path = beside_file(value, info)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_SIZE_LIMIT + 1)
+    except (OSError, ValueError) as exc:
+        raise ValueError(
+            f"the schema {value[:200]!r} cannot be read: {getattr(exc, 'strerror', None) or exc}"
+        ) from None
+    if len(content) > _SIZE_LIMIT:
+        raise ValueError(f"the schema {value[:200]!r} is larger than {_SIZE_LIMIT} bytes")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as exc:
+        raise ValueError(f"the schema {value[:200]!r} is not JSON: {exc}") from None
+
+
+def _compiles(schema: dict[str, Any]) -> dict[str, Any]:
+    compiled(schema)
+    return schema
+
+
+def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+    """Compile a schema; the draft is that of its `$schema`, else 2020-12. Nothing it refers to is fetched.
+
+    Raises:
+        ValueError: it is no schema, or refers to something outside.
+    """
+    try:
+        return jsonschema_rs.validator_for(schema, offline=True)
+    except jsonschema_rs.ValidationError as exc:
+        raise ValueError(f"no JSON Schema: {exc.message}") from None
+    except jsonschema_rs.ReferencingError as exc:
+        raise ValueError(f"no JSON Schema: {exc}") from None
+
+
+class ValidateOptions(Options):
+    """Checks the entity."""
+
+    validate_: Annotated[
+        dict[str, Any],
+        BeforeValidator(_load),
+        AfterValidator(_compiles),
+        WithJsonSchema({"anyOf": [{"type": "string", "format": "path"}, {"type": "object"}]}),
+    ] = Field(alias="validate")
+    """A file that holds a JSON Schema, or the schema itself. What does not satisfy it goes to the dead letter."""
+
+
+class Validate:
+    """The step."""
+
+    def __init__(self, options: ValidateOptions) -> None:
+        self._validator = compiled(options.validate_)
+
+    def apply(self, draft: Draft) -> Sequence[Draft]:
+        """Return the event as it is."""
+        data = draft.data_text()
+        if data is None:
+            raise Malformed("the event has no JSON data to validate")
+        value = exact.value(data)
+        if not self._validator.is_valid(value):
+            raise Malformed("; ".join(self._faults(value)))
+        return (draft,)
+
+    def _faults(self, value: Any) -> list[str]:
+        found = itertools.islice(self._validator.iter_errors(value), _FAULTS_SHOWN)
+        return [
+            f"{'.'.join(map(str, ('data', *fault.instance_path)))}: {fault.message[:_SENTENCE_LIMIT]}"
+            for fault in found
+        ]

@@ -1,0 +1,1 @@
+"""Consumes records, runs the pipelines on them and produces the results, in transactions."""

@@ -1,0 +1,116 @@
+"""The three services in one process and one event loop, sharing all they can: bus, database, alerts, health."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from services.experience_api.app import build_experience_api
+from services.experience_api.settings import ExperienceOptions, ExperienceSettings
+from services.process_api.app import build_process_api
+from services.process_api.settings import ProcessOptions, ProcessSettings
+from services.system_api.app import build_system_api
+from services.system_api.settings import SystemOptions, SystemSettings
+from shared.alerts import AlertOptions, alerting
+from shared.alerts.outages import outages_told
+from shared.bus.connect import BusOptions, connect
+from shared.bus.postgres import PostgresBusOptions
+from shared.database.engine import create_engine
+from shared.database.options import DatabaseOptions
+from shared.http.server import Health, ListenOptions
+from shared.lease import PostgresLeaseStore
+from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.logs import LogOptions
+from shared.runtime.run import Running
+from shared.runtime.tasks import Tasks
+from shared.settings import Options
+
+_DRAIN = 1.0
+"""Seconds for what is under way when it stops: nobody here is sent to another replica."""
+_NODE = "standalone"
+_LOOK_EVERY = 0.02
+
+Watching = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
+"""Shows, for ever, what a subscriber at an address gets; calls back when it is connected."""
+
+
+class TogetherSettings(Options):
+    """All sections of the file."""
+
+    database: DatabaseOptions | None = None
+    bus: BusOptions = PostgresBusOptions(kind="postgres")
+    alerts: AlertOptions = AlertOptions()
+    logs: LogOptions = LogOptions(format="text", level="warning")
+    system: SystemOptions = SystemOptions()
+    process: ProcessOptions = ProcessOptions()
+    experience: ExperienceOptions = ExperienceOptions()
+
+
+class Together:
+    """The three services, sharing all they can."""
+
+    def __init__(self, settings: TogetherSettings, database: DatabaseOptions, port: int) -> None:
+        shared = {"database": database, "bus": settings.bus, "alerts": settings.alerts, "logs": settings.logs}
+        listen = settings.experience.listen.model_copy(update={"port": port, "stop_within": _DRAIN})
+        connections = settings.experience.connections.model_copy(update={"node": _NODE})
+        experience = settings.experience.model_copy(
+            update={"listen": listen, "drain_within": _DRAIN, "connections": connections}
+        )
+        process = settings.process.model_copy(update={"listen": _anywhere(settings.process), "node": _NODE})
+        system = settings.system.model_copy(update={"listen": _anywhere(settings.system), "node": _NODE})
+        self._experience = ExperienceSettings(**shared, experience=experience)
+        self._process = ProcessSettings(**shared, process=process)
+        self._system = SystemSettings(**shared, system=system)
+        self._settings = settings
+        self._database = database
+        self.url = self.sources_url = ""
+        """Where subscribers and operators find them, while they run."""
+
+    @asynccontextmanager
+    async def running(self, watching: Watching) -> AsyncIterator[Tasks]:
+        """Run them, and `watching` from before the first event comes; yield what else is to run as long."""
+        database, health = self._database, Health()
+        async with AsyncExitStack() as stack:
+            alerts = await stack.enter_async_context(
+                alerting(self._settings.alerts, readiness=health.readiness, registry=health.registry)
+            )
+            await stack.enter_async_context(outages_told(_NODE, health.readiness, alerts, SYSTEM_CLOCK))
+            engine = create_engine(database)
+            stack.push_async_callback(engine.dispose)
+            leases = await stack.enter_async_context(PostgresLeaseStore.opened(database))
+            bus = await stack.enter_async_context(connect(self._settings.bus, database))
+            await bus.ensure_topics(self._settings.bus.topics.all())
+            around: dict[str, Any] = {"bus": bus, "alerts": alerts, "health": health}
+            serving = build_experience_api(self._experience, engine=engine, leases=leases, **around)
+            experience = await stack.enter_async_context(serving)
+            process = await stack.enter_async_context(build_process_api(self._process, **around))
+            tasks = await stack.enter_async_context(Tasks())
+            for name, service in (("experience", experience), ("process", process)):
+                tasks.keep(f"the {name} layer", raised(service))
+            self.url = experience.listening.url
+            await tasks.meanwhile(_watched(self.url, watching, health, tasks))
+            system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **around))
+            self.sources_url = system.listening.url
+            tasks.keep("the system layer", raised(system))
+            yield tasks
+
+
+async def _watched(url: str, watching: Watching, health: Health, tasks: Tasks) -> None:
+    """Begin to watch, and return when nothing that comes now would be missed."""
+    while not health.readiness.ready:
+        await SYSTEM_CLOCK.sleep(_LOOK_EVERY)
+    connected = asyncio.Event()
+    tasks.keep("watcher", watching(url, connected.set))
+    await connected.wait()
+
+
+def _anywhere(options: SystemOptions | ProcessOptions) -> ListenOptions:
+    """Return where a service listens that nobody needs to find: on any free port, unless the settings say more."""
+    if "listen" in options.model_fields_set:
+        return options.listen
+    return options.listen.model_copy(update={"port": 0, "stop_within": _DRAIN})
+
+
+async def raised(running: Running | Tasks) -> None:
+    """Wait for a failure and raise it."""
+    raise await running.failed()

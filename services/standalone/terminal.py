@@ -1,0 +1,59 @@
+"""What `make run` and `make run-kafka` say to whoever typed it."""
+
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from services.standalone.data import EXAMPLES
+
+DEMO = "demo"
+"""The client for the reader: id and secret."""
+
+
+def say(text: str) -> None:
+    """Print it now; once nobody reads us any more, `head` for one, that has enough, ask ourselves to stop."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        mute()
+        signal.raise_signal(signal.SIGTERM)
+
+
+def mute() -> None:
+    """Let standard output go nowhere: what is still buffered must not fail again, here or at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered: str) -> str:
+    """Return what is said once everything runs.
+
+    `folder` is where everything is written, `registered` what tells `trelay clients` where the clients are.
+    """
+    examples = folder / "examples"
+    trelay = ".venv/bin/trelay"
+    stock = Path(str(EXAMPLES / "drop" / "stock-monday.csv"))
+    lines = [
+        f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
+        f"  settings {as_typed(settings)}, everything that is written in {as_typed(folder)}. Try, in another terminal:",
+        f"    {trelay} subscribe {url} --client-id {DEMO} --client-secret {DEMO}",
+        f"    {trelay} clients add billing --channels 'orders.**' {registered}",
+        f"    curl -X POST -H 'client_id: {DEMO}' -H 'client_secret: {DEMO}' {url}/consumers",
+        f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
+    ]
+    if settings.parent == examples:
+        lines += [
+            f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {as_typed(examples / "sensors.ndjson")}',
+            f"    cp {as_typed(stock)} {as_typed(examples / 'drop' / 'stock-again.csv')}",
+        ]
+    lines.append("  Ctrl-C stops. Events, as they arrive at a subscriber:")
+    return "\n".join(lines)
+
+
+def as_typed(path: Path) -> str:
+    """Return a path as the reader would type it into a shell, here."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

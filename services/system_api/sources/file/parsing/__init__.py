@@ -1,0 +1,1 @@
+"""Parses the bytes of a file into events: lines, NDJSON and CSV."""

@@ -1,0 +1,1 @@
+"""Runs one source: polls it on a schedule, publishes what it read, and reports how it is."""

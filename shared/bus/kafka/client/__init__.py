@@ -1,0 +1,1 @@
+"""The connections to a Kafka cluster, the requests sent over them, and their errors."""

@@ -1,0 +1,76 @@
+"""Connections to brokers."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
+from aiokafka.errors import KafkaConnectionError
+
+from shared.bus.kafka.client.errors import LOST_CONNECTION
+
+_IDLE_LIMIT_MS = 540_000  # below the brokers' ten minutes: whoever closes first is not surprised in mid-request
+
+
+class Broker(NamedTuple):
+    """Where a broker listens."""
+
+    host: str
+    port: int
+
+
+class Connections:
+    """One connection a broker, opened on first use and again when it broke."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """`arguments` are aiokafka's for a connection."""
+        self._arguments = arguments
+        self._open: dict[Broker, AIOKafkaConnection] = {}
+        self._opening: dict[Broker, asyncio.Lock] = {}
+        self._failed: dict[Broker, float] = {}
+
+    async def send(self, broker: Broker, request: Any) -> Any:
+        """Send a request and return the answer; requests are answered in the order in which they were sent.
+
+        Raises:
+            One of `LOST_CONNECTION`: whether the request was carried out is not known.
+        """
+        connection = await self._connected(broker)
+        try:
+            return await connection.send(request)
+        except TimeoutError:
+            connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
+            raise
+
+    def drop(self, broker: Broker) -> None:
+        """Close the connection to one broker; what is not answered yet fails."""
+        connection = self._open.pop(broker, None)
+        if connection is not None:
+            connection.close(reason=CloseReason.SHUTDOWN)
+
+    async def close(self) -> None:
+        """Close all; what is not answered yet fails."""
+        ending = [connection.close(reason=CloseReason.SHUTDOWN) for connection in self._open.values()]
+        self._open.clear()
+        await asyncio.gather(*ending)
+
+    async def _connected(self, broker: Broker) -> AIOKafkaConnection:
+        connection = self._open.get(broker)
+        if connection is not None and connection.connected():
+            return connection
+        now = asyncio.get_running_loop().time
+        asked = now()
+        async with self._opening.setdefault(broker, asyncio.Lock()):
+            connection = self._open.get(broker)
+            if connection is not None and connection.connected():
+                return connection
+            if self._failed.get(broker, -1.0) >= asked:
+                # While we waited for our turn somebody else tried in vain: each trying again could take a timeout.
+                raise KafkaConnectionError(f"no connection to {broker.host}:{broker.port}")
+            try:
+                connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
+            except LOST_CONNECTION:
+                self._failed[broker] = now()
+                raise
+            self._open[broker] = connection
+            return connection

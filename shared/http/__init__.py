@@ -1,0 +1,1 @@
+"""The HTTP server of every service: limits, TLS, problem details, health and metrics."""

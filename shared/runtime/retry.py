@@ -1,0 +1,84 @@
+"""The one retry policy: named errors only, bounded, jittered, counted, instant in tests."""
+
+import random
+from collections.abc import Callable
+
+from pydantic import Field, model_validator
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_any,
+)
+from tenacity.wait import wait_base
+
+from shared.errors import Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.settings import Options
+
+
+class RetryOptions(Options):
+    """How hard to try before a failure counts as an outage."""
+
+    attempts: int = Field(default=8, ge=1)
+    """Tries in all, the first included."""
+
+    first_wait: float = Field(default=0.2, ge=0)
+    """Seconds: the longest the first wait may be. Each further ceiling is twice the one before."""
+
+    longest_wait: float = Field(default=30.0, ge=0)
+    """Seconds: no wait is longer. Also the pace of the probing that goes on after the policy is spent."""
+
+    give_up_after: float | None = Field(default=None, gt=0)
+    """Seconds in all after which no further try is begun; none means that `attempts` alone decides."""
+
+    @model_validator(mode="after")
+    def _waits_in_order(self) -> "RetryOptions":
+        if self.first_wait > self.longest_wait:
+            msg = f"first_wait ({self.first_wait}) is above longest_wait ({self.longest_wait})"
+            raise ValueError(msg)
+        return self
+
+
+class FullJitter(wait_base):
+    """Wait a random share of an exponential ceiling ("full jitter").
+
+    Spreads many clients that failed together better than a jitter added on top: see "Exponential Backoff And
+    Jitter", M. Brooker, 2015. Our own class so that the dice are an argument.
+    """
+
+    def __init__(self, options: RetryOptions, dice: random.Random) -> None:
+        self._options = options
+        self._dice = dice
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        """Return the seconds to wait after attempt number `retry_state.attempt_number`."""
+        # 2**64 already exceeds any ceiling; beyond, the float would overflow after a thousand attempts.
+        doublings = min(retry_state.attempt_number - 1, 64)
+        ceiling = min(self._options.longest_wait, self._options.first_wait * 2.0**doublings)
+        return self._dice.uniform(0.0, ceiling)
+
+
+def retrying(
+    options: RetryOptions,
+    *,
+    on_retry: Callable[[RetryCallState], None] | None = None,
+    retry_on: type[Exception] | tuple[type[Exception], ...] = Unavailable,
+    clock: Clock = SYSTEM_CLOCK,
+    dice: random.Random | None = None,
+) -> AsyncRetrying:
+    """Retry what is `Unavailable`; anything else is a bug or bad data and must surface.
+
+    The last error is raised as it is when the policy is spent.
+    """
+    stop = stop_after_attempt(options.attempts)
+    return AsyncRetrying(
+        retry=retry_if_exception_type(retry_on),
+        stop=stop if options.give_up_after is None else stop_any(stop, stop_after_delay(options.give_up_after)),
+        wait=FullJitter(options, dice or random.Random()),  # noqa: S311 -- jitter, not a secret
+        before_sleep=on_retry,
+        sleep=clock.sleep,
+        reraise=True,
+    )

@@ -1,0 +1,229 @@
+"""`/ws/publish` on real sockets: who is let in, and who is not."""
+
+import asyncio
+import string
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from services.experience_api.auth.clients import add_client
+from services.experience_api.auth.tokens import Tokens
+from services.experience_api.registry.tokens import SigningKey
+from shared.database.engine import create_engine
+from shared.database.tables import consumers
+from tests.integration.services.experience_api.replicas import Deployment, Headers, Replica
+
+PATIENT = {"handshakes": {"failures": 100_000}}
+CIPHER = string.ascii_letters + string.digits + "-_"
+
+
+async def test_events_arrive_after_the_greeting(replica: Replica) -> None:
+    async with replica.connect(await replica.register()) as subscription:
+        greeting = await subscription.next()
+        assert greeting["type"] == "trelay.connected"
+        assert greeting["source"] == "/trelay"
+        await replica.push("orders.eu", 1, 2)
+        for number in (1, 2):
+            event = await subscription.next()
+            assert event["data"] == {"number": number}
+            assert event["channel"] == "orders.eu"
+            assert event["cursor"]
+
+
+async def test_channels_narrow_and_a_cursor_resumes(replica: Replica) -> None:
+    token = await replica.register()
+    async with replica.connect(token, path="/ws/publish?channels=orders.*,prices") as subscription:
+        assert sorted((await subscription.next())["data"]["channels"]) == ["orders.*", "prices"]
+        await replica.push("other", 0)
+        await replica.push("prices", 1)
+        first = await subscription.next()
+        assert first["channel"] == "prices"
+    await replica.push("prices", 2)
+    async with replica.connect(token, path=f"/ws/publish?cursor={first['cursor']}") as subscription:
+        await subscription.next()
+        assert (await subscription.next())["data"] == {"number": 2}
+
+
+async def test_every_carrier_of_a_token_is_understood(replica: Replica) -> None:
+    token = await replica.register()
+    carriers: list[dict[str, Any]] = [
+        {"headers": {"Authorization": f"bearer {token}"}},
+        {"headers": {"token": token, "client_id": "demo"}},
+        {"protocols": ("cloudevents.json", f"bearer.{token}")},
+    ]
+    for carrier in carriers:
+        async with replica.connect(**carrier) as subscription:
+            assert (await subscription.next())["type"] == "trelay.connected"
+            assert subscription.socket.protocol == ("cloudevents.json" if "protocols" in carrier else None)
+
+
+async def test_a_token_that_is_offered_as_a_subprotocol_alone_is_refused_and_not_logged(
+    replica: Replica, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await replica.register()
+    answer = await replica.knock(headers={"Sec-WebSocket-Protocol": f"bearer.{token}"})
+    assert (answer.status, answer.code) == (400, "malformed")
+    assert "cloudevents.json" in answer.json["detail"]
+    assert token not in caplog.text
+
+
+async def test_a_second_connection_is_refused_while_the_first_lives(replica: Replica) -> None:
+    token = await replica.register()
+    async with replica.connect(token) as first, asyncio.TaskGroup() as group:
+        await first.next()
+        event = group.create_task(first.next())  # a client that reads answers pings
+        for _ in range(3):
+            answer = await replica.knock(token)
+            assert (answer.status, answer.code) == (409, "already-connected")
+        await replica.push("orders", 1)
+        assert (await event)["data"] == {"number": 1}
+    async with replica.connect(token) as again:
+        await again.next()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "token-missing"),
+        ({"Authorization": "Bearer"}, 401, "token-refused"),
+        ({"Authorization": "Bearer a.b.c"}, 401, "token-refused"),
+        ({"Authorization": "Basic ZGVtbzpkZW1v"}, 401, "token-missing"),
+        ({"token": "a.b.c"}, 401, "token-missing"),
+        ({"Authorization": "Bearer " + "x" * 5000}, 401, "token-refused"),
+    ],
+)
+async def test_without_a_genuine_token_nobody_is_let_in(
+    replica: Replica, headers: Headers, status: int, code: str
+) -> None:
+    answer = await replica.knock(headers=headers)
+    assert (answer.status, answer.code) == (status, code)
+    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="trelay"')
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_token_with_one_character_changed_is_refused(deployment: Deployment) -> None:
+    """At every position; each time for the character that comes next in the alphabet."""
+    async with deployment.replica(PATIENT) as replica:
+        token = await replica.register()
+        for position, was in enumerate(token):
+            other = CIPHER[(CIPHER.find(was) + 1) % len(CIPHER)]
+            answer = await replica.knock(token[:position] + other + token[position + 1 :])
+            assert (answer.status, answer.code) == (401, "token-refused"), f"position {position}"
+        async with replica.connect(token) as subscription:
+            await subscription.next()
+
+
+async def test_a_token_of_another_client_or_another_signer_is_refused(replica: Replica) -> None:
+    token = await replica.register()
+    answer = await replica.knock(headers={"token": token, "client_id": "other"})
+    assert (answer.status, answer.code) == (401, "token-refused")
+    forged = Tokens([SigningKey("database", b"x" * 32)]).issue("demo", 0).token
+    assert (await replica.knock(forged)).status == 401
+
+
+async def test_a_token_expires_some_days_after_the_last_connection(deployment: Deployment) -> None:
+    engine = create_engine(deployment.database)
+    async with deployment.replica({"tokens": {"expires_after_days_disconnected": 0.5}}) as replica:
+        token = await replica.register()
+        async with engine.begin() as connection:
+            await connection.execute(update(consumers).values(last_seen_at=datetime(2000, 1, 1, tzinfo=UTC)))
+        answer = await replica.knock(token)
+        assert (answer.status, answer.code) == (401, "token-expired")
+        assert "register again" in answer.json["detail"]
+        async with replica.connect(await replica.register()) as subscription:
+            await subscription.next()
+    await engine.dispose()
+
+
+async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> None:
+    old, new = {"id": "2025", "secret": "o" * 32}, {"id": "2026", "secret": "n" * 32}
+    async with deployment.replica({"tokens": {"keys": [old]}}) as replica:
+        token = await replica.register()
+    async with deployment.replica({"tokens": {"keys": [new, old]}}) as replica, replica.connect(token):
+        pass
+    async with deployment.replica({"tokens": {"keys": [new]}}) as replica:
+        assert (await replica.knock(token)).code == "token-refused"
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("?channels=secret", 403, "channel-not-permitted"),
+        ("?channels=orders.eu,secret.*", 403, "channel-not-permitted"),
+        ("?channels=a%00b", 400, "malformed"),
+        ("?channels=a%0D%0AX:y", 400, "malformed"),
+        ("?chanels=orders.eu", 400, "malformed"),
+    ],
+)
+async def test_what_may_not_be_asked_for_is_named(replica: Replica, query: str, status: int, code: str) -> None:
+    secret = await add_client(replica.registry, "shop", channels=["orders.**"])
+    token = await replica.register("shop", secret)
+    answer = await replica.knock(token, query=query)
+    assert (answer.status, answer.code) == (status, code)
+    async with replica.connect(token) as subscription:
+        await subscription.next()
+
+
+async def test_a_cursor_that_is_none_is_a_gap_and_no_refusal(replica: Replica) -> None:
+    async with replica.connect(await replica.register(), path="/ws/publish?cursor=%00") as subscription:
+        assert (await subscription.next())["type"] == "trelay.connected"
+        assert (await subscription.next())["type"] == "trelay.gap"
+
+
+async def test_a_plain_request_is_told_what_this_is(replica: Replica) -> None:
+    answer = await replica.ask("GET", "/ws/publish", {"Authorization": f"Bearer {await replica.register()}"})
+    assert (answer.status, answer.code) == (426, "upgrade-required")
+    assert answer.headers["Upgrade"] == "websocket"
+
+
+async def test_another_version_of_websocket_is_told_ours(replica: Replica) -> None:
+    answer = await replica.knock(await replica.register(), headers={"Sec-WebSocket-Version": "12"})
+    assert (answer.status, answer.code) == (426, "upgrade-required")
+    assert answer.headers["Sec-WebSocket-Version"] == "13"
+
+
+async def test_a_disabled_client_is_refused(replica: Replica) -> None:
+    token = await replica.register()
+    await replica.registry.disable("demo")
+    answer = await replica.knock(token)
+    assert (answer.status, answer.code) == (403, "client-disabled")
+
+
+async def test_too_many_failures_are_told_to_wait(deployment: Deployment) -> None:
+    async with deployment.replica({"handshakes": {"failures": 2, "failures_per_second": 0.01}}) as replica:
+        answers = [await replica.knock("a.b.c") for _ in range(3)]
+        assert [answer.status for answer in answers] == [401, 401, 429]
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+async def test_a_consumer_that_sends_is_told_closed_logged_and_reported(
+    replica: Replica, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = await replica.register()
+    async with replica.connect(token) as subscription:
+        await subscription.next()
+        await subscription.socket.send_str("hello")
+        assert (await subscription.next())["type"] == "trelay.refused"
+        assert (await subscription.closed())[0] == 4500
+    assert [(told.kind, told.place) for told in replica.alerts.told] == [("consumer sends", "client demo")]
+    assert any(vars(record).get("client_id") == "demo" for record in caplog.records)
+    async with replica.connect(token) as again:
+        await again.next()
+
+
+async def test_a_client_that_may_send_reaches_the_inbound_topic(replica: Replica, deployment: Deployment) -> None:
+    secret = await add_client(replica.registry, "sensor", may_send=True)
+    token = await replica.register("sensor", secret)
+    bounds = await deployment.bus.bounds("trelay.inbound")
+    async with (
+        deployment.bus.reader("trelay.inbound", {number: end for number, (_, end) in bounds.items()}) as reader,
+        replica.connect(token) as subscription,
+    ):
+        await subscription.next()
+        await subscription.socket.send_str('{"reading": 7}')
+        (record,) = await reader.read(wait=20)
+    assert record.key == b"sensor"
+    assert b'"data":{"reading":7}' in (record.value or b"")
+    assert replica.alerts.told == []

@@ -1,0 +1,110 @@
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.standalone.embedded.process import (
+    ServerFailed,
+    ServerProcess,
+    dying_with_us,
+    free_port,
+    port_is_free,
+    wait_until,
+)
+from tests.servers.processes import ended
+
+LONGER_THAN_ANY_TEST = ["sleep", "600"]
+DEAF = ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> ServerProcess:
+    return ServerProcess("sleeper", tmp_path / "log")
+
+
+def at_once(_: int) -> bool:
+    return True
+
+
+def test_starts_in_a_session_of_its_own_so_that_ctrl_c_is_not_for_it(process: ServerProcess) -> None:
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+    try:
+        assert Path(f"/proc/{process.pid}/stat").read_text().split()[5] == str(process.pid)
+        with pytest.raises(ServerFailed, match="runs already"):
+            process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+    finally:
+        process.kill()
+    assert not process.running
+
+
+def test_one_that_ends_early_shows_its_log(process: ServerProcess) -> None:
+    with pytest.raises(ServerFailed, match=r"(?s)sleeper ended with status 3.*out of paper"):
+        process.start(["sh", "-c", "echo out of paper; exit 3"], ready=lambda _: False, patience=5)
+
+
+def test_one_that_is_never_ready_is_killed(process: ServerProcess) -> None:
+    pids: list[int] = []
+
+    def never(pid: int) -> bool:
+        pids.append(pid)
+        return False
+
+    with pytest.raises(ServerFailed, match=r"not ready after 0\.1 s"):
+        process.start(LONGER_THAN_ANY_TEST, ready=never, patience=0.1)
+    assert ended(pids[0])
+
+
+def test_stop_goes_from_asking_to_killing(process: ServerProcess) -> None:
+    process.start(DEAF, ready=at_once, patience=5)
+    pid = process.pid
+    process.stop((signal.SIGTERM, 0.1))
+    assert ended(pid)
+    with pytest.raises(ServerFailed, match="not running"):
+        assert process.pid
+
+
+def test_stop_reaches_one_that_is_paused(process: ServerProcess) -> None:
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+    pid = process.pid
+    process.pause()
+    assert wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
+    process.stop((signal.SIGTERM, 5))
+    assert ended(pid)
+
+
+def test_a_child_outlives_the_thread_that_asked_for_it(process: ServerProcess) -> None:
+    command = dying_with_us(LONGER_THAN_ANY_TEST, signal.SIGKILL)
+    thread = threading.Thread(target=lambda: process.start(command, ready=at_once, patience=5))
+    thread.start()
+    thread.join()
+    assert not ended(process.pid, patience=0.2)
+    process.kill()
+
+
+def test_a_long_log_is_put_aside(process: ServerProcess) -> None:
+    with process.log.open("wb") as log:
+        log.truncate(32 * 1024 * 1024)
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+    process.kill()
+    assert process.log.stat().st_size == 0
+    assert process.log.with_name("log.previous").exists()
+
+
+@pytest.mark.parametrize("before", [0, 100, 32 * 1024 * 1024])
+def test_what_it_said_is_what_it_said_since_its_start(process: ServerProcess, before: int) -> None:
+    with process.log.open("wb") as log:
+        log.truncate(before)
+    for word in ("first", "second"):
+        command = ["sh", "-c", f"echo {word}; sleep 600"]
+        process.start(command, ready=lambda _: b"\n" in process.said(), patience=5)
+        process.kill()
+        assert process.said() == f"{word}\n".encode()
+
+
+def test_free_ports_are_not_those_of_outgoing_connections() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports = [free_port() for _ in range(50)]
+    assert all(1024 < port < min(lowest, 32_768) for port in ports)
+    assert all(port_is_free(port) for port in ports)

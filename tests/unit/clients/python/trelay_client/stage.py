@@ -1,0 +1,122 @@
+"""An experience layer that plays what a test wrote down."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from shared.runtime.clock import SystemClock
+from trelay_client import Account, Frame, Token, subscribe
+
+ACCOUNT = Account("demo", "hunter2")
+
+Scene = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Hurried(SystemClock):
+    """Does not wait, and keeps what it was asked to."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Stage:
+    """An experience layer that answers each connection with the next scene."""
+
+    def __init__(self, *scenes: Scene) -> None:
+        self.requests: list[dict[str, str]] = []
+        self.registrations: list[tuple[str | None, str | None]] = []
+        self.register_with: list[web.Response] = []
+        self.clock = Hurried()
+        self.notes: list[str] = []
+        self.url = ""
+        self._scenes = list(scenes)
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator["Stage"]:
+        app = web.Application()
+        app.router.add_post("/consumers", self._register)
+        app.router.add_get("/ws/publish", self._publish)
+        runner = web.AppRunner(app, shutdown_timeout=1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def take(self, count: int, credentials: Account | Token = ACCOUNT, **more: Any) -> list[Frame]:
+        """Subscribe until there are `count` events, or until the stream stops."""
+        found = []
+        stream = subscribe(
+            self.url, credentials, clock=self.clock, dice=random.Random(1), note=self.notes.append, **more
+        )
+        async with asyncio.timeout(20), aclosing(stream) as frames:
+            async for frame in frames:
+                if not frame.own:
+                    found.append(frame)
+                if len(found) == count:
+                    break
+        return found
+
+    async def _register(self, request: web.Request) -> web.Response:
+        self.registrations.append((request.headers.get("client_id"), request.headers.get("client_secret")))
+        if self.register_with:
+            return self.register_with.pop(0)
+        return web.json_response({"token": f"token-{len(self.registrations)}", "token_type": "Bearer"}, status=201)
+
+    async def _publish(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append({"authorization": request.headers.get("Authorization", ""), **request.query})
+        return await self._scenes.pop(0)(request)
+
+
+def scene(*frames: dict[str, Any] | str, close: tuple[int, str] | None = None, stay: bool = False) -> Scene:
+    async def play(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        for frame in frames:
+            await socket.send_str(frame if isinstance(frame, str) else json.dumps(frame))
+        if close is not None:
+            await socket.close(code=close[0], message=close[1].encode())
+        elif stay:
+            await socket.receive()
+        else:
+            assert request.transport is not None
+            request.transport.abort()
+        return socket
+
+    return play
+
+
+def refusal(status: int, **headers: str) -> Scene:
+    async def play(_request: web.Request) -> web.StreamResponse:
+        return problem(status, **headers)
+
+    return play
+
+
+def problem(status: int, **headers: str) -> web.Response:
+    return web.json_response(
+        {"detail": f"because of {status}"}, status=status, headers=headers, content_type="application/problem+json"
+    )
+
+
+def connected(**data: Any) -> dict[str, Any]:
+    return {"source": "/trelay", "type": "trelay.connected", "id": "c", "cursor": "start", "data": data}
+
+
+def event(number: int) -> dict[str, Any]:
+    return {"source": "/sources/orders", "type": "order", "id": str(number), "cursor": f"after-{number}"}
+
+
+def ids(frames: list[Frame]) -> list[str]:
+    return [frame.event["id"] for frame in frames]

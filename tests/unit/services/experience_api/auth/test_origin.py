@@ -1,0 +1,130 @@
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+from pydantic import TypeAdapter, ValidationError
+
+from services.experience_api.auth.origin import Cidr, Networks, Origin, origin
+
+PROXIES = Networks(["10.0.0.0/8", "2001:db8:1::/64"])
+NOBODY = Networks([])
+
+
+def seen(peer: str | None, *forwarded: str, trusted: Networks = PROXIES) -> str:
+    return str(origin(peer, CIMultiDict(("X-Forwarded-For", line) for line in forwarded), trusted).address)
+
+
+@pytest.mark.parametrize(
+    ("peer", "allowed"),
+    [
+        ("192.0.2.7", True),
+        ("192.0.3.7", False),
+        ("::ffff:192.0.2.7", True),
+        ("::ffff:c000:0207", True),
+        ("::ffff:192.0.3.7", False),
+        ("2001:db8::1", True),
+        ("2001:DB8:0:0::1", True),
+        ("2001:db9::1", False),
+        ("fe80::1%eth0", True),
+        ("192.0.2.07", False),
+        ("3221225991", False),
+        ("192.0.2.7 ", False),
+        ("", False),
+        (None, False),
+        ("localhost", False),
+    ],
+)
+def test_addresses_are_compared_as_addresses(peer: str | None, allowed: bool) -> None:
+    networks = Networks(["192.0.2.0/24", "2001:db8::/48", "fe80::/10"])
+    assert (origin(peer, CIMultiDict(), NOBODY).address in networks) is allowed
+
+
+def test_nothing_is_allowed_by_an_empty_list() -> None:
+    assert ip_address("127.0.0.1") not in NOBODY
+    assert None not in Networks(["0.0.0.0/0", "::/0"])
+
+
+def test_the_header_of_a_stranger_is_not_believed() -> None:
+    assert seen("192.0.2.1", "127.0.0.1") == "192.0.2.1"
+    assert seen("10.0.0.1", "127.0.0.1", trusted=NOBODY) == "10.0.0.1"
+
+
+def test_the_header_is_read_from_the_right_and_only_through_trusted_hops() -> None:
+    assert seen("10.0.0.1", "203.0.113.9") == "203.0.113.9"
+    assert seen("10.0.0.1", "127.0.0.1, 203.0.113.9") == "203.0.113.9"
+    assert seen("10.0.0.1", "127.0.0.1, 203.0.113.9, 10.2.3.4") == "203.0.113.9"
+    assert seen("10.0.0.1", "127.0.0.1", "203.0.113.9", "10.2.3.4 ") == "203.0.113.9"
+    assert seen("2001:db8:1::5", "2001:db8:2::1") == "2001:db8:2::1"
+    assert seen("::ffff:10.0.0.1", "203.0.113.9") == "203.0.113.9"
+
+
+def test_a_trusted_peer_that_forwards_for_nobody_is_itself() -> None:
+    assert seen("10.0.0.1") == "10.0.0.1"
+    assert seen("10.0.0.1", "10.0.0.2") == "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("hop", "address"),
+    [
+        ("192.0.2.1:4711", "192.0.2.1"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unknown", "None"),
+        ("_hidden", "None"),
+        ("", "None"),
+        ("[", "None"),
+        ("192.0.2.1, ", "None"),
+    ],
+)
+def test_what_a_trusted_proxy_writes_is_an_address_or_unknown(hop: str, address: str) -> None:
+    assert seen("10.0.0.1", hop) == address
+
+
+def test_a_header_without_end_is_unknown() -> None:
+    assert seen("10.0.0.1", ", ".join(["10.0.0.1"] * 10_000)) == "None"
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_what_was_passed_on_is_not_from_the_loopback(header: str) -> None:
+    """A proxy on this machine that nobody named would make the whole world local."""
+    assert not origin("127.0.0.1", CIMultiDict({header: "127.0.0.1"}), NOBODY).loopback
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
+def test_the_loopback_is_recognised(peer: str) -> None:
+    assert origin(peer, CIMultiDict(), NOBODY).loopback
+
+
+@pytest.mark.parametrize("peer", ["192.0.2.1", "::", "0.0.0.0", None])
+def test_anything_else_is_not_the_loopback(peer: str | None) -> None:
+    assert not origin(peer, CIMultiDict(), NOBODY).loopback
+
+
+def test_an_ipv6_household_shares_one_budget() -> None:
+    one, same, other = (Origin(ip_address(text), proxied=False).budget_key for text in ("1::2", "1::3:4", "1:0:0:1::2"))
+    assert one == same == "1::/64"
+    assert other != one
+    assert Origin(ip_address("192.0.2.1"), proxied=False).budget_key == "192.0.2.1"
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"])
+def test_a_network_is_written_as_cidr(text: str) -> None:
+    assert TypeAdapter(Cidr).validate_python(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"), [("10.0.0.1/8", "host bits set"), ("lan", "does not appear"), ("1.2.3.4/33", "does not appear")]
+)
+def test_a_wrong_network_is_named(text: str, why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        TypeAdapter(Cidr).validate_python(text)
+
+
+@given(st.text(), st.lists(st.text(), max_size=4))
+def test_hostile_hops_never_become_a_trusted_address(peer: str, lines: list[str]) -> None:
+    headers = CIMultiDict(("X-Forwarded-For", line) for line in lines)
+    found = origin(peer, headers, Networks(["0.0.0.0/0", "::/0"]))
+    assert found.address is None or lines

@@ -1,0 +1,83 @@
+import secrets
+from statistics import median
+from time import thread_time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.experience_api.auth.secrets import CHOSEN_LIMIT, Comparison, generate, hash_secret, is_generated
+from shared.errors import Malformed
+
+DICE = secrets.token_bytes
+
+
+def test_a_generated_secret_has_256_bits_and_is_recognised() -> None:
+    secret = generate(lambda size: bytes(range(size)))
+    assert secret == "trs_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    assert is_generated(secret)
+    assert not is_generated("demo")
+
+
+@pytest.mark.parametrize(
+    ("secret", "scheme"), [(generate(DICE), "sha256"), ("demo", "scrypt"), ("pässwörd €", "scrypt")]
+)
+def test_a_secret_matches_what_was_stored_of_it(secret: str, scheme: str) -> None:
+    stored = hash_secret(secret, DICE)
+    assert stored.split("$")[0] == scheme
+    assert secret not in stored
+    compare = Comparison(DICE)
+    assert compare.matches(secret, stored)
+    assert not compare.matches(secret + "x", stored)
+    assert not compare.matches(generate(DICE), stored)
+
+
+def test_two_hashes_of_one_secret_differ() -> None:
+    assert hash_secret("demo", DICE) != hash_secret("demo", DICE)
+
+
+def test_nothing_matches_where_nothing_is_stored() -> None:
+    # Dice that always fall alike make the decoy's digest one that can be reckoned; it must not match all the same.
+    compare = Comparison(lambda size: b"\0" * size)
+    assert not compare.matches("demo", None)
+    assert not compare.matches(generate(DICE), None)
+    assert not compare.matches("", None)
+
+
+def test_a_hash_with_older_parameters_is_compared_with_its_own() -> None:
+    stored = "scrypt$16$1$1$c2FsdA$" + "MEInFT8Xl1kaEMtsv3spqAo4rMXobLmCqN3y6Ph7cXc"
+    assert not Comparison(DICE).matches("other", stored)
+
+
+@pytest.mark.parametrize("stored", ["", "md5$x$y", "sha256$x", "scrypt$1$2$3"])
+def test_a_stored_secret_of_no_known_scheme_is_an_error(stored: str) -> None:
+    with pytest.raises(Malformed, match="no known scheme"):
+        Comparison(DICE).matches("demo", stored)
+
+
+@pytest.mark.parametrize("secret", ["", "a\0b", "a\nb", "x" * (CHOSEN_LIMIT + 1), "é" * CHOSEN_LIMIT])
+def test_a_chosen_secret_that_no_header_can_carry_is_refused(secret: str) -> None:
+    with pytest.raises(Malformed, match="chosen secret"):
+        hash_secret(secret, DICE)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.text(st.characters(codec="utf-8")))
+def test_no_other_secret_matches(presented: str) -> None:
+    stored = hash_secret("demo", lambda size: b"s" * size)
+    assert Comparison(DICE).matches(presented, stored) == (presented == "demo")
+
+
+@pytest.mark.parametrize("presented", ["wrong", generate(DICE)], ids=["chosen", "generated"])
+def test_the_time_tells_nothing_of_what_is_stored(presented: str) -> None:
+    """Medians of interleaved comparisons, in seconds of this thread; one without scrypt takes a ten-thousandth."""
+    compare = Comparison(DICE)
+    kinds = {"chosen": hash_secret("demo", DICE), "generated": hash_secret(generate(DICE), DICE), "none": None}
+    took: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for _ in range(9):
+        for kind, stored in kinds.items():
+            started = thread_time()
+            assert not compare.matches(presented, stored)
+            took[kind].append(thread_time() - started)
+    fastest, *_, slowest = sorted(median(times) for times in took.values())
+    assert slowest < 10 * fastest

@@ -1,0 +1,152 @@
+import base64
+import hashlib
+import itertools
+import string
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.experience_api.auth.tokens import Tokens
+from services.experience_api.refusals import TOKEN_REFUSED, Refused
+from services.experience_api.registry.tokens import SigningKey, TokenClaims
+
+OLD = SigningKey("2025", b"o" * 32)
+NEW = SigningKey("2026", b"n" * 64)
+ALPHABET = string.ascii_letters + string.digits + "-_"
+
+
+def tokens(*keys: SigningKey, issuer: str = "trelay") -> Tokens:
+    counter = itertools.count(1)
+    return Tokens(keys or (NEW,), issuer=issuer, new_id=lambda: f"id-{next(counter)}")
+
+
+def signed(key: SigningKey, headers: dict[str, str] | None = None, claims: dict[str, object] | None = None) -> str:
+    whole = {"iss": "trelay", "sub": "demo", "iat": 1, "jti": "x", **(claims or {})}
+    given_claims = {name: value for name, value in whole.items() if value is not None}
+    return jwt.encode(given_claims, key.secret, algorithm="HS256", headers={"kid": key.id, **(headers or {})})
+
+
+def refused(reader: Tokens, token: str, client_id: str | None = None) -> bool:
+    try:
+        reader.read(token, client_id)
+    except Refused as exc:
+        return exc.refusal is TOKEN_REFUSED
+    return False
+
+
+def test_a_token_says_whose_it_is_and_its_id_only_as_a_hash() -> None:
+    mint = tokens()
+    issued = mint.issue("demo", 1_700_000_000.9)
+    assert issued.claims == TokenClaims("demo", hashlib.sha256(b"id-1").digest())
+    assert mint.read(issued.token) == issued.claims
+    assert mint.read(issued.token, "demo") == issued.claims
+    assert jwt.decode(issued.token, options={"verify_signature": False}) == {
+        "iss": "trelay",
+        "sub": "demo",
+        "iat": 1_700_000_000,
+        "jti": "id-1",
+    }
+
+
+def test_ids_have_256_bits_and_differ() -> None:
+    mint = Tokens([NEW])
+    ids = {jwt.decode(mint.issue("a", 0).token, options={"verify_signature": False})["jti"] for _ in range(100)}
+    assert len(ids) == 100
+    assert {len(base64.urlsafe_b64decode(text + "=")) for text in ids} == {32}
+
+
+def test_a_token_or_key_is_not_shown() -> None:
+    issued = tokens().issue("demo", 0)
+    assert issued.token not in repr(issued)
+    assert "nnnn" not in repr(NEW)
+
+
+def test_the_header_is_what_it_was_when_the_tokens_out_there_were_signed() -> None:
+    """A library that writes its header differently would have every consumer register again."""
+    header = tokens().issue("demo", 0).token.partition(".")[0]
+    assert base64.urlsafe_b64decode(header + "==") == b'{"alg":"HS256","kid":"2026","typ":"JWT"}'
+
+
+def test_the_first_key_signs_and_every_key_verifies() -> None:
+    before = tokens(OLD).issue("demo", 0)
+    rotated = tokens(NEW, OLD)
+    assert rotated.read(before.token) == before.claims
+    assert jwt.get_unverified_header(rotated.issue("demo", 0).token)["kid"] == "2026"
+    assert refused(tokens(NEW), before.token)
+
+
+def test_every_change_of_one_character_is_refused() -> None:
+    """Also of the last one, whose two lowest bits a lax reader ignores."""
+    mint = tokens()
+    genuine = mint.issue("demo", 0).token
+    for position, was in enumerate(genuine):
+        for other in ALPHABET + ".=+/ ":
+            if other != was:
+                changed = genuine[:position] + other + genuine[position + 1 :]
+                assert refused(mint, changed), f"position {position}: {was!r} to {other!r}"
+        assert refused(mint, genuine[:position] + genuine[position + 1 :]), f"without position {position}"
+        assert refused(mint, genuine[:position]), f"cut at {position}"
+
+
+@pytest.mark.parametrize("added", ["=", "==", ".", "A", " ", "\n"])
+def test_anything_added_is_refused(added: str) -> None:
+    mint = tokens()
+    genuine = mint.issue("demo", 0).token
+    assert refused(mint, genuine + added)
+    assert refused(mint, added + genuine)
+
+
+def test_another_clients_token_is_refused() -> None:
+    mint = tokens()
+    assert refused(mint, mint.issue("demo", 0).token, "other")
+
+
+def test_another_issuers_token_is_refused() -> None:
+    assert refused(tokens(), tokens(issuer="elsewhere").issue("demo", 0).token)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"kid": "2025"},
+        {"kid": "other"},
+        {"alg": "HS512"},
+        {"typ": "at+jwt"},
+        {"jku": "https://example.com"},
+        {"x5u": "https://example.com"},
+    ],
+)
+def test_a_header_that_we_do_not_write_is_refused_though_the_signature_holds(headers: dict[str, str]) -> None:
+    token = signed(NEW)
+    assert tokens().read(token).client_id == "demo"
+    assert refused(tokens(NEW, OLD), signed(NEW, headers))
+
+
+def test_no_algorithm_is_refused() -> None:
+    claims = {"iss": "trelay", "sub": "demo", "iat": 1, "jti": "x"}
+    assert refused(tokens(), jwt.encode(claims, "", algorithm="none", headers={"kid": "2026"}))
+    header, payload, _ = signed(NEW).split(".")
+    assert refused(tokens(), f"{header}.{payload}.")
+
+
+@pytest.mark.parametrize(
+    "claims", [{"iss": None}, {"sub": None}, {"iat": None}, {"jti": None}, {"jti": 7}, {"sub": "a b"}, {"sub": ""}]
+)
+def test_a_claim_that_is_missing_or_of_the_wrong_form_is_refused(claims: dict[str, object]) -> None:
+    assert refused(tokens(), signed(NEW, claims=claims))
+
+
+def test_a_clock_that_is_behind_refuses_nothing() -> None:
+    issued = tokens().issue("demo", 32_503_680_000)
+    assert tokens().read(issued.token) == issued.claims
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda value: base64.urlsafe_b64encode(value).decode())))
+def test_hostile_tokens_are_refused(text: str) -> None:
+    mint = tokens()
+    header, payload, signature = mint.issue("demo", 0).token.split(".")
+    for token in (text, f"{text}.{payload}.{signature}", f"{header}.{text}.{signature}", f"{header}.{payload}.{text}"):
+        if token:
+            assert refused(mint, token)

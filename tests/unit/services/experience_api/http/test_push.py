@@ -1,0 +1,105 @@
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from ipaddress import ip_address
+
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from services.experience_api.auth.origin import Origin
+from services.experience_api.http.entity import EntityOptions, Push
+from services.experience_api.http.push import Pushes
+from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
+from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Outgoing
+from shared.bus.topics import TopicsOptions
+from shared.errors import Malformed, Unavailable
+from shared.events.telemetry import parse
+from shared.runtime.clock import SYSTEM_CLOCK
+
+TOPICS = TopicsOptions()
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def pushes(patience: float = 10) -> Pushes:
+    options = EntityOptions(allow=("192.0.2.0/24", "2001:db8::/32"), patience=patience)
+    return Pushes(TOPICS.publish, options, SYSTEM_CLOCK, random.Random(7), lambda: "id-1")
+
+
+def plain(body: str = "{}", headers: dict[str, str] | None = None, query: str = "orders.eu") -> Push:
+    lines = CIMultiDict({"Content-Type": "application/json", **(headers or {})})
+    return Push(lines, MultiDict({"channel": query} if query else {}), body.encode())
+
+
+def came_from(address: str) -> Origin:
+    return Origin(ip_address(address), proxied=False)
+
+
+class Failing:
+    """An appender whose bus is away, or never answers."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self._hangs = hangs
+
+    async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
+        if self._hangs:
+            await asyncio.Event().wait()
+        raise Unavailable("away")
+
+
+async def test_events_are_on_the_bus_when_they_are_accepted() -> None:
+    bus = MemoryBus()
+    await bus.ensure_topics(TOPICS.all())
+    async with bus.appender() as appender:
+        (pushed,) = await pushes().take(plain('{"total": 1}'), appender)
+        bounds = await bus.bounds(TOPICS.publish)
+        async with bus.reader(TOPICS.publish, {number: first for number, (first, _) in bounds.items()}) as reader:
+            (record,) = await reader.read()
+    assert pushed.id == "id-1"
+    assert record.key == b"orders.eu"
+    assert json.loads(record.value or b"")["data"] == {"total": 1}
+
+
+async def test_the_trace_goes_on_or_begins() -> None:
+    bus = MemoryBus()
+    await bus.ensure_topics(TOPICS.all())
+    async with bus.appender() as appender:
+        (traced,) = await pushes().take(plain(headers={"traceparent": TRACE}), appender)
+        (begun,) = await pushes().take(plain(headers={"traceparent": "nonsense"}), appender)
+    assert parse(json.loads(traced.value)["traceparent"]).trace == parse(TRACE).trace
+    assert json.loads(traced.value)["traceparent"] != TRACE
+    assert parse(json.loads(begun.value)["traceparent"]).trace != parse(TRACE).trace
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["away", "silent"])
+async def test_a_bus_that_does_not_answer_is_said_with_a_time_to_wait(hangs: bool) -> None:
+    with pytest.raises(Refused) as refused:
+        await pushes(patience=0.01).take(plain(), Failing(hangs=hangs))
+    assert refused.value.refusal is UNAVAILABLE
+    assert refused.value.retry_after is not None
+
+
+async def test_what_is_no_event_never_reaches_the_bus() -> None:
+    with pytest.raises(Malformed, match="channel"):
+        await pushes().take(plain(query=""), Failing(hangs=True))
+
+
+@pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])
+def test_the_allow_list_lets_its_networks_push(address: str) -> None:
+    pushes().check(came_from(address))
+
+
+@pytest.mark.parametrize("where", [came_from("198.51.100.1"), came_from("::1"), Origin(None, proxied=True)])
+def test_everybody_else_is_refused(where: Origin) -> None:
+    with pytest.raises(Refused) as refused:
+        pushes().check(where)
+    assert refused.value.refusal is ADDRESS_NOT_ALLOWED
+
+
+def test_while_draining_nothing_is_taken() -> None:
+    taking = pushes()
+    taking.close()
+    with pytest.raises(Refused) as refused:
+        taking.check(came_from("192.0.2.9"))
+    assert refused.value.refusal is DRAINING

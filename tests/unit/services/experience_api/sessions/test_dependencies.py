@@ -1,0 +1,102 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.experience_api.auth.tokens import KeyOptions, TokenOptions
+from services.experience_api.metrics import ExperienceMetrics
+from services.experience_api.registry.memory import MemoryRegistry
+from services.experience_api.sessions.dependencies import Stream, StreamParts, keep_stream, tokens_with_a_key
+from services.experience_api.sessions.inbound import Inbound
+from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.stream.delivery import DeliveryOptions
+from shared.alerts import RecordingAlerts
+from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Appender, Bus, TopicOptions
+from shared.bus.topics import TopicsOptions
+from shared.errors import SettingsError, Unavailable
+from shared.lease import MemoryLeaseStore
+from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
+from shared.runtime.tasks import Tasks
+
+PATIENCE = 10.0
+
+
+class Hurried(SystemClock):
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+
+class Reports:
+    def __init__(self) -> None:
+        self.troubles: list[str | None] = []
+
+    def __call__(self, trouble: str | None) -> None:
+        self.troubles.append(trouble)
+
+
+class Flaky:
+    """Fails so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    async def __call__(self) -> None:
+        if self.left:
+            self.left -= 1
+            raise Unavailable(f"{self.left} to go")
+
+
+async def test_tokens_come_once_the_database_is_ready_and_replicas_share_their_key() -> None:
+    registry, reports = MemoryRegistry(MemoryLeaseStore()), Reports()
+    one = await tokens_with_a_key(TokenOptions(), registry, Flaky(2), reports, Hurried())
+    other = await tokens_with_a_key(TokenOptions(), registry, Flaky(0), reports, Hurried())
+    assert reports.troubles == ["1 to go", "0 to go", None, None]
+    issued = one.issue("demo", 0)
+    assert other.read(issued.token) == issued.claims
+
+
+async def test_keys_of_the_settings_are_used_and_none_is_made() -> None:
+    registry = MemoryRegistry(MemoryLeaseStore())
+    options = TokenOptions(keys=(KeyOptions.model_validate({"id": "2026", "secret": "k" * 32}),))
+    tokens = await tokens_with_a_key(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    assert registry._signing_key is None
+    again = await tokens_with_a_key(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    issued = tokens.issue("demo", 0)
+    assert again.read(issued.token) == issued.claims
+
+
+def parts(bus: Bus, failures: int = 0) -> StreamParts:
+    flaky = Flaky(failures)
+
+    @asynccontextmanager
+    async def connect() -> AsyncIterator[Bus]:
+        await flaky()
+        yield bus
+
+    def inbound(appender: Appender) -> Inbound:
+        metrics = ExperienceMetrics(CollectorRegistry())
+        return Inbound(appender, "trelay.inbound", RecordingAlerts(), metrics, SYSTEM_CLOCK, lambda: "id")
+
+    return StreamParts(connect, TopicsOptions(), DeliveryOptions(), inbound, lambda source, seconds: None)
+
+
+async def test_the_stream_comes_once_the_bus_answers_and_goes_with_its_task() -> None:
+    stream: Awaited[Stream] = Awaited("the stream")
+    reports = Reports()
+    async with Tasks() as tasks:
+        tasks.keep("stream", keep_stream(parts(MemoryBus(), 2), stream, reports, Hurried()))
+        async with asyncio.timeout(PATIENCE):
+            while stream.now is None or stream.now.delivery.trouble is not None:
+                await asyncio.sleep(0)
+        assert reports.troubles == ["1 to go", "0 to go", None]
+    assert stream.now is None
+
+
+async def test_a_topic_of_another_form_is_an_error_that_surfaces() -> None:
+    bus = MemoryBus()
+    await bus.ensure_topics([TopicOptions(name="trelay.publish", partitions=7)])
+    with pytest.raises(SettingsError, match=r"trelay\.publish"):
+        await keep_stream(parts(bus), Awaited("the stream"), Reports(), SYSTEM_CLOCK)

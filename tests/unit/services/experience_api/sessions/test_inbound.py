@@ -1,0 +1,113 @@
+import base64
+import json
+import logging
+import uuid
+from collections.abc import Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.experience_api.hub.audience import interest_in
+from services.experience_api.hub.connection import Subscriber
+from services.experience_api.metrics import ExperienceMetrics
+from services.experience_api.sessions.inbound import Inbound
+from shared.alerts import RecordingAlerts
+from shared.bus.protocol import Outgoing
+from shared.errors import Unavailable
+from shared.events.event import TRAIL, decode, unpack_trail, validate
+from shared.runtime.clock import SystemClock
+
+DEMO = Subscriber(uuid.UUID(int=7), "demo", interest_in(["**"]))
+
+
+class FrozenClock(SystemClock):
+    """Waits for nothing."""
+
+    def time(self) -> float:
+        return 1_700_000_000.5
+
+    async def sleep(self, seconds: float) -> None:
+        pass
+
+
+class Written:
+    """An appender that fails as often as it is told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.records: list[tuple[str, Outgoing]] = []
+        self._failures = failures
+
+    async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
+        if self._failures:
+            self._failures -= 1
+            raise Unavailable("the bus is away")
+        self.records.extend((topic, record) for record in records)
+
+
+class Room:
+    def __init__(self, appender: Written) -> None:
+        self.registry = CollectorRegistry()
+        self.alerts = RecordingAlerts()
+        metrics = ExperienceMetrics(self.registry)
+        self.inbound = Inbound(appender, "trelay.inbound", self.alerts, metrics, FrozenClock(), lambda: "id-1")
+
+    def value(self, name: str) -> float | None:
+        return self.registry.get_sample_value(f"trelay_experience_{name}")
+
+
+def test_whoever_sends_without_permission_is_logged_counted_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(Written())
+    with caplog.at_level(logging.WARNING):
+        room.inbound.refused(DEMO)
+    (record,) = caplog.records
+    assert vars(record)["client_id"] == "demo"
+    assert vars(record)["connection_id"] == str(DEMO.connection_id)
+    (told,) = room.alerts.told
+    assert (told.what, told.kind, told.place) == ("event", "consumer sends", "client demo")
+    assert room.value("sends_refused_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (b'{ "a" : 1.50 }', {"datacontenttype": "application/json", "data": {"a": 1.5}}),
+        (b"[1]", {"datacontenttype": "application/json", "data": [1]}),
+        ("grüß dich".encode(), {"datacontenttype": "text/plain", "data": "grüß dich"}),
+        (b"", {"datacontenttype": "text/plain", "data": ""}),
+        (b"\xff\x00", {"data_base64": base64.b64encode(b"\xff\x00").decode()}),
+        (b"[" * 5000, {"datacontenttype": "text/plain", "data": "[" * 5000}),
+    ],
+)
+async def test_a_message_becomes_an_event_of_its_client(message: bytes, expected: dict[str, object]) -> None:
+    written = Written()
+    await Room(written).inbound.accept(DEMO, message)
+    ((topic, record),) = written.records
+    assert topic == "trelay.inbound"
+    assert record.key == b"demo"
+    event = decode(record.value or b"")
+    validate(event)
+    assert json.loads(record.value or b"") == {
+        "specversion": "1.0",
+        "id": "id-1",
+        "source": "/clients/demo",
+        "type": "consumer.message",
+        "subject": "demo",
+        "time": "2023-11-14T22:13:20.500Z",
+        **expected,
+    }
+    assert unpack_trail(dict(record.headers)[TRAIL]) == ("inbound", 1_700_000_000_500, "id-1")
+
+
+async def test_a_bus_that_is_away_for_a_while_is_waited_for() -> None:
+    written = Written(failures=5)
+    room = Room(written)
+    await room.inbound.accept(DEMO, b"{}")
+    assert len(written.records) == 1
+    assert room.value("inbound_total") == 1
+
+
+async def test_a_bus_that_stays_away_is_an_error() -> None:
+    room = Room(Written(failures=1000))
+    with pytest.raises(Unavailable):
+        await room.inbound.accept(DEMO, b"{}")
+    assert room.value("inbound_total") == 0

@@ -1,0 +1,126 @@
+"""Which numbers JSONata would alter, asked of JSONata itself."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import jsonatapy
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.process_api.pipeline.expression.exact import inexact, number, ordered, value
+from shared.errors import Malformed
+
+WHOLE = st.one_of(
+    st.integers(), st.integers(2**53 - 9, 2**53 + 9), st.integers(2**63 - 9, 2**64 + 9), st.integers(-(2**70), 2**70)
+)
+DIGITS = st.text("0123456789", min_size=1, max_size=22)
+
+
+@st.composite
+def written_numbers(draw: st.DrawFn) -> str:
+    """Numbers as people write them: not as Python would."""
+    text = str(draw(WHOLE))
+    if draw(st.booleans()):
+        text += "." + draw(DIGITS)
+    if draw(st.booleans()):
+        text += draw(st.sampled_from(["e", "E", "e+", "e-", "E-"])) + str(draw(st.integers(0, 330)))
+    return text
+
+
+def exactly(text: str) -> Any:
+    return json.loads(text, parse_int=Decimal, parse_float=Decimal)
+
+
+@given(written_numbers())
+@example("9007199254740993")
+@example("-92831935481882920000")
+@example("9223372036854775808")
+@example("1.2345678901234e18")
+@example("0.12345678901234567")
+@example("1e400")
+@example("1e-400")
+@example("1e99999999999999999999")
+def test_what_jsonata_alters_is_found(text: str) -> None:
+    document = f'{{"a":[{text}],"b":"x"}}'
+    try:
+        passed = jsonatapy.compile("$").evaluate_json_or_none(document)
+    except ValueError:
+        return  # refused aloud, so nothing is altered
+    assert passed is not None
+    if exactly(passed) != exactly(document):
+        assert inexact(document.encode()) == text.encode()
+
+
+@given(st.one_of(st.integers(-(2**53), 2**53).map(str), st.floats(-1e9, 1e9).map(lambda number: f"{number:.6f}")))
+@example("1795395166783123")
+@example("0.1")
+@example("-0")
+@example("100000e3")
+def test_what_jsonata_keeps_is_not_suspected(text: str) -> None:
+    assert inexact(f'{{"a":{text}}}'.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"card":"4111111111111111"}',
+        '{"note":"order 9007199254740993 is late"}',
+        '{"quote":"\\"9007199254740993"}',
+        '{"9007199254740993":1}',
+        '{"hex":"5e999"}',
+        '{"uuid":"12e4567e-89b1-42e3-a456-426614174000"}',
+        '{"version":"1.2.3.4.5.6.7.8.9.10"}',
+    ],
+)
+def test_digits_in_strings_are_safe(text: str) -> None:
+    assert inexact(text.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"a":"9007199254740993","b":9007199254740993}', "9007199254740993"),
+        ("[1,-9007199254740993]", "-9007199254740993"),
+        ("9007199254740993", "9007199254740993"),
+        ('{"a":{"b":[{"c":0.1234567890123456789}]}}', "0.1234567890123456789"),
+        ('{"a":"\\\\","b":1e400}', "1e400"),
+    ],
+)
+def test_the_number_is_named(text: str, found: str) -> None:
+    assert inexact(text.encode()) == found.encode()
+
+
+@given(written_numbers())
+def test_python_code_gets_every_number_as_it_was_written(text: str) -> None:
+    found = value(f'{{"a":{text}}}'.encode())["a"]
+    again = msgspec.json.Encoder(decimal_format="number").encode(found)
+    assert Decimal(again.decode()) == Decimal(text)
+
+
+def test_python_code_gets_floats_where_these_are_exact() -> None:
+    found = value(b'{"a":1.5,"b":9007199254740993,"c":0.12345678901234567}')
+    assert found == {"a": 1.5, "b": 9007199254740993, "c": Decimal("0.12345678901234567")}
+    assert (type(found["a"]), type(found["b"]), type(found["c"])) == (float, int, Decimal)
+
+
+@pytest.mark.parametrize("text", ["1" * 5000, "1e99999999999999999999"])
+def test_a_number_beyond_all_bounds_is_refused(text: str) -> None:
+    with pytest.raises(Malformed, match="out of range"):
+        value(text.encode())
+
+
+def test_a_single_number_beyond_all_bounds_is_refused() -> None:
+    with pytest.raises(Malformed, match="out of range"):
+        number(b"1e99999999999999999999")
+
+
+@given(written_numbers(), written_numbers())
+@example("0.1", "0.1000000000000000")
+@example("0.1", "0.10000000000000001")
+@example("9007199254740992", "9007199254740993")
+def test_numbers_are_compared_as_they_were_written(one: str, other: str) -> None:
+    left, right = ordered(number(one.encode()), number(other.encode()))
+    assert (left < right, left == right) == (Decimal(one) < Decimal(other), Decimal(one) == Decimal(other))

@@ -1,0 +1,193 @@
+"""Expressions over events: the same answer by whichever way, and never a number that was altered."""
+
+import json
+from typing import Any
+
+import jsonata
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression.expression import Condition, Expression
+from services.process_api.pipeline.expression.jsonata import Jsonata
+from shared.errors import Malformed
+from tests.unit.services.process_api.making import draft, event, without_data
+from tests.unit.services.process_api.pipeline.expression.expressions import entities, plain_expressions, same
+
+BIG = 9007199254740993
+ENTITY = {"id": BIG, "amount": 120, "name": "Ada", "lines": [{"price": 2, "quantity": 3}], "ids": [BIG, BIG + 2]}
+
+
+def value(expression: str, data: Any = None, **attributes: Any) -> Any:
+    found = Expression(expression).value(draft(data, **attributes))
+    return None if found is None else json.loads(found)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("id", BIG),
+        ("{'id': id, 'n': name}", {"id": BIG, "n": "Ada"}),
+        ("ids", [BIG, BIG + 2]),
+        ("amount * 2", 240),
+        ("$sum(lines.(price * quantity))", 6),
+        ("{'id': id, 'total': $sum(lines.(price * quantity))}", {"id": BIG, "total": 6}),
+        ("{'id': id, 'in': {'ids': ids, 'two': amount * 2}}", {"id": BIG, "in": {"ids": [BIG, BIG + 2], "two": 240}}),
+        ("{'key': 'order-' & id, 'none': nothing}", {"key": f"order-{BIG}"}),
+        ("{'upper': $uppercase(name), 'late': nothing}", {"upper": "ADA"}),
+        ("'n.' & $string(amount % 7)", "n.1"),
+        ("{'id': id, 'odd': amount % 7 = 1 ? 'yes' : 'no'}", {"id": BIG, "odd": "yes"}),
+        ("id = 5 ? 'five' : 'other'", None),
+    ],
+)  # fmt: skip
+def test_large_numbers_come_out_as_they_went_in_or_not_at_all(expression: str, expected: Any) -> None:
+    if expected is None:
+        with pytest.raises(Malformed, match="holds 9007199254740993, which JSONata would alter"):
+            value(expression, ENTITY)
+    else:
+        assert value(expression, ENTITY) == expected
+
+
+@pytest.mark.parametrize("expression", ["$", "id + 1", "$string(id)", "$max(ids)", "{'a': id + 1}", "$merge([$, {}])"])
+def test_what_cannot_be_exact_is_refused(expression: str) -> None:
+    with pytest.raises(Malformed, match="would alter"):
+        value(expression, ENTITY)
+
+
+_big = st.integers(-(2**70), 2**70)
+_entities = st.fixed_dictionaries(
+    {"id": _big, "amount": st.integers(0, 200), "name": st.sampled_from(["Ada", "Bob"])},
+    optional={
+        "other": _big,
+        "items": st.lists(st.fixed_dictionaries({"n": st.integers(0, 9), "big": _big}), max_size=3),
+    },
+)
+_expressions = st.sampled_from(
+    [
+        "id",
+        "items",
+        "items.big",
+        "items.n",
+        "$sum(items.n)",
+        "items[n > 3].big",
+        "{'id': id, 'amount': amount}",
+        "{'id': id, 'total': $sum(items.n)}",
+        "{'id': id, 'big': items.big, 'name': $uppercase(name)}",
+        "amount > 100 ? id : other",
+        "[id, other]",
+        "$append(id, other)",
+        "id > other",
+        "id = other",
+        "amount > 100",
+        "$count(items)",
+    ]
+)
+
+
+@given(_expressions, _entities)
+def test_no_number_is_ever_altered(expression: str, data: dict[str, Any]) -> None:
+    """The reference in Python computes with integers of any size."""
+    expected = jsonata.Jsonata(expression).evaluate(json.loads(json.dumps(data)))
+    try:
+        found = value(expression, data)
+    except Malformed as exc:
+        assert "would alter" in str(exc)  # noqa: PT017 -- either is right
+    else:
+        assert found == expected
+
+
+@given(_expressions, _entities)
+def test_a_condition_decides_by_the_exact_numbers(expression: str, data: dict[str, Any]) -> None:
+    expected = jsonata.Jsonata(f"$boolean({expression})").evaluate(json.loads(json.dumps(data)))
+    try:
+        holds = Condition(expression).holds(draft(data))
+    except Malformed as exc:
+        assert "would alter" in str(exc)  # noqa: PT017 -- either is right
+    else:
+        assert holds is bool(expected)
+
+
+_member = st.one_of(
+    plain_expressions,
+    st.sampled_from(["$count(a)", "a[b = 1]", "$append(a, b)", "a.(b & 'x')", "(a)[0]", "$exists(a) ? b : c", "a.b[]"]),
+)
+_constructors = st.dictionaries(st.sampled_from("klmn"), _member, min_size=1).map(
+    lambda members: "{" + ", ".join(f"'{name}': {part}" for name, part in members.items()) + "}"
+)
+
+
+@given(_constructors, entities)
+def test_a_constructor_that_is_made_in_parts_means_what_jsonata_means(expression: str, data: Any) -> None:
+    attributes = {"type": "order.updated", "subject": "C-1", "sequence": 5}
+    try:
+        expected = Jsonata(expression).evaluate(json.dumps(data).encode(), attributes)
+    except Malformed:
+        return  # by parts, it may come to nothing wrong
+    found = Expression(expression).value(draft(data, sequence=5))
+    assert same(found, expected)
+
+
+def test_a_condition_that_asks_for_something_else_is_not_kept_from_it() -> None:
+    assert Condition("$contains(name, 'd')").holds(draft(ENTITY))
+    assert Condition("$sum(lines.price) > 1").holds(draft(ENTITY))
+    assert not Condition("$sum(lines.price) > 2").holds(draft(ENTITY))
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("'text'", True),
+        ("''", False),
+        ("0", False),
+        ("null", False),
+        ("nothing", False),
+        ("lines", True),
+        ("[]", False),
+        ("{}", False),
+        ("{'a': 1}", True),
+        ("[0]", False),
+        ("amount > 100 /* why */", True),
+    ],
+)
+def test_what_jsonata_takes_for_true(expression: str, holds: object) -> None:
+    assert Condition(expression).holds(draft({"amount": 120, "lines": [{"price": 2}]})) is holds
+
+
+def test_the_attributes_are_at_hand() -> None:
+    assert value("$event.subject & '/' & $uppercase($event.type)", {}) == "C-1/ORDER.UPDATED"
+    assert value("$event.sequence + 1", {}, sequence=4) == 5
+
+
+def test_an_attribute_that_would_be_altered_is_refused() -> None:
+    assert value("$event.sequence", {}, sequence=BIG) == BIG
+    with pytest.raises(Malformed, match="attribute 'sequence' is 9007199254740993"):
+        value("$event.sequence + 1", {}, sequence=BIG)
+
+
+def test_an_event_without_an_entity_has_undefined_for_a_root() -> None:
+    bare = without_data()
+    assert Expression("a").value(Draft(bare)) is None
+    assert Condition("$event.type = 'order.updated' and $count(a) = 0").holds(Draft(bare))
+
+
+def test_text_is_wanted_where_a_channel_is() -> None:
+    assert Expression("'orders.' & region").text(draft({"region": "eu"})) == "orders.eu"
+    assert Expression("region").text(draft({})) is None
+    with pytest.raises(Malformed, match="gives 5, expected text"):
+        Expression("region").text(draft({"region": 5}))
+
+
+def test_an_entity_that_a_step_changed_is_seen_changed() -> None:
+    changed = Draft(event({"a": 1}))
+    entity = changed.data()
+    assert isinstance(entity, dict)
+    entity["a"] = changed.attributes()["subject"]
+    changed.touch_data()
+    assert Condition("$uppercase(a) = 'C-1'").holds(changed)
+
+
+@pytest.mark.parametrize("made", [Expression, Condition])
+def test_what_does_not_compile_says_so(made: type[Expression] | type[Condition]) -> None:
+    with pytest.raises(ValueError, match="does not compile"):
+        made("a +")

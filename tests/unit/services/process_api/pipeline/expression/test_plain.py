@@ -1,0 +1,105 @@
+"""Plain expressions are no dialect: whatever is read here means what JSONata means by it."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression import plain
+from services.process_api.pipeline.expression.jsonata import Jsonata
+from services.process_api.pipeline.expression.terms import Undecided
+from services.process_api.pipeline.nodes import text
+from tests.unit.services.process_api.making import event
+from tests.unit.services.process_api.pipeline.expression.expressions import entities, plain_expressions, same
+
+ATTRIBUTES = {"type": "order.updated", "subject": "C-1", "sequence": 5}
+
+
+@given(plain_expressions, entities)
+@example("a = b", {"a": 0.1, "b": 0.10})
+@example("a", {"a": [1]})
+@example("a.b", {"a": [{"b": 1}]})
+@example("$not(a > 1)", {})
+@example("a in ['x', null]", {"a": None})
+def test_what_is_plain_means_what_jsonata_means(expression: str, data: Any) -> None:
+    term = plain.read(expression)
+    assert term is not None, "the strategy makes plain expressions only"
+    value, entity = event(data, sequence=5), json.dumps(data).encode()
+    with contextlib.suppress(Undecided):
+        found = term.value(Draft(value))
+        assert same(None if found is None else text(found), Jsonata(expression).evaluate(entity, ATTRIBUTES))
+    with contextlib.suppress(Undecided):
+        holds = bool(term.test(Draft(value)))
+        assert holds is (Jsonata(f"$boolean({expression})").evaluate(entity, ATTRIBUTES) == b"true")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "status",
+        "customer.address.city",
+        "`first name`",
+        "a.`b c`.d",
+        "amount > 100",
+        "amount>100",
+        "amount > -1.5e3 and status = 'open'",
+        "a = 1 or b = 2 and c = 3",
+        "(a = 1 or b = 2) and c = 3",
+        "region in ['eu', \"us\"]",
+        "'orders.' & region",
+        "$not(paid) and $exists(customer)",
+        '{"id": id, "customer": {"name": customer.name}, "kind": "order"}',
+        "$event.type = 'order.created'",
+        " a\n ",
+        "true",
+        "and_more",
+    ],
+)
+def test_these_are_plain(expression: str) -> None:
+    assert plain.read(expression) is not None
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "a +",
+        "a + 1",
+        "a[0]",
+        "a.*",
+        "$sum(a)",
+        "$",
+        "$.a",
+        "$event",
+        "$events.a",
+        "$event.a.b",
+        "a = b = c",
+        "'it\\'s'",
+        "a ? 1 : 2",
+        "-a",
+        "01",
+        "1.",
+        "1.a",
+        "a.1",
+        "[1, 2]",
+        "a in b",
+        "a in []",
+        "{}",
+        "{a: 1}",
+        "{'a': 1, 'a': 2}",
+        "a /* why */",
+        "function($x) {$x}",
+        "and",
+        "a.and",
+        "a in [b]",
+        "(" * 5000 + "a" + ")" * 5000,
+        "a ~> $uppercase",
+        "a b",
+        "λ",
+    ],
+)
+def test_these_are_left_to_jsonata(expression: str) -> None:
+    assert plain.read(expression) is None

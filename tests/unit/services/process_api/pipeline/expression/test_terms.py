@@ -1,0 +1,73 @@
+"""What terms answer, and what they leave to JSONata."""
+
+import pytest
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression import plain
+from services.process_api.pipeline.expression.terms import NULL, Term, Undecided
+from services.process_api.pipeline.nodes import text
+from services.process_api.pipeline.paths import parse, put
+from tests.unit.services.process_api.making import draft, event
+
+
+def term(expression: str) -> Term:
+    found = plain.read(expression)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("expression", "data"),
+    [
+        ("a.b", {"a": [{"b": 1}]}),
+        ("a.b", [1]),
+        ("a.b.c", {"a": {"b": []}}),
+        ("a = 1", {"a": [1]}),
+        ("a = 1", {"a": {}}),
+        ("a and true", {"a": []}),
+        ("a < 'z'", {"a": "é"}),
+        ("a < 1", {"a": "x"}),
+        ("a < 1", {"a": True}),
+        ("a < nothing", {"a": None}),
+        ("a & 'x'", {"a": 1.5}),
+        ("a & 'x'", {"a": None}),
+        ("{'x': a}", [{"a": 1}]),
+        ("{'x': a}", None),
+    ],
+)
+def test_jsonata_is_asked(expression: str, data: object) -> None:
+    with pytest.raises(Undecided):
+        term(expression).value(draft(data))
+
+
+def test_large_numbers_are_copied_and_compared_as_they_are() -> None:
+    value = event(text='{"id":9007199254740993,"price":0.12345678901234567891,"next":9007199254740994}')
+    copied = term("{'i': id, 'p': price}").value(Draft(value))
+    assert copied is not None
+    assert text(copied) == b'{"i":9007199254740993,"p":0.12345678901234567891}'
+    assert term("id < next").test(Draft(value)) is True
+    assert term("id = next").test(Draft(value)) is False
+    assert term("'n' & id").scalar(Draft(value)) == "n9007199254740993"
+
+
+def test_an_entity_that_was_taken_apart_is_copied_and_not_shared() -> None:
+    changed = draft({"a": {"b": {"c": 1}}})
+    put(changed, parse("data.a.b.c"), changed.attributes()["id"])
+    built = term("{'one': a, 'other': a}").value(changed)
+    assert built is not None
+    changed.replace_data(built)
+    put(changed, parse("data.one.b"), changed.attributes()["id"])
+    data = changed.data_text()
+    assert data == b'{"one":{"b":"orders:7"},"other":{"b":{"c":"orders:7"}}}'
+
+
+def test_null_and_undefined_are_two_things() -> None:
+    assert term("a").scalar(draft({"a": None})) is NULL
+    assert term("a").scalar(draft({})) is None
+    assert term("a.b").value(draft({"a": None})) is None
+    assert term("$exists(a)").test(draft({"a": None})) is True
+
+
+def test_the_entity_is_no_attribute() -> None:
+    assert term("$event.data").value(draft({"a": 1})) is None
+    assert term("$event.subject").scalar(draft({})) == "C-1"

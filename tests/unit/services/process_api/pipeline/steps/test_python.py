@@ -1,0 +1,128 @@
+"""`python`."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.python import PythonOptions
+from services.process_api.pipeline.steps.registry import build_step
+from shared.errors import Malformed, Unavailable
+from tests.unit.services.process_api.making import applied, apply, data_of, draft, event, text_of_data, without_data
+from tests.unit.services.process_api.pipeline.steps import functions
+
+HERE = "tests.unit.services.process_api.pipeline.steps.functions"
+
+
+def step(name: str) -> dict[str, str]:
+    return {"python": f"{HERE}:{name}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("double", {"amount": 2, "x": 1}, {"amount": 4, "x": 1}),
+        ("Prices.double", {"amount": 2}, {"amount": 4}),
+        ("optional", {"amount": 2}, 6),
+        ("made", [], None),
+        ("nulls", {}, {"prices": [1.5, None], "note": "null"}),
+        ("keep", None, None),
+    ],
+)
+def test_the_entity_is_what_it_returns(name: str, data: Any, expected: Any) -> None:
+    made = [data_of(each.encoded(b'"c"')) for each in apply(step(name), draft(data))]
+    assert made == ([] if expected is None else [expected])
+
+
+def test_a_function_of_two_arguments_sees_the_attributes() -> None:
+    found = applied(step("with_event"), event({"a": 1}, zone="eu"))["data"]
+    assert found["data"] == {"a": 1}
+    assert found["event"] == {
+        "specversion": "1.0",
+        "source": "/sources/orders",
+        "type": "order.updated",
+        "id": "orders:7",
+        "subject": "C-1",
+        "zone": "eu",
+    }
+
+
+def test_none_leaves_the_event_out() -> None:
+    assert apply(step("drop"), draft({})) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids"),
+    [([], []), ([{"n": 1}], ["orders:7"]), ([{"n": 1}, {"n": 2}], ["orders:7/1", "orders:7/2"])],
+)
+def test_a_list_is_several_events(lines: list[Any], ids: list[str]) -> None:
+    made = apply(step("lines"), draft({"lines": lines}))
+    assert [each.attribute("id") for each in made] == ids
+    assert [data_of(each.encoded(b'"c"')) for each in made] == lines
+
+
+def test_numbers_are_exact_both_ways() -> None:
+    text = '{"id":9007199254740993,"price":1.5,"rate":0.1234567890123456789,"huge":1e400}'
+    functions.seen.clear()
+    (made,) = apply(step("keep"), Draft(event(text=text)))
+    (seen,) = functions.seen
+    assert [type(seen[name]) for name in ("id", "price", "rate")] == [int, float, Decimal]
+    assert text_of_data(made.encoded(b'"c"')) == text.replace("1e400", "1E+400")
+
+
+def test_an_event_without_an_entity_gives_none() -> None:
+    functions.seen.clear()
+    assert apply(step("keep"), Draft(without_data())) == []
+    assert functions.seen == [None]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("fail", "functions:fail raised KeyError: 'missing'"),
+        ("no_json", "functions:no_json returned what is no JSON"),
+        ("no_number", "functions:no_number returned what is no JSON"),
+        ("not_a_number", "functions:not_a_number returned what is no JSON: a number is infinite, or none"),
+        ("infinite", "functions:infinite returned what is no JSON: a number is infinite, or none"),
+        ("leave", "functions:leave raised SystemExit: for good"),
+        ("cancel", "functions:cancel raised CancelledError: on its own"),
+        ("no_text", "functions:no_text returned what is no JSON"),
+        ("cycle", "functions:cycle returned what is no JSON"),
+    ],
+)
+def test_what_goes_wrong_is_the_events_fault(name: str, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason):
+        apply(step(name), draft({}))
+
+
+def test_what_is_unavailable_is_waited_for() -> None:
+    with pytest.raises(Unavailable, match="the price list does not answer"):
+        apply(step("wait"), draft({}))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (f"{HERE}:missing", "AttributeError"),
+        ("nowhere.at.all:f", "ModuleNotFoundError"),
+        (f"{HERE}:asynchronous", "one that awaits cannot be a step"),
+        (f"{HERE}:not_callable", "not a plain function"),
+        (f"{HERE}:three", r"expected \(data\) or \(data, event\)"),
+        (f"{HERE}:none", r"expected \(data\) or \(data, event\)"),
+    ],
+)
+def test_what_is_no_function_for_this_says_so(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        build_step(PythonOptions(python=name))
+
+
+def test_a_builtin_that_does_not_tell_its_arguments_gets_the_entity() -> None:
+    assert applied({"python": "builtins:dict"}, event([["a", 1]]))["data"] == {"a": 1}
+
+
+@pytest.mark.parametrize("name", ["", "module", "module:", ":function", "a-b:c", "a:b:c", "a b:c"])
+def test_a_name_of_another_form_is_refused_when_settings_are_read(name: str) -> None:
+    with pytest.raises(ValidationError):
+        PythonOptions(python=name)

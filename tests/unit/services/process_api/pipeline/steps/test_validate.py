@@ -1,0 +1,77 @@
+"""`validate`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.validate import ValidateOptions
+from shared.errors import Malformed
+from tests.unit.services.process_api.making import apply, draft, event, without_data
+
+SCHEMA = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {"id": {"type": "integer", "maximum": 9007199254740993}, "lines": {"items": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize("data", [{"id": 1}, {"id": 9007199254740993, "lines": ["a"]}, {"id": 1, "other": None}])
+def test_what_satisfies_the_schema_goes_on_as_it_is(data: Any) -> None:
+    before = draft(data)
+    assert apply({"validate": SCHEMA}, before) == [before]
+    assert not before.changed
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", 'data: "id" is a required property'),
+        ('{"id":9007199254740994}', r"data\.id: 9007199254740994 is greater than the maximum of 9007199254740993"),
+        ('{"id":1,"lines":["a",5]}', r'data\.lines\.1: 5 is not of type "string"'),
+        ("[]", "data: .* is not of type"),
+    ],
+)
+def test_what_does_not_says_where_and_why(text: str, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason):
+        apply({"validate": SCHEMA}, Draft(event(text=text)))
+
+
+def test_an_event_without_an_entity_satisfies_nothing() -> None:
+    with pytest.raises(Malformed, match="no JSON data"):
+        apply({"validate": {}}, Draft(without_data()))
+
+
+def test_faults_are_few_and_short() -> None:
+    with pytest.raises(Malformed) as caught:
+        apply({"validate": {"items": {"maxLength": 1}}}, draft(["x" * 10_000] * 100))
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_schema_in_a_file_beside_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
+    read = ValidateOptions.model_validate({"validate": "order.json"}, context={"folder": tmp_path})
+    assert read.validate_ == SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "is not JSON"),
+        ("5", "valid dictionary"),
+        ('{"type": "thing"}', "no JSON Schema"),
+        ('{"$ref": "https://example.com/x.json"}', "no JSON Schema"),
+        ('{"$ref": "other.json"}', "no JSON Schema"),
+        ('{"pattern": "("}', "no JSON Schema"),
+        (" " * 1_048_577, "larger than 1048576 bytes"),
+    ],
+)
+def test_a_schema_that_cannot_work_is_refused(tmp_path: Path, content: str | None, reason: str) -> None:
+    if content is not None:
+        (tmp_path / "order.json").write_text(content)
+    with pytest.raises(ValidationError, match=reason):
+        ValidateOptions.model_validate({"validate": "order.json"}, context={"folder": tmp_path})

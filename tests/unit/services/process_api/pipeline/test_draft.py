@@ -1,0 +1,137 @@
+"""An event that is taken apart only as far as somebody looks."""
+
+import json
+
+import pytest
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.nodes import Raw
+from services.process_api.pipeline.paths import parse, put
+from shared.errors import Malformed
+from shared.events.event import Channel, Envelope, MalformedEvent, wrap
+from tests.unit.services.process_api.making import data_of, draft, event, text_of_data, without_data
+
+
+def test_an_event_that_nobody_changed_stays_as_it_was_but_for_the_channel() -> None:
+    value = event(text='{ "a": 1.50,\n "b" : [ 9007199254740993 ] }')
+    looked = Draft(value)
+    assert looked.data() is not None
+    assert looked.encoded(b'"orders"') == b'{"channel":"orders",' + value[1:]
+
+
+def test_what_was_changed_leaves_the_rest_as_it_was() -> None:
+    changed = Draft(event(text='{"a":1.50,"b":{"c":9007199254740993,"d":0.1234567890123456789},"e":[1E2]}', zone="eu"))
+    put(changed, parse("data.b.new"), Raw(b"true"))
+    value = changed.encoded(b'"orders"')
+    assert text_of_data(value) == '{"a":1.50,"b":{"c":9007199254740993,"d":0.1234567890123456789,"new":true},"e":[1E2]}'
+    assert json.loads(value)["zone"] == "eu"
+
+
+def test_a_channel_that_it_came_with_is_replaced_and_not_doubled() -> None:
+    value = Draft(event(1, channel="old")).encoded(b'"new"')
+    assert value.count(b'"channel"') == 1
+    assert json.loads(value)["channel"] == "new"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"x", b"[]", b"{}", b'{"specversion":"1.0"}', event("\u00e9").replace("é".encode(), b"\xe9"), b"[" * 10_000],
+)
+def test_what_is_no_event_says_so(value: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        Draft(value)
+
+
+def test_the_entity_may_be_anything_or_nothing() -> None:
+    assert draft([1]).data_text() == b"[1]"
+    assert isinstance(draft([1]).data(), list)
+    assert isinstance(draft({"a": 1}).data(), dict)
+    assert draft(None).data_text() == b"null"
+    assert Draft(without_data()).data() is None
+    assert Draft(without_data(data_base64="AAA=")).data_text() is None
+
+
+def test_new_data_takes_the_place_of_bytes() -> None:
+    replaced = Draft(without_data(data_base64="AAA=", datacontenttype="image/png"))
+    replaced.replace_data(Raw(b"1"))
+    found = json.loads(replaced.encoded(b'"c"'))
+    assert (found["data"], found["datacontenttype"], "data_base64" in found) == (1, "application/json", False)
+
+
+def test_several_events_are_told_apart_by_their_ids() -> None:
+    first, second = draft({"a": 1}, zone="eu").several([Raw(b"1"), Raw(b"2")])
+    found = [json.loads(each.encoded(b'"c"')) for each in (first, second)]
+    assert {each["zone"] for each in found} == {"eu"}
+    assert [(each["id"], each["data"]) for each in found] == [("orders:7/1", 1), ("orders:7/2", 2)]
+
+
+def test_siblings_do_not_share_what_one_of_them_changes() -> None:
+    first, second = draft(0).several([Raw(b'{"a":1}'), Raw(b'{"a":1}')])
+    put(first, parse("data.a"), Raw(b"2"))
+    put(first, parse("subject"), Raw(b'"other"'))
+    first.channel = None
+    assert data_of(second.encoded(b'"c"')) == {"a": 1}
+    assert second.attribute("subject") == "C-1"
+
+
+def test_an_attribute_that_is_no_text_says_so() -> None:
+    assert draft(1).attribute("nothing") is None
+    with pytest.raises(Malformed, match="attribute 'zone' is not a string"):
+        draft(1, zone=5).attribute("zone")
+
+
+class TestOurs:
+    """What the system layer made is not looked at before somebody asks."""
+
+    HEAD = Envelope("/sources/orders", "order.updated").head()
+
+    def value(self, data: bytes) -> bytes:
+        return wrap(self.HEAD, b'"orders:7"', b'"C,\\"data\\":1"', b"2026-01-01T00:00:00Z", b"00-1-2-01", data)
+
+    def test_only_the_channel_is_spliced_in(self) -> None:
+        # Nobody could take this apart; the system layer never writes it.
+        assert (
+            Draft(self.value(b"{broken"), ours=True).encoded(b'"c"') == b'{"channel":"c",' + self.value(b"{broken")[1:]
+        )
+
+    def test_everything_is_found_when_somebody_asks(self) -> None:
+        ours, whole = Draft(self.value(b'{"a":{"b":1}}'), ours=True), Draft(self.value(b'{"a":{"b":1}}'))
+        assert {name: bytes(raw) for name, raw in ours.attributes().items()} == {
+            name: bytes(raw) for name, raw in whole.attributes().items()
+        }
+        assert ours.attribute("subject") == 'C,"data":1'
+        assert ours.data_text() == whole.data_text() == b'{"a":{"b":1}}'
+
+    @pytest.mark.parametrize("path", ["data", "data.a", "data.new.deep", "subject", "zone"])
+    def test_a_change_makes_the_same_of_it_either_way(self, path: str) -> None:
+        made = []
+        for ours in (True, False):
+            changed = Draft(self.value(b'{"a":1,"b":[2]}'), ours=ours)
+            put(changed, parse(path), Raw(b'"new"'))
+            made.append(json.loads(changed.encoded(b'"c"')))
+        assert made[0] == made[1]
+        assert made[0]["channel"] == "c"
+
+    def test_an_entity_that_is_taken_away_is_gone(self) -> None:
+        bare = Draft(self.value(b"1"), ours=True)
+        bare.replace_data(None)
+        assert json.loads(bare.encoded(b'"c"')) == {
+            name: value for name, value in json.loads(self.value(b"1")).items() if name != "data"
+        } | {"channel": "c"}
+
+    def test_one_that_names_a_channel_or_has_no_entity_is_taken_apart_at_once(self) -> None:
+        named = Envelope("/sources/orders", "t", Channel("old")).head()
+        value = wrap(named, b'"i"', b'"s"', b"t", b"p", b"1")
+        assert json.loads(Draft(value, ours=True).encoded(b'"new"')) == {**json.loads(value), "channel": "new"}
+        assert Draft(without_data(), ours=True).data() is None
+
+    def test_one_that_was_not_ours_after_all_is_found_out_when_somebody_asks(self) -> None:
+        forged = Draft(b'{"id":"x","data":1}', ours=True)
+        with pytest.raises(MalformedEvent, match="'specversion' is missing"):
+            forged.attributes()
+
+
+def test_the_text_of_an_entity_that_was_only_looked_at_is_the_one_it_came_as() -> None:
+    looked = Draft(event(text='{ "a" : 1.0 }'), ours=True)
+    assert looked.data() is not None
+    assert looked.data_text() == b'{ "a" : 1.0 }'

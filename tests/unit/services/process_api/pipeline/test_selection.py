@@ -1,0 +1,39 @@
+"""Which pipelines take the events of a source."""
+
+import pytest
+
+from services.process_api.pipeline.selection import Selection
+from tests.unit.services.process_api.making import pipeline
+
+
+@pytest.mark.parametrize(
+    ("sources", "source", "taken"),
+    [
+        (["orders"], "orders", True),
+        (["orders"], "orders-eu", False),
+        (["orders"], "my-orders", False),
+        (["customers", "orders"], "orders", True),
+        (["orders-*"], "orders-eu", True),
+        (["orders-*"], "orders", False),
+        (["*"], "anything", True),
+        (["*"], "", True),
+        (["a.c"], "abc", False),
+        (["[ab]"], "a", False),
+    ],
+)
+def test_a_source_set(sources: list[str], source: str, taken: object) -> None:
+    assert (len(Selection([(sources, pipeline())]).of(source.encode())) == 1) is taken
+
+
+def test_a_source_goes_through_every_pipeline_that_takes_it_in_their_order() -> None:
+    made = [pipeline(name=name) for name in ("b", "a", "c")]
+    selection = Selection([(["*"], made[0]), (["orders"], made[1]), (["customers"], made[2])])
+    assert [each.name for each in selection.of(b"orders")] == ["b", "a"]
+    assert selection.pipelines == made
+
+
+def test_names_that_strangers_invent_are_not_kept_for_ever() -> None:
+    selection = Selection([(["orders"], pipeline())])
+    for number in range(10_500):
+        assert selection.of(b"stranger-%d" % number) == ()
+    assert len(selection._found) <= 10_000

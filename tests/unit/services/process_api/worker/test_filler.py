@@ -1,0 +1,199 @@
+"""How batches are filled."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.process_api.pipeline.pipeline import Pipeline
+from services.process_api.worker.filler import Filler, TransactionOptions
+from services.process_api.worker.metrics import ProcessMetrics
+from services.process_api.worker.pace import Pace
+from services.process_api.worker.poison import Suspects
+from services.process_api.worker.reporting import Reporter
+from shared.alerts import RecordingAlerts
+from shared.bus.protocol import Record
+from shared.errors import PositionLost
+from shared.runtime.clock import SystemClock
+from tests.unit.services.process_api.making import event, pipeline, record, selection
+from tests.unit.services.process_api.pipeline.steps import functions
+
+
+class Scripted:
+    """A `Reader` that gives what it was told to, a list for each read, and then nothing."""
+
+    topic = "trelay.ingest"
+
+    def __init__(self, *reads: Sequence[Record] | PositionLost) -> None:
+        self.positions = {0: 0}
+        self.asked: list[tuple[int, float | None]] = []
+        self._reads = list(reads)
+
+    async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
+        self.asked.append((limit, wait))
+        if not self._reads:
+            return ()
+        found = self._reads.pop(0)
+        if isinstance(found, PositionLost):
+            raise found
+        if found:
+            self.positions[0] = found[-1].offset + 1
+        return found
+
+    def seek(self, partition: int, offset: int) -> None:
+        self.positions[partition] = offset
+
+
+class Ticking(SystemClock):
+    """Time passes at every look, and while somebody waits."""
+
+    def __init__(self, step: float = 0.02) -> None:
+        self.gone = 0.0
+        self.rests: list[float] = []
+        self._step = step
+
+    def pass_by(self, seconds: float) -> None:
+        self.gone += seconds
+
+    def monotonic(self) -> float:
+        self.gone += self._step
+        return self.gone
+
+    async def sleep(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        self.gone += seconds
+        await asyncio.sleep(0)
+
+
+def filler(
+    reader: Scripted,
+    made: Pipeline | None = None,
+    *,
+    suspects: Suspects | None = None,
+    pace: Pace | None = None,
+    options: TransactionOptions | None = None,
+    clock: SystemClock | None = None,
+) -> Filler:
+    chosen, time = made or pipeline(), clock or SystemClock()
+    reporter = Reporter(RecordingAlerts(), ProcessMetrics(CollectorRegistry(), [chosen], time))
+    return Filler(
+        reader,
+        selection(chosen),
+        suspects or Suspects(),
+        options or TransactionOptions(seconds=1000),
+        reporter,
+        pace or Pace(),
+        time,
+    )
+
+
+def records(first: int, last: int) -> list[Record]:
+    return [record(event({"n": offset}), offset) for offset in range(first, last + 1)]
+
+
+async def test_it_is_closed_as_soon_as_nothing_more_waits() -> None:
+    reader = Scripted(records(0, 1), records(2, 4))
+    batch, _ = await filler(reader).fill()
+    assert (batch.first, batch.last, batch.count) == (0, 4, 5)
+    assert reader.asked == [(1000, None), (998, 0), (995, 0)]
+
+
+async def test_it_is_closed_at_the_bound_of_events() -> None:
+    reader = Scripted(records(0, 2), records(3, 4))
+    batch, _ = await filler(reader, options=TransactionOptions(events=5, seconds=1000)).fill()
+    assert (batch.count, reader.asked) == (5, [(5, None), (2, 0)])
+
+
+async def test_it_is_closed_at_the_bound_of_bytes() -> None:
+    reader = Scripted(records(0, 2), records(3, 4))
+    batch, _ = await filler(reader, options=TransactionOptions(bytes=100, seconds=1000)).fill()
+    assert batch.count == 3
+
+
+async def test_what_there_was_no_room_for_is_the_next_batch() -> None:
+    filling = filler(Scripted(records(0, 99)), options=TransactionOptions(bytes=2000, seconds=1000))
+    first, _ = await filling.fill()
+    second, _ = await filling.fill()
+    assert (first.count, second.first, second.count) == (32, 32, 32)
+
+
+async def test_it_is_closed_at_the_bound_of_time() -> None:
+    reader = Scripted(*[records(offset, offset) for offset in range(100)])
+    batch, began = await filler(reader, options=TransactionOptions(seconds=1), clock=Ticking()).fill()
+    assert 1 < batch.count < 51
+    assert began > 0
+
+
+async def test_what_there_was_no_time_for_is_the_next_batch() -> None:
+    reader = Scripted(records(0, 999))
+    filling = filler(reader, options=TransactionOptions(seconds=0.1), clock=Ticking())
+    seen: list[int] = []
+    while len(seen) < 1000:
+        batch, _ = await filling.fill()
+        assert batch.count < 1000
+        seen += [json.loads(made.value or b"")["data"]["n"] for made in batch.outputs]
+    assert seen == list(range(1000))
+    assert reader.asked == [(1000, None)]
+
+
+async def test_one_that_took_long_goes_on_its_own_and_lets_others_have_a_real_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Ticking()
+    monkeypatch.setattr(functions, "meanwhile", lambda _data: clock.pass_by(1.0))
+    slow = pipeline({"python": "tests.unit.services.process_api.pipeline.steps.functions:tarry"})
+    pace, reader = Pace(), Scripted(records(0, 99))
+    filling = filler(reader, slow, pace=pace, options=TransactionOptions(seconds=0.1), clock=clock)
+    batch, _ = await filling.fill()
+    assert batch.count == 32
+    assert pace.slice == 1
+    assert clock.rests[-1] >= 0.05
+    for offset in range(32, 100):
+        batch, _ = await filling.fill()
+        assert (batch.first, batch.count) == (offset, 1)
+
+
+async def test_one_that_may_be_too_large_comes_alone_whatever_the_reader_gives() -> None:
+    suspects = Suspects()
+    suspects.blame(0, 1, "too large")
+    reader = Scripted(records(0, 3))
+    filling = filler(reader, suspects=suspects)
+    batch, _ = await filling.fill()
+    assert (batch.count, filling.alone) == (1, True)
+    batch, _ = await filling.fill()
+    assert (batch.first, batch.count, filling.alone) == (1, 1, True)
+    batch, _ = await filling.fill()
+    assert (batch.first, batch.count, filling.alone) == (2, 2, False)
+    assert reader.asked[0] == (1, None)
+
+
+async def test_a_step_that_waits_for_something_ends_it() -> None:
+    made = pipeline({"filter": "n > 0"}, {"python": "tests.unit.services.process_api.pipeline.steps.functions:wait"})
+    filling = filler(Scripted(records(0, 2)), made)
+    batch, _ = await filling.fill()
+    assert (batch.count, batch.last) == (1, 0)
+    assert str(filling.halt) == "the price list does not answer"
+
+
+async def test_what_retention_took_is_passed_over() -> None:
+    reader = Scripted(PositionLost("trelay.ingest", 0, 0, 5), records(5, 6))
+    batch, _ = await filler(reader).fill()
+    assert (batch.first, batch.last) == (5, 6)
+
+
+async def test_others_have_their_turn() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(other())
+        await filler(Scripted(records(0, 319)), clock=Ticking()).fill()
+        task.cancel()
+    assert turns >= 9

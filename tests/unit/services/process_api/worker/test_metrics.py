@@ -1,0 +1,56 @@
+"""What is counted, and under which names."""
+
+from prometheus_client import CollectorRegistry
+
+from services.process_api.worker.metrics import ProcessMetrics
+from shared.runtime.clock import SYSTEM_CLOCK
+from tests.unit.services.process_api.making import batch, event, pipeline, record
+
+
+def test_everything_reads_zero_before_anything_happened() -> None:
+    registry = CollectorRegistry()
+    ProcessMetrics(registry, [pipeline({"filter": "a"}, name="orders")], SYSTEM_CLOCK)
+    for name in ("events_taken_total", "events_published_total", "rejects_total"):
+        assert registry.get_sample_value(f"trelay_process_{name}", {"pipeline": "orders"}) == 0
+    for name in ("unclaimed_total", "lost_total", "commit_seconds_count"):
+        assert registry.get_sample_value(f"trelay_process_{name}") == 0
+    step = {"pipeline": "orders", "step": "steps.0.filter"}
+    assert registry.get_sample_value("trelay_process_step_seconds_count", step) == 0
+
+
+def test_what_is_visible_is_counted() -> None:
+    registry = CollectorRegistry()
+    made = pipeline({"map": "n = 2 ? missing : $"}, name="orders")
+    metrics = ProcessMetrics(registry, [made], SYSTEM_CLOCK)
+    filled = batch(made)
+    filled.take([*(record(event({"n": number})) for number in (1, 2, 3)), record(b"x", source=None)])
+    metrics.committed(filled, 0.003)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"trelay_process_{name}", labels)
+
+    assert value("events_taken_total", pipeline="orders") == 3
+    assert value("events_published_total", pipeline="orders") == 2
+    assert value("rejects_total", pipeline="orders") == 1
+    assert value("unclaimed_total") == 1
+    assert value("commit_seconds_sum") == 0.003
+
+
+def test_steps_are_timed() -> None:
+    registry = CollectorRegistry()
+    made = pipeline({"filter": "true"}, {"map": "1"}, name="orders")
+    metrics = ProcessMetrics(registry, [made], SYSTEM_CLOCK)
+    made.run(event(1), lap=metrics.watch(made))
+    for place in ("steps.0.filter", "steps.1.map"):
+        labels = {"pipeline": "orders", "step": place}
+        assert registry.get_sample_value("trelay_process_step_seconds_count", labels) == 1
+
+
+def test_the_lag_of_partitions_that_are_not_driven_here_is_not_told() -> None:
+    registry = CollectorRegistry()
+    metrics = ProcessMetrics(registry, [], SYSTEM_CLOCK)
+    metrics.lags({0: 5, 1: 7})
+    assert registry.get_sample_value("trelay_process_lag_records", {"partition": "1"}) == 7
+    metrics.lags({0: 4})
+    assert registry.get_sample_value("trelay_process_lag_records", {"partition": "0"}) == 4
+    assert registry.get_sample_value("trelay_process_lag_records", {"partition": "1"}) is None

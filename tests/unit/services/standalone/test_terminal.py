@@ -1,0 +1,62 @@
+"""What is said to the reader of a terminal."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.standalone.terminal import as_typed, welcome
+
+
+def said(folder: Path) -> list[str]:
+    settings = folder / "examples" / "t.yaml"
+    return welcome("http://127.0.0.1:9000", "http://127.0.0.1:9001", settings, folder, "--data /d").splitlines()
+
+
+def test_the_welcome_is_one_line_and_commands_that_name_the_right_address() -> None:
+    first, *rest = said(Path("/d"))
+    assert first.startswith("Trelay is ready: ws://127.0.0.1:9000/ws/publish")
+    assert any("trelay subscribe http://127.0.0.1:9000" in line for line in rest)
+    assert any("/d/examples/sensors.ndjson" in line for line in rest)
+    assert any("clients add" in line and line.endswith(" --data /d") for line in rest)
+
+
+def test_its_commands_can_be_pasted_whatever_the_folder_is_called() -> None:
+    folder = Path("/it's a; folder")
+    copy = next(line for line in said(folder) if line.startswith("    cp "))
+    assert shlex.split(copy) == [
+        "cp",
+        "services/standalone/data/examples/drop/stock-monday.csv",
+        f"{folder}/examples/drop/stock-again.csv",
+    ]
+
+
+def test_a_path_is_short_below_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert as_typed(tmp_path / "var") == "var"
+    assert as_typed(Path("/elsewhere")) == "/elsewhere"
+
+
+TALKING = """
+import signal
+from services.standalone.terminal import say
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append("stop"))
+while not told:
+    say("x" * 10_000)
+say("more")
+"""
+
+
+def test_once_nobody_reads_it_asks_itself_to_stop_in_silence() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+    ) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(30) == 0

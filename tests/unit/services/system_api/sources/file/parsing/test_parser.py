@@ -1,0 +1,186 @@
+"""From bytes to events and rejects: every byte in exactly one of them, whatever the bytes are."""
+
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.ndjson import Ndjson
+from services.system_api.sources.file.parsing.parser import Format, Parser, Place, Unusable
+from services.system_api.sources.source import Batch, Stamp
+from shared.events.event import decode, unpack_trail, validate
+from shared.runtime.clock import SYSTEM_CLOCK
+
+LIMIT = 64
+
+
+def csv_format() -> Csv:
+    return Csv("id", None, delimiter=",", quotes=True, header=False, columns=("id", "b"), types={})
+
+
+def csv_with_header() -> Csv:
+    return Csv("id", None, delimiter=",", quotes=True, header=True, columns=None, types={})
+
+
+FORMATS: dict[str, Callable[[], Format]] = {"ndjson": lambda: Ndjson("id", None), "csv": csv_format}
+
+
+def parser(form: Format, *, offset: int = 0, line: int = 0) -> Parser:
+    stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    return Parser(form, stamp, Place("orders", "1.ab", "in/a.ndjson"), LIMIT, offset=offset, line=line)
+
+
+def parse(form: Format, content: bytes, portions: list[int] | None = None) -> tuple[Parser, Batch]:
+    reading, batch, at = parser(form), Batch(), 0
+    for size in [*(portions or []), len(content)]:
+        reading.splitter.feed(content[at : at + size])
+        at = min(at + size, len(content))
+        take_all(reading, batch)
+    reading.splitter.finish()
+    take_all(reading, batch)
+    return reading, batch
+
+
+def take_all(reading: Parser, batch: Batch) -> None:
+    while reading.splitter.waiting:
+        reading.take(batch, len(batch.records) + len(batch.rejects) + 3)
+
+
+def places(batch: Batch) -> list[int]:
+    """The offsets of all events and rejects, by their ids."""
+    ids = [unpack_trail(dict(record.headers)["trail"]).id for record in batch.records]
+    ids += [reject.id for reject in batch.rejects]
+    return sorted(int(identity.removeprefix("orders:1.ab:")) for identity in ids)
+
+
+NDJSON = st.sampled_from([b'{"id":"1"}', b'{"id":2,"n":1}', b'{"id":null}', b"[]", b"{", b" ", b"\r", b"\xff", b"\0"])
+ROWS = st.sampled_from([b"1,2", b'1,"2\n3"', b"1", b"1,2,3", b",2", b'1,"', b'"1"x,2', b" ", b"\r", b"\xff", b"\0"])
+PORTIONS = st.lists(st.integers(0, 30), max_size=10)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@given(st.data())
+def test_every_line_is_an_event_or_a_reject_or_blank(kind: str, data: st.DataObject) -> None:
+    known = NDJSON if kind == "ndjson" else ROWS
+    pieces = data.draw(st.lists(known | st.binary(max_size=12) | st.just(b"z" * 70), max_size=12))
+    content = b"\n".join(pieces)
+    reading, batch = parse(FORMATS[kind](), content, data.draw(PORTIONS))
+    assert reading.splitter.offset == len(content)
+    assert (reading.rows, reading.rejects) == (len(batch.records), len(batch.rejects))
+    for record in batch.records:
+        event = decode(record.value or b"")
+        validate(event)
+        json.loads(bytes(event["data"]))
+    # What lies between one event or reject and the next is its own bytes, or blank lines.
+    starts = places(batch)
+    assert len(set(starts)) == len(starts)
+    assert not content[: starts[0] if starts else None].removeprefix(b"\xef\xbb\xbf").strip()
+    for reject in batch.rejects:
+        first = int(reject.id.rpartition(":")[2])
+        end = min([start for start in starts if start > first], default=len(content))
+        assert content[first:end].startswith(reject.value)
+        if len(reject.value) < LIMIT:
+            assert not content[first + len(reject.value) : end].strip()
+    if kind == "ndjson":
+        expected, at = [], 0
+        for line in content.split(b"\n"):
+            if line.removeprefix(b"\xef\xbb\xbf" if at == 0 else b"").strip():
+                expected.append(at)
+            at += len(line) + 1
+        assert starts == expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@given(content=st.binary(max_size=200), portions=PORTIONS)
+def test_portions_do_not_matter(kind: str, content: bytes, portions: list[int]) -> None:
+    whole, parts = parse(FORMATS[kind](), content)[1], parse(FORMATS[kind](), content, portions)[1]
+    assert whole.rejects == parts.rejects
+    assert places(whole) == places(parts)
+
+
+def test_a_reject_names_path_line_and_bytes_and_keeps_the_line() -> None:
+    _, batch = parse(Ndjson("id", None), b'{"id":"1"}\n\n{"id":oops}\n{"id":"2"}\n')
+    (reject,) = batch.rejects
+    assert reject.value == b'{"id":oops}'
+    assert reject.error.startswith("in/a.ndjson, line 3, bytes 12-22: JSON is malformed")
+    assert (reject.id, reject.stage, reject.origin) == ("orders:1.ab:12", "source", "orders:in/a.ndjson:3")
+    assert places(batch) == [0, 12, 24]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b'{"id":"\xff"}', "not UTF-8: invalid start byte at its byte 7"),
+        (b"\x89PNG\0\0", "a NUL byte at its byte 4: this is no text"),
+        (b'{"id":"' + b"x" * 64 + b'"}', "a line of 73 bytes, the limit is 64; its first 64 are kept"),
+    ],
+)
+def test_what_is_no_text_is_put_aside_alone(line: bytes, error: str) -> None:
+    for form in (Ndjson("id", None), csv_format()):
+        good = b'{"id":"1"}' if isinstance(form, Ndjson) else b"1,2"
+        reading, batch = parse(form, good + b"\n" + line + b"\n" + good + b"\n")
+        assert len(batch.records) == 2
+        assert batch.rejects[0].error.endswith(error)
+        assert reading.cut is ("kept" in error)
+
+
+def test_a_giant_line_is_put_aside_with_its_head_and_its_range() -> None:
+    content = b'{"id":"1"}\n{"id":"' + b"x" * 2_000_000 + b'"}\n{"id":"2"}\n'
+    reading, batch = parse(Ndjson("id", None), content, [1000] * 2000)
+    (reject,) = batch.rejects
+    assert "line 2, bytes 11-2000019: a line of 2000009 bytes" in reject.error
+    assert len(reject.value) == LIMIT
+    assert reading.cut
+    assert len(batch.records) == 2
+
+
+def test_carriage_returns_and_the_byte_order_mark_are_no_part_of_the_data() -> None:
+    for form, row, data in (
+        (Ndjson("id", None), b'{"id":"1"}', b'"data":{"id":"1"}}'),
+        (csv_with_header(), b"1", b'"data":{"id":"1"}}'),
+    ):
+        head = b"" if isinstance(form, Ndjson) else b"id\r\n"
+        _, batch = parse(form, b"\xef\xbb\xbf" + head + row + b"\r\n" + row + b"\r\n")
+        assert [(record.value or b"").endswith(data) for record in batch.records] == [True, True]
+        assert not batch.rejects
+
+
+def test_the_limit_of_a_batch_holds_and_nothing_is_lost() -> None:
+    reading, batch = parser(Ndjson("id", None)), Batch()
+    reading.splitter.feed(b'{"id":"1"}\n' * 5 + b"bad\n" * 5)
+    reading.take(batch, 4)
+    assert (len(batch.records), reading.line, reading.splitter.offset) == (4, 4, 44)
+    reading.take(batch, 4)
+    assert len(batch.records) == 4
+    second = Batch()
+    reading.take(second, 4)
+    assert (len(second.records), len(second.rejects), reading.line) == (1, 3, 8)
+
+
+def test_a_file_whose_header_does_not_do_is_refused_as_a_whole() -> None:
+    for content in (b"key,name\n1,2\n", b"\x89PNG\n1,2\n", b"id,\0\n"):
+        reading, batch = parser(csv_with_header()), Batch()
+        reading.splitter.feed(content)
+        with pytest.raises(Unusable, match=r"in/a\.ndjson: its header: "):
+            reading.take(batch, 10)
+        assert not batch
+
+
+def test_reading_goes_on_in_the_middle_with_the_header_of_the_beginning() -> None:
+    content = b"\xef\xbb\xbf\r\nid,b\r\n1,2\r\n"
+    reading, batch = parser(csv_with_header(), offset=len(content), line=3), Batch()
+    reading.resume(content[:20])
+    reading.splitter.feed(b"3,4\r\nbad\r\n")
+    reading.take(batch, 10)
+    assert (batch.records[0].value or b"").endswith(b'"data":{"id":"3","b":"4"}}')
+    assert f"line 5, bytes {len(content) + 5}-" in batch.rejects[0].error
+
+
+def test_a_header_that_is_not_found_again_is_said() -> None:
+    with pytest.raises(Unusable, match="no header within the first 3 bytes"):
+        parser(csv_with_header(), offset=50).resume(b"id,")
+    parser(Ndjson("id", None), offset=50).resume(b"")

@@ -1,0 +1,116 @@
+"""What is done with a finished file is done again without harm."""
+
+import hashlib
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from services.system_api.sources.file.filesystem import FileTrouble
+from services.system_api.sources.file.options import DropOptions
+from services.system_api.sources.file.reading import finalize
+from services.system_api.sources.file.reading.finalize import Finished, finish, in_archive
+from services.system_api.sources.file.reading.progress import Progress
+
+NOW = "2026-01-02T03:04:05.000Z"
+
+
+def finished(path: Path, **known: Any) -> Finished:
+    status = path.stat()
+    done = (status.st_size, status.st_mtime_ns)
+    progress = Progress(path=str(path), dev=1, ino=1, offset=status.st_size, line=1, mark="", sample=0, done=done)
+    return Finished("files", "1.ab", path, progress if not known else _with(progress, **known))
+
+
+def _with(progress: Progress, **known: Any) -> Progress:
+    return Progress(**{name: getattr(progress, name) for name in progress.__struct_fields__} | known)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "a.csv"
+    path.write_text("id\n1\n")
+    return path
+
+
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_the_second_time_nothing_is_left_to_do(path: Path, after: str) -> None:
+    options = DropOptions.model_validate({"after": after, "receipt": True})
+    file = finished(path)
+    finish(file, options, NOW)
+    finish(file, options, NOW)
+    assert not path.exists()
+
+
+def test_a_file_that_changed_after_it_was_read_is_left_alone(path: Path) -> None:
+    file = finished(path)
+    path.write_text("id\n1\n2\n")
+    finish(file, DropOptions.model_validate({"after": "delete", "receipt": True}), NOW)
+    assert [found.name for found in path.parent.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("after", ["archive", "delete", "keep"])
+def test_a_file_that_changes_while_its_receipt_is_made_is_left_alone(
+    path: Path, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sha256() -> object:
+        with path.open("a") as file:
+            file.write("2\n")
+        return hashlib.sha256()
+
+    monkeypatch.setattr(finalize, "hashlib", SimpleNamespace(sha256=sha256))
+    finish(finished(path), DropOptions.model_validate({"after": after, "receipt": True}), NOW)
+    assert [found.name for found in path.parent.rglob("*.*")] == ["a.csv"]
+
+
+@pytest.mark.parametrize("left", ["", "[]", "{"])
+def test_a_receipt_that_was_left_half_written_is_written_anew(path: Path, left: str) -> None:
+    receipt = path.with_name("a.csv.receipt.json")
+    receipt.write_text(left)
+    finish(finished(path), DropOptions(receipt=True), NOW)
+    assert json.loads(receipt.read_text())["finished"] == NOW
+
+
+def test_a_receipt_is_written_once(path: Path) -> None:
+    options = DropOptions(receipt=True)
+    finish(finished(path), options, NOW)
+    receipt = path.with_name("a.csv.receipt.json")
+    first = receipt.stat().st_mtime_ns
+    finish(finished(path), options, "2027-01-01T00:00:00.000Z")
+    assert receipt.stat().st_mtime_ns == first
+    assert NOW in receipt.read_text()
+
+
+def test_the_other_file_of_that_name_stays_in_the_archive(path: Path) -> None:
+    options = DropOptions.model_validate({"after": "archive"})
+    (path.parent / "archive").mkdir()
+    (path.parent / "archive" / "a.csv").write_text("older")
+    finish(finished(path), options, NOW)
+    assert sorted(found.name for found in (path.parent / "archive").iterdir()) == ["a.csv", "a.csv.1.ab"]
+    assert (path.parent / "archive" / "a.csv").read_text() == "older"
+
+
+def test_bytes_that_are_nowhere_else_are_not_deleted(path: Path) -> None:
+    finish(finished(path, cut=True), DropOptions.model_validate({"after": "delete"}), NOW)
+    assert path.exists()
+
+
+def test_what_does_not_work_names_the_file(path: Path) -> None:
+    (path.parent / "archive").write_text("no folder")
+    with pytest.raises(FileTrouble, match=r"a\.csv: all of it is published, but it cannot be put away"):
+        finish(finished(path), DropOptions.model_validate({"after": "archive"}), NOW)
+
+
+@pytest.mark.parametrize(
+    ("archive", "path", "inside"),
+    [
+        (None, "in/archive/a", True),
+        (None, "in/a", False),
+        ("/put", "/put/x/a", True),
+        ("/put", "/in/archive/a", False),
+    ],
+)
+def test_what_lies_in_the_archive(archive: str | None, path: str, inside: bool) -> None:
+    assert in_archive(Path(path), DropOptions.model_validate({"archive": archive})) is inside

@@ -1,0 +1,34 @@
+"""What is saved of a file, and what is read back."""
+
+import pytest
+
+from services.system_api.sources.file.reading.progress import Count, Progress, file_id, load, mark_of, number_of, save
+from shared.errors import SettingsError
+
+PLACE = Progress(path="in/a", dev=1, ino=2**63, offset=1000, line=7, mark="ab", sample=9, rows=5, done=(1000, 2**62))
+
+
+def test_what_is_saved_is_read_back() -> None:
+    assert load({"": save(Count(3)), "1.ab": save(PLACE)}) == (Count(3), {"1.ab": PLACE})
+    assert load({}) == (Count(0), {})
+
+
+@pytest.mark.parametrize("foreign", [{"": b'{"rows":1}'}, {"": b"7"}, {"": b"{"}, {"a": b"{}"}, {"a": b"null"}])
+def test_a_checkpoint_of_another_kind_is_refused(foreign: dict[str, bytes]) -> None:
+    with pytest.raises(SettingsError, match="give the source another name"):
+        load(foreign)
+
+
+def test_marks_tell_contents_apart() -> None:
+    marks = [
+        mark_of(head, last) for head, last in [(b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"c"), (b"1", b":b")]
+    ]
+    assert len(set(marks)) == len(marks)
+
+
+def test_ids_tell_files_apart_and_carry_their_number() -> None:
+    ids = [file_id(1, (1, 2), b"x"), file_id(2, (1, 2), b"x"), file_id(1, (1, 3), b"x"), file_id(1, (1, 2), b"y")]
+    ids.append(file_id(1, (1, 2), b"x", 100, 5))
+    assert len(set(ids)) == len(ids)
+    assert [number_of(known_as) for known_as in ids] == [1, 2, 1, 1, 1]
+    assert file_id(1, (1, 2), b"x") == ids[0]

@@ -1,0 +1,63 @@
+"""The horizon never passes what may still appear, and does not stay behind for nothing."""
+
+from services.system_api.sources.table.postgresql.horizon import Horizon
+
+
+def test_with_nothing_open_the_bound_is_the_horizon() -> None:
+    horizon = Horizon()
+    assert horizon.value is None
+    horizon.observe(10, set())
+    assert horizon.value == 10
+
+
+def test_it_waits_for_those_that_were_open_and_for_nobody_else() -> None:
+    horizon = Horizon()
+    horizon.observe(10, {"1/1", "2/1"})
+    horizon.observe(20, {"2/1", "3/1"})
+    assert horizon.value is None
+    horizon.observe(30, {"3/1", "4/1"})
+    assert horizon.value == 10
+    horizon.observe(40, {"4/1"})
+    assert horizon.value == 20
+
+
+def test_without_a_bound_it_only_resolves() -> None:
+    horizon = Horizon()
+    horizon.observe(10, {"1/1"})
+    horizon.observe(None, set())
+    assert horizon.value == 10
+
+
+def test_a_transaction_that_is_prepared_still_counts() -> None:
+    horizon = Horizon()
+    horizon.observe(10, {"1/1"})
+    horizon.observe(20, set(), {"p700"})
+    assert horizon.value is None
+    horizon.observe(30, set(), {"p700"})
+    assert horizon.value is None
+    horizon.observe(40, set(), set())
+    assert horizon.value == 40
+
+
+def test_one_that_was_prepared_long_before_holds_back_only_what_it_may_have_written() -> None:
+    horizon = Horizon()
+    horizon.observe(10, set(), {"p700"})
+    horizon.observe(20, {"1/1"}, {"p700"})
+    horizon.observe(30, {"1/1"}, set())
+    assert horizon.value == 10
+
+
+def test_it_never_moves_back() -> None:
+    horizon = Horizon()
+    horizon.observe(10, set())
+    horizon.observe(5, set())
+    assert horizon.value == 10
+
+
+def test_thousands_of_polls_under_one_long_transaction_are_kept_in_few_places() -> None:
+    horizon = Horizon()
+    for number in range(10_000):
+        horizon.observe(number, {"1/1", f"2/{number}"})
+    assert len(horizon._pending) <= 64
+    horizon.observe(20_000, set())
+    assert horizon.value == 20_000

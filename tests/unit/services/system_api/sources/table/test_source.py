@@ -1,0 +1,209 @@
+"""One poll of a table: what fails changes nothing, and what stands in the way is said."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from services.system_api.sources.source import Stamp
+from services.system_api.sources.table import source as table_source
+from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.null_key_rows import LIMIT, Keyless, KeylessRow
+from services.system_api.sources.table.rows import RowEvents
+from services.system_api.sources.table.source import Bounds, TableSource, Waking
+from shared.errors import Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
+
+
+class SteppedClock(SystemClock):
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+class MemoryReader:
+    """A table in memory."""
+
+    def __init__(self) -> None:
+        self.horizon: int | None = 0
+        self.table: list[int] = []
+        self.without_key: list[KeylessRow] = []
+        self.said: str | None = None
+        self.fails_at: str | None = None
+        self.calls: list[str] = []
+
+    async def observe(self) -> int | None:
+        self._call("observe")
+        return self.horizon
+
+    async def rows(
+        self, limit: int, _space: int, ledger: Ledger[int], below: int | None
+    ) -> tuple[list[Row[int]], bool]:
+        self._call("rows")
+        place = -1 if ledger.place is None else ledger.place.order - (ledger.place.key is None)
+        found = [Row(order, str(order), "", str(order), b"1234") for order in sorted(self.table) if order > place]
+        found = [row for row in found if row.identity not in ledger.emitted and (below is None or row.order < below)]
+        return found[:limit], len(found) < limit
+
+    async def keyless(self, _known: frozenset[str], _patience: float) -> Sequence[KeylessRow]:
+        self._call("keyless")
+        return self.without_key
+
+    def trouble(self, _ledger: Ledger[int]) -> str | None:
+        return self.said
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.fails_at == name:
+            self.fails_at = None
+            raise Unavailable("away")
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+@pytest.fixture
+def reader() -> MemoryReader:
+    return MemoryReader()
+
+
+@pytest.fixture
+def waking() -> Waking:
+    return Waking()
+
+
+@pytest.fixture
+def source(reader: MemoryReader, clock: SteppedClock, waking: Waking) -> TableSource[int]:
+    stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    events: RowEvents[int] = RowEvents(stamp, "orders", "id", 1000, lambda row: row.key, lambda _: None)
+    return TableSource(reader, Ledger("m", int, {}), Keyless({}), events, waking, Bounds(5, 60.0), clock)
+
+
+async def polled(source: TableSource[int], limit: int = 10) -> list[int]:
+    return [int(record.key or b"") for record in (await source.poll(limit)).records]
+
+
+@pytest.mark.parametrize("place", ["observe", "rows", "keyless"])
+async def test_a_poll_that_fails_is_made_good_by_the_next(
+    source: TableSource[int], reader: MemoryReader, place: str
+) -> None:
+    reader.table = [1, 2, 3]
+    reader.without_key = [KeylessRow("a", b"{}", "no key")]
+    reader.fails_at = place
+    with pytest.raises(Unavailable):
+        await source.poll(10)
+    batch = await source.poll(10)
+    assert (len(batch.records), len(batch.rejects)) == (3, 1)
+    assert batch.checkpoint.keys() == {"", "e0", "n"}
+
+
+async def test_while_it_is_far_behind_it_only_reads(source: TableSource[int], reader: MemoryReader) -> None:
+    reader.table = list(range(100))
+    reader.horizon = 1000
+    batch = await source.poll(10)
+    assert batch.more
+    reader.calls.clear()
+    assert await polled(source) == list(range(10, 20))
+    assert reader.calls == ["rows"]
+    assert len(await polled(source, 1000)) == 80
+    reader.calls.clear()
+    await source.poll(10)
+    assert "observe" in reader.calls
+
+
+async def test_what_was_final_stays_final_for_a_reader_that_had_to_begin_anew(
+    source: TableSource[int], reader: MemoryReader
+) -> None:
+    reader.horizon, reader.table = 10, [1]
+    await source.poll(10)
+    reader.horizon, reader.table = None, [1, 5, 20]
+    assert await polled(source) == [20], "what is below the horizon is done with"
+
+
+async def test_past_its_limit_it_reads_what_is_final_and_says_so_when_that_lasts(
+    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+) -> None:
+    reader.horizon, reader.table = 10, [20, 21, 22, 23, 24]
+    assert len(await polled(source)) == 5
+    reader.table += [30]
+    batch = await source.poll(10)
+    assert (len(batch.records), batch.trouble) == (0, ())
+    clock.at += table_source._STUCK + 1
+    batch = await source.poll(10)
+    assert len(batch.trouble) == 1
+    assert "a transaction stays open" in batch.trouble[0]
+    reader.horizon = 25
+    assert (await source.poll(10)).trouble == ()
+    assert await polled(source) == [30]
+
+
+async def test_rows_without_a_key_are_looked_for_now_and_then(
+    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+) -> None:
+    for _ in range(3):
+        await source.poll(10)
+    assert reader.calls.count("keyless") == 1
+    clock.at += table_source._KEYLESS_EVERY
+    reader.without_key = [KeylessRow(f"{number}", b"{}", "no key") for number in range(LIMIT + 1)]
+    batch = await source.poll(10)
+    assert len(batch.rejects) == LIMIT
+    assert batch.trouble == ("more than 1000 rows have no key or no time: no more are put aside",)
+
+
+async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops_no_other(
+    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+) -> None:
+    reader.table, reader.fails_at = [1], "keyless"
+    with pytest.raises(Unavailable):
+        await source.poll(10)
+    for number in range(2, 5):
+        reader.table, reader.fails_at = [*reader.table, number], "keyless"
+        batch = await source.poll(10)
+        assert batch.records
+        assert batch.trouble == ("rows without a key or a time cannot be looked for: away",)
+        clock.at += table_source._KEYLESS_EVERY
+    reader.fails_at = None
+    assert (await source.poll(10)).trouble == ()
+
+
+async def test_what_the_reader_says_is_passed_on(source: TableSource[int], reader: MemoryReader) -> None:
+    reader.said = "the keys have begun anew"
+    assert (await source.poll(10)).trouble == ("the keys have begun anew",)
+
+
+async def test_large_rows_are_read_in_small_numbers(
+    source: TableSource[int], reader: MemoryReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_source, "_MEMORY", 40)
+    reader.table, reader.horizon = list(range(50)), 100
+    assert [len(await polled(source, 30)) for _ in range(3)] == [30, 10, 10]
+
+
+async def test_news_are_waited_for_from_the_poll_on(source: TableSource[int], waking: Waking) -> None:
+    waking.tell()
+    await source.changed()
+    waking.tell()
+    await source.poll(10)
+    assert not waking.news.is_set()
+
+
+async def test_who_is_told_without_a_pause_does_not_ask_without_one(
+    source: TableSource[int], waking: Waking, clock: SteppedClock
+) -> None:
+    await source.poll(10)
+    waking.tell()
+    await source.changed()
+    assert clock.slept == [table_source._REST]
+    clock.at += 1
+    await source.changed()
+    assert clock.slept == [table_source._REST], "who was not asked for a while is asked at once"

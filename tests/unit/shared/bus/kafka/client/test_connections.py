@@ -1,0 +1,60 @@
+"""Connections: one a broker, opened once however many ask, and given up together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.standalone.embedded.process import free_port
+from shared.bus.kafka.client.connections import Broker, Connections
+from shared.bus.kafka.client.errors import LOST_CONNECTION
+from shared.bus.kafka.client.requests import metadata
+
+ARGUMENTS = {"client_id": "test", "request_timeout_ms": 300, "security_protocol": "PLAINTEXT"}
+
+
+class Silent:
+    """Takes connections and says nothing."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        await reader.read()
+        writer.close()
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[tuple[Broker, Silent]]:
+    silent = Silent()
+    server = await asyncio.start_server(silent.take, "127.0.0.1", 0)
+    async with server:
+        yield Broker(*server.sockets[0].getsockname()[:2]), silent
+
+
+async def test_of_many_who_wait_for_a_broker_that_hangs_one_waits_a_timeout_and_the_others_no_longer(
+    silent: tuple[Broker, Silent],
+) -> None:
+    broker, server = silent
+    connections = Connections(ARGUMENTS)
+    async with asyncio.timeout(5):
+        outcomes = await asyncio.gather(
+            *(connections.send(broker, metadata([])) for _ in range(20)), return_exceptions=True
+        )
+    assert all(isinstance(outcome, LOST_CONNECTION) for outcome in outcomes)
+    assert server.connections == 1
+    with pytest.raises(LOST_CONNECTION):
+        await connections.send(broker, metadata([]))
+    assert server.connections == 2
+    await connections.close()
+
+
+async def test_nobody_there() -> None:
+    connections = Connections(ARGUMENTS)
+    with pytest.raises(LOST_CONNECTION):
+        await connections.send(Broker("127.0.0.1", free_port()), metadata([]))
+    connections.drop(Broker("127.0.0.1", 1))
+    await connections.close()

@@ -1,0 +1,20 @@
+"""What is put aside says where it came from and why."""
+
+from shared.events.dead_letter import Reject
+
+
+def test_a_reject_becomes_a_record_that_explains_itself() -> None:
+    reject = Reject("orders:9", b"\x00raw", "line 3 is no JSON", "source", "orders:a.ndjson:3", attempts=2)
+    record = reject.record()
+    assert (record.key, record.value) == (b"orders:9", b"\x00raw")
+    assert dict(record.headers) == {
+        "stage": b"source",
+        "origin": b"orders:a.ndjson:3",
+        "pipeline": b"",
+        "error": b"line 3 is no JSON",
+        "attempts": b"2",
+    }
+
+
+def test_an_endless_error_is_cut() -> None:
+    assert len(dict(Reject("1", b"", "x" * 10_000, "source", "o").record().headers)["error"]) == 2000

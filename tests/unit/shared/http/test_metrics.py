@@ -1,0 +1,45 @@
+import pytest
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+
+from shared.http.health import Readiness
+from shared.http.metrics import ProcessMetrics, ReadinessCollector, closed
+
+
+def test_a_process_is_measured_as_of_the_last_look() -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    process = ProcessMetrics()
+    registry.register(process)
+    assert generate_latest(registry) == b""
+    process.refresh()
+    text = generate_latest(registry).decode()
+    for name in (
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "python_gc_collections_total",
+        "trelay_info{version=",
+    ):
+        assert name in text
+
+
+def test_a_closed_set_of_labels_reads_zero_and_never_grows() -> None:
+    registry = CollectorRegistry()
+    counter = Counter("trelay_refused", "Refusals.", ["reason"], registry=registry)
+    series = closed(counter, ["token", "address"])
+    series["token"].inc()
+    assert registry.get_sample_value("trelay_refused_total", {"reason": "token"}) == 1
+    assert registry.get_sample_value("trelay_refused_total", {"reason": "address"}) == 0
+    with pytest.raises(KeyError):
+        series["anything"].inc()
+
+
+def test_readiness_is_a_metric() -> None:
+    readiness = Readiness()
+    readiness.require("bus")
+    readiness.note("mail")
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(ReadinessCollector(readiness))
+    assert registry.get_sample_value("trelay_ready") == 0
+    assert registry.get_sample_value("trelay_part_connected", {"part": "bus"}) == 0
+    assert registry.get_sample_value("trelay_part_connected", {"part": "mail"}) == 1
+    readiness.report("bus", None)
+    assert registry.get_sample_value("trelay_ready") == 1

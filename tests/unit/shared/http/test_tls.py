@@ -1,0 +1,115 @@
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from shared.errors import SettingsError
+from shared.http.tls import Certificate, TlsOptions
+
+
+def issue(authority: trustme.CA, folder: Path, name: str = "localhost") -> TlsOptions:
+    issued = authority.issue_cert(name)
+    options = TlsOptions(certificate=folder / "tls.crt", key=folder / "tls.key")
+    options.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    options.key.write_bytes(issued.private_key_pem.bytes())
+    return options
+
+
+def handshake(server: ssl.SSLContext, authority: trustme.CA, **limits: ssl.TLSVersion) -> ssl.SSLObject:
+    """Shake hands in memory and return the client's end."""
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    for name, version in limits.items():
+        setattr(trusting, name, version)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client_end = trusting.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server_end = server.wrap_bio(to_server, to_client, server_side=True)
+    waiting = [client_end, server_end]
+    while waiting:
+        for end in list(waiting):
+            try:
+                end.do_handshake()
+                waiting.remove(end)
+            except ssl.SSLWantReadError:
+                pass
+    return client_end
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def serial(end: ssl.SSLObject) -> object:
+    found = end.getpeercert()
+    assert found is not None
+    return found["serialNumber"]
+
+
+def test_speaks_tls_1_2_and_1_3_only(authority: trustme.CA, tmp_path: Path) -> None:
+    context = Certificate(issue(authority, tmp_path)).context
+    assert handshake(context, authority).version() == "TLSv1.3"
+    assert handshake(context, authority, maximum_version=ssl.TLSVersion.TLSv1_2).version() == "TLSv1.2"
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+def test_a_renewed_certificate_is_shown_to_the_next_connection(authority: trustme.CA, tmp_path: Path) -> None:
+    certificate = Certificate(issue(authority, tmp_path))
+    before = serial(handshake(certificate.context, authority))
+    certificate.reload()
+    assert serial(handshake(certificate.context, authority)) == before
+    issue(authority, tmp_path)
+    certificate.reload()
+    assert serial(handshake(certificate.context, authority)) != before
+
+
+def test_follows_a_symbolic_link_that_is_exchanged(authority: trustme.CA, tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        issue(authority, tmp_path / name)
+    (tmp_path / "now").symlink_to("old")
+    certificate = Certificate(TlsOptions(certificate=tmp_path / "now/tls.crt", key=tmp_path / "now/tls.key"))
+    before = serial(handshake(certificate.context, authority))
+    (tmp_path / "next").symlink_to("new")
+    (tmp_path / "next").rename(tmp_path / "now")
+    certificate.reload()
+    assert serial(handshake(certificate.context, authority)) != before
+
+
+def test_a_pair_that_does_not_fit_is_not_used(
+    authority: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = issue(authority, tmp_path)
+    certificate = Certificate(options)
+    before = serial(handshake(certificate.context, authority))
+    for broken in (b"garbage", authority.issue_cert("localhost").private_key_pem.bytes()):
+        options.key.write_bytes(broken)
+        caplog.clear()
+        certificate.reload()
+        certificate.reload()
+        assert serial(handshake(certificate.context, authority)) == before
+        (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+        assert "the changed certificate is not used" in line.getMessage()
+        assert str(options.key) in line.getMessage()
+    options.key.unlink()
+    certificate.reload()
+    assert serial(handshake(certificate.context, authority)) == before
+
+
+@pytest.mark.parametrize("missing", ["tls.crt", "tls.key"])
+def test_a_file_that_is_missing_is_named(authority: trustme.CA, tmp_path: Path, missing: str) -> None:
+    options = issue(authority, tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(SettingsError, match=r"tls\.crt, key .*tls\.key: No such file"):
+        Certificate(options)
+
+
+def test_an_encrypted_key_without_its_password_does_not_ask_at_the_terminal(
+    authority: trustme.CA, tmp_path: Path
+) -> None:
+    options = issue(authority, tmp_path)
+    options.key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMFc=\n-----END ENCRYPTED PRIVATE KEY-----\n")
+    with pytest.raises(SettingsError, match=r"tls\.key: "):
+        Certificate(options)

@@ -1,0 +1,206 @@
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.errors import SettingsError
+from shared.runtime.logs import LogOptions
+from shared.runtime.run import BAD_SETTINGS, FAILED, OK, Running, run, run_service, settle
+from shared.settings import Options
+
+
+def signalled(number: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_what_ends_by_itself_is_clean() -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        await asyncio.sleep(0)
+
+    assert run(main) == OK
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_to_stop_and_the_end_is_clean(number: signal.Signals) -> None:
+    closed: list[str] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        signalled(number)
+        await stop.wait()
+        closed.append("everything")
+
+    assert run(main) == OK
+    assert closed == ["everything"]
+
+
+def test_what_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    closed: list[str] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        signalled()
+        await stop.wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append("everything")
+
+    assert run(main, stop_within=0.01) == FAILED
+    assert closed == ["everything"]
+    assert "not stopped within 0.01 seconds" in caplog.text
+
+
+def test_a_second_signal_does_not_wait_for_the_deadline() -> None:
+    async def main(stop: asyncio.Event) -> None:
+        signalled()
+        await stop.wait()
+        signalled()
+        await asyncio.Event().wait()
+
+    assert run(main, stop_within=1000) == FAILED
+
+
+def test_what_cannot_be_cancelled_is_left() -> None:
+    program = (
+        "import asyncio, os, signal, sys, shared.runtime.run as runtime\n"
+        "async def main(stop):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    while True:\n"
+        "        try: await asyncio.Event().wait()\n"
+        "        except asyncio.CancelledError: pass\n"
+        "runtime._CANCELLED_WITHIN = 0.01\n"
+        "sys.exit(runtime.run(main, stop_within=0.01))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == FAILED
+    assert "leaving as it is" in ended.stderr
+
+
+def test_a_thread_that_hangs_does_not_keep_a_process_that_failed() -> None:
+    program = (
+        "import asyncio, sys, threading, shared.runtime.run as runtime\n"
+        "async def main(stop):\n"
+        "    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)\n"
+        "    raise RuntimeError('broken')\n"
+        "sys.exit(runtime.run(main, stop_within=0.01))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
+    assert ended.returncode == FAILED
+    assert "broken" in ended.stderr
+    assert "leaving as it is" in ended.stderr
+
+
+def test_a_failure_is_logged_and_the_status_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        raise RuntimeError("broken")
+
+    assert run(main) == FAILED
+    (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert record.getMessage() == "failed: broken"
+    assert record.exc_info is not None
+
+
+def test_wrong_settings_are_said_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        raise SettingsError("cannot listen on 127.0.0.1 port 80: permission denied")
+
+    assert run(main) == BAD_SETTINGS
+    assert capsys.readouterr().err == "cannot listen on 127.0.0.1 port 80: permission denied\n"
+
+
+class Settings(Options):
+    logs: LogOptions = LogOptions()
+    system: str = "nothing"
+
+
+class Ends:
+    def __init__(self, error: BaseException | None) -> None:
+        self._error = error
+
+    async def failed(self) -> BaseException:
+        if self._error is None:
+            signalled()
+            await asyncio.Event().wait()
+        assert self._error is not None
+        return self._error
+
+
+@pytest.fixture
+def _settled_and_undone() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    root.handlers[:], root.level = handlers, level
+    logging.captureWarnings(capture=False)
+
+
+def build(
+    opened: list[str], error: BaseException | None = None
+) -> Callable[[Settings], AbstractAsyncContextManager[Running]]:
+    @asynccontextmanager
+    async def running(settings: Settings) -> AsyncIterator[Running]:
+        opened.append(settings.system)
+        try:
+            yield Ends(error)
+        finally:
+            opened.append("closed")
+
+    return running
+
+
+@pytest.mark.usefixtures("_settled_and_undone")
+def test_a_service_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:
+    opened: list[str] = []
+    file = tmp_path / "trelay.yaml"
+    file.write_text("system: here")
+    assert run_service("system", Settings, build(opened), ["--config", str(file)]) == OK
+    assert opened == ["here", "closed"]
+
+
+@pytest.mark.usefixtures("_settled_and_undone")
+def test_a_service_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
+    opened: list[str] = []
+    file = tmp_path / "trelay.yaml"
+    file.write_text("")
+    assert run_service("system", Settings, build(opened, RuntimeError("broken")), ["--config", str(file)]) == FAILED
+    assert opened == ["nothing", "closed"]
+
+
+def test_a_service_with_wrong_settings_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened: list[str] = []
+    file = tmp_path / "trelay.yaml"
+    file.write_text("sytem: here")
+    assert run_service("system", Settings, build(opened), ["--config", str(file)]) == BAD_SETTINGS
+    assert opened == []
+    error = capsys.readouterr().err
+    assert error == f"{file}:1:1: sytem: unknown key 'sytem'; did you mean 'system'?\n"
+
+
+@pytest.mark.usefixtures("_settled_and_undone")
+def test_what_lives_for_ever_is_taken_out_of_the_collectors_sight() -> None:
+    settle()
+    assert gc.get_freeze_count() > 0
+    assert gc.get_threshold() == (100_000, 50, 100)
+
+
+def test_all_descriptors_that_the_system_allows_are_used() -> None:
+    program = """
+import resource
+from shared.runtime.run import run
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 512))
+async def main(stop):
+    print(resource.getrlimit(resource.RLIMIT_NOFILE))
+run(main)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(512, 512)"

@@ -1,0 +1,176 @@
+"""Background tasks end loudly, and with their context."""
+
+import asyncio
+
+import pytest
+
+from shared.runtime.tasks import Tasks, cancelled
+
+
+async def forever(started: asyncio.Event, ended: list[str] | None = None) -> None:
+    started.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        if ended is not None:
+            ended.append("ended")
+
+
+async def breaks() -> None:
+    raise ValueError("broken")
+
+
+async def ends() -> None:
+    return
+
+
+async def test_leaving_the_context_cancels_and_awaits() -> None:
+    started, ended = asyncio.Event(), list[str]()
+    async with Tasks() as tasks:
+        tasks.keep("endless", forever(started, ended))
+        await started.wait()
+        assert not ended
+    assert ended == ["ended"]
+
+
+async def test_a_failure_is_logged_with_the_name_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    async with Tasks() as tasks:
+        other = tasks.start("endless", forever(asyncio.Event()))
+        tasks.keep("the poller of orders", breaks())
+        error = await tasks.failed()
+        assert isinstance(error, ValueError)
+        assert "the poller of orders failed: broken" in caplog.text
+        assert not other.done()
+
+
+async def test_endless_work_that_ends_is_a_failure() -> None:
+    async with Tasks() as tasks:
+        tasks.keep("feed", ends())
+        assert "feed ended by itself" in str(await tasks.failed())
+
+
+async def test_endless_work_that_is_cancelled_from_within_is_a_failure() -> None:
+    async def waits_for_what_is_cancelled() -> None:
+        other = asyncio.get_running_loop().create_future()
+        other.cancel()
+        await other
+
+    async with Tasks() as tasks:
+        tasks.keep("feed", waits_for_what_is_cancelled())
+        assert "feed ended by itself" in str(await tasks.failed())
+
+
+async def test_work_that_takes_its_end_for_a_word_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    started = asyncio.Event()
+    async with Tasks() as tasks:
+        tasks.keep("feed", deaf(0, started))
+        await started.wait()
+    assert caplog.text == ""
+
+
+async def test_work_that_may_end_is_none() -> None:
+    async with Tasks() as tasks:
+        await tasks.start("once", ends())
+        waiting = asyncio.ensure_future(tasks.failed())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await cancelled(waiting)
+
+
+async def test_work_meanwhile_gives_what_it_gives() -> None:
+    async def work() -> int:
+        return 7
+
+    async with Tasks() as tasks:
+        tasks.keep("endless", forever(asyncio.Event()))
+        assert await tasks.meanwhile(work()) == 7
+
+
+async def test_work_meanwhile_is_broken_off_by_a_failure() -> None:
+    started, ended = asyncio.Event(), list[str]()
+
+    async def breaks_later() -> None:
+        await started.wait()
+        raise ValueError("broken")
+
+    async with Tasks() as tasks:
+        tasks.keep("the process layer", breaks_later())
+        with pytest.raises(ValueError, match="broken"):
+            await tasks.meanwhile(forever(started, ended))
+        assert ended == ["ended"]
+
+
+async def test_cancelled_waits_for_the_end() -> None:
+    started = asyncio.Event()
+    task = asyncio.ensure_future(forever(started))
+    await started.wait()
+    await cancelled(task)
+    assert task.cancelled()
+
+
+async def deaf(times: int, started: asyncio.Event) -> None:
+    """Lose as many cancellations as `asyncio.wait_for` of Python 3.11 may lose."""
+    for _ in range(times + 1):
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            continue
+
+
+async def test_who_loses_a_cancellation_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+    started = asyncio.Event()
+    task = asyncio.get_running_loop().create_task(deaf(2, started), name="mails")
+    await started.wait()
+    async with asyncio.timeout(10):
+        await cancelled(task, again=0.01, given_up=10)
+    assert task.done()
+    assert "mails was told to end" in caplog.text
+
+
+async def test_who_never_ends_is_left_behind_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    started, ended = asyncio.Event(), list[str]()
+    stubborn = asyncio.get_running_loop().create_task(deaf(100, started), name="a stubborn reader")
+    other = asyncio.get_running_loop().create_task(forever(asyncio.Event(), ended), name="a good one")
+    await started.wait()
+    async with asyncio.timeout(10):
+        await cancelled(stubborn, other, again=0.01, given_up=0.1)
+    assert ended == ["ended"]
+    assert "a stubborn reader does not end: it is left behind" in caplog.text
+    assert "good one" not in caplog.text
+    while not stubborn.done():
+        stubborn.cancel()
+        await asyncio.sleep(0)
+
+
+async def test_who_waits_for_an_end_and_is_cancelled_waits_first() -> None:
+    started, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def closes_slowly() -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            while not may_end.is_set():
+                try:
+                    await may_end.wait()
+                except asyncio.CancelledError:
+                    continue
+            ended.append("closed")
+
+    async def owner() -> None:
+        async with Tasks() as tasks:
+            tasks.keep("reader", closes_slowly())
+            await started.wait()
+        ended.append("not reached")
+
+    owning = asyncio.get_running_loop().create_task(owner(), name="owner")
+    await started.wait()
+    for _ in range(3):  # leaving the context, and twice more
+        owning.cancel()
+        await asyncio.sleep(0)
+    assert not owning.done()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await owning
+    assert ended == ["closed"]
