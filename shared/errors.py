@@ -25,15 +25,25 @@ class Fenced(TrelayError):
 
 
 class PositionLost(TrelayError):
-    """The records at a position are no longer kept: say so to whoever asked, never skip in silence."""
+    """The records at a position are not kept: tell the reader, never skip them silently."""
 
-    def __init__(self, topic: str, partition: int, offset: int, earliest: int) -> None:
-        """Name the position asked for and the earliest one that can still be read."""
-        super().__init__(f"{topic}/{partition}: offset {offset} is no longer kept, the earliest is {earliest}")
+    def __init__(self, topic: str, partition: int, offset: int, earliest: int, *, truncated: bool = False) -> None:
+        """Name the position asked for, and the offset from which reading can go on.
+
+        That is the earliest one kept; or, where the log was `truncated` below the position by an unclean election of a
+        leader, the one where it parts from what was read before.
+        """
+        cause = (
+            f"is beyond a truncation of the log, which parts from what was read before at {earliest}"
+            if truncated
+            else f"is no longer kept, the earliest is {earliest}"
+        )
+        super().__init__(f"{topic}/{partition}: offset {offset} {cause}")
         self.topic = topic
         self.partition = partition
         self.offset = offset
         self.earliest = earliest
+        self.truncated = truncated
 
 
 class Malformed(TrelayError):

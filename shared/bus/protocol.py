@@ -164,6 +164,13 @@ class Writer(Protocol):
         """Submit, and wait until it is committed. Raises what `submit` does."""
         ...
 
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        """Return the offset `group` is to read next, as every older owner of this writer's name has left it.
+
+        To be asked before the first `submit`. None where the group has settled nothing. Raises what `submit` does.
+        """
+        ...
+
 
 class Appender(Protocol):
     """Many owners' way to write single records, outside any transaction of theirs."""
@@ -247,12 +254,16 @@ class Bus(Protocol):
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the newest visible values of a compacted topic whose key is `name` or begins with `name` and `/`.
 
-        A record whose value is None deletes its key, which is then absent here.
+        What was committed before the call is among them. A record whose value is None deletes its key, which is then
+        absent here.
         """
         ...
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset `group` is to read next; None where it has settled nothing."""
+        """Return the offset `group` is to read next; None where it has settled nothing.
+
+        It may be an older one while servers are being replaced: an owner asks `Writer.committed`.
+        """
         ...
 
     def writer(self, name: str) -> AbstractAsyncContextManager[Writer]:
@@ -276,8 +287,9 @@ class Bus(Protocol):
         member drives it, as far as this member still has a say: a member that was taken for dead is fenced by its
         writers' names.
 
-        A drive that opens a writer must open it first, then seek to `committed`. A drive that fails is logged and
-        started again after a pause, as is one that ends. `member` is the same after a restart, so that it gets its
-        partitions back at once; a member puts out an older one of the same name. Leaving gives the partitions away.
+        A drive that opens a writer must open it first, then seek to what `Writer.committed` returns. A drive that fails
+        is logged and started again after a pause, as is one that ends. `member` is the same after a restart, so that it
+        gets its partitions back at once; a member puts out an older one of the same name. Leaving gives the partitions
+        away.
         """
         ...

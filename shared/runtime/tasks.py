@@ -5,7 +5,7 @@ The one place that creates tasks. A group belongs to a context; leaving it cance
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -139,3 +139,35 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
         if isinstance(outcome, BaseException):
             raise outcome
     return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+
+
+async def hedged(
+    attempts: Sequence[Callable[[], Coroutine[Any, Any, T]]], delay: float, failures: tuple[type[Exception], ...]
+) -> T:
+    """Make attempts until one succeeds, and return what it gave; the others are cancelled.
+
+    The next attempt begins when one has failed, and beside those that run whenever `delay` seconds have passed.
+
+    Raises:
+        One of `failures`: the last one, if all attempts failed. Any other error is raised at once.
+    """
+    left = iter(attempts)
+    running: set[asyncio.Task[T]] = set()
+    failure: BaseException | None = None
+    try:
+        while True:
+            attempt = next(left, None)
+            if attempt is not None:
+                running.add(asyncio.get_running_loop().create_task(attempt(), name="hedged"))
+            elif not running:
+                assert failure is not None, "no attempt was given"
+                raise failure
+            done, running = await asyncio.wait(
+                running, timeout=None if attempt is None else delay, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if task.cancelled() or not isinstance(task.exception(), failures):
+                    return task.result()
+                failure = task.exception()
+    finally:
+        await cancelled(*running)

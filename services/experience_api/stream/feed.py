@@ -95,6 +95,8 @@ class Feed:
                     await self._read_on(reader, goal)
             except PositionLost as lost:
                 logger.warning("the feed has lost its place: %s", lost)
+                if lost.truncated:
+                    self._restart_at(lost.partition, lost.earliest, LOG_CUT, str(lost))
             except Unavailable as exc:
                 if self.trouble != str(exc):
                     logger.warning("the feed waits: %s", exc)
@@ -126,12 +128,18 @@ class Feed:
             if offset > end and self._doubts < DOUBTS:
                 self._doubts += 1
                 raise Unavailable(f"{self._topic} seems to have become shorter: {detail}")
-            vector = list(self._history.head)
-            vector[partition] = earliest if offset < earliest else end
-            self._history.restart(self._history.codec, tuple(vector))
-            logger.error("the feed goes on behind a gap: %s", detail)
-            self._readers.broken(NOT_KEPT if offset < earliest else LOG_CUT, detail)
+            if offset < earliest:
+                self._restart_at(partition, earliest, NOT_KEPT, detail)
+            else:
+                self._restart_at(partition, end, LOG_CUT, detail)
         self._doubts = 0
+
+    def _restart_at(self, partition: int, offset: int, reason: str, detail: str) -> None:
+        vector = list(self._history.head)
+        vector[partition] = offset
+        self._history.restart(self._history.codec, tuple(vector))
+        logger.error("the feed goes on behind a gap: %s", detail)
+        self._readers.broken(reason, detail)
 
     async def _read_on(self, reader: Reader, goal: Vector) -> None:
         """Read on for as long as the topic is the one that it was."""

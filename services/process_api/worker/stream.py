@@ -79,7 +79,7 @@ class Stream:
     async def _live(self, reader: Reader, position: TopicPartition, beginning: int, suspects: Suspects) -> None:
         """Go on from what is committed; return when a transaction was too large and trying again will be different."""
         async with self._bus.writer(f"process.{position.partition}") as writer:
-            committed = await self._bus.committed(self.group, position)
+            committed = await writer.committed(self.group, position)
             reader.seek(position.partition, beginning if committed is None else committed)
             commits = Commits(writer, lambda batch, began: self._settled(position, batch, began))
             try:

@@ -1,20 +1,23 @@
 """The appender: everybody's single records, many calls to a round trip."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-
-from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from shared.bus.group_commit import Call, Rounds
 from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, of_code
+from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.producing import Failures, Producing, raise_first
+from shared.bus.kafka.wire.producer_id import init_producer_id
 from shared.bus.protocol import Outgoing, check_size
 from shared.errors import TrelayError
 from shared.runtime.tasks import Tasks
 
-_NO_TIMEOUT = 2**31 - 1
+_NO_TIMEOUT = 2**31 // 1000
+
+MARKER_KEY = b"\0marker"
+"""Of records that only mark a place; no name of a source or a client begins like this."""
 
 
 class KafkaAppender:
@@ -77,15 +80,36 @@ class KafkaAppender:
         return [batch for place, records in dealt.items() for batch in encoder.encode(*place, records, now)]
 
     async def _open(self, deadline: float) -> Encoder:
-        async def attempt() -> Encoder:
-            answer = await self._cluster.ask_any(InitProducerIdRequest(None, _NO_TIMEOUT))
-            if answer.error_code != NONE:
-                raise of_code(answer.error_code, "beginning to append")
-            producer = Producer(answer.producer_id, answer.producer_epoch)
-            return Encoder(producer, self._cluster.options.compression, transactional=False)
-
-        self._encoder = await self._cluster.persist("beginning to append", attempt, deadline)
+        self._encoder = await _encoder(self._cluster, deadline)
         return self._encoder
+
+
+async def _encoder(cluster: Cluster, deadline: float) -> Encoder:
+    async def attempt() -> Encoder:
+        answer = await cluster.ask_any(Question(init_producer_id(None, _NO_TIMEOUT)))
+        if answer.error_code != NONE:
+            raise of_code(answer.error_code, "beginning to append")
+        producer = Producer(answer.producer_id, answer.producer_epoch)
+        return Encoder(producer, cluster.options.compression, transactional=False)
+
+    return await cluster.persist("beginning to append", attempt, deadline)
+
+
+async def append_to_each(cluster: Cluster, topic: str, record: Outgoing, partitions: Iterable[int]) -> None:
+    """Append a record to each of these partitions; return when every replica in sync has it.
+
+    Raises:
+        Unavailable: the bus does not answer.
+    """
+    deadline = cluster.clock.monotonic() + cluster.options.patience
+    encoder = await _encoder(cluster, deadline)
+    now = int(cluster.clock.time() * 1000)
+    batches = [batch for number in partitions for batch in encoder.encode(topic, number, [record], now)]
+    connections = cluster.connections()
+    try:
+        raise_first(await Producing(cluster, connections).write(batches, deadline))
+    finally:
+        await connections.close()
 
 
 @asynccontextmanager

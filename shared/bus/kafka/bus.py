@@ -2,22 +2,23 @@
 
 import asyncio
 import contextlib
+import secrets
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from aiokafka.protocol.commit import OffsetFetchRequest
-
-from shared.bus.kafka.appender import kafka_appender
+from shared.bus.kafka.appender import MARKER_KEY, append_to_each, kafka_appender
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, of_code
 from shared.bus.kafka.client.quiet import quieten
+from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.membership import Membership
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.reader import kafka_reader
 from shared.bus.kafka.topics import bounds, ensure_topics
+from shared.bus.kafka.wire.offsets import offset_fetch
 from shared.bus.kafka.writer import kafka_writer
 from shared.bus.partition_workers import Driving
-from shared.bus.protocol import Appender, Drive, Reader, TopicOptions, TopicPartition, Writer
+from shared.bus.protocol import Appender, Drive, Outgoing, Reader, TopicOptions, TopicPartition, Writer
 from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
@@ -54,18 +55,23 @@ class KafkaBus:
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the newest values under a name."""
-        # A transaction of somebody else that is still open may lie before the newest value, and nothing behind it is
-        # visible until it ends: so what is to be read ends where the log does, not where the visible part does.
-        ends = await bounds(self._cluster, topic, end="uncommitted")
+        # Where a log ends is not asked: a leader that was paused, and has not heard yet that there is another, would
+        # tell an older end. What we append is in the log that the cluster agrees on, behind all that was committed.
+        marker = secrets.token_bytes(16)
+        first = {number: earliest for number, (earliest, _) in (await bounds(self._cluster, topic)).items()}
+        await append_to_each(self._cluster, topic, Outgoing(MARKER_KEY, marker), first)
         newest: dict[bytes, bytes | None] = {}
         below = name + b"/"
-        async with self.reader(topic, {number: earliest for number, (earliest, _) in ends.items()}) as reader:
+        async with self.reader(topic, first) as reader:
             deadline = self._cluster.clock.monotonic() + self._cluster.longest_transaction
-            while any(reader.positions[number] < end for number, (_, end) in ends.items()):
+            missing = set(first)
+            while missing:
                 if self._cluster.clock.monotonic() > deadline:
                     raise Unavailable(f"{topic}: its end is not readable, somebody's transaction lies open there")
                 for record in await reader.read(wait=0.05):
-                    if record.key is not None and (record.key == name or record.key.startswith(below)):
+                    if record.value == marker:
+                        missing.discard(record.partition)
+                    elif record.key is not None and (record.key == name or record.key.startswith(below)):
                         newest[record.key] = record.value
         return {key: value for key, value in newest.items() if value is not None}
 
@@ -73,12 +79,14 @@ class KafkaBus:
         """Return the offset a group is to read next."""
         identity = self._cluster.identity(group)
         place = f"asking how far group {group} is"
-        request = OffsetFetchRequest(identity, [(position.topic, [position.partition])])
+        request = Question(offset_fetch(identity, *position))
 
         async def attempt() -> int:
             coordinator = await self._cluster.coordinator("group", identity)
             answer = await self._cluster.ask(coordinator, request)
-            [[_, [[_, offset, _, code]]]] = answer.topics
+            if answer.error_code != NONE:
+                raise of_code(answer.error_code, place)
+            [[_, [[_, offset, _, _, code, _]], _]] = answer.topics
             if code != NONE:
                 raise of_code(code, place)
             return int(offset)

@@ -5,6 +5,7 @@ whole batches of which only the end was asked for. See KIP-98, *Read committed*.
 C extension, and only when somebody wants their records, so that what waits stays compressed.
 """
 
+import struct
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,11 @@ from shared.bus.protocol import Headers
 from shared.errors import Unavailable
 
 _make = tuple.__new__
+
+_LENGTH_AND_EPOCH = struct.Struct(">ii")
+_LENGTH_AT = 8
+_BEFORE_LENGTH_ENDS = 12
+"""Where the length of a batch and the epoch of the leader that wrote it lie, and what the length does not count."""
 
 
 class KafkaRecord(NamedTuple):
@@ -38,6 +44,10 @@ class Chunk:
         """`position` is the offset that was asked for; `aborted` are producers and where their transactions began."""
         self.position = position
         """The offset behind what was taken, and behind what is not to be shown."""
+        self.epoch: int | None = None
+        """The leader epoch of the batch that was opened last; None before the first."""
+        self._content = content
+        self._next_batch_at = 0
         self._topic = topic
         self._partition = partition
         self._batches = MemoryRecords(content)
@@ -71,6 +81,8 @@ class Chunk:
         if not batch.validate_crc():
             raise Unavailable(f"{self._topic}/{self._partition}: the batch at {batch.base_offset} is damaged")
         self._after_ready = batch.next_offset
+        length, self.epoch = _LENGTH_AND_EPOCH.unpack_from(self._content, self._next_batch_at + _LENGTH_AT)
+        self._next_batch_at += _BEFORE_LENGTH_ENDS + length
         self._note_aborted(batch.base_offset)
         if batch.is_control_batch:
             self._end_transaction(batch)

@@ -1,37 +1,63 @@
 """Fetches what a reader is to read, ahead of it but never far.
 
-Each broker that leads some of the partitions has one request under way, for all of them, and gets the next one when
-everything that the last one brought was taken: so a reader that pauses holds one answer a broker, and a partition is
+Each broker that leads some of the partitions has one request open, for all of them, and gets the next one when
+everything that the last one brought was taken: so a reader that pauses holds one response a broker, and a partition is
 never left out of a request that the broker answers only when something comes.
+
+A response counts only while its request is the current one of its broker, and for a partition that is still to be read
+from the offset that was asked for. Leaders move, and one that was paused meanwhile answers at last from a log that the
+cluster has gone on without. Three things keep such an answer out: the request is withdrawn, and its connection closed,
+when another broker is known to lead (`_withdraw`); each request names the leader's epoch, which brokers compare with
+their own (KIP-320); and what is not asked for any more is dropped (`_sort`).
 """
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
-
-from aiokafka.protocol.fetch import FetchRequest
 
 from shared.bus.kafka.client.cluster import Cluster, TopicView
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
+from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.decoding import Chunk, KafkaRecord
 from shared.bus.kafka.standstill import Standstill
+from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, Wanted, diverging_offset, fetch
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import Tasks
 
-_ANSWER_LIMIT = 16 * 1024 * 1024
+_RESPONSE_LIMIT = 16 * 1024 * 1024
 _PARTITION_LIMIT = 1024 * 1024
-"""Bytes of one answer, in all and of each partition; one larger batch comes alone."""
+"""Bytes of one response, in all and of each partition; one larger batch comes alone."""
 
 _LONG_POLL = 0.5
 """Seconds that a broker keeps a request for which it has nothing yet."""
 
-_AT_LEAST = 1
-_COMMITTED_ONLY = 1
+_OVERDUE = 3 * _LONG_POLL
+"""Seconds after which a broker that has not answered may have been replaced: the others are asked who leads now."""
+
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
-_WORTH_SAYING = 0.4
-"""Seconds: shorter pauses are an election of leaders, and no trouble."""
+_REPORTED_FROM = 0.4
+"""Seconds: shorter pauses are an election of leaders, and no problem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A position that the leader's log does not have."""
+
+    offset: int
+    parted_at: int | None = None
+    """Where that log parts from what was read before, if it does: it was truncated (KIP-320)."""
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """What is asked of one broker."""
+
+    wanted: Mapping[int, Wanted]
+    task: asyncio.Task[None] | None = None
 
 
 class Fetching:
@@ -40,31 +66,33 @@ class Fetching:
     def __init__(self, cluster: Cluster, topic: str, positions: Mapping[int, int], tasks: Tasks) -> None:
         self.positions = dict(positions)
         self.chunks: dict[int, Chunk] = {}
-        self.out_of_range: dict[int, int] = {}
-        """Partitions whose position the broker does not have, and that position."""
+        self.lost: dict[int, Lost] = {}
+        """Partitions whose position the leader does not have."""
         self.news = asyncio.Event()
         """Set when there may be something to take."""
         self._cluster = cluster
         self._topic = topic
         self._tasks = tasks
         self._connections = cluster.connections()
-        self._under_way: dict[Broker, asyncio.Task[None]] = {}
+        self._requests: dict[Broker, _Request] = {}
+        self._epochs: dict[int, int] = {}
+        """By partition: the leader epoch of what was taken last."""
         self._wanted = asyncio.Event()
         self._pause = 0.0
         self._place = f"reading {topic}"
         self._standstill = Standstill(topic, cluster.longest_transaction)
 
     async def run(self) -> None:
-        """Keep requests under way, for ever."""
-        while True:
-            self._wanted.clear()
-            try:
-                view = await self._cluster.topic(self._topic)
-                self._dispatch(view)
-            except Unavailable as exc:
-                await self._wait_after(exc)
-                continue
-            await self._wanted.wait()
+        """Keep requests open, without end."""
+        with self._cluster.watching(self._topic, self._wanted):
+            while True:
+                self._wanted.clear()
+                try:
+                    self._dispatch(await self._cluster.topic(self._topic))
+                except Unavailable as exc:
+                    await self._wait_after(exc)
+                else:
+                    await self._wait()
 
     def take(self, limit: int) -> list[KafkaRecord]:
         """Return what was fetched and not taken yet, at most `limit`."""
@@ -80,6 +108,8 @@ class Fetching:
                 if chunk.exhausted:
                     del self.chunks[partition]
             self.positions[partition] = chunk.position
+            if chunk.epoch is not None:
+                self._epochs[partition] = chunk.epoch
             if len(taken) >= limit:
                 break
         self._wanted.set()
@@ -88,14 +118,13 @@ class Fetching:
     def restart(self, partition: int, offset: int) -> None:
         """Fetch a partition from elsewhere."""
         self.chunks.pop(partition, None)
-        self.out_of_range.pop(partition, None)
+        self.lost.pop(partition, None)
         if self.positions[partition] != offset:
             self.positions[partition] = offset
+            self._epochs.pop(partition, None)
             # A request for the old place would only be answered when something comes there.
-            for broker, task in list(self._under_way.items()):
-                task.cancel()
-                self._connections.drop(broker)
-            self._under_way.clear()
+            for broker in list(self._requests):
+                self._withdraw(broker)
         self._wanted.set()
 
     async def close(self) -> None:
@@ -112,58 +141,97 @@ class Fetching:
             leader = view.leaders.get(partition)
             if leader is None:
                 leaderless.append(partition)
-            elif partition not in self.out_of_range:
+            elif partition not in self.lost:
                 by_leader.setdefault(leader, []).append(partition)
+        for broker, request in list(self._requests.items()):
+            if any(view.leaders.get(partition) not in {None, broker} for partition in request.wanted):
+                self._withdraw(broker)
         for leader, partitions in by_leader.items():
-            if leader not in self._under_way and not any(partition in self.chunks for partition in partitions):
-                work = self._fetch(leader, {partition: self.positions[partition] for partition in partitions})
-                self._under_way[leader] = self._tasks.start(f"fetching {self._topic}", work)
+            if leader not in self._requests and not any(partition in self.chunks for partition in partitions):
+                wanted = {
+                    partition: Wanted(
+                        self.positions[partition],
+                        view.epochs.get(partition, UNKNOWN_EPOCH),
+                        self._epochs.get(partition, UNKNOWN_EPOCH),
+                    )
+                    for partition in partitions
+                }
+                request = self._requests[leader] = _Request(wanted)
+                request.task = self._tasks.start(f"fetching {self._topic}", self._fetch(leader, request))
         if leaderless:
             raise Moved(f"reading {self._topic}: no leader for {leaderless}")
 
-    async def _fetch(self, leader: Broker, asked: dict[int, int]) -> None:
+    def _withdraw(self, broker: Broker) -> None:
+        """End the request to a broker; what it answers is not taken."""
+        request = self._requests.pop(broker)
+        if request.task is not None:
+            request.task.cancel()
+        self._connections.drop(broker)
+
+    async def _wait(self) -> None:
+        """Wait until there may be something to ask for; while a broker does not answer, ask the others who leads."""
+        if not self._requests:
+            await self._wanted.wait()
+            return
+        with suppress(Unavailable):
+            try:
+                async with asyncio.timeout(_OVERDUE):
+                    await self._wanted.wait()
+            except TimeoutError:
+                await self._cluster.refresh([self._topic])
+
+    async def _fetch(self, leader: Broker, request: _Request) -> None:
         try:
-            failure = await self._ask(leader, asked)
+            failure = await self._ask(leader, request)
             if failure is None:
                 self._pause = 0.0
                 self._cluster.troubles.pop(self._place, None)
             else:
                 await self._wait_after(failure)
         finally:
-            if self._under_way.get(leader) is asyncio.current_task():
-                del self._under_way[leader]
+            if self._requests.get(leader) is request:
+                del self._requests[leader]
             self._wanted.set()
 
-    async def _ask(self, leader: Broker, asked: dict[int, int]) -> TrelayError | None:
+    async def _ask(self, leader: Broker, request: _Request) -> TrelayError | None:
         """Put away what a leader has; return what went wrong."""
+        form = fetch(
+            self._topic,
+            request.wanted.items(),
+            wait_ms=int(_LONG_POLL * 1000),
+            max_bytes=_RESPONSE_LIMIT,
+            partition_bytes=_PARTITION_LIMIT,
+        )
         try:
-            answer = await self._connections.send(leader, self._request(asked))
+            response = await self._connections.send(leader, Question(form))
         except LOST_CONNECTION as exc:
             return Moved(f"reading {self._topic} from {leader.host}:{leader.port}: {exc}")
-        if answer.error_code != NONE:
-            return of_code(answer.error_code, f"reading {self._topic}")
-        return self._sort(asked, answer.topics)
+        if self._requests.get(leader) is not request:
+            return None
+        if response.error_code != NONE:
+            return of_code(response.error_code, f"reading {self._topic}")
+        return self._sort(request.wanted, response.topics)
 
-    def _request(self, asked: Mapping[int, int]) -> FetchRequest:
-        partitions = [(partition, offset, _PARTITION_LIMIT) for partition, offset in asked.items()]
-        wait = int(_LONG_POLL * 1000)
-        return FetchRequest(wait, _AT_LEAST, _ANSWER_LIMIT, _COMMITTED_ONLY, [(self._topic, partitions)])
-
-    def _sort(self, asked: Mapping[int, int], topics: Iterable[Any]) -> TrelayError | None:
-        """Put away what an answer brought; return what went wrong with some of it."""
+    def _sort(self, wanted: Mapping[int, Wanted], topics: Iterable[Any]) -> TrelayError | None:
+        """Put away what a response brought; return what went wrong with some of it."""
         failure: TrelayError | None = None
-        for _, partitions in topics:
-            for partition, code, end, readable, *_, aborted, _, content in partitions:
-                if code == OUT_OF_RANGE:
-                    self.out_of_range[partition] = asked[partition]
+        for _, partitions, _ in topics:
+            for partition, code, end, readable, _, aborted, _, content, tags in partitions:
+                asked = wanted[partition].offset
+                if self.positions[partition] != asked or partition in self.chunks:
+                    continue
+                parted_at = diverging_offset(tags)
+                if code == OUT_OF_RANGE or parted_at is not None:
+                    self.lost[partition] = Lost(asked, parted_at)
                     continue
                 if code != NONE:
                     failure = of_code(code, f"reading {self._topic}/{partition}")
                     continue
                 self._tell(partition, self._standstill.note(partition, readable, end, self._cluster.clock.monotonic()))
                 if content:
-                    self.chunks[partition] = Chunk(self._topic, partition, asked[partition], content, aborted)
-        if self.chunks or self.out_of_range:
+                    begun = [(producer, first) for producer, first, _ in aborted or ()]
+                    self.chunks[partition] = Chunk(self._topic, partition, asked, content, begun)
+        if self.chunks or self.lost:
             self.news.set()
         return failure
 
@@ -179,6 +247,6 @@ class Fetching:
         self._standstill.forget()
         self._cluster.forget([self._topic])
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
-        if self._pause >= _WORTH_SAYING:
+        if self._pause >= _REPORTED_FROM:
             self._cluster.troubles[self._place] = str(failure)
         await self._cluster.clock.sleep(self._pause)

@@ -32,6 +32,8 @@ class Producing:
         self._cluster = cluster
         self._connections = connections
         self._transactional_id = transactional_id
+        self.unanswered = False
+        """Whether a request got no answer: a broker may still carry it out later."""
 
     async def write(self, batches: Sequence[Batch], deadline: float) -> Failures:
         """Return once each batch is stored by every replica in sync, or will not be."""
@@ -76,6 +78,7 @@ class Producing:
         try:
             answer = await self._connections.send(leader, request)
         except LOST_CONNECTION as exc:
+            self.unanswered = True
             error = of_exception(exc, f"writing to {leader.host}:{leader.port}")
             return Moved(str(error))
         passing: Passing | None = None

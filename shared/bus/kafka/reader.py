@@ -5,13 +5,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.fetching import Fetching
+from shared.bus.kafka.fetching import Fetching, Lost
 from shared.bus.kafka.topics import bounds
 from shared.bus.protocol import Record
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.tasks import Tasks
 
 _PAUSE = 0.1
+
+_BELIEVED_AFTER = 5.0
+"""Seconds for which a position must lie beyond the end before the log is taken to have become shorter. A leader that
+was paused, and has not heard yet that there is another, knows an older end."""
 
 
 class KafkaReader:
@@ -21,6 +25,8 @@ class KafkaReader:
         self.topic = topic
         self._cluster = cluster
         self._fetching = fetching
+        self._doubted: dict[int, float] = {}
+        """Since when a partition's position is beyond its end, by the clock's monotonic time."""
 
     @property
     def positions(self) -> Mapping[int, int]:
@@ -35,9 +41,10 @@ class KafkaReader:
                 while True:
                     fetching.news.clear()
                     # Before anything is taken, for what is taken must be returned.
-                    if fetching.out_of_range:
-                        await self._check_lost()
+                    for partition, lost in list(fetching.lost.items()):
+                        await self._check(partition, lost)
                     if found := fetching.take(limit):
+                        self._doubted.clear()
                         return found
                     await fetching.news.wait()
         except TimeoutError:
@@ -47,17 +54,23 @@ class KafkaReader:
         """Go elsewhere, and forget what was fetched ahead."""
         self._fetching.restart(partition, offset)
 
-    async def _check_lost(self) -> None:
-        """Raise `PositionLost` unless the position is within the topic, as it can be while leaders change."""
-        partition, offset = next(iter(self._fetching.out_of_range.items()))
+    async def _check(self, partition: int, lost: Lost) -> None:
+        """Raise `PositionLost` unless a position is within the topic, as it can be while leaders change."""
+        if lost.parted_at is not None:
+            raise PositionLost(self.topic, partition, lost.offset, lost.parted_at, truncated=True)
         try:
             earliest, end = (await bounds(self._cluster, self.topic, end="uncommitted"))[partition]
         except Unavailable:
             return
-        if not earliest <= offset <= end:
-            raise PositionLost(self.topic, partition, offset, earliest)
+        now = self._cluster.clock.monotonic()
+        since = self._doubted.setdefault(partition, now)
+        if lost.offset < earliest or (lost.offset > end and now - since >= _BELIEVED_AFTER):
+            raise PositionLost(self.topic, partition, lost.offset, earliest)
+        if lost.offset <= end and now - since >= _BELIEVED_AFTER:
+            # The leader has no trace of the epoch that was read last: what lay behind it was truncated.
+            raise PositionLost(self.topic, partition, lost.offset, lost.offset, truncated=True)
         await self._cluster.clock.sleep(_PAUSE)
-        self._fetching.restart(partition, offset)
+        self._fetching.restart(partition, lost.offset)
 
 
 @asynccontextmanager

@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
-from aiokafka.protocol.offset import OffsetRequest
 
 from shared.bus.kafka.batches import REQUEST_LIMIT
 from shared.bus.kafka.client.cluster import Cluster, TopicView
 from shared.bus.kafka.client.connections import Broker
-from shared.bus.kafka.client.errors import NONE, TOPIC_EXISTS, Moved, Passing, of_code
+from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, TOPIC_EXISTS, Moved, Passing, of_code
+from shared.bus.kafka.client.requests import Question
+from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH
+from shared.bus.kafka.wire.offsets import list_offsets
 from shared.bus.protocol import TopicOptions
 from shared.errors import SettingsError
 from shared.runtime.tasks import together
@@ -88,7 +90,7 @@ async def bounds(
             earliest, ends = await together(
                 _offsets(cluster, topic, _EARLIEST, isolation), _offsets(cluster, topic, _END, isolation)
             )
-        except Moved:
+        except (*LOST_CONNECTION, Moved):
             cluster.forget([name])
             raise
         return {number: (earliest[number], ends[number]) for number in topic.leaders}
@@ -99,14 +101,15 @@ async def bounds(
 async def _offsets(cluster: Cluster, topic: TopicView, moment: int, isolation: int) -> dict[int, int]:
     by_leader: dict[Broker, list[tuple[int, int]]] = {}
     for number in topic.leaders:
-        by_leader.setdefault(topic.leader(number), []).append((number, moment))
+        by_leader.setdefault(topic.leader(number), []).append((number, topic.epochs.get(number, UNKNOWN_EPOCH)))
     requests = [
-        cluster.ask(leader, OffsetRequest(-1, isolation, [(topic.name, asked)])) for leader, asked in by_leader.items()
+        cluster.ask(leader, Question(list_offsets(topic.name, asked, moment, isolation)))
+        for leader, asked in by_leader.items()
     ]
     found = {}
     for answer in await together(*requests):
         for _, partitions in answer.topics:
-            for number, code, _, offset in partitions:
+            for number, code, _, offset, _ in partitions:
                 if code != NONE:
                     raise of_code(code, f"asking where {topic.name}/{number} ends")
                 found[number] = offset

@@ -3,6 +3,10 @@
 See KIP-98. The order of requests is theirs: partitions and group are made known to the coordinator before anything is
 written to them. Both are made known before either is written to, because a broker that is asked to write while the
 coordinator changes its notes answers NOT_ENOUGH_REPLICAS; the records and the offsets are then written at once.
+
+A request that got no answer may be carried out later: it lies in the socket of a broker that is paused. If it ends a
+transaction, it would end whichever is open by then. So an id that has such a request behind it takes its next epoch
+before the next transaction (`renew`, KIP-360): brokers refuse what comes with the epoch before.
 """
 
 import asyncio
@@ -14,19 +18,25 @@ from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
     AddPartitionsToTxnRequest,
     EndTxnRequest,
-    InitProducerIdRequest,
     TxnOffsetCommitRequest,
 )
 
 from shared.bus.kafka.batches import Batch, Encoder, Producer
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.connections import Broker
-from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, Moved, of_code
+from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, UNSTABLE_OFFSET_COMMIT, Moved, of_code
+from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.producing import Producing, raise_first
+from shared.bus.kafka.wire.offsets import offset_fetch
+from shared.bus.kafka.wire.producer_id import NO_PRODUCER, init_producer_id
 from shared.bus.protocol import TopicPartition, Transaction
+from shared.errors import Fenced
 from shared.runtime.tasks import together
 
 T = TypeVar("T")
+
+_NOTHING_SETTLED = -1
+_PAUSE = 0.002
 
 Step = Callable[[], Coroutine[Any, Any, None]]
 
@@ -46,7 +56,13 @@ class TransactionalId:
         # Offsets go to the group's coordinator while records go to leaders: on one connection, one would wait.
         self._coordinators = cluster.connections()
         self._known: dict[tuple[Literal["group", "transaction"], str], Broker] = {}
-        self._producer = Producer(-1, -1)
+        self._producer = Producer(*NO_PRODUCER)
+        self._unanswered = False
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a request of ours got no answer, so that `renew` comes before the next transaction."""
+        return self._unanswered or self._producing.unanswered
 
     async def open(self) -> Encoder:
         """Fence the older owner, and return once what it had under way is decided.
@@ -54,14 +70,71 @@ class TransactionalId:
         Raises:
             Unavailable: no coordinator answers.
         """
-        request = InitProducerIdRequest(self.name, int(self._cluster.longest_transaction * 1000))
+        encoder = await self._initialize(Producer(*NO_PRODUCER))
+        if self.doubtful:
+            # An attempt that got no answer may be carried out later, and would fence this one.
+            try:
+                encoder = await self.renew()
+            except Fenced:
+                encoder = await self._initialize(Producer(*NO_PRODUCER))
+        return encoder
+
+    async def renew(self) -> Encoder:
+        """Take the next epoch, so that no request of an epoch before is carried out any more.
+
+        Raises:
+            Fenced: there is a newer owner.
+            Unavailable: no coordinator answers.
+        """
+        return await self._initialize(self._producer)
+
+    async def _initialize(self, producer: Producer) -> Encoder:
+        form = init_producer_id(self.name, self._cluster.longest_transaction, producer)
 
         def take(answer: Any) -> None:
             self._check(answer.error_code, "opening")
             self._producer = Producer(answer.producer_id, answer.producer_epoch)
 
-        await self._ask("opening", "transaction", self.name, request, take)
+        if producer != NO_PRODUCER:
+            # Set again by an attempt that gets no answer: one epoch more, the next time.
+            self._unanswered = self._producing.unanswered = False
+        await self._ask("opening", "transaction", self.name, Question(form), take)
         return Encoder(self._producer, self._cluster.options.compression, transactional=True)
+
+    async def committed(self, group: str, position: TopicPartition, deadline: float) -> int | None:
+        """Return the offset that a group is to read next, as every older owner has left it.
+
+        A coordinator that was paused, and has not heard yet that there is another, would answer from the past. So one
+        is asked that has just stored something for us, on all of its replicas in sync: the offset of a transaction
+        that is then aborted. Older owners are fenced by then, so nothing can be committed that it does not have.
+        """
+        request = Question(offset_fetch(group, *position))
+
+        async def attempt() -> int:
+            await self._add_offsets(group, deadline)
+            self.began = True
+            await self._commit_offsets(group, {position: 0}, deadline)
+            coordinator = self._known.get(("group", group))
+            await self.end(deadline, commit=False)
+            if coordinator is None:
+                raise Moved(f"{self.name}: the coordinator of group {group} has changed")
+            code, offset = await self._fetch_offset(coordinator, request)
+            while code == UNSTABLE_OFFSET_COMMIT:  # until the marker of our own abort is written
+                await self._cluster.clock.sleep(_PAUSE)
+                code, offset = await self._fetch_offset(coordinator, request)
+            self._check(code, doing)
+            return offset
+
+        doing = f"asking how far group {group} is"
+        offset = await self._cluster.persist(f"{self.name}: {doing}", attempt, deadline)
+        return None if offset == _NOTHING_SETTLED else offset
+
+    async def _fetch_offset(self, coordinator: Broker, request: Question) -> tuple[int, int]:
+        answer = await self._coordinators.send(coordinator, request)
+        if answer.error_code != NONE:
+            return answer.error_code, _NOTHING_SETTLED
+        [[_, [[_, offset, _, _, code, _]], _]] = answer.topics
+        return code, offset
 
     async def write(self, transaction: Transaction, batches: Sequence[Batch], deadline: float) -> None:
         """Write records and offsets, visible to nobody yet."""
@@ -158,8 +231,11 @@ class TransactionalId:
                 broker = self._known[kind, key] = await self._cluster.coordinator(kind, key)
             try:
                 return take(await self._coordinators.send(broker, request))
-            except (*LOST_CONNECTION, Moved):
-                del self._known[kind, key]
+            except (*LOST_CONNECTION, Moved) as exc:
+                # Two requests to one coordinator may fail together, and the second may already know its successor.
+                if self._known.get((kind, key)) == broker:
+                    del self._known[kind, key]
+                self._unanswered |= not isinstance(exc, Moved)
                 raise
 
         return await self._cluster.persist(f"{self.name}: {doing}", attempt, deadline)

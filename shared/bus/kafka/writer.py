@@ -13,7 +13,7 @@ from itertools import cycle
 from shared.bus.kafka.batches import Batch, Encoder, by_partition
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.transactional import TransactionalId
-from shared.bus.protocol import IN_FLIGHT, Transaction
+from shared.bus.protocol import IN_FLIGHT, TopicPartition, Transaction
 from shared.errors import Fenced, TrelayError, Unavailable
 from shared.runtime.failpoints import reach
 from shared.runtime.tasks import Tasks, together
@@ -78,7 +78,9 @@ class KafkaWriter:
     def __init__(self, name: str, cluster: Cluster, owned: list[tuple[TransactionalId, Encoder]], tasks: Tasks) -> None:
         self._name = name
         self._cluster = cluster
-        self._turns = cycle(owned)
+        self._owned = [owner for owner, _ in owned]
+        self._turns = cycle(self._owned)
+        self._encoders = dict(owned)
         self._tasks = tasks
         self._submitting = asyncio.Lock()
         self._slots = asyncio.Semaphore(IN_FLIGHT)
@@ -97,6 +99,17 @@ class KafkaWriter:
         """Submit, and wait."""
         await (await self.submit(transaction))
 
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        """Return the offset a group is to read next."""
+        deadline = self._cluster.clock.monotonic() + self._cluster.options.patience
+        async with self._submitting:
+            self._check_usable()
+            try:
+                return await self._owned[0].committed(self._cluster.identity(group), position, deadline)
+            except TrelayError as exc:
+                self._finish(exc)
+                raise
+
     async def leave(self) -> None:
         """Begin nothing more, and give what was asked a moment to be answered."""
         self._left = True
@@ -108,8 +121,11 @@ class KafkaWriter:
         await self._slots.acquire()
         try:
             self._check_usable()
-            owner, encoder = next(self._turns)
-            batches = await self._encode(encoder, transaction)
+            owner = next(self._turns)
+            if owner.doubtful:
+                # The transaction before last, which was this owner's, has ended: its slot was needed.
+                self._encoders[owner] = await owner.renew()
+            batches = await self._encode(self._encoders[owner], transaction)
         except BaseException as exc:
             self._slots.release()
             if isinstance(exc, TrelayError):

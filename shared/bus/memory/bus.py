@@ -70,7 +70,7 @@ class MemoryBus:
     async def writer(self, name: str) -> AsyncIterator[Writer]:
         """Become the owner of `name`."""
         generation = self._writers[name] = self._writers.get(name, 0) + 1
-        yield MemoryWriter(name, self._write, lambda: self._writers[name] == generation)
+        yield MemoryWriter(name, self._write, lambda: self._writers[name] == generation, self.committed)
 
     @contextlib.asynccontextmanager
     async def appender(self) -> AsyncIterator[Appender]:

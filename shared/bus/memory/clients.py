@@ -5,11 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from shared.bus.memory.log import StoredRecord, Topic
-from shared.bus.protocol import Outgoing, Record, Transaction
+from shared.bus.protocol import Outgoing, Record, TopicPartition, Transaction
 from shared.errors import Fenced, TrelayError, Unavailable
 
 Write = Callable[[Transaction], None]
 """Makes a transaction visible at once, or raises and changes nothing."""
+
+Committed = Callable[[str, TopicPartition], Awaitable[int | None]]
+"""See `Bus.committed`."""
 
 
 class News(Protocol):
@@ -23,10 +26,11 @@ class News(Protocol):
 class MemoryWriter:
     """A `Writer`; commits at once."""
 
-    def __init__(self, name: str, write: Write, owns: Callable[[], bool]) -> None:
+    def __init__(self, name: str, write: Write, owns: Callable[[], bool], committed: Committed) -> None:
         self._name = name
         self._write = write
         self._owns = owns
+        self._committed = committed
         self._finished: TrelayError | None = None
 
     async def submit(self, transaction: Transaction) -> Awaitable[None]:
@@ -47,6 +51,12 @@ class MemoryWriter:
     async def commit(self, transaction: Transaction) -> None:
         """Commit at once."""
         await (await self.submit(transaction))
+
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        """Return the offset a group is to read next."""
+        if not self._owns():
+            raise Fenced(f"writer {self._name}: a newer one has taken over")
+        return await self._committed(group, position)
 
 
 class MemoryAppender:

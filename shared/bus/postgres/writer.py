@@ -9,7 +9,7 @@ from shared.bus.postgres.news import News
 from shared.bus.postgres.plan import Plan, plan
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writing import Owner, Writing
-from shared.bus.protocol import IN_FLIGHT, Transaction
+from shared.bus.protocol import IN_FLIGHT, TopicPartition, Transaction
 from shared.errors import Fenced, TrelayError, Unavailable
 from shared.runtime.tasks import Tasks
 
@@ -18,6 +18,11 @@ _OPEN = """
 INSERT INTO trelay.bus_writers AS writer (name, epoch) VALUES ($1, 1)
 ON CONFLICT (name) DO UPDATE SET epoch = writer.epoch + 1
 RETURNING epoch
+"""
+_COMMITTED = """
+SELECT writer.epoch,
+    (SELECT next_offset FROM trelay.bus_offsets WHERE reader_group = $2 AND partition_id = $3)
+FROM trelay.bus_writers AS writer WHERE writer.name = $1
 """
 
 
@@ -90,6 +95,16 @@ class PostgresWriter:
     async def commit(self, transaction: Transaction) -> None:
         """Submit, and wait."""
         await (await self.submit(transaction))
+
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        """Return the offset a group is to read next."""
+        topic = await self._topics.find(position.topic)
+        async with self._link.reading.use() as connection:
+            found = await connection.fetchrow(_COMMITTED, self._owner.name, group, topic.partitions[position.partition])
+        if found is None or found[0] != self._owner.epoch:
+            raise Fenced(f"{self._owner.called}: a newer one has taken over")
+        offset: int | None = found[1]
+        return offset
 
     def close(self) -> None:
         """Begin nothing more."""

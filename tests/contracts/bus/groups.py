@@ -260,7 +260,7 @@ async def copy(bus: Bus, group: str, target: str, reader: Reader) -> None:
     [partition] = reader.positions
     position = TopicPartition(reader.topic, partition)
     async with bus.writer(f"{group}-{partition}") as writer:
-        settled = await bus.committed(group, position)
+        settled = await writer.committed(group, position)
         if settled is not None:
             reader.seek(partition, settled)
         while True:

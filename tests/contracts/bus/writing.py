@@ -82,6 +82,23 @@ class WritingContract(DeploymentFixtures):
                 await writer.commit(transaction)
         assert await bus.committed("skipping", TopicPartition(topic, 0)) == 4
 
+    async def test_a_writer_knows_what_the_owner_before_it_has_settled(self, bus: Bus, topic: str) -> None:
+        position = TopicPartition(topic, 0)
+        for offset in range(5):
+            async with bus.writer("resuming") as writer:
+                assert await writer.committed("resuming", position) == (offset or None)
+                assert await writer.committed("resuming", TopicPartition(topic, 1)) is None
+                transaction = writing(topic, str(offset))
+                transaction.settle("resuming", position, offset + 1)
+                await writer.commit(transaction)
+        assert sorted(await visible(bus, topic)) == ["0", "1", "2", "3", "4"]
+
+    async def test_a_writer_that_was_put_out_is_not_told_what_is_settled(self, bus: Bus, topic: str) -> None:
+        async with bus.writer("contested") as older, bus.writer("contested") as newer:
+            with pytest.raises(Fenced):
+                await older.committed("contested", TopicPartition(topic, 0))
+            assert await newer.committed("contested", TopicPartition(topic, 0)) is None
+
     async def test_an_empty_transaction_commits(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "empty") as writer:
             await writer.commit(Transaction())

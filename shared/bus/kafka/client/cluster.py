@@ -1,9 +1,13 @@
 """The cluster as seen from here: brokers, topics, leaders and coordinators."""
 
+import asyncio
 import base64
 import ssl
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+import weakref
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from aiokafka.protocol.coordination import FindCoordinatorRequest
@@ -12,13 +16,16 @@ from shared.bus.kafka.client.connections import Broker, Connections
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, UNKNOWN_TOPIC, Passing, of_code, of_exception
 from shared.bus.kafka.client.requests import metadata
 from shared.bus.kafka.options import KafkaOptions
-from shared.errors import TrelayError, Unavailable
+from shared.errors import Unavailable
 from shared.runtime.clock import Clock
+from shared.runtime.tasks import hedged
 
 T = TypeVar("T")
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.1
+_HEDGE = 0.5
+"""Seconds after which another broker is asked as well: one that is paused would cost a whole request timeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,8 @@ class TopicView:
     epoch: str
     leaders: Mapping[int, Broker | None]
     """By partition; None while one is being elected."""
+    epochs: Mapping[int, int] = field(default_factory=dict)
+    """By partition, the epoch of its leader (KIP-320): a broker refuses to answer for another one than it knows."""
 
     def leader(self, partition: int) -> Broker:
         """Return who leads a partition.
@@ -49,12 +58,16 @@ class Cluster:
         self.options = options
         self.clock = clock
         self._tls = tls
+        self._all_connections: weakref.WeakSet[Connections] = weakref.WeakSet()
         self._connections = self.connections()
         self._bootstrap = [Broker(host, port) for host, port in options.addresses]
         self._answering: list[Broker] = []
         self._brokers: dict[int, Broker] = {}
         self._controller = -1
         self._topics: dict[str, TopicView] = {}
+        self._leaders: dict[tuple[bytes, int], tuple[int, Broker | None]] = {}
+        """By topic id and partition: the newest leader heard of, with its epoch."""
+        self._watching: dict[str, set[asyncio.Event]] = {}
         self.troubles: dict[str, str] = {}
         """What keeps which part from working right now, for `Bus.trouble`."""
 
@@ -63,7 +76,19 @@ class Cluster:
 
         `timeout` is for requests that a broker answers late on purpose.
         """
-        return Connections(self._arguments(timeout or self.options.request_timeout))
+        connections = Connections(self._arguments(timeout or self.options.request_timeout))
+        self._all_connections.add(connections)
+        return connections
+
+    @contextmanager
+    def watching(self, topic: str, changed: asyncio.Event) -> Iterator[None]:
+        """Set an event whenever partitions of a topic are found to have other leaders."""
+        events = self._watching.setdefault(topic, set())
+        events.add(changed)
+        try:
+            yield
+        finally:
+            events.discard(changed)
 
     async def close(self) -> None:
         """Close our own connections."""
@@ -80,12 +105,12 @@ class Cluster:
             Unavailable: no broker answers.
         """
         answer = await self.ask_any(metadata(topics))
-        self._brokers = {node: Broker(host, port) for node, host, port, *_ in answer.brokers}
+        self._note_brokers({node: Broker(host, port) for node, host, port, *_ in answer.brokers})
         self._controller = answer.controller_id
         found = {}
         for code, name, topic_id, _, partitions, *_ in answer.topics:
             if code == NONE:
-                found[name] = self._topics[name] = self._view(name, topic_id, partitions)
+                found[name] = self._note_topic(self._view(name, topic_id, partitions))
                 continue
             self._topics.pop(name, None)
             if code != UNKNOWN_TOPIC:
@@ -177,20 +202,21 @@ class Cluster:
         Raises:
             Unavailable: none does.
         """
-        # Who answered last comes first: one that is gone would cost a timeout each time.
+        # The broker that answered last comes first: one that is gone would cost a timeout each time.
         candidates = dict.fromkeys([*self._answering, *self._brokers.values(), *self._bootstrap])
-        failure: TrelayError = Unavailable(f"Kafka at {self.options.servers}: no broker is known")
-        for broker in candidates:
-            try:
-                answer = await self._connections.send(broker, request)
-            except LOST_CONNECTION as exc:
-                failure = of_exception(exc, f"Kafka at {broker.host}:{broker.port}")
-                failure.__cause__ = exc
-            else:
-                self._answering = [broker]
-                return answer
-        self._answering = []
-        raise failure
+        if not candidates:
+            raise Unavailable(f"Kafka at {self.options.servers}: no broker is known")
+
+        async def attempt(broker: Broker) -> Any:
+            answer = await self._connections.send(broker, request)
+            self._answering = [broker]
+            return answer
+
+        try:
+            return await hedged([partial(attempt, broker) for broker in candidates], _HEDGE, LOST_CONNECTION)
+        except LOST_CONNECTION as exc:
+            self._answering = []
+            raise of_exception(exc, f"Kafka at {self.options.servers}") from exc
 
     def _arguments(self, timeout: float) -> dict[str, Any]:
         options = self.options
@@ -204,6 +230,35 @@ class Cluster:
             "sasl_plain_password": options.password.get_secret_value() if options.password else None,
         }
 
+    def _note_brokers(self, brokers: dict[int, Broker]) -> None:
+        """Take over who is in the cluster, and end all requests to brokers that have left it.
+
+        A broker that is paused, or cut off, is fenced by the controller and no longer listed: whatever it would answer
+        when it wakes is about a cluster that has gone on without it.
+        """
+        for gone in set(self._brokers.values()) - set(brokers.values()):
+            for connections in self._all_connections:
+                connections.drop(gone)
+        self._brokers = brokers
+
+    def _note_topic(self, view: TopicView) -> TopicView:
+        before = self._topics.get(view.name)
+        self._topics[view.name] = view
+        if before is None or (before.leaders, before.epochs) != (view.leaders, view.epochs):
+            for changed in self._watching.get(view.name, ()):
+                changed.set()
+        return view
+
     def _view(self, name: str, topic_id: bytes, partitions: Iterable[Any]) -> TopicView:
-        leaders = {number: self._brokers.get(leader) for _, number, leader, *_ in partitions}
-        return TopicView(name, base64.urlsafe_b64encode(topic_id).decode().rstrip("="), dict(sorted(leaders.items())))
+        leaders, epochs = {}, {}
+        for _, number, leader, epoch, *_ in sorted(partitions, key=lambda entry: int(entry[1])):
+            epochs[number], leaders[number] = self._newest(topic_id, number, epoch, self._brokers.get(leader))
+        return TopicView(name, base64.urlsafe_b64encode(topic_id).decode().rstrip("="), leaders, epochs)
+
+    def _newest(self, topic_id: bytes, number: int, epoch: int, leader: Broker | None) -> tuple[int, Broker | None]:
+        """Return the newest epoch and leader of a partition: a broker that lags behind tells older ones (KIP-320)."""
+        known = self._leaders.get((topic_id, number))
+        if known is not None and known[0] > epoch:
+            return known
+        self._leaders[topic_id, number] = (epoch, leader)
+        return epoch, leader

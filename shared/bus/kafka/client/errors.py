@@ -35,8 +35,12 @@ TOPIC_EXISTS = 36
 DUPLICATE_SEQUENCE = 46
 CONCURRENT_TRANSACTIONS = 51
 NOT_ATTEMPTED = 55
+FENCED_LEADER_EPOCH = 74
+UNKNOWN_LEADER_EPOCH = 75
+OFFSET_NOT_AVAILABLE = 78
 MEMBER_ID_REQUIRED = 79
 FENCED_INSTANCE = 82
+UNSTABLE_OFFSET_COMMIT = 88
 PRODUCER_FENCED = 90
 
 _MOVED = frozenset(
@@ -51,8 +55,8 @@ _MOVED = frozenset(
         41,  # not the controller any more
         56,  # storage error: another replica takes over
         72,  # listener not found: the broker is starting
-        74,  # fenced leader epoch
-        75,  # unknown leader epoch
+        FENCED_LEADER_EPOCH,  # there is a newer leader than the one that we know
+        UNKNOWN_LEADER_EPOCH,  # we know of a newer leader than the broker does
     }
 )
 _PASSING = frozenset(
@@ -63,8 +67,18 @@ _PASSING = frozenset(
         NOT_ENOUGH_REPLICAS,
         20,  # not enough replicas, after the append
         CONCURRENT_TRANSACTIONS,
+        OFFSET_NOT_AVAILABLE,  # a leader that was just elected does not know yet how far its log is committed
+        UNSTABLE_OFFSET_COMMIT,  # the transaction that holds the offset is being ended
     }
 )
+
+_NAMES = {
+    FENCED_LEADER_EPOCH: "FencedLeaderEpoch",
+    UNKNOWN_LEADER_EPOCH: "UnknownLeaderEpoch",
+    OFFSET_NOT_AVAILABLE: "OffsetNotAvailable",
+    UNSTABLE_OFFSET_COMMIT: "UnstableOffsetCommit",
+}
+"""Of codes that aiokafka does not know."""
 
 _UNAUTHORIZED = (
     ClusterAuthorizationFailedError,
@@ -128,5 +142,5 @@ def _sentence(exc: BaseException, code: int | None) -> str:
     if isinstance(exc, ConnectionRefusedError):
         return "connection refused"
     if code is not None:
-        return f"Kafka answers {name} ({code})"
+        return f"Kafka answers {_NAMES.get(code, name)} ({code})"
     return str(exc) or name

@@ -1,10 +1,12 @@
 """Background tasks end loudly, and with their context."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
-from shared.runtime.tasks import Tasks, cancelled
+from shared.runtime.tasks import Tasks, cancelled, hedged
 
 
 async def forever(started: asyncio.Event, ended: list[str] | None = None) -> None:
@@ -174,3 +176,54 @@ async def test_who_waits_for_an_end_and_is_cancelled_waits_first() -> None:
     with pytest.raises(asyncio.CancelledError):
         await owning
     assert ended == ["closed"]
+
+
+class Attempts:
+    """Attempts that end when the test says so."""
+
+    def __init__(self, count: int) -> None:
+        self.begun: list[int] = []
+        self.cancelled: list[int] = []
+        self.futures = [asyncio.get_running_loop().create_future() for _ in range(count)]
+
+    def __call__(self, number: int) -> Callable[[], Coroutine[Any, Any, str]]:
+        async def attempt() -> str:
+            self.begun.append(number)
+            try:
+                return str(await asyncio.shield(self.futures[number]))
+            except asyncio.CancelledError:
+                self.cancelled.append(number)
+                raise
+
+        return attempt
+
+
+async def test_the_second_attempt_begins_beside_a_first_that_takes_long() -> None:
+    attempts = Attempts(3)
+    attempts.futures[1].set_result("second")
+    assert await hedged([attempts(number) for number in range(3)], 0.001, (OSError,)) == "second"
+    assert attempts.begun == [0, 1]
+    assert attempts.cancelled == [0]
+
+
+async def test_the_second_attempt_begins_at_once_when_the_first_fails() -> None:
+    attempts = Attempts(2)
+    attempts.futures[0].set_exception(OSError("first"))
+    attempts.futures[1].set_result("second")
+    assert await hedged([attempts(0), attempts(1)], 3600, (OSError,)) == "second"
+
+
+async def test_when_all_attempts_fail_the_last_failure_is_raised() -> None:
+    attempts = Attempts(2)
+    for number, text in enumerate(("first", "last")):
+        attempts.futures[number].set_exception(OSError(text))
+    with pytest.raises(OSError, match="last"):
+        await hedged([attempts(0), attempts(1)], 3600, (OSError,))
+
+
+async def test_an_error_that_is_no_failure_ends_all_attempts() -> None:
+    attempts = Attempts(2)
+    attempts.futures[0].set_exception(ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        await hedged([attempts(0), attempts(1)], 3600, (OSError,))
+    assert attempts.begun == [0]

@@ -17,7 +17,7 @@ from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing, Transaction, Writer, size_of
+from shared.bus.protocol import Outgoing, TopicPartition, Transaction, Writer, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import TooLarge, TrelayError
 from shared.events.event import TRAIL
@@ -64,6 +64,9 @@ class TroubledWriter:
 
     async def commit(self, transaction: Transaction) -> None:
         await (await self.submit(transaction))
+
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        return await self._writer.committed(group, position)
 
     async def _commit(self, number: int, transaction: Transaction, before: asyncio.Future[None] | None) -> None:
         await self._bus.gate.wait()

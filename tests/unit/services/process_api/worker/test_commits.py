@@ -6,7 +6,7 @@ import pytest
 
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.commits import Commits
-from shared.bus.protocol import Transaction, Writer
+from shared.bus.protocol import TopicPartition, Transaction, Writer
 from shared.errors import Unavailable
 from tests.unit.services.process_api.making import batch, event, pipeline, record
 
@@ -26,6 +26,9 @@ class Slow:
 
     async def commit(self, transaction: Transaction) -> None:
         await (await self.submit(transaction))
+
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        raise NotImplementedError
 
 
 def of(first: int, last: int) -> Batch:

@@ -9,7 +9,7 @@ import pytest
 from services.system_api.sources.source import Batch, Checkpoint, Source
 from services.system_api.supervisor.status import State
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Transaction, Writer
+from shared.bus.protocol import TopicPartition, Transaction, Writer
 from shared.errors import Fenced, Unavailable
 from shared.events.dead_letter import Reject
 from tests.unit.services.system_api.surroundings import OPTIONS, TOPICS, Numbers, Setting, numbers
@@ -211,6 +211,9 @@ class FailingWriter:
 
     async def commit(self, transaction: Transaction) -> None:
         await (await self.submit(transaction))
+
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        return await self._writer.committed(group, position)
 
 
 async def test_a_bus_that_fails_before_and_after_commits_costs_nothing() -> None:

@@ -1,12 +1,15 @@
 """Trying on, for as long as it makes sense."""
 
+import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from shared.bus.kafka.client.cluster import Cluster, TopicView
-from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.connections import Broker, Connections
 from shared.bus.kafka.client.errors import Passing
 from shared.bus.kafka.options import KafkaOptions
 from shared.errors import Fenced, Unavailable
@@ -85,6 +88,87 @@ async def test_nobody_there_is_said_with_the_address() -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
         await cluster.refresh()
     await cluster.close()
+
+
+class Told(Cluster):
+    """A cluster whose brokers answer what the test says; notes which connections are dropped."""
+
+    def __init__(self) -> None:
+        super().__init__(KafkaOptions(), None, SystemClock())
+        self.brokers = {1: Broker("a", 1), 2: Broker("b", 2)}
+        self.leader, self.epoch, self.topic_id = 1, 5, bytes(16)
+
+    async def ask_any(self, request: Any) -> Any:
+        partitions: list[tuple[Any, ...]] = [(0, 0, self.leader, self.epoch, [], [], [], {})]
+        return SimpleNamespace(
+            brokers=[(node, *broker, None, {}) for node, broker in self.brokers.items()],
+            controller_id=1,
+            topics=[(0, "t", self.topic_id, False, partitions, 0, {})],
+        )
+
+    async def leads(self) -> tuple[Broker | None, int]:
+        view = (await self.refresh(["t"]))["t"]
+        return view.leaders[0], view.epochs[0]
+
+
+async def test_an_older_leader_than_the_one_known_is_not_believed() -> None:
+    cluster = Told()
+    assert await cluster.leads() == (Broker("a", 1), 5)
+    cluster.leader, cluster.epoch = 2, 6
+    assert await cluster.leads() == (Broker("b", 2), 6)
+    cluster.leader, cluster.epoch = 1, 5  # by a broker that was paused meanwhile
+    assert await cluster.leads() == (Broker("b", 2), 6)
+    cluster.forget(["t"])
+    assert await cluster.leads() == (Broker("b", 2), 6)
+    cluster.topic_id = bytes(15) + b"1"  # another topic of the name begins anew
+    assert await cluster.leads() == (Broker("a", 1), 5)
+
+
+async def test_who_watches_a_topic_is_woken_when_its_leaders_change() -> None:
+    cluster, changed = Told(), asyncio.Event()
+    with cluster.watching("t", changed):
+        await cluster.leads()
+        changed.clear()
+        await cluster.leads()
+        assert not changed.is_set()
+        cluster.leader, cluster.epoch = 2, 6
+        await cluster.leads()
+        assert changed.is_set()
+    changed.clear()
+    cluster.leader, cluster.epoch = 1, 7
+    await cluster.leads()
+    assert not changed.is_set()
+
+
+async def test_requests_to_a_broker_that_has_left_the_cluster_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    dropped: list[Broker] = []
+    monkeypatch.setattr(Connections, "drop", lambda _, broker: dropped.append(broker))
+    cluster = Told()
+    mine = cluster.connections()
+    await cluster.leads()
+    assert dropped == []
+    del cluster.brokers[2]
+    await cluster.leads()
+    assert dropped == [Broker("b", 2)] * 2  # the cluster's own connections, and mine
+    assert mine is not None
+
+
+async def test_a_broker_that_does_not_answer_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.bus.kafka.client.cluster._HEDGE", 0.001)
+    asked: list[int] = []
+
+    async def send(_: Connections, broker: Broker, _request: Any) -> int:
+        asked.append(broker.port)
+        if broker.port == 1:
+            await asyncio.Event().wait()
+        return broker.port
+
+    monkeypatch.setattr(Connections, "send", send)
+    cluster = Cluster(KafkaOptions(servers="127.0.0.1:1,127.0.0.1:2"), None, SystemClock())
+    async with asyncio.timeout(5):
+        assert await cluster.ask_any(None) == 2
+        assert await cluster.ask_any(None) == 2
+    assert asked == [1, 2, 2]  # the one that answered is asked first from then on
 
 
 def test_a_partition_without_a_leader_is_a_passing_thing() -> None:

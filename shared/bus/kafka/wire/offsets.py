@@ -1,0 +1,130 @@
+"""ListOffsets, version 5, and OffsetFetch, version 7: offsets that a stale leader or coordinator does not answer."""
+
+from collections.abc import Iterable
+
+from aiokafka.protocol.api import RequestStruct, Response
+from aiokafka.protocol.types import (
+    Array,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    String,
+    TaggedFields,
+)
+
+_CONSUMER = -1
+
+
+class ListOffsetsResponse(Response):  # type: ignore[misc]  # aiokafka is published without types
+    """Version 5."""
+
+    API_KEY = 2
+    API_VERSION = 5
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            Array(
+                ("topic", String("utf-8")),
+                (
+                    "partitions",
+                    Array(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("timestamp", Int64),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                    ),
+                ),
+            ),
+        ),
+    )
+
+
+class ListOffsets(RequestStruct):  # type: ignore[misc]
+    """Version 5: names the leader's epoch (KIP-320); a new leader that is not ready says so (OFFSET_NOT_AVAILABLE)."""
+
+    API_KEY = 2
+    API_VERSION = 5
+    RESPONSE_TYPE = ListOffsetsResponse
+    SCHEMA = Schema(
+        ("replica_id", Int32),
+        ("isolation_level", Int8),
+        (
+            "topics",
+            Array(
+                ("topic", String("utf-8")),
+                (
+                    "partitions",
+                    Array(("partition", Int32), ("current_leader_epoch", Int32), ("timestamp", Int64)),
+                ),
+            ),
+        ),
+    )
+
+
+def list_offsets(topic: str, wanted: Iterable[tuple[int, int]], moment: int, isolation: int) -> ListOffsets:
+    """Ask where partitions are at a moment; `wanted` are partitions and the epochs of their leader."""
+    return ListOffsets(
+        _CONSUMER, isolation, [(topic, [(partition, leader_epoch, moment) for partition, leader_epoch in wanted])]
+    )
+
+
+class OffsetFetchResponse(Response):  # type: ignore[misc]
+    """Version 7."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString("utf-8")),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class OffsetFetch(RequestStruct):  # type: ignore[misc]
+    """Version 7: the first that refuses to answer while a transaction with offsets is being ended (KIP-447)."""
+
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = OffsetFetchResponse
+    SCHEMA = Schema(
+        ("group", CompactString("utf-8")),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString("utf-8")), ("partitions", CompactArray(Int32)), ("tags", TaggedFields)
+            ),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+def offset_fetch(group: str, topic: str, partition: int) -> OffsetFetch:
+    """Ask for the offset that a group committed last in one partition."""
+    return OffsetFetch(group, [(topic, [partition], {})], True, {})  # noqa: FBT003  # fields of the request, in order
