@@ -7,9 +7,9 @@ from shared.bus.group_commit import Call, Rounds
 from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, of_code
-from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.producing import Failures, Producing, raise_first
 from shared.bus.kafka.wire.producer_id import init_producer_id
+from shared.bus.kafka.wire.requests import Question
 from shared.bus.protocol import Outgoing, check_size
 from shared.errors import TrelayError
 from shared.runtime.tasks import Tasks

@@ -10,12 +10,12 @@ from shared.bus.kafka.appender import MARKER_KEY, append_to_each, kafka_appender
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, of_code
 from shared.bus.kafka.client.quiet import quieten
-from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.membership import Membership
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.reader import kafka_reader
 from shared.bus.kafka.topics import bounds, ensure_topics
 from shared.bus.kafka.wire.offsets import offset_fetch
+from shared.bus.kafka.wire.requests import Question
 from shared.bus.kafka.writer import kafka_writer
 from shared.bus.partition_workers import Driving
 from shared.bus.protocol import Appender, Drive, Outgoing, Reader, TopicOptions, TopicPartition, Writer

@@ -20,10 +20,10 @@ from typing import Any
 from shared.bus.kafka.client.cluster import Cluster, TopicView
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
-from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.decoding import Chunk, KafkaRecord
 from shared.bus.kafka.standstill import Standstill
 from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, Wanted, diverging_offset, fetch
+from shared.bus.kafka.wire.requests import Question
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import Tasks
 

@@ -31,7 +31,7 @@ from shared.bus.kafka.client.errors import (
     of_code,
     of_exception,
 )
-from shared.bus.kafka.client.requests import Heartbeat, LeaveGroup, Question
+from shared.bus.kafka.wire.requests import Heartbeat, LeaveGroup, Question
 from shared.bus.partition_workers import Driving
 from shared.errors import Fenced, TrelayError, Unavailable
 from shared.runtime.tasks import together

@@ -14,7 +14,7 @@ from shared.bus.kafka.client.errors import (
     of_code,
     of_exception,
 )
-from shared.bus.kafka.client.requests import Produce, Question
+from shared.bus.kafka.wire.requests import Produce, Question
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import together
 

@@ -9,9 +9,9 @@ from shared.bus.kafka.batches import REQUEST_LIMIT
 from shared.bus.kafka.client.cluster import Cluster, TopicView
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, TOPIC_EXISTS, Moved, Passing, of_code
-from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH
 from shared.bus.kafka.wire.offsets import list_offsets
+from shared.bus.kafka.wire.requests import Question
 from shared.bus.protocol import TopicOptions
 from shared.errors import SettingsError
 from shared.runtime.tasks import together

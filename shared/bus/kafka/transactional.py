@@ -25,10 +25,10 @@ from shared.bus.kafka.batches import Batch, Encoder, Producer
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, UNSTABLE_OFFSET_COMMIT, Moved, of_code
-from shared.bus.kafka.client.requests import Question
 from shared.bus.kafka.producing import Producing, raise_first
 from shared.bus.kafka.wire.offsets import offset_fetch
 from shared.bus.kafka.wire.producer_id import NO_PRODUCER, init_producer_id
+from shared.bus.kafka.wire.requests import Question
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.errors import Fenced
 from shared.runtime.tasks import together

@@ -14,8 +14,8 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from shared.bus.kafka.client.connections import Broker, Connections
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, UNKNOWN_TOPIC, Passing, of_code, of_exception
-from shared.bus.kafka.client.requests import metadata
 from shared.bus.kafka.options import KafkaOptions
+from shared.bus.kafka.wire.requests import metadata
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import hedged

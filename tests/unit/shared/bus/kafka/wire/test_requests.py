@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.produce import ProduceRequest
 
-from shared.bus.kafka.client.requests import Heartbeat, Metadata, MetadataAnswer, Produce, Question, metadata
+from shared.bus.kafka.wire.requests import Heartbeat, Metadata, MetadataAnswer, Produce, Question, metadata
 
 
 @pytest.mark.parametrize("transactional_id", [None, "trelay.orders-a"])
