@@ -42,13 +42,13 @@ class Cost(NamedTuple):
 
 def events(count: int) -> list[Outgoing]:
     """Make records of about 1 KB, as the services write them: JSON that compresses as JSON does, one header."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     made = []
     for number in range(count):
         data = {
             "id": number,
-            "customer": dice.randrange(10**6),
-            "items": [{"sku": f"{dice.getrandbits(32):08x}", "qty": 1, "price": dice.random()} for _ in range(12)],
+            "customer": rng.randrange(10**6),
+            "items": [{"sku": f"{rng.getrandbits(32):08x}", "qty": 1, "price": rng.random()} for _ in range(12)],
         }
         event = {
             "specversion": "1.0",
@@ -56,7 +56,7 @@ def events(count: int) -> list[Outgoing]:
             "source": "/sources/orders",
             "type": "order.updated",
             "channel": "orders.eu",
-            "traceparent": f"00-{dice.getrandbits(128):032x}-{dice.getrandbits(64):016x}-01",
+            "traceparent": f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01",
             "data": data,
         }
         trail = [("trail", b"orders 1700000000000 orders:%d" % number)]

@@ -105,7 +105,7 @@ async def main(what: str, options: str, database: str) -> None:
             delivery = await stack.enter_async_context(
                 Delivery(bus, TOPIC.name, DeliveryOptions(), callbacks=callbacks)
             )
-            while delivery.trouble:  # noqa: ASYNC110 -- the same
+            while delivery.problem:  # noqa: ASYNC110 -- the same
                 await asyncio.sleep(_LOOK)
         handle, connected = _bare(json.loads(options)) if delivery is None else _delivering(delivery)
         app = web.Application()

@@ -158,7 +158,7 @@ def percentile(values: list[float], share: float) -> float:
 
 async def measure(trips: int, seed: int) -> None:
     """Make trips in turns and print both."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     figures: dict[str, list[float]] = {"row committed to frame, three layers": [], "two bare round trips": []}
     with (
         kafka_server(quick_start=False) as broker,
@@ -172,7 +172,7 @@ async def measure(trips: int, seed: int) -> None:
             for number in range(WARM_UP + trips):
                 for values, trip in zip(figures.values(), (ours, chained), strict=True):
                     # Quiet, and out of step with every interval.
-                    await asyncio.sleep(dice.uniform(0.03, 0.06))
+                    await asyncio.sleep(rng.uniform(0.03, 0.06))
                     took = await trip(number)
                     if number >= WARM_UP:
                         values.append(took)

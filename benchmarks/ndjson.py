@@ -46,18 +46,18 @@ BareRecords = list[tuple[bytes, list[tuple[str, bytes]]]]
 
 def write_lines(path: Path, count: int) -> float:
     """Write the file; return the mean size of a line."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     with path.open("wb") as file:
         for number in range(count):
             order = {
                 "id": f"order-{number}",
-                "customer": {"id": dice.randrange(10**6), "name": "Zoë Example", "vip": bool(dice.getrandbits(1))},
+                "customer": {"id": rng.randrange(10**6), "name": "Zoë Example", "vip": bool(rng.getrandbits(1))},
                 "updated": "2026-01-02T03:04:05.678Z",
                 "items": [
                     {
-                        "sku": f"{dice.getrandbits(32):08x}",
-                        "qty": dice.randrange(9),
-                        "price": round(dice.random() * 99, 2),
+                        "sku": f"{rng.getrandbits(32):08x}",
+                        "qty": rng.randrange(9),
+                        "price": round(rng.random() * 99, 2),
                     }
                     for _ in range(21)
                 ],

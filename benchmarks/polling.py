@@ -37,14 +37,14 @@ async def polled(
 ) -> Cost:
     """Measure how a source, by the name of `SOURCE`, publishes so many events to topics of its own."""
     topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
-    dice = random.Random(1)
+    rng = random.Random(1)
     registry = CollectorRegistry()
     reporter = Reporter(SOURCE, RecordingAlerts(), SystemMetrics(registry, [SOURCE]), SYSTEM_CLOCK)
     async with connect(bus_options, database) as bus:
         await bus.ensure_topics(topics.all())
-        around = Surroundings(bus, topics, SYSTEM_CLOCK, dice)
+        around = Surroundings(bus, topics, SYSTEM_CLOCK, rng)
         poller = Poller(
-            options, source(SOURCE, options, SYSTEM_CLOCK, dice), Leases(MemoryLeaseStore(), "bench"), around, reporter
+            options, source(SOURCE, options, SYSTEM_CLOCK, rng), Leases(MemoryLeaseStore(), "bench"), around, reporter
         )
         async with Tasks() as tasks:
 

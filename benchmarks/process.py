@@ -67,18 +67,18 @@ Change = Callable[[bytes], bytes]
 
 def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
     """Make what the system layer writes: key, value, headers."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     head = Envelope("/sources/orders", "order.updated").head()
     made = []
     for number in range(count):
         data = {
             "id": number,
-            "customer": f"C-{dice.randrange(10**6)}",
+            "customer": f"C-{rng.randrange(10**6)}",
             "status": "open",
-            "amount": round(dice.random() * 500, 2),
-            "secret": f"{dice.getrandbits(64):016x}",
+            "amount": round(rng.random() * 500, 2),
+            "secret": f"{rng.getrandbits(64):016x}",
             "items": [
-                {"sku": f"{dice.getrandbits(32):08x}", "qty": 1 + dice.randrange(9), "price": round(dice.random(), 2)}
+                {"sku": f"{rng.getrandbits(32):08x}", "qty": 1 + rng.randrange(9), "price": round(rng.random(), 2)}
                 for _ in range(11)
             ],
             "note": "x" * 120,
@@ -88,7 +88,7 @@ def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
             b'"orders:%d"' % number,
             b'"C-%d"' % (number % 500),
             b"2026-01-02T03:04:05.678Z",
-            b"00-%032x-%016x-01" % (dice.getrandbits(128), dice.getrandbits(64)),
+            b"00-%032x-%016x-01" % (rng.getrandbits(128), rng.getrandbits(64)),
             json.dumps(data, separators=(",", ":")).encode(),
         )
         made.append((b"C-%d" % (number % 500), value, [(TRAIL, b"orders 1700000000000 orders:%d" % number)]))

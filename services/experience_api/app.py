@@ -66,7 +66,7 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
     alerts: Alerts | None = None,
     health: Health | None = None,
     clock: Clock = SYSTEM_CLOCK,
-    dice: random.Random | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[ExperienceApi]:
     """Run the service for as long as the context lasts; leaving it drains.
 
@@ -100,7 +100,7 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
             connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
             prepare=_nothing if given else lambda: migrate(settings.database),
             clock=clock,
-            dice=dice or random.SystemRandom(),
+            rng=rng or random.SystemRandom(),
         )
         yield await stack.enter_async_context(_Service(settings, outside, health).running())
 
@@ -117,7 +117,7 @@ class _Outside:
     prepare: Callable[[], Awaitable[object]]
     """Makes the database's tables what they should be."""
     clock: Clock
-    dice: random.Random
+    rng: random.Random
 
 
 class _Service:
@@ -133,7 +133,7 @@ class _Service:
         self._stream: Awaited[Stream] = Awaited("the stream")
         self._handshakes = Admission(self._options.handshakes)
         self._registrations = Admission(self._options.registrations)
-        self._pushes = Pushes(self._topics.publish, self._options.entity, outside.clock, outside.dice, new_id=_new_id)
+        self._pushes = Pushes(self._topics.publish, self._options.entity, outside.clock, outside.rng, new_id=_new_id)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ExperienceApi]:
@@ -157,8 +157,8 @@ class _Service:
         readiness = self._health.readiness
         for part in (REGISTRATIONS, LEASE, TOPICS):
             readiness.require(part)
-        readiness.require(STREAM, lambda: self._delivery.trouble if self._delivery else NotYet("the topics come first"))
-        readiness.note(NOTICES, lambda: self._outside.registry.trouble)
+        readiness.require(STREAM, lambda: self._delivery.problem if self._delivery else NotYet("the topics come first"))
+        readiness.note(NOTICES, lambda: self._outside.registry.problem)
         self._health.registry.register(DeliveryCollector(lambda: self._delivery.counts if self._delivery else None))
 
     @property
@@ -166,7 +166,7 @@ class _Service:
         return self._stream.now.delivery if self._stream.now else None
 
     def _report(self, part: str) -> Callable[[str | None], None]:
-        return lambda trouble: self._health.readiness.report(part, trouble)
+        return lambda problem: self._health.readiness.report(part, problem)
 
     def _node(self) -> NodeLease:
         options, outside = self._options.connections, self._outside

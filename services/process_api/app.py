@@ -116,7 +116,7 @@ class _Service:
     async def running(self) -> AsyncIterator[ProcessApi]:
         """Open everything; on leaving, stop reading, finish what is being committed, and close in reverse."""
         options, outside, readiness = self._options, self._outside, self._health.readiness
-        readiness.require(PIPELINES, lambda: self._bus.trouble if self._bus else self._no_bus)
+        readiness.require(PIPELINES, lambda: self._bus.problem if self._bus else self._no_bus)
         app = application(options.listen, self._health)
         async with Tasks() as tasks, serve(app, options.listen, self._health, clock=outside.clock) as where:
             tasks.keep("pipelines", self._keep_running())

@@ -65,13 +65,13 @@ async def make_table(dsn: str, script: str) -> None:
         connections.drop_idle()
 
 
-async def grow_feed(feed: Path, clock: Clock, dice: random.Random) -> None:
+async def grow_feed(feed: Path, clock: Clock, rng: random.Random) -> None:
     """Append a reading now and then, for ever."""
     while True:
         await clock.sleep(_READING_EVERY)
         reading = {
-            "sensor": dice.choice(_SENSORS),
-            "celsius": round(dice.uniform(-5, 25), 1),
+            "sensor": rng.choice(_SENSORS),
+            "celsius": round(rng.uniform(-5, 25), 1),
             "at": rfc3339(clock.time()),
         }
         with suppress(OSError):  # a disk that is full, say; there is a next one
@@ -83,7 +83,7 @@ def _append(feed: Path, text: str) -> None:
         file.write(text)
 
 
-async def take_orders(dsn: str, clock: Clock, dice: random.Random) -> None:
+async def take_orders(dsn: str, clock: Clock, rng: random.Random) -> None:
     """Insert an order or move one on, for ever."""
     connections = database(dsn)
     try:
@@ -91,24 +91,24 @@ async def take_orders(dsn: str, clock: Clock, dice: random.Random) -> None:
             await clock.sleep(_ORDER_EVERY)
             with suppress(TrelayError, asyncpg.PostgresError):  # the next one will do
                 async with connections.use() as connection:
-                    await _order(connection, dice)
+                    await _order(connection, rng)
     finally:
         connections.drop_idle()
 
 
-async def _order(connection: asyncpg.Connection, dice: random.Random) -> None:
+async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:
     moved_on = ""
-    if dice.random() < 0.5:  # noqa: PLR2004 -- a coin
+    if rng.random() < 0.5:  # noqa: PLR2004 -- a coin
         moved_on = await connection.execute(
             "UPDATE shop.orders SET state = $1, updated_at = now()"
             " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
-            dice.choice(_STATES),
+            rng.choice(_STATES),
         )
     if moved_on != "UPDATE 1":
         await connection.execute(
             "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
-            dice.choice(_REGIONS),
-            round(dice.uniform(5, 500), 2),
+            rng.choice(_REGIONS),
+            round(rng.uniform(5, 500), 2),
         )
 
 

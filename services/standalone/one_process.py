@@ -161,9 +161,9 @@ async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: P
 
 def show(tasks: Tasks, examples: Path, dsn: str) -> None:
     """Let the examples change."""
-    dice = random.Random()  # noqa: S311 -- a show
-    tasks.keep("example feed", demo.grow_feed(examples / "sensors.ndjson", SYSTEM_CLOCK, dice))
-    tasks.keep("example orders", demo.take_orders(dsn, SYSTEM_CLOCK, dice))
+    rng = random.Random()  # noqa: S311 -- a show
+    tasks.keep("example feed", demo.grow_feed(examples / "sensors.ndjson", SYSTEM_CLOCK, rng))
+    tasks.keep("example orders", demo.take_orders(dsn, SYSTEM_CLOCK, rng))
 
 
 async def _clients(database: DatabaseOptions, data: Path) -> Account:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from functools import partial
 
-from services.system_api.routes import add_routes, trouble
+from services.system_api.routes import add_routes, problem
 from services.system_api.settings import SystemSettings
 from services.system_api.sources.registry import build_source
 from services.system_api.supervisor.metrics import SystemMetrics
@@ -55,7 +55,7 @@ async def build_system_api(
     alerts: Alerts | None = None,
     health: Health | None = None,
     clock: Clock = SYSTEM_CLOCK,
-    dice: random.Random | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[SystemApi]:
     """Run the service for as long as the context lasts.
 
@@ -82,7 +82,7 @@ async def build_system_api(
             connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
             prepare=_nothing if given else lambda: migrate(settings.database),
             clock=clock,
-            dice=dice or random.SystemRandom(),
+            rng=rng or random.SystemRandom(),
         )
         yield await stack.enter_async_context(_Service(settings, outside, health).running())
 
@@ -98,7 +98,7 @@ class _Outside:
     prepare: Callable[[], Awaitable[object]]
     """Makes the database's tables what they should be."""
     clock: Clock
-    dice: random.Random
+    rng: random.Random
 
 
 class _Service:
@@ -137,9 +137,9 @@ class _Service:
     def _declare(self) -> None:
         readiness = self._health.readiness
         readiness.require(DATABASE)
-        readiness.require(BUS, lambda: self._bus.trouble if self._bus else self._no_bus)
+        readiness.require(BUS, lambda: self._bus.problem if self._bus else self._no_bus)
         for name, reporter in self._reporters.items():
-            readiness.note(f"source {name}", partial(trouble, reporter.condition))
+            readiness.note(f"source {name}", partial(problem, reporter.condition))
 
     async def _keep_sources(self) -> None:
         """Wait for the database and the bus, and drive the sources from then on.
@@ -175,10 +175,10 @@ class _Service:
         """Run a poller for each source; only a fault of ours ends that."""
         outside, options = self._outside, self._options
         leases = Leases(outside.leases, options.node or _own_name(), ttl=options.lease_seconds, clock=outside.clock)
-        around = Surroundings(bus, self._topics, outside.clock, outside.dice)
+        around = Surroundings(bus, self._topics, outside.clock, outside.rng)
         async with Tasks() as polling:
             for name, source in options.sources.items():
-                opening = build_source(name, source, outside.clock, outside.dice)
+                opening = build_source(name, source, outside.clock, outside.rng)
                 poller = Poller(source, opening, leases, around, self._reporters[name])
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()

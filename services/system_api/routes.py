@@ -37,13 +37,13 @@ def describe(condition: Condition, now: float) -> dict[str, Any]:
         "caught_up_seconds_ago": behind,
         "error": condition.error,
         "failures": condition.failures,
-        "trouble": list(condition.partly),
+        "problem": list(condition.partly),
         "position": dict(islice(condition.position.items(), _PARTS)),
         "parts": len(condition.position),
     }
 
 
-def trouble(condition: Condition) -> str | None:
+def problem(condition: Condition) -> str | None:
     """Return what is wrong with a source in one line, None if nothing."""
     if condition.state in _WRONG:
         return f"{condition.state}: {condition.error}"

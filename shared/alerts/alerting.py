@@ -50,7 +50,7 @@ async def alerting(
     readiness: Readiness | None = None,
     registry: CollectorRegistry | None = None,
     clock: Clock = SYSTEM_CLOCK,
-    dice: random.Random | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncIterator[Alerts]:
     """Send alerts for as long as the context lasts. On leaving, what is known is written down and sent if it can be.
 
@@ -69,7 +69,7 @@ async def alerting(
         PostMetrics(registry or CollectorRegistry()),
         readiness=readiness or Readiness(),
         clock=clock,
-        dice=dice or random.SystemRandom(),
+        rng=rng or random.SystemRandom(),
     )
     async with Tasks() as tasks:
         running = tasks.start("alerts", post.run())

@@ -47,7 +47,7 @@ class Post:
         *,
         readiness: Readiness,
         clock: Clock,
-        dice: random.Random,
+        rng: random.Random,
     ) -> None:
         self._options = options
         self._server = server
@@ -55,7 +55,7 @@ class Post:
         self._metrics = metrics
         self._readiness = readiness
         self._clock = clock
-        self._dice = dice
+        self._dice = rng
         self._budget = Budget(options.mails_per_hour, clock.time())
         self._board = Board(Pace(options.gather, options.digest_interval), self._budget, clock.time())
         self._changed = asyncio.Event()

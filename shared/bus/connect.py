@@ -18,7 +18,7 @@ BusOptions = Annotated[KafkaOptions | PostgresBusOptions, Field(discriminator="k
 def connect(
     options: BusOptions, database: DatabaseOptions, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbstractAsyncContextManager[Bus]:
-    """Connect to the bus for as long as the context lasts. Once connected it outlives outages: see `Bus.trouble`.
+    """Connect to the bus for as long as the context lasts. Once connected it outlives outages: see `Bus.problem`.
 
     Raises (on entering):
         Unavailable: it does not answer; try again.

@@ -41,7 +41,7 @@ CarryOut = Callable[[list[Call]], Awaitable[None]]
 """Carries out the calls of one round, and ends each of them."""
 
 
-class Rounds:
+class GroupCommit:
     """Gathers calls and has them carried out. `run` must be running."""
 
     def __init__(self, carry_out: CarryOut) -> None:
@@ -90,7 +90,7 @@ class Rounds:
             try:
                 await self._carry_out(calls)
             except Exception as exc:
-                # Nobody foresaw it; whatever it is, it is the trouble of this round and not of the next.
+                # Nobody foresaw it; whatever it is, it is the problem of this round and not of the next.
                 logger.exception("a round of appended records failed")
                 for call in calls:
                     call.end(Unavailable(f"appending failed: {exc}"))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from shared.bus.protocol import Drive, Reader
 from shared.errors import Fenced, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
-from shared.runtime.tasks import Tasks, cancelled, told_to_end
+from shared.runtime.tasks import Tasks, cancel_requested, cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Pauses:
     or two owners would go on fencing one another."""
 
 
-class Driving:
+class PartitionWorkers:
     """The drives of one member of a group: at most one a partition."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Driving:
             async with self._open_reader(partition) as reader:
                 await self._drive(reader)
         except asyncio.CancelledError:
-            if told_to_end():
+            if cancel_requested():
                 raise
             logger.warning("%s/%d: what the drive waited for was cancelled; it is started again", self._name, partition)
         except Fenced as exc:

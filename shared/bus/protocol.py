@@ -206,7 +206,7 @@ class Reader(Protocol):
 
         Waits up to `wait` seconds (None: for ever) while there is nothing, then returns an empty sequence. What is
         not asked for is not fetched beyond a bounded buffer. A bus that goes away is waited for, in silence here
-        and said by `Bus.trouble`. A read that is cancelled takes nothing.
+        and said by `Bus.problem`. A read that is cancelled takes nothing.
 
         Raises:
             PositionLost: retention took what comes next, or the topic ends before the position, so that it is not
@@ -227,7 +227,7 @@ class Bus(Protocol):
     """A connected bus; see `shared.bus.connect`. What is asked of a topic that does not exist raises `Unavailable`."""
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What keeps the bus from working right now, for `/readyz`; None while it works."""
         ...
 

@@ -109,5 +109,5 @@ class Connections:
             self._idle.append(connection)
 
 
-def ignore(_trouble: str | None) -> None:
+def ignore(_problem: str | None) -> None:
     """Nobody wants to know."""

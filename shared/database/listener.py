@@ -94,7 +94,7 @@ class Listener:
                         await self._until_lost(connection)
             except Unavailable as exc:
                 # A server that was never there is told of by whoever waits for it, and a connection that is lost and
-                # at once had again is nobody's trouble.
+                # at once had again is nobody's problem.
                 if self._heard and tries == 1:
                     self._heard = False
                     logger.warning("notifications are not heard: %s", exc)

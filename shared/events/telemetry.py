@@ -32,9 +32,9 @@ class Traceparent(NamedTuple):
         """Write it as version 00, the only one there is."""
         return f"00-{self.trace}-{self.span}-{'01' if self.sampled else '00'}"
 
-    def child(self, dice: random.Random) -> Self:
+    def child(self, rng: random.Random) -> Self:
         """Return the next span of the same trace."""
-        return self._replace(span=_identity(dice, 64))
+        return self._replace(span=_identity(rng, 64))
 
 
 def parse(text: str) -> Traceparent:
@@ -49,20 +49,20 @@ def parse(text: str) -> Traceparent:
     return Traceparent(found["trace"], found["span"], sampled=bool(int(found["flags"], 16) & _SAMPLED))
 
 
-def begin(dice: random.Random) -> Traceparent:
+def begin(rng: random.Random) -> Traceparent:
     """Start a trace."""
-    return Traceparent(_identity(dice, 128), _identity(dice, 64))
+    return Traceparent(_identity(rng, 128), _identity(rng, 64))
 
 
-def go_on(header: str | None, dice: random.Random) -> Traceparent:
+def go_on(header: str | None, rng: random.Random) -> Traceparent:
     """Return the next span of a caller's trace; a new trace where it sent none, or nonsense, as the standard says."""
     if header is None:
-        return begin(dice)
+        return begin(rng)
     try:
-        return parse(header).child(dice)
+        return parse(header).child(rng)
     except Malformed:
-        return begin(dice)
+        return begin(rng)
 
 
-def _identity(dice: random.Random, bits: int) -> str:
-    return f"{dice.getrandbits(bits) or 1:0{bits // 4}x}"
+def _identity(rng: random.Random, bits: int) -> str:
+    return f"{rng.getrandbits(bits) or 1:0{bits // 4}x}"

@@ -1,6 +1,6 @@
 """Time and chance, passed in as arguments so that tests decide them.
 
-The only module that may read the clock or roll dice; everybody else is given a `Clock` or a `random.Random`.
+The only module that may read the clock or roll rng; everybody else is given a `Clock` or a `random.Random`.
 """
 
 import asyncio

@@ -46,12 +46,12 @@ class FullJitter(wait_base):
     """Wait a random share of an exponential ceiling ("full jitter").
 
     Spreads many clients that failed together better than a jitter added on top: see "Exponential Backoff And
-    Jitter", M. Brooker, 2015. Our own class so that the dice are an argument.
+    Jitter", M. Brooker, 2015. Our own class so that the rng are an argument.
     """
 
-    def __init__(self, options: RetryOptions, dice: random.Random) -> None:
+    def __init__(self, options: RetryOptions, rng: random.Random) -> None:
         self._options = options
-        self._dice = dice
+        self._dice = rng
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait after attempt number `retry_state.attempt_number`."""
@@ -67,7 +67,7 @@ def retrying(
     on_retry: Callable[[RetryCallState], None] | None = None,
     retry_on: type[Exception] | tuple[type[Exception], ...] = Unavailable,
     clock: Clock = SYSTEM_CLOCK,
-    dice: random.Random | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncRetrying:
     """Retry what is `Unavailable`; anything else is a bug or bad data and must surface.
 
@@ -77,7 +77,7 @@ def retrying(
     return AsyncRetrying(
         retry=retry_if_exception_type(retry_on),
         stop=stop if options.give_up_after is None else stop_any(stop, stop_after_delay(options.give_up_after)),
-        wait=FullJitter(options, dice or random.Random()),  # noqa: S311 -- jitter, not a secret
+        wait=FullJitter(options, rng or random.Random()),  # noqa: S311 -- jitter, not a secret
         before_sleep=on_retry,
         sleep=clock.sleep,
         reraise=True,

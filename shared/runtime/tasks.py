@@ -91,7 +91,7 @@ class Tasks:
             self._failure.set_result(error)
 
 
-def told_to_end() -> bool:
+def cancel_requested() -> bool:
     """Whether somebody has cancelled the task that runs: a `CancelledError` alone may come from what it waited for.
 
     And the other way round, a task group whose members fail at that moment forgets it (Python 3.11).

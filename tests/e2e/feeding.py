@@ -20,7 +20,7 @@ DDL = f"CREATE TABLE {TABLE} (id bigserial PRIMARY KEY, account text NOT NULL, n
 class Upstream:
     """Numbers the events of each subject, and remembers them in order."""
 
-    dice: random.Random
+    rng: random.Random
     written: list[Sighting] = field(default_factory=list)
     _next: dict[str, int] = field(default_factory=dict)
 
@@ -28,7 +28,7 @@ class Upstream:
         """Return the next events to be written."""
         fresh = []
         for _ in range(count):
-            subject = f"s{self.dice.randrange(SUBJECTS)}"
+            subject = f"s{self.rng.randrange(SUBJECTS)}"
             number = self._next.get(subject, 0)
             self._next[subject] = number + 1
             fresh.append(Sighting(subject, number))
@@ -49,7 +49,7 @@ async def insert_rows(dsn: str, events: Iterable[Sighting]) -> None:
         await connection.close()
 
 
-def append_lines(path: Path, events: Iterable[Sighting], dice: random.Random) -> None:
+def append_lines(path: Path, events: Iterable[Sighting], rng: random.Random) -> None:
     """Write lines as a program would that flushes when it likes: in pieces that end anywhere."""
     text = b"".join(
         json.dumps({"sensor": subject, "number": number, "note": "y" * 100}).encode() + b"\n"
@@ -57,7 +57,7 @@ def append_lines(path: Path, events: Iterable[Sighting], dice: random.Random) ->
     )
     with path.open("ab", buffering=0) as file:
         while text:
-            cut = dice.randrange(1, 5000)
+            cut = rng.randrange(1, 5000)
             file.write(text[:cut])
             text = text[cut:]
 

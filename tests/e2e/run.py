@@ -55,8 +55,8 @@ class Run:
     lines: Upstream = field(init=False)
 
     def __post_init__(self) -> None:
-        self.dice = random.Random(self.seed)
-        self.rows, self.lines = Upstream(self.dice), Upstream(self.dice)
+        self.rng = random.Random(self.seed)
+        self.rows, self.lines = Upstream(self.rng), Upstream(self.rng)
 
     async def play(self) -> list[str]:
         """Do it, and return the faults."""
@@ -94,7 +94,7 @@ class Run:
 
     async def _under_fire(self) -> None:
         plan: list[str | None] = [*FAILPOINTS, *[None] * self.at_random]
-        self.dice.shuffle(plan)
+        self.rng.shuffle(plan)
         left = self.events
         for number, failpoint in enumerate(plan):
             share = left // (len(plan) - number)
@@ -105,10 +105,10 @@ class Run:
                 await self._kill_at(failpoint, share)
 
     async def _kill_at_random(self, share: int) -> None:
-        program = self.dice.choice(list(self.deployment.programs))
+        program = self.rng.choice(list(self.deployment.programs))
         print(f"killing {program.name} at random")
         feeding = asyncio.ensure_future(self._feed(share))
-        await asyncio.sleep(self.dice.uniform(0, 0.6))
+        await asyncio.sleep(self.rng.uniform(0, 0.6))
         program.kill()
         program.start()
         await feeding
@@ -116,7 +116,7 @@ class Run:
 
     async def _kill_at(self, failpoint: str, share: int) -> None:
         (program,) = [program for program in self.deployment.programs if _reaches(program, failpoint)]
-        armed = f"{failpoint}:{self.dice.randint(1, 3)}"
+        armed = f"{failpoint}:{self.rng.randint(1, 3)}"
         print(f"killing {program.name} at {armed}")
         program.kill()
         program.start(armed)
@@ -127,7 +127,7 @@ class Run:
         await program.ready()
 
     async def _feed(self, share: int) -> None:
-        append = asyncio.to_thread(append_lines, self.feed, self.lines.more(share), random.Random(self.dice.random()))
+        append = asyncio.to_thread(append_lines, self.feed, self.lines.more(share), random.Random(self.rng.random()))
         await asyncio.gather(append, insert_rows(self.dsn, self.rows.more(share)))
 
     async def _audited(self, subscriber: RecordingSubscriber) -> list[str]:

@@ -64,11 +64,11 @@ class Next:
 class Course:
     """Follows one subscription through all its connections."""
 
-    def __init__(self, cursor: str | None, *, can_register: bool, dice: random.Random) -> None:
+    def __init__(self, cursor: str | None, *, can_register: bool, rng: random.Random) -> None:
         """`can_register` says whether there are a client's credentials, and not only a token."""
         self.cursor = cursor
         self._can_register = can_register
-        self._dice = dice
+        self._dice = rng
         self._losses = 0
         self._heard = False
         self._registered_in_vain = False

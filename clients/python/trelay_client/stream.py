@@ -58,7 +58,7 @@ async def subscribe(  # noqa: PLR0913 -- three are what tests replace
     note: Callable[[str], None] = lambda _said: None,
     trust: ssl.SSLContext | None = None,
     clock: Clock = SYSTEM_CLOCK,
-    dice: random.Random | None = None,
+    rng: random.Random | None = None,
 ) -> AsyncGenerator[Frame, None]:
     """Yield every frame, Trelay's own (connected, gap) among them; events once each. Never ends by itself.
 
@@ -71,7 +71,7 @@ async def subscribe(  # noqa: PLR0913 -- three are what tests replace
     """
     base = base_url(url)
     can_register = isinstance(credentials, Account)
-    course = Course(cursor, can_register=can_register, dice=dice or random.Random())  # noqa: S311 -- jitter, no secret
+    course = Course(cursor, can_register=can_register, rng=rng or random.Random())  # noqa: S311 -- jitter, no secret
     token = credentials.token if isinstance(credentials, Token) else None
     timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_WITHIN, sock_read=_CONNECT_WITHIN)
     connector = aiohttp.TCPConnector(ssl=True if trust is None else trust)

@@ -57,7 +57,7 @@ async def add_client(  # noqa: PLR0913 -- what there is to say of a client, each
     may_send: bool = False,
     loopback_only: bool = False,
     note: str = "",
-    dice: Bytes = secrets.token_bytes,
+    rng: Bytes = secrets.token_bytes,
 ) -> str:
     """Add a client and return its secret, which is not kept and cannot be told again; generated unless chosen.
 
@@ -66,10 +66,10 @@ async def add_client(  # noqa: PLR0913 -- what there is to say of a client, each
         Malformed: the id, the chosen secret or a pattern of channels is not of the right form.
         Unavailable: the registry does not answer.
     """
-    chosen = generate(dice) if secret is None else secret
+    chosen = generate(rng) if secret is None else secret
     client = Client(
         client_id(name),
-        await asyncio.to_thread(hash_secret, chosen, dice),
+        await asyncio.to_thread(hash_secret, chosen, rng),
         tuple(check_pattern(pattern) for pattern in channels),
         may_send=may_send,
         loopback_only=loopback_only,
@@ -94,16 +94,16 @@ class Verifier:
         options: VerifyOptions,
         pool: ThreadPoolExecutor,
         clock: Clock,
-        dice: Bytes,
+        rng: Bytes,
     ) -> None:
         """Use `opened`."""
         self._clients = clients
         self._options = options
         self._pool = pool
         self._clock = clock
-        self._comparison = Comparison(dice)
+        self._comparison = Comparison(rng)
         # What is remembered must not be of use to whoever reads this process's memory from a dump.
-        self._salt = dice(32)
+        self._salt = rng(32)
         self._outcomes: OrderedDict[bytes, _Outcome] = OrderedDict()
         self._waiting = 0
 
@@ -115,12 +115,12 @@ class Verifier:
         options: VerifyOptions,
         *,
         clock: Clock = SYSTEM_CLOCK,
-        dice: Bytes = secrets.token_bytes,
+        rng: Bytes = secrets.token_bytes,
     ) -> Iterator[Self]:
         """Have threads for as long as the context lasts."""
         pool = ThreadPoolExecutor(options.threads, thread_name_prefix="secrets")
         try:
-            yield cls(clients, options, pool, clock, dice)
+            yield cls(clients, options, pool, clock, rng)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

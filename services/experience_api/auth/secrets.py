@@ -36,9 +36,9 @@ Bytes = Callable[[int], bytes]
 """Chance, as an argument: `secrets.token_bytes`, or what a test wants."""
 
 
-def generate(dice: Bytes) -> str:
+def generate(rng: Bytes) -> str:
     """Return a new secret of 256 bits, recognisable by its prefix (for scanners of leaked secrets, too)."""
-    return _MARK + _encode(dice(_SECRET_BYTES))
+    return _MARK + _encode(rng(_SECRET_BYTES))
 
 
 def is_generated(secret: str) -> bool:
@@ -46,7 +46,7 @@ def is_generated(secret: str) -> bool:
     return _GENERATED.fullmatch(secret) is not None
 
 
-def hash_secret(secret: str, dice: Bytes) -> str:
+def hash_secret(secret: str, rng: Bytes) -> str:
     """Return what is stored of a secret: `sha256$salt$digest` or `scrypt$n$r$p$salt$digest`.
 
     Slow for a chosen secret.
@@ -54,7 +54,7 @@ def hash_secret(secret: str, dice: Bytes) -> str:
     Raises:
         Malformed: a chosen secret is empty, longer than `CHOSEN_LIMIT` bytes, or holds a control character.
     """
-    salt = dice(_SALT_BYTES)
+    salt = rng(_SALT_BYTES)
     if is_generated(secret):
         return f"{_FAST}${_encode(salt)}${_encode(_sha256(secret, salt))}"
     if not 0 < len(secret.encode()) <= CHOSEN_LIMIT or not secret.isprintable():
@@ -77,10 +77,10 @@ class _Stored:
 class Comparison:
     """Compares presented secrets with stored hashes, or with a decoy where there is none of the right kind."""
 
-    def __init__(self, dice: Bytes) -> None:
+    def __init__(self, rng: Bytes) -> None:
         """Draw what no secret matches."""
         self._decoys = {
-            scheme: _Stored(scheme, _PARAMETERS, dice(_SALT_BYTES), dice(_DIGEST_BYTES)) for scheme in (_FAST, _SLOW)
+            scheme: _Stored(scheme, _PARAMETERS, rng(_SALT_BYTES), rng(_DIGEST_BYTES)) for scheme in (_FAST, _SLOW)
         }
 
     def matches(self, presented: str, stored: str | None) -> bool:

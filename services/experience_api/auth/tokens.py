@@ -130,9 +130,9 @@ class Tokens:
         return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.id})
 
 
-def new_key(dice: Callable[[int], bytes] = secrets.token_bytes) -> SigningKey:
+def new_key(rng: Callable[[int], bytes] = secrets.token_bytes) -> SigningKey:
     """Make a key that nobody knows."""
-    return SigningKey("generated", dice(KEY_BYTES))
+    return SigningKey("generated", rng(KEY_BYTES))
 
 
 def _hash(token_id: str) -> bytes:

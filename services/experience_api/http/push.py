@@ -27,13 +27,13 @@ class Pushes:
         topic: str,
         options: EntityOptions,
         clock: Clock,
-        dice: random.Random,
+        rng: random.Random,
         new_id: Callable[[], str],
     ) -> None:
         self._topic = topic
         self._options = options
         self._clock = clock
-        self._dice = dice
+        self._dice = rng
         self._new_id = new_id
         self._allowed = Networks(options.allow)
         self._closed = False

@@ -34,7 +34,7 @@ class MemoryRegistry:
 
     def __init__(self, leases: MemoryLeaseStore, clock: Clock = SYSTEM_CLOCK) -> None:
         """`leases` tells which nodes are alive."""
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._leases = leases
         self._clock = clock
         self._clients: dict[str, Client] = {}

@@ -55,7 +55,7 @@ class PostgresRegistry:
         self._options = options
         self._place = f"registrations in {options.place}"
         self._clock = clock
-        self._trouble: str | None = "not listening"
+        self._problem: str | None = "not listening"
 
     async def add(self, client: Client) -> bool:
         values = {
@@ -152,8 +152,8 @@ class PostgresRegistry:
         self._hot.drop_idle()
 
     @property
-    def trouble(self) -> str | None:
-        return self._trouble
+    def problem(self) -> str | None:
+        return self._problem
 
     async def tell(self, notice: Notice) -> None:
         await self._rows(select(func.pg_notify(CHANNEL, encode(notice))))
@@ -167,8 +167,8 @@ class PostgresRegistry:
                 # A newer release may say what this one does not know.
                 logger.warning("a notice of another replica was not understood: %s", exc)
 
-        def tell(trouble: str | None) -> None:
-            self._trouble = trouble
+        def tell(problem: str | None) -> None:
+            self._problem = problem
 
         async with Listener.opened(self._options, {CHANNEL: heard}, tell=tell, clock=self._clock):
             yield

@@ -161,7 +161,7 @@ class Notices(Protocol):
     """Replicas telling one another."""
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why nothing is heard at the moment; None while it is."""
         ...
 

@@ -172,7 +172,7 @@ class Connections:
         if held.node == self._node.name:
             seat = self._seats.get(held.connection_id)
             return seat is not None and await seat.answers(self._options.answer_within)
-        if self._registry.trouble is not None:
+        if self._registry.problem is not None:
             # Nobody's answer would be heard, and silence must not cost one that lives its place.
             raise Refused(UNAVAILABLE, "other replicas are not heard at the moment; try again", retry_after=1.0)
         probe = Probe(held.connection_id, held.node, uuid.uuid4())

@@ -97,12 +97,12 @@ class Delivery:
         *,
         callbacks: Callbacks,
         clock: Clock = SYSTEM_CLOCK,
-        dice: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._bus = bus
         self._options = options
         self._clock = clock
-        self._dice = dice or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
+        self._dice = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
         self._callbacks = callbacks
         self._own_events = OwnEvents(clock, options.hub.heartbeat.seconds)
         self._history = History(CursorCodec("", 0), (), options.history)
@@ -144,9 +144,9 @@ class Delivery:
         return await self._tasks.failed()
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why subscribers cannot be served well at the moment, for `/readyz`; None while they can."""
-        return self._feed.trouble or self._bus.trouble
+        return self._feed.problem or self._bus.problem
 
     @property
     def connections(self) -> Mapping[UUID, Subscriber]:

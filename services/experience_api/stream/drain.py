@@ -26,10 +26,10 @@ class DrainOptions(Options):
     """Seconds over which those that are sent away come back."""
 
 
-def waves(items: Sequence[Item], within: float, options: DrainOptions, dice: random.Random) -> Iterator[list[Item]]:
+def waves(items: Sequence[Item], within: float, options: DrainOptions, rng: random.Random) -> Iterator[list[Item]]:
     """Deal out everybody, at random, in waves that are done in half the time there is."""
     order = list(items)
-    dice.shuffle(order)
+    rng.shuffle(order)
     most = max(1, int(within / 2 / options.pause))
     size = max(options.wave, math.ceil(len(order) / most))
     for start in range(0, len(order), size):

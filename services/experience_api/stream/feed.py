@@ -60,7 +60,7 @@ class Readers(Protocol):
 
 
 class Feed:
-    """Reads for as long as it is run. `trouble` says why nothing can be served at the moment."""
+    """Reads for as long as it is run. `problem` says why nothing can be served at the moment."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Feed:
         clock: Clock,
         on_delay: OnDelay,
     ) -> None:
-        self.trouble: str | None = "the publish topic has not been read yet"
+        self.problem: str | None = "the publish topic has not been read yet"
         self.open = False
         """Whether the history begins where it should, so that subscribers may be served from it."""
         self.malformed = 0
@@ -98,9 +98,9 @@ class Feed:
                 if lost.truncated:
                     self._restart_at(lost.partition, lost.earliest, LOG_CUT, str(lost))
             except Unavailable as exc:
-                if self.trouble != str(exc):
+                if self.problem != str(exc):
                     logger.warning("the feed waits: %s", exc)
-                self.trouble = str(exc)
+                self.problem = str(exc)
                 await self._clock.sleep(_PAUSE)
 
     async def _begin(self) -> Vector:
@@ -150,9 +150,9 @@ class Feed:
                 if await self._bus.epoch(self._topic) != self._history.codec.epoch:
                     return
                 check = self._clock.monotonic() + _CHECK
-            if self.trouble is not None and not any(map(int.__lt__, self._history.head, goal)):
+            if self.problem is not None and not any(map(int.__lt__, self._history.head, goal)):
                 self.open = True
-                self.trouble = None
+                self.problem = None
                 logger.info("the feed is up to date")
             records = await reader.read(_RECORDS, _IDLE)
             for batch in encoder.batches(records):

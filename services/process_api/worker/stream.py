@@ -23,7 +23,7 @@ from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
 from shared.errors import Fenced, TooLarge, TrelayError
 from shared.runtime.clock import Clock
-from shared.runtime.tasks import told_to_end
+from shared.runtime.tasks import cancel_requested
 
 _DRAIN = 2.0
 """Seconds a stop waits for what is being committed, so that less is done twice."""
@@ -90,7 +90,7 @@ class Stream:
                     )
                     await self._keep_filling(filler, commits, position)
             except ExceptionGroup as failed:
-                if told_to_end():
+                if cancel_requested():
                     raise asyncio.CancelledError from failed
                 error = _worst(failed)
                 if not isinstance(error, TooLarge) or not suspects.blame(*commits.span, str(error)):

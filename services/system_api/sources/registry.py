@@ -13,12 +13,12 @@ from shared.runtime.clock import Clock
 AnySource = FileSourceOptions | TableSourceOptions
 
 
-def build_source(name: str, options: AnySource, clock: Clock, dice: random.Random) -> Opening:
+def build_source(name: str, options: AnySource, clock: Clock, rng: random.Random) -> Opening:
     """Return what opens a source."""
     match options:
         case FileSourceOptions():
-            return file_source(name, options, clock, dice)
+            return file_source(name, options, clock, rng)
         case TableSourceOptions():
-            return table_source(name, options, clock, dice)
+            return table_source(name, options, clock, rng)
         case _:
             assert_never(options)

@@ -63,7 +63,7 @@ class Batch:
     """The parts that moved; None forgets a part."""
     more: bool = False
     """Whether more is known to wait, so that the next poll need not."""
-    trouble: tuple[str, ...] = ()
+    problem: tuple[str, ...] = ()
     """What is wrong with parts of the source while the rest goes on: a file that cannot be read, say. Said again with
     every batch until it is over."""
 
@@ -131,12 +131,12 @@ NumberedEvent = Callable[[int, str, bytes, bytes | None], Outgoing]
 class Stamp:
     """Makes events of one source: encodes once what they share, and splices the rest."""
 
-    def __init__(self, name: str, type_: str, channel: Channel | None, clock: Clock, dice: random.Random) -> None:
+    def __init__(self, name: str, type_: str, channel: Channel | None, clock: Clock, rng: random.Random) -> None:
         self.name = name
         self._head = Envelope(f"/sources/{name}", type_, channel).head()
         self._key = None if channel is None else channel.encode()
         self._clock = clock
-        self._dice = dice
+        self._dice = rng
         self.begin()
 
     def begin(self) -> None:

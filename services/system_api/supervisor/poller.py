@@ -134,4 +134,4 @@ class Poller:
             logger.error("source %s: a stalled life cannot be ended; it is left to itself", self.name)
 
     def _pause(self) -> float:
-        return self._schedule.after_failures(max(self._setbacks, 1), self._around.dice.random())
+        return self._schedule.after_failures(max(self._setbacks, 1), self._around.rng.random())

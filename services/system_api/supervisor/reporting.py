@@ -64,7 +64,7 @@ class Reporter:
         """A poll succeeded."""
         self._metrics.polls.inc()
         self._metrics.poll_seconds.observe(took)
-        self._tell("source-part", self.condition.in_part(batch.trouble))
+        self._tell("source-part", self.condition.in_part(batch.problem))
 
     def progressed(self, *, caught_up: bool) -> None:
         """What a poll found is on its way; when caught up, everything that was waiting upstream is published."""

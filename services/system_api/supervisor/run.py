@@ -42,7 +42,7 @@ class Surroundings:
     bus: Bus
     topics: TopicsOptions
     clock: Clock
-    dice: random.Random
+    rng: random.Random
 
 
 class Life:
@@ -152,7 +152,7 @@ class Life:
 
     async def _wait(self, source: Source, took: float) -> None:
         """Wait for the interval, or for a change."""
-        delay = self._schedule.next_poll(took, self._around.dice.random())
+        delay = self._schedule.next_poll(took, self._around.rng.random())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await source.changed()
@@ -181,14 +181,14 @@ class Life:
             self._options.retry,
             on_retry=lambda state: self._report.retrying(str(state.outcome and state.outcome.exception())),
             clock=self._clock,
-            dice=self._around.dice,
+            rng=self._around.rng,
         )
         try:
             return await policy(again)
         except Unavailable as exc:
             self._report.down(str(exc))
         while True:
-            await self._clock.sleep(self._schedule.next_probe(self._around.dice.random()))
+            await self._clock.sleep(self._schedule.next_probe(self._around.rng.random()))
             try:
                 return await watched()
             except Unavailable as exc:

@@ -1,4 +1,4 @@
-"""When the next poll is due, and how long to stay away after a failure. No I/O, no clock, no dice of its own."""
+"""When the next poll is due, and how long to stay away after a failure. No I/O, no clock, no rng of its own."""
 
 from dataclasses import dataclass
 

@@ -95,12 +95,12 @@ class Condition:
         self.enter(State.STANDBY, now)
         return self._over(f"source {self.name} is driven by another replica now")
 
-    def in_part(self, trouble: tuple[str, ...]) -> Notice | None:
+    def in_part(self, problem: tuple[str, ...]) -> Notice | None:
         """Note what is wrong with parts of the source; return what is news in that."""
-        before, self.partly = self.partly, trouble
-        if trouble and not before:
-            return Notice(begun=True, text=f"source {self.name} goes on without a part of it: {'; '.join(trouble)}")
-        if before and not trouble:
+        before, self.partly = self.partly, problem
+        if problem and not before:
+            return Notice(begun=True, text=f"source {self.name} goes on without a part of it: {'; '.join(problem)}")
+        if before and not problem:
             return Notice(begun=False, text=f"source {self.name} has all its parts again")
         return None
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from shared.bus.group_commit import Call, Rounds
+from shared.bus.group_commit import Call, GroupCommit
 from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, of_code
@@ -28,7 +28,7 @@ class KafkaAppender:
         self._connections = cluster.connections()
         self._producing = Producing(cluster, self._connections)
         self._encoder: Encoder | None = None
-        self.rounds = Rounds(self._round)
+        self.rounds = GroupCommit(self._round)
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append with the next round."""

@@ -17,7 +17,7 @@ from shared.bus.kafka.topics import bounds, ensure_topics
 from shared.bus.kafka.wire.offsets import offset_fetch
 from shared.bus.kafka.wire.requests import Question
 from shared.bus.kafka.writer import kafka_writer
-from shared.bus.partition_workers import Driving
+from shared.bus.partition_workers import PartitionWorkers
 from shared.bus.protocol import Appender, Drive, Outgoing, Reader, TopicOptions, TopicPartition, Writer
 from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -34,9 +34,9 @@ class KafkaBus:
         self._cluster = cluster
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What keeps the bus from working right now; None while it works."""
-        return next(iter(self._cluster.troubles.values()), None)
+        return next(iter(self._cluster.problems.values()), None)
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
         """Make the topics that are missing; check the others."""
@@ -120,7 +120,7 @@ class KafkaBus:
 
         await self._cluster.topic(topic)
         async with Tasks() as drives:
-            driving = Driving(f"{group} {topic}", drive, open_reader, drives, clock=self._cluster.clock)
+            driving = PartitionWorkers(f"{group} {topic}", drive, open_reader, drives, clock=self._cluster.clock)
             membership = Membership(self._cluster, topic, self._cluster.identity(group), member, driving)
             try:
                 async with Tasks() as tasks:
@@ -157,7 +157,7 @@ async def _watch(cluster: Cluster) -> None:
         try:
             topics = await cluster.refresh(cluster.known_topics)
         except TrelayError as exc:
-            cluster.troubles["Kafka"] = str(exc)
+            cluster.problems["Kafka"] = str(exc)
             continue
         leaderless = [
             f"{topic.name}/{number}"
@@ -166,9 +166,9 @@ async def _watch(cluster: Cluster) -> None:
             if leader is None
         ]
         if leaderless:
-            cluster.troubles["Kafka"] = f"no leader for {', '.join(leaderless)}"
+            cluster.problems["Kafka"] = f"no leader for {', '.join(leaderless)}"
         else:
-            cluster.troubles.pop("Kafka", None)
+            cluster.problems.pop("Kafka", None)
 
 
 def _tls(options: KafkaOptions) -> ssl.SSLContext | None:

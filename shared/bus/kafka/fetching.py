@@ -102,7 +102,7 @@ class Fetching:
             try:
                 taken += chunk.take(limit - len(taken))
             except Unavailable as exc:
-                self._cluster.troubles[self._place] = str(exc)
+                self._cluster.problems[self._place] = str(exc)
                 del self.chunks[partition]
             else:
                 if chunk.exhausted:
@@ -129,7 +129,7 @@ class Fetching:
 
     async def close(self) -> None:
         """Close the connections."""
-        self._cluster.troubles.pop(self._place, None)
+        self._cluster.problems.pop(self._place, None)
         for partition in self.positions:
             self._tell(partition, None)
         await self._connections.close()
@@ -185,7 +185,7 @@ class Fetching:
             failure = await self._ask(leader, request)
             if failure is None:
                 self._pause = 0.0
-                self._cluster.troubles.pop(self._place, None)
+                self._cluster.problems.pop(self._place, None)
             else:
                 await self._wait_after(failure)
         finally:
@@ -238,9 +238,9 @@ class Fetching:
     def _tell(self, partition: int, standstill: str | None) -> None:
         place = f"{self._place}/{partition}"  # other readers of the topic have other partitions
         if standstill is None:
-            self._cluster.troubles.pop(place, None)
+            self._cluster.problems.pop(place, None)
         else:
-            self._cluster.troubles[place] = standstill
+            self._cluster.problems[place] = standstill
 
     async def _wait_after(self, failure: TrelayError) -> None:
         """Pause, longer each time; ask anew who leads."""
@@ -248,5 +248,5 @@ class Fetching:
         self._cluster.forget([self._topic])
         self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
         if self._pause >= _REPORTED_FROM:
-            self._cluster.troubles[self._place] = str(failure)
+            self._cluster.problems[self._place] = str(failure)
         await self._cluster.clock.sleep(self._pause)

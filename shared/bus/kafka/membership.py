@@ -32,7 +32,7 @@ from shared.bus.kafka.client.errors import (
     of_exception,
 )
 from shared.bus.kafka.wire.requests import Heartbeat, LeaveGroup, Question
-from shared.bus.partition_workers import Driving
+from shared.bus.partition_workers import PartitionWorkers
 from shared.errors import Fenced, TrelayError, Unavailable
 from shared.runtime.tasks import together
 
@@ -56,7 +56,7 @@ class _Forgotten(Exception):
 class Membership:
     """One member of one group that reads one topic."""
 
-    def __init__(self, cluster: Cluster, topic: str, group: str, member: str, driving: Driving) -> None:
+    def __init__(self, cluster: Cluster, topic: str, group: str, member: str, driving: PartitionWorkers) -> None:
         self._cluster = cluster
         self._topic = topic
         self._group = group
@@ -84,7 +84,7 @@ class Membership:
             except Fenced as exc:
                 await self._stand_aside(exc)
             except TrelayError as exc:
-                self._cluster.troubles[self._place] = str(exc)
+                self._cluster.problems[self._place] = str(exc)
                 await self._cluster.clock.sleep(_PAUSE)
 
     async def leave(self) -> None:
@@ -97,14 +97,14 @@ class Membership:
         except LOST_CONNECTION as exc:
             logger.info("%s: could not say goodbye: %s", self._place, of_exception(exc, "leaving"))
         finally:
-            self._cluster.troubles.pop(self._place, None)
+            self._cluster.problems.pop(self._place, None)
             await self._connections.close()
 
     async def _take_part(self) -> None:
         """Join, do as told, and stay until something changes."""
         mine = await self._join()
         self._aside = False
-        self._cluster.troubles.pop(self._place, None)
+        self._cluster.problems.pop(self._place, None)
         given_up = self._driving.partitions - mine
         if given_up:
             await self._give_up(given_up)
@@ -178,9 +178,9 @@ class Membership:
             await self._ask(Question(form), "staying")
         except Unavailable as exc:
             # Whoever coordinates the group next knows us: as long as nobody says otherwise, we are a member.
-            self._cluster.troubles[self._place] = str(exc)
+            self._cluster.problems[self._place] = str(exc)
         else:
-            self._cluster.troubles.pop(self._place, None)
+            self._cluster.problems.pop(self._place, None)
 
     async def _start_over(self) -> None:
         """End all drives, and join next time as if we had never been a member."""
@@ -195,7 +195,7 @@ class Membership:
         if not self._aside:
             logger.error("%s: %s; this one stands aside for as long as that one lives", self._place, reason)
         self._aside = True
-        self._cluster.troubles[self._place] = str(reason)
+        self._cluster.problems[self._place] = str(reason)
         await self._driving.stop(self._driving.partitions)
         await self._cluster.clock.sleep(self._session / 2)
 

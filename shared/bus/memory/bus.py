@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from shared.bus.memory.clients import MemoryAppender, MemoryReader, MemoryWriter
 from shared.bus.memory.groups import Group, Member
 from shared.bus.memory.log import StoredRecord, Topic
-from shared.bus.partition_workers import Driving, Pauses
+from shared.bus.partition_workers import PartitionWorkers, Pauses
 from shared.bus.protocol import (
     Appender,
     Drive,
@@ -29,7 +29,7 @@ class MemoryBus:
     """Topics in lists; what is not in the protocol is there for tests."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._clock = clock
         self._topics: dict[str, Topic] = {}
         self._writers: dict[str, int] = {}
@@ -93,7 +93,7 @@ class MemoryBus:
 
         peers = self._groups.setdefault((topic, group), Group(len(partitions)))
         async with Tasks() as tasks:
-            driving = Driving(f"{group} {topic}", drive, open_reader, tasks, pauses=_PAUSES, clock=self._clock)
+            driving = PartitionWorkers(f"{group} {topic}", drive, open_reader, tasks, pauses=_PAUSES, clock=self._clock)
             me = Member(member, driving)
             try:
                 await peers.enter(me)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from shared.bus.partition_workers import Driving
+from shared.bus.partition_workers import PartitionWorkers
 
 
 @dataclass(eq=False, slots=True)
@@ -11,7 +11,7 @@ class Member:
     """One member of a group and what it drives."""
 
     name: str
-    driving: Driving
+    driving: PartitionWorkers
 
 
 class Group:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from shared.bus.group_commit import Call, Rounds
+from shared.bus.group_commit import Call, GroupCommit
 from shared.bus.postgres.link import Link, TopicGone
 from shared.bus.postgres.news import News
 from shared.bus.postgres.plan import Plan, plan
@@ -23,7 +23,7 @@ class PostgresAppender:
         self._link = link
         self._topics = topics
         self._news = news
-        self.rounds = Rounds(self._round)
+        self.rounds = GroupCommit(self._round)
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         """Append with the next round."""
@@ -31,7 +31,7 @@ class PostgresAppender:
         with self.rounds.caller():
             known = await self._topics.find(topic)
             if known.compact:
-                # Planned alone first, so that what is wrong with one call is nobody else's trouble.
+                # Planned alone first, so that what is wrong with one call is nobody else's problem.
                 plan({topic: records}, {topic: known})
             if records:
                 await self.rounds.join(topic, records, size)

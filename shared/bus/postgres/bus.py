@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from shared.bus.partition_workers import Driving
+from shared.bus.partition_workers import PartitionWorkers
 from shared.bus.postgres.appender import postgres_appender
 from shared.bus.postgres.housekeeping import Housekeeping
 from shared.bus.postgres.link import Link
@@ -45,9 +45,9 @@ class PostgresBus:
         self._topics = Topics(link)
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What keeps the bus from working right now; None while it works."""
-        return self._link.trouble
+        return self._link.problem
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
         """Make the topics that are missing; check the others."""
@@ -101,7 +101,7 @@ class PostgresBus:
                 yield reader
 
         async with Tasks() as drives:
-            driving = Driving(f"{group} {topic}", drive, open_reader, drives, clock=self._clock)
+            driving = PartitionWorkers(f"{group} {topic}", drive, open_reader, drives, clock=self._clock)
             me = Membership(known, group, member, driving, self._groups)
             async with Tasks() as tasks:
                 tasks.keep(f"member {member} of {group}", me.run())

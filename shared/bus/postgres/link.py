@@ -35,7 +35,7 @@ class Link:
     def __init__(self, database: DatabaseOptions, options: PostgresBusOptions) -> None:
         self.place = database.place
         self.patience = database.statement_timeout
-        self.trouble: str | None = None
+        self.problem: str | None = None
         """What was wrong the last time anybody asked the server for anything; None if nothing was."""
 
         def connections(size: int, purpose: str) -> Connections:
@@ -57,9 +57,9 @@ class Link:
             for connections in (link.writing, link.reading, link.steering, link.leasing):
                 connections.drop_idle()
 
-    def tell(self, trouble: str | None) -> None:
+    def tell(self, problem: str | None) -> None:
         """Note how the last use of the server went."""
-        self.trouble = trouble
+        self.problem = problem
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from shared.bus.partition_workers import Driving
+from shared.bus.partition_workers import PartitionWorkers
 from shared.bus.postgres.link import Link
 from shared.bus.postgres.plan import Topic
 from shared.bus.postgres.sharing import Claim, Share, share
@@ -83,7 +83,7 @@ class Groups:
 class Membership:
     """One member of one group that reads one topic."""
 
-    def __init__(self, topic: Topic, group: str, member: str, driving: Driving, groups: Groups) -> None:
+    def __init__(self, topic: Topic, group: str, member: str, driving: PartitionWorkers, groups: Groups) -> None:
         self._topic = topic
         self._group = group
         self._member = member

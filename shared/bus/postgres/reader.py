@@ -90,7 +90,7 @@ class PostgresReader:
                 found = await self._fetching.look(dict(self._ahead), frozenset(self._unchecked), self._limit)
             except Exception as exc:  # noqa: BLE001 -- whoever reads is told, or would wait for ever
                 if isinstance(exc, Unavailable) and not isinstance(exc, TopicGone):
-                    await self._news(_PAUSE)  # said by `Bus.trouble`
+                    await self._news(_PAUSE)  # said by `Bus.problem`
                 elif seeks == self._seeks:
                     self._failure = exc
                     self._satisfied()

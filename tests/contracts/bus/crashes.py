@@ -70,14 +70,14 @@ class CrashesContract(DeploymentFixtures):
     ) -> None:
         seed = random.randrange(10**6)
         print("seed", seed)
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         order = order_for(deployment, topic=line, name=f"killed-{line}")
         written = 0
         for _ in range(4):
             child = await Child.started("write", order, tmp_path / "log")
-            while int(await child.line()) < dice.randrange(1, 30):
+            while int(await child.line()) < rng.randrange(1, 30):
                 pass
-            await asyncio.sleep(dice.uniform(0, 0.01))
+            await asyncio.sleep(rng.uniform(0, 0.01))
             await child.kill()
             async with bus.writer(order["name"]):
                 found = await visible(bus, line)
@@ -102,10 +102,10 @@ class CrashesContract(DeploymentFixtures):
 class Member:
     """A member of the group that is killed and paused at random, and started again under its name."""
 
-    def __init__(self, order: Mapping[str, Any], log: Path, dice: random.Random) -> None:
+    def __init__(self, order: Mapping[str, Any], log: Path, rng: random.Random) -> None:
         self._order = order
         self._log = log
-        self._dice = dice
+        self._dice = rng
         self._child: Child | None = None
         self.kills = 0
         self.pauses = 0

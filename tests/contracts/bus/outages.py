@@ -53,10 +53,10 @@ class OutagesContract(DeploymentFixtures):
             with pytest.raises(Unavailable):
                 await asyncio.wait_for(appender.append(topic, outgoing("during")), PATIENCE)
             await self._nothing_is_known(deployment, bus, topic)
-            await trouble(bus, there=True)
+            await problem(bus, there=True)
 
             await deployment.start_server()
-            await trouble(bus, there=False)
+            await problem(bus, there=False)
             await appender.append(topic, outgoing("after", "after that"))
             assert "before" in texts(await asyncio.wait_for(reading, PATIENCE))
         await decided(bus, "successor")
@@ -93,7 +93,7 @@ class OutagesContract(DeploymentFixtures):
             await deployment.stop_server()
             with pytest.raises(Unavailable):
                 await asyncio.wait_for(writing_on, PATIENCE)
-            await trouble(bus, there=True)
+            await problem(bus, there=True)
 
             await deployment.start_server()
             await decided(bus, "interrupted")
@@ -144,10 +144,10 @@ class OutagesContract(DeploymentFixtures):
                 pass
 
 
-async def trouble(bus: Bus, *, there: bool) -> None:
+async def problem(bus: Bus, *, there: bool) -> None:
     """Wait until the bus says that something keeps it from working, or that nothing does any more."""
     async with asyncio.timeout(PATIENCE):
-        while (bus.trouble is not None) != there:
+        while (bus.problem is not None) != there:
             await asyncio.sleep(0.02)
 
 

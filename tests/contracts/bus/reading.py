@@ -110,7 +110,7 @@ class ReadingContract(DeploymentFixtures):
     async def test_a_cancelled_read_takes_nothing(self, bus: Bus, topic: str) -> None:
         seed = random.randrange(10**6)
         print("seed", seed)
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         found: list[Record] = []
         async with bus.reader(topic, await ends(bus, topic)) as reader, bus.appender() as appender:
 
@@ -122,7 +122,7 @@ class ReadingContract(DeploymentFixtures):
             async with asyncio.timeout(PATIENCE):
                 while len(found) < 60:
                     reading = asyncio.create_task(reader.read(limit=3))
-                    await asyncio.wait([reading], timeout=dice.uniform(0, 0.003))
+                    await asyncio.wait([reading], timeout=rng.uniform(0, 0.003))
                     reading.cancel()
                     await asyncio.wait([reading])
                     found += [] if reading.cancelled() else reading.result()

@@ -139,4 +139,4 @@ class TopicsContract(DeploymentFixtures):
         async with owning(bus, "calm") as writer:
             await writer.commit(writing(topic, "a"))
         assert await visible(bus, topic) == ["a"]
-        assert bus.trouble is None
+        assert bus.problem is None

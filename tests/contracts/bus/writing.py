@@ -36,13 +36,13 @@ class WritingContract(DeploymentFixtures):
     async def test_a_key_lies_in_its_partition_and_keeps_its_order(self, bus: Bus, topic: str) -> None:
         seed = random.randrange(10**6)
         print("seed", seed)
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         expected: dict[str, list[str]] = {}
         async with owning(bus, "order") as writer:
             for round_ in range(20):
                 transaction = Transaction()
                 for number in range(50):
-                    key, value = f"key-{dice.randrange(30)}", f"{round_}.{number}"
+                    key, value = f"key-{rng.randrange(30)}", f"{round_}.{number}"
                     transaction.append(topic, key.encode(), value.encode())
                     expected.setdefault(key, []).append(value)
                 await writer.commit(transaction)

@@ -29,4 +29,4 @@ class NoticesContract(RegistryFixtures):
 
     async def test_while_it_hears_there_is_no_trouble(self, registry: Registry) -> None:
         async with listening(registry):
-            assert registry.trouble is None
+            assert registry.problem is None

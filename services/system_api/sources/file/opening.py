@@ -21,13 +21,13 @@ from shared.runtime.clock import Clock
 from shared.runtime.tasks import Tasks
 
 
-def file_source(name: str, options: FileSourceOptions, clock: Clock, dice: random.Random) -> Opening:
+def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random.Random) -> Opening:
     """Return what opens the source of this name."""
 
     @asynccontextmanager
     async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         count, files = load(checkpoint)
-        stamp = Stamp(name, options.type, options.channel, clock, dice)
+        stamp = Stamp(name, options.type, options.channel, clock, rng)
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
         wake = Wake(name, options.path, clock, suffix=options.drop.done_suffix)
 

@@ -31,12 +31,12 @@ _KEYLESS_SHARE = 0.2
 """Of a poll's bound."""
 
 
-def table_source(name: str, options: TableSourceOptions, clock: Clock, dice: random.Random) -> Opening:
+def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> Opening:
     """Return what opens the source of this name."""
 
     @asynccontextmanager
     async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
-        assembly = _Assembly(options, Stamp(name, options.type, options.channel, clock, dice), checkpoint, clock)
+        assembly = _Assembly(options, Stamp(name, options.type, options.channel, clock, rng), checkpoint, clock)
         async with AsyncExitStack() as stack:
             with settings_errors(name):
                 source = await (_on_postgresql if options.on_postgresql else _on_sqlite)(stack, assembly)

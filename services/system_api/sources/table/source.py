@@ -53,7 +53,7 @@ class TableReader(Protocol[Order]):
         """
         ...
 
-    def trouble(self, ledger: Ledger[Order], /) -> str | None:
+    def problem(self, ledger: Ledger[Order], /) -> str | None:
         """Say what is wrong with the table, if something is."""
         ...
 
@@ -136,7 +136,7 @@ class TableSource(Generic[Order]):
             rejected, part = self._keyless.take(keyless)
             self._events.reject_keyless(rejected, batch)
             batch.checkpoint |= part
-        batch.trouble = tuple(self._trouble(held_back=held_back))
+        batch.problem = tuple(self._problem(held_back=held_back))
         now = self._clock.monotonic()
         self._rested_at = now + max(_REST, now - began)
         return batch
@@ -172,7 +172,7 @@ class TableSource(Generic[Order]):
         self._keyless_due = now + max(_KEYLESS_EVERY, _KEYLESS_SHARE * (now - began))
         return found
 
-    def _trouble(self, *, held_back: bool) -> list[str]:
+    def _problem(self, *, held_back: bool) -> list[str]:
         found: list[str] = []
         if held_back and self._clock.monotonic() - self._moved_at > _STUCK:
             found.append(
@@ -183,5 +183,5 @@ class TableSource(Generic[Order]):
             found.append(f"more than {LIMIT} rows have no key or no time: no more are put aside")
         if self._keyless_fault is not None:
             found.append(f"rows without a key or a time cannot be looked for: {self._keyless_fault}")
-        said = self._reader.trouble(self._ledger)
+        said = self._reader.problem(self._ledger)
         return found if said is None else [*found, said]

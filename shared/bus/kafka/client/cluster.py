@@ -68,8 +68,8 @@ class Cluster:
         self._leaders: dict[tuple[bytes, int], tuple[int, Broker | None]] = {}
         """By topic id and partition: the newest leader heard of, with its epoch."""
         self._watching: dict[str, set[asyncio.Event]] = {}
-        self.troubles: dict[str, str] = {}
-        """What keeps which part from working right now, for `Bus.trouble`."""
+        self.problems: dict[str, str] = {}
+        """What keeps which part from working right now, for `Bus.problem`."""
 
     def connections(self, timeout: float | None = None) -> Connections:
         """Return connections of your own: a broker answers what comes by one of them one after the other.

@@ -1,7 +1,7 @@
 """Aiokafka's log lines, at the level that they have for us.
 
 It reports as errors and warnings what is normal while a broker restarts, and as news what we say ourselves. What
-matters of that reaches people as an exception or by `Bus.trouble`. Its lines are for whoever asks for them; only what
+matters of that reaches people as an exception or by `Bus.problem`. Its lines are for whoever asks for them; only what
 comes with a traceback, which is a bug of its own, keeps its level.
 """
 

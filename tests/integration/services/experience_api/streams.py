@@ -108,7 +108,7 @@ async def streaming(
         stream.port = runner.addresses[0][1]
         try:
             if ready:
-                await eventually(lambda: stream.delivery.trouble is None)
+                await eventually(lambda: stream.delivery.problem is None)
             yield stream
         finally:
             await runner.cleanup()

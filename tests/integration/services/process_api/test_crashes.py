@@ -55,10 +55,10 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
 class Deployment:
     """Two replicas, and what is written for them."""
 
-    def __init__(self, folder: Path, database: str, bus: BusOptions, dice: random.Random) -> None:
+    def __init__(self, folder: Path, database: str, bus: BusOptions, rng: random.Random) -> None:
         self.bus = bus
         self.database = DatabaseOptions(url=database)
-        self.dice = dice
+        self.rng = rng
         self.count = 0
         self.replicas = [self._replica(folder, name) for name in ("a", "b")]
         self._head = Envelope("/sources/numbers", "number.seen", Channel("ignored")).head()
@@ -85,7 +85,7 @@ class Deployment:
         async with bus.writer("system.numbers") as writer:
             for _ in range(transactions):
                 transaction = Transaction()
-                for _ in range(self.dice.randrange(1, 40)):
+                for _ in range(self.rng.randrange(1, 40)):
                     self._append(transaction)
                 await writer.commit(transaction)
 
@@ -111,12 +111,12 @@ class Deployment:
 
     async def strike(self, fate: str, bus: Bus) -> None:
         """One of the replicas is killed at a place or at a time, or paused for longer than it counts as alive."""
-        victim = self.dice.choice(self.replicas)
+        victim = self.rng.choice(self.replicas)
         if fate in FAILPOINTS:
             victim.kill()
-            victim.start(f"{fate}:{self.dice.randrange(1, 6)}")
-        await self.write(bus, self.dice.randrange(3, 12))
-        await asyncio.sleep(self.dice.uniform(0, 1.5))
+            victim.start(f"{fate}:{self.rng.randrange(1, 6)}")
+        await self.write(bus, self.rng.randrange(3, 12))
+        await asyncio.sleep(self.rng.uniform(0, 1.5))
         if fate == "pause":
             await self._pause(victim, bus)
         elif fate == "kill":
@@ -207,7 +207,7 @@ async def test_every_event_comes_once_and_in_order_or_is_put_aside_once(
                 replica.start()
             try:
                 for _ in range(rounds):
-                    for fate in deployment.dice.sample(FATES, len(FATES)):
+                    for fate in deployment.rng.sample(FATES, len(FATES)):
                         await deployment.strike(fate, bus)
                 for replica in deployment.replicas:
                     await replica.ready()

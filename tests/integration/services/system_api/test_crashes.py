@@ -37,12 +37,12 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
 class Deployment:
     """One replica of the service, and the folder it reads."""
 
-    def __init__(self, folder: Path, database: str, bus: BusOptions, dice: random.Random) -> None:
+    def __init__(self, folder: Path, database: str, bus: BusOptions, rng: random.Random) -> None:
         self.lines = folder / "lines.ndjson"
         self.drop = folder / "drop"
         self.drop.mkdir()
         self.lines.touch()
-        self.dice = dice
+        self.rng = rng
         self.database = DatabaseOptions(url=database)
         self.bus = bus
         self.written: dict[str, list[str]] = {channel: [] for channel in CHANNELS}
@@ -57,12 +57,12 @@ class Deployment:
 
     def write(self) -> None:
         """Let upstream go on."""
-        for _ in range(self.dice.randrange(1, 60)):
+        for _ in range(self.rng.randrange(1, 60)):
             number = str(len(self.written["lines"]))
             self.written["lines"].append(number)
             with self.lines.open("a") as file:
                 file.write(f'{{"id":"{number}"}}\n')
-        rows = [f"{self.files}-{number}" for number in range(self.dice.randrange(1, 50))]
+        rows = [f"{self.files}-{number}" for number in range(self.rng.randrange(1, 50))]
         self.written["rows"] += rows
         part = self.drop / "part"
         part.write_text("id\n" + "".join(f"{row}\n" for row in rows))
@@ -72,9 +72,9 @@ class Deployment:
 
     async def live_and_die(self) -> None:
         """Start, and be killed at a place or at a time, while upstream goes on."""
-        failpoint = self.dice.choice([*FAILPOINTS, None])
-        self.program.start(failpoint and f"{failpoint}:{self.dice.randrange(1, 8)}")
-        dies_at = asyncio.get_running_loop().time() + (20 if failpoint else self.dice.uniform(0.5, 4))
+        failpoint = self.rng.choice([*FAILPOINTS, None])
+        self.program.start(failpoint and f"{failpoint}:{self.rng.randrange(1, 8)}")
+        dies_at = asyncio.get_running_loop().time() + (20 if failpoint else self.rng.uniform(0.5, 4))
         while (left := dies_at - asyncio.get_running_loop().time()) > 0:
             self.write()
             with contextlib.suppress(TimeoutError):

@@ -75,15 +75,15 @@ async def test_a_transaction_that_is_never_ended_is_said_by_who_reads(kafka: Kaf
         async with bus.reader(unique_name, {0: 0}) as reader:
             await die_halfway(kafka, unique_name)
             async with asyncio.timeout(20):
-                while bus.trouble is None:
+                while bus.problem is None:
                     clock.ahead += 60
                     assert not await reader.read(wait=0.1)
-            assert f"{unique_name}/0" in bus.trouble
+            assert f"{unique_name}/0" in bus.problem
             async with bus.writer("dying") as writer:
                 await writer.commit(one(unique_name, b"k", b"a"))
             assert [record.value for record in await asyncio.wait_for(reader.read(), 20)] == [b"a"]
             async with asyncio.timeout(20):
-                while bus.trouble is not None:
+                while bus.problem is not None:
                     await reader.read(wait=0.1)
 
 
@@ -122,7 +122,7 @@ async def test_a_broker_that_hangs_is_noticed_and_left_behind(own_kafka: KafkaSe
 
 async def says_trouble(bus: Bus) -> bool:
     async with asyncio.timeout(20):
-        while bus.trouble is None:
+        while bus.problem is None:
             await asyncio.sleep(0.05)
     return True
 
@@ -156,6 +156,6 @@ async def test_a_member_that_was_put_out_comes_back_when_its_successor_is_gone(k
                 await newer.until(lambda: newer.of("newer") == {0, 1, 2, 3})
                 await older.until(lambda: older.held == {})
                 assert await says_trouble(bus)
-                assert another.trouble is None
+                assert another.problem is None
             await older.until(lambda: older.of("older") == {0, 1, 2, 3})
-            assert bus.trouble is None
+            assert bus.problem is None

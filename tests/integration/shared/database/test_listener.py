@@ -18,15 +18,15 @@ class Ear:
 
     def __init__(self) -> None:
         self.heard: list[str | None] = []
-        self.trouble: str | None = "never told"
+        self.problem: str | None = "never told"
         self._told = asyncio.Event()
 
     def hear(self, payload: str | None) -> None:
         self.heard.append(payload)
         self._told.set()
 
-    def tell(self, trouble: str | None) -> None:
-        self.trouble = trouble
+    def tell(self, problem: str | None) -> None:
+        self.problem = problem
         self._told.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -92,14 +92,14 @@ async def test_after_an_outage_everybody_is_told_that_something_may_be_missed(ow
     options = DatabaseOptions(url=own_postgres.dsn())
     async with Listener.opened(options, {"c": ear.hear}, ear.tell):
         await ear.until(lambda: ear.heard == [None])
-        assert ear.trouble is None
+        assert ear.problem is None
         await asyncio.to_thread(own_postgres.kill)
-        await ear.until(lambda: ear.trouble is not None)
-        assert str(ear.trouble).startswith(options.place)
+        await ear.until(lambda: ear.problem is not None)
+        assert str(ear.problem).startswith(options.place)
         assert ear.heard == [None]
         await asyncio.to_thread(own_postgres.start)
         await ear.until(lambda: ear.heard == [None, None])
-        assert ear.trouble is None
+        assert ear.problem is None
         await say(own_postgres.dsn(), "c", "again")
         await ear.until(lambda: ear.heard[-1] == "again")
 
@@ -108,7 +108,7 @@ async def test_a_server_that_is_not_there_yet_is_said_and_waited_for(own_postgre
     await asyncio.to_thread(own_postgres.stop)
     ear = Ear()
     async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}, ear.tell):
-        await ear.until(lambda: ear.trouble not in {None, "never told"})
+        await ear.until(lambda: ear.problem not in {None, "never told"})
         await asyncio.to_thread(own_postgres.start)
         await ear.until(lambda: ear.heard == [None])
 
@@ -123,6 +123,6 @@ async def test_an_error_that_nobody_foresaw_does_not_end_the_listening(database:
 
     async with Listener.opened(DatabaseOptions(url=database), {"c": hear}, ear.tell):
         await ear.until(lambda: ear.heard == [None])
-        assert ear.trouble is None
+        assert ear.problem is None
         await say(database, "c", "a")
         await ear.until(lambda: ear.heard == [None, "a"])

@@ -75,7 +75,7 @@ async def test_trouble_of_the_bus_is_seen() -> None:
     bus = MemoryBus()
     async with running(settings(), bus) as service:
         await ask(service, "/readyz", is_ready)
-        bus.trouble = "the broker is away"
+        bus.problem = "the broker is away"
         answer = await ask(service, "/readyz", lambda text: not is_ready(text))
         assert json.loads(answer)["missing"] == {PIPELINES: "the broker is away"}
 

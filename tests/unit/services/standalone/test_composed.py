@@ -88,7 +88,7 @@ async def test_an_outage_is_told_once_for_each_part_however_many_services_share_
         while not health.readiness.ready:
             await asyncio.sleep(0.01)
         alerts.told.clear()  # on a busy machine, the start may have taken long by a clock that hurries
-        bus.trouble = "the broker is away"
+        bus.problem = "the broker is away"
         begun = clock.gone
         while clock.gone < begun + 120:
             await asyncio.sleep(0.01)

@@ -51,7 +51,7 @@ async def test_a_file_becomes_events_and_operators_see_how_far_it_is(tmp_path: P
         ready = await ask(f"{url}/readyz", lambda answer: bool(answer["ready"]))
     assert ready["notes"] == {}
     orders = found["orders"]
-    assert (orders["state"], orders["error"], orders["trouble"]) == ("reading", None, [])
+    assert (orders["state"], orders["error"], orders["problem"]) == ("reading", None, [])
     (place,) = [json.loads(value) for part, value in orders["position"].items() if part]
     assert (place["offset"], place["rows"]) == (33, 3)
     assert sum(len(bus.records("trelay.publish", number)) for number in range(4)) == 3

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.bus.group_commit import Call, Rounds
+from shared.bus.group_commit import Call, GroupCommit
 from shared.bus.protocol import Outgoing
 from shared.errors import TooLarge, Unavailable
 from shared.runtime.tasks import Tasks
@@ -29,8 +29,8 @@ class Line:
 
 
 @asynccontextmanager
-async def running(carry_out: Callable[[list[Call]], Awaitable[None]]) -> AsyncIterator[Rounds]:
-    rounds = Rounds(carry_out)
+async def running(carry_out: Callable[[list[Call]], Awaitable[None]]) -> AsyncIterator[GroupCommit]:
+    rounds = GroupCommit(carry_out)
     async with Tasks() as tasks:
         tasks.keep("rounds", rounds.run())
         try:
@@ -40,7 +40,7 @@ async def running(carry_out: Callable[[list[Call]], Awaitable[None]]) -> AsyncIt
             await rounds.close()
 
 
-async def join(rounds: Rounds, topic: str, size: int = 1) -> None:
+async def join(rounds: GroupCommit, topic: str, size: int = 1) -> None:
     with rounds.caller():
         await rounds.join(topic, [Outgoing(b"k", b"v")], size)
 
@@ -90,7 +90,7 @@ async def test_draining_waits_for_callers_that_have_not_joined_yet() -> None:
     line.free.set()
     looked_up = asyncio.Event()
 
-    async def slow_caller(rounds: Rounds) -> None:
+    async def slow_caller(rounds: GroupCommit) -> None:
         with rounds.caller():
             await looked_up.wait()
             await rounds.join("a", [Outgoing(b"k", b"v")], 1)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from shared.bus.memory import MemoryBus
-from shared.bus.partition_workers import Driving, Pauses
+from shared.bus.partition_workers import PartitionWorkers, Pauses
 from shared.bus.protocol import Reader, TopicOptions
 from shared.errors import Fenced, Unavailable
 from shared.runtime.clock import SystemClock
@@ -70,7 +70,7 @@ async def wait_for_ever(reader: Reader) -> None:
 async def test_a_partition_is_driven_once_however_often_it_is_given() -> None:
     opened = Opened()
     async with Tasks() as tasks:
-        driving = Driving("g t", wait_for_ever, opened, tasks)
+        driving = PartitionWorkers("g t", wait_for_ever, opened, tasks)
         for partition in (0, 1, 1, 0):
             driving.start(partition)
         assert driving.partitions == {0, 1}
@@ -91,7 +91,7 @@ async def test_stopping_returns_when_all_drives_have_ended() -> None:
             ending.append("ended")
 
     async with Tasks() as tasks:
-        driving = Driving("g t", drive, opened, tasks)
+        driving = PartitionWorkers("g t", drive, opened, tasks)
         for partition in range(4):
             driving.start(partition)
         await opened.until_open(4)
@@ -117,7 +117,7 @@ async def test_a_drive_that_ends_is_started_again_after_growing_pauses(
 
     clock = Hurried(5)
     async with Tasks() as tasks:
-        Driving("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(3)
+        PartitionWorkers("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(3)
         await clock.over.wait()
     assert clock.pauses == [1.0, 2.0, 4.0, 4.0, 4.0]
     assert caplog.text.count(said) == 5
@@ -130,7 +130,7 @@ async def test_an_outage_is_no_traceback(caplog: pytest.LogCaptureFixture) -> No
 
     clock = Hurried(1)
     async with Tasks() as tasks:
-        Driving("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(0)
+        PartitionWorkers("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     [line] = caplog.records
     assert (line.levelno, line.exc_info) == (logging.WARNING, None)
@@ -142,7 +142,7 @@ async def test_after_a_newer_owner_was_met_the_pause_is_long() -> None:
 
     clock = Hurried(2)
     async with Tasks() as tasks:
-        Driving("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(0)
+        PartitionWorkers("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     assert clock.pauses == [60.0, 60.0]
 
@@ -156,7 +156,7 @@ async def test_who_ran_long_enough_begins_with_the_first_pause_again() -> None:
         raise Unavailable("now and then")
 
     async with Tasks() as tasks:
-        Driving("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(0)
+        PartitionWorkers("g t", drive, Opened(), tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     assert clock.pauses == [1.0, 2.0, 1.0, 2.0]
 
@@ -169,7 +169,7 @@ async def test_a_reader_that_cannot_be_opened_is_a_failure_like_any_other() -> N
 
     clock = Hurried(3)
     async with Tasks() as tasks:
-        Driving("g t", wait_for_ever, open_reader, tasks, pauses=PAUSES, clock=clock).start(0)
+        PartitionWorkers("g t", wait_for_ever, open_reader, tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     assert clock.pauses == [1.0, 2.0, 4.0]
 
@@ -183,7 +183,7 @@ async def test_a_drive_that_takes_another_end_for_its_own_is_started_again(caplo
         await answer
 
     async with Tasks() as tasks, asyncio.timeout(10):
-        Driving("g t", drive, opened, tasks, pauses=PAUSES, clock=clock).start(0)
+        PartitionWorkers("g t", drive, opened, tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     assert clock.pauses == [1.0, 2.0, 4.0]
     assert "what the drive waited for was cancelled" in caplog.text

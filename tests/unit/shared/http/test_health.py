@@ -25,11 +25,11 @@ def test_a_required_part_is_missing_until_it_is_reported() -> None:
 
 
 def test_a_probe_is_asked_at_every_look() -> None:
-    trouble: list[str | None] = [None]
+    problem: list[str | None] = [None]
     readiness = Readiness()
-    readiness.require("bus", lambda: trouble[0])
+    readiness.require("bus", lambda: problem[0])
     assert readiness.ready
-    trouble[0] = "gone"
+    problem[0] = "gone"
     assert readiness.missing() == {"bus": "gone"}
 
 
@@ -89,19 +89,19 @@ def test_what_is_only_noted_and_works_is_not_worth_a_line(caplog: pytest.LogCapt
 def test_the_trouble_of_a_note_is_logged_from_its_first_report_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     readiness = Readiness()
-    for part, trouble in (("mail", "connection refused"), ("other", None)):
+    for part, problem in (("mail", "connection refused"), ("other", None)):
         readiness.note(part)
-        readiness.report(part, trouble)
+        readiness.report(part, problem)
     assert caplog.messages == ["waiting for mail: connection refused"]
 
 
 def test_a_reason_that_is_still_to_be_named_is_shown_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    trouble: list[str] = [NotYet("the database comes first")]
+    problem: list[str] = [NotYet("the database comes first")]
     readiness = Readiness()
-    readiness.require("bus", lambda: trouble[0])
+    readiness.require("bus", lambda: problem[0])
     assert readiness.missing() == {"bus": "the database comes first"}
-    trouble[0] = "Kafka at kafka:9092: connection refused"
+    problem[0] = "Kafka at kafka:9092: connection refused"
     for _ in range(2):
         assert readiness.missing() == {"bus": "Kafka at kafka:9092: connection refused"}
     assert caplog.messages == ["waiting for bus: Kafka at kafka:9092: connection refused"]

@@ -49,7 +49,7 @@ async def test_waits_are_random_shares_of_a_doubling_ceiling() -> None:
     policy = retrying(
         RetryOptions(attempts=6, first_wait=1, longest_wait=5),
         clock=clock,
-        dice=random.Random(7),
+        rng=random.Random(7),
         on_retry=lambda state: seen.append(state.attempt_number),
     )
 

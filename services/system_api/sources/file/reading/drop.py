@@ -69,8 +69,8 @@ class DropSource:
                 self._jobs.pop()
         self._readings.save(batch)
         batch.more = bool(self._jobs)
-        troubles = (self._readings.troubles, self._away.trouble.values(), self._lost.values())
-        batch.trouble = tuple(sorted(text for trouble in troubles for text in trouble))
+        problems = (self._readings.problems, self._away.problem.values(), self._lost.values())
+        batch.problem = tuple(sorted(text for problem in problems for text in problem))
         return batch
 
     async def changed(self) -> None:

@@ -19,7 +19,7 @@ class PuttingAway:
 
     def __init__(self, source: str, options: DropOptions, disk: Disk, tasks: Tasks, clock: Clock) -> None:
         """`disk` is a thread of its own, for a read must not wait for it; `tasks` end with the source."""
-        self.trouble: dict[str, str] = {}
+        self.problem: dict[str, str] = {}
         """What went wrong, by id."""
         self._source = source
         self._options = options
@@ -44,16 +44,16 @@ class PuttingAway:
     def forget(self, known_as: str) -> None:
         """Forget a file that is gone, or that was replaced by a new one."""
         self._begun.discard(known_as)
-        self.trouble.pop(known_as, None)
+        self.problem.pop(known_as, None)
 
     async def _put_away(self, known_as: str, progress: Progress) -> None:
         file = Finished(self._source, known_as, Path(progress.path), progress)
         try:
             await self._disk.run(finish, file, self._options, rfc3339(self._clock.time()))
         except FileTrouble as exc:
-            if self.trouble.get(known_as) != str(exc):
+            if self.problem.get(known_as) != str(exc):
                 logger.warning("source %s: %s; it is tried again", self._source, exc)
-            self.trouble[known_as] = str(exc)
+            self.problem[known_as] = str(exc)
             self._begun.discard(known_as)
         else:
-            self.trouble.pop(known_as, None)
+            self.problem.pop(known_as, None)

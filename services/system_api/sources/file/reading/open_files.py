@@ -38,7 +38,7 @@ class Readings:
         """`name` is the source's, for the log."""
         self.open: dict[str, Reading] = {}
         """By id; the one that was read last is the last."""
-        self.trouble: dict[tuple[int, int], str] = {}
+        self.problem: dict[tuple[int, int], str] = {}
         """What is wrong with files, by inode."""
         self.catalogue = catalogue
         self._name = name
@@ -50,7 +50,7 @@ class Readings:
         """By id: size and time of files when their ends were read."""
 
     def named(self, found: Sequence[Found]) -> list[Found]:
-        """Return the files that can be named, and note the trouble with the others."""
+        """Return the files that can be named, and note the problem with the others."""
         strangers = {repr(file.path.encode(errors="surrogateescape")) for file in found if misnamed(file.path)}
         for name in sorted(strangers - self._misnamed):
             logger.warning("source %s: %s is not read, for its name is no UTF-8 text", self._name, name)
@@ -58,10 +58,10 @@ class Readings:
         return [file for file in found if not misnamed(file.path)] if strangers else list(found)
 
     @property
-    def troubles(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What is wrong with files, as text."""
         return [
-            *self.trouble.values(),
+            *self.problem.values(),
             *(f"{name} is not read, for its name is no UTF-8 text" for name in self._misnamed),
         ]
 
@@ -109,7 +109,7 @@ class Readings:
             self.forget(job.known_as, batch)
             job.known_as = None
             return not job.elsewhere
-        self.trouble.pop(job.file.inode, None)
+        self.problem.pop(job.file.inode, None)
         self._unusable.pop(job.file.inode, None)
         if reading is not None and not more:
             self._ended_as[reading.id] = (job.file.size, job.file.mtime)
@@ -182,11 +182,11 @@ class Readings:
 
     def forget_trouble(self, found: Sequence[Found]) -> None:
         """Forget what was wrong with files that are gone."""
-        if not self.trouble:
+        if not self.problem:
             return
         inodes = {file.inode for file in found}
-        for inode in [inode for inode in self.trouble if inode not in inodes]:
-            del self.trouble[inode]
+        for inode in [inode for inode in self.problem if inode not in inodes]:
+            del self.problem[inode]
             self._unusable.pop(inode, None)
 
     def close_idle(self, batch: Batch) -> None:
@@ -267,8 +267,8 @@ class Readings:
             self._discard(job.known_as)
         else:
             self.close(job.known_as, batch)
-        if self.trouble.get(job.file.inode) != str(error):
+        if self.problem.get(job.file.inode) != str(error):
             logger.warning("source %s: %s; the other files are read", self._name, error)
-        self.trouble[job.file.inode] = str(error)
+        self.problem[job.file.inode] = str(error)
         if isinstance(error, Unusable):
             self._unusable[job.file.inode] = job.file

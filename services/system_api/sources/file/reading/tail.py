@@ -65,7 +65,7 @@ class TailSource:
         self._readings.save(batch)
         self._readings.close_idle(batch)
         batch.more = bool(self._jobs)
-        batch.trouble = tuple(sorted(self._readings.troubles))
+        batch.problem = tuple(sorted(self._readings.problems))
         return batch
 
     async def changed(self) -> None:

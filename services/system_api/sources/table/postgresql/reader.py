@@ -154,7 +154,7 @@ class PostgresReader:
                 raise Unavailable(f"{self._place}: {exc.args[0]}") from exc
             return [KeylessRow(*row) for row in found]
 
-    def trouble(self, ledger: Ledger[int]) -> str | None:
+    def problem(self, ledger: Ledger[int]) -> str | None:
         """Say that keys or times have gone back, or are ahead of the server's, if they are."""
         place, now = ledger.place, self._next
         if now is None:

@@ -63,7 +63,7 @@ class SqliteReader(Generic[Order]):
             found.append(KeylessRow(digest(data), data, fault))
         return found
 
-    def trouble(self, _ledger: Ledger[Order]) -> None:
+    def problem(self, _ledger: Ledger[Order]) -> None:
         """Nothing is known to go wrong here."""
 
     def _statement(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[str, list[Value]]:

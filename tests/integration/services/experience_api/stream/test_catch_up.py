@@ -163,7 +163,7 @@ class ResumeSuite:
         """Two replicas with short memories; a subscriber is thrown off at random and comes back to either."""
         seed = random.randrange(10**6)
         print("seed", seed)
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         channels = ["a", "b", "c", "d", "e"]
         total = 400
         received: list[str] = []
@@ -171,9 +171,9 @@ class ResumeSuite:
         async def publish_all(bus: Bus) -> None:
             written = dict.fromkeys(channels, 0)
             while any(number < total for number in written.values()):
-                channel = dice.choice(channels)
-                upto = min(total, written[channel] + dice.randint(1, 30))
-                await publish(bus, topic, channel, range(written[channel], upto), size=dice.randint(0, 300))
+                channel = rng.choice(channels)
+                upto = min(total, written[channel] + rng.randint(1, 30))
+                await publish(bus, topic, channel, range(written[channel], upto), size=rng.randint(0, 300))
                 written[channel] = upto
 
         async with AsyncExitStack() as stack:
@@ -185,8 +185,8 @@ class ResumeSuite:
                 cursor = peer.cursor
             writing = asyncio.create_task(publish_all(bus))
             while len(received) < total * len(channels):
-                async with subscribed(dice.choice(replicas), f"cursor={cursor}") as peer:
-                    portion = min(dice.randint(1, 200), total * len(channels) - len(received))
+                async with subscribed(rng.choice(replicas), f"cursor={cursor}") as peer:
+                    portion = min(rng.randint(1, 200), total * len(channels) - len(received))
                     received += await peer.ids(portion)
                     cursor = peer.cursor
             await writing

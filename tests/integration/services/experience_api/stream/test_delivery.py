@@ -68,7 +68,7 @@ class TestFirstFrame:
 
     async def test_is_refused_before_the_topic_was_read(self, bus: MemoryBus) -> None:
         async with streaming(bus, "missing", ready=False) as stream:
-            assert stream.delivery.trouble
+            assert stream.delivery.problem
             with pytest.raises(websockets.InvalidStatus, match="503"):
                 await websockets.connect(stream.url())
 

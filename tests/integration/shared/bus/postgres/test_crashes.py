@@ -23,10 +23,10 @@ _CHECKPOINTS = "checkpoints"
 class Feed:
     """Numbers under a few keys, each written once: a transaction holds some of them, and how far it got."""
 
-    def __init__(self, bus: Bus, topic: str, dice: random.Random) -> None:
+    def __init__(self, bus: Bus, topic: str, rng: random.Random) -> None:
         self._bus = bus
         self._topic = topic
-        self._dice = dice
+        self._dice = rng
         self.lives = 0
 
     async def run(self, total: int) -> None:
@@ -63,7 +63,7 @@ class Feed:
 async def test_nothing_is_lost_or_twice_when_the_server_dies_too(own_postgres: PostgresServer, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     total = 5000
     deployment = OwnPostgresDeployment(own_postgres)
     await migrate(deployment.database)
@@ -73,13 +73,13 @@ async def test_nothing_is_lost_or_twice_when_the_server_dies_too(own_postgres: P
         await bus.ensure_topics([compacted])
         order = order_for(deployment, topic=topic, target=target, group="fire")
         members = [Member(order | {"member": name}, tmp_path / name, random.Random(f"{seed} {name}")) for name in "ab"]
-        feed = Feed(bus, topic, dice)
+        feed = Feed(bus, topic, rng)
 
         async def kill_the_server() -> None:
             for _ in range(3):
-                await asyncio.sleep(dice.uniform(1.0, 4.0))
+                await asyncio.sleep(rng.uniform(1.0, 4.0))
                 await deployment.stop_server()
-                await asyncio.sleep(dice.uniform(0.0, 1.0))
+                await asyncio.sleep(rng.uniform(0.0, 1.0))
                 await deployment.start_server()
 
         try:

@@ -21,14 +21,14 @@ async def test_writers_of_several_processes_and_sizes_share_all_partitions(
     rounds = 12
 
     async def write(name: str) -> None:
-        dice = random.Random(f"{seed} {name}")
+        rng = random.Random(f"{seed} {name}")
         # One connection for two transactions in flight: they must not wait for one another either.
-        options = PostgresBusOptions(writing_connections=dice.choice((1, 2)))
+        options = PostgresBusOptions(writing_connections=rng.choice((1, 2)))
         async with connect_postgres(options, migrated_database) as mine, mine.writer(name) as writer:
             for round_ in range(rounds):
                 transaction = Transaction()
-                for number in range(dice.choice((1, 3, 400))):
-                    key = f"{name} {dice.randrange(8)}"
+                for number in range(rng.choice((1, 3, 400))):
+                    key = f"{name} {rng.randrange(8)}"
                     transaction.append(topic, key.encode(), b"%d.%d" % (round_, number) + b"x" * 300)
                 transaction.append(kept, name.encode(), b"%d" % round_)
                 await hand_over(writer, transaction)

@@ -54,4 +54,4 @@ async def use(database: DatabaseOptions) -> None:
             await read_some(reader, 101)
             await journal.until(lambda: len(journal.read) == 101)
         assert await bus.latest("kept", b"0") == {b"0": large[0].value}
-        assert bus.trouble is None
+        assert bus.problem is None

@@ -58,7 +58,7 @@ class Stage:
         """Subscribe until there are `count` events, or until the stream stops."""
         found = []
         stream = subscribe(
-            self.url, credentials, clock=self.clock, dice=random.Random(1), note=self.notes.append, **more
+            self.url, credentials, clock=self.clock, rng=random.Random(1), note=self.notes.append, **more
         )
         async with asyncio.timeout(20), aclosing(stream) as frames:
             async for frame in frames:

@@ -19,7 +19,7 @@ class Loaded(random.Random):
 
 
 def course(cursor: str | None = None, *, can_register: bool = True) -> Course:
-    return Course(cursor, can_register=can_register, dice=Loaded())
+    return Course(cursor, can_register=can_register, rng=Loaded())
 
 
 def frame(number: int = 1, **more: Any) -> str:

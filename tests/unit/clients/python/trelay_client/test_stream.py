@@ -171,7 +171,7 @@ async def _first_note(stage: Stage, url: str) -> None:
         stage.notes.append(text)
         noted.set()
 
-    stream = subscribe(url, ACCOUNT, clock=stage.clock, dice=random.Random(1), note=note)
+    stream = subscribe(url, ACCOUNT, clock=stage.clock, rng=random.Random(1), note=note)
     task = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(20):
         await noted.wait()

@@ -110,7 +110,7 @@ class World:
         tasks = await self.stack.enter_async_context(Tasks())
         ready = asyncio.Event()
         leases = Leases(self.leases, name)
-        node = NodeLease(leases, name, SYSTEM_CLOCK, lambda trouble: ready.set() if trouble is None else None)
+        node = NodeLease(leases, name, SYSTEM_CLOCK, lambda problem: ready.set() if problem is None else None)
         connections = Connections(self.registry, node, tasks, self.options, good_for_days=30)
         tasks.keep("node", node.keep(connections.lose_all))
         await ready.wait()
@@ -232,7 +232,7 @@ async def test_a_replica_that_hears_nothing_is_displaced_and_finds_out(world: Wo
 async def test_a_replica_that_hears_nothing_itself_displaces_nobody(world: World) -> None:
     first, second = await world.replica("one"), await world.replica("two")
     async with seated(first) as (_, socket):
-        world.registry.deaf, world.registry.trouble = True, "not listening"
+        world.registry.deaf, world.registry.problem = True, "not listening"
         assert await refusal_of(second) is UNAVAILABLE
         assert await refusal_of(first) is ALREADY_CONNECTED
         assert not socket.ended.done()

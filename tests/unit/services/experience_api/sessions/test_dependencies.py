@@ -31,10 +31,10 @@ class Hurried(SystemClock):
 
 class Reports:
     def __init__(self) -> None:
-        self.troubles: list[str | None] = []
+        self.problems: list[str | None] = []
 
-    def __call__(self, trouble: str | None) -> None:
-        self.troubles.append(trouble)
+    def __call__(self, problem: str | None) -> None:
+        self.problems.append(problem)
 
 
 class Flaky:
@@ -53,7 +53,7 @@ async def test_tokens_come_once_the_database_is_ready_and_replicas_share_their_k
     registry, reports = MemoryRegistry(MemoryLeaseStore()), Reports()
     one = await tokens_with_a_key(TokenOptions(), registry, Flaky(2), reports, Hurried())
     other = await tokens_with_a_key(TokenOptions(), registry, Flaky(0), reports, Hurried())
-    assert reports.troubles == ["1 to go", "0 to go", None, None]
+    assert reports.problems == ["1 to go", "0 to go", None, None]
     issued = one.issue("demo", 0)
     assert other.read(issued.token) == issued.claims
 
@@ -89,9 +89,9 @@ async def test_the_stream_comes_once_the_bus_answers_and_goes_with_its_task() ->
     async with Tasks() as tasks:
         tasks.keep("stream", keep_stream(parts(MemoryBus(), 2), stream, reports, Hurried()))
         async with asyncio.timeout(PATIENCE):
-            while stream.now is None or stream.now.delivery.trouble is not None:
+            while stream.now is None or stream.now.delivery.problem is not None:
                 await asyncio.sleep(0)
-        assert reports.troubles == ["1 to go", "0 to go", None]
+        assert reports.problems == ["1 to go", "0 to go", None]
     assert stream.now is None
 
 

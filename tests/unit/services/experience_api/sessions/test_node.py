@@ -34,20 +34,20 @@ class Said:
     """What a node has reported."""
 
     def __init__(self) -> None:
-        self.troubles: list[str | None] = []
+        self.problems: list[str | None] = []
         self.losses = 0
         self._changed = asyncio.Event()
 
-    def report(self, trouble: str | None) -> None:
-        self.troubles.append(trouble)
+    def report(self, problem: str | None) -> None:
+        self.problems.append(problem)
         self._changed.set()
 
     def lost(self) -> None:
         self.losses += 1
 
-    async def until(self, *troubles: str | None) -> None:
+    async def until(self, *problems: str | None) -> None:
         async with asyncio.timeout(PATIENCE):
-            while self.troubles[-len(troubles) :] != list(troubles):
+            while self.problems[-len(problems) :] != list(problems):
                 self._changed.clear()
                 await self._changed.wait()
 

@@ -57,7 +57,7 @@ class Running:
 
     async def until_ready(self) -> None:
         async with asyncio.timeout(10):
-            while self.feed.trouble is not None:
+            while self.feed.problem is not None:
                 await asyncio.sleep(0)
 
     async def has(self, *ids: str) -> None:
@@ -122,7 +122,7 @@ async def test_waits_for_a_topic_that_is_not_there_yet() -> None:
     async with following(bus, ready=False) as running:
         await running.settle()
         assert not running.feed.open
-        assert running.feed.trouble == f"topic {TOPIC} does not exist"
+        assert running.feed.problem == f"topic {TOPIC} does not exist"
         await bus.ensure_topics([TopicOptions(name=TOPIC, partitions=2)])
         running.clock.pass_time(1.0)
         await running.until_ready()

@@ -28,7 +28,7 @@ TOPICS = TopicsOptions(partitions=2)
 MEMBER = "replica-0"
 
 
-class TroubledBus(MemoryBus):
+class FailingBus(MemoryBus):
     """A `MemoryBus` whose writers of this stream do as they are told."""
 
     def __init__(self) -> None:
@@ -45,11 +45,11 @@ class TroubledBus(MemoryBus):
     @contextlib.asynccontextmanager
     async def writer(self, name: str) -> AsyncIterator[Writer]:
         async with super().writer(name) as writer:
-            yield TroubledWriter(self, writer) if name.startswith("process.") else writer
+            yield FailingWriter(self, writer) if name.startswith("process.") else writer
 
 
-class TroubledWriter:
-    def __init__(self, bus: TroubledBus, writer: Writer) -> None:
+class FailingWriter:
+    def __init__(self, bus: FailingBus, writer: Writer) -> None:
         self._bus = bus
         self._writer = writer
         self._before: asyncio.Future[None] | None = None
@@ -85,7 +85,7 @@ class TroubledWriter:
 class Setting:
     """A stream and all that surrounds it."""
 
-    bus: TroubledBus = field(default_factory=TroubledBus)
+    bus: FailingBus = field(default_factory=FailingBus)
     alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     pipelines: list[Pipeline] = field(default_factory=lambda: [pipeline()])

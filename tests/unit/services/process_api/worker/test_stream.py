@@ -286,22 +286,22 @@ async def test_where_it_has_read_to_is_known() -> None:
 async def test_replicas_come_and_go_and_writes_fail_and_each_event_is_published_once_in_order() -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     setting = Setting(options=TransactionOptions(events=7))
 
     def fail(_number: int) -> TrelayError | None:
-        return Unavailable("the bus is away") if dice.random() < 0.1 else None
+        return Unavailable("the bus is away") if rng.random() < 0.1 else None
 
     setting.bus.fail = fail
     subjects = [f"S-{number}" for number in range(6)]
     count = 0
     for _ in range(12):
-        for _ in range(dice.randint(1, 4)):
-            size = dice.randint(1, 15)
-            await setting.ingest(*range(count, count + size), subject=dice.choice(subjects))
+        for _ in range(rng.randint(1, 4)):
+            size = rng.randint(1, 15)
+            await setting.ingest(*range(count, count + size), subject=rng.choice(subjects))
             count += size
         async with setting.running("replica-0"), setting.running("replica-1"):
-            await asyncio.sleep(dice.random() * 0.03)
+            await asyncio.sleep(rng.random() * 0.03)
     setting.bus.fail = lambda _number: None
     async with setting.running():
         await until(lambda: len(setting.published()) >= count)

@@ -250,7 +250,7 @@ class Rejecting(Numbers):
         batch = await super().poll(limit)
         if batch:
             batch.rejects.append(Reject("numbers:x", b"\xff", "line 1 is no number", "source", "source:a:1"))
-            batch.trouble = ("file b cannot be read",)
+            batch.problem = ("file b cannot be read",)
         return batch
 
 

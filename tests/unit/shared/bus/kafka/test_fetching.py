@@ -50,7 +50,7 @@ class Brokers:
     epochs: dict[int, int] = field(default_factory=lambda: {0: 5})
     asked: list[tuple[Broker, dict[int, Wanted]]] = field(default_factory=list)
     dropped: list[Broker] = field(default_factory=list)
-    troubles: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
     clock: Any = SYSTEM_CLOCK
     longest_transaction: float = 60.0
     refreshed: int = 0
@@ -268,7 +268,7 @@ async def test_a_damaged_batch_is_fetched_again() -> None:
         async with asyncio.timeout(5):
             await reading.news.wait()
         assert offsets(reading) == []
-        assert "damaged" in next(iter(brokers.troubles.values()))
+        assert "damaged" in next(iter(brokers.problems.values()))
         await brokers.requests(2)
         assert brokers.asked[1][1] == {0: Wanted(0, 5)}
 

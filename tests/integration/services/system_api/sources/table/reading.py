@@ -30,7 +30,7 @@ class Reading:
         self.events: list[dict[str, Any]] = []
         self.rejects: list[tuple[str, str]] = []
         """Ids and errors."""
-        self.trouble: tuple[str, ...] = ()
+        self.problem: tuple[str, ...] = ()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Source]:
@@ -62,7 +62,7 @@ class Reading:
         events = [event_of(record) for record in batch.records]
         self.events += events
         self.rejects += [(reject.id, reject.error) for reject in batch.rejects]
-        self.trouble = batch.trouble
+        self.problem = batch.problem
         return [event["data"] for event in events]
 
     @property

@@ -59,25 +59,25 @@ class Writers:
         await asyncio.gather(*(self._write(random.Random(f"{self.seed} {number}")) for number in range(WRITERS)))
         self.ended = True
 
-    async def _write(self, dice: random.Random) -> None:
+    async def _write(self, rng: random.Random) -> None:
         async with connected(self.dsn) as connection:
             mine: list[int] = []
             while not self.enough:
-                roll_back, written = dice.random() < 0.02, dict[int, int]()
+                roll_back, written = rng.random() < 0.02, dict[int, int]()
                 with contextlib.suppress(_RolledBack):
                     async with connection.transaction():
-                        if mine and dice.random() < 0.3:
-                            await self._update(connection, dice.choice(mine), written)
+                        if mine and rng.random() < 0.3:
+                            await self._update(connection, rng.choice(mine), written)
                         else:
                             statement = "INSERT INTO shop.orders DEFAULT VALUES RETURNING id"
                             written[await connection.fetchval(statement)] = 0
-                        if dice.random() < 0.01:
+                        if rng.random() < 0.01:
                             await asyncio.sleep(OPEN)
                         if roll_back:
                             raise _RolledBack
                     self.states |= written
                     mine += [key for key, state in written.items() if state == 0]
-                await asyncio.sleep(dice.uniform(0, 0.03))
+                await asyncio.sleep(rng.uniform(0, 0.03))
 
     async def _update(self, connection: asyncpg.Connection, key: int, written: dict[int, int]) -> None:
         statement = "UPDATE shop.orders SET state = state + 1, changed = now() WHERE id = $1 RETURNING state"

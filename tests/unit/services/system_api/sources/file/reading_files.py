@@ -37,7 +37,7 @@ class Poller:
         self.data: list[Any] = []
         self.ids: list[str] = []
         self.rejects: list[Reject] = []
-        self.trouble: list[str] = []
+        self.problem: list[str] = []
         self._source: Source | None = None
 
     @property
@@ -63,7 +63,7 @@ class Poller:
             self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
             self.ids.append(unpack_trail(dict(record.headers)["trail"]).id)
         self.rejects += batch.rejects
-        self.trouble = list(batch.trouble)
+        self.problem = list(batch.problem)
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.checkpoint.pop(part, None)

@@ -18,7 +18,7 @@ class _Transaction:
 class Database:
     """Rows ordered by key, or by the time at which their transaction began."""
 
-    dice: random.Random
+    rng: random.Random
     by_time: bool
     now: int = 0
     next_key: int = 1
@@ -28,13 +28,13 @@ class Database:
 
     def step(self) -> None:
         """Let something happen: a transaction begins, writes, commits or is rolled back."""
-        self.now += self.dice.randrange(0, 3)
-        roll = self.dice.random()
+        self.now += self.rng.randrange(0, 3)
+        roll = self.rng.random()
         if roll < 0.3 or not self._open:
             self._begun += 1
             self._open.append(_Transaction(f"1/{self._begun}", self.now))
             return
-        transaction = self.dice.choice(self._open)
+        transaction = self.rng.choice(self._open)
         if roll < 0.7:
             transaction.rows.append((transaction.born if self.by_time else self.next_key, str(self.next_key)))
             self.next_key += 1
@@ -76,7 +76,7 @@ class Reader:
     """Polls as the source does, saves as the poller does, and dies now and then."""
 
     database: Database
-    dice: random.Random
+    rng: random.Random
     limit: int
     emitted: list[str] = field(default_factory=list)
     mortal: bool = True
@@ -94,7 +94,7 @@ class Reader:
             self.database.step()
         rows = self.database.above(self.ledger, self.limit)
         fresh, saved = self.ledger.take(rows, self.horizon.value, complete=len(rows) < self.limit)
-        if self.mortal and self.dice.random() < 0.1:
+        if self.mortal and self.rng.random() < 0.1:
             self.die()
             return len(fresh)
         for part, value in saved.items():

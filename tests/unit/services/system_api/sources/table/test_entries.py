@@ -46,13 +46,13 @@ def test_long_keys_fit_a_record_too() -> None:
 
 
 def test_whatever_is_added_and_forgotten_is_there_again_after_loading() -> None:
-    dice = random.Random(7)
+    rng = random.Random(7)
     entries: Entries[int] = Entries()
     saved: dict[str, bytes] = {}
     model: dict[str, int] = {}
     for step in range(2000):
-        fresh = [(step + dice.randrange(300), f"v {step}.{number}") for number in range(dice.randrange(4))]
-        place = step + dice.randrange(-50, 50)
+        fresh = [(step + rng.randrange(300), f"v {step}.{number}") for number in range(rng.randrange(4))]
+        place = step + rng.randrange(-50, 50)
         changes = entries.forget_below(place)
         changes |= entries.add(fresh) if fresh else {}
         kept(saved, changes)

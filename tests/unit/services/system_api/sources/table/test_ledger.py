@@ -18,13 +18,13 @@ def row(order: int, key: str | None = None) -> Row[int]:
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32), by_time=st.booleans(), limit=st.integers(1, 12), steps=st.integers(10, 200))
 def test_every_committed_row_is_emitted_exactly_once(seed: int, by_time: bool, limit: int, steps: int) -> None:
-    dice = random.Random(seed)
-    database = Database(dice, by_time)
-    reader = Reader(database, dice, limit)
+    rng = random.Random(seed)
+    database = Database(rng, by_time)
+    reader = Reader(database, rng, limit)
     for _ in range(steps):
-        for _ in range(dice.randrange(5)):
+        for _ in range(rng.randrange(5)):
             database.step()
-        reader.poll(between=dice.randrange(3))
+        reader.poll(between=rng.randrange(3))
     database.finish()
     reader.mortal = False
     while reader.poll():
@@ -33,8 +33,8 @@ def test_every_committed_row_is_emitted_exactly_once(seed: int, by_time: bool, l
 
 
 def test_the_naive_watermark_loses_rows_in_the_same_simulation() -> None:
-    dice = random.Random(11)
-    database = Database(dice, by_time=False)
+    rng = random.Random(11)
+    database = Database(rng, by_time=False)
     watermark, emitted = 0, set[str]()
     for _ in range(500):
         database.step()

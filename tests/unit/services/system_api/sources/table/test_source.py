@@ -57,7 +57,7 @@ class MemoryReader:
         self._call("keyless")
         return self.without_key
 
-    def trouble(self, _ledger: Ledger[int]) -> str | None:
+    def problem(self, _ledger: Ledger[int]) -> str | None:
         return self.said
 
     def _call(self, name: str) -> None:
@@ -137,13 +137,13 @@ async def test_past_its_limit_it_reads_what_is_final_and_says_so_when_that_lasts
     assert len(await polled(source)) == 5
     reader.table += [30]
     batch = await source.poll(10)
-    assert (len(batch.records), batch.trouble) == (0, ())
+    assert (len(batch.records), batch.problem) == (0, ())
     clock.at += table_source._STUCK + 1
     batch = await source.poll(10)
-    assert len(batch.trouble) == 1
-    assert "a transaction stays open" in batch.trouble[0]
+    assert len(batch.problem) == 1
+    assert "a transaction stays open" in batch.problem[0]
     reader.horizon = 25
-    assert (await source.poll(10)).trouble == ()
+    assert (await source.poll(10)).problem == ()
     assert await polled(source) == [30]
 
 
@@ -157,7 +157,7 @@ async def test_rows_without_a_key_are_looked_for_now_and_then(
     reader.without_key = [KeylessRow(f"{number}", b"{}", "no key") for number in range(LIMIT + 1)]
     batch = await source.poll(10)
     assert len(batch.rejects) == LIMIT
-    assert batch.trouble == ("more than 1000 rows have no key or no time: no more are put aside",)
+    assert batch.problem == ("more than 1000 rows have no key or no time: no more are put aside",)
 
 
 async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops_no_other(
@@ -170,15 +170,15 @@ async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops
         reader.table, reader.fails_at = [*reader.table, number], "keyless"
         batch = await source.poll(10)
         assert batch.records
-        assert batch.trouble == ("rows without a key or a time cannot be looked for: away",)
+        assert batch.problem == ("rows without a key or a time cannot be looked for: away",)
         clock.at += table_source._KEYLESS_EVERY
     reader.fails_at = None
-    assert (await source.poll(10)).trouble == ()
+    assert (await source.poll(10)).problem == ()
 
 
 async def test_what_the_reader_says_is_passed_on(source: TableSource[int], reader: MemoryReader) -> None:
     reader.said = "the keys have begun anew"
-    assert (await source.poll(10)).trouble == ("the keys have begun anew",)
+    assert (await source.poll(10)).problem == ("the keys have begun anew",)
 
 
 async def test_large_rows_are_read_in_small_numbers(

@@ -168,7 +168,7 @@ async def test_a_sequence_that_begins_anew_is_told(database: str, upstream: asyn
     reading = Reading(database)
     async with reading.opened() as source:
         await reading.poll(source)
-        assert list(reading.trouble) == []
+        assert list(reading.problem) == []
         await upstream.execute("TRUNCATE orders RESTART IDENTITY; INSERT INTO orders (n) VALUES (1)")
         await reading.poll(source)
-    assert "gone back" in reading.trouble[0]
+    assert "gone back" in reading.problem[0]

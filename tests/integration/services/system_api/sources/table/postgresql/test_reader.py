@@ -160,12 +160,12 @@ async def test_a_transaction_that_stays_open_is_told_and_ends_by_itself(
             await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 100)")
             await reading.poll(source)
         assert len(reading.events) == 100
-        assert "stays open" in reading.trouble[0]
+        assert "stays open" in reading.problem[0]
         await holder.commit()
         await reading.drain(source)
         await reading.drain(source)
     assert sorted(reading.ids) == list(range(1, 301))
-    assert reading.trouble == ()
+    assert reading.problem == ()
 
 
 @pytest.mark.parametrize(
@@ -338,8 +338,8 @@ async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up
         with pytest.raises(Unavailable):
             await reading.poll(source)
         assert len(await reading.poll(source)) == 2
-        assert len(reading.trouble) == 1
-        assert "rows without a key or a time cannot be looked for" in reading.trouble[0]
+        assert len(reading.problem) == 1
+        assert "rows without a key or a time cannot be looked for" in reading.problem[0]
         await upstream.execute("INSERT INTO kept VALUES (3)")
         assert len(await reading.poll(source)) == 1
 
@@ -355,7 +355,7 @@ async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
         with pytest.raises(Unavailable):
             await reading.poll(source)
         assert len(await reading.poll(source)) == 1
-    [said] = reading.trouble
+    [said] = reading.problem
     assert said.endswith('invalid input syntax for type integer: "x"')
 
 
@@ -365,14 +365,14 @@ async def test_a_clock_that_has_gone_back_is_told(database: str, upstream: async
     reading = Reading(database, changed="changed")
     async with reading.opened() as source:
         await reading.drain(source)
-        assert not reading.trouble
+        assert not reading.problem
     # No test can set the clock of its machine: what was read before was read later.
     saved = json.loads(reading.saved[""])
     saved["place"][0] += 7200 * 1_000_000
     reading.saved[""] = json.dumps(saved).encode()
     async with reading.opened() as source:
         await reading.poll(source)
-    [said] = reading.trouble
+    [said] = reading.problem
     assert re.match(r"the server's clock is 7\d{3} s behind what was read already", said)
 
 
@@ -388,7 +388,7 @@ async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
         assert len(await reading.poll(source, 100)) == 100
         await upstream.execute("INSERT INTO orders (changed) VALUES (now())")
         assert len(await reading.poll(source)) == 1, "what is not ahead is read all the same"
-    [said] = reading.trouble
+    [said] = reading.problem
     assert said.startswith("100 rows bear times that are still to come by the server's clock")
 
 

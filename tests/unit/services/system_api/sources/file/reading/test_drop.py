@@ -206,7 +206,7 @@ async def test_a_file_that_is_taken_away_while_it_is_read_is_read_to_its_end(tmp
         await poller.poll(5)
         path.unlink()
         await poller.drain()
-        assert poller.trouble == []
+        assert poller.problem == []
     assert poller.data == lines(*range(20))
 
 
@@ -220,10 +220,10 @@ async def test_a_file_that_is_gone_before_its_end_is_said(tmp_path: Path) -> Non
     path.unlink()
     async with poller.opened():
         assert await poller.drain() == []
-        assert poller.trouble == [f"{path} has gone before all of it was read, after byte 55"]
+        assert poller.problem == [f"{path} has gone before all of it was read, after byte 55"]
         copy.rename(path)
         assert await poller.drain() == lines(*range(5, 20))
-        assert poller.trouble == []
+        assert poller.problem == []
 
 
 async def test_a_file_that_cannot_be_used_is_never_moved_and_stops_no_other(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ async def test_a_file_that_cannot_be_used_is_never_moved_and_stops_no_other(tmp_
         assert await poller.drain() == [{"id": "1", "name": "2"}]
         await until(lambda: not (tmp_path / "b.csv").exists())
         await poller.drain()
-        assert poller.trouble == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
+        assert poller.problem == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
     assert (tmp_path / "a.csv").exists()
 
 
@@ -245,7 +245,7 @@ async def test_a_header_that_does_not_do_and_ends_the_file_is_trouble_too(tmp_pa
         await poller.drain()
         await until(lambda: not (tmp_path / "b.csv").exists())
         await poller.drain()
-        assert poller.trouble == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
+        assert poller.problem == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
     assert (tmp_path / "a.csv").exists()
 
 
@@ -289,12 +289,12 @@ async def test_an_archive_that_does_not_work_is_said_and_tried_again(tmp_path: P
     write(path, 1)
     async with dropping(tmp_path, after="archive", archive=str(archive)).opened() as poller:
         await poller.drain()
-        while not poller.trouble:
+        while not poller.problem:
             await poller.drain()
-        assert "all of it is published, but it cannot be put away" in poller.trouble[0]
+        assert "all of it is published, but it cannot be put away" in poller.problem[0]
         assert path.exists()
         archive.unlink()
-        while path.exists() or poller.trouble:
+        while path.exists() or poller.problem:
             await poller.drain()
     assert (archive / "a.ndjson").exists()
     assert poller.data == lines(1)
@@ -336,18 +336,18 @@ async def test_the_archive_is_no_source(tmp_path: Path) -> None:
 class Turmoil:
     """Files that are dropped while two batches are under way and the reader crashes, at random."""
 
-    def __init__(self, folder: Path, dice: random.Random) -> None:
+    def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder = folder
-        self.dice = dice
-        self.poller = dropping(folder, after=dice.choice(["archive", "delete", "keep"]), receipt=dice.random() < 0.3)
+        self.rng = rng
+        self.poller = dropping(folder, after=rng.choice(["archive", "delete", "keep"]), receipt=rng.random() < 0.3)
         self.under_way: deque[Batch] = deque()
         self.opened = contextlib.AsyncExitStack()
         self.written = 0
         self.files = 0
 
     async def drop(self) -> None:
-        part, count = self.folder / "part", self.dice.randrange(30)
-        write(part, *range(self.written, self.written + count), end=self.dice.choice(["\n", ""]))
+        part, count = self.folder / "part", self.rng.randrange(30)
+        write(part, *range(self.written, self.written + count), end=self.rng.choice(["\n", ""]))
         self.written += count
         self.files += 1
         os.utime(part, (self.files, self.files))
@@ -356,7 +356,7 @@ class Turmoil:
             (self.folder / f"{self.files}.ndjson").unlink()  # an empty line is no line
 
     async def poll(self) -> None:
-        self.under_way.append(await self.poller.source.poll(self.dice.randrange(1, 25)))
+        self.under_way.append(await self.poller.source.poll(self.rng.randrange(1, 25)))
         if len(self.under_way) > 2:
             await self.commit()
 
@@ -377,7 +377,7 @@ async def test_whatever_happens_every_line_comes_once_and_in_order(tmp_path: Pat
     await turmoil.reopen()
     async with turmoil.opened:
         for _ in range(300):
-            await turmoil.dice.choice(happenings)()
+            await turmoil.rng.choice(happenings)()
         while turmoil.under_way:
             await turmoil.commit()
         async with asyncio.timeout(20):

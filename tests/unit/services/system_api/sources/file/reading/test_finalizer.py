@@ -24,11 +24,11 @@ async def test_what_failed_is_done_when_it_is_asked_for_again(tmp_path: Path) ->
     async with Disk.opened("disk") as disk, Tasks() as tasks:
         away = PuttingAway("files", DropOptions.model_validate({"after": "archive"}), disk, tasks, SYSTEM_CLOCK)
         away.begin("1", known)
-        while "1" not in away.trouble:
+        while "1" not in away.problem:
             await disk.run(archive.exists)
         archive.unlink()
         away.begin("1", known)
-        while away.trouble:
+        while away.problem:
             await disk.run(archive.exists)
     assert (archive / "a").exists()
 
@@ -38,4 +38,4 @@ async def test_a_file_that_stays_needs_no_thread(tmp_path: Path) -> None:
     async with Tasks() as tasks:
         away = PuttingAway("files", DropOptions(), Disk("never started"), tasks, SYSTEM_CLOCK)
         away.begin("1", progress(tmp_path / "a"))
-    assert not away.trouble
+    assert not away.problem

@@ -63,12 +63,12 @@ async def test_a_file_that_cannot_be_used_is_not_tried_until_it_changes(readings
     (file,) = await found(tmp_path)
     await read(readings, Job(file, None))
     assert readings.unusable(file)
-    assert list(readings.trouble.values()) == [f"{path}: its header: no column 'id'; there are 'key'"]
+    assert list(readings.problem.values()) == [f"{path}: its header: no column 'id'; there are 'key'"]
     path.write_text("id\n12\n")
     (changed,) = await found(tmp_path)
     assert not readings.unusable(changed)
     assert len((await read(readings, Job(changed, None))).records) == 1
-    assert not readings.trouble
+    assert not readings.problem
 
 
 async def test_trouble_goes_with_the_file(readings: Readings, tmp_path: Path) -> None:
@@ -76,6 +76,6 @@ async def test_trouble_goes_with_the_file(readings: Readings, tmp_path: Path) ->
     files = await found(tmp_path)
     await read(readings, Job(files[0], None))
     readings.forget_trouble(files)
-    assert readings.trouble
+    assert readings.problem
     readings.forget_trouble([])
-    assert not readings.trouble
+    assert not readings.problem

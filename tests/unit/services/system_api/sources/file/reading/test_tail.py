@@ -238,12 +238,12 @@ async def test_a_name_that_is_no_text_stops_no_other_file(tmp_path: Path) -> Non
     write(strange, 2)
     async with Poller(tmp_path / "*.ndjson").opened() as poller:
         assert await poller.drain() == lines(1)
-        assert len(poller.trouble) == 1
-        assert "\\xff.ndjson' is not read, for its name is no UTF-8 text" in poller.trouble[0]
+        assert len(poller.problem) == 1
+        assert "\\xff.ndjson' is not read, for its name is no UTF-8 text" in poller.problem[0]
         (tmp_path / "a.ndjson").rename(tmp_path / "b.ndjson")
         strange.rename(tmp_path / "a.ndjson")
         assert await poller.drain() == lines(2)
-        assert not poller.trouble
+        assert not poller.problem
 
 
 async def test_files_of_which_nothing_can_be_made_are_not_opened_again(tmp_path: Path) -> None:
@@ -251,9 +251,9 @@ async def test_files_of_which_nothing_can_be_made_are_not_opened_again(tmp_path:
         (tmp_path / f"{number}.csv").write_text("x,y\n1,2\n")
     async with Poller(tmp_path / "*.csv", StillClock()).opened() as poller:
         await poller.drain()
-        assert len(poller.trouble) == 40
+        assert len(poller.problem) == 40
         assert not (await poller.poll()).more
-        assert len(poller.trouble) == 40
+        assert len(poller.problem) == 40
 
 
 async def test_contents_that_changed_while_nobody_looked_are_read_anew(tmp_path: Path) -> None:
@@ -339,11 +339,11 @@ async def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeyp
         with monkeypatch.context() as patched:
             patched.setattr(reading_module, "attach", fail)
             assert len(await poller.drain()) == 2
-            assert poller.trouble == [f"{broken}: Permission denied"]
+            assert poller.problem == [f"{broken}: Permission denied"]
             await poller.drain()
-            assert len(poller.trouble) == 1
+            assert len(poller.problem) == 1
         assert len(await poller.drain()) == 1
-        assert not poller.trouble
+        assert not poller.problem
 
 
 async def test_places_are_remembered_while_files_are_away_and_forgotten_in_the_end(tmp_path: Path) -> None:
@@ -412,19 +412,19 @@ async def test_a_header_that_does_not_do_is_trouble_of_that_file_until_it_is_men
     (tmp_path / "b.csv").write_text("id,name\n1,2\n")
     async with Poller(tmp_path / "*.csv").opened() as poller:
         assert len(await poller.drain()) == 1
-        assert poller.trouble == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
+        assert poller.problem == [f"{tmp_path}/a.csv: its header: no column 'id'; there are 'key', 'name'"]
         await poller.drain()
-        assert len(poller.trouble) == 1
+        assert len(poller.problem) == 1
         (tmp_path / "a.csv").write_text("id,name\n3,4\n")
         assert await poller.drain() == [{"id": "3", "name": "4"}]
-        assert not poller.trouble
+        assert not poller.problem
 
 
 async def test_settings_that_named_a_wrong_column_cost_no_row(tmp_path: Path) -> None:
     path, poller = tmp_path / "a.csv", Poller(tmp_path / "a.csv", subject="key")
     path.write_text("id,name\n1,2\n3,4\n")
     assert await poller.drain_anew() == []
-    assert poller.trouble
+    assert poller.problem
     poller.options = poller.options.model_copy(update={"subject": "id"})
     assert await poller.drain_anew() == [{"id": "1", "name": "2"}, {"id": "3", "name": "4"}]
 
@@ -442,11 +442,11 @@ async def test_a_change_wakes_it(tmp_path: Path) -> None:
 class Turmoil:
     """What may happen to a file and to whoever reads it, at random."""
 
-    def __init__(self, folder: Path, dice: random.Random) -> None:
+    def __init__(self, folder: Path, rng: random.Random) -> None:
         self.path = folder / "a.ndjson"
         self.path.touch()
         self.poller = Poller(self.path)
-        self.dice = dice
+        self.rng = rng
         self.written = 0
         self.rotated = 0
         self.opened = contextlib.AsyncExitStack()
@@ -456,27 +456,27 @@ class Turmoil:
         await self.opened.enter_async_context(self.poller.opened())
 
     async def write(self) -> None:
-        count = self.dice.randrange(1, 40)
+        count = self.rng.randrange(1, 40)
         write(self.path, *range(self.written, self.written + count))
         self.written += count
 
     async def write_a_part(self) -> None:
         line = f'{{"id":"{self.written}"}}\n'
-        cut = self.dice.randrange(len(line))
+        cut = self.rng.randrange(len(line))
         with self.path.open("a") as file:
             file.write(line[:cut])
-        if self.dice.random() < 0.5:
+        if self.rng.random() < 0.5:
             await self.poll()
         with self.path.open("a") as file:
             file.write(line[cut:])
         self.written += 1
 
     async def poll(self) -> None:
-        await self.poller.poll(self.dice.randrange(1, 50))
+        await self.poller.poll(self.rng.randrange(1, 50))
 
     async def crash(self) -> None:
-        for _ in range(self.dice.randrange(1, 3)):
-            await self.poller.source.poll(self.dice.randrange(1, 50))  # and not committed
+        for _ in range(self.rng.randrange(1, 3)):
+            await self.poller.source.poll(self.rng.randrange(1, 50))  # and not committed
         await self.reopen()
 
     async def rotate(self) -> None:
@@ -501,7 +501,7 @@ async def test_whatever_happens_every_line_comes_once_and_in_order(tmp_path: Pat
     await turmoil.reopen()
     async with turmoil.opened:
         for _ in range(300):
-            await turmoil.dice.choice(happenings)()
+            await turmoil.rng.choice(happenings)()
         await turmoil.poller.drain()
     assert turmoil.poller.data == lines(*range(turmoil.written)), f"seed {seed}"
     assert len(set(turmoil.poller.ids)) == turmoil.written
