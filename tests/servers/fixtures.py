@@ -11,6 +11,7 @@ import pytest
 from services.embedded.jars import cache_folder, resolved_jars
 from services.embedded.kafka import KafkaServer
 from services.embedded.postgres import PostgresServer
+from tests.servers.cluster import Cluster, kafka_cluster_servers
 from tests.servers.databases import Databases
 from tests.servers.kafka import POM, GivenKafka, Kafka, kafka_server
 from tests.servers.missing import skipping_without
@@ -85,6 +86,20 @@ def own_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
     """A Kafka of this test's own, to be stopped, killed, paused and started again."""
     with skipping_without("Kafka", request.config), kafka_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A Kafka of three brokers that all tests share; see `unique_name`."""
+    with skipping_without("Kafka", request.config), kafka_cluster_servers() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_kafka_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A Kafka of three brokers of this test's own, to be stopped, killed, paused and started again."""
+    with skipping_without("Kafka", request.config), kafka_cluster_servers() as cluster:
+        yield cluster
 
 
 @pytest.fixture
