@@ -101,6 +101,11 @@ class KafkaServer:
         return self._process.running
 
     @property
+    def log(self) -> Path:
+        """The file with everything it has written to its log."""
+        return self._process.log
+
+    @property
     def bootstrap(self) -> str:
         """`host:port` for clients; kept in the folder, so that it holds over restarts."""
         return f"127.0.0.1:{self._node.client_port}"
