@@ -123,6 +123,15 @@ class Cluster:
             await _use_coordinators(self.bootstrap)
         await self.wait_until_whole()
 
+    async def nodes_that_know(self, topic: str) -> list[KafkaServer]:
+        """Return the nodes that answer and have heard of a topic."""
+        found = []
+        for node in self.nodes:
+            with suppress(*_NO_ANSWER):
+                if any(each.topic == topic for each in await _partitions(node)):
+                    found.append(node)
+        return found
+
     def _node(self, number: int) -> KafkaServer:
         return self.nodes[number - 1]
 
