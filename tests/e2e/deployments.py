@@ -12,6 +12,9 @@ from tests.e2e.feeding import TABLE
 from tests.e2e.programs import Program
 
 PARTITIONS = 3
+LINES = "lines"
+LATE = "late"
+"""A source of `two_of_each`, its table and its channel."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,14 @@ class Placed:
     """A deployment, as it is laid out."""
 
     programs: Sequence[Program]
-    url: str
+    urls: Sequence[str]
+    """Of the experience layer, one a replica."""
     bus: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Of one replica of the experience layer."""
+        return self.urls[0]
 
     async def start(self) -> None:
         """Start every process that does not run, and wait until all are ready."""
@@ -43,18 +52,31 @@ def three_processes(
 ) -> Placed:
     """Lay out the three services, on Kafka; `notify` is the channel that wakes the table's source."""
     bus = {"kind": "kafka", "servers": bootstrap, "topics": _topics(prefix)}
-    ports = {name: free_port() for name in ("system", "process", "experience")}
+    ports = _free_ports()
     config = write_settings(folder, _settings(dsn, bus, feed, ports, notify))
-    programs = [
-        Program(
-            name,
-            ["-m", f"services.{name}_api", "--config", str(config)],
-            f"http://127.0.0.1:{port}/readyz",
-            folder / f"{name}.log",
-        )
-        for name, port in ports.items()
-    ]
-    return Placed(programs, f"http://127.0.0.1:{ports['experience']}", bus)
+    return Placed(_programs(folder, config, ports), [f"http://127.0.0.1:{ports['experience']}"], bus)
+
+
+def two_of_each(folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str) -> Placed:
+    """Lay out two replicas of each service, on a Kafka of several brokers.
+
+    Beside the sources of `three_processes` there is `LATE`, a table straight to the subscribers.
+    """
+    bus = {"kind": "kafka", "servers": bootstrap, "topics": {**_topics(prefix), "replicas": 3}}
+    programs: list[Program] = []
+    urls = []
+    for number in (1, 2):
+        ports = _free_ports()
+        settings = _settings(dsn, bus, feed, ports)
+        settings["system"]["node"] = settings["process"]["node"] = f"e2e-{number}"
+        sources = settings["system"]["sources"]
+        sources[LATE] = sources["orders"] | {"table": LATE, "channel": LATE}
+        # Longer than some outages of the database and shorter than others: some close all connections, some none.
+        settings["experience"]["connections"]["lease_seconds"] = 6
+        (folder / str(number)).mkdir()
+        programs += _programs(folder, write_settings(folder / str(number), settings), ports, f"-{number}")
+        urls.append(f"http://127.0.0.1:{ports['experience']}")
+    return Placed(programs, urls, bus)
 
 
 def one_process(folder: Path, feed: Path, dsn: str) -> Placed:
@@ -72,7 +94,23 @@ def one_process_of(folder: Path, settings: dict[str, Any]) -> Placed:
         f"http://127.0.0.1:{port}/readyz",
         folder / "standalone.log",
     )
-    return Placed([program], f"http://127.0.0.1:{port}", settings["bus"])
+    return Placed([program], [f"http://127.0.0.1:{port}"], settings["bus"])
+
+
+def _free_ports() -> dict[str, int]:
+    return {name: free_port() for name in ("system", "process", "experience")}
+
+
+def _programs(folder: Path, config: Path, ports: dict[str, int], replica: str = "") -> list[Program]:
+    return [
+        Program(
+            f"{name}{replica}",
+            ["-m", f"services.{name}_api", "--config", str(config)],
+            f"http://127.0.0.1:{port}/readyz",
+            folder / f"{name}{replica}.log",
+        )
+        for name, port in ports.items()
+    ]
 
 
 def _topics(prefix: str) -> dict[str, Any]:
@@ -101,12 +139,12 @@ def _settings(
                     "batch": 200,
                     "notify": notify,
                 },
-                "lines": {
+                LINES: {
                     "kind": "file",
                     "path": str(feed),
                     "subject": "sensor",
                     "type": "line.written",
-                    "channel": "lines",
+                    "channel": LINES,
                     "interval": 0.05,
                     "batch": 200,
                 },

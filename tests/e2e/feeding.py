@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,15 @@ from tests.e2e.audit import Sighting
 
 SUBJECTS = 50
 TABLE = "orders"
-DDL = f"CREATE TABLE {TABLE} (id bigserial PRIMARY KEY, account text NOT NULL, number int NOT NULL, note text NOT NULL)"
+
+
+def ddl(table: str) -> str:
+    """Return the statement that makes a table for rows like those of `insert_rows`."""
+    columns = "id bigserial PRIMARY KEY, account text NOT NULL, number int NOT NULL, note text NOT NULL"
+    return f"CREATE TABLE {table} ({columns})"
+
+
+DDL = ddl(TABLE)
 
 
 @dataclass
@@ -21,6 +29,7 @@ class Upstream:
     """Numbers the events of each subject, and remembers them in order."""
 
     rng: random.Random
+    subjects: Sequence[str] = tuple(f"s{number}" for number in range(SUBJECTS))
     written: list[Sighting] = field(default_factory=list)
     _next: dict[str, int] = field(default_factory=dict)
 
@@ -28,7 +37,7 @@ class Upstream:
         """Return the next events to be written."""
         fresh = []
         for _ in range(count):
-            subject = f"s{self.rng.randrange(SUBJECTS)}"
+            subject = self.rng.choice(self.subjects)
             number = self._next.get(subject, 0)
             self._next[subject] = number + 1
             fresh.append(Sighting(subject, number))
@@ -36,15 +45,19 @@ class Upstream:
         return fresh
 
 
+async def insert(connection: asyncpg.Connection, table: str, events: Iterable[Sighting]) -> None:
+    """Write rows, in the transaction that is open."""
+    rows = [(subject, number, "x" * 100) for subject, number in events]
+    await connection.executemany(f"INSERT INTO {table} (account, number, note) VALUES ($1, $2, $3)", rows)
+
+
 async def insert_rows(dsn: str, events: Iterable[Sighting]) -> None:
     """Write rows, several to a transaction."""
     connection = await asyncpg.connect(dsn)
     try:
-        rows = [(subject, number, "x" * 100) for subject, number in events]
+        rows = list(events)
         for start in range(0, len(rows), 20):
-            await connection.executemany(
-                f"INSERT INTO {TABLE} (account, number, note) VALUES ($1, $2, $3)", rows[start : start + 20]
-            )
+            await insert(connection, TABLE, rows[start : start + 20])
     finally:
         await connection.close()
 

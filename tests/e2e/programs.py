@@ -57,6 +57,20 @@ class Program:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status once it has ended; None while it runs."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.poll()
+
+    def pause(self) -> None:
+        """SIGSTOP it: its connections stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused one go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     async def stop(self, patience: float = 30.0) -> int:
         """Ask it to stop and return its exit status.
 

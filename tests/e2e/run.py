@@ -7,19 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import asyncpg
 from pydantic import TypeAdapter
 
-from services.experience_api.auth.clients import add_client
-from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.connect import BusOptions, connect
-from shared.bus.protocol import Bus
-from shared.database.engine import create_engine
-from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from tests.e2e.audit import Audit, Sighting
+from tests.e2e.audit import Audit
 from tests.e2e.deployments import Placed
 from tests.e2e.feeding import DDL, Upstream, append_lines, insert_rows, sighting
+from tests.e2e.hops import SECRET, prepare, sightings, source, values
 from tests.e2e.programs import Program
 from tests.e2e.subscribing import RecordingSubscriber
 
@@ -33,7 +28,7 @@ FAILPOINTS = (
     "experience.after-write",
 )
 KILLED = -9
-CLIENT, SECRET = "e2e-subscriber", "a secret of the tests"
+CLIENT = "e2e-subscriber"
 _FIRES_WITHIN = 40.0
 _ARRIVES_WITHIN = 90.0
 
@@ -83,14 +78,7 @@ class Run:
 
     async def _prepare(self) -> None:
         self.feed.touch()
-        options = DatabaseOptions(url=self.dsn)
-        await migrate(options)
-        connection = await asyncpg.connect(self.dsn)
-        await connection.execute(DDL)
-        await connection.close()
-        engine = create_engine(options)
-        await add_client(PostgresRegistry(engine, options), CLIENT, secret=SECRET)
-        await engine.dispose()
+        await prepare(self.dsn, [DDL], [CLIENT])
 
     async def _under_fire(self) -> None:
         plan: list[str | None] = [*FAILPOINTS, *[None] * self.at_random]
@@ -134,16 +122,16 @@ class Run:
         options: BusOptions = TypeAdapter(BusOptions).validate_python(self.deployment.bus)
         topics = options.topics
         async with connect(options, DatabaseOptions(url=self.dsn)) as bus:
-            ingest = await _events(bus, topics.ingest)
-            publish = await _events(bus, topics.publish)
-            dead = await _values(bus, topics.dead_letter)
+            ingest = await sightings(bus, topics.ingest)
+            publish = await sightings(bus, topics.publish)
+            dead = [value async for value in values(bus, topics.dead_letter)]
         audits = [Audit("orders"), Audit("lines")]
         for audit, upstream in zip(audits, (self.rows, self.lines), strict=True):
             audit.saw("upstream", upstream.written)
             if audit.source == "orders":
-                audit.saw("ingest", _of(audit.source, ingest))
-            audit.saw("publish", _of(audit.source, publish))
-            audit.saw("subscriber", _of(audit.source, subscriber.events))
+                audit.saw("ingest", ingest.get(audit.source, []))
+            audit.saw("publish", publish.get(audit.source, []))
+            audit.saw("subscriber", [sighting(event) for event in subscriber.events if source(event) == audit.source])
             print(audit.source, audit.counts())
         self._write_report(audits)
         faults = [fault for audit in audits for fault in audit.faults()]
@@ -157,21 +145,3 @@ class Run:
 
 def _reaches(program: Program, failpoint: str) -> bool:
     return program.name in {"standalone", failpoint.partition(".")[0]}
-
-
-def _of(source: str, events: Iterable[dict[str, object]]) -> list[Sighting]:
-    return [sighting(event) for event in events if event["source"] == f"/sources/{source}"]
-
-
-async def _events(bus: Bus, topic: str) -> list[dict[str, object]]:
-    return [json.loads(value) for value in await _values(bus, topic)]
-
-
-async def _values(bus: Bus, topic: str) -> list[bytes]:
-    """Return the values of all records of a topic, each partition in its order."""
-    bounds = await bus.bounds(topic)
-    values = []
-    async with bus.reader(topic, {partition: first for partition, (first, _) in bounds.items()}) as reader:
-        while records := await reader.read(wait=2.0):
-            values += [record.value or b"" for record in records]
-    return values

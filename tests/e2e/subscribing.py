@@ -26,6 +26,10 @@ class RecordingSubscriber:
     """What the experience layer itself had to say."""
     cursor: str | None = None
     connections: int = 0
+    open_timeout: float = 10.0
+    """Seconds in which a replica must accept a connection."""
+    ping_interval: float = 20.0
+    """Seconds between two pings, and in which each must be answered."""
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _token: str | None = None
 
@@ -41,7 +45,13 @@ class RecordingSubscriber:
                     self._token = None
             except (OSError, aiohttp.ClientError, websockets.WebSocketException, TimeoutError):
                 pass
+            self._disconnected()
             await asyncio.sleep(_PAUSE)
+
+    @property
+    def count(self) -> int:
+        """How many events came."""
+        return len(self.events)
 
     @property
     def token(self) -> str:
@@ -58,9 +68,9 @@ class RecordingSubscriber:
         """Wait until `count` events came; return as well when `patience` seconds have passed: the audit tells more."""
         try:
             async with asyncio.timeout(patience), self._news:
-                await self._news.wait_for(lambda: len(self.events) >= count)
+                await self._news.wait_for(lambda: self.count >= count)
         except TimeoutError:
-            print(f"{self.client_id}: {len(self.events)} of {count} events after {patience} s")
+            print(f"{self.client_id}: {self.count} of {count} events after {patience} s")
 
     def gaps(self) -> list[dict[str, Any]]:
         """Return what was said to be missing."""
@@ -79,8 +89,16 @@ class RecordingSubscriber:
             query["cursor"] = self.cursor
         address = f"{self.url.replace('http', 'ws', 1)}/ws/publish?{urllib.parse.urlencode(query)}"
         headers = {"Authorization": f"Bearer {token}"}
-        async with websockets.connect(address, additional_headers=headers, open_timeout=10, proxy=None) as socket:
+        async with websockets.connect(
+            address,
+            additional_headers=headers,
+            open_timeout=self.open_timeout,
+            ping_interval=self.ping_interval,
+            ping_timeout=self.ping_interval,
+            proxy=None,
+        ) as socket:
             self.connections += 1
+            self._connected(socket)
             async for text in socket:
                 await self._note(json.loads(text))
 
@@ -88,7 +106,16 @@ class RecordingSubscriber:
         if frame["source"] == "/trelay":
             self.control.append(frame)
         else:
-            self.events.append(frame)
+            self._keep(frame)
         self.cursor = frame.get("cursor", self.cursor)
         async with self._news:
             self._news.notify_all()
+
+    def _keep(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+
+    def _connected(self, socket: websockets.ClientConnection) -> None:
+        """Do nothing; for subclasses."""
+
+    def _disconnected(self) -> None:
+        """Do nothing; for subclasses."""

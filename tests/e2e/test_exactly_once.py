@@ -1,7 +1,5 @@
 """10,000 rows and 10,000 lines reach a subscriber once and in order, while everything is killed again and again."""
 
-import os
-import secrets
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,6 @@ from tests.servers.kafka import Kafka
 
 EVENTS = 10_000
 AT_RANDOM = 6
-
-
-@pytest.fixture
-def seed() -> int:
-    """Of everything that is left to chance; printed, and given by TRELAY_TEST_SEED to see a run again."""
-    return int(os.environ.get("TRELAY_TEST_SEED") or secrets.randbits(32))
 
 
 @pytest.mark.timeout(400)

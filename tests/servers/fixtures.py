@@ -12,6 +12,7 @@ from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.kafka import KafkaServer
 from services.standalone.embedded.postgres import PostgresServer
+from tests.servers.cluster import Cluster, kafka_cluster_servers
 from tests.servers.databases import Databases
 from tests.servers.kafka import GivenKafka, Kafka, kafka_server
 from tests.servers.missing import skipping_without
@@ -86,6 +87,20 @@ def own_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
     """A Kafka of this test's own, to be stopped, killed, paused and started again."""
     with skipping_without("Kafka", request.config), kafka_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A Kafka of three brokers that all tests share; see `unique_name`."""
+    with skipping_without("Kafka", request.config), kafka_cluster_servers() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def own_kafka_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A Kafka of three brokers of this test's own, to be stopped, killed, paused and started again."""
+    with skipping_without("Kafka", request.config), kafka_cluster_servers() as cluster:
+        yield cluster
 
 
 @pytest.fixture

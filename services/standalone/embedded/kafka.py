@@ -1,9 +1,7 @@
-"""A Kafka of our own: one broker and controller in KRaft mode, its data, ports and log in one folder."""
+"""A Kafka of our own: a broker and controller in KRaft mode, alone or one of several; each has a folder of its own."""
 
-import base64
 import json
 import os
-import secrets
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 
+from services.standalone.embedded.cluster import KafkaCluster, KafkaNode
 from services.standalone.embedded.process import (
     ServerFailed,
     ServerMissing,
@@ -75,6 +74,12 @@ class KafkaOptions:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of server.properties."""
 
+    node_id: int = 1
+    """Which node of the cluster this server is."""
+
+    cluster: KafkaCluster | None = None
+    """The cluster that the server belongs to; None is a cluster of this node alone, on ports that it chooses itself."""
+
 
 class KafkaServer:
     """Start, stop, kill and pause it as often as you like: ports and data stay."""
@@ -96,12 +101,19 @@ class KafkaServer:
         return self._process.running
 
     @property
+    def log(self) -> Path:
+        """The file with everything it has written to its log."""
+        return self._process.log
+
+    @property
     def bootstrap(self) -> str:
         """`host:port` for clients; kept in the folder, so that it holds over restarts."""
-        return f"127.0.0.1:{self._ports()['clients']}"
+        return f"127.0.0.1:{self._node.client_port}"
 
     def start(self) -> None:
         """Return when it answers clients; formats the data at the first time.
+
+        A node of a cluster answers once a majority of the nodes runs: start them side by side.
 
         Raises:
             ServerFailed: it did not start.
@@ -144,11 +156,24 @@ class KafkaServer:
         java = [str(self._java), f"-Xmx{self._options.heap}", "-XX:+UseSerialGC", *quick, *_LOG_SETTINGS]
         return [*java, "-cp", f"{self._options.jars.resolve()}/*"]
 
+    @property
+    def _cluster(self) -> KafkaCluster:
+        if self._options.cluster is not None:
+            return self._options.cluster
+        ports = self._ports()
+        return KafkaCluster((KafkaNode(self._options.node_id, ports["clients"], ports["controller"]),))
+
+    @property
+    def _node(self) -> KafkaNode:
+        return self._cluster.node(self._options.node_id)
+
     def _ports(self) -> dict[str, int]:
         ports: dict[str, int] = json.loads((self._folder / "ports.json").read_text())
         return ports
 
     def _choose_ports(self) -> None:
+        if self._options.cluster is not None:
+            return
         kept = self._folder / "ports.json"
         if kept.exists() and wait_until(lambda: all(map(port_is_free, self._ports().values())), _PORT_PATIENCE):
             return
@@ -159,12 +184,13 @@ class KafkaServer:
         kept.write_text(json.dumps({"clients": clients, "controller": controller}))
 
     def _properties(self) -> str:
-        ports = self._ports()
+        cluster, node = self._cluster, self._node
+        replicas, min_insync_replicas = str(cluster.replicas), str(cluster.min_insync_replicas)
         chosen = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{ports['controller']}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{ports['clients']},CONTROLLER://127.0.0.1:{ports['controller']}",
+            "node.id": str(node.id),
+            "controller.quorum.voters": ",".join(each.voter for each in cluster.nodes),
+            "listeners": f"PLAINTEXT://127.0.0.1:{node.client_port},CONTROLLER://127.0.0.1:{node.controller_port}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             # Below the folder that it runs in. Kafka would take an address with a comma for two, and one that is not
@@ -172,14 +198,16 @@ class KafkaServer:
             "log.dirs": "data",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
-            # One broker holds every replica; few partitions of Kafka's own topics load and compact quickly.
-            "offsets.topic.replication.factor": "1",
+            "default.replication.factor": replicas,
+            "min.insync.replicas": min_insync_replicas,
+            # Few partitions of Kafka's own topics load and compact quickly.
+            "offsets.topic.replication.factor": replicas,
             "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": min_insync_replicas,
             "transaction.state.log.num.partitions": "4",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.replication.factor": replicas,
+            "share.coordinator.state.topic.min.isr": min_insync_replicas,
             # After a SIGKILL the controller takes the broker for alive until this has passed, and the new one waits.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
@@ -187,9 +215,8 @@ class KafkaServer:
         return "".join(f"{name}={value}\n" for name, value in {**chosen, **self._options.settings}.items())
 
     def _format(self) -> None:
-        cluster = base64.urlsafe_b64encode(secrets.token_bytes(16)).decode().rstrip("=")
         # One word with its value: one id of 64 begins with a dash, and would be taken for an option.
-        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "--ignore-formatted"]
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster.id}", "--ignore-formatted"]
         done = subprocess.run(
             [*self._command(), *tool, "--config", str(self._folder / "server.properties")],
             cwd=self._folder,

@@ -83,6 +83,11 @@ class PostgresServer:
         return self._process.running
 
     @property
+    def log(self) -> Path:
+        """The file with everything it has written to its log."""
+        return self._process.log
+
+    @property
     def version(self) -> int:
         """The major version."""
         return self._binaries.major
@@ -136,6 +141,16 @@ class PostgresServer:
         self._process.kill()
         self._kill_all()
 
+    def pause(self) -> None:
+        """SIGSTOP it and its backends: connections stay open and nothing answers."""
+        # The postmaster first, so that no backend comes after the others are stopped.
+        self._process.pause()
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused one go on."""
+        self._signal_all(signal.SIGCONT)
+
     def restart(self) -> None:
         """Stop and start: every connection is lost, the address stays."""
         self.stop()
@@ -173,10 +188,13 @@ class PostgresServer:
         if not wait_until(lambda: not _processes_in(self._data), _ORPHAN_PATIENCE):
             self._kill_all()
 
-    def _kill_all(self) -> None:
+    def _signal_all(self, number: signal.Signals) -> None:
         for pid in _processes_in(self._data):
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, number)
+
+    def _kill_all(self) -> None:
+        self._signal_all(signal.SIGKILL)
         if not wait_until(lambda: not _processes_in(self._data), _ORPHAN_PATIENCE):
             raise ServerFailed(f"processes {_processes_in(self._data)} on {self._data} do not end")
 

@@ -12,7 +12,7 @@ from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.protocol import Bus
 from shared.database.options import DatabaseOptions
 from tests.contracts.bus.deployment import Deployment, new_topic
-from tests.contracts.bus.test_kafka import KafkaDeployment
+from tests.contracts.bus.kafka import KafkaDeployment
 from tests.contracts.bus.test_memory import MemoryDeployment
 from tests.contracts.bus.test_postgres import PostgresDeployment
 from tests.integration.services.experience_api.streams import (

@@ -77,6 +77,18 @@ def test_keeps_data_over_a_restart_under_open_connections(own_postgres: Postgres
     assert asyncio.run(scenario()) == 7
 
 
+async def test_answers_nothing_while_paused_and_goes_on_after(own_postgres: PostgresServer) -> None:
+    connection = await asyncpg.connect(own_postgres.dsn())
+    own_postgres.pause()
+    asking = asyncio.ensure_future(connection.fetchval("SELECT 7"))
+    with pytest.raises(TimeoutError):
+        await asyncpg.connect(own_postgres.dsn(), timeout=0.3)
+    assert not asking.done()
+    own_postgres.resume()
+    assert await asking == 7
+    await connection.close()
+
+
 def test_stop_leaves_no_process(own_postgres: PostgresServer) -> None:
     pids = [own_postgres.pid, *(child.pid for child in psutil.Process(own_postgres.pid).children(recursive=True))]
     own_postgres.stop()

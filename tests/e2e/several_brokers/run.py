@@ -1,0 +1,183 @@
+"""One run on several brokers: feed all the time, break one thing after another, settle, and ask every hop."""
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+
+from pydantic import TypeAdapter
+
+from services.standalone.embedded.postgres import PostgresServer
+from shared.bus.connect import BusOptions, connect
+from shared.database.options import DatabaseOptions
+from tests.e2e.audit import Audit, Sighting
+from tests.e2e.deployments import LATE, LINES, PARTITIONS, two_of_each
+from tests.e2e.feeding import TABLE, ddl
+from tests.e2e.hops import SECRET, prepare, sightings, values
+from tests.e2e.several_brokers.actions import ActionLog
+from tests.e2e.several_brokers.chaos import Chaos
+from tests.e2e.several_brokers.report import Report
+from tests.e2e.several_brokers.roaming import RoamingSubscriber
+from tests.e2e.several_brokers.upstream import LineWriter, TableWriter, Writer
+from tests.servers.cluster import Cluster
+
+_SUBSCRIBERS = ("subscriber-1", "subscriber-2")
+_ALONE = 0.25
+"""Share of the time in which brokers alone are hit, so that what they cost can be told from the rest."""
+_ARRIVES_WITHIN = 180.0
+_SETTLED = 5.0
+"""Seconds after the last event in which none may come again."""
+_POLL = 0.1
+
+
+@dataclass
+class SeveralBrokersRun:
+    """Two replicas of each service on three brokers, a PostgreSQL, three sources and two subscribers."""
+
+    cluster: Cluster
+    postgres: PostgresServer
+    folder: Path
+    prefix: str
+    seed: int
+    seconds: float
+    """Of chaos, without starting and settling."""
+    rolling: bool
+    """Whether all brokers are restarted at the end, one after the other."""
+    log: ActionLog = field(default_factory=ActionLog)
+
+    def __post_init__(self) -> None:
+        feed = self.folder / "feed.ndjson"
+        feed.touch()
+        dsn = self.postgres.dsn()
+        self.deployment = two_of_each(self.folder, feed, dsn, self.cluster.bootstrap, self.prefix)
+        self.bus: BusOptions = TypeAdapter(BusOptions).validate_python(self.deployment.bus)
+        self.writers: dict[str, list[Writer]] = {
+            LINES: [LineWriter(feed, 120.0, self._rng("lines"))],
+            TABLE: [TableWriter(dsn, TABLE, f"q{n}", 30.0, self._rng(f"quick {n}")) for n in range(4)],
+            LATE: [TableWriter(dsn, LATE, f"w{n}", 15.0, self._rng(f"late {n}"), late=0.1) for n in range(8)],
+        }
+        self.subscribers = [self._subscriber(name) for name in _SUBSCRIBERS]
+        self.chaos = Chaos(
+            self.cluster,
+            self.bus.topics.publish,
+            PARTITIONS,
+            self.postgres,
+            self.deployment.programs,
+            self.subscribers,
+            self.seed,
+            self.log,
+        )
+        self.report = Report(self.log, self.subscribers, self.deployment.programs, self.folder)
+
+    async def play(self) -> list[str]:
+        """Do it, print what happened, and return the faults."""
+        print(f"seed {self.seed}, {self.seconds:g} s of chaos, logs in {self.folder}")
+        faults = ["the run broke off"]
+        try:
+            await prepare(self.postgres.dsn(), [ddl(TABLE), ddl(LATE)], _SUBSCRIBERS)
+            await self.deployment.start()
+            async with asyncio.TaskGroup() as tasks:
+                subscribing = [tasks.create_task(subscriber.run()) for subscriber in self.subscribers]
+                await asyncio.gather(*(subscriber.connected() for subscriber in self.subscribers))
+                await self._feed_during_chaos()
+                await self._settle()
+                statuses = await self.deployment.stop()
+                for task in subscribing:
+                    task.cancel()
+            faults = [*self.chaos.faults, *await self._audited()]
+            for program, status in zip(self.deployment.programs, statuses, strict=True):
+                faults += [f"{program.name} ended with {status}"] if status else []
+            faults += self.report.unexpected_errors()
+        finally:
+            self.deployment.kill()
+            self.report.keep(self.cluster.nodes, self.postgres)
+            self.report.show(self.seed, self.seconds, faults)
+        return faults
+
+    async def _feed_during_chaos(self) -> None:
+        enough = asyncio.Event()
+        async with asyncio.TaskGroup() as writing:
+            for writer in self._all_writers():
+                writing.create_task(writer.run(enough))
+            await self._chaos()
+            enough.set()
+        self.log.say("nothing more is written")
+
+    async def _chaos(self) -> None:
+        self.log.phase = "everything"
+        await self.chaos.everything(self.seconds * (1 - _ALONE))
+        await self._recover()
+        self.log.phase = "brokers alone"
+        await self.chaos.brokers(self.seconds * _ALONE)
+        if self.rolling:
+            await self._recover()
+            self.log.phase = "rolling restart"
+            began = monotonic()
+            await self.chaos.rolling_restart()
+            self.report.rolling = (began, monotonic())
+        self.log.phase = "after"
+        await self._recover()
+
+    async def _recover(self) -> None:
+        """Wait until nothing is away any more, so that what follows shows its own consequences alone."""
+        self.chaos.check_services()
+        await self.cluster.wait_until_whole()
+        await asyncio.gather(*(program.ready() for program in self.deployment.programs))
+        self.log.say("everything works")
+
+    async def _settle(self) -> None:
+        total = sum(len(writer.upstream.written) for writer in self._all_writers())
+        await asyncio.gather(*(subscriber.expect(total, _ARRIVES_WITHIN) for subscriber in self.subscribers))
+        # What comes twice may come late.
+        while monotonic() - max(subscriber.last_arrival for subscriber in self.subscribers) < _SETTLED:
+            await asyncio.sleep(_POLL)
+
+    async def _audited(self) -> list[str]:
+        topics = self.bus.topics
+        async with connect(self.bus, DatabaseOptions(url=self.postgres.dsn())) as bus:
+            ingest = await sightings(bus, topics.ingest)
+            publish = await sightings(bus, topics.publish)
+            dead = [value async for value in values(bus, topics.dead_letter)]
+        faults: list[str] = []
+        for source, writers in self.writers.items():
+            audit = Audit(source)
+            audit.saw("upstream", [event for writer in writers for event in writer.upstream.written])
+            if source == TABLE:
+                audit.saw("ingest", ingest.get(source, []))
+            faults += self._audited_to_the_end(audit, publish.get(source, []))
+        faults += [f"{len(dead)} dead letters: {dead[:3]!r}"] if dead else []
+        for subscriber in self.subscribers:
+            gaps = subscriber.gaps()
+            faults += [f"{subscriber.client_id}: {len(gaps)} gaps: {gaps[:3]}"] if gaps else []
+        return faults
+
+    def _audited_to_the_end(self, audit: Audit, publish: list[Sighting]) -> list[str]:
+        audit.saw("publish", publish)
+        faults = audit.faults()
+        self.report.counts[audit.source] = audit.counts()
+        for subscriber in self.subscribers:
+            # Each beside the topic and not beside the other.
+            last = Audit(audit.source)
+            last.saw("publish", publish)
+            last.saw(subscriber.client_id, subscriber.sightings(audit.source))
+            faults += [fault for fault in last.faults() if fault not in faults]
+            self.report.counts[audit.source] |= last.counts()
+        return faults
+
+    def _all_writers(self) -> list[Writer]:
+        return [writer for writers in self.writers.values() for writer in writers]
+
+    def _subscriber(self, name: str) -> RoamingSubscriber:
+        return RoamingSubscriber(
+            self.deployment.url,
+            name,
+            SECRET,
+            open_timeout=3.0,
+            ping_interval=3.0,
+            urls=self.deployment.urls,
+            rng=self._rng(name),
+        )
+
+    def _rng(self, name: str) -> random.Random:
+        return random.Random(f"{self.seed} {name}")
