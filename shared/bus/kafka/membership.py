@@ -20,7 +20,7 @@ from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
 
 from shared.bus.kafka.assignment import Claim, assign, unpack
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.connections import Broker, Connections
 from shared.bus.kafka.client.errors import (
     ILLEGAL_GENERATION,
     LOST_CONNECTION,
@@ -65,6 +65,8 @@ class Membership:
         # A broker answers a join when all members have joined, for which it waits a session at most.
         self._session = cluster.options.session_timeout
         self._connections = cluster.connections(self._session + cluster.options.request_timeout)
+        # A heartbeat is answered at once: a coordinator that is paused costs one request timeout, and not the session.
+        self._heartbeats = cluster.connections()
         self._coordinator: Broker | None = None
         self._id = _STRANGER
         self._generation = -1
@@ -98,7 +100,7 @@ class Membership:
             logger.info("%s: could not say goodbye: %s", self._place, of_exception(exc, "leaving"))
         finally:
             self._cluster.problems.pop(self._place, None)
-            await self._connections.close()
+            await asyncio.gather(self._connections.close(), self._heartbeats.close())
 
     async def _take_part(self) -> None:
         """Join, do as told, and stay until something changes."""
@@ -175,7 +177,7 @@ class Membership:
     async def _heartbeat(self) -> None:
         form = Heartbeat(self._group, self._generation, self._id, self._name)
         try:
-            await self._ask(Question(form), "staying")
+            await self._ask(Question(form), "staying", self._heartbeats)
         except Unavailable as exc:
             # Whoever coordinates the group next knows us: as long as nobody says otherwise, we are a member.
             self._cluster.problems[self._place] = str(exc)
@@ -199,7 +201,7 @@ class Membership:
         await self._driving.stop(self._driving.partitions)
         await self._cluster.clock.sleep(self._session / 2)
 
-    async def _ask(self, request: Any, doing: str) -> Any:
+    async def _ask(self, request: Any, doing: str, connections: Connections | None = None) -> Any:
         """Ask the group's coordinator.
 
         Raises:
@@ -209,7 +211,7 @@ class Membership:
         if self._coordinator is None:
             self._coordinator = await self._cluster.coordinator("group", self._group)
         try:
-            answer = await self._connections.send(self._coordinator, request)
+            answer = await (connections or self._connections).send(self._coordinator, request)
         except LOST_CONNECTION as exc:
             self._coordinator = None
             raise of_exception(exc, f"{self._place}: {doing}") from exc

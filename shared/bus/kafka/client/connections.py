@@ -45,7 +45,7 @@ class Connections:
 
     def drop(self, broker: Broker) -> None:
         """Close the connection to one broker, or stop opening it; what is not answered yet fails."""
-        connecting = self._connecting.get(broker)
+        connecting = self._connecting.pop(broker, None)
         if connecting is not None:
             connecting.reschedule(asyncio.get_running_loop().time())
         connection = self._open.pop(broker, None)
@@ -78,6 +78,6 @@ class Connections:
                 self._failed[broker] = now()
                 raise
             finally:
-                del self._connecting[broker]
+                self._connecting.pop(broker, None)
             self._open[broker] = connection
             return connection

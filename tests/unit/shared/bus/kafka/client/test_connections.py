@@ -68,6 +68,7 @@ async def test_a_connection_that_is_being_opened_can_be_dropped(silent: tuple[Br
         while not server.connections:
             await asyncio.sleep(0.001)
         connections.drop(broker)
+        connections.drop(broker)
         with pytest.raises(LOST_CONNECTION):
             await asking
     await connections.close()
