@@ -37,7 +37,8 @@ from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.bus.topics import TopicsOptions
-from shared.events.event import TRAIL, Envelope, wrap
+from shared.events.event import Envelope, wrap
+from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.servers.kafka import kafka_server
 
@@ -91,7 +92,7 @@ def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
             b"00-%032x-%016x-01" % (rng.getrandbits(128), rng.getrandbits(64)),
             json.dumps(data, separators=(",", ":")).encode(),
         )
-        made.append((b"C-%d" % (number % 500), value, [(TRAIL, b"orders 1700000000000 orders:%d" % number)]))
+        made.append((b"C-%d" % (number % 500), value, list(headers_of(b"orders 1700000000000 orders:%d" % number))))
     return made
 
 

@@ -12,13 +12,24 @@ from services.process_api.worker.poison import KEPT, Suspects
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.events.dead_letter import Reject
-from shared.events.event import TRAIL, MalformedEvent, Trail, unpack_trail
+from shared.events.event import MalformedEvent
+from shared.events.headers import (
+    CONTENT_TYPE,
+    PROVENANCE,
+    Provenance,
+    headers_of,
+    packed_provenance,
+    unpack_provenance,
+)
 
 Watch = Callable[[Pipeline], Lap]
 """Times the steps of a pipeline for one event."""
 
 _STAGE = "pipeline"
 _SOURCES = "/sources/"
+_STANDARD = 2
+"""Headers of a record that the system layer wrote."""
+
 _SURELY_SMALL = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
 
@@ -95,8 +106,9 @@ class Batch:
 
     def _take(self, record: Record, watch: Watch | None) -> None:
         headers = record.headers
-        if len(headers) == 1 and headers[0][0] == TRAIL and record.offset > self._suspects.until:
-            known: _Known | None = (headers[0][1], headers, True)
+        standard = len(headers) == _STANDARD and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
+        if standard and record.offset > self._suspects.until:
+            known: _Known | None = (headers[1][1], headers, True)
         else:
             known = self._known(record)
         if known is None:
@@ -115,7 +127,7 @@ class Batch:
 
     def _known(self, record: Record) -> _Known | None:
         """Look closer at a record that is not as most are; None where it went to the dead letter."""
-        trail = next((value for name, value in record.headers if name == TRAIL), None)
+        trail = packed_provenance(record.headers)
         refusal = self._suspects.refusal(record)
         if refusal is None:
             try:
@@ -123,7 +135,7 @@ class Batch:
             except MalformedEvent as exc:
                 refusal = f"event: {exc}"
             else:
-                return made, ((TRAIL, made),), trail is not None
+                return made, headers_of(made), trail is not None
         self._refuse(record, refusal, trail)
         return None
 
@@ -174,11 +186,11 @@ def _trail_of(record: Record) -> bytes:
     """
     draft = Draft(record.value or b"")
     source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
-    return Trail(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
+    return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
 
 
 def _identity(trail: bytes | None) -> str | None:
     try:
-        return unpack_trail(trail or b"").id or None
+        return unpack_provenance(trail or b"").id or None
     except MalformedEvent:
         return None

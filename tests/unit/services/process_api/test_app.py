@@ -16,7 +16,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.bus.topics import TopicsOptions
 from shared.errors import SettingsError
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import event
 
 TOPICS = TopicsOptions()
@@ -52,7 +52,7 @@ async def test_an_event_goes_from_topic_to_topic_and_is_counted() -> None:
     async with running(settings({"set": {"data.seen": True}}), bus) as service:
         await ask(service, "/readyz", is_ready)
         async with bus.appender() as appender:
-            record = Outgoing(b"C-1", event({"n": 1}), ((TRAIL, b"orders 1 orders:7"),))
+            record = Outgoing(b"C-1", event({"n": 1}), headers_of(b"orders 1 orders:7"))
             await appender.append(TOPICS.ingest, [record])
         await ask(
             service, "/metrics", lambda text: 'trelay_process_events_published_total{pipeline="orders"} 1.0' in text

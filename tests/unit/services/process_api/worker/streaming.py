@@ -20,7 +20,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicPartition, Transaction, Writer, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import TooLarge, TrelayError
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from tests.unit.services.process_api.making import event, pipeline
 
@@ -112,8 +112,8 @@ class Setting:
         transaction = Transaction()
         for number in numbers:
             value = event({"n": number, **data}, id=f"{source}:{number}", subject=subject)
-            trail = f"{source} 1700000000000 {source}:{number}".encode()
-            transaction.append(TOPICS.ingest, subject.encode(), value, ((TRAIL, trail),))
+            provenance = f"{source} 1700000000000 {source}:{number}".encode()
+            transaction.append(TOPICS.ingest, subject.encode(), value, headers_of(provenance))
         async with self.bus.writer("system.orders") as writer:
             await writer.commit(transaction)
 

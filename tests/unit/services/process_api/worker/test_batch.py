@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +17,7 @@ from services.process_api.worker.poison import KEPT, Suspects
 from shared.bus.protocol import RECORD_LIMIT, TopicPartition, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
-from shared.events.event import TRAIL, unpack_trail
+from shared.events.headers import CONTENT_TYPE, PROVENANCE, headers_of, unpack_provenance
 from tests.unit.services.process_api.making import batch, event, pipeline, record, selection
 
 TOPICS = TopicsOptions()
@@ -28,17 +30,41 @@ def taken(*records: Any, pipelines: Any = None) -> Batch:
     return made
 
 
-def test_an_output_is_keyed_by_its_channel_and_keeps_its_trail() -> None:
+def test_an_output_is_keyed_by_its_channel_and_keeps_its_provenance() -> None:
     (output,) = taken(record(event(1)), pipelines=[pipeline({"route": "'a.b'"})]).outputs
     assert output.key == b"a.b"
-    assert output.headers == ((TRAIL, b"orders 1700000000000 orders:7"),)
+    assert output.headers == headers_of(b"orders 1700000000000 orders:7")
     assert json.loads(output.value or b"")["data"] == 1
 
 
-def test_only_the_trail_of_the_headers_goes_on() -> None:
-    came = dataclasses.replace(record(event(1)), headers=(("a", b"1"), (TRAIL, b"orders 1 x"), ("b", b"2")))
-    (output,) = taken(came).outputs
-    assert output.headers == ((TRAIL, b"orders 1 x"),)
+@pytest.mark.parametrize("steps", [[], [{"set": {"subject": "C-2"}}], [{"map": "n"}]], ids=["none", "set", "map"])
+def test_the_official_sdk_reads_an_output(steps: list[Any]) -> None:
+    came = record(event({"n": 7}, time="2026-01-02T03:04:05.678Z"))
+    (output,) = taken(came, pipelines=[pipeline(*steps)]).outputs
+    found = from_kafka_event(KafkaMessage(dict(output.headers), output.key, output.value or b""))
+    written = json.loads(output.value or b"")
+    assert found.get_data() == written.pop("data")
+    time = datetime.fromisoformat(written.pop("time"))
+    assert found.get_attributes() == {**written, "time": time, "partitionkey": "orders"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (("a", b"1"), (PROVENANCE, b"orders 1 x"), ("b", b"2")),
+        (("a", b"1"), (PROVENANCE, b"orders 1 x")),
+        ((PROVENANCE, b"orders 1 x"), CONTENT_TYPE),
+        ((PROVENANCE, b"orders 1 x"),),
+        (("content-type", b"application/cloudevents+json"), (PROVENANCE, b"orders 1 x")),
+        (("trail", b"orders 1 x"),),
+    ],
+    ids=["others around it", "another before it", "reversed", "alone", "another content type", "former name"],
+)
+def test_an_output_has_the_standard_headers_whatever_headers_its_record_had(
+    headers: tuple[tuple[str, bytes], ...],
+) -> None:
+    (output,) = taken(dataclasses.replace(record(event(1)), headers=headers)).outputs
+    assert output.headers == (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"))
 
 
 def test_a_refused_event_says_where_why_and_which() -> None:
@@ -73,10 +99,10 @@ def test_nothing_is_dropped_in_silence(came: Any, error: str, identity: str) -> 
     assert (reject.id, reject.value) == (identity, came.value or b"")
 
 
-def test_an_event_that_somebody_else_wrote_gets_a_trail() -> None:
+def test_an_event_that_another_program_wrote_gets_the_standard_headers() -> None:
     (output,) = taken(record(event(1, id="x 1"), source=None)).outputs
-    trail = unpack_trail(dict(output.headers)[TRAIL])
-    assert trail == ("orders", 1_700_000_000_001, "x 1")
+    assert output.headers[0] == CONTENT_TYPE
+    assert unpack_provenance(dict(output.headers)[PROVENANCE]) == ("orders", 1_700_000_000_001, "x 1")
 
 
 def test_every_pipeline_that_takes_an_event_has_its_outputs_and_its_dead_letters() -> None:
@@ -169,14 +195,14 @@ class TestTooLarge:
 
 
 _written = ["orders 1 a", "orders", " 1 a", "strangers 1 b", "orders ² b"]
-_trails = st.none() | st.binary(max_size=40) | st.sampled_from([trail.encode() for trail in _written])
+_provenances = st.none() | st.binary(max_size=40) | st.sampled_from([written.encode() for written in _written])
 
 
-@given(st.lists(st.tuples(st.binary(max_size=60) | st.just(event({"a": 1})) | st.none(), _trails), max_size=5))
+@given(st.lists(st.tuples(st.binary(max_size=60) | st.just(event({"a": 1})) | st.none(), _provenances), max_size=5))
 def test_any_records_are_accounted_for(came: list[tuple[bytes | None, bytes | None]]) -> None:
     records = [
-        dataclasses.replace(record(value, offset), headers=() if trail is None else ((TRAIL, trail),))
-        for offset, (value, trail) in enumerate(came)
+        dataclasses.replace(record(value, offset), headers=() if packed is None else headers_of(packed))
+        for offset, (value, packed) in enumerate(came)
     ]
     made = Batch(Selection([(["orders"], pipeline({"set": {"data.b": 2}}))]), Suspects())
     made.take(records)
