@@ -143,7 +143,9 @@ class Bench:
         options = PipelineOptions.model_validate({"sources": ["orders"], "channel": "orders.eu", "steps": list(steps)})
         selection = build({"orders": options})
         registry = CollectorRegistry()
-        reporter = Reporter(RecordingAlerts(), ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK))
+        reporter = Reporter(
+            RecordingAlerts(), ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK), SYSTEM_CLOCK
+        )
         bus_options = KafkaOptions(servers=self.servers, topics=topics, compression=compression)
         async with connect_kafka(bus_options) as bus:
             transactions = TransactionOptions(events=PER_TRANSACTION)
@@ -153,7 +155,7 @@ class Bench:
                 return registry.get_sample_value("trelay_process_events_published_total", {"pipeline": "orders"})
 
             async def work() -> None:
-                async with bus.join(topics.ingest, stream.group, "bench", stream.drive):
+                async with bus.join(topics.ingest, stream.group, "bench", stream.run_partition):
                     while published() != len(self.events):  # noqa: ASYNC110 -- nobody tells of it
                         await asyncio.sleep(0.005)
 

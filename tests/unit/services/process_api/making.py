@@ -12,7 +12,7 @@ from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.registry import StepOptions, build_step
 from services.process_api.worker.batch import Batch
-from services.process_api.worker.poison import Suspects
+from services.process_api.worker.poison import PoisonTracker
 from shared.bus.memory.log import StoredRecord
 from shared.bus.protocol import Outgoing
 from shared.events.headers import headers_of
@@ -90,4 +90,4 @@ def selection(*pipelines: Pipeline) -> Selection:
 
 
 def batch(*pipelines: Pipeline) -> Batch:
-    return Batch(selection(*pipelines), Suspects())
+    return Batch(selection(*pipelines), PoisonTracker())
