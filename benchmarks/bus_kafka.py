@@ -24,6 +24,7 @@ from benchmarks.bare import bare_producer
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
+from shared.events.headers import headers_of
 from shared.runtime.allocation import keep_freed_memory
 from tests.servers.kafka import kafka_server
 
@@ -59,8 +60,8 @@ def events(count: int) -> list[Outgoing]:
             "traceparent": f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01",
             "data": data,
         }
-        trail = [("trail", b"orders 1700000000000 orders:%d" % number)]
-        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), trail))
+        headers = list(headers_of(b"orders 1700000000000 orders:%d" % number))
+        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), headers))
     return made
 
 

@@ -28,6 +28,7 @@ from shared.bus.postgres.records import pack_headers
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
+from shared.events.headers import headers_of
 from shared.runtime.allocation import keep_freed_memory
 from tests.servers.postgres import Origin, postgres_server
 
@@ -71,8 +72,8 @@ def events(count: int) -> list[Outgoing]:
             "traceparent": f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01",
             "data": {"id": number, "customer": rng.randrange(10**6), "items": items},
         }
-        trail = (("trail", b"orders 1700000000000 orders:%d" % number),)
-        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), trail))
+        headers = headers_of(b"orders 1700000000000 orders:%d" % number)
+        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), headers))
     return made
 
 

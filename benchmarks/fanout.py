@@ -30,7 +30,7 @@ from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus, Outgoing, Transaction
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
@@ -54,7 +54,7 @@ def event(number: int) -> Outgoing:
     """An event of 200 bytes, as the services write them."""
     head = b'{"specversion":"1.0","id":"bench:%08d","source":"/sources/bench","type":"bench","data":{"fill":"' % number
     value = head + b"x" * (EVENT_BYTES - len(head) - 3) + b'"}}'
-    return Outgoing(CHANNEL, value, ((TRAIL, b"bench 1700000000000 bench:%08d" % number),))
+    return Outgoing(CHANNEL, value, headers_of(b"bench 1700000000000 bench:%08d" % number))
 
 
 def frame_bytes() -> int:

@@ -33,6 +33,7 @@ from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel
+from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
@@ -85,7 +86,10 @@ def bare_lines(path: Path) -> Iterator[BareRecords]:
         for number, line in enumerate(file):
             identity = b"%d" % number
             made.append(
-                (b'%b%b","data":%b}' % (HEAD, identity, line[:-1]), [("trail", b"orders 1 orders:" + identity)])
+                (
+                    b'%b%b","data":%b}' % (HEAD, identity, line[:-1]),
+                    [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)],
+                )
             )
             if len(made) == PER_TRANSACTION:
                 yield made

@@ -37,7 +37,8 @@ from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.bus.topics import TopicsOptions
-from shared.events.event import TRAIL, Envelope, wrap
+from shared.events.event import Envelope, wrap
+from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.servers.kafka import kafka_server
 
@@ -91,7 +92,7 @@ def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
             b"00-%032x-%016x-01" % (rng.getrandbits(128), rng.getrandbits(64)),
             json.dumps(data, separators=(",", ":")).encode(),
         )
-        made.append((b"C-%d" % (number % 500), value, [(TRAIL, b"orders 1700000000000 orders:%d" % number)]))
+        made.append((b"C-%d" % (number % 500), value, list(headers_of(b"orders 1700000000000 orders:%d" % number))))
     return made
 
 
@@ -142,7 +143,9 @@ class Bench:
         options = PipelineOptions.model_validate({"sources": ["orders"], "channel": "orders.eu", "steps": list(steps)})
         selection = build({"orders": options})
         registry = CollectorRegistry()
-        reporter = Reporter(RecordingAlerts(), ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK))
+        reporter = Reporter(
+            RecordingAlerts(), ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK), SYSTEM_CLOCK
+        )
         bus_options = KafkaOptions(servers=self.servers, topics=topics, compression=compression)
         async with connect_kafka(bus_options) as bus:
             transactions = TransactionOptions(events=PER_TRANSACTION)
@@ -152,7 +155,7 @@ class Bench:
                 return registry.get_sample_value("trelay_process_events_published_total", {"pipeline": "orders"})
 
             async def work() -> None:
-                async with bus.join(topics.ingest, stream.group, "bench", stream.drive):
+                async with bus.join(topics.ingest, stream.group, "bench", stream.run_partition):
                     while published() != len(self.events):  # noqa: ASYNC110 -- nobody tells of it
                         await asyncio.sleep(0.005)
 

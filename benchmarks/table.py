@@ -30,6 +30,7 @@ from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel
+from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
@@ -83,7 +84,12 @@ async def bare_rows(connection: asyncpg.Connection) -> AsyncIterator[BareRecords
         made: BareRecords = []
         for key, data in rows:
             identity = b"%d" % key
-            made.append((b'%b%b","data":%b}' % (HEAD, identity, data), [("trail", b"orders 1 orders:" + identity)]))
+            made.append(
+                (
+                    b'%b%b","data":%b}' % (HEAD, identity, data),
+                    [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)],
+                )
+            )
         yield made
         highest = rows[-1][0]
 

@@ -1,1 +1,1 @@
-"""The process layer: steps, the pipelines they form, and the stream that runs them."""
+"""The process layer: pipelines of steps, and the worker that runs them from the ingest topic to the publish topic."""

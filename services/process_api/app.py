@@ -1,4 +1,4 @@
-"""The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
+"""The composition root of the process layer: each dependency can be replaced by an argument."""
 
 import asyncio
 import contextlib
@@ -26,25 +26,25 @@ from shared.http.server import Health, Listening, application, serve
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
-PIPELINES = "bus of the pipelines"
-"""The part in `/readyz`."""
+PIPELINES = "pipelines"
+"""The part in `/readyz`: the bus that the pipelines read and write."""
 
-_PAUSE = 1.0
-"""Seconds between two tries to reach the bus at the start."""
+_RECONNECT_DELAY = 1.0
+"""Seconds between two attempts to connect to the bus at the start."""
 
-_LOOK_EVERY = 5.0
-"""Seconds between two looks at how many records wait, and which partitions."""
+_CHECK_INTERVAL = 5.0
+"""Seconds between two measurements of the lag."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessApi:
-    """The service, while it runs."""
+    """The service while it runs."""
 
     listening: Listening
     tasks: Tasks
 
     async def failed(self) -> BaseException:
-        """Wait until something has failed that the service cannot go on without, and return it."""
+        """Wait until something fails that the service cannot run without, and return the error."""
         return await self.tasks.failed()
 
 
@@ -59,17 +59,18 @@ async def build_process_api(
 ) -> AsyncIterator[ProcessApi]:
     """Run the service for as long as the context lasts.
 
-    What is not given is made from the settings, and need not be reachable yet. A bus that is given has the topics of
-    the settings, and its database is migrated. Services in one process share `health`; who makes it tells of outages.
+    Dependencies that are not given are made from the settings, and need not be reachable yet. A bus that is given has
+    the topics of the settings, and its database is migrated. Services in one process share `health`;
+    the caller that made it also alerts about outages.
 
     Raises:
-        SettingsError: an expression runs away, a function cannot be imported, or the listener or the alerts cannot be
-            set up as the settings say.
+        SettingsError: an expression does not terminate, a function cannot be imported, or the listener or the alerts
+            cannot be set up as the settings say.
     """
     own_health, health = health is None, health or Health()
     pipelines = settings.process.pipelines
-    if wrong := await asyncio.to_thread(faults, pipelines):
-        raise SettingsError("\n".join(wrong))
+    if found := await asyncio.to_thread(faults, pipelines):
+        raise SettingsError("\n".join(found))
     async with AsyncExitStack() as stack:
         if alerts is None:
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
@@ -77,94 +78,93 @@ async def build_process_api(
         if own_health:
             await stack.enter_async_context(outages_told("process", health.readiness, alerts, clock))
         own_tables = bus is None and isinstance(settings.bus, PostgresBusOptions)
-        outside = _Outside(
+        dependencies = _Dependencies(
             alerts,
             connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
-            prepare=(lambda: migrate(settings.database)) if own_tables else _nothing,
+            prepare=(lambda: migrate(settings.database)) if own_tables else _already_prepared,
             clock=clock,
         )
-        yield await stack.enter_async_context(_Service(settings, build(pipelines), outside, health).running())
+        yield await stack.enter_async_context(_Service(settings, build(pipelines), dependencies, health).running())
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """What the service has of others."""
-
+class _Dependencies:
     alerts: Alerts
     connect: Callable[[], AbstractAsyncContextManager[Bus]]
-    """Connects to the bus."""
     prepare: Callable[[], Awaitable[object]]
-    """Makes the database's tables what they should be, where the bus has them."""
+    """Migrates the tables of a bus that has any."""
     clock: Clock
 
 
 class _Service:
-    """The parts, and how they hang together."""
+    """The parts of the service, wired."""
 
-    def __init__(self, settings: ProcessSettings, selection: Selection, outside: _Outside, health: Health) -> None:
+    def __init__(
+        self, settings: ProcessSettings, selection: Selection, dependencies: _Dependencies, health: Health
+    ) -> None:
         self._options = settings.process
         self._topics = settings.bus.topics
         self._selection = selection
-        self._outside = outside
+        self._dependencies = dependencies
         self._health = health
         self._bus: Bus | None = None
-        self._no_bus: str = NotYet("not connected yet")
-        self._metrics = ProcessMetrics(health.registry, selection.pipelines, outside.clock)
-        self._reporter = Reporter(outside.alerts, self._metrics)
+        self._bus_problem: str = NotYet("not connected yet")
+        self._metrics = ProcessMetrics(health.registry, selection.pipelines, dependencies.clock)
+        self._reporter = Reporter(dependencies.alerts, self._metrics, dependencies.clock)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ProcessApi]:
-        """Open everything; on leaving, stop reading, finish what is being committed, and close in reverse."""
-        options, outside, readiness = self._options, self._outside, self._health.readiness
-        readiness.require(PIPELINES, lambda: self._bus.problem if self._bus else self._no_bus)
+        """Start the service; on leaving, stop reading, finish pending commits, and close in reverse order."""
+        options, clock, readiness = self._options, self._dependencies.clock, self._health.readiness
+        readiness.require(PIPELINES, lambda: self._bus.problem if self._bus else self._bus_problem)
         app = application(options.listen, self._health)
-        async with Tasks() as tasks, serve(app, options.listen, self._health, clock=outside.clock) as where:
+        async with Tasks() as tasks, serve(app, options.listen, self._health, clock=clock) as listening:
             tasks.keep("pipelines", self._keep_running())
             try:
-                yield ProcessApi(where, tasks)
+                yield ProcessApi(listening, tasks)
             finally:
                 # Health and metrics answer until the pipelines have stopped.
                 readiness.draining = True
                 await tasks.cancel_all()
 
     async def _keep_running(self) -> None:
-        """Wait for the bus, and run the pipelines from then on.
+        """Connect to the bus and run the pipelines; reconnect whenever that fails.
 
         Raises:
-            SettingsError: a topic is not of the form that the settings say.
+            SettingsError: a topic has other partitions or another clean-up policy than the settings say.
         """
         while True:
             try:
-                await self._outside.prepare()
-                async with self._outside.connect() as bus:
+                await self._dependencies.prepare()
+                async with self._dependencies.connect() as bus:
                     await bus.ensure_topics(self._topics.all())
                     await self._run(bus)
             except Unavailable as exc:
-                self._no_bus = str(exc)
-                await self._outside.clock.sleep(_PAUSE)
+                self._bus_problem = str(exc)
+                await self._dependencies.clock.sleep(_RECONNECT_DELAY)
             finally:
                 self._bus = None
 
     async def _run(self, bus: Bus) -> None:
-        options, outside = self._options, self._outside
-        stream = Stream(bus, self._topics, self._selection, options.transaction, self._reporter, outside.clock)
-        async with bus.join(self._topics.ingest, stream.group, options.node or _own_name(), stream.drive):
+        options, clock = self._options, self._dependencies.clock
+        stream = Stream(bus, self._topics, self._selection, options.transaction, self._reporter, clock)
+        async with bus.join(self._topics.ingest, stream.group, options.node or _generated_name(), stream.run_partition):
             self._bus = bus
             while True:
-                with contextlib.suppress(Unavailable):  # the bus says itself what is wrong with it
-                    await self._look_at_lag(bus, stream)
-                self._reporter.look()
-                await outside.clock.sleep(_LOOK_EVERY)
+                with contextlib.suppress(Unavailable):  # the bus reports its own problems
+                    await self._measure_lag(bus, stream)
+                self._reporter.expire_pauses()
+                await clock.sleep(_CHECK_INTERVAL)
 
-    async def _look_at_lag(self, bus: Bus, stream: Stream) -> None:
+    async def _measure_lag(self, bus: Bus, stream: Stream) -> None:
         ends = await bus.bounds(self._topics.ingest)
-        self._metrics.lags({number: max(0, ends[number][1] - at) for number, at in stream.positions.items()})
+        self._metrics.set_lag({number: max(0, ends[number][1] - at) for number, at in stream.positions.items()})
 
 
-def _own_name() -> str:
-    """Make a name that no other replica has: of the host, and of this life of the process."""
+def _generated_name() -> str:
+    """Return a name that no other replica has: the host name and a random suffix."""
     return f"{socket.gethostname()[:64]}-{secrets.token_hex(4)}"
 
 
-async def _nothing() -> None:
-    """Prepare what is ready."""
+async def _already_prepared() -> None:
+    pass

@@ -1,4 +1,4 @@
-"""The settings of this service: composes what its parts declare."""
+"""The settings of this service, composed of those that its parts declare."""
 
 from typing import Annotated
 
@@ -15,27 +15,28 @@ from shared.runtime.logs import LogOptions
 from shared.settings import Options
 
 PipelineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-"""Part of dead letters and metrics."""
+"""The name of a pipeline: part of dead letters and metrics."""
 
 
 class ProcessOptions(Options):
     """The section `process`."""
 
     listen: ListenOptions = ListenOptions(port=8082)
-    """Where operators see health and metrics; no subscriber and no upstream comes here."""
+    """The listener for health and metrics. Subscribers and upstream systems do not use it."""
 
     node: str | None = Field(default=None, min_length=1, max_length=100)
-    """What the others call this replica: unique among those that run. One that keeps its name has its partitions back
-    at once after a crash; by default each start has a name of its own, and waits until the last one counts as dead."""
+    """The name of this replica, unique among those that run. A replica that keeps its name gets its partitions back at
+    once after a crash. By default each start generates a name, and waits until the session of the previous one
+    expires."""
 
     transaction: TransactionOptions = TransactionOptions()
 
     pipelines: dict[PipelineName, PipelineOptions] = Field(default_factory=dict)
-    """By name. Events of a source that none of them takes go to the dead letter."""
+    """The pipelines by name. Events of a source that no pipeline takes go to the dead letter."""
 
 
 class ProcessSettings(Options):
-    """What this service reads of the file."""
+    """The sections of the file that this service reads."""
 
     database: DatabaseOptions = DatabaseOptions()
     bus: BusOptions = PostgresBusOptions()

@@ -1,1 +1,1 @@
-"""Events (CloudEvents), their trace context, and the dead letters of those that were refused."""
+"""Events (CloudEvents), the headers of their records, their trace context, and dead letters."""

@@ -1,4 +1,4 @@
-"""How what could not be processed is put aside: nothing is lost, and whoever looks sees where and why."""
+"""Input that could not be processed, as a record of the dead-letter topic that says where and why."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ _ERROR_LIMIT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Input that an event could not be made from, or that a step refused."""
+    """Input that is not an event, or an event that a pipeline refused."""
 
     id: str
-    """The event's id where there is one, else the source's name and the place; the same after a retry."""
+    """The event's id, or the source's name and the position where there is no event; the same after a retry."""
     value: bytes
-    """What came in, unaltered."""
+    """The input, unaltered."""
     error: str
-    """One sentence that names the place: path, line, byte range, column, attribute, step."""
+    """One sentence; it names the place: path, line, byte range, column, attribute or step."""
     stage: str
     """`source`, `pipeline` or `entity`."""
     origin: str
     """`source:path:line`, or `topic/partition/offset`."""
     pipeline: str = ""
-    """Name and version of the pipeline, e.g. `orders@3f2a`, where one was at work."""
+    """Name and version of the pipeline that refused the event, e.g. `orders@3f2a`; empty where none did."""
     attempts: int = 1
 
     def record(self) -> Outgoing:

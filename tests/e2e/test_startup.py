@@ -23,7 +23,7 @@ SERVICES = ("system", "process", "experience")
 DATABASE, BUS = "database 127.0.0.1:{database}", "Kafka at 127.0.0.1:{kafka}"
 WAITS_FOR = {
     "system": {"database of the leases": DATABASE, "bus": "the database comes first"},
-    "process": {"bus of the pipelines": BUS},
+    "process": {"pipelines": BUS},
     "experience": {
         "registrations": DATABASE,
         "replica lease": "not connected yet",
@@ -34,7 +34,7 @@ WAITS_FOR = {
 """By service: the parts that `/readyz` names, each with what its reason holds."""
 LOGGED = {
     "system": ["database of the leases", "mail"],
-    "process": ["bus of the pipelines", "mail"],
+    "process": ["pipelines", "mail"],
     "experience": ["mail", "registrations", "topics of the stream"],
 }
 """By service: the parts whose turn to be connected has come."""

@@ -20,6 +20,7 @@ from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.bus.protocol import Outgoing
 from shared.errors import Malformed, TooLarge
 from shared.events import event
+from shared.events.headers import Provenance
 from shared.settings import Options
 
 SOURCE_NAME = "entity"
@@ -76,8 +77,8 @@ class PushedEvent:
 
     def record(self, now: float) -> Outgoing:
         """Return the record for the publish topic."""
-        trail = event.Trail(SOURCE_NAME, int(now * 1000), self.id)
-        return Outgoing(self.channel.encode(), self.value, ((event.TRAIL, trail.pack()),))
+        provenance = Provenance(SOURCE_NAME, int(now * 1000), self.id)
+        return Outgoing(self.channel.encode(), self.value, provenance.headers())
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from services.experience_api.http.entity import EntityOptions, Push, PushedEvent
 from services.experience_api.refusals import Refused
 from shared.bus.protocol import Appender
 from shared.errors import Unavailable
-from shared.events.telemetry import go_on
+from shared.events.telemetry import continue_trace
 from shared.runtime.clock import Clock, rfc3339
 
 
@@ -74,7 +74,7 @@ class Pushes:
         """
         now = self._clock.time()
         header = push.headers.get("traceparent")
-        stamp = Stamp(rfc3339(now), self._new_id, lambda: str(go_on(header, self._dice)))
+        stamp = Stamp(rfc3339(now), self._new_id, lambda: str(continue_trace(header, self._dice)))
         events = read_events(push, stamp, self._options)
         try:
             async with asyncio.timeout(self._options.patience):

@@ -11,6 +11,7 @@ from services.experience_api.metrics import ExperienceMetrics
 from shared.alerts import Alerts
 from shared.bus.protocol import Appender, Outgoing
 from shared.events import event
+from shared.events.headers import Provenance
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.retry import RetryOptions, retrying
 
@@ -80,9 +81,7 @@ class Inbound:
             **_data(message),
         }
         value = event.encode({name: msgspec.Raw(text) for name, text in attributes.items()})
-        return Outgoing(
-            client_id.encode(), value, ((event.TRAIL, event.Trail("inbound", int(now * 1000), identity).pack()),)
-        )
+        return Outgoing(client_id.encode(), value, Provenance("inbound", int(now * 1000), identity).headers())
 
 
 def _data(message: bytes) -> dict[str, bytes]:

@@ -17,7 +17,8 @@ from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.records import Batch, FrameEncoder
 from shared.bus.protocol import Bus, Reader, Record
 from shared.errors import PositionLost, Unavailable
-from shared.events.event import TRAIL, MalformedEvent, unpack_trail
+from shared.events.event import MalformedEvent
+from shared.events.headers import packed_provenance, unpack_provenance
 from shared.runtime.clock import Clock
 from shared.settings import Options
 
@@ -173,10 +174,11 @@ class Feed:
         encoder.malformed = 0
 
     def _observe_delay(self, record: Record) -> None:
-        for name, value in record.headers:
-            if name == TRAIL:
-                try:
-                    trail = unpack_trail(value)
-                except MalformedEvent:
-                    return
-                self._on_delay(trail.source, self._clock.time() - trail.read_ms / 1000)
+        packed = packed_provenance(record.headers)
+        if packed is None:
+            return
+        try:
+            provenance = unpack_provenance(packed)
+        except MalformedEvent:
+            return
+        self._on_delay(provenance.source, self._clock.time() - provenance.read_ms / 1000)

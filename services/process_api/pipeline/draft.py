@@ -18,8 +18,8 @@ class Draft:
 
     __slots__ = ("_attributes", "_data", "_data_text", "_head", "_value", "channel")
 
-    def __init__(self, value: bytes, *, ours: bool = False) -> None:
-        """Begin with the event as it came; `ours` says that the system layer made it.
+    def __init__(self, value: bytes, *, spliced: bool = False) -> None:
+        """Begin with the event as it came; `spliced` says that `data` is its last attribute.
 
         Raises:
             MalformedEvent: the bytes are no CloudEvent in UTF-8.
@@ -32,7 +32,7 @@ class Draft:
         self._attributes: Attributes | None = None
         self._data: Node | None = None
         self._data_text: bytes | None = None  # what `_data` is in text, while that is known
-        at = value.find(_DATA) if ours else -1
+        at = value.find(_DATA) if spliced else -1
         head = value[1:at]
         if at > 0 and b'"channel"' not in head:
             self._head, self._data_text = head, value[at + len(_DATA) : -1]
@@ -49,7 +49,7 @@ class Draft:
         """Return the attributes, all but the entity; to be read only.
 
         Raises:
-            MalformedEvent: it was not ours after all, and one is missing or malformed.
+            MalformedEvent: one is missing or malformed, so the event was not spliced.
         """
         if self._attributes is None:
             assert self._head is not None, "either is known"

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression.jsonata import TooSlow
 from services.process_api.pipeline.steps.registry import StepOptions, build_step, kind_of
 from services.process_api.pipeline.steps.step import ChannelName
 from shared.bus.protocol import Headers, Outgoing
@@ -19,8 +20,8 @@ from shared.settings import Options
 
 logger = logging.getLogger(__name__)
 
-Lap = Callable[[str], None]
-"""Told, by the place of a step, that it is done."""
+OnStep = Callable[[str], None]
+"""Called with the place of each step when it is done."""
 
 _VERSION_LENGTH = 8
 
@@ -45,8 +46,13 @@ class PipelineOptions(Options):
         return hashlib.sha256(written.encode()).hexdigest()[:_VERSION_LENGTH]
 
 
-class Refused(Malformed):
-    """A pipeline does not let an event pass; the text names the step and says why."""
+class Rejected(Malformed):
+    """A pipeline rejects an event; the text names the step and the reason."""
+
+    def __init__(self, text: str, *, timed_out: bool = False) -> None:
+        """`timed_out` says that an expression ran until its time limit."""
+        super().__init__(text)
+        self.timed_out = timed_out
 
 
 class Pipeline:
@@ -66,24 +72,26 @@ class Pipeline:
         self._steps = [(place, build_step(step).apply) for place, step in zip(self.places, options.steps, strict=True)]
         self._channel = options.channel
 
-    def run(self, value: bytes, headers: Headers = (), lap: Lap | None = None, *, ours: bool = False) -> list[Outgoing]:
+    def run(
+        self, value: bytes, headers: Headers = (), on_step: OnStep | None = None, *, spliced: bool = False
+    ) -> list[Outgoing]:
         """Return the events that one event becomes, keyed by their channels and with these headers.
 
-        None if it was filtered out. The same bytes always give the same events, but for expressions that ask what
-        time it is. `lap` is told of each step that is done. Of an event that is `ours`, made by the system layer, only
-        what a step looks into is parsed.
+        An event that is filtered out becomes none. The same bytes always become the same events, unless an expression
+        uses the time. Of an event that is `spliced` (by the system layer: `data` is its last attribute) only the parts
+        that a step uses are parsed.
 
         Raises:
-            Refused: it is no event, a step failed on it, or it has no channel at the end; nothing of it may pass.
-            Unavailable: a step needs something that does not answer; the event must come again, and the next ones wait.
+            Rejected: the bytes are not an event, a step failed on it, or it has no channel at the end. No event passes.
+            Unavailable: a step waits for something. The event must come again, and those behind it wait.
         """
         place = "event"
         try:
-            drafts: Sequence[Draft] = (Draft(value, ours=ours),)
+            drafts: Sequence[Draft] = (Draft(value, spliced=spliced),)
             for place, apply in self._steps:
                 drafts = apply(drafts[0]) if len(drafts) == 1 else [made for draft in drafts for made in apply(draft)]
-                if lap is not None:
-                    lap(place)
+                if on_step is not None:
+                    on_step(place)
             place = "channel"
             return [
                 # Spelled so, a record costs half of what its class takes to make one.
@@ -92,11 +100,13 @@ class Pipeline:
             ]
         except Unavailable:
             raise
+        except TooSlow as exc:
+            raise Rejected(f"{place}: {exc}", timed_out=True) from exc
         except Malformed as exc:
-            raise Refused(f"{place}: {exc}") from exc
-        except Exception as exc:  # a bug of ours must not stop the events that it does not concern
-            logger.debug("%s: %s failed", self.label, place, exc_info=exc)
-            raise Refused(f"{place}: {type(exc).__name__}: {exc}") from exc
+            raise Rejected(f"{place}: {exc}") from exc
+        except Exception as exc:  # a bug in a step must not stop the events behind
+            logger.debug("step failed", extra={"pipeline": self.label, "step": place}, exc_info=exc)
+            raise Rejected(f"{place}: {type(exc).__name__}: {exc}") from exc
 
     def _encoded(self, draft: Draft) -> tuple[bytes, bytes]:
         """Return an event's channel as a key, and its bytes on that channel."""

@@ -1,1 +1,1 @@
-"""Consumes records, runs the pipelines on them and produces the results, in transactions."""
+"""Consume, transform, produce: reads records, runs the pipelines on them and publishes the results, exactly once."""

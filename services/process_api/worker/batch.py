@@ -1,80 +1,91 @@
-"""What one transaction will hold, while it is filled: records go in, outputs and dead letters come out. Sans-I/O."""
+"""The content of one transaction while it is filled: records go in, outputs and dead letters come out. Sans-I/O."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.jsonata import TooSlow
-from services.process_api.pipeline.pipeline import Lap, Pipeline, Refused
+from services.process_api.pipeline.pipeline import OnStep, Pipeline, Rejected
 from services.process_api.pipeline.selection import Selection
-from services.process_api.worker.poison import KEPT, Suspects
+from services.process_api.worker.poison import KEPT_BYTES, PoisonTracker
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.events.dead_letter import Reject
-from shared.events.event import TRAIL, MalformedEvent, Trail, unpack_trail
+from shared.events.event import MalformedEvent
+from shared.events.headers import (
+    CONTENT_TYPE,
+    PROVENANCE,
+    Provenance,
+    headers_of,
+    packed_provenance,
+    unpack_provenance,
+)
 
-Watch = Callable[[Pipeline], Lap]
-"""Times the steps of a pipeline for one event."""
+StepTimer = Callable[[Pipeline], OnStep]
+"""Starts to time the steps of a pipeline for one event."""
 
 _STAGE = "pipeline"
 _SOURCES = "/sources/"
-_SURELY_SMALL = RECORD_LIMIT - 65_536
+_STANDARD_HEADERS = 2
+"""How many headers a record of the system layer has."""
+
+_SURELY_FITS = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
 
-_IDENTITY_LIMIT = 1024
-"""Characters of an id that a dead letter is called by; one of megabytes could make it too large for the bus as well."""
+_ID_LIMIT = 1024
+"""Characters of an id that becomes the key of a dead letter; a longer one could make it too large for the bus."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the events that one pipeline took."""
+    """Counts of the events that one pipeline took."""
 
     taken: int = 0
     published: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
-_Known = tuple[bytes, Headers, bool]
-"""What the headers of a record tell: its trail; the headers of what it becomes; whether the system layer made it."""
+_Routed = tuple[bytes, Headers, bool]
+"""Of a record: its packed provenance, the headers of its outputs, and whether the system layer wrote it."""
 
 
 class Batch:
     """The outputs and dead letters of records of one partition, in their order."""
 
-    def __init__(self, selection: Selection, suspects: Suspects) -> None:
+    def __init__(self, selection: Selection, poison: PoisonTracker) -> None:
         self.outputs: list[Outgoing] = []
         self.rejects: list[Reject] = []
         self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
         self.unclaimed = 0
-        """Dead letters that no pipeline refused: no event, too large, or of a source that none takes."""
+        """Dead letters of no pipeline: not an event, too large, or of a source that no pipeline takes."""
         self.count = 0
-        """Records that went in."""
+        """Records that were added."""
         self.size = 0
-        """Bytes of the values that came out, as events and as dead letters."""
+        """Bytes of the values of outputs and dead letters."""
         self.first = self.last = -1
         """The offsets of the first record and the last one."""
-        self._slow = False
-        """Whether the last record was broken off because it took too long."""
+        self._timed_out = False
+        """Whether an expression timed out on the last record."""
         self._selection = selection
-        self._suspects = suspects
+        self._poison = poison
 
-    def take(self, records: Sequence[Record], watch: Watch | None = None) -> int:
-        """Put records in; each becomes outputs, or dead letters, or was filtered out. `watch` times the first one.
+    def add(self, records: Sequence[Record], step_timer: StepTimer | None = None) -> int:
+        """Run the pipelines on records; each becomes outputs or dead letters, or is filtered out.
 
-        Returns how many went in: fewer where one took so long that others are to have their turn before the next.
+        `step_timer` times the first record. Returns how many records were added: fewer than given where an expression
+        timed out, so that other tasks run before the next record.
 
         Raises:
-            Unavailable: a step waits for something; the record that it is about and those behind it did not go in.
+            Unavailable: a step waits for something; its record and those behind it were not added.
         """
         done = 0
-        self._slow = False
+        self._timed_out = False
         try:
             for record in records:
-                self._take(record, watch)
-                watch = None
+                self._add(record, step_timer)
+                step_timer = None
                 done += 1
-                if self._slow:
+                if self._timed_out:
                     break
         finally:
             if done:
@@ -84,7 +95,7 @@ class Batch:
         return done
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
-        """Return it as the bus takes it; `offset` is where `group` is to go on."""
+        """Return the transaction for the bus; it commits `offset` for `group`."""
         made = Transaction()
         if self.outputs:
             made.records[topics.publish] = self.outputs
@@ -93,92 +104,95 @@ class Batch:
         made.settle(group, position, offset)
         return made
 
-    def _take(self, record: Record, watch: Watch | None) -> None:
+    def _add(self, record: Record, step_timer: StepTimer | None) -> None:
         headers = record.headers
-        if len(headers) == 1 and headers[0][0] == TRAIL and record.offset > self._suspects.until:
-            known: _Known | None = (headers[0][1], headers, True)
+        standard = len(headers) == _STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
+        if standard and record.offset > self._poison.last_known:
+            routed: _Routed | None = (headers[1][1], headers, True)
         else:
-            known = self._known(record)
-        if known is None:
+            routed = self._route(record)
+        if routed is None:
             return
-        trail = known[0]
-        source = trail[: trail.find(b" ")]
+        provenance = routed[0]
+        source = provenance[: provenance.find(b" ")]
         pipelines = self._selection.of(source)
         if len(pipelines) == 1:
-            self._keep(record, trail, pipelines[0], _result(pipelines[0], record, known, watch))
+            self._keep(record, provenance, pipelines[0], _result(pipelines[0], record, routed, step_timer))
             return
         if not pipelines:
-            self._refuse(record, f"no pipeline takes the source {source.decode(errors='replace')[:80]!r}", trail)
-        # All of them before anything is kept: where one has to wait for something, the record comes again.
-        for pipeline, result in [(one, _result(one, record, known, watch)) for one in pipelines]:
-            self._keep(record, trail, pipeline, result)
+            self._reject(record, f"no pipeline takes the source {source.decode(errors='replace')[:80]!r}", provenance)
+        # All results before any is kept: where one pipeline has to wait for something, the record comes again.
+        for pipeline, result in [(one, _result(one, record, routed, step_timer)) for one in pipelines]:
+            self._keep(record, provenance, pipeline, result)
 
-    def _known(self, record: Record) -> _Known | None:
-        """Look closer at a record that is not as most are; None where it went to the dead letter."""
-        trail = next((value for name, value in record.headers if name == TRAIL), None)
-        refusal = self._suspects.refusal(record)
-        if refusal is None:
+    def _route(self, record: Record) -> _Routed | None:
+        """Route a record with other headers, or one that may be poison; None where it is rejected."""
+        provenance = packed_provenance(record.headers)
+        rejection = self._poison.rejection(record)
+        if rejection is None:
             try:
-                made = _trail_of(record) if trail is None else trail
+                packed = _provenance_of(record) if provenance is None else provenance
             except MalformedEvent as exc:
-                refusal = f"event: {exc}"
+                rejection = f"event: {exc}"
             else:
-                return made, ((TRAIL, made),), trail is not None
-        self._refuse(record, refusal, trail)
+                return packed, headers_of(packed), provenance is not None
+        self._reject(record, rejection, provenance)
         return None
 
-    def _keep(self, record: Record, trail: bytes, pipeline: Pipeline, result: list[Outgoing] | Refused) -> None:
+    def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: list[Outgoing] | Rejected) -> None:
         tally = self.tallies[pipeline.name]
         tally.taken += 1
-        if isinstance(result, Refused):
-            tally.refused += 1
-            self._slow = isinstance(result.__cause__, TooSlow)
-            self._refuse(record, str(result), trail, pipeline.label)
+        if isinstance(result, Rejected):
+            tally.rejected += 1
+            self._timed_out = self._timed_out or result.timed_out
+            self._reject(record, str(result), provenance, pipeline.label)
             return
         tally.published += len(result)
         self.outputs += result
         for output in result:
             self.size += len(output[1] or b"")
 
-    def _refuse(self, record: Record, error: str, trail: bytes | None, pipeline: str = "") -> None:
+    def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
         origin = f"{record.topic}/{record.partition}/{record.offset}"
-        identity, value = _identity(trail), record.value or b""
-        if not identity or len(identity) > _IDENTITY_LIMIT:
+        identity, value = _id_of(provenance), record.value or b""
+        if not identity or len(identity) > _ID_LIMIT:
             identity = origin
         reject = Reject(identity, value, error, _STAGE, origin, pipeline)
-        if self._suspects.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
-            error = f"{error} (of its {len(value)} bytes the first {KEPT} are kept)"
-            reject = dataclasses.replace(reject, value=value[:KEPT], error=error)
+        if self._poison.is_truncated(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
+            error = f"{error} (truncated: the first {KEPT_BYTES} of {len(value)} bytes)"
+            reject = dataclasses.replace(reject, value=value[:KEPT_BYTES], error=error)
         self.rejects.append(reject)
         self.size += len(reject.value)
         self.unclaimed += not pipeline
 
 
-def _result(pipeline: Pipeline, record: Record, known: _Known, watch: Watch | None) -> list[Outgoing] | Refused:
-    _, headers, ours = known
+def _result(
+    pipeline: Pipeline, record: Record, routed: _Routed, step_timer: StepTimer | None
+) -> list[Outgoing] | Rejected:
+    _, headers, spliced = routed
     try:
-        outputs = pipeline.run(record.value or b"", headers, watch and watch(pipeline), ours=ours)
-    except Refused as exc:
+        outputs = pipeline.run(record.value or b"", headers, step_timer and step_timer(pipeline), spliced=spliced)
+    except Rejected as exc:
         return exc
     for output in outputs:
-        if len(output[1] or b"") > _SURELY_SMALL and size_of(output) > RECORD_LIMIT:
-            return Refused(f"it becomes an event of {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
+        if len(output[1] or b"") > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
+            return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
     return outputs
 
 
-def _trail_of(record: Record) -> bytes:
-    """Make the trail of an event that came without: somebody else than the system layer wrote it.
+def _provenance_of(record: Record) -> bytes:
+    """Make the packed provenance of a record that another program than Trelay wrote.
 
     Raises:
-        MalformedEvent: it is no event.
+        MalformedEvent: the value is not an event.
     """
     draft = Draft(record.value or b"")
     source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
-    return Trail(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
+    return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
 
 
-def _identity(trail: bytes | None) -> str | None:
+def _id_of(provenance: bytes | None) -> str | None:
     try:
-        return unpack_trail(trail or b"").id or None
+        return unpack_provenance(provenance or b"").id or None
     except MalformedEvent:
         return None

@@ -1,4 +1,4 @@
-"""Fills batches: reads what waits, runs it, and lets others have their turn."""
+"""Fills batches: reads the records that wait, runs the pipelines on them, and yields to other tasks in between."""
 
 from collections.abc import Sequence
 
@@ -7,41 +7,41 @@ from pydantic import Field
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.pace import Pace
-from services.process_api.worker.poison import Suspects
+from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.reporting import Reporter
 from shared.bus.protocol import Reader, Record
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.clock import Clock
 from shared.settings import Options
 
-_TURN = 0.01
-"""Seconds after which the other tasks have their turn, the bus's heartbeats among them."""
+_YIELD_AFTER = 0.01
+"""Seconds after which other tasks run, the bus's heartbeats among them."""
 
-_REST = 0.05
-"""Seconds for them after something took long: a heartbeat has an answer to wait for, and a commit several."""
+_SLEEP_AFTER_SLOW = 0.05
+"""Seconds that other tasks get after a slow slice: a heartbeat takes one round trip, a commit several."""
 
 
 class TransactionOptions(Options):
-    """How much one transaction holds at most. It is closed earlier whenever no more input is waiting."""
+    """How much one transaction holds at most. A transaction ends earlier as soon as no more input waits."""
 
     events: int = Field(default=1000, ge=1, le=100_000)
-    """Events that are read for it. Beyond a thousand, little is gained."""
+    """Events that are read for one transaction. More than a thousand gain little."""
 
     bytes: int = Field(default=4_194_304, ge=1)
-    """Bytes of the events that it publishes: above it, no more are read."""
+    """Bytes of the events that one transaction publishes: above it, no more are read."""
 
     seconds: float = Field(default=0.1, gt=0)
-    """How long it is filled: so long may what is read first wait for what is read last."""
+    """How long a transaction is filled: the longest that its first event waits for its last one."""
 
 
 class Filler:
-    """Makes batches of what one reader gives."""
+    """Makes batches of the records of one reader."""
 
     def __init__(
         self,
         reader: Reader,
         selection: Selection,
-        suspects: Suspects,
+        poison: PoisonTracker,
         options: TransactionOptions,
         reporter: Reporter,
         pace: Pace,
@@ -50,35 +50,34 @@ class Filler:
         (self._partition,) = reader.positions
         self._reader = reader
         self._selection = selection
-        self._suspects = suspects
+        self._poison = poison
         self._pace = pace
         self._options = options
         self._report = reporter
         self._clock = clock
-        self._turned = clock.monotonic()
-        self._left: Sequence[Record] = ()
-        """Read, and not yet run."""
-        self.alone = False
+        self._yielded_at = clock.monotonic()
+        self._pending: Sequence[Record] = ()
+        """Read, and not run yet."""
+        self.isolated = False
         """Whether the last batch is one record that has to be committed before another is read."""
-        self.halt: Unavailable | None = None
-        """What a step waits for; the records from there on did not go into the last batch."""
+        self.blocked_by: Unavailable | None = None
+        """What a step waits for; the records from there on are not in the last batch."""
 
     async def fill(self) -> tuple[Batch, float]:
-        """Wait for input, and return what it becomes and when the first of it was read.
+        """Wait for input; return the batch, and when its first record was read.
 
-        Closed as soon as no more input is waiting, and when one of the bounds is reached; a record that was found too
-        large comes alone.
+        A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own.
         """
-        batch = Batch(self._selection, self._suspects)
-        self.alone = self._suspects.alone(self._next_offset)
-        limit = 1 if self.alone else self._options.events
+        batch = Batch(self._selection, self._poison)
+        self.isolated = self._poison.is_isolated(self._next_offset)
+        limit = 1 if self.isolated else self._options.events
         records = await self._read(limit, None)
         began = self._clock.monotonic()
         while records:
             try:
                 await self._run(batch, records, began)
             except Unavailable as exc:
-                self.halt = exc
+                self.blocked_by = exc
                 break
             left = limit - batch.count
             if left <= 0 or self._full(batch, self._clock.monotonic() - began):
@@ -88,40 +87,40 @@ class Filler:
 
     @property
     def _next_offset(self) -> int:
-        return self._left[0].offset if self._left else self._reader.positions[self._partition]
+        return self._pending[0].offset if self._pending else self._reader.positions[self._partition]
 
     def _full(self, batch: Batch, seconds: float) -> bool:
         return batch.size >= self._options.bytes or seconds >= self._options.seconds
 
     async def _read(self, limit: int, wait: float | None) -> Sequence[Record]:
-        """Return what comes next, first what was read already; at most `limit`."""
-        found, self._left = self._left, ()
+        """Return at most `limit` records, those that are pending first."""
+        found, self._pending = self._pending, ()
         while not found:
             try:
                 found = await self._reader.read(limit, wait)
             except PositionLost as exc:
-                self._report.lost(exc)
+                self._report.position_lost(exc)
                 self._reader.seek(exc.partition, exc.earliest)
             else:
                 break
         if len(found) > limit:
-            found, self._left = found[:limit], found[limit:]
+            found, self._pending = found[:limit], found[limit:]
         return found
 
     async def _run(self, batch: Batch, records: Sequence[Record], began: float) -> None:
-        """Put records in, as long as there is time and room; what is left is for the next batch."""
+        """Add records to the batch up to its limits; the others are pending."""
         start, before = 0, self._clock.monotonic()
         while start < len(records):
             some = records[start : start + self._pace.slice]
-            start += batch.take(some, None if batch.count else self._report.watch)
+            start += batch.add(some, None if batch.count else self._report.step_timer)
             now = self._clock.monotonic()
-            slow = self._pace.ran(now - before)
+            slow = self._pace.note(now - before)
             if len(some) == 1:
-                self._suspects.tarried(some[0], now - before)
-            if now - self._turned > _TURN:
-                await self._clock.sleep(_REST if slow else 0)
-                self._turned = now = self._clock.monotonic()
+                self._poison.note_slow(some[0], now - before)
+            if now - self._yielded_at > _YIELD_AFTER:
+                await self._clock.sleep(_SLEEP_AFTER_SLOW if slow else 0)
+                self._yielded_at = now = self._clock.monotonic()
             before = now
             if self._full(batch, now - began):
                 break
-        self._left = [*records[start:], *self._left]
+        self._pending = [*records[start:], *self._pending]

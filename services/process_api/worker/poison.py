@@ -1,87 +1,89 @@
-"""One event must not stop its partition: what becomes too large, or takes too long, is found out and put aside.
+"""Finds the poison records of one partition, which would stop it: those that become too large, and those that are slow.
 
-The bus says only that a transaction was too large, and may draw its line below `RECORD_LIMIT`. So what that transaction
-was made of is read again, one record a transaction, until the one that is refused stands alone.
+Too large: the bus refuses a whole transaction, and its limit may be lower than `RECORD_LIMIT`. The records of that
+transaction are read again, each in a transaction of its own, until the record that is refused stands alone.
 
-While one event runs, nothing else does: the bus takes us for dead if it lasts, and another drive meets the same event.
-So what took long is remembered beyond the drive, and put aside when it took long twice: the first time, the whole
-process may have been paused. Sans-I/O.
+Slow: one event runs at a time, and the bus evicts a member that sends no heartbeat meanwhile. The next run of the
+partition meets the same event. So slow records are remembered from one run to the next, and rejected after the second
+time: the first time, the whole process may have been paused.
+
+Sans-I/O.
 """
 
 from typing import NamedTuple
 
 from shared.bus.protocol import Record
 
-KEPT = 65_536
-"""Bytes that remain of a value whose dead letter would be too large as well: enough to recognise it by."""
+KEPT_BYTES = 65_536
+"""How much remains of a value whose dead letter would be too large as well: enough to recognise it."""
 
-TOO_LONG = 5.0
-"""Seconds for one event: half of what the bus waits for a sign of life, and a thousand times what is usual."""
+SLOW_SECONDS = 5.0
+"""For one event: half of the time after which the bus evicts a member, and a thousand times the usual."""
 
-_REMEMBERED = 1000
-"""Slow records of one partition, the newest."""
+_MAX_SLOW_RECORDS = 1000
+"""Slow records of one partition that are remembered, the newest."""
 
 
-class Tarried(NamedTuple):
-    """How a record took too long."""
+class SlowRecord(NamedTuple):
+    """How often a record was slow."""
 
-    written: int
-    """The record's timestamp, which tells it from one of a later topic of this name."""
+    timestamp: int
+    """Of the record: it distinguishes the record from one of a later topic of the same name."""
     times: int
     error: str
 
 
-Slow = dict[int, Tarried]
+SlowRecords = dict[int, SlowRecord]
 """By offset."""
 
 
-class Suspects:
-    """What is known of the records of one partition that become too large, or take too long."""
+class PoisonTracker:
+    """What is known of the poison records of one partition."""
 
-    def __init__(self, slow: Slow | None = None) -> None:
-        """What `slow` holds was found by earlier drives; what is found here is for later ones."""
+    def __init__(self, slow: SlowRecords | None = None) -> None:
+        """`slow` is shared by all runs of the partition in this process."""
         self._slow = {} if slow is None else slow
         self._errors: dict[int, str] = {}
-        self._cut: set[int] = set()
-        self.until = max(self._slow, default=-1)
-        """The last offset of which anything is known."""
+        self._truncated: set[int] = set()
+        self.last_known = max(self._slow, default=-1)
+        """The highest offset of which anything is known."""
 
-    def blame(self, first: int, last: int, error: str) -> bool:
-        """Note that the bus refused what was made of the records from `first` to `last`.
+    def isolate(self, first: int, last: int, error: str) -> bool:
+        """Note that the bus refused the transaction made from the records at `first` to `last`.
 
-        Returns whether trying again will be different; if not, nothing that we could do would help.
+        Returns whether another attempt will differ; if not, nothing more can be done.
         """
-        learned = last > self.until
-        self.until = max(self.until, last)
+        learned = last > self.last_known
+        self.last_known = max(self.last_known, last)
         if first == last:
-            learned = first not in self._cut
+            learned = first not in self._truncated
             if first in self._errors:
-                self._cut.add(first)
+                self._truncated.add(first)
             self._errors.setdefault(first, error)
         return learned
 
-    def tarried(self, record: Record, seconds: float) -> None:
-        """Note that a record took so long to run."""
-        if seconds < TOO_LONG:
+    def note_slow(self, record: Record, seconds: float) -> None:
+        """Note how long a record took; nothing is noted below `SLOW_SECONDS`."""
+        if seconds < SLOW_SECONDS:
             return
         known = self._slow.pop(record.offset, None)
-        times = known.times + 1 if known is not None and known.written == record.timestamp else 1
-        error = f"it took {seconds:.0f} s to run, time and again, and stopped all others; it is not run any more"
-        self._slow[record.offset] = Tarried(record.timestamp, times, error)
-        if len(self._slow) > _REMEMBERED:
+        times = known.times + 1 if known is not None and known.timestamp == record.timestamp else 1
+        error = f"took {seconds:.0f} s, the limit is {SLOW_SECONDS:g} s; rejected after {times} attempts"
+        self._slow[record.offset] = SlowRecord(record.timestamp, times, error)
+        if len(self._slow) > _MAX_SLOW_RECORDS:
             del self._slow[next(iter(self._slow))]
 
-    def alone(self, offset: int) -> bool:
-        """Whether the record at `offset` is to have a transaction of its own."""
-        return offset <= self.until
+    def is_isolated(self, offset: int) -> bool:
+        """Whether the record at `offset` gets a transaction of its own."""
+        return offset <= self.last_known
 
-    def refusal(self, record: Record) -> str | None:
-        """Return why a record goes to the dead letter without being run, None if it need not."""
+    def rejection(self, record: Record) -> str | None:
+        """Return why a record goes to the dead letter without being run, None where it is run."""
         slow = self._slow.get(record.offset)
-        if slow is not None and slow.times > 1 and slow.written == record.timestamp:
+        if slow is not None and slow.times > 1 and slow.timestamp == record.timestamp:
             return slow.error
         return self._errors.get(record.offset)
 
-    def cut(self, offset: int) -> bool:
-        """Whether not even its value fits in there whole."""
-        return offset in self._cut
+    def is_truncated(self, offset: int) -> bool:
+        """Whether the dead letter of the record at `offset` holds only `KEPT_BYTES` of its value."""
+        return offset in self._truncated

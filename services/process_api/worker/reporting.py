@@ -1,79 +1,111 @@
-"""One place from which what happens to the stream reaches the log, the metrics and the people."""
+"""The one place from which events of the stream reach the log, the metrics and the alerts."""
 
 import logging
+from dataclasses import dataclass
+from typing import Any
 
-from services.process_api.worker.batch import Batch, Watch
+from services.process_api.worker.batch import Batch, StepTimer
 from services.process_api.worker.metrics import ProcessMetrics
 from shared.alerts import Alerts
 from shared.bus.protocol import TopicPartition
 from shared.errors import PositionLost
+from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-_LOOKS = 6
-"""Within so many, one that waits has said so again."""
+PAUSED = "partition paused"
+"""The kind of the alert about a partition that waits for a dependency of a step."""
+
+_CHECKS_BEFORE_EXPIRY = 6
+"""A partition that still waits reports that again within so many checks."""
+
+
+@dataclass(slots=True)
+class _Pause:
+    since: float
+    checks: int = 0
+    """Since it was reported last."""
 
 
 class Reporter:
-    """Tells what happens to the partitions that this replica drives."""
+    """Reports on the partitions that this replica owns."""
 
-    def __init__(self, alerts: Alerts, metrics: ProcessMetrics) -> None:
+    def __init__(self, alerts: Alerts, metrics: ProcessMetrics, clock: Clock) -> None:
         self._alerts = alerts
         self._metrics = metrics
-        self._halted: dict[TopicPartition, int] = {}
-        """Each with the looks since it was last told of."""
+        self._clock = clock
+        self._paused: dict[TopicPartition, _Pause] = {}
 
     @property
-    def watch(self) -> Watch:
-        """What times the steps of an event."""
-        return self._metrics.watch
+    def step_timer(self) -> StepTimer:
+        """Starts to time the steps of an event."""
+        return self._metrics.step_timer
 
     def committed(self, position: TopicPartition, batch: Batch, seconds: float) -> None:
-        """What became of a batch is visible."""
+        """Report a batch that became visible."""
         self._metrics.committed(batch, seconds)
-        if position in self._halted:
-            del self._halted[position]
-            self._alerts.end("process", _place(position), "it goes on")
+        if position in self._paused:
+            self._resume(position, "events are processed again")
         if batch.rejects:
             first = batch.rejects[0]
             logger.warning(
-                "%s: %d to the dead letter; the first, %s: %s",
-                first.pipeline or "process",
-                len(batch.rejects),
-                first.origin,
-                first.error,
+                "records dead-lettered",
+                extra=_fields(
+                    position,
+                    count=len(batch.rejects),
+                    first=first.origin,
+                    pipeline=first.pipeline,
+                    error=first.error,
+                ),
             )
         for pipeline, error in {reject.pipeline: reject.error for reject in reversed(batch.rejects)}.items():
             self._alerts.event("dead letter", pipeline.partition("@")[0] or "no pipeline", error)
 
-    def halted(self, position: TopicPartition, error: str) -> None:
-        """A step waits for something, and the partition with it."""
-        self._halted[position] = 0
-        self._alerts.begin("process", _place(position), error)
+    def paused(self, position: TopicPartition, error: str) -> None:
+        """Report that a step waits for something, and its partition with it; repeated while that lasts."""
+        pause = self._paused.get(position)
+        if pause is None:
+            self._paused[position] = _Pause(self._clock.monotonic())
+            logger.warning(PAUSED, extra=_fields(position, error=error))
+        else:
+            pause.checks = 0
+        self._alerts.begin(PAUSED, _name(position), error)
 
-    def look(self) -> None:
-        """Look, every few seconds, for partitions that wait no more without that anything was committed here.
+    def expire_pauses(self) -> None:
+        """End the pauses of partitions that neither report them any more nor commit; called every few seconds.
 
-        One that waits says so after each pause of its drive, a few seconds. One that does not has gone to another
-        replica, or came back from there with the event done.
+        A paused partition reports that again after each restart of its worker, within seconds. One that does not was
+        assigned to another replica, or came back from there with the event done.
         """
-        for position, looks in list(self._halted.items()):
-            self._halted[position] = looks + 1
-            if looks >= _LOOKS:
-                del self._halted[position]
-                self._alerts.end("process", _place(position), "it does not wait here any more")
+        for position, pause in list(self._paused.items()):
+            pause.checks += 1
+            if pause.checks > _CHECKS_BEFORE_EXPIRY:
+                self._resume(position, "the partition does not wait on this replica any more")
 
     def too_large(self, position: TopicPartition, error: str) -> None:
-        """The bus refused a transaction; the record is being found out."""
-        logger.warning("%s: %s; what it was made of is tried one by one", _place(position), error)
+        """Report that the bus refused a transaction, whose records are isolated now."""
+        logger.warning("transaction too large, retrying its records individually", extra=_fields(position, error=error))
 
-    def lost(self, error: PositionLost) -> None:
-        """Retention took events before they were read."""
-        self._metrics.lost.inc(max(0, error.earliest - error.offset))
-        text = f"{error}; events were lost, it goes on at the earliest"
-        logger.error("%s", text)
-        self._alerts.event("events lost", f"{error.topic}/{error.partition}", text)
+    def position_lost(self, error: PositionLost) -> None:
+        """Report that retention deleted events before they were read."""
+        count = max(0, error.earliest - error.offset)
+        self._metrics.lost.inc(count)
+        position = TopicPartition(error.topic, error.partition)
+        logger.error(
+            "events lost to retention, resuming at the earliest offset",
+            extra=_fields(position, offset=error.offset, earliest=error.earliest, count=count),
+        )
+        self._alerts.event("events lost", _name(position), str(error))
+
+    def _resume(self, position: TopicPartition, text: str) -> None:
+        after = self._clock.monotonic() - self._paused.pop(position).since
+        logger.info("partition resumed", extra=_fields(position, after_s=round(after, 1), reason=text))
+        self._alerts.end(PAUSED, _name(position), text)
 
 
-def _place(position: TopicPartition) -> str:
+def _name(position: TopicPartition) -> str:
     return f"{position.topic}/{position.partition}"
+
+
+def _fields(position: TopicPartition, **more: Any) -> dict[str, Any]:
+    return {"component": "pipelines", "topic": position.topic, "partition": position.partition, **more}

@@ -1,11 +1,11 @@
-"""Runs the pipelines over the ingest topic, a partition at a time, exactly once.
+"""Runs the pipelines over the ingest topic, one partition at a time, exactly once.
 
-    writer      opening it fences an older owner of the partition, so that what is read next is the last word
-    committed
-    reader      goes on there
-    read → run → one transaction of outputs, dead letters and the offset; and again, while that one commits
+    open the writer     fences the previous owner of the partition, so that the committed offset is final
+    committed offset
+    seek the reader
+    read → run → one transaction of outputs, dead letters and the offset; the next one fills while that one commits
 
-Whatever fails ends a drive; the bus begins another, which goes on from what is committed.
+Any error ends the run of a partition; the bus starts another, which resumes at the committed offset.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from services.process_api.worker.batch import Batch
 from services.process_api.worker.commits import Commits
 from services.process_api.worker.filler import Filler, TransactionOptions
 from services.process_api.worker.pace import Pace
-from services.process_api.worker.poison import Slow, Suspects
+from services.process_api.worker.poison import PoisonTracker, SlowRecords
 from services.process_api.worker.reporting import Reporter
 from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
@@ -25,12 +25,12 @@ from shared.errors import Fenced, TooLarge, TrelayError
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import cancel_requested
 
-_DRAIN = 2.0
-"""Seconds a stop waits for what is being committed, so that less is done twice."""
+_DRAIN_TIMEOUT = 2.0
+"""Seconds a stop waits for pending commits, so that less is done again."""
 
 
 class Stream:
-    """Drives partitions; `drive` is what `Bus.join` is given."""
+    """Processes the partitions that the bus assigns; `run_partition` is what `Bus.join` gets."""
 
     def __init__(
         self,
@@ -48,79 +48,81 @@ class Stream:
         self._report = reporter
         self._clock = clock
         self._pace = Pace()
-        self._slow: dict[int, Slow] = {}
+        self._slow: dict[int, SlowRecords] = {}
         self._readers: dict[int, Reader] = {}
         self.group = f"{topics.prefix}.process"
-        """Whose offsets are committed."""
+        """The consumer group whose offsets are committed."""
 
     @property
     def positions(self) -> Mapping[int, int]:
-        """Where each partition that is driven here has been read to."""
+        """The next offset of each partition that runs here."""
         return {number: reader.positions[number] for number, reader in self._readers.items()}
 
-    async def drive(self, reader: Reader) -> None:
-        """Run one partition; never returns.
+    async def run_partition(self, reader: Reader) -> None:
+        """Process one partition until cancelled.
 
         Raises:
             Unavailable: the bus does not answer, or something that a step needs.
-            Fenced: a newer owner drives this partition.
+            Fenced: a newer owner runs this partition.
             TooLarge: the bus refuses even the dead letter of a record.
         """
         ((number, beginning),) = reader.positions.items()
-        suspects = Suspects(self._slow.setdefault(number, {}))
+        poison = PoisonTracker(self._slow.setdefault(number, {}))
         self._readers[number] = reader
         try:
             while True:
-                await self._live(reader, TopicPartition(reader.topic, number), beginning, suspects)
+                await self._run_writer(reader, TopicPartition(reader.topic, number), beginning, poison)
         finally:
             if self._readers.get(number) is reader:
                 del self._readers[number]
 
-    async def _live(self, reader: Reader, position: TopicPartition, beginning: int, suspects: Suspects) -> None:
-        """Go on from what is committed; return when a transaction was too large and trying again will be different."""
+    async def _run_writer(
+        self, reader: Reader, position: TopicPartition, beginning: int, poison: PoisonTracker
+    ) -> None:
+        """Resume at the committed offset; return when a transaction was too large and its records are isolated."""
         async with self._bus.writer(f"process.{position.partition}") as writer:
             committed = await writer.committed(self.group, position)
             reader.seek(position.partition, beginning if committed is None else committed)
-            commits = Commits(writer, lambda batch, began: self._settled(position, batch, began))
+            commits = Commits(writer, lambda batch, began: self._committed(position, batch, began))
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(commits.follow(), name=f"commits of {reader.topic}/{position.partition}")
                     filler = Filler(
-                        reader, self._selection, suspects, self._options, self._report, self._pace, self._clock
+                        reader, self._selection, poison, self._options, self._report, self._pace, self._clock
                     )
-                    await self._keep_filling(filler, commits, position)
+                    await self._fill_and_submit(filler, commits, position)
             except ExceptionGroup as failed:
                 if cancel_requested():
                     raise asyncio.CancelledError from failed
-                error = _worst(failed)
-                if not isinstance(error, TooLarge) or not suspects.blame(*commits.span, str(error)):
+                error = _decisive(failed)
+                if not isinstance(error, TooLarge) or not poison.isolate(*commits.span, str(error)):
                     raise error from failed
                 self._report.too_large(position, str(error))
             except asyncio.CancelledError:
                 with contextlib.suppress(TrelayError, TimeoutError):
-                    async with asyncio.timeout(_DRAIN):
+                    async with asyncio.timeout(_DRAIN_TIMEOUT):
                         await commits.drain()
                 raise
 
-    async def _keep_filling(self, filler: Filler, commits: Commits, position: TopicPartition) -> None:
+    async def _fill_and_submit(self, filler: Filler, commits: Commits, position: TopicPartition) -> None:
         while True:
             batch, began = await filler.fill()
             if batch.count:
                 transaction = batch.transaction(self._topics, self.group, position, batch.last + 1)
                 await commits.submit(batch, transaction, began)
-            if filler.halt is not None:
+            if filler.blocked_by is not None:
                 await commits.drain()
-                self._report.halted(position, str(filler.halt))
-                raise filler.halt
-            if filler.alone:
+                self._report.paused(position, str(filler.blocked_by))
+                raise filler.blocked_by
+            if filler.isolated:
                 await commits.drain()
 
-    def _settled(self, position: TopicPartition, batch: Batch, began: float) -> None:
+    def _committed(self, position: TopicPartition, batch: Batch, began: float) -> None:
         self._report.committed(position, batch, self._clock.monotonic() - began)
 
 
-def _worst(failed: ExceptionGroup[Exception]) -> Exception:
-    """Return the error that decides what to do: a newer owner before anything else, then a record that is too large."""
+def _decisive(failed: ExceptionGroup[Exception]) -> Exception:
+    """Return the error that decides what happens next: a newer owner before all others, then a record too large."""
     for kind in (Fenced, TooLarge):
         for error in failed.exceptions:
             if isinstance(error, kind):

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
 from shared.events.dead_letter import Reject
-from shared.events.event import TRAIL, Channel, Envelope, json_string, wrap
+from shared.events.event import Channel, Envelope, json_string, wrap
 from shared.events.event import channel as checked
+from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.retry import RetryOptions
 from shared.settings import Options
@@ -160,7 +161,9 @@ class Stamp:
             value = self._template % (identity, entity, span, data)
         else:
             value = wrap(self._head, identity, entity, time, b"%b%016x-01" % (self._trace, span), data)
-        return Outgoing(self._key or subject.encode(), value, ((TRAIL, self._read + position.encode()),))
+        return Outgoing(
+            self._key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
+        )
 
     def numbered(self, place: str) -> NumberedEvent:
         """Return what makes events of this batch whose positions are `place`, a colon and a number.
@@ -179,7 +182,7 @@ class Stamp:
             else:
                 span = b"%b%016x-01" % (trace, next(spans))
                 value = wrap(head, identity_of % number, entity, time, span, data)
-            return _outgoing((key or subject.encode(), value, ((TRAIL, trail + b"%d" % number),)))
+            return _outgoing((key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, trail + b"%d" % number))))
 
         return event
 

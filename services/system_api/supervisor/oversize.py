@@ -10,7 +10,7 @@ import dataclasses
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, Outgoing, size_of
 from shared.events.dead_letter import Reject
-from shared.events.event import TRAIL, unpack_trail
+from shared.events.headers import PROVENANCE, unpack_provenance
 
 KEPT = 65_536
 """Bytes that remain of a value that is too large: enough to recognise it by."""
@@ -62,7 +62,7 @@ class Oversize:
 
 
 def _identity(record: Outgoing) -> str:
-    return unpack_trail(dict(record.headers)[TRAIL]).id
+    return unpack_provenance(dict(record.headers)[PROVENANCE]).id
 
 
 def _largest(batch: Batch) -> str:

@@ -21,7 +21,7 @@ from services.experience_api.refusals import Refused
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions, Served
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
-from shared.events.event import TRAIL, Trail
+from shared.events.headers import Provenance
 from tests.unit.services.experience_api.events import events
 
 PATIENCE = 30.0
@@ -131,7 +131,7 @@ def event(channel: str, number: int, size: int = 0) -> Outgoing:
         "channel": channel,
     }
     value = json.dumps({**head, "data": {"n": number, "fill": "x" * size}}).encode()
-    return Outgoing(channel.encode(), value, ((TRAIL, Trail("test", 0, f"{channel}:{number}").pack()),))
+    return Outgoing(channel.encode(), value, Provenance("test", 0, f"{channel}:{number}").headers())
 
 
 async def publish(bus: Bus, topic: str, channel: str, numbers: Iterable[int], size: int = 0) -> None:

@@ -20,7 +20,8 @@ from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus, Record, Transaction
 from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
-from shared.events.event import TRAIL, Channel, Envelope, wrap
+from shared.events.event import Channel, Envelope, wrap
+from shared.events.headers import PROVENANCE, headers_of
 from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 
@@ -105,9 +106,8 @@ class Deployment:
             b"00-%032x-%016x-01" % (number + 1, number + 1),
             data,
         )
-        transaction.append(
-            self.bus.topics.ingest, subject.encode(), value, ((TRAIL, f"numbers 1700000000000 {identity}".encode()),)
-        )
+        headers = headers_of(f"numbers 1700000000000 {identity}".encode())
+        transaction.append(self.bus.topics.ingest, subject.encode(), value, headers)
 
     async def strike(self, fate: str, bus: Bus) -> None:
         """One of the replicas is killed at a place or at a time, or paused for longer than it counts as alive."""
@@ -159,7 +159,7 @@ class Outcome:
         assert event["id"] == f"numbers:{number}"
         assert data["big"] == BIG + number
         assert record.key == event["channel"].encode()
-        assert dict(record.headers)[TRAIL].endswith(event["id"].encode())
+        assert dict(record.headers)[PROVENANCE].endswith(event["id"].encode())
         if event["channel"] != "copies":
             assert event["channel"] == f"numbers.{number % 3}"
             assert (data["name"], data["half"]) == (f"N{number}", number / 2)

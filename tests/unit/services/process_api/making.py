@@ -12,10 +12,10 @@ from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.registry import StepOptions, build_step
 from services.process_api.worker.batch import Batch
-from services.process_api.worker.poison import Suspects
+from services.process_api.worker.poison import PoisonTracker
 from shared.bus.memory.log import StoredRecord
 from shared.bus.protocol import Outgoing
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 
 _step: TypeAdapter[Any] = TypeAdapter(StepOptions)
 
@@ -81,7 +81,7 @@ def run(value: bytes, *steps: Any, channel: str | None = "orders") -> list[Outgo
 def record(
     value: bytes | None, offset: int = 0, *, source: str | None = "orders", identity: str = "orders:7"
 ) -> StoredRecord:
-    headers = () if source is None else ((TRAIL, f"{source} 1700000000000 {identity}".encode()),)
+    headers = () if source is None else headers_of(f"{source} 1700000000000 {identity}".encode())
     return StoredRecord("trelay.ingest", 0, offset, 1_700_000_000_001, b"C-1", value, headers)
 
 
@@ -90,4 +90,4 @@ def selection(*pipelines: Pipeline) -> Selection:
 
 
 def batch(*pipelines: Pipeline) -> Batch:
-    return Batch(selection(*pipelines), Suspects())
+    return Batch(selection(*pipelines), PoisonTracker())

@@ -1,4 +1,4 @@
-"""The whole service in one process, without a server."""
+"""The whole service in one process, on the bus in memory."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.bus.topics import TopicsOptions
 from shared.errors import SettingsError
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import event
 
 TOPICS = TopicsOptions()
@@ -47,12 +47,12 @@ def is_ready(answer: str) -> bool:
     return bool(json.loads(answer)["ready"])
 
 
-async def test_an_event_goes_from_topic_to_topic_and_is_counted() -> None:
+async def test_an_event_is_processed_and_counted() -> None:
     bus = MemoryBus()
     async with running(settings({"set": {"data.seen": True}}), bus) as service:
         await ask(service, "/readyz", is_ready)
         async with bus.appender() as appender:
-            record = Outgoing(b"C-1", event({"n": 1}), ((TRAIL, b"orders 1 orders:7"),))
+            record = Outgoing(b"C-1", event({"n": 1}), headers_of(b"orders 1 orders:7"))
             await appender.append(TOPICS.ingest, [record])
         await ask(
             service, "/metrics", lambda text: 'trelay_process_events_published_total{pipeline="orders"} 1.0' in text
@@ -61,7 +61,7 @@ async def test_an_event_goes_from_topic_to_topic_and_is_counted() -> None:
     assert [json.loads(record.value or b"")["data"] for record in published] == [{"n": 1, "seen": True}]
 
 
-async def test_it_starts_without_its_bus_and_says_what_it_waits_for() -> None:
+async def test_it_starts_without_its_bus_and_reports_what_it_waits_for() -> None:
     # Nothing listens on port 1.
     given = settings(bus={"kind": "kafka", "servers": "127.0.0.1:1"})
     async with build_process_api(given, alerts=RecordingAlerts()) as service:
@@ -71,7 +71,7 @@ async def test_it_starts_without_its_bus_and_says_what_it_waits_for() -> None:
         await ask(service, "/healthz", lambda text: json.loads(text) == {"alive": True})
 
 
-async def test_trouble_of_the_bus_is_seen() -> None:
+async def test_a_problem_of_the_bus_is_reported() -> None:
     bus = MemoryBus()
     async with running(settings(), bus) as service:
         await ask(service, "/readyz", is_ready)
@@ -80,13 +80,13 @@ async def test_trouble_of_the_bus_is_seen() -> None:
         assert json.loads(answer)["missing"] == {PIPELINES: "the broker is away"}
 
 
-async def test_the_lag_of_the_partitions_that_are_driven_is_told() -> None:
+async def test_the_lag_of_the_owned_partitions_is_measured() -> None:
     bus = MemoryBus()
     async with running(settings(), bus) as service:
         await ask(service, "/metrics", lambda text: 'trelay_process_lag_records{partition="3"} 0.0' in text)
 
 
-async def test_topics_of_another_form_end_the_service_with_a_reason() -> None:
+async def test_topics_with_other_partitions_end_the_service_with_a_reason() -> None:
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name=TOPICS.publish, partitions=7)])
     async with running(settings(), bus) as service:
@@ -103,7 +103,7 @@ async def test_topics_of_another_form_end_the_service_with_a_reason() -> None:
         ({"python": "nowhere:f"}, r"^process\.pipelines\.orders\.steps\.0: nowhere:f cannot be imported"),
     ],
 )
-async def test_pipelines_that_cannot_run_keep_it_from_starting(step: Any, reason: str) -> None:
+async def test_pipelines_that_cannot_run_prevent_the_start(step: Any, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         async with running(settings(step), MemoryBus()):
             pytest.fail("it must not start")

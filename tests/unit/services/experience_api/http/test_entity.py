@@ -12,7 +12,7 @@ from multidict import CIMultiDict, MultiDict
 from services.experience_api.http.entity import EntityOptions, Push, PushedEvent, Stamp, read_events, receipt
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.errors import Malformed, TooLarge
-from shared.events.event import TRAIL, unpack_trail
+from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -95,7 +95,8 @@ def test_the_record_is_keyed_by_channel_and_tells_where_it_came_from() -> None:
     record = read(WHOLE)[0].record(1_700_000_000.5)
     assert record.key == b"orders.eu"
     assert json.loads(record.value or b"") == WHOLE
-    assert unpack_trail(dict(record.headers)[TRAIL]) == ("entity", 1_700_000_000_500, "7")
+    assert record.headers[0] == CONTENT_TYPE
+    assert unpack_provenance(dict(record.headers)[PROVENANCE]) == ("entity", 1_700_000_000_500, "7")
 
 
 def test_the_channel_of_the_address_is_for_events_that_have_none() -> None:

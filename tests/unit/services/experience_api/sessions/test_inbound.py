@@ -14,7 +14,8 @@ from services.experience_api.sessions.inbound import Inbound
 from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
-from shared.events.event import TRAIL, decode, unpack_trail, validate
+from shared.events.event import decode, validate
+from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
 from shared.runtime.clock import SystemClock
 
 DEMO = Subscriber(uuid.UUID(int=7), "demo", interest_in(["**"]))
@@ -95,7 +96,8 @@ async def test_a_message_becomes_an_event_of_its_client(message: bytes, expected
         "time": "2023-11-14T22:13:20.500Z",
         **expected,
     }
-    assert unpack_trail(dict(record.headers)[TRAIL]) == ("inbound", 1_700_000_000_500, "id-1")
+    assert record.headers[0] == CONTENT_TYPE
+    assert unpack_provenance(dict(record.headers)[PROVENANCE]) == ("inbound", 1_700_000_000_500, "id-1")
 
 
 async def test_a_bus_that_is_away_for_a_while_is_waited_for() -> None:

@@ -10,8 +10,8 @@ from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.records import Batch
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing, TopicOptions, Transaction
-from shared.events.event import TRAIL, Trail
+from shared.bus.protocol import Headers, Outgoing, TopicOptions, Transaction
+from shared.events.headers import PROVENANCE
 from shared.runtime.tasks import cancelled
 from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.events import event
@@ -91,10 +91,9 @@ async def bus() -> MemoryBus:
     return bus
 
 
-async def write(bus: MemoryBus, *ids: str) -> None:
+async def write(bus: MemoryBus, *ids: str, headers: Headers = ()) -> None:
     async with bus.appender() as appender:
-        trail = ((TRAIL, Trail("orders", 990_000, "x").pack()),)
-        await appender.append(TOPIC, [Outgoing(b"a", json.dumps({"id": name}).encode(), trail) for name in ids])
+        await appender.append(TOPIC, [Outgoing(b"a", json.dumps({"id": name}).encode(), headers) for name in ids])
 
 
 async def test_begins_at_the_end(bus: MemoryBus) -> None:
@@ -130,16 +129,17 @@ async def test_waits_for_a_topic_that_is_not_there_yet() -> None:
         assert running.readers.broken_for == []
 
 
-async def test_tells_the_age_of_the_first_event_of_what_it_read(bus: MemoryBus) -> None:
+@pytest.mark.parametrize("name", [PROVENANCE, "trail"], ids=["today", "former name"])
+async def test_tells_the_age_of_the_first_event_of_what_it_read(bus: MemoryBus, name: str) -> None:
     async with following(bus) as running:
-        await write(bus, "a", "b")
+        await write(bus, "a", "b", headers=((name, b"orders 990000 x"),))
         await running.has("a", "b")
         await running.settle()
         assert running.delays == [("orders", 10.0)]
 
 
-@pytest.mark.parametrize("headers", [(), ((TRAIL, b"nonsense"),)])
-async def test_needs_no_trail(bus: MemoryBus, headers: tuple[tuple[str, bytes], ...]) -> None:
+@pytest.mark.parametrize("headers", [(), ((PROVENANCE, b"nonsense"),)])
+async def test_needs_no_provenance(bus: MemoryBus, headers: tuple[tuple[str, bytes], ...]) -> None:
     async with following(bus) as running, bus.appender() as appender:
         await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"a"}', headers)])
         await running.has("a")

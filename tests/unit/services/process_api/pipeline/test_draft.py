@@ -89,13 +89,14 @@ class TestOurs:
         return wrap(self.HEAD, b'"orders:7"', b'"C,\\"data\\":1"', b"2026-01-01T00:00:00Z", b"00-1-2-01", data)
 
     def test_only_the_channel_is_spliced_in(self) -> None:
-        # Nobody could take this apart; the system layer never writes it.
+        # This could not be parsed; the system layer never writes it.
         assert (
-            Draft(self.value(b"{broken"), ours=True).encoded(b'"c"') == b'{"channel":"c",' + self.value(b"{broken")[1:]
+            Draft(self.value(b"{broken"), spliced=True).encoded(b'"c"')
+            == b'{"channel":"c",' + self.value(b"{broken")[1:]
         )
 
     def test_everything_is_found_when_somebody_asks(self) -> None:
-        ours, whole = Draft(self.value(b'{"a":{"b":1}}'), ours=True), Draft(self.value(b'{"a":{"b":1}}'))
+        ours, whole = Draft(self.value(b'{"a":{"b":1}}'), spliced=True), Draft(self.value(b'{"a":{"b":1}}'))
         assert {name: bytes(raw) for name, raw in ours.attributes().items()} == {
             name: bytes(raw) for name, raw in whole.attributes().items()
         }
@@ -106,14 +107,14 @@ class TestOurs:
     def test_a_change_makes_the_same_of_it_either_way(self, path: str) -> None:
         made = []
         for ours in (True, False):
-            changed = Draft(self.value(b'{"a":1,"b":[2]}'), ours=ours)
+            changed = Draft(self.value(b'{"a":1,"b":[2]}'), spliced=ours)
             put(changed, parse(path), Raw(b'"new"'))
             made.append(json.loads(changed.encoded(b'"c"')))
         assert made[0] == made[1]
         assert made[0]["channel"] == "c"
 
     def test_an_entity_that_is_taken_away_is_gone(self) -> None:
-        bare = Draft(self.value(b"1"), ours=True)
+        bare = Draft(self.value(b"1"), spliced=True)
         bare.replace_data(None)
         assert json.loads(bare.encoded(b'"c"')) == {
             name: value for name, value in json.loads(self.value(b"1")).items() if name != "data"
@@ -122,16 +123,16 @@ class TestOurs:
     def test_one_that_names_a_channel_or_has_no_entity_is_taken_apart_at_once(self) -> None:
         named = Envelope("/sources/orders", "t", Channel("old")).head()
         value = wrap(named, b'"i"', b'"s"', b"t", b"p", b"1")
-        assert json.loads(Draft(value, ours=True).encoded(b'"new"')) == {**json.loads(value), "channel": "new"}
-        assert Draft(without_data(), ours=True).data() is None
+        assert json.loads(Draft(value, spliced=True).encoded(b'"new"')) == {**json.loads(value), "channel": "new"}
+        assert Draft(without_data(), spliced=True).data() is None
 
     def test_one_that_was_not_ours_after_all_is_found_out_when_somebody_asks(self) -> None:
-        forged = Draft(b'{"id":"x","data":1}', ours=True)
+        forged = Draft(b'{"id":"x","data":1}', spliced=True)
         with pytest.raises(MalformedEvent, match="'specversion' is missing"):
             forged.attributes()
 
 
 def test_the_text_of_an_entity_that_was_only_looked_at_is_the_one_it_came_as() -> None:
-    looked = Draft(event(text='{ "a" : 1.0 }'), ours=True)
+    looked = Draft(event(text='{ "a" : 1.0 }'), spliced=True)
     assert looked.data() is not None
     assert looked.data_text() == b'{ "a" : 1.0 }'

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.process_api.pipeline.pipeline import PipelineOptions, Refused
+from services.process_api.pipeline.pipeline import PipelineOptions, Rejected
 from shared.errors import Unavailable
 from shared.events.event import Envelope, wrap
 from tests.unit.services.process_api.making import event, pipeline, run, text_of_data
@@ -59,14 +59,14 @@ def test_examples(steps: list[Any], expected: list[tuple[str, str, Any]]) -> Non
     ],
 )
 def test_a_step_that_fails_lets_nothing_of_the_event_pass(steps: list[Any], reason: str) -> None:
-    with pytest.raises(Refused, match=reason):
+    with pytest.raises(Rejected, match=reason):
         run(event(ORDER), *steps)
 
 
 def test_an_event_without_a_channel_is_refused() -> None:
-    with pytest.raises(Refused, match=r"^channel: the event has no channel"):
+    with pytest.raises(Rejected, match=r"^channel: the event has no channel"):
         run(event(ORDER), channel=None)
-    with pytest.raises(Refused, match="a route is an expression, so a constant one is in quotes within"):
+    with pytest.raises(Rejected, match="a route is an expression, so a constant one is in quotes within"):
         run(event(ORDER), {"route": "orders.eu"}, channel=None)
 
 
@@ -76,7 +76,7 @@ def test_an_event_may_bring_its_channel() -> None:
     (made,) = run(event(ORDER, channel="own.channel"))
     assert (made.key, json.loads(made.value or b"")["channel"]) == (b"orders", "orders")
     for wrong in ("no channel", 5, ""):
-        with pytest.raises(Refused, match="channel"):
+        with pytest.raises(Rejected, match="channel"):
             run(event(ORDER, channel=wrong), channel=None)
 
 
@@ -92,7 +92,7 @@ def test_a_bug_of_a_step_concerns_the_event_alone(monkeypatch: pytest.MonkeyPatc
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(made, "_steps", [("steps.0.filter", broken)])
-    with pytest.raises(Refused, match=r"^steps\.0\.filter: ZeroDivisionError: a bug"):
+    with pytest.raises(Rejected, match=r"^steps\.0\.filter: ZeroDivisionError: a bug"):
         made.run(event(ORDER))
 
 
@@ -102,17 +102,17 @@ def spliced(data: bytes) -> bytes:
 
 def test_of_what_the_system_layer_made_only_that_is_parsed_that_a_step_looks_into() -> None:
     # Nobody could take this apart; the system layer never writes it.
-    (made,) = pipeline().run(spliced(b"{broken"), ours=True)
+    (made,) = pipeline().run(spliced(b"{broken"), spliced=True)
     assert made.value == spliced(b"{broken").replace(b"{", b'{"channel":"orders",', 1)
-    with pytest.raises(Refused, match="event: not a JSON object"):
+    with pytest.raises(Rejected, match="event: not a JSON object"):
         pipeline().run(spliced(b"{broken"))
-    with pytest.raises(Refused, match=r"steps\.0\.filter"):
-        pipeline({"filter": "a"}).run(spliced(b"{broken"), ours=True)
+    with pytest.raises(Rejected, match=r"steps\.0\.filter"):
+        pipeline({"filter": "a"}).run(spliced(b"{broken"), spliced=True)
 
 
 def test_not_even_then_does_a_frame_pass_that_is_no_text() -> None:
-    with pytest.raises(Refused, match="event: not UTF-8"):
-        pipeline().run(spliced(b'"\xff"'), ours=True)
+    with pytest.raises(Rejected, match="event: not UTF-8"):
+        pipeline().run(spliced(b'"\xff"'), spliced=True)
 
 
 @given(st.binary() | st.binary().map(spliced) | st.binary().map(lambda data: event("x") + data))
@@ -130,8 +130,8 @@ def test_any_bytes_become_events_or_are_refused(value: bytes) -> None:
     for made in (pipeline(*steps), pipeline(), pipeline({"validate": {}}), pipeline({"python": "copy:copy"})):
         outputs = []
         for ours in (True, False):
-            with contextlib.suppress(Refused):
-                outputs += made.run(value, ours=ours)
+            with contextlib.suppress(Rejected):
+                outputs += made.run(value, spliced=ours)
         for output in outputs:
             assert output.key == b"orders"
             assert output.value is not None
@@ -164,7 +164,7 @@ def test_no_step_ever_alters_a_number(steps: list[Any], keep: int, inner: int, s
     data = {"keep": keep, "other": {"inner": [inner, {"deep": inner}], "gone": keep}, "small": small, "gone": inner}
     try:
         made = run(event(data), *steps)
-    except Refused as exc:
+    except Rejected as exc:
         assert "would alter" in str(exc) or "gives nothing" in str(exc)  # noqa: PT017 -- either is right
         return
     for output in made:
@@ -204,5 +204,5 @@ class TestOptions:
 
 def test_each_step_that_is_done_is_told() -> None:
     laps: list[str] = []
-    pipeline({"filter": "true"}, {"map": "1"}).run(event(ORDER), lap=laps.append)
+    pipeline({"filter": "true"}, {"map": "1"}).run(event(ORDER), on_step=laps.append)
     assert laps == ["steps.0.filter", "steps.1.map"]

@@ -1,4 +1,4 @@
-"""A stream on the bus in memory, which can be made to fail, to be slow, and to have a limit of its own."""
+"""A stream on the bus in memory, which can be made to fail, to be slow, and to have another limit."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicPartition, Transaction, Writer, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import TooLarge, TrelayError
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from tests.unit.services.process_api.making import event, pipeline
 
@@ -29,7 +29,7 @@ MEMBER = "replica-0"
 
 
 class FailingBus(MemoryBus):
-    """A `MemoryBus` whose writers of this stream do as they are told."""
+    """A `MemoryBus` whose writers of this stream fail on demand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,9 +37,9 @@ class FailingBus(MemoryBus):
         self.limit = 10**9
         """Bytes of the largest record that it takes."""
         self.fail: Callable[[int], TrelayError | None] = lambda _number: None
-        """The error of the transaction of this number, if it has one: told when it would become visible."""
+        """Returns the error of the transaction of this number, or None; raised when it would become visible."""
         self.gate = asyncio.Event()
-        """Nothing becomes visible before it is set."""
+        """No transaction becomes visible before it is set."""
         self.gate.set()
 
     @contextlib.asynccontextmanager
@@ -58,7 +58,7 @@ class FailingWriter:
         number = len(self._bus.submitted)
         self._bus.submitted.append(transaction)
         self._before = asyncio.ensure_future(self._commit(number, transaction, self._before))
-        # Nobody has to await it.
+        # The caller need not await it.
         self._before.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._before
 
@@ -83,7 +83,7 @@ class FailingWriter:
 
 @dataclass
 class Setting:
-    """A stream and all that surrounds it."""
+    """A stream and its dependencies."""
 
     bus: FailingBus = field(default_factory=FailingBus)
     alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
@@ -93,7 +93,7 @@ class Setting:
     clock: Clock = SYSTEM_CLOCK
 
     def __post_init__(self) -> None:
-        self.reporter = Reporter(self.alerts, ProcessMetrics(self.registry, self.pipelines, SYSTEM_CLOCK))
+        self.reporter = Reporter(self.alerts, ProcessMetrics(self.registry, self.pipelines, SYSTEM_CLOCK), self.clock)
 
     def stream(self) -> Stream:
         selection = Selection([(["orders", "orders-*"], each) for each in self.pipelines])
@@ -103,7 +103,7 @@ class Setting:
     async def running(self, member: str = MEMBER) -> AsyncIterator[Stream]:
         await self.bus.ensure_topics(TOPICS.all())
         stream = self.stream()
-        async with self.bus.join(TOPICS.ingest, stream.group, member, stream.drive):
+        async with self.bus.join(TOPICS.ingest, stream.group, member, stream.run_partition):
             yield stream
 
     async def ingest(self, *numbers: int, subject: str = "C-1", source: str = "orders", **data: Any) -> None:
@@ -112,8 +112,8 @@ class Setting:
         transaction = Transaction()
         for number in numbers:
             value = event({"n": number, **data}, id=f"{source}:{number}", subject=subject)
-            trail = f"{source} 1700000000000 {source}:{number}".encode()
-            transaction.append(TOPICS.ingest, subject.encode(), value, ((TRAIL, trail),))
+            provenance = f"{source} 1700000000000 {source}:{number}".encode()
+            transaction.append(TOPICS.ingest, subject.encode(), value, headers_of(provenance))
         async with self.bus.writer("system.orders") as writer:
             await writer.commit(transaction)
 

@@ -33,7 +33,7 @@ class Slow:
 
 def of(first: int, last: int) -> Batch:
     made = batch(pipeline())
-    made.take([record(event(1), offset) for offset in range(first, last + 1)])
+    made.add([record(event(1), offset) for offset in range(first, last + 1)])
     return made
 
 

@@ -11,7 +11,7 @@ from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.worker.filler import Filler, TransactionOptions
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.pace import Pace
-from services.process_api.worker.poison import Suspects
+from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.reporting import Reporter
 from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Record
@@ -22,7 +22,7 @@ from tests.unit.services.process_api.pipeline.steps import functions
 
 
 class Scripted:
-    """A `Reader` that gives what it was told to, a list for each read, and then nothing."""
+    """A `Reader` that returns these lists, one for each read, and then nothing."""
 
     topic = "trelay.ingest"
 
@@ -46,24 +46,24 @@ class Scripted:
         self.positions[partition] = offset
 
 
-class Ticking(SystemClock):
-    """Time passes at every look, and while somebody waits."""
+class TickingClock(SystemClock):
+    """A clock that advances whenever it is read, and while somebody sleeps."""
 
     def __init__(self, step: float = 0.02) -> None:
-        self.gone = 0.0
+        self.time_passed = 0.0
         self.rests: list[float] = []
         self._step = step
 
-    def pass_by(self, seconds: float) -> None:
-        self.gone += seconds
+    def advance(self, seconds: float) -> None:
+        self.time_passed += seconds
 
     def monotonic(self) -> float:
-        self.gone += self._step
-        return self.gone
+        self.time_passed += self._step
+        return self.time_passed
 
     async def sleep(self, seconds: float) -> None:
         self.rests.append(seconds)
-        self.gone += seconds
+        self.time_passed += seconds
         await asyncio.sleep(0)
 
 
@@ -71,17 +71,17 @@ def filler(
     reader: Scripted,
     made: Pipeline | None = None,
     *,
-    suspects: Suspects | None = None,
+    poison: PoisonTracker | None = None,
     pace: Pace | None = None,
     options: TransactionOptions | None = None,
     clock: SystemClock | None = None,
 ) -> Filler:
     chosen, time = made or pipeline(), clock or SystemClock()
-    reporter = Reporter(RecordingAlerts(), ProcessMetrics(CollectorRegistry(), [chosen], time))
+    reporter = Reporter(RecordingAlerts(), ProcessMetrics(CollectorRegistry(), [chosen], time), time)
     return Filler(
         reader,
         selection(chosen),
-        suspects or Suspects(),
+        poison or PoisonTracker(),
         options or TransactionOptions(seconds=1000),
         reporter,
         pace or Pace(),
@@ -93,42 +93,42 @@ def records(first: int, last: int) -> list[Record]:
     return [record(event({"n": offset}), offset) for offset in range(first, last + 1)]
 
 
-async def test_it_is_closed_as_soon_as_nothing_more_waits() -> None:
+async def test_a_batch_ends_as_soon_as_no_more_input_waits() -> None:
     reader = Scripted(records(0, 1), records(2, 4))
     batch, _ = await filler(reader).fill()
     assert (batch.first, batch.last, batch.count) == (0, 4, 5)
     assert reader.asked == [(1000, None), (998, 0), (995, 0)]
 
 
-async def test_it_is_closed_at_the_bound_of_events() -> None:
+async def test_a_batch_ends_at_the_limit_of_events() -> None:
     reader = Scripted(records(0, 2), records(3, 4))
     batch, _ = await filler(reader, options=TransactionOptions(events=5, seconds=1000)).fill()
     assert (batch.count, reader.asked) == (5, [(5, None), (2, 0)])
 
 
-async def test_it_is_closed_at_the_bound_of_bytes() -> None:
+async def test_a_batch_ends_at_the_limit_of_bytes() -> None:
     reader = Scripted(records(0, 2), records(3, 4))
     batch, _ = await filler(reader, options=TransactionOptions(bytes=100, seconds=1000)).fill()
     assert batch.count == 3
 
 
-async def test_what_there_was_no_room_for_is_the_next_batch() -> None:
+async def test_records_beyond_the_limit_of_bytes_are_the_next_batch() -> None:
     filling = filler(Scripted(records(0, 99)), options=TransactionOptions(bytes=2000, seconds=1000))
     first, _ = await filling.fill()
     second, _ = await filling.fill()
     assert (first.count, second.first, second.count) == (32, 32, 32)
 
 
-async def test_it_is_closed_at_the_bound_of_time() -> None:
+async def test_a_batch_ends_at_the_limit_of_time() -> None:
     reader = Scripted(*[records(offset, offset) for offset in range(100)])
-    batch, began = await filler(reader, options=TransactionOptions(seconds=1), clock=Ticking()).fill()
+    batch, began = await filler(reader, options=TransactionOptions(seconds=1), clock=TickingClock()).fill()
     assert 1 < batch.count < 51
     assert began > 0
 
 
-async def test_what_there_was_no_time_for_is_the_next_batch() -> None:
+async def test_records_beyond_the_limit_of_time_are_the_next_batch() -> None:
     reader = Scripted(records(0, 999))
-    filling = filler(reader, options=TransactionOptions(seconds=0.1), clock=Ticking())
+    filling = filler(reader, options=TransactionOptions(seconds=0.1), clock=TickingClock())
     seen: list[int] = []
     while len(seen) < 1000:
         batch, _ = await filling.fill()
@@ -138,11 +138,11 @@ async def test_what_there_was_no_time_for_is_the_next_batch() -> None:
     assert reader.asked == [(1000, None)]
 
 
-async def test_one_that_took_long_goes_on_its_own_and_lets_others_have_a_real_turn(
+async def test_records_run_one_by_one_after_a_slow_slice_and_other_tasks_get_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = Ticking()
-    monkeypatch.setattr(functions, "meanwhile", lambda _data: clock.pass_by(1.0))
+    clock = TickingClock()
+    monkeypatch.setattr(functions, "meanwhile", lambda _data: clock.advance(1.0))
     slow = pipeline({"python": "tests.unit.services.process_api.pipeline.steps.functions:tarry"})
     pace, reader = Pace(), Scripted(records(0, 99))
     filling = filler(reader, slow, pace=pace, options=TransactionOptions(seconds=0.1), clock=clock)
@@ -155,35 +155,35 @@ async def test_one_that_took_long_goes_on_its_own_and_lets_others_have_a_real_tu
         assert (batch.first, batch.count) == (offset, 1)
 
 
-async def test_one_that_may_be_too_large_comes_alone_whatever_the_reader_gives() -> None:
-    suspects = Suspects()
-    suspects.blame(0, 1, "too large")
+async def test_an_isolated_record_is_a_batch_of_its_own_whatever_the_reader_returns() -> None:
+    poison = PoisonTracker()
+    poison.isolate(0, 1, "too large")
     reader = Scripted(records(0, 3))
-    filling = filler(reader, suspects=suspects)
+    filling = filler(reader, poison=poison)
     batch, _ = await filling.fill()
-    assert (batch.count, filling.alone) == (1, True)
+    assert (batch.count, filling.isolated) == (1, True)
     batch, _ = await filling.fill()
-    assert (batch.first, batch.count, filling.alone) == (1, 1, True)
+    assert (batch.first, batch.count, filling.isolated) == (1, 1, True)
     batch, _ = await filling.fill()
-    assert (batch.first, batch.count, filling.alone) == (2, 2, False)
+    assert (batch.first, batch.count, filling.isolated) == (2, 2, False)
     assert reader.asked[0] == (1, None)
 
 
-async def test_a_step_that_waits_for_something_ends_it() -> None:
+async def test_a_step_that_waits_for_something_ends_the_batch() -> None:
     made = pipeline({"filter": "n > 0"}, {"python": "tests.unit.services.process_api.pipeline.steps.functions:wait"})
     filling = filler(Scripted(records(0, 2)), made)
     batch, _ = await filling.fill()
     assert (batch.count, batch.last) == (1, 0)
-    assert str(filling.halt) == "the price list does not answer"
+    assert str(filling.blocked_by) == "the price list does not answer"
 
 
-async def test_what_retention_took_is_passed_over() -> None:
+async def test_reading_resumes_behind_records_that_retention_deleted() -> None:
     reader = Scripted(PositionLost("trelay.ingest", 0, 0, 5), records(5, 6))
     batch, _ = await filler(reader).fill()
     assert (batch.first, batch.last) == (5, 6)
 
 
-async def test_others_have_their_turn() -> None:
+async def test_other_tasks_run_in_between() -> None:
     turns = 0
 
     async def other() -> None:
@@ -194,6 +194,6 @@ async def test_others_have_their_turn() -> None:
 
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(other())
-        await filler(Scripted(records(0, 319)), clock=Ticking()).fill()
+        await filler(Scripted(records(0, 319)), clock=TickingClock()).fill()
         task.cancel()
     assert turns >= 9

@@ -1,4 +1,4 @@
-"""What is counted, and under which names."""
+"""Metrics, and their names."""
 
 from prometheus_client import CollectorRegistry
 
@@ -7,7 +7,7 @@ from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.process_api.making import batch, event, pipeline, record
 
 
-def test_everything_reads_zero_before_anything_happened() -> None:
+def test_every_metric_reads_zero_at_the_start() -> None:
     registry = CollectorRegistry()
     ProcessMetrics(registry, [pipeline({"filter": "a"}, name="orders")], SYSTEM_CLOCK)
     for name in ("events_taken_total", "events_published_total", "rejects_total"):
@@ -18,12 +18,12 @@ def test_everything_reads_zero_before_anything_happened() -> None:
     assert registry.get_sample_value("trelay_process_step_seconds_count", step) == 0
 
 
-def test_what_is_visible_is_counted() -> None:
+def test_a_committed_batch_is_counted() -> None:
     registry = CollectorRegistry()
     made = pipeline({"map": "n = 2 ? missing : $"}, name="orders")
     metrics = ProcessMetrics(registry, [made], SYSTEM_CLOCK)
     filled = batch(made)
-    filled.take([*(record(event({"n": number})) for number in (1, 2, 3)), record(b"x", source=None)])
+    filled.add([*(record(event({"n": number})) for number in (1, 2, 3)), record(b"x", source=None)])
     metrics.committed(filled, 0.003)
 
     def value(name: str, **labels: str) -> float | None:
@@ -40,17 +40,17 @@ def test_steps_are_timed() -> None:
     registry = CollectorRegistry()
     made = pipeline({"filter": "true"}, {"map": "1"}, name="orders")
     metrics = ProcessMetrics(registry, [made], SYSTEM_CLOCK)
-    made.run(event(1), lap=metrics.watch(made))
+    made.run(event(1), on_step=metrics.step_timer(made))
     for place in ("steps.0.filter", "steps.1.map"):
         labels = {"pipeline": "orders", "step": place}
         assert registry.get_sample_value("trelay_process_step_seconds_count", labels) == 1
 
 
-def test_the_lag_of_partitions_that_are_not_driven_here_is_not_told() -> None:
+def test_a_partition_that_is_owned_elsewhere_has_no_lag_here() -> None:
     registry = CollectorRegistry()
     metrics = ProcessMetrics(registry, [], SYSTEM_CLOCK)
-    metrics.lags({0: 5, 1: 7})
+    metrics.set_lag({0: 5, 1: 7})
     assert registry.get_sample_value("trelay_process_lag_records", {"partition": "1"}) == 7
-    metrics.lags({0: 4})
+    metrics.set_lag({0: 4})
     assert registry.get_sample_value("trelay_process_lag_records", {"partition": "0"}) == 4
     assert registry.get_sample_value("trelay_process_lag_records", {"partition": "1"}) is None

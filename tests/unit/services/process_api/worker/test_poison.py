@@ -1,77 +1,77 @@
-"""The search for a record that becomes too large, or takes too long."""
+"""Records that become too large, or are slow."""
 
 import dataclasses
 
-from services.process_api.worker.poison import TOO_LONG, Slow, Suspects
+from services.process_api.worker.poison import SLOW_SECONDS, PoisonTracker, SlowRecords
 from tests.unit.services.process_api.making import record
 
 
-def test_nothing_is_suspected_before_something_was_refused() -> None:
-    suspects = Suspects()
-    assert not suspects.alone(0)
-    assert suspects.refusal(record(b"", 0)) is None
-    assert not suspects.cut(0)
+def test_no_record_is_poison_before_the_bus_refuses_one() -> None:
+    poison = PoisonTracker()
+    assert not poison.is_isolated(0)
+    assert poison.rejection(record(b"", 0)) is None
+    assert not poison.is_truncated(0)
 
 
-def test_what_a_refused_transaction_was_made_of_is_tried_one_by_one() -> None:
-    suspects = Suspects()
-    assert suspects.blame(10, 19, "too large")
-    assert [suspects.alone(offset) for offset in (9, 10, 19, 20)] == [True, True, True, False]
-    assert suspects.refusal(record(b"", 15)) is None
+def test_the_records_of_a_refused_transaction_are_isolated() -> None:
+    poison = PoisonTracker()
+    assert poison.isolate(10, 19, "too large")
+    assert [poison.is_isolated(offset) for offset in (9, 10, 19, 20)] == [True, True, True, False]
+    assert poison.rejection(record(b"", 15)) is None
 
 
-def test_the_one_that_is_refused_alone_goes_to_the_dead_letter() -> None:
-    suspects = Suspects()
-    suspects.blame(10, 19, "too large")
-    assert suspects.blame(15, 15, "2 MiB, the limit is 1")
-    assert suspects.refusal(record(b"", 15)) == "2 MiB, the limit is 1"
-    assert suspects.refusal(record(b"", 14)) is None
-    assert not suspects.cut(15)
+def test_a_record_that_is_refused_alone_is_rejected() -> None:
+    poison = PoisonTracker()
+    poison.isolate(10, 19, "too large")
+    assert poison.isolate(15, 15, "2 MiB, the limit is 1")
+    assert poison.rejection(record(b"", 15)) == "2 MiB, the limit is 1"
+    assert poison.rejection(record(b"", 14)) is None
+    assert not poison.is_truncated(15)
 
 
-def test_one_whose_dead_letter_is_refused_is_cut_and_then_nothing_helps() -> None:
-    suspects = Suspects()
-    assert suspects.blame(15, 15, "too large")
-    assert suspects.blame(15, 15, "still too large")
-    assert suspects.cut(15)
-    assert suspects.refusal(record(b"", 15)) == "too large"
-    assert not suspects.blame(15, 15, "and still")
+def test_a_record_whose_dead_letter_is_refused_is_truncated_once() -> None:
+    poison = PoisonTracker()
+    assert poison.isolate(15, 15, "too large")
+    assert poison.isolate(15, 15, "still too large")
+    assert poison.is_truncated(15)
+    assert poison.rejection(record(b"", 15)) == "too large"
+    assert not poison.isolate(15, 15, "and still")
 
 
-def test_the_same_refusal_again_teaches_nothing() -> None:
-    suspects = Suspects()
-    assert suspects.blame(10, 19, "too large")
-    assert not suspects.blame(10, 19, "too large")
+def test_the_same_refusal_again_is_not_worth_another_attempt() -> None:
+    poison = PoisonTracker()
+    assert poison.isolate(10, 19, "too large")
+    assert not poison.isolate(10, 19, "too large")
 
 
-def after(*seconds: float, offset: int = 7) -> Suspects:
-    """What is known after as many drives in which a record took so long."""
-    slow: Slow = {}
+def after(*seconds: float, offset: int = 7) -> PoisonTracker:
+    """What is known after as many runs in which a record took so long."""
+    slow: SlowRecords = {}
     for took in seconds:
-        Suspects(slow).tarried(record(b"", offset), took)
-    return Suspects(slow)
+        PoisonTracker(slow).note_slow(record(b"", offset), took)
+    return PoisonTracker(slow)
 
 
-def test_what_took_long_time_and_again_is_put_aside_when_it_comes_again() -> None:
-    suspects = after(TOO_LONG, 41.6)
-    assert suspects.alone(7)
-    assert not suspects.alone(8)
-    assert "it took 42 s to run" in (suspects.refusal(record(b"", 7)) or "")
-    assert suspects.refusal(record(b"", 6)) is None
+def test_a_record_that_was_slow_twice_is_rejected() -> None:
+    poison = after(SLOW_SECONDS, 41.6)
+    assert poison.is_isolated(7)
+    assert not poison.is_isolated(8)
+    assert poison.rejection(record(b"", 7)) == "took 42 s, the limit is 5 s; rejected after 2 attempts"
+    assert poison.rejection(record(b"", 6)) is None
 
 
-def test_what_took_long_once_is_tried_again_for_the_process_may_have_been_paused() -> None:
-    assert after(3600.0).refusal(record(b"", 7)) is None
-    assert after(TOO_LONG - 0.1, TOO_LONG - 0.1).refusal(record(b"", 7)) is None
+def test_a_record_that_was_slow_once_runs_again_because_the_process_may_have_been_paused() -> None:
+    assert after(3600.0).rejection(record(b"", 7)) is None
+    assert after(SLOW_SECONDS - 0.1, SLOW_SECONDS - 0.1).rejection(record(b"", 7)) is None
 
 
-def test_a_record_of_a_later_topic_is_another_one() -> None:
-    suspects = after(10.0, 10.0)
-    assert suspects.refusal(dataclasses.replace(record(b"", 7), timestamp=1)) is None
+def test_a_record_of_a_later_topic_is_another_record() -> None:
+    poison = after(10.0, 10.0)
+    assert poison.rejection(dataclasses.replace(record(b"", 7), timestamp=1)) is None
 
 
-def test_only_the_newest_slow_ones_are_remembered() -> None:
-    slow: Slow = {}
+def test_only_the_newest_slow_records_are_remembered() -> None:
+    slow: SlowRecords = {}
     for offset in range(1100):
-        Suspects(slow).tarried(record(b"", offset), 10.0)
+        PoisonTracker(slow).note_slow(record(b"", offset), 10.0)
     assert (min(slow), len(slow)) == (100, 1000)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from services.process_api.worker.filler import TransactionOptions
+from services.process_api.worker.reporting import PAUSED
 from shared.bus.protocol import Outgoing, TopicPartition, partition_of
 from shared.errors import Fenced, TrelayError, Unavailable
+from shared.events.headers import headers_of
 from shared.runtime.clock import SystemClock
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.pipeline.steps import functions
@@ -18,7 +20,7 @@ from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, un
 FUNCTIONS = "tests.unit.services.process_api.pipeline.steps.functions"
 
 
-async def test_what_is_waiting_and_what_comes_later_is_published_in_order() -> None:
+async def test_events_are_published_in_order() -> None:
     setting = Setting()
     await setting.ingest(*range(1, 11))
     async with setting.running():
@@ -26,10 +28,10 @@ async def test_what_is_waiting_and_what_comes_later_is_published_in_order() -> N
         await setting.ingest(11)
         await until(lambda: setting.published() == list(range(1, 12)))
     record = setting.records(TOPICS.publish)[0]
-    assert (record.key, record.headers) == (b"orders", (("trail", b"orders 1700000000000 orders:1"),))
+    assert (record.key, record.headers) == (b"orders", headers_of(b"orders 1700000000000 orders:1"))
 
 
-async def test_it_goes_on_where_it_was() -> None:
+async def test_it_resumes_at_the_committed_offset() -> None:
     setting = Setting()
     await setting.ingest(1, 2, 3)
     async with setting.running():
@@ -40,7 +42,7 @@ async def test_it_goes_on_where_it_was() -> None:
     assert setting.published() == [1, 2, 3, 4]
 
 
-async def test_events_that_come_to_nothing_are_done_with_too() -> None:
+async def test_the_offsets_of_filtered_events_are_committed() -> None:
     setting = Setting(pipelines=[pipeline({"filter": "n > 5"})])
     await setting.ingest(1, 2, 3)
     position = TopicPartition(TOPICS.ingest, partition_of(b"C-1", 2))
@@ -53,18 +55,18 @@ async def test_events_that_come_to_nothing_are_done_with_too() -> None:
 async def test_dead_letters_are_written_with_the_outputs() -> None:
     setting = Setting(pipelines=[pipeline({"map": "n = 2 ? missing : $"})])
     await setting.ingest(1, 2, 3)
-    await setting.ingest(4, source="strangers")
+    await setting.ingest(4, source="unknown")
     await setting.write(Outgoing(b"C-1", b"no event"))
     async with setting.running():
         await until(lambda: len(setting.dead()) == 3)
     assert setting.published() == [1, 3]
     assert [error.partition(":")[0] for error in setting.dead()] == [
         "steps.0.map",
-        "no pipeline takes the source 'strangers'",
+        "no pipeline takes the source 'unknown'",
         "event",
     ]
-    told = {(each.kind, each.place) for each in setting.alerts.told}
-    assert told == {("dead letter", "orders"), ("dead letter", "no pipeline")}
+    alerts = {(each.kind, each.place) for each in setting.alerts.told}
+    assert alerts == {("dead letter", "orders"), ("dead letter", "no pipeline")}
     assert setting.sample("trelay_process_events_taken_total", pipeline="orders") == 3
     assert setting.sample("trelay_process_events_published_total", pipeline="orders") == 2
     assert setting.sample("trelay_process_rejects_total", pipeline="orders") == 1
@@ -84,7 +86,7 @@ async def test_one_transaction_fills_while_another_commits() -> None:
         await until(lambda: setting.published() == [1, 2])
 
 
-async def test_what_waits_shares_a_transaction_up_to_its_bounds() -> None:
+async def test_waiting_events_share_a_transaction_up_to_its_limits() -> None:
     setting = Setting(options=TransactionOptions(events=100))
     await setting.ingest(*range(250))
     async with setting.running():
@@ -93,7 +95,7 @@ async def test_what_waits_shares_a_transaction_up_to_its_bounds() -> None:
     assert sizes == [100, 100, 50]
 
 
-async def test_a_failed_commit_is_noticed_while_nothing_comes_and_nothing_is_lost_or_repeated() -> None:
+async def test_a_failed_commit_is_noticed_without_new_input_and_loses_or_repeats_no_event() -> None:
     setting = Setting()
     setting.bus.fail = lambda number: Unavailable("the bus is away") if number in {1, 2} else None
     async with setting.running():
@@ -104,7 +106,7 @@ async def test_a_failed_commit_is_noticed_while_nothing_comes_and_nothing_is_los
     assert len(setting.bus.submitted) == 4
 
 
-async def test_what_followed_a_failed_commit_is_done_again() -> None:
+async def test_transactions_after_a_failed_commit_are_repeated() -> None:
     setting = Setting(options=TransactionOptions(events=1))
     failing = {3, 4, 9}
     setting.bus.fail = lambda number: Unavailable("the bus is away") if number in failing else None
@@ -114,7 +116,7 @@ async def test_what_followed_a_failed_commit_is_done_again() -> None:
     assert setting.published() == list(range(20))
 
 
-async def test_a_newer_owner_ends_this_one() -> None:
+async def test_a_fenced_run_ends() -> None:
     setting = Setting()
     setting.bus.fail = lambda number: Fenced("a newer one has taken over") if number == 0 else None
     await setting.ingest(1, 2)
@@ -122,7 +124,7 @@ async def test_a_newer_owner_ends_this_one() -> None:
         await until(lambda: setting.published() == [1, 2])
 
 
-async def test_a_lookup_that_does_not_answer_holds_the_partition_and_not_what_was_before() -> None:
+async def test_a_lookup_that_does_not_answer_pauses_the_partition_after_the_events_before_it() -> None:
     functions.answering.clear()
     setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:look_up"})])
     await setting.ingest(1, 2)
@@ -130,7 +132,7 @@ async def test_a_lookup_that_does_not_answer_holds_the_partition_and_not_what_wa
     await setting.ingest(4)
     place = f"{TOPICS.ingest}/{partition_of(b'C-1', 2)}"
     async with setting.running():
-        await until(lambda: ("process", place) in setting.alerts.open)
+        await until(lambda: (PAUSED, place) in setting.alerts.open)
         assert setting.published() == [1, 2]
         functions.answering.set()
         await until(lambda: setting.published() == [1, 2, 3, 4])
@@ -138,8 +140,8 @@ async def test_a_lookup_that_does_not_answer_holds_the_partition_and_not_what_wa
     assert setting.dead() == []
 
 
-class Skipping(SystemClock):
-    """Time that can be made to pass at once."""
+class SkippingClock(SystemClock):
+    """A clock whose time can skip ahead."""
 
     def __init__(self) -> None:
         self.skipped = 0.0
@@ -148,10 +150,10 @@ class Skipping(SystemClock):
         return super().monotonic() + self.skipped
 
 
-async def test_one_that_takes_so_long_that_the_bus_loses_us_is_put_aside_in_the_end(
+async def test_an_event_so_slow_that_the_bus_evicts_the_member_is_dead_lettered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock, lost = Skipping(), []
+    clock, lost = SkippingClock(), []
 
     def take_long(data: Any) -> None:
         if data["n"] == 40:
@@ -159,7 +161,7 @@ async def test_one_that_takes_so_long_that_the_bus_loses_us_is_put_aside_in_the_
             lost.append(True)
 
     def fail(_number: int) -> TrelayError | None:
-        return Fenced("taken for dead") if lost and lost.pop() else None
+        return Fenced("evicted") if lost and lost.pop() else None
 
     monkeypatch.setattr(functions, "meanwhile", take_long)
     setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:tarry"})], clock=clock)
@@ -169,10 +171,10 @@ async def test_one_that_takes_so_long_that_the_bus_loses_us_is_put_aside_in_the_
         await until(lambda: len(setting.published()) == 49)
     assert setting.published() == [*range(40), *range(41, 50)]
     (error,) = setting.dead()
-    assert error.startswith("it took 30 s to run")
+    assert error.startswith("took 30 s, the limit is 5 s")
 
 
-async def test_a_partition_that_is_held_does_not_hold_another() -> None:
+async def test_a_paused_partition_does_not_pause_another() -> None:
     functions.answering.clear()
     setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:look_up"})])
     other = next(name for name in "abcdefgh" if partition_of(name.encode(), 2) != partition_of(b"C-1", 2))
@@ -183,7 +185,7 @@ async def test_a_partition_that_is_held_does_not_hold_another() -> None:
 
 
 class TestTooLarge:
-    async def test_an_event_that_the_bus_refuses_goes_to_the_dead_letter_and_the_others_pass(self) -> None:
+    async def test_an_event_that_the_bus_refuses_is_dead_lettered_and_the_others_pass(self) -> None:
         setting = Setting(pipelines=[pipeline({"filter": "n < 1000"}, {"set": {"data.more": "=pad & pad & pad"}})])
         setting.bus.limit = 5000
         await setting.ingest(*range(5))
@@ -199,7 +201,7 @@ class TestTooLarge:
         (letter,) = setting.records(TOPICS.dead_letter)
         assert letter.key == b"orders:5"
 
-    async def test_one_whose_dead_letter_is_refused_as_well_is_cut(self) -> None:
+    async def test_an_event_whose_dead_letter_is_refused_as_well_is_truncated(self) -> None:
         setting = Setting()
         setting.bus.limit = 70_000
         await setting.ingest(1)
@@ -208,10 +210,10 @@ class TestTooLarge:
         async with setting.running():
             await until(lambda: len(setting.published()) == 2)
         (error,) = setting.dead()
-        assert "the first 65536 are kept" in error
+        assert "(truncated: the first 65536 of " in error
         assert len(setting.records(TOPICS.dead_letter)[0].value) == 65536
 
-    async def test_where_nothing_helps_it_pauses(self) -> None:
+    async def test_a_partition_whose_dead_letter_never_fits_pauses(self) -> None:
         setting = Setting()
         setting.bus.limit = 100
         await setting.ingest(1)
@@ -220,7 +222,7 @@ class TestTooLarge:
         assert setting.records(TOPICS.publish) == setting.records(TOPICS.dead_letter) == []
 
 
-async def test_events_that_retention_took_are_said_to_be_lost() -> None:
+async def test_events_that_retention_deleted_are_reported_as_lost() -> None:
     setting = Setting()
     await setting.ingest(*range(10))
     number = partition_of(b"C-1", 2)
@@ -237,7 +239,7 @@ async def test_events_that_retention_took_are_said_to_be_lost() -> None:
     assert await setting.bus.committed(group, TopicPartition(TOPICS.ingest, number)) == 20
 
 
-async def test_a_stop_waits_for_what_is_being_committed() -> None:
+async def test_a_stop_waits_for_pending_commits() -> None:
     setting = Setting()
     setting.bus.gate.clear()
     async with setting.running():
@@ -261,7 +263,7 @@ async def test_a_stop_at_the_moment_of_a_failure_is_a_stop(turns: int) -> None:
                 await asyncio.sleep(0)
 
 
-async def test_heavy_steps_let_others_have_their_turn() -> None:
+async def test_heavy_steps_yield_to_other_tasks() -> None:
     setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:toil"})])
     await setting.ingest(*range(600))
     turns = 0
@@ -273,7 +275,7 @@ async def test_heavy_steps_let_others_have_their_turn() -> None:
     assert turns > 10
 
 
-async def test_where_it_has_read_to_is_known() -> None:
+async def test_the_positions_are_known() -> None:
     setting = Setting()
     await setting.ingest(1, 2, 3)
     async with setting.running() as stream:

@@ -7,7 +7,8 @@ import pytest
 
 from services.system_api.sources.source import Batch, Stamp
 from shared.events.dead_letter import Reject
-from shared.events.event import Channel, decode, unpack_trail, validate
+from shared.events.event import Channel, decode, validate
+from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
 from shared.runtime.clock import SystemClock
 
 
@@ -27,7 +28,8 @@ def test_an_event_carries_its_place_and_its_key() -> None:
     assert (event["id"], event["subject"], event["data"]) == ("orders:4711@9", "customer é", {"n": 9007199254740993})
     assert event["time"] == "2026-01-02T03:04:05.678Z"
     assert record.key == "customer é".encode()
-    assert unpack_trail(dict(record.headers)["trail"]) == ("orders", 1_767_323_045_678, "orders:4711@9")
+    assert record.headers[0] == CONTENT_TYPE
+    assert unpack_provenance(dict(record.headers)[PROVENANCE]) == ("orders", 1_767_323_045_678, "orders:4711@9")
 
 
 def test_a_percent_sign_is_a_character_like_any_other() -> None:

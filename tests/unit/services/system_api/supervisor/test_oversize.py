@@ -4,11 +4,11 @@ from services.system_api.sources.source import Batch
 from services.system_api.supervisor.oversize import KEPT, Oversize
 from shared.bus.protocol import Outgoing
 from shared.events.dead_letter import Reject
-from shared.events.event import TRAIL
+from shared.events.headers import headers_of
 
 
 def record(identity: str, size: int) -> Outgoing:
-    return Outgoing(b"k", b"x" * size, ((TRAIL, f"orders 1 {identity}".encode()),))
+    return Outgoing(b"k", b"x" * size, headers_of(f"orders 1 {identity}".encode()))
 
 
 def test_nothing_is_looked_for_before_something_was_refused() -> None:

@@ -12,7 +12,7 @@ from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.source import Batch, Settling, Source
 from shared.events.dead_letter import Reject
-from shared.events.event import unpack_trail
+from shared.events.headers import PROVENANCE, unpack_provenance
 from shared.runtime.clock import SystemClock
 
 
@@ -61,7 +61,7 @@ class Poller:
     async def commit(self, batch: Batch) -> None:
         for record in batch.records:
             self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
-            self.ids.append(unpack_trail(dict(record.headers)["trail"]).id)
+            self.ids.append(unpack_provenance(dict(record.headers)[PROVENANCE]).id)
         self.rejects += batch.rejects
         self.problem = list(batch.problem)
         for part, value in batch.checkpoint.items():

@@ -12,7 +12,8 @@ from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import Format, Parser, Place, Unusable
 from services.system_api.sources.source import Batch, Stamp
-from shared.events.event import decode, unpack_trail, validate
+from shared.events.event import decode, validate
+from shared.events.headers import PROVENANCE, unpack_provenance
 from shared.runtime.clock import SYSTEM_CLOCK
 
 LIMIT = 64
@@ -52,7 +53,7 @@ def take_all(reading: Parser, batch: Batch) -> None:
 
 def places(batch: Batch) -> list[int]:
     """The offsets of all events and rejects, by their ids."""
-    ids = [unpack_trail(dict(record.headers)["trail"]).id for record in batch.records]
+    ids = [unpack_provenance(dict(record.headers)[PROVENANCE]).id for record in batch.records]
     ids += [reject.id for reject in batch.rejects]
     return sorted(int(identity.removeprefix("orders:1.ab:")) for identity in ids)
 
