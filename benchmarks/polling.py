@@ -9,11 +9,11 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry
 
 from benchmarks.measuring import Cost, measured
-from services.system_api.sources.source import Opening, SourceOptions
+from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
-from services.system_api.supervisor.run import Surroundings
+from services.system_api.supervisor.run import SourceContext
 from shared.alerts import RecordingAlerts
 from shared.bus.connect import BusOptions, connect
 from shared.bus.topics import TopicsOptions
@@ -29,7 +29,7 @@ Settings = TypeVar("Settings", bound=SourceOptions)
 
 
 async def polled(
-    source: Callable[[str, Settings, Clock, random.Random], Opening],
+    source: Callable[[str, Settings, Clock, random.Random], SourceOpener],
     options: Settings,
     events: int,
     bus_options: BusOptions,
@@ -42,15 +42,15 @@ async def polled(
     reporter = Reporter(SOURCE, RecordingAlerts(), SystemMetrics(registry, [SOURCE]), SYSTEM_CLOCK)
     async with connect(bus_options, database) as bus:
         await bus.ensure_topics(topics.all())
-        around = Surroundings(bus, topics, SYSTEM_CLOCK, rng)
+        context = SourceContext(bus, topics, SYSTEM_CLOCK, rng)
         poller = Poller(
-            options, source(SOURCE, options, SYSTEM_CLOCK, rng), Leases(MemoryLeaseStore(), "bench"), around, reporter
+            options, source(SOURCE, options, SYSTEM_CLOCK, rng), Leases(MemoryLeaseStore(), "bench"), context, reporter
         )
         async with Tasks() as tasks:
 
             async def work() -> None:
                 tasks.keep("poller", poller.run())
-                while poller.condition.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
+                while poller.status.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
                     await asyncio.sleep(0.01)
 
             cost = await measured(work(), events)

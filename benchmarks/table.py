@@ -60,12 +60,14 @@ async def prepare(dsn: str, events: int) -> float:
         await connection.close()
 
 
-async def ours(events: int, bus_options: BusOptions, database: DatabaseOptions, changed: str | None = None) -> Cost:
+async def ours(
+    events: int, bus_options: BusOptions, database: DatabaseOptions, updated_at_column: str | None = None
+) -> Cost:
     options = TableSourceOptions(
         kind="table",
         url=database.url,
         table="shop.orders",
-        changed=changed,
+        updated_at_column=updated_at_column,
         type="order.updated",
         channel=Channel("orders.eu"),
         batch=PER_TRANSACTION,

@@ -131,8 +131,8 @@ async def _source(name: str, options: AnySource) -> str:
     opening = build_source(name, options, SYSTEM_CLOCK, random.Random())  # noqa: S311 -- trace ids that nobody sees
     async with opening({}) as source:
         batch = await source.poll(1)
-    if batch.problem:
-        raise TrelayError("; ".join(batch.problem))
+    if batch.problems:
+        raise TrelayError("; ".join(batch.problems))
     if batch.rejects:
         raise TrelayError(f"what comes first is no event: {batch.rejects[0].error}")
     return "an event can be read" if batch.records else "nothing to read yet"

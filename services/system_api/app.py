@@ -1,4 +1,4 @@
-"""The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
+"""The composition root: each external dependency can be passed as an argument; all of it runs in one event loop."""
 
 import random
 import secrets
@@ -14,7 +14,7 @@ from services.system_api.sources.registry import build_source
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
-from services.system_api.supervisor.run import Surroundings
+from services.system_api.supervisor.run import SourceContext
 from shared.alerts import Alerts, alerting
 from shared.alerts.outages import outages_told
 from shared.bus.connect import connect
@@ -27,22 +27,22 @@ from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
-DATABASE, BUS = "database of the leases", "bus"
-"""The parts in `/readyz`; each source is told of beside them, and keeps nobody from being ready."""
+DATABASE, BUS = "lease_store", "bus"
+"""The parts that `/readyz` requires. Each source is a note (`source/<name>`) and does not affect readiness."""
 
 _PAUSE = 1.0
-"""Seconds between two tries to reach the database or the bus at the start."""
+"""Seconds between attempts to connect to the database or the bus at the start."""
 
 
 @dataclass(frozen=True, slots=True)
 class SystemApi:
-    """The service, while it runs."""
+    """The running service."""
 
     listening: Listening
     tasks: Tasks
 
     async def failed(self) -> BaseException:
-        """Wait until something has failed that the service cannot go on without, and return it."""
+        """Wait for a failure that the service cannot survive, and return it."""
         return await self.tasks.failed()
 
 
@@ -57,14 +57,14 @@ async def build_system_api(
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
 ) -> AsyncIterator[SystemApi]:
-    """Run the service for as long as the context lasts.
+    """Run the service while the context is open.
 
-    What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
-    tables are not migrated here. A bus that is given has the topics of the settings. Services in one process share
-    `health`; who makes it tells of outages.
+    A dependency that is not passed is created from the settings; it may be unavailable at the start. With `leases`
+    passed, the caller migrates the database's tables. A `bus` that is passed uses the topics of the settings. Services
+    in one process share `health`; the caller that creates it reports outages.
 
     Raises:
-        SettingsError: the listener or the alerts cannot be set up as the settings say.
+        SettingsError: the listener or the alerts cannot be set up with these settings.
     """
     own_health, health = health is None, health or Health()
     given = leases is not None
@@ -76,59 +76,58 @@ async def build_system_api(
             alerts = await stack.enter_async_context(opened)
         if own_health:
             await stack.enter_async_context(outages_told("system", health.readiness, alerts, clock))
-        outside = _Outside(
+        dependencies = _Dependencies(
             leases,
             alerts,
             connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
-            prepare=_nothing if given else lambda: migrate(settings.database),
+            prepare=_do_nothing if given else lambda: migrate(settings.database),
             clock=clock,
             rng=rng or random.SystemRandom(),
         )
-        yield await stack.enter_async_context(_Service(settings, outside, health).running())
+        yield await stack.enter_async_context(_Service(settings, dependencies, health).running())
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """What the service has of others."""
+class _Dependencies:
+    """The external dependencies of the service."""
 
     leases: LeaseStore
     alerts: Alerts
     connect: Callable[[], AbstractAsyncContextManager[Bus]]
-    """Connects to the bus."""
     prepare: Callable[[], Awaitable[object]]
-    """Makes the database's tables what they should be."""
+    """Migrates the database's tables."""
     clock: Clock
     rng: random.Random
 
 
 class _Service:
-    """The parts, and how they hang together."""
+    """The parts and how they are connected."""
 
-    def __init__(self, settings: SystemSettings, outside: _Outside, health: Health) -> None:
+    def __init__(self, settings: SystemSettings, dependencies: _Dependencies, health: Health) -> None:
         self._options = settings.system
         self._topics = settings.bus.topics
-        self._outside = outside
+        self._dependencies = dependencies
         self._health = health
         self._bus: Bus | None = None
-        self._no_bus: str = NotYet("the database comes first")
+        self._no_bus: str = NotYet("waiting for the database")
         metrics = SystemMetrics(health.registry, settings.system.sources)
         self._reporters = {
-            name: Reporter(name, outside.alerts, metrics, outside.clock) for name in settings.system.sources
+            name: Reporter(name, dependencies.alerts, metrics, dependencies.clock) for name in settings.system.sources
         }
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[SystemApi]:
-        """Open everything; on leaving, stop reading, finish what is being committed, and close in reverse."""
-        options, outside, readiness = self._options, self._outside, self._health.readiness
+        """Open everything; on exit, stop reading, finish the commits in flight, and close in reverse order."""
+        options, clock, readiness = self._options, self._dependencies.clock, self._health.readiness
         self._declare()
         app = application(options.listen, self._health)
-        add_routes(app, {name: reporter.condition for name, reporter in self._reporters.items()}, outside.clock)
+        add_routes(app, {name: reporter.status for name, reporter in self._reporters.items()}, clock)
         async with Tasks() as tasks:
-            listening = serve(app, options.listen, self._health, clock=outside.clock)
-            async with listening as where:
-                tasks.keep("sources", self._keep_sources())
+            listening = serve(app, options.listen, self._health, clock=clock)
+            async with listening as address:
+                tasks.keep("sources", self._run_sources())
                 try:
-                    yield SystemApi(where, tasks)
+                    yield SystemApi(address, tasks)
                 finally:
                     # Health and metrics answer until the sources have stopped.
                     readiness.draining = True
@@ -139,55 +138,55 @@ class _Service:
         readiness.require(DATABASE)
         readiness.require(BUS, lambda: self._bus.problem if self._bus else self._no_bus)
         for name, reporter in self._reporters.items():
-            readiness.note(f"source {name}", partial(problem, reporter.condition))
+            readiness.note(f"source/{name}", partial(problem, reporter.status))
 
-    async def _keep_sources(self) -> None:
-        """Wait for the database and the bus, and drive the sources from then on.
+    async def _run_sources(self) -> None:
+        """Connect to the database and the bus, then run the sources; connect to the bus again after an outage.
 
         Raises:
-            SettingsError: a topic is not of the form that the settings say.
+            SettingsError: a topic exists with other settings than these.
         """
-        await self._database()
+        await self._prepare_database()
         while True:
             try:
-                async with self._outside.connect() as bus:
+                async with self._dependencies.connect() as bus:
                     await bus.ensure_topics(self._topics.all())
                     self._bus = bus
-                    await self._drive(bus)
+                    await self._poll_sources(bus)
             except Unavailable as exc:
                 self._no_bus = str(exc)
-                await self._outside.clock.sleep(_PAUSE)
+                await self._dependencies.clock.sleep(_PAUSE)
             finally:
                 self._bus = None
 
-    async def _database(self) -> None:
+    async def _prepare_database(self) -> None:
         while True:
             try:
-                await self._outside.prepare()
+                await self._dependencies.prepare()
             except Unavailable as exc:
                 self._health.readiness.report(DATABASE, str(exc))
-                await self._outside.clock.sleep(_PAUSE)
+                await self._dependencies.clock.sleep(_PAUSE)
             else:
                 self._health.readiness.report(DATABASE, None)
                 return
 
-    async def _drive(self, bus: Bus) -> None:
-        """Run a poller for each source; only a fault of ours ends that."""
-        outside, options = self._outside, self._options
-        leases = Leases(outside.leases, options.node or _own_name(), ttl=options.lease_seconds, clock=outside.clock)
-        around = Surroundings(bus, self._topics, outside.clock, outside.rng)
+    async def _poll_sources(self, bus: Bus) -> None:
+        """Run one poller for each source. A poller handles every failure of its source: if one ends, it is a bug."""
+        given, options = self._dependencies, self._options
+        leases = Leases(given.leases, options.node or _unique_name(), ttl=options.lease_seconds, clock=given.clock)
+        context = SourceContext(bus, self._topics, given.clock, given.rng)
         async with Tasks() as polling:
             for name, source in options.sources.items():
-                opening = build_source(name, source, outside.clock, outside.rng)
-                poller = Poller(source, opening, leases, around, self._reporters[name])
+                open_source = build_source(name, source, given.clock, given.rng)
+                poller = Poller(source, open_source, leases, context, self._reporters[name])
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()
 
 
-def _own_name() -> str:
-    """Make a name that no other replica has: of the host, and of this life of the process."""
+def _unique_name() -> str:
+    """Return a name that no other replica has: the host's, and a random suffix for this start of the process."""
     return f"{socket.gethostname()[:64]}-{secrets.token_hex(4)}"
 
 
-async def _nothing() -> None:
-    """Prepare what is ready."""
+async def _do_nothing() -> None:
+    """Leave tables alone that the caller has migrated."""

@@ -1,11 +1,10 @@
-"""The settings of this service: composes what its parts declare."""
+"""The settings of this service, composed of what its parts declare."""
 
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.registry import AnySource
 from shared.alerts import AlertOptions
 from shared.bus.connect import BusOptions
 from shared.bus.postgres import PostgresBusOptions
@@ -15,30 +14,28 @@ from shared.runtime.logs import LogOptions
 from shared.settings import Options
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-"""Part of event ids, checkpoint keys, metrics and the names of transactions: short, and the same for ever."""
+"""Part of event ids, checkpoint keys, metrics and transaction names: short, and never changed."""
 
 
 class SystemOptions(Options):
     """The section `system`."""
 
     listen: ListenOptions = ListenOptions(port=8081)
-    """Where operators see the sources; no subscriber and no upstream comes here."""
+    """The listener for operators: health, metrics and `GET /sources`. No subscriber and no upstream connects here."""
 
     node: str | None = Field(default=None, min_length=1, max_length=100)
-    """What the others call this replica: unique among those that run. One that keeps its name has its sources back at
-    once after a crash; by default each start has a name of its own, and waits until the leases of the last one end."""
+    """Name of this replica, unique among the running ones. A replica that keeps its name owns its sources again at once
+    after a crash. By default each start has a random name, and waits until the leases of the previous one expire."""
 
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
-    """How long the sources of a replica that died wait before another one drives them."""
+    """Seconds until another replica takes over the sources of one that died."""
 
-    sources: dict[SourceName, Annotated[FileSourceOptions | TableSourceOptions, Field(discriminator="kind")]] = Field(
-        default_factory=dict
-    )
-    """By name. A source that is renamed is another source, and begins at the beginning."""
+    sources: dict[SourceName, AnySource] = Field(default_factory=dict)
+    """By name. A source with a new name is a new source: it starts from the beginning."""
 
 
 class SystemSettings(Options):
-    """What this service reads of the file."""
+    """The sections of the settings file that this service reads."""
 
     database: DatabaseOptions = DatabaseOptions()
     bus: BusOptions = PostgresBusOptions()

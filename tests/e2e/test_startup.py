@@ -22,7 +22,7 @@ from tests.servers.smtp import MailServer
 SERVICES = ("system", "process", "experience")
 DATABASE, BUS = "database 127.0.0.1:{database}", "Kafka at 127.0.0.1:{kafka}"
 WAITS_FOR = {
-    "system": {"database of the leases": DATABASE, "bus": "the database comes first"},
+    "system": {"lease_store": DATABASE, "bus": "waiting for the database"},
     "process": {"pipelines": BUS},
     "experience": {
         "registrations": DATABASE,
@@ -33,7 +33,7 @@ WAITS_FOR = {
 }
 """By service: the parts that `/readyz` names, each with what its reason holds."""
 LOGGED = {
-    "system": ["database of the leases", "mail"],
+    "system": ["lease_store", "mail"],
     "process": ["pipelines", "mail"],
     "experience": ["mail", "registrations", "topics of the stream"],
 }

@@ -1,1 +1,1 @@
-"""The kinds of sources, one package a kind; none knows another."""
+"""The kinds of sources, one package a kind; no kind imports another."""

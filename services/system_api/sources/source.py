@@ -1,4 +1,4 @@
-"""What the poller asks of a source, and how a source makes its events."""
+"""The contract between the poller and a source, and how a source builds its events."""
 
 import itertools
 import random
@@ -21,8 +21,8 @@ from shared.runtime.retry import RetryOptions
 from shared.settings import Options
 
 Checkpoint = Mapping[str, bytes]
-"""A saved place: small JSON values by part. `""` is the place of the source itself; a source of many files keeps one
-part a file, so that a batch saves only what moved."""
+"""A saved position: small JSON values by part. `""` is the part of the source itself. A source of many files has one
+part a file, so that a batch saves only the parts that moved."""
 
 
 def _channel(name: Channel) -> Channel:
@@ -33,40 +33,42 @@ def _channel(name: Channel) -> Channel:
 
 
 class SourceOptions(Options):
-    """What every kind of source is told."""
+    """The settings that every kind of source has."""
 
     type: str = Field(min_length=1, max_length=200)
-    """The CloudEvents type of its events, e.g. `order.updated`."""
+    """The CloudEvents `type` of its events, such as `order.updated`."""
 
     channel: Annotated[Channel, AfterValidator(_channel)] | None = None
-    """Goes straight to the publish topic, under this channel; none sends it through the process layer."""
+    """The channel of its events, which then go directly to subscribers. Without a channel they go through the pipelines
+    of the process layer."""
 
     interval: float = Field(default=1.0, gt=0)
-    """Seconds between polls while nothing wakes the source earlier."""
+    """Seconds between polls; a source that is notified of a change is polled earlier."""
 
     batch: int = Field(default=1000, ge=1, le=100_000)
-    """Events in one transaction at most."""
+    """Maximum number of events in one transaction."""
 
-    bound: float = Field(default=60.0, gt=0)
-    """Seconds one poll may take; a source that takes longer has stalled, and is built anew."""
+    poll_timeout: float = Field(default=60.0, gt=0)
+    """Seconds that one poll may take. A source that takes longer has stalled and is restarted."""
 
     retry: RetryOptions = RetryOptions()
-    """How hard to try before the source counts as down; it is probed for ever after that."""
+    """How to retry an upstream that is unavailable. Once the policy is exhausted, the source is reported as down, and
+    probed every `longest_wait` seconds."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """What one poll found, and the place to save with it."""
+    """What one poll found, and the checkpoint to save with it."""
 
     records: list[Outgoing] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     checkpoint: dict[str, bytes | None] = field(default_factory=dict)
-    """The parts that moved; None forgets a part."""
+    """The parts that moved; None removes a part."""
     more: bool = False
-    """Whether more is known to wait, so that the next poll need not."""
-    problem: tuple[str, ...] = ()
-    """What is wrong with parts of the source while the rest goes on: a file that cannot be read, say. Said again with
-    every batch until it is over."""
+    """Whether more is known to be waiting, so that the next poll follows at once."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with parts of the source (a file that cannot be read, for example) while the others are read.
+    Repeated with every batch until it is over."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to publish or to save."""
@@ -74,87 +76,87 @@ class Batch:
 
 
 class Source(Protocol):
-    """An upstream system that is open for reading, from a checkpoint onwards."""
+    """An upstream system that is open for reading from a checkpoint onwards."""
 
     async def poll(self, limit: int) -> Batch:
         """Return what comes next, oldest first, at most about `limit` events; an empty batch if nothing is new.
 
-        Each call goes on where the last one ended, whether or not that batch is settled yet: the poller fills one
-        transaction while another commits. After any failure the poller closes the source and opens it again from
-        the last checkpoint that was committed, so expect to be asked for the same input twice, by another instance.
+        Each call continues where the last one ended, whether or not that batch is settled yet: the poller fills one
+        transaction while another one commits. After any failure the poller closes the source and opens it again at
+        the last committed checkpoint, so the same input may be read twice, by different instances.
 
         Raises:
-            Unavailable: worth retrying: the next poll of this very instance must give what this one would have.
+            Unavailable: worth retrying: the next poll of this instance must return what this one would have returned.
         """
         ...
 
-    async def changed(self) -> None:
-        """Return when there may be something new; a source that cannot know waits for ever.
+    async def wait_for_change(self) -> None:
+        """Return when there may be something new; a source without notifications never returns.
 
-        The poller bounds the wait by the interval, so a missed wake-up costs time and never an event.
+        The poller bounds the wait by the interval, so a missed notification costs time and never an event.
         """
         ...
 
 
 @runtime_checkable
 class Settling(Protocol):
-    """Sources that do something once a batch is safe: archive or delete a file, acknowledge to a queue."""
+    """Sources that act once a batch is committed: archive or delete a file, acknowledge to a queue."""
 
     async def settle(self, batch: Batch) -> None:
-        """The transaction with this batch and its checkpoint is visible. Called in the order of the polls.
+        """Act on a batch whose transaction, checkpoint included, is committed. Called in the order of the polls.
 
         Raises:
-            Unavailable: logged and tried again by the source itself on a later poll; the events are safe already.
+            Unavailable: it is logged; the source repeats the action on a later poll. The events are already committed.
         """
         ...
 
 
-class Opening(Protocol):
-    """How the poller opens a source."""
+class SourceOpener(Protocol):
+    """Opens a source for the poller."""
 
     def __call__(self, checkpoint: Checkpoint) -> AbstractAsyncContextManager[Source]:
-        """Open at a saved place; an empty mapping is the very beginning.
+        """Open at a saved position; an empty mapping is the beginning.
 
         Raises (on entering):
-            Unavailable: the upstream does not answer.
+            Unavailable: the upstream is unavailable.
             SettingsError: the settings cannot work, or the checkpoint is of another kind of source.
         """
         ...
 
 
 _outgoing: Callable[[tuple[bytes, bytes | None, Headers]], Outgoing] = partial(tuple.__new__, Outgoing)
-"""Makes a record without the constructor, which is a function of Python's: a tenth of an event's cost."""
+"""Makes a record without its constructor, which is a Python function: a tenth of the cost of an event."""
 
 NumberedEvent = Callable[[int, str, bytes, bytes | None], Outgoing]
-"""Takes the number, and the subject, the data and the time as `Stamp.event` does."""
+"""Takes the number, then subject, data and time as `EventBuilder.event` does."""
 
 
-class Stamp:
-    """Makes events of one source: encodes once what they share, and splices the rest."""
+class EventBuilder:
+    """Builds the events of one source: encodes once what they share, and splices in the rest."""
 
     def __init__(self, name: str, type_: str, channel: Channel | None, clock: Clock, rng: random.Random) -> None:
         self.name = name
         self._head = Envelope(f"/sources/{name}", type_, channel).head()
         self._key = None if channel is None else channel.encode()
         self._clock = clock
-        self._dice = rng
-        self.begin()
+        self._rng = rng
+        self.begin_batch()
 
-    def begin(self) -> None:
-        """Start a batch: its events share one reading time and one trace, each with a span of its own."""
+    def begin_batch(self) -> None:
+        """Start a batch: its events share one time of reading and one trace; each has its own span."""
         now = self._clock.time()
         self._read = b"%b %d %b:" % (self.name.encode(), int(now * 1000), self.name.encode())
-        self._trace = b"00-%032x-" % (self._dice.getrandbits(128) or 1)
-        self._spans = itertools.count(self._dice.getrandbits(63) or 1)
+        self._trace = b"00-%032x-" % (self._rng.getrandbits(128) or 1)
+        self._spans = itertools.count(self._rng.getrandbits(63) or 1)
         self._now = rfc3339(now).encode()
         self._template = self._shared(b"%b")
 
     def event(self, position: str, subject: str, data: bytes, time: bytes | None = None) -> Outgoing:
-        """Make the event of one change.
+        """Build the event of one change.
 
-        `position` is where the change lies, the same whenever it is read again, and becomes the id behind the
-        source's name; `subject` is the entity's key; `data` is one valid JSON value; `time` is when it happened
-        upstream (RFC 3339), else the time of reading.
+        `position` identifies the change and is the same whenever it is read again: with the source's name it becomes
+        the event's id. `subject` is the entity's key; `data` is one valid JSON value; `time` is when the change
+        happened upstream (RFC 3339), by default the time of reading.
         """
         identity, entity, span = json_string(f"{self.name}:{position}"), json_string(subject), next(self._spans)
         if time is None:
@@ -165,14 +167,14 @@ class Stamp:
             self._key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
         )
 
-    def numbered(self, place: str) -> NumberedEvent:
-        """Return what makes events of this batch whose positions are `place`, a colon and a number.
+    def numbered(self, prefix: str) -> NumberedEvent:
+        """Return a function that builds events of this batch whose positions are `prefix`, a colon and a number.
 
-        It does what `event` does at two thirds of the cost, for what is read by the thousand.
+        The events are those of `event`, at two thirds of the cost.
         """
-        identity = json_string(f"{self.name}:{place}:")[:-1].replace(b"%", b"%%")
+        identity = json_string(f"{self.name}:{prefix}:")[:-1].replace(b"%", b"%%")
         identity_of = identity + b'%d"'
-        template, trail = self._shared(identity_of), self._read + place.encode() + b":"
+        template, trail = self._shared(identity_of), self._read + prefix.encode() + b":"
         head, key, trace, spans = self._head, self._key, self._trace, self._spans
 
         def event(number: int, subject: str, data: bytes, time: bytes | None) -> Outgoing:
@@ -187,6 +189,6 @@ class Stamp:
         return event
 
     def _shared(self, identity: bytes) -> bytes:
-        """Splice once what the events of a batch share, around the places of what differs."""
+        """Return the template of a batch's events: what they share, with `%b` in place of what differs."""
         head = self._head.replace(b"%", b"%%")
         return wrap(head, identity, b"%b", self._now, self._trace + b"%016x-01", b"%b")

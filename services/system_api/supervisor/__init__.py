@@ -1,1 +1,1 @@
-"""Runs one source: polls it on a schedule, publishes what it read, and reports how it is."""
+"""Runs one source: polls it on a schedule, publishes what it read, and reports its status."""

@@ -1,4 +1,4 @@
-"""What the system layer counts. Every label is a source's name or a state: bounded by the settings."""
+"""The metrics of the system layer. Every label is a source's name or a state: bounded by the settings."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,14 @@ _POLL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
 
 
 class SourceMetrics:
-    """The series of one source, looked up once: each lookup costs more than counting does."""
+    """The series of one source, looked up once: a lookup costs more than an increment."""
 
     def __init__(self, metrics: "SystemMetrics", source: str) -> None:
         self.published = metrics.published.labels(source)
         self.rejected = metrics.rejected.labels(source)
         self.polls = metrics.polls.labels(source)
         self.retries = metrics.retries.labels(source)
-        self.rebuilds = metrics.rebuilds.labels(source)
+        self.restarts = metrics.restarts.labels(source)
         self.poll_seconds = metrics.poll_seconds.labels(source)
         self.commit_seconds = metrics.commit_seconds.labels(source)
         self.caught_up = metrics.caught_up.labels(source)
@@ -27,7 +27,7 @@ class SourceMetrics:
         self._states[self._state].set(1)
 
     def enter(self, state: State) -> None:
-        """Note the state the source is in now."""
+        """Set the current state: 1 for it, 0 for all others."""
         if state is not self._state:
             self._states[self._state].set(0)
             self._states[state].set(1)
@@ -35,41 +35,44 @@ class SourceMetrics:
 
 
 class SystemMetrics:
-    """The metrics of all sources, in the registry that is given."""
+    """The metrics of all sources."""
 
     def __init__(self, registry: CollectorRegistry, sources: Iterable[str]) -> None:
-        """Each of `sources` reads 0 from the start: what never ran is not absent."""
+        """Register the metrics; every series of `sources` exists from the start and reads 0."""
 
         def counter(name: str, text: str) -> Counter:
             return Counter(f"trelay_system_{name}", text, ["source"], registry=registry)
 
-        self.published = counter("events_published_total", "Events that are visible on the bus.")
-        self.rejected = counter("rejects_total", "Input that went to the dead letter instead.")
-        self.polls = counter("polls_total", "Polls that succeeded, those that found nothing too.")
-        self.retries = counter("retries_total", "Polls and openings that failed because the upstream did not answer.")
-        self.rebuilds = counter("rebuilds_total", "Times the source was closed and opened again.")
+        self.published = counter("events_published_total", "Events committed to the bus.")
+        self.rejected = counter("rejects_total", "Records sent to the dead letter topic instead of an event.")
+        self.polls = counter("polls_total", "Successful polls, including those that found nothing.")
+        self.retries = counter("retries_total", "Polls and openings that failed because the upstream was unavailable.")
+        self.restarts = counter("restarts_total", "Times the source was closed and opened again.")
         self.poll_seconds = Histogram(
             "trelay_system_poll_seconds",
-            "How long polls take.",
+            "Duration of a poll in seconds.",
             ["source"],
             buckets=_POLL_SECONDS,
             registry=registry,
         )
         self.commit_seconds = Histogram(
             "trelay_system_commit_seconds",
-            "From a batch that is read to its events being visible and its place saved.",
+            "Seconds from a batch being read to the commit of its events and its checkpoint.",
             ["source"],
             buckets=_COMMIT_SECONDS,
             registry=registry,
         )
         self.caught_up = Gauge(
             "trelay_system_caught_up_timestamp_seconds",
-            "When everything that was waiting upstream had last been published; 0 before the first time.",
+            "Unix time when the source last had nothing left to publish; 0 before the first time.",
             ["source"],
             registry=registry,
         )
         self.state = Gauge(
-            "trelay_system_source_state", "1 for the state the source is in.", ["source", "state"], registry=registry
+            "trelay_system_source_state",
+            "State of the source: 1 for the current state, 0 for all others.",
+            ["source", "state"],
+            registry=registry,
         )
         self._of = {source: SourceMetrics(self, source) for source in sources}
 

@@ -1,8 +1,8 @@
-"""One record that the bus finds too large must not stop its source: it is found out, cut, and put aside.
+"""Isolates a record that is too large for the bus, so that it does not stop its source.
 
-The bus says only that a transaction was too large. So the source is read again from its checkpoint one event at a
-time, until the record that is refused stands alone; it goes to the dead letter without most of its value, and says so.
-No I/O.
+The bus reports only that a transaction was too large. The source is therefore read again from its checkpoint, one
+event per transaction, until the record that the bus rejects is alone in its transaction. That record goes to the dead
+letter topic with the head of its value and an error that says so. No I/O.
 """
 
 import dataclasses
@@ -13,40 +13,40 @@ from shared.events.dead_letter import Reject
 from shared.events.headers import PROVENANCE, unpack_provenance
 
 KEPT = 65_536
-"""Bytes that remain of a value that is too large: enough to recognise it by."""
+"""Bytes kept of a value that is too large: enough to identify it."""
 
 
-class Oversize:
-    """What is known of the records of one source that are too large."""
+class OversizeFilter:
+    """Which records of one source are too large for the bus."""
 
     def __init__(self) -> None:
-        self.searching = False
-        """Whether events are to be read and committed one by one."""
-        self._refused: set[str] = set()
-        self._left = 0
+        self.isolating = False
+        """Whether events must be read and committed one by one."""
+        self._too_large: set[str] = set()
+        self._remaining = 0
 
-    def refuse(self, batch: Batch) -> None:
-        """Note that the bus refused this batch, or one of those that were under way with it."""
-        if self.searching:
-            self._refused.add(_largest(batch))
-        self.searching = True
-        self._left = IN_FLIGHT * (len(batch.records) + len(batch.rejects) + 1)
+    def note_too_large(self, batch: Batch) -> None:
+        """Record that the bus rejected this batch, or one in flight together with it."""
+        if self.isolating:
+            self._too_large.add(_largest(batch))
+        self.isolating = True
+        self._remaining = IN_FLIGHT * (len(batch.records) + len(batch.rejects) + 1)
 
-    def passed(self) -> None:
-        """Note that the bus accepted a batch; the search ends when all that was under way has passed."""
-        self._left -= 1
-        if self.searching and self._left <= 0:
-            self._refused.clear()
-            self.searching = False
+    def note_committed(self) -> None:
+        """Record that the bus committed a batch; isolation ends when everything that was in flight is committed."""
+        self._remaining -= 1
+        if self.isolating and self._remaining <= 0:
+            self._too_large.clear()
+            self.isolating = False
 
-    def strain(self, batch: Batch) -> Batch:
-        """Return the batch as it can pass: what was refused has become a reject with the head of its value."""
-        if not self._refused:
+    def exclude_rejected(self, batch: Batch) -> Batch:
+        """Return the batch with each record that the bus rejected turned into a reject of bounded size."""
+        if not self._too_large:
             return batch
-        kept, rejects = list[Outgoing](), [self._cut(reject) for reject in batch.rejects]
+        kept, rejects = list[Outgoing](), [self._truncated(reject) for reject in batch.rejects]
         for record in batch.records:
             identity = _identity(record)
-            if identity in self._refused:
+            if identity in self._too_large:
                 error = f"an event of {size_of(record)} bytes is above the bus's limit; its first {KEPT} bytes are kept"
                 value = (record.value or b"")[:KEPT]
                 rejects.append(Reject(identity, value, error, "source", f"source:{identity}"))
@@ -54,8 +54,8 @@ class Oversize:
                 kept.append(record)
         return dataclasses.replace(batch, records=kept, rejects=rejects)
 
-    def _cut(self, reject: Reject) -> Reject:
-        if reject.id not in self._refused or len(reject.value) <= KEPT:
+    def _truncated(self, reject: Reject) -> Reject:
+        if reject.id not in self._too_large or len(reject.value) <= KEPT:
             return reject
         error = f"{reject.error} (of its {len(reject.value)} bytes the first {KEPT} are kept)"
         return dataclasses.replace(reject, value=reject.value[:KEPT], error=error)

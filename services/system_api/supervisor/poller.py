@@ -1,137 +1,146 @@
-"""The poller drives one source for ever: under a lease, through as many lives as it takes.
+"""Runs one source while this replica holds its lease, and restarts it when it fails or stalls.
 
-    run      waits for the lease
-     └ _own  begins one life after another while the lease is ours, and ends one that has stalled
+    run              acquires the lease
+     └ _supervise    starts one run after another while the lease is held; cancels a run that stalls
+        └ _run_once  one run, until it fails
 
-Nothing that one source does reaches another: each has a poller, and pollers share no task, nothing they could block,
-and no failure.
+Sources are isolated from each other: each has its own poller, and pollers share no task, no blocking call and no
+failure.
 """
 
 import asyncio
 import logging
 
-from services.system_api.sources.source import Opening, SourceOptions
-from services.system_api.supervisor.oversize import Oversize
+from services.system_api.sources.source import SourceOpener, SourceOptions
+from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import BusAway
 from services.system_api.supervisor.reporting import Reporter
-from services.system_api.supervisor.run import Life, Surroundings
+from services.system_api.supervisor.run import SourceContext, SourceRun
 from services.system_api.supervisor.schedule import Schedule
-from services.system_api.supervisor.status import Condition
-from services.system_api.supervisor.watchdog import Activity, Watch
+from services.system_api.supervisor.status import SourceStatus
+from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from shared.lease import Lease, Leases
 from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-_GRACE = 5.0
-"""Seconds a cancelled life may take to end before it is left to itself."""
+_CANCEL_TIMEOUT = 5.0
+"""Seconds that a cancelled run has to stop before it is abandoned."""
 _FENCED_PAUSE = 15.0
-"""Seconds after a newer owner was met: longer than a lease, or two owners would go on fencing one another."""
+"""Seconds to wait after a newer owner fenced this one: longer than a lease, or two owners would fence each other in
+turns."""
 
 
 class Poller:
-    """Drives one source; `condition` tells what it is doing."""
+    """Runs one source; `status` describes it."""
 
     def __init__(
-        self, options: SourceOptions, opening: Opening, leases: Leases, surroundings: Surroundings, reporter: Reporter
+        self,
+        options: SourceOptions,
+        open_source: SourceOpener,
+        leases: Leases,
+        context: SourceContext,
+        reporter: Reporter,
     ) -> None:
         """The source's name is the reporter's."""
-        self.name = reporter.condition.name
+        self.name = reporter.status.name
         self._options = options
-        self._opening = opening
+        self._open_source = open_source
         self._leases = leases
-        self._around = surroundings
-        self._clock = surroundings.clock
+        self._context = context
+        self._clock = context.clock
         self._report = reporter
         self._schedule = Schedule(options.interval, options.retry)
-        self._watch = Watch(options.bound)
-        self._oversize = Oversize()
-        self._setbacks = 0
-        """Lives in a row that ended soon."""
+        self._watchdog = Watchdog(options.poll_timeout)
+        self._oversize = OversizeFilter()
+        self._failures = 0
+        """Consecutive runs that ended early."""
         self._fenced = False
+        self._fields: dict[str, object] = {"component": "source", "source": self.name}
 
     @property
-    def condition(self) -> Condition:
-        """What is known of the source now."""
-        return self._report.condition
+    def status(self) -> SourceStatus:
+        """The current status of the source."""
+        return self._report.status
 
     async def run(self) -> None:
-        """Drive the source whenever its lease is ours. Never returns; cancel it to stop."""
+        """Run the source whenever this replica holds its lease. Never returns; cancel it to stop."""
         while True:
             self._fenced = False
             try:
                 async with self._leases.hold(f"source/{self.name}") as lease:
-                    await self._own(lease)
+                    await self._supervise(lease)
                 self._report.standby()
             except Unavailable as exc:
                 self._report.blocked(str(exc))
-                self._setbacks += 1
+                self._failures += 1
             except Exception as exc:
-                # A fault of ours, and no reason for the other sources to stop.
-                logger.exception("the poller of source %s failed", self.name)
-                self._report.faulty(f"{type(exc).__name__}: {exc}")
-                self._setbacks += 1
+                # A bug here must not stop the other sources.
+                logger.exception("unexpected error in poller", extra=self._fields)
+                self._report.failed(f"{type(exc).__name__}: {exc}")
+                self._failures += 1
             await self._clock.sleep(_FENCED_PAUSE if self._fenced else self._pause())
 
-    async def _own(self, lease: Lease) -> None:
-        """Begin one life after another, until the lease is lost or somebody has taken over without one."""
+    async def _supervise(self, lease: Lease) -> None:
+        """Start one run after another until the lease is lost, or a newer owner has fenced this one."""
         async with Tasks() as tasks:
-            gone = tasks.start(f"lease of source {self.name}", lease.lost())
+            lost = tasks.start(f"lease of source {self.name}", lease.lost())
             while True:
                 began = self._clock.monotonic()
-                await self._guard(tasks.start(f"source {self.name}", self._live()), gone)
-                if gone.done() or self._fenced:
+                await self._wait_for_run(tasks.start(f"source {self.name}", self._run_once()), lost)
+                if lost.done() or self._fenced:
                     return
                 long = self._clock.monotonic() - began > self._options.retry.longest_wait
-                self._setbacks = 1 if long else self._setbacks + 1
-                self._report.rebuilt()
+                self._failures = 1 if long else self._failures + 1
+                self._report.restarted()
                 pause = tasks.start(f"pause of source {self.name}", self._clock.sleep(self._pause()))
-                await asyncio.wait({gone, pause}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({lost, pause}, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _guard(self, life: asyncio.Task[None], gone: asyncio.Task[None]) -> None:
-        """Wait for the end of a life; end it when the lease is lost, or when nothing has moved for too long."""
-        while not life.done():
-            await asyncio.wait({life, gone}, timeout=self._watch.bound / 4, return_when=asyncio.FIRST_COMPLETED)
-            stalled = self._watch.stalled(self._clock.monotonic())
-            if gone.done() or stalled is not None:
-                await self._dismiss(life)
+    async def _wait_for_run(self, run: asyncio.Task[None], lost: asyncio.Task[None]) -> None:
+        """Wait until a run ends; cancel it when the lease is lost or the run has stalled."""
+        while not run.done():
+            await asyncio.wait({run, lost}, timeout=self._watchdog.timeout / 4, return_when=asyncio.FIRST_COMPLETED)
+            stalled = self._watchdog.stalled(self._clock.monotonic())
+            if lost.done() or stalled is not None:
+                await self._cancel(run)
                 if stalled is not None:
-                    self._judge(stalled)
+                    self._report_stall(stalled)
                 return
 
-    def _judge(self, stalled: Activity) -> None:
-        error = f"{stalled} took longer than {self._watch.bound:g} s"
-        if stalled.ours:
+    def _report_stall(self, stalled: Activity) -> None:
+        error = f"{stalled} took longer than {self._watchdog.timeout:g} s"
+        if stalled.uses_bus:
             self._report.blocked(error)
         else:
-            self._report.faulty(error)
+            self._report.failed(error)
 
-    async def _live(self) -> None:
-        """Begin a life, and say why it ended."""
+    async def _run_once(self) -> None:
+        """Run the source until it fails, and report why."""
+        run = SourceRun(self._options, self._open_source, self._context, self._report, self._watchdog, self._oversize)
         try:
-            await Life(self._options, self._opening, self._around, self._report, self._watch, self._oversize).run()
+            await run.run()
         except Fenced as exc:
             self._fenced = True
-            logger.warning("source %s: %s", self.name, exc)
+            logger.warning("fenced by a newer owner", extra=self._fields | {"error": str(exc)})
         except BusAway as exc:
             self._report.blocked(str(exc))
         except TooLarge as exc:
-            logger.warning("source %s: %s; it is found out and put aside", self.name, exc)
+            logger.warning("record too large; isolating it", extra=self._fields | {"error": str(exc)})
         except TrelayError as exc:
-            self._report.faulty(str(exc))
+            self._report.failed(str(exc))
         except Exception as exc:
-            if self._setbacks == 0:  # once is enough of the same
-                logger.exception("source %s failed", self.name)
-            self._report.faulty(f"{type(exc).__name__}: {exc}")
+            if self._failures == 0:  # one traceback is enough
+                logger.exception("unexpected error in source", extra=self._fields)
+            self._report.failed(f"{type(exc).__name__}: {exc}")
         finally:
-            self._watch.rest()
+            self._watchdog.pause()
 
-    async def _dismiss(self, life: asyncio.Task[None]) -> None:
-        life.cancel()
-        await asyncio.wait({life}, timeout=_GRACE)
-        if not life.done():
-            logger.error("source %s: a stalled life cannot be ended; it is left to itself", self.name)
+    async def _cancel(self, run: asyncio.Task[None]) -> None:
+        run.cancel()
+        await asyncio.wait({run}, timeout=_CANCEL_TIMEOUT)
+        if not run.done():
+            logger.error("run ignored cancellation; abandoned", extra=self._fields | {"after_s": _CANCEL_TIMEOUT})
 
     def _pause(self) -> float:
-        return self._schedule.after_failures(max(self._setbacks, 1), self._around.rng.random())
+        return self._schedule.after_failures(max(self._failures, 1), self._context.rng.random())

@@ -1,10 +1,10 @@
-"""One place where a source's condition changes: it reaches the log, the metrics and the people from here."""
+"""Where the status of a source changes; each change reaches the log, the metrics and the alerts."""
 
 import logging
 
 from services.system_api.sources.source import Batch
 from services.system_api.supervisor.metrics import SystemMetrics
-from services.system_api.supervisor.status import Condition, Notice, State
+from services.system_api.supervisor.status import Notice, SourceStatus, State
 from shared.alerts import Alerts
 from shared.runtime.clock import Clock
 
@@ -12,97 +12,123 @@ logger = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Tells what happens to one source."""
+    """Reports what happens to one source: an outage has one log line when it begins and one when it is over."""
 
     def __init__(self, name: str, alerts: Alerts, metrics: SystemMetrics, clock: Clock) -> None:
-        self.condition = Condition(name, clock.time())
+        self.status = SourceStatus(name, clock.time())
         self._name = name
         self._alerts = alerts
         self._metrics = metrics.of(name)
         self._clock = clock
+        self._fields: dict[str, object] = {"component": "source", "source": name}
+        self._unwell_since: float | None = None
+        """When the log first said that the source does not work; None while it works."""
+        self._degraded_since: float | None = None
 
     def standby(self) -> None:
-        """The source is somebody else's."""
-        self._tell("source", self.condition.standby(self._clock.time()))
+        """Another replica runs the source, or is about to."""
+        self._alert("source", self.status.standby(self._clock.time()))
+        self._log_recovery("source moved to another replica")
         self._entered()
 
     def opening(self) -> None:
-        """The source is ours and is being opened; where it is down, it stays so until it answers."""
-        self.condition.opening(self._clock.time())
+        """The source is being opened; one that is down stays down until it answers."""
+        self.status.opening(self._clock.time())
         self._entered()
 
     def blocked(self, error: str) -> None:
-        """Our own bus or database does not answer: said once here, and alerted by whoever watches those."""
-        if self.condition.state is not State.BLOCKED:
-            logger.warning("source %s waits: %s", self._name, error)
-        self.condition.enter(State.BLOCKED, self._clock.time(), error)
+        """Trelay's own bus or database is unavailable. No alert: readiness has its own."""
+        if self.status.state is not State.BLOCKED:
+            self._log_problem(logging.WARNING, "source blocked", error)
+        self.status.enter(State.BLOCKED, self._clock.time(), error)
         self._entered()
 
     def retrying(self, error: str) -> None:
-        """The upstream did not answer."""
+        """The upstream is unavailable."""
         self._metrics.retries.inc()
-        if self.condition.failures == 0:
-            logger.warning("source %s: %s; it is tried again", self._name, error)
-        self.condition.retrying(error, self._clock.time())
+        if self.status.failures == 0:
+            self._log_problem(logging.WARNING, "source unavailable; retrying", error)
+        self.status.retrying(error, self._clock.time())
         self._entered()
 
     def down(self, error: str) -> None:
-        """The retry policy is spent."""
-        self._tell("source", self.condition.down(error, self._clock.time()))
+        """The upstream is unavailable and the retry policy is exhausted."""
+        notice = self.status.down(error, self._clock.time())
+        if notice is not None:
+            self._log_problem(logging.ERROR, "source down; probing", error)
+        self._alert("source", notice)
         self._entered()
 
-    def faulty(self, error: str) -> None:
-        """Something else is wrong with it than its upstream's absence."""
-        self._tell("source", self.condition.faulty(error, self._clock.time()))
+    def failed(self, error: str) -> None:
+        """The source failed for another reason than an unavailable upstream."""
+        notice = self.status.failed(error, self._clock.time())
+        if notice is not None:
+            self._log_problem(logging.ERROR, "source failed; restarting", error)
+        self._alert("source", notice)
         self._entered()
 
-    def rebuilt(self) -> None:
-        """A life of the source has ended and another begins."""
-        self._metrics.rebuilds.inc()
+    def restarted(self) -> None:
+        """A run of the source has ended and another one begins."""
+        self._metrics.restarts.inc()
 
     def polled(self, batch: Batch, took: float) -> None:
-        """A poll succeeded."""
+        """A poll succeeded; it took `took` seconds."""
         self._metrics.polls.inc()
         self._metrics.poll_seconds.observe(took)
-        self._tell("source-part", self.condition.in_part(batch.problem))
+        notice = self.status.note_problems(batch.problems)
+        if notice is None:
+            return
+        if notice.begun:
+            self._degraded_since = self._clock.monotonic()
+            logger.error("source degraded", extra=self._fields | {"error": "; ".join(batch.problems)})
+        else:
+            logger.info("source no longer degraded", extra=self._fields | self._after(self._degraded_since))
+        self._alert("source-part", notice)
 
     def progressed(self, *, caught_up: bool) -> None:
-        """What a poll found is on its way; when caught up, everything that was waiting upstream is published."""
+        """What a poll found is being committed; when caught up, everything that was waiting upstream is published."""
         now = self._clock.time()
-        self._tell("source", self.condition.progressed(now, caught_up=caught_up))
+        self._alert("source", self.status.progressed(now, caught_up=caught_up))
+        self._log_recovery("source recovered")
         if caught_up:
             self._metrics.caught_up.set(now)
         self._entered()
 
     def committed(self, batch: Batch, took: float) -> None:
-        """A batch is visible on the bus."""
+        """A batch is visible on the bus, `took` seconds after it was submitted."""
         self._metrics.published.inc(len(batch.records))
         self._metrics.commit_seconds.observe(took)
-        self.condition.saved(batch.checkpoint)
+        self.status.committed(batch.checkpoint)
         if batch.rejects:
             self._metrics.rejected.inc(len(batch.rejects))
             first = batch.rejects[0]
-            logger.warning(
-                "source %s: %d to the dead letter; the first, %s: %s",
-                self._name,
-                len(batch.rejects),
-                first.origin,
-                first.error,
-            )
+            fields = {"count": len(batch.rejects), "first": first.origin, "error": first.error}
+            logger.warning("records dead-lettered", extra=self._fields | fields)
 
     def unsettled(self, error: str) -> None:
-        """What follows a commit did not work; the source does it later."""
-        logger.warning("source %s: %s; it is done later", self._name, error)
+        """The step after a commit failed; the source repeats it on a later poll."""
+        logger.warning("step after commit failed; repeating it later", extra=self._fields | {"error": error})
 
     def _entered(self) -> None:
-        self._metrics.enter(self.condition.state)
+        self._metrics.enter(self.status.state)
 
-    def _tell(self, kind: str, notice: Notice | None) -> None:
+    def _alert(self, kind: str, notice: Notice | None) -> None:
         if notice is None:
             return
         if notice.begun:
-            logger.error("%s", notice.text)
             self._alerts.begin(kind, self._name, notice.text)
         else:
-            logger.info("%s", notice.text)
             self._alerts.end(kind, self._name, notice.text)
+
+    def _log_problem(self, level: int, message: str, error: str) -> None:
+        if self._unwell_since is None:
+            self._unwell_since = self._clock.monotonic()
+        logger.log(level, message, extra=self._fields | {"error": error})
+
+    def _log_recovery(self, message: str) -> None:
+        if self._unwell_since is not None:
+            logger.info(message, extra=self._fields | self._after(self._unwell_since))
+            self._unwell_since = None
+
+    def _after(self, since: float | None) -> dict[str, object]:
+        return {} if since is None else {"after_s": round(self._clock.monotonic() - since, 1)}

@@ -1,12 +1,12 @@
-"""One life of a source: from the checkpoint that was committed last to the first failure, or for ever.
+"""One run of a source: from the checkpoint that was committed last until the first failure.
 
-    writer      opening it fences an older owner, so that what is read next is the last word
+    writer      opening it fences an older owner, so the checkpoint that is read next is final
     checkpoint
-    source      opened there
+    source      opened at the checkpoint
     poll → publish with checkpoint → settle → wait, and again
 
-Whatever fails ends the life; the poller begins another. An upstream that does not answer is no failure: it is tried
-by the source's policy, and probed for ever after that.
+A failure ends the run; the poller starts another one. An unavailable upstream does not end it: the attempt is repeated
+by the source's retry policy, and at `longest_wait` once the policy is exhausted.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
-from services.system_api.sources.source import Batch, Checkpoint, Opening, Settling, Source, SourceOptions
-from services.system_api.supervisor.oversize import Oversize
+from services.system_api.sources.source import Batch, Checkpoint, Settling, Source, SourceOpener, SourceOptions
+from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import Publisher, Settle, bus_errors, checkpoint_part
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.schedule import Schedule
-from services.system_api.supervisor.watchdog import Activity, Watch
+from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from shared.errors import TooLarge, TrelayError, Unavailable
@@ -31,12 +31,12 @@ from shared.runtime.retry import retrying
 
 T = TypeVar("T")
 
-_DRAIN = 2.0
-"""Seconds a stop waits for what is being committed, so that less is read twice."""
+_DRAIN_TIMEOUT = 2.0
+"""Seconds that a stop waits for commits in flight, so that less is read twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class SourceContext:
     """What all sources of a replica share."""
 
     bus: Bus
@@ -45,99 +45,108 @@ class Surroundings:
     rng: random.Random
 
 
-class Life:
-    """Drives one source until something fails."""
+class SourceRun:
+    """Runs one source until something fails."""
 
     def __init__(
         self,
         options: SourceOptions,
-        opening: Opening,
-        surroundings: Surroundings,
+        open_source: SourceOpener,
+        context: SourceContext,
         reporter: Reporter,
-        watch: Watch,
-        oversize: Oversize,
+        watchdog: Watchdog,
+        oversize: OversizeFilter,
     ) -> None:
-        """`watch` and `oversize` outlive this life: one is asked by others, the other is learned from failures."""
-        self._name = reporter.condition.name
+        """`watchdog` and `oversize` outlive this run: the poller reads the one, the next run needs the other."""
+        self._name = reporter.status.name
         self._options = options
-        self._opening = opening
-        self._around = surroundings
-        self._clock = surroundings.clock
+        self._open_source = open_source
+        self._context = context
+        self._clock = context.clock
         self._report = reporter
-        self._watch = watch
+        self._watchdog = watchdog
         self._oversize = oversize
         self._schedule = Schedule(options.interval, options.retry)
+        self._policy = retrying(
+            options.retry,
+            on_retry=lambda state: reporter.retrying(str(state.outcome and state.outcome.exception())),
+            clock=context.clock,
+            rng=context.rng,
+        )
+        """One for all polls: to make a policy costs 40 µs, to use it costs 20."""
         self._last = Batch()
-        """What was handed to the bus last."""
+        """What was submitted to the bus last."""
 
     async def run(self) -> None:
-        """Drive the source; never returns.
+        """Run the source; never returns.
 
         Raises:
-            BusAway: the bus does not answer.
-            Fenced: a newer owner drives this source.
-            TooLarge: the bus refuses a record, and the next life will find out which.
-            Exception: anything else is a bug of the source or settings that cannot work.
+            BusAway: the bus is unavailable.
+            Fenced: a newer owner runs this source.
+            TooLarge: the bus rejects a record; the next run isolates it.
+            Exception: anything else is a bug of the source, or settings that cannot work.
         """
-        topics = self._around.topics
+        topics = self._context.topics
         destination = topics.ingest if self._options.channel is None else topics.publish
         async with AsyncExitStack() as stack:
             self._begin(Activity.CONNECTING)
             with bus_errors():
-                writer = await stack.enter_async_context(self._around.bus.writer(f"system.{self._name}"))
+                writer = await stack.enter_async_context(self._context.bus.writer(f"system.{self._name}"))
                 checkpoint = await self._checkpoint()
             self._report.opening()
-            source = await self._insist(Activity.OPENING, lambda: stack.enter_async_context(self._opening(checkpoint)))
+            source = await self._retry(
+                Activity.OPENING, lambda: stack.enter_async_context(self._open_source(checkpoint))
+            )
             publisher = Publisher(self._name, destination, topics, writer, self._settling(source), self._clock)
             try:
                 await self._read(source, publisher)
             except TooLarge:
-                self._oversize.refuse(self._last)
+                self._oversize.note_too_large(self._last)
                 raise
             except asyncio.CancelledError:
                 with contextlib.suppress(TrelayError, TimeoutError):
-                    async with asyncio.timeout(_DRAIN):
+                    async with asyncio.timeout(_DRAIN_TIMEOUT):
                         await publisher.drain()
                 raise
 
     async def _checkpoint(self) -> Checkpoint:
-        saved = await self._around.bus.latest(self._around.topics.checkpoints, self._name.encode())
+        saved = await self._context.bus.latest(self._context.topics.checkpoints, self._name.encode())
         return {checkpoint_part(self._name, key): value for key, value in saved.items()}
 
     async def _read(self, source: Source, publisher: Publisher) -> None:
         while True:
             began = self._clock.monotonic()
-            batch = await self._insist(Activity.POLLING, lambda: self._poll(source, publisher))
+            batch = await self._retry(Activity.POLLING, lambda: self._poll(source, publisher))
             self._report.polled(batch, self._clock.monotonic() - began)
             await self._publish(publisher, batch)
             self._report.progressed(caught_up=not batch.more)
             if batch.more:
-                await asyncio.sleep(0)  # neither poll nor publishing need have waited, and others want their turn
+                await asyncio.sleep(0)  # poll and publish may not have waited: let other tasks run
             else:
                 await self._wait(source, self._clock.monotonic() - began)
 
     async def _poll(self, source: Source, publisher: Publisher) -> Batch:
         try:
-            return await source.poll(1 if self._oversize.searching else self._options.batch)
+            return await source.poll(1 if self._oversize.isolating else self._options.batch)
         except Unavailable:
-            # What was read before is safe soon, however long the upstream stays away.
+            # Commit what was read before: the upstream may stay unavailable for long.
             await publisher.drain()
             raise
 
     async def _publish(self, publisher: Publisher, batch: Batch) -> None:
         self._begin(Activity.PUBLISHING)
-        self._last = self._oversize.strain(batch)
+        self._last = self._oversize.exclude_rejected(batch)
         if self._last:
             await publisher.submit(self._last)
-        if not batch.more or self._oversize.searching:
+        if not batch.more or self._oversize.isolating:
             await publisher.drain()
-        self._watch.rest()
+        self._watchdog.pause()
 
     def _settling(self, source: Source) -> Settle:
         settling = source if isinstance(source, Settling) else None
 
         async def settle(batch: Batch, took: float) -> None:
-            self._oversize.passed()
+            self._oversize.note_committed()
             self._report.committed(batch, took)
             if settling is None:
                 return
@@ -152,47 +161,31 @@ class Life:
 
     async def _wait(self, source: Source, took: float) -> None:
         """Wait for the interval, or for a change."""
-        delay = self._schedule.next_poll(took, self._around.rng.random())
+        delay = self._schedule.next_poll(took, self._context.rng.random())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
-                await source.changed()
+                await source.wait_for_change()
 
-    async def _insist(self, activity: Activity, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try by the policy; when it is spent, say so once, and probe for ever."""
+    async def _retry(self, activity: Activity, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Repeat an attempt by the retry policy; when it is exhausted, report the source down and probe it."""
 
         async def watched() -> T:
             self._begin(activity)
             try:
                 return await attempt()
             finally:
-                self._watch.rest()
+                self._watchdog.pause()
 
         try:
-            return await watched()
-        except Unavailable as exc:
-            failures = [exc]
-
-        async def again() -> T:
-            if failures:
-                raise failures.pop()  # the first attempt was made without the policy's machinery: it costs 0.2 ms
-            return await watched()
-
-        policy = retrying(
-            self._options.retry,
-            on_retry=lambda state: self._report.retrying(str(state.outcome and state.outcome.exception())),
-            clock=self._clock,
-            rng=self._around.rng,
-        )
-        try:
-            return await policy(again)
+            return await self._policy(watched)
         except Unavailable as exc:
             self._report.down(str(exc))
         while True:
-            await self._clock.sleep(self._schedule.next_probe(self._around.rng.random()))
+            await self._clock.sleep(self._schedule.next_probe(self._context.rng.random()))
             try:
                 return await watched()
             except Unavailable as exc:
                 self._report.down(str(exc))
 
     def _begin(self, activity: Activity) -> None:
-        self._watch.begin(activity, self._clock.monotonic())
+        self._watchdog.begin(activity, self._clock.monotonic())

@@ -1,4 +1,4 @@
-"""What is known of one source, for operators; and when people must hear of it. No I/O."""
+"""The status of one source, and which changes of it need an alert. No I/O."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,33 +9,33 @@ class State(StrEnum):
     """What a source is doing."""
 
     STANDBY = "standby"
-    """Another replica drives it, or is about to."""
+    """Another replica runs it, or is about to."""
     BLOCKED = "blocked"
-    """Our own bus or database does not answer; the upstream is not at fault."""
+    """Trelay's own bus or database is unavailable; the upstream is not at fault."""
     OPENING = "opening"
     READING = "reading"
     RETRYING = "retrying"
-    """The upstream did not answer, and the retry policy is not spent."""
+    """The upstream is unavailable, and the retry policy is not exhausted."""
     DOWN = "down"
-    """The policy is spent; the upstream is probed for ever."""
-    FAULTY = "faulty"
-    """It failed in a way that retrying does not mend: a bug, or settings that cannot work. Built anew after a pause."""
+    """The retry policy is exhausted; the upstream is probed until it answers."""
+    FAILED = "failed"
+    """It failed in a way that a retry does not fix: a bug, or settings that cannot work. Restarted after a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that people must hear: a problem that has begun, or one that is over."""
+    """A change that needs an alert: a problem has begun, or is over."""
 
     begun: bool
     text: str
 
 
 @dataclass(slots=True)
-class Condition:
-    """The state of one source. Times are seconds since 1970.
+class SourceStatus:
+    """The status of one source. Times are seconds since 1970.
 
-    An outage lasts from the moment it is told of until the source works again: however often the source is opened,
-    retried or built anew in between, it is told once and ended once.
+    An outage begins with its alert and lasts until the source works again: however often the source is opened,
+    retried or restarted meanwhile, it has one notice at its beginning and one at its end.
     """
 
     name: str
@@ -45,78 +45,78 @@ class Condition:
     error: str | None = None
     """The last error, until the source works again."""
     failures: int = 0
-    """In a row, since the source last worked."""
+    """Consecutive failures since the source last worked."""
     polled_at: float | None = None
     caught_up_at: float | None = None
     """When a poll last found that nothing more was waiting: everything older has been published."""
-    partly: tuple[str, ...] = ()
-    """What is wrong with parts of the source (a file, say) while the rest goes on."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with parts of the source (a file, for example) while the other parts are read."""
     position: dict[str, str] = field(default_factory=dict)
     """The checkpoint that was committed last, by part, as text."""
     _outage: bool = False
 
     def enter(self, state: State, now: float, error: str | None = None) -> None:
-        """Note what the source does from now on."""
+        """Enter a state; an error replaces the last one."""
         if state is not self.state:
             self.state, self.since = state, now
         if error is not None:
             self.error = error
 
     def opening(self, now: float) -> None:
-        """Note that the source is being opened; one that is down stays so until it answers."""
+        """Note that the source is being opened; one that is down stays down until it answers."""
         if self.failures == 0 and not self._outage:
             self.enter(State.OPENING, now)
 
     def retrying(self, error: str, now: float) -> None:
-        """Note that the upstream did not answer."""
+        """Note that the upstream is unavailable."""
         self.failures += 1
         self.enter(State.DOWN if self._outage else State.RETRYING, now, error)
 
     def down(self, error: str, now: float) -> Notice | None:
-        """Note that the retry policy is spent."""
-        return self._broken(State.DOWN, error, now, f"source {self.name} is down: {error}")
+        """Note that the retry policy is exhausted."""
+        return self._begin_outage(State.DOWN, error, now, f"source {self.name} is down: {error}")
 
-    def faulty(self, error: str, now: float) -> Notice | None:
-        """Note that the source failed in a way that is not its upstream's absence."""
+    def failed(self, error: str, now: float) -> Notice | None:
+        """Note that the source failed for another reason than an unavailable upstream."""
         self.failures += 1
-        return self._broken(State.FAULTY, error, now, f"source {self.name} failed and is built anew: {error}")
+        return self._begin_outage(State.FAILED, error, now, f"source {self.name} failed and is restarted: {error}")
 
     def progressed(self, now: float, *, caught_up: bool) -> Notice | None:
-        """Note that a poll succeeded and what it found is on its way; whatever was wrong is over."""
+        """Note that a poll succeeded and its result is being committed: the source works."""
         self.enter(State.READING, now)
         self.polled_at = now
         if caught_up:
             self.caught_up_at = now
         self.failures, self.error = 0, None
-        return self._over(f"source {self.name} works again")
+        return self._end_outage(f"source {self.name} recovered")
 
     def standby(self, now: float) -> Notice | None:
-        """Note that the source is not ours, or not any more; an outage is its next owner's to tell."""
+        """Note that another replica owns the source; from now on that replica reports its outages."""
         self.enter(State.STANDBY, now)
-        return self._over(f"source {self.name} is driven by another replica now")
+        return self._end_outage(f"source {self.name} now runs on another replica")
 
-    def in_part(self, problem: tuple[str, ...]) -> Notice | None:
-        """Note what is wrong with parts of the source; return what is news in that."""
-        before, self.partly = self.partly, problem
-        if problem and not before:
-            return Notice(begun=True, text=f"source {self.name} goes on without a part of it: {'; '.join(problem)}")
-        if before and not problem:
-            return Notice(begun=False, text=f"source {self.name} has all its parts again")
+    def note_problems(self, problems: tuple[str, ...]) -> Notice | None:
+        """Note what is wrong with parts of the source; return a notice when the first begins or the last is over."""
+        before, self.problems = self.problems, problems
+        if problems and not before:
+            return Notice(begun=True, text=f"source {self.name} is degraded: {'; '.join(problems)}")
+        if before and not problems:
+            return Notice(begun=False, text=f"source {self.name} is no longer degraded")
         return None
 
-    def saved(self, checkpoint: Mapping[str, bytes | None]) -> None:
-        """Note the parts of a checkpoint that was committed; None forgets a part."""
+    def committed(self, checkpoint: Mapping[str, bytes | None]) -> None:
+        """Note the parts of a checkpoint that was committed; None removes a part."""
         for part, value in checkpoint.items():
             if value is None:
                 self.position.pop(part, None)
             else:
                 self.position[part] = value.decode(errors="replace")
 
-    def _broken(self, state: State, error: str, now: float, text: str) -> Notice | None:
+    def _begin_outage(self, state: State, error: str, now: float, text: str) -> Notice | None:
         self.enter(state, now, error)
         first, self._outage = not self._outage, True
         return Notice(begun=True, text=text) if first else None
 
-    def _over(self, text: str) -> Notice | None:
+    def _end_outage(self, text: str) -> Notice | None:
         was, self._outage = self._outage, False
         return Notice(begun=False, text=text) if was else None

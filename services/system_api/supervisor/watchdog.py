@@ -1,11 +1,11 @@
-"""Is this poller still getting somewhere? What it began and has not ended within its bound has stalled. No I/O."""
+"""Detects that a run of a source has stalled: an activity that has not ended within its timeout. No I/O."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Activity(StrEnum):
-    """What a poller may be doing when it stalls."""
+    """What a run may be doing when it stalls."""
 
     CONNECTING = "opening the writer and reading the checkpoint"
     OPENING = "opening the source"
@@ -14,30 +14,30 @@ class Activity(StrEnum):
     SETTLING = "settling a batch"
 
     @property
-    def ours(self) -> bool:
-        """Whether our own bus is asked here, and no upstream."""
+    def uses_bus(self) -> bool:
+        """Whether this waits for Trelay's own bus, not for the upstream."""
         return self in {Activity.CONNECTING, Activity.PUBLISHING}
 
 
 @dataclass(slots=True)
-class Watch:
-    """Told what a poller does, and asked whether it has taken too long. Times are of a monotonic clock."""
+class Watchdog:
+    """The current activity of a run, and since when. Times are of a monotonic clock."""
 
-    bound: float
-    """Seconds one activity may take."""
+    timeout: float
+    """Seconds that one activity may take."""
     activity: Activity | None = None
-    """What was begun and has not ended; None while the poller rests on purpose."""
+    """What has begun and has not ended; None while the run waits on purpose."""
     _began: float = 0.0
 
     def begin(self, activity: Activity, now: float) -> None:
-        """Note what is done from now on."""
+        """Start the timer for an activity."""
         self.activity = activity
         self._began = now
 
-    def rest(self) -> None:
-        """Note that the poller waits on purpose: nothing can stall."""
+    def pause(self) -> None:
+        """Stop the timer: a run that waits on purpose does not stall."""
         self.activity = None
 
     def stalled(self, now: float) -> Activity | None:
-        """Return what has taken longer than the bound."""
-        return self.activity if self.activity is not None and now - self._began > self.bound else None
+        """Return the activity that has taken longer than the timeout."""
+        return self.activity if self.activity is not None and now - self._began > self.timeout else None

@@ -19,7 +19,7 @@ _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """Without O_NONBLOCK, opening a pipe that took a file's place would wait for a writer."""
 
 
-class Found(NamedTuple):
+class FileStat(NamedTuple):
     """A file as a look at its folder shows it."""
 
     path: str
@@ -35,7 +35,7 @@ class Found(NamedTuple):
         return self.dev, self.ino
 
 
-class FileTrouble(TrelayError):
+class FileError(TrelayError):
     """One file cannot be read; the others can. The text names it."""
 
 
@@ -60,7 +60,7 @@ def is_glob(pattern: str) -> bool:
     return glob.has_magic(pattern)
 
 
-def look(pattern: str) -> list[Found]:
+def list_files(pattern: str) -> list[FileStat]:
     """Return the regular files of a glob, oldest first.
 
     Raises:
@@ -82,7 +82,7 @@ def look(pattern: str) -> list[Found]:
     return sorted(found, key=lambda file: (file.mtime, file.path))
 
 
-def misnamed(path: str) -> bool:
+def is_undecodable(path: str) -> bool:
     """Whether a path is no UTF-8 text: neither a checkpoint nor an event's place could name it."""
     if path.isascii():
         return False
@@ -93,7 +93,7 @@ def misnamed(path: str) -> bool:
     return False
 
 
-def is_there(path: str, inode: tuple[int, int]) -> bool:
+def still_exists(path: str, inode: tuple[int, int]) -> bool:
     """Whether a file is where it was, for all that can be told: a folder that may not be entered hides it."""
     try:
         status = Path(path).stat()
@@ -104,7 +104,7 @@ def is_there(path: str, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
-def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> list[Found]:
+def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> list[FileStat]:
     """Return the files of these folders that have one of these inodes, whatever they are called now."""
     numbers = {number for _, number in inodes}
     found = []
@@ -115,7 +115,7 @@ def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> l
         except OSError:
             continue
         for path in candidates:
-            if misnamed(path):
+            if is_undecodable(path):
                 continue
             try:
                 file = _found(path, Path(path).stat(follow_symlinks=False))
@@ -126,7 +126,7 @@ def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> l
     return found
 
 
-def attach(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, int]]) -> tuple[int, list[bytes]]:
+def open_verified(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, int]]) -> tuple[int, list[bytes]]:
     """Open a file; return its descriptor and the bytes of each span (offset and size), shorter where the file ends.
 
     Raises:
@@ -138,13 +138,13 @@ def attach(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, int]]) 
     except FileNotFoundError as exc:
         raise Replaced(f"{path} is not there any more") from exc
     except OSError as exc:
-        raise FileTrouble(f"{path}: {exc.strerror}") from exc
+        raise FileError(f"{path}: {exc.strerror}") from exc
     try:
         _check_inode(descriptor, path, inode)
         return descriptor, [os.pread(descriptor, size, offset) for offset, size in spans]
     except OSError as exc:
         os.close(descriptor)
-        raise FileTrouble(f"{path}: {exc.strerror}") from exc
+        raise FileError(f"{path}: {exc.strerror}") from exc
     except Replaced:
         os.close(descriptor)
         raise
@@ -162,7 +162,7 @@ def close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def status_of(descriptor: int, path: str) -> Found:
+def status_of(descriptor: int, path: str) -> FileStat:
     """Return what an open file looks like now.
 
     Raises:
@@ -171,7 +171,7 @@ def status_of(descriptor: int, path: str) -> Found:
     try:
         return _found(path, os.fstat(descriptor))
     except OSError as exc:
-        raise FileTrouble(f"{path}: {exc.strerror}") from exc
+        raise FileError(f"{path}: {exc.strerror}") from exc
 
 
 def is_deleted(descriptor: int) -> bool:
@@ -193,11 +193,11 @@ def read_on(descriptor: int, path: str, position: int, before: bytes, size: int)
     try:
         data = os.pread(descriptor, len(before) + size, start)
     except OSError as exc:
-        raise FileTrouble(f"{path}: {exc.strerror}") from exc
+        raise FileError(f"{path}: {exc.strerror}") from exc
     if not data.startswith(before):
         raise Rewritten(f"{path}: what was read up to byte {position} is not there any more")
     return data[len(before) :]
 
 
-def _found(path: str, status: os.stat_result) -> Found:
-    return Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+def _found(path: str, status: os.stat_result) -> FileStat:
+    return FileStat(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

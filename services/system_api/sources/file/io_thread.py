@@ -13,7 +13,7 @@ T = TypeVar("T")
 _Job = Callable[[], None]
 
 
-class Disk:
+class IoThread:
     """One thread that does what it is given, in order.
 
     A daemon, unlike the threads of `asyncio.to_thread`: a read that never returns (of a file on a dead NFS server, say)
@@ -26,14 +26,14 @@ class Disk:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, name: str) -> AsyncIterator["Disk"]:
+    async def opened(cls, name: str) -> AsyncIterator["IoThread"]:
         """Run a thread for as long as the context lasts; what was given to it by then is still done."""
-        disk = cls(name)
-        disk._thread.start()
+        io_thread = cls(name)
+        io_thread._thread.start()
         try:
-            yield disk
+            yield io_thread
         finally:
-            disk._jobs.put(None)
+            io_thread._jobs.put(None)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work` in the thread and return what it returns. Who is cancelled meanwhile never learns of it."""
@@ -44,14 +44,14 @@ class Disk:
             try:
                 result = work(*args, **kwargs)
             except Exception as exc:  # noqa: BLE001 -- whatever it is, whoever waits gets it
-                _tell(loop, done, exc, None)
+                _resolve(loop, done, exc, None)
             else:
-                _tell(loop, done, None, result)
+                _resolve(loop, done, None, result)
 
         self._jobs.put(job)
         return await done
 
-    def later(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    def submit(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call `work` in the thread some time; it must not fail."""
         self._jobs.put(lambda: _ignore(work(*args, **kwargs)))
 
@@ -64,7 +64,7 @@ def _ignore(_result: object) -> None:
     return
 
 
-def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], error: Exception | None, result: Any) -> None:
+def _resolve(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], error: Exception | None, result: Any) -> None:
     def tell() -> None:
         if done.cancelled():
             return

@@ -1,4 +1,4 @@
-"""What a file source is told; `{kind: file, path: orders.ndjson, type: order.updated, subject: id}` is enough."""
+"""The settings of a file source; at least `{kind: file, path: orders.ndjson, type: order.updated, subject: id}`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -22,45 +22,45 @@ def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
 
 
 class CsvOptions(Options):
-    """How rows are read; everything beyond that is RFC 4180."""
+    """How rows are read; the rest is RFC 4180."""
 
     delimiter: str = Field(default=",", min_length=1, max_length=1, pattern=r"^[\x09\x20-\x7e]$")
-    """One ASCII character between fields."""
+    """The ASCII character between fields."""
     quotes: bool = True
-    """Whether a field may stand in double quotes; without, a quote is a character like any other."""
+    """Whether a field may be in double quotes. Otherwise a double quote is an ordinary character."""
     header: bool = True
     """Whether the first row names the columns."""
     columns: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Their names: needed where there is no header, and used in place of the header's where there is one."""
+    """Names of the columns: required without a header; with a header they replace its names."""
     types: dict[str, ColumnType] = Field(default_factory=dict)
-    """What columns stand for, where not for strings."""
+    """JSON types of columns by name; a column without an entry is a string."""
 
     @model_validator(mode="after")
-    def _columns_known(self) -> Self:
+    def _consistent_columns(self) -> Self:
         if not self.header and self.columns is None:
-            raise ValueError("without a header, name the columns: columns: [id, name, …]")
+            raise ValueError("columns: required with header: false; name the columns, such as columns: [id, name]")
         if self.delimiter == '"' and self.quotes:
-            raise ValueError("the delimiter is the quote; set quotes: false, or another delimiter")
+            raise ValueError("delimiter: found the quote character; set quotes: false, or another delimiter")
         if self.columns is not None and len(set(self.columns)) < len(self.columns):
-            raise ValueError("columns: a name comes twice")
+            raise ValueError("columns: found a name twice; expected distinct names")
         if self.columns is not None and (unknown := sorted(self.types.keys() - set(self.columns))):
-            raise ValueError(f"types: there is no column {unknown[0]!r}")
+            raise ValueError(f"types: there is no column {unknown[0]!r}; expected names from columns")
         return self
 
 
 class Ready(StrEnum):
-    """How it is known that a dropped file is complete."""
+    """How a dropped file is recognised as complete."""
 
     STABLE = "stable"
-    """Its size and time have not changed for `stable_seconds`."""
+    """Its size and modification time have not changed for `stable_seconds`."""
     DONE_FILE = "done-file"
-    """A file of the same name with `done_suffix` added stands beside it."""
+    """A file with the same name and `done_suffix` appended is in the same folder."""
     RENAMED = "renamed"
-    """It is complete when it appears: whoever writes it does so under another name and renames it."""
+    """It is complete when it appears: the writer uses another name and renames the file when it is complete."""
 
 
 class After(StrEnum):
-    """What becomes of a dropped file once all of it is published. Never anything before that."""
+    """What happens to a dropped file once all of it is published; nothing happens to it before that."""
 
     KEEP = "keep"
     ARCHIVE = "archive"
@@ -68,20 +68,20 @@ class After(StrEnum):
 
 
 class DropOptions(Options):
-    """How whole files are taken from a folder, and what becomes of them."""
+    """When whole files are read from a folder, and what happens to them afterwards."""
 
     ready: Ready = Ready.STABLE
-    """How a file tells that it is complete."""
+    """How a file is recognised as complete."""
     stable_seconds: float = Field(default=1.0, ge=0)
-    """How long nothing may have changed before a file counts as complete."""
+    """Seconds without a change after which a file counts as complete, with `ready: stable`."""
     done_suffix: str = Field(default=".done", min_length=2, pattern=r"^\.[^/]+$")
-    """What the name of a done-file has after that of its file."""
+    """What is appended to a file's name to get the name of its done-file."""
     after: After = After.KEEP
-    """What becomes of a file that is finished."""
+    """What happens to a finished file."""
     archive: RelativePath | None = None
-    """The folder for finished files, made if missing; by default `archive` beside the file."""
+    """The folder for finished files, created if missing; by default `archive` in the folder of the file."""
     receipt: bool = False
-    """Whether `<name>.receipt.json` is written beside the finished file: rows, rejects, bytes, SHA-256."""
+    """Whether to write `<name>.receipt.json` next to the finished file: rows, rejects, bytes, SHA-256."""
 
 
 class FileSourceOptions(SourceOptions):
@@ -89,51 +89,55 @@ class FileSourceOptions(SourceOptions):
 
     kind: Literal["file"]
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
-    """A file or a glob (`*`, `?`, `[…]`, `**` for folders); a relative one is relative to the settings file."""
+    """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file."""
     format: Literal["ndjson", "csv"] | None = None
-    """By default told from the ending of the path: .ndjson, .jsonl or .csv."""
+    """The format; by default derived from the extension of `path`: .ndjson, .jsonl or .csv."""
     subject: str = Field(min_length=1)
-    """The entity's key: a member of the NDJSON object, with dots where it lies below others; or a CSV column."""
+    """Where the event's subject, the entity's key, is: a member of the NDJSON object (`customer.id` if it is nested), or
+    a CSV column."""
     time: str | None = Field(default=None, min_length=1)
-    """When the change happened, as RFC 3339 with an offset: a member or column. None, or none in a row: when it was
-    read."""
+    """Where the event's time is: a member or column with an RFC 3339 time and its offset. By default, and for a row
+    without a value, the time of reading."""
     mode: Literal["tail", "drop"] = "tail"
-    """`tail` follows files that grow, through rotation and truncation; `drop` takes whole files once they are ready."""
+    """`tail` follows files that grow, through rotation and truncation; `drop` reads whole files when they are complete."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
-    """Bytes of the largest line or row; a larger one goes to the dead letter, with its first 64 KiB."""
+    """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
     forget_hours: float = Field(default=24.0, gt=0)
-    """How long the place in a file is remembered after the file has gone: long enough for a disk to be mounted again,
-    or all of its files would be read from the beginning."""
+    """Hours for which the position in a file is kept after the file disappeared. If a disk is unmounted for longer, all
+    of its files are read again from the beginning."""
     csv: CsvOptions = CsvOptions()
     drop: DropOptions = DropOptions()
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _consistent(self) -> Self:
         kind = self.known_format
         if "csv" in self.model_fields_set and kind != "csv":
-            raise ValueError("csv: the format is ndjson")
+            raise ValueError("csv: the format is ndjson; remove csv, or set format: csv")
         if "drop" in self.model_fields_set and self.mode != "drop":
             raise ValueError("drop: the mode is tail; set mode: drop")
-        if kind == "ndjson" and self.time is not None and _leads_through(self.subject, self.time):
-            raise ValueError(f"subject {self.subject!r} and time {self.time!r}: one leads through the other")
+        if kind == "ndjson" and self.time is not None and _nested(self.subject, self.time):
+            raise ValueError(
+                f"subject {self.subject!r} and time {self.time!r}: one is inside the other; expected separate members"
+            )
         return self
 
     @property
     def known_format(self) -> Literal["ndjson", "csv"]:
-        """The format that was given, or told from the path.
+        """The format that is set, or that the extension of the path stands for.
 
         Raises:
-            ValueError: the path does not tell.
+            ValueError: the extension is unknown.
         """
         if self.format is not None:
             return self.format
         suffix = Path(self.path).suffix.lower()
         if suffix not in _FORMATS:
-            raise ValueError(f"format: {suffix or 'the path'!r} does not tell it; set format: ndjson or format: csv")
+            found = f"the unknown extension {suffix!r}" if suffix else "a path without extension"
+            raise ValueError(f"format: found {found}; set format: ndjson or format: csv")
         return _FORMATS[suffix]
 
 
-def _leads_through(one: str, other: str) -> bool:
+def _nested(one: str, other: str) -> bool:
     first, second = one.split("."), other.split(".")
     shorter = min(len(first), len(second))
     return first[:shorter] == second[:shorter]

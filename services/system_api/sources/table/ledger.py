@@ -18,7 +18,7 @@ from shared.errors import SettingsError
 _VERSION = 1
 
 
-class Place(NamedTuple, Generic[Order]):
+class Position(NamedTuple, Generic[Order]):
     """How far everything has been emitted: all rows of a lower order, and those of this order up to `key`."""
 
     order: Order
@@ -36,7 +36,7 @@ class Row(NamedTuple, Generic[Order]):
     subject: str | None
     data: bytes
     """One JSON value, or what can be shown of a row that none can be made of."""
-    fault: str | None = None
+    error: str | None = None
     """Why none can be made."""
 
     @property
@@ -50,7 +50,7 @@ class _Saved(msgspec.Struct, frozen=True):
 
     v: int
     mode: str
-    place: tuple[int | str, str | None] | None
+    position: tuple[int | str, str | None] | None
     parts: int
     """The number of the next part."""
 
@@ -70,7 +70,7 @@ class Ledger(Generic[Order]):
         """
         self._mode = mode
         self._kind: type[Order] = kind
-        self.place: Place[Order] | None = None
+        self.position: Position[Order] | None = None
         self._entries: Entries[Order] = Entries()
         if checkpoint:
             self._load(checkpoint)
@@ -93,12 +93,12 @@ class Ledger(Generic[Order]):
         fresh = [row for row in rows if row.identity not in known] if known else list(rows)
         early = [(row.order, row.identity) for row in rows[covered:] if row.identity not in known]
         saved: dict[str, bytes | None] = {}
-        if self.place is not None and known:
-            saved = self._entries.forget_below(self.place.order)
+        if self.position is not None and known:
+            saved = self._entries.forget_below(self.position.order)
         if early:
             saved |= self._entries.add(early)
         if fresh or saved:
-            saved[""] = _encode(_Saved(_VERSION, self._mode, self.place, self._entries.next_part))
+            saved[""] = _encode(_Saved(_VERSION, self._mode, self.position, self._entries.next_part))
         return fresh, saved
 
     def _advance(self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool) -> int:
@@ -106,19 +106,19 @@ class Ledger(Generic[Order]):
         if horizon is None:
             return 0
         final = bisect.bisect_left(rows, horizon, key=_order)
-        reached: Place[Order]
+        reached: Position[Order]
         if complete or final < len(rows):
             # Everything below the horizon has been read, the last of it in `rows`.
-            reached = Place(horizon, None)
+            reached = Position(horizon, None)
         elif rows:
-            reached = Place(rows[-1].order, rows[-1].key)
+            reached = Position(rows[-1].order, rows[-1].key)
         else:
             return 0
         # Observed anew after a restart, the horizon may lie below the place for a while.
-        if self.place is not None and reached.order < self.place.order:
+        if self.position is not None and reached.order < self.position.order:
             return 0
-        if reached.key is not None or self.place is None or horizon > self.place.order:
-            self.place = reached
+        if reached.key is not None or self.position is None or horizon > self.position.order:
+            self.position = reached
         return final
 
     def _load(self, checkpoint: Checkpoint) -> None:
@@ -132,8 +132,8 @@ class Ledger(Generic[Order]):
                 f"the checkpoint is of rows {saved.mode!r} (version {saved.v}), the settings say {self._mode!r}:"
                 " give the source another name to begin anew"
             )
-        if saved.place is not None:
-            order, key = saved.place
+        if saved.position is not None:
+            order, key = saved.position
             if not isinstance(order, self._kind):
                 raise SettingsError(f"the checkpoint is at {order!r}, which is no {self._kind.__name__}")
-            self.place = Place(order, key)
+            self.position = Position(order, key)

@@ -18,17 +18,17 @@ LIMIT = 1000
 _encode = msgspec.json.Encoder().encode
 
 
-class KeylessRow(NamedTuple):
+class NullKeyRow(NamedTuple):
     """One such row."""
 
     digest: str
     """Tells its state from that of others."""
     data: bytes
-    fault: str
+    error: str
     """What it lacks."""
 
 
-class Keyless:
+class NullKeyRows:
     """Those that have been put aside."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -44,7 +44,7 @@ class Keyless:
         except msgspec.MsgspecError as exc:
             raise SettingsError(f"the checkpoint is not that of a table: {exc}") from exc
 
-    def take(self, rows: Sequence[KeylessRow]) -> tuple[list[KeylessRow], Mapping[str, bytes]]:
+    def take(self, rows: Sequence[NullKeyRow]) -> tuple[list[NullKeyRow], Mapping[str, bytes]]:
         """Return those rows that were not put aside yet, and what to save with them.
 
         `rows` are all there are, or more than `LIMIT` of them.

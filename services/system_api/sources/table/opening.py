@@ -1,4 +1,4 @@
-"""From the options of a table source to the source, opened at a checkpoint."""
+"""Opens a table source at a checkpoint: connects its options, the reader of its database and the ledger."""
 
 import asyncio
 import random
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
-from services.system_api.sources.source import Checkpoint, Opening, Source, Stamp
+from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.null_key_rows import Keyless
+from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.postgresql import timestamps
 from services.system_api.sources.table.postgresql.reader import PostgresReader
 from services.system_api.sources.table.postgresql.statements import Shape
-from services.system_api.sources.table.rows import Position, RowEvents, Time
-from services.system_api.sources.table.source import Bounds, TableReader, TableSource, Waking
+from services.system_api.sources.table.rows import PositionOf, RowEvents, Time
+from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.reader import SqliteReader
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
@@ -27,16 +27,24 @@ from shared.runtime.clock import Clock
 
 _GRAIN = 2.0
 """Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so that rows are still written in a second that was read."""
-_KEYLESS_SHARE = 0.2
+_NULL_KEY_SHARE = 0.2
 """Of a poll's bound."""
 
 
-def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> Opening:
+class TableSourceKind(TableSourceOptions):
+    """Rows of a table or a view."""
+
+    def opener(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
+        """Return what opens the source of this name."""
+        return table_source(name, self, clock, rng)
+
+
+def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
     """Return what opens the source of this name."""
 
     @asynccontextmanager
     async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
-        assembly = _Assembly(options, Stamp(name, options.type, options.channel, clock, rng), checkpoint, clock)
+        assembly = _Assembly(options, EventBuilder(name, options.type, options.channel, clock, rng), checkpoint, clock)
         async with AsyncExitStack() as stack:
             with settings_errors(name):
                 source = await (_on_postgresql if options.on_postgresql else _on_sqlite)(stack, assembly)
@@ -50,7 +58,7 @@ class _Assembly:
     """What every source of a table is made of."""
 
     options: TableSourceOptions
-    stamp: Stamp
+    builder: EventBuilder
     checkpoint: Checkpoint
     clock: Clock
 
@@ -59,25 +67,25 @@ class _Assembly:
         reader: TableReader[Order],
         mode: str,
         kind: type[Order],
-        position: Position[Order],
+        position: PositionOf[Order],
         time: Time[Order],
-        waking: Waking,
+        signal: ChangeSignal,
     ) -> Source:
         options, checkpoint = self.options, self.checkpoint
         subject = options.subject or options.key
-        events = RowEvents(self.stamp, options.table, subject, options.row_limit, position, time)
+        events = RowEvents(self.builder, options.table, subject, options.row_limit, position, time)
         ledger = Ledger(mode, kind, checkpoint)
-        bounds = Bounds(options.early_limit, options.bound * _KEYLESS_SHARE)
-        return TableSource(reader, ledger, Keyless(checkpoint), events, waking, bounds, self.clock)
+        limits = Limits(options.early_limit, options.poll_timeout * _NULL_KEY_SHARE)
+        return TableSource(reader, ledger, NullKeyRows(checkpoint), events, signal, limits, self.clock)
 
 
 async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
-    waking = Waking()
-    reader = PostgresReader(assembly.stamp.name, assembly.options, waking.tell)
+    signal = ChangeSignal()
+    reader = PostgresReader(assembly.builder.name, assembly.options, signal.tell)
     stack.callback(reader.close)
     shape = await reader.open()
-    position = _by_key if shape.changed is None else _by_time if shape.versioned else _by_time_alone
-    return assembly.source(reader, shape.mode, int, position, await _time(shape), waking)
+    position = _by_key if shape.updated_at_column is None else _by_time if shape.versioned else _by_time_alone
+    return assembly.source(reader, shape.mode, int, position, await _time(shape), signal)
 
 
 async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
@@ -86,16 +94,16 @@ async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
     stack.push_async_callback(file.close)
     shape = await sqlite_shape_of(file, options)
     age = options.overlap + _GRAIN
-    if shape.changed is None:
+    if shape.updated_at_column is None:
         by_key = SqliteReader[int](file, shape, lambda highest: highest + 1)
-        return assembly.source(by_key, shape.mode, int, _by_key, timestamps.unknown, Waking())
+        return assembly.source(by_key, shape.mode, int, _by_key, timestamps.unknown, ChangeSignal())
     if shape.kind is int:
         numbers = Numbers()
         by_number = SqliteReader[int](file, shape, lambda latest: numbers.written(clock.time() - age, latest))
-        return assembly.source(by_number, shape.mode, int, _by_number, numbers.rfc3339, Waking())
-    texts = Texts(shape.changed, await _zone(options.time_zone))
+        return assembly.source(by_number, shape.mode, int, _by_number, numbers.rfc3339, ChangeSignal())
+    texts = Texts(shape.updated_at_column, await _zone(options.time_zone))
     by_text = SqliteReader[str](file, shape, lambda latest: texts.written(clock.time() - age, latest))
-    return assembly.source(by_text, shape.mode, str, _by_text, texts.rfc3339, Waking())
+    return assembly.source(by_text, shape.mode, str, _by_text, texts.rfc3339, ChangeSignal())
 
 
 async def _zone(name: str | None) -> tzinfo:
@@ -108,7 +116,7 @@ async def _zone(name: str | None) -> tzinfo:
 
 
 async def _time(shape: Shape) -> Time[int]:
-    if shape.changed is None:
+    if shape.updated_at_column is None:
         return timestamps.unknown
     if shape.order_type == "timestamptz":
         return timestamps.absolute()

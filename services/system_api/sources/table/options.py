@@ -1,4 +1,4 @@
-"""What a table source is told; `{kind: table, url: …, table: shop.orders, key: id, changed: updated_at}` is enough."""
+"""The settings of a table source; at least `{kind: table, url: …, table: shop.orders, type: order.updated}`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,67 +23,67 @@ class TableSourceOptions(SourceOptions):
 
     url: str = Field(min_length=1)
     """`postgresql://user@host:port/database`, or `sqlite:///path/to/file` (three slashes for a path relative to the
-    settings file, four for an absolute one). A password in it is moved to `password`."""
+    settings file, four for an absolute one). A password in the URL is moved to `password`."""
 
     password: Secret | None = None
-    """Of the account in `url`; else the environment's PGPASSWORD."""
+    """Password of the account in `url`; by default the environment variable PGPASSWORD."""
 
     tls: DatabaseTlsOptions | None = None
-    """None: unencrypted, for a server on this machine or a network that is trusted."""
+    """TLS to the server. By default the connection is unencrypted: for this machine or a trusted network only."""
 
     table: str = Field(min_length=1, max_length=200)
-    """A table or view, with its schema where it has one: `shop.orders`."""
+    """A table or view, with its schema if it has one: `shop.orders`."""
 
     key: str = Field(default="id", min_length=1)
-    """The column that tells rows apart. Without `changed`, rows are read in its order, so that it must be an integer
-    that grows: from a sequence, or an identity column."""
+    """The column that identifies a row. Without `updated_at_column` rows are read in its order: then it must be an
+    integer that grows, from a sequence or an identity column."""
 
-    changed: str | None = Field(default=None, min_length=1)
-    """A column that every insert and every update sets to the time of its transaction, as `now()` and the triggers that
-    use it do. With it updates are read too, without it inserts alone. It wants an index, with `key` behind it."""
+    updated_at_column: str | None = Field(default=None, min_length=1)
+    """A column that every insert and every update sets to the time of its transaction, as `now()` and triggers that use
+    it do. With it inserts and updates are read, without it only inserts. It needs an index, followed by `key`."""
 
     subject: str | None = Field(default=None, min_length=1)
-    """The column of the entity's key; by default `key`."""
+    """The column that becomes the event's subject, the entity's key; by default `key`."""
 
     columns: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """What becomes the event's data; by default all columns."""
+    """The columns that become the event's data; by default all columns."""
 
     time_zone: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
-    """Of `changed`, where that column is without one: `UTC`, `Europe/Berlin`. By default PostgreSQL's own setting, and
-    UTC on SQLite. A zone that puts its clocks back needs an `overlap` of an hour."""
+    """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. By default PostgreSQL's setting
+    `TimeZone`, and UTC on SQLite. A zone with daylight saving time needs an `overlap` of an hour."""
 
     overlap: float = Field(default=0.0, ge=0, le=86_400)
-    """Seconds for which a row may turn up below one that was read already.
+    """Seconds during which a row may still appear below one that was read.
 
-    PostgreSQL tells which transactions are open, so that none is needed, unless `changed` is set by the clocks of
-    applications: then how wrong these may be. SQLite admits one writer at a time: none is needed for `key`, and for
-    `changed` how long an application may hold a value before it commits it.
+    PostgreSQL lists its open transactions, so 0 is enough, unless applications set `updated_at_column` by their own
+    clocks: then the largest error of these clocks. SQLite has one writer at a time: 0 is enough for `key`; for
+    `updated_at_column`, the longest time between an application taking a value and committing it.
     """
 
     early_limit: int = Field(default=10_000, ge=100, le=1_000_000)
-    """How many rows may be remembered as emitted above the horizon. When a transaction stays open so long that there
-    are more, only what is final is read until it has ended, and this is said."""
+    """Maximum number of rows that are remembered as emitted above the horizon. If a transaction stays open so long that
+    there are more, only final rows are read until it ends, and the source is reported as degraded."""
 
     row_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
-    """Bytes of the largest row, as JSON; a larger one goes to the dead letter, with its first 64 KiB."""
+    """Maximum size of a row in bytes, as JSON. A larger row goes to the dead letter topic with its first 64 KiB."""
 
     notify: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
-    """PostgreSQL: the channel that a trigger on the table notifies, so that a change is read at once and not after
-    the interval; see docs/upstream-owners.md for the trigger."""
+    """PostgreSQL only: the channel that a trigger on the table notifies, so that a change is read at once and not after
+    `interval`; docs/upstream-owners.md has the trigger."""
 
     @property
     def on_postgresql(self) -> bool:
-        """Whether the table is PostgreSQL's; otherwise SQLite's."""
+        """Whether the table is in PostgreSQL; otherwise it is in SQLite."""
         return self.url.startswith(_POSTGRESQL)
 
     @property
     def path(self) -> Path:
-        """Where the file of SQLite is."""
+        """The path of the SQLite file."""
         return Path(self.url.removeprefix(_SQLITE))
 
     @model_validator(mode="before")
     @classmethod
-    def _take_out_the_password(cls, given: Any) -> Any:
+    def _move_password_out_of_url(cls, given: Any) -> Any:
         if not isinstance(given, dict) or not str(given.get("url")).startswith(_POSTGRESQL):
             return given
         try:
@@ -93,36 +93,36 @@ class TableSourceOptions(SourceOptions):
         if database.password is None:
             return given
         if given.get("password") is not None:
-            raise ValueError("the password is given twice: in `url` and as `password`")
+            raise ValueError("password: it is set twice, in `url` and as `password`; remove one of them")
         return given | {"url": database.url, "password": database.password}
 
     @field_validator("url")
     @classmethod
-    def _is_an_address(cls, url: str, info: ValidationInfo) -> str:
+    def _known_database(cls, url: str, info: ValidationInfo) -> str:
         if url.startswith(_POSTGRESQL):
             return url
         if url.startswith(_SQLITE) and "?" not in url and len(url) > len(_SQLITE):
             return f"{_SQLITE}{beside_file(url.removeprefix(_SQLITE), info)}"
-        raise ValueError("expected postgresql://user@host/database or sqlite:///file")
+        raise ValueError("found an unknown database; expected postgresql://user@host/database or sqlite:///file")
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _consistent(self) -> Self:
         if self.on_postgresql:
             return self
         for name in ("notify", "password", "tls"):
             if getattr(self, name) is not None:
-                raise ValueError(f"{name}: SQLite has none")
+                raise ValueError(f"{name}: SQLite does not have this; remove it")
         return self
 
 
 @contextmanager
 def settings_errors(name: str) -> Iterator[None]:
-    """Let what is wrong with the settings of a source begin with where these are."""
+    """Prefix every settings error of a source with the place of its settings."""
     place = f"system.sources.{name}"
     try:
         yield
     except SettingsError as exc:
         if str(exc).startswith(place):
             raise
-        # A checkpoint is no setting.
+        # An error of the checkpoint has no setting to name.
         raise SettingsError(f"{place}{': ' if str(exc).startswith('the ') else '.'}{exc}") from exc

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable
 from typing import Generic
 
-from services.system_api.sources.source import Batch, Stamp
+from services.system_api.sources.source import Batch, EventBuilder
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Row
-from services.system_api.sources.table.null_key_rows import KeylessRow
+from services.system_api.sources.table.null_key_rows import NullKeyRow
 from shared.events.dead_letter import Reject
 
 KEPT = 65_536
 """Bytes that are kept of a row that is put aside: enough to recognise it by."""
 
-Position = Callable[[Row[Order]], str]
+PositionOf = Callable[[Row[Order]], str]
 """Where a row's state lies, the same whenever it is read: the rest of the event's id."""
 Time = Callable[[Order], bytes | None]
 """When a row was changed (RFC 3339), where its order tells."""
@@ -22,26 +22,32 @@ class RowEvents(Generic[Order]):
     """Makes the events of one table."""
 
     def __init__(
-        self, stamp: Stamp, table: str, subject: str, limit: int, position: Position[Order], time: Time[Order]
+        self,
+        builder: EventBuilder,
+        table: str,
+        subject: str,
+        limit: int,
+        position: PositionOf[Order],
+        time: Time[Order],
     ) -> None:
         """`subject` is the column of subjects, `limit` a row's size in bytes."""
-        self._stamp = stamp
+        self._builder = builder
         self._table = table
         self._subject = subject
         self._limit = limit
-        self._position: Position[Order] = position
+        self._position: PositionOf[Order] = position
         self._time: Time[Order] = time
 
     def add(self, rows: Iterable[Row[Order]], batch: Batch) -> None:
         """Add an event to the batch for each row, or a reject."""
-        self._stamp.begin()
+        self._builder.begin_batch()
         position_of, time_of, limit = self._position, self._time, self._limit
-        event, append = self._stamp.event, batch.records.append
+        event, append = self._builder.event, batch.records.append
         for row in rows:
-            order, key, _, subject, data, fault = row
+            order, key, _, subject, data, error = row
             position = position_of(row)
-            if fault is not None:
-                self._reject(batch, position, f"key {key}", data, fault)
+            if error is not None:
+                self._reject(batch, position, f"key {key}", data, error)
             elif subject is None:
                 self._reject(batch, position, f"key {key}", data, f"column {self._subject!r} is NULL")
             elif len(data) > limit:
@@ -50,13 +56,13 @@ class RowEvents(Generic[Order]):
             else:
                 append(event(position, subject, data, time_of(order)))
 
-    def reject_keyless(self, rows: Iterable[KeylessRow], batch: Batch) -> None:
+    def reject_null_key_rows(self, rows: Iterable[NullKeyRow], batch: Batch) -> None:
         """Add a reject to the batch for each row that has no place in the order."""
         for row in rows:
-            self._reject(batch, f"keyless.{row.digest}", "a row without a place in the order", row.data, row.fault)
+            self._reject(batch, f"keyless.{row.digest}", "a row without a place in the order", row.data, row.error)
 
     def _reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
-        name = self._stamp.name
+        name = self._builder.name
         origin = f"{name}:{self._table}:{place}"
         kept = data[:KEPT]
         batch.rejects.append(Reject(f"{name}:{position}", kept, f"{self._table}, {place}: {error}", "source", origin))

@@ -8,17 +8,17 @@ from typing import Generic, Protocol
 from services.system_api.sources.source import Batch
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.null_key_rows import LIMIT, Keyless, KeylessRow
+from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
 from services.system_api.sources.table.rows import RowEvents
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
-_STUCK = 5.0
+_STALL_TIMEOUT = 5.0
 """Seconds for which nothing becomes final before that is said."""
-_KEYLESS_EVERY = 5.0
+_NULL_KEY_INTERVAL = 5.0
 """Seconds between two looks for rows without a key; longer where a look takes long."""
-_KEYLESS_SHARE = 20
-_REST = 0.01
+_NULL_KEY_SHARE = 20
+_MIN_PAUSE = 0.01
 """Seconds between two polls at least, and as many as the last one took: however often the database tells of news, it
 is asked for no more than half of the time."""
 _MEMORY = 16 * 1_048_576
@@ -44,7 +44,7 @@ class TableReader(Protocol[Order]):
         """
         ...
 
-    async def keyless(self, known: frozenset[str], patience: float, /) -> Sequence[KeylessRow]:
+    async def null_key_rows(self, known: frozenset[str], timeout: float, /) -> Sequence[NullKeyRow]:
         """Return the rows that have no place in the order, or one more than the limit of them.
 
         Raises:
@@ -58,7 +58,7 @@ class TableReader(Protocol[Order]):
         ...
 
 
-class Waking:
+class ChangeSignal:
     """Carries the news of a database to whoever waits for them."""
 
     def __init__(self) -> None:
@@ -70,12 +70,12 @@ class Waking:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Limits:
     """How far a source may go."""
 
     early_limit: int
     """Rows that may be remembered above the horizon."""
-    patience: float
+    timeout: float
     """Seconds that a look for rows without a key may take."""
 
 
@@ -86,34 +86,34 @@ class TableSource(Generic[Order]):
         self,
         reader: TableReader[Order],
         ledger: Ledger[Order],
-        keyless: Keyless,
+        null_key_rows: NullKeyRows,
         events: RowEvents[Order],
-        waking: Waking,
-        bounds: Bounds,
+        signal: ChangeSignal,
+        limits: Limits,
         clock: Clock,
     ) -> None:
         self._reader: TableReader[Order] = reader
         self._ledger: Ledger[Order] = ledger
-        self._keyless = keyless
+        self._null_key_rows = null_key_rows
         self._events: RowEvents[Order] = events
-        self._early_limit = bounds.early_limit
-        self._patience = bounds.patience
+        self._early_limit = limits.early_limit
+        self._timeout = limits.timeout
         self._clock = clock
         self._horizon: Order | None = None
         self._moved_at = clock.monotonic()
         self._behind = False
         self._size = 1
         """Bytes of a row."""
-        self._keyless_due = clock.monotonic()
-        self._keyless_failures = 0
-        self._keyless_fault: str | None = None
-        self._waking = waking
-        self._rested_at = clock.monotonic()
+        self._null_key_due = clock.monotonic()
+        self._null_key_failures = 0
+        self._null_key_error: str | None = None
+        self._signal = signal
+        self._pause_until = clock.monotonic()
 
     async def poll(self, limit: int) -> Batch:
         """Return rows that were not emitted yet; see `Source`."""
         began = self._clock.monotonic()
-        self._waking.news.clear()
+        self._signal.news.clear()
         ledger, reader = self._ledger, self._reader
         if not self._behind:
             # While what is read ends far below the horizon, a newer one would not help.
@@ -124,7 +124,7 @@ class TableSource(Generic[Order]):
         complete = True
         if not held_back or horizon is not None:
             rows, complete = await reader.rows(limit, _MEMORY, ledger, horizon if held_back else None)
-        keyless = await self._look_for_keyless()
+        null_key_rows = await self._find_null_key_rows()
         # Nothing is awaited from here on: what has failed before has changed nothing.
         self._behind = not complete and bool(rows) and horizon is not None and rows[-1].order < horizon
         if rows:
@@ -132,19 +132,19 @@ class TableSource(Generic[Order]):
         fresh, saved = ledger.take(rows, horizon, complete=complete)
         batch = Batch(checkpoint=saved, more=not complete)
         self._events.add(fresh, batch)
-        if keyless is not None:
-            rejected, part = self._keyless.take(keyless)
-            self._events.reject_keyless(rejected, batch)
+        if null_key_rows is not None:
+            rejected, part = self._null_key_rows.take(null_key_rows)
+            self._events.reject_null_key_rows(rejected, batch)
             batch.checkpoint |= part
-        batch.problem = tuple(self._problem(held_back=held_back))
+        batch.problems = tuple(self._problem(held_back=held_back))
         now = self._clock.monotonic()
-        self._rested_at = now + max(_REST, now - began)
+        self._pause_until = now + max(_MIN_PAUSE, now - began)
         return batch
 
-    async def changed(self) -> None:
+    async def wait_for_change(self) -> None:
         """Return when the database has told of news."""
-        await self._waking.news.wait()
-        if (rest := self._rested_at - self._clock.monotonic()) > 0:
+        await self._signal.news.wait()
+        if (rest := self._pause_until - self._clock.monotonic()) > 0:
             await self._clock.sleep(rest)
 
     def _observed(self, horizon: Order | None) -> None:
@@ -153,35 +153,35 @@ class TableSource(Generic[Order]):
             self._horizon = horizon
             self._moved_at = self._clock.monotonic()
 
-    async def _look_for_keyless(self) -> Sequence[KeylessRow] | None:
+    async def _find_null_key_rows(self) -> Sequence[NullKeyRow] | None:
         began = self._clock.monotonic()
-        if began < self._keyless_due or self._behind:
+        if began < self._null_key_due or self._behind:
             return None
         found = None
         try:
-            found = await self._reader.keyless(self._keyless.known, self._patience)
+            found = await self._reader.null_key_rows(self._null_key_rows.known, self._timeout)
         except Unavailable as exc:
-            self._keyless_failures += 1
-            if self._keyless_failures == 1:
+            self._null_key_failures += 1
+            if self._null_key_failures == 1:
                 raise  # whoever tries again finds out whether it is the database that is away
             # It is this look alone, which takes too long: the others are not to wait for it.
-            self._keyless_fault = str(exc)
+            self._null_key_error = str(exc)
         else:
-            self._keyless_failures, self._keyless_fault = 0, None
+            self._null_key_failures, self._null_key_error = 0, None
         now = self._clock.monotonic()
-        self._keyless_due = now + max(_KEYLESS_EVERY, _KEYLESS_SHARE * (now - began))
+        self._null_key_due = now + max(_NULL_KEY_INTERVAL, _NULL_KEY_SHARE * (now - began))
         return found
 
     def _problem(self, *, held_back: bool) -> list[str]:
         found: list[str] = []
-        if held_back and self._clock.monotonic() - self._moved_at > _STUCK:
+        if held_back and self._clock.monotonic() - self._moved_at > _STALL_TIMEOUT:
             found.append(
                 f"a transaction stays open, and {self._early_limit} rows above it are read already:"
                 " only what is final is read until it has ended"
             )
-        if self._keyless.overflowing:
+        if self._null_key_rows.overflowing:
             found.append(f"more than {LIMIT} rows have no key or no time: no more are put aside")
-        if self._keyless_fault is not None:
-            found.append(f"rows without a key or a time cannot be looked for: {self._keyless_fault}")
+        if self._null_key_error is not None:
+            found.append(f"rows without a key or a time cannot be looked for: {self._null_key_error}")
         said = self._reader.problem(self._ledger)
         return found if said is None else [*found, said]

@@ -2,13 +2,13 @@ import pytest
 
 from services.cli.wiring import doubts, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
-from services.system_api.sources.file.options import FileSourceOptions
+from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.registry import AnySource
 
 FILE = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
 SOURCES: dict[str, AnySource] = {
-    "orders.eu": FileSourceOptions.model_validate(FILE),
-    "stock": FileSourceOptions.model_validate(FILE | {"channel": "stock"}),
+    "orders.eu": FileSourceKind.model_validate(FILE),
+    "stock": FileSourceKind.model_validate(FILE | {"channel": "stock"}),
 }
 
 
@@ -61,7 +61,7 @@ def test_a_route_leads_somewhere(route: object) -> None:
 
 
 def test_a_source_that_nobody_takes_is_named() -> None:
-    more: dict[str, AnySource] = {**SOURCES, "sensors": FileSourceOptions.model_validate(FILE)}
+    more: dict[str, AnySource] = {**SOURCES, "sensors": FileSourceKind.model_validate(FILE)}
     said = "system.sources.sensors: no channel, and no pipeline takes its events"
     (fault,) = faults(more, pipelines("orders.*"))
     assert fault.startswith(said)

@@ -17,7 +17,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import TopicOptions
 from shared.errors import SettingsError
 from shared.lease import MemoryLeaseStore
-from tests.unit.services.system_api.sources.file.reading_files import write
+from tests.unit.services.system_api.sources.file.file_poller import write
 
 
 def settings(folder: Path, **sources: Any) -> SystemSettings:
@@ -43,7 +43,7 @@ async def ask(url: str, until: Callable[[Any], bool]) -> Any:
             await asyncio.sleep(0.01)
 
 
-async def test_a_file_becomes_events_and_operators_see_how_far_it_is(tmp_path: Path) -> None:
+async def test_a_file_becomes_events_and_operators_see_its_position(tmp_path: Path) -> None:
     bus = MemoryBus()
     write(tmp_path / "a.ndjson", 1, 2, 3)
     async with running(settings(tmp_path), bus) as url:
@@ -51,13 +51,13 @@ async def test_a_file_becomes_events_and_operators_see_how_far_it_is(tmp_path: P
         ready = await ask(f"{url}/readyz", lambda answer: bool(answer["ready"]))
     assert ready["notes"] == {}
     orders = found["orders"]
-    assert (orders["state"], orders["error"], orders["problem"]) == ("reading", None, [])
-    (place,) = [json.loads(value) for part, value in orders["position"].items() if part]
-    assert (place["offset"], place["rows"]) == (33, 3)
+    assert (orders["state"], orders["error"], orders["problems"]) == ("reading", None, [])
+    (position,) = [json.loads(value) for part, value in orders["position"].items() if part]
+    assert (position["offset"], position["rows"]) == (33, 3)
     assert sum(len(bus.records("trelay.publish", number)) for number in range(4)) == 3
 
 
-async def test_a_source_that_is_down_is_told_beside_and_stops_no_other(tmp_path: Path) -> None:
+async def test_a_source_that_is_down_is_a_note_of_readiness_and_stops_no_other(tmp_path: Path) -> None:
     other = {
         "kind": "file",
         "path": str(tmp_path / "missing" / "b.ndjson"),
@@ -69,9 +69,9 @@ async def test_a_source_that_is_down_is_told_beside_and_stops_no_other(tmp_path:
     write(tmp_path / "a.ndjson", 1)
     async with running(settings(tmp_path, other=other), bus, alerts) as url:
         await ask(f"{url}/sources", lambda answer: answer["orders"]["parts"] == 2)
-        ready = await ask(f"{url}/readyz", lambda answer: "source other" in answer["notes"])
+        ready = await ask(f"{url}/readyz", lambda answer: "source/other" in answer["notes"])
         assert ready["ready"] is True
-        assert "missing: No such file or directory" in ready["notes"]["source other"]
+        assert "missing: No such file or directory" in ready["notes"]["source/other"]
         await ask(f"{url}/sources", lambda answer: answer["other"]["state"] == "down")
         assert alerts.open == {("source", "other")}
         (tmp_path / "missing").mkdir()
@@ -80,7 +80,7 @@ async def test_a_source_that_is_down_is_told_beside_and_stops_no_other(tmp_path:
         assert alerts.open == set()
 
 
-async def test_topics_of_another_form_end_the_service_with_a_reason(tmp_path: Path) -> None:
+async def test_topics_with_other_settings_end_the_service_with_a_reason(tmp_path: Path) -> None:
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name="trelay.publish", partitions=7)])
     outside: dict[str, Any] = {"leases": MemoryLeaseStore(), "alerts": RecordingAlerts()}
@@ -92,7 +92,7 @@ async def test_topics_of_another_form_end_the_service_with_a_reason(tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["Orders", "a/b", "a b", "", "-a", "x" * 64])
-def test_a_source_has_a_name_that_can_be_part_of_keys(tmp_path: Path, name: str) -> None:
+def test_a_source_name_that_cannot_be_part_of_keys_is_refused(tmp_path: Path, name: str) -> None:
     source = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
     with pytest.raises(ValueError, match="sources"):
         SystemSettings.model_validate({"system": {"sources": {name: source}}})

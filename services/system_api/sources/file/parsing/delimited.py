@@ -117,7 +117,7 @@ class Csv:
         self._use(fields if self._named is None else self._named)
         self.wants_header = False
 
-    def tidy(self, piece: bytes) -> bytes:
+    def normalize(self, piece: bytes) -> bytes:
         """Leave the row as it is: a carriage return within a field belongs to it."""
         return piece
 

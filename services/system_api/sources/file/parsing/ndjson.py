@@ -36,12 +36,12 @@ class Ndjson:
         """Each names a member, with dots where it lies below others: `customer.id`."""
         tree: _Tree = {}
         self._subject = subject
-        self._find_subject = _plant(tree, subject, _Subject)
-        self._find_time = None if time is None else _plant(tree, time, _Time)
+        self._find_subject = _add_path(tree, subject, _Subject)
+        self._find_time = None if time is None else _add_path(tree, time, _Time)
         # A struct of the wanted members alone: msgspec skips the others three times faster than it builds them.
         self._decode = msgspec.json.Decoder(_struct(tree)).decode
 
-    def tidy(self, piece: bytes) -> bytes:
+    def normalize(self, piece: bytes) -> bytes:
         """Make spaces of carriage returns: they stand between values, and would end a line of server-sent events."""
         return piece.replace(b"\r", b" ")
 
@@ -70,7 +70,7 @@ def _text(find: _Find, found: Any) -> bytes | None:
     return None if when is None else _json_text(when)[1:-1]
 
 
-def _plant(tree: _Tree, path: str, kind: Any) -> _Find:
+def _add_path(tree: _Tree, path: str, kind: Any) -> _Find:
     """Add a path to the tree; return what finds its value in the struct that is made of the tree."""
     *above, last = path.split(".")
     attributes = []

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from services.system_api.sources.file.parsing.splitter import Cut, Splitter
-from services.system_api.sources.source import Batch, Stamp
+from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed, TooLarge
 from shared.events.dead_letter import Reject
 
 BOM = b"\xef\xbb\xbf"
 
 
-class Unusable(Malformed):
+class UnusableFile(Malformed):
     """Nothing can be made of the whole file, e.g. its header lacks a column. Nothing of it was consumed."""
 
 
@@ -30,7 +30,7 @@ class Format(Protocol):
         """Cuts the bytes into pieces, a line or a row each."""
         ...
 
-    def tidy(self, piece: bytes) -> bytes:
+    def normalize(self, piece: bytes) -> bytes:
         """Prepare a piece that may hold carriage returns for `read`; any other is ready as it is."""
         ...
 
@@ -44,7 +44,7 @@ class Format(Protocol):
 
 
 @runtime_checkable
-class Headed(Protocol):
+class HeaderFormat(Protocol):
     """Formats that may have to see the file's first piece before they can read any other."""
 
     @property
@@ -62,7 +62,7 @@ class Headed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FileIdentity:
     """The file that is read, as event ids and rejects name it."""
 
     source: str
@@ -85,7 +85,9 @@ class Place:
 class Parser:
     """Reads one file from a saved place onwards: feed its `splitter`, then take."""
 
-    def __init__(self, form: Format, stamp: Stamp, place: Place, limit: int, *, offset: int = 0, line: int = 0) -> None:
+    def __init__(
+        self, form: Format, builder: EventBuilder, place: FileIdentity, limit: int, *, offset: int = 0, line: int = 0
+    ) -> None:
         """`limit` is the largest line in bytes; what is fed begins at `offset`, after `line` lines."""
         self.splitter = Splitter(form.cut, limit, offset)
         self.line = line
@@ -95,12 +97,12 @@ class Parser:
         self.rejects = 0
         self.last = b""
         """The last line or row that was taken, where a newline follows it; empty where it was too large to be kept."""
-        self.cut = False
+        self.truncated = False
         """Whether something was put aside without all of its bytes."""
         self._form = form
-        self._headed = form if isinstance(form, Headed) and form.wants_header else None
+        self._headed = form if isinstance(form, HeaderFormat) and form.wants_header else None
         """Until its header was seen."""
-        self._stamp = stamp
+        self._builder = builder
         self._place = place
 
     def resume(self, head: bytes) -> None:
@@ -113,10 +115,10 @@ class Parser:
         for piece in self._form.cut(head)[0]:
             if self._headed is None:
                 return
-            self._carefully(piece, offset)
+            self._read_checked(piece, offset)
             offset += len(piece) + 1
         if self._headed is not None:
-            raise Unusable(f"{self._place.path}: no header within the first {len(head)} bytes")
+            raise UnusableFile(f"{self._place.path}: no header within the first {len(head)} bytes")
 
     def take(self, batch: Batch, limit: int) -> None:
         """Move what waits into a batch, until it holds `limit` events and rejects.
@@ -126,7 +128,7 @@ class Parser:
         """
         self._take_oversized(batch)
         splitter, append, before = self.splitter, batch.records.append, len(batch.records)
-        read, event = self._form.read, self._stamp.numbered(self._place.file)
+        read, event = self._form.read, self._builder.numbered(self._place.file)
         # What is not plain is looked at piece by piece; so is the first, for its byte order mark and header.
         plain, single, offset, line = splitter.plain, splitter.single, splitter.offset, self.line
         pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
@@ -135,7 +137,7 @@ class Parser:
                 if plain and piece and offset:
                     subject, data, time = read(piece)
                     append(event(offset, subject, data, time))
-                elif (row := self._carefully(piece, offset)) is not None:
+                elif (row := self._read_checked(piece, offset)) is not None:
                     append(event(offset, *row))
             except Malformed as exc:
                 self._reject(batch, piece, exc, line=line + 1, offset=offset)
@@ -146,7 +148,7 @@ class Parser:
         self.line = line
         self.rows += len(batch.records) - before
 
-    def _carefully(self, piece: bytes, offset: int) -> Row | None:
+    def _read_checked(self, piece: bytes, offset: int) -> Row | None:
         """Read a piece of which nothing is known yet; nothing comes of a blank one or of the header."""
         try:
             if len(piece) > self.splitter.limit:
@@ -160,18 +162,18 @@ class Parser:
                 return None
         except Malformed as exc:
             if self._headed is not None:
-                raise Unusable(f"{self._place.path}: its header: {exc}") from exc
+                raise UnusableFile(f"{self._place.path}: its header: {exc}") from exc
             raise
-        return self._form.read(self._form.tidy(text))
+        return self._form.read(self._form.normalize(text))
 
     def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> None:
-        if isinstance(error, Unusable):
+        if isinstance(error, UnusableFile):
             raise error
         if piece.isspace():
             return
         kept = piece[: self.splitter.kept] if isinstance(error, TooLarge) else piece
-        self._put_aside(batch, self._place.reject(kept, str(error), line=line, offset=offset, size=len(piece)))
-        self.cut = self.cut or kept is not piece
+        self._add_reject(batch, self._place.reject(kept, str(error), line=line, offset=offset, size=len(piece)))
+        self.truncated = self.truncated or kept is not piece
 
     def _take_oversized(self, batch: Batch) -> None:
         found = self.splitter.take_oversized()
@@ -180,9 +182,9 @@ class Parser:
         offset, oversized = found
         self.line += 1
         self.last = b""
-        self.cut = True
+        self.truncated = True
         error = str(self._too_large(oversized.size))
-        self._put_aside(
+        self._add_reject(
             batch, self._place.reject(oversized.head, error, line=self.line, offset=offset, size=oversized.size)
         )
 
@@ -190,7 +192,7 @@ class Parser:
         splitter = self.splitter
         return TooLarge(f"a line of {size} bytes, the limit is {splitter.limit}; its first {splitter.kept} are kept")
 
-    def _put_aside(self, batch: Batch, reject: Reject) -> None:
+    def _add_reject(self, batch: Batch, reject: Reject) -> None:
         self.rejects += 1
         batch.rejects.append(reject)
 

@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.system_api.sources.file.filesystem import FileTrouble
+from services.system_api.sources.file.filesystem import FileError
 from services.system_api.sources.file.options import After, DropOptions, Ready
 from services.system_api.sources.file.reading.progress import Progress
 
@@ -22,16 +22,16 @@ _BLOCK = 1_048_576
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedFile:
     """A file that is to be finished."""
 
     source: str
-    known_as: str
+    file_id: str
     path: Path
     progress: Progress
 
 
-def finish(file: Finished, options: DropOptions, now: str) -> None:
+def finish(file: FinishedFile, options: DropOptions, now: str) -> None:
     """Write the receipt, then archive or delete the file, then its done-file; `now` stands in the receipt.
 
     A file that was changed after it was read is left as it is.
@@ -47,7 +47,7 @@ def finish(file: Finished, options: DropOptions, now: str) -> None:
             return
         if target is not None:
             _move(file.path, target)
-        elif options.after is After.DELETE and not file.progress.cut:
+        elif options.after is After.DELETE and not file.progress.truncated:
             file.path.unlink()
         else:
             return
@@ -56,7 +56,7 @@ def finish(file: Finished, options: DropOptions, now: str) -> None:
     except FileNotFoundError:
         return  # somebody else has taken it away, which is all the same
     except OSError as exc:
-        raise FileTrouble(f"{file.path}: all of it is published, but it cannot be put away: {exc}") from exc
+        raise FileError(f"{file.path}: all of it is published, but it cannot be put away: {exc}") from exc
 
 
 def in_archive(path: Path, options: DropOptions) -> bool:
@@ -64,19 +64,19 @@ def in_archive(path: Path, options: DropOptions) -> bool:
     return path.parent.name == _ARCHIVE if options.archive is None else path.is_relative_to(options.archive)
 
 
-def _was_changed(file: Finished) -> bool:
+def _was_changed(file: FinishedFile) -> bool:
     status = file.path.stat()
     return (status.st_size, status.st_mtime_ns) != file.progress.done
 
 
-def _target(file: Finished, options: DropOptions) -> Path | None:
+def _target(file: FinishedFile, options: DropOptions) -> Path | None:
     if options.after is not After.ARCHIVE:
         return None
     folder = options.archive or file.path.parent / _ARCHIVE
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.path.name
     # Two files of one name are two files; the id tells them apart.
-    return target.with_name(f"{target.name}.{file.known_as}") if target.exists() else target
+    return target.with_name(f"{target.name}.{file.file_id}") if target.exists() else target
 
 
 def _move(path: Path, target: Path) -> None:
@@ -102,13 +102,13 @@ def _drop_done_file(path: Path, options: DropOptions, target: Path | None) -> No
         _move(done, target.with_name(target.name + options.done_suffix))
 
 
-def _write_receipt(file: Finished, target: Path, now: str) -> bool:
+def _write_receipt(file: FinishedFile, target: Path, now: str) -> bool:
     """Write the receipt beside where the file will be, unless it is there; return whether the file is still as it was.
 
     One that is there is of this file, or of one it replaced.
     """
     receipt_path = target.with_name(target.name + RECEIPT)
-    if _is_of(receipt_path, file.known_as):
+    if _is_of(receipt_path, file.file_id):
         return True
     digest = hashlib.sha256()
     with file.path.open("rb") as content:
@@ -119,7 +119,7 @@ def _write_receipt(file: Finished, target: Path, now: str) -> bool:
     progress = file.progress
     receipt = {
         "source": file.source,
-        "file": file.known_as,
+        "file": file.file_id,
         "path": str(file.path),
         "bytes": progress.offset,
         "rows": progress.rows,
@@ -133,10 +133,10 @@ def _write_receipt(file: Finished, target: Path, now: str) -> bool:
     return True
 
 
-def _is_of(receipt: Path, known_as: str) -> bool:
+def _is_of(receipt: Path, file_id: str) -> bool:
     """Whether there is a receipt of this file; one that a crash of the machine left half written is none."""
     try:
         found = json.loads(receipt.read_bytes())
     except (FileNotFoundError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("file") == known_as
+    return isinstance(found, dict) and found.get("file") == file_id

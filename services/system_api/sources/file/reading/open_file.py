@@ -4,29 +4,29 @@ from collections.abc import Callable
 from typing import Self
 
 from services.system_api.sources.file.filesystem import (
-    Found,
+    FileStat,
     Rewritten,
-    attach,
     close,
     is_deleted,
+    open_verified,
     read_on,
     status_of,
 )
-from services.system_api.sources.file.io_thread import Disk
+from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.parser import Parser
-from services.system_api.sources.file.reading.progress import SAMPLE, Progress, file_id, mark_of
+from services.system_api.sources.file.reading.progress import SAMPLE, Progress, fingerprint_of, new_file_id
 from services.system_api.sources.source import Batch
 
 CHUNK = 262_144
 """Bytes read at once: what is made of them still lies in the processor's cache beside them."""
 HEAD = 65_536
-"""Bytes within which the header of a CSV file must lie, for reading to go on in the file's middle."""
+"""Bytes within which the header of a CSV file must lie, for open_file to go on in the file's middle."""
 
 MakeParser = Callable[[str, str, int, int], Parser]
 """Makes the parser of a file: its id and path, and the offset and line to go on from."""
 
 
-class Reading:
+class OpenFile:
     """Reads one file, from its beginning or from where it was left.
 
     Every method that reads may raise `FileTrouble` (the file cannot be read), `Replaced` (its path leads elsewhere by
@@ -34,13 +34,13 @@ class Reading:
     format).
     """
 
-    def __init__(self, disk: Disk, found: Found, descriptor: int, parser: Parser, known_as: str) -> None:
+    def __init__(self, io_thread: IoThread, found: FileStat, descriptor: int, parser: Parser, file_id: str) -> None:
         """Use `begin` or `resume`."""
-        self.id = known_as
+        self.id = file_id
         self.path = found.path
         self.inode = found.inode
         self.parser = parser
-        self._disk = disk
+        self._io_thread = io_thread
         self._descriptor = descriptor
         self._head = b""
         self._before = b""
@@ -49,42 +49,44 @@ class Reading:
         self._earlier: Progress | None = None
 
     @classmethod
-    async def begin(cls, disk: Disk, found: Found, make: MakeParser, number: int, *identity: int) -> Self | None:
+    async def begin(
+        cls, io_thread: IoThread, found: FileStat, make: MakeParser, number: int, *identity: int
+    ) -> Self | None:
         """Open a file that is new; `identity` is what else its id is made of.
 
         Nothing comes of an empty one, unless it has an identity beside its contents.
         """
-        descriptor, (head,) = await disk.run(attach, found.path, found.inode, [(0, SAMPLE)])
+        descriptor, (head,) = await io_thread.run(open_verified, found.path, found.inode, [(0, SAMPLE)])
         if not head and not identity:
-            disk.later(close, descriptor)
+            io_thread.submit(close, descriptor)
             return None
-        known_as = file_id(number, found.inode, head, *identity)
-        reading = cls(disk, found, descriptor, make(known_as, found.path, 0, 0), known_as)
-        reading._head = head
-        return reading
+        file_id = new_file_id(number, found.inode, head, *identity)
+        open_file = cls(io_thread, found, descriptor, make(file_id, found.path, 0, 0), file_id)
+        open_file._head = head
+        return open_file
 
     @classmethod
-    async def resume(cls, disk: Disk, found: Found, make: MakeParser, known_as: str, left: Progress) -> Self:
+    async def resume(cls, io_thread: IoThread, found: FileStat, make: MakeParser, file_id: str, left: Progress) -> Self:
         """Open a file that was read before, and check that it is the one."""
         sampled = left.offset - 1 - left.sample
         before = max(0, left.offset - SAMPLE)
         spans = [(0, HEAD), (max(0, sampled), left.sample), (before, left.offset - before)]
-        descriptor, (head, last, tail) = await disk.run(attach, found.path, found.inode, spans)
+        descriptor, (head, last, tail) = await io_thread.run(open_verified, found.path, found.inode, spans)
         try:
-            _check_mark(found, left, head, last, tail)
-            parser = make(known_as, found.path, left.offset, left.line)
+            _check_fingerprint(found, left, head, last, tail)
+            parser = make(file_id, found.path, left.offset, left.line)
             if left.offset:
                 parser.resume(head)
                 parser.last = last
         except BaseException:
-            disk.later(close, descriptor)
+            io_thread.submit(close, descriptor)
             raise
-        reading = cls(disk, found, descriptor, parser, known_as)
-        reading._head, reading._before, reading._earlier = head[:SAMPLE], tail, left
-        return reading
+        open_file = cls(io_thread, found, descriptor, parser, file_id)
+        open_file._head, open_file._before, open_file._earlier = head[:SAMPLE], tail, left
+        return open_file
 
     @property
-    def moved(self) -> bool:
+    def unsaved(self) -> bool:
         """Whether there is progress that was not saved."""
         return self.parser.splitter.offset != self._saved
 
@@ -107,7 +109,7 @@ class Reading:
         """Read on and take, until the batch holds `limit` events and rejects; return whether the file may have more."""
         parser = self.parser
         if not parser.splitter.waiting:
-            data = await self._disk.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
+            data = await self._io_thread.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
             if not data:
                 return False
             if self._position < SAMPLE:
@@ -129,15 +131,15 @@ class Reading:
         self.parser.take(batch, limit)
         return splitter.waiting
 
-    async def status(self) -> Found:
+    async def status(self) -> FileStat:
         """Return what the file looks like now."""
-        return await self._disk.run(status_of, self._descriptor, self.path)
+        return await self._io_thread.run(status_of, self._descriptor, self.path)
 
     async def deleted(self) -> bool:
         """Whether the file has no name left: one that was only moved may grow for a while."""
-        return await self._disk.run(is_deleted, self._descriptor)
+        return await self._io_thread.run(is_deleted, self._descriptor)
 
-    def progress(self, done: Found | None = None) -> Progress:
+    def progress(self, done: FileStat | None = None) -> Progress:
         """Return the place to save, and count it as saved; `done` is the file of which all has been read."""
         parser, earlier = self.parser, self._earlier
         self._saved = offset = parser.splitter.offset
@@ -148,19 +150,19 @@ class Reading:
             ino=self.inode[1],
             offset=offset,
             line=parser.line,
-            mark=mark_of(self._head[: min(SAMPLE, offset)], last),
+            fingerprint=fingerprint_of(self._head[: min(SAMPLE, offset)], last),
             sample=len(last),
             rows=parser.rows + (earlier.rows if earlier else 0),
             rejects=parser.rejects + (earlier.rejects if earlier else 0),
-            cut=parser.cut or (earlier is not None and earlier.cut),
+            truncated=parser.truncated or (earlier is not None and earlier.truncated),
             done=None if done is None else (done.size, done.mtime),
         )
 
     def close(self) -> None:
         """Close the file, some time."""
-        self._disk.later(close, self._descriptor)
+        self._io_thread.submit(close, self._descriptor)
 
 
-def _check_mark(found: Found, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:
-    if len(tail) < min(SAMPLE, left.offset) or mark_of(head[: left.head], last) != left.mark:
+def _check_fingerprint(found: FileStat, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:
+    if len(tail) < min(SAMPLE, left.offset) or fingerprint_of(head[: left.head], last) != left.fingerprint:
         raise Rewritten(f"{found.path}: what was read up to byte {left.offset} is not there any more")

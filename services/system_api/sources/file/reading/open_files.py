@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.system_api.sources.file.filesystem import FileTrouble, Found, Replaced, Rewritten, misnamed
-from services.system_api.sources.file.io_thread import Disk
-from services.system_api.sources.file.parsing.parser import Unusable
+from services.system_api.sources.file.filesystem import FileError, FileStat, Replaced, Rewritten, is_undecodable
+from services.system_api.sources.file.io_thread import IoThread
+from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.catalogue import Catalogue
-from services.system_api.sources.file.reading.open_file import MakeParser, Reading
+from services.system_api.sources.file.reading.open_file import MakeParser, OpenFile
 from services.system_api.sources.file.reading.progress import save
 from services.system_api.sources.source import Batch
 
@@ -22,69 +22,69 @@ _OPEN = 64
 class Job:
     """A file that may have something to read."""
 
-    file: Found
-    known_as: str | None
+    file: FileStat
+    file_id: str | None
     """Its id; None until a new one has been opened."""
-    perhaps: Sequence[str] = ()
+    candidates: Sequence[str] = ()
     """Files of the same name that are gone: if the contents agree, this is that file."""
-    elsewhere: bool = False
+    outside_glob: bool = False
     """Whether it has left the glob: it is read to its end, but what it is rewritten with is none of ours."""
 
 
-class Readings:
+class OpenFiles:
     """Opens files, reads them, and saves how far that has come."""
 
-    def __init__(self, name: str, disk: Disk, make: MakeParser, catalogue: Catalogue) -> None:
+    def __init__(self, name: str, io_thread: IoThread, make: MakeParser, catalogue: Catalogue) -> None:
         """`name` is the source's, for the log."""
-        self.open: dict[str, Reading] = {}
+        self.open: dict[str, OpenFile] = {}
         """By id; the one that was read last is the last."""
         self.problem: dict[tuple[int, int], str] = {}
         """What is wrong with files, by inode."""
         self.catalogue = catalogue
         self._name = name
-        self._disk = disk
+        self._io_thread = io_thread
         self._make = make
-        self._unusable: dict[tuple[int, int], Found] = {}
-        self._misnamed: frozenset[str] = frozenset()
-        self._ended_as: dict[str, tuple[int, int]] = {}
+        self._unusable: dict[tuple[int, int], FileStat] = {}
+        self._undecodable: frozenset[str] = frozenset()
+        self._stat_at_end: dict[str, tuple[int, int]] = {}
         """By id: size and time of files when their ends were read."""
 
-    def named(self, found: Sequence[Found]) -> list[Found]:
+    def decodable(self, found: Sequence[FileStat]) -> list[FileStat]:
         """Return the files that can be named, and note the problem with the others."""
-        strangers = {repr(file.path.encode(errors="surrogateescape")) for file in found if misnamed(file.path)}
-        for name in sorted(strangers - self._misnamed):
+        strangers = {repr(file.path.encode(errors="surrogateescape")) for file in found if is_undecodable(file.path)}
+        for name in sorted(strangers - self._undecodable):
             logger.warning("source %s: %s is not read, for its name is no UTF-8 text", self._name, name)
-        self._misnamed = frozenset(strangers)
-        return [file for file in found if not misnamed(file.path)] if strangers else list(found)
+        self._undecodable = frozenset(strangers)
+        return [file for file in found if not is_undecodable(file.path)] if strangers else list(found)
 
     @property
     def problems(self) -> list[str]:
         """What is wrong with files, as text."""
         return [
             *self.problem.values(),
-            *(f"{name} is not read, for its name is no UTF-8 text" for name in self._misnamed),
+            *(f"{name} is not read, for its name is no UTF-8 text" for name in self._undecodable),
         ]
 
-    def tell_missed(self, jobs: Sequence[Job], found: Sequence[Found]) -> None:
+    def log_lost(self, jobs: Sequence[Job], found: Sequence[FileStat]) -> None:
         """Say of which files something has been lost, given what was to be read and what there is now."""
         if not jobs:
             return
         inodes, paths = {file.inode for file in found}, {file.path for file in found}
         for job in jobs:
             # What is open is read to its end, and what took a file's place may be its copy.
-            if job.known_as not in self.open and job.file.inode not in inodes and job.file.path not in paths:
+            if job.file_id not in self.open and job.file.inode not in inodes and job.file.path not in paths:
                 logger.error("source %s: %s has gone before all of it was read", self._name, job.file.path)
 
-    def unusable(self, file: Found) -> bool:
+    def unusable(self, file: FileStat) -> bool:
         """Whether nothing can be made of a file, as long as it stays as it is."""
         return self._unusable.get(file.inode) == file
 
-    def idle(self, known_as: str, file: Found) -> bool:
+    def idle(self, file_id: str, file: FileStat) -> bool:
         """Whether nothing new can be in a file: it is as it was when its end was read, or when it was found unusable.
 
         A file that was rewritten at its size, or got the inode of one that was deleted, differs in its time.
         """
-        return self._ended_as.get(known_as) == (file.size, file.mtime) or self.unusable(file)
+        return self._stat_at_end.get(file_id) == (file.size, file.mtime) or self.unusable(file)
 
     async def read(self, job: Job, batch: Batch, limit: int, *identity: int) -> bool:
         """Read on, until the batch holds `limit` events and rejects; return whether the file may have more.
@@ -92,48 +92,48 @@ class Readings:
         `identity` is what else the id of a new file is made of.
         """
         try:
-            reading = await self._get(job, batch, identity)
-            more = reading is not None and await reading.fill(batch, limit)
-        except (FileTrouble, Unusable) as exc:
+            open_file = await self._get(job, batch, identity)
+            more = open_file is not None and await open_file.fill(batch, limit)
+        except (FileError, UnusableFile) as exc:
             self._refuse(job, exc, batch)
             return False
         except Replaced:
-            self.close(job.known_as, batch)
+            self.close(job.file_id, batch)
             return False  # the next look tells what became of it
         except Rewritten as exc:
-            if job.known_as in self.open:
+            if job.file_id in self.open:
                 # Perhaps nothing but an incomplete line was taken back: opened anew, the lines before it tell.
-                self.close(job.known_as, batch)
+                self.close(job.file_id, batch)
                 return True
             logger.warning("source %s: %s; it is read from its beginning", self._name, exc)
-            self.forget(job.known_as, batch)
-            job.known_as = None
-            return not job.elsewhere
+            self.forget(job.file_id, batch)
+            job.file_id = None
+            return not job.outside_glob
         self.problem.pop(job.file.inode, None)
         self._unusable.pop(job.file.inode, None)
-        if reading is not None and not more:
-            self._ended_as[reading.id] = (job.file.size, job.file.mtime)
+        if open_file is not None and not more:
+            self._stat_at_end[open_file.id] = (job.file.size, job.file.mtime)
         return more
 
-    async def deleted(self, known_as: str) -> bool:
+    async def deleted(self, file_id: str) -> bool:
         """Whether a file that is open has no name left anywhere."""
-        return await self.open[known_as].deleted()
+        return await self.open[file_id].deleted()
 
-    async def agrees(self, file: Found, known_as: str) -> bool:
+    async def agrees(self, file: FileStat, file_id: str) -> bool:
         """Whether a file has the contents of one that is gone, as far as that is known."""
         try:
-            reading = await self._resume(file, known_as)
-        except (FileTrouble, Replaced, Rewritten, Unusable):
+            open_file = await self._resume(file, file_id)
+        except (FileError, Replaced, Rewritten, UnusableFile):
             return False
-        reading.close()
+        open_file.close()
         return True
 
     async def unchanged(self, job: Job, batch: Batch) -> bool:
         """Whether a file that is open is still as it was found."""
-        assert job.known_as is not None, "it is open"
+        assert job.file_id is not None, "it is open"
         try:
-            now = await self.open[job.known_as].status()
-        except FileTrouble as exc:
+            now = await self.open[job.file_id].status()
+        except FileError as exc:
             self._refuse(job, exc, batch)
             return False
         return (now.size, now.mtime) == (job.file.size, job.file.mtime)
@@ -143,44 +143,44 @@ class Readings:
 
         Only when `read` has found the end. None says that nothing can be made of the file.
         """
-        assert job.known_as is not None, "it is open"
+        assert job.file_id is not None, "it is open"
         try:
-            return self.open[job.known_as].finish(batch, limit)
-        except Unusable as exc:
+            return self.open[job.file_id].finish(batch, limit)
+        except UnusableFile as exc:
             self._refuse(job, exc, batch)
             return None
 
     def save(self, batch: Batch) -> None:
         """Put into the batch how far each file has come."""
-        for known_as, reading in self.open.items():
-            if reading.moved:
-                self._save(known_as, reading, batch)
+        for file_id, open_file in self.open.items():
+            if open_file.unsaved:
+                self._save(file_id, open_file, batch)
 
-    def finished(self, known_as: str, file: Found, batch: Batch) -> None:
+    def finished(self, file_id: str, file: FileStat, batch: Batch) -> None:
         """Put into the batch that all of a file has been read, and close it."""
-        reading = self.open.pop(known_as)
-        self.catalogue.files[known_as] = progress = reading.progress(done=file)
-        batch.checkpoint[known_as] = save(progress)
-        reading.close()
+        open_file = self.open.pop(file_id)
+        self.catalogue.files[file_id] = progress = open_file.progress(done=file)
+        batch.checkpoint[file_id] = save(progress)
+        open_file.close()
 
-    def close(self, known_as: str | None, batch: Batch) -> None:
+    def close(self, file_id: str | None, batch: Batch) -> None:
         """Close a file, and put into the batch how far it has come."""
-        reading = None if known_as is None else self.open.pop(known_as, None)
-        if reading is not None:
-            if reading.moved:
-                self._save(reading.id, reading, batch)
-            reading.close()
+        open_file = None if file_id is None else self.open.pop(file_id, None)
+        if open_file is not None:
+            if open_file.unsaved:
+                self._save(open_file.id, open_file, batch)
+            open_file.close()
 
-    def forget(self, known_as: str | None, batch: Batch) -> None:
+    def forget(self, file_id: str | None, batch: Batch) -> None:
         """Close a file and know it no more."""
-        if known_as is None:
+        if file_id is None:
             return
-        self._discard(known_as)
-        self._ended_as.pop(known_as, None)
-        if self.catalogue.forget(known_as):
-            batch.checkpoint[known_as] = None
+        self._discard(file_id)
+        self._stat_at_end.pop(file_id, None)
+        if self.catalogue.forget(file_id):
+            batch.checkpoint[file_id] = None
 
-    def forget_trouble(self, found: Sequence[Found]) -> None:
+    def forget_problems(self, found: Sequence[FileStat]) -> None:
         """Forget what was wrong with files that are gone."""
         if not self.problem:
             return
@@ -191,84 +191,84 @@ class Readings:
 
     def close_idle(self, batch: Batch) -> None:
         """Close the files that were read longest ago, where too many are open."""
-        for known_as in list(self.open)[: max(0, len(self.open) - _OPEN)]:
-            self.close(known_as, batch)
+        for file_id in list(self.open)[: max(0, len(self.open) - _OPEN)]:
+            self.close(file_id, batch)
 
     def close_all(self) -> None:
         """Close everything, when the source is closed."""
-        for reading in self.open.values():
-            reading.close()
+        for open_file in self.open.values():
+            open_file.close()
         self.open.clear()
 
-    async def _get(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> Reading | None:
-        reading = None if job.known_as is None else self.open.pop(job.known_as, None)
-        if reading is None:
-            reading = await self._open(job, batch, identity)
-        if reading is not None:
-            self.open[reading.id] = reading
-        return reading
+    async def _get(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> OpenFile | None:
+        open_file = None if job.file_id is None else self.open.pop(job.file_id, None)
+        if open_file is None:
+            open_file = await self._open(job, batch, identity)
+        if open_file is not None:
+            self.open[open_file.id] = open_file
+        return open_file
 
-    async def _open(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> Reading | None:
+    async def _open(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> OpenFile | None:
         catalogue = self.catalogue
-        if job.known_as is not None:
-            return await self._resume(job.file, job.known_as)
-        if (reading := await self._adopt(job, batch)) is not None:
-            return reading
-        reading = await Reading.begin(self._disk, job.file, self._make, catalogue.next_number, *identity)
-        if reading is not None:
-            job.known_as = reading.id
-            self._tell_copy(reading)
-            catalogue.add(reading.id, reading.progress())
+        if job.file_id is not None:
+            return await self._resume(job.file, job.file_id)
+        if (open_file := await self._resume_renamed(job, batch)) is not None:
+            return open_file
+        open_file = await OpenFile.begin(self._io_thread, job.file, self._make, catalogue.next_number, *identity)
+        if open_file is not None:
+            job.file_id = open_file.id
+            self._warn_of_copy(open_file)
+            catalogue.add(open_file.id, open_file.progress())
             batch.checkpoint[""] = save(catalogue.count)
-        return reading
+        return open_file
 
-    def _tell_copy(self, reading: Reading) -> None:
-        beginning = reading.beginning
+    def _warn_of_copy(self, open_file: OpenFile) -> None:
+        beginning = open_file.beginning
         twin = next((other for other in self.open.values() if other.beginning == beginning), None)
         if beginning is not None and twin is not None:
             logger.warning(
                 "source %s: %s begins as %s does: if it is a copy, as copytruncate makes one, its lines are read twice;"
                 " keep copies out of the path of the source",
                 self._name,
-                reading.path,
+                open_file.path,
                 twin.path,
             )
 
-    async def _resume(self, file: Found, known_as: str) -> Reading:
-        return await Reading.resume(self._disk, file, self._make, known_as, self.catalogue.files[known_as])
+    async def _resume(self, file: FileStat, file_id: str) -> OpenFile:
+        return await OpenFile.resume(self._io_thread, file, self._make, file_id, self.catalogue.files[file_id])
 
-    async def _adopt(self, job: Job, batch: Batch) -> Reading | None:
+    async def _resume_renamed(self, job: Job, batch: Batch) -> OpenFile | None:
         """Go on in a copy of a file that is gone."""
-        for known_as in job.perhaps:
+        for file_id in job.candidates:
             try:
-                reading = await self._resume(job.file, known_as)
+                open_file = await self._resume(job.file, file_id)
             except Rewritten:
                 continue
-            if (gone := self.open.pop(known_as, None)) is not None:
+            if (gone := self.open.pop(file_id, None)) is not None:
                 gone.close()
-            job.known_as = known_as
+            job.file_id = file_id
             # At once, for the inode of the one that is gone may be given to any other file.
-            self._save(known_as, reading, batch)
-            return reading
+            self._save(file_id, open_file, batch)
+            return open_file
         return None
 
-    def _discard(self, known_as: str | None) -> None:
+    def _discard(self, file_id: str | None) -> None:
         """Close a file without a word on how far it has come: nothing of what was read counts."""
-        reading = None if known_as is None else self.open.pop(known_as, None)
-        if reading is not None:
-            reading.close()
+        open_file = None if file_id is None else self.open.pop(file_id, None)
+        if open_file is not None:
+            open_file.close()
 
-    def _save(self, known_as: str, reading: Reading, batch: Batch) -> None:
-        self.catalogue.files[known_as] = progress = reading.progress()
-        batch.checkpoint[known_as] = save(progress)
+    def _save(self, file_id: str, open_file: OpenFile, batch: Batch) -> None:
+        self.catalogue.files[file_id] = progress = open_file.progress()
+        batch.checkpoint[file_id] = save(progress)
 
-    def _refuse(self, job: Job, error: FileTrouble | Unusable, batch: Batch) -> None:
-        if isinstance(error, Unusable):
-            self._discard(job.known_as)
+    def _refuse(self, job: Job, error: FileError | UnusableFile, batch: Batch) -> None:
+        if isinstance(error, UnusableFile):
+            self._discard(job.file_id)
         else:
-            self.close(job.known_as, batch)
+            self.close(job.file_id, batch)
         if self.problem.get(job.file.inode) != str(error):
             logger.warning("source %s: %s; the other files are read", self._name, error)
         self.problem[job.file.inode] = str(error)
-        if isinstance(error, Unusable):
+        if isinstance(error, UnusableFile):
             self._unusable[job.file.inode] = job.file

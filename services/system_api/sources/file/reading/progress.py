@@ -21,13 +21,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     offset: int
     """Everything before this byte has been published or put aside."""
     line: int
-    mark: str
+    fingerprint: str
     """Of its head and of the last line before `offset`; see `mark_of`."""
     sample: int
     """Bytes of the last line that are in the mark; they end before the newline at `offset - 1`."""
     rows: int = 0
     rejects: int = 0
-    cut: bool = False
+    truncated: bool = False
     """Whether some of its bytes are in no event and in no dead letter, for they were too many."""
     done: tuple[int, int] | None = None
     """Size and time (ns) of a dropped file of which all has been published."""
@@ -50,12 +50,12 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many files it has begun to read: the next one's number is one more."""
 
 
-def mark_of(head: bytes, last: bytes) -> str:
+def fingerprint_of(head: bytes, last: bytes) -> str:
     """Return what tells a file that was read so far from one of other contents."""
     return hashlib.blake2b(b"%d:%b%b" % (len(head), head, last), digest_size=8).hexdigest()
 
 
-def file_id(number: int, inode: tuple[int, int], head: bytes, *more: int) -> str:
+def new_file_id(number: int, inode: tuple[int, int], head: bytes, *more: int) -> str:
     """Return what names a file in event ids: its number within the source, which no other file ever has, and a hash.
 
     The hash keeps ids apart where checkpoints were lost and numbers begin anew.
@@ -64,9 +64,9 @@ def file_id(number: int, inode: tuple[int, int], head: bytes, *more: int) -> str
     return f"{number}.{hashlib.blake2b(known, digest_size=4).hexdigest()}"
 
 
-def number_of(known_as: str) -> int:
+def number_of(file_id: str) -> int:
     """Return the number in a file's id."""
-    return int(known_as.partition(".")[0])
+    return int(file_id.partition(".")[0])
 
 
 def load(checkpoint: Mapping[str, bytes]) -> tuple[Count, dict[str, Progress]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.system_api.sources.file.filesystem import Found
+from services.system_api.sources.file.filesystem import FileStat
 
 
 class Stability:
@@ -14,9 +14,9 @@ class Stability:
     def __init__(self, seconds: float) -> None:
         """`seconds` is how long nothing may have changed."""
         self._seconds = seconds
-        self._seen: dict[tuple[int, int], tuple[Found, float]] = {}
+        self._seen: dict[tuple[int, int], tuple[FileStat, float]] = {}
 
-    def ready(self, found: Sequence[Found], now: float) -> list[Found]:
+    def ready(self, found: Sequence[FileStat], now: float) -> list[FileStat]:
         """Return the files that have not changed for long enough; `now` is of a monotonic clock."""
         seen = {}
         for file in found:

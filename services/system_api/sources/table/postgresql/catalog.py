@@ -31,23 +31,25 @@ async def shape_of(
         raise SettingsError(f"table: there is no table {table!r}, or the account may not see it")
     _check_exactness(options, found[0]["kind"], standby=standby)
     columns = {row["name"]: row for row in found}
-    names = {"key": options.key, "changed": options.changed, "subject": options.subject}
+    names = {"key": options.key, "updated_at_column": options.updated_at_column, "subject": options.subject}
     for setting, column in [*names.items(), *(("columns", column) for column in options.columns or ())]:
         if column is not None and column not in columns:
             raise SettingsError(f"{setting}: {no_column(table, column, list(columns))}")
-    key, order = columns[options.key], columns[options.changed or options.key]
-    type_ = order["beneath"] if options.changed is None else order["type"]
-    fault = statements.order_fault(order["name"], type_, changed=options.changed is not None)
-    if fault is not None:
-        raise SettingsError(f"{'key' if options.changed is None else 'changed'}: table {table}: {fault}")
-    if options.changed is None:
+    key, order = columns[options.key], columns[options.updated_at_column or options.key]
+    type_ = order["beneath"] if options.updated_at_column is None else order["type"]
+    error = statements.order_error(order["name"], type_, by_time=options.updated_at_column is not None)
+    if error is not None:
+        raise SettingsError(
+            f"{'key' if options.updated_at_column is None else 'updated_at_column'}: table {table}: {error}"
+        )
+    if options.updated_at_column is None:
         _check_sequence(table, key)
     shape = Shape(
         table=table,
         key=options.key,
         key_cast=key["cast"],
-        changed=options.changed,
-        changed_type=None if options.changed is None else order["type"],
+        updated_at_column=options.updated_at_column,
+        updated_at_type=None if options.updated_at_column is None else order["type"],
         time_zone=options.time_zone or time_zone,
         subject=options.subject or options.key,
         columns=options.columns,
@@ -60,17 +62,17 @@ async def shape_of(
 
 
 def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -> None:
-    if options.changed is not None and options.overlap > 0:
+    if options.updated_at_column is not None and options.overlap > 0:
         return
     if standby:
         raise SettingsError(
             "url: this server is a standby, which does not know the open transactions of its primary:"
-            " name the primary, or set `changed` and `overlap`"
+            " name the primary, or set `updated_at_column` and `overlap`"
         )
     if kind in _OUT_OF_ORDER:
         raise SettingsError(
             f"table: {options.table} is {_OUT_OF_ORDER[kind]}, whose rows turn up in no order:"
-            " name the table it reads, or set `changed` and `overlap`"
+            " name the table it reads, or set `updated_at_column` and `overlap`"
         )
 
 
@@ -81,13 +83,13 @@ def _check_sequence(table: str, key: asyncpg.Record) -> None:
     if key["cache"] > 1:
         raise SettingsError(
             f"key: table {table}: each session takes {key['cache']} keys ahead, so that they do not grow:"
-            f" ALTER SEQUENCE {sequence} CACHE 1, then let those sessions connect anew, or set `changed`"
+            f" ALTER SEQUENCE {sequence} CACHE 1, then let those sessions connect anew, or set `updated_at_column`"
         )
     if key["increment"] != 1 or key["cycle"]:
         # Steps of 50 are the mark of libraries that hand out the numbers between by themselves, later.
         raise SettingsError(
             f"key: table {table}: keys do not grow one by one, or are taken ahead by applications: ALTER SEQUENCE"
-            f" {sequence} INCREMENT 1 NO CYCLE where nothing relies on its steps, or set `changed`"
+            f" {sequence} INCREMENT 1 NO CYCLE where nothing relies on its steps, or set `updated_at_column`"
         )
 
 

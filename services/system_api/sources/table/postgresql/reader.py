@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 import asyncpg
 
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.null_key_rows import LIMIT, KeylessRow
+from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.postgresql import statements
 from services.system_api.sources.table.postgresql.catalog import shape_of
 from services.system_api.sources.table.postgresql.connection import connect, database_of, table_errors
 from services.system_api.sources.table.postgresql.horizon import Horizon
-from services.system_api.sources.table.postgresql.statements import Room, Shape
+from services.system_api.sources.table.postgresql.statements import ReadLimits, Shape
 from shared.errors import SettingsError, Unavailable
 
 _MARGIN = 1_000_000
@@ -32,7 +32,7 @@ _ONE_BY_ONE = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class _Session:
     """What belongs to one connection: the ids of transactions begin anew when the server does."""
 
     connection: asyncpg.Connection
@@ -53,9 +53,9 @@ class PostgresReader:
         self._database = database_of(options)
         self._place = f"{self._database.place}, table {options.table}"
         self._margin = _MARGIN + int(options.overlap * 1_000_000)
-        self._link: _Link | None = None
+        self._session: _Session | None = None
         self._order_type: str | None = None
-        self._by_time = options.changed is not None
+        self._by_time = options.updated_at_column is not None
         self._next: int | None = None
         """The next key, or the time by the server's clock."""
         self._highest: int | None = None
@@ -67,41 +67,41 @@ class PostgresReader:
             Unavailable: the server does not answer; Unauthorized: it refuses the account.
             SettingsError: no such table or column, one of a type that cannot be used, or a standby.
         """
-        with self._reading():
-            return (await self._linked()).shape
+        with self._translated_errors():
+            return (await self._connected()).shape
 
     def close(self) -> None:
         """Drop the connection at once: one that hangs must not hold the poller up."""
-        if self._link is not None:
-            self._link.connection.terminate()
-            self._link = None
+        if self._session is not None:
+            self._session.connection.terminate()
+            self._session = None
 
     async def observe(self) -> int | None:
         """List the open transactions, before rows are read; see `TableReader`."""
-        with self._reading():
-            link = await self._linked()
-            bound = await self._bound(link)
-            running = await link.connection.fetch(statements.RUNNING)
+        with self._translated_errors():
+            session = await self._connected()
+            bound = await self._read_bound(session)
+            running = await session.connection.fetch(statements.RUNNING)
             # Later than those that run: one that is prepared meanwhile is in one of the lists.
-            prepared = await link.connection.fetch(statements.PREPARED) if link.two_phase else ()
-        link.horizon.observe(bound, {row[0] for row in running}, {row[0] for row in prepared})
-        return link.horizon.value
+            prepared = await session.connection.fetch(statements.PREPARED) if session.two_phase else ()
+        session.horizon.observe(bound, {row[0] for row in running}, {row[0] for row in prepared})
+        return session.horizon.value
 
     async def rows(self, limit: int, space: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
         """Return what comes next; see `TableReader`."""
-        room = Room(limit, space, self._options.row_limit)
-        with self._reading():
-            link = await self._linked()
+        limits = ReadLimits(limit, space, self._options.row_limit)
+        with self._translated_errors():
+            session = await self._connected()
             emitted = list(ledger.emitted)
             try:
-                rows = await self._fetch(link, room, ledger, below=below, emitted=emitted)
+                rows = await self._fetch(session, limits, ledger, below=below, emitted=emitted)
             except asyncpg.PostgresError as exc:
                 if not _is_of_a_row(exc):
                     raise
-                room = replace(room, rows=min(limit, _ONE_BY_ONE))
-                rows = await self._fetch(link, room, ledger, below=below, emitted=emitted, with_data=False)
-                rows = [await self._with_data(link, row) for row in rows]
-                return self._read(rows), len(rows) < room.rows
+                limits = replace(limits, rows=min(limit, _ONE_BY_ONE))
+                rows = await self._fetch(session, limits, ledger, below=below, emitted=emitted, with_data=False)
+                rows = [await self._with_data(session, row) for row in rows]
+                return self._read(rows), len(rows) < limits.rows
         return self._read(rows), len(rows) < limit and sum(len(row.data) for row in rows) < space
 
     def _read(self, rows: list[Row[int]]) -> list[Row[int]]:
@@ -111,8 +111,8 @@ class PostgresReader:
 
     async def _fetch(
         self,
-        link: _Link,
-        room: Room,
+        session: _Session,
+        limits: ReadLimits,
         ledger: Ledger[int],
         *,
         below: int | None,
@@ -120,43 +120,43 @@ class PostgresReader:
         with_data: bool = True,
     ) -> list[Row[int]]:
         statement, arguments = statements.rows(
-            link.shape, room, ledger.place, below=below, emitted=emitted, with_data=with_data
+            session.shape, limits, ledger.position, below=below, emitted=emitted, with_data=with_data
         )
-        return [Row(*row) for row in await link.connection.fetch(statement, *arguments)]
+        return [Row(*row) for row in await session.connection.fetch(statement, *arguments)]
 
-    async def _with_data(self, link: _Link, row: Row[int]) -> Row[int]:
+    async def _with_data(self, session: _Session, row: Row[int]) -> Row[int]:
         """Fill in what the server makes of a row, or why it cannot."""
-        statement = statements.data_of_one(link.shape, self._options.row_limit)
+        statement = statements.data_of_one(session.shape, self._options.row_limit)
         try:
-            found = await link.connection.fetchrow(statement, row.key)
+            found = await session.connection.fetchrow(statement, row.key)
         except asyncpg.PostgresError as exc:
             if not _is_of_a_row(exc):
                 raise
-            return row._replace(fault=str(exc.args[0]))
+            return row._replace(error=str(exc.args[0]))
         # Deleted meanwhile: there was such a row, and nobody knows any more what was in it.
         if found is None:
-            return row._replace(fault="it was deleted while it was read")
-        subject, data, fault = found
-        return row._replace(subject=subject, data=data, fault=fault)
+            return row._replace(error="it was deleted while it was read")
+        subject, data, error = found
+        return row._replace(subject=subject, data=data, error=error)
 
-    async def keyless(self, known: frozenset[str], patience: float) -> Sequence[KeylessRow]:
+    async def null_key_rows(self, known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
         """Return rows that have no place in the order; see `TableReader`."""
-        with self._reading():
-            link = await self._linked()
-            if not link.shape.nullable:
+        with self._translated_errors():
+            session = await self._connected()
+            if not session.shape.nullable:
                 return ()
-            statement = statements.keyless(link.shape)
+            statement = statements.null_key_rows(session.shape)
             try:
-                found = await link.connection.fetch(statement, list(known), LIMIT + 1, timeout=patience)
+                found = await session.connection.fetch(statement, list(known), LIMIT + 1, timeout=timeout)
             except asyncpg.PostgresError as exc:
                 if not _is_of_a_row(exc):
                     raise
                 raise Unavailable(f"{self._place}: {exc.args[0]}") from exc
-            return [KeylessRow(*row) for row in found]
+            return [NullKeyRow(*row) for row in found]
 
     def problem(self, ledger: Ledger[int]) -> str | None:
         """Say that keys or times have gone back, or are ahead of the server's, if they are."""
-        place, now = ledger.place, self._next
+        place, now = ledger.position, self._next
         if now is None:
             return None
         if self._by_time and len(ledger.emitted) >= self._options.early_limit:
@@ -178,16 +178,16 @@ class PostgresReader:
             " set it to grow from there, or give the source another name to begin anew"
         )
 
-    async def _bound(self, link: _Link) -> int | None:
-        if link.bound is None:
+    async def _read_bound(self, session: _Session) -> int | None:
+        if session.bound is None:
             # The highest key there is was given before now; those who began later have higher ones.
             return self._highest
-        found: int = await link.connection.fetchval(link.bound)
+        found: int = await session.connection.fetchval(session.bound)
         self._next = found
         return found - self._margin if self._by_time else found
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _translated_errors(self) -> Iterator[None]:
         try:
             with settings_errors(self._name), table_errors(self._place):
                 yield
@@ -196,17 +196,17 @@ class PostgresReader:
             self.close()
             raise
 
-    async def _linked(self) -> _Link:
-        if self._link is None:
+    async def _connected(self) -> _Session:
+        if self._session is None:
             connection = await connect(self._database, self._name)
             try:
-                self._link = await self._look(connection)
+                self._session = await self._open_session(connection)
             except BaseException:
                 connection.terminate()
                 raise
-        return self._link
+        return self._session
 
-    async def _look(self, connection: asyncpg.Connection) -> _Link:
+    async def _open_session(self, connection: asyncpg.Connection) -> _Session:
         (server,) = await connection.fetch(statements.SERVER)
         if server["standby"] and self._options.notify is not None:
             raise SettingsError("notify: this server is a standby, which does not notify")
@@ -223,7 +223,7 @@ class PostgresReader:
                 raise SettingsError(f"time_zone: {exc}") from exc
         if self._options.notify is not None:
             await connection.add_listener(self._options.notify, self._notified)
-        return _Link(connection, shape, bound, server["two_phase"])
+        return _Session(connection, shape, bound, server["two_phase"])
 
     def _notified(self, *_: object) -> None:
         self._tell()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.system_api.sources.table.ledger import Place
+from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.rows import KEPT
 from services.system_api.sources.table.sql import quoted, quoted_table
 
@@ -81,10 +81,10 @@ class Shape:
     key: str
     key_cast: str
     """The key's type, as a cast."""
-    changed: str | None
-    changed_type: str | None
+    updated_at_column: str | None
+    updated_at_type: str | None
     time_zone: str
-    """Of `changed`, where that is without one."""
+    """Of `updated_at_column`, where that is without one."""
     subject: str
     columns: tuple[str, ...] | None
     sequence: str | None
@@ -97,12 +97,12 @@ class Shape:
     @property
     def order(self) -> str:
         """The column that rows are ordered by."""
-        return self.changed or self.key
+        return self.updated_at_column or self.key
 
     @property
     def order_type(self) -> str:
         """Its type, as a cast."""
-        return _TIMES[self.changed_type] if self.changed_type is not None else "bigint"
+        return _TIMES[self.updated_at_type] if self.updated_at_type is not None else "bigint"
 
     @property
     def mode(self) -> str:
@@ -110,15 +110,19 @@ class Shape:
         return f"by {self.order} ({self.order_type})"
 
 
-def order_fault(column: str, type_: str, *, changed: bool) -> str | None:
+def order_error(column: str, type_: str, *, by_time: bool) -> str | None:
     """Say why rows cannot be ordered by a column of this type; None if they can."""
-    if changed:
+    if by_time:
         return None if type_ in _TIMES else f"column {column!r} is {type_}, expected timestamp or timestamptz"
-    return None if type_ in _INTEGERS else f"column {column!r} is {type_}: give `changed`, or an integer key that grows"
+    return (
+        None
+        if type_ in _INTEGERS
+        else f"column {column!r} is {type_}: give `updated_at_column`, or an integer key that grows"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ReadLimits:
     """How much may be read at once."""
 
     rows: int
@@ -130,8 +134,8 @@ class Room:
 
 def rows(
     shape: Shape,
-    room: Room,
-    place: Place[int] | None,
+    limits: ReadLimits,
+    place: Position[int] | None,
     *,
     below: int | None,
     emitted: Sequence[str],
@@ -153,12 +157,12 @@ def rows(
 
     def order_argument(value: int) -> str:
         # Times travel as the server counts them, a tuple of one: see `connecting.connect`.
-        return argument(value if shape.changed is None else (value,), shape.order_type)
+        return argument(value if shape.updated_at_column is None else (value,), shape.order_type)
 
     wanted = [f"t.{quoted(name)} IS NOT NULL" for name in shape.nullable]
     if place is not None and place.key is None:
         wanted.append(f"{order} >= {order_argument(place.order)}")
-    elif place is not None and shape.changed is None:
+    elif place is not None and shape.updated_at_column is None:
         wanted.append(f"{order} > {order_argument(place.order)}")
     elif place is not None:
         placed = f"{order_argument(place.order)}, {argument(place.key, 'text')}::{shape.key_cast}"
@@ -178,10 +182,10 @@ def rows(
                 FROM {quoted_table(shape.table)} t
                 WHERE {" AND ".join(wanted) or "true"}
                 ORDER BY {", ".join(dict.fromkeys([order, key]))}
-                LIMIT {argument(room.rows, "bigint")}
-            ) q CROSS JOIN LATERAL ({_kept("q.data", room.of_row)}) c
+                LIMIT {argument(limits.rows, "bigint")}
+            ) q CROSS JOIN LATERAL ({_kept("q.data", limits.of_row)}) c
         ) s
-        WHERE s.before < {argument(room.bytes, "bigint")}
+        WHERE s.before < {argument(limits.bytes, "bigint")}
         ORDER BY s.place, s.tie
     """  # noqa: S608 -- every name is quoted
     return statement, arguments
@@ -209,13 +213,13 @@ def data_of_one(shape: Shape, limit: int) -> str:
     """  # noqa: S608 -- every name is quoted
 
 
-def keyless(shape: Shape) -> str:
+def null_key_rows(shape: Shape) -> str:
     """Return the statement that finds rows without a key or an order: $1 digests whose rows are known, $2 limit.
 
     It gives a digest, the beginning of the row unless it is known, and what it lacks.
     """
     missing = " OR ".join(f"t.{quoted(name)} IS NULL" for name in shape.nullable)
-    fault = " ".join(
+    error = " ".join(
         f"WHEN t.{quoted(name)} IS NULL THEN {literal(f'column {name!r} is NULL')}" for name in shape.nullable
     )
     return f"""
@@ -223,7 +227,7 @@ def keyless(shape: Shape) -> str:
                k.fault
         FROM (
             SELECT substr(encode(sha256(convert_to((t.*)::text, 'UTF8')), 'hex'), 1, 24) AS digest,
-                   {_data(shape)} AS data, CASE {fault} END AS fault
+                   {_data(shape)} AS data, CASE {error} END AS fault
             FROM {quoted_table(shape.table)} t
             WHERE {missing}
             LIMIT $2::bigint
@@ -236,7 +240,7 @@ def bound(shape: Shape) -> str | None:
 
     Of keys it is the next one that the sequence gives; None where there is no sequence to ask.
     """
-    if shape.changed is None:
+    if shape.updated_at_column is None:
         # What it names is quoted by the catalogue.
         return None if shape.sequence is None else f"SELECT last_value + is_called::int FROM {shape.sequence}"  # noqa: S608
     if shape.order_type == "timestamptz":
@@ -246,9 +250,9 @@ def bound(shape: Shape) -> str | None:
 
 def _version(shape: Shape) -> str:
     # By key a row is emitted once, whatever becomes of it. Where there is no xmin, two states of a row differ in time.
-    if shape.changed is None:
+    if shape.updated_at_column is None:
         return "''"
-    return "t.xmin::text" if shape.versioned else f"t.{quoted(shape.changed)}::text"
+    return "t.xmin::text" if shape.versioned else f"t.{quoted(shape.updated_at_column)}::text"
 
 
 def _data(shape: Shape) -> str:

@@ -19,7 +19,7 @@ from shared.runtime.clock import Clock
 _READ_ONLY = {"mode": "ro", "uri": "true"}
 _BUSY = 5.0
 """Seconds to wait while somebody writes."""
-_SHARE_OF_BOUND = 0.8
+_SHARE_OF_POLL_TIMEOUT = 0.8
 """A statement is given up before the poll that it belongs to counts as stalled."""
 _STEPS = 100_000
 """Of SQLite's machine, between two looks at the clock: a millisecond or so."""
@@ -35,13 +35,13 @@ class SqliteFile:
         self._connection: AsyncConnection | None = None
         self._path = options.path
         self._clock = clock
-        self._patience = options.bound * _SHARE_OF_BOUND
+        self._timeout = options.poll_timeout * _SHARE_OF_POLL_TIMEOUT
         self._deadline = 0.0
         self._opened: tuple[int, int] | None = None
         """Device and inode of the file that the connection is to."""
 
     async def fetch(
-        self, statement: str, arguments: Sequence[Value] = (), patience: float | None = None
+        self, statement: str, arguments: Sequence[Value] = (), timeout: float | None = None
     ) -> Sequence[Any]:
         """Return the rows of a statement.
 
@@ -49,7 +49,7 @@ class SqliteFile:
             Unavailable: the file is not there, is locked or none of SQLite's, has no such table, or the statement took
                 longer than `patience`, in seconds, or than is left of a poll.
         """
-        self._deadline = self._clock.monotonic() + (self._patience if patience is None else patience)
+        self._deadline = self._clock.monotonic() + (self._timeout if timeout is None else timeout)
         try:
             connection = await self._connected()
             found = (await connection.exec_driver_sql(statement, tuple(arguments))).fetchall()

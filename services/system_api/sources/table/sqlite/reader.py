@@ -5,7 +5,7 @@ from typing import Generic
 
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.null_key_rows import LIMIT, KeylessRow
+from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
 from services.system_api.sources.table.sql import quoted, quoted_table
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.shape import SqliteShape
@@ -24,7 +24,7 @@ class SqliteReader(Generic[Order]):
         self._final: Callable[[Order], Order] = final
         self._table = quoted_table(shape.table)
         self._order, self._key = quoted(shape.order), quoted(shape.key)
-        self._tie = self._key if shape.changed is None else _as_text(self._key)
+        self._tie = self._key if shape.updated_at_column is None else _as_text(self._key)
         self._columns = ", ".join(quoted(name) for name in shape.columns)
         # SQLite keeps a type with each value, and orders integers before text whatever they mean.
         self._placed = f"typeof({self._order}) = '{_NAMES[shape.kind]}' AND {self._key} IS NOT NULL"
@@ -48,31 +48,31 @@ class SqliteReader(Generic[Order]):
         rows = [row for row in found if row.identity not in ledger.emitted]
         return rows[:limit], len(found) < asked and len(rows) <= limit
 
-    async def keyless(self, _known: frozenset[str], patience: float) -> Sequence[KeylessRow]:
+    async def null_key_rows(self, _known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
         """Return rows that have no place in the order; see `TableReader`."""
         statement = f"""
             SELECT typeof({self._order}), {self._key} IS NULL, {self._columns} FROM {self._table}
             WHERE NOT ({self._placed}) LIMIT ?
         """  # noqa: S608 -- every name is quoted
         found = []
-        for type_, no_key, *values in await self._file.fetch(statement, (LIMIT + 1,), patience):
+        for type_, no_key, *values in await self._file.fetch(statement, (LIMIT + 1,), timeout):
             data, _ = encoded(self._shape.columns, values)
-            fault = f"column {self._shape.key if no_key else self._shape.order!r} is NULL"
+            error = f"column {self._shape.key if no_key else self._shape.order!r} is NULL"
             if type_ not in {"null", _NAMES[self._shape.kind]}:
-                fault = f"column {self._shape.order!r} is {type_}, expected {_NAMES[self._shape.kind]}"
-            found.append(KeylessRow(digest(data), data, fault))
+                error = f"column {self._shape.order!r} is {type_}, expected {_NAMES[self._shape.kind]}"
+            found.append(NullKeyRow(digest(data), data, error))
         return found
 
     def problem(self, _ledger: Ledger[Order]) -> None:
         """Nothing is known to go wrong here."""
 
     def _statement(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[str, list[Value]]:
-        wanted, place = [self._placed], ledger.place
+        wanted, place = [self._placed], ledger.position
         arguments: list[Value] = []
         if place is not None and place.key is None:
             wanted.append(f"{self._order} >= ?")
             arguments.append(place.order)
-        elif place is not None and self._shape.changed is None:
+        elif place is not None and self._shape.updated_at_column is None:
             wanted.append(f"{self._order} > ?")
             arguments.append(place.order)
         elif place is not None and place.key is not None:
@@ -92,9 +92,9 @@ class SqliteReader(Generic[Order]):
 
     def _row(self, values: Sequence[Value]) -> Row[Order]:
         order, key, subject, *rest = values
-        data, fault = encoded(self._shape.columns, rest)
-        version = "" if self._shape.changed is None else digest(data)
-        return Row(order, as_text(key) or "", version, as_text(subject), data, fault)  # type: ignore[arg-type] # `_placed`
+        data, error = encoded(self._shape.columns, rest)
+        version = "" if self._shape.updated_at_column is None else digest(data)
+        return Row(order, as_text(key) or "", version, as_text(subject), data, error)  # type: ignore[arg-type] # `_placed`
 
 
 def _as_text(key: str) -> str:

@@ -23,7 +23,7 @@ class SqliteShape:
 
     table: str
     key: str
-    changed: str | None
+    updated_at_column: str | None
     kind: type[int] | type[str]
     """What rows are ordered by."""
     subject: str
@@ -32,7 +32,7 @@ class SqliteShape:
     @property
     def order(self) -> str:
         """The column that rows are ordered by."""
-        return self.changed or self.key
+        return self.updated_at_column or self.key
 
     @property
     def mode(self) -> str:
@@ -52,25 +52,27 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
     columns = {row[0]: row for row in await file.fetch(_COLUMNS, (table, schema))}
     if not columns:
         raise SettingsError(f"table: there is no table {options.table!r}")
-    names = {"key": options.key, "changed": options.changed, "subject": options.subject}
+    names = {"key": options.key, "updated_at_column": options.updated_at_column, "subject": options.subject}
     for setting, column in [*names.items(), *(("columns", column) for column in options.columns or ())]:
         if column is not None and column not in columns:
             raise SettingsError(f"{setting}: {no_column(options.table, column, list(columns))}")
     whole_keys = "INT" in columns[options.key][1].upper()
-    order = options.changed or options.key
-    if options.changed is None and not whole_keys:
+    order = options.updated_at_column or options.key
+    if options.updated_at_column is None and not whole_keys:
         said = f"column {options.key!r} is {columns[options.key][1] or 'of no type'}"
-        raise SettingsError(f"key: table {options.table}: {said}: give `changed`, or an integer key that grows")
+        raise SettingsError(
+            f"key: table {options.table}: {said}: give `updated_at_column`, or an integer key that grows"
+        )
     is_rowid = order == options.key and whole_keys and columns[order][2]
     if not is_rowid and not await file.fetch(_LEADS, (table, schema, schema, order)):
         suggest_index(options.table, order, options.key, named=True)
-    if options.changed is None:
+    if options.updated_at_column is None:
         await _advise_autoincrement(file, options.table, schema, table)
     return SqliteShape(
         table=options.table,
         key=options.key,
-        changed=options.changed,
-        kind=int if options.changed is None else await _kind(file, options.table, order, columns[order][1]),
+        updated_at_column=options.updated_at_column,
+        kind=int if options.updated_at_column is None else await _kind(file, options.table, order, columns[order][1]),
         subject=options.subject or options.key,
         columns=options.columns or tuple(columns),
     )
@@ -85,7 +87,9 @@ async def _kind(file: SqliteFile, table: str, order: str, declared: str) -> type
     found = await file.fetch(statement)
     type_ = found[0][0] if found else "integer" if "INT" in declared.upper() else "text"
     if type_ not in {"integer", "text"}:
-        raise SettingsError(f"changed: table {table}: column {order!r} holds {type_}, expected text or integers")
+        raise SettingsError(
+            f"updated_at_column: table {table}: column {order!r} holds {type_}, expected text or integers"
+        )
     return int if type_ == "integer" else str
 
 

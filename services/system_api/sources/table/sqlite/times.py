@@ -53,7 +53,8 @@ class Texts:
         """See `Times`."""
         if not _ISO.match(like):
             raise SettingsError(
-                f"changed: column {self._column!r} holds {like[:40]!r}, expected times like '2026-01-31 12:34:56'"
+                f"updated_at_column: column {self._column!r} holds {like[:40]!r},"
+                " expected times like '2026-01-31 12:34:56'"
             )
         there = datetime.fromtimestamp(int(seconds), UTC).astimezone(self._zone).replace(tzinfo=None)
         return there.isoformat(sep=like[10])

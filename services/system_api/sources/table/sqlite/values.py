@@ -20,7 +20,7 @@ class Encoded(NamedTuple):
     """A row as JSON, or what can be shown of it and what is wrong."""
 
     data: bytes
-    fault: str | None
+    error: str | None
 
 
 def text(raw: bytes) -> str | BrokenText:
@@ -34,14 +34,14 @@ def text(raw: bytes) -> str | BrokenText:
 def encoded(names: Sequence[str], values: Sequence[Value]) -> Encoded:
     """Write a row as a JSON object; blobs in base64, as the data of events that are not JSON are."""
     row = dict(zip(names, values, strict=True))
-    fault = None
+    error = None
     for name, value in row.items():
         # A type test first: it is what all values pay.
         if type(value) is BrokenText:
-            fault = f"column {name!r} is no UTF-8 text"
+            error = f"column {name!r} is no UTF-8 text"
         elif type(value) is float and not math.isfinite(value):
-            fault = f"column {name!r} is {value}, which JSON cannot say"
-    return Encoded(_encode(row), fault)
+            error = f"column {name!r} is {value}, which JSON cannot say"
+    return Encoded(_encode(row), error)
 
 
 def as_text(value: Value) -> str | None:

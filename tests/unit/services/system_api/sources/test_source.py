@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from services.system_api.sources.source import Batch, Stamp
+from services.system_api.sources.source import Batch, EventBuilder
 from shared.events.dead_letter import Reject
 from shared.events.event import Channel, decode, validate
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
@@ -17,12 +17,14 @@ class Frozen(SystemClock):
         return 1_767_323_045.678
 
 
-def stamp(place: str | None = None) -> Stamp:
-    return Stamp("orders", "order.updated", None if place is None else Channel(place), Frozen(), random.Random(1))
+def event_builder(channel: str | None = None) -> EventBuilder:
+    return EventBuilder(
+        "orders", "order.updated", None if channel is None else Channel(channel), Frozen(), random.Random(1)
+    )
 
 
 def test_an_event_carries_its_place_and_its_key() -> None:
-    record = stamp().event("4711@9", "customer é", b'{"n":9007199254740993}')
+    record = event_builder().event("4711@9", "customer é", b'{"n":9007199254740993}')
     event = json.loads(record.value or b"")
     validate(decode(record.value or b""))
     assert (event["id"], event["subject"], event["data"]) == ("orders:4711@9", "customer é", {"n": 9007199254740993})
@@ -33,22 +35,22 @@ def test_an_event_carries_its_place_and_its_key() -> None:
 
 
 def test_a_percent_sign_is_a_character_like_any_other() -> None:
-    maker = Stamp("orders", "100%b.%s", None, Frozen(), random.Random(1))
+    builder = EventBuilder("orders", "100%b.%s", None, Frozen(), random.Random(1))
     for time in (None, b"2020-01-01T00:00:00Z"):
-        event = json.loads(maker.event("1%d", "50%", b'"%x"', time).value or b"")
+        event = json.loads(builder.event("1%d", "50%", b'"%x"', time).value or b"")
         assert (event["type"], event["id"], event["subject"], event["data"]) == ("100%b.%s", "orders:1%d", "50%", "%x")
 
 
 def test_with_a_channel_the_channel_is_the_key() -> None:
-    record = stamp("orders.eu").event("1", "4711", b"1")
+    record = event_builder("orders.eu").event("1", "4711", b"1")
     assert record.key == b"orders.eu"
     assert json.loads(record.value or b"")["channel"] == "orders.eu"
 
 
-@pytest.mark.parametrize("place", [None, "orders.eu"])
+@pytest.mark.parametrize("channel", [None, "orders.eu"])
 @pytest.mark.parametrize("time", [None, b"2020-01-01T00:00:00Z"])
-def test_numbered_events_are_the_same_events(place: str | None, time: bytes | None) -> None:
-    one, other = stamp(place), stamp(place)
+def test_numbered_events_are_the_same_events(channel: str | None, time: bytes | None) -> None:
+    one, other = event_builder(channel), event_builder(channel)
     numbered = other.numbered('1.%d"é')
     for number in (0, 2**40):
         event = one.event(f'1.%d"é:{number}', "50%", b'"%x"', time)
@@ -57,17 +59,17 @@ def test_numbered_events_are_the_same_events(place: str | None, time: bytes | No
 
 
 def test_the_time_of_the_change_wins() -> None:
-    record = stamp().event("1", "4711", b"1", time=b"2020-01-01T00:00:00Z")
+    record = event_builder().event("1", "4711", b"1", time=b"2020-01-01T00:00:00Z")
     assert json.loads(record.value or b"")["time"] == "2020-01-01T00:00:00Z"
 
 
 def test_a_batch_is_one_trace_and_each_event_a_span() -> None:
-    maker = stamp()
-    traces = [json.loads(maker.event(str(n), "s", b"1").value or b"")["traceparent"].split("-") for n in range(3)]
+    builder = event_builder()
+    traces = [json.loads(builder.event(str(n), "s", b"1").value or b"")["traceparent"].split("-") for n in range(3)]
     assert len({trace for _, trace, _, _ in traces}) == 1
     assert len({span for _, _, span, _ in traces}) == 3
-    maker.begin()
-    assert json.loads(maker.event("4", "s", b"1").value or b"")["traceparent"].split("-")[1] != traces[0][1]
+    builder.begin_batch()
+    assert json.loads(builder.event("4", "s", b"1").value or b"")["traceparent"].split("-")[1] != traces[0][1]
 
 
 def test_a_batch_counts_as_something_when_anything_is_to_be_saved() -> None:

@@ -1,7 +1,7 @@
-"""The search for what is too large for the bus."""
+"""How a record that is too large for the bus is isolated."""
 
 from services.system_api.sources.source import Batch
-from services.system_api.supervisor.oversize import KEPT, Oversize
+from services.system_api.supervisor.oversize import KEPT, OversizeFilter
 from shared.bus.protocol import Outgoing
 from shared.events.dead_letter import Reject
 from shared.events.headers import headers_of
@@ -11,40 +11,42 @@ def record(identity: str, size: int) -> Outgoing:
     return Outgoing(b"k", b"x" * size, headers_of(f"orders 1 {identity}".encode()))
 
 
-def test_nothing_is_looked_for_before_something_was_refused() -> None:
-    oversize, batch = Oversize(), Batch([record("orders:1", 10)])
-    assert oversize.strain(batch) is batch
-    assert not oversize.searching
+def test_batches_pass_unchanged_before_the_bus_rejects_one() -> None:
+    oversize, batch = OversizeFilter(), Batch([record("orders:1", 10)])
+    assert oversize.exclude_rejected(batch) is batch
+    assert not oversize.isolating
 
 
-def test_what_is_refused_alone_is_cut_and_put_aside_and_the_rest_is_not() -> None:
-    oversize = Oversize()
-    oversize.refuse(Batch([record("orders:1", 10), record("orders:2", 10**6)]))
-    assert oversize.searching
-    oversize.refuse(Batch([record("orders:2", 10**6)]))
-    strained = oversize.strain(Batch([record("orders:1", 10), record("orders:2", 10**6)], checkpoint={"": b"2"}))
-    assert strained.records == [record("orders:1", 10)]
-    assert strained.checkpoint == {"": b"2"}
-    (reject,) = strained.rejects
+def test_a_record_rejected_alone_is_dead_lettered_with_its_head_and_no_other() -> None:
+    oversize = OversizeFilter()
+    oversize.note_too_large(Batch([record("orders:1", 10), record("orders:2", 10**6)]))
+    assert oversize.isolating
+    oversize.note_too_large(Batch([record("orders:2", 10**6)]))
+    filtered = oversize.exclude_rejected(
+        Batch([record("orders:1", 10), record("orders:2", 10**6)], checkpoint={"": b"2"})
+    )
+    assert filtered.records == [record("orders:1", 10)]
+    assert filtered.checkpoint == {"": b"2"}
+    (reject,) = filtered.rejects
     assert (reject.id, len(reject.value)) == ("orders:2", KEPT)
     assert "its first 65536 bytes are kept" in reject.error
 
 
-def test_a_reject_that_is_too_large_is_cut_as_well() -> None:
-    oversize = Oversize()
+def test_a_reject_that_is_too_large_is_truncated_too() -> None:
+    oversize = OversizeFilter()
     batch = Batch(rejects=[Reject("orders:3", b"y" * 10**6, "not JSON", "source", "source:f:3")])
-    oversize.refuse(batch)
-    oversize.refuse(batch)
-    (reject,) = oversize.strain(batch).rejects
+    oversize.note_too_large(batch)
+    oversize.note_too_large(batch)
+    (reject,) = oversize.exclude_rejected(batch).rejects
     assert (len(reject.value), reject.error) == (KEPT, "not JSON (of its 1000000 bytes the first 65536 are kept)")
 
 
-def test_the_search_ends_when_what_was_under_way_has_passed() -> None:
-    oversize = Oversize()
-    oversize.refuse(Batch([record("orders:1", 10)]))
-    passed = 0
-    while oversize.searching:
-        oversize.passed()
-        passed += 1
-    assert passed == 4
-    assert oversize.strain(Batch([record("orders:1", 10)])).rejects == []
+def test_isolation_ends_when_everything_in_flight_is_committed() -> None:
+    oversize = OversizeFilter()
+    oversize.note_too_large(Batch([record("orders:1", 10)]))
+    commits = 0
+    while oversize.isolating:
+        oversize.note_committed()
+        commits += 1
+    assert commits == 4
+    assert oversize.exclude_rejected(Batch([record("orders:1", 10)])).rejects == []

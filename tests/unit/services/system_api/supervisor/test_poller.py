@@ -1,4 +1,4 @@
-"""The poller: exactly once through crashes of every part, and nobody else is troubled."""
+"""The poller: every event exactly once through failures of every part, with alerts for real outages only."""
 
 import asyncio
 import contextlib
@@ -12,52 +12,52 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import TopicPartition, Transaction, Writer
 from shared.errors import Fenced, Unavailable
 from shared.events.dead_letter import Reject
-from tests.unit.services.system_api.surroundings import OPTIONS, TOPICS, Numbers, Setting, numbers
+from tests.unit.services.system_api.harness import OPTIONS, TOPICS, Harness, Numbers, numbers
 
 
-async def test_everything_is_published_once_and_the_place_is_saved() -> None:
-    setting = Setting()
-    async with setting.running(setting.poller()) as poller:
-        await setting.until(lambda: poller.condition.caught_up_at is not None)
-    assert setting.published() == numbers(25)
-    assert await setting.bus.latest(TOPICS.checkpoints, b"numbers") == {b"numbers": b"25"}
-    assert poller.condition.position == {"": "25"}
-    assert setting.alerts.told == []
+async def test_everything_is_published_once_and_the_checkpoint_is_saved() -> None:
+    harness = Harness()
+    async with harness.running(harness.poller()) as poller:
+        await harness.until(lambda: poller.status.caught_up_at is not None)
+    assert harness.published() == numbers(25)
+    assert await harness.bus.latest(TOPICS.checkpoints, b"numbers") == {b"numbers": b"25"}
+    assert poller.status.position == {"": "25"}
+    assert harness.alerts.told == []
 
 
 async def test_without_a_channel_events_go_to_the_ingest_topic() -> None:
-    setting = Setting()
-    async with setting.running(setting.poller(OPTIONS.model_copy(update={"channel": None}))) as poller:
-        await setting.until(lambda: poller.condition.caught_up_at is not None)
-    assert len(setting.bus.records(TOPICS.ingest, 0)) == 25
-    assert setting.published() == []
+    harness = Harness()
+    async with harness.running(harness.poller(OPTIONS.model_copy(update={"channel": None}))) as poller:
+        await harness.until(lambda: poller.status.caught_up_at is not None)
+    assert len(harness.bus.records(TOPICS.ingest, 0)) == 25
+    assert harness.published() == []
 
 
-async def test_it_goes_on_where_it_was() -> None:
-    setting = Setting(last=5)
+async def test_it_resumes_from_the_checkpoint() -> None:
+    harness = Harness(last=5)
     for last in (5, 12):
-        setting.last = last
-        async with setting.running(setting.poller()):
-            await setting.until(lambda: len(setting.published()) >= setting.last)
-    assert setting.published() == numbers(12)
+        harness.last = last
+        async with harness.running(harness.poller()):
+            await harness.until(lambda: len(harness.published()) >= harness.last)
+    assert harness.published() == numbers(12)
 
 
-async def test_an_upstream_that_comes_back_within_the_policy_troubles_nobody() -> None:
+async def test_an_upstream_that_recovers_within_the_retry_policy_raises_no_alert() -> None:
     failures = [Unavailable("connection refused")] * 2
 
     async def fail(_next: int) -> None:
         if failures:
             raise failures.pop()
 
-    setting = Setting(before=fail)
-    async with setting.running(setting.poller()) as poller:
-        await setting.until(lambda: poller.condition.caught_up_at is not None)
-    assert setting.published() == numbers(25)
-    assert setting.alerts.told == []
-    assert len(setting.opened) == 1, "retried in place"
+    harness = Harness(before=fail)
+    async with harness.running(harness.poller()) as poller:
+        await harness.until(lambda: poller.status.caught_up_at is not None)
+    assert harness.published() == numbers(25)
+    assert harness.alerts.told == []
+    assert len(harness.opened) == 1, "retried in place"
 
 
-async def test_an_outage_is_told_once_and_probed_until_it_ends() -> None:
+async def test_an_outage_raises_one_alert_and_is_probed_until_it_ends() -> None:
     down = asyncio.Event()
     down.set()
     probes = 0
@@ -68,55 +68,55 @@ async def test_an_outage_is_told_once_and_probed_until_it_ends() -> None:
             probes += 1
             raise Unavailable("connection refused")
 
-    setting = Setting(before=fail)
-    async with setting.running(setting.poller()) as poller:
-        await setting.until(lambda: probes > 50)
-        assert poller.condition.state is State.DOWN
-        assert poller.condition.error == "connection refused"
-        assert setting.published() == numbers(10), "what was read before is safe"
+    harness = Harness(before=fail)
+    async with harness.running(harness.poller()) as poller:
+        await harness.until(lambda: probes > 50)
+        assert poller.status.state is State.DOWN
+        assert poller.status.error == "connection refused"
+        assert harness.published() == numbers(10), "what was read before is committed"
         down.clear()
-        await setting.until(lambda: len(setting.published()) == 25)
-        await setting.until(lambda: poller.condition.state is State.READING)
-    assert [told.what for told in setting.alerts.told] == ["begin", "end"]
-    probing = setting.clock.slept[2:]
-    assert min(probing) > 4.4, "at the ceiling, less a tenth of jitter"
+        await harness.until(lambda: len(harness.published()) == 25)
+        await harness.until(lambda: poller.status.state is State.READING)
+    assert [told.what for told in harness.alerts.told] == ["begin", "end"]
+    probing = harness.clock.slept[2:]
+    assert min(probing) > 4.4, "longest_wait, less a tenth of jitter"
 
 
-async def test_a_source_that_cannot_be_opened_is_an_outage_as_well() -> None:
-    setting, tries = Setting(), 0
+async def test_a_source_that_cannot_be_opened_is_an_outage_too() -> None:
+    harness, tries = Harness(), 0
 
     @contextlib.asynccontextmanager
-    async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         nonlocal tries
         tries += 1
         if tries < 20:
             raise Unavailable("no route to host")
-        async with setting.open(checkpoint) as source:
+        async with harness.open(checkpoint) as source:
             yield source
 
-    async with setting.running(setting.poller(opening=opening)):
-        await setting.until(lambda: len(setting.alerts.told) == 2)
-    assert setting.published() == numbers(25)
+    async with harness.running(harness.poller(open_source=open_source)):
+        await harness.until(lambda: len(harness.alerts.told) == 2)
+    assert harness.published() == numbers(25)
 
 
-async def test_a_bug_is_reported_and_the_source_built_anew_after_a_pause() -> None:
+async def test_a_bug_is_reported_and_the_source_restarted_after_a_pause() -> None:
     bugs = [ZeroDivisionError("division by zero")] * 3
 
     async def fail(position: int) -> None:
         if position > 10 and bugs:
             raise bugs.pop()
 
-    setting = Setting(before=fail)
-    async with setting.running(setting.poller()):
-        await setting.until(lambda: len(setting.published()) == 25)
-        await setting.until(lambda: len(setting.alerts.told) == 2)
-    assert setting.published() == numbers(25)
-    assert "ZeroDivisionError: division by zero" in setting.alerts.told[0].text
-    assert len(setting.opened) == 4
-    assert all(pause >= 0.25 for pause in setting.clock.slept)
+    harness = Harness(before=fail)
+    async with harness.running(harness.poller()):
+        await harness.until(lambda: len(harness.published()) == 25)
+        await harness.until(lambda: len(harness.alerts.told) == 2)
+    assert harness.published() == numbers(25)
+    assert "ZeroDivisionError: division by zero" in harness.alerts.told[0].text
+    assert len(harness.opened) == 4
+    assert all(pause >= 0.25 for pause in harness.clock.slept)
 
 
-async def test_a_poll_that_never_ends_is_given_up_and_the_source_built_anew() -> None:
+async def test_a_poll_that_never_ends_is_cancelled_and_the_source_restarted() -> None:
     hung = [True]
 
     async def hang(_next: int) -> None:
@@ -125,62 +125,62 @@ async def test_a_poll_that_never_ends_is_given_up_and_the_source_built_anew() ->
             await asyncio.Event().wait()
         hung.append(False)
 
-    setting = Setting(before=hang)
-    async with setting.running(setting.poller(OPTIONS.model_copy(update={"bound": 0.05}))):
-        await setting.until(lambda: len(setting.published()) == 25)
-        await setting.until(lambda: len(setting.alerts.told) == 2)
-    assert "a poll took longer than 0.05 s" in setting.alerts.told[0].text
+    harness = Harness(before=hang)
+    async with harness.running(harness.poller(OPTIONS.model_copy(update={"poll_timeout": 0.05}))):
+        await harness.until(lambda: len(harness.published()) == 25)
+        await harness.until(lambda: len(harness.alerts.told) == 2)
+    assert "a poll took longer than 0.05 s" in harness.alerts.told[0].text
 
 
-async def test_a_lease_that_is_lost_stops_the_reading_until_it_is_ours_again() -> None:
+async def test_a_lost_lease_stops_reading_until_it_is_acquired_again() -> None:
     reading = asyncio.Event()
 
     async def slowly(_next: int) -> None:
         reading.set()
         await asyncio.sleep(0)
 
-    setting = Setting(before=slowly, last=100_000)
-    async with setting.running(setting.poller()) as poller:
+    harness = Harness(before=slowly, last=100_000)
+    async with harness.running(harness.poller()) as poller:
         await reading.wait()
-        epoch = await setting.store.take_away("source/numbers")
-        await setting.until(lambda: poller.condition.state is State.STANDBY)
-        standing = len(setting.published())
-        await asyncio.sleep(0.02)  # that it reads no more has no event to wait for
-        assert len(setting.published()) == standing
-        setting.last = standing + 10
-        await setting.store.release("source/numbers", "them", epoch)
-        await setting.until(lambda: len(setting.published()) == standing + 10)
-    assert setting.published() == numbers(standing + 10)
-    assert setting.store.granted == ["source/numbers"] * 2
+        epoch = await harness.store.take_away("source/numbers")
+        await harness.until(lambda: poller.status.state is State.STANDBY)
+        count = len(harness.published())
+        await asyncio.sleep(0.02)  # no event signals that reading has stopped
+        assert len(harness.published()) == count
+        harness.last = count + 10
+        await harness.store.release("source/numbers", "them", epoch)
+        await harness.until(lambda: len(harness.published()) == count + 10)
+    assert harness.published() == numbers(count + 10)
+    assert harness.store.granted == ["source/numbers"] * 2
 
 
-async def test_a_newer_owner_fences_us_and_we_wait() -> None:
-    setting = Setting(last=5)
-    async with setting.running(setting.poller()) as poller:
-        await setting.until(lambda: poller.condition.caught_up_at is not None)
-        async with setting.bus.writer("system.numbers"):
-            setting.last = 10
-            for source in setting.opened:
+async def test_it_pauses_after_a_newer_owner_fenced_it() -> None:
+    harness = Harness(last=5)
+    async with harness.running(harness.poller()) as poller:
+        await harness.until(lambda: poller.status.caught_up_at is not None)
+        async with harness.bus.writer("system.numbers"):
+            harness.last = 10
+            for source in harness.opened:
                 assert isinstance(source, Numbers)
                 source.last = 10
-            await setting.until(lambda: len(setting.published()) == 10)
-    assert setting.published() == numbers(10)
-    assert 15.0 in setting.clock.slept
+            await harness.until(lambda: len(harness.published()) == 10)
+    assert harness.published() == numbers(10)
+    assert 15.0 in harness.clock.slept
 
 
-async def test_where_the_leases_are_kept_is_away_for_a_while() -> None:
-    setting = Setting()
-    setting.store.error = Unavailable("the database does not answer")
-    async with setting.running(setting.poller()) as poller:
-        await setting.until(lambda: len(setting.clock.slept) > 5)
-        assert poller.condition.state is State.BLOCKED
-        setting.store.error = None
-        await setting.until(lambda: len(setting.published()) == 25)
-    assert setting.alerts.told == [], "the database has an alert of its own"
+async def test_the_lease_store_is_unavailable_for_a_while() -> None:
+    harness = Harness()
+    harness.store.error = Unavailable("the database does not answer")
+    async with harness.running(harness.poller()) as poller:
+        await harness.until(lambda: len(harness.clock.slept) > 5)
+        assert poller.status.state is State.BLOCKED
+        harness.store.error = None
+        await harness.until(lambda: len(harness.published()) == 25)
+    assert harness.alerts.told == [], "readiness reports the database"
 
 
-class Failing(MemoryBus):
-    """A bus whose every third transaction fails, half of them after it became visible."""
+class FailingBus(MemoryBus):
+    """Every third transaction fails, half of them after the commit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,7 +193,7 @@ class Failing(MemoryBus):
 
 
 class FailingWriter:
-    def __init__(self, writer: Writer, bus: Failing) -> None:
+    def __init__(self, writer: Writer, bus: FailingBus) -> None:
         self._writer = writer
         self._bus = bus
 
@@ -204,7 +204,7 @@ class FailingWriter:
             raise Unavailable("broker not available")
         await self._writer.commit(transaction)
         if self._bus.count % 6 == 0:
-            done.set_exception(Unavailable("the answer never came"))
+            done.set_exception(Unavailable("no response"))
         else:
             done.set_result(None)
         return done
@@ -216,62 +216,62 @@ class FailingWriter:
         return await self._writer.committed(group, position)
 
 
-async def test_a_bus_that_fails_before_and_after_commits_costs_nothing() -> None:
-    setting = Setting(bus=Failing(), last=200)
-    async with setting.running(setting.poller()):
-        await setting.until(lambda: len(setting.published()) >= 200)
-    assert setting.published() == numbers(200)
-    assert setting.alerts.told == [], "the upstream is not at fault"
+async def test_a_bus_that_fails_before_and_after_commits_loses_and_repeats_nothing() -> None:
+    harness = Harness(bus=FailingBus(), last=200)
+    async with harness.running(harness.poller()):
+        await harness.until(lambda: len(harness.published()) >= 200)
+    assert harness.published() == numbers(200)
+    assert harness.alerts.told == [], "the upstream is not at fault"
 
 
-class Settled(Numbers):
+class SettlingNumbers(Numbers):
     async def settle(self, batch: Batch) -> None:
         self.settled.append([int((record.value or b"").rpartition(b":")[2][:-1]) for record in batch.records])
         if len(self.settled) == 1:
-            raise Unavailable("the archive is away")
+            raise Unavailable("the archive is unavailable")
 
 
-async def test_batches_are_settled_in_their_order_and_what_fails_there_stops_nothing() -> None:
-    setting = Setting(last=50)
-    source = Settled(1, 50, setting.before)
+async def test_batches_are_settled_in_order_and_a_failed_settle_stops_nothing() -> None:
+    harness = Harness(last=50)
+    source = SettlingNumbers(1, 50, harness.before)
 
     @contextlib.asynccontextmanager
-    async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         assert not checkpoint
         yield source
 
-    async with setting.running(setting.poller(opening=opening)):
-        await setting.until(lambda: len(source.settled) == 5)
+    async with harness.running(harness.poller(open_source=open_source)):
+        await harness.until(lambda: len(source.settled) == 5)
     assert [number for batch in source.settled for number in batch] == list(range(1, 51))
 
 
-class Rejecting(Numbers):
+class RejectingNumbers(Numbers):
     async def poll(self, limit: int) -> Batch:
         batch = await super().poll(limit)
         if batch:
             batch.rejects.append(Reject("numbers:x", b"\xff", "line 1 is no number", "source", "source:a:1"))
-            batch.problem = ("file b cannot be read",)
+            batch.problems = ("file b cannot be read",)
         return batch
 
 
-async def test_rejects_go_to_the_dead_letter_and_partial_trouble_is_told() -> None:
-    setting = Setting(last=5)
+async def test_rejects_go_to_the_dead_letter_and_a_degraded_source_raises_an_alert() -> None:
+    harness = Harness(last=5)
 
     @contextlib.asynccontextmanager
-    async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
-        yield Rejecting(int(checkpoint.get("", b"0")) + 1, 5, setting.before)
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        yield RejectingNumbers(int(checkpoint.get("", b"0")) + 1, 5, harness.before)
 
-    async with setting.running(setting.poller(opening=opening)):
-        await setting.until(lambda: len(setting.alerts.told) == 2)
-    (record,) = setting.bus.records(TOPICS.dead_letter, 0)
+    async with harness.running(harness.poller(open_source=open_source)):
+        await harness.until(lambda: len(harness.alerts.told) == 2)
+    (record,) = harness.bus.records(TOPICS.dead_letter, 0)
     assert (record.key, record.value) == (b"numbers:x", b"\xff")
-    assert "without a part of it: file b cannot be read" in setting.alerts.told[0].text
+    assert "source numbers is degraded: file b cannot be read" in harness.alerts.told[0].text
 
 
-async def test_an_event_the_bus_finds_too_large_is_put_aside_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_too_large_for_the_bus_is_dead_lettered_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.bus.protocol.RECORD_LIMIT", 100_000)
 
-    class Big(Numbers):
+    class LargeNumbers(Numbers):
         async def poll(self, limit: int) -> Batch:
             batch = await super().poll(limit)
             batch.records = [
@@ -280,23 +280,23 @@ async def test_an_event_the_bus_finds_too_large_is_put_aside_alone(monkeypatch: 
             ]
             return batch
 
-    setting = Setting(last=25)
+    harness = Harness(last=25)
 
     @contextlib.asynccontextmanager
-    async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
-        yield Big(int(checkpoint.get("", b"0")) + 1, 25, setting.before)
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        yield LargeNumbers(int(checkpoint.get("", b"0")) + 1, 25, harness.before)
 
-    async with setting.running(setting.poller(opening=opening)):
-        await setting.until(lambda: len(setting.published()) == 24)
-    assert setting.published() == [number for number in numbers(25) if number != b"7"]
-    (record,) = setting.bus.records(TOPICS.dead_letter, 0)
+    async with harness.running(harness.poller(open_source=open_source)):
+        await harness.until(lambda: len(harness.published()) == 24)
+    assert harness.published() == [number for number in numbers(25) if number != b"7"]
+    (record,) = harness.bus.records(TOPICS.dead_letter, 0)
     assert record.key == b"numbers:7"
     assert len(record.value or b"") == 65_536
     assert b"above the bus's limit" in dict(record.headers)["error"]
 
 
-async def test_a_stop_waits_for_what_is_being_committed() -> None:
-    class Slow(Failing):
+async def test_a_stop_waits_for_commits_in_flight() -> None:
+    class SlowBus(FailingBus):
         @contextlib.asynccontextmanager
         async def writer(self, name: str) -> AsyncIterator[Writer]:
             async with MemoryBus.writer(self, name) as writer:
@@ -312,18 +312,18 @@ async def test_a_stop_waits_for_what_is_being_committed() -> None:
             committed.set()
             return done
 
-    setting = Setting(bus=Slow(), last=5)
-    poller = setting.poller()
-    async with setting.running(poller):
+    harness = Harness(bus=SlowBus(), last=5)
+    poller = harness.poller()
+    async with harness.running(poller):
         await committed.wait()
-    assert poller.condition.position == {"": "5"}
+    assert poller.status.position == {"": "5"}
 
 
-async def test_fenced_is_told_apart_from_faults() -> None:
+async def test_being_fenced_raises_no_alert() -> None:
     async def fenced(_next: int) -> None:
         raise Fenced("a newer owner")
 
-    setting = Setting(before=fenced)
-    async with setting.running(setting.poller()):
-        await setting.until(lambda: len(setting.store.granted) > 3)
-    assert setting.alerts.told == []
+    harness = Harness(before=fenced)
+    async with harness.running(harness.poller()):
+        await harness.until(lambda: len(harness.store.granted) > 3)
+    assert harness.alerts.told == []

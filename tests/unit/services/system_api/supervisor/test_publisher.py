@@ -1,4 +1,4 @@
-"""What one batch becomes on the bus."""
+"""The transaction that one batch becomes."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from shared.events.dead_letter import Reject
 TOPICS = TopicsOptions()
 
 
-def test_events_rejects_and_places_are_one_transaction() -> None:
+def test_events_rejects_and_checkpoint_are_one_transaction() -> None:
     event, reject = Outgoing(b"k", b"v"), Reject("orders:1", b"x", "bad", "source", "source:f:1")
     batch = Batch([event], [reject], {"": b"1", "7": b"2", "6": None})
     transaction = compose("orders", TOPICS.publish, TOPICS, batch)
@@ -28,11 +28,11 @@ def test_events_rejects_and_places_are_one_transaction() -> None:
 
 
 @pytest.mark.parametrize("part", ["", "7", "a/b"])
-def test_a_part_has_one_key_and_a_key_one_part(part: str) -> None:
+def test_a_checkpoint_part_and_its_key_map_to_each_other(part: str) -> None:
     assert checkpoint_part("orders", checkpoint_key("orders", part)) == part
 
 
-def test_the_bus_is_told_apart_from_the_upstream() -> None:
+def test_an_unavailable_bus_is_no_unavailable_upstream() -> None:
     with pytest.raises(BusAway, match="no broker") as caught, bus_errors():
         raise Unavailable("no broker")
     assert not isinstance(caught.value, Unavailable)

@@ -1,4 +1,4 @@
-"""What reaches the people, the log and the metrics."""
+"""What reaches the alerts, the log and the metrics."""
 
 import logging
 
@@ -20,38 +20,105 @@ def reporter() -> tuple[Reporter, CollectorRegistry]:
     return Reporter("orders", RecordingAlerts(), SystemMetrics(registry, ["orders"]), SystemClock()), registry
 
 
-def test_what_blocks_us_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def fields(record: logging.LogRecord) -> dict[str, object]:
+    standard = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime", "taskName"}
+    return {name: value for name, value in record.__dict__.items() if name not in standard}
+
+
+def test_a_blocked_source_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     report, _ = reporter()
     for _ in range(3):
         report.blocked("no broker")
-    assert [record.message for record in caplog.records] == ["source orders waits: no broker"]
-    assert report.condition.state is State.BLOCKED
+    assert [(record.message, fields(record)) for record in caplog.records] == [
+        ("source blocked", {"component": "source", "source": "orders", "error": "no broker"})
+    ]
+    assert report.status.state is State.BLOCKED
 
 
-def test_retries_are_counted_and_the_first_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_retries_are_counted_and_the_first_one_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     report, registry = reporter()
     for _ in range(3):
         report.retrying("refused")
     assert registry.get_sample_value("trelay_system_retries_total", {"source": "orders"}) == 3
-    assert len(caplog.records) == 1
+    assert [(record.message, fields(record)["error"]) for record in caplog.records] == [
+        ("source unavailable; retrying", "refused")
+    ]
 
 
 def test_opening_does_not_hide_an_outage() -> None:
     report, _ = reporter()
     report.opening()
-    assert report.condition.state.value == "opening"
+    assert report.status.state.value == "opening"
     report.retrying("refused")
     report.down("refused")
     report.opening()
-    assert report.condition.state.value == "down"
+    assert report.status.state.value == "down"
 
 
-def test_a_commit_counts_and_names_its_first_reject(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_commit_counts_its_rejects_and_logs_the_first(caplog: pytest.LogCaptureFixture) -> None:
     report, registry = reporter()
     rejects = [Reject(f"orders:{n}", b"", "no JSON", "source", f"source:f:{n}") for n in (3, 4)]
     report.committed(Batch([Outgoing(b"k", b"v")] * 5, rejects, {"": b"9"}), 0.01)
     assert registry.get_sample_value("trelay_system_events_published_total", {"source": "orders"}) == 5
     assert registry.get_sample_value("trelay_system_rejects_total", {"source": "orders"}) == 2
-    assert "2 to the dead letter; the first, source:f:3: no JSON" in caplog.text
-    assert caplog.records[0].levelno == logging.WARNING
-    assert report.condition.position == {"": "9"}
+    (logged,) = caplog.records
+    assert (logged.levelno, logged.message) == (logging.WARNING, "records dead-lettered")
+    assert fields(logged) == {
+        "component": "source",
+        "source": "orders",
+        "count": 2,
+        "first": "source:f:3",
+        "error": "no JSON",
+    }
+    assert report.status.position == {"": "9"}
+
+
+class SteppedClock(SystemClock):
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def test_every_outage_that_is_logged_has_one_line_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = SteppedClock()
+    report = Reporter("orders", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["orders"]), clock)
+    begins = [report.blocked, report.retrying, report.down, report.failed]
+    for begin in begins:
+        begin("refused")
+        clock.at += 12.4
+        report.progressed(caught_up=True)
+        report.progressed(caught_up=True)
+    report.down("refused")
+    report.standby()
+    report.polled(Batch(problems=("a.csv: Permission denied",)), 0.01)
+    clock.at += 3
+    report.polled(Batch(), 0.01)
+    assert [(record.message, fields(record).get("after_s")) for record in caplog.records] == [
+        ("source blocked", None),
+        ("source recovered", 12.4),
+        ("source unavailable; retrying", None),
+        ("source recovered", 12.4),
+        ("source down; probing", None),
+        ("source recovered", 12.4),
+        ("source failed; restarting", None),
+        ("source recovered", 12.4),
+        ("source down; probing", None),
+        ("source moved to another replica", 0.0),
+        ("source degraded", None),
+        ("source no longer degraded", 3.0),
+    ]
+
+
+def test_an_outage_of_many_kinds_has_one_recovery(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    report, _ = reporter()
+    report.blocked("no broker")
+    report.retrying("refused")
+    report.down("refused")
+    report.failed("KeyError: 'id'")
+    report.progressed(caught_up=False)
+    messages = [record.message for record in caplog.records]
+    assert messages == ["source blocked", "source unavailable; retrying", "source down; probing", "source recovered"]

@@ -1,4 +1,4 @@
-"""One life of a source: what its end is called."""
+"""One run of a source: how it ends."""
 
 import random
 
@@ -6,36 +6,36 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from services.system_api.supervisor.metrics import SystemMetrics
-from services.system_api.supervisor.oversize import Oversize
+from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import BusAway
 from services.system_api.supervisor.reporting import Reporter
-from services.system_api.supervisor.run import Life, Surroundings
-from services.system_api.supervisor.watchdog import Activity, Watch
+from services.system_api.supervisor.run import SourceContext, SourceRun
+from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.errors import SettingsError
 from shared.runtime.clock import SYSTEM_CLOCK
-from tests.unit.services.system_api.surroundings import OPTIONS, TOPICS, Setting
+from tests.unit.services.system_api.harness import OPTIONS, TOPICS, Harness
 
 
-def life(bus: MemoryBus, setting: Setting, watch: Watch) -> Life:
+def source_run(bus: MemoryBus, harness: Harness, watchdog: Watchdog) -> SourceRun:
     reporter = Reporter("numbers", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["numbers"]), SYSTEM_CLOCK)
-    around = Surroundings(bus, TOPICS, SYSTEM_CLOCK, random.Random(1))
-    return Life(OPTIONS, setting.open, around, reporter, watch, Oversize())
+    context = SourceContext(bus, TOPICS, SYSTEM_CLOCK, random.Random(1))
+    return SourceRun(OPTIONS, harness.open, context, reporter, watchdog, OversizeFilter())
 
 
-async def test_topics_that_are_missing_are_the_bus_and_not_the_source() -> None:
-    watch = Watch(10)
+async def test_missing_topics_are_reported_as_the_bus() -> None:
+    watchdog = Watchdog(10)
     with pytest.raises(BusAway, match="does not exist"):
-        await life(MemoryBus(), Setting(), watch).run()
-    assert watch.activity is Activity.CONNECTING
+        await source_run(MemoryBus(), Harness(), watchdog).run()
+    assert watchdog.activity is Activity.CONNECTING
 
 
-async def test_settings_that_cannot_work_surface() -> None:
+async def test_a_settings_error_surfaces() -> None:
     async def refuse(_next: int) -> None:
         raise SettingsError("the checkpoint is of another kind of source")
 
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     with pytest.raises(SettingsError):
-        await life(bus, Setting(before=refuse), Watch(10)).run()
+        await source_run(bus, Harness(before=refuse), Watchdog(10)).run()

@@ -1,4 +1,4 @@
-"""When to poll, probe and begin anew."""
+"""When to poll, probe and restart."""
 
 import pytest
 
@@ -12,17 +12,17 @@ SCHEDULE = Schedule(1.0, RetryOptions(first_wait=0.2, longest_wait=30))
     ("took", "roll", "delay"),
     [(0, 0, 1.0), (0, 0.5, 1.05), (0.25, 0, 0.75), (0.95, 0, 0.095), (10, 0.9, 1.0)],
 )
-def test_the_next_poll_makes_up_for_a_slow_one_but_leaves_the_upstream_a_pause(
+def test_the_interval_includes_the_last_poll_but_leaves_the_upstream_a_pause(
     took: float, roll: float, delay: float
 ) -> None:
     assert SCHEDULE.next_poll(took, roll) == pytest.approx(delay)
 
 
-def test_probes_keep_to_the_ceiling() -> None:
+def test_probes_wait_for_the_longest_wait_less_jitter() -> None:
     assert [SCHEDULE.next_probe(roll) for roll in (0, 0.5)] == pytest.approx([30, 28.5])
 
 
-def test_pauses_double_up_to_the_ceiling_and_are_never_nothing() -> None:
+def test_pauses_double_up_to_the_ceiling_and_are_never_zero() -> None:
     least = [SCHEDULE.after_failures(failures, 0) for failures in range(1, 10)]
     most = [SCHEDULE.after_failures(failures, 1) for failures in range(1, 10)]
     assert most == pytest.approx([0.5, 1, 2, 4, 8, 16, 30, 30, 30])

@@ -1,19 +1,19 @@
-"""What has stalled, and what only rests."""
+"""The watchdog reports a stalled activity, and no pause."""
 
-from services.system_api.supervisor.watchdog import Activity, Watch
-
-
-def test_what_takes_longer_than_its_bound_has_stalled() -> None:
-    watch = Watch(10)
-    assert watch.stalled(1000) is None
-    watch.begin(Activity.POLLING, 100)
-    assert watch.stalled(110) is None
-    assert watch.stalled(110.1) is Activity.POLLING
-    watch.begin(Activity.PUBLISHING, 110.1)
-    assert watch.stalled(111) is None
-    watch.rest()
-    assert watch.stalled(1000) is None
+from services.system_api.supervisor.watchdog import Activity, Watchdog
 
 
-def test_only_the_bus_is_ours() -> None:
-    assert {activity for activity in Activity if activity.ours} == {Activity.CONNECTING, Activity.PUBLISHING}
+def test_an_activity_that_exceeds_its_timeout_has_stalled() -> None:
+    watchdog = Watchdog(10)
+    assert watchdog.stalled(1000) is None
+    watchdog.begin(Activity.POLLING, 100)
+    assert watchdog.stalled(110) is None
+    assert watchdog.stalled(110.1) is Activity.POLLING
+    watchdog.begin(Activity.PUBLISHING, 110.1)
+    assert watchdog.stalled(111) is None
+    watchdog.pause()
+    assert watchdog.stalled(1000) is None
+
+
+def test_which_activities_use_the_bus() -> None:
+    assert {activity for activity in Activity if activity.uses_bus} == {Activity.CONNECTING, Activity.PUBLISHING}

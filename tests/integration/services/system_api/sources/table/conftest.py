@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from services.system_api.sources.table.postgresql import reader
-from tests.integration.services.system_api.sources.table.reading import connected
+from tests.integration.services.system_api.sources.table.table_poller import connected
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from tests.e2e.programs import Program
-from tests.integration.services.system_api.sources.table.reading import connected
+from tests.integration.services.system_api.sources.table.table_poller import connected
 from tests.servers.migrated import with_tables
 
 WRITERS = 16
@@ -113,7 +113,10 @@ def program(folder: Path, dsn: str, bus: PostgresBusOptions) -> Program:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     source = {"kind": "table", "url": dsn, "table": "shop.orders", "type": "order", "interval": POLL, "batch": 50}
-    sources = {"by-key": source | {"channel": "key"}, "by-time": source | {"channel": "time", "changed": "changed"}}
+    sources = {
+        "by-key": source | {"channel": "key"},
+        "by-time": source | {"channel": "time", "updated_at_column": "changed"},
+    }
     settings = {
         "database": {"url": dsn},
         "bus": bus.model_dump(mode="json", exclude_none=True),

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from shared.errors import SettingsError
-from tests.integration.services.system_api.sources.table.reading import Reading
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
@@ -32,29 +32,29 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> 
 
 
 async def test_by_key(url: str) -> None:
-    reading = Reading(url)
-    async with reading.opened() as source:
-        await reading.poll(source)
-    assert [event["id"] for event in reading.events] == ["orders:7"]
+    poller = TablePoller(url)
+    async with poller.opened() as source:
+        await poller.poll(source)
+    assert [event["id"] for event in poller.events] == ["orders:7"]
 
 
 async def test_by_time_with_the_moment_of_the_change(url: str) -> None:
-    reading = Reading(url, changed="changed", time_zone="Asia/Tokyo")
-    async with reading.opened() as source:
-        await reading.poll(source)
-    (event,) = reading.events
+    poller = TablePoller(url, updated_at_column="changed", time_zone="Asia/Tokyo")
+    async with poller.opened() as source:
+        await poller.poll(source)
+    (event,) = poller.events
     assert event["id"].startswith("orders:7@")
     assert event["time"].startswith("2026-02-02T19:05:06.5")
-    async with reading.opened() as source:
-        assert await reading.poll(source) == []
+    async with poller.opened() as source:
+        assert await poller.poll(source) == []
 
 
 async def test_a_checkpoint_of_another_column(url: str) -> None:
-    reading = Reading(url)
-    async with reading.opened() as source:
-        await reading.poll(source)
-    changed = Reading(url, changed="changed")
-    changed.saved = reading.saved
+    poller = TablePoller(url)
+    async with poller.opened() as source:
+        await poller.poll(source)
+    changed = TablePoller(url, updated_at_column="changed")
+    changed.saved = poller.saved
     with pytest.raises(
         SettingsError, match=r"^system\.sources\.orders: the checkpoint is of rows 'by id.*another name"
     ):

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from services.system_api.sources.file.filesystem import (
-    FileTrouble,
+    FileError,
     Replaced,
     Rewritten,
-    attach,
     close,
     find_inodes,
     folder_of,
-    look,
+    list_files,
+    open_verified,
     read_on,
     status_of,
 )
@@ -34,15 +34,15 @@ def test_a_look_finds_regular_files_oldest_first(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (time, time))
     (tmp_path / "folder").mkdir()
     (tmp_path / ".hidden").touch()
-    assert [Path(file.path).name for file in look(f"{tmp_path}/*")] == ["b", "c", "a"]
-    assert look(f"{tmp_path}/missing") == []
+    assert [Path(file.path).name for file in list_files(f"{tmp_path}/*")] == ["b", "c", "a"]
+    assert list_files(f"{tmp_path}/missing") == []
     with pytest.raises(Unavailable, match=r"folder .*/missing: No such file"):
-        look(f"{tmp_path}/missing/*")
+        list_files(f"{tmp_path}/missing/*")
 
 
 def test_a_file_is_found_by_its_inode_under_any_name(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    (file,) = look(f"{tmp_path}/a")
+    (file,) = list_files(f"{tmp_path}/a")
     (tmp_path / "a").rename(tmp_path / "b")
     (tmp_path / "a").touch()
     found = find_inodes([str(tmp_path), str(tmp_path / "missing")], frozenset([file.inode]))
@@ -52,33 +52,33 @@ def test_a_file_is_found_by_its_inode_under_any_name(tmp_path: Path) -> None:
 def test_a_path_that_leads_to_another_file_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
-    (file,) = look(str(path))
-    descriptor, spans = attach(str(path), file.inode, [(0, 4), (8, 10), (20, 5)])
+    (file,) = list_files(str(path))
+    descriptor, spans = open_verified(str(path), file.inode, [(0, 4), (8, 10), (20, 5)])
     assert spans == [b"0123", b"89", b""]
     assert status_of(descriptor, str(path)) == file
     close(descriptor)
     close(descriptor)  # closing has nothing to say
     with pytest.raises(Replaced):
-        attach(str(path), (file.dev, file.ino + 1), [])
+        open_verified(str(path), (file.dev, file.ino + 1), [])
     path.unlink()
     with pytest.raises(Replaced):
-        attach(str(path), file.inode, [])
-    with pytest.raises(FileTrouble, match="Not a directory"):
-        attach(f"{__file__}/x", file.inode, [])
-    with pytest.raises(FileTrouble, match="Is a directory"):
-        attach(str(tmp_path), (tmp_path.stat().st_dev, tmp_path.stat().st_ino), [(0, 1)])
+        open_verified(str(path), file.inode, [])
+    with pytest.raises(FileError, match="Not a directory"):
+        open_verified(f"{__file__}/x", file.inode, [])
+    with pytest.raises(FileError, match="Is a directory"):
+        open_verified(str(tmp_path), (tmp_path.stat().st_dev, tmp_path.stat().st_ino), [(0, 1)])
 
 
 def test_reading_on_sees_what_was_there_before(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
-    (file,) = look(str(path))
-    descriptor, _ = attach(str(path), file.inode, [])
+    (file,) = list_files(str(path))
+    descriptor, _ = open_verified(str(path), file.inode, [])
     assert read_on(descriptor, "a", 4, b"23", 3) == b"456"
     assert read_on(descriptor, "a", 10, b"9", 3) == b""
     for position, before in ((4, b"xx"), (20, b"9")):
         with pytest.raises(Rewritten, match=f"up to byte {position}"):
             read_on(descriptor, "a", position, before, 3)
     close(descriptor)
-    with pytest.raises(FileTrouble):
+    with pytest.raises(FileError):
         read_on(descriptor, "a", 4, b"23", 3)

@@ -39,7 +39,7 @@ def test_links_that_lead_back_end_nowhere(tree: Path) -> None:
 def test_a_folder_that_is_linked_from_elsewhere_is_looked_into(
     tree: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "z.x").write_text("")
-    (tree / "b" / "link").symlink_to(elsewhere)
+    outside_glob = tmp_path_factory.mktemp("elsewhere")
+    (outside_glob / "z.x").write_text("")
+    (tree / "b" / "link").symlink_to(outside_glob)
     assert str(tree / "b" / "link" / "z.x") in set(expand(str(tree / "**" / "*.x")))

@@ -1,15 +1,15 @@
-"""What may be said of a file source, and what is wrong with the rest."""
+"""The settings of a file source: what they accept and refuse."""
 
 import pytest
 from pydantic import ValidationError
 
 from services.system_api.sources.file.options import After, FileSourceOptions
 
-LEAST = {"kind": "file", "path": "in/orders.ndjson", "type": "order.updated", "subject": "id"}
+MINIMUM = {"kind": "file", "path": "in/orders.ndjson", "type": "order.updated", "subject": "id"}
 
 
-def test_one_line_is_enough() -> None:
-    options = FileSourceOptions.model_validate(LEAST)
+def test_four_settings_are_enough() -> None:
+    options = FileSourceOptions.model_validate(MINIMUM)
     assert (options.mode, options.known_format, options.channel) == ("tail", "ndjson", None)
 
 
@@ -20,24 +20,24 @@ def test_one_line_is_enough() -> None:
         ({"path": "in/*"}, "set format: ndjson or format: csv"),
         ({"csv": {"delimiter": ";"}}, "csv: the format is ndjson"),
         ({"drop": {"after": "delete"}}, "the mode is tail; set mode: drop"),
-        ({"time": "id"}, "one leads through the other"),
-        ({"subject": "order.id", "time": "order"}, "one leads through the other"),
+        ({"time": "id"}, "one is inside the other"),
+        ({"subject": "order.id", "time": "order"}, "one is inside the other"),
         ({"format": "csv", "csv": {"header": False}}, "name the columns"),
-        ({"format": "csv", "csv": {"delimiter": '"'}}, "the delimiter is the quote"),
+        ({"format": "csv", "csv": {"delimiter": '"'}}, "delimiter: found the quote character"),
         ({"format": "csv", "csv": {"delimiter": "é"}}, "delimiter"),
-        ({"format": "csv", "csv": {"columns": ["a", "a"]}}, "a name comes twice"),
+        ({"format": "csv", "csv": {"columns": ["a", "a"]}}, "found a name twice"),
         ({"format": "csv", "csv": {"columns": ["a"], "types": {"b": "integer"}}}, "there is no column 'b'"),
         ({"subjekt": "id"}, "subjekt"),
         ({"line_limit": 10_000_000}, "line_limit"),
     ],
 )
-def test_what_does_not_fit_is_said(given: dict[str, object], error: str) -> None:
+def test_invalid_settings_are_refused(given: dict[str, object], error: str) -> None:
     with pytest.raises(ValidationError, match=error):
-        FileSourceOptions.model_validate(LEAST | given)
+        FileSourceOptions.model_validate(MINIMUM | given)
 
 
-def test_all_that_belongs_to_a_dropped_csv() -> None:
+def test_a_dropped_csv_file() -> None:
     options = FileSourceOptions.model_validate(
-        LEAST | {"path": "in/*.CSV", "mode": "drop", "drop": {"after": "archive"}, "csv": {"types": {"n": "number"}}}
+        MINIMUM | {"path": "in/*.CSV", "mode": "drop", "drop": {"after": "archive"}, "csv": {"types": {"n": "number"}}}
     )
     assert (options.known_format, options.drop.after) == ("csv", After.ARCHIVE)

@@ -63,7 +63,7 @@ class Database:
     def above(self, ledger: Ledger[int], limit: int) -> list[Row[int]]:
         """What the statement would return."""
         rows = sorted(self.committed.values(), key=lambda row: (row.order, row.key))
-        place = ledger.place
+        place = ledger.position
         if place is not None and place.key is None:
             rows = [row for row in rows if row.order >= place.order]
         elif place is not None:

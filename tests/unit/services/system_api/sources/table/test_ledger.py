@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.system_api.sources.table.ledger import Ledger, Place, Row
+from services.system_api.sources.table.ledger import Ledger, Position, Row
 from shared.errors import SettingsError
 from tests.unit.services.system_api.sources.table.simulation import Database, Reader
 
@@ -49,7 +49,7 @@ def test_what_is_final_is_remembered_by_its_place_alone() -> None:
     ledger = Ledger("key", int, {})
     fresh, saved = ledger.take([row(1), row(2), row(3)], 10, complete=True)
     assert [found.order for found in fresh] == [1, 2, 3]
-    assert ledger.place == Place(10, None)
+    assert ledger.position == Position(10, None)
     assert not ledger.emitted
     assert list(saved) == [""]
 
@@ -57,7 +57,7 @@ def test_what_is_final_is_remembered_by_its_place_alone() -> None:
 def test_a_full_batch_moves_the_place_no_further_than_its_last_row() -> None:
     ledger = Ledger("key", int, {})
     ledger.take([row(1), row(2)], 10, complete=False)
-    assert ledger.place == Place(2, "2")
+    assert ledger.position == Position(2, "2")
 
 
 def test_what_is_early_is_remembered_row_by_row_until_the_horizon_has_passed() -> None:
@@ -87,7 +87,7 @@ def test_it_goes_on_from_what_was_saved() -> None:
     ledger = Ledger("key", int, {})
     _, saved = ledger.take([row(1), row(5)], 3, complete=True)
     again = Ledger("key", int, {part: value for part, value in saved.items() if value is not None})
-    assert (again.place, again.emitted) == (ledger.place, ledger.emitted)
+    assert (again.position, again.emitted) == (ledger.position, ledger.emitted)
     assert again.take([row(5)], 3, complete=True)[0] == []
     assert again.take([row(6)], 3, complete=True)[1].keys() == {"", "e0"}
 

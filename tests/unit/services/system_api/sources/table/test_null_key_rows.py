@@ -2,41 +2,41 @@
 
 import pytest
 
-from services.system_api.sources.table.null_key_rows import LIMIT, PART, Keyless, KeylessRow
+from services.system_api.sources.table.null_key_rows import LIMIT, PART, NullKeyRow, NullKeyRows
 from shared.errors import SettingsError
 
 
-def rows(*digests: str) -> list[KeylessRow]:
-    return [KeylessRow(digest, b"{}", "column 'id' is NULL") for digest in digests]
+def rows(*digests: str) -> list[NullKeyRow]:
+    return [NullKeyRow(digest, b"{}", "column 'id' is NULL") for digest in digests]
 
 
 def test_each_is_new_once() -> None:
-    keyless = Keyless({})
-    fresh, saved = keyless.take(rows("a", "b", "b"))
+    null_key_rows = NullKeyRows({})
+    fresh, saved = null_key_rows.take(rows("a", "b", "b"))
     assert [row.digest for row in fresh] == ["a", "b"]
     assert saved == {PART: b'["a","b"]'}
-    assert keyless.take(rows("a", "b")) == ([], {})
-    again = Keyless(saved)
+    assert null_key_rows.take(rows("a", "b")) == ([], {})
+    again = NullKeyRows(saved)
     fresh, _ = again.take(rows("a", "b", "c"))
     assert [row.digest for row in fresh] == ["c"]
 
 
 def test_what_was_mended_is_forgotten() -> None:
-    keyless = Keyless({PART: b'["a","b"]'})
-    assert keyless.take(rows("b")) == ([], {PART: b'["b"]'})
-    assert [row.digest for row in keyless.take(rows("a", "b"))[0]] == ["a"]
+    null_key_rows = NullKeyRows({PART: b'["a","b"]'})
+    assert null_key_rows.take(rows("b")) == ([], {PART: b'["b"]'})
+    assert [row.digest for row in null_key_rows.take(rows("a", "b"))[0]] == ["a"]
 
 
 def test_more_than_can_be_remembered_are_not_put_aside() -> None:
-    keyless = Keyless({})
+    null_key_rows = NullKeyRows({})
     many = rows(*(f"{number:04}" for number in range(LIMIT + 1)))
-    fresh, _ = keyless.take(many)
-    assert (len(fresh), keyless.overflowing) == (LIMIT, True)
-    assert keyless.take(list(reversed(many))) == ([], {})
-    fresh, _ = keyless.take(many[500:])
-    assert ([row.digest for row in fresh], keyless.overflowing) == (["1000"], False)
+    fresh, _ = null_key_rows.take(many)
+    assert (len(fresh), null_key_rows.overflowing) == (LIMIT, True)
+    assert null_key_rows.take(list(reversed(many))) == ([], {})
+    fresh, _ = null_key_rows.take(many[500:])
+    assert ([row.digest for row in fresh], null_key_rows.overflowing) == (["1000"], False)
 
 
 def test_something_else_in_its_place_is_refused() -> None:
     with pytest.raises(SettingsError, match="not that of a table"):
-        Keyless({PART: b"{}"})
+        NullKeyRows({PART: b"{}"})

@@ -1,4 +1,4 @@
-"""The settings of a table source: what they take, refuse, and never show."""
+"""The settings of a table source: what they accept, refuse and hide."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ def options(url: str, **more: Any) -> TableSourceOptions:
     return TableSourceOptions.model_validate(given | more, context={"folder": Path("/etc/trelay")})
 
 
-def test_the_password_leaves_the_url() -> None:
+def test_the_password_is_moved_out_of_the_url() -> None:
     found = options("postgresql://me:s%40cret@db/shop")
     assert found.url == "postgresql://me@db/shop"
     assert found.password is not None
@@ -27,7 +27,7 @@ def test_the_password_leaves_the_url() -> None:
     ("url", "path"),
     [("sqlite:///shop.db", "/etc/trelay/shop.db"), ("sqlite:////var/shop.db", "/var/shop.db")],
 )
-def test_files_of_sqlite_are_beside_the_settings(url: str, path: str) -> None:
+def test_sqlite_paths_are_relative_to_the_settings_file(url: str, path: str) -> None:
     assert options(url).path == Path(path)
 
 
@@ -38,19 +38,19 @@ def test_files_of_sqlite_are_beside_the_settings(url: str, path: str) -> None:
         ("sqlite://", {}, "expected postgresql"),
         ("sqlite:///a.db?mode=rw", {}, "expected postgresql"),
         ("postgresql://db/shop?sslmode=require", {}, "sslmode does not belong in the query: give `tls`"),
-        ("postgresql://me:a@db/shop", {"password": "b"}, "given twice"),
-        ("sqlite:///a.db", {"notify": "orders"}, "notify: SQLite has none"),
-        ("sqlite:///a.db", {"password": "p"}, "password: SQLite has none"),
+        ("postgresql://me:a@db/shop", {"password": "b"}, "password: it is set twice"),
+        ("sqlite:///a.db", {"notify": "orders"}, "notify: SQLite does not have this"),
+        ("sqlite:///a.db", {"password": "p"}, "password: SQLite does not have this"),
         ("postgresql://db/shop", {"notify": "a; DROP"}, "notify"),
         ("postgresql://db/shop", {"time_zone": "x'y"}, "time_zone"),
     ],
 )
-def test_what_is_refused(url: str, more: dict[str, Any], said: str) -> None:
+def test_invalid_settings_are_refused(url: str, more: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         options(url, **more)
 
 
-def test_errors_begin_with_the_place_once() -> None:
+def test_errors_begin_with_their_place_once() -> None:
     said = pytest.raises(SettingsError, match=r"^system\.sources\.orders\.key: no$")
     with said, settings_errors("orders"), settings_errors("orders"):
         raise SettingsError("key: no")

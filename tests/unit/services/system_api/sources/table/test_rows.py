@@ -3,16 +3,16 @@
 import json
 import random
 
-from services.system_api.sources.source import Batch, Stamp
+from services.system_api.sources.source import Batch, EventBuilder
 from services.system_api.sources.table.ledger import Row
-from services.system_api.sources.table.null_key_rows import KeylessRow
+from services.system_api.sources.table.null_key_rows import NullKeyRow
 from services.system_api.sources.table.rows import RowEvents
 from shared.runtime.clock import SYSTEM_CLOCK
 
 
 def events(limit: int = 100) -> RowEvents[int]:
-    stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
-    return RowEvents(stamp, "shop.orders", "who", limit, lambda row: f"{row.key}@{row.order}", lambda _: None)
+    builder = EventBuilder("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    return RowEvents(builder, "shop.orders", "who", limit, lambda row: f"{row.key}@{row.order}", lambda _: None)
 
 
 def test_a_row_is_an_event() -> None:
@@ -44,5 +44,5 @@ def test_what_cannot_be_one_is_a_reject_and_stops_nothing() -> None:
 
 def test_a_row_without_a_place_is_told_by_its_content() -> None:
     batch = Batch()
-    events().reject_keyless([KeylessRow("abc", b"{}", "column 'id' is NULL")], batch)
+    events().reject_null_key_rows([NullKeyRow("abc", b"{}", "column 'id' is NULL")], batch)
     assert [reject.id for reject in batch.rejects] == ["orders:keyless.abc"]

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.system_api.sources.source import Stamp
+from services.system_api.sources.source import EventBuilder
 from services.system_api.sources.table import source as table_source
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.null_key_rows import LIMIT, Keyless, KeylessRow
+from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
 from services.system_api.sources.table.rows import RowEvents
-from services.system_api.sources.table.source import Bounds, TableSource, Waking
+from services.system_api.sources.table.source import ChangeSignal, Limits, TableSource
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 
@@ -35,7 +35,7 @@ class MemoryReader:
     def __init__(self) -> None:
         self.horizon: int | None = 0
         self.table: list[int] = []
-        self.without_key: list[KeylessRow] = []
+        self.without_key: list[NullKeyRow] = []
         self.said: str | None = None
         self.fails_at: str | None = None
         self.calls: list[str] = []
@@ -48,13 +48,13 @@ class MemoryReader:
         self, limit: int, _space: int, ledger: Ledger[int], below: int | None
     ) -> tuple[list[Row[int]], bool]:
         self._call("rows")
-        place = -1 if ledger.place is None else ledger.place.order - (ledger.place.key is None)
+        place = -1 if ledger.position is None else ledger.position.order - (ledger.position.key is None)
         found = [Row(order, str(order), "", str(order), b"1234") for order in sorted(self.table) if order > place]
         found = [row for row in found if row.identity not in ledger.emitted and (below is None or row.order < below)]
         return found[:limit], len(found) < limit
 
-    async def keyless(self, _known: frozenset[str], _patience: float) -> Sequence[KeylessRow]:
-        self._call("keyless")
+    async def null_key_rows(self, _known: frozenset[str], _timeout: float) -> Sequence[NullKeyRow]:
+        self._call("null_key_rows")
         return self.without_key
 
     def problem(self, _ledger: Ledger[int]) -> str | None:
@@ -78,27 +78,27 @@ def reader() -> MemoryReader:
 
 
 @pytest.fixture
-def waking() -> Waking:
-    return Waking()
+def signal() -> ChangeSignal:
+    return ChangeSignal()
 
 
 @pytest.fixture
-def source(reader: MemoryReader, clock: SteppedClock, waking: Waking) -> TableSource[int]:
-    stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
-    events: RowEvents[int] = RowEvents(stamp, "orders", "id", 1000, lambda row: row.key, lambda _: None)
-    return TableSource(reader, Ledger("m", int, {}), Keyless({}), events, waking, Bounds(5, 60.0), clock)
+def source(reader: MemoryReader, clock: SteppedClock, signal: ChangeSignal) -> TableSource[int]:
+    builder = EventBuilder("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    events: RowEvents[int] = RowEvents(builder, "orders", "id", 1000, lambda row: row.key, lambda _: None)
+    return TableSource(reader, Ledger("m", int, {}), NullKeyRows({}), events, signal, Limits(5, 60.0), clock)
 
 
 async def polled(source: TableSource[int], limit: int = 10) -> list[int]:
     return [int(record.key or b"") for record in (await source.poll(limit)).records]
 
 
-@pytest.mark.parametrize("place", ["observe", "rows", "keyless"])
+@pytest.mark.parametrize("place", ["observe", "rows", "null_key_rows"])
 async def test_a_poll_that_fails_is_made_good_by_the_next(
     source: TableSource[int], reader: MemoryReader, place: str
 ) -> None:
     reader.table = [1, 2, 3]
-    reader.without_key = [KeylessRow("a", b"{}", "no key")]
+    reader.without_key = [NullKeyRow("a", b"{}", "no key")]
     reader.fails_at = place
     with pytest.raises(Unavailable):
         await source.poll(10)
@@ -137,13 +137,13 @@ async def test_past_its_limit_it_reads_what_is_final_and_says_so_when_that_lasts
     assert len(await polled(source)) == 5
     reader.table += [30]
     batch = await source.poll(10)
-    assert (len(batch.records), batch.problem) == (0, ())
-    clock.at += table_source._STUCK + 1
+    assert (len(batch.records), batch.problems) == (0, ())
+    clock.at += table_source._STALL_TIMEOUT + 1
     batch = await source.poll(10)
-    assert len(batch.problem) == 1
-    assert "a transaction stays open" in batch.problem[0]
+    assert len(batch.problems) == 1
+    assert "a transaction stays open" in batch.problems[0]
     reader.horizon = 25
-    assert (await source.poll(10)).problem == ()
+    assert (await source.poll(10)).problems == ()
     assert await polled(source) == [30]
 
 
@@ -152,33 +152,33 @@ async def test_rows_without_a_key_are_looked_for_now_and_then(
 ) -> None:
     for _ in range(3):
         await source.poll(10)
-    assert reader.calls.count("keyless") == 1
-    clock.at += table_source._KEYLESS_EVERY
-    reader.without_key = [KeylessRow(f"{number}", b"{}", "no key") for number in range(LIMIT + 1)]
+    assert reader.calls.count("null_key_rows") == 1
+    clock.at += table_source._NULL_KEY_INTERVAL
+    reader.without_key = [NullKeyRow(f"{number}", b"{}", "no key") for number in range(LIMIT + 1)]
     batch = await source.poll(10)
     assert len(batch.rejects) == LIMIT
-    assert batch.problem == ("more than 1000 rows have no key or no time: no more are put aside",)
+    assert batch.problems == ("more than 1000 rows have no key or no time: no more are put aside",)
 
 
 async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops_no_other(
     source: TableSource[int], reader: MemoryReader, clock: SteppedClock
 ) -> None:
-    reader.table, reader.fails_at = [1], "keyless"
+    reader.table, reader.fails_at = [1], "null_key_rows"
     with pytest.raises(Unavailable):
         await source.poll(10)
     for number in range(2, 5):
-        reader.table, reader.fails_at = [*reader.table, number], "keyless"
+        reader.table, reader.fails_at = [*reader.table, number], "null_key_rows"
         batch = await source.poll(10)
         assert batch.records
-        assert batch.problem == ("rows without a key or a time cannot be looked for: away",)
-        clock.at += table_source._KEYLESS_EVERY
+        assert batch.problems == ("rows without a key or a time cannot be looked for: away",)
+        clock.at += table_source._NULL_KEY_INTERVAL
     reader.fails_at = None
-    assert (await source.poll(10)).problem == ()
+    assert (await source.poll(10)).problems == ()
 
 
 async def test_what_the_reader_says_is_passed_on(source: TableSource[int], reader: MemoryReader) -> None:
     reader.said = "the keys have begun anew"
-    assert (await source.poll(10)).problem == ("the keys have begun anew",)
+    assert (await source.poll(10)).problems == ("the keys have begun anew",)
 
 
 async def test_large_rows_are_read_in_small_numbers(
@@ -189,21 +189,21 @@ async def test_large_rows_are_read_in_small_numbers(
     assert [len(await polled(source, 30)) for _ in range(3)] == [30, 10, 10]
 
 
-async def test_news_are_waited_for_from_the_poll_on(source: TableSource[int], waking: Waking) -> None:
-    waking.tell()
-    await source.changed()
-    waking.tell()
+async def test_news_are_waited_for_from_the_poll_on(source: TableSource[int], signal: ChangeSignal) -> None:
+    signal.tell()
+    await source.wait_for_change()
+    signal.tell()
     await source.poll(10)
-    assert not waking.news.is_set()
+    assert not signal.news.is_set()
 
 
 async def test_who_is_told_without_a_pause_does_not_ask_without_one(
-    source: TableSource[int], waking: Waking, clock: SteppedClock
+    source: TableSource[int], signal: ChangeSignal, clock: SteppedClock
 ) -> None:
     await source.poll(10)
-    waking.tell()
-    await source.changed()
-    assert clock.slept == [table_source._REST]
+    signal.tell()
+    await source.wait_for_change()
+    assert clock.slept == [table_source._MIN_PAUSE]
     clock.at += 1
-    await source.changed()
-    assert clock.slept == [table_source._REST], "who was not asked for a while is asked at once"
+    await source.wait_for_change()
+    assert clock.slept == [table_source._MIN_PAUSE], "who was not asked for a while is asked at once"

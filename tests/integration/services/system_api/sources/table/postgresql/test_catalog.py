@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from shared.errors import SettingsError, Unauthorized
-from tests.integration.services.system_api.sources.table.reading import BUMP, TIMED, Reading, connected
+from tests.integration.services.system_api.sources.table.table_poller import BUMP, TIMED, TablePoller, connected
 
 
 @pytest.mark.parametrize("kind", ["view", "partitioned"])
@@ -32,13 +32,13 @@ async def test_views_and_partitioned_tables(
     holder = await asyncpg.connect(database)
     async with holder.transaction():
         await holder.execute("SELECT 1")
-        reading = Reading(database, changed="changed")
-        async with reading.opened() as source:
-            assert len(await reading.drain(source, limit=2)) == 5
+        poller = TablePoller(database, updated_at_column="changed")
+        async with poller.opened() as source:
+            assert len(await poller.drain(source, limit=2)) == 5
             await upstream.execute(BUMP)
-            assert [row["n"] for row in await reading.drain(source, limit=2)] == [11, 21, 31, 41, 51]
+            assert [row["n"] for row in await poller.drain(source, limit=2)] == [11, 21, 31, 41, 51]
     await holder.close()
-    by_key = Reading(database)
+    by_key = TablePoller(database)
     async with by_key.opened() as source:
         assert len(await by_key.drain(source, limit=2)) == 5
         assert await by_key.poll(source) == []
@@ -60,10 +60,10 @@ async def test_keys_of_other_types_under_a_time(
     async with upstream.transaction():
         for value in values:
             await upstream.execute(f"INSERT INTO orders VALUES ('{value}')")
-    reading = Reading(database, changed="changed")
-    async with reading.opened() as source:
-        await reading.drain(source, limit=1)
-    assert sorted(event["subject"] for event in reading.events) == sorted(values)
+    poller = TablePoller(database, updated_at_column="changed")
+    async with poller.opened() as source:
+        await poller.drain(source, limit=1)
+    assert sorted(event["subject"] for event in poller.events) == sorted(values)
 
 
 class TestWhatIsRefused:
@@ -74,8 +74,14 @@ class TestWhatIsRefused:
         [
             ({"table": "shop.orders"}, "table: there is no table 'shop.orders', or the account may not see it"),
             ({"key": "idd"}, "key: table orders has no column 'idd'; it has id, n, changed; did you mean 'id'?"),
-            ({"changed": "n"}, "changed: table orders: column 'n' is integer, expected timestamp or timestamptz"),
-            ({"key": "changed"}, "key: table orders: column 'changed' is timestamp with time zone: give `changed`"),
+            (
+                {"updated_at_column": "n"},
+                "updated_at_column: table orders: column 'n' is integer, expected timestamp or timestamptz",
+            ),
+            (
+                {"key": "changed"},
+                "key: table orders: column 'changed' is timestamp with time zone: give `updated_at_column`",
+            ),
             ({"subject": "who"}, "subject: table orders has no column 'who'"),
             ({"columns": ["id", "m"]}, "columns: table orders has no column 'm'"),
         ],
@@ -83,14 +89,14 @@ class TestWhatIsRefused:
     async def test_names(self, database: str, upstream: asyncpg.Connection, options: Any, said: str) -> None:
         await upstream.execute(TIMED)
         with pytest.raises(SettingsError) as caught:
-            async with Reading(database, **options).opened():
+            async with TablePoller(database, **options).opened():
                 pass
         assert str(caught.value).startswith(f"system.sources.orders.{said}")
 
     async def test_an_unknown_zone(self, database: str, upstream: asyncpg.Connection) -> None:
         await upstream.execute("CREATE TABLE orders (id int PRIMARY KEY, changed timestamp)")
         with pytest.raises(SettingsError, match=r"orders\.time_zone: .*Mars"):
-            async with Reading(database, changed="changed", time_zone="Mars").opened():
+            async with TablePoller(database, updated_at_column="changed", time_zone="Mars").opened():
                 pass
 
     @pytest.mark.parametrize("way", ["serial", "identity", "default"])
@@ -105,7 +111,7 @@ class TestWhatIsRefused:
             await upstream.execute("CREATE SEQUENCE shared CACHE 20")
             await upstream.execute("CREATE TABLE orders (id int DEFAULT nextval('shared') PRIMARY KEY)")
         with pytest.raises(SettingsError, match=f"takes 20 keys ahead.*ALTER SEQUENCE {sequence} CACHE 1"):
-            async with Reading(database).opened():
+            async with TablePoller(database).opened():
                 pass
 
     @pytest.mark.parametrize("clause", ["INCREMENT -1", "INCREMENT 50", "CYCLE"])
@@ -114,27 +120,27 @@ class TestWhatIsRefused:
     ) -> None:
         await upstream.execute(f"CREATE TABLE orders (id int GENERATED ALWAYS AS IDENTITY ({clause}) PRIMARY KEY)")
         with pytest.raises(SettingsError, match="keys do not grow"):
-            async with Reading(database).opened():
+            async with TablePoller(database).opened():
                 pass
 
     async def test_materialized_views(self, database: str, upstream: asyncpg.Connection) -> None:
         await upstream.execute("CREATE MATERIALIZED VIEW orders AS SELECT 1 AS id, now() AS changed")
-        for options in ({}, {"changed": "changed"}):
+        for options in ({}, {"updated_at_column": "changed"}):
             with pytest.raises(SettingsError, match=r"a materialized view.*`overlap`"):
-                async with Reading(database, **options).opened():
+                async with TablePoller(database, **options).opened():
                     pass
-        reading = Reading(database, changed="changed", overlap=60)
-        async with reading.opened() as source:
-            assert len(await reading.poll(source)) == 1
+        poller = TablePoller(database, updated_at_column="changed", overlap=60)
+        async with poller.opened() as source:
+            assert len(await poller.poll(source)) == 1
 
     async def test_another_column_under_the_same_checkpoint(self, database: str, upstream: asyncpg.Connection) -> None:
         await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
-        reading = Reading(database)
-        async with reading.opened() as source:
-            await reading.poll(source)
-        reading.options = reading.options.model_copy(update={"changed": "changed"})
+        poller = TablePoller(database)
+        async with poller.opened() as source:
+            await poller.poll(source)
+        poller.options = poller.options.model_copy(update={"updated_at_column": "changed"})
         with pytest.raises(SettingsError, match="another name"):
-            async with reading.opened():
+            async with poller.opened():
                 pass
 
 
@@ -144,10 +150,10 @@ async def test_an_account_that_may_read_the_table_alone(
     await upstream.execute(TIMED)
     await upstream.execute(f'CREATE ROLE "{unique_name}" LOGIN')
     try:
-        reading = Reading(database.replace("//trelay@", f"//{unique_name}@"))
-        async with reading.opened() as source:
+        poller = TablePoller(database.replace("//trelay@", f"//{unique_name}@"))
+        async with poller.opened() as source:
             with pytest.raises(Unauthorized, match="permission denied for table orders"):
-                await reading.poll(source)
+                await poller.poll(source)
             await upstream.execute(f'GRANT SELECT ON orders TO "{unique_name}"')
             late = upstream.transaction()
             await late.start()
@@ -155,20 +161,20 @@ async def test_an_account_that_may_read_the_table_alone(
             for number in (2, 3, 4):
                 async with connected(database) as other:
                     await other.execute("INSERT INTO orders (n) VALUES ($1)", number)
-                assert [row["n"] for row in await reading.poll(source)] == [number]
+                assert [row["n"] for row in await poller.poll(source)] == [number]
             await late.commit()
-            assert [row["n"] for row in await reading.poll(source)] == [1]
-            assert await reading.poll(source) == []
+            assert [row["n"] for row in await poller.poll(source)] == [1]
+            assert await poller.poll(source) == []
     finally:
         await upstream.execute(f'DROP OWNED BY "{unique_name}"; DROP ROLE "{unique_name}"')
 
 
 async def test_a_sequence_that_begins_anew_is_told(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED + "; INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 5)")
-    reading = Reading(database)
-    async with reading.opened() as source:
-        await reading.poll(source)
-        assert list(reading.problem) == []
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        await poller.poll(source)
+        assert list(poller.problem) == []
         await upstream.execute("TRUNCATE orders RESTART IDENTITY; INSERT INTO orders (n) VALUES (1)")
-        await reading.poll(source)
-    assert "gone back" in reading.problem[0]
+        await poller.poll(source)
+    assert "gone back" in poller.problem[0]

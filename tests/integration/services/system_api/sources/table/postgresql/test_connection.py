@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from shared.errors import SettingsError, Unavailable
-from tests.integration.services.system_api.sources.table.reading import TIMED, Reading, connected
+from tests.integration.services.system_api.sources.table.table_poller import TIMED, TablePoller, connected
 
 END_THEIRS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trelay source orders'"
 
@@ -16,30 +16,30 @@ async def test_after_a_lost_connection_the_same_instance_goes_on(
     database: str, upstream: asyncpg.Connection, no_margin: None
 ) -> None:
     await upstream.execute(TIMED)
-    reading = Reading(database, changed="changed")
-    async with reading.opened() as source:
+    poller = TablePoller(database, updated_at_column="changed")
+    async with poller.opened() as source:
         for number in range(3):
             await upstream.execute("INSERT INTO orders (n) VALUES ($1)", number)
             await upstream.execute(END_THEIRS)
             with pytest.raises(Unavailable):
-                await reading.poll(source)
-            assert [row["n"] for row in await reading.poll(source)] == [number]
+                await poller.poll(source)
+            assert [row["n"] for row in await poller.poll(source)] == [number]
 
 
 @pytest.mark.every_postgres
 async def test_a_restarted_server_gives_the_ids_of_transactions_anew(own_postgres: Any, no_margin: None) -> None:
     dsn = own_postgres.dsn()
-    reading = Reading(dsn)
+    poller = TablePoller(dsn)
     async with connected(dsn) as upstream:
         await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
-    async with reading.opened() as source:
-        await reading.poll(source)
+    async with poller.opened() as source:
+        await poller.poll(source)
         await asyncio.to_thread(own_postgres.restart)
         with pytest.raises(Unavailable):
-            await reading.poll(source)
+            await poller.poll(source)
         async with connected(dsn) as upstream:
             await upstream.execute("INSERT INTO orders (n) VALUES (2)")
-            assert [row["n"] for row in await reading.poll(source)] == [2]
+            assert [row["n"] for row in await poller.poll(source)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -54,46 +54,46 @@ async def test_a_table_that_is_not_what_it_was(
     database: str, upstream: asyncpg.Connection, change: str, said: str
 ) -> None:
     await upstream.execute(TIMED)
-    reading = Reading(database, changed="changed")
-    async with reading.opened() as source:
-        await reading.poll(source)
+    poller = TablePoller(database, updated_at_column="changed")
+    async with poller.opened() as source:
+        await poller.poll(source)
         await upstream.execute(change)
         await upstream.execute(END_THEIRS)
         with pytest.raises(Unavailable):
-            await reading.poll(source)
+            await poller.poll(source)
         with pytest.raises(SettingsError, match=said):
-            await reading.poll(source)
+            await poller.poll(source)
 
 
 async def test_a_table_that_goes_while_we_are_connected(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
-    reading = Reading(database)
-    async with reading.opened() as source:
-        await reading.poll(source)
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        await poller.poll(source)
         await upstream.execute("DROP TABLE orders")
         with pytest.raises(Unavailable, match=r"does not exist$"):
-            await reading.poll(source)
+            await poller.poll(source)
         await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (7)")
-        assert [row["n"] for row in await reading.poll(source)] == [7]
+        assert [row["n"] for row in await poller.poll(source)] == [7]
 
 
 async def test_more_columns_change_nothing(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
-    reading = Reading(database)
-    async with reading.opened() as source:
+    poller = TablePoller(database)
+    async with poller.opened() as source:
         for number in range(3):
             await upstream.execute(f"ALTER TABLE orders ADD c{number} int DEFAULT {number}")
             await upstream.execute("INSERT INTO orders (n) VALUES (1)")
-            assert [row[f"c{number}"] for row in await reading.poll(source)] == [number]
+            assert [row[f"c{number}"] for row in await poller.poll(source)] == [number]
 
 
 async def test_unreachable_and_refused(database: str) -> None:
     with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1/"):
-        async with Reading("postgresql://nobody@127.0.0.1:1/nothing").opened():
+        async with TablePoller("postgresql://nobody@127.0.0.1:1/nothing").opened():
             pass
     server, _, _ = database.rpartition("/")
     with pytest.raises(Unavailable, match="no_such_database"):
-        async with Reading(f"{server}/no_such_database").opened():
+        async with TablePoller(f"{server}/no_such_database").opened():
             pass
 
 
@@ -101,12 +101,12 @@ async def test_a_pooler_that_changes_connections_is_told_from_other_faults(
     database: str, upstream: asyncpg.Connection
 ) -> None:
     await upstream.execute(TIMED)
-    reading = Reading(database)
-    async with reading.opened() as source:
-        await reading.poll(source)
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        await poller.poll(source)
         # What the next transaction finds behind such a pooler: a session that knows nothing of its statements.
         await source._reader._link.connection.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
         with pytest.raises(Unavailable, match="through one that gives a connection for the session"):
-            await reading.poll(source)
+            await poller.poll(source)
         await upstream.execute("INSERT INTO orders (n) VALUES (1)")
-        assert len(await reading.poll(source)) == 1
+        assert len(await poller.poll(source)) == 1

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from shared.errors import Unavailable
-from tests.integration.services.system_api.sources.table.reading import BUMP, INDEX, TIMED, Reading, connected
+from tests.integration.services.system_api.sources.table.table_poller import BUMP, INDEX, TIMED, TablePoller, connected
 from tests.servers.databases import Databases
 from tests.servers.postgres import Postgres
 
@@ -27,19 +27,19 @@ async def test_values_and_names_come_as_they_are(database: str, upstream: asyncp
     """)
     _, _, name = database.rpartition("/")
     await upstream.execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Tokyo'")
-    reading = Reading(database, table='Shop.Order "s', key="Id")
-    async with reading.opened() as source:
+    poller = TablePoller(database, table='Shop.Order "s', key="Id")
+    async with poller.opened() as source:
         (record,) = (await source.poll(10)).records
     assert record.value is not None
     assert b'"big":9007199254740993' in record.value
     assert b'"c":12345678901234567890.123456789' in record.value
-    reading = Reading(database, table='Shop.Order "s', key="Id", columns=["t", "c", "raw"], subject="%b")
-    async with reading.opened() as source:
-        (data,) = await reading.poll(source)
+    poller = TablePoller(database, table='Shop.Order "s', key="Id", columns=["t", "c", "raw"], subject="%b")
+    async with poller.opened() as source:
+        (data,) = await poller.poll(source)
     assert list(data) == ["t", "c", "raw"]
     assert data["t"] == 'Zoë "q" \\'
     assert data["raw"] == "\\x00ff"
-    (event,) = reading.events
+    (event,) = poller.events
     assert (event["id"], event["subject"], event["source"]) == ("orders:1", "%s", "/sources/orders")
 
 
@@ -49,53 +49,53 @@ async def test_a_row_that_commits_late_comes_late_and_once(
     database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, changed: str | None, no_margin: None
 ) -> None:
     await upstream.execute(TIMED + ";" + INDEX)
-    reading = Reading(database, changed=changed)
+    poller = TablePoller(database, updated_at_column=changed)
     late = upstream.transaction()
     await late.start()
     await upstream.execute("INSERT INTO orders (n) VALUES (1)")
-    async with reading.opened() as source:
+    async with poller.opened() as source:
         await other.execute("INSERT INTO orders (n) VALUES (2)")
-        assert [row["n"] for row in await reading.poll(source)] == [2]
-        assert await reading.poll(source) == []
+        assert [row["n"] for row in await poller.poll(source)] == [2]
+        assert await poller.poll(source) == []
         await late.commit()
-        assert [row["n"] for row in await reading.poll(source)] == [1]
-        assert await reading.poll(source) == []
-    async with reading.opened() as source:
-        assert await reading.poll(source) == []
+        assert [row["n"] for row in await poller.poll(source)] == [1]
+        assert await poller.poll(source) == []
+    async with poller.opened() as source:
+        assert await poller.poll(source) == []
         await other.execute("INSERT INTO orders (n) VALUES (3)")
-        assert [row["n"] for row in await reading.poll(source)] == [3]
-    assert len({event["id"] for event in reading.events}) == 3
+        assert [row["n"] for row in await poller.poll(source)] == [3]
+    assert len({event["id"] for event in poller.events}) == 3
 
 
 async def test_the_time_of_a_transaction_without_an_id_is_waited_for(
     database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, no_margin: None
 ) -> None:
     await upstream.execute(TIMED)
-    reading = Reading(database, changed="changed")
+    poller = TablePoller(database, updated_at_column="changed")
     late = upstream.transaction()
     await late.start()
     await upstream.execute("SELECT 1")
-    async with reading.opened() as source:
+    async with poller.opened() as source:
         for number in range(3):
             await other.execute("INSERT INTO orders (n) VALUES ($1)", number)
-            await reading.poll(source)
+            await poller.poll(source)
         await upstream.execute("INSERT INTO orders (n) VALUES (9)")
         await late.commit()
-        assert [row["n"] for row in await reading.poll(source)] == [9]
+        assert [row["n"] for row in await poller.poll(source)] == [9]
 
 
 async def test_both_of_two_updates_in_one_moment_are_seen(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, '2001-02-03 04:05:06.789+00')")
-    reading = Reading(database, changed="changed", overlap=86_400)
+    poller = TablePoller(database, updated_at_column="changed", overlap=86_400)
     moment = "2999-01-01 00:00:00+00"
-    async with reading.opened() as source:
-        await reading.poll(source)
+    async with poller.opened() as source:
+        await poller.poll(source)
         for number in (2, 3):
             await upstream.execute(f"UPDATE orders SET n = {number}, changed = '{moment}'")
-            assert [row["n"] for row in await reading.poll(source)] == [number]
-    assert reading.events[0]["time"] == "2001-02-03T04:05:06.789000Z"
-    assert len({event["id"] for event in reading.events}) == 3
+            assert [row["n"] for row in await poller.poll(source)] == [number]
+    assert poller.events[0]["time"] == "2001-02-03T04:05:06.789000Z"
+    assert len({event["id"] for event in poller.events}) == 3
 
 
 @pytest.mark.every_postgres
@@ -106,17 +106,17 @@ async def test_two_phase_commits_hold_the_horizon_back(own_postgres: Any, no_mar
     await asyncio.to_thread(own_postgres.restart)
     async with connected(dsn) as upstream, connected(dsn) as other:
         await upstream.execute(TIMED)
-        reading = Reading(dsn)
+        poller = TablePoller(dsn)
         await upstream.execute("BEGIN; INSERT INTO orders (n) VALUES (1)")
-        async with reading.opened() as source:
-            await reading.poll(source)
+        async with poller.opened() as source:
+            await poller.poll(source)
             await upstream.execute("PREPARE TRANSACTION 'late'")
             for number in (2, 3):
                 await other.execute("INSERT INTO orders (n) VALUES ($1)", number)
-                assert [row["n"] for row in await reading.poll(source)] == [number]
+                assert [row["n"] for row in await poller.poll(source)] == [number]
             await other.execute("COMMIT PREPARED 'late'")
-            assert [row["n"] for row in await reading.poll(source)] == [1]
-            assert await reading.poll(source) == []
+            assert [row["n"] for row in await poller.poll(source)] == [1]
+            assert await poller.poll(source) == []
 
 
 @pytest.mark.timeout(120)
@@ -125,88 +125,88 @@ async def test_a_bulk_update_streams_through_and_what_is_remembered_stays_small(
 ) -> None:
     await upstream.execute(TIMED + ";" + INDEX)
     await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 20000)")
-    reading = Reading(database, changed="changed", early_limit=2000)
-    async with reading.opened() as source:
-        await reading.drain(source)
+    poller = TablePoller(database, updated_at_column="changed", early_limit=2000)
+    async with poller.opened() as source:
+        await poller.drain(source)
         holder = other.transaction()
         await holder.start()
         await other.execute("SELECT 1")
         await upstream.execute(BUMP)
         largest = 0
-        while await reading.poll(source, limit=500):
-            largest = max(largest, sum(map(len, reading.saved.values())))
-        early = len(reading.events) - 20_000
+        while await poller.poll(source, limit=500):
+            largest = max(largest, sum(map(len, poller.saved.values())))
+        early = len(poller.events) - 20_000
         assert early == 2000, "what is final is all that is read while somebody's transaction stays open"
         assert largest < 100_000
         await holder.commit()
-        await reading.drain(source, limit=500)
-        await reading.drain(source, limit=500)
-    assert len(reading.events) == 40_000
-    assert len({event["id"] for event in reading.events}) == 40_000
-    assert sum(map(len, reading.saved.values())) < 1000
+        await poller.drain(source, limit=500)
+        await poller.drain(source, limit=500)
+    assert len(poller.events) == 40_000
+    assert len({event["id"] for event in poller.events}) == 40_000
+    assert sum(map(len, poller.saved.values())) < 1000
 
 
 async def test_a_transaction_that_stays_open_is_told_and_ends_by_itself(
     database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._STUCK", 0.0)
+    monkeypatch.setattr("services.system_api.sources.table.source._STALL_TIMEOUT", 0.0)
     await upstream.execute(TIMED)
-    reading = Reading(database, early_limit=100)
-    async with reading.opened() as source:
+    poller = TablePoller(database, early_limit=100)
+    async with poller.opened() as source:
         holder = other.transaction()
         await holder.start()
         await other.execute("SELECT 1")
         for _ in range(3):
             await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 100)")
-            await reading.poll(source)
-        assert len(reading.events) == 100
-        assert "stays open" in reading.problem[0]
+            await poller.poll(source)
+        assert len(poller.events) == 100
+        assert "stays open" in poller.problem[0]
         await holder.commit()
-        await reading.drain(source)
-        await reading.drain(source)
-    assert sorted(reading.ids) == list(range(1, 301))
-    assert reading.problem == ()
+        await poller.drain(source)
+        await poller.drain(source)
+    assert sorted(poller.ids) == list(range(1, 301))
+    assert poller.problem == ()
 
 
 @pytest.mark.parametrize(
     ("nullable", "options"),
-    [("id", {}), ("changed", {"changed": "changed"}), ("id", {"changed": "changed"})],
+    [("id", {}), ("changed", {"updated_at_column": "changed"}), ("id", {"updated_at_column": "changed"})],
 )
 async def test_rows_without_a_place_go_to_the_dead_letter_once(
     database: str, upstream: asyncpg.Connection, nullable: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._KEYLESS_EVERY", 0.0)
-    monkeypatch.setattr("services.system_api.sources.table.source._KEYLESS_SHARE", 0)
+    monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_INTERVAL", 0.0)
+    monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_SHARE", 0)
     await upstream.execute("CREATE TABLE orders (id bigint, n int, changed timestamptz DEFAULT now())")
     await upstream.execute(
         f"INSERT INTO orders (id, n) VALUES (1, 1), (2, 2); UPDATE orders SET {nullable} = NULL WHERE n = 2"
     )
-    reading = Reading(database, **options)
+    poller = TablePoller(database, **options)
     for _ in range(2):
-        async with reading.opened() as source:
-            await reading.poll(source)
-            await reading.poll(source)
-    assert reading.ids == [1]
-    [(identity, error)] = reading.rejects
+        async with poller.opened() as source:
+            await poller.poll(source)
+            await poller.poll(source)
+    assert poller.ids == [1]
+    [(identity, error)] = poller.rejects
     assert identity.startswith("orders:keyless.")
     assert error == f"orders, a row without a place in the order: column '{nullable}' is NULL"
-    async with reading.opened() as source:
+    async with poller.opened() as source:
         await upstream.execute("UPDATE orders SET n = 3 WHERE n = 2")
-        await reading.poll(source)
-        assert len(reading.rejects) == 2
+        await poller.poll(source)
+        assert len(poller.rejects) == 2
         await upstream.execute("UPDATE orders SET id = 2, changed = now() WHERE n = 3")
-        assert [row["n"] for row in await reading.poll(source)] == [3]
+        assert [row["n"] for row in await poller.poll(source)] == [3]
 
 
 async def test_rows_that_cannot_be_events_go_to_the_dead_letter(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text, note text)")
     await upstream.execute("INSERT INTO orders (who, note) VALUES ('a', ''), (NULL, ''), ('b', repeat('x', 2000))")
-    reading = Reading(database, subject="who", row_limit=1000)
-    async with reading.opened() as source:
-        await reading.poll(source)
-        await reading.poll(source)
-    assert reading.ids == [1]
-    assert reading.rejects == [
+    poller = TablePoller(database, subject="who", row_limit=1000)
+    async with poller.opened() as source:
+        await poller.poll(source)
+        await poller.poll(source)
+    assert poller.ids == [1]
+    assert poller.rejects == [
         ("orders:2", "orders, key 2: column 'who' is NULL"),
         ("orders:3", "orders, key 3: a row of 2028 bytes, the limit is 1000"),
     ]
@@ -219,19 +219,19 @@ async def test_the_triggers_of_the_documentation(database: str, upstream: asyncp
     await upstream.execute("CREATE TABLE shop.orders (id bigserial PRIMARY KEY, n int, updated_at timestamptz)")
     await upstream.execute(touching)
     await upstream.execute(telling)
-    reading = Reading(database, table="shop.orders", changed="updated_at", notify="trelay_orders")
-    async with reading.opened() as source:
-        await reading.poll(source)
+    poller = TablePoller(database, table="shop.orders", updated_at_column="updated_at", notify="trelay_orders")
+    async with poller.opened() as source:
+        await poller.poll(source)
         for statement in ("INSERT INTO shop.orders (n) VALUES (1)", "UPDATE shop.orders SET n = 2"):
-            waiting = asyncio.ensure_future(source.changed())
+            waiting = asyncio.ensure_future(source.wait_for_change())
             await asyncio.sleep(0)
             assert not waiting.done()
             await upstream.execute(statement)
             await asyncio.wait_for(waiting, 10)
-            assert len(await reading.poll(source)) == 1
+            assert len(await poller.poll(source)) == 1
         async with upstream.transaction():
             assert upstream.get_server_pid() in [row["pid"] for row in await upstream.fetch(culprits)]
-    assert [event["data"]["n"] for event in reading.events] == [1, 2]
+    assert [event["data"]["n"] for event in poller.events] == [1, 2]
 
 
 async def test_a_row_that_fails_the_statement_goes_to_the_dead_letter_alone(
@@ -242,13 +242,13 @@ async def test_a_row_that_fails_the_statement_goes_to_the_dead_letter_alone(
         "INSERT INTO kept (note) SELECT CASE WHEN n % 50 = 7 THEN 'x' ELSE n::text END FROM generate_series(1, 250) n"
     )
     await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
-    reading = Reading(database)
-    async with reading.opened() as source:
-        await reading.drain(source)
-    assert reading.ids == [number for number in range(1, 251) if number % 50 != 7]
-    assert [event["data"]["n"] for event in reading.events] == reading.ids
-    assert len(reading.rejects) == 5
-    assert reading.rejects[0] == ("orders:7", 'orders, key 7: invalid input syntax for type integer: "x"')
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        await poller.drain(source)
+    assert poller.ids == [number for number in range(1, 251) if number % 50 != 7]
+    assert [event["data"]["n"] for event in poller.events] == poller.ids
+    assert len(poller.rejects) == 5
+    assert poller.rejects[0] == ("orders:7", 'orders, key 7: invalid input syntax for type integer: "x"')
 
 
 @pytest.mark.every_postgres
@@ -257,19 +257,19 @@ async def test_what_cannot_write_rows_is_not_waited_for(
 ) -> None:
     await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
     dumping = await asyncpg.connect(database, server_settings={"application_name": "pg_dump"})
-    reading = Reading(database, changed="changed")
+    poller = TablePoller(database, updated_at_column="changed")
     async with (
         databases.fresh() as elsewhere,
         connected(elsewhere) as stranger,
         dumping.transaction(),
         stranger.transaction(),
-        reading.opened() as source,
+        poller.opened() as source,
     ):
         await dumping.execute("SELECT 1")
         await stranger.execute("SELECT 1")
-        await reading.poll(source)
-        await reading.poll(source)
-    assert set(reading.saved) == {""}, "nothing is above the horizon"
+        await poller.poll(source)
+        await poller.poll(source)
+    assert set(poller.saved) == {""}, "nothing is above the horizon"
     await dumping.close()
 
 
@@ -278,11 +278,11 @@ async def test_infinity_is_a_time_like_any_other(database: str, upstream: asyncp
     await upstream.execute(
         "INSERT INTO orders (changed) VALUES ('infinity'), ('-infinity'), (now()), ('4713-01-01 BC')"
     )
-    reading = Reading(database, changed="changed")
+    poller = TablePoller(database, updated_at_column="changed")
     for _ in range(3):
-        async with reading.opened() as source:
-            await reading.drain(source, limit=1)
-    assert sorted(reading.ids) == [1, 2, 3, 4]
+        async with poller.opened() as source:
+            await poller.drain(source, limit=1)
+    assert sorted(poller.ids) == [1, 2, 3, 4]
 
 
 async def test_large_rows_come_in_small_batches(
@@ -291,10 +291,10 @@ async def test_large_rows_come_in_small_batches(
     monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 100_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
-    reading = Reading(database)
-    async with reading.opened() as source:
-        assert [len(await reading.poll(source, 5)) for _ in range(2)] == [5, 5]
-        assert [len(await reading.poll(source)) for _ in range(3)] == [9, 9, 2]
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        assert [len(await poller.poll(source, 5)) for _ in range(2)] == [5, 5]
+        assert [len(await poller.poll(source)) for _ in range(3)] == [9, 9, 2]
 
 
 async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
@@ -303,13 +303,13 @@ async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
     monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 100_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
-    reading = Reading(database)
-    async with reading.opened() as source:
+    poller = TablePoller(database)
+    async with poller.opened() as source:
         first = await source.poll(1000)
         assert (len(first.records), first.more) == (10, True)
-        reading.keep(first)
-        await reading.drain(source)
-    assert reading.ids == list(range(1, 31))
+        poller.keep(first)
+        await poller.drain(source)
+    assert poller.ids == list(range(1, 31))
 
 
 async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database(
@@ -318,8 +318,8 @@ async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database
     monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 1_000_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) VALUES ('a'), (repeat('x', 50_000_000)), ('b')")
-    reading = Reading(database)
-    async with reading.opened() as source:
+    poller = TablePoller(database)
+    async with poller.opened() as source:
         batch = await source.poll(1000)
     assert len(batch.records) == 2, "it took no room from those that follow it"
     [reject] = batch.rejects
@@ -333,15 +333,15 @@ async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up
     await upstream.execute("CREATE TABLE kept (id bigint, n bigserial)")
     await upstream.execute("INSERT INTO kept VALUES (1), (2); INSERT INTO kept SELECT NULL FROM generate_series(1, 9)")
     await upstream.execute("CREATE VIEW orders AS SELECT id, CASE WHEN id IS NULL THEN pg_sleep(1)::text END FROM kept")
-    reading = Reading(database, bound=1.0)
-    async with reading.opened() as source:
+    poller = TablePoller(database, poll_timeout=1.0)
+    async with poller.opened() as source:
         with pytest.raises(Unavailable):
-            await reading.poll(source)
-        assert len(await reading.poll(source)) == 2
-        assert len(reading.problem) == 1
-        assert "rows without a key or a time cannot be looked for" in reading.problem[0]
+            await poller.poll(source)
+        assert len(await poller.poll(source)) == 2
+        assert len(poller.problem) == 1
+        assert "rows without a key or a time cannot be looked for" in poller.problem[0]
         await upstream.execute("INSERT INTO kept VALUES (3)")
-        assert len(await reading.poll(source)) == 1
+        assert len(await poller.poll(source)) == 1
 
 
 async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
@@ -350,29 +350,29 @@ async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
     await upstream.execute("CREATE TABLE kept (id bigint, note text)")
     await upstream.execute("INSERT INTO kept VALUES (1, '1'), (NULL, 'x')")
     await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
-    reading = Reading(database)
-    async with reading.opened() as source:
+    poller = TablePoller(database)
+    async with poller.opened() as source:
         with pytest.raises(Unavailable):
-            await reading.poll(source)
-        assert len(await reading.poll(source)) == 1
-    [said] = reading.problem
+            await poller.poll(source)
+        assert len(await poller.poll(source)) == 1
+    [said] = poller.problem
     assert said.endswith('invalid input syntax for type integer: "x"')
 
 
 async def test_a_clock_that_has_gone_back_is_told(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, now() - interval '1 hour')")
-    reading = Reading(database, changed="changed")
-    async with reading.opened() as source:
-        await reading.drain(source)
-        assert not reading.problem
+    poller = TablePoller(database, updated_at_column="changed")
+    async with poller.opened() as source:
+        await poller.drain(source)
+        assert not poller.problem
     # No test can set the clock of its machine: what was read before was read later.
-    saved = json.loads(reading.saved[""])
-    saved["place"][0] += 7200 * 1_000_000
-    reading.saved[""] = json.dumps(saved).encode()
-    async with reading.opened() as source:
-        await reading.poll(source)
-    [said] = reading.problem
+    saved = json.loads(poller.saved[""])
+    saved["position"][0] += 7200 * 1_000_000
+    poller.saved[""] = json.dumps(saved).encode()
+    async with poller.opened() as source:
+        await poller.poll(source)
+    [said] = poller.problem
     assert re.match(r"the server's clock is 7\d{3} s behind what was read already", said)
 
 
@@ -383,12 +383,12 @@ async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
     await upstream.execute(
         "INSERT INTO orders (changed) SELECT now() + interval '2 hours' FROM generate_series(1, 150)"
     )
-    reading = Reading(database, changed="changed", early_limit=100)
-    async with reading.opened() as source:
-        assert len(await reading.poll(source, 100)) == 100
+    poller = TablePoller(database, updated_at_column="changed", early_limit=100)
+    async with poller.opened() as source:
+        assert len(await poller.poll(source, 100)) == 100
         await upstream.execute("INSERT INTO orders (changed) VALUES (now())")
-        assert len(await reading.poll(source)) == 1, "what is not ahead is read all the same"
-    [said] = reading.problem
+        assert len(await poller.poll(source)) == 1, "what is not ahead is read all the same"
+    [said] = poller.problem
     assert said.startswith("100 rows bear times that are still to come by the server's clock")
 
 
@@ -402,10 +402,10 @@ async def test_text_that_is_in_no_encoding_costs_its_row_alone(postgres: Postgre
             async with connected(postgres.dsn(name)) as upstream:
                 await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
                 await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
-            reading = Reading(postgres.dsn(name), subject="who")
-            async with reading.opened() as source:
-                await reading.drain(source)
+            poller = TablePoller(postgres.dsn(name), subject="who")
+            async with poller.opened() as source:
+                await poller.drain(source)
         finally:
             await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    assert reading.ids == [1, 3]
-    assert reading.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]
+    assert poller.ids == [1, 3]
+    assert poller.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]

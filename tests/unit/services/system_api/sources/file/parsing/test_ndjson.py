@@ -100,7 +100,7 @@ def test_a_time_that_is_none_is_refused(time: str) -> None:
 
 
 def test_carriage_returns_between_values_become_spaces() -> None:
-    assert LINES.tidy(b'{"id":\r"a"}') == b'{"id": "a"}'
+    assert LINES.normalize(b'{"id":\r"a"}') == b'{"id": "a"}'
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates stand for nothing alone

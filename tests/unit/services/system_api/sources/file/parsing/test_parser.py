@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import Format, Parser, Place, Unusable
-from services.system_api.sources.source import Batch, Stamp
+from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser, UnusableFile
+from services.system_api.sources.source import Batch, EventBuilder
 from shared.events.event import decode, validate
 from shared.events.headers import PROVENANCE, unpack_provenance
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -31,8 +31,8 @@ FORMATS: dict[str, Callable[[], Format]] = {"ndjson": lambda: Ndjson("id", None)
 
 
 def parser(form: Format, *, offset: int = 0, line: int = 0) -> Parser:
-    stamp = Stamp("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
-    return Parser(form, stamp, Place("orders", "1.ab", "in/a.ndjson"), LIMIT, offset=offset, line=line)
+    builder = EventBuilder("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    return Parser(form, builder, FileIdentity("orders", "1.ab", "in/a.ndjson"), LIMIT, offset=offset, line=line)
 
 
 def parse(form: Format, content: bytes, portions: list[int] | None = None) -> tuple[Parser, Batch]:
@@ -126,7 +126,7 @@ def test_what_is_no_text_is_put_aside_alone(line: bytes, error: str) -> None:
         reading, batch = parse(form, good + b"\n" + line + b"\n" + good + b"\n")
         assert len(batch.records) == 2
         assert batch.rejects[0].error.endswith(error)
-        assert reading.cut is ("kept" in error)
+        assert reading.truncated is ("kept" in error)
 
 
 def test_a_giant_line_is_put_aside_with_its_head_and_its_range() -> None:
@@ -135,7 +135,7 @@ def test_a_giant_line_is_put_aside_with_its_head_and_its_range() -> None:
     (reject,) = batch.rejects
     assert "line 2, bytes 11-2000019: a line of 2000009 bytes" in reject.error
     assert len(reject.value) == LIMIT
-    assert reading.cut
+    assert reading.truncated
     assert len(batch.records) == 2
 
 
@@ -166,7 +166,7 @@ def test_a_file_whose_header_does_not_do_is_refused_as_a_whole() -> None:
     for content in (b"key,name\n1,2\n", b"\x89PNG\n1,2\n", b"id,\0\n"):
         reading, batch = parser(csv_with_header()), Batch()
         reading.splitter.feed(content)
-        with pytest.raises(Unusable, match=r"in/a\.ndjson: its header: "):
+        with pytest.raises(UnusableFile, match=r"in/a\.ndjson: its header: "):
             reading.take(batch, 10)
         assert not batch
 
@@ -182,6 +182,6 @@ def test_reading_goes_on_in_the_middle_with_the_header_of_the_beginning() -> Non
 
 
 def test_a_header_that_is_not_found_again_is_said() -> None:
-    with pytest.raises(Unusable, match="no header within the first 3 bytes"):
+    with pytest.raises(UnusableFile, match="no header within the first 3 bytes"):
         parser(csv_with_header(), offset=50).resume(b"id,")
     parser(Ndjson("id", None), offset=50).resume(b"")

@@ -1,16 +1,16 @@
 """Which files are known, new, missing, and forgotten."""
 
-from services.system_api.sources.file.filesystem import Found
-from services.system_api.sources.file.reading.catalogue import Catalogue, Present
+from services.system_api.sources.file.filesystem import FileStat
+from services.system_api.sources.file.reading.catalogue import Catalogue, PresentFile
 from services.system_api.sources.file.reading.progress import Count, Progress
 
 
-def file(path: str, ino: int, size: int = 100) -> Found:
-    return Found(path, 1, ino, size, 5)
+def file(path: str, ino: int, size: int = 100) -> FileStat:
+    return FileStat(path, 1, ino, size, 5)
 
 
 def progress(path: str, ino: int, offset: int = 50) -> Progress:
-    return Progress(path=path, dev=1, ino=ino, offset=offset, line=1, mark="", sample=0)
+    return Progress(path=path, dev=1, ino=ino, offset=offset, line=1, fingerprint="", sample=0)
 
 
 def catalogue(**files: Progress) -> Catalogue:
@@ -19,37 +19,37 @@ def catalogue(**files: Progress) -> Catalogue:
 
 def test_the_inode_tells_which_file_it_is_whatever_it_is_called() -> None:
     known = catalogue(_1=progress("a", 1), _2=progress("b", 2))
-    found = known.sort([file("b", 1), file("c", 3)], 0)
-    assert found.present == [Present(file("b", 1), ".1"), Present(file("c", 3), None)]
+    found = known.classify([file("b", 1), file("c", 3)], 0)
+    assert found.present == [PresentFile(file("b", 1), ".1"), PresentFile(file("c", 3), None)]
     assert found.missing == [".2"]
 
 
 def test_the_order_of_the_look_is_kept_and_a_second_name_left_out() -> None:
-    found = catalogue().sort([file("a", 1), file("b", 2), file("c", 1), file("d", 3)], 0)
+    found = catalogue().classify([file("a", 1), file("b", 2), file("c", 1), file("d", 3)], 0)
     assert [present.file.path for present in found.present] == ["a", "b", "d"]
 
 
 def test_a_file_of_the_same_name_may_be_one_that_is_missing_the_latest_first() -> None:
     files = {"2.x": progress("a", 1), "10.x": progress("a", 2), "3.x": progress("b", 3), "4.x": progress("a", 4, 900)}
     known = Catalogue(Count(9), files, 10)
-    assert known.namesakes(file("a", 7), files) == ["10.x", "2.x"]
+    assert known.same_name(file("a", 7), files) == ["10.x", "2.x"]
 
 
 def test_what_moves_is_known_by_its_new_place() -> None:
     known = catalogue(_1=progress("a", 1))
     assert known.move(".1", file("b", 8)) == progress("b", 8)
-    assert known.sort([file("b", 8)], 0).missing == []
+    assert known.classify([file("b", 8)], 0).missing == []
 
 
 def test_missing_is_counted_from_the_first_look_without_the_file() -> None:
     known = catalogue(_1=progress("a", 1))
-    known.sort([], 100)
-    known.sort([], 105)
+    known.classify([], 100)
+    known.classify([], 105)
     assert known.missing_for(".1", 107) == 7
     assert list(known.expired(110)) == []
     assert list(known.expired(111)) == [".1"]
-    known.sort([file("a", 1)], 112)
-    known.sort([], 120)
+    known.classify([file("a", 1)], 112)
+    known.classify([], 120)
     assert known.missing_for(".1", 121) == 1
     assert known.missing_for("unknown", 121) == 0
 

@@ -17,7 +17,7 @@ import pytest
 from services.system_api.sources.file.options import After
 from services.system_api.sources.file.reading import drop as drop_module
 from services.system_api.sources.source import Batch
-from tests.unit.services.system_api.sources.file.reading_files import Poller, StillClock, lines, write
+from tests.unit.services.system_api.sources.file.file_poller import Poller, StillClock, lines, write
 
 
 def dropping(folder: Path, clock: StillClock | None = None, pattern: str = "*.ndjson", **drop: Any) -> Poller:
@@ -175,7 +175,7 @@ async def test_a_file_that_is_hidden_for_a_while_is_not_read_again(
         assert await poller.drain() == lines(1)
         # As for an account that may list the folder and not enter it; root may do both.
         with monkeypatch.context() as patch:
-            patch.setattr(drop_module, "look", lambda _: [])
+            patch.setattr(drop_module, "list_files", lambda _: [])
             await poller.drain()
         assert await poller.drain() == []
     assert len(poller.files) == 1

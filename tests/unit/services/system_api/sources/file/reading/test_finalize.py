@@ -8,20 +8,22 @@ from typing import Any
 
 import pytest
 
-from services.system_api.sources.file.filesystem import FileTrouble
+from services.system_api.sources.file.filesystem import FileError
 from services.system_api.sources.file.options import DropOptions
 from services.system_api.sources.file.reading import finalize
-from services.system_api.sources.file.reading.finalize import Finished, finish, in_archive
+from services.system_api.sources.file.reading.finalize import FinishedFile, finish, in_archive
 from services.system_api.sources.file.reading.progress import Progress
 
 NOW = "2026-01-02T03:04:05.000Z"
 
 
-def finished(path: Path, **known: Any) -> Finished:
+def finished(path: Path, **known: Any) -> FinishedFile:
     status = path.stat()
     done = (status.st_size, status.st_mtime_ns)
-    progress = Progress(path=str(path), dev=1, ino=1, offset=status.st_size, line=1, mark="", sample=0, done=done)
-    return Finished("files", "1.ab", path, progress if not known else _with(progress, **known))
+    progress = Progress(
+        path=str(path), dev=1, ino=1, offset=status.st_size, line=1, fingerprint="", sample=0, done=done
+    )
+    return FinishedFile("files", "1.ab", path, progress if not known else _with(progress, **known))
 
 
 def _with(progress: Progress, **known: Any) -> Progress:
@@ -93,13 +95,13 @@ def test_the_other_file_of_that_name_stays_in_the_archive(path: Path) -> None:
 
 
 def test_bytes_that_are_nowhere_else_are_not_deleted(path: Path) -> None:
-    finish(finished(path, cut=True), DropOptions.model_validate({"after": "delete"}), NOW)
+    finish(finished(path, truncated=True), DropOptions.model_validate({"after": "delete"}), NOW)
     assert path.exists()
 
 
 def test_what_does_not_work_names_the_file(path: Path) -> None:
     (path.parent / "archive").write_text("no folder")
-    with pytest.raises(FileTrouble, match=r"a\.csv: all of it is published, but it cannot be put away"):
+    with pytest.raises(FileError, match=r"a\.csv: all of it is published, but it cannot be put away"):
         finish(finished(path), DropOptions.model_validate({"after": "archive"}), NOW)
 
 

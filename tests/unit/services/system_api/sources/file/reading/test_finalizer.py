@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from services.system_api.sources.file.io_thread import Disk
+from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import DropOptions
-from services.system_api.sources.file.reading.finalizer import PuttingAway
+from services.system_api.sources.file.reading.finalizer import Finalizer
 from services.system_api.sources.file.reading.progress import Progress
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
@@ -13,7 +13,7 @@ from shared.runtime.tasks import Tasks
 def progress(path: Path) -> Progress:
     status = path.stat()
     done = (status.st_size, status.st_mtime_ns)
-    return Progress(path=str(path), dev=1, ino=1, offset=0, line=0, mark="", sample=0, done=done)
+    return Progress(path=str(path), dev=1, ino=1, offset=0, line=0, fingerprint="", sample=0, done=done)
 
 
 async def test_what_failed_is_done_when_it_is_asked_for_again(tmp_path: Path) -> None:
@@ -21,21 +21,21 @@ async def test_what_failed_is_done_when_it_is_asked_for_again(tmp_path: Path) ->
     path.touch()
     archive.touch()
     known = progress(path)
-    async with Disk.opened("disk") as disk, Tasks() as tasks:
-        away = PuttingAway("files", DropOptions.model_validate({"after": "archive"}), disk, tasks, SYSTEM_CLOCK)
-        away.begin("1", known)
-        while "1" not in away.problem:
-            await disk.run(archive.exists)
+    async with IoThread.opened("disk") as io_thread, Tasks() as tasks:
+        finalizer = Finalizer("files", DropOptions.model_validate({"after": "archive"}), io_thread, tasks, SYSTEM_CLOCK)
+        finalizer.begin("1", known)
+        while "1" not in finalizer.problem:
+            await io_thread.run(archive.exists)
         archive.unlink()
-        away.begin("1", known)
-        while away.problem:
-            await disk.run(archive.exists)
+        finalizer.begin("1", known)
+        while finalizer.problem:
+            await io_thread.run(archive.exists)
     assert (archive / "a").exists()
 
 
 async def test_a_file_that_stays_needs_no_thread(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     async with Tasks() as tasks:
-        away = PuttingAway("files", DropOptions(), Disk("never started"), tasks, SYSTEM_CLOCK)
-        away.begin("1", progress(tmp_path / "a"))
-    assert not away.problem
+        finalizer = Finalizer("files", DropOptions(), IoThread("never started"), tasks, SYSTEM_CLOCK)
+        finalizer.begin("1", progress(tmp_path / "a"))
+    assert not finalizer.problem

@@ -2,10 +2,20 @@
 
 import pytest
 
-from services.system_api.sources.file.reading.progress import Count, Progress, file_id, load, mark_of, number_of, save
+from services.system_api.sources.file.reading.progress import (
+    Count,
+    Progress,
+    fingerprint_of,
+    load,
+    new_file_id,
+    number_of,
+    save,
+)
 from shared.errors import SettingsError
 
-PLACE = Progress(path="in/a", dev=1, ino=2**63, offset=1000, line=7, mark="ab", sample=9, rows=5, done=(1000, 2**62))
+PLACE = Progress(
+    path="in/a", dev=1, ino=2**63, offset=1000, line=7, fingerprint="ab", sample=9, rows=5, done=(1000, 2**62)
+)
 
 
 def test_what_is_saved_is_read_back() -> None:
@@ -21,14 +31,20 @@ def test_a_checkpoint_of_another_kind_is_refused(foreign: dict[str, bytes]) -> N
 
 def test_marks_tell_contents_apart() -> None:
     marks = [
-        mark_of(head, last) for head, last in [(b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"c"), (b"1", b":b")]
+        fingerprint_of(head, last)
+        for head, last in [(b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"c"), (b"1", b":b")]
     ]
     assert len(set(marks)) == len(marks)
 
 
 def test_ids_tell_files_apart_and_carry_their_number() -> None:
-    ids = [file_id(1, (1, 2), b"x"), file_id(2, (1, 2), b"x"), file_id(1, (1, 3), b"x"), file_id(1, (1, 2), b"y")]
-    ids.append(file_id(1, (1, 2), b"x", 100, 5))
+    ids = [
+        new_file_id(1, (1, 2), b"x"),
+        new_file_id(2, (1, 2), b"x"),
+        new_file_id(1, (1, 3), b"x"),
+        new_file_id(1, (1, 2), b"y"),
+    ]
+    ids.append(new_file_id(1, (1, 2), b"x", 100, 5))
     assert len(set(ids)) == len(ids)
-    assert [number_of(known_as) for known_as in ids] == [1, 2, 1, 1, 1]
-    assert file_id(1, (1, 2), b"x") == ids[0]
+    assert [number_of(file_id) for file_id in ids] == [1, 2, 1, 1, 1]
+    assert new_file_id(1, (1, 2), b"x") == ids[0]

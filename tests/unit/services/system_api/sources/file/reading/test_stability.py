@@ -1,9 +1,9 @@
 """When a file counts as complete."""
 
-from services.system_api.sources.file.filesystem import Found
+from services.system_api.sources.file.filesystem import FileStat
 from services.system_api.sources.file.reading.stability import Stability
 
-FILE = Found("a", 1, 2, 100, 5)
+FILE = FileStat("a", 1, 2, 100, 5)
 
 
 def test_only_what_has_not_changed_for_so_long_is_ready() -> None:

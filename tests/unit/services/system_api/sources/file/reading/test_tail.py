@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from services.system_api.sources.file.filesystem import FileTrouble, attach
+from services.system_api.sources.file.filesystem import FileError, open_verified
 from services.system_api.sources.file.reading import open_file as reading_module
 from shared.errors import SettingsError, Unavailable
-from tests.unit.services.system_api.sources.file.reading_files import Poller, StillClock, lines, write
+from tests.unit.services.system_api.sources.file.file_poller import Poller, StillClock, lines, write
 
 
 async def test_it_reads_what_is_there_and_what_is_added(tmp_path: Path) -> None:
@@ -184,16 +184,16 @@ async def test_an_incomplete_line_that_is_taken_back_repeats_nothing(tmp_path: P
 
 
 async def test_an_incomplete_line_of_a_file_that_was_moved_away_waits_for_its_end(tmp_path: Path) -> None:
-    path, away, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", StillClock()
-    away.mkdir()
+    path, finalizer, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", StillClock()
+    finalizer.mkdir()
     path.write_text('{"id":"1"}\n{"id"')
     async with Poller(tmp_path / "*.ndjson", clock).opened() as poller:
         await poller.drain()
-        path.rename(away / "a.ndjson")
+        path.rename(finalizer / "a.ndjson")
         for _ in range(3):
             clock.at += 6
             await poller.drain()
-        with (away / "a.ndjson").open("a") as file:
+        with (finalizer / "a.ndjson").open("a") as file:
             file.write(':"2"}\n')
         clock.at += 6
         await poller.drain()
@@ -332,12 +332,12 @@ async def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeyp
 
     def fail(path: str, *rest: object) -> object:
         if Path(path) == broken:
-            raise FileTrouble(f"{path}: Permission denied")
-        return attach(path, *rest)  # type: ignore[arg-type]
+            raise FileError(f"{path}: Permission denied")
+        return open_verified(path, *rest)  # type: ignore[arg-type]
 
     async with Poller(tmp_path / "*.ndjson").opened() as poller:
         with monkeypatch.context() as patched:
-            patched.setattr(reading_module, "attach", fail)
+            patched.setattr(reading_module, "open_verified", fail)
             assert len(await poller.drain()) == 2
             assert poller.problem == [f"{broken}: Permission denied"]
             await poller.drain()
@@ -347,24 +347,24 @@ async def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeyp
 
 
 async def test_places_are_remembered_while_files_are_away_and_forgotten_in_the_end(tmp_path: Path) -> None:
-    path, away, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", StillClock()
-    away.mkdir()
+    path, finalizer, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", StillClock()
+    finalizer.mkdir()
     write(path, 1)
     async with Poller(tmp_path / "*.ndjson", clock, forget_hours=1, interval=1).opened() as poller:
         await poller.drain()
-        path.rename(away / "a")
+        path.rename(finalizer / "a")
         for _ in range(3):
             clock.at += 1000
             assert await poller.drain() == []
-        (away / "a").rename(path)
+        (finalizer / "a").rename(path)
         assert await poller.drain() == []
         assert len(poller.files) == 1
-        path.rename(away / "a")
+        path.rename(finalizer / "a")
         for _ in range(6):
             clock.at += 1000
             await poller.drain()
         assert poller.files == {}
-        (away / "a").rename(path)
+        (finalizer / "a").rename(path)
         assert await poller.drain() == lines(1)
     assert poller.ids[0] != poller.ids[1]
 
@@ -517,7 +517,7 @@ async def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monke
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result()
         raise OSError
 
-    monkeypatch.setattr(reading_module, "attach", hang)
+    monkeypatch.setattr(reading_module, "open_verified", hang)
     async with asyncio.timeout(10), Poller(tmp_path / "*.ndjson").opened() as poller:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):

@@ -10,20 +10,20 @@ from services.system_api.sources.table.sqlite.values import BrokenText, Value, a
 
 def test_every_type_is_exact() -> None:
     row: dict[str, Value] = {"i": 2**63 - 1, "f": 0.1, "t": "Zoë\n", "b": b"\x00", "n": None}
-    data, fault = encoded(list(row), list(row.values()))
-    assert fault is None
+    data, error = encoded(list(row), list(row.values()))
+    assert error is None
     assert json.loads(data) == row | {"b": "AA=="}
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 def test_what_json_has_no_number_for(value: float) -> None:
-    assert encoded(["a", "x"], [1, value]).fault == f"column 'x' is {value}, which JSON cannot say"
+    assert encoded(["a", "x"], [1, value]).error == f"column 'x' is {value}, which JSON cannot say"
 
 
 def test_text_that_is_none() -> None:
     assert text("ä".encode()) == "ä"
-    data, fault = encoded(["x"], [text(b"\xff")])
-    assert (data, fault) == (b'{"x":"/w=="}', "column 'x' is no UTF-8 text")
+    data, error = encoded(["x"], [text(b"\xff")])
+    assert (data, error) == (b'{"x":"/w=="}', "column 'x' is no UTF-8 text")
 
 
 @pytest.mark.parametrize(

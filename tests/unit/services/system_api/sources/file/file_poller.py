@@ -63,7 +63,7 @@ class Poller:
             self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
             self.ids.append(unpack_provenance(dict(record.headers)[PROVENANCE]).id)
         self.rejects += batch.rejects
-        self.problem = list(batch.problem)
+        self.problem = list(batch.problems)
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.checkpoint.pop(part, None)
@@ -89,7 +89,7 @@ class Poller:
         async with asyncio.timeout(20):
             while len(self.data) < count:
                 if not (await self.poll()).more and len(self.data) < count:
-                    await self.source.changed()
+                    await self.source.wait_for_change()
 
     @property
     def files(self) -> dict[str, Any]:

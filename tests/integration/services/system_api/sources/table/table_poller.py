@@ -19,7 +19,7 @@ INDEX = "CREATE INDEX ON orders (changed, id)"
 BUMP = "UPDATE orders SET n = n + 1, changed = now()"
 
 
-class Reading:
+class TablePoller:
     """A source named `orders` with what it has saved and emitted so far."""
 
     def __init__(self, url: str, **more: Any) -> None:
@@ -62,7 +62,7 @@ class Reading:
         events = [event_of(record) for record in batch.records]
         self.events += events
         self.rejects += [(reject.id, reject.error) for reject in batch.rejects]
-        self.problem = batch.problem
+        self.problem = batch.problems
         return [event["data"] for event in events]
 
     @property

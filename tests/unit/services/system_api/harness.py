@@ -1,4 +1,4 @@
-"""What a poller's tests put around it: a bus in memory, leases that can be taken away, and alerts that are kept."""
+"""A poller with a bus in memory, leases that can be taken away, and recorded alerts."""
 
 import asyncio
 import contextlib
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
-from services.system_api.sources.source import Batch, Checkpoint, Opening, Source, SourceOptions, Stamp
+from services.system_api.sources.source import Batch, Checkpoint, EventBuilder, Source, SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
-from services.system_api.supervisor.run import Surroundings
+from services.system_api.supervisor.run import SourceContext
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.topics import TopicsOptions
@@ -32,8 +32,8 @@ OPTIONS = SourceOptions(
 )
 
 
-class HurriedClock(SystemClock):
-    """Sleeps for no time at all, and remembers how long it was asked to."""
+class InstantClock(SystemClock):
+    """Does not sleep, and records the seconds it was asked for."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -43,15 +43,15 @@ class HurriedClock(SystemClock):
         await asyncio.sleep(0)
 
 
-class BusyClock(SystemClock):
-    """Sleeps for a moment only: leases are renewed all the time, and none expires while a machine is slow."""
+class BriefClock(SystemClock):
+    """Sleeps for 10 ms at most: leases are renewed so often that none expires on a slow machine."""
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.01))
 
 
-class Store(MemoryLeaseStore):
-    """Leases that another replica can take away, and that can be out of reach."""
+class StealableLeases(MemoryLeaseStore):
+    """Leases that another replica can take away, and that can be unavailable."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Store(MemoryLeaseStore):
         return answer
 
     async def take_away(self, name: str) -> int:
-        """Give our lease to another replica; return its epoch."""
+        """Give the lease to another replica; return its epoch."""
         held = self.peek(name)
         assert held is not None
         await self.release(name, "us", held[0])
@@ -77,28 +77,28 @@ class Store(MemoryLeaseStore):
 
 
 class Numbers:
-    """A source that counts: event n has the position n. What `before` does happens before each poll."""
+    """A source that counts: event n has the position n. `before` is called before each poll."""
 
     def __init__(self, start: int, last: int, before: Callable[[int], Awaitable[None]]) -> None:
         self.next = start
         self.last = last
         self.settled: list[list[int]] = []
         self._before = before
-        self._stamp = Stamp("numbers", "number.seen", Channel("numbers"), SystemClock(), random.Random(1))
+        self._builder = EventBuilder("numbers", "number.seen", Channel("numbers"), SystemClock(), random.Random(1))
 
     async def poll(self, limit: int) -> Batch:
         await self._before(self.next)
         batch = Batch()
-        self._stamp.begin()
+        self._builder.begin_batch()
         while self.next <= self.last and len(batch.records) < limit:
-            batch.records.append(self._stamp.event(str(self.next), "n", b"%d" % self.next))
+            batch.records.append(self._builder.event(str(self.next), "n", b"%d" % self.next))
             self.next += 1
         if batch.records:
             batch.checkpoint[""] = b"%d" % (self.next - 1)
         batch.more = self.next <= self.last
         return batch
 
-    async def changed(self) -> None:
+    async def wait_for_change(self) -> None:
         await asyncio.Event().wait()
 
 
@@ -107,21 +107,23 @@ async def nothing(_next: int) -> None:
 
 
 @dataclass
-class Setting:
-    """A poller and all that surrounds it."""
+class Harness:
+    """A poller and its dependencies."""
 
     bus: MemoryBus = field(default_factory=MemoryBus)
-    store: Store = field(default_factory=Store)
-    clock: HurriedClock = field(default_factory=HurriedClock)
+    store: StealableLeases = field(default_factory=StealableLeases)
+    clock: InstantClock = field(default_factory=InstantClock)
     alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
     opened: list[Source] = field(default_factory=list)
     last: int = 25
     before: Callable[[int], Awaitable[None]] = nothing
 
-    def poller(self, options: SourceOptions = OPTIONS, opening: Opening | None = None) -> Poller:
+    def poller(self, options: SourceOptions = OPTIONS, open_source: SourceOpener | None = None) -> Poller:
         reporter = Reporter("numbers", self.alerts, SystemMetrics(CollectorRegistry(), ["numbers"]), self.clock)
-        around = Surroundings(self.bus, TOPICS, self.clock, random.Random(1))
-        return Poller(options, opening or self.open, Leases(self.store, "us", clock=BusyClock()), around, reporter)
+        context = SourceContext(self.bus, TOPICS, self.clock, random.Random(1))
+        return Poller(
+            options, open_source or self.open, Leases(self.store, "us", clock=BriefClock()), context, reporter
+        )
 
     @contextlib.asynccontextmanager
     async def open(self, checkpoint: Checkpoint) -> AsyncIterator[Source]:

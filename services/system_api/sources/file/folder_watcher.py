@@ -25,7 +25,7 @@ _ANOTHER = 1.0
 """Seconds before the folder is looked for that takes the place of one that has gone."""
 
 
-class Wake:
+class FolderWatcher:
     """Watches the folder of a glob."""
 
     def __init__(self, name: str, pattern: str, clock: Clock, *, suffix: str = "") -> None:
@@ -37,7 +37,7 @@ class Wake:
         self._clock = clock
         self._changed = asyncio.Event()
 
-    async def changed(self) -> None:
+    async def wait_for_change(self) -> None:
         """Return when something may have changed since the last time this returned."""
         await self._changed.wait()
         self._changed.clear()
