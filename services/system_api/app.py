@@ -1,12 +1,11 @@
 """The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
 
-import random
-import secrets
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
+from typing import Unpack
+
+from aiohttp import web
 
 from services.system_api.routes import add_routes, problem
 from services.system_api.settings import SystemSettings
@@ -15,179 +14,88 @@ from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import Surroundings
-from shared.alerts import Alerts, alerting
-from shared.alerts.outages import outages_told
-from shared.bus.connect import connect
 from shared.bus.protocol import Bus
+from shared.composition.parts import Given, Parts, opened_parts
+from shared.composition.serving import RunningService, serving
 from shared.database.migrations import migrate
-from shared.errors import Unavailable
-from shared.http.health import NotYet
-from shared.http.server import Health, Listening, application, serve
+from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
-from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.retry import when_available
 from shared.runtime.tasks import Tasks
 
-DATABASE, BUS = "database of the leases", "bus"
-"""The parts in `/readyz`; each source is told of beside them, and keeps nobody from being ready."""
-
-_PAUSE = 1.0
-"""Seconds between two tries to reach the database or the bus at the start."""
-
-
-@dataclass(frozen=True, slots=True)
-class SystemApi:
-    """The service, while it runs."""
-
-    listening: Listening
-    tasks: Tasks
-
-    async def failed(self) -> BaseException:
-        """Wait until something has failed that the service cannot go on without, and return it."""
-        return await self.tasks.failed()
+LEASE_STORE, BUS = "lease_store", "bus"
+"""The required parts in `/readyz`. Each source is a note beside them: one that is down does not make the service
+unready."""
 
 
 @asynccontextmanager
 async def build_system_api(
-    settings: SystemSettings,
-    *,
-    bus: Bus | None = None,
-    leases: LeaseStore | None = None,
-    alerts: Alerts | None = None,
-    health: Health | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-    rng: random.Random | None = None,
-) -> AsyncIterator[SystemApi]:
+    settings: SystemSettings, *, leases: LeaseStore | None = None, **given: Unpack[Given]
+) -> AsyncIterator[RunningService]:
     """Run the service for as long as the context lasts.
 
     What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
-    tables are not migrated here. A bus that is given has the topics of the settings. Services in one process share
-    `health`; who makes it tells of outages.
+    tables are not migrated here.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
     """
-    own_health, health = health is None, health or Health()
-    given = leases is not None
-    async with AsyncExitStack() as stack:
-        if leases is None:
-            leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
-        if alerts is None:
-            opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
-            alerts = await stack.enter_async_context(opened)
-        if own_health:
-            await stack.enter_async_context(outages_told("system", health.readiness, alerts, clock))
-        outside = _Outside(
-            leases,
-            alerts,
-            connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
-            prepare=_nothing if given else lambda: migrate(settings.database),
-            clock=clock,
-            rng=rng or random.SystemRandom(),
-        )
-        yield await stack.enter_async_context(_Service(settings, outside, health).running())
-
-
-@dataclass(frozen=True, slots=True)
-class _Outside:
-    """What the service has of others."""
-
-    leases: LeaseStore
-    alerts: Alerts
-    connect: Callable[[], AbstractAsyncContextManager[Bus]]
-    """Connects to the bus."""
-    prepare: Callable[[], Awaitable[object]]
-    """Makes the database's tables what they should be."""
-    clock: Clock
-    rng: random.Random
+    opened = PostgresLeaseStore.opened(settings.database) if leases is None else nullcontext(leases)
+    async with opened_parts("system_api", settings, **given) as parts, opened as store, Tasks() as tasks:
+        service = _Service(settings, parts, store, migrates=leases is None)
+        app = application(settings.system.listen, parts.health)
+        service.add_routes(app)
+        async with serving(app, settings.system.listen, parts, tasks, tasks.cancel_all) as running:
+            tasks.keep("sources", service.keep_sources())
+            yield running
 
 
 class _Service:
-    """The parts, and how they hang together."""
+    """The sources, and what each of them reports to."""
 
-    def __init__(self, settings: SystemSettings, outside: _Outside, health: Health) -> None:
+    def __init__(self, settings: SystemSettings, parts: Parts, leases: LeaseStore, *, migrates: bool) -> None:
+        self._settings = settings
         self._options = settings.system
-        self._topics = settings.bus.topics
-        self._outside = outside
-        self._health = health
-        self._bus: Bus | None = None
-        self._no_bus: str = NotYet("the database comes first")
-        metrics = SystemMetrics(health.registry, settings.system.sources)
-        self._reporters = {
-            name: Reporter(name, outside.alerts, metrics, outside.clock) for name in settings.system.sources
-        }
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[SystemApi]:
-        """Open everything; on leaving, stop reading, finish what is being committed, and close in reverse."""
-        options, outside, readiness = self._options, self._outside, self._health.readiness
+        self._parts = parts
+        self._leases = leases
+        self._migrates = migrates
+        metrics = SystemMetrics(parts.health.registry, self._options.sources)
+        self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
         self._declare()
-        app = application(options.listen, self._health)
-        add_routes(app, {name: reporter.condition for name, reporter in self._reporters.items()}, outside.clock)
-        async with Tasks() as tasks:
-            listening = serve(app, options.listen, self._health, clock=outside.clock)
-            async with listening as where:
-                tasks.keep("sources", self._keep_sources())
-                try:
-                    yield SystemApi(where, tasks)
-                finally:
-                    # Health and metrics answer until the sources have stopped.
-                    readiness.draining = True
-                    await tasks.cancel_all()
 
     def _declare(self) -> None:
-        readiness = self._health.readiness
-        readiness.require(DATABASE)
-        readiness.require(BUS, lambda: self._bus.problem if self._bus else self._no_bus)
+        readiness = self._parts.health.readiness
+        self._parts.bus.wait_for(LEASE_STORE)
+        readiness.require(LEASE_STORE)
+        readiness.require(BUS, lambda: self._parts.bus.problem)
         for name, reporter in self._reporters.items():
-            readiness.note(f"source {name}", partial(problem, reporter.condition))
+            readiness.note(f"source/{name}", partial(problem, reporter.condition))
 
-    async def _keep_sources(self) -> None:
-        """Wait for the database and the bus, and drive the sources from then on.
+    def add_routes(self, app: web.Application) -> None:
+        """Add the endpoints that show the sources."""
+        add_routes(app, {name: each.condition for name, each in self._reporters.items()}, self._parts.clock)
+
+    async def keep_sources(self) -> None:
+        """Wait for the database and the bus, then run the sources.
 
         Raises:
-            SettingsError: a topic is not of the form that the settings say.
+            SettingsError: an existing topic contradicts the settings.
         """
-        await self._database()
-        while True:
-            try:
-                async with self._outside.connect() as bus:
-                    await bus.ensure_topics(self._topics.all())
-                    self._bus = bus
-                    await self._drive(bus)
-            except Unavailable as exc:
-                self._no_bus = str(exc)
-                await self._outside.clock.sleep(_PAUSE)
-            finally:
-                self._bus = None
-
-    async def _database(self) -> None:
-        while True:
-            try:
-                await self._outside.prepare()
-            except Unavailable as exc:
-                self._health.readiness.report(DATABASE, str(exc))
-                await self._outside.clock.sleep(_PAUSE)
-            else:
-                self._health.readiness.report(DATABASE, None)
-                return
+        report = self._parts.report(LEASE_STORE)
+        if self._migrates:
+            await when_available(partial(migrate, self._settings.database), report, self._parts.clock)
+        else:
+            report(None)
+        await self._parts.bus.keep(self._drive)
 
     async def _drive(self, bus: Bus) -> None:
-        """Run a poller for each source; only a fault of ours ends that."""
-        outside, options = self._outside, self._options
-        leases = Leases(outside.leases, options.node or _own_name(), ttl=options.lease_seconds, clock=outside.clock)
-        around = Surroundings(bus, self._topics, outside.clock, outside.rng)
+        """Run a poller for each source, until a programming error ends one."""
+        parts, options = self._parts, self._options
+        leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
+        around = Surroundings(bus, self._settings.bus.topics, parts.clock, parts.rng)
         async with Tasks() as polling:
             for name, source in options.sources.items():
-                opening = build_source(name, source, outside.clock, outside.rng)
+                opening = build_source(name, source, parts.clock, parts.rng)
                 poller = Poller(source, opening, leases, around, self._reporters[name])
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()
-
-
-def _own_name() -> str:
-    """Make a name that no other replica has: of the host, and of this life of the process."""
-    return f"{socket.gethostname()[:64]}-{secrets.token_hex(4)}"
-
-
-async def _nothing() -> None:
-    """Prepare what is ready."""

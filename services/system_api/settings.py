@@ -6,12 +6,8 @@ from pydantic import Field, StringConstraints
 
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
-from shared.alerts import AlertOptions
-from shared.bus.connect import BusOptions
-from shared.bus.postgres import PostgresBusOptions
-from shared.database.options import DatabaseOptions
+from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
-from shared.runtime.logs import LogOptions
 from shared.settings import Options
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -37,11 +33,12 @@ class SystemOptions(Options):
     """By name. A source that is renamed is another source, and begins at the beginning."""
 
 
-class SystemSettings(Options):
+class SystemSettings(SharedSettings):
     """What this service reads of the file."""
 
-    database: DatabaseOptions = DatabaseOptions()
-    bus: BusOptions = PostgresBusOptions()
-    alerts: AlertOptions = AlertOptions()
-    logs: LogOptions = LogOptions()
     system: SystemOptions = SystemOptions()
+
+    @property
+    def node(self) -> str | None:
+        """The name that the settings give this replica."""
+        return self.system.node

@@ -8,6 +8,7 @@ from pydantic import Field
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus
+from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
@@ -29,5 +30,20 @@ def connect(
             return connect_kafka(options, clock=clock)
         case PostgresBusOptions():
             return connect_postgres(options, database, clock=clock)
+        case _:
+            assert_never(options)
+
+
+async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
+    """Make what the bus needs before a service connects: the tables, where it keeps its records in the database.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    match options:
+        case KafkaOptions():
+            return
+        case PostgresBusOptions():
+            await migrate(database)
         case _:
             assert_never(options)

@@ -69,9 +69,9 @@ async def test_a_source_that_is_down_is_told_beside_and_stops_no_other(tmp_path:
     write(tmp_path / "a.ndjson", 1)
     async with running(settings(tmp_path, other=other), bus, alerts) as url:
         await ask(f"{url}/sources", lambda answer: answer["orders"]["parts"] == 2)
-        ready = await ask(f"{url}/readyz", lambda answer: "source other" in answer["notes"])
+        ready = await ask(f"{url}/readyz", lambda answer: "source/other" in answer["notes"])
         assert ready["ready"] is True
-        assert "missing: No such file or directory" in ready["notes"]["source other"]
+        assert "missing: No such file or directory" in ready["notes"]["source/other"]
         await ask(f"{url}/sources", lambda answer: answer["other"]["state"] == "down")
         assert alerts.open == {("source", "other")}
         (tmp_path / "missing").mkdir()
