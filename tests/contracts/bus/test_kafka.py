@@ -10,7 +10,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from services.standalone.embedded.kafka import KafkaServer
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
 from shared.bus.protocol import Bus
 from shared.errors import Unavailable
 from tests.contracts.bus.suite import BusContract, ServedBusContract
