@@ -66,8 +66,8 @@ def test_a_table_in_sqlite_names_its_extra() -> None:
         "build_source('a', TableSourceOptions.model_validate(given), SYSTEM_CLOCK, random.Random(1))"
     )
     assert done.stderr.splitlines()[-1] == (
-        "shared.errors.SettingsError: system.sources.a.url: sqlite needs the package 'aiosqlite', which is not installed:"
-        " pip install 'trelay[sqlite]'"
+        "shared.errors.SettingsError: system.sources.a.url: sqlite needs the package 'aiosqlite',"
+        " which is not installed: pip install 'trelay[sqlite]'"
     )
 
 
