@@ -41,10 +41,10 @@ bench: .venv ## the figures of benchmarks/, each beside its bare limit
 
 # uv resolves for every platform and Python at once. The locks name no index, folder or file of the machine
 # that wrote them: hashes alone say what may be installed. trelay-client is installed from clients/python.
-COMPILE := pip compile --quiet --universal --upgrade --python-version 3.11 --generate-hashes \
+COMPILE := pip compile --quiet --universal $(UPGRADE) --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-emit-package trelay-client --no-header --no-annotate
 
-lock: ## resolve pyproject.toml anew into requirements.lock and requirements-build.lock
+lock: ## resolve pyproject.toml into the lock files and keep what is locked; UPGRADE=--upgrade takes the newest
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
 	"$$scratch/venv/bin/python" -m pip install --quiet uv; \

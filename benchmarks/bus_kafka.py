@@ -21,7 +21,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition as BarePosition
 
 from benchmarks.bare import bare_producer
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
 from shared.events.headers import headers_of

@@ -33,7 +33,8 @@ from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
 from shared.alerts import RecordingAlerts
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import IN_FLIGHT, Transaction
 from shared.bus.topics import TopicsOptions

@@ -10,34 +10,18 @@ import click
 
 from services.cli import wiring
 from services.cli.probing import Probe, outcomes
-from services.experience_api.settings import ExperienceOptions
 from services.process_api.pipeline.check import faults as pipeline_faults
-from services.process_api.settings import ProcessOptions
-from services.system_api.settings import SystemOptions
+from services.standalone.settings import WholeSettings
 from services.system_api.sources.registry import AnySource, build_source
-from shared.alerts import AlertOptions, SmtpOptions
+from shared.alerts import SmtpOptions
 from shared.alerts import probe as probe_mail
 from shared.bus.connect import BusOptions, connect
-from shared.bus.postgres import PostgresBusOptions
 from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, TrelayError
 from shared.http.tls import Certificate, TlsOptions
 from shared.runtime.clock import SYSTEM_CLOCK
-from shared.runtime.logs import LogOptions
-from shared.settings import Options, json_schema, load
-
-
-class WholeSettings(Options):
-    """All sections of the file. One that is absent is as the service that reads it would have it."""
-
-    database: DatabaseOptions = DatabaseOptions()
-    bus: BusOptions = PostgresBusOptions()
-    alerts: AlertOptions = AlertOptions()
-    logs: LogOptions = LogOptions()
-    system: SystemOptions = SystemOptions()
-    process: ProcessOptions = ProcessOptions()
-    experience: ExperienceOptions = ExperienceOptions()
+from shared.settings import json_schema, load
 
 
 @click.command(short_help="Check a settings file: all faults at once.")

@@ -7,17 +7,12 @@ from typing import Any, TypeVar
 import click
 
 from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
+from shared.composition.settings import DatabaseSettings
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError
-from shared.settings import Options, load
+from shared.settings import load
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class DatabaseSettings(Options):
-    """The part of the file that says where the database is."""
-
-    database: DatabaseOptions = DatabaseOptions()
 
 
 def config_option(command: F) -> F:

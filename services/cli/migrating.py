@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from services.cli.configuration import DatabaseSettings, config_option
+from services.cli.configuration import config_option
+from shared.composition.settings import DatabaseSettings
 from shared.database.migrations import migrate
 from shared.settings import load
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from shared.errors import TrelayError
 from shared.runtime.redaction import one_line, redact
+from shared.runtime.tasks import started
 
 Probe = Callable[[], Awaitable[str]]
 """Returns what answered, in a few words; raises what keeps it from that."""
@@ -26,10 +27,7 @@ class Outcome(NamedTuple):
 
 async def outcomes(probes: Mapping[str, Probe], within: float) -> AsyncGenerator[Outcome, None]:
     """Yield what comes of the probes in their order, each as soon as it and those before it have ended."""
-    tasks = [
-        asyncio.get_running_loop().create_task(_outcome(what, probe, within), name=f"probe {what}")
-        for what, probe in probes.items()
-    ]
+    tasks = [started(f"probe {what}", _outcome(what, probe, within)) for what, probe in probes.items()]
     try:
         for task in tasks:
             yield await task

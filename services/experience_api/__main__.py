@@ -7,4 +7,4 @@ from services.experience_api.settings import ExperienceSettings
 from shared.runtime.run import run_service
 
 if __name__ == "__main__":
-    sys.exit(run_service("experience", ExperienceSettings, build_experience_api))
+    sys.exit(run_service("experience_api", ExperienceSettings, build_experience_api))

@@ -9,12 +9,8 @@ from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.sessions.connections import ConnectionsOptions
 from services.experience_api.stream.delivery import DeliveryOptions
-from shared.alerts import AlertOptions
-from shared.bus.connect import BusOptions
-from shared.bus.postgres import PostgresBusOptions
-from shared.database.options import DatabaseOptions
+from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
-from shared.runtime.logs import LogOptions
 from shared.settings import Options
 
 
@@ -48,11 +44,12 @@ class ExperienceOptions(Options):
     must fit as well."""
 
 
-class ExperienceSettings(Options):
+class ExperienceSettings(SharedSettings):
     """What this service reads of the file."""
 
-    database: DatabaseOptions = DatabaseOptions()
-    bus: BusOptions = PostgresBusOptions()
-    alerts: AlertOptions = AlertOptions()
-    logs: LogOptions = LogOptions()
     experience: ExperienceOptions = ExperienceOptions()
+
+    @property
+    def node(self) -> str | None:
+        """The name that the settings give this replica."""
+        return self.experience.connections.node

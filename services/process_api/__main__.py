@@ -7,4 +7,4 @@ from services.process_api.settings import ProcessSettings
 from shared.runtime.run import run_service
 
 if __name__ == "__main__":
-    sys.exit(run_service("process", ProcessSettings, build_process_api))
+    sys.exit(run_service("process_api", ProcessSettings, build_process_api))

@@ -6,12 +6,8 @@ from pydantic import Field, StringConstraints
 
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.worker.filler import TransactionOptions
-from shared.alerts import AlertOptions
-from shared.bus.connect import BusOptions
-from shared.bus.postgres import PostgresBusOptions
-from shared.database.options import DatabaseOptions
+from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
-from shared.runtime.logs import LogOptions
 from shared.settings import Options
 
 PipelineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -35,11 +31,12 @@ class ProcessOptions(Options):
     """The pipelines by name. Events of a source that no pipeline takes go to the dead letter."""
 
 
-class ProcessSettings(Options):
-    """The sections of the file that this service reads."""
+class ProcessSettings(SharedSettings):
+    """The sections of the settings file that this service reads."""
 
-    database: DatabaseOptions = DatabaseOptions()
-    bus: BusOptions = PostgresBusOptions()
-    alerts: AlertOptions = AlertOptions()
-    logs: LogOptions = LogOptions()
     process: ProcessOptions = ProcessOptions()
+
+    @property
+    def node(self) -> str | None:
+        """The name that the settings give this replica."""
+        return self.process.node

@@ -6,58 +6,47 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from services.experience_api.app import build_experience_api
-from services.experience_api.settings import ExperienceOptions, ExperienceSettings
+from services.experience_api.settings import ExperienceSettings
 from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessOptions, ProcessSettings
+from services.standalone.settings import StandaloneSettings
 from services.system_api.app import build_system_api
 from services.system_api.settings import SystemOptions, SystemSettings
-from shared.alerts import AlertOptions, alerting
+from shared.alerts import alerting
 from shared.alerts.outages import outages_told
-from shared.bus.connect import BusOptions, connect
-from shared.bus.postgres import PostgresBusOptions
+from shared.bus.connect import connect
+from shared.composition.parts import Given
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health, ListenOptions
 from shared.lease import PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
-from shared.runtime.logs import LogOptions
 from shared.runtime.run import Running
 from shared.runtime.tasks import Tasks
-from shared.settings import Options
 
 _DRAIN = 1.0
 """Seconds for what is under way when it stops: nobody here is sent to another replica."""
-_NODE = "standalone"
+STANDALONE = "standalone"
+"""The name of the one process: its service in logs and metrics, and its replica."""
 _LOOK_EVERY = 0.02
 
 Watching = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
 """Shows, for ever, what a subscriber at an address gets; calls back when it is connected."""
 
 
-class TogetherSettings(Options):
-    """All sections of the file."""
-
-    database: DatabaseOptions | None = None
-    bus: BusOptions = PostgresBusOptions(kind="postgres")
-    alerts: AlertOptions = AlertOptions()
-    logs: LogOptions = LogOptions(format="text", level="warning")
-    system: SystemOptions = SystemOptions()
-    process: ProcessOptions = ProcessOptions()
-    experience: ExperienceOptions = ExperienceOptions()
-
-
 class Together:
     """The three services, sharing all they can."""
 
-    def __init__(self, settings: TogetherSettings, database: DatabaseOptions, port: int) -> None:
+    def __init__(self, settings: StandaloneSettings, database: DatabaseOptions, port: int) -> None:
         shared = {"database": database, "bus": settings.bus, "alerts": settings.alerts, "logs": settings.logs}
         listen = settings.experience.listen.model_copy(update={"port": port, "stop_within": _DRAIN})
-        connections = settings.experience.connections.model_copy(update={"node": _NODE})
+        # One replica name, kept over restarts: nothing waits for the leases of the last run to expire.
+        connections = settings.experience.connections.model_copy(update={"node": STANDALONE})
         experience = settings.experience.model_copy(
             update={"listen": listen, "drain_within": _DRAIN, "connections": connections}
         )
-        process = settings.process.model_copy(update={"listen": _anywhere(settings.process), "node": _NODE})
-        system = settings.system.model_copy(update={"listen": _anywhere(settings.system), "node": _NODE})
+        process = settings.process.model_copy(update={"listen": _anywhere(settings.process), "node": STANDALONE})
+        system = settings.system.model_copy(update={"listen": _anywhere(settings.system), "node": STANDALONE})
         self._experience = ExperienceSettings(**shared, experience=experience)
         self._process = ProcessSettings(**shared, process=process)
         self._system = SystemSettings(**shared, system=system)
@@ -69,27 +58,27 @@ class Together:
     @asynccontextmanager
     async def running(self, watching: Watching) -> AsyncIterator[Tasks]:
         """Run them, and `watching` from before the first event comes; yield what else is to run as long."""
-        database, health = self._database, Health()
+        database, health = self._database, Health(STANDALONE)
         async with AsyncExitStack() as stack:
             alerts = await stack.enter_async_context(
                 alerting(self._settings.alerts, readiness=health.readiness, registry=health.registry)
             )
-            await stack.enter_async_context(outages_told(_NODE, health.readiness, alerts, SYSTEM_CLOCK))
+            await stack.enter_async_context(outages_told(STANDALONE, health.readiness, alerts, SYSTEM_CLOCK))
             engine = create_engine(database)
             stack.push_async_callback(engine.dispose)
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(database))
             bus = await stack.enter_async_context(connect(self._settings.bus, database))
             await bus.ensure_topics(self._settings.bus.topics.all())
-            around: dict[str, Any] = {"bus": bus, "alerts": alerts, "health": health}
-            serving = build_experience_api(self._experience, engine=engine, leases=leases, **around)
+            given: Given = {"bus": bus, "alerts": alerts, "health": health}
+            serving = build_experience_api(self._experience, engine=engine, leases=leases, **given)
             experience = await stack.enter_async_context(serving)
-            process = await stack.enter_async_context(build_process_api(self._process, **around))
+            process = await stack.enter_async_context(build_process_api(self._process, **given))
             tasks = await stack.enter_async_context(Tasks())
             for name, service in (("experience", experience), ("process", process)):
                 tasks.keep(f"the {name} layer", raised(service))
             self.url = experience.listening.url
             await tasks.meanwhile(_watched(self.url, watching, health, tasks))
-            system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **around))
+            system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **given))
             self.sources_url = system.listening.url
             tasks.keep("the system layer", raised(system))
             yield tasks

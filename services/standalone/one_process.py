@@ -22,15 +22,17 @@ from typing import Any
 from services.experience_api.auth.clients import ClientExists, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.standalone import demo
-from services.standalone.composed import Together, TogetherSettings, Watching
+from services.standalone.composed import STANDALONE, Together, Watching
 from services.standalone.data import EXAMPLES
 from services.standalone.servers import need_port, own_postgres
+from services.standalone.settings import StandaloneSettings
 from services.standalone.terminal import DEMO, as_typed, say, welcome
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.identity import Identity
 from shared.runtime.logs import LogOptions, configure
 from shared.runtime.run import run, settle, until
 from shared.runtime.tasks import Tasks
@@ -45,7 +47,9 @@ WATCHER = "showcase"
 _QUIET = LogOptions(format="text", level="warning", loggers={"shared.http.health": "error"})
 """Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
 
-_STOP_WITHIN = 4.5
+_SHUTDOWN_TIMEOUT = 4.5
+IDENTITY = Identity(STANDALONE, STANDALONE)
+
 _PLACEHOLDER = "postgresql://trelay@127.0.0.1/trelay"
 
 
@@ -62,12 +66,12 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
     command = read_command(arguments, os.environ)
-    configure(_QUIET)
+    configure(_QUIET, IDENTITY)
 
     async def running(stop: asyncio.Event) -> None:
         await _run(command, stop)
 
-    return run(running, stop_within=_STOP_WITHIN)
+    return run(running, shutdown_timeout=_SHUTDOWN_TIMEOUT)
 
 
 def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Command:
@@ -107,17 +111,17 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         if path is None:
             path = await examples(command.data)
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
-        settings = load(path, TogetherSettings, environment)
+        settings = load(path, StandaloneSettings, environment)
         if "logs" in settings.model_fields_set:
-            configure(settings.logs)
+            configure(settings.logs, IDENTITY)
         # Only now are the settings known to be good, and where the database is.
         need_port(command.port)
         own = None
-        if settings.database is None:
+        if "database" not in settings.model_fields_set:
             own = await stack.enter_async_context(own_postgres(command.data / "postgres"))
             environment[DATABASE_URL] = own.address
-            settings = load(path, TogetherSettings, environment)
-        database = settings.database or DatabaseOptions(url=environment[DATABASE_URL])
+            settings = load(path, StandaloneSettings, environment)
+        database = settings.database if own is None else DatabaseOptions(url=own.address)
         account = await prepare(command, database, environment[DATABASE_URL], command.data)
         services = Together(settings, database, command.port)
         tasks = await stack.enter_async_context(services.running(_watching(command, account)))

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from shutil import which
 
 from services.standalone.data import EXAMPLES
 
@@ -34,7 +35,7 @@ def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered
     `folder` is where everything is written, `registered` what tells `trelay clients` where the clients are.
     """
     examples = folder / "examples"
-    trelay = ".venv/bin/trelay"
+    trelay = command_typed()
     stock = Path(str(EXAMPLES / "drop" / "stock-monday.csv"))
     lines = [
         f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
@@ -51,6 +52,20 @@ def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered
         ]
     lines.append("  Ctrl-C stops. Events, as they arrive at a subscriber:")
     return "\n".join(lines)
+
+
+def command_typed(program: str = sys.argv[0], python: str = sys.executable, search: str | None = None) -> str:
+    """Return what the reader types for the command `trelay`: how this program was started, where that can be repeated.
+
+    `search` is the search path for commands, by default the one of the environment.
+    """
+    script = Path(program) if Path(program).name == "trelay" else Path(python).with_name("trelay")
+    if not script.exists():
+        return f"{as_typed(Path(python))} -m services.cli"
+    found = which("trelay", path=search)
+    if found is not None and Path(found).samefile(script):
+        return "trelay"
+    return as_typed(script.absolute())
 
 
 def as_typed(path: Path) -> str:

@@ -19,7 +19,16 @@ from services.standalone import demo
 from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.process import ServerFailed, ServerMissing, ServerProcess, dying_with_us, free_port
-from services.standalone.one_process import DATABASE_URL, WATCHER, Command, examples, prepare, read_command, show
+from services.standalone.one_process import (
+    DATABASE_URL,
+    IDENTITY,
+    WATCHER,
+    Command,
+    examples,
+    prepare,
+    read_command,
+    show,
+)
 from services.standalone.servers import need_port, own_kafka, own_postgres
 from services.standalone.terminal import as_typed, say, welcome
 from shared.database.options import DatabaseOptions
@@ -31,7 +40,7 @@ from shared.runtime.tasks import Tasks
 
 LAYERS = ("experience", "process", "system")
 
-_STOP_WITHIN = 15.0
+_SHUTDOWN_TIMEOUT = 15.0
 _SERVICE_STOP = 4.0
 _START_PATIENCE = 60.0
 _LOOK_EVERY = 1.0
@@ -42,7 +51,7 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def main() -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
     command = read_command(None, os.environ)
-    configure(LogOptions(format="text", level="warning"))
+    configure(LogOptions(format="text", level="warning"), IDENTITY)
 
     async def running(stop: asyncio.Event) -> None:
         try:
@@ -50,7 +59,7 @@ def main() -> int:
         except (ServerMissing, ServerFailed) as exc:
             raise SettingsError(str(exc)) from exc
 
-    return run(running, stop_within=_STOP_WITHIN)
+    return run(running, shutdown_timeout=_SHUTDOWN_TIMEOUT)
 
 
 async def _run(command: Command, stop: asyncio.Event) -> None:

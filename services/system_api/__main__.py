@@ -7,4 +7,4 @@ from services.system_api.settings import SystemSettings
 from shared.runtime.run import run_service
 
 if __name__ == "__main__":
-    sys.exit(run_service("system", SystemSettings, build_system_api))
+    sys.exit(run_service("system_api", SystemSettings, build_system_api))

@@ -1,12 +1,11 @@
-"""The composition root: each external dependency can be passed as an argument; all of it runs in one event loop."""
+"""The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
 
-import random
-import secrets
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
+from typing import Unpack
+
+from aiohttp import web
 
 from services.system_api.routes import add_routes, problem
 from services.system_api.settings import SystemSettings
@@ -15,178 +14,88 @@ from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
-from shared.alerts import Alerts, alerting
-from shared.alerts.outages import outages_told
-from shared.bus.connect import connect
 from shared.bus.protocol import Bus
+from shared.composition.parts import Given, Parts, opened_parts
+from shared.composition.serving import RunningService, serving
 from shared.database.migrations import migrate
-from shared.errors import Unavailable
-from shared.http.health import NotYet
-from shared.http.server import Health, Listening, application, serve
+from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
-from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.retry import when_available
 from shared.runtime.tasks import Tasks
 
-DATABASE, BUS = "lease_store", "bus"
-"""The parts that `/readyz` requires. Each source is a note (`source/<name>`) and does not affect readiness."""
-
-_PAUSE = 1.0
-"""Seconds between attempts to connect to the database or the bus at the start."""
-
-
-@dataclass(frozen=True, slots=True)
-class SystemApi:
-    """The running service."""
-
-    listening: Listening
-    tasks: Tasks
-
-    async def failed(self) -> BaseException:
-        """Wait for a failure that the service cannot survive, and return it."""
-        return await self.tasks.failed()
+LEASE_STORE, BUS = "lease_store", "bus"
+"""The required parts in `/readyz`. Each source is a note beside them: one that is down does not make the service
+unready."""
 
 
 @asynccontextmanager
 async def build_system_api(
-    settings: SystemSettings,
-    *,
-    bus: Bus | None = None,
-    leases: LeaseStore | None = None,
-    alerts: Alerts | None = None,
-    health: Health | None = None,
-    clock: Clock = SYSTEM_CLOCK,
-    rng: random.Random | None = None,
-) -> AsyncIterator[SystemApi]:
-    """Run the service while the context is open.
+    settings: SystemSettings, *, leases: LeaseStore | None = None, **given: Unpack[Given]
+) -> AsyncIterator[RunningService]:
+    """Run the service for as long as the context lasts.
 
-    A dependency that is not passed is created from the settings; it may be unavailable at the start. With `leases`
-    passed, the caller migrates the database's tables. A `bus` that is passed uses the topics of the settings. Services
-    in one process share `health`; the caller that creates it reports outages.
+    What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
+    tables are not migrated here.
 
     Raises:
-        SettingsError: the listener or the alerts cannot be set up with these settings.
+        SettingsError: the listener or the alerts cannot be set up as the settings say.
     """
-    own_health, health = health is None, health or Health()
-    given = leases is not None
-    async with AsyncExitStack() as stack:
-        if leases is None:
-            leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
-        if alerts is None:
-            opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
-            alerts = await stack.enter_async_context(opened)
-        if own_health:
-            await stack.enter_async_context(outages_told("system", health.readiness, alerts, clock))
-        dependencies = _Dependencies(
-            leases,
-            alerts,
-            connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
-            prepare=_do_nothing if given else lambda: migrate(settings.database),
-            clock=clock,
-            rng=rng or random.SystemRandom(),
-        )
-        yield await stack.enter_async_context(_Service(settings, dependencies, health).running())
-
-
-@dataclass(frozen=True, slots=True)
-class _Dependencies:
-    """The external dependencies of the service."""
-
-    leases: LeaseStore
-    alerts: Alerts
-    connect: Callable[[], AbstractAsyncContextManager[Bus]]
-    prepare: Callable[[], Awaitable[object]]
-    """Migrates the database's tables."""
-    clock: Clock
-    rng: random.Random
+    opened = PostgresLeaseStore.opened(settings.database) if leases is None else nullcontext(leases)
+    async with opened_parts("system_api", settings, **given) as parts, opened as store, Tasks() as tasks:
+        service = _Service(settings, parts, store, migrates=leases is None)
+        app = application(settings.system.listen, parts.health)
+        service.add_routes(app)
+        async with serving(app, settings.system.listen, parts, tasks, tasks.cancel_all) as running:
+            tasks.keep("sources", service.keep_sources())
+            yield running
 
 
 class _Service:
-    """The parts and how they are connected."""
+    """The sources, and what each of them reports to."""
 
-    def __init__(self, settings: SystemSettings, dependencies: _Dependencies, health: Health) -> None:
+    def __init__(self, settings: SystemSettings, parts: Parts, leases: LeaseStore, *, migrates: bool) -> None:
+        self._settings = settings
         self._options = settings.system
-        self._topics = settings.bus.topics
-        self._dependencies = dependencies
-        self._health = health
-        self._bus: Bus | None = None
-        self._no_bus: str = NotYet("waiting for the database")
-        metrics = SystemMetrics(health.registry, settings.system.sources)
-        self._reporters = {
-            name: Reporter(name, dependencies.alerts, metrics, dependencies.clock) for name in settings.system.sources
-        }
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[SystemApi]:
-        """Open everything; on exit, stop reading, finish the commits in flight, and close in reverse order."""
-        options, clock, readiness = self._options, self._dependencies.clock, self._health.readiness
+        self._parts = parts
+        self._leases = leases
+        self._migrates = migrates
+        metrics = SystemMetrics(parts.health.registry, self._options.sources)
+        self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
         self._declare()
-        app = application(options.listen, self._health)
-        add_routes(app, {name: reporter.status for name, reporter in self._reporters.items()}, clock)
-        async with Tasks() as tasks:
-            listening = serve(app, options.listen, self._health, clock=clock)
-            async with listening as address:
-                tasks.keep("sources", self._run_sources())
-                try:
-                    yield SystemApi(address, tasks)
-                finally:
-                    # Health and metrics answer until the sources have stopped.
-                    readiness.draining = True
-                    await tasks.cancel_all()
 
     def _declare(self) -> None:
-        readiness = self._health.readiness
-        readiness.require(DATABASE)
-        readiness.require(BUS, lambda: self._bus.problem if self._bus else self._no_bus)
+        readiness = self._parts.health.readiness
+        self._parts.bus.wait_for(LEASE_STORE)
+        readiness.require(LEASE_STORE)
+        readiness.require(BUS, lambda: self._parts.bus.problem)
         for name, reporter in self._reporters.items():
             readiness.note(f"source/{name}", partial(problem, reporter.status))
 
-    async def _run_sources(self) -> None:
-        """Connect to the database and the bus, then run the sources; connect to the bus again after an outage.
+    def add_routes(self, app: web.Application) -> None:
+        """Add the endpoints that show the sources."""
+        add_routes(app, {name: each.status for name, each in self._reporters.items()}, self._parts.clock)
+
+    async def keep_sources(self) -> None:
+        """Wait for the database and the bus, then run the sources.
 
         Raises:
-            SettingsError: a topic exists with other settings than these.
+            SettingsError: an existing topic contradicts the settings.
         """
-        await self._prepare_database()
-        while True:
-            try:
-                async with self._dependencies.connect() as bus:
-                    await bus.ensure_topics(self._topics.all())
-                    self._bus = bus
-                    await self._poll_sources(bus)
-            except Unavailable as exc:
-                self._no_bus = str(exc)
-                await self._dependencies.clock.sleep(_PAUSE)
-            finally:
-                self._bus = None
-
-    async def _prepare_database(self) -> None:
-        while True:
-            try:
-                await self._dependencies.prepare()
-            except Unavailable as exc:
-                self._health.readiness.report(DATABASE, str(exc))
-                await self._dependencies.clock.sleep(_PAUSE)
-            else:
-                self._health.readiness.report(DATABASE, None)
-                return
+        report = self._parts.report(LEASE_STORE)
+        if self._migrates:
+            await when_available(partial(migrate, self._settings.database), report, self._parts.clock)
+        else:
+            report(None)
+        await self._parts.bus.keep(self._poll_sources)
 
     async def _poll_sources(self, bus: Bus) -> None:
-        """Run one poller for each source. A poller handles every failure of its source: if one ends, it is a bug."""
-        given, options = self._dependencies, self._options
-        leases = Leases(given.leases, options.node or _unique_name(), ttl=options.lease_seconds, clock=given.clock)
-        context = SourceContext(bus, self._topics, given.clock, given.rng)
+        """Run a poller for each source, until a programming error ends one."""
+        parts, options = self._parts, self._options
+        leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
+        context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng)
         async with Tasks() as polling:
             for name, source in options.sources.items():
-                open_source = build_source(name, source, given.clock, given.rng)
+                open_source = build_source(name, source, parts.clock, parts.rng)
                 poller = Poller(source, open_source, leases, context, self._reporters[name])
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()
-
-
-def _unique_name() -> str:
-    """Return a name that no other replica has: the host's, and a random suffix for this start of the process."""
-    return f"{socket.gethostname()[:64]}-{secrets.token_hex(4)}"
-
-
-async def _do_nothing() -> None:
-    """Leave tables alone that the caller has migrated."""

@@ -5,12 +5,8 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from services.system_api.sources.registry import AnySource
-from shared.alerts import AlertOptions
-from shared.bus.connect import BusOptions
-from shared.bus.postgres import PostgresBusOptions
-from shared.database.options import DatabaseOptions
+from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
-from shared.runtime.logs import LogOptions
 from shared.settings import Options
 
 SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -34,11 +30,12 @@ class SystemOptions(Options):
     """By name. A source with a new name is a new source: it starts from the beginning."""
 
 
-class SystemSettings(Options):
+class SystemSettings(SharedSettings):
     """The sections of the settings file that this service reads."""
 
-    database: DatabaseOptions = DatabaseOptions()
-    bus: BusOptions = PostgresBusOptions()
-    alerts: AlertOptions = AlertOptions()
-    logs: LogOptions = LogOptions()
     system: SystemOptions = SystemOptions()
+
+    @property
+    def node(self) -> str | None:
+        """The name that the settings give this replica."""
+        return self.system.node

@@ -5,11 +5,13 @@ from typing import Annotated, assert_never
 
 from pydantic import Field
 
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus
+from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.extras import extra
 
 BusOptions = Annotated[KafkaOptions | PostgresBusOptions, Field(discriminator="kind")]
 """`kind: kafka`, or `kind: postgres`, which takes the database of the section `database`."""
@@ -22,12 +24,29 @@ def connect(
 
     Raises (on entering):
         Unavailable: it does not answer; try again.
-        SettingsError: the settings cannot work.
+        SettingsError: the settings cannot work, or the extra `kafka` is not installed.
     """
     match options:
         case KafkaOptions():
+            with extra("kafka", "bus.kind: kafka"):
+                from shared.bus.kafka.bus import connect_kafka  # noqa: PLC0415 -- aiokafka is an extra
             return connect_kafka(options, clock=clock)
         case PostgresBusOptions():
             return connect_postgres(options, database, clock=clock)
+        case _:
+            assert_never(options)
+
+
+async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
+    """Make what the bus needs before a service connects: the tables, where it keeps its records in the database.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    match options:
+        case KafkaOptions():
+            return
+        case PostgresBusOptions():
+            await migrate(database)
         case _:
             assert_never(options)

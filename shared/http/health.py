@@ -1,67 +1,80 @@
-"""Whether traffic may come: the sum of what those who connect report, and nothing else.
+"""Whether traffic may come: decided by what each part of a service reports, and by nothing else.
 
-Liveness is not decided here: a process that answers is alive, whatever Kafka, PostgreSQL or the mail server do. To
-restart it would not bring those back.
+Liveness is not decided here: a process that answers is alive, whatever Kafka, PostgreSQL or the mail server do. A
+restart would not bring those back.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+
 logger = logging.getLogger(__name__)
 
 Probe = Callable[[], str | None]
-"""Says what is wrong right now, None if nothing is. Asked at every look, so it must be cheap and must not wait."""
+"""Returns what is wrong now, None if nothing is. Called at every look: it must be cheap and must not wait."""
 
 
 class NotYet(str):
-    """A reason that is shown and not logged, for the one that names what is waited for is still to come."""
+    """A reason that is shown and not logged: the part that it waits for has a log line of its own."""
 
     __slots__ = ()
 
 
 class Readiness:
-    """Which parts must be connected before traffic may come, and what keeps those that are not."""
+    """Which parts must be connected before traffic may come, and what is wrong with those that are not.
 
-    def __init__(self) -> None:
-        self._required: dict[str, Probe | str | None] = {}
-        self._notes: dict[str, Probe | str | None] = {}
-        self._said: dict[str, bool] = {}
+    A part has a `snake_case` name, which is also the label `part` of `trelay_part_connected`. One outage is logged
+    once when it begins and once when it ends, however often it is reported.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
+        self._required: dict[str, list[Probe]] = {}
+        self._notes: dict[str, list[Probe]] = {}
+        self._reported: dict[str, str | None] = {}
+        self._outages: dict[str, float | None] = {}
+        """By part that was logged: since when it is unavailable, None if it is connected."""
         self.draining = False
         """Set when the service begins to stop: from then on it is not ready, whatever is connected."""
 
     def require(self, part: str, probe: Probe | None = None) -> None:
-        """Declare a part that must be connected. It is not until `report` says so, or its probe does."""
-        self._required[part] = probe or "not connected yet"
+        """Declare a part that must be connected. It is not, until `report` or its probe says so.
+
+        Services that share a part declare it once each: it is connected when it is for all of them.
+        """
+        if probe is None:
+            self._reported[part] = "not connected yet"
+        self._required.setdefault(part, []).append(probe or (lambda: self._reported[part]))
 
     def note(self, part: str, probe: Probe | None = None) -> None:
-        """Declare a part whose trouble is told and changes nothing: a mail server, one source of many."""
-        self._notes[part] = probe
+        """Declare a part that is shown and does not make the service unready: a mail server, one source of many.
 
-    def report(self, part: str, trouble: str | None) -> None:
-        """Say what is wrong with a declared part, None if it works.
+        What a probe finds is not logged here: the part logs it itself.
+        """
+        if probe is None:
+            self._reported[part] = self._outages[part] = None
+        self._notes.setdefault(part, []).append(probe or (lambda: self._reported[part]))
 
-        Logged once when trouble begins and once when it ends, however often it is reported.
+    def report(self, part: str, problem: str | None) -> None:
+        """Say what is wrong with a part that was declared without a probe, None if nothing is.
 
         Raises:
             KeyError: the part was not declared.
         """
-        parts = self._required if part in self._required else self._notes
-        if part not in parts:
+        if part not in self._reported:
             raise KeyError(f"{part} was not declared")
-        parts[part] = trouble
-        if part in self._notes:
-            # That it works from the beginning is no news, and that it does not is.
-            self._said.setdefault(part, True)
-        self._say(part, trouble)
+        self._reported[part] = problem
+        self._log(part, problem)
 
     def missing(self) -> dict[str, str]:
         """Return the parts that are required and not connected, each with its reason."""
-        return self._troubles(self._required)
+        return self._problems(self._required, logged=True)
 
     def notes(self) -> dict[str, str]:
         """Return what else is wrong, by part."""
-        return self._troubles(self._notes)
+        return self._problems(self._notes, logged=False)
 
     @property
     def ready(self) -> bool:
@@ -69,7 +82,7 @@ class Readiness:
         return not self.draining and not self.missing()
 
     def parts(self) -> dict[str, bool]:
-        """Return every declared part and whether it works."""
+        """Return every declared part and whether it is connected."""
         wrong = {**self.missing(), **self.notes()}
         return {part: part not in wrong for part in (*self._required, *self._notes)}
 
@@ -83,23 +96,25 @@ class Readiness:
             "notes": self.notes(),
         }
 
-    def _troubles(self, parts: Mapping[str, Probe | str | None]) -> dict[str, str]:
+    def _problems(self, parts: Mapping[str, list[Probe]], *, logged: bool) -> dict[str, str]:
         found: dict[str, str] = {}
-        for part, state in parts.items():
-            trouble = state() if callable(state) else state
-            if callable(state):
-                self._say(part, trouble)
-            if trouble is not None:
-                found[part] = trouble
+        for part, probes in parts.items():
+            problem = next((problem for probe in probes if (problem := probe()) is not None), None)
+            if logged and part not in self._reported:
+                self._log(part, problem)
+            if problem is not None:
+                found[part] = problem
         return found
 
-    def _say(self, part: str, trouble: str | None) -> None:
-        if isinstance(trouble, NotYet):
+    def _log(self, part: str, problem: str | None) -> None:
+        if isinstance(problem, NotYet):
             return
-        works = trouble is None
-        if self._said.get(part, works) != works or (part not in self._said and part in self._required):
-            if works:
-                logger.info("%s is connected", part, extra={"part": part})
-            else:
-                logger.warning("waiting for %s: %s", part, trouble, extra={"part": part})
-        self._said[part] = works
+        now = self._clock.monotonic()
+        since = self._outages.get(part)
+        if problem is not None and since is None:
+            logger.warning("unavailable", extra={"component": part, "error": problem})
+            self._outages[part] = now
+        elif problem is None and (since is not None or part not in self._outages):
+            after = {} if since is None else {"after_s": round(now - since, 1)}
+            logger.info("connected", extra={"component": part, **after})
+            self._outages[part] = None

@@ -1,25 +1,26 @@
-"""What every process tells: itself, and which parts are connected; and how a set of labels is closed."""
+"""The metrics of every process: its build, its resources and its parts; and metrics with a closed set of labels."""
 
 import gc
+import platform
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
 from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from shared.http.health import Readiness
+from shared.runtime.identity import release
 
 Labelled = TypeVar("Labelled", Counter, Gauge, Histogram)
 
 
 def closed(metric: Labelled, values: Iterable[str]) -> Mapping[str, Labelled]:
-    """Return the series of a metric with one label, one for each value that it will ever have.
+    """Return the series of a metric with one label, one for each value that the label can have.
 
-    Each reads 0 before anything happened, where an absent series would alert nobody; and a value that was not foreseen
-    is a KeyError, where `labels()` would make a new series of whatever a stranger sends.
+    Each series reads 0 from the start: an alert rule on an absent series never fires. An unforeseen value raises
+    `KeyError`, where `labels()` would let callers create series without limit.
     """
     return {value: metric.labels(value) for value in values}
 
@@ -37,33 +38,38 @@ class ReadinessCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Ask every part."""
-        yield GaugeMetricFamily("trelay_ready", "Whether traffic may come.", value=float(self._readiness.ready))
-        parts = GaugeMetricFamily("trelay_part_connected", "Whether a part that was declared works.", labels=["part"])
-        for part, works in self._readiness.parts().items():
-            parts.add_metric([part], float(works))
+        yield GaugeMetricFamily("trelay_ready", "1 if traffic may come.", value=float(self._readiness.ready))
+        parts = GaugeMetricFamily(
+            "trelay_part_connected", "1 if this part of the service is connected.", labels=["part"]
+        )
+        for part, connected in self._readiness.parts().items():
+            parts.add_metric([part], float(connected))
         yield parts
 
 
 class ProcessMetrics(Collector):
-    """CPU, memory, open files, garbage collections, and the version that runs: as of the last `refresh`."""
+    """The build, CPU, memory, open files and garbage collections of this process, as of the last `refresh`."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: str) -> None:
+        self._service = service
         self._process = ProcessCollector(registry=None)
         self._found: list[Metric] = []
 
     def refresh(self) -> None:
-        """Look at the process. Reads files, so the event loop should leave it to a thread."""
-        release = InfoMetricFamily("trelay", "The release that runs.", value={"version": version("trelay")})
+        """Measure the process. Reads files: call it in a thread, not on the event loop."""
+        labels = {"version": release(), "python": platform.python_version(), "service": self._service}
+        build = GaugeMetricFamily("trelay_build_info", "Always 1; the labels describe the build.", labels=list(labels))
+        build.add_metric(list(labels.values()), 1)
         collections = CounterMetricFamily("python_gc_collections", "Collections by generation.", labels=["generation"])
         for generation, stats in enumerate(gc.get_stats()):
             collections.add_metric([str(generation)], stats["collections"])
-        self._found = [*self._process.collect(), collections, release]
+        self._found = [*self._process.collect(), collections, build]
 
     def describe(self) -> Iterator[Metric]:
         """Name the metrics that are not the client library's own."""
         yield CounterMetricFamily("python_gc_collections", "")
-        yield InfoMetricFamily("trelay", "")
+        yield GaugeMetricFamily("trelay_build_info", "")
 
     def collect(self) -> Iterator[Metric]:
-        """Return what was found."""
+        """Return what the last `refresh` found."""
         yield from self._found

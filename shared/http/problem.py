@@ -1,4 +1,4 @@
-"""What a caller is told when a request fails: problem details in JSON (RFC 9457), and nothing of our insides."""
+"""What a caller gets when a request fails: problem details in JSON (RFC 9457), without internal details."""
 
 import json
 import logging
@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from shared.errors import Malformed, TooLarge, Unavailable
+from shared.runtime.trace import traced
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ _KEPT = ("Allow", "Retry-After", "WWW-Authenticate", "Location")
 
 
 def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> web.Response:
-    """Make an error response. `detail` is a sentence for the caller; `more` are members beside the standard ones."""
+    """Return an error response. `detail` is a sentence for the caller; `more` are members beside the standard ones."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
     return web.Response(
         status=status, body=json.dumps(body).encode(), content_type=CONTENT_TYPE, headers=dict(headers or {})
@@ -29,7 +30,14 @@ def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = Non
 async def problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Turn what a handler raises into a response; what it cannot have meant is logged and told as 500 only."""
+    """Turn what a handler raises into a response. An unexpected error is logged, and the caller gets a bare 500."""
+    with traced(request.headers.get("traceparent")):
+        return await _answered(request, handler)
+
+
+async def _answered(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as exc:
@@ -38,24 +46,28 @@ async def problems(
         response = problem(exc.status, _detail(exc, request))
         response.headers.update({name: exc.headers[name] for name in _KEPT if name in exc.headers})
     except web.RequestPayloadError:
-        # Its sender broke off, or it is not in the encoding that the request says.
+        # The sender broke off, or the body is not in the encoding that the request names.
         response = problem(HTTPStatus.BAD_REQUEST, "the body cannot be read to its end, or decoded")
     except TooLarge as exc:
         response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc))
     except Malformed as exc:
         response = problem(HTTPStatus.BAD_REQUEST, str(exc))
     except Unavailable:
-        logger.warning("%s %s answered 503", request.method, request.rel_url.path, exc_info=True)
+        logger.warning("dependency unavailable; answering 503", extra=_named(request), exc_info=True)
         detail = "something this service depends on does not answer; try again"
         response = problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_RETRY_AFTER)
     except Exception as exc:
         if isinstance(exc, ConnectionResetError) and request.transport is None:
-            raise  # its sender is gone, and nobody is left to be told
-        logger.exception("%s %s failed", request.method, request.rel_url.path)
+            raise  # the client has disconnected: there is no one to answer
+        logger.exception("request failed", extra=_named(request))
         if request.writer.output_size > 0:
-            raise  # part of a response is on its way; another one behind it would be read as its body
+            raise  # part of a response has been sent; the client would read a second response as its body
         response = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log has the reason")
     return response
+
+
+def _named(request: web.Request) -> dict[str, str]:
+    return {"method": request.method, "path": request.rel_url.path}
 
 
 def _detail(exc: web.HTTPException, request: web.Request) -> str:

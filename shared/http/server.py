@@ -1,6 +1,6 @@
 """One listener: an aiohttp application with health, metrics, JSON errors, limits and TLS, opened and closed in order.
 
-health = Health()
+health = Health("system_api")
 app = application(settings.listen, health)
 app.router.add_post(…)
 async with serve(app, settings.listen, health) as listening:
@@ -74,14 +74,15 @@ class ListenOptions(Options):
 
 
 class Health:
-    """What `/readyz` and `/metrics` tell of. Services in one process share one."""
+    """What `/readyz` and `/metrics` show. Services in one process share one."""
 
-    def __init__(self, readiness: Readiness | None = None, registry: CollectorRegistry | None = None) -> None:
-        self.readiness = readiness or Readiness()
-        self.registry = registry or CollectorRegistry(auto_describe=True)
-        # When each counter was made is a series beside each counter, and nobody asks.
+    def __init__(self, service: str) -> None:
+        """`service` is a label of `trelay_build_info`."""
+        self.readiness = Readiness()
+        self.registry = CollectorRegistry(auto_describe=True)
+        # Else each counter has a second series with the time of its creation, which no rule or dashboard uses.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._process = ProcessMetrics()
+        self._process = ProcessMetrics(service)
         self.registry.register(self._process)
         self.registry.register(ReadinessCollector(self.readiness))
 

@@ -1,6 +1,8 @@
-"""Logs: one line an event, in JSON for machines or as text for a terminal, without secrets, and not to be forged.
+"""Logs: one line an event, as JSON for machines or as text for a terminal, without secrets, and safe from forgery.
 
-Fields are given by `extra`: `logger.info("file finished", extra={"source": "orders", "rows": 12})`.
+A message is constant; what varies is a field: `logger.info("file finished", extra={"source": "orders", "rows": 12})`.
+Every line has `service`, `version` and `node`, and `trace_id` while a task works on a trace: OpenTelemetry's
+`service.name`, `service.version`, `service.instance.id` and `trace_id`. A field cannot replace one of these.
 """
 
 import json
@@ -12,13 +14,15 @@ from typing import Any, Literal, TextIO
 
 from pydantic import Field
 
+from shared.runtime.identity import Identity
 from shared.runtime.redaction import one_line, redact, redact_field
+from shared.runtime.trace import current_trace_id
 from shared.settings import Options
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _LIMIT = 16_384
-"""Characters of one text in a line: a reader's parser, and the reader, have bounds of their own."""
+"""Characters of one text in a line: log collectors cut or drop longer lines."""
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -27,18 +31,18 @@ class LogOptions(Options):
     """How logs are written, to standard error."""
 
     format: Literal["json", "text"] = "json"
-    """`json` is one object a line; `text` is for people at a terminal."""
+    """`json` writes one object a line; `text` is for reading at a terminal."""
 
     level: Level = "info"
-    """The least that is written."""
+    """The lowest level that is written."""
 
     loggers: dict[str, Level] = Field(default_factory=dict)
-    """Other levels for parts, by the name that their lines show, e.g. `shared.bus: debug`."""
+    """Other levels for parts of the code, by the logger's name as the lines show it, e.g. `shared.bus: debug`."""
 
 
-def configure(options: LogOptions, stream: TextIO | None = None) -> None:
-    """Set up logging for the process: what was set up before is replaced. Writes to standard error by default."""
-    handler = _Lines(stream or sys.stderr, options)
+def configure(options: LogOptions, identity: Identity, stream: TextIO | None = None) -> None:
+    """Set up logging for the process, in place of any earlier setup. Writes to standard error by default."""
+    handler = _Lines(stream or sys.stderr, options, identity)
     root = logging.getLogger()
     for old in list(root.handlers):
         root.removeHandler(old)
@@ -52,11 +56,11 @@ def configure(options: LogOptions, stream: TextIO | None = None) -> None:
 
 
 class _Lines(logging.StreamHandler[TextIO]):
-    """Writes as the options say, and knows which loggers have a level of their own by them."""
+    """Writes in the format of the options, and remembers which loggers they gave a level."""
 
-    def __init__(self, stream: TextIO, options: LogOptions) -> None:
+    def __init__(self, stream: TextIO, options: LogOptions, identity: Identity) -> None:
         super().__init__(stream)
-        self.setFormatter(JsonLines() if options.format == "json" else TextLines())
+        self.setFormatter(JsonLines(identity) if options.format == "json" else TextLines(identity))
         self._levelled = list(options.loggers)
 
     def forget_levels(self) -> None:
@@ -65,36 +69,53 @@ class _Lines(logging.StreamHandler[TextIO]):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object: `time`, `level`, `logger`, `message`, the named fields, and `error` where there is one."""
+    """One JSON object: the standard members, the fields, and `exception` with the traceback where there is one."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__()
+        self._identity = identity
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         line: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname.lower(),
+            **_context(self._identity),
             "logger": record.name,
             "message": _clean(record.getMessage()),
         }
         for name, value in _fields(record).items():
             line.setdefault(name, value)
         if record.exc_info:
-            line["error"] = _clean(_traceback(record))
+            line["exception"] = _clean(_traceback(record))
         # JSON escapes what ends a line, but for the few characters beyond ASCII that end one for some readers.
         return json.dumps(line, ensure_ascii=False, default=str).translate(_JSON_ESCAPES)
 
 
 class TextLines(logging.Formatter):
-    """`time LEVEL logger: message name=value`, and below it the traceback, each line of it marked."""
+    """`time LEVEL logger: message name=value …`, and below it the traceback, each line of it marked."""
+
+    def __init__(self, identity: Identity) -> None:
+        super().__init__()
+        self._identity = identity
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the lines of a traceback."""
         message = one_line(_clean(record.getMessage()))
-        fields = "".join(f" {name}={_short(value)}" for name, value in _fields(record).items())
+        context = _context(self._identity)
+        named = {name: value for name, value in _fields(record).items() if name not in context} | context
+        fields = "".join(f" {name}={_short(value)}" for name, value in named.items())
         line = f"{_time(record)} {record.levelname:<7} {record.name}: {message}{fields}"
         if record.exc_info:
-            # The mark tells these lines, which may hold a stranger's text, from lines of the log.
+            # The mark tells these lines, which may hold text from outside, from lines of the log.
             line += "".join(f"\n  | {one_line(part)}" for part in _clean(_traceback(record)).splitlines())
         return line
+
+
+def _context(identity: Identity) -> dict[str, str]:
+    context = {"service": identity.service, "version": identity.version, "node": identity.node}
+    trace_id = current_trace_id()
+    return context if trace_id is None else {**context, "trace_id": trace_id}
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -107,12 +128,13 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _traceback(record: logging.LogRecord) -> str:
-    assert record.exc_info, "asked for by the caller"
+    assert record.exc_info, "the caller checks"
     return "".join(traceback.format_exception(*record.exc_info)).rstrip()
 
 
 def _clean(text: str) -> str:
-    # Cut generously first, so that a giant costs little; then strike out; then cut for good, never through a secret.
+    # Cut to four times the limit first, so that a huge text costs little; then redact; then cut to the limit, which
+    # therefore never cuts through a secret that redaction would have found.
     text = redact(text[: 4 * _LIMIT])
     return text if len(text) <= _LIMIT else f"{text[:_LIMIT]}… ({len(text)} characters)"
 

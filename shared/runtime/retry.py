@@ -1,7 +1,8 @@
 """The one retry policy: named errors only, bounded, jittered, counted, instant in tests."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 from tenacity import (
@@ -17,6 +18,11 @@ from tenacity.wait import wait_base
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.settings import Options
+
+T = TypeVar("T")
+
+PAUSE = 1.0
+"""Seconds between two attempts to reach what a service needs from its start."""
 
 
 class RetryOptions(Options):
@@ -82,3 +88,21 @@ def retrying(
         sleep=clock.sleep,
         reraise=True,
     )
+
+
+async def when_available(
+    work: Callable[[], Awaitable[T]], report: Callable[[str | None], None], clock: Clock = SYSTEM_CLOCK
+) -> T:
+    """Try `work` once a second until what it needs is available, and return what it gives.
+
+    `report` takes the reason of each failed attempt, and None after the one that succeeds.
+    """
+    while True:
+        try:
+            found = await work()
+        except Unavailable as exc:
+            report(str(exc))
+            await clock.sleep(PAUSE)
+        else:
+            report(None)
+            return found

@@ -1,10 +1,10 @@
-"""A process from start to exit status: the event loop, signals, one deadline for the end.
+"""A process from start to exit status: the event loop, the signals, one deadline for the shutdown.
 
     def main() -> int:
-        return run_service("experience", ExperienceSettings, build_experience)
+        return run_service("experience_api", ExperienceSettings, build_experience_api)
 
-How it ends: 0, asked to and done; 1, failed, with the reason in the log; 2, the settings are wrong, said on standard
-error in plain words.
+Exit status: 0, stopped on request; 1, failed, with the reason in the log; 2, the settings are wrong, with the reason on
+standard error.
 """
 
 import argparse
@@ -25,19 +25,20 @@ import uvloop
 
 from shared.errors import SettingsError
 from shared.runtime.allocation import keep_freed_memory
+from shared.runtime.identity import Identity, release, unique_node_name
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.tasks import cancelled
+from shared.runtime.tasks import cancelled, started
 from shared.settings import load
 
 logger = logging.getLogger(__name__)
 
 Main = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
-"""Runs until it is done, or until the event says to stop; then closes what it opened, in reverse."""
+"""Runs until it is done or the event is set; then closes what it opened, in reverse."""
 
-STOP_WITHIN = 25.0
-"""Seconds from the signal to the exit: below the 30 that Kubernetes gives before it kills."""
+SHUTDOWN_TIMEOUT = 25.0
+"""Seconds from the signal to the exit: below the 30 that Kubernetes waits before it kills."""
 
-_CANCELLED_WITHIN = 2.0
+_CANCEL_TIMEOUT = 2.0
 _STANDARD_ERROR = 2
 
 _DESCRIPTORS = 1_048_576
@@ -46,83 +47,100 @@ _DESCRIPTORS = 1_048_576
 OK, FAILED, BAD_SETTINGS = 0, 1, 2
 
 
-class _HasLogs(Protocol):
+class ServiceSettings(Protocol):
+    """What every service's settings say of the process."""
+
     @property
-    def logs(self) -> LogOptions: ...
+    def logs(self) -> LogOptions:
+        """How it logs."""
+        ...
+
+    @property
+    def node(self) -> str | None:
+        """The name of this replica; None: one that is new at each start."""
+        ...
 
 
 class Running(Protocol):
-    """A service that runs."""
+    """A service while it runs."""
 
     async def failed(self) -> BaseException:
-        """Wait until something has failed that the service cannot go on without, and return it."""
+        """Wait until something fails that the service cannot run without, and return the error."""
         ...
 
 
 Settings = TypeVar("Settings", bound=Any)
+Settings_contra = TypeVar("Settings_contra", contravariant=True)
 
 
-def run(main: Main, *, stop_within: float = STOP_WITHIN) -> int:
+class Build(Protocol[Settings_contra]):
+    """Runs a service for as long as the context lasts."""
+
+    def __call__(self, settings: Settings_contra, *, node: str) -> AbstractAsyncContextManager[Running]:
+        """Return the context."""
+        ...
+
+
+def run(main: Main, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> int:
     """Run `main` on an event loop of its own and return the exit status.
 
-    1. The first SIGTERM or SIGINT sets the event that `main` was given; it has `stop_within` seconds to return.
+    1. The first SIGTERM or SIGINT sets the event of `main`, which then has `shutdown_timeout` seconds to return.
     2. A second signal, or the deadline, cancels it.
-    3. What does not even then end within two seconds is left, and the process exits with 1.
+    3. If it has not ended two seconds later, the process exits with 1 all the same.
     """
     keep_freed_memory()
     raise_descriptor_limit()
     fill_standard_streams()
     try:
-        return uvloop.run(_until_stopped(main, stop_within))
+        return uvloop.run(_until_stopped(main, shutdown_timeout))
     except SettingsError as exc:
-        print(exc, file=sys.stderr)  # noqa: T201 -- whoever typed the command reads it there, before any log is set up
+        print(exc, file=sys.stderr)  # noqa: T201 -- for the user at the terminal; logging may not be configured yet
         return BAD_SETTINGS
 
 
 def run_service(
-    name: str,
-    model: type[Settings],
-    build: Callable[[Settings], AbstractAsyncContextManager[Running]],
-    arguments: Sequence[str] | None = None,
+    service: str, model: type[Settings], build: Build[Settings], arguments: Sequence[str] | None = None
 ) -> int:
-    """Run one service alone: `--config FILE` names its settings, of which `logs` is used here."""
-    parser = argparse.ArgumentParser(prog=f"python -m services.{name}_api", description=f"Trelay's {name} layer.")
+    """Run one service alone and return the exit status. `--config FILE` names its settings."""
+    parser = argparse.ArgumentParser(prog=f"python -m services.{service}", description=f"Trelay's {service}.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (YAML)")
+    parser.add_argument("--version", action="version", version=f"trelay {release()}")
     path = parser.parse_args(arguments).config
     try:
         settings = load(path, model)
     except SettingsError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 -- as above
         return BAD_SETTINGS
-    configured: _HasLogs = settings
-    configure(configured.logs)
+    configured: ServiceSettings = settings
+    identity = Identity(service, configured.node or unique_node_name())
+    configure(configured.logs, identity)
 
     async def main(stop: asyncio.Event) -> None:
-        async with build(settings) as service:
+        async with build(settings, node=identity.node) as running:
             settle()
-            logger.info("started", extra={"service": name, "pid": os.getpid()})
-            await until(stop, service)
-            logger.info("stopping", extra={"service": name})
+            logger.info("started", extra={"pid": os.getpid()})
+            await until(stop, running)
+            logger.info("stopping")
 
     return run(main)
 
 
 def raise_descriptor_limit() -> None:
-    """Use all the file descriptors that the system lets us have.
+    """Raise the limit of open file descriptors to what the system allows.
 
-    The usual soft limit, 1,024, is meant for programs that call `select`; here every subscriber takes one.
+    The usual soft limit, 1,024, is meant for programs that call `select`; here every subscriber needs one.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # some systems refuse what they say is allowed
+        with contextlib.suppress(OSError, ValueError):  # some systems refuse what they report as allowed
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def fill_standard_streams() -> None:
-    """Open what is closed of the file descriptors 0 to 2, to nowhere.
+    """Open those of the file descriptors 0 to 2 that are closed, on /dev/null.
 
-    Else the next socket gets such a number, and libuv, which never closes those three, ends the process over it.
+    Otherwise the next socket gets such a number, and libuv, which never closes these three, aborts the process.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
         pass
@@ -130,9 +148,9 @@ def fill_standard_streams() -> None:
 
 
 async def until(stop: asyncio.Event, service: Running) -> None:
-    """Return when asked to stop; raise what the service failed with, if that comes first."""
-    stopping = asyncio.get_running_loop().create_task(stop.wait(), name="stop asked")
-    failing = asyncio.get_running_loop().create_task(service.failed(), name="service failed")
+    """Return when `stop` is set; if the service fails first, raise its error."""
+    stopping = started("stop requested", stop.wait())
+    failing = started("service failed", service.failed())
     try:
         await asyncio.wait({stopping, failing}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
@@ -143,53 +161,52 @@ async def until(stop: asyncio.Event, service: Running) -> None:
 
 
 def settle() -> None:
-    """Tell the garbage collector that what exists now will live as long as the process.
+    """Exempt the objects that exist now from garbage collection, and collect the others less often.
 
-    Call it once everything is built. It then looks at young objects rarely and at those never: 15 to 30 % of the time
-    of a hot loop.
+    Call it once everything is built. It saves 15 to 30 % of the time of a hot loop.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
 
 
-async def _until_stopped(main: Main, stop_within: float) -> int:
+async def _until_stopped(main: Main, shutdown_timeout: float) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    work = loop.create_task(main(stop), name="main")
+    work = started("main", main(stop))
 
-    def asked(number: int) -> None:
+    def on_signal(number: int) -> None:
         if stop.is_set():
             work.cancel()
             return
-        logger.info("asked to stop by %s", signal.Signals(number).name)
+        logger.info("shutdown requested", extra={"signal": signal.Signals(number).name})
         stop.set()
-        loop.call_later(stop_within, work.cancel)
-        # Also while the loop waits for threads after `main` has ended.
-        loop.call_later(stop_within + _CANCELLED_WITHIN, _leave, stop_within)
+        loop.call_later(shutdown_timeout, work.cancel)
+        # It also applies while the loop waits for threads after `main` has ended.
+        loop.call_later(shutdown_timeout + _CANCEL_TIMEOUT, _leave, shutdown_timeout)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked, number)
+        loop.add_signal_handler(number, on_signal, number)
     await asyncio.wait({work})
-    # Unasked, too: a thread that hangs must not keep a service that failed from being started again.
-    loop.call_later(stop_within, _leave, stop_within)
-    return _status(work, stop_within)
+    # Without a signal, too: a thread that hangs must not keep a failed service from being restarted.
+    loop.call_later(shutdown_timeout, _leave, shutdown_timeout)
+    return _status(work, shutdown_timeout)
 
 
-def _leave(stop_within: float) -> None:
-    logger.critical("not stopped within %g seconds and cannot be cancelled: leaving as it is", stop_within)
+def _leave(shutdown_timeout: float) -> None:
+    logger.critical("shutdown timeout; exiting without cleanup", extra={"after_s": shutdown_timeout})
     logging.shutdown()
     os._exit(FAILED)
 
 
-def _status(work: asyncio.Task[None], stop_within: float) -> int:
+def _status(work: asyncio.Task[None], shutdown_timeout: float) -> int:
     if work.cancelled():
-        logger.error("cancelled: not stopped within %g seconds, or told twice", stop_within)
+        logger.error("shutdown timeout or second signal; cancelled", extra={"shutdown_timeout_s": shutdown_timeout})
         return FAILED
     error = work.exception()
     if isinstance(error, SettingsError):
         raise error
     if error is not None:
-        logger.critical("failed: %s", error, exc_info=error)
+        logger.critical("failed", exc_info=error, extra={"error": str(error)})
         return FAILED
     return OK

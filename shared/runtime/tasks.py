@@ -1,6 +1,6 @@
-"""Background tasks: named, awaited, and never silent when they end.
+"""Background tasks: named, awaited, and logged when they fail.
 
-The one place that creates tasks. A group belongs to a context; leaving it cancels and awaits what still runs.
+The one module that creates tasks. A group belongs to a context; leaving it cancels and awaits the tasks that still run.
 """
 
 import asyncio
@@ -13,19 +13,24 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_AGAIN = 2.5
-"""Seconds after which a task that was told to end is told again: a cancellation can get lost, as in `asyncio.wait_for`
-of Python 3.11 when it meets the result."""
+_CANCEL_INTERVAL = 2.5
+"""Seconds after which a task that still runs is cancelled again: `asyncio.wait_for` of Python 3.11 loses a cancellation
+that arrives together with its result."""
 
-_GIVEN_UP = 10.0
-"""Seconds after which a task that does not end is left behind, so that everything else can be closed."""
+_CANCEL_TIMEOUT = 10.0
+"""Seconds after which a task that still runs is abandoned, so that everything else can be closed."""
+
+
+def started(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a task that the caller itself awaits or cancels."""
+    return asyncio.get_running_loop().create_task(work, name=name)
 
 
 class Tasks:
-    """Tasks that live as long as a context.
+    """Tasks that run as long as a context.
 
-    A task that is to run for ever and ends, by an error or by itself, is logged and kept as `failure`, and wakes
-    `failed()`: whoever owns the context decides what follows. The other tasks are left alone.
+    An endless task that ends, with or without an error, is logged, kept as the failure and wakes `failed()`: the owner
+    of the context decides what to do. The other tasks go on.
     """
 
     def __init__(self) -> None:
@@ -43,14 +48,14 @@ class Tasks:
         await self.cancel_all()
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run work that may end when it is done; an error it ends with is logged and reported as `failed`."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        """Run work that may end when it is done; an error is logged and reported by `failed`."""
+        task = started(name, work)
         self._watch(task, endless=False)
         return task
 
     def keep(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run work that should never end by itself, until the context is left; any other end is a failure."""
-        self._watch(asyncio.get_running_loop().create_task(work, name=name), endless=True)
+        """Run endless work until the context is left; any earlier end is a failure."""
+        self._watch(started(name, work), endless=True)
 
     async def failed(self) -> BaseException:
         """Wait for the first failure and return it."""
@@ -58,9 +63,8 @@ class Tasks:
         return await asyncio.shield(self._failure)
 
     async def meanwhile(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do work and return what it gives; if one of the tasks fails first, break the work off and raise that."""
-        loop = asyncio.get_running_loop()
-        working, failing = loop.create_task(work, name="meanwhile"), loop.create_task(self.failed(), name="failed")
+        """Return the result of `work`; if one of the tasks fails first, cancel `work` and raise that failure."""
+        working, failing = started("meanwhile", work), started("failed", self.failed())
         try:
             await asyncio.wait({working, failing}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
@@ -70,7 +74,7 @@ class Tasks:
             await cancelled(working, failing)
 
     async def cancel_all(self) -> None:
-        """Cancel what runs, and return once all of it has ended, as `cancelled` does."""
+        """Cancel all tasks, and return once they have ended, as `cancelled` does."""
         self._ending = True
         await cancelled(*self._tasks)
 
@@ -82,56 +86,60 @@ class Tasks:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is None and endless and not self._ending:
-            # Cancelled, too: by what it waited for, which from within looks as if it was meant.
-            error = RuntimeError(f"{task.get_name()} ended by itself")
+            # Also when it was cancelled: something that it awaited was, which looks the same from inside the task.
+            error = RuntimeError(f"{task.get_name()} ended unexpectedly")
         if error is None:
             return
-        logger.error("%s failed: %s", task.get_name(), error, exc_info=error)
+        logger.error("task failed", exc_info=error, extra={"task": task.get_name(), "error": str(error)})
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)
 
 
 def cancel_requested() -> bool:
-    """Whether somebody has cancelled the task that runs: a `CancelledError` alone may come from what it waited for.
+    """Return whether the running task was cancelled: a `CancelledError` alone may come from what the task awaits.
 
-    And the other way round, a task group whose members fail at that moment forgets it (Python 3.11).
+    The reverse happens too: a task group whose members fail at that moment swallows the cancellation (Python 3.11).
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-async def cancelled(*tasks: asyncio.Task[Any], again: float = _AGAIN, given_up: float = _GIVEN_UP) -> None:
-    """Cancel tasks and wait for their end; what they raise is their own affair and is dropped.
+async def cancelled(
+    *tasks: asyncio.Task[Any], interval: float = _CANCEL_INTERVAL, timeout: float = _CANCEL_TIMEOUT
+) -> None:
+    """Cancel tasks and wait until they have ended; the errors that they raise are dropped.
 
-    A task that has not ended after `again` seconds is cancelled once more, and so on; one that has not after
-    `given_up` is named in the log and left behind. Who waits here and is cancelled goes on waiting first, so that
-    nothing outlives what it works with.
+    A task that still runs is cancelled again every `interval` seconds, and abandoned with a log line after `timeout`.
+    A caller that is itself cancelled still waits first, so that no task outlives the resources that it uses.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     interrupted: asyncio.CancelledError | None = None
     left = {task for task in tasks if not task.done()}
-    while left and (waited := loop.time() - began) < given_up:
+    while left and (waited := loop.time() - began) < timeout:
         for task in left:
-            if waited >= again:
-                logger.warning("%s was told to end %.1f s ago and goes on: it is told again", task.get_name(), waited)
+            if waited >= interval:
+                logger.warning(
+                    "task still running after cancel; cancelling again",
+                    extra={"task": task.get_name(), "after_s": round(waited, 1)},
+                )
             task.cancel()
         try:
-            _, left = await asyncio.wait(left, timeout=min(again, given_up - waited))
+            _, left = await asyncio.wait(left, timeout=min(interval, timeout - waited))
         except asyncio.CancelledError as exc:
             interrupted = exc
             left = {task for task in left if not task.done()}
     for task in left:
-        logger.error("%s does not end: it is left behind", task.get_name())
+        logger.error("task ignored cancellation; abandoned", extra={"task": task.get_name()})
     for task in tasks:
         if task.done() and not task.cancelled():
-            task.exception()  # asked for, so that asyncio does not complain that nobody did
+            task.exception()  # retrieved, so that asyncio does not log that it never was
     if interrupted is not None:
         raise interrupted
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Run work side by side and return what each gave; raise the first error once none of it runs any more."""
+    """Run work concurrently and return the results in order; raise the first error after all of it has ended."""
     if len(work) == 1:
         return [await work[0]]
     outcomes = await asyncio.gather(*work, return_exceptions=True)
@@ -144,9 +152,9 @@ async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
 async def hedged(
     attempts: Sequence[Callable[[], Coroutine[Any, Any, T]]], delay: float, failures: tuple[type[Exception], ...]
 ) -> T:
-    """Make attempts until one succeeds, and return what it gave; the others are cancelled.
+    """Make attempts until one succeeds, and return its result; the others are cancelled.
 
-    The next attempt begins when one has failed, and beside those that run whenever `delay` seconds have passed.
+    The next attempt starts when one has failed, and every `delay` seconds beside those that still run.
 
     Raises:
         One of `failures`: the last one, if all attempts failed. Any other error is raised at once.
@@ -158,7 +166,7 @@ async def hedged(
         while True:
             attempt = next(left, None)
             if attempt is not None:
-                running.add(asyncio.get_running_loop().create_task(attempt(), name="hedged"))
+                running.add(started("hedged", attempt()))
             elif not running:
                 assert failure is not None, "no attempt was given"
                 raise failure

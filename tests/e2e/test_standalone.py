@@ -113,11 +113,11 @@ async def test_the_log_is_as_the_settings_say(tmp_path: Path) -> None:
     settings.write_text("logs: {format: json, level: info}")
     async with running(tmp_path / "var", "--config", str(settings)) as program:
         program.process.send_signal(signal.SIGTERM)
-        said = json.loads((await program.line("asked to stop")).string)
+        said = json.loads((await program.line("shutdown requested")).string)
     assert (said["level"], said["logger"], said["message"]) == (
         "info",
         "shared.runtime.run",
-        "asked to stop by SIGTERM",
+        "shutdown requested",
     )
 
 

@@ -15,6 +15,7 @@ import pytest
 from services.standalone.embedded.kafka import KafkaServer
 from services.standalone.embedded.postgres import PostgresServer
 from services.standalone.embedded.process import free_port
+from shared.runtime.identity import release
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
 from tests.servers.smtp import MailServer
@@ -22,20 +23,20 @@ from tests.servers.smtp import MailServer
 SERVICES = ("system", "process", "experience")
 DATABASE, BUS = "database 127.0.0.1:{database}", "Kafka at 127.0.0.1:{kafka}"
 WAITS_FOR = {
-    "system": {"lease_store": DATABASE, "bus": "waiting for the database"},
-    "process": {"pipelines": BUS},
+    "system": {"lease_store": DATABASE, "bus": "waiting for lease_store"},
+    "process": {"bus": BUS},
     "experience": {
-        "registrations": DATABASE,
-        "replica lease": "not connected yet",
-        "topics of the stream": BUS,
-        "stream": "the topics come first",
+        "registry": DATABASE,
+        "replica_lease": "not connected yet",
+        "bus": BUS,
+        "stream": "waiting for bus",
     },
 }
 """By service: the parts that `/readyz` names, each with what its reason holds."""
 LOGGED = {
     "system": ["lease_store", "mail"],
-    "process": ["pipelines", "mail"],
-    "experience": ["mail", "registrations", "topics of the stream"],
+    "process": ["bus", "mail"],
+    "experience": ["bus", "mail", "registry"],
 }
 """By service: the parts whose turn to be connected has come."""
 PATIENCE = 60.0
@@ -123,12 +124,15 @@ async def test_one_that_waits_says_for_what_and_stops_when_told(tmp_path: Path, 
         begun = time.monotonic()
         assert await program.stop() == 0
         assert time.monotonic() - begun < 10
-        told = [line for line in lines(program) if "part" in line]
-        assert sorted(line["part"] for line in told) == LOGGED[service]
+        logged = lines(program)
+        assert {(line["service"], line["version"]) for line in logged} == {(f"{service}_api", release())}
+        assert len({line["node"] for line in logged}) == 1
+        told = [line for line in logged if "component" in line]
+        assert sorted(line["component"] for line in told) == LOGGED[service]
         for line in told:
-            assert line["message"] == f"waiting for {line['part']}: {said[line['part']]}"
-        rest = [line["message"] for line in lines(program) if "part" not in line]
-        assert rest == ["started", "asked to stop by SIGTERM", "stopping"]
+            assert (line["message"], line["error"]) == ("unavailable", said[line["component"]])
+        rest = [line["message"] for line in logged if "component" not in line]
+        assert rest == ["started", "shutdown requested", "stopping"]
 
 
 @pytest.mark.timeout(240)

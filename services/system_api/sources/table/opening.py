@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
+from importlib import import_module
 from zoneinfo import ZoneInfo
 
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
@@ -24,6 +25,7 @@ from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from shared.errors import SettingsError
 from shared.runtime.clock import Clock
+from shared.runtime.extras import extra
 
 _GRAIN = 2.0
 """Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so that rows are still written in a second that was read."""
@@ -40,7 +42,14 @@ class TableSourceKind(TableSourceOptions):
 
 
 def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
-    """Return what opens the source of this name."""
+    """Return what opens the source of this name.
+
+    Raises:
+        SettingsError: it is in SQLite, and the extra `sqlite` is not installed.
+    """
+    if not options.on_postgresql:
+        with extra("sqlite", f"system.sources.{name}.url: sqlite"):
+            import_module("aiosqlite")  # SQLAlchemy imports it by name
 
     @asynccontextmanager
     async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from services.cli import main
-from services.cli.checking import WholeSettings
+from services.standalone.settings import WholeSettings
 from shared.settings import json_schema
 from tests.servers.smtp import MailServer
 

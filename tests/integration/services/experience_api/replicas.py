@@ -12,11 +12,12 @@ import aiohttp
 import asyncpg
 from aiohttp import WSMsgType
 
-from services.experience_api.app import ExperienceApi, build_experience_api
+from services.experience_api.app import build_experience_api
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.settings import ExperienceSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
+from shared.composition.serving import RunningService
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health
@@ -146,7 +147,7 @@ class Replica(Knocker):
 
     url: str
     http: aiohttp.ClientSession
-    service: ExperienceApi
+    service: RunningService
     registry: PostgresRegistry
     alerts: RecordingAlerts
     health: Health
@@ -166,7 +167,7 @@ class Deployment:
             engine = create_engine(self.database)
             stack.push_async_callback(engine.dispose)
             registry = given.pop("registry", None) or PostgresRegistry(engine, self.database)
-            alerts, health = RecordingAlerts(), Health()
+            alerts, health = RecordingAlerts(), Health("test")
             options = settings(self.database, experience)
             service = await stack.enter_async_context(
                 build_experience_api(options, bus=self.bus, registry=registry, alerts=alerts, health=health, **given)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services.standalone.embedded.postgres import PostgresServer
-from services.system_api.app import DATABASE
+from services.system_api.app import LEASE_STORE
 from shared.bus.postgres import PostgresBusOptions
 from tests.e2e.programs import Program
 from tests.integration.services.system_api.service import file_source, program
@@ -55,7 +55,7 @@ async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     service = program(tmp_path, dsn, PostgresBusOptions(), sources, node="only")
     programs.append(service)
     service.start()
-    status, said = await answered(service, "readyz", lambda said: "127.0.0.1" in said["missing"][DATABASE])
+    status, said = await answered(service, "readyz", lambda said: "127.0.0.1" in said["missing"][LEASE_STORE])
     assert (status, said["ready"]) == (503, False)
     assert said["missing"]["bus"] == "waiting for the database"
     assert (await answered(service, "healthz"))[0] == 200

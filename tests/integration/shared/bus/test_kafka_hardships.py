@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from services.standalone.embedded.kafka import KafkaServer
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
@@ -18,7 +19,8 @@ from tests.servers.kafka import Kafka
 
 DIE_HALFWAY = """
 import asyncio, sys
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
 from shared.bus.protocol import Transaction
 
 async def main(servers, topic):

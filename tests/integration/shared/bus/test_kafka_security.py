@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from services.standalone.embedded.kafka import KafkaOptions as ServerOptions
 from services.standalone.embedded.kafka import KafkaServer
 from services.standalone.embedded.process import free_port
-from shared.bus.kafka import KafkaOptions, connect_kafka
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
 from shared.bus.protocol import TopicOptions, Transaction
 from shared.errors import SettingsError, Unauthorized, Unavailable
 

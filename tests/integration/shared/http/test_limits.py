@@ -56,7 +56,7 @@ class Listener:
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator["Listener"]:
-        health = Health()
+        health = Health("test")
         app = application(self._listen, health)
         self.go_on = asyncio.Event()
 

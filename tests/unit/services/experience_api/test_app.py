@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from services.experience_api.app import ExperienceApi, build_experience_api
+from services.experience_api.app import build_experience_api
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.settings import ExperienceSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
+from shared.composition.serving import RunningService
 from shared.http.server import Health
 from shared.lease import MemoryLeaseStore
 
@@ -25,8 +26,8 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def service(http: aiohttp.ClientSession) -> AsyncIterator[ExperienceApi]:
-    leases, health = MemoryLeaseStore(), Health()
+async def service(http: aiohttp.ClientSession) -> AsyncIterator[RunningService]:
+    leases, health = MemoryLeaseStore(), Health("test")
     registry = MemoryRegistry(leases)
     await add_client(registry, "demo", secret="demo")
     async with build_experience_api(
@@ -40,7 +41,7 @@ async def service(http: aiohttp.ClientSession) -> AsyncIterator[ExperienceApi]:
 
 
 async def test_a_pushed_entity_reaches_a_registered_consumer(
-    service: ExperienceApi, http: aiohttp.ClientSession
+    service: RunningService, http: aiohttp.ClientSession
 ) -> None:
     url = service.listening.url
     async with http.post(f"{url}/consumers", headers={"client_id": "demo", "client_secret": "demo"}) as response:
@@ -52,7 +53,7 @@ async def test_a_pushed_entity_reaches_a_registered_consumer(
         assert json.loads((await socket.receive()).data)["data"] == {"number": 7}
 
 
-async def test_it_tells_how_it_is(service: ExperienceApi, http: aiohttp.ClientSession) -> None:
+async def test_it_tells_how_it_is(service: RunningService, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{service.listening.url}/metrics") as response:
         text = await response.text()
     assert 'trelay_experience_handshakes_total{outcome="accepted"} 0.0' in text

@@ -9,12 +9,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from services.process_api.app import PIPELINES, ProcessApi, build_process_api
+from services.process_api.app import BUS, build_process_api
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.bus.topics import TopicsOptions
+from shared.composition.serving import RunningService
 from shared.errors import SettingsError
 from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import event
@@ -28,12 +29,12 @@ def settings(*steps: Any, **bus: Any) -> ProcessSettings:
 
 
 @contextlib.asynccontextmanager
-async def running(given: ProcessSettings, bus: MemoryBus) -> AsyncIterator[ProcessApi]:
+async def running(given: ProcessSettings, bus: MemoryBus) -> AsyncIterator[RunningService]:
     async with build_process_api(given, bus=bus, alerts=RecordingAlerts()) as service:
         yield service
 
 
-async def ask(service: ProcessApi, path: str, until: Callable[[str], bool]) -> str:
+async def ask(service: RunningService, path: str, until: Callable[[str], bool]) -> str:
     async with asyncio.timeout(20), aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{service.listening.health_url}{path}") as response:
@@ -67,7 +68,7 @@ async def test_it_starts_without_its_bus_and_reports_what_it_waits_for() -> None
     async with build_process_api(given, alerts=RecordingAlerts()) as service:
         answer = json.loads(await ask(service, "/readyz", lambda text: "127.0.0.1:1" in text))
         assert answer["ready"] is False
-        assert "127.0.0.1:1" in answer["missing"][PIPELINES]
+        assert "127.0.0.1:1" in answer["missing"][BUS]
         await ask(service, "/healthz", lambda text: json.loads(text) == {"alive": True})
 
 
@@ -77,7 +78,7 @@ async def test_a_problem_of_the_bus_is_reported() -> None:
         await ask(service, "/readyz", is_ready)
         bus.problem = "the broker is away"
         answer = await ask(service, "/readyz", lambda text: not is_ready(text))
-        assert json.loads(answer)["missing"] == {PIPELINES: "the broker is away"}
+        assert json.loads(answer)["missing"] == {BUS: "the broker is away"}
 
 
 async def test_the_lag_of_the_owned_partitions_is_measured() -> None:

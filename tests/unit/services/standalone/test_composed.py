@@ -4,11 +4,12 @@ import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from services.experience_api.app import build_experience_api
+from services.experience_api.app import STREAM, build_experience_api
 from services.experience_api.registry.memory import MemoryRegistry
-from services.process_api.app import PIPELINES, build_process_api
-from services.standalone.composed import Together, TogetherSettings
+from services.process_api.app import build_process_api
+from services.standalone.composed import Together
 from services.standalone.data import EXAMPLES
+from services.standalone.settings import StandaloneSettings
 from services.system_api.app import BUS, build_system_api
 from shared.alerts import RecordingAlerts
 from shared.alerts.outages import outages_told
@@ -23,26 +24,26 @@ DATABASE = DatabaseOptions(url="postgresql://trelay@127.0.0.1/trelay")
 
 
 def test_the_examples_are_good_settings(tmp_path: Path) -> None:
-    settings = load(Path(str(EXAMPLES / "trelay.yaml")), TogetherSettings, {"TRELAY_DATABASE_URL": DATABASE.url})
+    settings = load(Path(str(EXAMPLES / "trelay.yaml")), StandaloneSettings, {"TRELAY_DATABASE_URL": DATABASE.url})
     assert set(settings.system.sources) == {"sensors", "stock", "orders"}
     assert set(settings.process.pipelines) == {"orders"}
-    assert settings.database is None
+    assert "database" not in settings.model_fields_set
 
 
 def test_only_subscribers_have_an_address_that_is_chosen() -> None:
-    together = Together(TogetherSettings(), DATABASE, 8080)
+    together = Together(StandaloneSettings(), DATABASE, 8080)
     assert together._experience.experience.listen.port == 8080
     assert together._system.system.listen.port == 0
     assert together._process.process.listen.port == 0
 
 
 def test_an_address_that_the_settings_choose_stands() -> None:
-    settings = parse("system: {listen: {port: 9001}}", TogetherSettings, {})
+    settings = parse("system: {listen: {port: 9001}}", StandaloneSettings, {})
     assert Together(settings, DATABASE, 8080)._system.system.listen.port == 9001
 
 
 def test_a_restart_is_the_same_replica_so_that_nothing_waits_for_a_lease() -> None:
-    together = Together(TogetherSettings(), DATABASE, 8080)
+    together = Together(StandaloneSettings(), DATABASE, 8080)
     names = {
         together._experience.experience.connections.node,
         together._process.process.node,
@@ -66,8 +67,8 @@ class Hurried(SystemClock):
 
 
 async def test_an_outage_is_told_once_for_each_part_however_many_services_share_it() -> None:
-    together = Together(TogetherSettings(), DATABASE, 0)
-    bus, health, alerts, clock = MemoryBus(), Health(), RecordingAlerts(), Hurried()
+    together = Together(StandaloneSettings(), DATABASE, 0)
+    bus, health, alerts, clock = MemoryBus(), Health("test"), RecordingAlerts(), Hurried()
     leases = MemoryLeaseStore()
     async with AsyncExitStack() as stack, asyncio.timeout(30):
         await stack.enter_async_context(outages_told("all", health.readiness, alerts, clock))
@@ -95,4 +96,4 @@ async def test_an_outage_is_told_once_for_each_part_however_many_services_share_
         missing = health.readiness.missing()
         told = [(alert.what, alert.place) for alert in alerts.told]
     assert sorted(told) == sorted(("begin", f"all: {part}") for part in missing)
-    assert missing.keys() >= {PIPELINES, BUS}
+    assert missing.keys() >= {BUS, STREAM}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.standalone.terminal import as_typed, welcome
+from services.standalone.terminal import as_typed, command_typed, welcome
 
 
 def said(folder: Path) -> list[str]:
@@ -32,6 +32,30 @@ def test_its_commands_can_be_pasted_whatever_the_folder_is_called() -> None:
         "services/standalone/data/examples/drop/stock-monday.csv",
         f"{folder}/examples/drop/stock-again.csv",
     ]
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a virtual environment, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "trelay"):
+        (programs / name).touch(mode=0o755)
+    return programs
+
+
+def test_the_command_is_typed_as_the_program_was_started(installed: Path) -> None:
+    python, trelay = str(installed / "python"), str(installed / "trelay")
+    assert command_typed(trelay, python, search="/nowhere") == ".venv/bin/trelay"
+    assert command_typed("services/standalone/__main__.py", python, search="/nowhere") == ".venv/bin/trelay"
+    assert command_typed(trelay, python, search=str(installed)) == "trelay"
+
+
+def test_without_a_script_the_command_is_run_by_python(installed: Path) -> None:
+    (installed / "trelay").unlink()
+    typed = command_typed("services/cli/__main__.py", str(installed / "python"), search="/nowhere")
+    assert typed == ".venv/bin/python -m services.cli"
 
 
 def test_a_path_is_short_below_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

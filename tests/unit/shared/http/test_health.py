@@ -3,6 +3,7 @@ import logging
 import pytest
 
 from shared.http.health import NotYet, Readiness
+from shared.runtime.clock import SystemClock
 
 
 def test_nothing_declared_is_ready() -> None:
@@ -33,7 +34,7 @@ def test_a_probe_is_asked_at_every_look() -> None:
     assert readiness.missing() == {"bus": "gone"}
 
 
-def test_a_note_is_told_and_changes_nothing() -> None:
+def test_a_note_is_shown_and_does_not_make_it_unready() -> None:
     readiness = Readiness()
     readiness.note("mail")
     readiness.report("mail", "connection refused")
@@ -54,20 +55,60 @@ def test_a_part_must_be_declared() -> None:
         Readiness().report("database", None)
 
 
-def test_trouble_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+class Stopwatch(SystemClock):
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, ...]]:
+    names = ("component", "error", "after_s")
+    return [
+        (record.getMessage(), *(str(vars(record)[name]) for name in names if name in vars(record)))
+        for record in caplog.records
+    ]
+
+
+def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    readiness = Readiness()
+    clock = Stopwatch()
+    readiness = Readiness(clock)
     readiness.require("bus")
     for _ in range(3):
         readiness.report("bus", "refused")
+    clock.at += 12.34
     for _ in range(3):
         readiness.report("bus", None)
     readiness.report("bus", "refused again")
-    assert [record.getMessage() for record in caplog.records] == [
-        "waiting for bus: refused",
-        "bus is connected",
-        "waiting for bus: refused again",
+    assert logged(caplog) == [
+        ("unavailable", "bus", "refused"),
+        ("connected", "bus", "12.3"),
+        ("unavailable", "bus", "refused again"),
     ]
+
+
+def test_the_first_connection_is_logged_without_a_duration(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    readiness = Readiness()
+    readiness.require("bus", lambda: None)
+    assert readiness.ready
+    assert logged(caplog) == [("connected", "bus")]
+
+
+def test_a_part_that_services_share_is_connected_when_it_is_for_all_of_them() -> None:
+    problems: list[str | None] = [None, "not joined yet"]
+    readiness = Readiness()
+    for number in range(2):
+        readiness.require("bus", lambda number=number: problems[number])  # type: ignore[misc]
+    assert readiness.missing() == {"bus": "not joined yet"}
+    problems[:] = ["refused", None]
+    assert readiness.missing() == {"bus": "refused"}
+    problems[0] = None
+    assert readiness.ready
 
 
 def test_a_probe_is_logged_once_too(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,10 +116,10 @@ def test_a_probe_is_logged_once_too(caplog: pytest.LogCaptureFixture) -> None:
     readiness.require("bus", lambda: "refused")
     for _ in range(3):
         assert not readiness.ready
-    assert [record.getMessage() for record in caplog.records] == ["waiting for bus: refused"]
+    assert logged(caplog) == [("unavailable", "bus", "refused")]
 
 
-def test_what_is_only_noted_and_works_is_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_note_that_works_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     readiness = Readiness()
     readiness.note("mail")
@@ -86,22 +127,30 @@ def test_what_is_only_noted_and_works_is_not_worth_a_line(caplog: pytest.LogCapt
     assert not caplog.records
 
 
-def test_the_trouble_of_a_note_is_logged_from_its_first_report_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_problem_of_a_note_is_logged_from_its_first_report_on(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     readiness = Readiness()
     for part, problem in (("mail", "connection refused"), ("other", None)):
         readiness.note(part)
         readiness.report(part, problem)
-    assert caplog.messages == ["waiting for mail: connection refused"]
+    assert logged(caplog) == [("unavailable", "mail", "connection refused")]
+
+
+def test_a_note_with_a_probe_is_left_to_the_part_to_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    readiness = Readiness()
+    readiness.note("source/orders", lambda: "no such file")
+    assert readiness.notes() == {"source/orders": "no such file"}
+    assert not caplog.records
 
 
 def test_a_reason_that_is_still_to_be_named_is_shown_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    problem: list[str] = [NotYet("the database comes first")]
+    problem: list[str] = [NotYet("waiting for lease_store")]
     readiness = Readiness()
     readiness.require("bus", lambda: problem[0])
-    assert readiness.missing() == {"bus": "the database comes first"}
+    assert readiness.missing() == {"bus": "waiting for lease_store"}
     problem[0] = "Kafka at kafka:9092: connection refused"
     for _ in range(2):
         assert readiness.missing() == {"bus": "Kafka at kafka:9092: connection refused"}
-    assert caplog.messages == ["waiting for bus: Kafka at kafka:9092: connection refused"]
+    assert logged(caplog) == [("unavailable", "bus", "Kafka at kafka:9092: connection refused")]

@@ -7,7 +7,7 @@ from shared.http.metrics import ProcessMetrics, ReadinessCollector, closed
 
 def test_a_process_is_measured_as_of_the_last_look() -> None:
     registry = CollectorRegistry(auto_describe=True)
-    process = ProcessMetrics()
+    process = ProcessMetrics("system_api")
     registry.register(process)
     assert generate_latest(registry) == b""
     process.refresh()
@@ -16,7 +16,7 @@ def test_a_process_is_measured_as_of_the_last_look() -> None:
         "process_cpu_seconds_total",
         "process_open_fds",
         "python_gc_collections_total",
-        "trelay_info{version=",
+        'trelay_build_info{python="',
     ):
         assert name in text
 

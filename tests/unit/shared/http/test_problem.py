@@ -73,7 +73,8 @@ async def test_a_failure_is_logged_without_the_query(caplog: pytest.LogCaptureFi
     await told(RuntimeError("insides"))
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage() == "GET /entity failed"
+    assert record.getMessage() == "request failed"
+    assert (vars(record)["method"], vars(record)["path"]) == ("GET", "/entity")
     assert record.exc_info is not None
 
 

@@ -17,7 +17,7 @@ ANY_PORT = ListenOptions(port=0)
 
 @pytest.fixture
 def health() -> Health:
-    return Health()
+    return Health("test")
 
 
 async def test_alive_whatever_is_missing_and_ready_only_when_nothing_is(health: Health) -> None:

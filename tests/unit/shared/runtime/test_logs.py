@@ -10,8 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.runtime.identity import Identity
 from shared.runtime.logs import JsonLines, LogOptions, TextLines, configure
+from shared.runtime.trace import traced
 
+IDENTITY = Identity("system_api", "replica-1", "1.2.3")
+CONTEXT = {"service": "system_api", "version": "1.2.3", "node": "replica-1"}
 HOSTILE = 'demo"\n{"level":"critical","message":"forged"}\r\x1b[31m\u2028x'
 
 
@@ -25,7 +29,7 @@ def record(message: str, *args: object, error: BaseException | None = None, **fi
 
 
 def line(made: logging.LogRecord) -> dict[str, Any]:
-    text = JsonLines().format(made)
+    text = JsonLines(IDENTITY).format(made)
     assert len(text.splitlines()) == 1
     parsed = json.loads(text)
     assert isinstance(parsed, dict)
@@ -36,6 +40,7 @@ def test_a_line_is_one_object_with_its_fields() -> None:
     assert line(record("read %d rows", 3, source="orders", rows=3)) == {
         "time": "2026-01-02T03:04:05.678Z",
         "level": "warning",
+        **CONTEXT,
         "logger": "shared.http.server",
         "message": "read 3 rows",
         "source": "orders",
@@ -44,23 +49,35 @@ def test_a_line_is_one_object_with_its_fields() -> None:
 
 
 def test_text_is_for_people() -> None:
-    text = TextLines().format(record("read %d rows", 3, source="my orders", rows=3, empty=""))
+    text = TextLines(IDENTITY).format(record("read %d rows", 3, source="my orders", rows=3, empty=""))
     assert text == (
         '2026-01-02T03:04:05.678Z WARNING shared.http.server: read 3 rows source="my orders" rows=3 empty=""'
+        " service=system_api version=1.2.3 node=replica-1"
     )
 
 
 def test_a_field_cannot_take_the_place_of_a_standard_one() -> None:
-    assert line(record("true", level="debug", time="never"))["level"] == "warning"
+    made = record("true", level="debug", time="never", node="forged")
+    assert line(made)["level"] == "warning"
+    assert line(made)["node"] == "replica-1"
+    assert TextLines(IDENTITY).format(made).count("node=") == 1
+
+
+def test_a_line_about_a_trace_has_its_id() -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    with traced(f"00-{trace_id}-00f067aa0ba902b7-01"):
+        assert line(record("pushed")) | CONTEXT | {"trace_id": trace_id} == line(record("pushed"))
+        assert TextLines(IDENTITY).format(record("pushed")).endswith(f" node=replica-1 trace_id={trace_id}")
+    assert "trace_id" not in line(record("pushed"))
 
 
 def test_an_error_comes_with_its_traceback() -> None:
     made = record("failed", error=ValueError("first\nsecond"))
-    assert line(made)["error"] == "ValueError: first\nsecond"
-    assert TextLines().format(made).splitlines()[1:] == ["  | ValueError: first", "  | second"]
+    assert line(made)["exception"] == "ValueError: first\nsecond"
+    assert TextLines(IDENTITY).format(made).splitlines()[1:] == ["  | ValueError: first", "  | second"]
 
 
-@pytest.mark.parametrize("form", [JsonLines(), TextLines()])
+@pytest.mark.parametrize("form", [JsonLines(IDENTITY), TextLines(IDENTITY)])
 def test_a_stranger_cannot_forge_a_line_or_command_a_terminal(form: logging.Formatter) -> None:
     for made in (
         record("client %s", HOSTILE),
@@ -70,11 +87,11 @@ def test_a_stranger_cannot_forge_a_line_or_command_a_terminal(form: logging.Form
         text = form.format(made)
         assert len(text.splitlines()) == 1
         assert "\x1b" not in text
-    lines = TextLines().format(record("x", error=ValueError(HOSTILE))).splitlines()
+    lines = TextLines(IDENTITY).format(record("x", error=ValueError(HOSTILE))).splitlines()
     assert all(line.startswith("  | ") for line in lines[1:])
 
 
-@pytest.mark.parametrize("form", [JsonLines(), TextLines()])
+@pytest.mark.parametrize("form", [JsonLines(IDENTITY), TextLines(IDENTITY)])
 def test_secrets_are_struck_out_wherever_they_are(form: logging.Formatter) -> None:
     made = record(
         "connecting to %s",
@@ -107,7 +124,7 @@ def _logging_restored() -> Iterator[None]:
 @pytest.mark.usefixtures("_logging_restored")
 def test_levels_by_part_and_warnings_too() -> None:
     stream = io.StringIO()
-    configure(LogOptions(level="warning", loggers={"shared.bus": "debug"}), stream)
+    configure(LogOptions(level="warning", loggers={"shared.bus": "debug"}), IDENTITY, stream)
     logging.getLogger("shared.http.server").info("not written")
     logging.getLogger("shared.bus.kafka").debug("written")
     with warnings.catch_warnings():
@@ -122,20 +139,20 @@ def test_levels_by_part_and_warnings_too() -> None:
 
 @pytest.mark.usefixtures("_logging_restored")
 def test_writes_to_standard_error_and_replaces_what_was_there(capsys: pytest.CaptureFixture[str]) -> None:
-    configure(LogOptions(), sys.stderr)
-    configure(LogOptions(format="text"))
+    configure(LogOptions(), IDENTITY, sys.stderr)
+    configure(LogOptions(format="text"), IDENTITY)
     logging.getLogger("x").error("once")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.endswith("ERROR   x: once\n")
+    assert captured.err.endswith("ERROR   x: once service=system_api version=1.2.3 node=replica-1\n")
     assert captured.err.count("once") == 1
 
 
 @pytest.mark.usefixtures("_logging_restored")
 def test_a_level_of_a_part_is_replaced_too() -> None:
     stream = io.StringIO()
-    configure(LogOptions(level="warning", loggers={"shared.bus": "error"}), stream)
-    configure(LogOptions(level="info"), stream)
+    configure(LogOptions(level="warning", loggers={"shared.bus": "error"}), IDENTITY, stream)
+    configure(LogOptions(level="info"), IDENTITY, stream)
     logging.getLogger("shared.bus").info("written")
     assert "written" in stream.getvalue()
 

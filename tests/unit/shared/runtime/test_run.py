@@ -5,15 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
-from shared.runtime.run import BAD_SETTINGS, FAILED, OK, Running, run, run_service, settle
+from shared.runtime.run import BAD_SETTINGS, FAILED, OK, Build, Running, run, run_service, settle
 from shared.settings import Options
 
 
@@ -21,7 +21,7 @@ def signalled(number: signal.Signals = signal.SIGTERM) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_what_ends_by_itself_is_clean() -> None:
+def test_work_that_returns_exits_with_0() -> None:
     async def main(_stop: asyncio.Event) -> None:
         await asyncio.sleep(0)
 
@@ -29,7 +29,7 @@ def test_what_ends_by_itself_is_clean() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_asks_to_stop_and_the_end_is_clean(number: signal.Signals) -> None:
+def test_a_signal_requests_a_clean_shutdown(number: signal.Signals) -> None:
     closed: list[str] = []
 
     async def main(stop: asyncio.Event) -> None:
@@ -41,7 +41,7 @@ def test_a_signal_asks_to_stop_and_the_end_is_clean(number: signal.Signals) -> N
     assert closed == ["everything"]
 
 
-def test_what_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     closed: list[str] = []
 
     async def main(stop: asyncio.Event) -> None:
@@ -52,9 +52,11 @@ def test_what_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogC
         finally:
             closed.append("everything")
 
-    assert run(main, stop_within=0.01) == FAILED
+    assert run(main, shutdown_timeout=0.01) == FAILED
     assert closed == ["everything"]
-    assert "not stopped within 0.01 seconds" in caplog.text
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.getMessage() == "shutdown timeout or second signal; cancelled"
+    assert vars(record)["shutdown_timeout_s"] == 0.01
 
 
 def test_a_second_signal_does_not_wait_for_the_deadline() -> None:
@@ -64,10 +66,10 @@ def test_a_second_signal_does_not_wait_for_the_deadline() -> None:
         signalled()
         await asyncio.Event().wait()
 
-    assert run(main, stop_within=1000) == FAILED
+    assert run(main, shutdown_timeout=1000) == FAILED
 
 
-def test_what_cannot_be_cancelled_is_left() -> None:
+def test_a_process_that_cannot_be_cancelled_exits_all_the_same() -> None:
     program = (
         "import asyncio, os, signal, sys, shared.runtime.run as runtime\n"
         "async def main(stop):\n"
@@ -75,26 +77,26 @@ def test_what_cannot_be_cancelled_is_left() -> None:
         "    while True:\n"
         "        try: await asyncio.Event().wait()\n"
         "        except asyncio.CancelledError: pass\n"
-        "runtime._CANCELLED_WITHIN = 0.01\n"
-        "sys.exit(runtime.run(main, stop_within=0.01))\n"
+        "runtime._CANCEL_TIMEOUT = 0.01\n"
+        "sys.exit(runtime.run(main, shutdown_timeout=0.01))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == FAILED
-    assert "leaving as it is" in ended.stderr
+    assert "shutdown timeout; exiting without cleanup" in ended.stderr
 
 
-def test_a_thread_that_hangs_does_not_keep_a_process_that_failed() -> None:
+def test_a_thread_that_hangs_does_not_keep_a_failed_process_alive() -> None:
     program = (
         "import asyncio, sys, threading, shared.runtime.run as runtime\n"
         "async def main(stop):\n"
         "    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)\n"
         "    raise RuntimeError('broken')\n"
-        "sys.exit(runtime.run(main, stop_within=0.01))\n"
+        "sys.exit(runtime.run(main, shutdown_timeout=0.01))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50, check=False)
     assert ended.returncode == FAILED
     assert "broken" in ended.stderr
-    assert "leaving as it is" in ended.stderr
+    assert "shutdown timeout; exiting without cleanup" in ended.stderr
 
 
 def test_a_failure_is_logged_and_the_status_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,11 +105,11 @@ def test_a_failure_is_logged_and_the_status_says_so(caplog: pytest.LogCaptureFix
 
     assert run(main) == FAILED
     (record,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
-    assert record.getMessage() == "failed: broken"
+    assert (record.getMessage(), vars(record)["error"]) == ("failed", "broken")
     assert record.exc_info is not None
 
 
-def test_wrong_settings_are_said_in_plain_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_settings_are_reported_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     async def main(_stop: asyncio.Event) -> None:
         raise SettingsError("cannot listen on 127.0.0.1 port 80: permission denied")
 
@@ -118,6 +120,7 @@ def test_wrong_settings_are_said_in_plain_words(capsys: pytest.CaptureFixture[st
 class Settings(Options):
     logs: LogOptions = LogOptions()
     system: str = "nothing"
+    node: str = "replica-1"
 
 
 class Ends:
@@ -144,12 +147,10 @@ def _settled_and_undone() -> Iterator[None]:
     logging.captureWarnings(capture=False)
 
 
-def build(
-    opened: list[str], error: BaseException | None = None
-) -> Callable[[Settings], AbstractAsyncContextManager[Running]]:
+def build(opened: list[str], error: BaseException | None = None) -> Build[Settings]:
     @asynccontextmanager
-    async def running(settings: Settings) -> AsyncIterator[Running]:
-        opened.append(settings.system)
+    async def running(settings: Settings, *, node: str) -> AsyncIterator[Running]:
+        opened.append(f"{settings.system} {node}")
         try:
             yield Ends(error)
         finally:
@@ -159,12 +160,12 @@ def build(
 
 
 @pytest.mark.usefixtures("_settled_and_undone")
-def test_a_service_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:
+def test_a_service_runs_until_a_signal_stops_it(tmp_path: Path) -> None:
     opened: list[str] = []
     file = tmp_path / "trelay.yaml"
     file.write_text("system: here")
     assert run_service("system", Settings, build(opened), ["--config", str(file)]) == OK
-    assert opened == ["here", "closed"]
+    assert opened == ["here replica-1", "closed"]
 
 
 @pytest.mark.usefixtures("_settled_and_undone")
@@ -173,7 +174,7 @@ def test_a_service_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
     file = tmp_path / "trelay.yaml"
     file.write_text("")
     assert run_service("system", Settings, build(opened, RuntimeError("broken")), ["--config", str(file)]) == FAILED
-    assert opened == ["nothing", "closed"]
+    assert opened == ["nothing replica-1", "closed"]
 
 
 def test_a_service_with_wrong_settings_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,13 +188,13 @@ def test_a_service_with_wrong_settings_does_not_start(tmp_path: Path, capsys: py
 
 
 @pytest.mark.usefixtures("_settled_and_undone")
-def test_what_lives_for_ever_is_taken_out_of_the_collectors_sight() -> None:
+def test_long_lived_objects_are_exempt_from_garbage_collection() -> None:
     settle()
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold() == (100_000, 50, 100)
 
 
-def test_all_descriptors_that_the_system_allows_are_used() -> None:
+def test_the_limit_of_descriptors_is_raised_to_what_the_system_allows() -> None:
     program = """
 import resource
 from shared.runtime.run import run

@@ -1,4 +1,4 @@
-"""Background tasks end loudly, and with their context."""
+"""Background tasks are logged when they fail, and end with their context."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -35,20 +35,24 @@ async def test_leaving_the_context_cancels_and_awaits() -> None:
     assert ended == ["ended"]
 
 
-async def test_a_failure_is_logged_with_the_name_and_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failure_is_logged_with_its_name_and_reported(caplog: pytest.LogCaptureFixture) -> None:
     async with Tasks() as tasks:
         other = tasks.start("endless", forever(asyncio.Event()))
         tasks.keep("the poller of orders", breaks())
         error = await tasks.failed()
         assert isinstance(error, ValueError)
-        assert "the poller of orders failed: broken" in caplog.text
+        (record,) = caplog.records
+        assert record.getMessage() == "task failed"
+        assert vars(record)["task"] == "the poller of orders"
+        assert vars(record)["error"] == "broken"
+        assert record.exc_info is not None
         assert not other.done()
 
 
 async def test_endless_work_that_ends_is_a_failure() -> None:
     async with Tasks() as tasks:
         tasks.keep("feed", ends())
-        assert "feed ended by itself" in str(await tasks.failed())
+        assert "feed ended unexpectedly" in str(await tasks.failed())
 
 
 async def test_endless_work_that_is_cancelled_from_within_is_a_failure() -> None:
@@ -59,18 +63,18 @@ async def test_endless_work_that_is_cancelled_from_within_is_a_failure() -> None
 
     async with Tasks() as tasks:
         tasks.keep("feed", waits_for_what_is_cancelled())
-        assert "feed ended by itself" in str(await tasks.failed())
+        assert "feed ended unexpectedly" in str(await tasks.failed())
 
 
-async def test_work_that_takes_its_end_for_a_word_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+async def test_work_that_returns_when_it_is_cancelled_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
     started = asyncio.Event()
     async with Tasks() as tasks:
-        tasks.keep("feed", deaf(0, started))
+        tasks.keep("feed", ignores_cancellation(0, started))
         await started.wait()
     assert caplog.text == ""
 
 
-async def test_work_that_may_end_is_none() -> None:
+async def test_work_that_may_end_has_not_failed() -> None:
     async with Tasks() as tasks:
         await tasks.start("once", ends())
         waiting = asyncio.ensure_future(tasks.failed())
@@ -79,7 +83,7 @@ async def test_work_that_may_end_is_none() -> None:
         await cancelled(waiting)
 
 
-async def test_work_meanwhile_gives_what_it_gives() -> None:
+async def test_work_meanwhile_returns_its_result() -> None:
     async def work() -> int:
         return 7
 
@@ -88,7 +92,7 @@ async def test_work_meanwhile_gives_what_it_gives() -> None:
         assert await tasks.meanwhile(work()) == 7
 
 
-async def test_work_meanwhile_is_broken_off_by_a_failure() -> None:
+async def test_work_meanwhile_is_cancelled_by_a_failure() -> None:
     started, ended = asyncio.Event(), list[str]()
 
     async def breaks_later() -> None:
@@ -110,7 +114,7 @@ async def test_cancelled_waits_for_the_end() -> None:
     assert task.cancelled()
 
 
-async def deaf(times: int, started: asyncio.Event) -> None:
+async def ignores_cancellation(times: int, started: asyncio.Event) -> None:
     """Lose as many cancellations as `asyncio.wait_for` of Python 3.11 may lose."""
     for _ in range(times + 1):
         try:
@@ -120,32 +124,37 @@ async def deaf(times: int, started: asyncio.Event) -> None:
             continue
 
 
-async def test_who_loses_a_cancellation_is_told_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_loses_a_cancellation_is_cancelled_again(caplog: pytest.LogCaptureFixture) -> None:
     started = asyncio.Event()
-    task = asyncio.get_running_loop().create_task(deaf(2, started), name="mails")
+    task = asyncio.get_running_loop().create_task(ignores_cancellation(2, started), name="mails")
     await started.wait()
     async with asyncio.timeout(10):
-        await cancelled(task, again=0.01, given_up=10)
+        await cancelled(task, interval=0.01, timeout=10)
     assert task.done()
-    assert "mails was told to end" in caplog.text
+    warned = {(record.getMessage(), vars(record)["task"]) for record in caplog.records}
+    assert warned == {("task still running after cancel; cancelling again", "mails")}
+    assert all(vars(record)["after_s"] >= 0 for record in caplog.records)
 
 
-async def test_who_never_ends_is_left_behind_by_name(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_never_ends_is_abandoned_by_name(caplog: pytest.LogCaptureFixture) -> None:
     started, ended = asyncio.Event(), list[str]()
-    stubborn = asyncio.get_running_loop().create_task(deaf(100, started), name="a stubborn reader")
+    stubborn = asyncio.get_running_loop().create_task(ignores_cancellation(100, started), name="a stubborn reader")
     other = asyncio.get_running_loop().create_task(forever(asyncio.Event(), ended), name="a good one")
     await started.wait()
     async with asyncio.timeout(10):
-        await cancelled(stubborn, other, again=0.01, given_up=0.1)
+        await cancelled(stubborn, other, interval=0.01, timeout=0.1)
     assert ended == ["ended"]
-    assert "a stubborn reader does not end: it is left behind" in caplog.text
-    assert "good one" not in caplog.text
+    assert (caplog.messages[-1], vars(caplog.records[-1])["task"]) == (
+        "task ignored cancellation; abandoned",
+        "a stubborn reader",
+    )
+    assert "a good one" not in {vars(record)["task"] for record in caplog.records}
     while not stubborn.done():
         stubborn.cancel()
         await asyncio.sleep(0)
 
 
-async def test_who_waits_for_an_end_and_is_cancelled_waits_first() -> None:
+async def test_a_caller_that_is_cancelled_waits_for_its_tasks_first() -> None:
     started, may_end, ended = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def closes_slowly() -> None:

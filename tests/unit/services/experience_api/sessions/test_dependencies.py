@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.sessions.dependencies import Stream, StreamParts, keep_stream, tokens_with_a_key
+from services.experience_api.sessions.dependencies import Stream, StreamParts, deliver, tokens_with_a_key
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import Awaited
 from services.experience_api.stream.delivery import DeliveryOptions
@@ -16,6 +16,7 @@ from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Appender, Bus, TopicOptions
 from shared.bus.topics import TopicsOptions
+from shared.composition.bus import BusConnection
 from shared.errors import SettingsError, Unavailable
 from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
@@ -68,7 +69,7 @@ async def test_keys_of_the_settings_are_used_and_none_is_made() -> None:
     assert again.read(issued.token) == issued.claims
 
 
-def parts(bus: Bus, failures: int = 0) -> StreamParts:
+def connection(bus: Bus, failures: int = 0) -> BusConnection:
     flaky = Flaky(failures)
 
     @asynccontextmanager
@@ -76,22 +77,29 @@ def parts(bus: Bus, failures: int = 0) -> StreamParts:
         await flaky()
         yield bus
 
+    return BusConnection(connect, TopicsOptions(), Hurried())
+
+
+async def delivering(connection: BusConnection, stream: Awaited[Stream]) -> None:
     def inbound(appender: Appender) -> Inbound:
         metrics = ExperienceMetrics(CollectorRegistry())
         return Inbound(appender, "trelay.inbound", RecordingAlerts(), metrics, SYSTEM_CLOCK, lambda: "id")
 
-    return StreamParts(connect, TopicsOptions(), DeliveryOptions(), inbound, lambda source, seconds: None)
+    parts = StreamParts(TopicsOptions().publish, DeliveryOptions(), inbound, lambda source, seconds: None)
+    await connection.keep(lambda bus: deliver(parts, bus, stream, SYSTEM_CLOCK))
 
 
 async def test_the_stream_comes_once_the_bus_answers_and_goes_with_its_task() -> None:
     stream: Awaited[Stream] = Awaited("the stream")
-    reports = Reports()
+    bus = connection(MemoryBus(), 2)
+    problems: list[str | None] = []
     async with Tasks() as tasks:
-        tasks.keep("stream", keep_stream(parts(MemoryBus(), 2), stream, reports, Hurried()))
+        tasks.keep("stream", delivering(bus, stream))
         async with asyncio.timeout(PATIENCE):
             while stream.now is None or stream.now.delivery.problem is not None:
                 await asyncio.sleep(0)
-        assert reports.problems == ["1 to go", "0 to go", None]
+                problems += [bus.problem] if [bus.problem] != problems[-1:] else []
+        assert problems == ["1 to go", "0 to go", None]
     assert stream.now is None
 
 
@@ -99,4 +107,4 @@ async def test_a_topic_of_another_form_is_an_error_that_surfaces() -> None:
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name="trelay.publish", partitions=7)])
     with pytest.raises(SettingsError, match=r"trelay\.publish"):
-        await keep_stream(parts(bus), Awaited("the stream"), Reports(), SYSTEM_CLOCK)
+        await delivering(connection(bus), Awaited("the stream"))

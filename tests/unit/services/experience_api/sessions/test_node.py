@@ -5,7 +5,7 @@ import pytest
 
 from services.experience_api.refusals import UNAVAILABLE, Refused
 from services.experience_api.registry.protocol import Node
-from services.experience_api.sessions.node import NodeLease, own_name
+from services.experience_api.sessions.node import NodeLease
 from shared.errors import Unavailable
 from shared.lease import Granted, Leases, MemoryLeaseStore, Taken
 from shared.runtime.clock import SystemClock
@@ -79,10 +79,6 @@ def refused(node: NodeLease) -> bool:
     except Refused as exc:
         return exc.refusal is UNAVAILABLE
     return False
-
-
-def test_a_name_is_a_replicas_own() -> None:
-    assert own_name() != own_name()
 
 
 async def test_a_node_is_alive_while_it_has_its_lease(store: FlakyStore, said: Said, tasks: Tasks) -> None:

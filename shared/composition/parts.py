@@ -1,0 +1,84 @@
+"""What every service is made of: opened from its settings, or given by the caller."""
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TypedDict, Unpack
+
+from shared.alerts import Alerts, alerting
+from shared.alerts.outages import outages_told
+from shared.bus.connect import connect, prepare
+from shared.bus.protocol import Bus
+from shared.composition.bus import BusConnection
+from shared.composition.settings import SharedSettings
+from shared.http.server import Health
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.identity import unique_node_name
+
+
+class Given(TypedDict, total=False):
+    """Parts that the caller has already, ready to use. What is absent is made from the settings."""
+
+    node: str
+    """The name of this replica."""
+    bus: Bus
+    """With the topics of the settings."""
+    alerts: Alerts
+    health: Health
+    """Services in one process share it; the caller that makes it reports outages."""
+    clock: Clock
+    rng: random.Random
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service runs on."""
+
+    node: str
+    health: Health
+    alerts: Alerts
+    bus: BusConnection
+    clock: Clock
+    rng: random.Random
+
+    def report(self, part: str) -> Callable[[str | None], None]:
+        """Return the function that takes what is wrong with a part of `/readyz`, None for nothing."""
+        return lambda problem: self.health.readiness.report(part, problem)
+
+
+@asynccontextmanager
+async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[Given]) -> AsyncIterator[Parts]:
+    """Open what every service needs, for as long as the context lasts. No server has to be reachable yet.
+
+    Raises:
+        SettingsError: the alerts cannot be set up as the settings say.
+    """
+    clock = given.get("clock", SYSTEM_CLOCK)
+    shared_health = given.get("health")
+    health = shared_health or Health(service)
+    async with AsyncExitStack() as stack:
+        alerts = given.get("alerts")
+        if alerts is None:
+            opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
+            alerts = await stack.enter_async_context(opened)
+        if shared_health is None:
+            await stack.enter_async_context(outages_told(service, health.readiness, alerts, clock))
+        yield Parts(
+            given.get("node") or settings.node or unique_node_name(),
+            health,
+            alerts,
+            BusConnection(lambda: _connected(settings, given.get("bus"), clock), settings.bus.topics, clock),
+            clock,
+            given.get("rng") or random.SystemRandom(),
+        )
+
+
+@asynccontextmanager
+async def _connected(settings: SharedSettings, given: Bus | None, clock: Clock) -> AsyncIterator[Bus]:
+    if given is not None:
+        yield given
+        return
+    await prepare(settings.bus, settings.database)
+    async with connect(settings.bus, settings.database, clock=clock) as bus:
+        yield bus

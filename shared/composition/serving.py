@@ -1,0 +1,46 @@
+"""A running service: its listener, its tasks, and the order in which it stops."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from shared.composition.parts import Parts
+from shared.http.server import Listening, ListenOptions, serve
+from shared.runtime.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service while it runs."""
+
+    listening: Listening
+    tasks: Tasks
+
+    async def failed(self) -> BaseException:
+        """Wait until something fails that the service cannot run without, and return the error."""
+        return await self.tasks.failed()
+
+
+@asynccontextmanager
+async def serving(
+    app: web.Application, listen: ListenOptions, parts: Parts, tasks: Tasks, drain: Callable[[], Awaitable[None]]
+) -> AsyncIterator[RunningService]:
+    """Listen for as long as the context lasts.
+
+    On leaving:
+
+    1. `/readyz` answers 503, so that load balancers send no more traffic.
+    2. `drain` finishes the work in progress. Health and metrics still answer.
+    3. The listener closes.
+
+    Raises:
+        SettingsError: the listener cannot be set up as the settings say.
+    """
+    async with serve(app, listen, parts.health, clock=parts.clock) as listening:
+        try:
+            yield RunningService(listening, tasks)
+        finally:
+            parts.health.readiness.draining = True
+            await drain()

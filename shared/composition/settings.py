@@ -1,0 +1,27 @@
+"""The sections of the settings file that every service reads."""
+
+from shared.alerts import AlertOptions
+from shared.bus.connect import BusOptions
+from shared.bus.postgres import PostgresBusOptions
+from shared.database.options import DatabaseOptions
+from shared.runtime.logs import LogOptions
+from shared.settings import Options
+
+
+class DatabaseSettings(Options):
+    """The part of the file that says where the database is."""
+
+    database: DatabaseOptions = DatabaseOptions()
+
+
+class SharedSettings(DatabaseSettings):
+    """The sections that every service reads. A service adds its own."""
+
+    bus: BusOptions = PostgresBusOptions()
+    alerts: AlertOptions = AlertOptions()
+    logs: LogOptions = LogOptions()
+
+    @property
+    def node(self) -> str | None:
+        """The name that the settings give this replica; None: one that is new at each start."""
+        return None
