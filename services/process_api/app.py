@@ -16,10 +16,8 @@ from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
 from shared.alerts import Alerts, alerting
 from shared.alerts.outages import outages_told
-from shared.bus.connect import connect
-from shared.bus.postgres import PostgresBusOptions
+from shared.bus.connect import connect, prepare
 from shared.bus.protocol import Bus
-from shared.database.migrations import migrate
 from shared.errors import SettingsError, Unavailable
 from shared.http.health import NotYet
 from shared.http.server import Health, Listening, application, serve
@@ -76,11 +74,10 @@ async def build_process_api(
             alerts = await stack.enter_async_context(opened)
         if own_health:
             await stack.enter_async_context(outages_told("process", health.readiness, alerts, clock))
-        own_tables = bus is None and isinstance(settings.bus, PostgresBusOptions)
         outside = _Outside(
             alerts,
             connect=lambda: connect(settings.bus, settings.database, clock=clock) if bus is None else nullcontext(bus),
-            prepare=(lambda: migrate(settings.database)) if own_tables else _nothing,
+            prepare=(lambda: prepare(settings.bus, settings.database)) if bus is None else _nothing,
             clock=clock,
         )
         yield await stack.enter_async_context(_Service(settings, build(pipelines), outside, health).running())

@@ -8,11 +8,28 @@ from pydantic import Field
 from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus
+from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 BusOptions = Annotated[KafkaOptions | PostgresBusOptions, Field(discriminator="kind")]
 """`kind: kafka`, or `kind: postgres`, which takes the database of the section `database`."""
+
+
+async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
+    """Create or update what the bus needs before `connect`: its tables, where it has any.
+
+    Raises:
+        Unavailable: the database does not answer; try again.
+        SettingsError: a file that `database` names cannot be read.
+    """
+    match options:
+        case KafkaOptions():
+            return
+        case PostgresBusOptions():
+            await migrate(database)
+        case _:
+            assert_never(options)
 
 
 def connect(
