@@ -8,10 +8,10 @@ from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.jsonata import TooSlow
 from services.process_api.pipeline.pipeline import Lap, Pipeline, Refused
 from services.process_api.pipeline.selection import Selection
-from services.process_api.worker.poison import KEPT, Suspects
+from services.process_api.worker.poison import Suspects
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
-from shared.events.dead_letter import Reject
+from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.event import TRAIL, MalformedEvent, Trail, unpack_trail
 
 Watch = Callable[[Pipeline], Lap]
@@ -147,8 +147,8 @@ class Batch:
             identity = origin
         reject = Reject(identity, value, error, _STAGE, origin, pipeline)
         if self._suspects.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
-            error = f"{error} (of its {len(value)} bytes the first {KEPT} are kept)"
-            reject = dataclasses.replace(reject, value=value[:KEPT], error=error)
+            error = f"{error} (of its {len(value)} bytes the first {KEPT_BYTES} are kept)"
+            reject = dataclasses.replace(reject, value=value[:KEPT_BYTES], error=error)
         self.rejects.append(reject)
         self.size += len(reject.value)
         self.unclaimed += not pipeline

@@ -12,9 +12,6 @@ from typing import NamedTuple
 
 from shared.bus.protocol import Record
 
-KEPT = 65_536
-"""Bytes that remain of a value whose dead letter would be too large as well: enough to recognise it by."""
-
 TOO_LONG = 5.0
 """Seconds for one event: half of what the bus waits for a sign of life, and a thousand times what is usual."""
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from services.process_api.pipeline.expression.jsonata import Jsonata
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch, Tally
-from services.process_api.worker.poison import KEPT, Suspects
+from services.process_api.worker.poison import Suspects
 from shared.bus.protocol import RECORD_LIMIT, TopicPartition, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
+from shared.events.dead_letter import KEPT_BYTES
 from shared.events.event import TRAIL, unpack_trail
 from tests.unit.services.process_api.making import batch, event, pipeline, record, selection
 
@@ -144,8 +145,8 @@ class TestTooLarge:
     def test_one_that_does_not_even_fit_there_is_cut(self) -> None:
         value = b"x" * (RECORD_LIMIT - 100)
         (reject,) = taken(record(value)).rejects
-        assert (reject.value, size_of(reject.record()) < RECORD_LIMIT) == (value[:KEPT], True)
-        assert f"(of its {len(value)} bytes the first {KEPT} are kept)" in reject.error
+        assert (reject.value, size_of(reject.record()) < RECORD_LIMIT) == (value[:KEPT_BYTES], True)
+        assert f"(of its {len(value)} bytes the first {KEPT_BYTES} are kept)" in reject.error
 
     def test_an_id_of_megabytes_does_not_make_the_dead_letter_too_large(self) -> None:
         value = event({"a": 1}, id="i" * (RECORD_LIMIT - 1000))
@@ -164,8 +165,8 @@ class TestTooLarge:
         ]
         suspects.blame(5, 5, "again")
         made = Batch(selection(pipeline()), suspects)
-        made.take([record(event("y" * KEPT), 5)])
-        assert len(made.rejects[0].value) == KEPT
+        made.take([record(event("y" * KEPT_BYTES), 5)])
+        assert len(made.rejects[0].value) == KEPT_BYTES
 
 
 _written = ["orders 1 a", "orders", " 1 a", "strangers 1 b", "orders ² b"]

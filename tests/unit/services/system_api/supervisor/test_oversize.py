@@ -1,9 +1,9 @@
 """The search for what is too large for the bus."""
 
 from services.system_api.sources.source import Batch
-from services.system_api.supervisor.oversize import KEPT, Oversize
+from services.system_api.supervisor.oversize import Oversize
 from shared.bus.protocol import Outgoing
-from shared.events.dead_letter import Reject
+from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.event import TRAIL
 
 
@@ -26,7 +26,7 @@ def test_what_is_refused_alone_is_cut_and_put_aside_and_the_rest_is_not() -> Non
     assert strained.records == [record("orders:1", 10)]
     assert strained.checkpoint == {"": b"2"}
     (reject,) = strained.rejects
-    assert (reject.id, len(reject.value)) == ("orders:2", KEPT)
+    assert (reject.id, len(reject.value)) == ("orders:2", KEPT_BYTES)
     assert "its first 65536 bytes are kept" in reject.error
 
 
@@ -36,7 +36,7 @@ def test_a_reject_that_is_too_large_is_cut_as_well() -> None:
     oversize.refuse(batch)
     oversize.refuse(batch)
     (reject,) = oversize.strain(batch).rejects
-    assert (len(reject.value), reject.error) == (KEPT, "not JSON (of its 1000000 bytes the first 65536 are kept)")
+    assert (len(reject.value), reject.error) == (KEPT_BYTES, "not JSON (of its 1000000 bytes the first 65536 are kept)")
 
 
 def test_the_search_ends_when_what_was_under_way_has_passed() -> None:
