@@ -6,6 +6,9 @@ from shared.bus.protocol import Outgoing
 
 _ERROR_LIMIT = 2000
 
+KEPT_BYTES = 65_536
+"""Bytes that a dead letter keeps of a value that is too large: enough to recognise it by."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reject:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.pipeline import OnStep, Pipeline, Rejected
 from services.process_api.pipeline.selection import Selection
-from services.process_api.worker.poison import KEPT_BYTES, PoisonTracker
+from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
-from shared.events.dead_letter import Reject
+from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.event import MalformedEvent
 from shared.events.headers import (
     CONTENT_TYPE,

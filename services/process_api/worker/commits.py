@@ -1,32 +1,29 @@
 """Batches on their way to the bus: handed over one while another commits, and settled in their order."""
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from services.process_api.worker.batch import Batch
 from shared.bus.protocol import Transaction, Writer
+from shared.bus.transaction_queue import PendingTransactions
 from shared.runtime import failpoints
 
 Settled = Callable[[Batch, float], None]
 """Told of each batch that is visible, and when its first record was read."""
 
 
-class _UnderWay(NamedTuple):
+class _Submitted(NamedTuple):
     batch: Batch
     began: float
-    done: Awaitable[None]
 
 
 class Commits:
     """The transactions of one writer."""
 
     def __init__(self, writer: Writer, settled: Settled) -> None:
-        self._writer = writer
         self._settled = settled
-        self._handing_over: Batch | None = None
-        self._under_way: deque[_UnderWay] = deque()
+        self._pending = PendingTransactions[_Submitted](writer, self._committed)
         self._news = asyncio.Event()
 
     @property
@@ -35,22 +32,17 @@ class Commits:
 
         Only to be asked after an error: there is such a record then.
         """
-        batches = [one.batch for one in self._under_way]
-        if self._handing_over is not None:
-            batches.append(self._handing_over)
-        return batches[0].first, batches[-1].last
+        unsettled = self._pending.unsettled
+        return unsettled[0].batch.first, unsettled[-1].batch.last
 
     async def submit(self, batch: Batch, transaction: Transaction, began: float) -> None:
         """Hand over a batch; return when the next one may be filled.
 
         Raises what `Writer.submit` does, for an earlier batch, too; then `span` tells which they may be about.
         """
-        self._handing_over = batch
         failpoints.reach("process.before-submit")
-        done = await self._writer.submit(transaction)
+        await self._pending.submit(_Submitted(batch, began), transaction)
         failpoints.reach("process.after-submit")
-        self._under_way.append(_UnderWay(batch, began, done))
-        self._handing_over = None
         self._news.set()
 
     async def follow(self) -> None:
@@ -62,10 +54,7 @@ class Commits:
 
     async def drain(self) -> None:
         """Return when all that was handed over is visible. Raises what `submit` does."""
-        while self._under_way:
-            oldest = self._under_way[0]
-            # Whoever waits may be cancelled; the commit must not be.
-            await asyncio.shield(oldest.done)
-            if self._under_way and self._under_way[0] is oldest:
-                self._under_way.popleft()
-                self._settled(oldest.batch, oldest.began)
+        await self._pending.drain()
+
+    async def _committed(self, submitted: _Submitted) -> None:
+        self._settled(submitted.batch, submitted.began)

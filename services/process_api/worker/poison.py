@@ -14,9 +14,6 @@ from typing import NamedTuple
 
 from shared.bus.protocol import Record
 
-KEPT_BYTES = 65_536
-"""How much remains of a value whose dead letter would be too large as well: enough to recognise it."""
-
 SLOW_SECONDS = 5.0
 """For one event: half of the time after which the bus evicts a member, and a thousand times the usual."""
 

@@ -9,11 +9,8 @@ import dataclasses
 
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, Outgoing, size_of
-from shared.events.dead_letter import Reject
+from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.headers import PROVENANCE, unpack_provenance
-
-KEPT = 65_536
-"""Bytes kept of a value that is too large: enough to identify it."""
 
 
 class OversizeFilter:
@@ -47,18 +44,19 @@ class OversizeFilter:
         for record in batch.records:
             identity = _identity(record)
             if identity in self._too_large:
-                error = f"an event of {size_of(record)} bytes is above the bus's limit; its first {KEPT} bytes are kept"
-                value = (record.value or b"")[:KEPT]
+                size = size_of(record)
+                error = f"an event of {size} bytes is above the bus's limit; its first {KEPT_BYTES} bytes are kept"
+                value = (record.value or b"")[:KEPT_BYTES]
                 rejects.append(Reject(identity, value, error, "source", f"source:{identity}"))
             else:
                 kept.append(record)
         return dataclasses.replace(batch, records=kept, rejects=rejects)
 
     def _truncated(self, reject: Reject) -> Reject:
-        if reject.id not in self._too_large or len(reject.value) <= KEPT:
+        if reject.id not in self._too_large or len(reject.value) <= KEPT_BYTES:
             return reject
-        error = f"{reject.error} (of its {len(reject.value)} bytes the first {KEPT} are kept)"
-        return dataclasses.replace(reject, value=reject.value[:KEPT], error=error)
+        error = f"{reject.error} (of its {len(reject.value)} bytes the first {KEPT_BYTES} are kept)"
+        return dataclasses.replace(reject, value=reject.value[:KEPT_BYTES], error=error)
 
 
 def _identity(record: Outgoing) -> str:

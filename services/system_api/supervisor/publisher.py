@@ -1,7 +1,5 @@
 """From batches to transactions: events, rejects and the checkpoint of a batch become visible together or not at all."""
 
-import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,6 +7,7 @@ from typing import NamedTuple
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, Transaction, Writer
 from shared.bus.topics import TopicsOptions
+from shared.bus.transaction_queue import PendingTransactions
 from shared.errors import TrelayError, Unavailable
 from shared.runtime import failpoints
 from shared.runtime.clock import Clock
@@ -52,10 +51,9 @@ def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch) 
     return transaction
 
 
-class _UnderWay(NamedTuple):
+class _Submitted(NamedTuple):
     batch: Batch
     began: float
-    done: Awaitable[None]
 
 
 class Publisher:
@@ -68,10 +66,9 @@ class Publisher:
         self._source = source
         self._destination = destination
         self._topics = topics
-        self._writer = writer
         self._settle = settle
         self._clock = clock
-        self._under_way: deque[_UnderWay] = deque()
+        self._pending = PendingTransactions[_Submitted](writer, self._committed, bus_errors)
 
     async def submit(self, batch: Batch) -> None:
         """Hand over a batch; return when the next one may be filled, while this one still commits.
@@ -82,24 +79,15 @@ class Publisher:
         began = self._clock.monotonic()
         transaction = compose(self._source, self._destination, self._topics, batch)
         failpoints.reach("system.before-submit")
-        with bus_errors():
-            done = await self._writer.submit(transaction)
-        self._under_way.append(_UnderWay(batch, began, done))
+        await self._pending.submit(_Submitted(batch, began), transaction)
         failpoints.reach("system.after-submit")
-        # The writer takes no more than this at once, so what is older has been committed: nothing waits here.
-        while len(self._under_way) > IN_FLIGHT:
-            await self._finish_oldest()
+        # The writer has no more than this in flight, so older transactions are committed: nothing waits here.
+        await self._pending.drain(IN_FLIGHT)
 
     async def drain(self) -> None:
         """Wait until everything is visible and settled. Raises what `submit` does."""
-        while self._under_way:
-            await self._finish_oldest()
+        await self._pending.drain()
 
-    async def _finish_oldest(self) -> None:
-        oldest = self._under_way[0]
-        with bus_errors():
-            # A stop that cancels this wait waits once more, for the commit itself must not be cancelled by it.
-            await asyncio.shield(oldest.done)
-        self._under_way.popleft()
+    async def _committed(self, submitted: _Submitted) -> None:
         failpoints.reach("system.before-settle")
-        await self._settle(oldest.batch, self._clock.monotonic() - oldest.began)
+        await self._settle(submitted.batch, self._clock.monotonic() - submitted.began)

@@ -8,8 +8,7 @@ from shared.bus.kafka.batches import Batch, Encoder, Producer, by_partition
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, of_code
 from shared.bus.kafka.producing import Failures, Producing, raise_first
-from shared.bus.kafka.wire.producer_id import init_producer_id
-from shared.bus.kafka.wire.requests import Question
+from shared.bus.kafka.wire.transactions import init_producer_id
 from shared.bus.protocol import Outgoing, check_size
 from shared.errors import TrelayError
 from shared.runtime.tasks import Tasks
@@ -86,7 +85,7 @@ class KafkaAppender:
 
 async def _encoder(cluster: Cluster, deadline: float) -> Encoder:
     async def attempt() -> Encoder:
-        answer = await cluster.ask_any(Question(init_producer_id(None, _NO_TIMEOUT)))
+        answer = await cluster.ask_any(init_producer_id(None, _NO_TIMEOUT))
         if answer.error_code != NONE:
             raise of_code(answer.error_code, "beginning to append")
         producer = Producer(answer.producer_id, answer.producer_epoch)

@@ -15,7 +15,6 @@ from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.reader import kafka_reader
 from shared.bus.kafka.topics import bounds, ensure_topics
 from shared.bus.kafka.wire.offsets import offset_fetch
-from shared.bus.kafka.wire.requests import Question
 from shared.bus.kafka.writer import kafka_writer
 from shared.bus.partition_workers import PartitionWorkers
 from shared.bus.protocol import Appender, Drive, Outgoing, Reader, TopicOptions, TopicPartition, Writer
@@ -79,7 +78,7 @@ class KafkaBus:
         """Return the offset a group is to read next."""
         identity = self._cluster.identity(group)
         place = f"asking how far group {group} is"
-        request = Question(offset_fetch(identity, *position))
+        request = offset_fetch(identity, *position)
 
         async def attempt() -> int:
             coordinator = await self._cluster.coordinator("group", identity)

@@ -22,8 +22,7 @@ from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, OUT_OF_RANGE, Moved, of_code
 from shared.bus.kafka.decoding import Chunk, KafkaRecord
 from shared.bus.kafka.standstill import Standstill
-from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, Wanted, diverging_offset, fetch
-from shared.bus.kafka.wire.requests import Question
+from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, FetchPosition, diverging_offset, fetch
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import Tasks
 
@@ -56,7 +55,7 @@ class Lost:
 class _Request:
     """What is asked of one broker."""
 
-    wanted: Mapping[int, Wanted]
+    wanted: Mapping[int, FetchPosition]
     task: asyncio.Task[None] | None = None
 
 
@@ -149,7 +148,7 @@ class Fetching:
         for leader, partitions in by_leader.items():
             if leader not in self._requests and not any(partition in self.chunks for partition in partitions):
                 wanted = {
-                    partition: Wanted(
+                    partition: FetchPosition(
                         self.positions[partition],
                         view.epochs.get(partition, UNKNOWN_EPOCH),
                         self._epochs.get(partition, UNKNOWN_EPOCH),
@@ -198,12 +197,12 @@ class Fetching:
         form = fetch(
             self._topic,
             request.wanted.items(),
-            wait_ms=int(_LONG_POLL * 1000),
+            wait=_LONG_POLL,
             max_bytes=_RESPONSE_LIMIT,
-            partition_bytes=_PARTITION_LIMIT,
+            partition_max_bytes=_PARTITION_LIMIT,
         )
         try:
-            response = await self._connections.send(leader, Question(form))
+            response = await self._connections.send(leader, form)
         except LOST_CONNECTION as exc:
             return Moved(f"reading {self._topic} from {leader.host}:{leader.port}: {exc}")
         if self._requests.get(leader) is not request:
@@ -212,7 +211,7 @@ class Fetching:
             return of_code(response.error_code, f"reading {self._topic}")
         return self._sort(request.wanted, response.topics)
 
-    def _sort(self, wanted: Mapping[int, Wanted], topics: Iterable[Any]) -> TrelayError | None:
+    def _sort(self, wanted: Mapping[int, FetchPosition], topics: Iterable[Any]) -> TrelayError | None:
         """Put away what a response brought; return what went wrong with some of it."""
         failure: TrelayError | None = None
         for _, partitions, _ in topics:

@@ -15,9 +15,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberAssignment
-from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
-
 from shared.bus.kafka.assignment import Claim, assign, unpack
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.connections import Broker, Connections
@@ -31,7 +28,15 @@ from shared.bus.kafka.client.errors import (
     of_code,
     of_exception,
 )
-from shared.bus.kafka.wire.requests import Heartbeat, LeaveGroup, Question
+from shared.bus.kafka.wire.groups import (
+    assigned_partitions,
+    assignment_to,
+    heartbeat,
+    join_group,
+    leave_group,
+    sync_group,
+    user_data_of,
+)
 from shared.bus.partition_workers import PartitionWorkers
 from shared.errors import Fenced, TrelayError, Unavailable
 from shared.runtime.tasks import together
@@ -94,8 +99,8 @@ class Membership:
         try:
             if self._coordinator is not None and self._id != _STRANGER:
                 # On a connection of its own: behind a join, it would wait for all other members.
-                form = LeaveGroup(self._group, [(self._id, self._name)])
-                await self._cluster.ask(self._coordinator, Question(form))
+                request = leave_group(self._group, member_id=self._id, instance_id=self._name)
+                await self._cluster.ask(self._coordinator, request)
         except LOST_CONNECTION as exc:
             logger.info("%s: could not say goodbye: %s", self._place, of_exception(exc, "leaving"))
         finally:
@@ -121,38 +126,38 @@ class Membership:
     async def _join(self) -> set[int]:
         """Return the partitions that we are to drive."""
         claim = Claim(self._name, self._generation, self._driving.partitions)
-        about_us = ConsumerProtocol.METADATA(0, [self._topic], claim.pack()).encode()
-        patience = int(self._session * 1000)
-        protocols = [(_PROTOCOL, about_us)]
-        answer = await self._ask(
-            JoinGroupRequest(
-                self._group, patience, patience, self._id, self._name, ConsumerProtocol.PROTOCOL_TYPE, protocols
-            ),
-            "joining",
+        request = join_group(
+            self._group,
+            timeout=self._session,
+            member_id=self._id,
+            instance_id=self._name,
+            protocol=_PROTOCOL,
+            topic=self._topic,
+            user_data=claim.pack(),
         )
+        answer = await self._ask(request, "joining")
         self._id = answer.member_id
         leads = answer.leader_id == answer.member_id
         shares = await self._share_out(answer.members) if leads else []
-        given = await self._ask(
-            SyncGroupRequest(self._group, answer.generation_id, self._id, self._name, shares), "being given partitions"
+        request = sync_group(
+            self._group,
+            generation=answer.generation_id,
+            member_id=self._id,
+            instance_id=self._name,
+            assignments=shares,
         )
+        given = await self._ask(request, "being given partitions")
         self._generation = answer.generation_id
-        if not given.member_assignment:
-            return set()
-        assigned = ConsumerProtocolMemberAssignment.decode(given.member_assignment).assignment
-        return {number for topic, numbers in assigned if topic == self._topic for number in numbers}
+        return assigned_partitions(self._topic, given.member_assignment)
 
     async def _share_out(self, members: Iterable[Any]) -> list[tuple[str, bytes]]:
         """Decide for all, as the leader."""
         claims = {}
         for member, _, about in members:
-            claims[member] = unpack(ConsumerProtocol.METADATA.decode(about).user_data)
+            claims[member] = unpack(user_data_of(about))
         topic = await self._cluster.topic(self._topic)
         shares = assign(claims, len(topic.leaders))
-        return [
-            (member, ConsumerProtocolMemberAssignment(0, [(self._topic, sorted(numbers))], b"").encode())
-            for member, numbers in shares.items()
-        ]
+        return [(member, assignment_to(self._topic, numbers)) for member, numbers in shares.items()]
 
     async def _give_up(self, partitions: Iterable[int]) -> None:
         """End drives; stay alive meanwhile, for it may take long."""
@@ -175,9 +180,9 @@ class Membership:
         await together(end(), stay())
 
     async def _heartbeat(self) -> None:
-        form = Heartbeat(self._group, self._generation, self._id, self._name)
+        request = heartbeat(self._group, generation=self._generation, member_id=self._id, instance_id=self._name)
         try:
-            await self._ask(Question(form), "staying", self._heartbeats)
+            await self._ask(request, "staying", self._heartbeats)
         except Unavailable as exc:
             # Whoever coordinates the group next knows us: as long as nobody says otherwise, we are a member.
             self._cluster.problems[self._place] = str(exc)

@@ -14,7 +14,7 @@ from shared.bus.kafka.client.errors import (
     of_code,
     of_exception,
 )
-from shared.bus.kafka.wire.requests import Produce, Question
+from shared.bus.kafka.wire.produce import produce
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import together
 
@@ -74,7 +74,7 @@ class Producing:
         content: dict[str, dict[int, bytes | bytearray]] = {}
         for batch in batches:
             content.setdefault(batch.topic, {})[batch.partition] = batch.content
-        request = Question(Produce(self._transactional_id, self._cluster.options.request_timeout, content))
+        request = produce(self._transactional_id, self._cluster.options.request_timeout, content)
         try:
             answer = await self._connections.send(leader, request)
         except LOST_CONNECTION as exc:

@@ -1,9 +1,7 @@
 """Topics: made with the right settings, or checked against them; where they begin and end."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Literal
-
-from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
+from typing import Literal
 
 from shared.bus.kafka.batches import REQUEST_LIMIT
 from shared.bus.kafka.client.cluster import Cluster, TopicView
@@ -11,12 +9,11 @@ from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, TOPIC_EXISTS, Moved, Passing, of_code
 from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH
 from shared.bus.kafka.wire.offsets import list_offsets
-from shared.bus.kafka.wire.requests import Question
+from shared.bus.kafka.wire.topics import NewTopic, create_topics, describe_topic_configs
 from shared.bus.protocol import TopicOptions
 from shared.errors import SettingsError
 from shared.runtime.tasks import together
 
-_TOPIC_RESOURCE = 2
 _EARLIEST = -2
 _END = -1
 _COMMITTED_ONLY = 1
@@ -103,8 +100,7 @@ async def _offsets(cluster: Cluster, topic: TopicView, moment: int, isolation: i
     for number in topic.leaders:
         by_leader.setdefault(topic.leader(number), []).append((number, topic.epochs.get(number, UNKNOWN_EPOCH)))
     requests = [
-        cluster.ask(leader, Question(list_offsets(topic.name, asked, moment, isolation)))
-        for leader, asked in by_leader.items()
+        cluster.ask(leader, list_offsets(topic.name, asked, moment, isolation)) for leader, asked in by_leader.items()
     ]
     found = {}
     for answer in await together(*requests):
@@ -118,11 +114,8 @@ async def _offsets(cluster: Cluster, topic: TopicView, moment: int, isolation: i
 
 async def _create(cluster: Cluster, topics: Collection[TopicOptions]) -> set[str]:
     """Make topics; return those that nobody else had made meanwhile."""
-    forms: list[tuple[Any, ...]] = [
-        (options.name, options.partitions, options.replicas, [], list(settings_of(options).items()))
-        for options in topics
-    ]
-    request = CreateTopicsRequest(forms, int(cluster.options.request_timeout * 1000), validate_only=False)
+    wanted = [NewTopic(options.name, options.partitions, options.replicas, settings_of(options)) for options in topics]
+    request = create_topics(wanted, cluster.options.request_timeout)
     made: set[str] = set()
 
     async def attempt() -> None:
@@ -168,8 +161,7 @@ async def _check(cluster: Cluster, wanted: Mapping[str, TopicOptions], there: Ma
 
 
 async def _settings(cluster: Cluster, names: Collection[str]) -> dict[str, dict[str, str]]:
-    wanted = ["cleanup.policy", "retention.ms", "max.message.bytes"]
-    request: Any = DescribeConfigsRequest([(_TOPIC_RESOURCE, name, wanted) for name in names])
+    request = describe_topic_configs(names, ["cleanup.policy", "retention.ms", "max.message.bytes"])
 
     async def attempt() -> dict[str, dict[str, str]]:
         answer = await cluster.ask_any(request)

@@ -12,23 +12,23 @@ before the next transaction (`renew`, KIP-360): brokers refuse what comes with t
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar
-
-from aiokafka.protocol.transaction import (
-    AddOffsetsToTxnRequest,
-    AddPartitionsToTxnRequest,
-    EndTxnRequest,
-    TxnOffsetCommitRequest,
-)
+from typing import Any, TypeVar
 
 from shared.bus.kafka.batches import Batch, Encoder, Producer
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, NOT_ATTEMPTED, UNSTABLE_OFFSET_COMMIT, Moved, of_code
 from shared.bus.kafka.producing import Producing, raise_first
+from shared.bus.kafka.wire.metadata import CoordinatorKind
 from shared.bus.kafka.wire.offsets import offset_fetch
-from shared.bus.kafka.wire.producer_id import NO_PRODUCER, init_producer_id
-from shared.bus.kafka.wire.requests import Question
+from shared.bus.kafka.wire.transactions import (
+    NO_PRODUCER,
+    add_offsets_to_txn,
+    add_partitions_to_txn,
+    end_txn,
+    init_producer_id,
+    txn_offset_commit,
+)
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.errors import Fenced
 from shared.runtime.tasks import together
@@ -55,7 +55,7 @@ class TransactionalId:
         self._producing = Producing(cluster, self._connections, name)
         # Offsets go to the group's coordinator while records go to leaders: on one connection, one would wait.
         self._coordinators = cluster.connections()
-        self._known: dict[tuple[Literal["group", "transaction"], str], Broker] = {}
+        self._known: dict[tuple[CoordinatorKind, str], Broker] = {}
         self._producer = Producer(*NO_PRODUCER)
         self._unanswered = False
 
@@ -98,7 +98,7 @@ class TransactionalId:
         if producer != NO_PRODUCER:
             # Set again by an attempt that gets no answer: one epoch more, the next time.
             self._unanswered = self._producing.unanswered = False
-        await self._ask("opening", "transaction", self.name, Question(form), take)
+        await self._ask("opening", "transaction", self.name, form, take)
         return Encoder(self._producer, self._cluster.options.compression, transactional=True)
 
     async def committed(self, group: str, position: TopicPartition, deadline: float) -> int | None:
@@ -108,7 +108,7 @@ class TransactionalId:
         is asked that has just stored something for us, on all of its replicas in sync: the offset of a transaction
         that is then aborted. Older owners are fenced by then, so nothing can be committed that it does not have.
         """
-        request = Question(offset_fetch(group, *position))
+        request = offset_fetch(group, *position)
 
         async def attempt() -> int:
             await self._add_offsets(group, deadline)
@@ -129,7 +129,7 @@ class TransactionalId:
         offset = await self._cluster.persist(f"{self.name}: {doing}", attempt, deadline)
         return None if offset == _NOTHING_SETTLED else offset
 
-    async def _fetch_offset(self, coordinator: Broker, request: Question) -> tuple[int, int]:
+    async def _fetch_offset(self, coordinator: Broker, request: Any) -> tuple[int, int]:
         answer = await self._coordinators.send(coordinator, request)
         if answer.error_code != NONE:
             return answer.error_code, _NOTHING_SETTLED
@@ -158,7 +158,7 @@ class TransactionalId:
 
     async def end(self, deadline: float, *, commit: bool) -> None:
         """Commit or abort. Asked twice, as after an answer that got lost, the coordinator gives the same answer."""
-        request = EndTxnRequest(self.name, *self._producer, commit)
+        request = end_txn(self.name, self._producer, commit=commit)
 
         def take(answer: Any) -> None:
             self._check(answer.error_code, "committing" if commit else "aborting")
@@ -174,11 +174,8 @@ class TransactionalId:
         raise_first(await self._producing.write(batches, deadline))
 
     async def _add_partitions(self, batches: Sequence[Batch], deadline: float) -> None:
-        wanted: dict[str, set[int]] = {}
-        for batch in batches:
-            wanted.setdefault(batch.topic, set()).add(batch.partition)
-        topics = [(topic, sorted(partitions)) for topic, partitions in wanted.items()]
-        request = AddPartitionsToTxnRequest(self.name, *self._producer, topics)
+        partitions = [(batch.topic, batch.partition) for batch in batches]
+        request = add_partitions_to_txn(self.name, self._producer, partitions)
 
         def take(answer: Any) -> None:
             self._check_each(answer.errors, "adding")
@@ -186,7 +183,7 @@ class TransactionalId:
         await self._ask("adding partitions", "transaction", self.name, request, take, deadline)
 
     async def _add_offsets(self, group: str, deadline: float) -> None:
-        request = AddOffsetsToTxnRequest(self.name, *self._producer, group)
+        request = add_offsets_to_txn(self.name, self._producer, group)
 
         def take(answer: Any) -> None:
             self._check(answer.error_code, f"adding the offsets of {group}")
@@ -194,10 +191,7 @@ class TransactionalId:
         await self._ask("adding offsets", "transaction", self.name, request, take, deadline)
 
     async def _commit_offsets(self, group: str, offsets: Mapping[TopicPartition, int], deadline: float) -> None:
-        by_topic: dict[str, list[tuple[int, int, str]]] = {}
-        for (topic, partition), offset in offsets.items():
-            by_topic.setdefault(topic, []).append((partition, offset, ""))
-        request = TxnOffsetCommitRequest(self.name, group, *self._producer, list(by_topic.items()))
+        request = txn_offset_commit(self.name, self._producer, group, offsets)
 
         def take(answer: Any) -> None:
             self._check_each(answer.errors, f"settling, for {group},")
@@ -217,7 +211,7 @@ class TransactionalId:
     async def _ask(
         self,
         doing: str,
-        kind: Literal["group", "transaction"],
+        kind: CoordinatorKind,
         key: str,
         request: Any,
         take: Callable[[Any], T],

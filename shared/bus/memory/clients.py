@@ -6,7 +6,8 @@ from typing import Protocol
 
 from shared.bus.memory.log import StoredRecord, Topic
 from shared.bus.protocol import Outgoing, Record, TopicPartition, Transaction
-from shared.errors import Fenced, TrelayError, Unavailable
+from shared.bus.transaction_queue import consequence
+from shared.errors import Fenced, TrelayError
 
 Write = Callable[[Transaction], None]
 """Makes a transaction visible at once, or raises and changes nothing."""
@@ -38,7 +39,7 @@ class MemoryWriter:
         if not self._owns():
             raise Fenced(f"writer {self._name}: a newer one has taken over")
         if self._finished is not None:
-            raise Unavailable(f"writer {self._name} is finished: {self._finished}") from self._finished
+            raise consequence(self._finished) from self._finished
         try:
             self._write(transaction)
         except TrelayError as exc:

@@ -14,6 +14,7 @@ from shared.settings import Secret, beside_file
 
 _POSTGRESQL = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:///"
+_SHARE_OF_POLL = 0.8
 
 
 class TableSourceOptions(SourceOptions):
@@ -75,6 +76,11 @@ class TableSourceOptions(SourceOptions):
     def on_postgresql(self) -> bool:
         """Whether the table is in PostgreSQL; otherwise it is in SQLite."""
         return self.url.startswith(_POSTGRESQL)
+
+    @property
+    def statement_timeout(self) -> float:
+        """Seconds after which a statement ends: before the poll that it belongs to counts as stalled."""
+        return self.poll_timeout * _SHARE_OF_POLL
 
     @property
     def path(self) -> Path:

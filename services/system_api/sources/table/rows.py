@@ -7,10 +7,7 @@ from services.system_api.sources.source import Batch, EventBuilder
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.null_key_rows import NullKeyRow
-from shared.events.dead_letter import Reject
-
-KEPT = 65_536
-"""Bytes that are kept of a row that is put aside: enough to recognise it by."""
+from shared.events.dead_letter import KEPT_BYTES, Reject
 
 PositionOf = Callable[[Row[Order]], str]
 """Where a row's state lies, the same whenever it is read: the rest of the event's id."""
@@ -64,5 +61,5 @@ class RowEvents(Generic[Order]):
     def _reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
         name = self._builder.name
         origin = f"{name}:{self._table}:{place}"
-        kept = data[:KEPT]
+        kept = data[:KEPT_BYTES]
         batch.rejects.append(Reject(f"{name}:{position}", kept, f"{self._table}, {place}: {error}", "source", origin))

@@ -8,14 +8,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeVar
-
-from aiokafka.protocol.coordination import FindCoordinatorRequest
+from typing import Any, TypeVar
 
 from shared.bus.kafka.client.connections import Broker, Connections
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, UNKNOWN_TOPIC, Passing, of_code, of_exception
 from shared.bus.kafka.options import KafkaOptions
-from shared.bus.kafka.wire.requests import metadata
+from shared.bus.kafka.wire.metadata import CoordinatorKind, find_coordinator, metadata
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import hedged
@@ -160,13 +158,13 @@ class Cluster:
             raise Passing("the Kafka cluster has no controller")
         return broker
 
-    async def coordinator(self, kind: Literal["group", "transaction"], key: str) -> Broker:
+    async def coordinator(self, kind: CoordinatorKind, key: str) -> Broker:
         """Return who coordinates a group or a transactional id now.
 
         Raises:
             Unavailable: nobody does yet, or no broker answers.
         """
-        answer = await self.ask_any(FindCoordinatorRequest(key, 1 if kind == "transaction" else 0))
+        answer = await self.ask_any(find_coordinator(kind, key))
         if answer.error_code != NONE:
             raise of_code(answer.error_code, f"the coordinator of {kind} {key}")
         return Broker(answer.host, answer.port)

@@ -1,1 +1,1 @@
-"""Requests in versions that aiokafka does not speak: their form on the wire, and nothing else."""
+"""Kafka's requests and responses, one module for each family: the versions that aiokafka lacks, and aiokafka's own."""

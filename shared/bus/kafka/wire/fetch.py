@@ -1,7 +1,7 @@
-"""Fetch, version 12: the first that carries both epochs of KIP-320 and KIP-595.
+"""Fetch, version 12: the first that carries the epochs of both KIP-320 and KIP-595.
 
-`current_leader_epoch` makes a broker that does not know the newest leader refuse to answer. `last_fetched_epoch` makes
-the leader compare its log with what was read before, so that a log that was truncated below the reader is noticed.
+With `current_leader_epoch`, a broker that does not know the newest leader returns an error. With `last_fetched_epoch`,
+the leader compares its log with what was read before, so that a log truncated below the position is detected.
 """
 
 import struct
@@ -21,13 +21,17 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from shared.bus.kafka.wire.request import VersionedRequest
+
 _CONSUMER = -1
 _NO_SESSION = 0
-_WITHOUT_SESSION = -1
+_NO_SESSION_EPOCH = -1
+_MIN_BYTES = 1
+_NO_RACK = ""
 _COMMITTED_ONLY = 1
 _LOG_START_UNKNOWN = -1
 _DIVERGING_EPOCH = 0
-"""The tag of the partition's field that says where its log and ours part."""
+"""The tag of the field of a partition that says where its log diverges from what was read."""
 
 UNKNOWN_EPOCH = -1
 
@@ -69,7 +73,7 @@ class FetchResponse(Response):  # type: ignore[misc]  # aiokafka is published wi
     )
 
 
-class Fetch(RequestStruct):  # type: ignore[misc]
+class FetchRequest(RequestStruct):  # type: ignore[misc]
     """Version 12."""
 
     API_KEY = 1
@@ -114,41 +118,46 @@ class Fetch(RequestStruct):  # type: ignore[misc]
     )
 
 
-class Wanted(NamedTuple):
-    """What is asked of one partition."""
+class FetchPosition(NamedTuple):
+    """Where to read on in one partition."""
 
     offset: int
     leader_epoch: int = UNKNOWN_EPOCH
-    """The epoch of the leader that is asked, as far as it is known."""
+    """The epoch of the leader that the request goes to, where it is known."""
     fetched_epoch: int = UNKNOWN_EPOCH
     """The epoch of the batch that was read last."""
 
 
 def fetch(
-    topic: str, wanted: Iterable[tuple[int, Wanted]], *, wait_ms: int, max_bytes: int, partition_bytes: int
-) -> Fetch:
-    """Ask one leader for committed records of some partitions, of which it answers with at least one if it has any."""
+    topic: str, positions: Iterable[tuple[int, FetchPosition]], *, wait: float, max_bytes: int, partition_max_bytes: int
+) -> VersionedRequest:
+    """Request committed records of some partitions from their leader.
+
+    It answers as soon as it has any, or after `wait` seconds.
+    """
     partitions: list[tuple[Any, ...]] = [
-        (partition, leader_epoch, offset, fetched_epoch, _LOG_START_UNKNOWN, partition_bytes, {})
-        for partition, (offset, leader_epoch, fetched_epoch) in wanted
+        (partition, leader_epoch, offset, fetched_epoch, _LOG_START_UNKNOWN, partition_max_bytes, {})
+        for partition, (offset, leader_epoch, fetched_epoch) in positions
     ]
-    return Fetch(
-        _CONSUMER,
-        wait_ms,
-        1,
-        max_bytes,
-        _COMMITTED_ONLY,
-        _NO_SESSION,
-        _WITHOUT_SESSION,
-        [(topic, partitions, {})],
-        [],
-        "",
-        {},
+    return VersionedRequest(
+        FetchRequest(
+            _CONSUMER,
+            int(wait * 1000),
+            _MIN_BYTES,
+            max_bytes,
+            _COMMITTED_ONLY,
+            _NO_SESSION,
+            _NO_SESSION_EPOCH,
+            [(topic, partitions, {})],
+            [],
+            _NO_RACK,
+            {},
+        )
     )
 
 
 def diverging_offset(tags: dict[int, bytes]) -> int | None:
-    """Return where the leader's log parts from what was read before; None where it does not."""
+    """Return the offset at which the leader's log diverges from what was read before; None where it does not."""
     field = tags.get(_DIVERGING_EPOCH)
     if field is None:
         return None

@@ -1,4 +1,4 @@
-"""ListOffsets, version 5, and OffsetFetch, version 7: offsets that a stale leader or coordinator does not answer."""
+"""ListOffsets, version 5, and OffsetFetch, version 7: a stale leader or coordinator answers them with an error."""
 
 from collections.abc import Iterable
 
@@ -16,6 +16,8 @@ from aiokafka.protocol.types import (
     String,
     TaggedFields,
 )
+
+from shared.bus.kafka.wire.request import VersionedRequest
 
 _CONSUMER = -1
 
@@ -46,8 +48,8 @@ class ListOffsetsResponse(Response):  # type: ignore[misc]  # aiokafka is publis
     )
 
 
-class ListOffsets(RequestStruct):  # type: ignore[misc]
-    """Version 5: names the leader's epoch (KIP-320); a new leader that is not ready says so (OFFSET_NOT_AVAILABLE)."""
+class ListOffsetsRequest(RequestStruct):  # type: ignore[misc]
+    """Version 5: carries the leader's epoch (KIP-320); a new leader that is not ready returns OFFSET_NOT_AVAILABLE."""
 
     API_KEY = 2
     API_VERSION = 5
@@ -68,11 +70,12 @@ class ListOffsets(RequestStruct):  # type: ignore[misc]
     )
 
 
-def list_offsets(topic: str, wanted: Iterable[tuple[int, int]], moment: int, isolation: int) -> ListOffsets:
-    """Ask where partitions are at a moment; `wanted` are partitions and the epochs of their leader."""
-    return ListOffsets(
-        _CONSUMER, isolation, [(topic, [(partition, leader_epoch, moment) for partition, leader_epoch in wanted])]
-    )
+def list_offsets(
+    topic: str, partitions: Iterable[tuple[int, int]], timestamp: int, isolation_level: int
+) -> VersionedRequest:
+    """Request the offsets of `partitions`, each with the epoch of its leader, at a timestamp."""
+    wanted = [(partition, leader_epoch, timestamp) for partition, leader_epoch in partitions]
+    return VersionedRequest(ListOffsetsRequest(_CONSUMER, isolation_level, [(topic, wanted)]))
 
 
 class OffsetFetchResponse(Response):  # type: ignore[misc]
@@ -105,8 +108,8 @@ class OffsetFetchResponse(Response):  # type: ignore[misc]
     )
 
 
-class OffsetFetch(RequestStruct):  # type: ignore[misc]
-    """Version 7: the first that refuses to answer while a transaction with offsets is being ended (KIP-447)."""
+class OffsetFetchRequest(RequestStruct):  # type: ignore[misc]
+    """Version 7: the first that returns an error while a transaction with offsets is ending (KIP-447)."""
 
     API_KEY = 9
     API_VERSION = 7
@@ -125,6 +128,8 @@ class OffsetFetch(RequestStruct):  # type: ignore[misc]
     )
 
 
-def offset_fetch(group: str, topic: str, partition: int) -> OffsetFetch:
-    """Ask for the offset that a group committed last in one partition."""
-    return OffsetFetch(group, [(topic, [partition], {})], True, {})  # noqa: FBT003  # fields of the request, in order
+def offset_fetch(group: str, topic: str, partition: int) -> VersionedRequest:
+    """Request the offset that a group committed last in one partition."""
+    return VersionedRequest(
+        OffsetFetchRequest(group=group, topics=[(topic, [partition], {})], require_stable=True, tags={})
+    )

@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-KEPT = 65_536
-"""Bytes that are kept at most of a line above the limit: enough to recognise it by."""
+from shared.events.dead_letter import KEPT_BYTES
 
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
 """Cuts what is complete, each piece without the newline that ends it, and returns the rest."""
@@ -57,7 +56,7 @@ class Splitter:
         """`offset` is where the bytes that will be fed begin."""
         self._cut = cut
         self.limit = limit
-        self.kept = min(KEPT, limit)
+        self.kept = min(KEPT_BYTES, limit)
         """Bytes that are kept of a line above the limit."""
         self.offset = offset
         """Of the first byte that was not taken."""

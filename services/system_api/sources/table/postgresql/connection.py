@@ -11,9 +11,6 @@ from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
 
-_SHARE_OF_POLL_TIMEOUT = 0.8
-"""A statement is given up before the poll that it belongs to counts as stalled."""
-
 
 def database_of(options: TableSourceOptions) -> DatabaseOptions:
     """Return where the table is."""
@@ -21,7 +18,7 @@ def database_of(options: TableSourceOptions) -> DatabaseOptions:
         url=options.url,
         password=options.password,
         tls=options.tls,
-        statement_timeout=options.poll_timeout * _SHARE_OF_POLL_TIMEOUT,
+        statement_timeout=options.statement_timeout,
     )
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.system_api.sources.table.ledger import Position
-from services.system_api.sources.table.rows import KEPT
 from services.system_api.sources.table.sql import quoted, quoted_table
+from shared.events.dead_letter import KEPT_BYTES
 
 _INTEGERS = frozenset({"smallint", "integer", "bigint"})
 _TIMES = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
@@ -195,7 +195,7 @@ def _kept(data: str, limit: int) -> str:
     """Return what tells how many bytes of a row are kept, and why not all."""
     size = f"octet_length({data})"
     return f"""
-        SELECT CASE WHEN {size} > {limit} THEN least({size}, {KEPT}) ELSE {size} END AS kept,
+        SELECT CASE WHEN {size} > {limit} THEN least({size}, {KEPT_BYTES}) ELSE {size} END AS kept,
                CASE WHEN {size} > {limit} THEN 'a row of ' || {size} || ' bytes, the limit is {limit}' END AS fault
     """
 
@@ -223,7 +223,8 @@ def null_key_rows(shape: Shape) -> str:
         f"WHEN t.{quoted(name)} IS NULL THEN {literal(f'column {name!r} is NULL')}" for name in shape.nullable
     )
     return f"""
-        SELECT k.digest, CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE substring(k.data FOR {KEPT}) END,
+        SELECT k.digest,
+               CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE substring(k.data FOR {KEPT_BYTES}) END,
                k.fault
         FROM (
             SELECT substr(encode(sha256(convert_to((t.*)::text, 'UTF8')), 'hex'), 1, 24) AS digest,

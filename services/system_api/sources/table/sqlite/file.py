@@ -19,8 +19,6 @@ from shared.runtime.clock import Clock
 _READ_ONLY = {"mode": "ro", "uri": "true"}
 _BUSY = 5.0
 """Seconds to wait while somebody writes."""
-_SHARE_OF_POLL_TIMEOUT = 0.8
-"""A statement is given up before the poll that it belongs to counts as stalled."""
 _STEPS = 100_000
 """Of SQLite's machine, between two looks at the clock: a millisecond or so."""
 
@@ -35,7 +33,7 @@ class SqliteFile:
         self._connection: AsyncConnection | None = None
         self._path = options.path
         self._clock = clock
-        self._timeout = options.poll_timeout * _SHARE_OF_POLL_TIMEOUT
+        self._timeout = options.statement_timeout
         self._deadline = 0.0
         self._opened: tuple[int, int] | None = None
         """Device and inode of the file that the connection is to."""

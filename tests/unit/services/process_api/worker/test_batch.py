@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from services.process_api.pipeline.expression.jsonata import Jsonata
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch, Tally
-from services.process_api.worker.poison import KEPT_BYTES, PoisonTracker
+from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import RECORD_LIMIT, TopicPartition, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
+from shared.events.dead_letter import KEPT_BYTES
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, headers_of, unpack_provenance
 from tests.unit.services.process_api.making import batch, event, pipeline, record, selection
 

@@ -1,9 +1,9 @@
 """How a record that is too large for the bus is isolated."""
 
 from services.system_api.sources.source import Batch
-from services.system_api.supervisor.oversize import KEPT, OversizeFilter
+from services.system_api.supervisor.oversize import OversizeFilter
 from shared.bus.protocol import Outgoing
-from shared.events.dead_letter import Reject
+from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.headers import headers_of
 
 
@@ -28,7 +28,7 @@ def test_a_record_rejected_alone_is_dead_lettered_with_its_head_and_no_other() -
     assert filtered.records == [record("orders:1", 10)]
     assert filtered.checkpoint == {"": b"2"}
     (reject,) = filtered.rejects
-    assert (reject.id, len(reject.value)) == ("orders:2", KEPT)
+    assert (reject.id, len(reject.value)) == ("orders:2", KEPT_BYTES)
     assert "its first 65536 bytes are kept" in reject.error
 
 
@@ -38,7 +38,7 @@ def test_a_reject_that_is_too_large_is_truncated_too() -> None:
     oversize.note_too_large(batch)
     oversize.note_too_large(batch)
     (reject,) = oversize.exclude_rejected(batch).rejects
-    assert (len(reject.value), reject.error) == (KEPT, "not JSON (of its 1000000 bytes the first 65536 are kept)")
+    assert (len(reject.value), reject.error) == (KEPT_BYTES, "not JSON (of its 1000000 bytes the first 65536 are kept)")
 
 
 def test_isolation_ends_when_everything_in_flight_is_committed() -> None:

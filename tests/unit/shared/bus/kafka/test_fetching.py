@@ -5,7 +5,6 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from shared.bus.kafka.batches import Encoder, Producer
 from shared.bus.kafka.client.cluster import Cluster, TopicView
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.fetching import Fetching
-from shared.bus.kafka.wire.fetch import Fetch, FetchResponse, Wanted, diverging_offset, fetch
+from shared.bus.kafka.wire.fetch import FetchPosition
 from shared.bus.protocol import Outgoing
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
@@ -48,7 +47,7 @@ class Brokers:
 
     leaders: dict[int, Broker | None] = field(default_factory=lambda: {0: OLD})
     epochs: dict[int, int] = field(default_factory=lambda: {0: 5})
-    asked: list[tuple[Broker, dict[int, Wanted]]] = field(default_factory=list)
+    asked: list[tuple[Broker, dict[int, FetchPosition]]] = field(default_factory=list)
     dropped: list[Broker] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
     clock: Any = SYSTEM_CLOCK
@@ -81,7 +80,7 @@ class Brokers:
     async def send(self, broker: Broker, request: Any) -> Any:
         form = request.prepare({1: (4, 17)})
         [(_, partitions, _)] = form.topics
-        wanted = {number: Wanted(offset, epoch, last) for number, epoch, offset, last, *_ in partitions}
+        wanted = {number: FetchPosition(offset, epoch, last) for number, epoch, offset, last, *_ in partitions}
         self._open[broker] = asyncio.get_running_loop().create_future()
         self.asked.append((broker, wanted))
         while True:
@@ -177,7 +176,7 @@ async def test_what_an_old_leader_still_leads_is_asked_of_it_again() -> None:
     async with fetching(brokers, {0: 0, 1: 7}):
         brokers.move(0, NEW)
         await brokers.requests(3)
-        assert sorted(brokers.asked[1:]) == [(NEW, {0: Wanted(0, 6)}), (OLD, {1: Wanted(7, 2)})]
+        assert sorted(brokers.asked[1:]) == [(NEW, {0: FetchPosition(0, 6)}), (OLD, {1: FetchPosition(7, 2)})]
 
 
 async def test_nothing_is_dropped_while_nobody_leads() -> None:
@@ -211,7 +210,11 @@ async def test_each_request_names_the_leaders_epoch_and_that_of_the_batch_read_l
         await brokers.requests(2)
         reading.restart(0, 1)
         await brokers.requests(3)
-        assert [wanted[0] for _, wanted in brokers.asked] == [Wanted(0, 5, -1), Wanted(3, 5, 4), Wanted(1, 5, -1)]
+        assert [wanted[0] for _, wanted in brokers.asked] == [
+            FetchPosition(0, 5, -1),
+            FetchPosition(3, 5, 4),
+            FetchPosition(1, 5, -1),
+        ]
 
 
 async def test_a_log_that_parts_from_what_was_read_is_a_lost_position() -> None:
@@ -234,7 +237,7 @@ async def test_a_place_that_the_leader_does_not_have_is_a_lost_position_until_an
         assert len(brokers.asked) == 1
         reading.restart(0, 12)
         await brokers.requests(2)
-        assert brokers.asked[1] == (OLD, {0: Wanted(12, 5)})
+        assert brokers.asked[1] == (OLD, {0: FetchPosition(12, 5)})
 
 
 @pytest.mark.parametrize("how", ["code", "connection"])
@@ -270,26 +273,4 @@ async def test_a_damaged_batch_is_fetched_again() -> None:
         assert offsets(reading) == []
         assert "damaged" in next(iter(brokers.problems.values()))
         await brokers.requests(2)
-        assert brokers.asked[1][1] == {0: Wanted(0, 5)}
-
-
-def test_a_request_on_the_wire() -> None:
-    form = fetch("größe", [(3, Wanted(7, 5, 4))], wait_ms=500, max_bytes=1000, partition_bytes=100)
-    decoded = Fetch.decode(BytesIO(form.encode()))
-    assert decoded.topics == [("größe", [(3, 5, 7, 4, -1, 100, {})], {})]
-    assert (decoded.replica_id, decoded.isolation_level, decoded.session_epoch) == (-1, 1, -1)
-
-
-def test_a_response_on_the_wire() -> None:
-    partitions: list[tuple[Any, ...]] = [
-        (3, 0, 9, 8, 0, [(1, 2, {})], -1, b"records", {}),
-        (4, 1, -1, -1, -1, None, -1, None, {}),
-    ]
-    form = FetchResponse(0, 0, 0, [("t", partitions, {})], {})
-    assert FetchResponse.decode(BytesIO(form.encode())).topics == [("t", partitions, {})]
-
-
-def test_where_two_logs_part() -> None:
-    assert diverging_offset({}) is None
-    assert diverging_offset({1: b"x"}) is None
-    assert diverging_offset({0: struct.pack(">iqB", 3, 2**40, 0)}) == 2**40
+        assert brokers.asked[1][1] == {0: FetchPosition(0, 5)}

@@ -13,8 +13,8 @@ from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.transactional import TransactionalId
-from shared.bus.kafka.wire.offsets import OffsetFetch
-from shared.bus.kafka.wire.producer_id import InitProducerId
+from shared.bus.kafka.wire.offsets import OffsetFetchRequest
+from shared.bus.kafka.wire.transactions import InitProducerIdRequest
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.errors import Fenced, Unavailable
 from shared.runtime.clock import SystemClock
@@ -65,16 +65,16 @@ class Coordinators(Cluster):
         form = request.prepare(dict.fromkeys(range(40), (0, 20)))
         name = type(form).__name__.partition("Request")[0]
         self.asked.append((broker, name))
-        if isinstance(form, InitProducerId):
+        if isinstance(form, InitProducerIdRequest):
             self.producers.append((form.producer_id, form.producer_epoch))
         await asyncio.sleep(0)
         script = self.scripted.get(name)
         if script:
             return script.pop(0)()
-        if isinstance(form, InitProducerId):
+        if isinstance(form, InitProducerIdRequest):
             self._epoch += 1
             return SimpleNamespace(error_code=0, producer_id=7, producer_epoch=self._epoch)
-        if isinstance(form, OffsetFetch):
+        if isinstance(form, OffsetFetchRequest):
             return offset_is(self.offset)
         return SimpleNamespace(error_code=0, errors=[])
 

@@ -8,7 +8,7 @@ import pytest
 from services.standalone.embedded.process import free_port
 from shared.bus.kafka.client.connections import Broker, Connections
 from shared.bus.kafka.client.errors import LOST_CONNECTION
-from shared.bus.kafka.wire.requests import metadata
+from shared.bus.kafka.wire.metadata import metadata
 
 ARGUMENTS = {"client_id": "test", "request_timeout_ms": 300, "security_protocol": "PLAINTEXT"}
 
