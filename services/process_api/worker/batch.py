@@ -90,7 +90,7 @@ class Batch:
             made.records[topics.publish] = self.outputs
         if self.rejects:
             made.records[topics.dead_letter] = [reject.record() for reject in self.rejects]
-        made.settle(group, position, offset)
+        made.commit_offset(group, position, offset)
         return made
 
     def _take(self, record: Record, watch: Watch | None) -> None:
