@@ -185,7 +185,7 @@ class Bench:
                         found = await reader.read(PER_TRANSACTION)
                         made = [Outgoing(record.key or b"", record.value, record.headers) for record in found]
                         transaction = Transaction({target: made})
-                        transaction.settle(GROUP, position, found[-1].offset + 1)
+                        transaction.commit_offset(GROUP, position, found[-1].offset + 1)
                         await give(writer, transaction)
                         copied += len(found)
                     await writer.commit(Transaction())

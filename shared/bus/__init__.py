@@ -1,1 +1,1 @@
-"""The bus between the layers: topics of partitions, transactions, groups; on Kafka, on PostgreSQL, in memory."""
+"""The bus between the layers: topics, transactions and consumer groups, on Kafka, PostgreSQL or in memory."""

@@ -1,4 +1,4 @@
-"""Which bus a deployment has (the section `bus` of the settings), and its implementation."""
+"""The bus that the section `bus` of the settings selects."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, assert_never
@@ -14,7 +14,7 @@ from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.extras import extra
 
 BusOptions = Annotated[KafkaOptions | PostgresBusOptions, Field(discriminator="kind")]
-"""`kind: kafka`, or `kind: postgres`, which takes the database of the section `database`."""
+"""`kind: kafka`, or `kind: postgres`, which uses the database of the section `database`."""
 
 
 async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
@@ -36,7 +36,7 @@ async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
 def connect(
     options: BusOptions, database: DatabaseOptions, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbstractAsyncContextManager[Bus]:
-    """Connect to the bus for as long as the context lasts. Once connected it outlives outages: see `Bus.problem`.
+    """Connect to the bus for as long as the context lasts. A connected bus survives outages; see `Bus.problem`.
 
     Raises (on entering):
         Unavailable: it does not answer; try again.

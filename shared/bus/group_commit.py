@@ -1,4 +1,4 @@
-"""Many small calls to one round trip: while one round is on its way, the next one gathers."""
+"""Group commit: calls that arrive while one round trip is in flight share the next one."""
 
 import asyncio
 import logging
@@ -12,42 +12,42 @@ from shared.errors import TrelayError, Unavailable
 logger = logging.getLogger(__name__)
 
 _ROUND_LIMIT = 4 * 1024 * 1024
-"""Bytes that the calls of one round amount to, unless the first alone is larger."""
+"""Bytes of all calls in one round, unless the first alone is larger."""
 _WAITING_LIMIT = 16 * 1024 * 1024
-"""Bytes that may wait for a round; further calls wait to be accepted."""
+"""Bytes that may wait for a round; further calls wait until there is room."""
 
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """What one caller wants to have appended."""
+    """The records of one caller."""
 
     topic: str
     records: Sequence[Outgoing]
     size: int
     done: asyncio.Future[None]
 
-    def end(self, error: TrelayError | None = None) -> None:
-        """Tell the caller, if he still waits."""
+    def finish(self, error: TrelayError | None = None) -> None:
+        """Return to the caller, or raise an error there; nothing happens if the caller was cancelled."""
         if self.done.done():
             return
         if error is None:
             self.done.set_result(None)
         else:
             self.done.set_exception(error)
-            self.done.exception()  # counts as looked at: the caller may be gone
+            self.done.exception()  # marks it as retrieved: the caller may be gone
 
 
-CarryOut = Callable[[list[Call]], Awaitable[None]]
-"""Carries out the calls of one round, and ends each of them."""
+AppendRound = Callable[[list[Call]], Awaitable[None]]
+"""Appends the records of one round, and finishes each of its calls."""
 
 
 class GroupCommit:
-    """Gathers calls and has them carried out. `run` must be running."""
+    """Gathers calls into rounds. `run` must be running."""
 
-    def __init__(self, carry_out: CarryOut) -> None:
-        self._carry_out = carry_out
+    def __init__(self, append_round: AppendRound) -> None:
+        self._append_round = append_round
         self._waiting: asyncio.Queue[Call] = asyncio.Queue()
-        self._held_back: Call | None = None
+        self._postponed: Call | None = None
         self._bytes = 0
         self._room = asyncio.Condition()
         self._callers = 0
@@ -57,7 +57,7 @@ class GroupCommit:
 
     @contextmanager
     def caller(self) -> Iterator[None]:
-        """Be one of those whom `drain` waits for, from before `join` on: for what has to be looked up first."""
+        """Let `drain` wait for this caller already before it calls `join`, while it looks something up."""
         self._callers += 1
         self._no_callers.clear()
         try:
@@ -68,11 +68,11 @@ class GroupCommit:
                 self._no_callers.set()
 
     async def join(self, topic: str, records: Sequence[Outgoing], size: int) -> None:
-        """Return once a round has carried this out; `size` in bytes.
+        """Return once the records are appended; `size` in bytes.
 
         Raises:
-            Unavailable: closed meanwhile.
-            TrelayError: as the round ended the call.
+            Unavailable: the appender was closed meanwhile.
+            TrelayError: the error with which the round finished the call.
         """
         async with self._room:
             await self._room.wait_for(lambda: self._bytes < _WAITING_LIMIT or self._closed)
@@ -84,46 +84,46 @@ class GroupCommit:
         await call.done
 
     async def run(self) -> None:
-        """Carry out round after round, for ever."""
+        """Append round after round, without end."""
         while True:
             calls = await self._gather()
             try:
-                await self._carry_out(calls)
+                await self._append_round(calls)
             except Exception as exc:
-                # Nobody foresaw it; whatever it is, it is the problem of this round and not of the next.
-                logger.exception("a round of appended records failed")
+                # An unexpected error ends this round, and not the appender.
+                logger.exception("append failed", extra={"component": "bus", "count": len(calls)})
                 for call in calls:
-                    call.end(Unavailable(f"appending failed: {exc}"))
+                    call.finish(Unavailable(f"append failed: {exc}"))
             finally:
                 for call in calls:
-                    call.end(Unavailable("the appender was closed"))
+                    call.finish(Unavailable("the appender was closed"))
                     self._waiting.task_done()
                 self._bytes -= sum(call.size for call in calls)
             async with self._room:
                 self._room.notify_all()
 
     async def drain(self) -> None:
-        """Return once all that was accepted is done with."""
+        """Return once every accepted call has finished."""
         await self._no_callers.wait()
         await self._waiting.join()
 
     async def close(self) -> None:
-        """End what still waits."""
+        """Finish all calls that wait with an error."""
         self._closed = True
-        if self._held_back is not None:
-            self._held_back.end(Unavailable("the appender was closed"))
+        if self._postponed is not None:
+            self._postponed.finish(Unavailable("the appender was closed"))
         while not self._waiting.empty():
-            self._waiting.get_nowait().end(Unavailable("the appender was closed"))
+            self._waiting.get_nowait().finish(Unavailable("the appender was closed"))
         async with self._room:
             self._room.notify_all()
 
     async def _gather(self) -> list[Call]:
-        first, self._held_back = self._held_back or await self._waiting.get(), None
+        first, self._postponed = self._postponed or await self._waiting.get(), None
         calls, size = [first], first.size
         while not self._waiting.empty():
             call = self._waiting.get_nowait()
             if size + call.size > _ROUND_LIMIT:
-                self._held_back = call
+                self._postponed = call
                 break
             calls.append(call)
             size += call.size

@@ -1,7 +1,7 @@
-"""What every bus promises. No service knows which one it has; one contract suite holds all of them to this.
+"""What every bus guarantees. No service knows which bus it has; one contract suite tests all of them.
 
 A topic has partitions; a partition has one order. A transaction becomes visible as a whole or not at all, and readers
-see nothing of it before. Each sentence below that promises something is a test in `tests/contracts/bus/`.
+see nothing of it before it commits. `tests/contracts/bus/` has a test for each guarantee below.
 """
 
 import zlib
@@ -17,10 +17,10 @@ from shared.errors import TooLarge
 Headers = Sequence[tuple[str, bytes]]
 
 IN_FLIGHT = 2
-"""Transactions of one writer that may be under way at once: one fills while the other commits."""
+"""Transactions of one writer that may be in flight at once: one fills while the other commits."""
 
 RECORD_LIMIT = 4 * 1024 * 1024
-"""Bytes of the largest record, as `size_of` counts them."""
+"""Bytes of the largest record, counted as in `size_of`."""
 
 
 class TopicPartition(NamedTuple):
@@ -31,23 +31,23 @@ class TopicPartition(NamedTuple):
 
 
 class TopicOptions(BaseModel):
-    """How a topic is made, or what it is checked against where it exists."""
+    """How a topic is created, or what it is checked against if it exists."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")
     partitions: int = Field(default=4, ge=1, le=10_000)
-    """Cannot be changed later without changing which key lies where, and so every order."""
+    """Cannot be changed later: keys would move to other partitions and lose their order."""
     replicas: int = Field(default=1, ge=1)
     """Copies of each partition; Kafka only."""
     retention_hours: float | None = Field(default=168.0, gt=0)
-    """How long a record is kept at least; none keeps it for ever."""
+    """How long a record is kept at least; none: without limit."""
     compact: bool = False
-    """Keep the latest record of each key for ever, and nothing else for sure."""
+    """Keep the latest record of each key without limit; older records may be deleted at any time."""
 
 
 class Record(Protocol):
-    """What the bus stores, as it is read back."""
+    """A record as it is read."""
 
     @property
     def topic(self) -> str: ...
@@ -55,12 +55,12 @@ class Record(Protocol):
     def partition(self) -> int: ...
     @property
     def offset(self) -> int:
-        """Where it lies: grows within a partition, with gaps where transactions end."""
+        """Grows within a partition, with gaps where transactions end."""
         ...
 
     @property
     def timestamp(self) -> int:
-        """When it was written, in milliseconds since 1970."""
+        """When the record was written, in milliseconds since 1970."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class Record(Protocol):
 
 
 class Outgoing(NamedTuple):
-    """A record on its way to the bus."""
+    """A record to write."""
 
     key: bytes
     value: bytes | None
@@ -80,7 +80,7 @@ class Outgoing(NamedTuple):
 
 
 def size_of(record: Outgoing) -> int:
-    """Return the bytes of a record: key, value and headers."""
+    """Return the size of a record in bytes: key, value and headers."""
     size = len(record.key) + len(record.value or b"")
     for name, value in record.headers:
         size += len(name) + len(value)
@@ -88,10 +88,10 @@ def size_of(record: Outgoing) -> int:
 
 
 def check_size(topic: str, record: Outgoing) -> int:
-    """Return the size of a record; refuse what no bus takes.
+    """Return the size of a record in bytes.
 
     Raises:
-        TooLarge: names both sizes.
+        TooLarge: it is above `RECORD_LIMIT`.
     """
     size = size_of(record)
     if size > RECORD_LIMIT:
@@ -100,32 +100,32 @@ def check_size(topic: str, record: Outgoing) -> int:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition a key lies in: CRC-32 modulo their number, as librdkafka's `consistent` partitioner does.
+    """Return the partition of a key: its CRC-32 modulo the number of partitions, as librdkafka's `consistent` does.
 
-    Murmur2, the Java client's choice, costs some 10 µs a key in Python; this costs a tenth of one.
+    Murmur2, the default of the Java client, costs about 10 µs a key in Python; CRC-32 costs 0.1 µs.
     """
     return zlib.crc32(key) % partitions
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What one commit makes visible: records, and the input offsets that they were made from."""
+    """What one commit makes visible: records, and offsets of the input that they were made from."""
 
     records: dict[str, list[Outgoing]] = field(default_factory=dict)
     """By topic, in order."""
     group: str | None = None
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
-    """The next offset that `group` is to read, by partition."""
+    """The offset that `group` reads next, by partition."""
 
     def append(self, topic: str, key: bytes, value: bytes | None, headers: Headers = ()) -> None:
-        """Add one record. Records of one key keep the order in which they were added."""
+        """Add a record. Records of one key keep the order in which they were added."""
         batch = self.records.get(topic)
         if batch is None:
             batch = self.records[topic] = []
         batch.append(Outgoing(key, value, headers))
 
-    def settle(self, group: str, position: TopicPartition, offset: int) -> None:
-        """Note that `group` has done with everything below `offset`; one group a transaction."""
+    def commit_offset(self, group: str, position: TopicPartition, offset: int) -> None:
+        """Commit that `group` has processed everything below `offset`; one group a transaction."""
         assert self.group in {None, group}, "one group a transaction"
         self.group = group
         self.offsets[position] = offset
@@ -137,58 +137,58 @@ class Transaction:
 
 
 class Writer(Protocol):
-    """The one owner of a name, and its way to write.
+    """Writes transactions as the one owner of a name.
 
-    Opening a writer fences every older one of the same name: what the older one had under way is either visible by
-    then or never will be, so that a checkpoint read after opening is the last word.
+    Opening a writer fences every older writer of the same name. What the older one had in flight is visible by then, or
+    never becomes visible, so a checkpoint that is read after opening is final.
     """
 
     async def submit(self, transaction: Transaction) -> Awaitable[None]:
-        """Hand over a transaction; the awaitable that is returned is done once it is committed.
+        """Submit a transaction; the awaitable that is returned is done once it is committed.
 
-        By then no crash can undo it, and readers see it at once or within moments.
+        By then no crash can undo it, and readers see it at once or within milliseconds.
 
-        Waits while `IN_FLIGHT` transactions are under way. They are committed in the order they were submitted, so
-        that a partition never shows a later one before an earlier, and none is after one before it has failed. After
-        any error, this writer is finished: close it, open another, read the checkpoint, and go on from there.
+        Waits while `IN_FLIGHT` transactions are in flight. Transactions commit in the order of submission, so a
+        partition never shows a later one before an earlier one, and none commits after an earlier one has failed. After
+        any error the writer is unusable: close it, open another, read the checkpoint, and resume there.
 
         Raises (from here, or from what is returned):
             Fenced: a newer writer has this name.
-            Unavailable: the bus does not answer; whether it became visible is not known before the next opening.
-            TooLarge: a record is above `RECORD_LIMIT`, or a lower limit of the server; nothing of the transaction
+            Unavailable: the bus does not answer; whether the transaction committed is known after the next opening.
+            TooLarge: a record is above `RECORD_LIMIT`, or above a lower limit of the server; nothing of the transaction
                 becomes visible.
         """
         ...
 
     async def commit(self, transaction: Transaction) -> None:
-        """Submit, and wait until it is committed. Raises what `submit` does."""
+        """Submit a transaction and wait for its commit. Raises what `submit` does."""
         ...
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset `group` is to read next, as every older owner of this writer's name has left it.
+        """Return the offset that `group` reads next, including all that older owners of this name have committed.
 
-        To be asked before the first `submit`. None where the group has settled nothing. Raises what `submit` does.
+        Call it before the first `submit`. None if the group has committed nothing. Raises what `submit` does.
         """
         ...
 
 
 class Appender(Protocol):
-    """Many owners' way to write single records, outside any transaction of theirs."""
+    """Writes records outside transactions, for any number of callers."""
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
-        """Return once readers can see all of these, in this order within a key.
+        """Return once readers can see all of the records, in this order within a key.
 
         Concurrent calls share round trips. A failed call may have written some of its records.
 
         Raises:
-            Unavailable: the bus does not answer; trying again may write twice.
-            TooLarge: a record is above `RECORD_LIMIT`; none of the call is written.
+            Unavailable: the bus does not answer; a retry may write records twice.
+            TooLarge: a record is above `RECORD_LIMIT`; no record of the call is written.
         """
         ...
 
 
 class Reader(Protocol):
-    """Reads partitions of one topic from given positions onwards, committed records only."""
+    """Reads committed records of some partitions of one topic, each from a given position on."""
 
     @property
     def topic(self) -> str: ...
@@ -197,99 +197,98 @@ class Reader(Protocol):
     def positions(self) -> Mapping[int, int]:
         """The offset after the last record read, by partition.
 
-        Reading on, while nothing more comes, takes it to the end that `Bus.bounds` tells.
+        At the end of a partition, `read` moves it to the end that `Bus.bounds` returns.
         """
         ...
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
-        """Return what comes next: at least one record and about `limit` at most, offset order in each partition.
+        """Return the next records: at least one and about `limit` at most, each partition in the order of offsets.
 
-        Waits up to `wait` seconds (None: for ever) while there is nothing, then returns an empty sequence. What is
-        not asked for is not fetched beyond a bounded buffer. A bus that goes away is waited for, in silence here
-        and said by `Bus.problem`. A read that is cancelled takes nothing.
+        Waits up to `wait` seconds (None: without limit) for a record, then returns an empty sequence. No more than a
+        bounded buffer is fetched ahead. While the bus is unavailable the call waits, and `Bus.problem` says why. A
+        cancelled call consumes no record.
 
         Raises:
-            PositionLost: retention took what comes next, or the topic ends before the position, so that it is not
-                the topic the position was taken from; `seek` to go on.
+            PositionLost: retention has deleted the next record, or the topic ends before the position, so it is not
+                the topic that the position belongs to; `seek` to another position to read on.
         """
         ...
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read this partition from `offset` on next."""
+        """Read this partition from `offset` on."""
         ...
 
 
-Drive = Callable[[Reader], Awaitable[None]]
-"""Work on one partition, for as long as it is ours; see `Bus.join`."""
+PartitionWorker = Callable[[Reader], Awaitable[None]]
+"""Processes one partition for as long as it is assigned to this member; see `Bus.join`."""
 
 
 class Bus(Protocol):
-    """A connected bus; see `shared.bus.connect`. What is asked of a topic that does not exist raises `Unavailable`."""
+    """A connected bus; see `shared.bus.connect`. Any call for a topic that does not exist raises `Unavailable`."""
 
     @property
     def problem(self) -> str | None:
-        """What keeps the bus from working right now, for `/readyz`; None while it works."""
+        """Why the bus does not work now, for `/readyz`; None while it works."""
         ...
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
-        """Make the topics that are missing; check the others.
+        """Create the topics that are missing; check the others.
 
         Raises:
-            SettingsError: a topic has other partitions or another clean-up policy than asked for.
+            SettingsError: a topic has another number of partitions, or another cleanup policy, than `topics` say.
             Unavailable: the bus does not answer.
         """
         ...
 
     async def epoch(self, topic: str) -> str:
-        """Return what tells this topic from a later one of the same name: at most 32 characters of `[A-Za-z0-9_-]`."""
+        """Return an id that no other topic of this name has had: at most 32 characters of `[A-Za-z0-9_-]`."""
         ...
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
-        """Return the earliest offset kept and the end, by partition.
+        """Return the earliest offset and the end, by partition.
 
-        What is visible lies below the end; what becomes visible later lies at it or above.
+        All visible records are below the end; records that become visible later are at the end or above.
         """
         ...
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
-        """Return the newest visible values of a compacted topic whose key is `name` or begins with `name` and `/`.
+        """Return the latest values of a compacted topic, of the key `name` and all keys that begin with `name` and `/`.
 
-        What was committed before the call is among them. A record whose value is None deletes its key, which is then
-        absent here.
+        The result includes all that was committed before the call. A record whose value is None deletes its key.
         """
         ...
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset `group` is to read next; None where it has settled nothing.
+        """Return the offset that `group` reads next; None if it has committed nothing.
 
-        It may be an older one while servers are being replaced: an owner asks `Writer.committed`.
+        The result can be stale while servers fail over. The owner of a partition calls `Writer.committed` instead.
         """
         ...
 
     def writer(self, name: str) -> AbstractAsyncContextManager[Writer]:
-        """Become the owner of `name` (see `Writer`). Leaving waits for nothing: what is under way may be dropped."""
+        """Become the owner of `name`; see `Writer`. Leaving the context may drop what is in flight."""
         ...
 
     def appender(self) -> AbstractAsyncContextManager[Appender]:
-        """Open a way to append; leaving sends what was accepted."""
+        """Open an appender. Leaving the context sends what it has accepted."""
         ...
 
     def reader(self, topic: str, positions: Mapping[int, int]) -> AbstractAsyncContextManager[Reader]:
-        """Read the given partitions of a topic, each from its offset on, in no group."""
+        """Read partitions of a topic, each from its offset on, outside any group."""
         ...
 
-    def join(self, topic: str, group: str, member: str, drive: Drive) -> AbstractAsyncContextManager[None]:
+    def join(self, topic: str, group: str, member: str, worker: PartitionWorker) -> AbstractAsyncContextManager[None]:
         """Be a member of a group for as long as the context lasts.
 
-        A group reads one topic, and each of its partitions is driven by one member. `drive` is started as a task of
-        its own with a reader of one partition, positioned at the group's committed offset (or at the earliest one),
-        whenever a partition becomes ours; and is cancelled and awaited when it stops being ours, before another
-        member drives it, as far as this member still has a say: a member that was taken for dead is fenced by its
-        writers' names.
+        A group reads one topic, and each partition is assigned to one member. When a partition is assigned to this
+        member, `worker` starts in a task of its own, with a reader of that partition at the group's committed offset,
+        or at the earliest one. When the partition is revoked, the task is cancelled and awaited before another member
+        starts on it. A member that was evicted while it was paused cannot do that: it is fenced by the names of its
+        writers.
 
-        A drive that opens a writer must open it first, then seek to what `Writer.committed` returns. A drive that fails
-        is logged and started again after a pause, as is one that ends. `member` is the same after a restart, so that it
-        gets its partitions back at once; a member puts out an older one of the same name. Leaving gives the partitions
-        away.
+        A worker that opens a writer must open it first, then seek to what `Writer.committed` returns. A worker that
+        fails or returns is logged and restarted after a pause. Use the same `member` after a restart to get the same
+        partitions back at once; the newer of two members of one name replaces the older one. Leaving the context
+        releases the partitions.
         """
         ...

@@ -7,22 +7,23 @@ from shared.settings import Options
 
 
 class TopicsOptions(Options):
-    """What the operator may say of all topics at once; the kinds differ as `TopicsOptions.all` shows."""
+    """Settings of all topics; `TopicsOptions.all` shows how the topics differ."""
 
     prefix: str = Field(default="trelay", pattern=r"^[A-Za-z0-9_-]{1,64}$")
-    """Lets two deployments share one cluster."""
+    """Prefix of the names of topics, groups and transactional ids. Give each deployment its own to share a cluster."""
 
     partitions: int = Field(default=4, ge=1, le=1000)
-    """Of the ingest and of the publish topic: how many replicas of the process layer can share the work."""
+    """Partitions of the ingest, publish and inbound topics: the most replicas of the process layer that share the
+    work. Cannot be changed later."""
 
     replicas: int = Field(default=1, ge=1)
-    """Copies of each partition, Kafka only. Three in production: with one, a lost disk is lost events."""
+    """Copies of each partition, Kafka only. Use 3 in production: with 1, the loss of a disk loses events."""
 
     retention_hours: float = Field(default=168.0, gt=0)
-    """How long a subscriber may stay away and still resume without a gap."""
+    """Hours that events are kept: how long a subscriber can be disconnected and still resume without a gap."""
 
     dead_letter_retention_hours: float = Field(default=24 * 90, gt=0)
-    """How long what could not be processed waits for somebody to look at it."""
+    """Hours that dead letters are kept."""
 
     @property
     def ingest(self) -> str:
@@ -36,21 +37,21 @@ class TopicsOptions(Options):
 
     @property
     def checkpoints(self) -> str:
-        """How far each source has been read; keyed by source, compacted."""
+        """How far each source was read; keyed by source, compacted."""
         return f"{self.prefix}.checkpoints"
 
     @property
     def dead_letter(self) -> str:
-        """What could not be processed; keyed by id."""
+        """Events and input that could not be processed; keyed by id."""
         return f"{self.prefix}.dead-letter"
 
     @property
     def inbound(self) -> str:
-        """What permitted consumers send back; keyed by client."""
+        """What consumers with the permission to send have sent; keyed by client."""
         return f"{self.prefix}.inbound"
 
     def all(self) -> list[TopicOptions]:
-        """Return every topic, as it is to be made or checked."""
+        """Return the options of every topic."""
 
         def topic(name: str, partitions: int, hours: float | None, *, compact: bool = False) -> TopicOptions:
             return TopicOptions(

@@ -101,7 +101,7 @@ class Batch:
             made.records[topics.publish] = self.outputs
         if self.rejects:
             made.records[topics.dead_letter] = [reject.record() for reject in self.rejects]
-        made.settle(group, position, offset)
+        made.commit_offset(group, position, offset)
         return made
 
     def _add(self, record: Record, step_timer: StepTimer | None) -> None:

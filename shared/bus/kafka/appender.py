@@ -51,7 +51,7 @@ class KafkaAppender:
             failures = await self._producing.write(batches, deadline)
         except TrelayError as exc:
             for call in calls:
-                call.end(exc)
+                call.finish(exc)
             return
         if failures:
             # What was not stored leaves a gap in the numbers, which brokers refuse to pass over: begin anew.
@@ -61,9 +61,9 @@ class KafkaAppender:
             try:
                 raise_first(mine)
             except TrelayError as exc:
-                call.end(exc)
+                call.finish(exc)
             else:
-                call.end()
+                call.finish()
 
     async def _encode(
         self, encoder: Encoder, calls: list[Call], places: dict[Call, set[tuple[str, int]]]

@@ -16,8 +16,8 @@ from shared.bus.kafka.reader import kafka_reader
 from shared.bus.kafka.topics import bounds, ensure_topics
 from shared.bus.kafka.wire.offsets import offset_fetch
 from shared.bus.kafka.writer import kafka_writer
-from shared.bus.partition_workers import PartitionWorkers
-from shared.bus.protocol import Appender, Drive, Outgoing, Reader, TopicOptions, TopicPartition, Writer
+from shared.bus.partition_workers import GroupTopic, PartitionWorkers
+from shared.bus.protocol import Appender, Outgoing, PartitionWorker, Reader, TopicOptions, TopicPartition, Writer
 from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
@@ -106,7 +106,7 @@ class KafkaBus:
         return kafka_reader(self._cluster, topic, positions)
 
     @contextlib.asynccontextmanager
-    async def join(self, topic: str, group: str, member: str, drive: Drive) -> AsyncIterator[None]:
+    async def join(self, topic: str, group: str, member: str, worker: PartitionWorker) -> AsyncIterator[None]:
         """Be a member of a group for as long as the context lasts."""
 
         @contextlib.asynccontextmanager
@@ -119,7 +119,8 @@ class KafkaBus:
 
         await self._cluster.topic(topic)
         async with Tasks() as drives:
-            driving = PartitionWorkers(f"{group} {topic}", drive, open_reader, drives, clock=self._cluster.clock)
+            reads = GroupTopic(group, topic)
+            driving = PartitionWorkers(reads, worker, open_reader, drives, clock=self._cluster.clock)
             membership = Membership(self._cluster, topic, self._cluster.identity(group), member, driving)
             try:
                 async with Tasks() as tasks:

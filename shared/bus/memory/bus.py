@@ -1,4 +1,4 @@
-"""The `Bus` in memory. Everything happens in one event loop, so a commit is a plain assignment."""
+"""The `Bus` in memory, for one event loop: a commit is an assignment."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from shared.bus.memory.clients import MemoryAppender, MemoryReader, MemoryWriter
 from shared.bus.memory.groups import Group, Member
-from shared.bus.memory.log import StoredRecord, Topic
-from shared.bus.partition_workers import PartitionWorkers, Pauses
+from shared.bus.memory.log import MemoryRecord, Topic
+from shared.bus.partition_workers import GroupTopic, PartitionWorkers, Pauses
 from shared.bus.protocol import (
     Appender,
-    Drive,
+    PartitionWorker,
     Reader,
     TopicOptions,
     TopicPartition,
@@ -26,7 +26,7 @@ _PAUSES = Pauses(first=0.02, longest=0.5, fenced=0.05)
 
 
 class MemoryBus:
-    """Topics in lists; what is not in the protocol is there for tests."""
+    """A `Bus`; the methods beyond the protocol are for tests."""
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self.problem: str | None = None
@@ -35,35 +35,35 @@ class MemoryBus:
         self._writers: dict[str, int] = {}
         self._offsets: dict[tuple[str, TopicPartition], int] = {}
         self._groups: dict[tuple[str, str], Group] = {}
-        self._news = asyncio.Event()
+        self._written = asyncio.Event()
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
-        """Make the topics that are missing; check the others."""
+        """Create the topics that are missing; check the others."""
         for options in topics:
-            if (known := self._topics.get(options.name)) is not None:
-                known.check(options)
+            if (existing := self._topics.get(options.name)) is not None:
+                existing.check(options)
             else:
                 self._topics[options.name] = Topic(options)
 
     async def epoch(self, topic: str) -> str:
-        """Return what tells this topic from a later one of the same name."""
+        """Return the id of a topic."""
         return self._topic(topic).epoch
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
         """Return the earliest offset and the end, by partition."""
-        return {kept.number: (kept.earliest, kept.end) for kept in self._topic(topic).partitions}
+        return {partition.number: (partition.earliest, partition.end) for partition in self._topic(topic).partitions}
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
-        """Return the newest values under a name."""
-        newest = {
+        """Return the latest values of a name."""
+        latest = {
             record.key: record.value
             for record in self._topic(topic)
             if record.key is not None and (record.key == name or record.key.startswith(name + b"/"))
         }
-        return {key: value for key, value in newest.items() if value is not None}
+        return {key: value for key, value in latest.items() if value is not None}
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset a group is to read next."""
+        """Return the offset that a group reads next."""
         return self._offsets.get((group, position))
 
     @contextlib.asynccontextmanager
@@ -74,48 +74,49 @@ class MemoryBus:
 
     @contextlib.asynccontextmanager
     async def appender(self) -> AsyncIterator[Appender]:
-        """Open a way to append."""
+        """Open an appender."""
         yield MemoryAppender(self._write)
 
     @contextlib.asynccontextmanager
     async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
-        """Read partitions from given offsets on."""
+        """Read partitions, each from its offset on."""
         yield MemoryReader(self._topic(topic), positions, self)
 
     @contextlib.asynccontextmanager
-    async def join(self, topic: str, group: str, member: str, drive: Drive) -> AsyncIterator[None]:
+    async def join(self, topic: str, group: str, member: str, worker: PartitionWorker) -> AsyncIterator[None]:
         """Be a member of a group for as long as the context lasts."""
         partitions = self._topic(topic).partitions
 
         def open_reader(number: int) -> contextlib.AbstractAsyncContextManager[Reader]:
-            settled = self._offsets.get((group, TopicPartition(topic, number)))
-            return self.reader(topic, {number: partitions[number].earliest if settled is None else settled})
+            committed = self._offsets.get((group, TopicPartition(topic, number)))
+            return self.reader(topic, {number: partitions[number].earliest if committed is None else committed})
 
-        peers = self._groups.setdefault((topic, group), Group(len(partitions)))
+        members = self._groups.setdefault((topic, group), Group(len(partitions)))
         async with Tasks() as tasks:
-            driving = PartitionWorkers(f"{group} {topic}", drive, open_reader, tasks, pauses=_PAUSES, clock=self._clock)
-            me = Member(member, driving)
+            reads = GroupTopic(group, topic)
+            workers = PartitionWorkers(reads, worker, open_reader, tasks, pauses=_PAUSES, clock=self._clock)
+            own = Member(member, workers)
             try:
-                await peers.enter(me)
+                await members.join(own)
                 yield
             finally:
-                await peers.leave(me)
+                await members.leave(own)
 
-    def forget(self, topic: str, partition: int, below: int) -> None:
-        """Do what retention does: drop the records below an offset."""
-        self._topic(topic).partitions[partition].forget(below)
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Delete the records before an offset, as retention does."""
+        self._topic(topic).partitions[partition].delete_records(before)
 
-    def delete(self, topic: str) -> None:
-        """Forget a whole topic."""
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic."""
         del self._topics[topic]
 
-    def records(self, topic: str, partition: int) -> list[StoredRecord]:
-        """Return what a partition holds."""
+    def records(self, topic: str, partition: int) -> list[MemoryRecord]:
+        """Return the records of a partition."""
         return self._topic(topic).partitions[partition].records
 
-    async def news(self) -> None:
+    async def next_write(self) -> None:
         """Return after the next write."""
-        await self._news.wait()
+        await self._written.wait()
 
     def _topic(self, name: str) -> Topic:
         try:
@@ -136,5 +137,5 @@ class MemoryBus:
         for position, offset in transaction.offsets.items():
             assert transaction.group is not None, "offsets belong to a group"
             self._offsets[transaction.group, position] = offset
-        self._news.set()
-        self._news = asyncio.Event()
+        self._written.set()
+        self._written = asyncio.Event()

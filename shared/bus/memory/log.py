@@ -1,4 +1,4 @@
-"""What the bus in memory keeps: topics, partitions, records."""
+"""Topics, partitions and records of the bus in memory."""
 
 import uuid
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from shared.errors import PositionLost, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
-class StoredRecord:
-    """A `Record` as this bus keeps it."""
+class MemoryRecord:
+    """A `Record`."""
 
     topic: str
     partition: int
@@ -23,46 +23,46 @@ class StoredRecord:
 
 @dataclass(slots=True)
 class Partition:
-    """Records in offset order; those before the first one have expired."""
+    """Records in the order of their offsets."""
 
     topic: str
     number: int
-    records: list[StoredRecord] = field(default_factory=list)
+    records: list[MemoryRecord] = field(default_factory=list)
     end: int = 0
     """The offset of the next record."""
 
     @property
     def earliest(self) -> int:
-        """The first offset that is kept; the end where nothing is."""
+        """The earliest offset that is kept; the end if none is."""
         return self.records[0].offset if self.records else self.end
 
     def append(self, outgoing: Outgoing, timestamp: int) -> None:
-        """Store one record at the end."""
+        """Store a record at the end."""
         key, value, headers = outgoing
-        self.records.append(StoredRecord(self.topic, self.number, self.end, timestamp, key, value, tuple(headers)))
+        self.records.append(MemoryRecord(self.topic, self.number, self.end, timestamp, key, value, tuple(headers)))
         self.end += 1
 
     def check(self, offset: int) -> None:
-        """Find out whether reading can go on at an offset.
+        """Check a position.
 
         Raises:
-            PositionLost: it lies before the earliest record or beyond the end.
+            PositionLost: it is before the earliest record or beyond the end.
         """
         if not self.earliest <= offset <= self.end:
             raise PositionLost(self.topic, self.number, offset, self.earliest)
 
-    def since(self, offset: int, limit: int) -> list[StoredRecord]:
-        """Return the records at an offset and after it, at most `limit`."""
+    def since(self, offset: int, limit: int) -> list[MemoryRecord]:
+        """Return the records from an offset on, at most `limit`."""
         start = len(self.records) - (self.end - offset)
         return self.records[start : start + limit]
 
-    def forget(self, below: int) -> None:
-        """Drop the records below an offset."""
-        self.records = [record for record in self.records if record.offset >= below]
+    def delete_records(self, before: int) -> None:
+        """Delete the records before an offset."""
+        self.records = [record for record in self.records if record.offset >= before]
 
 
 class Topic:
-    """Partitions under one name."""
+    """The partitions of one topic."""
 
     def __init__(self, options: TopicOptions) -> None:
         self.options = options
@@ -70,10 +70,10 @@ class Topic:
         self.partitions = [Partition(options.name, number) for number in range(options.partitions)]
 
     def check(self, wanted: TopicOptions) -> None:
-        """Compare with what the settings ask for.
+        """Compare the topic with the settings.
 
         Raises:
-            SettingsError: names each difference.
+            SettingsError: it differs.
         """
         differences = [
             f"{what} is {getattr(self.options, what)}, the settings say {getattr(wanted, what)}"
@@ -84,10 +84,10 @@ class Topic:
             raise SettingsError(f"topic {wanted.name}: {'; '.join(differences)}")
 
     def append(self, outgoing: Outgoing, timestamp: int) -> None:
-        """Store one record where its key lies."""
+        """Store a record in the partition of its key."""
         self.partitions[partition_of(outgoing.key, len(self.partitions))].append(outgoing, timestamp)
 
-    def __iter__(self) -> Iterator[StoredRecord]:
-        """Go through all records, each partition in its order."""
+    def __iter__(self) -> Iterator[MemoryRecord]:
+        """Iterate over all records, partition by partition."""
         for partition in self.partitions:
             yield from partition.records

@@ -45,11 +45,11 @@ class PostgresAppender:
             if isinstance(exc, TopicGone):
                 self._topics.forget({call.topic for call in calls})
             for call in calls:
-                call.end(exc)
+                call.finish(exc)
             return
         self._news.committed(planned.touched)
         for call in calls:
-            call.end()
+            call.finish()
 
     async def _plan(self, calls: list[Call]) -> Plan:
         records: dict[str, list[Outgoing]] = {}

@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 
-from shared.bus.partition_workers import PartitionWorkers
+from shared.bus.partition_workers import GroupTopic, PartitionWorkers
 from shared.bus.postgres.appender import postgres_appender
 from shared.bus.postgres.housekeeping import Housekeeping
 from shared.bus.postgres.link import Link
@@ -16,7 +16,7 @@ from shared.bus.postgres.options import PostgresBusOptions
 from shared.bus.postgres.reader import postgres_reader
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writer import postgres_writer
-from shared.bus.protocol import Appender, Drive, Reader, TopicOptions, TopicPartition, Writer
+from shared.bus.protocol import Appender, PartitionWorker, Reader, TopicOptions, TopicPartition, Writer
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.lease import CHANNEL as LEASES_CHANNEL
@@ -88,7 +88,7 @@ class PostgresBus:
         return postgres_reader(self._topics, topic, positions, self._news, self._link, self._clock)
 
     @contextlib.asynccontextmanager
-    async def join(self, topic: str, group: str, member: str, drive: Drive) -> AsyncIterator[None]:
+    async def join(self, topic: str, group: str, member: str, worker: PartitionWorker) -> AsyncIterator[None]:
         """Be a member of a group for as long as the context lasts."""
         known = await self._topics.find(topic)
 
@@ -101,7 +101,7 @@ class PostgresBus:
                 yield reader
 
         async with Tasks() as drives:
-            driving = PartitionWorkers(f"{group} {topic}", drive, open_reader, drives, clock=self._clock)
+            driving = PartitionWorkers(GroupTopic(group, topic), worker, open_reader, drives, clock=self._clock)
             me = Membership(known, group, member, driving, self._groups)
             async with Tasks() as tasks:
                 tasks.keep(f"member {member} of {group}", me.run())

@@ -106,7 +106,7 @@ class GroupsContract(DeploymentFixtures):
         [_, _, c] = await everything(bus, line)
         async with owning(bus, "settling") as writer:
             transaction = Transaction()
-            transaction.settle(group, TopicPartition(line, 0), c.offset)
+            transaction.commit_offset(group, TopicPartition(line, 0), c.offset)
             await writer.commit(transaction)
         journal = Journal()
         async with bus.join(line, group, "one", Drives(journal, "one")):
@@ -122,7 +122,7 @@ class GroupsContract(DeploymentFixtures):
         [a, _, c] = await everything(bus, line)
         async with owning(bus, "away") as writer:
             transaction = Transaction()
-            transaction.settle(group, TopicPartition(line, 0), a.offset)
+            transaction.commit_offset(group, TopicPartition(line, 0), a.offset)
             await writer.commit(transaction)
         await deployment.forget(line, 0, c.offset)
         told: asyncio.Future[PositionLost] = asyncio.get_running_loop().create_future()
@@ -268,5 +268,5 @@ async def copy(bus: Bus, group: str, target: str, reader: Reader) -> None:
             transaction = Transaction()
             for record in records:
                 transaction.append(target, record.key or b"", record.value)
-            transaction.settle(group, position, records[-1].offset + 1)
+            transaction.commit_offset(group, position, records[-1].offset + 1)
             await hand_over(writer, transaction)

@@ -21,10 +21,10 @@ class MemoryDeployment:
         yield self._bus
 
     async def forget(self, topic: str, partition: int, below: int) -> None:
-        self._bus.forget(topic, partition, below)
+        self._bus.delete_records(topic, partition, below)
 
     async def delete(self, topic: str) -> None:
-        self._bus.delete(topic)
+        self._bus.delete_topic(topic)
 
 
 class TestMemoryBus(BusContract):

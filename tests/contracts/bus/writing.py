@@ -63,8 +63,8 @@ class WritingContract(DeploymentFixtures):
     async def test_a_transaction_spans_topics_and_offsets(self, bus: Bus, topic: str, line: str) -> None:
         transaction = writing(topic, "a", "b", "c", "d", "e")
         transaction.append(line, b"checkpoint", b"5")
-        transaction.settle("readers", TopicPartition(topic, 1), 17)
-        transaction.settle("readers", TopicPartition(topic, 2), 19)
+        transaction.commit_offset("readers", TopicPartition(topic, 1), 17)
+        transaction.commit_offset("readers", TopicPartition(topic, 2), 19)
         async with owning(bus, "spanning") as writer:
             await writer.commit(transaction)
         assert sorted(await visible(bus, topic)) == ["a", "b", "c", "d", "e"]
@@ -78,7 +78,7 @@ class WritingContract(DeploymentFixtures):
         async with owning(bus, "offsets-alone") as writer:
             for offset in (3, 4):
                 transaction = Transaction()
-                transaction.settle("skipping", TopicPartition(topic, 0), offset)
+                transaction.commit_offset("skipping", TopicPartition(topic, 0), offset)
                 await writer.commit(transaction)
         assert await bus.committed("skipping", TopicPartition(topic, 0)) == 4
 
@@ -89,7 +89,7 @@ class WritingContract(DeploymentFixtures):
                 assert await writer.committed("resuming", position) == (offset or None)
                 assert await writer.committed("resuming", TopicPartition(topic, 1)) is None
                 transaction = writing(topic, str(offset))
-                transaction.settle("resuming", position, offset + 1)
+                transaction.commit_offset("resuming", position, offset + 1)
                 await writer.commit(transaction)
         assert sorted(await visible(bus, topic)) == ["0", "1", "2", "3", "4"]
 

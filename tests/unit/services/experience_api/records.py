@@ -1,13 +1,13 @@
 """Records for tests, as a bus would hand them out."""
 
-from shared.bus.memory.log import StoredRecord
+from shared.bus.memory.log import MemoryRecord
 from shared.bus.protocol import Headers
 
 
 def record(
     channel: str = "a", offset: int = 0, partition: int = 0, value: bytes | None = None, headers: Headers = ()
-) -> StoredRecord:
+) -> MemoryRecord:
     """A record with an event of that channel and offset."""
     if value is None:
         value = b'{"id":"%d/%d","channel":"%b"}' % (partition, offset, channel.encode())
-    return StoredRecord("trelay.publish", partition, offset, 0, channel.encode(), value, headers)
+    return MemoryRecord("trelay.publish", partition, offset, 0, channel.encode(), value, headers)

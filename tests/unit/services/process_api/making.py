@@ -13,7 +13,7 @@ from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.registry import StepOptions, build_step
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.poison import PoisonTracker
-from shared.bus.memory.log import StoredRecord
+from shared.bus.memory.log import MemoryRecord
 from shared.bus.protocol import Outgoing
 from shared.events.headers import headers_of
 
@@ -80,9 +80,9 @@ def run(value: bytes, *steps: Any, channel: str | None = "orders") -> list[Outgo
 
 def record(
     value: bytes | None, offset: int = 0, *, source: str | None = "orders", identity: str = "orders:7"
-) -> StoredRecord:
+) -> MemoryRecord:
     headers = () if source is None else headers_of(f"{source} 1700000000000 {identity}".encode())
-    return StoredRecord("trelay.ingest", 0, offset, 1_700_000_000_001, b"C-1", value, headers)
+    return MemoryRecord("trelay.ingest", 0, offset, 1_700_000_000_001, b"C-1", value, headers)
 
 
 def selection(*pipelines: Pipeline) -> Selection:

@@ -1,4 +1,4 @@
-"""Calls that share a round: none is lost, none waits for ever, and what waits is bounded."""
+"""Calls that share a round: none is lost, none waits without end, and the bytes that wait are bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,23 +14,23 @@ from shared.runtime.tasks import Tasks
 MIB = 1024 * 1024
 
 
-class Line:
-    """Carries rounds out when it is told to, and remembers what each held."""
+class Log:
+    """Appends a round when the test says so, and records the calls of each."""
 
     def __init__(self) -> None:
         self.rounds: list[list[str]] = []
-        self.free = asyncio.Event()
+        self.may_append = asyncio.Event()
 
-    async def carry_out(self, calls: list[Call]) -> None:
+    async def append_round(self, calls: list[Call]) -> None:
         self.rounds.append([call.topic for call in calls])
-        await self.free.wait()
+        await self.may_append.wait()
         for call in calls:
-            call.end()
+            call.finish()
 
 
 @asynccontextmanager
-async def running(carry_out: Callable[[list[Call]], Awaitable[None]]) -> AsyncIterator[GroupCommit]:
-    rounds = GroupCommit(carry_out)
+async def running(append_round: Callable[[list[Call]], Awaitable[None]]) -> AsyncIterator[GroupCommit]:
+    rounds = GroupCommit(append_round)
     async with Tasks() as tasks:
         tasks.keep("rounds", rounds.run())
         try:
@@ -45,49 +45,49 @@ async def join(rounds: GroupCommit, topic: str, size: int = 1) -> None:
         await rounds.join(topic, [Outgoing(b"k", b"v")], size)
 
 
-async def settle() -> None:
+async def run_all() -> None:
     """Let every task run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_calls_gather_while_a_round_is_on_its_way() -> None:
-    line = Line()
-    async with running(line.carry_out) as rounds, asyncio.TaskGroup() as callers:
+async def test_calls_gather_while_a_round_is_in_flight() -> None:
+    log = Log()
+    async with running(log.append_round) as rounds, asyncio.TaskGroup() as callers:
         for topic in "abc":
             callers.create_task(join(rounds, topic))
-            await settle()
-        assert line.rounds == [["a"]]
-        line.free.set()
-    assert line.rounds == [["a"], ["b", "c"]]
+            await run_all()
+        assert log.rounds == [["a"]]
+        log.may_append.set()
+    assert log.rounds == [["a"], ["b", "c"]]
 
 
 async def test_a_round_takes_what_fits_and_a_larger_call_goes_alone_and_in_order() -> None:
-    line = Line()
-    async with running(line.carry_out) as rounds, asyncio.TaskGroup() as callers:
+    log = Log()
+    async with running(log.append_round) as rounds, asyncio.TaskGroup() as callers:
         for topic, size in {"first": 1, "b": 3 * MIB, "c": 2 * MIB, "huge": 5 * MIB, "d": 1}.items():
             callers.create_task(join(rounds, topic, size))
-            await settle()
-        line.free.set()
-    assert line.rounds == [["first"], ["b"], ["c"], ["huge"], ["d"]]
+            await run_all()
+        log.may_append.set()
+    assert log.rounds == [["first"], ["b"], ["c"], ["huge"], ["d"]]
 
 
-async def test_those_without_room_are_accepted_later_and_in_order() -> None:
-    line = Line()
-    async with running(line.carry_out) as rounds:
+async def test_calls_without_room_are_accepted_later_and_in_order() -> None:
+    log = Log()
+    async with running(log.append_round) as rounds:
         callers = [asyncio.create_task(join(rounds, str(number), 4 * MIB)) for number in range(9)]
-        await settle()
-        assert sum(len(held) for held in line.rounds) == 1
+        await run_all()
+        assert sum(len(held) for held in log.rounds) == 1
         late = asyncio.create_task(join(rounds, "late"))
-        await settle()
-        line.free.set()
+        await run_all()
+        log.may_append.set()
         await asyncio.gather(*callers, late)
-    assert [topic for held in line.rounds for topic in held] == [*map(str, range(9)), "late"]
+    assert [topic for held in log.rounds for topic in held] == [*map(str, range(9)), "late"]
 
 
 async def test_draining_waits_for_callers_that_have_not_joined_yet() -> None:
-    line = Line()
-    line.free.set()
+    log = Log()
+    log.may_append.set()
     looked_up = asyncio.Event()
 
     async def slow_caller(rounds: GroupCommit) -> None:
@@ -95,47 +95,47 @@ async def test_draining_waits_for_callers_that_have_not_joined_yet() -> None:
             await looked_up.wait()
             await rounds.join("a", [Outgoing(b"k", b"v")], 1)
 
-    async with running(line.carry_out) as rounds:
+    async with running(log.append_round) as rounds:
         caller = asyncio.create_task(slow_caller(rounds))
-        await settle()
+        await run_all()
         draining = asyncio.create_task(rounds.drain())
-        await settle()
+        await run_all()
         assert not draining.done()
         looked_up.set()
         await draining
         await caller
-    assert line.rounds == [["a"]]
+    assert log.rounds == [["a"]]
 
 
-async def test_closing_ends_those_on_their_way_those_that_wait_and_those_without_room() -> None:
-    line = Line()
-    async with running(line.carry_out) as rounds:
+async def test_closing_ends_calls_in_flight_calls_that_wait_and_calls_without_room() -> None:
+    log = Log()
+    async with running(log.append_round) as rounds:
         callers = [asyncio.create_task(join(rounds, str(number), 5 * MIB)) for number in range(6)]
-        await settle()
+        await run_all()
     found = await asyncio.gather(*callers, return_exceptions=True)
     assert [type(error) for error in found] == [Unavailable] * 6
     with pytest.raises(Unavailable):
         await join(rounds, "after")
 
 
-async def test_a_caller_that_gives_up_disturbs_nobody() -> None:
-    line = Line()
-    async with running(line.carry_out) as rounds:
+async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
+    log = Log()
+    async with running(log.append_round) as rounds:
         gone, stays = (asyncio.create_task(join(rounds, topic)) for topic in "ab")
-        await settle()
+        await run_all()
         gone.cancel()
-        await settle()
-        line.free.set()
+        await run_all()
+        log.may_append.set()
         await stays
     assert gone.cancelled()
 
 
-async def test_each_call_ends_as_its_round_says() -> None:
-    async def carry_out(calls: list[Call]) -> None:
+async def test_each_call_finishes_as_its_round_says() -> None:
+    async def append_round(calls: list[Call]) -> None:
         for call in calls:
-            call.end(TooLarge("b is too large") if call.topic == "b" else None)
+            call.finish(TooLarge("b is too large") if call.topic == "b" else None)
 
-    async with running(carry_out) as rounds:
+    async with running(append_round) as rounds:
         first, second = await asyncio.gather(join(rounds, "a"), join(rounds, "b"), return_exceptions=True)
     assert first is None
     assert isinstance(second, TooLarge)

@@ -28,8 +28,8 @@ def test_a_transaction_keeps_the_order_of_a_topic() -> None:
 
 def test_offsets_belong_to_one_group() -> None:
     transaction = Transaction()
-    transaction.settle("g", TopicPartition("t", 0), 5)
-    transaction.settle("g", TopicPartition("t", 0), 7)
+    transaction.commit_offset("g", TopicPartition("t", 0), 5)
+    transaction.commit_offset("g", TopicPartition("t", 0), 7)
     assert transaction.offsets == {("t", 0): 7}
     with pytest.raises(AssertionError, match="one group"):
-        transaction.settle("other", TopicPartition("t", 0), 9)
+        transaction.commit_offset("other", TopicPartition("t", 0), 9)

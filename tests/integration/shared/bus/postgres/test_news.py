@@ -50,7 +50,7 @@ async def test_a_commit_that_readers_find_nothing_new_after_tells_nobody(
     listener = await asyncpg.connect(migrated_database.url)
     await listener.add_listener("trelay_bus", lambda *said: heard.append(str(said[3]).partition(" ")[2]))
     transaction = Transaction()
-    transaction.settle("g", TopicPartition(line, 0), 1)
+    transaction.commit_offset("g", TopicPartition(line, 0), 1)
     async with bus.writer("w") as writer, bus.reader(line, {0: 0}) as reader:
         await writer.commit(transaction)
         await writer.commit(writing(line, "a"))

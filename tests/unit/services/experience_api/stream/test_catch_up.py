@@ -145,7 +145,7 @@ async def test_from_the_bus_then_from_memory(parts: Parts) -> None:
 
 
 async def test_what_lies_before_is_a_gap_that_is_counted(parts: Parts, bus: MoodyBus) -> None:
-    bus.forget(TOPIC, 0, 15)
+    bus.delete_records(TOPIC, 0, 15)
     transport = FakeTransport()
     parts.resume.begin(connection(transport), (5,))
     await parts.until_joined()
@@ -262,7 +262,7 @@ async def test_what_the_replica_itself_has_lost_is_a_gap_for_one_that_had_all_of
     parts.resume.begin(one, (25,))
     assert (parts.joined, texts(transport)) == ([], ids(25, 30))
     await append(bus, ON_THE_BUS, 45)
-    bus.forget(TOPIC, 0, 40)
+    bus.delete_records(TOPIC, 0, 40)
     parts.restart(40)
     one.resume_writing()
     await parts.until_joined()

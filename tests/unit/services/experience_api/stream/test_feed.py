@@ -164,7 +164,7 @@ async def test_what_retention_took_first_is_a_gap(bus: MemoryBus) -> None:
         for number in range(10):
             transaction.append(TOPIC, b"a", b'{"id":"%d"}' % number)
         bus._write(transaction)
-        bus.forget(TOPIC, 0, 8)
+        bus.delete_records(TOPIC, 0, 8)
         await running.has("8", "9")
         assert running.readers.broken_for == ["not-kept"]
         assert running.history.tail == (8,)
@@ -174,7 +174,7 @@ async def test_a_topic_made_anew_is_noticed_and_said(bus: MemoryBus) -> None:
     await write(bus, "before")
     async with following(bus) as running:
         epoch = running.history.codec.epoch
-        bus.delete(TOPIC)
+        bus.delete_topic(TOPIC)
         await bus.ensure_topics([TopicOptions(name=TOPIC, partitions=3)])
         running.clock.pass_time(11.0)
         async with asyncio.timeout(10):

@@ -125,7 +125,7 @@ async def test_what_nobody_wants_is_passed(bus: CountingBus, history: History) -
 
 
 async def test_a_loss_is_said_where_it_lies(bus: CountingBus, history: History) -> None:
-    bus.forget(TOPIC, 0, 40)
+    bus.delete_records(TOPIC, 0, 40)
     frames = await Past(bus, TOPIC, PastOptions()).portion(replay_from(history, 0), say_gap)
     assert frames[0] == b"gap behind 40"
     assert len(frames) == 1 + EVENTS - 40

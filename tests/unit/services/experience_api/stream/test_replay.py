@@ -13,7 +13,7 @@ from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.stream.replay import Replay
 from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.records import FrameEncoder
-from shared.bus.memory.log import StoredRecord
+from shared.bus.memory.log import MemoryRecord
 from tests.unit.services.experience_api.events import event
 from tests.unit.services.experience_api.records import record
 
@@ -37,7 +37,7 @@ def everything(_channel: bytes) -> bool:
 class Log:
     """The publish topic: records by partition, with holes where transactions end."""
 
-    records: list[list[StoredRecord]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
+    records: list[list[MemoryRecord]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
     ends: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
 
     def publish(self, channel: str, hole: int = 0) -> None:
@@ -46,7 +46,7 @@ class Log:
         self.records[partition].append(record(channel, offset, partition))
         self.ends[partition] = offset + 1 + hole
 
-    def read(self, positions: dict[int, int], partition: int, limit: int) -> list[StoredRecord]:
+    def read(self, positions: dict[int, int], partition: int, limit: int) -> list[MemoryRecord]:
         """Read on in one partition; pass the hole at its end as a reader does."""
         found = [kept for kept in self.records[partition] if kept.offset >= positions[partition]][:limit]
         if found:

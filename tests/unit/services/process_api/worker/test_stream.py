@@ -230,7 +230,7 @@ async def test_events_that_retention_deleted_are_reported_as_lost() -> None:
         await until(lambda: len(setting.published()) == 10)
         group = stream.group
     await setting.ingest(*range(10, 20))
-    setting.bus.forget(TOPICS.ingest, number, 15)
+    setting.bus.delete_records(TOPICS.ingest, number, 15)
     async with setting.running():
         await until(lambda: len(setting.published()) == 15)
     assert setting.published() == [*range(10), *range(15, 20)]

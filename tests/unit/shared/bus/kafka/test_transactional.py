@@ -93,7 +93,7 @@ def code(number: int) -> Answer:
 
 def settling() -> Transaction:
     transaction = Transaction()
-    transaction.settle("readers", TopicPartition("t", 0), 5)
+    transaction.commit_offset("readers", TopicPartition("t", 0), 5)
     return transaction
 
 
