@@ -8,7 +8,7 @@ import asyncpg
 
 from shared.bus.postgres.link import Link, TopicGone
 from shared.bus.postgres.plan import BATCH_BYTES, Topic
-from shared.bus.postgres.records import MemoryRecord, records_of
+from shared.bus.postgres.records import StoredRecord, records_of
 from shared.errors import PositionLost
 
 # Batches from the one that holds the position on, as many as their bytes and the limit allow, then the records of each.
@@ -63,7 +63,7 @@ _LEAST_BYTES = 2 * BATCH_BYTES
 class Found:
     """What one look gave."""
 
-    records: Sequence[MemoryRecord] = ()
+    records: Sequence[StoredRecord] = ()
     """Partition by partition, each in offset order."""
     passed: Mapping[int, int] = field(default_factory=dict)
     """Positions that may be moved up to here, because nothing lies before it any more."""
@@ -143,7 +143,7 @@ class Fetching:
 
     async def _fetch(
         self, connection: asyncpg.Connection, positions: Mapping[int, int], limit: int, share: int
-    ) -> list[MemoryRecord]:
+    ) -> list[StoredRecord]:
         """`share` are the bytes of one partition; it gives one batch, or one record, more than that at most."""
         numbers = list(positions)
         ids = [self.topic.partitions[number] for number in numbers]
@@ -158,7 +158,7 @@ class Fetching:
         return {by_id[partition]: (earliest, end) for partition, earliest, end in rows}
 
 
-def runs(records: Sequence[MemoryRecord], order: Sequence[int]) -> Iterator[tuple[int, range]]:
+def runs(records: Sequence[StoredRecord], order: Sequence[int]) -> Iterator[tuple[int, range]]:
     """Find where the records of each partition begin and end, given that partitions come in this order."""
     rank = {number: place for place, number in enumerate(order)}
     stop = len(records)
@@ -169,7 +169,7 @@ def runs(records: Sequence[MemoryRecord], order: Sequence[int]) -> Iterator[tupl
         stop = start
 
 
-def _size(records: Sequence[MemoryRecord]) -> int:
+def _size(records: Sequence[StoredRecord]) -> int:
     total = 0
     for _, _, _, key, value, headers in records:
         total += len(key) + len(value or b"") + len(headers or b"")
