@@ -1,1 +1,1 @@
-"""Files as sources: NDJSON and CSV, tailed as they grow or dropped whole into a folder."""
+"""File sources: NDJSON and CSV, tailed while they grow or dropped into a folder as a whole."""

@@ -1,7 +1,6 @@
-"""The blocking calls, for the source's own thread: find files, open them, read on.
+"""Blocking file system calls, for an I/O thread: find files, open them, read on.
 
-A file is opened by its path and checked by its inode, so that one that was renamed in between is never taken for
-another.
+A file is opened by its path and checked by its inode: a path that names another file by then is detected.
 """
 
 import glob
@@ -16,11 +15,11 @@ from services.system_api.sources.file.globbing import expand
 from shared.errors import TrelayError, Unavailable
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-"""Without O_NONBLOCK, opening a pipe that took a file's place would wait for a writer."""
+"""Without O_NONBLOCK, opening a pipe in the place of a file would block until it has a writer."""
 
 
 class FileStat(NamedTuple):
-    """A file as a look at its folder shows it."""
+    """A file as a listing of its folder shows it."""
 
     path: str
     dev: int
@@ -31,24 +30,24 @@ class FileStat(NamedTuple):
 
     @property
     def inode(self) -> tuple[int, int]:
-        """What tells it from every file that exists at the same time."""
+        """Device and inode number: unique among the files that exist at the same time."""
         return self.dev, self.ino
 
 
 class FileError(TrelayError):
-    """One file cannot be read; the others can. The text names it."""
+    """An operation on one file failed; other files are not affected. The text names the file."""
 
 
 class Replaced(TrelayError):
-    """The path leads to another file by now."""
+    """The path names another file now."""
 
 
 class Rewritten(TrelayError):
-    """What was read before is not there any more: the file has other contents now."""
+    """The contents that were read are no longer in the file."""
 
 
 def folder_of(pattern: str) -> str:
-    """Return the deepest folder whose name is certain: what must exist for the pattern to mean anything."""
+    """Return the deepest folder of a pattern that has no wildcard; it must exist."""
     folder = Path(pattern).parent
     while glob.has_magic(str(folder)):
         folder = folder.parent
@@ -56,7 +55,7 @@ def folder_of(pattern: str) -> str:
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether a path may lead to several files."""
+    """Whether a path has wildcards."""
     return glob.has_magic(pattern)
 
 
@@ -64,7 +63,7 @@ def list_files(pattern: str) -> list[FileStat]:
     """Return the regular files of a glob, oldest first.
 
     Raises:
-        Unavailable: the folder is not there or cannot be read.
+        Unavailable: the folder does not exist or cannot be read.
     """
     folder = folder_of(pattern)
     try:
@@ -76,14 +75,14 @@ def list_files(pattern: str) -> list[FileStat]:
         try:
             status = os.stat(path)  # noqa: PTH116 -- of ten thousand files, a Path for each costs more than all the rest
         except OSError:
-            continue  # gone again, or a link that leads nowhere
+            continue  # deleted meanwhile, or a broken link
         if stat.S_ISREG(status.st_mode):
             found.append(_found(path, status))
     return sorted(found, key=lambda file: (file.mtime, file.path))
 
 
 def is_undecodable(path: str) -> bool:
-    """Whether a path is no UTF-8 text: neither a checkpoint nor an event's place could name it."""
+    """Whether a path is not UTF-8: then neither a checkpoint nor an error could name it."""
     if path.isascii():
         return False
     try:
@@ -94,7 +93,7 @@ def is_undecodable(path: str) -> bool:
 
 
 def still_exists(path: str, inode: tuple[int, int]) -> bool:
-    """Whether a file is where it was, for all that can be told: a folder that may not be entered hides it."""
+    """Whether a file is still at its path; true if that cannot be checked, as in a folder that may not be entered."""
     try:
         status = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -105,7 +104,7 @@ def still_exists(path: str, inode: tuple[int, int]) -> bool:
 
 
 def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> list[FileStat]:
-    """Return the files of these folders that have one of these inodes, whatever they are called now."""
+    """Return the files of these folders that have one of these inodes, under any name."""
     numbers = {number for _, number in inodes}
     found = []
     for folder in folders:
@@ -127,16 +126,16 @@ def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> l
 
 
 def open_verified(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, int]]) -> tuple[int, list[bytes]]:
-    """Open a file; return its descriptor and the bytes of each span (offset and size), shorter where the file ends.
+    """Open a file; return its descriptor and the bytes of each span (offset and size), fewer at the end of the file.
 
     Raises:
-        FileTrouble: it cannot be read.
-        Replaced: it is another file by now, or gone.
+        FileError: it cannot be read.
+        Replaced: its path names another file now, or none.
     """
     try:
         descriptor = os.open(path, _OPEN)
     except FileNotFoundError as exc:
-        raise Replaced(f"{path} is not there any more") from exc
+        raise Replaced(f"{path}: the file no longer exists") from exc
     except OSError as exc:
         raise FileError(f"{path}: {exc.strerror}") from exc
     try:
@@ -153,20 +152,20 @@ def open_verified(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, 
 def _check_inode(descriptor: int, path: str, inode: tuple[int, int]) -> None:
     status = os.fstat(descriptor)
     if (status.st_dev, status.st_ino) != inode:
-        raise Replaced(f"{path} is another file by now")
+        raise Replaced(f"{path}: found another file in its place")
 
 
 def close(descriptor: int) -> None:
-    """Close a file; what it has to say about that (of a disk that is gone) helps nobody."""
+    """Close a file; an error (of a disk that is gone, for example) is ignored: nothing was written."""
     with suppress(OSError):
         os.close(descriptor)
 
 
 def status_of(descriptor: int, path: str) -> FileStat:
-    """Return what an open file looks like now.
+    """Return the current status of an open file.
 
     Raises:
-        FileTrouble: nobody can tell.
+        FileError: the status cannot be read.
     """
     try:
         return _found(path, os.fstat(descriptor))
@@ -175,19 +174,19 @@ def status_of(descriptor: int, path: str) -> FileStat:
 
 
 def is_deleted(descriptor: int) -> bool:
-    """Whether an open file has no name left anywhere, so that nothing but it keeps its bytes."""
+    """Whether an open file has no name left: its bytes exist only while it is open."""
     try:
         return os.fstat(descriptor).st_nlink == 0
     except OSError:
-        return True  # gone from a file server, say
+        return True  # deleted on a file server, for example
 
 
 def read_on(descriptor: int, path: str, position: int, before: bytes, size: int) -> bytes:
-    """Return up to `size` bytes from a position on; nothing at the end of the file.
+    """Return up to `size` bytes from a position on; none at the end of the file.
 
     Raises:
-        FileTrouble: the file cannot be read.
-        Rewritten: the bytes before the position are not `before`, as they were when they were read.
+        FileError: the file cannot be read.
+        Rewritten: the bytes right before the position are no longer `before`.
     """
     start = position - len(before)
     try:
@@ -195,7 +194,7 @@ def read_on(descriptor: int, path: str, position: int, before: bytes, size: int)
     except OSError as exc:
         raise FileError(f"{path}: {exc.strerror}") from exc
     if not data.startswith(before):
-        raise Rewritten(f"{path}: what was read up to byte {position} is not there any more")
+        raise Rewritten(f"{path}: the contents read up to byte {position} are no longer there")
     return data[len(before) :]
 
 

@@ -1,4 +1,4 @@
-"""A sign that something has changed in a folder, sooner than the next look would tell. Never more than a hint."""
+"""Notifies of changes in a folder before the next poll is due. It may miss a change, which the poll then finds."""
 
 import asyncio
 import fnmatch
@@ -16,21 +16,21 @@ from shared.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 _STEP = 25
-"""Milliseconds between the looks of the watcher: what a change waits at most, and what an idle source costs."""
+"""Milliseconds between checks of the watcher: the maximum delay of a notification, and the cost of an idle source."""
 _DEBOUNCE = 100
-"""Milliseconds after which changes are told even while more come."""
+"""Milliseconds after which changes are reported while more are coming."""
 _PAUSE = 30.0
-"""Seconds before a watcher that failed is tried again."""
-_ANOTHER = 1.0
-"""Seconds before the folder is looked for that takes the place of one that has gone."""
+"""Seconds before a watcher that failed is started again."""
+_DELETED_PAUSE = 1.0
+"""Seconds before a folder that was deleted is watched again."""
 
 
 class FolderWatcher:
     """Watches the folder of a glob."""
 
-    def __init__(self, name: str, pattern: str, clock: Clock, *, suffix: str = "") -> None:
-        """`name` is the source's, for the log; files of the glob are looked for with `suffix` added as well."""
-        self._name = name
+    def __init__(self, source: str, pattern: str, clock: Clock, *, suffix: str = "") -> None:
+        """`source` is the name of the source, for the log; file names with `suffix` appended match the glob too."""
+        self._fields: dict[str, object] = {"component": "source", "source": source}
         self._names = re.compile("|".join(fnmatch.translate(Path(pattern).name + end) for end in ("", suffix)))
         self._folder = folder_of(pattern)
         self._recursive = str(Path(pattern).parent) != self._folder
@@ -38,43 +38,47 @@ class FolderWatcher:
         self._changed = asyncio.Event()
 
     async def wait_for_change(self) -> None:
-        """Return when something may have changed since the last time this returned."""
+        """Return when something may have changed since the last return."""
         await self._changed.wait()
         self._changed.clear()
 
-    def _concerns(self, change: Change, path: str) -> bool:
-        return self._is_end(change, path) or self._names.fullmatch(Path(path).name) is not None
+    def _matches(self, change: Change, path: str) -> bool:
+        return self._is_folder_deleted(change, path) or self._names.fullmatch(Path(path).name) is not None
 
-    def _is_end(self, change: Change, path: str) -> bool:
-        """Whether the folder itself has gone: its watcher never hears of the one that takes its place."""
+    def _is_folder_deleted(self, change: Change, path: str) -> bool:
+        """Whether the folder itself was deleted: its watcher does not see a folder that replaces it."""
         return change is Change.deleted and path == self._folder
 
     async def run(self) -> None:
-        """Watch for ever; where that does not work, the interval has to do."""
-        # Its own lines, one for each change, would fill the log; and wake us again where that lies in the folder.
+        """Watch the folder until cancelled; while it cannot be watched, the source only polls."""
+        # Its own log lines, one a change, would fill the log, and trigger another change if the log is in the folder.
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        told = False
+        failed_at: float | None = None
+        fields = self._fields | {"path": self._folder}
         while True:
             pause = _PAUSE
             try:
                 async for _ in self._changes():
-                    told = False
+                    if failed_at is not None:
+                        after = round(self._clock.monotonic() - failed_at, 1)
+                        logger.info("watching folder again", extra=fields | {"after_s": after})
+                        failed_at = None
                     self._changed.set()
-                pause = _ANOTHER
+                pause = _DELETED_PAUSE
             except (OSError, RuntimeError, ExceptionGroup) as exc:
-                # No folder yet, no more inotify watches, a kind of disk that tells nothing, a name that is no UTF-8.
-                if not told:
-                    logger.warning("source %s: %s is not watched, only looked at: %s", self._name, self._folder, exc)
-                told = True
+                # No such folder, no inotify watches left, a file system without notifications, a name not in UTF-8.
+                if failed_at is None:
+                    logger.warning("cannot watch folder; polling it", extra=fields | {"error": str(exc)})
+                    failed_at = self._clock.monotonic()
             await self._clock.sleep(pause)
 
     async def _changes(self) -> AsyncIterator[None]:
-        """Tell of each change, until the folder has gone."""
+        """Yield at each change, until the folder is deleted."""
         watching = awatch(
-            self._folder, watch_filter=self._concerns, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
+            self._folder, watch_filter=self._matches, step=_STEP, debounce=_DEBOUNCE, recursive=self._recursive
         )
         async with aclosing(watching):
             async for changes in watching:
                 yield
-                if any(self._is_end(change, path) for change, path in changes):
+                if any(self._is_folder_deleted(change, path) for change, path in changes):
                     return

@@ -1,7 +1,7 @@
-"""The paths of a glob, where `**` stands for any folders: as Python's own finds them, but in each folder once.
+"""Expands a glob with `**` as Python does, but visits each folder once.
 
-Python's follows links to folders for as long as the system lets it: two of them that lead back are enough to keep it
-busy for ever.
+Python follows symbolic links to folders without checking for cycles: two links to a parent folder are enough for a
+listing that does not end in practice.
 """
 
 import glob
@@ -13,7 +13,7 @@ _ANY_FOLDERS = "**"
 
 
 def expand(pattern: str) -> Iterator[str]:
-    """Find the paths of a pattern; a path may come more than once. Blocking; what cannot be read is left out."""
+    """Yield the paths of a pattern, possibly with repetitions. Blocking; folders that cannot be read are skipped."""
     parts = Path(pattern).parts
     if _ANY_FOLDERS not in parts:
         yield from glob.iglob(pattern)  # noqa: PTH207 -- pathlib's would find hidden files too
@@ -26,7 +26,7 @@ def expand(pattern: str) -> Iterator[str]:
 
 
 def _folders(begin: str) -> Iterator[str]:
-    """Give a folder and all below it but hidden ones, through links too, each folder once."""
+    """Yield a folder and all folders below it, through links, without hidden ones, each once."""
     waiting, seen = [begin], set[tuple[int, int]]()
     while waiting:
         path = waiting.pop()
@@ -47,4 +47,4 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link to itself, say
+        return False  # a link to itself, for example

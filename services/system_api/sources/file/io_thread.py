@@ -1,4 +1,4 @@
-"""What may block, in a thread of the source's own: a disk that hangs keeps no other source from its work."""
+"""Runs blocking calls in a thread of its own, so that a disk that hangs blocks no other source."""
 
 import asyncio
 import threading
@@ -14,10 +14,10 @@ _Job = Callable[[], None]
 
 
 class IoThread:
-    """One thread that does what it is given, in order.
+    """One thread that runs its jobs in order.
 
-    A daemon, unlike the threads of `asyncio.to_thread`: a read that never returns (of a file on a dead NFS server, say)
-    is left behind with its thread, and holds up neither the shared pool nor the end of the process.
+    It is a daemon thread, unlike those of `asyncio.to_thread`: a read that never returns (from a dead NFS server, for
+    example) blocks only this thread, and neither a shared pool nor the exit of the process.
     """
 
     def __init__(self, name: str) -> None:
@@ -27,7 +27,7 @@ class IoThread:
     @classmethod
     @asynccontextmanager
     async def opened(cls, name: str) -> AsyncIterator["IoThread"]:
-        """Run a thread for as long as the context lasts; what was given to it by then is still done."""
+        """Run a thread while the context is open; jobs submitted by then are still run."""
         io_thread = cls(name)
         io_thread._thread.start()
         try:
@@ -36,14 +36,14 @@ class IoThread:
             io_thread._jobs.put(None)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `work` in the thread and return what it returns. Who is cancelled meanwhile never learns of it."""
+        """Call `work` in the thread and return its result. If the caller is cancelled, the call still runs."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
         def job() -> None:
             try:
                 result = work(*args, **kwargs)
-            except Exception as exc:  # noqa: BLE001 -- whatever it is, whoever waits gets it
+            except Exception as exc:  # noqa: BLE001 -- the caller gets any exception
                 _resolve(loop, done, exc, None)
             else:
                 _resolve(loop, done, None, result)
@@ -52,7 +52,7 @@ class IoThread:
         return await done
 
     def submit(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call `work` in the thread some time; it must not fail."""
+        """Call `work` in the thread without waiting for it; it must not raise."""
         self._jobs.put(lambda: _ignore(work(*args, **kwargs)))
 
     def _work(self) -> None:
@@ -65,7 +65,7 @@ def _ignore(_result: object) -> None:
 
 
 def _resolve(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], error: Exception | None, result: Any) -> None:
-    def tell() -> None:
+    def resolve() -> None:
         if done.cancelled():
             return
         if error is None:
@@ -73,5 +73,5 @@ def _resolve(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], error: 
         else:
             done.set_exception(error)
 
-    with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
-        loop.call_soon_threadsafe(tell)
+    with suppress(RuntimeError):  # the loop is closed: no caller is waiting
+        loop.call_soon_threadsafe(resolve)

@@ -33,30 +33,30 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
     """Return what opens the source of this name."""
 
     @asynccontextmanager
-    async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         count, files = load(checkpoint)
         builder = EventBuilder(name, options.type, options.channel, clock, rng)
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
         watcher = FolderWatcher(name, options.path, clock, suffix=options.drop.done_suffix)
 
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
-            place = FileIdentity(name, file_id, path)
-            return Parser(_format(options), builder, place, options.line_limit, offset=offset, line=line)
+            identity = FileIdentity(name, file_id, path)
+            return Parser(_format(options), builder, identity, options.line_limit, offset=offset, line=line)
 
         async with AsyncExitStack() as stack:
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))
             open_files = OpenFiles(name, io_thread, make, catalogue)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())
-            tasks.keep(f"watch over the files of source {name}", watcher.run())
+            tasks.keep(f"folder watcher of source {name}", watcher.run())
             if options.mode == "tail":
                 yield TailSource(options, builder, io_thread, watcher, open_files, clock)
             else:
-                other = await stack.enter_async_context(IoThread.opened(f"source {name}, putting away"))
-                finalizer = Finalizer(name, options.drop, other, tasks, clock)
+                finalizing = await stack.enter_async_context(IoThread.opened(f"source {name}, finalizer"))
+                finalizer = Finalizer(name, options.drop, finalizing, tasks, clock)
                 yield DropSource(options, builder, io_thread, watcher, open_files, finalizer, clock)
 
-    return opening
+    return open_source
 
 
 def _format(options: FileSourceOptions) -> Format:

@@ -93,13 +93,13 @@ class FileSourceOptions(SourceOptions):
     format: Literal["ndjson", "csv"] | None = None
     """The format; by default derived from the extension of `path`: .ndjson, .jsonl or .csv."""
     subject: str = Field(min_length=1)
-    """Where the event's subject, the entity's key, is: a member of the NDJSON object (`customer.id` if it is nested),
-    or a CSV column."""
+    """Where the event's subject, the entity's key, is: a member of the NDJSON object (`customer.id` if nested), or a
+    CSV column."""
     time: str | None = Field(default=None, min_length=1)
     """Where the event's time is: a member or column with an RFC 3339 time and its offset. By default, and for a row
     without a value, the time of reading."""
     mode: Literal["tail", "drop"] = "tail"
-    """`tail` follows growing files through rotation and truncation; `drop` reads whole files once complete."""
+    """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
     forget_hours: float = Field(default=24.0, gt=0)

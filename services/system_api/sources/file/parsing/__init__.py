@@ -1,1 +1,1 @@
-"""Parses the bytes of a file into events: lines, NDJSON and CSV."""
+"""Parses the bytes of a file into events: NDJSON and CSV."""

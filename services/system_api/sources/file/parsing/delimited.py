@@ -1,7 +1,7 @@
-"""CSV: rows of fields, each row one JSON object whose members are the columns. RFC 4180, in UTF-8. No I/O.
+"""CSV by RFC 4180, in UTF-8: each row becomes one JSON object whose members are the columns. No I/O.
 
-Stricter than most readers where reading on would make events of garbage: a row with too few or too many fields, text
-after a closing quote, and an empty subject are refused.
+Stricter than most readers, so that no wrong event is made of a broken row: a row with too few or too many fields, text
+after a closing quote, and an empty subject are errors.
 """
 
 import re
@@ -29,17 +29,17 @@ Value = str | bool | msgspec.Raw | None
 
 
 class ColumnType(StrEnum):
-    """What a column's text stands for. An empty field is the empty string for `string`, and null for the others."""
+    """The JSON type of a column. An empty field is the empty string for `string`, and null for the others."""
 
     STRING = "string"
     INTEGER = "integer"
-    """Kept digit by digit, whatever its size."""
+    """An integer of any size, with all its digits."""
     NUMBER = "number"
-    """Kept digit by digit, as JSON writes numbers."""
+    """A number as JSON writes it, with all its digits."""
     BOOLEAN = "boolean"
-    """`true`, `false`, `1` or `0`, in any case."""
+    """`true`, `false`, `1` or `0`, upper or lower case."""
     JSON = "json"
-    """Any JSON value, put in as it is."""
+    """Any JSON value, unchanged."""
 
 
 def _matched(pattern: re.Pattern[str], what: str) -> Callable[[str], Value]:
@@ -47,7 +47,7 @@ def _matched(pattern: re.Pattern[str], what: str) -> Callable[[str], Value]:
         if not text:
             return None
         if not pattern.fullmatch(text):
-            raise Malformed(f"{text[:80]!r} is no {what}")
+            raise Malformed(f"found {text[:80]!r}; expected {what}")
         return msgspec.Raw(text)
 
     return convert
@@ -57,7 +57,7 @@ def _boolean(text: str) -> Value:
     if not text:
         return None
     if (value := _BOOLEANS.get(text.lower())) is None:
-        raise Malformed(f"{text[:80]!r} is no boolean: true, false, 1 or 0")
+        raise Malformed(f"found {text[:80]!r}; expected a boolean: true, false, 1 or 0")
     return value
 
 
@@ -71,15 +71,15 @@ def _json(text: str) -> Value:
 
 
 _CONVERTERS: Mapping[ColumnType, Callable[[str], Value]] = {
-    ColumnType.INTEGER: _matched(_INTEGER, "integer"),
-    ColumnType.NUMBER: _matched(_NUMBER, "number"),
+    ColumnType.INTEGER: _matched(_INTEGER, "an integer"),
+    ColumnType.NUMBER: _matched(_NUMBER, "a number"),
     ColumnType.BOOLEAN: _boolean,
     ColumnType.JSON: _json,
 }
 
 
 class Csv:
-    """Reads the rows of one file. A header names the columns, unless they are named already."""
+    """Reads the rows of one file. A header names the columns, unless the settings do."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Csv:
         columns: Sequence[str] | None,
         types: Mapping[str, ColumnType],
     ) -> None:
-        """`subject` and `time` name columns. Without a header, `columns` is needed."""
+        """`subject` and `time` name columns. Without a header, `columns` is required."""
         self.cut: Cut = row_cutter(delimiter.encode()) if quotes else cut_lines
         self.wants_header = header
         self._subject = subject
@@ -106,29 +106,29 @@ class Csv:
         self._time_at: int | None = None
         self._conversions: list[tuple[int, Callable[[str], Value]]] = []
         if not header:
-            assert columns is not None, "the options demand it"
+            assert columns is not None, "the options require it"
             self._use(columns)
 
     def header(self, piece: bytes) -> None:
-        """Learn the columns."""
+        """Set the columns from the header."""
         fields = self._split(piece.decode())
         if self._named is not None and len(self._named) != len(fields):
-            raise Malformed(f"it has {len(fields)} columns, the settings name {len(self._named)}")
+            raise Malformed(f"found {len(fields)} columns; expected {len(self._named)}, as the settings name them")
         self._use(fields if self._named is None else self._named)
         self.wants_header = False
 
     def normalize(self, piece: bytes) -> bytes:
-        """Leave the row as it is: a carriage return within a field belongs to it."""
+        """Return the row unchanged: a carriage return inside a field belongs to it."""
         return piece
 
     def read(self, piece: bytes) -> Row:
-        """Read one row."""
+        """Read one row; see `Format`."""
         fields = self._split(piece.decode())
         if len(fields) != len(self._columns):
-            raise Malformed(f"{len(fields)} fields, expected {len(self._columns)}")
+            raise Malformed(f"found {len(fields)} fields; expected {len(self._columns)}")
         subject = fields[self._subject_at]
         if not subject:
-            raise Malformed(f"the subject, column {self._subject!r}, is empty")
+            raise Malformed(f"column {self._subject!r}: the subject is empty")
         time = None if self._time_at is None else _time(fields[self._time_at], self._columns[self._time_at])
         values: dict[str, Value] = dict(zip(self._columns, fields, strict=True))
         for index, convert in self._conversions:
@@ -141,10 +141,10 @@ class Csv:
 
     def _use(self, columns: Sequence[str]) -> None:
         if twice := sorted({name for name in columns if columns.count(name) > 1}):
-            raise Malformed(f"column {twice[0]!r} comes twice")
+            raise Malformed(f"found column {twice[0]!r} twice; expected distinct names")
         wanted = [self._subject, *self._types, *([] if self._time is None else [self._time])]
         if missing := [name for name in wanted if name not in columns]:
-            raise Malformed(f"no column {missing[0]!r}; there are {', '.join(map(repr, columns))}"[:500])
+            raise Malformed(f"column {missing[0]!r} is missing; found {', '.join(map(repr, columns))}"[:500])
         self._columns = columns
         self._subject_at = columns.index(self._subject)
         self._time_at = None if self._time is None else columns.index(self._time)
@@ -159,7 +159,7 @@ class Csv:
         while True:
             found = self._field.match(text, at)
             if found is None:
-                raise Malformed(f"column {len(fields) + 1}: its quote is not closed, or text follows the closing one")
+                raise Malformed(f"column {len(fields) + 1}: the quote is not closed, or text follows the closing quote")
             quoted, bare, delimiter = found.groups()
             fields.append(bare if quoted is None else quoted.replace('""', '"'))
             at = found.end()
@@ -178,4 +178,4 @@ def _time(text: str, column: str) -> bytes | None:
     try:
         return _json_text(msgspec.convert(text, _Time))[1:-1]
     except msgspec.ValidationError as exc:
-        raise Malformed(f"column {column!r}: {text[:80]!r} is no time as in RFC 3339, with an offset") from exc
+        raise Malformed(f"column {column!r}: found {text[:80]!r}; expected an RFC 3339 time with an offset") from exc

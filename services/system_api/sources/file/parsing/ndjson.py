@@ -1,8 +1,8 @@
-"""NDJSON: one JSON object a line, checked and not rebuilt: its bytes become the event's data as they are. No I/O.
+"""NDJSON: one JSON object a line. A line is validated, and its bytes become the event's data unchanged. No I/O.
 
-msgspec checks what it skips (escapes, surrogates, numbers, nesting, what trails; NaN is refused) but for UTF-8, which
-the parser has checked. Numbers keep their text, whatever their size. Of a member that comes twice the last one gives
-the subject, and both pass. The tests hold a release of msgspec to all of that.
+msgspec also validates what it skips (escapes, surrogates, numbers, nesting, trailing text; NaN is an error), except for
+UTF-8, which the parser has checked. Numbers keep their text, whatever their size. If a member occurs twice, the last
+one is the subject, and both stay in the data. The tests check each release of msgspec for all of this.
 """
 
 from collections.abc import Callable
@@ -28,25 +28,25 @@ _json_text = msgspec.json.Encoder().encode
 
 
 class Ndjson:
-    """Reads lines; one serves every file."""
+    """Reads lines; without state, so that one instance reads all files."""
 
     cut = staticmethod(cut_lines)
 
     def __init__(self, subject: str, time: str | None) -> None:
-        """Each names a member, with dots where it lies below others: `customer.id`."""
+        """`subject` and `time` name members; dots lead to nested ones: `customer.id`."""
         tree: _Tree = {}
         self._subject = subject
         self._find_subject = _add_path(tree, subject, _Subject)
         self._find_time = None if time is None else _add_path(tree, time, _Time)
-        # A struct of the wanted members alone: msgspec skips the others three times faster than it builds them.
+        # A struct of the wanted members only: msgspec skips the others three times faster than it decodes them.
         self._decode = msgspec.json.Decoder(_struct(tree)).decode
 
     def normalize(self, piece: bytes) -> bytes:
-        """Make spaces of carriage returns: they stand between values, and would end a line of server-sent events."""
+        """Replace carriage returns by spaces: they separate values, and would end a line of server-sent events."""
         return piece.replace(b"\r", b" ")
 
     def read(self, piece: bytes) -> Row:
-        """Read one line."""
+        """Read one line; see `Format`."""
         when = None
         try:
             found = self._decode(piece)
@@ -55,10 +55,10 @@ class Ndjson:
                 when = _text(self._find_time, found)
         except (msgspec.DecodeError, RecursionError) as exc:
             raise Malformed(str(exc)) from exc
-        except AttributeError:  # a member on the way to the subject is missing or null
+        except AttributeError:  # a parent of the subject is missing or null
             subject = None
         if subject is None or subject == "":
-            raise Malformed(f"the subject, {self._subject!r}, is missing, null or empty")
+            raise Malformed(f"member {self._subject!r}: the subject is missing, null or empty")
         return str(subject), piece, when
 
 
@@ -71,12 +71,12 @@ def _text(find: _Find, found: Any) -> bytes | None:
 
 
 def _add_path(tree: _Tree, path: str, kind: Any) -> _Find:
-    """Add a path to the tree; return what finds its value in the struct that is made of the tree."""
+    """Add a path to the tree; return what gets its value from the struct that is made of the tree."""
     *above, last = path.split(".")
     attributes = []
     for name in above:
         below = tree.setdefault(name, {})
-        assert isinstance(below, dict), "the options refuse a path that leads through another one's end"
+        assert isinstance(below, dict), "the options refuse nested paths"
         attributes.append(_attribute(tree, name))
         tree = below
     tree[last] = kind
@@ -85,7 +85,7 @@ def _add_path(tree: _Tree, path: str, kind: Any) -> _Find:
 
 
 def _attribute(tree: _Tree, name: str) -> str:
-    """Return what a member is called in its struct: any text may name a member, but no attribute."""
+    """Return the attribute name of a member: a member may have any name, an attribute may not."""
     return f"m{list(tree).index(name)}"
 
 

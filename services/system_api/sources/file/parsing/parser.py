@@ -1,6 +1,6 @@
-"""From a file's bytes, in order, to events and rejects: every byte belongs to exactly one of them. No I/O.
+"""Parses the bytes of a file, in order, into events and rejects: every byte belongs to exactly one of them. No I/O.
 
-What is skipped without a word: blank lines, a byte order mark at the beginning, and the header of a CSV file.
+Skipped are blank lines, a byte order mark at the beginning, and the header of a CSV file.
 """
 
 from dataclasses import dataclass
@@ -15,64 +15,64 @@ BOM = b"\xef\xbb\xbf"
 
 
 class UnusableFile(Malformed):
-    """Nothing can be made of the whole file, e.g. its header lacks a column. Nothing of it was consumed."""
+    """The whole file cannot be read: its header lacks a column, for example. Nothing of it was consumed."""
 
 
 Row = tuple[str, bytes, bytes | None]
-"""What an event is made of: subject, data (one JSON value) and time. A bare tuple, for one is made an event."""
+"""Subject, data (one JSON value) and time of an event. A plain tuple, because one is made for each event."""
 
 
 class Format(Protocol):
-    """How one file's lines or rows are read."""
+    """Reads the lines or rows of one file."""
 
     @property
     def cut(self) -> Cut:
-        """Cuts the bytes into pieces, a line or a row each."""
+        """Cuts the bytes into pieces, one line or row each."""
         ...
 
     def normalize(self, piece: bytes) -> bytes:
-        """Prepare a piece that may hold carriage returns for `read`; any other is ready as it is."""
+        """Prepare a piece with carriage returns for `read`; a piece without them needs no preparation."""
         ...
 
     def read(self, piece: bytes) -> Row:
-        """Read a piece that is UTF-8, and neither blank nor binary.
+        """Read a piece of UTF-8 text that is not blank and has no NUL bytes.
 
         Raises:
-            Malformed: says what is wrong with it; its place is added by the caller.
+            Malformed: says what is wrong; the caller adds the place.
         """
         ...
 
 
 @runtime_checkable
 class HeaderFormat(Protocol):
-    """Formats that may have to see the file's first piece before they can read any other."""
+    """Formats that may need the first piece of the file, its header, before they can read another one."""
 
     @property
     def wants_header(self) -> bool:
-        """Whether the header has not been seen."""
+        """Whether the header is still needed."""
         ...
 
     def header(self, piece: bytes) -> None:
-        """Take the first piece that is not blank.
+        """Read the first piece that is not blank.
 
         Raises:
-            Malformed: it lacks what the settings name.
+            Malformed: a column that the settings name is missing.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """The file that is read, as event ids and rejects name it."""
+    """The file that is read, as named in event ids and rejects."""
 
     source: str
     """The source's name."""
     file: str
-    """What tells this file from every other one that this source ever reads."""
+    """Unique among all files that this source ever reads."""
     path: str
 
     def reject(self, value: bytes, error: str, *, line: int, offset: int, size: int) -> Reject:
-        """Make the reject of a piece; `value` is what is kept of its `size` bytes."""
+        """Return the reject of a piece; `value` is what is kept of its `size` bytes."""
         return Reject(
             f"{self.source}:{self.file}:{offset}",
             value,
@@ -83,33 +83,33 @@ class FileIdentity:
 
 
 class Parser:
-    """Reads one file from a saved place onwards: feed its `splitter`, then take."""
+    """Reads one file from a saved position onwards: feed its `splitter`, then call `take`."""
 
     def __init__(
-        self, form: Format, builder: EventBuilder, place: FileIdentity, limit: int, *, offset: int = 0, line: int = 0
+        self, form: Format, builder: EventBuilder, identity: FileIdentity, limit: int, *, offset: int = 0, line: int = 0
     ) -> None:
-        """`limit` is the largest line in bytes; what is fed begins at `offset`, after `line` lines."""
+        """`limit` is the maximum size of a line in bytes; the bytes fed begin at `offset`, after `line` lines."""
         self.splitter = Splitter(form.cut, limit, offset)
         self.line = line
         """Lines taken so far."""
         self.rows = 0
-        """Events made by this parser."""
+        """Number of events made by this parser."""
         self.rejects = 0
         self.last = b""
-        """The last line or row that was taken, where a newline follows it; empty where it was too large to be kept."""
+        """The last line or row that was taken if a newline follows it; empty if it was too large to keep."""
         self.truncated = False
-        """Whether something was put aside without all of its bytes."""
+        """Whether a reject does not have all bytes of its line."""
         self._form = form
         self._headed = form if isinstance(form, HeaderFormat) and form.wants_header else None
-        """Until its header was seen."""
+        """The format while its header is needed."""
         self._builder = builder
-        self._place = place
+        self._identity = identity
 
     def resume(self, head: bytes) -> None:
-        """Learn from the beginning of the file what is needed to go on in its middle.
+        """Read the header from the beginning of the file, to resume in the middle of it.
 
         Raises:
-            Unusable: as for `take`.
+            UnusableFile: as for `take`.
         """
         offset = 0
         for piece in self._form.cut(head)[0]:
@@ -118,18 +118,18 @@ class Parser:
             self._read_checked(piece, offset)
             offset += len(piece) + 1
         if self._headed is not None:
-            raise UnusableFile(f"{self._place.path}: no header within the first {len(head)} bytes")
+            raise UnusableFile(f"{self._identity.path}: no header found within the first {len(head)} bytes")
 
     def take(self, batch: Batch, limit: int) -> None:
-        """Move what waits into a batch, until it holds `limit` events and rejects.
+        """Append what is waiting to a batch until it holds `limit` events and rejects.
 
         Raises:
-            Unusable: the file's header does not do. The batch is as it was; this parser is of no further use.
+            UnusableFile: the header is wrong. The batch is unchanged; this parser cannot be used any more.
         """
         self._take_oversized(batch)
         splitter, append, before = self.splitter, batch.records.append, len(batch.records)
-        read, event = self._form.read, self._builder.numbered(self._place.file)
-        # What is not plain is looked at piece by piece; so is the first, for its byte order mark and header.
+        read, event = self._form.read, self._builder.numbered(self._identity.file)
+        # Pieces that are not plain are checked one by one; so is the first, for its byte order mark and header.
         plain, single, offset, line = splitter.plain, splitter.single, splitter.offset, self.line
         pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
         for piece in pieces:
@@ -149,7 +149,7 @@ class Parser:
         self.rows += len(batch.records) - before
 
     def _read_checked(self, piece: bytes, offset: int) -> Row | None:
-        """Read a piece of which nothing is known yet; nothing comes of a blank one or of the header."""
+        """Check and read a piece; return None for a blank one and for the header."""
         try:
             if len(piece) > self.splitter.limit:
                 raise self._too_large(len(piece))
@@ -162,7 +162,7 @@ class Parser:
                 return None
         except Malformed as exc:
             if self._headed is not None:
-                raise UnusableFile(f"{self._place.path}: its header: {exc}") from exc
+                raise UnusableFile(f"{self._identity.path}: header: {exc}") from exc
             raise
         return self._form.read(self._form.normalize(text))
 
@@ -172,7 +172,7 @@ class Parser:
         if piece.isspace():
             return
         kept = piece[: self.splitter.kept] if isinstance(error, TooLarge) else piece
-        self._add_reject(batch, self._place.reject(kept, str(error), line=line, offset=offset, size=len(piece)))
+        self._add_reject(batch, self._identity.reject(kept, str(error), line=line, offset=offset, size=len(piece)))
         self.truncated = self.truncated or kept is not piece
 
     def _take_oversized(self, batch: Batch) -> None:
@@ -185,12 +185,14 @@ class Parser:
         self.truncated = True
         error = str(self._too_large(oversized.size))
         self._add_reject(
-            batch, self._place.reject(oversized.head, error, line=self.line, offset=offset, size=oversized.size)
+            batch, self._identity.reject(oversized.head, error, line=self.line, offset=offset, size=oversized.size)
         )
 
     def _too_large(self, size: int) -> TooLarge:
         splitter = self.splitter
-        return TooLarge(f"a line of {size} bytes, the limit is {splitter.limit}; its first {splitter.kept} are kept")
+        return TooLarge(
+            f"found a line of {size} bytes, the limit is {splitter.limit}; its first {splitter.kept} are kept"
+        )
 
     def _add_reject(self, batch: Batch, reject: Reject) -> None:
         self.rejects += 1
@@ -201,10 +203,10 @@ def _text(piece: bytes) -> bytes:
     """Return a piece without the carriage return before its newline.
 
     Raises:
-        Malformed: it is no UTF-8 text.
+        Malformed: it is not UTF-8 text.
     """
     if (nul := piece.find(b"\0")) >= 0:
-        raise Malformed(f"a NUL byte at its byte {nul}: this is no text")
+        raise Malformed(f"found a NUL byte at its byte {nul}; expected text")
     try:
         piece.decode()
     except UnicodeDecodeError as exc:

@@ -1,4 +1,4 @@
-"""From bytes to lines or rows: in order, with the place of each, and none that is larger than its limit. No I/O."""
+"""Splits bytes into lines or rows of limited size, in order, with the offset of each. No I/O."""
 
 import re
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from shared.events.dead_letter import KEPT_BYTES
 
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
-"""Cuts what is complete, each piece without the newline that ends it, and returns the rest."""
+"""Returns the complete pieces, each without the newline that ends it, and the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
-    """A line above the limit, of which only the head was kept."""
+    """A line above the limit, of which only the head is kept."""
 
     head: bytes
     size: int
@@ -20,15 +20,15 @@ class Oversized:
 
 
 def cut_lines(data: bytes) -> tuple[list[bytes], bytes]:
-    """Cut at every newline."""
+    """Split at every newline."""
     pieces = data.split(b"\n")
     return pieces, pieces.pop()
 
 
 def row_cutter(delimiter: bytes) -> Cut:
-    """Return what cuts rows of CSV: a newline within quotes belongs to its field (RFC 4180, section 2, rule 6).
+    """Return a function that splits CSV rows: a quoted newline belongs to its field (RFC 4180, section 2, rule 6).
 
-    A quote opens a field only where the field begins, so that one within a text does no harm.
+    A quote opens a field only at the beginning of the field; elsewhere it is an ordinary character.
     """
     field = rb'(?:"(?:[^"]++|"")*+"[^%b\n]*+|[^"%b\n][^%b\n]*+|)' % ((re.escape(delimiter),) * 3)
     row = re.compile(rb"%b(?:%b%b)*+\n" % (field, re.escape(delimiter), field))
@@ -46,34 +46,35 @@ def row_cutter(delimiter: bytes) -> Cut:
 
 
 class Splitter:
-    """Fed with a file's bytes in order; `take` gives its pieces, and every byte belongs to exactly one of them.
+    """Takes a file's bytes in order; `take` returns the pieces, and every byte belongs to exactly one of them.
 
-    The pieces are the same in whatever portions the bytes come. A quoted field that is not closed within the limit
-    costs its first line, and reading goes on at the next one: one stray quote must not swallow what follows it.
+    The pieces do not depend on how the bytes are divided into portions. If a quoted field is not closed within the
+    limit, only its first line is a piece, and splitting continues at the next line: a stray quote must not consume what
+    follows.
     """
 
     def __init__(self, cut: Cut, limit: int, offset: int = 0) -> None:
-        """`offset` is where the bytes that will be fed begin."""
+        """`offset` is the offset of the first byte that is fed."""
         self._cut = cut
         self.limit = limit
         self.kept = min(KEPT_BYTES, limit)
         """Bytes that are kept of a line above the limit."""
         self.offset = offset
-        """Of the first byte that was not taken."""
+        """Offset of the first byte that was not taken."""
         self.plain = True
-        """Whether the pieces that wait are UTF-8, without carriage returns or NUL bytes, and within the limit: checked
-        for all at once, so that nobody need look at each."""
+        """Whether all waiting pieces are UTF-8, without carriage returns or NUL bytes, and within the limit: one check
+        for all of them is cheaper than one for each."""
         self.single = True
-        """Whether each of the pieces that wait is one line."""
+        """Whether each waiting piece is one line."""
         self._pieces: list[bytes] = []
         self._next = 0
         self._rest = b""
         self._oversized: Oversized | None = None
-        """Complete, and before all pieces."""
+        """A complete line above the limit; it comes before all pieces."""
         self._skipped: Oversized | None = None
-        """Not complete: its newline has not come."""
+        """An incomplete line above the limit: its newline has not been fed."""
         self.ended = False
-        """Whether the last byte was taken of a file that does not end in a newline."""
+        """Whether everything was taken of a file that does not end in a newline."""
         self._unended = False
 
     @property
@@ -83,11 +84,11 @@ class Splitter:
 
     @property
     def incomplete(self) -> int:
-        """Bytes that were fed and belong to no complete piece."""
+        """Number of bytes fed that belong to no complete piece."""
         return len(self._rest) if self._skipped is None else self._skipped.size
 
     def feed(self, data: bytes) -> None:
-        """Add what follows in the file. Only when nothing is waiting."""
+        """Add the bytes that follow in the file. Only when nothing is waiting."""
         assert not self.waiting, "take first"
         if self._skipped is not None:
             skipped, newline = self._skipped, data.find(b"\n")
@@ -103,13 +104,13 @@ class Splitter:
         self._wait_with(pieces, whole)
 
     def finish(self) -> None:
-        """Note that the file ends here: what is incomplete is complete. Only when nothing is waiting."""
+        """Mark the end of the file: what is incomplete becomes complete. Only when nothing is waiting."""
         assert not self.waiting, "take first"
         if self._skipped is not None:
             self._oversized, self._skipped = self._skipped, None
             self._unended = True
         elif self._rest:
-            # As if a newline followed; a quote that is open here stays so, and costs its line.
+            # As if a newline followed. A quote that is open here is never closed: its line is a piece of its own.
             whole, self._rest = self._rest + b"\n", b""
             pieces, rest = self._split(whole)
             while rest:
@@ -120,7 +121,7 @@ class Splitter:
             self._unended = True
 
     def take_oversized(self) -> tuple[int, Oversized] | None:
-        """Take the line that was too large, with its offset; it comes before all pieces."""
+        """Return the line above the limit with its offset; it comes before all pieces."""
         if self._oversized is None:
             return None
         found, self._oversized = (self.offset, self._oversized), None
@@ -128,7 +129,7 @@ class Splitter:
         return found
 
     def take(self, limit: int) -> list[bytes]:
-        """Take some pieces. Each lies at the end of the one before it and a newline; the first at `offset`."""
+        """Return up to `limit` pieces: the first begins at `offset`, each other one after a newline."""
         assert self._oversized is None, "it comes first"
         pieces = self._pieces[self._next : self._next + limit]
         self._next += len(pieces)
@@ -142,19 +143,19 @@ class Splitter:
         return False
 
     def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Cut, and give up on rows of several lines that are above the limit."""
-        given = list[bytes]()
+        """Split; of a row of several lines above the limit only the first line is a piece."""
+        complete = list[bytes]()
         while True:
             pieces, rest = self._cut(data)
             good = self._good(pieces, data)
             if good == len(pieces) and (len(rest) <= self.limit or b"\n" not in rest):
-                return given + pieces, rest
-            given += pieces[:good]
+                return complete + pieces, rest
+            complete += pieces[:good]
             line, _, data = data[sum(map(len, pieces[:good])) + good :].partition(b"\n")
-            given.append(line)
+            complete.append(line)
 
     def _good(self, pieces: list[bytes], data: bytes) -> int:
-        """Return how many pieces come before the first one of several lines that is above the limit."""
+        """Return the number of pieces before the first one that has several lines and is above the limit."""
         if len(data) > self.limit:
             for number, piece in enumerate(pieces):
                 if len(piece) > self.limit and b"\n" in piece:

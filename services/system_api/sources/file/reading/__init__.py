@@ -1,1 +1,1 @@
-"""Reads files that grow or are dropped into a folder, and keeps how far each one was read."""
+"""Reads files that grow or are dropped into a folder, and keeps the position in each one."""

@@ -1,6 +1,6 @@
-"""What becomes of a dropped file of which everything is published: a receipt, the archive, or its end.
+"""Finalizes a dropped file that is completely published: writes a receipt, then archives or deletes the file.
 
-Blocking, for the source's own thread. All of it can be done again: after a crash it is.
+Blocking calls, for an I/O thread. Every step is idempotent: after a crash they are repeated.
 """
 
 import errno
@@ -23,7 +23,7 @@ _BLOCK = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class FinishedFile:
-    """A file that is to be finished."""
+    """A file that is completely published."""
 
     source: str
     file_id: str
@@ -31,17 +31,17 @@ class FinishedFile:
     progress: Progress
 
 
-def finish(file: FinishedFile, options: DropOptions, now: str) -> None:
-    """Write the receipt, then archive or delete the file, then its done-file; `now` stands in the receipt.
+def finalize(file: FinishedFile, options: DropOptions, now: str) -> None:
+    """Write the receipt, then archive or delete the file, then its done-file; `now` is a time for the receipt.
 
-    A file that was changed after it was read is left as it is.
+    A file that has changed since it was read is left alone.
 
     Raises:
-        FileTrouble: something of that did not work; what was done need not be undone before the next try.
+        FileError: one of the steps failed; call again to repeat them.
     """
     try:
         if _was_changed(file):
-            return  # the next look takes it for the new file that it is
+            return  # the next scan reads it as a new file
         target = _target(file, options)
         if options.receipt and not _write_receipt(file, target or file.path, now):
             return
@@ -52,15 +52,19 @@ def finish(file: FinishedFile, options: DropOptions, now: str) -> None:
         else:
             return
         if options.ready is Ready.DONE_FILE:
-            _drop_done_file(file.path, options, target)
+            _finalize_done_file(file.path, options, target)
     except FileNotFoundError:
-        return  # somebody else has taken it away, which is all the same
+        return  # someone else has removed it: nothing is left to do
     except OSError as exc:
-        raise FileError(f"{file.path}: all of it is published, but it cannot be put away: {exc}") from exc
+        raise FileError(f"{file.path}: all of it is published, but cannot {_action(options)} it: {exc}") from exc
+
+
+def _action(options: DropOptions) -> str:
+    return options.after if options.after is not After.KEEP else "write the receipt of"
 
 
 def in_archive(path: Path, options: DropOptions) -> bool:
-    """Whether a file lies in the archive already: a glob with `**` would find it there."""
+    """Whether a file is in the archive already, where a glob with `**` finds it."""
     return path.parent.name == _ARCHIVE if options.archive is None else path.is_relative_to(options.archive)
 
 
@@ -75,7 +79,7 @@ def _target(file: FinishedFile, options: DropOptions) -> Path | None:
     folder = options.archive or file.path.parent / _ARCHIVE
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.path.name
-    # Two files of one name are two files; the id tells them apart.
+    # The id tells two files of the same name apart.
     return target.with_name(f"{target.name}.{file.file_id}") if target.exists() else target
 
 
@@ -85,7 +89,7 @@ def _move(path: Path, target: Path) -> None:
     except OSError as exc:
         if exc.errno != errno.EXDEV:
             raise
-        # Another disk: whole under its name, or not at all.
+        # Another file system: copy under a temporary name, so that the target appears complete.
         part = target.with_name(f".{target.name}.part")
         shutil.copy2(path, part)
         with part.open("rb+") as copied:
@@ -94,7 +98,7 @@ def _move(path: Path, target: Path) -> None:
         path.unlink()
 
 
-def _drop_done_file(path: Path, options: DropOptions, target: Path | None) -> None:
+def _finalize_done_file(path: Path, options: DropOptions, target: Path | None) -> None:
     done = path.with_name(path.name + options.done_suffix)
     if target is None:
         done.unlink(missing_ok=True)
@@ -103,9 +107,9 @@ def _drop_done_file(path: Path, options: DropOptions, target: Path | None) -> No
 
 
 def _write_receipt(file: FinishedFile, target: Path, now: str) -> bool:
-    """Write the receipt beside where the file will be, unless it is there; return whether the file is still as it was.
+    """Write the receipt next to the target, unless it exists; return whether the file is unchanged.
 
-    One that is there is of this file, or of one it replaced.
+    A receipt that exists may be that of an earlier file of the same name, which is replaced.
     """
     receipt_path = target.with_name(target.name + RECEIPT)
     if _is_of(receipt_path, file.file_id):
@@ -115,7 +119,7 @@ def _write_receipt(file: FinishedFile, target: Path, now: str) -> bool:
         while block := content.read(_BLOCK):
             digest.update(block)
     if _was_changed(file):
-        return False  # to read all of it takes a while
+        return False  # it changed while its hash was computed
     progress = file.progress
     receipt = {
         "source": file.source,
@@ -134,7 +138,7 @@ def _write_receipt(file: FinishedFile, target: Path, now: str) -> bool:
 
 
 def _is_of(receipt: Path, file_id: str) -> bool:
-    """Whether there is a receipt of this file; one that a crash of the machine left half written is none."""
+    """Whether there is a complete receipt of this file: a crash of the machine may have left a partial one."""
     try:
         found = json.loads(receipt.read_bytes())
     except (FileNotFoundError, ValueError):

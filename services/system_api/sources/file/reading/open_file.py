@@ -1,4 +1,4 @@
-"""One file that is open and being read: its bytes into a parser, and how far that has come."""
+"""One open file: reads its bytes into a parser and tracks the position."""
 
 from collections.abc import Callable
 from typing import Self
@@ -18,20 +18,19 @@ from services.system_api.sources.file.reading.progress import SAMPLE, Progress, 
 from services.system_api.sources.source import Batch
 
 CHUNK = 262_144
-"""Bytes read at once: what is made of them still lies in the processor's cache beside them."""
+"""Bytes read at once: small enough that they and the events made of them fit the processor's cache."""
 HEAD = 65_536
-"""Bytes within which the header of a CSV file must lie, for open_file to go on in the file's middle."""
+"""Bytes within which the header of a CSV file must end, so that reading can resume in the middle of the file."""
 
 MakeParser = Callable[[str, str, int, int], Parser]
-"""Makes the parser of a file: its id and path, and the offset and line to go on from."""
+"""Makes the parser of a file from its id and path, and the offset and line to resume from."""
 
 
 class OpenFile:
-    """Reads one file, from its beginning or from where it was left.
+    """Reads one file, from its beginning or from a saved position.
 
-    Every method that reads may raise `FileTrouble` (the file cannot be read), `Replaced` (its path leads elsewhere by
-    now), `Rewritten` (it has other contents than when it was read) and `Unusable` (nothing can be made of it in this
-    format).
+    Every method that reads may raise `FileError` (the file cannot be read), `Replaced` (its path names another file
+    now), `Rewritten` (its contents are not those that were read) and `UnusableFile` (it is not of this format).
     """
 
     def __init__(self, io_thread: IoThread, found: FileStat, descriptor: int, parser: Parser, file_id: str) -> None:
@@ -44,7 +43,7 @@ class OpenFile:
         self._descriptor = descriptor
         self._head = b""
         self._before = b""
-        """What lies right before the position."""
+        """The bytes right before the position."""
         self._position = self._saved = parser.splitter.offset
         self._earlier: Progress | None = None
 
@@ -52,9 +51,9 @@ class OpenFile:
     async def begin(
         cls, io_thread: IoThread, found: FileStat, make: MakeParser, number: int, *identity: int
     ) -> Self | None:
-        """Open a file that is new; `identity` is what else its id is made of.
+        """Open a new file; `identity` is hashed into its id.
 
-        Nothing comes of an empty one, unless it has an identity beside its contents.
+        Returns None for an empty file without an `identity`: nothing would tell it from another empty file.
         """
         descriptor, (head,) = await io_thread.run(open_verified, found.path, found.inode, [(0, SAMPLE)])
         if not head and not identity:
@@ -67,7 +66,7 @@ class OpenFile:
 
     @classmethod
     async def resume(cls, io_thread: IoThread, found: FileStat, make: MakeParser, file_id: str, left: Progress) -> Self:
-        """Open a file that was read before, and check that it is the one."""
+        """Open a file that was read before, and check that its contents are still those that were read."""
         sampled = left.offset - 1 - left.sample
         before = max(0, left.offset - SAMPLE)
         spans = [(0, HEAD), (max(0, sampled), left.sample), (before, left.offset - before)]
@@ -87,26 +86,26 @@ class OpenFile:
 
     @property
     def unsaved(self) -> bool:
-        """Whether there is progress that was not saved."""
+        """Whether the position has moved since it was last saved."""
         return self.parser.splitter.offset != self._saved
 
     @property
     def waiting(self) -> bool:
-        """Whether lines were read that have not been taken."""
+        """Whether lines were read that are not in a batch yet."""
         return self.parser.splitter.waiting
 
     @property
     def position(self) -> int:
-        """How far the file was read, incomplete lines included."""
+        """The offset up to which the file was read, incomplete lines included."""
         return self._position
 
     @property
     def beginning(self) -> bytes | None:
-        """What tells a copy of this file from others; None where it is too short for that."""
+        """The head of the file, by which a copy is recognised; None if the file is too short for that."""
         return self._head if len(self._head) == SAMPLE else None
 
     async def fill(self, batch: Batch, limit: int) -> bool:
-        """Read on and take, until the batch holds `limit` events and rejects; return whether the file may have more."""
+        """Read on; append to the batch until it holds `limit` events and rejects; return whether there may be more."""
         parser = self.parser
         if not parser.splitter.waiting:
             data = await self._io_thread.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
@@ -121,9 +120,9 @@ class OpenFile:
         return True
 
     def finish(self, batch: Batch, limit: int) -> bool:
-        """Take what the file ends with, where that is no newline; return whether something was left out.
+        """Append what the file ends with if that is no newline; return whether something is left to append.
 
-        Only when `fill` has found the end; the file cannot be read on afterwards.
+        Only when `fill` has found the end; afterwards the file cannot be read on.
         """
         splitter = self.parser.splitter
         if not splitter.waiting and splitter.incomplete:
@@ -132,15 +131,15 @@ class OpenFile:
         return splitter.waiting
 
     async def status(self) -> FileStat:
-        """Return what the file looks like now."""
+        """Return the current size and modification time."""
         return await self._io_thread.run(status_of, self._descriptor, self.path)
 
     async def deleted(self) -> bool:
-        """Whether the file has no name left: one that was only moved may grow for a while."""
+        """Whether the file has no name left: one that was only moved may still grow."""
         return await self._io_thread.run(is_deleted, self._descriptor)
 
     def progress(self, done: FileStat | None = None) -> Progress:
-        """Return the place to save, and count it as saved; `done` is the file of which all has been read."""
+        """Return the position to save, and count it as saved; `done` is passed when the whole file has been read."""
         parser, earlier = self.parser, self._earlier
         self._saved = offset = parser.splitter.offset
         last = parser.last[-SAMPLE:]
@@ -159,10 +158,10 @@ class OpenFile:
         )
 
     def close(self) -> None:
-        """Close the file, some time."""
+        """Close the file in the background."""
         self._io_thread.submit(close, self._descriptor)
 
 
 def _check_fingerprint(found: FileStat, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:
     if len(tail) < min(SAMPLE, left.offset) or fingerprint_of(head[: left.head], last) != left.fingerprint:
-        raise Rewritten(f"{found.path}: what was read up to byte {left.offset} is not there any more")
+        raise Rewritten(f"{found.path}: the contents read up to byte {left.offset} are no longer there")

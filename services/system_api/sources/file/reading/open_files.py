@@ -1,21 +1,23 @@
-"""The files of a source that are open, and those that cannot be read: what goes wrong with one stops no other."""
+"""The open files of a source: reads them one at a time, and collects the parts of the checkpoint that moved."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
-from services.system_api.sources.file.filesystem import FileError, FileStat, Replaced, Rewritten, is_undecodable
+from services.system_api.sources.file.filesystem import FileError, FileStat, Replaced, Rewritten
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.catalogue import Catalogue
+from services.system_api.sources.file.reading.file_problems import FileProblems
 from services.system_api.sources.file.reading.open_file import MakeParser, OpenFile
 from services.system_api.sources.file.reading.progress import save
 from services.system_api.sources.source import Batch
 
 logger = logging.getLogger(__name__)
 
-_OPEN = 64
-"""Files that stay open while nothing is read from them: what is written to one before it is deleted is not lost."""
+_OPEN_LIMIT = 64
+"""Idle files that stay open: lines written to an open file before it is deleted can still be read."""
 
 
 @dataclass(slots=True)
@@ -24,103 +26,118 @@ class Job:
 
     file: FileStat
     file_id: str | None
-    """Its id; None until a new one has been opened."""
+    """None until a new file has been opened."""
     candidates: Sequence[str] = ()
-    """Files of the same name that are gone: if the contents agree, this is that file."""
+    """Missing files of the same name: if the contents of one agree, this is that file."""
     outside_glob: bool = False
-    """Whether it has left the glob: it is read to its end, but what it is rewritten with is none of ours."""
+    """Whether it was moved out of the glob: it is read to its end, but not read again if it is rewritten."""
+
+
+class Outcome(Enum):
+    """What reading a file led to."""
+
+    MORE = "more"
+    """The file may have more to read."""
+    END = "end"
+    """Everything in the file has been read; it is open."""
+    SKIPPED = "skipped"
+    """Nothing can be read from the file now; it is closed."""
 
 
 class OpenFiles:
-    """Opens files, reads them, and saves how far that has come."""
+    """Opens files, reads them, and tracks the position in each."""
 
-    def __init__(self, name: str, io_thread: IoThread, make: MakeParser, catalogue: Catalogue) -> None:
-        """`name` is the source's, for the log."""
+    def __init__(self, source: str, io_thread: IoThread, make: MakeParser, catalogue: Catalogue) -> None:
+        """`source` is the name of the source, for the log."""
         self.open: dict[str, OpenFile] = {}
-        """By id; the one that was read last is the last."""
-        self.problem: dict[tuple[int, int], str] = {}
-        """What is wrong with files, by inode."""
+        """By id, the least recently read first."""
         self.catalogue = catalogue
-        self._name = name
+        self.problems = FileProblems(source)
+        self._fields: dict[str, object] = {"component": "source", "source": source}
         self._io_thread = io_thread
         self._make = make
-        self._unusable: dict[tuple[int, int], FileStat] = {}
-        self._undecodable: frozenset[str] = frozenset()
         self._stat_at_end: dict[str, tuple[int, int]] = {}
-        """By id: size and time of files when their ends were read."""
+        """By id: size and modification time of files when their end was read."""
+        self._checkpoint: dict[str, bytes | None] = {}
+        """Parts of the checkpoint that moved since it was last taken."""
 
-    def decodable(self, found: Sequence[FileStat]) -> list[FileStat]:
-        """Return the files that can be named, and note the problem with the others."""
-        strangers = {repr(file.path.encode(errors="surrogateescape")) for file in found if is_undecodable(file.path)}
-        for name in sorted(strangers - self._undecodable):
-            logger.warning("source %s: %s is not read, for its name is no UTF-8 text", self._name, name)
-        self._undecodable = frozenset(strangers)
-        return [file for file in found if not is_undecodable(file.path)] if strangers else list(found)
+    async def read(self, job: Job, batch: Batch, limit: int, *identity: int) -> Outcome:
+        """Read on in a file, and append to the batch until it holds `limit` events and rejects.
 
-    @property
-    def problems(self) -> list[str]:
-        """What is wrong with files, as text."""
-        return [
-            *self.problem.values(),
-            *(f"{name} is not read, for its name is no UTF-8 text" for name in self._undecodable),
-        ]
+        `identity` is hashed into the id of a new file.
+        """
+        try:
+            open_file = await self._get(job, identity)
+            more = open_file is not None and await open_file.fill(batch, limit)
+        except (FileError, UnusableFile) as exc:
+            self._note_problem(job, exc)
+            return Outcome.SKIPPED
+        except Replaced:
+            self.close(job.file_id)
+            return Outcome.SKIPPED  # the next listing shows what happened to it
+        except Rewritten as exc:
+            return self._after_rewrite(job, exc)
+        self.problems.clear(job.file)
+        if open_file is None:
+            return Outcome.SKIPPED
+        if more:
+            return Outcome.MORE
+        self._stat_at_end[open_file.id] = (job.file.size, job.file.mtime)
+        return Outcome.END
 
-    def log_lost(self, jobs: Sequence[Job], found: Sequence[FileStat]) -> None:
-        """Say of which files something has been lost, given what was to be read and what there is now."""
-        if not jobs:
-            return
-        inodes, paths = {file.inode for file in found}, {file.path for file in found}
-        for job in jobs:
-            # What is open is read to its end, and what took a file's place may be its copy.
-            if job.file_id not in self.open and job.file.inode not in inodes and job.file.path not in paths:
-                logger.error("source %s: %s has gone before all of it was read", self._name, job.file.path)
+    def finish(self, job: Job, batch: Batch, limit: int) -> Outcome:
+        """Append what a file ends with if that is no newline. Only after `read` has returned END."""
+        assert job.file_id is not None, "it is open"
+        try:
+            return Outcome.MORE if self.open[job.file_id].finish(batch, limit) else Outcome.END
+        except UnusableFile as exc:
+            self._note_problem(job, exc)
+            return Outcome.SKIPPED
 
-    def unusable(self, file: FileStat) -> bool:
-        """Whether nothing can be made of a file, as long as it stays as it is."""
-        return self._unusable.get(file.inode) == file
+    def complete(self, job: Job) -> bytes:
+        """Close a file of which everything has been read; return the part of the checkpoint that says so."""
+        assert job.file_id is not None, "it is open"
+        open_file = self.open.pop(job.file_id)
+        self.catalogue.files[job.file_id] = progress = open_file.progress(done=job.file)
+        self._checkpoint[job.file_id] = part = save(progress)
+        open_file.close()
+        return part
+
+    def move(self, file_id: str, file: FileStat) -> None:
+        """Save a new path and inode of a file that is not open."""
+        self._checkpoint[file_id] = save(self.catalogue.move(file_id, file))
+
+    def take_checkpoint(self) -> dict[str, bytes | None]:
+        """Return the parts of the checkpoint that moved since the last call; None removes a part."""
+        for file_id, open_file in self.open.items():
+            if open_file.unsaved:
+                self._save(file_id, open_file)
+        moved, self._checkpoint = self._checkpoint, {}
+        return moved
 
     def idle(self, file_id: str, file: FileStat) -> bool:
-        """Whether nothing new can be in a file: it is as it was when its end was read, or when it was found unusable.
+        """Whether a file has nothing new: it is as it was when its end was read, or when it was found unusable.
 
         A file that was rewritten at its size, or got the inode of one that was deleted, differs in its time.
         """
-        return self._stat_at_end.get(file_id) == (file.size, file.mtime) or self.unusable(file)
+        return self._stat_at_end.get(file_id) == (file.size, file.mtime) or self.problems.unusable(file)
 
-    async def read(self, job: Job, batch: Batch, limit: int, *identity: int) -> bool:
-        """Read on, until the batch holds `limit` events and rejects; return whether the file may have more.
-
-        `identity` is what else the id of a new file is made of.
-        """
+    async def unchanged(self, job: Job) -> bool:
+        """Whether an open file has the size and the modification time that the listing showed."""
+        assert job.file_id is not None, "it is open"
         try:
-            open_file = await self._get(job, batch, identity)
-            more = open_file is not None and await open_file.fill(batch, limit)
-        except (FileError, UnusableFile) as exc:
-            self._refuse(job, exc, batch)
+            now = await self.open[job.file_id].status()
+        except FileError as exc:
+            self._note_problem(job, exc)
             return False
-        except Replaced:
-            self.close(job.file_id, batch)
-            return False  # the next look tells what became of it
-        except Rewritten as exc:
-            if job.file_id in self.open:
-                # Perhaps nothing but an incomplete line was taken back: opened anew, the lines before it tell.
-                self.close(job.file_id, batch)
-                return True
-            logger.warning("source %s: %s; it is read from its beginning", self._name, exc)
-            self.forget(job.file_id, batch)
-            job.file_id = None
-            return not job.outside_glob
-        self.problem.pop(job.file.inode, None)
-        self._unusable.pop(job.file.inode, None)
-        if open_file is not None and not more:
-            self._stat_at_end[open_file.id] = (job.file.size, job.file.mtime)
-        return more
+        return (now.size, now.mtime) == (job.file.size, job.file.mtime)
 
     async def deleted(self, file_id: str) -> bool:
-        """Whether a file that is open has no name left anywhere."""
+        """Whether an open file has no name left."""
         return await self.open[file_id].deleted()
 
     async def agrees(self, file: FileStat, file_id: str) -> bool:
-        """Whether a file has the contents of one that is gone, as far as that is known."""
+        """Whether a file has the contents of a missing one, as far as its fingerprint tells."""
         try:
             open_file = await self._resume(file, file_id)
         except (FileError, Replaced, Rewritten, UnusableFile):
@@ -128,147 +145,118 @@ class OpenFiles:
         open_file.close()
         return True
 
-    async def unchanged(self, job: Job, batch: Batch) -> bool:
-        """Whether a file that is open is still as it was found."""
-        assert job.file_id is not None, "it is open"
-        try:
-            now = await self.open[job.file_id].status()
-        except FileError as exc:
-            self._refuse(job, exc, batch)
-            return False
-        return (now.size, now.mtime) == (job.file.size, job.file.mtime)
-
-    def finish(self, job: Job, batch: Batch, limit: int) -> bool | None:
-        """Take what a file that is open ends with, where that is no newline; return whether something is left of it.
-
-        Only when `read` has found the end. None says that nothing can be made of the file.
-        """
-        assert job.file_id is not None, "it is open"
-        try:
-            return self.open[job.file_id].finish(batch, limit)
-        except UnusableFile as exc:
-            self._refuse(job, exc, batch)
-            return None
-
-    def save(self, batch: Batch) -> None:
-        """Put into the batch how far each file has come."""
-        for file_id, open_file in self.open.items():
-            if open_file.unsaved:
-                self._save(file_id, open_file, batch)
-
-    def finished(self, file_id: str, file: FileStat, batch: Batch) -> None:
-        """Put into the batch that all of a file has been read, and close it."""
-        open_file = self.open.pop(file_id)
-        self.catalogue.files[file_id] = progress = open_file.progress(done=file)
-        batch.checkpoint[file_id] = save(progress)
-        open_file.close()
-
-    def close(self, file_id: str | None, batch: Batch) -> None:
-        """Close a file, and put into the batch how far it has come."""
+    def close(self, file_id: str | None) -> None:
+        """Close a file and save the position in it."""
         open_file = None if file_id is None else self.open.pop(file_id, None)
         if open_file is not None:
             if open_file.unsaved:
-                self._save(open_file.id, open_file, batch)
+                self._save(open_file.id, open_file)
             open_file.close()
 
-    def forget(self, file_id: str | None, batch: Batch) -> None:
-        """Close a file and know it no more."""
+    def close_idle(self) -> None:
+        """Close the least recently read files if too many are open."""
+        for file_id in list(self.open)[: max(0, len(self.open) - _OPEN_LIMIT)]:
+            self.close(file_id)
+
+    def close_all(self) -> None:
+        """Close all files; positions that were not saved are lost."""
+        for open_file in self.open.values():
+            open_file.close()
+        self.open.clear()
+
+    def forget(self, file_id: str | None) -> None:
+        """Close a file and remove it from the catalogue and the checkpoint."""
         if file_id is None:
             return
         self._discard(file_id)
         self._stat_at_end.pop(file_id, None)
         if self.catalogue.forget(file_id):
-            batch.checkpoint[file_id] = None
+            self._checkpoint[file_id] = None
 
-    def forget_problems(self, found: Sequence[FileStat]) -> None:
-        """Forget what was wrong with files that are gone."""
-        if not self.problem:
-            return
-        inodes = {file.inode for file in found}
-        for inode in [inode for inode in self.problem if inode not in inodes]:
-            del self.problem[inode]
-            self._unusable.pop(inode, None)
+    def log_lost(self, jobs: Sequence[Job], found: Sequence[FileStat]) -> None:
+        """Log which of the files that were to be read have been deleted, given the files that exist now."""
+        inodes, paths = {file.inode for file in found}, {file.path for file in found}
+        for job in jobs:
+            # An open file is read to its end, and a file in the place of another may be its copy.
+            if job.file_id not in self.open and job.file.inode not in inodes and job.file.path not in paths:
+                logger.error("file deleted before its end was read", extra=self._fields | {"path": job.file.path})
 
-    def close_idle(self, batch: Batch) -> None:
-        """Close the files that were read longest ago, where too many are open."""
-        for file_id in list(self.open)[: max(0, len(self.open) - _OPEN)]:
-            self.close(file_id, batch)
-
-    def close_all(self) -> None:
-        """Close everything, when the source is closed."""
-        for open_file in self.open.values():
-            open_file.close()
-        self.open.clear()
-
-    async def _get(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> OpenFile | None:
+    async def _get(self, job: Job, identity: tuple[int, ...]) -> OpenFile | None:
         open_file = None if job.file_id is None else self.open.pop(job.file_id, None)
         if open_file is None:
-            open_file = await self._open(job, batch, identity)
+            open_file = await self._open(job, identity)
         if open_file is not None:
             self.open[open_file.id] = open_file
         return open_file
 
-    async def _open(self, job: Job, batch: Batch, identity: tuple[int, ...]) -> OpenFile | None:
+    async def _open(self, job: Job, identity: tuple[int, ...]) -> OpenFile | None:
         catalogue = self.catalogue
         if job.file_id is not None:
             return await self._resume(job.file, job.file_id)
-        if (open_file := await self._resume_renamed(job, batch)) is not None:
+        if (open_file := await self._resume_candidate(job)) is not None:
             return open_file
         open_file = await OpenFile.begin(self._io_thread, job.file, self._make, catalogue.next_number, *identity)
         if open_file is not None:
             job.file_id = open_file.id
             self._warn_of_copy(open_file)
             catalogue.add(open_file.id, open_file.progress())
-            batch.checkpoint[""] = save(catalogue.count)
+            self._checkpoint[""] = save(catalogue.count)
         return open_file
-
-    def _warn_of_copy(self, open_file: OpenFile) -> None:
-        beginning = open_file.beginning
-        twin = next((other for other in self.open.values() if other.beginning == beginning), None)
-        if beginning is not None and twin is not None:
-            logger.warning(
-                "source %s: %s begins as %s does: if it is a copy, as copytruncate makes one, its lines are read twice;"
-                " keep copies out of the path of the source",
-                self._name,
-                open_file.path,
-                twin.path,
-            )
 
     async def _resume(self, file: FileStat, file_id: str) -> OpenFile:
         return await OpenFile.resume(self._io_thread, file, self._make, file_id, self.catalogue.files[file_id])
 
-    async def _resume_renamed(self, job: Job, batch: Batch) -> OpenFile | None:
-        """Go on in a copy of a file that is gone."""
+    async def _resume_candidate(self, job: Job) -> OpenFile | None:
+        """Continue a missing file in the file that has its name and its contents."""
         for file_id in job.candidates:
             try:
                 open_file = await self._resume(job.file, file_id)
             except Rewritten:
                 continue
-            if (gone := self.open.pop(file_id, None)) is not None:
-                gone.close()
+            if (missing := self.open.pop(file_id, None)) is not None:
+                missing.close()
             job.file_id = file_id
-            # At once, for the inode of the one that is gone may be given to any other file.
-            self._save(file_id, open_file, batch)
+            # At once, for the old inode may be reused by any other file.
+            self._save(file_id, open_file)
             return open_file
         return None
 
+    def _warn_of_copy(self, open_file: OpenFile) -> None:
+        beginning = open_file.beginning
+        original = next((other for other in self.open.values() if other.beginning == beginning), None)
+        if beginning is not None and original is not None:
+            logger.warning(
+                "file begins like another open file; lines of a copy are read twice, keep copies out of the path",
+                extra=self._fields | {"path": open_file.path, "original": original.path},
+            )
+
+    def _after_rewrite(self, job: Job, error: Rewritten) -> Outcome:
+        if job.file_id in self.open:
+            # Perhaps only an incomplete line was taken back: reopened, the file is compared by its complete lines.
+            self.close(job.file_id)
+            return Outcome.MORE
+        logger.warning(
+            "file was rewritten; reading it from the beginning",
+            extra=self._fields | {"path": job.file.path, "error": str(error)},
+        )
+        self.forget(job.file_id)
+        job.file_id = None
+        return Outcome.SKIPPED if job.outside_glob else Outcome.MORE
+
+    def _note_problem(self, job: Job, error: FileError | UnusableFile) -> None:
+        unusable = isinstance(error, UnusableFile)
+        if unusable:
+            self._discard(job.file_id)
+        else:
+            self.close(job.file_id)
+        self.problems.note(job.file, str(error), unusable=unusable)
+
     def _discard(self, file_id: str | None) -> None:
-        """Close a file without a word on how far it has come: nothing of what was read counts."""
+        """Close a file without saving the position in it."""
         open_file = None if file_id is None else self.open.pop(file_id, None)
         if open_file is not None:
             open_file.close()
 
-    def _save(self, file_id: str, open_file: OpenFile, batch: Batch) -> None:
+    def _save(self, file_id: str, open_file: OpenFile) -> None:
         self.catalogue.files[file_id] = progress = open_file.progress()
-        batch.checkpoint[file_id] = save(progress)
-
-    def _refuse(self, job: Job, error: FileError | UnusableFile, batch: Batch) -> None:
-        if isinstance(error, UnusableFile):
-            self._discard(job.file_id)
-        else:
-            self.close(job.file_id, batch)
-        if self.problem.get(job.file.inode) != str(error):
-            logger.warning("source %s: %s; the other files are read", self._name, error)
-        self.problem[job.file.inode] = str(error)
-        if isinstance(error, UnusableFile):
-            self._unusable[job.file.inode] = job.file
+        self._checkpoint[file_id] = save(progress)

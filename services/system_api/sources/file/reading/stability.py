@@ -1,4 +1,4 @@
-"""When a dropped file is complete. No I/O."""
+"""Decides when a dropped file has been unchanged for long enough to be complete. No I/O."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from services.system_api.sources.file.filesystem import FileStat
 
 
 class Stability:
-    """Watches sizes and times of files from look to look.
+    """Compares sizes and modification times of files from listing to listing.
 
-    By what it sees itself, for the clock of a file server may be another one.
+    The age is measured by this process: the clock of a file server may differ from the local one.
     """
 
     def __init__(self, seconds: float) -> None:

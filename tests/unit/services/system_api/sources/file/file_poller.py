@@ -1,4 +1,4 @@
-"""What stands for the poller in the tests of file sources: it polls, saves, crashes and opens again."""
+"""Stands in for the poller in tests of file sources: polls, saves checkpoints, and opens the source again."""
 
 import asyncio
 import contextlib
@@ -16,8 +16,8 @@ from shared.events.headers import PROVENANCE, unpack_provenance
 from shared.runtime.clock import SystemClock
 
 
-class StillClock(SystemClock):
-    """A monotonic clock that moves when it is told to."""
+class ManualClock(SystemClock):
+    """A monotonic clock that a test advances."""
 
     def __init__(self) -> None:
         self.at = 1000.0
@@ -26,7 +26,7 @@ class StillClock(SystemClock):
         return self.at
 
 
-class Poller:
+class FilePoller:
     """Opens a file source, and keeps what was committed."""
 
     def __init__(self, path: Path, clock: SystemClock | None = None, **options: Any) -> None:
@@ -37,7 +37,7 @@ class Poller:
         self.data: list[Any] = []
         self.ids: list[str] = []
         self.rejects: list[Reject] = []
-        self.problem: list[str] = []
+        self.problems: list[str] = []
         self._source: Source | None = None
 
     @property
@@ -46,7 +46,7 @@ class Poller:
         return self._source
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator["Poller"]:
+    async def opened(self) -> AsyncIterator["FilePoller"]:
         async with file_source("files", self.options, self.clock, random.Random(1))(dict(self.checkpoint)) as source:
             self._source = source
             yield self
@@ -63,7 +63,7 @@ class Poller:
             self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
             self.ids.append(unpack_provenance(dict(record.headers)[PROVENANCE]).id)
         self.rejects += batch.rejects
-        self.problem = list(batch.problems)
+        self.problems = list(batch.problems)
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.checkpoint.pop(part, None)
@@ -73,19 +73,19 @@ class Poller:
             await self.source.settle(batch)
 
     async def drain(self, limit: int = 1000) -> list[Any]:
-        """Poll until nothing is waiting; return the data of what is new."""
+        """Poll until nothing is waiting; return the data of the new events."""
         before = len(self.data)
         while (await self.poll(limit)).more:
             pass
         return self.data[before:]
 
-    async def drain_anew(self, limit: int = 1000) -> list[Any]:
-        """The same, by a source that is opened for it."""
+    async def drain_reopened(self, limit: int = 1000) -> list[Any]:
+        """The same, with a source that is opened for this."""
         async with self.opened():
             return await self.drain(limit)
 
     async def until(self, count: int) -> None:
-        """Poll whenever something changes, until there are so many events."""
+        """Poll at each change until there are `count` events."""
         async with asyncio.timeout(20):
             while len(self.data) < count:
                 if not (await self.poll()).more and len(self.data) < count:
@@ -93,7 +93,7 @@ class Poller:
 
     @property
     def files(self) -> dict[str, Any]:
-        """The parts of the checkpoint that are files, decoded."""
+        """The file parts of the checkpoint, decoded."""
         return {part: json.loads(value) for part, value in self.checkpoint.items() if part}
 
 

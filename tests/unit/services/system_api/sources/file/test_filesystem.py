@@ -1,4 +1,4 @@
-"""The blocking calls."""
+"""The blocking file system calls."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_folder_that_must_exist(pattern: str, folder: str) -> None:
     assert folder_of(pattern) == folder
 
 
-def test_a_look_finds_regular_files_oldest_first(tmp_path: Path) -> None:
+def test_a_listing_has_regular_files_oldest_first(tmp_path: Path) -> None:
     for name, time in (("b", 1), ("a", 2), ("c", 1)):
         (tmp_path / name).write_text("x")
         os.utime(tmp_path / name, (time, time))
@@ -49,7 +49,7 @@ def test_a_file_is_found_by_its_inode_under_any_name(tmp_path: Path) -> None:
     assert [each.path for each in found] == [f"{tmp_path}/b"]
 
 
-def test_a_path_that_leads_to_another_file_is_told(tmp_path: Path) -> None:
+def test_a_path_that_names_another_file_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
     (file,) = list_files(str(path))
@@ -57,7 +57,7 @@ def test_a_path_that_leads_to_another_file_is_told(tmp_path: Path) -> None:
     assert spans == [b"0123", b"89", b""]
     assert status_of(descriptor, str(path)) == file
     close(descriptor)
-    close(descriptor)  # closing has nothing to say
+    close(descriptor)  # closing never raises
     with pytest.raises(Replaced):
         open_verified(str(path), (file.dev, file.ino + 1), [])
     path.unlink()
@@ -69,7 +69,7 @@ def test_a_path_that_leads_to_another_file_is_told(tmp_path: Path) -> None:
         open_verified(str(tmp_path), (tmp_path.stat().st_dev, tmp_path.stat().st_ino), [(0, 1)])
 
 
-def test_reading_on_sees_what_was_there_before(tmp_path: Path) -> None:
+def test_reading_on_checks_the_bytes_before_the_position(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"0123456789")
     (file,) = list_files(str(path))

@@ -1,4 +1,4 @@
-"""The paths of a glob."""
+"""Globs with `**`."""
 
 import glob
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_it_finds_the_files_that_python_finds(tree: Path, pattern: str) -> None:
     assert ours == pythons
 
 
-def test_links_that_lead_back_end_nowhere(tree: Path) -> None:
+def test_links_to_a_parent_folder_are_not_followed_twice(tree: Path) -> None:
     for folder in (tree, tree / "b", tree / "b" / "c"):
         (folder / "up").symlink_to(tree)
         (folder / "here").symlink_to(folder)
@@ -36,9 +36,7 @@ def test_links_that_lead_back_end_nowhere(tree: Path) -> None:
     assert len({Path(path).resolve() for path in found}) == len(found) == 4
 
 
-def test_a_folder_that_is_linked_from_elsewhere_is_looked_into(
-    tree: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_link_to_a_folder_outside_is_followed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside_glob = tmp_path_factory.mktemp("elsewhere")
     (outside_glob / "z.x").write_text("")
     (tree / "b" / "link").symlink_to(outside_glob)

@@ -1,4 +1,4 @@
-"""The thread of one source."""
+"""The I/O thread of one source."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from services.system_api.sources.file.io_thread import IoThread
 
 
-async def test_what_it_is_given_is_done_in_order_in_one_thread() -> None:
+async def test_jobs_run_in_order_in_one_thread() -> None:
     done: list[tuple[int, int]] = []
 
     def note(number: int) -> None:
@@ -23,14 +23,14 @@ async def test_what_it_is_given_is_done_in_order_in_one_thread() -> None:
     assert len({thread for _, thread in done}) == 1
 
 
-async def test_an_error_reaches_whoever_waits() -> None:
+async def test_an_error_reaches_the_caller() -> None:
     async with IoThread.opened("disk") as io_thread:
         with pytest.raises(ZeroDivisionError):
             await io_thread.run(divmod, 1, 0)
         assert await io_thread.run(divmod, 7, 2) == (3, 1)
 
 
-async def test_what_hangs_holds_up_neither_who_is_cancelled_nor_the_end() -> None:
+async def test_a_job_that_hangs_blocks_neither_a_cancelled_caller_nor_the_end() -> None:
     release = threading.Event()
     async with asyncio.timeout(10), IoThread.opened("disk") as io_thread:
         with pytest.raises(TimeoutError):
@@ -39,7 +39,7 @@ async def test_what_hangs_holds_up_neither_who_is_cancelled_nor_the_end() -> Non
     release.set()
 
 
-async def test_an_answer_that_nobody_waits_for_any_more_is_dropped() -> None:
+async def test_the_result_for_a_cancelled_caller_is_dropped() -> None:
     release = threading.Event()
     async with IoThread.opened("disk") as io_thread:
         with pytest.raises(TimeoutError):

@@ -1,4 +1,4 @@
-"""From the options to the source."""
+"""A file source is opened by its options."""
 
 import random
 from pathlib import Path
@@ -15,7 +15,7 @@ from shared.runtime.clock import SYSTEM_CLOCK
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("tail", TailSource), ("drop", DropSource)])
-async def test_the_mode_decides(tmp_path: Path, mode: Any, kind: type[Source]) -> None:
+async def test_the_mode_selects_the_source(tmp_path: Path, mode: Any, kind: type[Source]) -> None:
     options = FileSourceOptions(kind="file", path=str(tmp_path / "*.csv"), type="t", subject="id", mode=mode)
     async with file_source("files", options, SYSTEM_CLOCK, random.Random(1))({}) as source:
         assert isinstance(source, kind)

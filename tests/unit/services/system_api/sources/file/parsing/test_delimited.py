@@ -39,14 +39,14 @@ def test_a_row_becomes_an_object(row: bytes, data: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("row", "error"),
     [
-        (b"1,pen", "2 fields, expected 3"),
-        (b"1,pen,2,x", "4 fields, expected 3"),
-        (b",pen,2", "column 'id', is empty"),
-        (b'1,"pen"x,2', "column 2: its quote is not closed, or text follows"),
-        (b'1,"pen,2', "column 2: its quote is not closed"),
+        (b"1,pen", "found 2 fields; expected 3"),
+        (b"1,pen,2,x", "found 4 fields; expected 3"),
+        (b",pen,2", "column 'id': the subject is empty"),
+        (b'1,"pen"x,2', "column 2: the quote is not closed, or text follows"),
+        (b'1,"pen,2', "column 2: the quote is not closed"),
     ],
 )
-def test_a_row_that_does_not_fit_is_refused(row: bytes, error: str) -> None:
+def test_a_malformed_row_is_an_error(row: bytes, error: str) -> None:
     with pytest.raises(Malformed, match=error):
         rows().read(row)
 
@@ -72,15 +72,15 @@ def test_columns_have_types() -> None:
             reader.read(row)
 
 
-def test_a_time_column_says_when() -> None:
+def test_a_time_column_is_the_time_of_the_event() -> None:
     reader = rows(b"id,at", time="at")
     assert reader.read(b"1,2026-01-02T03:04:05Z")[2] == b"2026-01-02T03:04:05Z"
     assert reader.read(b"1,")[2] is None
-    with pytest.raises(Malformed, match="column 'at': 'noon' is no time"):
+    with pytest.raises(Malformed, match="column 'at': found 'noon'; expected an RFC 3339 time"):
         reader.read(b"1,noon")
 
 
-def test_columns_may_be_named_without_a_header_or_instead_of_it() -> None:
+def test_columns_may_be_named_without_a_header_or_in_place_of_its_names() -> None:
     assert rows(None, columns=("id", "b")).read(b"1,2")[1] == b'{"id":"1","b":"2"}'
     assert rows(b"x,y", columns=("id", "b")).read(b"1,2")[1] == b'{"id":"1","b":"2"}'
 
@@ -88,15 +88,15 @@ def test_columns_may_be_named_without_a_header_or_instead_of_it() -> None:
 @pytest.mark.parametrize(
     ("header", "given", "error"),
     [
-        (b"key,name", {}, "no column 'id'; there are 'key', 'name'"),
-        (b"id,name,name", {}, "column 'name' comes twice"),
-        (b"id,name", {"time": "at"}, "no column 'at'"),
-        (b"id,name", {"types": {"qty": ColumnType.INTEGER}}, "no column 'qty'"),
-        (b"id,name", {"columns": ("id",)}, "it has 2 columns, the settings name 1"),
+        (b"key,name", {}, "column 'id' is missing; found 'key', 'name'"),
+        (b"id,name,name", {}, "found column 'name' twice"),
+        (b"id,name", {"time": "at"}, "column 'at' is missing"),
+        (b"id,name", {"types": {"qty": ColumnType.INTEGER}}, "column 'qty' is missing"),
+        (b"id,name", {"columns": ("id",)}, "found 2 columns; expected 1, as the settings name them"),
         (b"\x89PNG", {}, None),
     ],
 )
-def test_a_header_that_does_not_do_is_refused(header: bytes, given: dict[str, Any], error: str | None) -> None:
+def test_a_wrong_header_is_an_error(header: bytes, given: dict[str, Any], error: str | None) -> None:
     if error is None:
         with pytest.raises(UnicodeDecodeError):  # the parser lets only UTF-8 through
             rows(header, **given)
@@ -105,7 +105,7 @@ def test_a_header_that_does_not_do_is_refused(header: bytes, given: dict[str, An
         rows(header, **given)
 
 
-def test_without_quotes_a_quote_is_a_character() -> None:
+def test_without_quotes_a_quote_is_an_ordinary_character() -> None:
     assert rows(quotes=False).read(b'1,"a,2')[1] == b'{"id":"1","name":"\\"a","qty":"2"}'
 
 

@@ -1,4 +1,4 @@
-"""One line of NDJSON: what passes, as it is, and what is refused; msgspec is held to every word of that."""
+"""One line of NDJSON: a valid line passes unchanged, any other is an error. Checks what is expected of msgspec."""
 
 import json
 
@@ -22,7 +22,7 @@ LINES = Ndjson("id", None)
         b'{"id":"a","deep":' + b"[" * 200 + b"]" * 200 + b"}",
     ],
 )
-def test_what_is_valid_passes_byte_for_byte(line: bytes) -> None:
+def test_a_valid_line_passes_byte_for_byte(line: bytes) -> None:
     assert LINES.read(line) == ("a", line, None)
 
 
@@ -50,14 +50,14 @@ def test_what_is_valid_passes_byte_for_byte(line: bytes) -> None:
         *('"a\x01b"', '"a\tb"', '"open', "1} {", "1}]", '{"\\q":1}', '{"a\x01":1}', "[" * 100_000),
     ],
 )
-def test_what_is_no_json_is_refused_wherever_it_stands(value: str) -> None:
+def test_invalid_json_is_an_error_wherever_it_is(value: str) -> None:
     for line in (f'{{"id":"a","x":{value}}}', f'{{"x":[0,{value}],"id":"a"}}', f'{{"x":{{"id":{value}}},"id":"a"}}'):
         with pytest.raises(Malformed):
             LINES.read(line.encode())
 
 
 @pytest.mark.parametrize("line", [b"[1]", b'"id"', b"null", b"7", b"{", b"}", b'{"id":"a"}x', b"\xef\xbb\xbf{}"])
-def test_what_is_no_object_is_refused(line: bytes) -> None:
+def test_a_line_that_is_no_object_is_an_error(line: bytes) -> None:
     with pytest.raises(Malformed):
         LINES.read(line)
 
@@ -73,7 +73,7 @@ def test_what_is_no_object_is_refused(line: bytes) -> None:
         (b'{"id":["a"]}', "array"),
     ],
 )
-def test_a_line_without_a_subject_is_refused(line: bytes, error: str) -> None:
+def test_a_line_without_a_subject_is_an_error(line: bytes, error: str) -> None:
     with pytest.raises(Malformed, match=error):
         LINES.read(line)
 
@@ -83,7 +83,7 @@ def test_an_integer_may_be_the_subject_whatever_its_size() -> None:
     assert LINES.read(line)[0] == "123456789012345678901234567890"
 
 
-def test_subject_and_time_may_lie_below_others() -> None:
+def test_subject_and_time_may_be_nested() -> None:
     lines = Ndjson("order.customer.id", "order.at")
     line = b'{"order":{"at":"2026-01-02T03:04:05.678901+02:00","customer":{"id":"c1"}}}'
     assert lines.read(line) == ("c1", line, b"2026-01-02T03:04:05.678901+02:00")
@@ -94,7 +94,7 @@ def test_subject_and_time_may_lie_below_others() -> None:
 
 
 @pytest.mark.parametrize("time", ['"yesterday"', '"2026-01-02T03:04:05"', '"2026-13-02T03:04:05Z"', "1767323045"])
-def test_a_time_that_is_none_is_refused(time: str) -> None:
+def test_an_invalid_time_is_an_error(time: str) -> None:
     with pytest.raises(Malformed, match="at"):
         Ndjson("id", "at").read(f'{{"id":"a","at":{time}}}'.encode())
 
@@ -103,7 +103,7 @@ def test_carriage_returns_between_values_become_spaces() -> None:
     assert LINES.normalize(b'{"id":\r"a"}') == b'{"id": "a"}'
 
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # surrogates stand for nothing alone
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no character
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
@@ -111,7 +111,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(TEXT, JSON, max_size=5), st.booleans())
-def test_whatever_json_writes_passes(members: dict[str, object], ascii_only: bool) -> None:
+def test_everything_that_json_writes_passes(members: dict[str, object], ascii_only: bool) -> None:
     members["id"] = "a"
     line = json.dumps(members, ensure_ascii=ascii_only).encode()
     assert LINES.read(line) == ("a", line, None)
@@ -125,7 +125,7 @@ def _strict(text: str) -> object:
 
 
 @given(st.text(st.sampled_from('{}[]":,0123.eE+-\\untrflas id"'), max_size=25))
-def test_nothing_passes_that_json_refuses(middle: str) -> None:
+def test_nothing_passes_that_json_rejects(middle: str) -> None:
     line = f'{{"id":"a",{middle}}}'
     try:
         _, data, _ = LINES.read(line.encode())

@@ -1,4 +1,4 @@
-"""From bytes to events and rejects: every byte in exactly one of them, whatever the bytes are."""
+"""From bytes to events and rejects: every byte in exactly one of them, for any bytes."""
 
 import json
 import random
@@ -36,22 +36,22 @@ def parser(form: Format, *, offset: int = 0, line: int = 0) -> Parser:
 
 
 def parse(form: Format, content: bytes, portions: list[int] | None = None) -> tuple[Parser, Batch]:
-    reading, batch, at = parser(form), Batch(), 0
+    reader, batch, at = parser(form), Batch(), 0
     for size in [*(portions or []), len(content)]:
-        reading.splitter.feed(content[at : at + size])
+        reader.splitter.feed(content[at : at + size])
         at = min(at + size, len(content))
-        take_all(reading, batch)
-    reading.splitter.finish()
-    take_all(reading, batch)
-    return reading, batch
+        take_all(reader, batch)
+    reader.splitter.finish()
+    take_all(reader, batch)
+    return reader, batch
 
 
-def take_all(reading: Parser, batch: Batch) -> None:
-    while reading.splitter.waiting:
-        reading.take(batch, len(batch.records) + len(batch.rejects) + 3)
+def take_all(reader: Parser, batch: Batch) -> None:
+    while reader.splitter.waiting:
+        reader.take(batch, len(batch.records) + len(batch.rejects) + 3)
 
 
-def places(batch: Batch) -> list[int]:
+def offsets(batch: Batch) -> list[int]:
     """The offsets of all events and rejects, by their ids."""
     ids = [unpack_provenance(dict(record.headers)[PROVENANCE]).id for record in batch.records]
     ids += [reject.id for reject in batch.rejects]
@@ -69,15 +69,15 @@ def test_every_line_is_an_event_or_a_reject_or_blank(kind: str, data: st.DataObj
     known = NDJSON if kind == "ndjson" else ROWS
     pieces = data.draw(st.lists(known | st.binary(max_size=12) | st.just(b"z" * 70), max_size=12))
     content = b"\n".join(pieces)
-    reading, batch = parse(FORMATS[kind](), content, data.draw(PORTIONS))
-    assert reading.splitter.offset == len(content)
-    assert (reading.rows, reading.rejects) == (len(batch.records), len(batch.rejects))
+    reader, batch = parse(FORMATS[kind](), content, data.draw(PORTIONS))
+    assert reader.splitter.offset == len(content)
+    assert (reader.rows, reader.rejects) == (len(batch.records), len(batch.rejects))
     for record in batch.records:
         event = decode(record.value or b"")
         validate(event)
         json.loads(bytes(event["data"]))
     # What lies between one event or reject and the next is its own bytes, or blank lines.
-    starts = places(batch)
+    starts = offsets(batch)
     assert len(set(starts)) == len(starts)
     assert not content[: starts[0] if starts else None].removeprefix(b"\xef\xbb\xbf").strip()
     for reject in batch.rejects:
@@ -100,7 +100,7 @@ def test_every_line_is_an_event_or_a_reject_or_blank(kind: str, data: st.DataObj
 def test_portions_do_not_matter(kind: str, content: bytes, portions: list[int]) -> None:
     whole, parts = parse(FORMATS[kind](), content)[1], parse(FORMATS[kind](), content, portions)[1]
     assert whole.rejects == parts.rejects
-    assert places(whole) == places(parts)
+    assert offsets(whole) == offsets(parts)
 
 
 def test_a_reject_names_path_line_and_bytes_and_keeps_the_line() -> None:
@@ -109,37 +109,37 @@ def test_a_reject_names_path_line_and_bytes_and_keeps_the_line() -> None:
     assert reject.value == b'{"id":oops}'
     assert reject.error.startswith("in/a.ndjson, line 3, bytes 12-22: JSON is malformed")
     assert (reject.id, reject.stage, reject.origin) == ("orders:1.ab:12", "source", "orders:in/a.ndjson:3")
-    assert places(batch) == [0, 12, 24]
+    assert offsets(batch) == [0, 12, 24]
 
 
 @pytest.mark.parametrize(
     ("line", "error"),
     [
         (b'{"id":"\xff"}', "not UTF-8: invalid start byte at its byte 7"),
-        (b"\x89PNG\0\0", "a NUL byte at its byte 4: this is no text"),
-        (b'{"id":"' + b"x" * 64 + b'"}', "a line of 73 bytes, the limit is 64; its first 64 are kept"),
+        (b"\x89PNG\0\0", "found a NUL byte at its byte 4; expected text"),
+        (b'{"id":"' + b"x" * 64 + b'"}', "found a line of 73 bytes, the limit is 64; its first 64 are kept"),
     ],
 )
-def test_what_is_no_text_is_put_aside_alone(line: bytes, error: str) -> None:
+def test_a_line_that_is_no_text_is_rejected_alone(line: bytes, error: str) -> None:
     for form in (Ndjson("id", None), csv_format()):
         good = b'{"id":"1"}' if isinstance(form, Ndjson) else b"1,2"
-        reading, batch = parse(form, good + b"\n" + line + b"\n" + good + b"\n")
+        reader, batch = parse(form, good + b"\n" + line + b"\n" + good + b"\n")
         assert len(batch.records) == 2
         assert batch.rejects[0].error.endswith(error)
-        assert reading.truncated is ("kept" in error)
+        assert reader.truncated is ("kept" in error)
 
 
-def test_a_giant_line_is_put_aside_with_its_head_and_its_range() -> None:
+def test_a_huge_line_is_rejected_with_its_head_and_its_range() -> None:
     content = b'{"id":"1"}\n{"id":"' + b"x" * 2_000_000 + b'"}\n{"id":"2"}\n'
-    reading, batch = parse(Ndjson("id", None), content, [1000] * 2000)
+    reader, batch = parse(Ndjson("id", None), content, [1000] * 2000)
     (reject,) = batch.rejects
-    assert "line 2, bytes 11-2000019: a line of 2000009 bytes" in reject.error
+    assert "line 2, bytes 11-2000019: found a line of 2000009 bytes" in reject.error
     assert len(reject.value) == LIMIT
-    assert reading.truncated
+    assert reader.truncated
     assert len(batch.records) == 2
 
 
-def test_carriage_returns_and_the_byte_order_mark_are_no_part_of_the_data() -> None:
+def test_carriage_returns_and_the_byte_order_mark_are_not_part_of_the_data() -> None:
     for form, row, data in (
         (Ndjson("id", None), b'{"id":"1"}', b'"data":{"id":"1"}}'),
         (csv_with_header(), b"1", b'"data":{"id":"1"}}'),
@@ -150,38 +150,38 @@ def test_carriage_returns_and_the_byte_order_mark_are_no_part_of_the_data() -> N
         assert not batch.rejects
 
 
-def test_the_limit_of_a_batch_holds_and_nothing_is_lost() -> None:
-    reading, batch = parser(Ndjson("id", None)), Batch()
-    reading.splitter.feed(b'{"id":"1"}\n' * 5 + b"bad\n" * 5)
-    reading.take(batch, 4)
-    assert (len(batch.records), reading.line, reading.splitter.offset) == (4, 4, 44)
-    reading.take(batch, 4)
+def test_a_batch_is_limited_and_nothing_is_lost() -> None:
+    reader, batch = parser(Ndjson("id", None)), Batch()
+    reader.splitter.feed(b'{"id":"1"}\n' * 5 + b"bad\n" * 5)
+    reader.take(batch, 4)
+    assert (len(batch.records), reader.line, reader.splitter.offset) == (4, 4, 44)
+    reader.take(batch, 4)
     assert len(batch.records) == 4
     second = Batch()
-    reading.take(second, 4)
-    assert (len(second.records), len(second.rejects), reading.line) == (1, 3, 8)
+    reader.take(second, 4)
+    assert (len(second.records), len(second.rejects), reader.line) == (1, 3, 8)
 
 
-def test_a_file_whose_header_does_not_do_is_refused_as_a_whole() -> None:
+def test_a_file_with_a_wrong_header_is_rejected_as_a_whole() -> None:
     for content in (b"key,name\n1,2\n", b"\x89PNG\n1,2\n", b"id,\0\n"):
-        reading, batch = parser(csv_with_header()), Batch()
-        reading.splitter.feed(content)
-        with pytest.raises(UnusableFile, match=r"in/a\.ndjson: its header: "):
-            reading.take(batch, 10)
+        reader, batch = parser(csv_with_header()), Batch()
+        reader.splitter.feed(content)
+        with pytest.raises(UnusableFile, match=r"in/a\.ndjson: header: "):
+            reader.take(batch, 10)
         assert not batch
 
 
-def test_reading_goes_on_in_the_middle_with_the_header_of_the_beginning() -> None:
+def test_reading_resumes_in_the_middle_with_the_header_of_the_beginning() -> None:
     content = b"\xef\xbb\xbf\r\nid,b\r\n1,2\r\n"
-    reading, batch = parser(csv_with_header(), offset=len(content), line=3), Batch()
-    reading.resume(content[:20])
-    reading.splitter.feed(b"3,4\r\nbad\r\n")
-    reading.take(batch, 10)
+    reader, batch = parser(csv_with_header(), offset=len(content), line=3), Batch()
+    reader.resume(content[:20])
+    reader.splitter.feed(b"3,4\r\nbad\r\n")
+    reader.take(batch, 10)
     assert (batch.records[0].value or b"").endswith(b'"data":{"id":"3","b":"4"}}')
     assert f"line 5, bytes {len(content) + 5}-" in batch.rejects[0].error
 
 
-def test_a_header_that_is_not_found_again_is_said() -> None:
-    with pytest.raises(UnusableFile, match="no header within the first 3 bytes"):
+def test_a_header_that_is_not_found_is_an_error() -> None:
+    with pytest.raises(UnusableFile, match="no header found within the first 3 bytes"):
         parser(csv_with_header(), offset=50).resume(b"id,")
     parser(Ndjson("id", None), offset=50).resume(b"")

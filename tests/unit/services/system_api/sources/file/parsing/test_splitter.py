@@ -1,4 +1,4 @@
-"""Lines and rows: every byte in exactly one piece, whatever the portions it comes in."""
+"""Lines and rows: every byte in exactly one piece, however the bytes are divided into portions."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from services.system_api.sources.file.parsing.splitter import Cut, Splitter, cut
 LIMIT = 64
 CUTS: dict[str, Cut] = {"lines": cut_lines, "rows": row_cutter(b",")}
 
-# Mostly what matters to a splitter, so that short examples reach its corners.
+# Mostly the bytes that matter to a splitter, so that short examples reach edge cases.
 CONTENT = st.lists(
     st.sampled_from([b"\n", b'"', b",", b"a", b"\r\n", b'""', b'"b\nc"', b"\xc3\xa9", b"\xff", b"\0", b"x" * 70])
     | st.binary(max_size=5),
@@ -77,18 +77,18 @@ def test_rows_are_those_of_the_standard_library(rows: list[list[str]]) -> None:
         assert [content[offset : offset + size] for offset, size, _ in pieces_of(content, CUTS["rows"], [])] == expected
 
 
-def test_a_stray_quote_costs_one_line() -> None:
+def test_a_stray_quote_affects_one_line() -> None:
     content = b'1,"open\n' + b"".join(b"%d,fine\n" % n for n in range(2, 40))
     found = [kept for _, _, kept in pieces_of(content, CUTS["rows"], [])]
     assert found == content.split(b"\n")[:-1]
 
 
-def test_a_quote_within_a_text_is_a_character() -> None:
+def test_a_quote_within_text_is_an_ordinary_character() -> None:
     content = b'1,6" pipe\n2,"a ""b"" c"\n'
     assert [kept for _, _, kept in pieces_of(content, CUTS["rows"], [])] == [b'1,6" pipe', b'2,"a ""b"" c"']
 
 
-def test_a_giant_line_is_not_buffered() -> None:
+def test_a_huge_line_is_not_buffered() -> None:
     splitter = Splitter(cut_lines, 1000)
     for _ in range(10_000):
         splitter.feed(b"x" * 1000)
@@ -113,13 +113,13 @@ def test_a_giant_line_is_not_buffered() -> None:
         (b"x" * 65 + b"\n", False),
     ],
 )
-def test_what_is_plain_is_known_at_once(content: bytes, plain: bool) -> None:
+def test_plain_pieces_are_recognised(content: bytes, plain: bool) -> None:
     splitter = Splitter(cut_lines, LIMIT)
     splitter.feed(content)
     assert splitter.plain is plain
 
 
-def test_long_content_is_cut_in_time() -> None:
+def test_long_content_is_split_in_linear_time() -> None:
     rows = random.Random(1)
     content = b"".join(
         b'%d,"%b"\n' % (n, b"\n".join([b"x" * rows.randrange(20)] * rows.randrange(3))) for n in range(20_000)

@@ -1,4 +1,4 @@
-"""Which files are known, new, missing, and forgotten."""
+"""Which files are known, new, missing and forgotten."""
 
 from services.system_api.sources.file.filesystem import FileStat
 from services.system_api.sources.file.reading.catalogue import Catalogue, PresentFile
@@ -17,31 +17,31 @@ def catalogue(**files: Progress) -> Catalogue:
     return Catalogue(Count(9), {name.replace("_", "."): each for name, each in files.items()}, forget_after=10)
 
 
-def test_the_inode_tells_which_file_it_is_whatever_it_is_called() -> None:
+def test_a_file_is_known_by_its_inode_under_any_name() -> None:
     known = catalogue(_1=progress("a", 1), _2=progress("b", 2))
     found = known.classify([file("b", 1), file("c", 3)], 0)
     assert found.present == [PresentFile(file("b", 1), ".1"), PresentFile(file("c", 3), None)]
     assert found.missing == [".2"]
 
 
-def test_the_order_of_the_look_is_kept_and_a_second_name_left_out() -> None:
+def test_the_order_is_kept_and_a_second_hard_link_left_out() -> None:
     found = catalogue().classify([file("a", 1), file("b", 2), file("c", 1), file("d", 3)], 0)
     assert [present.file.path for present in found.present] == ["a", "b", "d"]
 
 
-def test_a_file_of_the_same_name_may_be_one_that_is_missing_the_latest_first() -> None:
+def test_a_missing_file_of_the_same_name_is_a_candidate_the_newest_first() -> None:
     files = {"2.x": progress("a", 1), "10.x": progress("a", 2), "3.x": progress("b", 3), "4.x": progress("a", 4, 900)}
     known = Catalogue(Count(9), files, 10)
-    assert known.same_name(file("a", 7), files) == ["10.x", "2.x"]
+    assert known.candidates(file("a", 7), files) == ["10.x", "2.x"]
 
 
-def test_what_moves_is_known_by_its_new_place() -> None:
+def test_a_moved_file_is_known_by_its_new_inode() -> None:
     known = catalogue(_1=progress("a", 1))
     assert known.move(".1", file("b", 8)) == progress("b", 8)
     assert known.classify([file("b", 8)], 0).missing == []
 
 
-def test_missing_is_counted_from_the_first_look_without_the_file() -> None:
+def test_missing_time_counts_from_the_first_listing_without_the_file() -> None:
     known = catalogue(_1=progress("a", 1))
     known.classify([], 100)
     known.classify([], 105)
@@ -54,7 +54,7 @@ def test_missing_is_counted_from_the_first_look_without_the_file() -> None:
     assert known.missing_for("unknown", 121) == 0
 
 
-def test_numbers_are_never_given_twice() -> None:
+def test_numbers_are_never_reused() -> None:
     known = catalogue(_1=progress("a", 1))
     assert known.next_number == 10
     known.add("10.x", progress("b", 2))

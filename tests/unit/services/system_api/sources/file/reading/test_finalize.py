@@ -1,4 +1,4 @@
-"""What is done with a finished file is done again without harm."""
+"""Finalizing a file is idempotent."""
 
 import hashlib
 import json
@@ -10,8 +10,8 @@ import pytest
 
 from services.system_api.sources.file.filesystem import FileError
 from services.system_api.sources.file.options import DropOptions
-from services.system_api.sources.file.reading import finalize
-from services.system_api.sources.file.reading.finalize import FinishedFile, finish, in_archive
+from services.system_api.sources.file.reading import finalize as finalize_module
+from services.system_api.sources.file.reading.finalize import FinishedFile, finalize, in_archive
 from services.system_api.sources.file.reading.progress import Progress
 
 NOW = "2026-01-02T03:04:05.000Z"
@@ -38,23 +38,23 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("after", ["archive", "delete"])
-def test_the_second_time_nothing_is_left_to_do(path: Path, after: str) -> None:
+def test_the_second_call_has_nothing_left_to_do(path: Path, after: str) -> None:
     options = DropOptions.model_validate({"after": after, "receipt": True})
     file = finished(path)
-    finish(file, options, NOW)
-    finish(file, options, NOW)
+    finalize(file, options, NOW)
+    finalize(file, options, NOW)
     assert not path.exists()
 
 
-def test_a_file_that_changed_after_it_was_read_is_left_alone(path: Path) -> None:
+def test_a_file_that_has_changed_since_it_was_read_is_left_alone(path: Path) -> None:
     file = finished(path)
     path.write_text("id\n1\n2\n")
-    finish(file, DropOptions.model_validate({"after": "delete", "receipt": True}), NOW)
+    finalize(file, DropOptions.model_validate({"after": "delete", "receipt": True}), NOW)
     assert [found.name for found in path.parent.iterdir()] == ["a.csv"]
 
 
 @pytest.mark.parametrize("after", ["archive", "delete", "keep"])
-def test_a_file_that_changes_while_its_receipt_is_made_is_left_alone(
+def test_a_file_that_changes_while_it_is_hashed_is_left_alone(
     path: Path, after: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def sha256() -> object:
@@ -62,47 +62,47 @@ def test_a_file_that_changes_while_its_receipt_is_made_is_left_alone(
             file.write("2\n")
         return hashlib.sha256()
 
-    monkeypatch.setattr(finalize, "hashlib", SimpleNamespace(sha256=sha256))
-    finish(finished(path), DropOptions.model_validate({"after": after, "receipt": True}), NOW)
+    monkeypatch.setattr(finalize_module, "hashlib", SimpleNamespace(sha256=sha256))
+    finalize(finished(path), DropOptions.model_validate({"after": after, "receipt": True}), NOW)
     assert [found.name for found in path.parent.rglob("*.*")] == ["a.csv"]
 
 
 @pytest.mark.parametrize("left", ["", "[]", "{"])
-def test_a_receipt_that_was_left_half_written_is_written_anew(path: Path, left: str) -> None:
+def test_a_partial_receipt_is_replaced(path: Path, left: str) -> None:
     receipt = path.with_name("a.csv.receipt.json")
     receipt.write_text(left)
-    finish(finished(path), DropOptions(receipt=True), NOW)
+    finalize(finished(path), DropOptions(receipt=True), NOW)
     assert json.loads(receipt.read_text())["finished"] == NOW
 
 
 def test_a_receipt_is_written_once(path: Path) -> None:
     options = DropOptions(receipt=True)
-    finish(finished(path), options, NOW)
+    finalize(finished(path), options, NOW)
     receipt = path.with_name("a.csv.receipt.json")
     first = receipt.stat().st_mtime_ns
-    finish(finished(path), options, "2027-01-01T00:00:00.000Z")
+    finalize(finished(path), options, "2027-01-01T00:00:00.000Z")
     assert receipt.stat().st_mtime_ns == first
     assert NOW in receipt.read_text()
 
 
-def test_the_other_file_of_that_name_stays_in_the_archive(path: Path) -> None:
+def test_an_archived_file_of_the_same_name_is_kept(path: Path) -> None:
     options = DropOptions.model_validate({"after": "archive"})
     (path.parent / "archive").mkdir()
     (path.parent / "archive" / "a.csv").write_text("older")
-    finish(finished(path), options, NOW)
+    finalize(finished(path), options, NOW)
     assert sorted(found.name for found in (path.parent / "archive").iterdir()) == ["a.csv", "a.csv.1.ab"]
     assert (path.parent / "archive" / "a.csv").read_text() == "older"
 
 
-def test_bytes_that_are_nowhere_else_are_not_deleted(path: Path) -> None:
-    finish(finished(path, truncated=True), DropOptions.model_validate({"after": "delete"}), NOW)
+def test_a_file_with_a_truncated_line_is_not_deleted(path: Path) -> None:
+    finalize(finished(path, truncated=True), DropOptions.model_validate({"after": "delete"}), NOW)
     assert path.exists()
 
 
-def test_what_does_not_work_names_the_file(path: Path) -> None:
+def test_an_error_names_the_file(path: Path) -> None:
     (path.parent / "archive").write_text("no folder")
-    with pytest.raises(FileError, match=r"a\.csv: all of it is published, but it cannot be put away"):
-        finish(finished(path), DropOptions.model_validate({"after": "archive"}), NOW)
+    with pytest.raises(FileError, match=r"a\.csv: all of it is published, but cannot archive it"):
+        finalize(finished(path), DropOptions.model_validate({"after": "archive"}), NOW)
 
 
 @pytest.mark.parametrize(

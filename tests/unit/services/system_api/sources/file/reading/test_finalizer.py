@@ -1,4 +1,4 @@
-"""Files are put away once, and again where that failed."""
+"""A file is finalized once, and again after a failure."""
 
 from pathlib import Path
 
@@ -16,26 +16,26 @@ def progress(path: Path) -> Progress:
     return Progress(path=str(path), dev=1, ino=1, offset=0, line=0, fingerprint="", sample=0, done=done)
 
 
-async def test_what_failed_is_done_when_it_is_asked_for_again(tmp_path: Path) -> None:
+async def test_a_failure_is_repeated_by_the_next_start(tmp_path: Path) -> None:
     path, archive = tmp_path / "a", tmp_path / "archive"
     path.touch()
     archive.touch()
     known = progress(path)
     async with IoThread.opened("disk") as io_thread, Tasks() as tasks:
         finalizer = Finalizer("files", DropOptions.model_validate({"after": "archive"}), io_thread, tasks, SYSTEM_CLOCK)
-        finalizer.begin("1", known)
-        while "1" not in finalizer.problem:
+        finalizer.start("1", known)
+        while "1" not in finalizer.problems:
             await io_thread.run(archive.exists)
         archive.unlink()
-        finalizer.begin("1", known)
-        while finalizer.problem:
+        finalizer.start("1", known)
+        while finalizer.problems:
             await io_thread.run(archive.exists)
     assert (archive / "a").exists()
 
 
-async def test_a_file_that_stays_needs_no_thread(tmp_path: Path) -> None:
+async def test_a_file_that_is_kept_needs_no_thread(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     async with Tasks() as tasks:
         finalizer = Finalizer("files", DropOptions(), IoThread("never started"), tasks, SYSTEM_CLOCK)
-        finalizer.begin("1", progress(tmp_path / "a"))
-    assert not finalizer.problem
+        finalizer.start("1", progress(tmp_path / "a"))
+    assert not finalizer.problems

@@ -1,4 +1,4 @@
-"""One file that is open."""
+"""One open file."""
 
 import random
 from collections.abc import AsyncIterator
@@ -29,38 +29,38 @@ async def io_thread() -> AsyncIterator[IoThread]:
 
 async def begin(io_thread: IoThread, path: Path) -> OpenFile:
     (file,) = await io_thread.run(list_files, str(path))
-    reading = await OpenFile.begin(io_thread, file, make, 1)
-    assert reading is not None
-    return reading
+    open_file = await OpenFile.begin(io_thread, file, make, 1)
+    assert open_file is not None
+    return open_file
 
 
 async def test_a_large_file_is_read_in_chunks(io_thread: IoThread, tmp_path: Path) -> None:
     path = tmp_path / "a"
     write(path, *range(30_000))
-    reading, batch = await begin(io_thread, path), Batch()
-    while await reading.fill(batch, 10**6):
-        assert len(batch.records) * 10 <= (reading.position // CHUNK + 1) * CHUNK
+    open_file, batch = await begin(io_thread, path), Batch()
+    while await open_file.fill(batch, 10**6):
+        assert len(batch.records) * 10 <= (open_file.position // CHUNK + 1) * CHUNK
     assert len(batch.records) == 30_000
-    assert reading.position == path.stat().st_size
-    assert reading.unsaved
-    saved = reading.progress()
-    assert not reading.unsaved
-    assert (saved.offset, saved.rows, saved.line) == (reading.position, 30_000, 30_000)
-    reading.close()
+    assert open_file.position == path.stat().st_size
+    assert open_file.unsaved
+    saved = open_file.progress()
+    assert not open_file.unsaved
+    assert (saved.offset, saved.rows, saved.line) == (open_file.position, 30_000, 30_000)
+    open_file.close()
 
 
 @pytest.mark.parametrize("first", [1, 30, 200])
-async def test_it_is_known_again_by_its_contents_alone(io_thread: IoThread, tmp_path: Path, first: int) -> None:
+async def test_it_is_recognised_by_its_contents_alone(io_thread: IoThread, tmp_path: Path, first: int) -> None:
     path = tmp_path / "a"
     write(path, *range(first))
-    reading, batch = await begin(io_thread, path), Batch()
-    while await reading.fill(batch, 10**6):
+    open_file, batch = await begin(io_thread, path), Batch()
+    while await open_file.fill(batch, 10**6):
         pass
-    left = reading.progress()
-    reading.close()
+    left = open_file.progress()
+    open_file.close()
     write(path, first)
     (file,) = await io_thread.run(list_files, str(path))
-    again = await OpenFile.resume(io_thread, file, make, reading.id, left)
+    again = await OpenFile.resume(io_thread, file, make, open_file.id, left)
     batch = Batch()
     assert await again.fill(batch, 10)
     assert (len(batch.records), again.progress().rows) == (1, first + 1)
@@ -69,20 +69,20 @@ async def test_it_is_known_again_by_its_contents_alone(io_thread: IoThread, tmp_
     content[left.offset - 3] = ord("x")
     path.write_bytes(content)
     with pytest.raises(Rewritten):
-        await OpenFile.resume(io_thread, file, make, reading.id, left)
+        await OpenFile.resume(io_thread, file, make, open_file.id, left)
     path.write_bytes(content[: left.offset - 1])
     with pytest.raises(Rewritten):
-        await OpenFile.resume(io_thread, file, make, reading.id, left)
+        await OpenFile.resume(io_thread, file, make, open_file.id, left)
 
 
-async def test_nothing_comes_of_an_empty_file(io_thread: IoThread, tmp_path: Path) -> None:
+async def test_an_empty_file_is_not_opened_without_an_identity(io_thread: IoThread, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (file,) = await io_thread.run(list_files, str(tmp_path / "a"))
     assert await OpenFile.begin(io_thread, file, make, 1) is None
     assert await OpenFile.begin(io_thread, file, make, 1, file.size, file.mtime) is not None
 
 
-async def test_a_path_that_leads_elsewhere_is_not_opened(io_thread: IoThread, tmp_path: Path) -> None:
+async def test_a_path_that_names_another_file_is_not_opened(io_thread: IoThread, tmp_path: Path) -> None:
     write(tmp_path / "a", 1)
     with pytest.raises(Replaced):
         await OpenFile.begin(io_thread, FileStat(str(tmp_path / "a"), 0, 0, 11, 0), make, 1)

@@ -1,4 +1,4 @@
-"""What is wrong with one file, and with no other."""
+"""The open files of a source: what is saved of them, and a problem with one of them."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
-from services.system_api.sources.file.reading.open_files import Job, OpenFiles
+from services.system_api.sources.file.reading.open_files import Job, OpenFiles, Outcome
 from services.system_api.sources.file.reading.progress import Count
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -38,44 +38,49 @@ async def found(folder: Path) -> list[FileStat]:
 
 async def read(open_files: OpenFiles, job: Job) -> Batch:
     batch = Batch()
-    while await open_files.read(job, batch, 100):
+    while await open_files.read(job, batch, 100) is Outcome.MORE:
         pass
-    open_files.save(batch)
+    batch.checkpoint = open_files.take_checkpoint()
     return batch
 
 
-async def test_what_is_saved_is_the_file_and_the_count(open_files: OpenFiles, tmp_path: Path) -> None:
+async def test_the_file_and_the_count_are_saved(open_files: OpenFiles, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("id\n1\n")
     job = Job((await found(tmp_path))[0], None)
     batch = await read(open_files, job)
     assert job.file_id is not None
     assert batch.checkpoint.keys() == {"", job.file_id}
     assert (await read(open_files, job)).checkpoint == {}
-    batch = Batch()
-    open_files.forget(job.file_id, batch)
-    assert batch.checkpoint == {job.file_id: None}
+    open_files.forget(job.file_id)
+    assert open_files.take_checkpoint() == {job.file_id: None}
     assert not open_files.open
 
 
-async def test_a_file_that_cannot_be_used_is_not_tried_until_it_changes(open_files: OpenFiles, tmp_path: Path) -> None:
+async def test_an_unusable_file_is_not_opened_again_until_it_changes(open_files: OpenFiles, tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_text("key\n1\n")
     (file,) = await found(tmp_path)
     await read(open_files, Job(file, None))
-    assert open_files.unusable(file)
-    assert list(open_files.problem.values()) == [f"{path}: its header: no column 'id'; there are 'key'"]
+    assert open_files.problems.unusable(file)
+    assert open_files.problems.texts == [f"{path}: header: column 'id' is missing; found 'key'"]
     path.write_text("id\n12\n")
     (changed,) = await found(tmp_path)
-    assert not open_files.unusable(changed)
+    assert not open_files.problems.unusable(changed)
     assert len((await read(open_files, Job(changed, None))).records) == 1
-    assert not open_files.problem
+    assert not open_files.problems.texts
 
 
-async def test_trouble_goes_with_the_file(open_files: OpenFiles, tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("key\n1\n")
-    files = await found(tmp_path)
-    await read(open_files, Job(files[0], None))
-    open_files.forget_problems(files)
-    assert open_files.problem
-    open_files.forget_problems([])
-    assert not open_files.problem
+async def test_the_outcome_tells_the_end_from_a_file_that_cannot_be_read(open_files: OpenFiles, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("id\n1\n2")
+    (tmp_path / "b").write_text("key\n1\n")
+    (tmp_path / "c").touch()
+    good, bad, empty = (Job(file, None) for file in sorted(await found(tmp_path), key=lambda file: file.path))
+    batch = Batch()
+    assert await open_files.read(good, batch, 100) is Outcome.MORE
+    assert await open_files.read(good, batch, 100) is Outcome.END
+    assert open_files.finish(good, batch, 1) is Outcome.MORE
+    assert open_files.finish(good, batch, 100) is Outcome.END
+    assert len(batch.records) == 2
+    for job in (bad, empty):
+        assert await open_files.read(job, batch, 100) is Outcome.SKIPPED
+    assert list(open_files.open) == [good.file_id]

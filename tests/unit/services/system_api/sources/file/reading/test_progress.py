@@ -1,4 +1,4 @@
-"""What is saved of a file, and what is read back."""
+"""What is saved of a file and loaded again."""
 
 import pytest
 
@@ -13,31 +13,31 @@ from services.system_api.sources.file.reading.progress import (
 )
 from shared.errors import SettingsError
 
-PLACE = Progress(
+PROGRESS = Progress(
     path="in/a", dev=1, ino=2**63, offset=1000, line=7, fingerprint="ab", sample=9, rows=5, done=(1000, 2**62)
 )
 
 
-def test_what_is_saved_is_read_back() -> None:
-    assert load({"": save(Count(3)), "1.ab": save(PLACE)}) == (Count(3), {"1.ab": PLACE})
+def test_a_saved_checkpoint_is_loaded() -> None:
+    assert load({"": save(Count(3)), "1.ab": save(PROGRESS)}) == (Count(3), {"1.ab": PROGRESS})
     assert load({}) == (Count(0), {})
 
 
 @pytest.mark.parametrize("foreign", [{"": b'{"rows":1}'}, {"": b"7"}, {"": b"{"}, {"a": b"{}"}, {"a": b"null"}])
-def test_a_checkpoint_of_another_kind_is_refused(foreign: dict[str, bytes]) -> None:
+def test_a_checkpoint_of_another_kind_is_an_error(foreign: dict[str, bytes]) -> None:
     with pytest.raises(SettingsError, match="give the source another name"):
         load(foreign)
 
 
-def test_marks_tell_contents_apart() -> None:
-    marks = [
+def test_fingerprints_differ_for_different_contents() -> None:
+    fingerprints = [
         fingerprint_of(head, last)
         for head, last in [(b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"c"), (b"1", b":b")]
     ]
-    assert len(set(marks)) == len(marks)
+    assert len(set(fingerprints)) == len(fingerprints)
 
 
-def test_ids_tell_files_apart_and_carry_their_number() -> None:
+def test_ids_are_unique_and_contain_the_number() -> None:
     ids = [
         new_file_id(1, (1, 2), b"x"),
         new_file_id(2, (1, 2), b"x"),
