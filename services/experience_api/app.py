@@ -27,7 +27,7 @@ from services.experience_api.sessions.node import NodeLease, own_name
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from shared.alerts import Alerts, alerting
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect
 from shared.bus.protocol import Appender, Bus
 from shared.database.engine import create_engine
@@ -92,7 +92,7 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
         if own_health:
-            await stack.enter_async_context(outages_told("experience", health.readiness, alerts, clock))
+            await stack.enter_async_context(alert_on_outages("experience", health.readiness, alerts, clock))
         outside = _Outside(
             registry,
             leases,

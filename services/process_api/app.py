@@ -15,7 +15,7 @@ from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
 from shared.alerts import Alerts, alerting
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus
@@ -76,7 +76,7 @@ async def build_process_api(
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
         if own_health:
-            await stack.enter_async_context(outages_told("process", health.readiness, alerts, clock))
+            await stack.enter_async_context(alert_on_outages("process", health.readiness, alerts, clock))
         own_tables = bus is None and isinstance(settings.bus, PostgresBusOptions)
         dependencies = _Dependencies(
             alerts,

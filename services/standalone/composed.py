@@ -12,7 +12,7 @@ from services.process_api.settings import ProcessOptions, ProcessSettings
 from services.system_api.app import build_system_api
 from services.system_api.settings import SystemOptions, SystemSettings
 from shared.alerts import AlertOptions, alerting
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import BusOptions, connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.engine import create_engine
@@ -74,7 +74,7 @@ class Together:
             alerts = await stack.enter_async_context(
                 alerting(self._settings.alerts, readiness=health.readiness, registry=health.registry)
             )
-            await stack.enter_async_context(outages_told(_NODE, health.readiness, alerts, SYSTEM_CLOCK))
+            await stack.enter_async_context(alert_on_outages(_NODE, health.readiness, alerts, SYSTEM_CLOCK))
             engine = create_engine(database)
             stack.push_async_callback(engine.dispose)
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(database))

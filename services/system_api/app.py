@@ -16,7 +16,7 @@ from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import Surroundings
 from shared.alerts import Alerts, alerting
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect
 from shared.bus.protocol import Bus
 from shared.database.migrations import migrate
@@ -75,7 +75,7 @@ async def build_system_api(
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
         if own_health:
-            await stack.enter_async_context(outages_told("system", health.readiness, alerts, clock))
+            await stack.enter_async_context(alert_on_outages("system", health.readiness, alerts, clock))
         outside = _Outside(
             leases,
             alerts,

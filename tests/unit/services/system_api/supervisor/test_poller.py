@@ -22,7 +22,7 @@ async def test_everything_is_published_once_and_the_place_is_saved() -> None:
     assert setting.published() == numbers(25)
     assert await setting.bus.latest(TOPICS.checkpoints, b"numbers") == {b"numbers": b"25"}
     assert poller.condition.position == {"": "25"}
-    assert setting.alerts.told == []
+    assert setting.alerts.calls == []
 
 
 async def test_without_a_channel_events_go_to_the_ingest_topic() -> None:
@@ -53,7 +53,7 @@ async def test_an_upstream_that_comes_back_within_the_policy_troubles_nobody() -
     async with setting.running(setting.poller()) as poller:
         await setting.until(lambda: poller.condition.caught_up_at is not None)
     assert setting.published() == numbers(25)
-    assert setting.alerts.told == []
+    assert setting.alerts.calls == []
     assert len(setting.opened) == 1, "retried in place"
 
 
@@ -77,7 +77,7 @@ async def test_an_outage_is_told_once_and_probed_until_it_ends() -> None:
         down.clear()
         await setting.until(lambda: len(setting.published()) == 25)
         await setting.until(lambda: poller.condition.state is State.READING)
-    assert [told.what for told in setting.alerts.told] == ["begin", "end"]
+    assert [told.method for told in setting.alerts.calls] == ["begin", "end"]
     probing = setting.clock.slept[2:]
     assert min(probing) > 4.4, "at the ceiling, less a tenth of jitter"
 
@@ -95,7 +95,7 @@ async def test_a_source_that_cannot_be_opened_is_an_outage_as_well() -> None:
             yield source
 
     async with setting.running(setting.poller(opening=opening)):
-        await setting.until(lambda: len(setting.alerts.told) == 2)
+        await setting.until(lambda: len(setting.alerts.calls) == 2)
     assert setting.published() == numbers(25)
 
 
@@ -109,9 +109,9 @@ async def test_a_bug_is_reported_and_the_source_built_anew_after_a_pause() -> No
     setting = Setting(before=fail)
     async with setting.running(setting.poller()):
         await setting.until(lambda: len(setting.published()) == 25)
-        await setting.until(lambda: len(setting.alerts.told) == 2)
+        await setting.until(lambda: len(setting.alerts.calls) == 2)
     assert setting.published() == numbers(25)
-    assert "ZeroDivisionError: division by zero" in setting.alerts.told[0].text
+    assert "ZeroDivisionError: division by zero" in setting.alerts.calls[0].text
     assert len(setting.opened) == 4
     assert all(pause >= 0.25 for pause in setting.clock.slept)
 
@@ -128,8 +128,8 @@ async def test_a_poll_that_never_ends_is_given_up_and_the_source_built_anew() ->
     setting = Setting(before=hang)
     async with setting.running(setting.poller(OPTIONS.model_copy(update={"bound": 0.05}))):
         await setting.until(lambda: len(setting.published()) == 25)
-        await setting.until(lambda: len(setting.alerts.told) == 2)
-    assert "a poll took longer than 0.05 s" in setting.alerts.told[0].text
+        await setting.until(lambda: len(setting.alerts.calls) == 2)
+    assert "a poll took longer than 0.05 s" in setting.alerts.calls[0].text
 
 
 async def test_a_lease_that_is_lost_stops_the_reading_until_it_is_ours_again() -> None:
@@ -176,7 +176,7 @@ async def test_where_the_leases_are_kept_is_away_for_a_while() -> None:
         assert poller.condition.state is State.BLOCKED
         setting.store.error = None
         await setting.until(lambda: len(setting.published()) == 25)
-    assert setting.alerts.told == [], "the database has an alert of its own"
+    assert setting.alerts.calls == [], "the database has an alert of its own"
 
 
 class Failing(MemoryBus):
@@ -221,7 +221,7 @@ async def test_a_bus_that_fails_before_and_after_commits_costs_nothing() -> None
     async with setting.running(setting.poller()):
         await setting.until(lambda: len(setting.published()) >= 200)
     assert setting.published() == numbers(200)
-    assert setting.alerts.told == [], "the upstream is not at fault"
+    assert setting.alerts.calls == [], "the upstream is not at fault"
 
 
 class Settled(Numbers):
@@ -262,10 +262,10 @@ async def test_rejects_go_to_the_dead_letter_and_partial_trouble_is_told() -> No
         yield Rejecting(int(checkpoint.get("", b"0")) + 1, 5, setting.before)
 
     async with setting.running(setting.poller(opening=opening)):
-        await setting.until(lambda: len(setting.alerts.told) == 2)
+        await setting.until(lambda: len(setting.alerts.calls) == 2)
     (record,) = setting.bus.records(TOPICS.dead_letter, 0)
     assert (record.key, record.value) == (b"numbers:x", b"\xff")
-    assert "without a part of it: file b cannot be read" in setting.alerts.told[0].text
+    assert "without a part of it: file b cannot be read" in setting.alerts.calls[0].text
 
 
 async def test_an_event_the_bus_finds_too_large_is_put_aside_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,4 +326,4 @@ async def test_fenced_is_told_apart_from_faults() -> None:
     setting = Setting(before=fenced)
     async with setting.running(setting.poller()):
         await setting.until(lambda: len(setting.store.granted) > 3)
-    assert setting.alerts.told == []
+    assert setting.alerts.calls == []
