@@ -13,7 +13,7 @@ from services.standalone.settings import StandaloneSettings
 from services.system_api.app import build_system_api
 from services.system_api.settings import SystemOptions, SystemSettings
 from shared.alerts import alerting
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect
 from shared.composition.parts import Given
 from shared.database.engine import create_engine
@@ -63,7 +63,7 @@ class Together:
             alerts = await stack.enter_async_context(
                 alerting(self._settings.alerts, readiness=health.readiness, registry=health.registry)
             )
-            await stack.enter_async_context(outages_told(STANDALONE, health.readiness, alerts, SYSTEM_CLOCK))
+            await stack.enter_async_context(alert_on_outages(STANDALONE, health.readiness, alerts, SYSTEM_CLOCK))
             engine = create_engine(database)
             stack.push_async_callback(engine.dispose)
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(database))

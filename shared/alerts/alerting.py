@@ -1,4 +1,4 @@
-"""The way to people, for as long as a service runs."""
+"""`Alerts`, and what sends them for as long as a service runs."""
 
 import asyncio
 import logging
@@ -9,8 +9,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from shared.alerts.mailer import Mailer, MailerMetrics
 from shared.alerts.options import AlertOptions
-from shared.alerts.sending import Post, PostMetrics
 from shared.alerts.smtp import MailServer
 from shared.alerts.spool import FolderSpool, MemorySpool, Spool
 from shared.errors import SettingsError
@@ -20,26 +20,27 @@ from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-_LAST_MAILS_WITHIN = 2.0
-"""Seconds that mails have when the process ends; those in a folder are sent by the next one."""
+_FLUSH_TIMEOUT = 2.0
+"""Seconds to send the last mails when the process ends; those in a folder are sent by the next process."""
 
 
 class Alerts(Protocol):
-    """The way to people. No call waits or fails; begun twice, or ended without a beginning, is no matter.
+    """What services call to alert DevOps.
 
-    `kind` is one of few words that a mail groups by, `place` is where: a source, a client, a topic.
+    No call waits or fails. A problem may begin twice, and one that is not open may end. `kind` is one of few words that
+    a mail groups by; `place` is a source, a client, a topic.
     """
 
     def begin(self, kind: str, place: str, text: str) -> None:
-        """A problem begins: told once, again while it lasts at the pace of the digest, and when it ends."""
+        """Report that a problem begins: at once, then every `repeat_interval` until it ends."""
         ...
 
     def end(self, kind: str, place: str, text: str = "") -> None:
-        """A problem is over."""
+        """Report that a problem ends."""
         ...
 
     def event(self, kind: str, place: str, text: str) -> None:
-        """Something happens that neither lasts nor ends; told again, with how often, at the pace of the digest."""
+        """Report something that neither lasts nor ends; repetitions are counted for the next `repeat_interval`."""
         ...
 
 
@@ -52,56 +53,53 @@ async def alerting(
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
 ) -> AsyncIterator[Alerts]:
-    """Send alerts for as long as the context lasts. On leaving, what is known is written down and sent if it can be.
+    """Send alerts for as long as the context lasts. On leaving, save what is known, and send it if possible.
 
     Raises:
-        SettingsError: the spool's folder cannot be written, or the file of authorities cannot be read.
+        SettingsError: the spool folder is not writable, or the CA file is not usable.
     """
     if options.smtp is None:
         yield LoggedAlerts()
         return
     server = await asyncio.to_thread(MailServer, options.smtp)
     spool = await asyncio.to_thread(_spool, options)
-    post = Post(
+    mailer = Mailer(
         options,
         server,
         spool,
-        PostMetrics(registry or CollectorRegistry()),
+        MailerMetrics(registry or CollectorRegistry()),
         readiness=readiness or Readiness(),
         clock=clock,
         rng=rng or random.SystemRandom(),
     )
     async with Tasks() as tasks:
-        running = tasks.start("alerts", post.run())
+        running = tasks.start("alerts", mailer.run())
         try:
-            yield post
+            yield mailer
         finally:
-            post.end_soon()
+            mailer.stop()
             # Not cancelled at once: on Python 3.11 `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation
-            # that meets its result, and the task would then run for ever.
-            await asyncio.wait({running}, timeout=_LAST_MAILS_WITHIN)
+            # that coincides with its result, and the task would then never end.
+            await asyncio.wait({running}, timeout=_FLUSH_TIMEOUT)
 
 
 class LoggedAlerts:
-    """Alerts where no mail server is named. Whoever alerts has logged it already, at a level of its own."""
+    """`Alerts` without a mail server. Their callers have logged the reason already, at a level of their own."""
 
     def begin(self, kind: str, place: str, text: str) -> None:
-        """A problem begins."""
-        logger.debug("no mail server for: %s %s: %s", kind, place, text)
+        logger.debug("problem began", extra={"kind": kind, "place": place, "error": text})
 
     def end(self, kind: str, place: str, text: str = "") -> None:
-        """A problem is over."""
-        logger.debug("no mail server for: over: %s %s: %s", kind, place, text)
+        logger.debug("problem ended", extra={"kind": kind, "place": place, "reason": text})
 
     def event(self, kind: str, place: str, text: str) -> None:
-        """Something happens."""
-        logger.debug("no mail server for: %s %s: %s", kind, place, text)
+        logger.debug("event occurred", extra={"kind": kind, "place": place, "error": text})
 
 
 def _spool(options: AlertOptions) -> Spool:
     if options.spool is None:
-        return MemorySpool(options.keep)
+        return MemorySpool(options.max_unsent)
     try:
-        return FolderSpool(options.spool, options.keep)
+        return FolderSpool(options.spool, options.max_unsent)
     except OSError as exc:
         raise SettingsError(f"alerts.spool: {options.spool} cannot be written: {exc.strerror}") from exc

@@ -1,7 +1,7 @@
-"""A report as a mail: grouped by kind and place, in plain text, with nothing in it that a stranger can steer.
+"""A notification as a mail: plain text, grouped by kind and place, safe against hostile names.
 
-Places are often client ids or file names. None of it can add a header or a line, and what looks like a secret is
-struck out.
+Places are often client ids or file names. None can add a header or a line, and text that looks like a secret is
+redacted.
 """
 
 from collections import Counter
@@ -11,88 +11,89 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from shared.alerts.board import Happening, Problem, Report
+from shared.alerts.state import Notification, Occurrence, Problem
 from shared.runtime.redaction import one_line, redact
 
 _SUBJECT_LIMIT = 150
 _LISTED = 50
-"""Entries of one kind that are listed; of more, only the number is told."""
+"""Entries of one kind that are listed; the others are only counted."""
 
 
-def compose(report: Report, *, name: str, sender: str, recipients: Sequence[str], identity: str) -> bytes:
-    """Write a report as the bytes of one mail; `identity` is unique and becomes the left part of the Message-ID."""
+def compose(notification: Notification, *, name: str, sender: str, recipients: Sequence[str], identity: str) -> bytes:
+    """Return the bytes of one mail; `identity` is unique and becomes the left part of the Message-ID."""
     message = EmailMessage(policy=SMTP)
     message["From"] = sender
     message["To"] = ", ".join(recipients)
-    message["Subject"] = _safe(f"[{name}] {subject(report)}")[:_SUBJECT_LIMIT]
-    message["Date"] = format_datetime(datetime.fromtimestamp(report.at, UTC))
+    message["Subject"] = _safe(f"[{name}] {subject(notification)}")[:_SUBJECT_LIMIT]
+    message["Date"] = format_datetime(datetime.fromtimestamp(notification.at, UTC))
     message["Message-ID"] = f"<{identity}@{sender.rpartition('@')[2]}>"
-    # RFC 3834: no holiday notices in answer to this.
+    # RFC 3834: no automatic replies, such as vacation notices.
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content("\n".join(_lines(report)) + "\n", cte="quoted-printable")
+    message.set_content("\n".join(_lines(notification)) + "\n", cte="quoted-printable")
     return message.as_bytes()
 
 
-def subject(report: Report) -> str:
-    """Say in one line what is new: the one thing in full, of several how many."""
-    news: list[Problem | Happening] = [*report.began, *report.ended, *report.happened]
-    if len(news) == 1 and not report.left_out:
-        (only,) = news
-        return f"{_verb(only)}{only.kind} {only.place}: {only.text}"
+def subject(notification: Notification) -> str:
+    """Return the only change in full, or the number of changes of each sort."""
+    changes: list[Problem | Occurrence] = [*notification.began, *notification.ended, *notification.occurred]
+    if len(changes) == 1 and not notification.omitted:
+        (only,) = changes
+        return f"{_prefix(only)}{only.kind} {only.place}: {only.text}"
     counts = [
-        f"{len(found)} {said}"
-        for found, said in (
-            (report.began, "begun"),
-            (report.ended, "over"),
-            (report.happened, "happened"),
-            (report.lasting, "still open"),
+        f"{len(found)} {label}"
+        for found, label in (
+            (notification.began, "new"),
+            (notification.ended, "resolved"),
+            (notification.occurred, "occurred"),
+            (notification.ongoing, "ongoing"),
         )
         if found
     ]
-    return ", ".join(counts) or f"{report.left_out} more"
+    return ", ".join(counts) or f"{notification.omitted} more"
 
 
-def _verb(news: Problem | Happening) -> str:
-    return "over: " if isinstance(news, Problem) and news.until is not None else ""
+def _prefix(change: Problem | Occurrence) -> str:
+    return "resolved: " if isinstance(change, Problem) and change.ended_at is not None else ""
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield from _section("Began", report.began, report.at)
-    yield from _section("Over", report.ended, report.at)
-    yield from _section("Happened", report.happened, report.at)
-    yield from _section("Still open", report.lasting, report.at)
-    if report.left_out:
-        yield f"{report.left_out} more that were not told apart; the log has them."
+def _lines(notification: Notification) -> Iterator[str]:
+    yield from _section("New", notification.began, notification.at)
+    yield from _section("Resolved", notification.ended, notification.at)
+    yield from _section("Occurred", notification.occurred, notification.at)
+    yield from _section("Ongoing", notification.ongoing, notification.at)
+    if notification.omitted:
+        yield f"{notification.omitted} more are not listed; see the log."
 
 
-def _section(title: str, found: Sequence[Problem | Happening], now: float) -> Iterator[str]:
+def _section(title: str, found: Sequence[Problem | Occurrence], now: float) -> Iterator[str]:
     if not found:
         return
     yield title
     listed: Counter[str] = Counter()
-    for news in sorted(found, key=lambda news: (news.kind, news.place)):
-        listed[news.kind] += 1
-        if listed[news.kind] == 1:
-            yield f"  {_safe(news.kind)}"
-        if listed[news.kind] <= _LISTED:
-            yield f"    {_safe(news.place)}: {_safe(news.text)}"
-            yield f"      {_when(news, now)}"
+    for entry in sorted(found, key=lambda entry: (entry.kind, entry.place)):
+        listed[entry.kind] += 1
+        if listed[entry.kind] == 1:
+            yield f"  {_safe(entry.kind)}"
+        if listed[entry.kind] <= _LISTED:
+            yield f"    {_safe(entry.place)}: {_safe(entry.text)}"
+            yield f"      {_when(entry, now)}"
     for kind, count in listed.items():
         if count > _LISTED:
             yield f"    and {count - _LISTED} more of {_safe(kind)}"
     yield ""
 
 
-def _when(news: Problem | Happening, now: float) -> str:
-    if isinstance(news, Happening):
-        if news.times == 1:
-            return f"at {_time(news.last)}"
-        return f"{news.times} times, from {_time(news.first)} to {_time(news.last)}"
-    if news.until is None:
-        said = f"since {_time(news.since)}, for {_duration(now - news.since)}"
+def _when(entry: Problem | Occurrence, now: float) -> str:
+    if isinstance(entry, Occurrence):
+        if entry.times == 1:
+            return f"at {_time(entry.last_at)}"
+        return f"{entry.times} times, from {_time(entry.first_at)} to {_time(entry.last_at)}"
+    if entry.ended_at is None:
+        span = f"since {_time(entry.started_at)}, for {_duration(now - entry.started_at)}"
     else:
-        said = f"from {_time(news.since)} to {_time(news.until)}, {_duration(news.until - news.since)}"
-    return said if news.times == 1 else f"{said}, begun {news.times} times"
+        duration = _duration(entry.ended_at - entry.started_at)
+        span = f"from {_time(entry.started_at)} to {_time(entry.ended_at)}, {duration}"
+    return span if entry.times == 1 else f"{span}, began {entry.times} times"
 
 
 def _time(seconds: float) -> str:
@@ -110,5 +111,5 @@ def _duration(seconds: float) -> str:
 
 
 def _safe(text: str) -> str:
-    # A lone surrogate, which JSON can smuggle in, cannot be sent.
+    # A lone surrogate, which JSON can contain, cannot be encoded.
     return one_line(redact(text.encode(errors="replace").decode()))

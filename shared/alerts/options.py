@@ -1,4 +1,4 @@
-"""What the operator says about alerts."""
+"""The settings of alerts, in the terms of Prometheus Alertmanager."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings import Options, RelativePath, Secret
 
-_BARE = r"^[^\s@<>,;:\"\\\x00-\x1f\x7f]+@[^\s@<>,;:\"\\\x00-\x1f\x7f]+$"
+_BARE = r'^[^\s@<>,;:"\\\x00-\x1f\x7f]+@[^\s@<>,;:"\\\x00-\x1f\x7f]+$'
 
 
 def _bare(value: str) -> str:
@@ -24,7 +24,7 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class SmtpOptions(Options):
-    """The mail server that takes the mails."""
+    """The mail server that mails are sent to."""
 
     host: str = Field(min_length=1)
     """Name or address of the server."""
@@ -33,19 +33,19 @@ class SmtpOptions(Options):
     """By default 587 with `starttls`, 465 with `tls`, 25 with `none`."""
 
     security: Literal["starttls", "tls", "none"] = "starttls"
-    """`starttls` and `tls` refuse a server that does not speak TLS or whose certificate is not trusted."""
+    """`starttls` and `tls` refuse a server without TLS, or with a certificate that is not trusted."""
 
-    ca: RelativePath | None = None
-    """PEM file of the authorities to trust; by default those of the system."""
+    ca_file: RelativePath | None = None
+    """CA bundle (PEM) for the server certificate; by default that of the system."""
 
     user: str | None = None
-    """Who logs in, if the server wants that."""
+    """User name, where the server requires authentication."""
 
     password: Secret | None = None
-    """Of the user."""
+    """Password of the user."""
 
     timeout: float = Field(default=15.0, gt=0)
-    """Seconds that each step of the conversation may take."""
+    """Seconds that each command of the SMTP session may take."""
 
     @property
     def address(self) -> tuple[str, int]:
@@ -55,45 +55,45 @@ class SmtpOptions(Options):
     @model_validator(mode="after")
     def _no_password_in_the_clear(self) -> Self:
         if (self.user is None) != (self.password is None):
-            raise ValueError("user and password belong together")
+            raise ValueError("user and password belong together: set both or neither")
         if self.user is not None and self.security == "none" and self.host not in _LOOPBACK:
-            raise ValueError("a password is not sent without TLS; set security to 'starttls' or 'tls'")
+            raise ValueError("a password is not sent without TLS: set security to 'starttls' or 'tls'")
         return self
 
 
 class AlertOptions(Options):
-    """Who is told of trouble, and how often."""
+    """Who gets alerts by mail, and how often."""
 
     smtp: SmtpOptions | None = None
-    """The mail server; without one, alerts are in the log only."""
+    """The mail server. Without one, alerts are logged only."""
 
     sender: Address = "trelay@localhost"
-    """The address that mails come from."""
+    """The address that mails are sent from."""
 
     recipients: list[Address] = Field(default_factory=list)
-    """Who gets them."""
+    """The addresses that mails are sent to."""
 
     name: str = Field(default="trelay", pattern=r"^[\w .:/-]{1,40}$")
-    """Begins every subject, to tell one deployment from another."""
+    """The name of this deployment; the subject of each mail begins with it."""
 
-    gather: float = Field(default=5.0, ge=0)
-    """Seconds from the first news to the mail: what fails together is told together."""
+    group_wait: float = Field(default=5.0, ge=0)
+    """Seconds from the first change to the mail, so that problems that begin together share a mail."""
 
-    digest_interval: float = Field(default=3600.0, gt=0)
-    """Seconds between reminders of a problem that lasts, and between mails about events of one kind and place."""
+    repeat_interval: float = Field(default=3600.0, gt=0)
+    """Seconds between mails about a problem that lasts, and between mails about events of one kind and place."""
 
     mails_per_hour: int = Field(default=10, ge=1, le=1000)
-    """However much happens; beyond this, news wait for the next mail. After a quiet hour, as many may go at once."""
+    """The most mails in an hour; more changes wait for the next mail. After a quiet hour, all may go at once."""
 
     spool: RelativePath | None = None
-    """Folder of this process alone, for mails that are not sent yet, and for which problems are open: without one, a
-    restart forgets both, and nobody is told of the end of a problem that an earlier process told of."""
+    """Folder for unsent mails and the list of open problems, used by one process alone. Without it, a restart loses
+    both: no mail reports the end of a problem that an earlier process reported."""
 
-    keep: int = Field(default=100, ge=1)
+    max_unsent: int = Field(default=100, ge=1)
     """Unsent mails that are kept; the oldest are dropped beyond that."""
 
     @model_validator(mode="after")
-    def _somebody_to_tell(self) -> Self:
+    def _recipients_are_named(self) -> Self:
         if self.smtp is not None and not self.recipients:
-            raise ValueError("smtp is set, and recipients names nobody")
+            raise ValueError("smtp is set without recipients: name at least one address in recipients")
         return self

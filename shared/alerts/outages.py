@@ -1,4 +1,4 @@
-"""Tells people when a part that the service cannot work without has been away for longer than a hiccup."""
+"""Alerts when a part that the service requires is unavailable for longer than a restart of it takes."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,37 +8,40 @@ from shared.http.health import Readiness
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import Tasks
 
-_PATIENCE = 30.0
-"""Seconds a part may be away before anybody hears of it: a restart of the broker, or of everything at once."""
-_LOOK_EVERY = 2.0
+KIND = "part unavailable"
+"""The kind of these alerts."""
+
+_GRACE_PERIOD = 30.0
+"""Seconds a part may be unavailable without an alert: a restart of the broker, or of everything at once."""
+_CHECK_INTERVAL = 2.0
 
 
 class Outages:
-    """Which parts have been away for how long, and which of those were told of. No I/O."""
+    """Since when parts are unavailable, and which of them have an alert. Sans-I/O."""
 
-    def __init__(self, patience: float = _PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, grace_period: float = _GRACE_PERIOD) -> None:
+        self._grace_period = grace_period
         self._since: dict[str, float] = {}
-        self._told: set[str] = set()
+        self._alerted: set[str] = set()
 
-    def look(self, missing: Mapping[str, str], now: float) -> tuple[dict[str, str], list[str]]:
-        """Return the parts whose outage is to be told, with the reason, and those that were told of and are back."""
+    def check(self, missing: Mapping[str, str], now: float) -> tuple[dict[str, str], list[str]]:
+        """Return the parts whose alert begins, with the reason, and those whose alert ends."""
         self._since = {part: self._since.get(part, now) for part in missing}
         begun = {
             part: reason
             for part, reason in missing.items()
-            if part not in self._told and now - self._since[part] >= self._patience
+            if part not in self._alerted and now - self._since[part] >= self._grace_period
         }
-        over = sorted(self._told - missing.keys())
-        self._told = (self._told | begun.keys()) - set(over)
+        over = sorted(self._alerted - missing.keys())
+        self._alerted = (self._alerted | begun.keys()) - set(over)
         return begun, over
 
 
 @asynccontextmanager
-async def outages_told(where: str, readiness: Readiness, alerts: Alerts, clock: Clock) -> AsyncIterator[None]:
-    """Watch the parts that `readiness` requires, for as long as the context lasts; `where` is who misses them.
+async def alert_on_outages(where: str, readiness: Readiness, alerts: Alerts, clock: Clock) -> AsyncIterator[None]:
+    """Alert about the parts that `readiness` requires, for as long as the context lasts; `where` names the service.
 
-    Whoever makes a readiness does this, once: of services that share one, each would tell of the parts of all.
+    Once for each readiness: services that share one would each alert about the parts of all.
     """
     async with Tasks() as tasks:
         tasks.keep("outages", _watch(where, readiness, alerts, clock))
@@ -48,9 +51,9 @@ async def outages_told(where: str, readiness: Readiness, alerts: Alerts, clock: 
 async def _watch(where: str, readiness: Readiness, alerts: Alerts, clock: Clock) -> None:
     outages = Outages()
     while True:
-        begun, over = outages.look(readiness.missing(), clock.monotonic())
+        begun, over = outages.check(readiness.missing(), clock.monotonic())
         for part, reason in begun.items():
-            alerts.begin("part missing", f"{where}: {part}", reason)
+            alerts.begin(KIND, f"{where}: {part}", reason)
         for part in over:
-            alerts.end("part missing", f"{where}: {part}")
-        await clock.sleep(_LOOK_EVERY)
+            alerts.end(KIND, f"{where}: {part}")
+        await clock.sleep(_CHECK_INTERVAL)

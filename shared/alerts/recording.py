@@ -1,12 +1,10 @@
-"""Alerts for tests: nothing is sent, everything can be looked at."""
+"""Alerts for tests: records each call and sends nothing."""
 
 from typing import NamedTuple
 
 
-class Told(NamedTuple):
-    """One call."""
-
-    what: str
+class AlertCall(NamedTuple):
+    method: str
     """`begin`, `end` or `event`."""
     kind: str
     place: str
@@ -14,30 +12,27 @@ class Told(NamedTuple):
 
 
 class RecordingAlerts:
-    """Keeps what it is told, oldest first."""
+    """`Alerts` that keep their calls, oldest first."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
+        self.calls: list[AlertCall] = []
 
     def begin(self, kind: str, place: str, text: str) -> None:
-        """A problem begins."""
-        self.told.append(Told("begin", kind, place, text))
+        self.calls.append(AlertCall("begin", kind, place, text))
 
     def end(self, kind: str, place: str, text: str = "") -> None:
-        """A problem is over."""
-        self.told.append(Told("end", kind, place, text))
+        self.calls.append(AlertCall("end", kind, place, text))
 
     def event(self, kind: str, place: str, text: str) -> None:
-        """Something happens."""
-        self.told.append(Told("event", kind, place, text))
+        self.calls.append(AlertCall("event", kind, place, text))
 
     @property
     def open(self) -> set[tuple[str, str]]:
-        """Kind and place of the problems that began and did not end."""
+        """Kind and place of the problems that began and have not ended."""
         found: set[tuple[str, str]] = set()
-        for told in self.told:
-            if told.what == "begin":
-                found.add((told.kind, told.place))
-            elif told.what == "end":
-                found.discard((told.kind, told.place))
+        for call in self.calls:
+            if call.method == "begin":
+                found.add((call.kind, call.place))
+            elif call.method == "end":
+                found.discard((call.kind, call.place))
         return found

@@ -1,4 +1,4 @@
-"""The mail server: the only place that knows aiosmtplib."""
+"""The mail server; the only module that uses aiosmtplib."""
 
 import asyncio
 import ssl
@@ -11,33 +11,33 @@ from shared.alerts.options import SmtpOptions
 from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable
 
 _PERMANENT = 500
-"""SMTP answers from here on are for good (RFC 5321, 4.2.1)."""
+"""SMTP reply codes from here on are permanent (RFC 5321, 4.2.1)."""
 
 
 class MailServer:
-    """Takes mails, each over a connection of its own: alerts are rare."""
+    """Sends each mail over a connection of its own: alerts are rare."""
 
     def __init__(self, options: SmtpOptions) -> None:
-        """Read whom to trust, from files: leave it to a thread.
+        """Read the CA file: call it in a thread.
 
         Raises:
-            SettingsError: the file of authorities cannot be used.
+            SettingsError: the CA file is not usable.
         """
         self._options = options
-        self._context = None if options.security == "none" else _trust(options)
+        self._context = None if options.security == "none" else _tls_context(options)
 
     async def send(self, sender: str, recipients: Sequence[str], mail: bytes) -> None:
-        """Return once the server has taken the mail.
+        """Return once the server has accepted the mail.
 
         Raises:
-            Unavailable: the server does not answer, refuses for now, or refuses us or the addresses.
-            Malformed: it will never take this mail, as it is.
+            Unavailable: the server does not answer, refuses temporarily, or refuses the user or the addresses.
+            Malformed: the server refuses this mail permanently.
         """
         async with self._connected() as client:
             await client.sendmail(sender, list(recipients), mail)
 
     async def probe(self) -> None:
-        """Connect, log in and leave: whether mails could be sent.
+        """Connect, log in and disconnect.
 
         Raises:
             Unavailable: as for `send`.
@@ -47,10 +47,10 @@ class MailServer:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[aiosmtplib.SMTP]:
-        """Let no aiosmtplib name past this module."""
+        """Connect; translate the errors of aiosmtplib."""
         options = self._options
         host, port = options.address
-        where = f"mail server {host}:{port}"
+        server = f"mail server {host}:{port}"
         client = aiosmtplib.SMTP(
             hostname=host,
             port=port,
@@ -65,37 +65,37 @@ class MailServer:
             async with client:
                 yield client
         except aiosmtplib.SMTPAuthenticationError as exc:
-            raise Unauthorized(f"{where} refuses the user and the password ({exc.code})") from exc
+            raise Unauthorized(f"{server} refuses user and password ({exc.code})") from exc
         except aiosmtplib.SMTPDataError as exc:
             if exc.code >= _PERMANENT:
-                raise Malformed(f"{where} refuses the mail: {exc.code} {exc.message}") from exc
-            raise Unavailable(f"{where} refuses the mail for now: {exc.code} {exc.message}") from exc
+                raise Malformed(f"{server} refuses the mail: {exc.code} {exc.message}") from exc
+            raise Unavailable(f"{server} refuses the mail temporarily: {exc.code} {exc.message}") from exc
         except aiosmtplib.SMTPRecipientsRefused as exc:
-            whom = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in exc.recipients)
-            raise Unavailable(f"{where} refuses the recipients: {whom}") from exc
+            refused = "; ".join(f"{one.recipient}: {one.code} {one.message}" for one in exc.recipients)
+            raise Unavailable(f"{server} refuses the recipients: {refused}") from exc
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
-            # The library's own sentence repeats the address, and the number of the error.
-            refused = isinstance(exc.__cause__, ConnectionRefusedError)
-            said = "connection refused" if refused else str(exc) or type(exc).__name__
-            raise Unavailable(f"{where}: {said}") from exc
+            # The text of the library repeats the address and the error number.
+            connection_refused = isinstance(exc.__cause__, ConnectionRefusedError)
+            text = "connection refused" if connection_refused else str(exc) or type(exc).__name__
+            raise Unavailable(f"{server}: {text}") from exc
 
 
 async def probe(options: SmtpOptions) -> None:
-    """Try whether a mail server could be used.
+    """Check that a mail server is usable.
 
     Raises:
         Unavailable: as for `MailServer.send`.
-        SettingsError: the file of authorities cannot be used.
+        SettingsError: the CA file is not usable.
     """
     server = await asyncio.to_thread(MailServer, options)
     await server.probe()
 
 
-def _trust(options: SmtpOptions) -> ssl.SSLContext:
+def _tls_context(options: SmtpOptions) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=options.ca)
+        context = ssl.create_default_context(cafile=options.ca_file)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
-        raise SettingsError(f"alerts.smtp.ca: {options.ca} cannot be used: {reason}") from exc
+        raise SettingsError(f"alerts.smtp.ca_file: {options.ca_file} is not a usable CA bundle: {reason}") from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from shared.alerts import Alerts, alerting
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect, prepare
 from shared.bus.protocol import Bus
 from shared.composition.bus import BusConnection
@@ -63,7 +63,7 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
             alerts = await stack.enter_async_context(opened)
         if shared_health is None:
-            await stack.enter_async_context(outages_told(service, health.readiness, alerts, clock))
+            await stack.enter_async_context(alert_on_outages(service, health.readiness, alerts, clock))
         yield Parts(
             given.get("node") or settings.node or unique_node_name(),
             health,

@@ -1,3 +1,5 @@
+"""The SMTP session, and its errors."""
+
 from pathlib import Path
 
 import pytest
@@ -25,11 +27,11 @@ async def test_a_mail_arrives_as_it_was_sent(smtp: RealServer) -> None:
     assert mail.message.get_content() == "world\n"
 
 
-async def test_starttls_with_a_user_who_is_known(tmp_path: Path) -> None:
+async def test_starttls_with_authentication(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     with smtp_server(login=("trelay", "hunter2"), authority_file=authority) as server:
         options = SmtpOptions(
-            host=server.host, port=server.port, ca=authority, user="trelay", password=SecretStr("hunter2")
+            host=server.host, port=server.port, ca_file=authority, user="trelay", password=SecretStr("hunter2")
         )
         await probe(options)
         await MailServer(options).send("t@example.com", ["a@example.com"], MAIL)
@@ -38,41 +40,41 @@ async def test_starttls_with_a_user_who_is_known(tmp_path: Path) -> None:
         assert mail.user == "trelay"
 
         wrong = options.model_copy(update={"password": SecretStr("guessed")})
-        with pytest.raises(Unauthorized, match=r"refuses the user and the password \(535\)") as refused:
+        with pytest.raises(Unauthorized, match=r"refuses user and password \(535\)") as refused:
             await probe(wrong)
         assert "guessed" not in str(refused.value)
 
-        untrusting = options.model_copy(update={"ca": None})
+        untrusting = options.model_copy(update={"ca_file": None})
         with pytest.raises(Unavailable, match="certificate verify failed"):
             await probe(untrusting)
 
 
-async def test_a_server_without_tls_is_not_talked_to_in_the_clear(smtp: RealServer) -> None:
+async def test_a_server_without_tls_gets_no_mail_in_the_clear(smtp: RealServer) -> None:
     with pytest.raises(Unavailable, match="STARTTLS"):
         await probe(SmtpOptions(host=smtp.host, port=smtp.port))
 
 
 @pytest.mark.parametrize(("answer", "error"), [("451 later", Unavailable), ("552 too large", Malformed)])
-async def test_for_now_and_for_good_are_told_apart(smtp: RealServer, answer: str, error: type[Exception]) -> None:
+async def test_temporary_and_permanent_refusals_differ(smtp: RealServer, answer: str, error: type[Exception]) -> None:
     smtp.refuse_with = answer
     with pytest.raises(error, match=answer):
         await MailServer(plain(smtp)).send("t@example.com", ["a@example.com"], MAIL)
 
 
-async def test_a_server_that_is_away_is_named() -> None:
+async def test_the_error_names_a_server_that_is_down() -> None:
     options = SmtpOptions(host="127.0.0.1", port=free_port(), security="none")
     with pytest.raises(Unavailable, match=rf"^mail server 127\.0\.0\.1:{options.port}: "):
         await probe(options)
 
 
-async def test_a_server_that_does_not_answer_is_left_after_the_bound(smtp: RealServer) -> None:
+async def test_a_server_that_does_not_answer_times_out(smtp: RealServer) -> None:
     smtp.answering.clear()
     with pytest.raises(Unavailable, match="imed out"):
         await MailServer(plain(smtp).model_copy(update={"timeout": 0.2})).send("t@b.c", ["a@b.c"], MAIL)
 
 
-async def test_authorities_that_cannot_be_read_are_a_mistake_in_the_settings(tmp_path: Path) -> None:
+async def test_a_ca_file_that_is_not_usable_is_an_error_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("no certificate")
     for ca in (tmp_path / "no.pem", tmp_path / "absent.pem"):
-        with pytest.raises(SettingsError, match=r"^alerts\.smtp\.ca: .*pem cannot be used: "):
-            await probe(SmtpOptions(host="127.0.0.1", port=1, ca=ca))
+        with pytest.raises(SettingsError, match=r"^alerts\.smtp\.ca_file: .*pem is not a usable CA bundle: "):
+            await probe(SmtpOptions(host="127.0.0.1", port=1, ca_file=ca))

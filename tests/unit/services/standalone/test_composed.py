@@ -12,7 +12,7 @@ from services.standalone.data import EXAMPLES
 from services.standalone.settings import StandaloneSettings
 from services.system_api.app import BUS, build_system_api
 from shared.alerts import RecordingAlerts
-from shared.alerts.outages import outages_told
+from shared.alerts.outages import alert_on_outages
 from shared.bus.memory import MemoryBus
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health
@@ -71,7 +71,7 @@ async def test_an_outage_is_told_once_for_each_part_however_many_services_share_
     bus, health, alerts, clock = MemoryBus(), Health("test"), RecordingAlerts(), Hurried()
     leases = MemoryLeaseStore()
     async with AsyncExitStack() as stack, asyncio.timeout(30):
-        await stack.enter_async_context(outages_told("all", health.readiness, alerts, clock))
+        await stack.enter_async_context(alert_on_outages("all", health.readiness, alerts, clock))
         for service in (
             build_experience_api(
                 together._experience,
@@ -88,12 +88,12 @@ async def test_an_outage_is_told_once_for_each_part_however_many_services_share_
             await stack.enter_async_context(service)
         while not health.readiness.ready:
             await asyncio.sleep(0.01)
-        alerts.told.clear()  # on a busy machine, the start may have taken long by a clock that hurries
+        alerts.calls.clear()  # on a busy machine, the start may have taken long by a clock that hurries
         bus.problem = "the broker is away"
         begun = clock.gone
         while clock.gone < begun + 120:
             await asyncio.sleep(0.01)
         missing = health.readiness.missing()
-        told = [(alert.what, alert.place) for alert in alerts.told]
+        told = [(alert.method, alert.place) for alert in alerts.calls]
     assert sorted(told) == sorted(("begin", f"all: {part}") for part in missing)
     assert missing.keys() >= {BUS, STREAM}

@@ -1,10 +1,12 @@
+"""The limit of mails an hour."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.alerts.budget import Budget
 
 
-def test_as_many_at_once_as_an_hour_has_and_then_at_that_pace() -> None:
+def test_the_mails_of_an_hour_may_be_sent_at_once_and_more_at_that_rate() -> None:
     budget = Budget(4, now=0.0)
     for _ in range(4):
         assert budget.ready_at(0.0) == 0.0
@@ -13,7 +15,7 @@ def test_as_many_at_once_as_an_hour_has_and_then_at_that_pace() -> None:
     assert budget.ready_at(900.0) == 900.0
 
 
-def test_a_clock_that_is_set_back_neither_fills_nor_empties() -> None:
+def test_a_clock_that_is_set_back_neither_adds_nor_removes_tokens() -> None:
     budget = Budget(2, now=1000.0)
     budget.spend(1000.0)
     assert budget.ready_at(10.0) == 10.0
@@ -21,7 +23,7 @@ def test_a_clock_that_is_set_back_neither_fills_nor_empties() -> None:
     assert budget.ready_at(10.0) > 10.0
 
 
-def test_a_later_process_goes_on_from_what_was_saved() -> None:
+def test_a_later_process_continues_with_the_saved_state() -> None:
     first = Budget(2, now=0.0)
     first.spend(0.0)
     first.spend(0.0)
@@ -37,14 +39,14 @@ def test_a_later_process_goes_on_from_what_was_saved() -> None:
         st.sampled_from(["tokens", "at"]), st.none() | st.text() | st.floats() | st.integers(), min_size=1
     )
 )
-def test_whatever_was_saved_there_is_mail_within_an_hours_share(saved: object) -> None:
+def test_a_mail_may_be_sent_soon_whatever_was_saved(saved: object) -> None:
     budget = Budget(10, now=1000.0)
     budget.restore(saved, now=1000.0)
     assert 1000.0 <= budget.ready_at(1000.0) <= 1000.0 + 360.0
 
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 4000), max_size=60))
-def test_any_span_of_time_has_a_bounded_number(per_hour: int, waits: list[float]) -> None:
+def test_any_span_of_time_has_a_bounded_number_of_mails(per_hour: int, waits: list[float]) -> None:
     budget = Budget(per_hour, now=0.0)
     now, spent = 0.0, []
     for wait in waits:

@@ -1,3 +1,5 @@
+"""The settings of alerts."""
+
 import pytest
 
 from shared.alerts import AlertOptions
@@ -18,17 +20,17 @@ def test_the_port_follows_from_the_security(security: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("alerts", "said"),
+    ("alerts", "error"),
     [
-        ("{smtp: {host: mail}}", "recipients names nobody"),
+        ("{smtp: {host: mail}}", "smtp is set without recipients"),
         ("{smtp: {host: mail, user: a}, recipients: [a@b]}", "user and password belong together"),
         ("{smtp: {host: mail, security: none, user: a, password: b}, recipients: [a@b]}", "not sent without TLS"),
         ('{recipients: ["a@b\\nBcc: c@d"]}', r"alerts\.recipients\.0: expected a bare e-mail address"),
         ('{name: "a\\nb"}', r"alerts\.name: expected text of the form"),
     ],
 )
-def test_what_cannot_work_is_refused(alerts: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_settings_that_cannot_work_are_refused(alerts: str, error: str) -> None:
+    with pytest.raises(SettingsError, match=error):
         parse(f"alerts: {alerts}", Settings, {})
 
 

@@ -1,53 +1,51 @@
-"""When an outage is told, and when its end."""
+"""When alerts about outages begin and end."""
 
 import asyncio
 
 from shared.alerts import RecordingAlerts
-from shared.alerts.outages import Outages, outages_told
+from shared.alerts.outages import KIND, Outages, alert_on_outages
 from shared.http.health import Readiness
 from shared.runtime.clock import SystemClock
 
 
-def test_only_what_lasts_is_told_once_and_its_end_once() -> None:
+def test_an_outage_beyond_the_grace_period_begins_and_ends_one_alert() -> None:
     outages = Outages(30)
-    assert outages.look({"bus": "refused"}, 0) == ({}, [])
-    assert outages.look({"bus": "refused"}, 29) == ({}, [])
-    assert outages.look({"bus": "timeout", "database": "refused"}, 30) == ({"bus": "timeout"}, [])
-    assert outages.look({"bus": "timeout", "database": "refused"}, 50) == ({}, [])
-    assert outages.look({"database": "refused"}, 51) == ({}, ["bus"])
-    assert outages.look({}, 52) == ({}, [])
+    assert outages.check({"bus": "refused"}, 0) == ({}, [])
+    assert outages.check({"bus": "refused"}, 29) == ({}, [])
+    assert outages.check({"bus": "timeout", "database": "refused"}, 30) == ({"bus": "timeout"}, [])
+    assert outages.check({"bus": "timeout", "database": "refused"}, 50) == ({}, [])
+    assert outages.check({"database": "refused"}, 51) == ({}, ["bus"])
+    assert outages.check({}, 52) == ({}, [])
 
 
-def test_a_hiccup_begins_anew() -> None:
+def test_each_short_outage_has_a_grace_period_of_its_own() -> None:
     outages = Outages(30)
     for now in range(0, 300, 20):
-        assert outages.look({"bus": "refused"}, now) == ({}, [])
-        assert outages.look({}, now + 10) == ({}, [])
+        assert outages.check({"bus": "refused"}, now) == ({}, [])
+        assert outages.check({}, now + 10) == ({}, [])
 
 
-class Hurried(SystemClock):
+class SkippingClock(SystemClock):
     def __init__(self) -> None:
         self.at = 0.0
-        self.looks = 0
+        self.sleeps = 0
 
     def monotonic(self) -> float:
         return self.at
 
     async def sleep(self, seconds: float) -> None:
         self.at += seconds
-        self.looks += 1
+        self.sleeps += 1
         await asyncio.sleep(0)
 
 
-async def test_people_are_told() -> None:
-    readiness, alerts, clock = Readiness(), RecordingAlerts(), Hurried()
+async def test_an_outage_is_alerted() -> None:
+    readiness, alerts, clock = Readiness(), RecordingAlerts(), SkippingClock()
     readiness.require("bus")
-    async with asyncio.timeout(10), outages_told("system", readiness, alerts, clock):
-        while clock.looks < 30:
+    async with asyncio.timeout(10), alert_on_outages("system", readiness, alerts, clock):
+        while clock.sleeps < 30:
             await asyncio.sleep(0)
-        assert [(told.what, told.kind, told.place, told.text) for told in alerts.told] == [
-            ("begin", "part missing", "system: bus", "not connected yet")
-        ]
+        assert alerts.calls == [("begin", KIND, "system: bus", "not connected yet")]
         readiness.report("bus", None)
         while alerts.open:
             await asyncio.sleep(0)

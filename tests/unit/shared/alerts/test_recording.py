@@ -1,8 +1,10 @@
+"""Alerts for tests."""
+
 from shared.alerts import Alerts, RecordingAlerts
-from shared.alerts.recording import Told
+from shared.alerts.recording import AlertCall
 
 
-def test_keeps_what_it_is_told() -> None:
+def test_calls_are_recorded() -> None:
     recording = RecordingAlerts()
     alerts: Alerts = recording
     alerts.begin("source", "orders", "refused")
@@ -10,5 +12,5 @@ def test_keeps_what_it_is_told() -> None:
     alerts.event("consumer sends", "demo", "12 bytes")
     alerts.end("source", "orders")
     alerts.end("source", "never begun")
-    assert recording.told[2] == Told("event", "consumer sends", "demo", "12 bytes")
+    assert recording.calls[2] == AlertCall("event", "consumer sends", "demo", "12 bytes")
     assert recording.open == {("source", "rates")}

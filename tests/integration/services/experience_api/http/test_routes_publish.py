@@ -207,7 +207,7 @@ async def test_a_consumer_that_sends_is_told_closed_logged_and_reported(
         await subscription.socket.send_str("hello")
         assert (await subscription.next())["type"] == "trelay.refused"
         assert (await subscription.closed())[0] == 4500
-    assert [(told.kind, told.place) for told in replica.alerts.told] == [("consumer sends", "client demo")]
+    assert [(told.kind, told.place) for told in replica.alerts.calls] == [("consumer sends", "client demo")]
     assert any(vars(record).get("client_id") == "demo" for record in caplog.records)
     async with replica.connect(token) as again:
         await again.next()
@@ -226,4 +226,4 @@ async def test_a_client_that_may_send_reaches_the_inbound_topic(replica: Replica
         (record,) = await reader.read(wait=20)
     assert record.key == b"sensor"
     assert b'"data":{"reading":7}' in (record.value or b"")
-    assert replica.alerts.told == []
+    assert replica.alerts.calls == []

@@ -63,8 +63,8 @@ def test_whoever_sends_without_permission_is_logged_counted_and_told_of(caplog: 
     (record,) = caplog.records
     assert vars(record)["client_id"] == "demo"
     assert vars(record)["connection_id"] == str(DEMO.connection_id)
-    (told,) = room.alerts.told
-    assert (told.what, told.kind, told.place) == ("event", "consumer sends", "client demo")
+    (told,) = room.alerts.calls
+    assert (told.method, told.kind, told.place) == ("event", "consumer sends", "client demo")
     assert room.value("sends_refused_total") == 1
 
 

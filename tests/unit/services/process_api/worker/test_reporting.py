@@ -51,7 +51,7 @@ def test_dead_letters_are_one_line_a_batch_and_one_alert_a_pipeline(
     assert fields.items() <= line.__dict__.items()
     assert line.__dict__["pipeline"].startswith("orders@")
     assert line.__dict__["error"].startswith("steps.0.map: ")
-    assert [(told.what, told.kind, told.place) for told in alerts.told] == [("event", "dead letter", "orders")]
+    assert [(told.method, told.kind, told.place) for told in alerts.calls] == [("event", "dead letter", "orders")]
 
 
 def test_a_partition_that_waits_is_paused_until_it_commits(
@@ -88,14 +88,14 @@ def test_the_pause_of_a_partition_that_another_replica_took_over_ends(
     for _ in range(7):
         reporter.expire_pauses()
     assert alerts.open == set()
-    assert [told.what for told in alerts.told].count("end") == 1
+    assert [told.method for told in alerts.calls].count("end") == 1
 
 
 def test_lost_events_are_an_error(
     reporter: Reporter, alerts: RecordingAlerts, caplog: pytest.LogCaptureFixture
 ) -> None:
     reporter.position_lost(PositionLost("trelay.ingest", 3, 10, 15))
-    assert [told.kind for told in alerts.told] == ["events lost"]
+    assert [told.kind for told in alerts.calls] == ["events lost"]
     (line,) = caplog.records
     assert (line.levelname, line.message) == ("ERROR", "events lost to retention, resuming at the earliest offset")
     assert {"partition": 3, "offset": 10, "earliest": 15, "count": 5}.items() <= line.__dict__.items()

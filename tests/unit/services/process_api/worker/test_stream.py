@@ -65,7 +65,7 @@ async def test_dead_letters_are_written_with_the_outputs() -> None:
         "no pipeline takes the source 'unknown'",
         "event",
     ]
-    alerts = {(each.kind, each.place) for each in setting.alerts.told}
+    alerts = {(each.kind, each.place) for each in setting.alerts.calls}
     assert alerts == {("dead letter", "orders"), ("dead letter", "no pipeline")}
     assert setting.sample("trelay_process_events_taken_total", pipeline="orders") == 3
     assert setting.sample("trelay_process_events_published_total", pipeline="orders") == 2
@@ -235,7 +235,7 @@ async def test_events_that_retention_deleted_are_reported_as_lost() -> None:
         await until(lambda: len(setting.published()) == 15)
     assert setting.published() == [*range(10), *range(15, 20)]
     assert setting.sample("trelay_process_lost_total") == 5
-    assert [each.kind for each in setting.alerts.told] == ["events lost"]
+    assert [each.kind for each in setting.alerts.calls] == ["events lost"]
     assert await setting.bus.committed(group, TopicPartition(TOPICS.ingest, number)) == 20
 
 

@@ -22,7 +22,7 @@ async def test_everything_is_published_once_and_the_checkpoint_is_saved() -> Non
     assert harness.published() == numbers(25)
     assert await harness.bus.latest(TOPICS.checkpoints, b"numbers") == {b"numbers": b"25"}
     assert poller.status.position == {"": "25"}
-    assert harness.alerts.told == []
+    assert harness.alerts.calls == []
 
 
 async def test_without_a_channel_events_go_to_the_ingest_topic() -> None:
@@ -53,7 +53,7 @@ async def test_an_upstream_that_recovers_within_the_retry_policy_raises_no_alert
     async with harness.running(harness.poller()) as poller:
         await harness.until(lambda: poller.status.caught_up_at is not None)
     assert harness.published() == numbers(25)
-    assert harness.alerts.told == []
+    assert harness.alerts.calls == []
     assert len(harness.opened) == 1, "retried in place"
 
 
@@ -77,7 +77,7 @@ async def test_an_outage_raises_one_alert_and_is_probed_until_it_ends() -> None:
         down.clear()
         await harness.until(lambda: len(harness.published()) == 25)
         await harness.until(lambda: poller.status.state is State.READING)
-    assert [told.what for told in harness.alerts.told] == ["begin", "end"]
+    assert [told.method for told in harness.alerts.calls] == ["begin", "end"]
     probing = harness.clock.slept[2:]
     assert min(probing) > 4.4, "longest_wait, less a tenth of jitter"
 
@@ -95,7 +95,7 @@ async def test_a_source_that_cannot_be_opened_is_an_outage_too() -> None:
             yield source
 
     async with harness.running(harness.poller(open_source=open_source)):
-        await harness.until(lambda: len(harness.alerts.told) == 2)
+        await harness.until(lambda: len(harness.alerts.calls) == 2)
     assert harness.published() == numbers(25)
 
 
@@ -109,9 +109,9 @@ async def test_a_bug_is_reported_and_the_source_restarted_after_a_pause() -> Non
     harness = Harness(before=fail)
     async with harness.running(harness.poller()):
         await harness.until(lambda: len(harness.published()) == 25)
-        await harness.until(lambda: len(harness.alerts.told) == 2)
+        await harness.until(lambda: len(harness.alerts.calls) == 2)
     assert harness.published() == numbers(25)
-    assert "ZeroDivisionError: division by zero" in harness.alerts.told[0].text
+    assert "ZeroDivisionError: division by zero" in harness.alerts.calls[0].text
     assert len(harness.opened) == 4
     assert all(pause >= 0.25 for pause in harness.clock.slept)
 
@@ -128,8 +128,8 @@ async def test_a_poll_that_never_ends_is_cancelled_and_the_source_restarted() ->
     harness = Harness(before=hang)
     async with harness.running(harness.poller(OPTIONS.model_copy(update={"poll_timeout": 0.05}))):
         await harness.until(lambda: len(harness.published()) == 25)
-        await harness.until(lambda: len(harness.alerts.told) == 2)
-    assert "a poll took longer than 0.05 s" in harness.alerts.told[0].text
+        await harness.until(lambda: len(harness.alerts.calls) == 2)
+    assert "a poll took longer than 0.05 s" in harness.alerts.calls[0].text
 
 
 async def test_a_lost_lease_stops_reading_until_it_is_acquired_again() -> None:
@@ -176,7 +176,7 @@ async def test_the_lease_store_is_unavailable_for_a_while() -> None:
         assert poller.status.state is State.BLOCKED
         harness.store.error = None
         await harness.until(lambda: len(harness.published()) == 25)
-    assert harness.alerts.told == [], "readiness reports the database"
+    assert harness.alerts.calls == [], "readiness reports the database"
 
 
 class FailingBus(MemoryBus):
@@ -221,7 +221,7 @@ async def test_a_bus_that_fails_before_and_after_commits_loses_and_repeats_nothi
     async with harness.running(harness.poller()):
         await harness.until(lambda: len(harness.published()) >= 200)
     assert harness.published() == numbers(200)
-    assert harness.alerts.told == [], "the upstream is not at fault"
+    assert harness.alerts.calls == [], "the upstream is not at fault"
 
 
 class SettlingNumbers(Numbers):
@@ -262,10 +262,10 @@ async def test_rejects_go_to_the_dead_letter_and_a_degraded_source_raises_an_ale
         yield RejectingNumbers(int(checkpoint.get("", b"0")) + 1, 5, harness.before)
 
     async with harness.running(harness.poller(open_source=open_source)):
-        await harness.until(lambda: len(harness.alerts.told) == 2)
+        await harness.until(lambda: len(harness.alerts.calls) == 2)
     (record,) = harness.bus.records(TOPICS.dead_letter, 0)
     assert (record.key, record.value) == (b"numbers:x", b"\xff")
-    assert "source numbers is degraded: file b cannot be read" in harness.alerts.told[0].text
+    assert "source numbers is degraded: file b cannot be read" in harness.alerts.calls[0].text
 
 
 async def test_an_event_too_large_for_the_bus_is_dead_lettered_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,4 +326,4 @@ async def test_being_fenced_raises_no_alert() -> None:
     harness = Harness(before=fenced)
     async with harness.running(harness.poller()):
         await harness.until(lambda: len(harness.store.granted) > 3)
-    assert harness.alerts.told == []
+    assert harness.alerts.calls == []

@@ -1,3 +1,5 @@
+"""Mails that are sent, delayed, refused and kept."""
+
 import asyncio
 import shutil
 import time
@@ -14,7 +16,7 @@ from tests.servers.smtp import MailServer
 
 def options(server: MailServer, **more: object) -> AlertOptions:
     smtp = SmtpOptions(host=server.host, port=server.port, security="none", timeout=5)
-    return AlertOptions.model_validate({"smtp": smtp, "recipients": ["devops@example.com"], "gather": 0.05, **more})
+    return AlertOptions.model_validate({"smtp": smtp, "recipients": ["devops@example.com"], "group_wait": 0.05, **more})
 
 
 async def reported(readiness: Readiness, *, works: bool) -> None:
@@ -23,43 +25,43 @@ async def reported(readiness: Readiness, *, works: bool) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_one_mail_when_it_begins_and_one_when_it_ends(smtp: MailServer) -> None:
+async def test_one_mail_reports_the_beginning_and_one_the_end(smtp: MailServer) -> None:
     registry = CollectorRegistry()
     async with alerting(options(smtp), registry=registry) as alerts:
         alerts.begin("source", "orders", "connection refused")
         alerts.begin("source", "rates", "connection refused")
         (began,) = await smtp.expect(1)
         assert began.recipients == ("devops@example.com",)
-        assert began.message["Subject"] == "[trelay] 2 begun"
+        assert began.message["Subject"] == "[trelay] 2 new"
         alerts.end("source", "orders", "answers again")
         _, ended = await smtp.expect(2)
-        assert ended.message["Subject"] == "[trelay] over: source orders: answers again"
-        assert "Still open" in str(ended.message.get_content())
+        assert ended.message["Subject"] == "[trelay] resolved: source orders: answers again"
+        assert "Ongoing" in str(ended.message.get_content())
     assert len(smtp.mails) == 2
     assert registry.get_sample_value("trelay_mails_sent_total") == 2
 
 
-async def test_a_digest_while_it_lasts(smtp: MailServer) -> None:
-    async with alerting(options(smtp, digest_interval=0.2)) as alerts:
+async def test_a_problem_that_lasts_is_reported_again(smtp: MailServer) -> None:
+    async with alerting(options(smtp, repeat_interval=0.2)) as alerts:
         alerts.begin("source", "orders", "connection refused")
         mails = await smtp.expect(3)
-    assert [mail.message["Subject"] for mail in mails[1:3]] == ["[trelay] 1 still open"] * 2
+    assert [mail.message["Subject"] for mail in mails[1:3]] == ["[trelay] 1 ongoing"] * 2
 
 
-async def test_a_flood_is_no_flood_of_mail(smtp: MailServer) -> None:
+async def test_a_flood_of_alerts_is_not_a_flood_of_mails(smtp: MailServer) -> None:
     async with alerting(options(smtp, mails_per_hour=3)) as alerts:
         begun = time.thread_time()
         for number in range(20_000):
             alerts.event("consumer sends", f"client {number % 5000}", "12 bytes")
             alerts.begin("source", f"s{number}", "refused")
             if number % 2000 == 0:
-                await asyncio.sleep(0.06)  # lets a mail go now and then, were there no budget
+                await asyncio.sleep(0.06)  # without a budget, a mail would be sent now and then
         took = time.thread_time() - begun
     assert 1 <= len(smtp.mails) <= 3
     assert took < 10
 
 
-async def test_a_server_that_is_down_blocks_nothing_and_gets_the_mail_later(smtp: MailServer) -> None:
+async def test_a_server_that_is_down_blocks_no_call_and_gets_the_mail_later(smtp: MailServer) -> None:
     readiness = Readiness()
     smtp.down()
     async with alerting(options(smtp), readiness=readiness) as alerts:
@@ -73,7 +75,7 @@ async def test_a_server_that_is_down_blocks_nothing_and_gets_the_mail_later(smtp
         await reported(readiness, works=True)
 
 
-async def test_a_server_that_is_down_is_known_before_there_is_a_mail(smtp: MailServer) -> None:
+async def test_a_server_that_is_down_is_reported_before_there_is_a_mail(smtp: MailServer) -> None:
     readiness = Readiness()
     smtp.down()
     async with alerting(options(smtp), readiness=readiness):
@@ -83,20 +85,20 @@ async def test_a_server_that_is_down_is_known_before_there_is_a_mail(smtp: MailS
     assert smtp.mails == []
 
 
-async def test_a_server_that_is_slow_blocks_nothing(smtp: MailServer) -> None:
+async def test_a_server_that_is_slow_blocks_no_call(smtp: MailServer) -> None:
     smtp.answering.clear()
     async with alerting(options(smtp)) as alerts:
         alerts.begin("source", "orders", "connection refused")
         assert await asyncio.to_thread(smtp.asked.wait, 20)
         begun = time.perf_counter()
         alerts.end("source", "orders")
-        assert time.perf_counter() - begun < 2.5  # who waited for the answer would give up after 5
+        assert time.perf_counter() - begun < 2.5  # a call that waited for the answer would time out after 5 s
         assert smtp.mails == []
         smtp.answering.set()
         await smtp.expect(2)
 
 
-async def test_a_refusal_for_now_is_tried_again_and_one_for_good_is_not(
+async def test_a_temporary_refusal_is_retried_and_a_permanent_one_is_not(
     smtp: MailServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     readiness, registry = Readiness(), CollectorRegistry()
@@ -114,52 +116,54 @@ async def test_a_refusal_for_now_is_tried_again_and_one_for_good_is_not(
         smtp.refuse_with = None
         alerts.event("x", "third", "text")
         assert "third" in (await smtp.expect(2))[1].message["Subject"]
-    assert "a mail is dropped: " in caplog.text
+    (line,) = (record for record in caplog.records if record.name.startswith("shared.alerts"))
+    assert line.message == "mail refused, dropping it"
+    assert "554 never" in line.__dict__["error"]
 
 
 async def test_mails_in_a_folder_survive_a_restart_and_so_does_the_budget(smtp: MailServer, tmp_path: Path) -> None:
-    def life() -> AbstractAsyncContextManager[Alerts]:
+    def process() -> AbstractAsyncContextManager[Alerts]:
         return alerting(options(smtp, spool=tmp_path / "spool", mails_per_hour=2))
 
     smtp.down()
-    async with life() as alerts:
+    async with process() as alerts:
         alerts.begin("source", "orders", "connection refused")
     assert len(list((tmp_path / "spool").glob("*.eml"))) == 1
     smtp.up()
-    async with life() as alerts:
+    async with process() as alerts:
         (mail,) = await smtp.expect(1)
         assert "orders" in mail.message["Subject"]
         alerts.begin("source", "stock", "connection refused")
         await smtp.expect(2)
     for number in range(5):
-        async with life() as alerts:
+        async with process() as alerts:
             alerts.begin("source", f"s{number}", "connection refused")
-            await asyncio.sleep(0.1)  # longer than it gathers: that no mail goes has no event to wait for
+            await asyncio.sleep(0.1)  # longer than group_wait: there is no event to wait for when no mail is sent
     assert len(smtp.mails) == 2
 
 
 async def test_a_problem_that_outlives_a_restart_begins_once_and_ends_once(smtp: MailServer, tmp_path: Path) -> None:
-    def life() -> AbstractAsyncContextManager[Alerts]:
+    def process() -> AbstractAsyncContextManager[Alerts]:
         return alerting(options(smtp, spool=tmp_path / "spool"))
 
-    async with life() as alerts:
+    async with process() as alerts:
         alerts.begin("source", "orders", "connection refused")
         await smtp.expect(1)
-    async with life() as alerts:
+    async with process() as alerts:
         alerts.begin("source", "orders", "connection refused")
-    async with life() as alerts:
+    async with process() as alerts:
         alerts.begin("source", "orders", "connection refused")
         alerts.end("source", "orders", "answers again")
         began, ended = await smtp.expect(2)
     assert "source orders: connection refused" in began.message["Subject"]
-    assert "over: source orders: answers again" in ended.message["Subject"]
-    async with life() as alerts:
+    assert "resolved: source orders: answers again" in ended.message["Subject"]
+    async with process() as alerts:
         alerts.event("x", "y", "z")
         last = (await smtp.expect(3))[2]
     assert "orders" not in last.message.get_content()
 
 
-async def test_a_folder_that_fails_later_does_not_stop_the_mail(
+async def test_a_folder_that_fails_later_does_not_stop_the_mails(
     smtp: MailServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "spool"
@@ -169,4 +173,4 @@ async def test_a_folder_that_fails_later_does_not_stop_the_mail(
         shutil.rmtree(folder)
         alerts.event("x", "second", "text")
         await smtp.expect(2)
-    assert "mails are kept in memory from now on" in caplog.text
+    assert "spool folder failed, keeping mails in memory" in caplog.messages
