@@ -70,7 +70,7 @@ class OwnKafkaDeployment(KafkaDeployment):
 
     def __init__(self, server: KafkaServer) -> None:
         self._own = server
-        options = KafkaOptions(kind="kafka", servers=server.bootstrap, session_timeout=6.0, patience=3.0)
+        options = KafkaOptions(kind="kafka", servers=server.bootstrap, session_timeout=6.0, delivery_timeout=3.0)
         super().__init__(server, options)
 
     @property
