@@ -1,8 +1,9 @@
-"""Who drives which partition: decided by the leader of a group, from what its members say they drive.
+"""Assigns partitions to members. The leader of a group decides, by what each member says that it owns.
 
-Partitions stay where they are as far as sharing evenly allows. One that has to move is given to nobody while its
-driver still claims it: he sees that it is no longer his, ends its drive, says so by joining anew, and only then it is
-given on. So all other partitions are driven on meanwhile (the idea of KIP-429, with a bookkeeping of our own).
+Partitions stay with their owners as far as equal shares allow. A partition that has to move is not assigned while its
+owner still claims it: the owner sees that it is revoked, stops its worker, joins again without it, and only then is it
+assigned to another member. The workers of all other partitions run on meanwhile. The idea is that of KIP-429; the
+bookkeeping is not.
 """
 
 import json
@@ -14,69 +15,73 @@ from shared.errors import Malformed
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """What one member says of itself when it joins."""
+class Subscription:
+    """What a member says about itself when it joins."""
 
     name: str
     generation: int
-    """Of the group, when it was last given partitions; -1 before."""
-    partitions: frozenset[int]
+    """The generation of the group in which it got partitions last; -1 if it never did."""
+    owned: frozenset[int]
+    """The partitions that have a worker."""
 
-    def pack(self) -> bytes:
-        """Write it for the leader."""
-        return json.dumps([self.name, self.generation, sorted(self.partitions)]).encode()
+    def encode(self) -> bytes:
+        """Return the user data for the leader."""
+        return json.dumps([self.name, self.generation, sorted(self.owned)]).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Subscription":
+        """Return the subscription in the user data of a member.
+
+        Raises:
+            Malformed: the member is not Trelay's.
+        """
+        try:
+            found: Any = json.loads(data)
+            name, generation, owned = found
+            return cls(str(name), int(generation), frozenset(int(number) for number in owned))
+        except (TypeError, ValueError) as exc:
+            raise Malformed(
+                f"a member of the group has the user data {data[:80]!r}, which is not one of Trelay's: "
+                f"give other programs another group"
+            ) from exc
 
 
-def unpack(data: bytes) -> Claim:
-    """Read a claim.
-
-    Raises:
-        Malformed: a stranger has joined the group.
-    """
-    try:
-        found: Any = json.loads(data)
-        name, generation, partitions = found
-        return Claim(str(name), int(generation), frozenset(int(number) for number in partitions))
-    except (TypeError, ValueError) as exc:
-        raise Malformed(f"a member of the group says {data[:80]!r} of itself: it is not one of ours") from exc
-
-
-def assign(claims: Mapping[str, Claim], partitions: int) -> dict[str, set[int]]:
-    """Return what each member is to drive from now on, by the ids that `claims` has."""
-    holders = _holders(claims, partitions)
-    shares = _shares(claims, holders, partitions)
-    kept: dict[str, set[int]] = {member: set() for member in claims}
+def assign(members: Mapping[str, Subscription], partitions: int) -> dict[str, set[int]]:
+    """Return the partitions of each member, by the member ids of `members`."""
+    owners = _owners(members, partitions)
+    quotas = _quotas(members, owners, partitions)
+    assigned: dict[str, set[int]] = {member: set() for member in members}
     free = []
     for number in range(partitions):
-        holder = holders.get(number)
-        if holder is not None and len(kept[holder]) < shares[holder]:
-            kept[holder].add(number)
-        elif holder is None:
+        owner = owners.get(number)
+        if owner is not None and len(assigned[owner]) < quotas[owner]:
+            assigned[owner].add(number)
+        elif owner is None:
             free.append(number)
-    # What a holder has above its share is nobody's in this round.
-    for member in _ordered(claims):
-        while free and len(kept[member]) < shares[member]:
-            kept[member].add(free.pop(0))
-    return kept
+    # What an owner has above its quota is not assigned in this round.
+    for member in _by_name(members):
+        while free and len(assigned[member]) < quotas[member]:
+            assigned[member].add(free.pop(0))
+    return assigned
 
 
-def _holders(claims: Mapping[str, Claim], partitions: int) -> dict[int, str]:
-    """Return who drives what; of two who claim a partition, he who was given partitions last."""
-    holders: dict[int, str] = {}
-    for member in sorted(_ordered(claims), key=lambda member: claims[member].generation):
-        for number in claims[member].partitions:
+def _owners(members: Mapping[str, Subscription], partitions: int) -> dict[int, str]:
+    """Return the owner of each partition; if two members claim one, the one with the later generation."""
+    owners: dict[int, str] = {}
+    for member in sorted(_by_name(members), key=lambda member: members[member].generation):
+        for number in members[member].owned:
             if number < partitions:
-                holders[number] = member
-    return holders
+                owners[number] = member
+    return owners
 
 
-def _shares(claims: Mapping[str, Claim], holders: Mapping[int, str], partitions: int) -> dict[str, int]:
-    """Return how many each member is to have; who drives most gets what cannot be divided."""
-    least, extra = divmod(partitions, len(claims))
-    driven = {member: sum(holder == member for holder in holders.values()) for member in claims}
-    order = sorted(_ordered(claims), key=lambda member: -driven[member])
-    return {member: least + (place < extra) for place, member in enumerate(order)}
+def _quotas(members: Mapping[str, Subscription], owners: Mapping[int, str], partitions: int) -> dict[str, int]:
+    """Return how many partitions each member gets; the remainder goes to those that own the most."""
+    least, remainder = divmod(partitions, len(members))
+    owned = {member: sum(owner == member for owner in owners.values()) for member in members}
+    order = sorted(_by_name(members), key=lambda member: -owned[member])
+    return {member: least + (index < remainder) for index, member in enumerate(order)}
 
 
-def _ordered(claims: Mapping[str, Claim]) -> list[str]:
-    return sorted(claims, key=lambda member: claims[member].name)
+def _by_name(members: Mapping[str, Subscription]) -> list[str]:
+    return sorted(members, key=lambda member: members[member].name)

@@ -1,8 +1,8 @@
-"""Records to Kafka's record batches: the hottest code of the writing side.
+"""Encodes records into Kafka's record batches. This is the hottest code of writing.
 
-See https://kafka.apache.org/documentation/#recordbatch. The batch is built by aiokafka's C extension. Compression is
-ours, for aiokafka's levels are fixed at values that cost several times as much CPU: a KB takes 1.6 µs at level 1 of
-zstd and 1.2 at level 1 of lz4, where its own choices, 3 and 9, take 2.5 and 11.
+See https://kafka.apache.org/documentation/#recordbatch. Aiokafka's C extension builds the batches. Compression is done
+here because aiokafka's levels are fixed and cost more CPU: a KB takes 1.6 µs at level 1 of zstd and 1.2 µs at level 1
+of lz4; aiokafka's levels 3 and 9 take 2.5 and 11 µs.
 """
 
 import struct
@@ -17,17 +17,17 @@ from shared.bus.kafka.options import Compression
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size, partition_of
 
 BATCH_LIMIT = 512 * 1024
-"""Bytes of a batch before compression; one record may be larger. From 256 KiB to 1 MiB cost the same a record."""
+"""Bytes of a batch before compression; one record may be larger. Any limit from 256 KiB to 1 MiB costs the same."""
 
 REQUEST_LIMIT = RECORD_LIMIT + 64 * 1024
-"""`max.message.bytes` of our topics: the largest record, in a batch of its own that did not compress."""
+"""`max.message.bytes` of the topics: the largest record, in a batch of its own that did not compress."""
 
 _SEQUENCES = 2**31
 _MAGIC = 2
 _ZSTD_LEVEL = 1
-_COMPRESSION_PAYS = 1024  # bytes: below, the head of the compressed frame eats the gain
+_COMPRESSION_PAYS = 1024  # bytes: in a smaller batch, the header of the compressed frame costs more than it saves
 
-# Where things lie in the head of a batch.
+# Positions in the header of a batch.
 _LENGTH_AT = 8
 _CRC_AT = 17
 _ATTRIBUTES_AT = 21
@@ -35,15 +35,15 @@ _RECORDS_AT = 61
 _BEFORE_LENGTH_ENDS = 12
 
 
-class Producer(NamedTuple):
-    """Who writes, as the brokers know it: what an older epoch of the same id sends is refused."""
+class ProducerIdAndEpoch(NamedTuple):
+    """A producer; brokers refuse batches of an older epoch of the same id."""
 
     id: int
     epoch: int
 
 
-class Batch(NamedTuple):
-    """One batch, as it travels and is stored."""
+class RecordBatch(NamedTuple):
+    """One batch, as it is sent and stored."""
 
     topic: str
     partition: int
@@ -51,33 +51,33 @@ class Batch(NamedTuple):
 
 
 def by_partition(records: Sequence[Outgoing], partitions: int) -> dict[int, list[Outgoing]]:
-    """Sort records by the partition of their key, keeping their order."""
+    """Group records by the partition of their key, in their order."""
     if partitions == 1:
         return {0: list(records)} if records else {}
-    dealt: dict[int, list[Outgoing]] = {}
-    by_key: dict[bytes, list[Outgoing]] = {}  # a batch has few keys, and looking one up costs half of hashing it
+    grouped: dict[int, list[Outgoing]] = {}
+    by_key: dict[bytes, list[Outgoing]] = {}  # a transaction has few keys, and a lookup costs half of a CRC-32
     for record in records:
-        batch = by_key.get(record.key)
-        if batch is None:
-            batch = by_key[record.key] = dealt.setdefault(partition_of(record.key, partitions), [])
-        batch.append(record)
-    return dealt
+        group = by_key.get(record.key)
+        if group is None:
+            group = by_key[record.key] = grouped.setdefault(partition_of(record.key, partitions), [])
+        group.append(record)
+    return grouped
 
 
 class Encoder:
-    """Makes the batches of one producer; each partition's are numbered, so that the broker sees none twice."""
+    """Encodes the batches of one producer, with a sequence number for each partition."""
 
-    def __init__(self, producer: Producer, compression: Compression, *, transactional: bool) -> None:
+    def __init__(self, producer: ProducerIdAndEpoch, compression: Compression, *, transactional: bool) -> None:
         self._producer = producer
         self._compression = compression
         self._transactional = transactional
         self._sequences: dict[tuple[str, int], int] = {}
 
-    def encode(self, topic: str, partition: int, records: Iterable[Outgoing], timestamp: int) -> list[Batch]:
+    def encode(self, topic: str, partition: int, records: Iterable[Outgoing], timestamp: int) -> list[RecordBatch]:
         """Return the records in as few batches as the limit allows; `timestamp` in milliseconds since 1970.
 
         Raises:
-            TooLarge: a record is above the limit of all buses. The numbers no longer fit then: this encoder is spent.
+            TooLarge: a record is above `RECORD_LIMIT`. The sequence numbers have a gap then; use another encoder.
         """
         sequence = self._sequences.get((topic, partition), 0)
         batches = []
@@ -86,7 +86,7 @@ class Encoder:
             listed = headers if type(headers) is list else list(headers)
             written = builder.append(count, timestamp, key, value, listed)
             if written is None:
-                batches.append(Batch(topic, partition, self._finish(builder)))
+                batches.append(RecordBatch(topic, partition, self._finish(builder)))
                 sequence = (sequence + count) % _SEQUENCES
                 builder, count = self._builder(sequence), 0
                 written = builder.append(count, timestamp, key, value, listed)
@@ -94,7 +94,7 @@ class Encoder:
                 check_size(topic, Outgoing(key, value, headers))
             count += 1
         if count:
-            batches.append(Batch(topic, partition, self._finish(builder)))
+            batches.append(RecordBatch(topic, partition, self._finish(builder)))
         self._sequences[topic, partition] = (sequence + count) % _SEQUENCES
         return batches
 
@@ -112,11 +112,11 @@ class Encoder:
         records = compress(memoryview(plain)[_RECORDS_AT:])
         if len(records) + _RECORDS_AT >= len(plain):
             return plain
-        head = plain[:_RECORDS_AT]
-        (attributes,) = struct.unpack_from(">h", head, _ATTRIBUTES_AT)
-        struct.pack_into(">i", head, _LENGTH_AT, _RECORDS_AT - _BEFORE_LENGTH_ENDS + len(records))
-        struct.pack_into(">h", head, _ATTRIBUTES_AT, attributes | number)
-        packed = head + records
+        header = plain[:_RECORDS_AT]
+        (attributes,) = struct.unpack_from(">h", header, _ATTRIBUTES_AT)
+        struct.pack_into(">i", header, _LENGTH_AT, _RECORDS_AT - _BEFORE_LENGTH_ENDS + len(records))
+        struct.pack_into(">h", header, _ATTRIBUTES_AT, attributes | number)
+        packed = header + records
         struct.pack_into(">I", packed, _CRC_AT, calc_crc32c(bytes(memoryview(packed)[_ATTRIBUTES_AT:])))
         return packed
 
@@ -132,13 +132,13 @@ def _lz4(data: memoryview) -> bytes:
     return bytes(compressor.finish())
 
 
-_XERIAL_HEAD = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
+_XERIAL_HEADER = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
 
 
 def _snappy(data: memoryview) -> bytes:
-    # The framing of the Java library (xerial), which is what brokers and clients expect.
+    # The framing of the Java library (xerial), which brokers and clients expect.
     block = bytes(cramjam.snappy.compress_raw(data))
-    return b"".join((_XERIAL_HEAD, struct.pack(">i", len(block)), block))
+    return b"".join((_XERIAL_HEADER, struct.pack(">i", len(block)), block))
 
 
 _CODECS: dict[str, tuple[int, Callable[[memoryview], bytes]]] = {

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from shared.bus.kafka.appender import MARKER_KEY, append_to_each, kafka_appender
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.client.errors import NONE, of_code
-from shared.bus.kafka.client.quiet import quieten
+from shared.bus.kafka.client.errors import NONE, error_for_code
+from shared.bus.kafka.client.logs import lower_aiokafka_logs
 from shared.bus.kafka.membership import Membership
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.reader import kafka_reader
@@ -22,87 +22,89 @@ from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
-_WATCH = 2.0
-_NOTHING_SETTLED = -1
+_METADATA_INTERVAL = 2.0
+"""Seconds between requests for the metadata of the topics in use."""
+_NO_OFFSET = -1
 
 
 class KafkaBus:
-    """See `shared.bus.protocol.Bus`. Names of writers and groups carry the topics' prefix in the cluster."""
+    """A `Bus`. The names of writers and groups have the prefix of the topics in the cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
     @property
     def problem(self) -> str | None:
-        """What keeps the bus from working right now; None while it works."""
+        """Why the bus does not work now; None while it works."""
         return next(iter(self._cluster.problems.values()), None)
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
-        """Make the topics that are missing; check the others."""
+        """Create the topics that are missing; check the others."""
         await ensure_topics(self._cluster, topics)
 
     async def epoch(self, topic: str) -> str:
-        """Return the topic's id (KIP-516), which the cluster makes anew with every topic."""
+        """Return the topic id (KIP-516), which no other topic has."""
         known = (await self._cluster.refresh([topic])).get(topic)
         if known is None:
             raise Unavailable(f"topic {topic} does not exist")
         return known.epoch
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
-        """Return the earliest offset and the last stable one, by partition."""
+        """Return the earliest offset and the last stable offset, by partition."""
         return await bounds(self._cluster, topic)
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
-        """Return the newest values under a name."""
-        # Where a log ends is not asked: a leader that was paused, and has not heard yet that there is another, would
-        # tell an older end. What we append is in the log that the cluster agrees on, behind all that was committed.
+        """Return the latest values of a name."""
+        # Read up to a marker record, and not up to the end offset: a leader that was paused, and does not know its
+        # successor yet, would return an old end. A record that was just acknowledged is in the log of the current
+        # leader, after all that was committed before.
         marker = secrets.token_bytes(16)
-        first = {number: earliest for number, (earliest, _) in (await bounds(self._cluster, topic)).items()}
-        await append_to_each(self._cluster, topic, Outgoing(MARKER_KEY, marker), first)
-        newest: dict[bytes, bytes | None] = {}
+        earliest = {number: offset for number, (offset, _) in (await bounds(self._cluster, topic)).items()}
+        await append_to_each(self._cluster, topic, Outgoing(MARKER_KEY, marker), earliest)
+        latest: dict[bytes, bytes | None] = {}
         below = name + b"/"
-        async with self.reader(topic, first) as reader:
-            deadline = self._cluster.clock.monotonic() + self._cluster.longest_transaction
-            missing = set(first)
+        async with self.reader(topic, earliest) as reader:
+            deadline = self._cluster.clock.monotonic() + self._cluster.transaction_timeout
+            missing = set(earliest)
             while missing:
                 if self._cluster.clock.monotonic() > deadline:
-                    raise Unavailable(f"{topic}: its end is not readable, somebody's transaction lies open there")
+                    raise Unavailable(f"{topic}: an open transaction hides the end of the topic")
                 for record in await reader.read(wait=0.05):
                     if record.value == marker:
                         missing.discard(record.partition)
                     elif record.key is not None and (record.key == name or record.key.startswith(below)):
-                        newest[record.key] = record.value
-        return {key: value for key, value in newest.items() if value is not None}
+                        latest[record.key] = record.value
+        return {key: value for key, value in latest.items() if value is not None}
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset a group is to read next."""
-        identity = self._cluster.identity(group)
-        place = f"asking how far group {group} is"
-        request = offset_fetch(identity, *position)
+        """Return the offset that a group reads next."""
+        group_id = self._cluster.prefixed(group)
+        doing = f"read the committed offset of group {group}"
+        request = offset_fetch(group_id, *position)
 
         async def attempt() -> int:
-            coordinator = await self._cluster.coordinator("group", identity)
-            answer = await self._cluster.ask(coordinator, request)
-            if answer.error_code != NONE:
-                raise of_code(answer.error_code, place)
-            [[_, [[_, offset, _, _, code, _]], _]] = answer.topics
+            coordinator = await self._cluster.coordinator("group", group_id)
+            response = await self._cluster.send(coordinator, request)
+            if response.error_code != NONE:
+                raise error_for_code(response.error_code, doing)
+            [[_, [[_, offset, _, _, code, _]], _]] = response.topics
             if code != NONE:
-                raise of_code(code, place)
+                raise error_for_code(code, doing)
             return int(offset)
 
-        offset = await self._cluster.persist(place, attempt)
-        return None if offset == _NOTHING_SETTLED else offset
+        offset = await self._cluster.retry(doing, attempt)
+        return None if offset == _NO_OFFSET else offset
 
     def writer(self, name: str) -> contextlib.AbstractAsyncContextManager[Writer]:
         """Become the owner of `name`."""
         return kafka_writer(self._cluster, name)
 
     def appender(self) -> contextlib.AbstractAsyncContextManager[Appender]:
-        """Open a way to append."""
+        """Open an appender."""
         return kafka_appender(self._cluster)
 
     def reader(self, topic: str, positions: Mapping[int, int]) -> contextlib.AbstractAsyncContextManager[Reader]:
-        """Read partitions from given offsets on."""
+        """Read partitions, each from its offset on."""
         return kafka_reader(self._cluster, topic, positions)
 
     @contextlib.asynccontextmanager
@@ -118,16 +120,16 @@ class KafkaBus:
                 yield reader
 
         await self._cluster.topic(topic)
-        async with Tasks() as drives:
+        async with Tasks() as worker_tasks:
             reads = GroupTopic(group, topic)
-            driving = PartitionWorkers(reads, worker, open_reader, drives, clock=self._cluster.clock)
-            membership = Membership(self._cluster, topic, self._cluster.identity(group), member, driving)
+            workers = PartitionWorkers(reads, worker, open_reader, worker_tasks, clock=self._cluster.clock)
+            membership = Membership(self._cluster, topic, self._cluster.prefixed(group), member, workers)
             try:
                 async with Tasks() as tasks:
                     tasks.keep(f"member {member} of {group}", membership.run())
                     yield
             finally:
-                await driving.stop(driving.partitions)
+                await workers.stop(workers.partitions)
                 await membership.leave()
 
 
@@ -137,23 +139,23 @@ async def connect_kafka(options: KafkaOptions, *, clock: Clock = SYSTEM_CLOCK) -
 
     Raises:
         Unavailable: no broker answers.
-        SettingsError: a file of certificates cannot be used.
+        SettingsError: a certificate file cannot be used.
     """
-    quieten()
+    lower_aiokafka_logs()
     cluster = Cluster(options, await asyncio.to_thread(_tls, options), clock)
     try:
         await cluster.refresh()
         async with Tasks() as tasks:
-            tasks.keep("watching Kafka", _watch(cluster))
+            tasks.keep("watch Kafka", _watch(cluster))
             yield KafkaBus(cluster)
     finally:
         await cluster.close()
 
 
 async def _watch(cluster: Cluster) -> None:
-    """Ask again and again how the topics in use are, and note what is wrong."""
+    """Request the metadata of the topics in use at an interval, and report what is wrong."""
     while True:
-        await cluster.clock.sleep(_WATCH)
+        await cluster.clock.sleep(_METADATA_INTERVAL)
         try:
             topics = await cluster.refresh(cluster.known_topics)
         except TrelayError as exc:
@@ -176,10 +178,10 @@ def _tls(options: KafkaOptions) -> ssl.SSLContext | None:
         return None
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
-        if options.certificate_file is not None:
-            context.load_cert_chain(options.certificate_file)
+        if options.cert_file is not None:
+            context.load_cert_chain(options.cert_file, options.key_file)
     except OSError as exc:  # ssl.SSLError is one
-        raise SettingsError(
-            f"bus: ca_file {options.ca_file}, certificate_file {options.certificate_file}: {exc}"
-        ) from exc
+        files = {"ca_file": options.ca_file, "cert_file": options.cert_file, "key_file": options.key_file}
+        named = ", ".join(f"{name} {path}" for name, path in files.items() if path is not None)
+        raise SettingsError(f"bus: {named} cannot be used: {exc}") from exc
     return context

@@ -1,8 +1,8 @@
-"""What a fetch brings, to records: committed ones only, in offset order.
+"""Decodes what a fetch returns into records: committed ones only, in the order of offsets.
 
-A broker hands out the log as it lies: batches of transactions that were aborted, markers that end transactions, and
-whole batches of which only the end was asked for. See KIP-98, *Read committed*. Batches are taken apart by aiokafka's
-C extension, and only when somebody wants their records, so that what waits stays compressed.
+A broker returns the log as it is stored: with the batches of aborted transactions, with the markers that end
+transactions, and with whole batches even if only the last records of them were requested. See KIP-98, *Read committed*.
+Aiokafka's C extension parses the batches, each only when its records are taken, so what waits stays compressed.
 """
 
 import struct
@@ -20,7 +20,7 @@ _make = tuple.__new__
 _LENGTH_AND_EPOCH = struct.Struct(">ii")
 _LENGTH_AT = 8
 _BEFORE_LENGTH_ENDS = 12
-"""Where the length of a batch and the epoch of the leader that wrote it lie, and what the length does not count."""
+"""Where the length of a batch and the leader epoch that wrote it are, and the bytes that the length does not count."""
 
 
 class KafkaRecord(NamedTuple):
@@ -35,17 +35,17 @@ class KafkaRecord(NamedTuple):
     headers: Headers
 
 
-class Chunk:
-    """The content of one partition that one fetch brought."""
+class CompletedFetch:
+    """The content of one partition in one response."""
 
     def __init__(
         self, topic: str, partition: int, position: int, content: bytes, aborted: Iterable[tuple[int, int]] | None
     ) -> None:
-        """`position` is the offset that was asked for; `aborted` are producers and where their transactions began."""
+        """`position` is the requested offset; `aborted` are producers and the first offsets of their transactions."""
         self.position = position
-        """The offset behind what was taken, and behind what is not to be shown."""
+        """The offset after what was taken, and after what is not visible."""
         self.epoch: int | None = None
-        """The leader epoch of the batch that was opened last; None before the first."""
+        """The leader epoch of the batch that was parsed last; None before the first."""
         self._content = content
         self._next_batch_at = 0
         self._topic = topic
@@ -62,24 +62,24 @@ class Chunk:
         return not self._ready and not self._batches.has_next()
 
     def take(self, limit: int) -> list[KafkaRecord]:
-        """Return what comes next, at most `limit`; none if nothing of it is to be shown.
+        """Return the next records, at most `limit`; none if nothing of the content is visible.
 
         Raises:
-            Unavailable: it was damaged on the way; to be fetched again from `position` on.
+            Unavailable: a batch is corrupt; fetch it again from `position` on.
         """
         taken: list[KafkaRecord] = []
         while len(taken) < limit and not self.exhausted:
             if not self._ready:
-                self._open(self._batches.next_batch())
+                self._parse(self._batches.next_batch())
             room = limit - len(taken)
             taken += self._ready[:room]
             del self._ready[:room]
             self.position = self._ready[0].offset if self._ready else self._after_ready
         return taken
 
-    def _open(self, batch: Any) -> None:
+    def _parse(self, batch: Any) -> None:
         if not batch.validate_crc():
-            raise Unavailable(f"{self._topic}/{self._partition}: the batch at {batch.base_offset} is damaged")
+            raise Unavailable(f"{self._topic}/{self._partition}: the batch at offset {batch.base_offset} is corrupt")
         self._after_ready = batch.next_offset
         length, self.epoch = _LENGTH_AND_EPOCH.unpack_from(self._content, self._next_batch_at + _LENGTH_AT)
         self._next_batch_at += _BEFORE_LENGTH_ENDS + length

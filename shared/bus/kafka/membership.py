@@ -1,12 +1,12 @@
-"""A member of a group: joins, keeps itself alive, and drives what it is given.
+"""A member of a group: joins, sends heartbeats, and runs the workers of its partitions.
 
-Our own, on the requests of Kafka's group protocol, because aiokafka's coordinator stops everything at every change,
-cannot leave as a static member, and two processes of one name would put one another out for ever. A static member
-(KIP-345) that comes back within the session timeout gets its partitions back without disturbing anybody.
+It uses the requests of Kafka's group protocol directly. Aiokafka's coordinator stops all workers at every rebalance,
+cannot leave as a static member, and lets two processes of one name fence each other without end. A static member
+(KIP-345) that restarts within the session timeout gets its partitions back, and no other member notices.
 
-    join ──► given partitions ──► heartbeats ──► told that the group changes ──► join, driving on
-     ▲            │ some had to be given up: drives ended        │ taken for dead, or put out
-     └────────────┘                                              └──► all drives ended, join as a stranger
+    join ──► start workers ──► heartbeats ──► rebalance ──► join, workers run on
+     ▲            │ some partitions were revoked: stop their workers    │ evicted, or fenced
+     └────────────┘                                                     └──► stop all workers, join as a new member
 """
 
 import asyncio
@@ -15,18 +15,18 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from shared.bus.kafka.assignment import Claim, assign, unpack
+from shared.bus.kafka.assignment import Subscription, assign
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.client.connections import Broker, Connections
+from shared.bus.kafka.client.connections import Broker, BrokerConnections
 from shared.bus.kafka.client.errors import (
     ILLEGAL_GENERATION,
     LOST_CONNECTION,
     NONE,
-    REBALANCING,
-    UNKNOWN_MEMBER,
-    Moved,
-    of_code,
-    of_exception,
+    REBALANCE_IN_PROGRESS,
+    UNKNOWN_MEMBER_ID,
+    StaleMetadata,
+    error_for_code,
+    translate,
 )
 from shared.bus.kafka.wire.groups import (
     assigned_partitions,
@@ -44,190 +44,206 @@ from shared.runtime.tasks import together
 logger = logging.getLogger(__name__)
 
 _PROTOCOL = "trelay-sticky"
-_HEARTBEAT = 0.5
-"""Seconds between heartbeats: also how late we may hear that the group changes."""
+_HEARTBEAT_INTERVAL = 0.5
+"""Seconds: a member learns of a rebalance this much later at most."""
 _PAUSE = 0.2
-_STRANGER = ""
+_NO_MEMBER_ID = ""
+_NO_GENERATION = -1
 
 
-class _Changing(Exception):
-    """The group takes stock: join again, driving on meanwhile."""
+class _Rebalance(Exception):
+    """The group rebalances: join again; the workers run on meanwhile."""
 
 
-class _Forgotten(Exception):
-    """The group has given us up: what we drive may be somebody else's by now."""
+class _Evicted(Exception):
+    """The group has evicted this member: other members may have its partitions."""
 
 
 class Membership:
     """One member of one group that reads one topic."""
 
-    def __init__(self, cluster: Cluster, topic: str, group: str, member: str, driving: PartitionWorkers) -> None:
+    def __init__(self, cluster: Cluster, topic: str, group: str, member: str, workers: PartitionWorkers) -> None:
         self._cluster = cluster
         self._topic = topic
         self._group = group
         self._name = member
-        self._driving = driving
-        # A broker answers a join when all members have joined, for which it waits a session at most.
-        self._session = cluster.options.session_timeout
-        self._connections = cluster.connections(self._session + cluster.options.request_timeout)
-        # A heartbeat is answered at once: a coordinator that is paused costs one request timeout, and not the session.
+        self._workers = workers
+        # A broker answers JoinGroup when all members have joined, which takes a session timeout at most.
+        self._session_timeout = cluster.options.session_timeout
+        self._connections = cluster.connections(self._session_timeout + cluster.options.request_timeout)
+        # A coordinator answers Heartbeat at once: a paused one costs a request timeout, not the session timeout.
         self._heartbeats = cluster.connections()
         self._coordinator: Broker | None = None
-        self._id = _STRANGER
-        self._generation = -1
-        self._aside = False
-        self._place = f"group {group}, member {member}"
+        self._member_id = _NO_MEMBER_ID
+        self._generation = _NO_GENERATION
+        self._fenced = False
+        self._out_since: float | None = None
+        """Since when this member has been out of the group, if it was evicted or fenced."""
+        self._part = f"group {group}, member {member}"
+        """The key in `Cluster.problems`, and the beginning of errors."""
 
     async def run(self) -> None:
-        """Be a member, for ever."""
+        """Be a member, without end."""
         while True:
             try:
                 await self._take_part()
-            except _Changing:
+            except _Rebalance:
                 continue
-            except _Forgotten:
-                logger.warning("%s: the group has given us up; joining anew", self._place)
+            except _Evicted:
+                if self._out_since is None:
+                    logger.warning("evicted from consumer group; rejoining", extra=self._fields())
+                    self._out_since = self._cluster.clock.monotonic()
                 await self._start_over()
             except Fenced as exc:
-                await self._stand_aside(exc)
+                await self._stand_by(exc)
             except TrelayError as exc:
-                self._cluster.problems[self._place] = str(exc)
+                self._cluster.problems[self._part] = str(exc)
                 await self._cluster.clock.sleep(_PAUSE)
 
     async def leave(self) -> None:
-        """Give the partitions back at once; without this the group would wait for our return."""
+        """Release the partitions at once; otherwise the group waits a session timeout for this member."""
         try:
-            if self._coordinator is not None and self._id != _STRANGER:
-                # On a connection of its own: behind a join, it would wait for all other members.
-                request = leave_group(self._group, member_id=self._id, instance_id=self._name)
-                await self._cluster.ask(self._coordinator, request)
+            if self._coordinator is not None and self._member_id != _NO_MEMBER_ID:
+                # On the shared connection: on its own, the request would wait behind a JoinGroup.
+                request = leave_group(self._group, member_id=self._member_id, instance_id=self._name)
+                await self._cluster.send(self._coordinator, request)
         except LOST_CONNECTION as exc:
-            logger.info("%s: could not say goodbye: %s", self._place, of_exception(exc, "leaving"))
+            error = str(translate(exc, "leave group"))
+            logger.info("could not leave consumer group", extra=self._fields() | {"error": error})
         finally:
-            self._cluster.problems.pop(self._place, None)
+            self._cluster.problems.pop(self._part, None)
             await asyncio.gather(self._connections.close(), self._heartbeats.close())
 
     async def _take_part(self) -> None:
-        """Join, do as told, and stay until something changes."""
-        mine = await self._join()
-        self._aside = False
-        self._cluster.problems.pop(self._place, None)
-        given_up = self._driving.partitions - mine
-        if given_up:
-            await self._give_up(given_up)
-        for number in sorted(mine):
-            self._driving.start(number)
-        if given_up:
-            raise _Changing
+        """Join, start and stop workers, and stay in the group until something changes."""
+        assigned = await self._join()
+        self._log_rejoined()
+        self._cluster.problems.pop(self._part, None)
+        revoked = self._workers.partitions - assigned
+        if revoked:
+            await self._revoke(revoked)
+        for number in sorted(assigned):
+            self._workers.start(number)
+        if revoked:
+            raise _Rebalance
         while True:
-            await self._cluster.clock.sleep(_HEARTBEAT)
+            await self._cluster.clock.sleep(_HEARTBEAT_INTERVAL)
             await self._heartbeat()
 
     async def _join(self) -> set[int]:
-        """Return the partitions that we are to drive."""
-        claim = Claim(self._name, self._generation, self._driving.partitions)
+        """Return the partitions that are assigned to this member."""
+        subscription = Subscription(self._name, self._generation, self._workers.partitions)
         request = join_group(
             self._group,
-            timeout=self._session,
-            member_id=self._id,
+            timeout=self._session_timeout,
+            member_id=self._member_id,
             instance_id=self._name,
             protocol=_PROTOCOL,
             topic=self._topic,
-            user_data=claim.pack(),
+            user_data=subscription.encode(),
         )
-        answer = await self._ask(request, "joining")
-        self._id = answer.member_id
-        leads = answer.leader_id == answer.member_id
-        shares = await self._share_out(answer.members) if leads else []
+        joined = await self._send(request, "join")
+        self._member_id = joined.member_id
+        leads = joined.leader_id == joined.member_id
+        assignments = await self._assign(joined.members) if leads else []
         request = sync_group(
             self._group,
-            generation=answer.generation_id,
-            member_id=self._id,
+            generation=joined.generation_id,
+            member_id=self._member_id,
             instance_id=self._name,
-            assignments=shares,
+            assignments=assignments,
         )
-        given = await self._ask(request, "being given partitions")
-        self._generation = answer.generation_id
-        return assigned_partitions(self._topic, given.member_assignment)
+        synced = await self._send(request, "sync")
+        self._generation = joined.generation_id
+        return assigned_partitions(self._topic, synced.member_assignment)
 
-    async def _share_out(self, members: Iterable[Any]) -> list[tuple[str, bytes]]:
-        """Decide for all, as the leader."""
-        claims = {}
-        for member, _, about in members:
-            claims[member] = unpack(user_data_of(about))
+    async def _assign(self, members: Iterable[Any]) -> list[tuple[str, bytes]]:
+        """Assign the partitions to all members, as the leader of the group."""
+        subscriptions = {member: Subscription.decode(user_data_of(data)) for member, _, data in members}
         topic = await self._cluster.topic(self._topic)
-        shares = assign(claims, len(topic.leaders))
-        return [(member, assignment_to(self._topic, numbers)) for member, numbers in shares.items()]
+        assigned = assign(subscriptions, len(topic.leaders))
+        return [(member, assignment_to(self._topic, numbers)) for member, numbers in assigned.items()]
 
-    async def _give_up(self, partitions: Iterable[int]) -> None:
-        """End drives; stay alive meanwhile, for it may take long."""
-        ended = asyncio.Event()
+    async def _revoke(self, partitions: Iterable[int]) -> None:
+        """Stop workers, and send heartbeats meanwhile, because it may take long."""
+        stopped = asyncio.Event()
 
-        async def end() -> None:
+        async def stop() -> None:
             try:
-                await self._driving.stop(partitions)
+                await self._workers.stop(partitions)
             finally:
-                ended.set()
+                stopped.set()
 
         async def stay() -> None:
-            while not ended.is_set():
-                with suppress(_Changing):  # we join again in any case
+            while not stopped.is_set():
+                with suppress(_Rebalance):  # this member joins again in any case
                     await self._heartbeat()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_HEARTBEAT):
-                        await ended.wait()
+                    async with asyncio.timeout(_HEARTBEAT_INTERVAL):
+                        await stopped.wait()
 
-        await together(end(), stay())
+        await together(stop(), stay())
 
     async def _heartbeat(self) -> None:
-        request = heartbeat(self._group, generation=self._generation, member_id=self._id, instance_id=self._name)
+        request = heartbeat(self._group, generation=self._generation, member_id=self._member_id, instance_id=self._name)
         try:
-            await self._ask(request, "staying", self._heartbeats)
+            await self._send(request, "heartbeat", self._heartbeats)
         except Unavailable as exc:
-            # Whoever coordinates the group next knows us: as long as nobody says otherwise, we are a member.
-            self._cluster.problems[self._place] = str(exc)
+            # The next coordinator of the group knows its members: this one is a member until a coordinator denies it.
+            self._cluster.problems[self._part] = str(exc)
         else:
-            self._cluster.problems.pop(self._place, None)
+            self._cluster.problems.pop(self._part, None)
 
     async def _start_over(self) -> None:
-        """End all drives, and join next time as if we had never been a member."""
-        await self._driving.stop(self._driving.partitions)
-        self._id, self._generation = _STRANGER, -1
+        """Stop all workers, and join as a new member the next time."""
+        await self._workers.stop(self._workers.partitions)
+        self._member_id, self._generation = _NO_MEMBER_ID, _NO_GENERATION
 
-    async def _stand_aside(self, reason: Fenced) -> None:
-        """End all drives, and come back only when the newer member of our name is gone.
+    async def _stand_by(self, reason: Fenced) -> None:
+        """Stop all workers, and try again later: this member gets back in when the newer one of its name is gone.
 
-        Joining under the id that we had finds out: it is refused as long as there is a newer one.
+        It joins with its old member id, which the coordinator refuses for as long as there is a newer member.
         """
-        if not self._aside:
-            logger.error("%s: %s; this one stands aside for as long as that one lives", self._place, reason)
-        self._aside = True
-        self._cluster.problems[self._place] = str(reason)
-        await self._driving.stop(self._driving.partitions)
-        await self._cluster.clock.sleep(self._session / 2)
+        if not self._fenced:
+            logger.error("fenced by a newer member of the same name; standing by", extra=self._fields())
+        self._fenced = True
+        if self._out_since is None:
+            self._out_since = self._cluster.clock.monotonic()
+        self._cluster.problems[self._part] = str(reason)
+        await self._workers.stop(self._workers.partitions)
+        await self._cluster.clock.sleep(self._session_timeout / 2)
 
-    async def _ask(self, request: Any, doing: str, connections: Connections | None = None) -> Any:
-        """Ask the group's coordinator.
+    async def _send(self, request: Any, doing: str, connections: BrokerConnections | None = None) -> Any:
+        """Send a request to the coordinator of the group.
 
         Raises:
-            _Changing, _Forgotten, Fenced: what the group says of us.
-            Unavailable: it does not answer, or is being moved.
+            _Rebalance, _Evicted, Fenced: the state of this member in the group.
+            Unavailable: the coordinator does not answer, or is moving.
         """
         if self._coordinator is None:
             self._coordinator = await self._cluster.coordinator("group", self._group)
         try:
-            answer = await (connections or self._connections).send(self._coordinator, request)
+            response = await (connections or self._connections).send(self._coordinator, request)
         except LOST_CONNECTION as exc:
             self._coordinator = None
-            raise of_exception(exc, f"{self._place}: {doing}") from exc
-        code = answer.error_code
-        if code == REBALANCING:
-            raise _Changing
-        if code in {UNKNOWN_MEMBER, ILLEGAL_GENERATION}:
-            raise _Forgotten
+            raise translate(exc, f"{self._part}: {doing}") from exc
+        code = response.error_code
+        if code == REBALANCE_IN_PROGRESS:
+            raise _Rebalance
+        if code in {UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION}:
+            raise _Evicted
         if code != NONE:
-            error = of_code(code, f"{self._place}: {doing}")
-            if isinstance(error, Moved):
+            error = error_for_code(code, f"{self._part}: {doing}")
+            if isinstance(error, StaleMetadata):
                 self._coordinator = None
             raise error
-        return answer
+        return response
+
+    def _log_rejoined(self) -> None:
+        if self._out_since is not None:
+            after = self._cluster.clock.monotonic() - self._out_since
+            logger.info("rejoined consumer group", extra=self._fields() | {"after_s": round(after, 3)})
+        self._fenced, self._out_since = False, None
+
+    def _fields(self) -> dict[str, object]:
+        return {"component": "bus", "group": self._group, "topic": self._topic, "member": self._name}

@@ -1,4 +1,4 @@
-"""Where Kafka is, who we are there, and how patient we are."""
+"""How to reach Kafka, and its timeouts."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -16,7 +16,7 @@ Compression = Literal["none", "snappy", "lz4", "zstd"]
 
 def _servers(value: str) -> str:
     if not re.fullmatch(_SERVERS, value):
-        raise ValueError(f"expected host:port, or several with commas between, found {value!r}")
+        raise ValueError(f"found {value!r}; expected host:port, or several separated by commas")
     return value
 
 
@@ -28,56 +28,65 @@ class KafkaOptions(Options):
     servers: Annotated[str, AfterValidator(_servers)] = Field(
         default="127.0.0.1:9092", json_schema_extra={"pattern": _SERVERS}
     )
-    """`host:port`, several separated by commas: any of them tells the others."""
+    """Brokers to connect to first: `host:port`, several separated by commas. The others are discovered."""
 
     topics: TopicsOptions = TopicsOptions()
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    """As Kafka names them: whether traffic is encrypted (SSL) and whether we log in (SASL)."""
+    """Kafka's `security.protocol`: SSL encrypts, SASL authenticates with `user` and `password`."""
 
     ca_file: RelativePath | None = None
-    """PEM file of the authorities that may vouch for the brokers; none takes the system's."""
+    """PEM file of the certificate authorities that the brokers' certificates are checked against; by default the
+    system's."""
 
-    certificate_file: RelativePath | None = None
-    """PEM file of our own certificate with its key, where brokers ask for one."""
+    cert_file: RelativePath | None = None
+    """PEM file of the client certificate, for brokers that require one."""
+
+    key_file: RelativePath | None = None
+    """PEM file of the private key of `cert_file`; by default it is in `cert_file` as well."""
 
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    """How we log in, where `user` is set."""
+    """Kafka's `sasl.mechanism`."""
 
     user: str | None = None
-    """Who we are, with SASL."""
+    """The SASL user name."""
 
     password: Secret | None = None
-    """Of that user."""
+    """The SASL password."""
 
     compression: Compression = "none"
-    """How batches travel and are stored. None costs this process least: 2.7 µs to write a record of 1 KB, where zstd
-    takes 2 µs more and makes JSON four to five times smaller. That is worth it where disks, or lines between zones,
-    cost more than processors."""
+    """Compression of record batches, on the wire and on disk. `none` costs the least CPU here: 2.7 µs to write a record
+    of 1 KB. `zstd` costs 2 µs more and makes JSON four to five times smaller, which pays where disks or traffic between
+    zones cost more than CPU."""
 
     request_timeout: float = Field(default=5.0, gt=0, le=60)
-    """Seconds after which a broker that does not answer counts as gone, and its connection is opened anew."""
+    """Seconds after which a broker that does not answer is considered unavailable, and its connection is closed."""
 
-    patience: float = Field(default=15.0, gt=0, le=120)
-    """Seconds that a transaction, or any other question, is kept trying while brokers restart or elect leaders,
+    delivery_timeout: float = Field(default=15.0, gt=0, le=120)
+    """Seconds for which a transaction, or any other operation, is retried while brokers restart or elect leaders,
     before it fails as unavailable."""
 
     session_timeout: float = Field(default=10.0, ge=1, le=300)
-    """Seconds of silence after which a member of a group counts as dead and others take its partitions. Brokers
-    refuse less than `group.min.session.timeout.ms`, 6 by default."""
+    """Seconds without a heartbeat after which a member of a group is considered dead and its partitions are assigned to
+    others. Brokers refuse less than `group.min.session.timeout.ms`, 6 seconds by default."""
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _consistent(self) -> Self:
         if self.security_protocol.startswith("SASL") and (self.user is None or self.password is None):
-            raise ValueError(f"{self.security_protocol} needs `user` and `password`")
+            raise ValueError(f"security_protocol: {self.security_protocol} needs `user` and `password`")
         if self.user is not None and not self.security_protocol.startswith("SASL"):
-            raise ValueError(f"`user` is given, but {self.security_protocol} does not log in: SASL_SSL does")
-        if "SSL" not in self.security_protocol and (self.ca_file or self.certificate_file):
-            raise ValueError(f"certificates are given, but {self.security_protocol} does not use any: SASL_SSL does")
+            raise ValueError(f"user: {self.security_protocol} does not authenticate; use security_protocol: SASL_SSL")
+        if "SSL" not in self.security_protocol and (self.ca_file or self.cert_file):
+            raise ValueError(
+                f"ca_file, cert_file: {self.security_protocol} does not use certificates; "
+                f"use security_protocol: SSL or SASL_SSL"
+            )
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file: needs `cert_file`, the certificate of the key")
         return self
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """`servers` taken apart."""
+        """Hosts and ports in `servers`."""
         hosts = [server.strip().rpartition(":") for server in self.servers.split(",")]
         return [(host.strip("[]"), int(port)) for host, _, port in hosts]

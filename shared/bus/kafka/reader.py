@@ -1,11 +1,11 @@
-"""The reader: what `Fetching` brings, to whoever asks for it."""
+"""The reader: returns what the `Fetcher` has fetched."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.fetching import Fetching, Lost
+from shared.bus.kafka.fetcher import Fetcher, LostPosition
 from shared.bus.kafka.topics import bounds
 from shared.bus.protocol import Record
 from shared.errors import PositionLost, Unavailable
@@ -13,64 +13,64 @@ from shared.runtime.tasks import Tasks
 
 _PAUSE = 0.1
 
-_BELIEVED_AFTER = 5.0
-"""Seconds for which a position must lie beyond the end before the log is taken to have become shorter. A leader that
-was paused, and has not heard yet that there is another, knows an older end."""
+_TRUNCATED_AFTER = 5.0
+"""Seconds for which a position must be beyond the end before the log is considered truncated. A leader that was paused,
+and does not know its successor yet, returns an older end."""
 
 
 class KafkaReader:
     """A `Reader`."""
 
-    def __init__(self, cluster: Cluster, topic: str, fetching: Fetching) -> None:
+    def __init__(self, cluster: Cluster, topic: str, fetcher: Fetcher) -> None:
         self.topic = topic
         self._cluster = cluster
-        self._fetching = fetching
-        self._doubted: dict[int, float] = {}
-        """Since when a partition's position is beyond its end, by the clock's monotonic time."""
+        self._fetcher = fetcher
+        self._lost_since: dict[int, float] = {}
+        """By partition, in monotonic seconds: since when the leader does not have its position."""
 
     @property
     def positions(self) -> Mapping[int, int]:
-        """The offset behind what was read, and behind the markers that end transactions."""
-        return self._fetching.positions
+        """The offset after the last record read, and after the markers that end transactions."""
+        return self._fetcher.positions
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
-        """Return what comes next."""
-        fetching = self._fetching
+        """Return the next records."""
+        fetcher = self._fetcher
         try:
             async with asyncio.timeout(wait):
                 while True:
-                    fetching.news.clear()
-                    # Before anything is taken, for what is taken must be returned.
-                    for partition, lost in list(fetching.lost.items()):
+                    fetcher.updated.clear()
+                    # Before any record is taken, for all records that are taken must be returned.
+                    for partition, lost in list(fetcher.lost.items()):
                         await self._check(partition, lost)
-                    if found := fetching.take(limit):
-                        self._doubted.clear()
-                        return found
-                    await fetching.news.wait()
+                    if records := fetcher.take(limit):
+                        self._lost_since.clear()
+                        return records
+                    await fetcher.updated.wait()
         except TimeoutError:
             return ()
 
     def seek(self, partition: int, offset: int) -> None:
-        """Go elsewhere, and forget what was fetched ahead."""
-        self._fetching.restart(partition, offset)
+        """Read a partition from an offset on; drop what was fetched ahead."""
+        self._fetcher.seek(partition, offset)
 
-    async def _check(self, partition: int, lost: Lost) -> None:
-        """Raise `PositionLost` unless a position is within the topic, as it can be while leaders change."""
-        if lost.parted_at is not None:
-            raise PositionLost(self.topic, partition, lost.offset, lost.parted_at, truncated=True)
+    async def _check(self, partition: int, lost: LostPosition) -> None:
+        """Raise `PositionLost`, unless the position can be valid: leaders may just be changing."""
+        if lost.diverging_offset is not None:
+            raise PositionLost(self.topic, partition, lost.offset, lost.diverging_offset, truncated=True)
         try:
             earliest, end = (await bounds(self._cluster, self.topic, end="uncommitted"))[partition]
         except Unavailable:
             return
         now = self._cluster.clock.monotonic()
-        since = self._doubted.setdefault(partition, now)
-        if lost.offset < earliest or (lost.offset > end and now - since >= _BELIEVED_AFTER):
+        since = self._lost_since.setdefault(partition, now)
+        if lost.offset < earliest or (lost.offset > end and now - since >= _TRUNCATED_AFTER):
             raise PositionLost(self.topic, partition, lost.offset, earliest)
-        if lost.offset <= end and now - since >= _BELIEVED_AFTER:
-            # The leader has no trace of the epoch that was read last: what lay behind it was truncated.
+        if lost.offset <= end and now - since >= _TRUNCATED_AFTER:
+            # The leader has no record of the epoch that was read last: the log was truncated below that epoch.
             raise PositionLost(self.topic, partition, lost.offset, lost.offset, truncated=True)
         await self._cluster.clock.sleep(_PAUSE)
-        self._fetching.restart(partition, lost.offset)
+        self._fetcher.seek(partition, lost.offset)
 
 
 @asynccontextmanager
@@ -78,10 +78,10 @@ async def kafka_reader(cluster: Cluster, topic: str, positions: Mapping[int, int
     """Read for as long as the context lasts."""
     await cluster.topic(topic)
     async with Tasks() as tasks:
-        fetching = Fetching(cluster, topic, positions, tasks)
-        tasks.keep(f"reading {topic}", fetching.run())
+        fetcher = Fetcher(cluster, topic, positions, tasks)
+        tasks.keep(f"fetch {topic}", fetcher.run())
         try:
-            yield KafkaReader(cluster, topic, fetching)
+            yield KafkaReader(cluster, topic, fetcher)
         finally:
             await tasks.cancel_all()
-            await fetching.close()
+            await fetcher.close()

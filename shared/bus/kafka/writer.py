@@ -1,8 +1,8 @@
-"""The writer: two transactional ids take turns, so that one transaction fills while the one before it commits.
+"""The writer: transactions alternate between two transactional ids, so one is written while the other commits.
 
-A transaction that follows another of the same id has to wait until that one's markers are written; with two ids there
-is always one whose markers are done. Records of a transaction are written after all records of the one before it, and
-it is committed after that one is: so order is kept within each partition, and none is visible after one that failed.
+A transaction must wait until the markers of the one before with the same id are written; with two ids, one of them is
+always free. The records of a transaction are written after all records of the one before it, and it commits after that
+one. So each partition keeps its order, and no transaction is visible after one that failed.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import cycle
 
-from shared.bus.kafka.batches import Batch, Encoder, by_partition
+from shared.bus.kafka.batches import Encoder, RecordBatch, by_partition
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.transactional import TransactionalId
+from shared.bus.kafka.transactional_producer import TransactionalProducer
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.bus.transaction_queue import TransactionQueue, Turn, Work
 from shared.errors import TrelayError
@@ -28,11 +28,13 @@ may take. Without the abort, readers of its partitions would wait for the transa
 class KafkaWriter:
     """A `Writer`."""
 
-    def __init__(self, name: str, cluster: Cluster, owned: list[tuple[TransactionalId, Encoder]], tasks: Tasks) -> None:
+    def __init__(
+        self, name: str, cluster: Cluster, producers: list[tuple[TransactionalProducer, Encoder]], tasks: Tasks
+    ) -> None:
         self._cluster = cluster
-        self._owned = [owner for owner, _ in owned]
-        self._turns = cycle(self._owned)
-        self._encoders = dict(owned)
+        self._encoders = dict(producers)
+        self._first, *_ = self._encoders
+        self._alternating = cycle(self._encoders)
         self._queue = TransactionQueue(f"writer {name}", tasks)
 
     async def submit(self, transaction: Transaction) -> Awaitable[None]:
@@ -44,10 +46,10 @@ class KafkaWriter:
         await (await self.submit(transaction))
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset a group is to read next."""
-        deadline = self._cluster.clock.monotonic() + self._cluster.options.patience
+        """Return the offset that a group reads next."""
+        deadline = self._cluster.clock.monotonic() + self._cluster.options.delivery_timeout
         async with self._queue.exclusive():
-            return await self._owned[0].committed(self._cluster.identity(group), position, deadline)
+            return await self._first.committed(self._cluster.prefixed(group), position, deadline)
 
     async def close(self) -> None:
         """Begin no further step, and give the requests in flight a moment to be answered."""
@@ -55,59 +57,60 @@ class KafkaWriter:
         await self._queue.join(_CLOSE_TIMEOUT)
 
     async def _prepare(self, transaction: Transaction) -> Work:
-        owner = next(self._turns)
-        if owner.doubtful:
+        producer = next(self._alternating)
+        if producer.must_bump_epoch:
             # The transaction before last, which used this id, has ended: its slot was needed.
-            self._encoders[owner] = await owner.renew()
-        batches = await self._encode(self._encoders[owner], transaction)
-        return partial(self._carry_out, owner, transaction, batches)
+            self._encoders[producer] = await producer.bump_epoch()
+        batches = await self._encode(self._encoders[producer], transaction)
+        return partial(self._carry_out, producer, transaction, batches)
 
-    async def _encode(self, encoder: Encoder, transaction: Transaction) -> list[Batch]:
+    async def _encode(self, encoder: Encoder, transaction: Transaction) -> list[RecordBatch]:
         now = int(self._cluster.clock.time() * 1000)
-        batches: list[Batch] = []
+        batches: list[RecordBatch] = []
         for name, records in transaction.records.items():
             if records:
                 topic = await self._cluster.topic(name)
-                for partition, dealt in by_partition(records, len(topic.leaders)).items():
-                    batches += encoder.encode(name, partition, dealt, now)
+                for partition, group in by_partition(records, len(topic.leaders)).items():
+                    batches += encoder.encode(name, partition, group, now)
         return batches
 
     async def _carry_out(
-        self, owner: TransactionalId, transaction: Transaction, batches: list[Batch], turn: Turn
+        self, producer: TransactionalProducer, transaction: Transaction, batches: list[RecordBatch], turn: Turn
     ) -> None:
         await turn.previous_written()
-        deadline = self._cluster.clock.monotonic() + self._cluster.options.patience
-        await owner.write(transaction, batches, deadline)
+        deadline = self._cluster.clock.monotonic() + self._cluster.options.delivery_timeout
+        await producer.write(transaction, batches, deadline)
         turn.written()
         reach("bus.written")
         await turn.previous_committed()
-        if owner.began:
-            await owner.end(deadline, commit=True)
+        if producer.in_transaction:
+            await producer.end(deadline, commit=True)
         reach("bus.committed")
 
 
 @asynccontextmanager
 async def kafka_writer(cluster: Cluster, name: str) -> AsyncIterator[KafkaWriter]:
     """Own both transactional ids of a name for as long as the context lasts."""
-    ids = [TransactionalId(cluster, f"{cluster.identity(name)}-{turn}") for turn in "ab"]
+    producers = [TransactionalProducer(cluster, f"{cluster.prefixed(name)}-{suffix}") for suffix in "ab"]
     try:
-        # Both before anybody reads a checkpoint: only then is all decided that an older owner had in flight.
-        encoders = await together(*(owned.open() for owned in ids))
+        # Both before anything reads a checkpoint: only then is all committed or aborted that an older owner had in
+        # flight.
+        encoders = await together(*(producer.open() for producer in producers))
         async with Tasks() as tasks:
-            writer = KafkaWriter(name, cluster, list(zip(ids, encoders, strict=True)), tasks)
+            writer = KafkaWriter(name, cluster, list(zip(producers, encoders, strict=True)), tasks)
             try:
                 yield writer
             finally:
                 await writer.close()
     finally:
-        await together(*(_close(cluster, owned) for owned in ids))
+        await together(*(_close(cluster, producer) for producer in producers))
 
 
-async def _close(cluster: Cluster, owned: TransactionalId) -> None:
+async def _close(cluster: Cluster, producer: TransactionalProducer) -> None:
     try:
-        if owned.began and not owned.abandoned:
+        if producer.in_transaction and not producer.interrupted:
             with suppress(TrelayError, TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT):
-                    await owned.end(cluster.clock.monotonic() + _CLOSE_TIMEOUT, commit=False)
+                    await producer.end(cluster.clock.monotonic() + _CLOSE_TIMEOUT, commit=False)
     finally:
-        await owned.close()
+        await producer.close()

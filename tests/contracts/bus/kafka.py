@@ -70,7 +70,7 @@ class OwnKafkaDeployment(KafkaDeployment):
 
     def __init__(self, server: KafkaServer) -> None:
         self._own = server
-        options = KafkaOptions(kind="kafka", servers=server.bootstrap, session_timeout=6.0, patience=3.0)
+        options = KafkaOptions(kind="kafka", servers=server.bootstrap, session_timeout=6.0, delivery_timeout=3.0)
         super().__init__(server, options)
 
     async def stop_server(self) -> None:
@@ -85,7 +85,7 @@ class ClusterDeployment(KafkaDeployment):
 
     def __init__(self, cluster: Cluster, *, patience: float = 15.0) -> None:
         self._cluster = cluster
-        options = KafkaOptions(kind="kafka", servers=cluster.bootstrap, session_timeout=6.0, patience=patience)
+        options = KafkaOptions(kind="kafka", servers=cluster.bootstrap, session_timeout=6.0, delivery_timeout=patience)
         super().__init__(cluster, options)
 
     @asynccontextmanager

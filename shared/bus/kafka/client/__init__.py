@@ -1,1 +1,1 @@
-"""The connections to a Kafka cluster, the requests sent over them, and their errors."""
+"""The connections to a Kafka cluster, its metadata, and the errors of both."""

@@ -9,21 +9,21 @@ from aiokafka.errors import KafkaConnectionError
 
 from shared.bus.kafka.client.errors import LOST_CONNECTION
 
-_IDLE_LIMIT_MS = 540_000  # below the brokers' ten minutes: whoever closes first is not surprised in mid-request
+_IDLE_LIMIT_MS = 540_000  # below the brokers' ten minutes, so that no broker closes a connection during a request
 
 
 class Broker(NamedTuple):
-    """Where a broker listens."""
+    """The address of a broker."""
 
     host: str
     port: int
 
 
-class Connections:
-    """One connection a broker, opened on first use and again when it broke."""
+class BrokerConnections:
+    """One connection to each broker, opened at its first use and again after it was lost."""
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
-        """`arguments` are aiokafka's for a connection."""
+        """`arguments` are those of aiokafka's `create_conn`."""
         self._arguments = arguments
         self._open: dict[Broker, AIOKafkaConnection] = {}
         self._opening: dict[Broker, asyncio.Lock] = {}
@@ -31,10 +31,10 @@ class Connections:
         self._failed: dict[Broker, float] = {}
 
     async def send(self, broker: Broker, request: Any) -> Any:
-        """Send a request and return the answer; requests are answered in the order in which they were sent.
+        """Send a request and return the response. A broker answers the requests of one connection in their order.
 
         Raises:
-            One of `LOST_CONNECTION`: whether the request was carried out is not known.
+            One of `LOST_CONNECTION`: it is not known whether the broker has processed the request.
         """
         connection = await self._connected(broker)
         try:
@@ -53,7 +53,7 @@ class Connections:
             connection.close(reason=CloseReason.SHUTDOWN)
 
     async def close(self) -> None:
-        """Close all; what is not answered yet fails."""
+        """Close all connections; requests without a response fail."""
         ending = [connection.close(reason=CloseReason.SHUTDOWN) for connection in self._open.values()]
         self._open.clear()
         await asyncio.gather(*ending)
@@ -69,7 +69,7 @@ class Connections:
             if connection is not None and connection.connected():
                 return connection
             if self._failed.get(broker, -1.0) >= asked:
-                # While we waited for our turn somebody else tried in vain: each trying again could take a timeout.
+                # Another caller has just failed: with an attempt each, the last caller would wait for many timeouts.
                 raise KafkaConnectionError(f"no connection to {broker.host}:{broker.port}")
             try:
                 async with asyncio.timeout(None) as self._connecting[broker]:

@@ -1,8 +1,6 @@
-"""Kafka's errors in our words: the one place that knows aiokafka's exceptions and the broker's codes."""
+"""Translates the broker's error codes and aiokafka's exceptions into Trelay's errors."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -22,53 +20,62 @@ from aiokafka.errors import (
 from shared.errors import Fenced, TooLarge, TrelayError, Unauthorized, Unavailable
 
 NONE = 0
-OUT_OF_RANGE = 1
-UNKNOWN_TOPIC = 3
-LOADING = 14
-NO_COORDINATOR = 15
+OFFSET_OUT_OF_RANGE = 1
+UNKNOWN_TOPIC_OR_PARTITION = 3
+LEADER_NOT_AVAILABLE = 5
+NOT_LEADER_OR_FOLLOWER = 6
+REQUEST_TIMED_OUT = 7
+BROKER_NOT_AVAILABLE = 8
+REPLICA_NOT_AVAILABLE = 9
+NETWORK_EXCEPTION = 13
+COORDINATOR_LOAD_IN_PROGRESS = 14
+COORDINATOR_NOT_AVAILABLE = 15
 NOT_COORDINATOR = 16
 NOT_ENOUGH_REPLICAS = 19
+NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20
 ILLEGAL_GENERATION = 22
-UNKNOWN_MEMBER = 25
-REBALANCING = 27
-TOPIC_EXISTS = 36
-DUPLICATE_SEQUENCE = 46
+UNKNOWN_MEMBER_ID = 25
+REBALANCE_IN_PROGRESS = 27
+TOPIC_ALREADY_EXISTS = 36
+NOT_CONTROLLER = 41
+DUPLICATE_SEQUENCE_NUMBER = 46
 CONCURRENT_TRANSACTIONS = 51
-NOT_ATTEMPTED = 55
+OPERATION_NOT_ATTEMPTED = 55
+KAFKA_STORAGE_ERROR = 56
+LISTENER_NOT_FOUND = 72
 FENCED_LEADER_EPOCH = 74
 UNKNOWN_LEADER_EPOCH = 75
 OFFSET_NOT_AVAILABLE = 78
-MEMBER_ID_REQUIRED = 79
-FENCED_INSTANCE = 82
+FENCED_INSTANCE_ID = 82
 UNSTABLE_OFFSET_COMMIT = 88
 PRODUCER_FENCED = 90
 
-_MOVED = frozenset(
+_STALE_METADATA = frozenset(
     {
-        UNKNOWN_TOPIC,  # on a broker that has not heard yet of a topic that was just made
-        5,  # leader not available
-        6,  # not the leader any more
-        8,  # broker not available
-        9,  # replica not available
-        NO_COORDINATOR,
+        UNKNOWN_TOPIC_OR_PARTITION,  # also from a broker that does not know a new topic yet
+        LEADER_NOT_AVAILABLE,
+        NOT_LEADER_OR_FOLLOWER,
+        BROKER_NOT_AVAILABLE,
+        REPLICA_NOT_AVAILABLE,
+        COORDINATOR_NOT_AVAILABLE,
         NOT_COORDINATOR,
-        41,  # not the controller any more
-        56,  # storage error: another replica takes over
-        72,  # listener not found: the broker is starting
-        FENCED_LEADER_EPOCH,  # there is a newer leader than the one that we know
-        UNKNOWN_LEADER_EPOCH,  # we know of a newer leader than the broker does
+        NOT_CONTROLLER,
+        KAFKA_STORAGE_ERROR,  # another replica takes over
+        LISTENER_NOT_FOUND,  # the broker is starting
+        FENCED_LEADER_EPOCH,  # the broker knows a newer leader than this client
+        UNKNOWN_LEADER_EPOCH,  # this client knows a newer leader than the broker
     }
 )
-_PASSING = frozenset(
+_RETRIABLE = frozenset(
     {
-        7,  # timed out between brokers
-        13,  # network exception between brokers
-        LOADING,
+        REQUEST_TIMED_OUT,  # between brokers
+        NETWORK_EXCEPTION,  # between brokers
+        COORDINATOR_LOAD_IN_PROGRESS,
         NOT_ENOUGH_REPLICAS,
-        20,  # not enough replicas, after the append
+        NOT_ENOUGH_REPLICAS_AFTER_APPEND,
         CONCURRENT_TRANSACTIONS,
-        OFFSET_NOT_AVAILABLE,  # a leader that was just elected does not know yet how far its log is committed
-        UNSTABLE_OFFSET_COMMIT,  # the transaction that holds the offset is being ended
+        OFFSET_NOT_AVAILABLE,  # a new leader does not know its high watermark yet
+        UNSTABLE_OFFSET_COMMIT,  # the transaction that holds the offset is ending
     }
 )
 
@@ -78,7 +85,7 @@ _NAMES = {
     OFFSET_NOT_AVAILABLE: "OffsetNotAvailable",
     UNSTABLE_OFFSET_COMMIT: "UnstableOffsetCommit",
 }
-"""Of codes that aiokafka does not know."""
+"""The names of codes that aiokafka does not know."""
 
 _UNAUTHORIZED = (
     ClusterAuthorizationFailedError,
@@ -90,57 +97,48 @@ _UNAUTHORIZED = (
 )
 
 
-class Passing(Unavailable):
-    """Unavailable in a way that passes by itself, often within milliseconds: see `Cluster.persist`."""
+class Retriable(Unavailable):
+    """Unavailable for a moment, often for milliseconds; `Cluster.retry` tries again."""
 
 
-class Moved(Passing):
-    """Whom we asked is not, or not yet, the one to ask."""
+class StaleMetadata(Retriable):
+    """The request went to a broker that is not, or not yet, the leader, coordinator or controller."""
 
 
 LOST_CONNECTION = (KafkaError, OSError, asyncio.TimeoutError)
-"""What sending a request raises when the broker cannot be reached or does not answer."""
+"""What sending a request raises if the broker cannot be reached or does not answer."""
 
 
-def of_code(code: int, doing: str) -> TrelayError:
-    """Return our error for the code in a broker's answer."""
+def error_for_code(code: int, doing: str) -> TrelayError:
+    """Return the error for a code in a broker's response; `doing` begins its text."""
     if code == PRODUCER_FENCED:
-        return Fenced(f"{doing}: a newer writer has taken over")
-    if code == FENCED_INSTANCE:
-        return Fenced(f"{doing}: a newer member of the same name has taken over")
-    if code in _MOVED:
-        return Moved(f"{doing}: {_sentence(for_code(code)(), code)}")
-    if code in _PASSING:
-        return Passing(f"{doing}: {_sentence(for_code(code)(), code)}")
-    return of_exception(for_code(code)(), doing, code)
+        return Fenced(f"{doing}: fenced by a newer writer of this name")
+    if code == FENCED_INSTANCE_ID:
+        return Fenced(f"{doing}: fenced by a newer member of the same name")
+    if code in _STALE_METADATA:
+        return StaleMetadata(f"{doing}: {_description(for_code(code)(), code)}")
+    if code in _RETRIABLE:
+        return Retriable(f"{doing}: {_description(for_code(code)(), code)}")
+    return translate(for_code(code)(), doing, code)
 
 
-def of_exception(exc: BaseException, doing: str, code: int | None = None) -> TrelayError:
-    """Return our error for what aiokafka raised; its text says what we were doing."""
+def translate(exc: BaseException, doing: str, code: int | None = None) -> TrelayError:
+    """Return the error for an exception of `LOST_CONNECTION`; `doing` begins its text."""
     if isinstance(exc, ProducerFenced | InvalidProducerEpoch):
-        return Fenced(f"{doing}: a newer writer has taken over, or the transaction lay open for too long")
+        return Fenced(f"{doing}: fenced by a newer writer of this name, or the transaction timed out")
     if isinstance(exc, MessageSizeTooLargeError | RecordListTooLargeError):
-        return TooLarge(f"{doing}: the brokers' own limit (max.message.bytes) refuses the record")
+        return TooLarge(f"{doing}: the record is above max.message.bytes of the brokers")
     if isinstance(exc, _UNAUTHORIZED):
-        return Unauthorized(f"{doing}: Kafka refuses: {_sentence(exc, code)}")
-    return Unavailable(f"{doing}: {_sentence(exc, code)}")
+        return Unauthorized(f"{doing}: refused by Kafka: {_description(exc, code)}")
+    return Unavailable(f"{doing}: {_description(exc, code)}")
 
 
-@contextmanager
-def kafka_errors(doing: str) -> Iterator[None]:
-    """Let no aiokafka exception past this block."""
-    try:
-        yield
-    except LOST_CONNECTION as exc:
-        raise of_exception(exc, doing) from exc
-
-
-def _sentence(exc: BaseException, code: int | None) -> str:
+def _description(exc: BaseException, code: int | None) -> str:
     name = type(exc).__name__.removesuffix("Error")
     if isinstance(exc, asyncio.TimeoutError):
         return "no answer in time"
     if isinstance(exc, ConnectionRefusedError):
         return "connection refused"
     if code is not None:
-        return f"Kafka answers {_NAMES.get(code, name)} ({code})"
+        return f"Kafka returned {_NAMES.get(code, name)} ({code})"
     return str(exc) or name

@@ -1,4 +1,4 @@
-"""What only a Kafka can do to us."""
+"""Situations that only Kafka has."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ from shared.bus.protocol import Transaction
 async def main(servers, topic):
     async with connect_kafka(KafkaOptions(servers=servers)) as bus, bus.writer("dying") as writer:
         transaction = Transaction()
-        transaction.append(topic, b"dying", b"never to be seen")
+        transaction.append(topic, b"dying", b"never visible")
         await writer.commit(transaction)
 
 asyncio.run(main(*sys.argv[1:]))
@@ -46,23 +46,23 @@ async def compacted(kafka: Kafka, unique_name: str) -> str:
     return unique_name
 
 
-async def test_latest_looks_behind_a_strangers_open_transaction(kafka: Kafka, compacted: str) -> None:
-    """A neighbour dies in mid-transaction; what is committed after his records is invisible until his end."""
+async def test_latest_reads_beyond_an_open_transaction_of_another_writer(kafka: Kafka, compacted: str) -> None:
+    """Another writer dies in a transaction; what commits after its records is not visible until it is aborted."""
     async with connect_kafka(KafkaOptions(servers=kafka.bootstrap)) as bus:
         async with bus.writer("living") as writer:
             await writer.commit(one(compacted, b"living", b"1"))
             await die_halfway(kafka, compacted)
             await writer.commit(one(compacted, b"living", b"2"))
-        looking = asyncio.create_task(bus.latest(compacted, b"living"))
-        done, _ = await asyncio.wait([looking], timeout=0.5)
+        reading = asyncio.create_task(bus.latest(compacted, b"living"))
+        done, _ = await asyncio.wait([reading], timeout=0.5)
         assert not done, "an answer now could only be the old value"
         async with bus.writer("dying"):
-            assert await asyncio.wait_for(looking, 20) == {b"living": b"2"}
+            assert await asyncio.wait_for(reading, 20) == {b"living": b"2"}
             assert await bus.latest(compacted, b"dying") == {}
 
 
 class LeapingClock(SystemClock):
-    """The machine's, ahead of its time."""
+    """The system clock, some seconds ahead."""
 
     ahead = 0.0
 
@@ -70,7 +70,7 @@ class LeapingClock(SystemClock):
         return super().monotonic() + self.ahead
 
 
-async def test_a_transaction_that_is_never_ended_is_said_by_who_reads(kafka: Kafka, unique_name: str) -> None:
+async def test_a_hanging_transaction_is_a_problem_of_the_bus(kafka: Kafka, unique_name: str) -> None:
     clock = LeapingClock()
     async with connect_kafka(KafkaOptions(servers=kafka.bootstrap), clock=clock) as bus:
         await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
@@ -98,8 +98,10 @@ async def die_halfway(kafka: Kafka, topic: str) -> None:
     assert await process.wait() == -signal.SIGKILL
 
 
-async def test_a_broker_that_hangs_is_noticed_and_left_behind(own_kafka: KafkaServer, unique_name: str) -> None:
-    options = KafkaOptions(servers=own_kafka.bootstrap, request_timeout=1.0, patience=2.0)
+async def test_a_broker_that_hangs_is_unavailable_and_works_again_when_it_resumes(
+    own_kafka: KafkaServer, unique_name: str
+) -> None:
+    options = KafkaOptions(servers=own_kafka.bootstrap, request_timeout=1.0, delivery_timeout=2.0)
     async with connect_kafka(options) as bus:
         await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
         async with bus.writer("hung") as writer, bus.appender() as appender:
@@ -116,13 +118,13 @@ async def test_a_broker_that_hangs_is_noticed_and_left_behind(own_kafka: KafkaSe
                     20,
                 )
                 assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
-                assert await says_trouble(bus)
+                assert await has_problem(bus)
             finally:
                 own_kafka.resume()
         await works_again(bus, unique_name)
 
 
-async def says_trouble(bus: Bus) -> bool:
+async def has_problem(bus: Bus) -> bool:
     async with asyncio.timeout(20):
         while bus.problem is None:
             await asyncio.sleep(0.05)
@@ -140,14 +142,14 @@ async def works_again(bus: Bus, topic: str) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def test_more_replicas_than_brokers_is_said(kafka: Kafka, unique_name: str) -> None:
+async def test_more_replicas_than_brokers_is_an_error(kafka: Kafka, unique_name: str) -> None:
     async with connect_kafka(KafkaOptions(servers=kafka.bootstrap)) as bus:
         with pytest.raises(Unavailable, match=f"{unique_name}.*InvalidReplicationFactor.*7"):
             await bus.ensure_topics([TopicOptions(name=unique_name, replicas=7)])
 
 
-async def test_a_member_that_was_put_out_comes_back_when_its_successor_is_gone(kafka: Kafka, unique_name: str) -> None:
-    """Two processes of one name, by mistake: the newer one works, the older one waits and says so."""
+async def test_a_fenced_member_rejoins_when_its_successor_is_gone(kafka: Kafka, unique_name: str) -> None:
+    """Two processes of one name, by mistake: the newer one works, the older one stands by."""
     options = KafkaOptions(servers=kafka.bootstrap, session_timeout=6.0)
     older, newer = Journal(), Journal()
     async with connect_kafka(options) as bus, connect_kafka(options) as another:
@@ -157,7 +159,7 @@ async def test_a_member_that_was_put_out_comes_back_when_its_successor_is_gone(k
             async with another.join(unique_name, unique_name, "m", Drives(newer, "newer")):
                 await newer.until(lambda: newer.of("newer") == {0, 1, 2, 3})
                 await older.until(lambda: older.held == {})
-                assert await says_trouble(bus)
+                assert await has_problem(bus)
                 assert another.problem is None
             await older.until(lambda: older.of("older") == {0, 1, 2, 3})
             assert bus.problem is None

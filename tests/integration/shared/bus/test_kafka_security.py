@@ -1,4 +1,4 @@
-"""A broker that lets in whom it knows, over TLS."""
+"""A broker that requires TLS and authentication."""
 
 import json
 import re
@@ -32,9 +32,9 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def guarded(authority: trustme.CA, kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """The port of a broker's listener that wants TLS and a login."""
-    folder = tmp_path_factory.mktemp("guarded")
+def secured(authority: trustme.CA, kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a listener that requires TLS and authentication."""
+    folder = tmp_path_factory.mktemp("secured")
     clients, controller, port = (free_port() for _ in range(3))
     (folder / "ports.json").write_text(json.dumps({"clients": clients, "controller": controller}))
     settings = {
@@ -63,7 +63,7 @@ def guarded(authority: trustme.CA, kafka_jars: Path, tmp_path_factory: pytest.Te
 
 
 def key_store(authority: trustme.CA, folder: Path) -> Path:
-    """Write the broker's key, in the one form that Java reads, and its certificates."""
+    """Write the key and the certificates of the broker in the only format that Java reads."""
     issued = authority.issue_cert("127.0.0.1")
     key = load_pem_private_key(issued.private_key_pem.bytes(), None)
     pkcs8 = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -73,11 +73,11 @@ def key_store(authority: trustme.CA, folder: Path) -> Path:
 
 
 @pytest.fixture
-def options(guarded: int, authority: trustme.CA, tmp_path: Path) -> KafkaOptions:
+def options(secured: int, authority: trustme.CA, tmp_path: Path) -> KafkaOptions:
     ca_file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
     return KafkaOptions(
-        servers=f"127.0.0.1:{guarded}",
+        servers=f"127.0.0.1:{secured}",
         security_protocol="SASL_SSL",
         sasl_mechanism="PLAIN",
         ca_file=ca_file,
@@ -86,18 +86,18 @@ def options(guarded: int, authority: trustme.CA, tmp_path: Path) -> KafkaOptions
     )
 
 
-async def test_who_is_known_writes_and_reads(options: KafkaOptions, unique_name: str) -> None:
+async def test_an_authenticated_client_writes_and_reads(options: KafkaOptions, unique_name: str) -> None:
     async with connect_kafka(options) as bus:
         await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
         transaction = Transaction()
         transaction.append(unique_name, b"k", b"v")
-        async with bus.writer("guarded") as writer, bus.reader(unique_name, {0: 0}) as reader:
+        async with bus.writer("secured") as writer, bus.reader(unique_name, {0: 0}) as reader:
             await writer.commit(transaction)
             [record] = await reader.read()
         assert record.value == b"v"
 
 
-async def test_a_wrong_password_is_said_and_not_shown(options: KafkaOptions) -> None:
+async def test_a_wrong_password_is_an_error_that_does_not_show_it(options: KafkaOptions) -> None:
     wrong = options.model_copy(update={"password": SecretStr("hunter2")})
     with pytest.raises(Unauthorized) as raised:
         async with connect_kafka(wrong):
@@ -106,15 +106,15 @@ async def test_a_wrong_password_is_said_and_not_shown(options: KafkaOptions) -> 
     assert "hunter2" not in str(raised.value)
 
 
-async def test_a_strangers_certificate_is_refused(options: KafkaOptions, tmp_path: Path) -> None:
-    stranger = tmp_path / "stranger.pem"
-    trustme.CA().cert_pem.write_to_path(str(stranger))
+async def test_a_certificate_of_an_unknown_authority_is_refused(options: KafkaOptions, tmp_path: Path) -> None:
+    unknown = tmp_path / "unknown.pem"
+    trustme.CA().cert_pem.write_to_path(str(unknown))
     with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
-        async with connect_kafka(options.model_copy(update={"ca_file": stranger})):
+        async with connect_kafka(options.model_copy(update={"ca_file": unknown})):
             pass
 
 
-async def test_a_missing_file_of_authorities_is_named(options: KafkaOptions, tmp_path: Path) -> None:
+async def test_a_missing_ca_file_is_named(options: KafkaOptions, tmp_path: Path) -> None:
     missing = tmp_path / "missing.pem"
     with pytest.raises(SettingsError, match=re.escape(str(missing))):
         async with connect_kafka(options.model_copy(update={"ca_file": missing})):

@@ -60,10 +60,10 @@ def test_a_table_in_sqlite_names_its_extra() -> None:
     done = without_extras(
         "import random\n"
         "from services.system_api.sources.registry import build_source\n"
-        "from services.system_api.sources.table.options import TableSourceOptions\n"
+        "from services.system_api.sources.table.opening import TableSourceKind\n"
         "from shared.runtime.clock import SYSTEM_CLOCK\n"
         "given = {'kind': 'table', 'url': 'sqlite:///a.db', 'table': 'a', 'type': 't'}\n"
-        "build_source('a', TableSourceOptions.model_validate(given), SYSTEM_CLOCK, random.Random(1))"
+        "build_source('a', TableSourceKind.model_validate(given), SYSTEM_CLOCK, random.Random(1))"
     )
     assert done.stderr.splitlines()[-1] == (
         "shared.errors.SettingsError: system.sources.a.url: sqlite needs the package 'aiosqlite',"

@@ -219,7 +219,8 @@ async def test_a_fault_of_ours_ends_that_connection_only(
             await asyncio.sleep(0)
     assert broken.ending is INTERNAL
     assert parts.joined == [other]
-    assert str(broken.subscriber.connection_id) in caplog.text
+    [failed] = [record for record in caplog.records if record.message == "task failed"]
+    assert str(broken.subscriber.connection_id) in failed.task  # type: ignore[attr-defined]
 
 
 async def test_abandoned_ones_are_fed_nothing_more(parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""Sharing out partitions: even, sticky, and never to two at once."""
+"""Assignment of partitions: even, sticky, and never to two members at once."""
 
 from contextlib import suppress
 
@@ -6,105 +6,111 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.kafka.assignment import Claim, assign, unpack
+from shared.bus.kafka.assignment import Subscription, assign
 from shared.errors import Malformed
 
 NAMES = [f"member-{number}" for number in range(6)]
 
 
-def fresh(name: str) -> Claim:
-    return Claim(name, -1, frozenset())
+def new_member(name: str) -> Subscription:
+    return Subscription(name, -1, frozenset())
 
 
-def settle(claims: dict[str, Claim], partitions: int) -> dict[str, frozenset[int]]:
-    """Let the members do as told, round by round, until nothing changes; no partition may have two drivers."""
+def rebalance(members: dict[str, Subscription], partitions: int) -> dict[str, frozenset[int]]:
+    """Let the members follow assignments until nothing changes; no partition may have two owners."""
     for generation in range(100, 103):
-        given_out = assign(claims, partitions)
-        driven = {member: claim.partitions & given_out[member] for member, claim in claims.items()}
-        for member, numbers in given_out.items():
-            for other, claim in claims.items():
-                # Whoever claims a partition may drive it still while its new driver begins.
-                assert other == member or not numbers & claim.partitions
-        changed = {member: frozenset(numbers) for member, numbers in given_out.items()} != {
-            member: claim.partitions for member, claim in claims.items()
+        assigned = assign(members, partitions)
+        kept = {member: subscription.owned & assigned[member] for member, subscription in members.items()}
+        for member, numbers in assigned.items():
+            for other, subscription in members.items():
+                # The worker of a member that claims a partition may still run when the worker of another one starts.
+                assert other == member or not numbers & subscription.owned
+        changed = {member: frozenset(numbers) for member, numbers in assigned.items()} != {
+            member: subscription.owned for member, subscription in members.items()
         }
-        claims = {member: Claim(claims[member].name, generation, frozenset(given_out[member])) for member in claims}
-        assert all(driven[member] <= claims[member].partitions for member in claims)
+        members = {
+            member: Subscription(members[member].name, generation, frozenset(assigned[member])) for member in members
+        }
+        assert all(kept[member] <= members[member].owned for member in members)
         if not changed:
             break
-    return {member: claim.partitions for member, claim in claims.items()}
+    return {member: subscription.owned for member, subscription in members.items()}
 
 
-def held(claims: dict[str, Claim]) -> dict[str, Claim]:
-    """Take out what two claim: that is another test's affair."""
-    met: set[int] = set()
+def without_conflicts(members: dict[str, Subscription]) -> dict[str, Subscription]:
+    """Let no two members claim one partition; another test does that."""
+    claimed: set[int] = set()
     cleaned = {}
-    for member, claim in claims.items():
-        cleaned[member] = Claim(claim.name, claim.generation, claim.partitions - met)
-        met |= claim.partitions
+    for member, subscription in members.items():
+        cleaned[member] = Subscription(subscription.name, subscription.generation, subscription.owned - claimed)
+        claimed |= subscription.owned
     return cleaned
 
 
-claims_of_some = st.dictionaries(st.sampled_from(NAMES), st.frozensets(st.integers(0, 11)), min_size=1).map(
-    lambda owned: held({name: Claim(name, 7, partitions) for name, partitions in owned.items()})
+groups = st.dictionaries(st.sampled_from(NAMES), st.frozensets(st.integers(0, 11)), min_size=1).map(
+    lambda owned: without_conflicts({name: Subscription(name, 7, partitions) for name, partitions in owned.items()})
 )
 
 
-@given(claims_of_some, st.integers(1, 12))
-def test_within_two_rounds_all_is_driven_evenly(claims: dict[str, Claim], partitions: int) -> None:
+@given(groups, st.integers(1, 12))
+def test_within_two_rounds_all_partitions_are_assigned_evenly(
+    members: dict[str, Subscription], partitions: int
+) -> None:
     in_range = {
-        member: Claim(claim.name, 7, frozenset(number for number in claim.partitions if number < partitions))
-        for member, claim in claims.items()
+        member: Subscription(
+            subscription.name, 7, frozenset(number for number in subscription.owned if number < partitions)
+        )
+        for member, subscription in members.items()
     }
-    driven = settle(in_range, partitions)
-    assert sorted(number for numbers in driven.values() for number in numbers) == list(range(partitions))
-    sizes = [len(numbers) for numbers in driven.values()]
+    owned = rebalance(in_range, partitions)
+    assert sorted(number for numbers in owned.values() for number in numbers) == list(range(partitions))
+    sizes = [len(numbers) for numbers in owned.values()]
     assert max(sizes) - min(sizes) <= 1
-    for member, numbers in driven.items():
-        # Nobody loses more than what is above an even share.
-        kept = numbers & in_range[member].partitions
-        assert len(kept) >= min(len(in_range[member].partitions), partitions // len(claims))
+    for member, numbers in owned.items():
+        # No member loses more than what it has above an equal share.
+        kept = numbers & in_range[member].owned
+        assert len(kept) >= min(len(in_range[member].owned), partitions // len(members))
 
 
-def test_a_newcomer_is_given_nothing_that_is_still_driven() -> None:
-    claims = {"1": Claim("a", 3, frozenset({0, 1, 2, 3})), "2": fresh("b")}
-    assert assign(claims, 4) == {"1": {0, 1}, "2": set()}
-    assert assign({**claims, "1": Claim("a", 4, frozenset({0, 1}))}, 4) == {"1": {0, 1}, "2": {2, 3}}
+def test_a_new_member_gets_no_partition_that_is_still_owned() -> None:
+    members = {"1": Subscription("a", 3, frozenset({0, 1, 2, 3})), "2": new_member("b")}
+    assert assign(members, 4) == {"1": {0, 1}, "2": set()}
+    assert assign({**members, "1": Subscription("a", 4, frozenset({0, 1}))}, 4) == {"1": {0, 1}, "2": {2, 3}}
 
 
-def test_what_nobody_drives_goes_to_who_has_least() -> None:
-    claims = {"1": Claim("a", 3, frozenset({0})), "2": fresh("b"), "3": fresh("c")}
-    assert assign(claims, 5) == {"1": {0, 1}, "2": {2, 3}, "3": {4}}
+def test_free_partitions_go_to_the_members_that_own_least() -> None:
+    members = {"1": Subscription("a", 3, frozenset({0})), "2": new_member("b"), "3": new_member("c")}
+    assert assign(members, 5) == {"1": {0, 1}, "2": {2, 3}, "3": {4}}
 
 
-def test_of_two_who_claim_one_the_later_keeps_it() -> None:
-    claims = {"1": Claim("a", 3, frozenset({0, 1})), "2": Claim("b", 9, frozenset({0, 1}))}
-    assert assign(claims, 2)["2"] == {0}
-    assert assign(claims, 2)["1"] == set()
+def test_if_two_members_claim_a_partition_the_later_generation_keeps_it() -> None:
+    members = {"1": Subscription("a", 3, frozenset({0, 1})), "2": Subscription("b", 9, frozenset({0, 1}))}
+    assert assign(members, 2)["2"] == {0}
+    assert assign(members, 2)["1"] == set()
 
 
-def test_a_partition_that_does_not_exist_is_not_given() -> None:
-    assert assign({"1": Claim("a", 3, frozenset({7, -1}))}, 2) == {"1": {0, 1}}
+def test_a_partition_that_does_not_exist_is_not_assigned() -> None:
+    assert assign({"1": Subscription("a", 3, frozenset({7, -1}))}, 2) == {"1": {0, 1}}
 
 
 def test_more_members_than_partitions() -> None:
-    given_out = assign({name: fresh(name) for name in NAMES}, 2)
-    assert sorted(len(numbers) for numbers in given_out.values()) == [0, 0, 0, 0, 1, 1]
+    assigned = assign({name: new_member(name) for name in NAMES}, 2)
+    assert sorted(len(numbers) for numbers in assigned.values()) == [0, 0, 0, 0, 1, 1]
 
 
 @given(st.text(), st.integers(), st.frozensets(st.integers()))
-def test_a_claim_comes_back_as_it_was_packed(name: str, generation: int, partitions: frozenset[int]) -> None:
-    claim = Claim(name, generation, partitions)
-    assert unpack(claim.pack()) == claim
+def test_a_subscription_is_decoded_as_it_was_encoded(name: str, generation: int, owned: frozenset[int]) -> None:
+    subscription = Subscription(name, generation, owned)
+    assert Subscription.decode(subscription.encode()) == subscription
 
 
 @given(st.binary())
-def test_a_strangers_claim_is_read_or_refused(data: bytes) -> None:
+def test_user_data_of_another_program_is_decoded_or_refused(data: bytes) -> None:
     with suppress(Malformed):
-        assert isinstance(unpack(data), Claim)
+        assert isinstance(Subscription.decode(data), Subscription)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b'["a", 1]', b'["a", 1, [null]]', b"{}", b"\xff", b'["a", NaN, []]'])
-def test_what_is_no_claim_is_refused(data: bytes) -> None:
-    with pytest.raises(Malformed, match="not one of ours"):
-        unpack(data)
+def test_malformed_user_data_is_refused(data: bytes) -> None:
+    with pytest.raises(Malformed, match="not one of Trelay's"):
+        Subscription.decode(data)

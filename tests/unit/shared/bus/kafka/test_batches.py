@@ -9,7 +9,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.bus.kafka.batches import BATCH_LIMIT, Encoder, Producer, by_partition
+from shared.bus.kafka.batches import BATCH_LIMIT, Encoder, ProducerIdAndEpoch, by_partition
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, partition_of
 from shared.errors import TooLarge
@@ -41,16 +41,16 @@ def read(content: bytes | bytearray) -> list[Outgoing]:
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @given(records=st.lists(outgoing, max_size=20))
-def test_what_goes_in_comes_out(compression: Compression, records: list[Outgoing]) -> None:
-    encoder = Encoder(Producer(5, 2), compression, transactional=True)
+def test_records_are_decoded_as_they_were_encoded(compression: Compression, records: list[Outgoing]) -> None:
+    encoder = Encoder(ProducerIdAndEpoch(5, 2), compression, transactional=True)
     made = encoder.encode("t", 3, records, NOW)
     assert [record for batch in made for record in read(batch.content)] == records
     assert {(batch.topic, batch.partition) for batch in made} <= {("t", 3)}
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_a_batch_says_who_wrote_it_and_where_it_comes_in_order(compression: Compression) -> None:
-    encoder = Encoder(Producer(5, 2), compression, transactional=True)
+def test_a_batch_has_its_producer_and_sequence_number(compression: Compression) -> None:
+    encoder = Encoder(ProducerIdAndEpoch(5, 2), compression, transactional=True)
     body = b"x" * 2000
     for first in (0, 3):
         [made] = encoder.encode("t", 0, [Outgoing(b"k", body)] * 3, NOW)
@@ -63,8 +63,8 @@ def test_a_batch_says_who_wrote_it_and_where_it_comes_in_order(compression: Comp
     assert batch.base_sequence == 0
 
 
-def test_numbers_begin_anew_after_the_largest() -> None:
-    encoder = Encoder(Producer(5, 2), "none", transactional=False)
+def test_sequence_numbers_wrap_around() -> None:
+    encoder = Encoder(ProducerIdAndEpoch(5, 2), "none", transactional=False)
     encoder._sequences["t", 0] = 2**31 - 2
     encoder.encode("t", 0, [Outgoing(b"k", b"v")] * 3, NOW)
     [made] = encoder.encode("t", 0, [Outgoing(b"k", b"v")], NOW)
@@ -72,8 +72,8 @@ def test_numbers_begin_anew_after_the_largest() -> None:
     assert batch.base_sequence == 1
 
 
-def test_a_batch_keeps_to_its_limit_and_numbers_go_on() -> None:
-    encoder = Encoder(Producer(5, 2), "none", transactional=False)
+def test_batches_keep_to_the_limit_and_their_sequence_is_continuous() -> None:
+    encoder = Encoder(ProducerIdAndEpoch(5, 2), "none", transactional=False)
     records = [Outgoing(b"%d" % number, b"x" * 1000) for number in range(2000)]
     made = encoder.encode("t", 0, records, NOW)
     assert len(made) > 3
@@ -87,25 +87,25 @@ def test_a_batch_keeps_to_its_limit_and_numbers_go_on() -> None:
 
 
 @pytest.mark.parametrize("compression", ["snappy", "lz4", "zstd"])
-def test_compression_is_worth_it(compression: Compression) -> None:
+def test_compression_makes_batches_smaller(compression: Compression) -> None:
     text = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated"}'
-    [made] = Encoder(Producer(1, 0), compression, transactional=False).encode(
+    [made] = Encoder(ProducerIdAndEpoch(1, 0), compression, transactional=False).encode(
         "t", 0, [Outgoing(b"k", text)] * 1000, NOW
     )
     assert len(made.content) < len(text) * 1000 / 5
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_what_does_not_compress_stays_as_it_is(compression: Compression) -> None:
+def test_a_batch_that_does_not_compress_stays_uncompressed(compression: Compression) -> None:
     record = Outgoing(b"k", random.Random(1).randbytes(20_000))
-    [made] = Encoder(Producer(1, 0), compression, transactional=False).encode("t", 0, [record], NOW)
-    [plain] = Encoder(Producer(1, 0), "none", transactional=False).encode("t", 0, [record], NOW)
+    [made] = Encoder(ProducerIdAndEpoch(1, 0), compression, transactional=False).encode("t", 0, [record], NOW)
+    [plain] = Encoder(ProducerIdAndEpoch(1, 0), "none", transactional=False).encode("t", 0, [record], NOW)
     assert len(made.content) <= len(plain.content)
     assert read(made.content) == [record]
 
 
-def test_a_record_of_more_than_a_batch_has_one_to_itself() -> None:
-    encoder = Encoder(Producer(1, 0), "none", transactional=False)
+def test_a_record_above_the_batch_limit_gets_its_own_batch() -> None:
+    encoder = Encoder(ProducerIdAndEpoch(1, 0), "none", transactional=False)
     large = Outgoing(b"k", b"v" * (RECORD_LIMIT - 1))
     made = encoder.encode("t", 0, [Outgoing(b"a", b"1"), large, Outgoing(b"b", b"2")], NOW)
     assert [len(read(batch.content)) for batch in made] == [1, 1, 1]
@@ -120,7 +120,7 @@ def test_a_record_of_more_than_a_batch_has_one_to_itself() -> None:
     ],
 )
 def test_a_record_above_the_limit_is_refused_with_both_sizes(record: Outgoing) -> None:
-    encoder = Encoder(Producer(1, 0), "none", transactional=False)
+    encoder = Encoder(ProducerIdAndEpoch(1, 0), "none", transactional=False)
     with pytest.raises(TooLarge, match=rf"^orders: .* {RECORD_LIMIT + 1} bytes, the limit is {RECORD_LIMIT}$"):
         encoder.encode("orders", 0, [Outgoing(b"a", b"1"), record], NOW)
 
@@ -128,7 +128,7 @@ def test_a_record_above_the_limit_is_refused_with_both_sizes(record: Outgoing) -
 @given(st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b"e"])), st.integers(1, 5))
 def test_partitions_keep_order(keys: list[bytes], partitions: int) -> None:
     records = [Outgoing(key, str(number).encode()) for number, key in enumerate(keys)]
-    dealt = by_partition(records, partitions)
-    assert sum(len(batch) for batch in dealt.values()) == len(records)
-    for partition, batch in dealt.items():
+    grouped = by_partition(records, partitions)
+    assert sum(len(batch) for batch in grouped.values()) == len(records)
+    for partition, batch in grouped.items():
         assert batch == [record for record in records if partition_of(record.key, partitions) == partition]

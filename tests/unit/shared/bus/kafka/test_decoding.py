@@ -1,4 +1,4 @@
-"""What a broker hands out, to what readers are shown."""
+"""From what a broker returns to what readers get."""
 
 import struct
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pytest
 from aiokafka.record.util import calc_crc32c
 
-from shared.bus.kafka.batches import Encoder, Producer
-from shared.bus.kafka.decoding import Chunk, KafkaRecord
+from shared.bus.kafka.batches import Encoder, ProducerIdAndEpoch
+from shared.bus.kafka.decoding import CompletedFetch, KafkaRecord
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
@@ -26,14 +26,14 @@ class Log:
 
     def write(self, producer: int, *values: str, compression: Compression = "none") -> int:
         """Append one batch of a transaction; return its first offset."""
-        encoder = Encoder(Producer(producer, 0), compression, transactional=True)
+        encoder = Encoder(ProducerIdAndEpoch(producer, 0), compression, transactional=True)
         records = [Outgoing(b"k", value.encode() * 100, [("h", value.encode())]) for value in values]
         [batch] = encoder.encode("t", 0, records, NOW)
         return self._append(bytearray(batch.content), len(values))
 
     def mark(self, producer: int, kind: int) -> None:
         """Append the marker that ends a transaction."""
-        encoder = Encoder(Producer(producer, 0), "none", transactional=True)
+        encoder = Encoder(ProducerIdAndEpoch(producer, 0), "none", transactional=True)
         [batch] = encoder.encode("t", 0, [Outgoing(struct.pack(">hh", 0, kind), b"\0\0\0\0\0\0")], NOW)
         content = bytearray(batch.content)
         (attributes,) = struct.unpack_from(">h", content, 21)
@@ -48,8 +48,8 @@ class Log:
         self.end += count
         return first
 
-    def read(self, position: int = 0, aborted: Sequence[tuple[int, int]] | None = None) -> Chunk:
-        return Chunk("t", 0, position, self.content, aborted)
+    def read(self, position: int = 0, aborted: Sequence[tuple[int, int]] | None = None) -> CompletedFetch:
+        return CompletedFetch("t", 0, position, self.content, aborted)
 
 
 def values(records: list[KafkaRecord]) -> list[str]:
@@ -57,42 +57,42 @@ def values(records: list[KafkaRecord]) -> list[str]:
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "lz4", "zstd"])
-def test_a_record_is_whole(compression: Compression) -> None:
+def test_a_record_is_complete(compression: Compression) -> None:
     log = Log()
     log.write(1, "a", "b", compression=compression)
-    chunk = log.read()
-    [a, b] = chunk.take(10)
+    fetch = log.read()
+    [a, b] = fetch.take(10)
     assert a == KafkaRecord("t", 0, 0, NOW, b"k", b"a" * 100, [("h", b"a")])
     assert (b.offset, b.value, b.headers) == (1, b"b" * 100, [("h", b"b")])
-    assert chunk.exhausted
-    assert chunk.position == 2
+    assert fetch.exhausted
+    assert fetch.position == 2
 
 
-def test_markers_are_passed_over() -> None:
+def test_markers_are_skipped() -> None:
     log = Log()
     log.write(1, "a")
     log.mark(1, COMMIT)
     log.write(1, "b")
     log.mark(1, COMMIT)
-    chunk = log.read()
-    records = chunk.take(10)
+    fetch = log.read()
+    records = fetch.take(10)
     assert values(records) == ["a", "b"]
     assert [record.offset for record in records] == [0, 2]
-    assert chunk.exhausted
-    assert chunk.position == log.end == 4
+    assert fetch.exhausted
+    assert fetch.position == log.end == 4
 
 
 def test_a_marker_alone_moves_the_position() -> None:
     log = Log()
     log.mark(1, COMMIT)
-    chunk = log.read()
-    assert not chunk.exhausted
-    assert chunk.take(10) == []
-    assert chunk.exhausted
-    assert chunk.position == 1
+    fetch = log.read()
+    assert not fetch.exhausted
+    assert fetch.take(10) == []
+    assert fetch.exhausted
+    assert fetch.position == 1
 
 
-def test_what_was_aborted_is_not_shown_and_what_its_writer_does_next_is() -> None:
+def test_aborted_records_are_skipped_and_later_ones_of_the_producer_are_not() -> None:
     log = Log()
     first = log.write(1, "a", "b")
     log.write(2, "c")
@@ -101,12 +101,12 @@ def test_what_was_aborted_is_not_shown_and_what_its_writer_does_next_is() -> Non
     log.write(1, "e")
     log.mark(2, COMMIT)
     log.mark(1, COMMIT)
-    chunk = log.read(aborted=[(1, first)])
-    assert values(chunk.take(10)) == ["c", "e"]
-    assert chunk.position == log.end
+    fetch = log.read(aborted=[(1, first)])
+    assert values(fetch.take(10)) == ["c", "e"]
+    assert fetch.position == log.end
 
 
-def test_two_aborted_transactions_of_one_writer() -> None:
+def test_two_aborted_transactions_of_one_producer() -> None:
     log = Log()
     first = log.write(1, "a")
     log.mark(1, ABORT)
@@ -117,68 +117,68 @@ def test_two_aborted_transactions_of_one_writer() -> None:
     assert values(log.read(aborted=[(1, second), (1, first)]).take(10)) == ["b"]
 
 
-def test_an_abort_whose_beginning_lies_before_what_was_fetched() -> None:
+def test_an_aborted_transaction_that_begins_before_the_fetch() -> None:
     log = Log()
     log.write(1, "a")
     log.mark(1, ABORT)
     log.write(2, "b")
     log.mark(2, COMMIT)
-    chunk = Chunk("t", 0, 0, log.content, [(1, -5)])
-    assert values(chunk.take(10)) == ["b"]
+    fetch = CompletedFetch("t", 0, 0, log.content, [(1, -5)])
+    assert values(fetch.take(10)) == ["b"]
 
 
-def test_a_position_within_a_batch() -> None:
+def test_a_position_inside_a_batch() -> None:
     log = Log()
     log.write(1, "a", "b", "c")
-    chunk = log.read(position=2)
-    assert values(chunk.take(10)) == ["c"]
-    assert chunk.position == 3
+    fetch = log.read(position=2)
+    assert values(fetch.take(10)) == ["c"]
+    assert fetch.position == 3
 
 
-def test_takes_no_more_than_asked_for() -> None:
+def test_take_returns_no_more_than_the_limit() -> None:
     log = Log()
     log.write(1, "a", "b", "c")
     log.write(1, "d", "e")
     log.mark(1, COMMIT)
-    chunk = log.read()
+    fetch = log.read()
     seen = []
     positions = []
-    while not chunk.exhausted:
-        taken = chunk.take(2)
+    while not fetch.exhausted:
+        taken = fetch.take(2)
         assert len(taken) <= 2
         seen += values(taken)
-        positions.append(chunk.position)
+        positions.append(fetch.position)
     assert seen == ["a", "b", "c", "d", "e"]
     assert positions == [2, 4, 6]
 
 
-def test_a_batch_that_was_cut_off_is_left_for_the_next_fetch() -> None:
+def test_an_incomplete_batch_is_left_for_the_next_fetch() -> None:
     log = Log()
     log.write(1, "a")
     whole = len(log.content)
     log.write(1, "b")
-    chunk = Chunk("t", 0, 0, log.content[: whole + 30], None)
-    assert values(chunk.take(10)) == ["a"]
-    assert chunk.exhausted
-    assert chunk.position == 1
+    fetch = CompletedFetch("t", 0, 0, log.content[: whole + 30], None)
+    assert values(fetch.take(10)) == ["a"]
+    assert fetch.exhausted
+    assert fetch.position == 1
 
 
-def test_damage_is_noticed_and_the_position_stays_before_it() -> None:
+def test_a_corrupt_batch_is_detected_and_the_position_stays_before_it() -> None:
     log = Log()
     log.write(1, "a")
     intact = len(log.content)
     log.write(1, "b")
-    damaged = bytearray(log.content)
-    damaged[intact + 80] ^= 1
-    chunk = Chunk("t", 0, 0, bytes(damaged), None)
-    assert values(chunk.take(1)) == ["a"]
-    with pytest.raises(Unavailable, match="t/0: the batch at 1 is damaged"):
-        chunk.take(1)
-    assert chunk.position == 1
+    corrupt = bytearray(log.content)
+    corrupt[intact + 80] ^= 1
+    fetch = CompletedFetch("t", 0, 0, bytes(corrupt), None)
+    assert values(fetch.take(1)) == ["a"]
+    with pytest.raises(Unavailable, match="t/0: the batch at offset 1 is corrupt"):
+        fetch.take(1)
+    assert fetch.position == 1
 
 
-def test_nothing_fetched_is_nothing_to_take() -> None:
-    chunk = Chunk("t", 0, 5, b"", None)
-    assert chunk.exhausted
-    assert chunk.take(10) == []
-    assert chunk.position == 5
+def test_an_empty_fetch_has_no_records() -> None:
+    fetch = CompletedFetch("t", 0, 5, b"", None)
+    assert fetch.exhausted
+    assert fetch.take(10) == []
+    assert fetch.position == 5

@@ -1,4 +1,4 @@
-"""Options that fit together, and nothing that shows a secret."""
+"""Options that are consistent, and secrets that are never shown."""
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -6,30 +6,36 @@ from pydantic import SecretStr, ValidationError
 from shared.bus.kafka import KafkaOptions
 
 
-def test_servers_are_taken_apart() -> None:
+def test_servers_are_split_into_addresses() -> None:
     options = KafkaOptions(servers="a.example:9092, [::1]:9093,10.0.0.1:1")
     assert options.addresses == [("a.example", 9092), ("::1", 9093), ("10.0.0.1", 1)]
 
 
 @pytest.mark.parametrize("servers", ["", "kafka", "kafka:", "kafka:9092,", "kafka:9092;b:1", "a b:1"])
-def test_servers_that_are_none_are_refused(servers: str) -> None:
+def test_malformed_servers_are_refused(servers: str) -> None:
     with pytest.raises(ValidationError, match="servers"):
         KafkaOptions(servers=servers)
 
 
-def test_logging_in_needs_an_account() -> None:
+def test_authentication_needs_a_user_and_a_password() -> None:
     with pytest.raises(ValidationError, match="SASL_SSL needs `user` and `password`"):
         KafkaOptions(security_protocol="SASL_SSL", user="trelay")
 
 
-def test_an_account_needs_logging_in() -> None:
-    with pytest.raises(ValidationError, match="SSL does not log in: SASL_SSL does"):
+def test_a_user_needs_authentication() -> None:
+    with pytest.raises(ValidationError, match="user: SSL does not authenticate; use security_protocol: SASL_SSL"):
         KafkaOptions(security_protocol="SSL", user="trelay", password=SecretStr("s3cret"))
 
 
-def test_certificates_need_tls() -> None:
-    with pytest.raises(ValidationError, match="PLAINTEXT does not use any"):
-        KafkaOptions.model_validate({"ca_file": "ca.pem"})
+@pytest.mark.parametrize("given", [{"ca_file": "ca.pem"}, {"cert_file": "us.pem", "key_file": "us.key"}])
+def test_certificates_need_tls(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="PLAINTEXT does not use certificates"):
+        KafkaOptions.model_validate(given)
+
+
+def test_a_key_needs_its_certificate() -> None:
+    with pytest.raises(ValidationError, match="key_file: needs `cert_file`"):
+        KafkaOptions.model_validate({"security_protocol": "SSL", "key_file": "us.key"})
 
 
 def test_a_password_is_not_shown() -> None:

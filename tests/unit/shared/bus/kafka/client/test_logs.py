@@ -1,15 +1,15 @@
-"""Aiokafka's lines, at our levels."""
+"""The level of aiokafka's log lines."""
 
 import logging
 
 import pytest
 
-from shared.bus.kafka.client.quiet import quieten
+from shared.bus.kafka.client.logs import lower_aiokafka_logs
 
 
-def test_what_is_normal_for_aiokafka_is_for_those_who_ask(caplog: pytest.LogCaptureFixture) -> None:
-    quieten()
-    quieten()
+def test_lines_of_aiokafka_are_logged_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    lower_aiokafka_logs()
+    lower_aiokafka_logs()
     connection = logging.getLogger("aiokafka.conn")
     connection.warning("Sending username and password in the clear")
     assert caplog.records == []
@@ -19,8 +19,8 @@ def test_what_is_normal_for_aiokafka_is_for_those_who_ask(caplog: pytest.LogCapt
     assert (line.levelname, line.getMessage()) == ("DEBUG", "Unable connect")
 
 
-def test_its_bugs_keep_their_level(caplog: pytest.LogCaptureFixture) -> None:
-    quieten()
+def test_lines_with_a_traceback_keep_their_level(caplog: pytest.LogCaptureFixture) -> None:
+    lower_aiokafka_logs()
     try:
         _ = 1 / 0
     except ZeroDivisionError:
