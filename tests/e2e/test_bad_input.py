@@ -66,7 +66,7 @@ def test_a_line_is_put_aside_unaltered(observed: Observed, value: bytes, line: i
 def test_a_line_of_2_mib_is_put_aside_by_its_beginning(observed: Observed) -> None:
     (letter,) = [letter for letter in observed.dead if letter.origin.endswith("lines.ndjson:5")]
     assert letter.value == HUGE[:65_536]
-    assert f"line 5, bytes 94-{93 + len(HUGE)}: a line of {len(HUGE)} bytes, the limit is 1048576" in letter.error
+    assert f"line 5, bytes 94-{93 + len(HUGE)}: found a line of {len(HUGE)} bytes, the limit is 1048576" in letter.error
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ async def test_what_cannot_be_an_event_goes_to_the_dead_letter(upstream: sqlite3
     assert poller.events[0]["subject"] == "5"
     assert poller.rejects == [
         ("orders:1", "orders, key 1: column 'who' is NULL"),
-        ("orders:2", "orders, key 2: column 'n' is inf, which JSON cannot say"),
-        ("orders:3", "orders, key 3: column 'n' is no UTF-8 text"),
+        ("orders:2", "orders, key 2: column 'n' is inf, which JSON cannot represent"),
+        ("orders:3", "orders, key 3: column 'n' is not UTF-8 text"),
     ]
 
 
@@ -156,7 +156,7 @@ async def test_rows_without_a_place_go_to_the_dead_letter_once(upstream: sqlite3
     assert [error.partition(": ")[2] for _, error in poller.rejects] == [
         "column 'id' is NULL",
         "column 'changed' is NULL",
-        "column 'changed' is integer, expected text",
+        "column 'changed' is integer; expected text",
     ]
 
 
@@ -167,13 +167,13 @@ async def test_rows_without_a_place_go_to_the_dead_letter_once(upstream: sqlite3
         ({"key": "idd"}, ".key: table orders has no column 'idd'; it has id, n, name; did you mean 'id'?"),
         (
             {"key": "name"},
-            ".key: table orders: column 'name' is TEXT: give `updated_at_column`, or an integer key that grows",
+            ".key: table orders: column 'name' is TEXT; set `updated_at_column`, or a key that is an integer and grows",
         ),
         (
             {"updated_at_column": "n"},
-            ".updated_at_column: table orders: column 'n' holds real, expected text or integers",
+            ".updated_at_column: table orders: column 'n' holds real; expected text or integers",
         ),
-        ({"updated_at_column": "name", "time_zone": "Mars"}, ".time_zone: 'Mars' is not known here"),
+        ({"updated_at_column": "name", "time_zone": "Mars"}, ".time_zone: found the unknown zone 'Mars'"),
     ],
 )
 async def test_settings_that_cannot_work(upstream: sqlite3.Connection, url: str, options: Any, said: str) -> None:

@@ -76,11 +76,11 @@ class TestWhatIsRefused:
             ({"key": "idd"}, "key: table orders has no column 'idd'; it has id, n, changed; did you mean 'id'?"),
             (
                 {"updated_at_column": "n"},
-                "updated_at_column: table orders: column 'n' is integer, expected timestamp or timestamptz",
+                "updated_at_column: table orders: column 'n' is integer; expected timestamp or timestamptz",
             ),
             (
                 {"key": "changed"},
-                "key: table orders: column 'changed' is timestamp with time zone: give `updated_at_column`",
+                "key: table orders: column 'changed' is timestamp with time zone; set `updated_at_column`",
             ),
             ({"subject": "who"}, "subject: table orders has no column 'who'"),
             ({"columns": ["id", "m"]}, "columns: table orders has no column 'm'"),
@@ -110,7 +110,7 @@ class TestWhatIsRefused:
             sequence = "shared"
             await upstream.execute("CREATE SEQUENCE shared CACHE 20")
             await upstream.execute("CREATE TABLE orders (id int DEFAULT nextval('shared') PRIMARY KEY)")
-        with pytest.raises(SettingsError, match=f"takes 20 keys ahead.*ALTER SEQUENCE {sequence} CACHE 1"):
+        with pytest.raises(SettingsError, match=f"caches 20 keys.*ALTER SEQUENCE {sequence} CACHE 1"):
             async with TablePoller(database).opened():
                 pass
 
@@ -174,7 +174,7 @@ async def test_a_sequence_that_begins_anew_is_told(database: str, upstream: asyn
     poller = TablePoller(database)
     async with poller.opened() as source:
         await poller.poll(source)
-        assert list(poller.problem) == []
+        assert list(poller.problems) == []
         await upstream.execute("TRUNCATE orders RESTART IDENTITY; INSERT INTO orders (n) VALUES (1)")
         await poller.poll(source)
-    assert "gone back" in poller.problem[0]
+    assert "set back" in poller.problems[0]

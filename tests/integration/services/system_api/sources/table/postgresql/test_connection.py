@@ -105,8 +105,8 @@ async def test_a_pooler_that_changes_connections_is_told_from_other_faults(
     async with poller.opened() as source:
         await poller.poll(source)
         # What the next transaction finds behind such a pooler: a session that knows nothing of its statements.
-        await source._reader._link.connection.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
-        with pytest.raises(Unavailable, match="through one that gives a connection for the session"):
+        await source._reader._session.connection.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
+        with pytest.raises(Unavailable, match="through a pooler in session mode"):
             await poller.poll(source)
         await upstream.execute("INSERT INTO orders (n) VALUES (1)")
         assert len(await poller.poll(source)) == 1

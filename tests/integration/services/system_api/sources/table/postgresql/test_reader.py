@@ -160,12 +160,12 @@ async def test_a_transaction_that_stays_open_is_told_and_ends_by_itself(
             await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 100)")
             await poller.poll(source)
         assert len(poller.events) == 100
-        assert "stays open" in poller.problem[0]
+        assert "stays open" in poller.problems[0]
         await holder.commit()
         await poller.drain(source)
         await poller.drain(source)
     assert sorted(poller.ids) == list(range(1, 301))
-    assert poller.problem == ()
+    assert poller.problems == ()
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ async def test_rows_without_a_place_go_to_the_dead_letter_once(
             await poller.poll(source)
     assert poller.ids == [1]
     [(identity, error)] = poller.rejects
-    assert identity.startswith("orders:keyless.")
-    assert error == f"orders, a row without a place in the order: column '{nullable}' is NULL"
+    assert identity.startswith("orders:null-key.")
+    assert error == f"orders, row without key or time: column '{nullable}' is NULL"
     async with poller.opened() as source:
         await upstream.execute("UPDATE orders SET n = 3 WHERE n = 2")
         await poller.poll(source)
@@ -208,7 +208,7 @@ async def test_rows_that_cannot_be_events_go_to_the_dead_letter(database: str, u
     assert poller.ids == [1]
     assert poller.rejects == [
         ("orders:2", "orders, key 2: column 'who' is NULL"),
-        ("orders:3", "orders, key 3: a row of 2028 bytes, the limit is 1000"),
+        ("orders:3", "orders, key 3: found a row of 2028 bytes, the limit is 1000"),
     ]
 
 
@@ -288,7 +288,7 @@ async def test_infinity_is_a_time_like_any_other(database: str, upstream: asyncp
 async def test_large_rows_come_in_small_batches(
     database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 100_000)
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 100_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
     poller = TablePoller(database)
@@ -300,14 +300,14 @@ async def test_large_rows_come_in_small_batches(
 async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
     database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 100_000)
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 100_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
     poller = TablePoller(database)
     async with poller.opened() as source:
         first = await source.poll(1000)
         assert (len(first.records), first.more) == (10, True)
-        poller.keep(first)
+        poller.save(first)
         await poller.drain(source)
     assert poller.ids == list(range(1, 31))
 
@@ -315,7 +315,7 @@ async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
 async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database(
     database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 1_000_000)
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 1_000_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) VALUES ('a'), (repeat('x', 50_000_000)), ('b')")
     poller = TablePoller(database)
@@ -323,7 +323,7 @@ async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database
         batch = await source.poll(1000)
     assert len(batch.records) == 2, "it took no room from those that follow it"
     [reject] = batch.rejects
-    assert reject.error == "orders, key 2: a row of 50000018 bytes, the limit is 1048576"
+    assert reject.error == "orders, key 2: found a row of 50000018 bytes, the limit is 1048576"
     assert reject.value == b'{"id":2,"note":"' + b"x" * (65536 - 16)
 
 
@@ -338,8 +338,8 @@ async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up
         with pytest.raises(Unavailable):
             await poller.poll(source)
         assert len(await poller.poll(source)) == 2
-        assert len(poller.problem) == 1
-        assert "rows without a key or a time cannot be looked for" in poller.problem[0]
+        assert len(poller.problems) == 1
+        assert "cannot search for rows without a key or a time" in poller.problems[0]
         await upstream.execute("INSERT INTO kept VALUES (3)")
         assert len(await poller.poll(source)) == 1
 
@@ -355,7 +355,7 @@ async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
         with pytest.raises(Unavailable):
             await poller.poll(source)
         assert len(await poller.poll(source)) == 1
-    [said] = poller.problem
+    [said] = poller.problems
     assert said.endswith('invalid input syntax for type integer: "x"')
 
 
@@ -365,15 +365,15 @@ async def test_a_clock_that_has_gone_back_is_told(database: str, upstream: async
     poller = TablePoller(database, updated_at_column="changed")
     async with poller.opened() as source:
         await poller.drain(source)
-        assert not poller.problem
+        assert not poller.problems
     # No test can set the clock of its machine: what was read before was read later.
     saved = json.loads(poller.saved[""])
     saved["position"][0] += 7200 * 1_000_000
     poller.saved[""] = json.dumps(saved).encode()
     async with poller.opened() as source:
         await poller.poll(source)
-    [said] = poller.problem
-    assert re.match(r"the server's clock is 7\d{3} s behind what was read already", said)
+    [said] = poller.problems
+    assert re.match(r"the server's clock is 7\d{3} s behind the rows that were read", said)
 
 
 async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
@@ -388,8 +388,8 @@ async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
         assert len(await poller.poll(source, 100)) == 100
         await upstream.execute("INSERT INTO orders (changed) VALUES (now())")
         assert len(await poller.poll(source)) == 1, "what is not ahead is read all the same"
-    [said] = poller.problem
-    assert said.startswith("100 rows bear times that are still to come by the server's clock")
+    [said] = poller.problems
+    assert said.startswith("100 rows have times ahead of the server's clock")
 
 
 async def test_text_that_is_in_no_encoding_costs_its_row_alone(postgres: Postgres) -> None:
