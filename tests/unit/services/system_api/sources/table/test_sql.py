@@ -10,9 +10,9 @@ from shared.errors import SettingsError
     ("named", "columns", "error"),
     [
         (
-            [("key", "id"), ("updated_at_column", "updated")],
-            ["id", "updated_at"],
-            "updated_at_column: table orders has no column 'updated'; it has id, updated_at; did you mean 'updated_at'?",
+            [("updated_at_column", "updated")],
+            ["updated_at"],
+            "updated_at_column: table orders has no column 'updated'; it has updated_at; did you mean 'updated_at'?",
         ),
         ([("columns", "x")], ["id"], "columns: table orders has no column 'x'; it has id"),
     ],

@@ -1,4 +1,4 @@
-"""What tables there are, and which of them cannot be read exactly: these are refused, and the setting is named."""
+"""Which tables can be read exactly; for any other the error names the setting."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ async def test_views_and_partitioned_tables(
         if kind != "view"
         else "INSERT INTO kept (n) SELECT 10 * g FROM generate_series(1, 5) g"
     )
-    # What is emitted above the horizon and then updated is another state of the row.
+    # A row that is emitted above the horizon and then updated has another state.
     holder = await asyncpg.connect(database)
     async with holder.transaction():
         await holder.execute("SELECT 1")
@@ -53,7 +53,7 @@ async def test_views_and_partitioned_tables(
         ("numeric(30, 2)", ["1.10", "2.20", "10.00", "300.00"]),
     ],
 )
-async def test_keys_of_other_types_under_a_time(
+async def test_keys_of_other_types_ordered_by_time(
     database: str, upstream: asyncpg.Connection, type_: str, values: list[str], no_margin: None
 ) -> None:
     await upstream.execute(f"CREATE TABLE orders (id {type_} PRIMARY KEY, changed timestamptz NOT NULL DEFAULT now())")
@@ -66,8 +66,8 @@ async def test_keys_of_other_types_under_a_time(
     assert sorted(event["subject"] for event in poller.events) == sorted(values)
 
 
-class TestWhatIsRefused:
-    """Each names its setting."""
+class TestRefused:
+    """The error names the setting."""
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -100,7 +100,7 @@ class TestWhatIsRefused:
                 pass
 
     @pytest.mark.parametrize("way", ["serial", "identity", "default"])
-    async def test_keys_taken_ahead(self, database: str, upstream: asyncpg.Connection, way: str) -> None:
+    async def test_cached_keys(self, database: str, upstream: asyncpg.Connection, way: str) -> None:
         sequence = "orders_id_seq"
         if way == "serial":
             await upstream.execute(TIMED + "; ALTER SEQUENCE orders_id_seq CACHE 20")
@@ -144,7 +144,7 @@ class TestWhatIsRefused:
                 pass
 
 
-async def test_an_account_that_may_read_the_table_alone(
+async def test_an_account_with_select_on_the_table_only(
     database: str, upstream: asyncpg.Connection, unique_name: str
 ) -> None:
     await upstream.execute(TIMED)
@@ -169,7 +169,7 @@ async def test_an_account_that_may_read_the_table_alone(
         await upstream.execute(f'DROP OWNED BY "{unique_name}"; DROP ROLE "{unique_name}"')
 
 
-async def test_a_sequence_that_begins_anew_is_told(database: str, upstream: asyncpg.Connection) -> None:
+async def test_a_sequence_that_is_set_back_is_reported(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED + "; INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 5)")
     poller = TablePoller(database)
     async with poller.opened() as source:
