@@ -1,5 +1,5 @@
-"""Tables as sources: rows read eagerly, none missed for a transaction that commits late, none emitted twice.
+"""Table sources: rows are read as soon as they are visible; none is lost to a late commit, none is emitted twice.
 
-`postgresql.horizon` knows up to where nothing can turn up any more, `ledger` what has been emitted above that and what
-is saved of it; neither does I/O. `postgresql` and `sqlite` read.
+`postgresql.horizon` computes the order value below which no row can appear any more. `ledger` tracks the rows emitted
+above it, and what to save of them. Neither does I/O; `postgresql` and `sqlite` read.
 """

@@ -1,7 +1,7 @@
-"""The rows that were emitted above the horizon: known by heart, and saved in parts.
+"""The rows that were emitted above the horizon: kept in memory, and saved in parts of the checkpoint.
 
-Each batch saves a part of its own, and merges it with the ones before that are no larger: so little is written with
-each batch, however long a transaction stays open, and little is left to be read after a restart.
+Each batch saves a part of its own, merged with the previous parts that are not much larger. So a batch writes little
+however long a transaction stays open, and a restart reads few parts.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,12 +14,12 @@ from services.system_api.sources.source import Checkpoint
 
 _PREFIX = "e"
 _LARGEST = 2000
-"""Entries in a part."""
+"""Maximum number of entries in a part."""
 _LONGEST = 512 * 1024
-"""Characters of all identities in a part: well below what the bus takes in a record, whatever they are in JSON."""
+"""Maximum number of characters of all identities in a part: well below the bus's record limit, even escaped as JSON."""
 
 Order = TypeVar("Order", int, str)
-"""What rows are ordered by: a key, microseconds, or times as text; of one type within a table."""
+"""The value that rows are ordered by: a key, microseconds, or a time as text; of one type within a table."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,7 +31,7 @@ class _Part(Generic[Order]):
 
 
 class Entries(Generic[Order]):
-    """Identities of rows, with their orders."""
+    """Identities of rows with their order values."""
 
     def __init__(self) -> None:
         self.known: dict[str, Order] = {}
@@ -40,28 +40,28 @@ class Entries(Generic[Order]):
 
     @classmethod
     def loaded(cls, checkpoint: Checkpoint, next_part: int) -> "Entries[Order]":
-        """Go on with what a checkpoint holds.
+        """Load the entries of a checkpoint.
 
         Raises:
-            ValueError: something else is in the place of a part.
+            ValueError: a part is not a list of entries.
         """
         entries: Entries[Order] = cls()
         names = [name for name in checkpoint if name.startswith(_PREFIX)]
         for name in sorted(names, key=lambda name: int(name.removeprefix(_PREFIX))):
             found = msgspec.json.decode(checkpoint[name], type=list[tuple[int | str, str]])
-            part: _Part[Order] = _Part(name, found)  # type: ignore[arg-type] # of the type that the place has
+            part: _Part[Order] = _Part(name, found)  # type: ignore[arg-type] # of the type of the position
             entries._parts.append(part)
             entries.known.update((identity, order) for order, identity in part.entries)
         entries.next_part = next_part
         return entries
 
     def add(self, fresh: Sequence[tuple[Order, str]]) -> dict[str, bytes | None]:
-        """Remember rows; return the parts to save."""
+        """Add rows; return the parts to save."""
         self.known.update((identity, order) for order, identity in fresh)
         touched: set[str] = set()
         for entries in _cut(fresh):
             part = _Part(f"{_PREFIX}{self.next_part}", entries)
-            while self._parts and _belong_together(self._parts[-1], part):
+            while self._parts and _mergeable(self._parts[-1], part):
                 before = self._parts.pop()
                 touched.add(before.name)
                 part = _Part(before.name, before.entries + part.entries)
@@ -71,7 +71,7 @@ class Entries(Generic[Order]):
         return self._saved(touched)
 
     def forget_below(self, order: Order) -> dict[str, bytes | None]:
-        """Forget what the place has passed; return the parts that go with it."""
+        """Remove rows below an order value; return the parts to remove."""
         gone = {part.name for part in self._parts if all(of_row < order for of_row, _ in part.entries)}
         if any(of_row < order for of_row in self.known.values()):
             self.known = {identity: of_row for identity, of_row in self.known.items() if of_row >= order}
@@ -86,7 +86,7 @@ class Entries(Generic[Order]):
 
 
 def _cut(fresh: Sequence[tuple[Order, str]]) -> Iterator[list[tuple[Order, str]]]:
-    """Divide entries into such numbers as fit a part."""
+    """Divide entries into lists that fit a part."""
     piece, length = list[tuple[Order, str]](), 0
     for entry in fresh:
         if piece and (len(piece) == _LARGEST or length + len(entry[1]) > _LONGEST):
@@ -97,7 +97,7 @@ def _cut(fresh: Sequence[tuple[Order, str]]) -> Iterator[list[tuple[Order, str]]
     yield piece
 
 
-def _belong_together(before: _Part[Order], part: _Part[Order]) -> bool:
+def _mergeable(before: _Part[Order], part: _Part[Order]) -> bool:
     size = len(before.entries)
     if size > 2 * len(part.entries) or size + len(part.entries) > _LARGEST:
         return False

@@ -1,7 +1,7 @@
-"""What has been emitted, and what is saved of it, so that a row is emitted once however often it is read.
+"""Tracks which rows have been emitted, and what is saved of that: a row is emitted once however often it is read.
 
-Below the horizon a place suffices: everything up to it has been emitted. Above it rows are emitted as they appear, and
-remembered one by one, until the horizon has passed them.
+Below the horizon a position is enough: everything up to it has been emitted. Above the horizon rows are emitted as they
+appear, and remembered individually until the horizon has passed them.
 """
 
 import bisect
@@ -19,29 +19,29 @@ _VERSION = 1
 
 
 class Position(NamedTuple, Generic[Order]):
-    """How far everything has been emitted: all rows of a lower order, and those of this order up to `key`."""
+    """Everything up to here has been emitted: all rows of a lower order value, and those of this one up to `key`."""
 
     order: Order
     key: str | None
-    """None: no row of this order."""
+    """None: no row of this order value."""
 
 
 class Row(NamedTuple, Generic[Order]):
-    """One row as it was read."""
+    """One row."""
 
     order: Order
     key: str
     version: str
-    """Tells one state of the row from another of the same order."""
+    """Distinguishes states of the row that have the same order value."""
     subject: str | None
     data: bytes
-    """One JSON value, or what can be shown of a row that none can be made of."""
+    """The row as one JSON value; if `error` is set, what can be shown of the row."""
     error: str | None = None
-    """Why none can be made."""
+    """Why the row cannot be an event."""
 
     @property
     def identity(self) -> str:
-        """What tells this state of this row from every other."""
+        """Unique for this state of this row."""
         return f"{self.version} {self.key}"
 
 
@@ -60,13 +60,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Ledger(Generic[Order]):
-    """Where a table source is."""
+    """The position of a table source, and the rows emitted above it."""
 
     def __init__(self, mode: str, kind: type[Order], checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint. `mode` is whatever must not change under it, `kind` the type of the order.
+        """Resume from a checkpoint. `mode` must be that of the checkpoint; `kind` is the type of the order value.
 
         Raises:
-            SettingsError: it is not of this kind of source, or of another mode.
+            SettingsError: the checkpoint is of another kind of source, or of another mode.
         """
         self._mode = mode
         self._kind: type[Order] = kind
@@ -77,16 +77,16 @@ class Ledger(Generic[Order]):
 
     @property
     def emitted(self) -> dict[str, Order]:
-        """Rows above the place that have been emitted: their orders by identity."""
+        """Rows above the position that have been emitted: order values by identity."""
         return self._entries.known
 
     def take(
         self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool
     ) -> tuple[list[Row[Order]], dict[str, bytes | None]]:
-        """Return those rows that were not emitted before, and what to save with them.
+        """Return the rows that were not emitted before, and the parts of the checkpoint to save with them.
 
-        `rows` are all there are above the place, in order, and may lack those emitted; `complete` says that there are
-        no more. Without that, rows beyond the last one may be missing, below the horizon as well.
+        `rows` are the rows above the position, in order; those already emitted may be left out. If not `complete`,
+        there may be more rows after the last one, below the horizon as well.
         """
         known = self._entries.known
         covered = self._advance(rows, horizon, complete=complete)
@@ -102,19 +102,19 @@ class Ledger(Generic[Order]):
         return fresh, saved
 
     def _advance(self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool) -> int:
-        """Move the place over what is final and read; return how many of the rows it covers now."""
+        """Move the position over the rows that are final and read; return how many of `rows` it covers now."""
         if horizon is None:
             return 0
         final = bisect.bisect_left(rows, horizon, key=_order)
         reached: Position[Order]
         if complete or final < len(rows):
-            # Everything below the horizon has been read, the last of it in `rows`.
+            # Everything below the horizon has been read.
             reached = Position(horizon, None)
         elif rows:
             reached = Position(rows[-1].order, rows[-1].key)
         else:
             return 0
-        # Observed anew after a restart, the horizon may lie below the place for a while.
+        # After a restart the horizon may be below the position for a while.
         if self.position is not None and reached.order < self.position.order:
             return 0
         if reached.key is not None or self.position is None or horizon > self.position.order:
@@ -126,14 +126,20 @@ class Ledger(Generic[Order]):
             saved = msgspec.json.decode(checkpoint[""], type=_Saved)
             self._entries = Entries.loaded(checkpoint, saved.parts)
         except (KeyError, ValueError, msgspec.MsgspecError) as exc:
-            raise SettingsError(f"the checkpoint is not that of a table: {exc}") from exc
+            raise SettingsError(
+                f"the checkpoint is not that of a table source ({exc}):"
+                " give the source another name, or set its previous kind again"
+            ) from exc
         if saved.v != _VERSION or saved.mode != self._mode:
             raise SettingsError(
-                f"the checkpoint is of rows {saved.mode!r} (version {saved.v}), the settings say {self._mode!r}:"
-                " give the source another name to begin anew"
+                f"the checkpoint is of rows {saved.mode!r} (version {saved.v}), the settings read rows {self._mode!r}:"
+                " give the source another name to start from the beginning"
             )
         if saved.position is not None:
             order, key = saved.position
             if not isinstance(order, self._kind):
-                raise SettingsError(f"the checkpoint is at {order!r}, which is no {self._kind.__name__}")
+                raise SettingsError(
+                    f"the checkpoint is at {order!r}; expected {self._kind.__name__}:"
+                    " give the source another name to start from the beginning"
+                )
             self.position = Position(order, key)

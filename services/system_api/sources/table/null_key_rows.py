@@ -1,6 +1,6 @@
-"""Rows without a key, or without a time to be ordered by: no place in the order can tell that they are done.
+"""Rows without a key, or without a time to order them by: no position can tell that they have been read.
 
-They go to the dead letter, once in each state they have.
+Each state of such a row goes to the dead letter topic once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,45 +13,48 @@ from shared.errors import SettingsError
 
 PART = "n"
 LIMIT = 1000
-"""Rows that are remembered; more are not put aside before some of these are mended."""
+"""Maximum number of rows that are remembered. More are not dead-lettered until some of these are corrected."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 class NullKeyRow(NamedTuple):
-    """One such row."""
+    """A row with a NULL key or order value."""
 
     digest: str
-    """Tells its state from that of others."""
+    """Unique for this state of the row."""
     data: bytes
     error: str
-    """What it lacks."""
+    """What is missing."""
 
 
 class NullKeyRows:
-    """Those that have been put aside."""
+    """The rows that have been dead-lettered."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint.
+        """Resume from a checkpoint.
 
         Raises:
-            SettingsError: something else is in the place of this part.
+            SettingsError: the part is not a list of digests.
         """
         self.overflowing = False
         """Whether there are more than are remembered."""
         try:
             self.known = frozenset(msgspec.json.decode(checkpoint.get(PART, b"[]"), type=list[str]))
         except msgspec.MsgspecError as exc:
-            raise SettingsError(f"the checkpoint is not that of a table: {exc}") from exc
+            raise SettingsError(
+                f"the checkpoint is not that of a table source ({exc}):"
+                " give the source another name, or set its previous kind again"
+            ) from exc
 
     def take(self, rows: Sequence[NullKeyRow]) -> tuple[list[NullKeyRow], Mapping[str, bytes]]:
-        """Return those rows that were not put aside yet, and what to save with them.
+        """Return the rows that were not dead-lettered yet, and the part of the checkpoint to save with them.
 
         `rows` are all there are, or more than `LIMIT` of them.
         """
         found = {row.digest: row for row in rows}
         self.overflowing = len(rows) > LIMIT
-        # What has been mended is forgotten, unless it may only not have been read.
+        # A corrected row is forgotten; if not all rows were read, a missing one may not be corrected.
         kept = self.known if self.overflowing else self.known & found.keys()
         fresh = [row for digest, row in found.items() if digest not in kept][: LIMIT - len(kept)]
         now = kept | {row.digest for row in fresh}

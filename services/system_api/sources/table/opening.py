@@ -16,7 +16,7 @@ from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.postgresql import timestamps
 from services.system_api.sources.table.postgresql.reader import PostgresReader
-from services.system_api.sources.table.postgresql.statements import Shape
+from services.system_api.sources.table.postgresql.shape import Shape
 from services.system_api.sources.table.rows import PositionOf, RowEvents, Time
 from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource
 from services.system_api.sources.table.sqlite.file import SqliteFile
@@ -28,9 +28,9 @@ from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
 
 _GRAIN = 2.0
-"""Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so that rows are still written in a second that was read."""
+"""Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so more rows may be written in a second that was read."""
 _NULL_KEY_SHARE = 0.2
-"""Of a poll's bound."""
+"""Share of `poll_timeout` that a search for rows without a key may take."""
 
 
 class TableSourceKind(TableSourceOptions):
@@ -52,19 +52,19 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
             import_module("aiosqlite")  # SQLAlchemy imports it by name
 
     @asynccontextmanager
-    async def opening(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         assembly = _Assembly(options, EventBuilder(name, options.type, options.channel, clock, rng), checkpoint, clock)
         async with AsyncExitStack() as stack:
             with settings_errors(name):
                 source = await (_on_postgresql if options.on_postgresql else _on_sqlite)(stack, assembly)
             yield source
 
-    return opening
+    return open_source
 
 
 @dataclass(frozen=True, slots=True)
 class _Assembly:
-    """What every source of a table is made of."""
+    """The parts that every table source is made of."""
 
     options: TableSourceOptions
     builder: EventBuilder
@@ -90,10 +90,10 @@ class _Assembly:
 
 async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
     signal = ChangeSignal()
-    reader = PostgresReader(assembly.builder.name, assembly.options, signal.tell)
+    reader = PostgresReader(assembly.builder.name, assembly.options, signal.set)
     stack.callback(reader.close)
     shape = await reader.open()
-    position = _by_key if shape.updated_at_column is None else _by_time if shape.versioned else _by_time_alone
+    position = _by_key if shape.updated_at_column is None else _by_time if shape.versioned else _by_time_only
     return assembly.source(reader, shape.mode, int, position, await _time(shape), signal)
 
 
@@ -121,7 +121,9 @@ async def _zone(name: str | None) -> tzinfo:
     try:
         return await asyncio.to_thread(ZoneInfo, name)
     except (KeyError, ValueError, OSError) as exc:
-        raise SettingsError(f"time_zone: {name!r} is not known here") from exc
+        raise SettingsError(
+            f"time_zone: found the unknown zone {name!r}; expected a name such as Europe/Berlin"
+        ) from exc
 
 
 async def _time(shape: Shape) -> Time[int]:
@@ -132,7 +134,7 @@ async def _time(shape: Shape) -> Time[int]:
     try:
         return timestamps.local(await _zone(shape.time_zone))
     except SettingsError:
-        # Known to the server and not here: the events have the time of reading.
+        # The server knows the zone, this system does not: the events have the time of reading.
         return timestamps.unknown
 
 
@@ -144,7 +146,7 @@ def _by_time(row: Row[int]) -> str:
     return f"{row.key}@{row.order + timestamps.SINCE_1970}.{row.version}"
 
 
-def _by_time_alone(row: Row[int]) -> str:
+def _by_time_only(row: Row[int]) -> str:
     return f"{row.key}@{row.order + timestamps.SINCE_1970}"
 
 

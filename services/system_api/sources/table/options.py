@@ -83,6 +83,18 @@ class TableSourceOptions(SourceOptions):
         return self.poll_timeout * _SHARE_OF_POLL
 
     @property
+    def order_column(self) -> str:
+        """The column that rows are ordered by."""
+        return self.updated_at_column or self.key
+
+    @property
+    def named_columns(self) -> list[tuple[str, str]]:
+        """Each column that a setting names, as setting and column."""
+        named = {"key": self.key, "updated_at_column": self.updated_at_column, "subject": self.subject}
+        columns = [("columns", column) for column in self.columns or ()]
+        return [*((setting, column) for setting, column in named.items() if column is not None), *columns]
+
+    @property
     def path(self) -> Path:
         """The path of the SQLite file."""
         return Path(self.url.removeprefix(_SQLITE))

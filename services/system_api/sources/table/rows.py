@@ -1,4 +1,4 @@
-"""From rows to events and rejects; the same for every kind of database."""
+"""Makes events and rejects of rows, for every kind of database."""
 
 from collections.abc import Callable, Iterable
 from typing import Generic
@@ -10,9 +10,9 @@ from services.system_api.sources.table.null_key_rows import NullKeyRow
 from shared.events.dead_letter import KEPT_BYTES, Reject
 
 PositionOf = Callable[[Row[Order]], str]
-"""Where a row's state lies, the same whenever it is read: the rest of the event's id."""
+"""Returns what identifies a state of a row, the same whenever it is read: it becomes part of the event's id."""
 Time = Callable[[Order], bytes | None]
-"""When a row was changed (RFC 3339), where its order tells."""
+"""Returns when a row was changed (RFC 3339) if its order value tells."""
 
 
 class RowEvents(Generic[Order]):
@@ -27,7 +27,7 @@ class RowEvents(Generic[Order]):
         position: PositionOf[Order],
         time: Time[Order],
     ) -> None:
-        """`subject` is the column of subjects, `limit` a row's size in bytes."""
+        """`subject` is the column of subjects, `limit` the maximum size of a row in bytes."""
         self._builder = builder
         self._table = table
         self._subject = subject
@@ -36,7 +36,7 @@ class RowEvents(Generic[Order]):
         self._time: Time[Order] = time
 
     def add(self, rows: Iterable[Row[Order]], batch: Batch) -> None:
-        """Add an event to the batch for each row, or a reject."""
+        """Append an event or a reject to the batch for each row."""
         self._builder.begin_batch()
         position_of, time_of, limit = self._position, self._time, self._limit
         event, append = self._builder.event, batch.records.append
@@ -48,15 +48,15 @@ class RowEvents(Generic[Order]):
             elif subject is None:
                 self._reject(batch, position, f"key {key}", data, f"column {self._subject!r} is NULL")
             elif len(data) > limit:
-                said = f"a row of {len(data)} bytes, the limit is {limit}"
-                self._reject(batch, position, f"key {key}", data, said)
+                too_large = f"found a row of {len(data)} bytes, the limit is {limit}"
+                self._reject(batch, position, f"key {key}", data, too_large)
             else:
                 append(event(position, subject, data, time_of(order)))
 
     def reject_null_key_rows(self, rows: Iterable[NullKeyRow], batch: Batch) -> None:
-        """Add a reject to the batch for each row that has no place in the order."""
+        """Append a reject to the batch for each row without a key or order value."""
         for row in rows:
-            self._reject(batch, f"keyless.{row.digest}", "a row without a place in the order", row.data, row.error)
+            self._reject(batch, f"null-key.{row.digest}", "row without key or time", row.data, row.error)
 
     def _reject(self, batch: Batch, position: str, place: str, data: bytes, error: str) -> None:
         name = self._builder.name

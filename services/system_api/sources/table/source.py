@@ -1,4 +1,4 @@
-"""A table as a source, whatever database it is in: one poll observes, reads, and takes what was not emitted yet."""
+"""A table as a source, in any database. A poll observes the horizon, reads rows, and emits the new ones."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,73 +14,74 @@ from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
 _STALL_TIMEOUT = 5.0
-"""Seconds for which nothing becomes final before that is said."""
+"""Seconds without a final row after which the source is reported as degraded."""
 _NULL_KEY_INTERVAL = 5.0
-"""Seconds between two looks for rows without a key; longer where a look takes long."""
+"""Seconds between two searches for rows without a key."""
 _NULL_KEY_SHARE = 20
+"""Minimum time between two searches, as a multiple of the time that the last one took."""
 _MIN_PAUSE = 0.01
-"""Seconds between two polls at least, and as many as the last one took: however often the database tells of news, it
-is asked for no more than half of the time."""
-_MEMORY = 16 * 1_048_576
-"""Bytes of rows at a time, about."""
+"""Minimum seconds between two polls, and at least as long as the last one took: however often the database notifies, it
+is queried for at most half of the time."""
+_MAX_BYTES = 16 * 1_048_576
+"""Approximate maximum size of the rows of one poll."""
 
 
 class TableReader(Protocol[Order]):
     """Reads one table.
 
-    All may raise Unavailable, and then work when they are called again.
+    Every method may raise `Unavailable`, and works again when it is called again.
     """
 
     async def observe(self) -> Order | None:
-        """Return the horizon: rows below it that are not there when it is asked for `rows` never will be."""
+        """Return the horizon: a row below it that is not visible to the next call of `rows` never will be."""
         ...
 
     async def rows(
-        self, limit: int, space: int, ledger: Ledger[Order], below: Order | None
+        self, limit: int, max_bytes: int, ledger: Ledger[Order], below: Order | None
     ) -> tuple[list[Row[Order]], bool]:
-        """Return what comes above the ledger's place, in order, and whether that is all there is (below `below`).
+        """Return the rows above the ledger's position, in order, and whether these are all (of those below `below`).
 
-        `limit` rows at most, and no more once they have about `space` bytes.
+        At most `limit` rows, and no more once they have about `max_bytes` bytes.
         """
         ...
 
     async def null_key_rows(self, known: frozenset[str], timeout: float, /) -> Sequence[NullKeyRow]:
-        """Return the rows that have no place in the order, or one more than the limit of them.
+        """Return the rows without a key or order value, at most one more than `LIMIT`; `known` are digests.
 
         Raises:
-            Unavailable: as well if that takes longer than `patience`, in seconds. Without an index for it all of the
-                table is read, and rows that have a key wait meanwhile.
+            Unavailable: also if it takes longer than `timeout` seconds: without an index for it the whole table is
+                read, and rows with a key wait meanwhile.
         """
         ...
 
     def problem(self, ledger: Ledger[Order], /) -> str | None:
-        """Say what is wrong with the table, if something is."""
+        """Return what is wrong with the table, None if nothing."""
         ...
 
 
 class ChangeSignal:
-    """Carries the news of a database to whoever waits for them."""
+    """Set when the database notifies of a change."""
 
     def __init__(self) -> None:
-        self.news = asyncio.Event()
+        self.event = asyncio.Event()
 
-    def tell(self) -> None:
-        """Say that there may be something new."""
-        self.news.set()
+    def set(self) -> None:
+        """Note that there may be something new."""
+        self.event.set()
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far a source may go."""
+    """Limits of a table source."""
 
     early_limit: int
-    """Rows that may be remembered above the horizon."""
-    timeout: float
-    """Seconds that a look for rows without a key may take."""
+    """Maximum number of rows that are remembered above the horizon."""
+    null_key_timeout: float
+    """Seconds that a search for rows without a key may take."""
 
 
 class TableSource(Generic[Order]):
-    """A `Source`: one table."""
+    """A `Source` of one table."""
 
     def __init__(
         self,
@@ -97,13 +98,13 @@ class TableSource(Generic[Order]):
         self._null_key_rows = null_key_rows
         self._events: RowEvents[Order] = events
         self._early_limit = limits.early_limit
-        self._timeout = limits.timeout
+        self._null_key_timeout = limits.null_key_timeout
         self._clock = clock
         self._horizon: Order | None = None
         self._moved_at = clock.monotonic()
         self._behind = False
-        self._size = 1
-        """Bytes of a row."""
+        self._row_size = 1
+        """Mean size of a row in bytes."""
         self._null_key_due = clock.monotonic()
         self._null_key_failures = 0
         self._null_key_error: str | None = None
@@ -113,22 +114,22 @@ class TableSource(Generic[Order]):
     async def poll(self, limit: int) -> Batch:
         """Return rows that were not emitted yet; see `Source`."""
         began = self._clock.monotonic()
-        self._signal.news.clear()
+        self._signal.event.clear()
         ledger, reader = self._ledger, self._reader
         if not self._behind:
-            # While what is read ends far below the horizon, a newer one would not help.
+            # While the rows read are all below the horizon, a newer horizon would not help.
             self._observed(await reader.observe())
         horizon, held_back = self._horizon, len(ledger.emitted) >= self._early_limit
-        limit = min(limit, max(1, _MEMORY // self._size))
+        limit = min(limit, max(1, _MAX_BYTES // self._row_size))
         rows: list[Row[Order]] = []
         complete = True
         if not held_back or horizon is not None:
-            rows, complete = await reader.rows(limit, _MEMORY, ledger, horizon if held_back else None)
+            rows, complete = await reader.rows(limit, _MAX_BYTES, ledger, horizon if held_back else None)
         null_key_rows = await self._find_null_key_rows()
-        # Nothing is awaited from here on: what has failed before has changed nothing.
+        # Nothing is awaited from here on: a failure before this has changed no state.
         self._behind = not complete and bool(rows) and horizon is not None and rows[-1].order < horizon
         if rows:
-            self._size = max(1, sum(len(row.data) for row in rows) // len(rows))
+            self._row_size = max(1, sum(len(row.data) for row in rows) // len(rows))
         fresh, saved = ledger.take(rows, horizon, complete=complete)
         batch = Batch(checkpoint=saved, more=not complete)
         self._events.add(fresh, batch)
@@ -142,13 +143,13 @@ class TableSource(Generic[Order]):
         return batch
 
     async def wait_for_change(self) -> None:
-        """Return when the database has told of news."""
-        await self._signal.news.wait()
+        """Return when the database has notified of a change."""
+        await self._signal.event.wait()
         if (rest := self._pause_until - self._clock.monotonic()) > 0:
             await self._clock.sleep(rest)
 
     def _observed(self, horizon: Order | None) -> None:
-        # What was final stays so, though a reader that had to connect anew may not know it yet.
+        # A row that was final stays final, even if a reader that has reconnected does not know it yet.
         if horizon is not None and (self._horizon is None or horizon > self._horizon):
             self._horizon = horizon
             self._moved_at = self._clock.monotonic()
@@ -159,12 +160,12 @@ class TableSource(Generic[Order]):
             return None
         found = None
         try:
-            found = await self._reader.null_key_rows(self._null_key_rows.known, self._timeout)
+            found = await self._reader.null_key_rows(self._null_key_rows.known, self._null_key_timeout)
         except Unavailable as exc:
             self._null_key_failures += 1
             if self._null_key_failures == 1:
-                raise  # whoever tries again finds out whether it is the database that is away
-            # It is this look alone, which takes too long: the others are not to wait for it.
+                raise  # the retry tells whether the whole database is unavailable
+            # Only this search fails or takes too long: do not delay the other rows for it.
             self._null_key_error = str(exc)
         else:
             self._null_key_failures, self._null_key_error = 0, None
@@ -176,12 +177,14 @@ class TableSource(Generic[Order]):
         found: list[str] = []
         if held_back and self._clock.monotonic() - self._moved_at > _STALL_TIMEOUT:
             found.append(
-                f"a transaction stays open, and {self._early_limit} rows above it are read already:"
-                " only what is final is read until it has ended"
+                f"a transaction stays open, and early_limit ({self._early_limit}) rows were read above it:"
+                " only final rows are read until it ends"
             )
         if self._null_key_rows.overflowing:
-            found.append(f"more than {LIMIT} rows have no key or no time: no more are put aside")
+            found.append(
+                f"more than {LIMIT} rows have no key or no time: no more are dead-lettered until some are corrected"
+            )
         if self._null_key_error is not None:
-            found.append(f"rows without a key or a time cannot be looked for: {self._null_key_error}")
-        said = self._reader.problem(self._ledger)
-        return found if said is None else [*found, said]
+            found.append(f"cannot search for rows without a key or a time: {self._null_key_error}")
+        problem = self._reader.problem(self._ledger)
+        return found if problem is None else [*found, problem]

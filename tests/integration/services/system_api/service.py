@@ -1,4 +1,4 @@
-"""The system layer as processes, and what they have published."""
+"""Runs the system layer as processes, and reads what they have published."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from tests.e2e.programs import Program
 
 @pytest.fixture
 def programs() -> Iterator[list[Program]]:
-    """What is added here is killed when the test ends, however it ends."""
+    """Programs that are added here are killed when the test ends."""
     started: list[Program] = []
     yield started
     for program in started:
@@ -25,7 +25,7 @@ def programs() -> Iterator[list[Program]]:
 
 
 def program(folder: Path, database: str, bus: BusOptions, sources: dict[str, Any], *, node: str) -> Program:
-    """Lay out one replica of the service."""
+    """Return one replica of the service."""
     port = free_port()
     settings = {
         "database": {"url": database},
@@ -44,18 +44,18 @@ def file_source(path: Path, **more: Any) -> dict[str, Any]:
 
 
 async def published(bus: Bus, options: BusOptions, channels: Sequence[str]) -> dict[str, list[str]]:
-    """Return the ids in all data on the publish topic, by channel, in their order."""
+    """Return the ids in the data of all events on the publish topic, by channel, in order."""
     topic = options.topics.publish
     bounds = await bus.bounds(topic)
     found: dict[str, list[str]] = {channel: [] for channel in channels}
     async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
         while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
             for record in await reader.read(wait=1.0):
-                channel, identity = _seen(record)
+                channel, identity = _channel_and_id(record)
                 found[channel].append(identity)
     return found
 
 
-def _seen(record: Record) -> tuple[str, str]:
+def _channel_and_id(record: Record) -> tuple[str, str]:
     event = json.loads(record.value or b"")
     return event["channel"], event["data"]["id"]

@@ -1,4 +1,4 @@
-"""The service as a process that is killed again and again: every line on the publish topic once, and in order."""
+"""A process of the service is killed repeatedly: every line is on the publish topic once, and in order."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ from tests.integration.services.system_api.service import file_source, program, 
 from tests.servers.databases import Databases
 from tests.servers.migrated import with_tables
 
-LIVES = 6
+CRASHES = 6
 CHANNELS = ("lines", "rows")
 FAILPOINTS = ["system.before-submit", "system.after-submit", "system.before-settle"]
 
@@ -56,7 +56,7 @@ class Deployment:
         self.program = program(folder, database, bus, sources, node="only")
 
     def write(self) -> None:
-        """Let upstream go on."""
+        """Write lines and drop a file."""
         for _ in range(self.rng.randrange(1, 60)):
             number = str(len(self.written["lines"]))
             self.written["lines"].append(number)
@@ -70,12 +70,12 @@ class Deployment:
         part.rename(self.drop / f"{self.files}.csv")
         self.files += 1
 
-    async def live_and_die(self) -> None:
-        """Start, and be killed at a place or at a time, while upstream goes on."""
+    async def run_and_crash(self) -> None:
+        """Start, and crash at a failpoint or at a random time, while the upstream writes."""
         failpoint = self.rng.choice([*FAILPOINTS, None])
         self.program.start(failpoint and f"{failpoint}:{self.rng.randrange(1, 8)}")
-        dies_at = asyncio.get_running_loop().time() + (20 if failpoint else self.rng.uniform(0.5, 4))
-        while (left := dies_at - asyncio.get_running_loop().time()) > 0:
+        crash_at = asyncio.get_running_loop().time() + (20 if failpoint else self.rng.uniform(0.5, 4))
+        while (left := crash_at - asyncio.get_running_loop().time()) > 0:
             self.write()
             with contextlib.suppress(TimeoutError):
                 await self.program.ended(min(left, 0.2))
@@ -88,7 +88,7 @@ class Deployment:
             yield bus
 
     async def settled(self, bus: Bus) -> None:
-        """Wait until everything is published and put away."""
+        """Wait until everything is published and every file archived."""
         total = sum(map(len, self.written.values()))
         count = 0
         try:
@@ -99,11 +99,11 @@ class Deployment:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             left = [path.name for path in self.drop.glob("*.csv")]
-            pytest.fail(f"{count} of {total} events, {left} not put away\n{self.program.tail()}")
+            pytest.fail(f"{count} of {total} events, {left} not archived\n{self.program.tail()}")
 
 
 @pytest.mark.timeout(300)
-async def test_every_line_comes_once_and_in_order(
+async def test_every_line_is_published_once_and_in_order(
     tmp_path: Path, databases: Databases, bus_options: BusOptions, programs: list[Program]
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
@@ -111,8 +111,8 @@ async def test_every_line_comes_once_and_in_order(
     async with databases.fresh(with_tables) as database:
         deployment = Deployment(tmp_path, database, bus_options, random.Random(seed))
         programs.append(deployment.program)
-        for _ in range(LIVES):
-            await deployment.live_and_die()
+        for _ in range(CRASHES):
+            await deployment.run_and_crash()
         deployment.program.start()
         await deployment.program.ready()
         async with deployment.reading() as bus:

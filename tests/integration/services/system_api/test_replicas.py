@@ -1,4 +1,4 @@
-"""Two replicas share a source: one drives it, the other takes over once the lease expires, and the first is fenced."""
+"""Two replicas share a source: one runs it, the other takes over when the lease expires, and the first is fenced."""
 
 import asyncio
 import os
@@ -16,8 +16,8 @@ from tests.e2e.programs import Program
 from tests.integration.services.system_api.service import file_source, program, published
 
 OPTIONS = PostgresBusOptions()
-AT_MOST = 25.0
-"""Seconds for taking over on a machine that is busy; on another it is a lease's six and a little."""
+TAKEOVER_LIMIT = 25.0
+"""Seconds for a takeover on a busy machine; on an idle one it takes the six seconds of a lease and a little more."""
 
 
 def write(path: Path, first: int, count: int) -> None:
@@ -26,7 +26,7 @@ def write(path: Path, first: int, count: int) -> None:
 
 
 async def until(bus: Bus, count: int) -> float:
-    """Wait until so many events are published; return how long that took."""
+    """Wait until `count` events are published; return the seconds that took."""
     began = time.monotonic()
     async with asyncio.timeout(40):
         while len((await published(bus, OPTIONS, ["c"]))["c"]) < count:
@@ -35,7 +35,7 @@ async def until(bus: Bus, count: int) -> float:
 
 
 @pytest.mark.timeout(180)
-async def test_a_replica_that_dies_or_hangs_is_replaced_and_repeats_nothing(
+async def test_a_replica_that_crashes_or_hangs_is_replaced_and_repeats_nothing(
     tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
 ) -> None:
     path = tmp_path / "in" / "a.ndjson"
@@ -54,13 +54,13 @@ async def test_a_replica_that_dies_or_hangs_is_replaced_and_repeats_nothing(
         await second.ready()
         first.kill()
         write(path, 100, 100)
-        assert await until(bus, 200) < AT_MOST
+        assert await until(bus, 200) < TAKEOVER_LIMIT
         first.start()
         await first.ready()
         os.kill(second.pid, signal.SIGSTOP)
         write(path, 200, 100)
-        assert await until(bus, 300) < AT_MOST
-        os.kill(second.pid, signal.SIGCONT)  # wakes with the lease it had, and whatever it was about to write
+        assert await until(bus, 300) < TAKEOVER_LIMIT
+        os.kill(second.pid, signal.SIGCONT)  # resumes with its old lease and its pending writes
         write(path, 300, 100)
         await until(bus, 400)
         for replica in (first, second):

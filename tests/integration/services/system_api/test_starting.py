@@ -1,4 +1,4 @@
-"""The service starts before what it needs, says what it waits for, and is ready when that comes."""
+"""The service starts before its dependencies, reports what it waits for, and becomes ready with them."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.e2e.programs import Program
 from tests.integration.services.system_api.service import file_source, program
 
 
-def ask(url: str) -> tuple[int, Any]:
+def get(url: str) -> tuple[int, Any]:
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.status, json.load(answer)
@@ -27,24 +27,24 @@ def ask(url: str) -> tuple[int, Any]:
         return exc.code, json.load(exc)
 
 
-async def answered(service: Program, path: str, until: Callable[[Any], bool] = bool) -> tuple[int, Any]:
-    """Ask until the service listens and says what is waited for."""
+async def request(service: Program, path: str, until: Callable[[Any], bool] = bool) -> tuple[int, Any]:
+    """Request a path until the response satisfies `until`."""
     url = service.ready_url.replace("readyz", path)
-    said: Any = "nothing yet"
+    answer: Any = "no response"
     try:
         async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(OSError):
-                    status, said = await asyncio.to_thread(ask, url)
-                    if until(said):
-                        return status, said
+                    status, answer = await asyncio.to_thread(get, url)
+                    if until(answer):
+                        return status, answer
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"{url} said last: {said}\n{service.tail()}") from None
+        raise AssertionError(f"{url} said last: {answer}\n{service.tail()}") from None
 
 
 @pytest.mark.timeout(240)
-async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
+async def test_without_a_database_it_listens_and_it_is_ready_once_the_database_is(
     tmp_path: Path, own_postgres: PostgresServer, programs: list[Program]
 ) -> None:
     path = tmp_path / "a.ndjson"
@@ -55,22 +55,22 @@ async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     service = program(tmp_path, dsn, PostgresBusOptions(), sources, node="only")
     programs.append(service)
     service.start()
-    status, said = await answered(service, "readyz", lambda said: "127.0.0.1" in said["missing"][LEASE_STORE])
-    assert (status, said["ready"]) == (503, False)
-    assert said["missing"]["bus"] == "waiting for the database"
-    assert (await answered(service, "healthz"))[0] == 200
+    status, answer = await request(service, "readyz", lambda answer: "127.0.0.1" in answer["missing"][LEASE_STORE])
+    assert (status, answer["ready"]) == (503, False)
+    assert answer["missing"]["bus"] == "waiting for lease_store"
+    assert (await request(service, "healthz"))[0] == 200
     await asyncio.to_thread(own_postgres.start)
     await service.ready()
-    await answered(service, "sources", lambda said: said["lines"]["parts"] == 2)
+    await request(service, "sources", lambda answer: answer["lines"]["parts"] == 2)
     began = time.monotonic()
     assert await service.stop() == 0, service.tail()
-    assert time.monotonic() - began < 15  # less than one where nobody is busy; what must be cut off takes 25
-    waiting = [line for line in service.tail(1000).splitlines() if "waiting for database" in line]
-    assert len(waiting) == 1, "said once"
+    assert time.monotonic() - began < 15  # less than one on an idle machine; a shutdown that times out takes 25
+    waiting = [line for line in service.tail(1000).splitlines() if LEASE_STORE in line and '"warning"' in line]
+    assert len(waiting) == 1, "logged once"
 
 
 @pytest.mark.timeout(60)
-async def test_settings_that_are_wrong_end_it_with_the_place(tmp_path: Path, programs: list[Program]) -> None:
+async def test_invalid_settings_end_the_service_with_the_place(tmp_path: Path, programs: list[Program]) -> None:
     sources = {"lines": {"kind": "file", "path": "a.txt", "type": "t", "subjekt": "id"}}
     service = program(tmp_path, "postgresql://x@127.0.0.1:1/x", PostgresBusOptions(), sources, node="only")
     programs.append(service)

@@ -1,4 +1,4 @@
-"""What the catalogue says of a table, checked against what the settings say."""
+"""Reads the shape of a table from the catalog and checks the settings against it."""
 
 import logging
 
@@ -6,24 +6,24 @@ import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import statements
-from services.system_api.sources.table.postgresql.statements import Shape
-from services.system_api.sources.table.sql import no_column, quoted_table, suggest_index
+from services.system_api.sources.table.postgresql.shape import Shape, order_error
+from services.system_api.sources.table.sql import check_columns, quoted_table, suggest_index
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
 _TABLES = ("r", "p")
 _OUT_OF_ORDER = {"m": "a materialized view", "f": "a foreign table"}
-"""What open transactions say nothing of: rows turn up when somebody refreshes it, or another server commits."""
+"""Relations whose rows appear on a refresh or on another server's commit, of which open transactions say nothing."""
 
 
 async def shape_of(
     connection: asyncpg.Connection, options: TableSourceOptions, *, standby: bool, time_zone: str
 ) -> Shape:
-    """Look the table up, and check the settings against it; `time_zone` is the server's.
+    """Return the shape of the table; `time_zone` is the server's setting.
 
     Raises:
-        SettingsError: names the setting, the table and what it has.
+        SettingsError: the table cannot be read with these settings; the text names setting, table and column.
     """
     table = options.table
     found = await connection.fetch(statements.COLUMNS, quoted_table(table))
@@ -31,17 +31,9 @@ async def shape_of(
         raise SettingsError(f"table: there is no table {table!r}, or the account may not see it")
     _check_exactness(options, found[0]["kind"], standby=standby)
     columns = {row["name"]: row for row in found}
-    names = {"key": options.key, "updated_at_column": options.updated_at_column, "subject": options.subject}
-    for setting, column in [*names.items(), *(("columns", column) for column in options.columns or ())]:
-        if column is not None and column not in columns:
-            raise SettingsError(f"{setting}: {no_column(table, column, list(columns))}")
-    key, order = columns[options.key], columns[options.updated_at_column or options.key]
-    type_ = order["beneath"] if options.updated_at_column is None else order["type"]
-    error = statements.order_error(order["name"], type_, by_time=options.updated_at_column is not None)
-    if error is not None:
-        raise SettingsError(
-            f"{'key' if options.updated_at_column is None else 'updated_at_column'}: table {table}: {error}"
-        )
+    check_columns(table, options.named_columns, list(columns))
+    key, order = columns[options.key], columns[options.order_column]
+    _check_order(options, order)
     if options.updated_at_column is None:
         _check_sequence(table, key)
     shape = Shape(
@@ -66,14 +58,22 @@ def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -
         return
     if standby:
         raise SettingsError(
-            "url: this server is a standby, which does not know the open transactions of its primary:"
-            " name the primary, or set `updated_at_column` and `overlap`"
+            "url: this server is a standby, which does not list the open transactions of its primary:"
+            " set the primary, or set `updated_at_column` and `overlap`"
         )
     if kind in _OUT_OF_ORDER:
         raise SettingsError(
-            f"table: {options.table} is {_OUT_OF_ORDER[kind]}, whose rows turn up in no order:"
-            " name the table it reads, or set `updated_at_column` and `overlap`"
+            f"table: {options.table} is {_OUT_OF_ORDER[kind]}, whose rows appear in any order:"
+            " set the table that it reads, or set `updated_at_column` and `overlap`"
         )
+
+
+def _check_order(options: TableSourceOptions, order: asyncpg.Record) -> None:
+    by_time = options.updated_at_column is not None
+    # A key may be of a domain: its base type counts.
+    error = order_error(order["name"], order["type"] if by_time else order["beneath"], by_time=by_time)
+    if error is not None:
+        raise SettingsError(f"{'updated_at_column' if by_time else 'key'}: table {options.table}: {error}")
 
 
 def _check_sequence(table: str, key: asyncpg.Record) -> None:
@@ -82,14 +82,14 @@ def _check_sequence(table: str, key: asyncpg.Record) -> None:
         return
     if key["cache"] > 1:
         raise SettingsError(
-            f"key: table {table}: each session takes {key['cache']} keys ahead, so that they do not grow:"
-            f" ALTER SEQUENCE {sequence} CACHE 1, then let those sessions connect anew, or set `updated_at_column`"
+            f"key: table {table}: each session caches {key['cache']} keys, so keys do not grow with time:"
+            f" ALTER SEQUENCE {sequence} CACHE 1 and reconnect those sessions, or set `updated_at_column`"
         )
     if key["increment"] != 1 or key["cycle"]:
-        # Steps of 50 are the mark of libraries that hand out the numbers between by themselves, later.
+        # Libraries with an increment of 50 assign the numbers in between themselves, later.
         raise SettingsError(
-            f"key: table {table}: keys do not grow one by one, or are taken ahead by applications: ALTER SEQUENCE"
-            f" {sequence} INCREMENT 1 NO CYCLE where nothing relies on its steps, or set `updated_at_column`"
+            f"key: table {table}: keys do not grow one by one, or applications allocate them in advance: ALTER SEQUENCE"
+            f" {sequence} INCREMENT 1 NO CYCLE if nothing relies on its increment, or set `updated_at_column`"
         )
 
 
@@ -98,11 +98,12 @@ def _advise(options: TableSourceOptions, shape: Shape, order: asyncpg.Record, ke
     if order["kind"] in _TABLES and not order["leads"]:
         suggest_index(table, shape.order, shape.key)
     if order["kind"] in _TABLES and not key["identifies"]:
-        logger.warning("table %s: nothing keeps two rows from having the same %r, and one may be missed", table, key[0])
+        logger.warning(
+            "no unique index on the key column; a second row with the same key may be missed",
+            extra={"component": "source", "table": table, "column": key["name"]},
+        )
     if shape.order_type == "timestamp" and options.time_zone is None:
         logger.warning(
-            "table %s: column %r is without time zone, and is taken for %s, the server's: `time_zone` says otherwise",
-            table,
-            shape.order,
-            shape.time_zone,
+            "column has no time zone; using the server's, set time_zone to use another one",
+            extra={"component": "source", "table": table, "column": shape.order, "time_zone": shape.time_zone},
         )

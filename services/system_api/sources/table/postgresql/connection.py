@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL that is somebody else's: for reading alone, and in our words when they fail."""
+"""Read-only connections to an upstream PostgreSQL, and the translation of their errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from shared.errors import Unavailable
 
 
 def database_of(options: TableSourceOptions) -> DatabaseOptions:
-    """Return where the table is."""
+    """Return the database of the table."""
     return DatabaseOptions(
         url=options.url,
         password=options.password,
@@ -23,24 +23,24 @@ def database_of(options: TableSourceOptions) -> DatabaseOptions:
 
 
 async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
-    """Connect, to read for the source of this name."""
+    """Connect for the source of this name."""
     arguments = connect_arguments(options, f"source {name}")
-    # A table is found as the account finds it elsewhere, not as we look for our own.
+    # Tables are resolved by the search path of the account, not by that of Trelay's own database.
     del arguments["server_settings"]["search_path"]
     arguments["server_settings"] |= {
-        # What is read must be visible to others only when it is: nothing of ours is ever written upstream.
+        # Nothing is ever written upstream.
         "default_transaction_read_only": "on",
         "default_transaction_isolation": "read committed",
-        # The same text for the same value, however server and account are set up.
+        # The same text for the same value, whatever the settings of server and account are.
         "datestyle": "ISO",
         "bytea_output": "hex",
-        # Ranges and lists are looked at each time, so that the index is used and a long list is hashed.
+        # Plan with the actual ranges and lists, so that the index is used and a long list is hashed.
         "plan_cache_mode": "force_custom_plan",
     }
     connection: asyncpg.Connection = await asyncpg.connect(**arguments)
     try:
         for type_ in ("timestamptz", "timestamp"):
-            # As the server counts them: exact, `infinity` included, and cheaper than a datetime.
+            # Microseconds as the server counts them: exact, with `infinity`, and cheaper than a datetime.
             await connection.set_type_codec(type_, schema="pg_catalog", encoder=_same, decoder=_first, format="tuple")
     except BaseException:
         connection.terminate()
@@ -50,10 +50,10 @@ async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
 
 @contextmanager
 def table_errors(place: str) -> Iterator[None]:
-    """Let no asyncpg name past this package; see `database_errors`.
+    """Translate asyncpg's errors; see `database_errors`.
 
     Raises:
-        Unavailable: as well when the table is not what it was.
+        Unavailable: also when the table has changed since the connection was opened.
     """
     with database_errors(place):
         try:
@@ -68,8 +68,8 @@ def table_errors(place: str) -> Iterator[None]:
             raise Unavailable(f"{place}: {exc.args[0]}") from exc
         except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as exc:
             raise Unavailable(
-                f"{place}: {exc.args[0]}: what a pooler gives for each transaction anew cannot be read through;"
-                " connect directly, or through one that gives a connection for the session"
+                f"{place}: {exc.args[0]}: found a pooler in transaction mode;"
+                " connect directly, or through a pooler in session mode"
             ) from exc
 
 

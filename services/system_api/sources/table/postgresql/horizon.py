@@ -1,16 +1,16 @@
-"""The horizon: everything below it has been committed or never will be, so what is not there now never will be.
+"""The horizon: every row below it is committed or never will be, so no further row can appear below it.
 
-Rows get their order value (a key from a sequence, the time of their transaction) when they are written, but appear
-when their transaction commits, later and in any order. A reader that remembers the highest value it has seen misses
-those that appear below. Here a reader notes, now and then, a *bound* with the set of transactions that are open at
-that moment. A transaction that begins later takes values above the bound only. So once those of the set have ended,
-nothing below the bound can appear any more, and the horizon moves there.
+A row gets its order value (a key from a sequence, the time of its transaction) when it is written, but becomes visible
+when its transaction commits, later and in any order. A reader that remembers the highest value it has seen misses the
+rows that appear below it. Instead, each poll observes a *bound* together with the set of transactions that are open. A
+transaction that begins later takes values above the bound only. So when all transactions of the set have ended, no row
+can appear below the bound any more, and the horizon moves to it.
 
-The bound has to be read before the transactions are listed, and the rows after that: what the rows lack was then
-written by a transaction that is listed, or by one that began after the bound and writes above it.
+The bound must be read before the transactions are listed, and the rows after that: then a row that is not visible was
+written by a listed transaction, or by one that began after the bound was read and writes above it.
 
-The snapshot's `xmin` would not do: a transaction has no id before its first write, but may hold a key from a sequence
-or the time of its beginning by then. Its virtual id it has from the start.
+The `xmin` of a snapshot is not enough: a transaction has no id before its first write, but may already hold a key from
+a sequence or the time of its beginning. It has a virtual id from the start.
 """
 
 from collections.abc import Set as AbstractSet
@@ -26,22 +26,22 @@ class _Observation:
 
 
 class Horizon:
-    """Moves up as transactions end. Not saved: after a restart it is observed anew."""
+    """Moves up as transactions end. It is not saved: a restart observes it again."""
 
     def __init__(self) -> None:
         self.value: int | None = None
-        """Rows below this are final; None before the first observation has resolved."""
+        """Rows below this are final; None until the first observation has resolved."""
         self._pending: list[_Observation] = []
         self._seen_prepared: frozenset[str] = frozenset()
 
     def observe(self, bound: int | None, running: AbstractSet[str], prepared: AbstractSet[str] = frozenset()) -> None:
-        """Note which transactions run (their virtual ids) and which are prepared for a two-phase commit.
+        """Add an observation: running transactions (virtual ids), and those prepared for a two-phase commit.
 
-        What they wrote is to be read *after* they were listed; `bound` is to be from *before* that. None: there is
-        no bound to observe yet.
+        `bound` must have been read *before* the transactions were listed, and rows must be read *after* that. None:
+        there is no bound yet.
         """
-        # A transaction that is prepared gives up its virtual id. Whose it was is not told, so a newly prepared one
-        # takes the place of any that has ended.
+        # A transaction that is prepared loses its virtual id, and the server does not tell which one it had: a newly
+        # prepared one may be any of those that have ended.
         fresh = frozenset(prepared) - self._seen_prepared
         self._seen_prepared = frozenset(prepared)
         now = frozenset(running) | self._seen_prepared
@@ -65,7 +65,7 @@ class Horizon:
         ]
 
     def _merge(self) -> None:
-        """Keep few: of those that wait for the same transactions the latest; any may be dropped for its neighbour."""
+        """Keep few observations: of those with the same open transactions the latest; any one may be dropped."""
         kept: list[_Observation] = []
         for observation in self._pending:
             if kept and kept[-1].open == observation.open:

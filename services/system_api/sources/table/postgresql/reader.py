@@ -1,6 +1,6 @@
-"""Tables of PostgreSQL, read eagerly up to the last commit, and never past one that is still to come.
+"""Reads a table in PostgreSQL up to the last commit, and tracks which rows are final.
 
-One poll: the bound, the open transactions, the rows — in this order; see `horizon`.
+One poll reads the bound, the open transactions and the rows, in this order; see `horizon`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,24 +16,25 @@ from services.system_api.sources.table.postgresql import statements
 from services.system_api.sources.table.postgresql.catalog import shape_of
 from services.system_api.sources.table.postgresql.connection import connect, database_of, table_errors
 from services.system_api.sources.table.postgresql.horizon import Horizon
-from services.system_api.sources.table.postgresql.statements import ReadLimits, Shape
+from services.system_api.sources.table.postgresql.shape import Shape
+from services.system_api.sources.table.postgresql.statements import ReadLimits
 from shared.errors import SettingsError, Unavailable
 
 _MARGIN = 1_000_000
-"""Microseconds. A transaction takes its time, `now()`, a moment before it is listed among the open ones; on a crowded
-machine it may be put to sleep between the two."""
+"""Microseconds. A transaction takes its time, `now()`, shortly before it is listed as open; on a busy machine it may be
+suspended in between."""
 _AHEAD = 60_000_000
-"""Microseconds by which a time may be ahead of the server's without a word."""
-_OF_A_ROW = ("22", "54", "P0")
-"""States of the server that one row brings about: a value that does not convert, a JSON too long, an exception raised
-by a function of a view."""
-_ONE_BY_ONE = 100
-"""Rows in a poll after such an error, so that the row is found without stopping the others."""
+"""Microseconds by which a time may be ahead of the server's clock without being reported."""
+_ROW_ERRORS = ("22", "54", "P0")
+"""Classes of SQLSTATE that one row can cause: a value that does not convert, a JSON that is too long, an exception
+raised by a function of a view."""
+_SINGLE_ROWS = 100
+"""Rows that a poll reads one by one after such an error, to find the row that causes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
-    """What belongs to one connection: the ids of transactions begin anew when the server does."""
+    """The state of one connection: transaction ids start again when the server restarts."""
 
     connection: asyncpg.Connection
     shape: Shape
@@ -43,13 +44,13 @@ class _Session:
 
 
 class PostgresReader:
-    """Reads one table, and connects anew after any failure. A `TableReader`."""
+    """A `TableReader`: reads one table, and reconnects after any failure."""
 
-    def __init__(self, name: str, options: TableSourceOptions, tell: Callable[[], None]) -> None:
-        """`tell` is called when a trigger has notified us."""
+    def __init__(self, name: str, options: TableSourceOptions, on_notify: Callable[[], None]) -> None:
+        """`on_notify` is called when a trigger has notified."""
         self._name = name
         self._options = options
-        self._tell = tell
+        self._on_notify = on_notify
         self._database = database_of(options)
         self._place = f"{self._database.place}, table {options.table}"
         self._margin = _MARGIN + int(options.overlap * 1_000_000)
@@ -57,52 +58,54 @@ class PostgresReader:
         self._order_type: str | None = None
         self._by_time = options.updated_at_column is not None
         self._next: int | None = None
-        """The next key, or the time by the server's clock."""
+        """The next key of the sequence, or the time of the server's clock."""
         self._highest: int | None = None
 
     async def open(self) -> Shape:
-        """Connect, and return what the table is like.
+        """Connect, and return the shape of the table.
 
         Raises:
-            Unavailable: the server does not answer; Unauthorized: it refuses the account.
-            SettingsError: no such table or column, one of a type that cannot be used, or a standby.
+            Unavailable: the server is unavailable; Unauthorized: it refuses the account.
+            SettingsError: the table or a column does not exist, has the wrong type, or the server is a standby.
         """
         with self._translated_errors():
             return (await self._connected()).shape
 
     def close(self) -> None:
-        """Drop the connection at once: one that hangs must not hold the poller up."""
+        """Close the connection without waiting: one that hangs must not block the poller."""
         if self._session is not None:
             self._session.connection.terminate()
             self._session = None
 
     async def observe(self) -> int | None:
-        """List the open transactions, before rows are read; see `TableReader`."""
+        """Return the horizon; see `TableReader`."""
         with self._translated_errors():
             session = await self._connected()
             bound = await self._read_bound(session)
             running = await session.connection.fetch(statements.RUNNING)
-            # Later than those that run: one that is prepared meanwhile is in one of the lists.
+            # After the running ones: a transaction that is prepared in between is in one of the lists.
             prepared = await session.connection.fetch(statements.PREPARED) if session.two_phase else ()
         session.horizon.observe(bound, {row[0] for row in running}, {row[0] for row in prepared})
         return session.horizon.value
 
-    async def rows(self, limit: int, space: int, ledger: Ledger[int], below: int | None) -> tuple[list[Row[int]], bool]:
-        """Return what comes next; see `TableReader`."""
-        limits = ReadLimits(limit, space, self._options.row_limit)
+    async def rows(
+        self, limit: int, max_bytes: int, ledger: Ledger[int], below: int | None
+    ) -> tuple[list[Row[int]], bool]:
+        """Return the next rows; see `TableReader`."""
+        limits = ReadLimits(limit, max_bytes, self._options.row_limit)
         with self._translated_errors():
             session = await self._connected()
             emitted = list(ledger.emitted)
             try:
                 rows = await self._fetch(session, limits, ledger, below=below, emitted=emitted)
             except asyncpg.PostgresError as exc:
-                if not _is_of_a_row(exc):
+                if not _is_row_error(exc):
                     raise
-                limits = replace(limits, rows=min(limit, _ONE_BY_ONE))
+                limits = replace(limits, rows=min(limit, _SINGLE_ROWS))
                 rows = await self._fetch(session, limits, ledger, below=below, emitted=emitted, with_data=False)
                 rows = [await self._with_data(session, row) for row in rows]
                 return self._read(rows), len(rows) < limits.rows
-        return self._read(rows), len(rows) < limit and sum(len(row.data) for row in rows) < space
+        return self._read(rows), len(rows) < limit and sum(len(row.data) for row in rows) < max_bytes
 
     def _read(self, rows: list[Row[int]]) -> list[Row[int]]:
         if rows:
@@ -125,22 +128,22 @@ class PostgresReader:
         return [Row(*row) for row in await session.connection.fetch(statement, *arguments)]
 
     async def _with_data(self, session: _Session, row: Row[int]) -> Row[int]:
-        """Fill in what the server makes of a row, or why it cannot."""
+        """Return the row with its data, or with the error of the server."""
         statement = statements.data_of_one(session.shape, self._options.row_limit)
         try:
             found = await session.connection.fetchrow(statement, row.key)
         except asyncpg.PostgresError as exc:
-            if not _is_of_a_row(exc):
+            if not _is_row_error(exc):
                 raise
             return row._replace(error=str(exc.args[0]))
-        # Deleted meanwhile: there was such a row, and nobody knows any more what was in it.
+        # Deleted meanwhile: the row existed, but its contents are unknown.
         if found is None:
-            return row._replace(error="it was deleted while it was read")
+            return row._replace(error="the row was deleted while it was read")
         subject, data, error = found
         return row._replace(subject=subject, data=data, error=error)
 
     async def null_key_rows(self, known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
-        """Return rows that have no place in the order; see `TableReader`."""
+        """Return rows without a key or order value; see `TableReader`."""
         with self._translated_errors():
             session = await self._connected()
             if not session.shape.nullable:
@@ -149,38 +152,38 @@ class PostgresReader:
             try:
                 found = await session.connection.fetch(statement, list(known), LIMIT + 1, timeout=timeout)
             except asyncpg.PostgresError as exc:
-                if not _is_of_a_row(exc):
+                if not _is_row_error(exc):
                     raise
                 raise Unavailable(f"{self._place}: {exc.args[0]}") from exc
             return [NullKeyRow(*row) for row in found]
 
     def problem(self, ledger: Ledger[int]) -> str | None:
-        """Say that keys or times have gone back, or are ahead of the server's, if they are."""
-        place, now = ledger.position, self._next
+        """Report keys or times that went back, or times ahead of the server's clock; see `TableReader`."""
+        position, now = ledger.position, self._next
         if now is None:
             return None
         if self._by_time and len(ledger.emitted) >= self._options.early_limit:
             ahead = sum(order > now + _AHEAD for order in ledger.emitted.values())
             if ahead >= self._options.early_limit // 2:
                 return (
-                    f"{ahead} rows bear times that are still to come by the server's clock, and no more can be"
-                    " remembered: later ones are read when their time has come; `time_zone` may be wrong"
+                    f"{ahead} rows have times ahead of the server's clock, and no more can be remembered:"
+                    " further ones are read when their time has come; check `time_zone`"
                 )
-        if place is None or now >= place.order:
+        if position is None or now >= position.order:
             return None
         if self._by_time:
             return (
-                f"the server's clock is {(place.order - now) / 1_000_000:.0f} s behind what was read already, and rows"
-                " that are written before it has caught up are not read"
+                f"the server's clock is {(position.order - now) / 1_000_000:.0f} s behind the rows that were read:"
+                " rows written before it has caught up are not read"
             )
         return (
-            "the sequence of its keys has gone back below what was read already, and rows with lower keys are not read:"
-            " set it to grow from there, or give the source another name to begin anew"
+            "the sequence of the key was set back below the rows that were read: rows with lower keys are not read;"
+            " set the sequence above them, or give the source another name to start from the beginning"
         )
 
     async def _read_bound(self, session: _Session) -> int | None:
         if session.bound is None:
-            # The highest key there is was given before now; those who began later have higher ones.
+            # The highest key that was read: transactions that begin later get higher ones.
             return self._highest
         found: int = await session.connection.fetchval(session.bound)
         self._next = found
@@ -192,7 +195,7 @@ class PostgresReader:
             with settings_errors(self._name), table_errors(self._place):
                 yield
         except BaseException:
-            # Half-read answers, a server that has moved, a table that is another one: nothing of it is kept.
+            # A partial response, a failover, a replaced table: no state of the connection is valid any more.
             self.close()
             raise
 
@@ -209,11 +212,16 @@ class PostgresReader:
     async def _open_session(self, connection: asyncpg.Connection) -> _Session:
         (server,) = await connection.fetch(statements.SERVER)
         if server["standby"] and self._options.notify is not None:
-            raise SettingsError("notify: this server is a standby, which does not notify")
+            raise SettingsError(
+                "notify: this server is a standby, which cannot notify; remove notify, or set the primary"
+            )
         shape = await shape_of(connection, self._options, standby=server["standby"], time_zone=server["time_zone"])
         await connection.execute("SET TimeZone = 'UTC'")
         if self._order_type not in {None, shape.order_type}:
-            raise SettingsError(f"table: the type of column {shape.order!r} has changed to {shape.order_type}")
+            raise SettingsError(
+                f"table: the type of column {shape.order!r} has changed to {shape.order_type};"
+                " give the source another name to start from the beginning"
+            )
         self._order_type = shape.order_type
         bound = statements.bound(shape)
         if bound is not None:
@@ -226,8 +234,8 @@ class PostgresReader:
         return _Session(connection, shape, bound, server["two_phase"])
 
     def _notified(self, *_: object) -> None:
-        self._tell()
+        self._on_notify()
 
 
-def _is_of_a_row(error: asyncpg.PostgresError) -> bool:
-    return (error.sqlstate or "").startswith(_OF_A_ROW)
+def _is_row_error(error: asyncpg.PostgresError) -> bool:
+    return (error.sqlstate or "").startswith(_ROW_ERRORS)

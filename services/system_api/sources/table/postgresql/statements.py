@@ -1,14 +1,12 @@
-"""The statements of a table on PostgreSQL, with every name quoted."""
+"""The SQL statements for a table in PostgreSQL. Every identifier is quoted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from services.system_api.sources.table.ledger import Position
+from services.system_api.sources.table.postgresql.shape import Shape
 from services.system_api.sources.table.sql import quoted, quoted_table
 from shared.events.dead_letter import KEPT_BYTES
-
-_INTEGERS = frozenset({"smallint", "integer", "bigint"})
-_TIMES = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
 
 COLUMNS = """
     SELECT a.attname AS name, a.attnotnull AS filled, c.relkind::text AS kind,
@@ -50,8 +48,8 @@ RUNNING = """
     SELECT l.virtualtransaction
     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.mode = 'ExclusiveLock' AND l.pid <> pg_backend_pid()
-      -- Those of other databases, and what never writes rows, cannot hide anything from us: autovacuum is no user,
-      -- VACUUM is no transaction that could go on to write, pg_dump reads. These columns are shown to every account.
+      -- Transactions in other databases, and those that never write rows, are not waited for: autovacuum has no user,
+      -- VACUUM cannot write rows, pg_dump only reads. Every account may read these columns.
       AND (a.pid IS NULL OR (
           a.usesysid IS NOT NULL
           AND a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -69,73 +67,63 @@ SERVER = """
 
 
 def literal(text: str) -> str:
-    """Quote a string."""
+    """Quote a string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What the catalogue says of the columns that matter."""
-
-    table: str
-    key: str
-    key_cast: str
-    """The key's type, as a cast."""
-    updated_at_column: str | None
-    updated_at_type: str | None
-    time_zone: str
-    """Of `updated_at_column`, where that is without one."""
-    subject: str
-    columns: tuple[str, ...] | None
-    sequence: str | None
-    """Where keys come from, quoted; None where that is not known, or not to be read."""
-    nullable: tuple[str, ...]
-    """Those of order and key that may be NULL."""
-    versioned: bool
-    """Whether rows have an `xmin`: those of views have none."""
-
-    @property
-    def order(self) -> str:
-        """The column that rows are ordered by."""
-        return self.updated_at_column or self.key
-
-    @property
-    def order_type(self) -> str:
-        """Its type, as a cast."""
-        return _TIMES[self.updated_at_type] if self.updated_at_type is not None else "bigint"
-
-    @property
-    def mode(self) -> str:
-        """What a checkpoint cannot be carried over."""
-        return f"by {self.order} ({self.order_type})"
-
-
-def order_error(column: str, type_: str, *, by_time: bool) -> str | None:
-    """Say why rows cannot be ordered by a column of this type; None if they can."""
-    if by_time:
-        return None if type_ in _TIMES else f"column {column!r} is {type_}, expected timestamp or timestamptz"
-    return (
-        None
-        if type_ in _INTEGERS
-        else f"column {column!r} is {type_}: give `updated_at_column`, or an integer key that grows"
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How much may be read at once."""
+    """How much one statement may read."""
 
     rows: int
     bytes: int
     """The row that exceeds this is the last one."""
-    of_row: int
-    """Bytes of the largest row."""
+    bytes_per_row: int
+    """Maximum size of a row."""
+
+
+class _Where:
+    """The conditions of a statement, and its arguments in the order of their numbers."""
+
+    def __init__(self, conditions: Iterable[str]) -> None:
+        self.arguments: list[object] = []
+        self._conditions = list(conditions)
+
+    def add(self, condition: str) -> None:
+        self._conditions.append(condition)
+
+    def argument(self, value: object, type_: str) -> str:
+        """Add an argument; return its placeholder."""
+        self.arguments.append(value)
+        return f"${len(self.arguments)}::{type_}"
+
+    def __str__(self) -> str:
+        return " AND ".join(self._conditions) or "true"
+
+
+# The server adds up the sizes: nobody here can know the size of rows that have not been sent.
+_ROWS = """
+    SELECT s.place, s.key, s.version, s.subject, substring(s.data FOR s.kept), s.error
+    FROM (
+        SELECT q.*, c.*, sum(c.kept) OVER (ORDER BY q.place, q.tie ROWS UNBOUNDED PRECEDING) - c.kept AS before
+        FROM (
+            SELECT {order}::{order_type} AS place, {key} AS tie, {key}::text AS key, {version} AS version,
+                   {subject} AS subject, {data} AS data
+            FROM {table} t
+            WHERE {where}
+            ORDER BY {order_by}
+            LIMIT {limit}
+        ) q CROSS JOIN LATERAL ({kept}) c
+    ) s
+    WHERE s.before < {max_bytes}
+    ORDER BY s.place, s.tie
+"""
 
 
 def rows(
     shape: Shape,
     limits: ReadLimits,
-    place: Position[int] | None,
+    position: Position[int] | None,
     *,
     below: int | None,
     emitted: Sequence[str],
@@ -143,67 +131,65 @@ def rows(
 ) -> tuple[str, list[object]]:
     """Return the statement that reads rows in order, and its arguments.
 
-    Rows above `place`; with `below`, those of a lower order than that alone; without the identities in `emitted`.
-    Of a row that is too large it gives the beginning, and says so. Without data, nothing of a row is looked at but its
-    place: an empty object stands for its data, and it has no subject.
+    It reads the rows above `position`, only those of an order value lower than `below`, without the identities in
+    `emitted`. Of a row that is too large it returns the beginning and an error. Without data, it evaluates nothing of a
+    row but its position: the data is an empty object, the subject NULL.
     """
-    data, subject = (_data(shape), f"t.{quoted(shape.subject)}::text") if with_data else ("'{}'::bytea", "NULL::text")
     order, key, version = f"t.{quoted(shape.order)}", f"t.{quoted(shape.key)}", _version(shape)
-    arguments: list[object] = []
+    where = _Where(f"t.{quoted(name)} IS NOT NULL" for name in shape.nullable)
+    _add_range(where, shape, position, below)
+    if emitted:
+        where.add(f"({version} || ' ' || {key}::text) <> ALL ({where.argument(emitted, 'text[]')})")
+    statement = _ROWS.format(
+        order=order,
+        order_type=shape.order_type,
+        key=key,
+        version=version,
+        subject=f"t.{quoted(shape.subject)}::text" if with_data else "NULL::text",
+        data=_data(shape) if with_data else "'{}'::bytea",
+        table=quoted_table(shape.table),
+        where=where,
+        order_by=", ".join(dict.fromkeys([order, key])),
+        limit=where.argument(limits.rows, "bigint"),
+        kept=_kept("q.data", limits.bytes_per_row),
+        max_bytes=where.argument(limits.bytes, "bigint"),
+    )
+    return statement, where.arguments
 
-    def argument(value: object, type_: str) -> str:
-        arguments.append(value)
-        return f"${len(arguments)}::{type_}"
+
+def _add_range(where: _Where, shape: Shape, position: Position[int] | None, below: int | None) -> None:
+    """Add the conditions for rows above a position and below an order value."""
+    order, key = f"t.{quoted(shape.order)}", f"t.{quoted(shape.key)}"
 
     def order_argument(value: int) -> str:
-        # Times travel as the server counts them, a tuple of one: see `connecting.connect`.
-        return argument(value if shape.updated_at_column is None else (value,), shape.order_type)
+        # A time is passed as the server counts it, a tuple of one: see `connection.connect`.
+        return where.argument(value if shape.updated_at_column is None else (value,), shape.order_type)
 
-    wanted = [f"t.{quoted(name)} IS NOT NULL" for name in shape.nullable]
-    if place is not None and place.key is None:
-        wanted.append(f"{order} >= {order_argument(place.order)}")
-    elif place is not None and shape.updated_at_column is None:
-        wanted.append(f"{order} > {order_argument(place.order)}")
-    elif place is not None:
-        placed = f"{order_argument(place.order)}, {argument(place.key, 'text')}::{shape.key_cast}"
-        wanted.append(f"({order}, {key}) > ({placed})")
+    if position is not None and position.key is None:
+        where.add(f"{order} >= {order_argument(position.order)}")
+    elif position is not None and shape.updated_at_column is None:
+        where.add(f"{order} > {order_argument(position.order)}")
+    elif position is not None:
+        placed = f"{order_argument(position.order)}, {where.argument(position.key, 'text')}::{shape.key_cast}"
+        where.add(f"({order}, {key}) > ({placed})")
     if below is not None:
-        wanted.append(f"{order} < {order_argument(below)}")
-    if emitted:
-        wanted.append(f"({version} || ' ' || {key}::text) <> ALL ({argument(emitted, 'text[]')})")
-    # The server counts the bytes, for nobody here can tell how large rows are that have not come.
-    statement = f"""
-        SELECT s.place, s.key, s.version, s.subject, substring(s.data FOR s.kept), s.fault
-        FROM (
-            SELECT q.*, c.*, sum(c.kept) OVER (ORDER BY q.place, q.tie ROWS UNBOUNDED PRECEDING) - c.kept AS before
-            FROM (
-                SELECT {order}::{shape.order_type} AS place, {key} AS tie, {key}::text AS key, {version} AS version,
-                       {subject} AS subject, {data} AS data
-                FROM {quoted_table(shape.table)} t
-                WHERE {" AND ".join(wanted) or "true"}
-                ORDER BY {", ".join(dict.fromkeys([order, key]))}
-                LIMIT {argument(limits.rows, "bigint")}
-            ) q CROSS JOIN LATERAL ({_kept("q.data", limits.of_row)}) c
-        ) s
-        WHERE s.before < {argument(limits.bytes, "bigint")}
-        ORDER BY s.place, s.tie
-    """  # noqa: S608 -- every name is quoted
-    return statement, arguments
+        where.add(f"{order} < {order_argument(below)}")
 
 
 def _kept(data: str, limit: int) -> str:
-    """Return what tells how many bytes of a row are kept, and why not all."""
+    """Return the subquery for the number of bytes kept of a row, and for the error if these are not all."""
     size = f"octet_length({data})"
     return f"""
         SELECT CASE WHEN {size} > {limit} THEN least({size}, {KEPT_BYTES}) ELSE {size} END AS kept,
-               CASE WHEN {size} > {limit} THEN 'a row of ' || {size} || ' bytes, the limit is {limit}' END AS fault
+               CASE WHEN {size} > {limit} THEN 'found a row of ' || {size} || ' bytes, the limit is {limit}' END AS
+               error
     """
 
 
 def data_of_one(shape: Shape, limit: int) -> str:
-    """Return the statement for subject, data and fault of the row of one key."""
+    """Return the statement for subject, data and error of the row with one key."""
     return f"""
-        SELECT q.subject, substring(q.data FOR c.kept), c.fault
+        SELECT q.subject, substring(q.data FOR c.kept), c.error
         FROM (
             SELECT t.{quoted(shape.subject)}::text AS subject, {_data(shape)} AS data
             FROM {quoted_table(shape.table)} t
@@ -214,9 +200,9 @@ def data_of_one(shape: Shape, limit: int) -> str:
 
 
 def null_key_rows(shape: Shape) -> str:
-    """Return the statement that finds rows without a key or an order: $1 digests whose rows are known, $2 limit.
+    """Return the statement for rows with a NULL key or order value: $1 known digests, $2 limit.
 
-    It gives a digest, the beginning of the row unless it is known, and what it lacks.
+    It returns a digest, the beginning of the row unless its digest is known, and an error.
     """
     missing = " OR ".join(f"t.{quoted(name)} IS NULL" for name in shape.nullable)
     error = " ".join(
@@ -225,10 +211,10 @@ def null_key_rows(shape: Shape) -> str:
     return f"""
         SELECT k.digest,
                CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE substring(k.data FOR {KEPT_BYTES}) END,
-               k.fault
+               k.error
         FROM (
             SELECT substr(encode(sha256(convert_to((t.*)::text, 'UTF8')), 'hex'), 1, 24) AS digest,
-                   {_data(shape)} AS data, CASE {error} END AS fault
+                   {_data(shape)} AS data, CASE {error} END AS error
             FROM {quoted_table(shape.table)} t
             WHERE {missing}
             LIMIT $2::bigint
@@ -237,12 +223,12 @@ def null_key_rows(shape: Shape) -> str:
 
 
 def bound(shape: Shape) -> str | None:
-    """Return the statement for a value that whatever is written by transactions that begin later is not below.
+    """Return the statement for a lower bound of the order values that transactions which begin later will write.
 
-    Of keys it is the next one that the sequence gives; None where there is no sequence to ask.
+    For keys it is the next value of the sequence; None if there is no sequence to ask.
     """
     if shape.updated_at_column is None:
-        # What it names is quoted by the catalogue.
+        # The catalog has quoted the name.
         return None if shape.sequence is None else f"SELECT last_value + is_called::int FROM {shape.sequence}"  # noqa: S608
     if shape.order_type == "timestamptz":
         return "SELECT statement_timestamp()"
@@ -250,14 +236,14 @@ def bound(shape: Shape) -> str | None:
 
 
 def _version(shape: Shape) -> str:
-    # By key a row is emitted once, whatever becomes of it. Where there is no xmin, two states of a row differ in time.
+    # Ordered by key, a row is emitted once. Without an xmin, two states of a row differ in their time.
     if shape.updated_at_column is None:
         return "''"
     return "t.xmin::text" if shape.versioned else f"t.{quoted(shape.updated_at_column)}::text"
 
 
 def _data(shape: Shape) -> str:
-    # `t` and `c` alone would mean columns of these names where there are some.
+    # `t` or `c` alone would be a column of that name if there is one.
     row = "row_to_json(t.*)"
     if shape.columns is not None:
         columns = ", ".join(f"t.{quoted(name)}" for name in shape.columns)

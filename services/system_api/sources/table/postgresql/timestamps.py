@@ -1,21 +1,21 @@
-"""When a row was changed, from the microseconds by which PostgreSQL orders it."""
+"""Converts PostgreSQL's microseconds to the time of an event."""
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 
 SINCE_1970 = 946_684_800_000_000
-"""Microseconds: PostgreSQL counts from 2000."""
+"""Microseconds between 1970 and 2000, where PostgreSQL starts to count."""
 
 _FIRST = -62_135_596_800
 _LAST = 253_402_300_799
-"""Seconds since 1970 at which the years 1 and 9999 begin and end: RFC 3339 goes no further. `infinity` is beyond."""
+"""Beginning of year 1 and end of year 9999 in seconds since 1970, the range of RFC 3339; `infinity` is outside."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def absolute() -> Callable[[int], bytes | None]:
-    """Return what turns an order into RFC 3339; rows of one second, which come together, share most of the work."""
+    """Return a function from order value to RFC 3339; consecutive rows of the same second share most of the work."""
     known, text = None, b""
 
     def at(order: int) -> bytes | None:
@@ -31,7 +31,7 @@ def absolute() -> Callable[[int], bytes | None]:
 
 
 def local(zone: tzinfo) -> Callable[[int], bytes | None]:
-    """Return the same for a column without time zone whose values are of this one."""
+    """Return the same for a column without time zone whose values are in `zone`."""
     in_utc = absolute()
 
     def at(order: int) -> bytes | None:
@@ -45,7 +45,7 @@ def local(zone: tzinfo) -> Callable[[int], bytes | None]:
 
 
 def unknown(_order: object) -> None:
-    """Return nothing: a key does not tell the time."""
+    """Return None: a key does not tell the time."""
 
 
 def _to_the_second(second: int) -> bytes:

@@ -1,6 +1,6 @@
-"""Tables of SQLite, which lets one transaction write at a time and shows what it wrote when it ends.
+"""Reads tables in SQLite, which has one writer at a time.
 
-By key all that is there is final, for keys are given in the order of the commits. By time nothing tells how old a time
-is when its transaction commits: what is older than `overlap` and the grain of clocks is final, and a row that turns up
-later than that is missed.
+Ordered by key, every visible row is final, because keys are assigned in the order of the commits. Ordered by time, a
+row is final when it is older than `overlap` plus the resolution of the times; a row that is committed later than that
+is missed.
 """

@@ -1,4 +1,4 @@
-"""One file of SQLite, opened for reading alone, and again after any failure."""
+"""A SQLite file, opened read-only, and reopened after any failure."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from shared.runtime.clock import Clock
 
 _READ_ONLY = {"mode": "ro", "uri": "true"}
 _BUSY = 5.0
-"""Seconds to wait while somebody writes."""
+"""Seconds to wait while the file is locked by a writer."""
 _STEPS = 100_000
-"""Of SQLite's machine, between two looks at the clock: a millisecond or so."""
+"""Instructions of SQLite's virtual machine between two checks of the clock: about a millisecond."""
 
 
 class SqliteFile:
-    """The file that the options name; need not be there yet."""
+    """The file that the options name; it may not exist yet."""
 
     def __init__(self, options: TableSourceOptions, clock: Clock) -> None:
         self._place = f"database {options.path}, table {options.table}"
@@ -36,7 +36,7 @@ class SqliteFile:
         self._timeout = options.statement_timeout
         self._deadline = 0.0
         self._opened: tuple[int, int] | None = None
-        """Device and inode of the file that the connection is to."""
+        """Device and inode of the open file."""
 
     async def fetch(
         self, statement: str, arguments: Sequence[Value] = (), timeout: float | None = None
@@ -44,8 +44,8 @@ class SqliteFile:
         """Return the rows of a statement.
 
         Raises:
-            Unavailable: the file is not there, is locked or none of SQLite's, has no such table, or the statement took
-                longer than `patience`, in seconds, or than is left of a poll.
+            Unavailable: the file does not exist, is locked or not a SQLite file, has no such table, or the statement
+                took longer than `timeout` seconds, by default four fifths of `poll_timeout`.
         """
         self._deadline = self._clock.monotonic() + (self._timeout if timeout is None else timeout)
         try:
@@ -58,7 +58,7 @@ class SqliteFile:
         return found
 
     async def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
@@ -69,16 +69,16 @@ class SqliteFile:
     async def _connected(self) -> AsyncConnection:
         there = await asyncio.to_thread(_inode_of, self._path)
         if there != self._opened:
-            # Renamed into its place: SQLite would go on reading the one that is gone.
+            # Another file was renamed to this path: SQLite would read the deleted one.
             await self.close()
         if self._connection is None:
             self._opened = there
             self._connection = await self._engine.connect()
             raw = await self._connection.get_raw_connection()
             assert raw.driver_connection is not None
-            # SQLite takes any bytes for text; one row of them must not fail all.
+            # SQLite accepts any bytes as text; one such row must not fail the statement.
             raw.driver_connection.text_factory = text
-            # Nothing else ends a statement: whoever cancels the wait for it waits for its end all the same.
+            # Only this handler can end a statement: cancelling the wait for it does not.
             await raw.driver_connection.set_progress_handler(self._is_late, _STEPS)
         return self._connection
 
@@ -87,5 +87,5 @@ def _inode_of(path: Path) -> tuple[int, int] | None:
     try:
         status = path.stat()
     except OSError:
-        return None  # SQLite says it better
+        return None  # opening it raises a better error
     return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""Reads a table of SQLite in order."""
+"""Reads a table in SQLite in order."""
 
 from collections.abc import Callable, Sequence
 from typing import Generic
@@ -15,10 +15,10 @@ _NAMES = {int: "integer", str: "text"}
 
 
 class SqliteReader(Generic[Order]):
-    """Reads one table. A `TableReader`."""
+    """A `TableReader` of one table."""
 
     def __init__(self, file: SqliteFile, shape: SqliteShape, final: Callable[[Order], Order]) -> None:
-        """`final` tells, from the highest value there is, below which one nothing turns up any more."""
+        """`final` returns the horizon for the highest order value in the table."""
         self._file = file
         self._shape = shape
         self._final: Callable[[Order], Order] = final
@@ -26,7 +26,7 @@ class SqliteReader(Generic[Order]):
         self._order, self._key = quoted(shape.order), quoted(shape.key)
         self._tie = self._key if shape.updated_at_column is None else _as_text(self._key)
         self._columns = ", ".join(quoted(name) for name in shape.columns)
-        # SQLite keeps a type with each value, and orders integers before text whatever they mean.
+        # SQLite stores a type with each value, and sorts all integers before all text.
         self._placed = f"typeof({self._order}) = '{_NAMES[shape.kind]}' AND {self._key} IS NOT NULL"
 
     async def observe(self) -> Order | None:
@@ -38,10 +38,10 @@ class SqliteReader(Generic[Order]):
         return self._final(found[0][0]) if found else None
 
     async def rows(
-        self, limit: int, _space: int, ledger: Ledger[Order], below: Order | None
+        self, limit: int, _max_bytes: int, ledger: Ledger[Order], below: Order | None
     ) -> tuple[list[Row[Order]], bool]:
-        """Return what comes next; see `TableReader`. The bytes are not counted."""
-        # What was emitted is only known when it is read: a row's state is told by its content.
+        """Return the next rows; see `TableReader`. `max_bytes` is not applied."""
+        # Emitted rows are recognised only after reading: the state of a row is a hash of its contents.
         asked = limit + len(ledger.emitted)
         statement, arguments = self._statement(asked, ledger, below)
         found = [self._row(values) for values in await self._file.fetch(statement, arguments)]
@@ -49,7 +49,7 @@ class SqliteReader(Generic[Order]):
         return rows[:limit], len(found) < asked and len(rows) <= limit
 
     async def null_key_rows(self, _known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
-        """Return rows that have no place in the order; see `TableReader`."""
+        """Return rows without a key or order value; see `TableReader`."""
         statement = f"""
             SELECT typeof({self._order}), {self._key} IS NULL, {self._columns} FROM {self._table}
             WHERE NOT ({self._placed}) LIMIT ?
@@ -59,32 +59,32 @@ class SqliteReader(Generic[Order]):
             data, _ = encoded(self._shape.columns, values)
             error = f"column {self._shape.key if no_key else self._shape.order!r} is NULL"
             if type_ not in {"null", _NAMES[self._shape.kind]}:
-                error = f"column {self._shape.order!r} is {type_}, expected {_NAMES[self._shape.kind]}"
+                error = f"column {self._shape.order!r} is {type_}; expected {_NAMES[self._shape.kind]}"
             found.append(NullKeyRow(digest(data), data, error))
         return found
 
     def problem(self, _ledger: Ledger[Order]) -> None:
-        """Nothing is known to go wrong here."""
+        """Return None: SQLite has no such problem."""
 
     def _statement(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[str, list[Value]]:
-        wanted, place = [self._placed], ledger.position
+        conditions, position = [self._placed], ledger.position
         arguments: list[Value] = []
-        if place is not None and place.key is None:
-            wanted.append(f"{self._order} >= ?")
-            arguments.append(place.order)
-        elif place is not None and self._shape.updated_at_column is None:
-            wanted.append(f"{self._order} > ?")
-            arguments.append(place.order)
-        elif place is not None and place.key is not None:
-            # The first by itself, so that the index is used.
-            wanted.append(f"{self._order} >= ? AND ({self._order} > ? OR {self._tie} > ?)")
-            arguments += [place.order, place.order, place.key]
+        if position is not None and position.key is None:
+            conditions.append(f"{self._order} >= ?")
+            arguments.append(position.order)
+        elif position is not None and self._shape.updated_at_column is None:
+            conditions.append(f"{self._order} > ?")
+            arguments.append(position.order)
+        elif position is not None and position.key is not None:
+            # The first condition alone lets SQLite use the index.
+            conditions.append(f"{self._order} >= ? AND ({self._order} > ? OR {self._tie} > ?)")
+            arguments += [position.order, position.order, position.key]
         if below is not None:
-            wanted.append(f"{self._order} < ?")
+            conditions.append(f"{self._order} < ?")
             arguments.append(below)
         statement = f"""
             SELECT {self._order}, {self._tie}, {quoted(self._shape.subject)}, {self._columns} FROM {self._table}
-            WHERE {" AND ".join(wanted)}
+            WHERE {" AND ".join(conditions)}
             ORDER BY {", ".join(dict.fromkeys([self._order, self._tie]))}
             LIMIT ?
         """  # noqa: S608 -- every name is quoted
@@ -98,5 +98,5 @@ class SqliteReader(Generic[Order]):
 
 
 def _as_text(key: str) -> str:
-    """Return what writes a key as text: keys of several types in one column would not compare by what they are."""
+    """Return an expression for the key as text: keys of different types in one column would not compare by value."""
     return f"CASE typeof({key}) WHEN 'blob' THEN lower(hex({key})) ELSE CAST({key} AS TEXT) END"

@@ -1,4 +1,4 @@
-"""The times that tables of SQLite hold, in whatever form: integers of any unit since 1970, or text by ISO 8601."""
+"""Times in tables of SQLite: integers since 1970 in any unit, or text in ISO 8601."""
 
 import re
 from datetime import UTC, datetime, tzinfo
@@ -9,24 +9,24 @@ from shared.errors import SettingsError
 from shared.runtime.clock import rfc3339
 
 _UNITS = ((10**11, 1), (10**14, 10**3), (10**17, 10**6))
-"""Below what a number since 1970 is one of seconds, milliseconds, microseconds; above it of nanoseconds."""
+"""Limits below which a number counts seconds, milliseconds or microseconds; above them, nanoseconds."""
 
 _ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
 
 class Times(Protocol[Order]):
-    """How one column writes times."""
+    """The format of the times in one column."""
 
     def written(self, seconds: float, like: Order) -> Order:
-        """Write seconds since 1970 the way a value of the column is, rounded down.
+        """Format seconds since 1970 like a value of the column, rounded down.
 
         Raises:
-            SettingsError: that value is no time.
+            SettingsError: that value is not a time.
         """
         ...
 
     def rfc3339(self, value: Order) -> bytes | None:
-        """Return when that is, if it tells."""
+        """Return the time as RFC 3339; None if the value is not a time."""
         ...
 
 
@@ -43,7 +43,7 @@ class Numbers:
 
 
 class Texts:
-    """Text whose order is that of the times in it: all of one form and one zone."""
+    """Text that sorts like the times in it: all in one format and one zone."""
 
     def __init__(self, column: str, zone: tzinfo = UTC) -> None:
         self._column = column
@@ -53,7 +53,7 @@ class Texts:
         """See `Times`."""
         if not _ISO.match(like):
             raise SettingsError(
-                f"updated_at_column: column {self._column!r} holds {like[:40]!r},"
+                f"updated_at_column: column {self._column!r} holds {like[:40]!r};"
                 " expected times like '2026-01-31 12:34:56'"
             )
         there = datetime.fromtimestamp(int(seconds), UTC).astimezone(self._zone).replace(tzinfo=None)

@@ -1,4 +1,4 @@
-"""Values of SQLite as JSON, exactly, or the reason why not."""
+"""Encodes SQLite values as JSON without loss, or returns the reason why that is not possible."""
 
 import hashlib
 import math
@@ -13,18 +13,18 @@ Value = int | float | str | bytes | None
 
 
 class BrokenText(bytes):
-    """What a column says is text and is not UTF-8."""
+    """A text value that is not UTF-8."""
 
 
 class Encoded(NamedTuple):
-    """A row as JSON, or what can be shown of it and what is wrong."""
+    """A row as JSON; if `error` is set, what can be shown of it."""
 
     data: bytes
     error: str | None
 
 
 def text(raw: bytes) -> str | BrokenText:
-    """Decode what SQLite holds as text."""
+    """Decode a text value."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -32,25 +32,25 @@ def text(raw: bytes) -> str | BrokenText:
 
 
 def encoded(names: Sequence[str], values: Sequence[Value]) -> Encoded:
-    """Write a row as a JSON object; blobs in base64, as the data of events that are not JSON are."""
+    """Encode a row as a JSON object; blobs are in base64."""
     row = dict(zip(names, values, strict=True))
     error = None
     for name, value in row.items():
-        # A type test first: it is what all values pay.
+        # The type test comes first: every value pays for it.
         if type(value) is BrokenText:
-            error = f"column {name!r} is no UTF-8 text"
+            error = f"column {name!r} is not UTF-8 text"
         elif type(value) is float and not math.isfinite(value):
-            error = f"column {name!r} is {value}, which JSON cannot say"
+            error = f"column {name!r} is {value}, which JSON cannot represent"
     return Encoded(_encode(row), error)
 
 
 def as_text(value: Value) -> str | None:
-    """Write a key or a subject."""
+    """Return a key or a subject as text."""
     if value is None or isinstance(value, str):
         return value
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def digest(data: bytes) -> str:
-    """Tell one content from another."""
+    """Return a hash of the contents of a row."""
     return hashlib.blake2b(data, digest_size=6).hexdigest()

@@ -1,4 +1,4 @@
-"""A table source in a test's hands: opened on a database, polled, and saved as the poller does."""
+"""Stands in for the poller in tests of table sources: opens one on a database, polls and saves."""
 
 import json
 import random
@@ -30,30 +30,30 @@ class TablePoller:
         self.events: list[dict[str, Any]] = []
         self.rejects: list[tuple[str, str]] = []
         """Ids and errors."""
-        self.problem: tuple[str, ...] = ()
+        self.problems: tuple[str, ...] = ()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Source]:
-        opening = table_source("orders", self.options, SYSTEM_CLOCK, random.Random(1))
-        async with opening(dict(self.saved)) as source:
+        open_source = table_source("orders", self.options, SYSTEM_CLOCK, random.Random(1))
+        async with open_source(dict(self.saved)) as source:
             yield source
 
     async def poll(self, source: Source, limit: int = 1000) -> list[dict[str, Any]]:
         """Poll once and save; return the data of the events."""
-        return self.keep(await source.poll(limit))
+        return self.save(await source.poll(limit))
 
     async def drain(self, source: Source, limit: int = 1000) -> list[dict[str, Any]]:
-        """Poll until no more is known to wait."""
+        """Poll until nothing more is waiting."""
         found: list[dict[str, Any]] = []
         more = True
         while more:
             batch = await source.poll(limit)
-            found += self.keep(batch)
+            found += self.save(batch)
             more = batch.more
         return found
 
-    def keep(self, batch: Batch) -> list[dict[str, Any]]:
-        """Save what a batch says."""
+    def save(self, batch: Batch) -> list[dict[str, Any]]:
+        """Save the checkpoint of a batch; return the data of its events."""
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.saved.pop(part)
@@ -62,7 +62,7 @@ class TablePoller:
         events = [event_of(record) for record in batch.records]
         self.events += events
         self.rejects += [(reject.id, reject.error) for reject in batch.rejects]
-        self.problem = batch.problems
+        self.problems = batch.problems
         return [event["data"] for event in events]
 
     @property

@@ -1,7 +1,7 @@
-"""Sixteen writers, one transaction in a hundred stays open: a watermark alone loses rows, we lose none.
+"""Sixteen writers, of whose transactions one in a hundred stays open: a watermark loses rows, Trelay loses none.
 
-The service runs as a process and is killed in the middle, twice. Two sources read the same table, one by its key, one
-by the time of the last change; beside them run the two watermarks that readers of tables usually keep.
+The service runs as a process and is killed twice while it reads. Two sources read the same table, one by key, one by
+the time of the last update; at the same time two readers with a plain watermark read it, as is common.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ from tests.integration.services.system_api.sources.table.table_poller import con
 from tests.servers.migrated import with_tables
 
 WRITERS = 16
-LIVES = 3
+RUNS = 3
 OPEN = 0.8
-"""Seconds."""
+"""Seconds that such a transaction stays open."""
 POLL = 0.05
 
 TABLE = """
@@ -46,11 +46,11 @@ State = tuple[int, int]
 
 @dataclass
 class Writers:
-    """What goes on upstream."""
+    """The applications that write to the table."""
 
     dsn: str
     seed: int
-    enough: bool = False
+    stop: bool = False
     ended: bool = False
     states: dict[int, int] = field(default_factory=dict)
     """The last state of each row that was committed."""
@@ -62,7 +62,7 @@ class Writers:
     async def _write(self, rng: random.Random) -> None:
         async with connected(self.dsn) as connection:
             mine: list[int] = []
-            while not self.enough:
+            while not self.stop:
                 roll_back, written = rng.random() < 0.02, dict[int, int]()
                 with contextlib.suppress(_RolledBack):
                     async with connection.transaction():
@@ -89,7 +89,7 @@ class _RolledBack(Exception):
 
 
 async def watermark(writers: Writers, column: str, first: Any) -> set[State]:
-    """Read as is usual: remember the highest value, and ask for what is above."""
+    """Read with a watermark: remember the highest value, and select the rows above it."""
     found: set[State] = set()
     statement = f"SELECT id, state, {column} FROM shop.orders WHERE {column} > $1 ORDER BY {column}"
     async with connected(writers.dsn) as connection:
@@ -129,7 +129,7 @@ def program(folder: Path, dsn: str, bus: PostgresBusOptions) -> Program:
 
 
 async def published(bus: PostgresBusOptions, dsn: str) -> dict[str, list[State]]:
-    """Return what is on the publish topic, by channel."""
+    """Return the states on the publish topic, by channel."""
     found: dict[str, list[State]] = {"key": [], "time": []}
     topic = bus.topics.publish
     async with connect(bus, DatabaseOptions(url=dsn)) as opened:
@@ -142,14 +142,14 @@ async def published(bus: PostgresBusOptions, dsn: str) -> dict[str, list[State]]
     return found
 
 
-def whole(found: dict[str, list[State]], states: dict[int, int]) -> bool:
+def complete(found: dict[str, list[State]], states: dict[int, int]) -> bool:
     by_key = {key for key, _ in found["key"]}
     return states.keys() <= by_key and not lost(set(found["time"]), states)
 
 
 @pytest.mark.every_postgres
 @pytest.mark.timeout(120)
-async def test_no_row_is_lost_for_a_late_commit_and_none_comes_twice(
+async def test_no_row_is_lost_to_a_late_commit_and_none_is_published_twice(
     tmp_path: Path, databases: Any, record_property: Any
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
@@ -166,18 +166,18 @@ async def test_no_row_is_lost_for_a_late_commit_and_none_comes_twice(
             tasks.create_task(writers.run())
             naive_key = tasks.create_task(watermark(writers, "id", 0))
             naive_time = tasks.create_task(watermark(writers, "changed", datetime(2000, 1, 1, tzinfo=UTC)))
-            for life in range(LIVES):
-                # Long enough for reading to be under way and for a few transactions to stay open.
-                await asyncio.sleep(random.Random(f"{seed} {life}").uniform(1.2, 1.8))
-                if life < LIVES - 1:
+            for run in range(RUNS):
+                # Long enough for the source to read and for a few transactions to stay open.
+                await asyncio.sleep(random.Random(f"{seed} {run}").uniform(1.2, 1.8))
+                if run < RUNS - 1:
                     service.kill()
                     service.start()
                     await service.ready()
-            writers.enough = True
+            writers.stop = True
         found = await published(bus, dsn)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(30):
-                while not whole(found, writers.states):
+                while not complete(found, writers.states):
                     await asyncio.sleep(POLL)
                     found = await published(bus, dsn)
         assert await service.stop() == 0, service.tail()

@@ -1,4 +1,4 @@
-"""From settings to a source that reads, on either database; where it is and where it was."""
+"""A table source is opened by its settings on either database, and resumes from its checkpoint."""
 
 import sqlite3
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.integration.services.system_api.sources.table.table_poller import Tab
 
 @pytest.fixture(params=["postgresql", "sqlite"])
 async def url(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> str:
-    """A table of one row on each database."""
+    """A table with one row, on each database."""
     moment = "2026-02-03 04:05:06.5"
     statements = [
         "CREATE TABLE orders (id integer PRIMARY KEY, changed timestamp)",
@@ -38,7 +38,7 @@ async def test_by_key(url: str) -> None:
     assert [event["id"] for event in poller.events] == ["orders:7"]
 
 
-async def test_by_time_with_the_moment_of_the_change(url: str) -> None:
+async def test_by_time_the_event_has_the_time_of_the_update(url: str) -> None:
     poller = TablePoller(url, updated_at_column="changed", time_zone="Asia/Tokyo")
     async with poller.opened() as source:
         await poller.poll(source)

@@ -1,4 +1,4 @@
-"""Tables of SQLite: by key, by times of every form, with what SQLite lets into a column."""
+"""Tables in SQLite: ordered by key and by times in every format, with values of any type in a column."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def upstream(path: Path) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-async def test_values_come_as_they_are(upstream: sqlite3.Connection, url: str) -> None:
+async def test_values_are_unchanged(upstream: sqlite3.Connection, url: str) -> None:
     upstream.execute('CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, big, "re al" REAL, t TEXT, b BLOB)')
     upstream.execute("INSERT INTO orders VALUES (1, 9007199254740993, 0.1, 'Zoë', x'00ff'), (2, NULL, 1e300, '', NULL)")
     poller = TablePoller(url)
@@ -48,7 +48,7 @@ async def test_values_come_as_they_are(upstream: sqlite3.Connection, url: str) -
     assert [event["id"] for event in poller.events] == ["orders:1", "orders:2"]
 
 
-async def test_by_key_everything_there_is_final(upstream: sqlite3.Connection, url: str) -> None:
+async def test_by_key_every_row_is_final(upstream: sqlite3.Connection, url: str) -> None:
     upstream.execute(KEYED)
     poller = TablePoller(url)
     for number in range(3):
@@ -71,7 +71,7 @@ async def test_by_key_everything_there_is_final(upstream: sqlite3.Connection, ur
         "CAST(strftime('%s', 'now') AS INTEGER) * 1000000000",
     ],
 )
-async def test_changes_are_seen_in_any_form_of_time(upstream: sqlite3.Connection, url: str, now: str) -> None:
+async def test_updates_are_read_in_any_format_of_time(upstream: sqlite3.Connection, url: str, now: str) -> None:
     upstream.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, n, changed)")
     upstream.execute(f"INSERT INTO orders (n, changed) VALUES (1, {now}), (2, {now}), (3, {now})")
     poller = TablePoller(url, updated_at_column="changed")
@@ -90,7 +90,7 @@ async def test_changes_are_seen_in_any_form_of_time(upstream: sqlite3.Connection
     assert abs(seconds - time.time()) < 60
 
 
-async def test_what_is_older_than_the_overlap_is_remembered_by_its_place(
+async def test_rows_older_than_the_overlap_are_remembered_by_the_position(
     upstream: sqlite3.Connection, url: str
 ) -> None:
     upstream.execute("CREATE TABLE orders (id TEXT PRIMARY KEY, changed TEXT)")
@@ -128,7 +128,7 @@ async def test_many_writers_lose_nothing_by_key(upstream: sqlite3.Connection, ur
     assert len(poller.ids) == 4 * 34
 
 
-async def test_what_cannot_be_an_event_goes_to_the_dead_letter(upstream: sqlite3.Connection, url: str) -> None:
+async def test_a_row_that_cannot_be_an_event_goes_to_the_dead_letter(upstream: sqlite3.Connection, url: str) -> None:
     upstream.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, who, n)")
     upstream.execute("INSERT INTO orders (who, n) VALUES (NULL, 1), ('a', 9e999), ('b', CAST(x'ff00' AS TEXT)), (5, 2)")
     poller = TablePoller(url, subject="who")
@@ -139,12 +139,12 @@ async def test_what_cannot_be_an_event_goes_to_the_dead_letter(upstream: sqlite3
     assert poller.events[0]["subject"] == "5"
     assert poller.rejects == [
         ("orders:1", "orders, key 1: column 'who' is NULL"),
-        ("orders:2", "orders, key 2: column 'n' is inf, which JSON cannot say"),
-        ("orders:3", "orders, key 3: column 'n' is no UTF-8 text"),
+        ("orders:2", "orders, key 2: column 'n' is inf, which JSON cannot represent"),
+        ("orders:3", "orders, key 3: column 'n' is not UTF-8 text"),
     ]
 
 
-async def test_rows_without_a_place_go_to_the_dead_letter_once(upstream: sqlite3.Connection, url: str) -> None:
+async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.Connection, url: str) -> None:
     upstream.execute("CREATE TABLE orders (id TEXT, changed)")
     upstream.execute("INSERT INTO orders VALUES ('a', '2020-01-01 00:00'), (NULL, '2020-01-01 00:00'), ('b', NULL)")
     upstream.execute("INSERT INTO orders VALUES ('c', 17)")
@@ -156,7 +156,7 @@ async def test_rows_without_a_place_go_to_the_dead_letter_once(upstream: sqlite3
     assert [error.partition(": ")[2] for _, error in poller.rejects] == [
         "column 'id' is NULL",
         "column 'changed' is NULL",
-        "column 'changed' is integer, expected text",
+        "column 'changed' is integer; expected text",
     ]
 
 
@@ -167,13 +167,16 @@ async def test_rows_without_a_place_go_to_the_dead_letter_once(upstream: sqlite3
         ({"key": "idd"}, ".key: table orders has no column 'idd'; it has id, n, name; did you mean 'id'?"),
         (
             {"key": "name"},
-            ".key: table orders: column 'name' is TEXT: give `updated_at_column`, or an integer key that grows",
+            ".key: table orders: column 'name' is TEXT; set `updated_at_column`, or a key that is an integer and grows",
         ),
         (
             {"updated_at_column": "n"},
-            ".updated_at_column: table orders: column 'n' holds real, expected text or integers",
+            ".updated_at_column: table orders: column 'n' holds real; expected text or integers",
         ),
-        ({"updated_at_column": "name", "time_zone": "Mars"}, ".time_zone: 'Mars' is not known here"),
+        (
+            {"updated_at_column": "name", "time_zone": "Mars"},
+            ".time_zone: found the unknown zone 'Mars'; expected a name such as Europe/Berlin",
+        ),
     ],
 )
 async def test_settings_that_cannot_work(upstream: sqlite3.Connection, url: str, options: Any, said: str) -> None:
@@ -185,7 +188,7 @@ async def test_settings_that_cannot_work(upstream: sqlite3.Connection, url: str,
     assert str(caught.value) == f"system.sources.orders{said}"
 
 
-async def test_text_that_is_no_time(upstream: sqlite3.Connection, url: str) -> None:
+async def test_text_that_is_not_a_time(upstream: sqlite3.Connection, url: str) -> None:
     upstream.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, name TEXT)")
     upstream.execute("INSERT INTO orders VALUES (1, 'yesterday')")
     async with TablePoller(url, updated_at_column="name").opened() as source:
@@ -193,7 +196,7 @@ async def test_text_that_is_no_time(upstream: sqlite3.Connection, url: str) -> N
             await source.poll(1)
 
 
-async def test_a_file_that_is_not_there_yet_and_one_of_something_else(tmp_path: Path) -> None:
+async def test_a_file_that_does_not_exist_yet_and_one_of_another_format(tmp_path: Path) -> None:
     path = tmp_path / "later.db"
     poller = TablePoller(f"sqlite:///{path}")
     with pytest.raises(Unavailable, match=r"later\.db, table orders: unable to open"):
@@ -206,7 +209,7 @@ async def test_a_file_that_is_not_there_yet_and_one_of_something_else(tmp_path: 
             pass
 
 
-async def test_a_table_that_goes_and_comes_back(upstream: sqlite3.Connection, url: str) -> None:
+async def test_a_table_that_is_dropped_and_created_again(upstream: sqlite3.Connection, url: str) -> None:
     upstream.execute(KEYED)
     upstream.execute("INSERT INTO orders (n) VALUES (1)")
     poller = TablePoller(url)
@@ -220,7 +223,7 @@ async def test_a_table_that_goes_and_comes_back(upstream: sqlite3.Connection, ur
         assert [row["n"] for row in await poller.poll(source)] == [2]
 
 
-async def test_a_file_that_is_renamed_into_its_place_is_read(
+async def test_a_file_that_replaces_the_first_one_is_read(
     upstream: sqlite3.Connection, url: str, path: Path, tmp_path: Path
 ) -> None:
     upstream.execute(KEYED)
@@ -240,7 +243,7 @@ async def test_a_file_that_is_renamed_into_its_place_is_read(
 
 
 @pytest.mark.parametrize("declared", ["BLOB", "", "TEXT", "INT", "REAL"])
-async def test_keys_of_any_type_under_one_time(upstream: sqlite3.Connection, url: str, declared: str) -> None:
+async def test_keys_of_any_type_with_the_same_time(upstream: sqlite3.Connection, url: str, declared: str) -> None:
     upstream.execute(f"CREATE TABLE orders (id {declared} UNIQUE, changed TEXT)")
     keys = [b"\x00\xff", b"\x01", "a", "b", 1, 2, 10, 1.5, 0.1 + 0.2]
     upstream.executemany("INSERT INTO orders VALUES (?, '2020-01-01 00:00:00')", [(key,) for key in keys])
@@ -251,7 +254,7 @@ async def test_keys_of_any_type_under_one_time(upstream: sqlite3.Connection, url
     assert len(poller.events) == len({event["id"] for event in poller.events}) == len(keys)
 
 
-async def test_a_statement_that_takes_too_long_is_given_up_and_the_next_one_works(
+async def test_a_statement_that_takes_too_long_is_interrupted_and_the_next_one_works(
     url: str, upstream: sqlite3.Connection
 ) -> None:
     upstream.execute(KEYED)

@@ -1,4 +1,4 @@
-"""A database in a few lines: transactions that take an order value early and commit it late."""
+"""Simulates a database whose transactions take an order value early and commit late."""
 
 import random
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from services.system_api.sources.table.postgresql.horizon import Horizon
 @dataclass
 class _Transaction:
     name: str
-    born: int
+    began: int
     rows: list[tuple[int, str]] = field(default_factory=list)
 
 
@@ -27,7 +27,7 @@ class Database:
     _begun: int = 0
 
     def step(self) -> None:
-        """Let something happen: a transaction begins, writes, commits or is rolled back."""
+        """Do one random step: a transaction begins, writes, commits or rolls back."""
         self.now += self.rng.randrange(0, 3)
         roll = self.rng.random()
         if roll < 0.3 or not self._open:
@@ -36,7 +36,7 @@ class Database:
             return
         transaction = self.rng.choice(self._open)
         if roll < 0.7:
-            transaction.rows.append((transaction.born if self.by_time else self.next_key, str(self.next_key)))
+            transaction.rows.append((transaction.began if self.by_time else self.next_key, str(self.next_key)))
             self.next_key += 1
         else:
             self._end(transaction, commit=roll < 0.95)
@@ -53,7 +53,7 @@ class Database:
             self.committed[row.identity] = row
 
     def bound(self) -> int:
-        """What transactions that begin later stay above, or at: rows of this very order are not below it."""
+        """A lower bound of the order values of transactions that begin later."""
         return self.now if self.by_time else self.next_key
 
     def running(self) -> set[str]:
@@ -61,31 +61,31 @@ class Database:
         return {transaction.name for transaction in self._open}
 
     def above(self, ledger: Ledger[int], limit: int) -> list[Row[int]]:
-        """What the statement would return."""
+        """Return the rows that the statement would return."""
         rows = sorted(self.committed.values(), key=lambda row: (row.order, row.key))
-        place = ledger.position
-        if place is not None and place.key is None:
-            rows = [row for row in rows if row.order >= place.order]
-        elif place is not None:
-            rows = [row for row in rows if (row.order, row.key) > (place.order, place.key)]
+        position = ledger.position
+        if position is not None and position.key is None:
+            rows = [row for row in rows if row.order >= position.order]
+        elif position is not None:
+            rows = [row for row in rows if (row.order, row.key) > (position.order, position.key)]
         return [row for row in rows if row.identity not in ledger.emitted][:limit]
 
 
 @dataclass
 class Reader:
-    """Polls as the source does, saves as the poller does, and dies now and then."""
+    """Polls like the source, saves like the poller, and crashes now and then."""
 
     database: Database
     rng: random.Random
     limit: int
     emitted: list[str] = field(default_factory=list)
-    mortal: bool = True
+    crashes: bool = True
     saved: dict[str, bytes] = field(default_factory=dict)
     ledger: Ledger[int] = field(default_factory=lambda: Ledger("changed", int, {}))
     horizon: Horizon = field(default_factory=Horizon)
 
     def poll(self, between: int = 0) -> int:
-        """Poll once, with `between` things happening between the steps; return how many rows were new."""
+        """Poll once, with `between` random steps of the database in between; return the number of new rows."""
         bound = self.database.bound()
         for _ in range(between):
             self.database.step()
@@ -94,8 +94,8 @@ class Reader:
             self.database.step()
         rows = self.database.above(self.ledger, self.limit)
         fresh, saved = self.ledger.take(rows, self.horizon.value, complete=len(rows) < self.limit)
-        if self.mortal and self.rng.random() < 0.1:
-            self.die()
+        if self.crashes and self.rng.random() < 0.1:
+            self.crash()
             return len(fresh)
         for part, value in saved.items():
             if value is None:
@@ -105,7 +105,7 @@ class Reader:
         self.emitted += [row.identity for row in fresh]
         return len(fresh)
 
-    def die(self) -> None:
-        """Lose what was not saved, and begin again from what was."""
+    def crash(self) -> None:
+        """Lose what was not saved, and resume from what was."""
         self.ledger = Ledger("changed", int, dict(self.saved))
         self.horizon = Horizon()

@@ -1,4 +1,4 @@
-"""What was emitted early is remembered whole, written little, and forgotten in time."""
+"""Rows emitted above the horizon are remembered completely, saved in few parts, and removed in time."""
 
 import random
 
@@ -14,7 +14,7 @@ def kept(saved: dict[str, bytes], changes: dict[str, bytes | None]) -> None:
             saved[name] = value
 
 
-def test_a_row_a_batch_makes_few_parts_and_little_to_write() -> None:
+def test_one_row_per_batch_makes_few_parts_and_writes_little() -> None:
     entries: Entries[int] = Entries()
     saved: dict[str, bytes] = {}
     written = 0
@@ -28,7 +28,7 @@ def test_a_row_a_batch_makes_few_parts_and_little_to_write() -> None:
     assert written < 20 * size
 
 
-def test_a_large_batch_is_cut_into_parts_that_fit_a_record() -> None:
+def test_a_large_batch_is_split_into_parts_that_fit_a_record() -> None:
     entries: Entries[int] = Entries()
     saved = entries.add([(number, f"version {number}") for number in range(100_000)])
     assert max(len(value or b"") for value in saved.values()) < 100_000
@@ -45,24 +45,26 @@ def test_long_keys_fit_a_record_too() -> None:
     assert again.known == entries.known
 
 
-def test_whatever_is_added_and_forgotten_is_there_again_after_loading() -> None:
+def test_loading_restores_the_entries_after_any_changes() -> None:
     rng = random.Random(7)
     entries: Entries[int] = Entries()
     saved: dict[str, bytes] = {}
     model: dict[str, int] = {}
     for step in range(2000):
         fresh = [(step + rng.randrange(300), f"v {step}.{number}") for number in range(rng.randrange(4))]
-        place = step + rng.randrange(-50, 50)
-        changes = entries.forget_below(place)
+        position = step + rng.randrange(-50, 50)
+        changes = entries.forget_below(position)
         changes |= entries.add(fresh) if fresh else {}
         kept(saved, changes)
         model |= {identity: order for order, identity in fresh}
-        model = {identity: order for identity, order in model.items() if order >= place or (order, identity) in fresh}
+        model = {
+            identity: order for identity, order in model.items() if order >= position or (order, identity) in fresh
+        }
         assert entries.known == model
         if step % 100 == 0:
             again: Entries[int] = Entries.loaded(saved, entries.next_part)
             assert again.known.items() >= model.items()
-            again.forget_below(place)
+            again.forget_below(position)
             entries = again
             model = dict(again.known)
     kept(saved, entries.forget_below(10_000))

@@ -1,4 +1,4 @@
-"""Every committed row is emitted once, whatever commits late and however often the reader dies."""
+"""Every committed row is emitted once, despite late commits and crashes of the reader."""
 
 import random
 
@@ -26,7 +26,7 @@ def test_every_committed_row_is_emitted_exactly_once(seed: int, by_time: bool, l
             database.step()
         reader.poll(between=rng.randrange(3))
     database.finish()
-    reader.mortal = False
+    reader.crashes = False
     while reader.poll():
         pass
     assert sorted(reader.emitted) == sorted(database.committed)
@@ -45,7 +45,7 @@ def test_the_naive_watermark_loses_rows_in_the_same_simulation() -> None:
     assert len(emitted) < len(database.committed)
 
 
-def test_what_is_final_is_remembered_by_its_place_alone() -> None:
+def test_final_rows_are_remembered_by_the_position_alone() -> None:
     ledger = Ledger("key", int, {})
     fresh, saved = ledger.take([row(1), row(2), row(3)], 10, complete=True)
     assert [found.order for found in fresh] == [1, 2, 3]
@@ -54,13 +54,13 @@ def test_what_is_final_is_remembered_by_its_place_alone() -> None:
     assert list(saved) == [""]
 
 
-def test_a_full_batch_moves_the_place_no_further_than_its_last_row() -> None:
+def test_a_full_batch_moves_the_position_no_further_than_its_last_row() -> None:
     ledger = Ledger("key", int, {})
     ledger.take([row(1), row(2)], 10, complete=False)
     assert ledger.position == Position(2, "2")
 
 
-def test_what_is_early_is_remembered_row_by_row_until_the_horizon_has_passed() -> None:
+def test_rows_above_the_horizon_are_remembered_individually_until_it_has_passed() -> None:
     ledger = Ledger("key", int, {})
     _, first = ledger.take([row(5), row(6)], 3, complete=True)
     assert first.keys() == {"", "e0"}
@@ -83,7 +83,7 @@ def test_a_poll_that_finds_nothing_saves_nothing() -> None:
     assert ledger.take([], 20, complete=True) == ([], {})
 
 
-def test_it_goes_on_from_what_was_saved() -> None:
+def test_it_resumes_from_what_was_saved() -> None:
     ledger = Ledger("key", int, {})
     _, saved = ledger.take([row(1), row(5)], 3, complete=True)
     again = Ledger("key", int, {part: value for part, value in saved.items() if value is not None})
@@ -94,14 +94,14 @@ def test_it_goes_on_from_what_was_saved() -> None:
 
 @pytest.mark.parametrize(
     "checkpoint",
-    [{"": b"nonsense"}, {"": b'{"v":1}'}, {"e0": b"[]"}, {"": b'{"v":9,"mode":"key","place":null,"parts":0}'}],
+    [{"": b"nonsense"}, {"": b'{"v":1}'}, {"e0": b"[]"}, {"": b'{"v":9,"mode":"key","position":null,"parts":0}'}],
 )
-def test_a_checkpoint_of_something_else_is_refused(checkpoint: dict[str, bytes]) -> None:
+def test_a_checkpoint_of_another_kind_is_an_error(checkpoint: dict[str, bytes]) -> None:
     with pytest.raises(SettingsError, match="checkpoint"):
         Ledger("key", int, checkpoint)
 
 
-def test_a_changed_mode_is_refused_and_says_what_to_do() -> None:
+def test_a_changed_mode_is_an_error_that_says_what_to_do() -> None:
     _, saved = Ledger("key", int, {}).take([row(1)], 10, complete=True)
     with pytest.raises(SettingsError, match="another name"):
         Ledger("changed", int, {part: value for part, value in saved.items() if value is not None})

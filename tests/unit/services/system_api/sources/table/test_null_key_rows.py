@@ -1,4 +1,4 @@
-"""Rows without a place are put aside once in each state, and forgotten when they are mended."""
+"""Rows without a key are dead-lettered once in each state, and forgotten when they are corrected."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def rows(*digests: str) -> list[NullKeyRow]:
     return [NullKeyRow(digest, b"{}", "column 'id' is NULL") for digest in digests]
 
 
-def test_each_is_new_once() -> None:
+def test_each_row_is_new_once() -> None:
     null_key_rows = NullKeyRows({})
     fresh, saved = null_key_rows.take(rows("a", "b", "b"))
     assert [row.digest for row in fresh] == ["a", "b"]
@@ -21,13 +21,13 @@ def test_each_is_new_once() -> None:
     assert [row.digest for row in fresh] == ["c"]
 
 
-def test_what_was_mended_is_forgotten() -> None:
+def test_a_corrected_row_is_forgotten() -> None:
     null_key_rows = NullKeyRows({PART: b'["a","b"]'})
     assert null_key_rows.take(rows("b")) == ([], {PART: b'["b"]'})
     assert [row.digest for row in null_key_rows.take(rows("a", "b"))[0]] == ["a"]
 
 
-def test_more_than_can_be_remembered_are_not_put_aside() -> None:
+def test_more_rows_than_can_be_remembered_are_not_dead_lettered() -> None:
     null_key_rows = NullKeyRows({})
     many = rows(*(f"{number:04}" for number in range(LIMIT + 1)))
     fresh, _ = null_key_rows.take(many)
@@ -37,6 +37,6 @@ def test_more_than_can_be_remembered_are_not_put_aside() -> None:
     assert ([row.digest for row in fresh], null_key_rows.overflowing) == (["1000"], False)
 
 
-def test_something_else_in_its_place_is_refused() -> None:
+def test_a_part_of_another_kind_is_an_error() -> None:
     with pytest.raises(SettingsError, match="not that of a table"):
         NullKeyRows({PART: b"{}"})

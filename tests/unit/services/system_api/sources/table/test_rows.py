@@ -1,4 +1,4 @@
-"""Rows become events, or rejects that name table and row."""
+"""Rows become events, or rejects that name the table and the row."""
 
 import json
 import random
@@ -24,7 +24,7 @@ def test_a_row_is_an_event() -> None:
     assert record.key == b"ann"
 
 
-def test_what_cannot_be_one_is_a_reject_and_stops_nothing() -> None:
+def test_a_row_that_cannot_be_an_event_is_a_reject_and_stops_nothing() -> None:
     batch = Batch()
     rows = [
         Row(5, "1", "", None, b"{}"),
@@ -36,13 +36,13 @@ def test_what_cannot_be_one_is_a_reject_and_stops_nothing() -> None:
     assert len(batch.records) == 1
     assert [(reject.id, reject.error, len(reject.value)) for reject in batch.rejects] == [
         ("orders:1@5", "shop.orders, key 1: column 'who' is NULL", 2),
-        ("orders:2@5", "shop.orders, key 2: a row of 70000 bytes, the limit is 100", 65_536),
+        ("orders:2@5", "shop.orders, key 2: found a row of 70000 bytes, the limit is 100", 65_536),
         ("orders:3@5", "shop.orders, key 3: column 'n' is inf", 1),
     ]
     assert batch.rejects[0].origin == "orders:shop.orders:key 1"
 
 
-def test_a_row_without_a_place_is_told_by_its_content() -> None:
+def test_a_row_without_a_key_is_identified_by_its_contents() -> None:
     batch = Batch()
     events().reject_null_key_rows([NullKeyRow("abc", b"{}", "column 'id' is NULL")], batch)
-    assert [reject.id for reject in batch.rejects] == ["orders:keyless.abc"]
+    assert [reject.id for reject in batch.rejects] == ["orders:null-key.abc"]

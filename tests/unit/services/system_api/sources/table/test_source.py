@@ -1,4 +1,4 @@
-"""One poll of a table: what fails changes nothing, and what stands in the way is said."""
+"""Polls of a table: a failure changes nothing, and problems are reported."""
 
 import random
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 
-class SteppedClock(SystemClock):
-    """Stands still until it is moved."""
+class ManualClock(SystemClock):
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -36,7 +36,7 @@ class MemoryReader:
         self.horizon: int | None = 0
         self.table: list[int] = []
         self.without_key: list[NullKeyRow] = []
-        self.said: str | None = None
+        self.reported: str | None = None
         self.fails_at: str | None = None
         self.calls: list[str] = []
 
@@ -58,18 +58,18 @@ class MemoryReader:
         return self.without_key
 
     def problem(self, _ledger: Ledger[int]) -> str | None:
-        return self.said
+        return self.reported
 
     def _call(self, name: str) -> None:
         self.calls.append(name)
         if self.fails_at == name:
             self.fails_at = None
-            raise Unavailable("away")
+            raise Unavailable("connection refused")
 
 
 @pytest.fixture
-def clock() -> SteppedClock:
-    return SteppedClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
@@ -83,23 +83,31 @@ def signal() -> ChangeSignal:
 
 
 @pytest.fixture
-def source(reader: MemoryReader, clock: SteppedClock, signal: ChangeSignal) -> TableSource[int]:
+def source(reader: MemoryReader, clock: ManualClock, signal: ChangeSignal) -> TableSource[int]:
     builder = EventBuilder("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
     events: RowEvents[int] = RowEvents(builder, "orders", "id", 1000, lambda row: row.key, lambda _: None)
-    return TableSource(reader, Ledger("m", int, {}), NullKeyRows({}), events, signal, Limits(5, 60.0), clock)
+    return TableSource(
+        reader,
+        Ledger("m", int, {}),
+        NullKeyRows({}),
+        events,
+        signal,
+        Limits(early_limit=5, null_key_timeout=60.0),
+        clock,
+    )
 
 
 async def polled(source: TableSource[int], limit: int = 10) -> list[int]:
     return [int(record.key or b"") for record in (await source.poll(limit)).records]
 
 
-@pytest.mark.parametrize("place", ["observe", "rows", "null_key_rows"])
-async def test_a_poll_that_fails_is_made_good_by_the_next(
-    source: TableSource[int], reader: MemoryReader, place: str
+@pytest.mark.parametrize("method", ["observe", "rows", "null_key_rows"])
+async def test_a_failed_poll_is_repeated_by_the_next(
+    source: TableSource[int], reader: MemoryReader, method: str
 ) -> None:
     reader.table = [1, 2, 3]
     reader.without_key = [NullKeyRow("a", b"{}", "no key")]
-    reader.fails_at = place
+    reader.fails_at = method
     with pytest.raises(Unavailable):
         await source.poll(10)
     batch = await source.poll(10)
@@ -107,7 +115,7 @@ async def test_a_poll_that_fails_is_made_good_by_the_next(
     assert batch.checkpoint.keys() == {"", "e0", "n"}
 
 
-async def test_while_it_is_far_behind_it_only_reads(source: TableSource[int], reader: MemoryReader) -> None:
+async def test_while_it_is_far_behind_it_does_not_observe(source: TableSource[int], reader: MemoryReader) -> None:
     reader.table = list(range(100))
     reader.horizon = 1000
     batch = await source.poll(10)
@@ -121,17 +129,17 @@ async def test_while_it_is_far_behind_it_only_reads(source: TableSource[int], re
     assert "observe" in reader.calls
 
 
-async def test_what_was_final_stays_final_for_a_reader_that_had_to_begin_anew(
+async def test_final_rows_stay_final_after_a_reader_has_reconnected(
     source: TableSource[int], reader: MemoryReader
 ) -> None:
     reader.horizon, reader.table = 10, [1]
     await source.poll(10)
     reader.horizon, reader.table = None, [1, 5, 20]
-    assert await polled(source) == [20], "what is below the horizon is done with"
+    assert await polled(source) == [20], "rows below the horizon were read"
 
 
-async def test_past_its_limit_it_reads_what_is_final_and_says_so_when_that_lasts(
-    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+async def test_above_early_limit_it_reads_final_rows_only_and_reports_it_when_that_lasts(
+    source: TableSource[int], reader: MemoryReader, clock: ManualClock
 ) -> None:
     reader.horizon, reader.table = 10, [20, 21, 22, 23, 24]
     assert len(await polled(source)) == 5
@@ -147,8 +155,8 @@ async def test_past_its_limit_it_reads_what_is_final_and_says_so_when_that_lasts
     assert await polled(source) == [30]
 
 
-async def test_rows_without_a_key_are_looked_for_now_and_then(
-    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+async def test_rows_without_a_key_are_searched_at_an_interval(
+    source: TableSource[int], reader: MemoryReader, clock: ManualClock
 ) -> None:
     for _ in range(3):
         await source.poll(10)
@@ -157,11 +165,13 @@ async def test_rows_without_a_key_are_looked_for_now_and_then(
     reader.without_key = [NullKeyRow(f"{number}", b"{}", "no key") for number in range(LIMIT + 1)]
     batch = await source.poll(10)
     assert len(batch.rejects) == LIMIT
-    assert batch.problems == ("more than 1000 rows have no key or no time: no more are put aside",)
+    assert batch.problems == (
+        "more than 1000 rows have no key or no time: no more are dead-lettered until some are corrected",
+    )
 
 
-async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops_no_other(
-    source: TableSource[int], reader: MemoryReader, clock: SteppedClock
+async def test_a_search_for_rows_without_a_key_that_always_fails_is_reported_and_stops_no_row(
+    source: TableSource[int], reader: MemoryReader, clock: ManualClock
 ) -> None:
     reader.table, reader.fails_at = [1], "null_key_rows"
     with pytest.raises(Unavailable):
@@ -170,40 +180,40 @@ async def test_a_look_for_rows_without_a_key_that_always_fails_is_said_and_stops
         reader.table, reader.fails_at = [*reader.table, number], "null_key_rows"
         batch = await source.poll(10)
         assert batch.records
-        assert batch.problems == ("rows without a key or a time cannot be looked for: away",)
+        assert batch.problems == ("cannot search for rows without a key or a time: connection refused",)
         clock.at += table_source._NULL_KEY_INTERVAL
     reader.fails_at = None
     assert (await source.poll(10)).problems == ()
 
 
-async def test_what_the_reader_says_is_passed_on(source: TableSource[int], reader: MemoryReader) -> None:
-    reader.said = "the keys have begun anew"
-    assert (await source.poll(10)).problems == ("the keys have begun anew",)
+async def test_a_problem_of_the_reader_is_reported(source: TableSource[int], reader: MemoryReader) -> None:
+    reader.reported = "the sequence was set back"
+    assert (await source.poll(10)).problems == ("the sequence was set back",)
 
 
 async def test_large_rows_are_read_in_small_numbers(
     source: TableSource[int], reader: MemoryReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_source, "_MEMORY", 40)
+    monkeypatch.setattr(table_source, "_MAX_BYTES", 40)
     reader.table, reader.horizon = list(range(50)), 100
     assert [len(await polled(source, 30)) for _ in range(3)] == [30, 10, 10]
 
 
-async def test_news_are_waited_for_from_the_poll_on(source: TableSource[int], signal: ChangeSignal) -> None:
-    signal.tell()
+async def test_a_poll_clears_earlier_notifications(source: TableSource[int], signal: ChangeSignal) -> None:
+    signal.set()
     await source.wait_for_change()
-    signal.tell()
+    signal.set()
     await source.poll(10)
-    assert not signal.news.is_set()
+    assert not signal.event.is_set()
 
 
-async def test_who_is_told_without_a_pause_does_not_ask_without_one(
-    source: TableSource[int], signal: ChangeSignal, clock: SteppedClock
+async def test_constant_notifications_do_not_cause_constant_polls(
+    source: TableSource[int], signal: ChangeSignal, clock: ManualClock
 ) -> None:
     await source.poll(10)
-    signal.tell()
+    signal.set()
     await source.wait_for_change()
     assert clock.slept == [table_source._MIN_PAUSE]
     clock.at += 1
     await source.wait_for_change()
-    assert clock.slept == [table_source._MIN_PAUSE], "who was not asked for a while is asked at once"
+    assert clock.slept == [table_source._MIN_PAUSE], "after a while without polls it returns at once"

@@ -1,20 +1,38 @@
-"""What is said of columns and indexes can be acted on."""
+"""Errors and advice on columns and indexes say what to do."""
 
 import pytest
 
-from services.system_api.sources.table.sql import no_column, quoted, quoted_table, suggest_index
+from services.system_api.sources.table.sql import check_columns, quoted, quoted_table, suggest_index
+from shared.errors import SettingsError
 
 
-def test_columns_that_are_there_and_the_likely_one() -> None:
-    said = "table orders has no column 'updated'; it has id, updated_at; did you mean 'updated_at'?"
-    assert no_column("orders", "updated", ["id", "updated_at"]) == said
-    assert no_column("orders", "x", ["id"]) == "table orders has no column 'x'; it has id"
+@pytest.mark.parametrize(
+    ("named", "columns", "error"),
+    [
+        (
+            [("updated_at_column", "updated")],
+            ["updated_at"],
+            "updated_at_column: table orders has no column 'updated'; it has updated_at; did you mean 'updated_at'?",
+        ),
+        ([("columns", "x")], ["id"], "columns: table orders has no column 'x'; it has id"),
+    ],
+)
+def test_a_missing_column_is_an_error_with_a_suggestion(
+    named: list[tuple[str, str]], columns: list[str], error: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_columns("orders", named, columns)
+    assert str(caught.value) == error
 
 
-def test_the_statement_to_run(caplog: pytest.LogCaptureFixture) -> None:
+def test_columns_that_exist_are_no_error() -> None:
+    check_columns("orders", [("key", "id"), ("columns", "n")], ["id", "n"])
+
+
+def test_the_log_has_the_statement_that_creates_the_index(caplog: pytest.LogCaptureFixture) -> None:
     suggest_index("shop.orders", "changed", "id")
     suggest_index("orders", "id", "id", named=True)
-    assert [record.getMessage().rpartition(": ")[2] for record in caplog.records] == [
+    assert [record.__dict__["suggestion"] for record in caplog.records] == [
         'CREATE INDEX ON "shop"."orders" ("changed", "id")',
         'CREATE INDEX "orders_id" ON "orders" ("id")',
     ]

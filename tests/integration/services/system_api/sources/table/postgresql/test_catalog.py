@@ -1,4 +1,4 @@
-"""What tables there are, and which of them cannot be read exactly: these are refused, and the setting is named."""
+"""Which tables can be read exactly; for any other the error names the setting."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ async def test_views_and_partitioned_tables(
         if kind != "view"
         else "INSERT INTO kept (n) SELECT 10 * g FROM generate_series(1, 5) g"
     )
-    # What is emitted above the horizon and then updated is another state of the row.
+    # A row that is emitted above the horizon and then updated has another state.
     holder = await asyncpg.connect(database)
     async with holder.transaction():
         await holder.execute("SELECT 1")
@@ -53,7 +53,7 @@ async def test_views_and_partitioned_tables(
         ("numeric(30, 2)", ["1.10", "2.20", "10.00", "300.00"]),
     ],
 )
-async def test_keys_of_other_types_under_a_time(
+async def test_keys_of_other_types_ordered_by_time(
     database: str, upstream: asyncpg.Connection, type_: str, values: list[str], no_margin: None
 ) -> None:
     await upstream.execute(f"CREATE TABLE orders (id {type_} PRIMARY KEY, changed timestamptz NOT NULL DEFAULT now())")
@@ -66,8 +66,8 @@ async def test_keys_of_other_types_under_a_time(
     assert sorted(event["subject"] for event in poller.events) == sorted(values)
 
 
-class TestWhatIsRefused:
-    """Each names its setting."""
+class TestRefused:
+    """The error names the setting."""
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -76,11 +76,11 @@ class TestWhatIsRefused:
             ({"key": "idd"}, "key: table orders has no column 'idd'; it has id, n, changed; did you mean 'id'?"),
             (
                 {"updated_at_column": "n"},
-                "updated_at_column: table orders: column 'n' is integer, expected timestamp or timestamptz",
+                "updated_at_column: table orders: column 'n' is integer; expected timestamp or timestamptz",
             ),
             (
                 {"key": "changed"},
-                "key: table orders: column 'changed' is timestamp with time zone: give `updated_at_column`",
+                "key: table orders: column 'changed' is timestamp with time zone; set `updated_at_column`",
             ),
             ({"subject": "who"}, "subject: table orders has no column 'who'"),
             ({"columns": ["id", "m"]}, "columns: table orders has no column 'm'"),
@@ -100,7 +100,7 @@ class TestWhatIsRefused:
                 pass
 
     @pytest.mark.parametrize("way", ["serial", "identity", "default"])
-    async def test_keys_taken_ahead(self, database: str, upstream: asyncpg.Connection, way: str) -> None:
+    async def test_cached_keys(self, database: str, upstream: asyncpg.Connection, way: str) -> None:
         sequence = "orders_id_seq"
         if way == "serial":
             await upstream.execute(TIMED + "; ALTER SEQUENCE orders_id_seq CACHE 20")
@@ -110,7 +110,7 @@ class TestWhatIsRefused:
             sequence = "shared"
             await upstream.execute("CREATE SEQUENCE shared CACHE 20")
             await upstream.execute("CREATE TABLE orders (id int DEFAULT nextval('shared') PRIMARY KEY)")
-        with pytest.raises(SettingsError, match=f"takes 20 keys ahead.*ALTER SEQUENCE {sequence} CACHE 1"):
+        with pytest.raises(SettingsError, match=f"caches 20 keys.*ALTER SEQUENCE {sequence} CACHE 1"):
             async with TablePoller(database).opened():
                 pass
 
@@ -144,7 +144,7 @@ class TestWhatIsRefused:
                 pass
 
 
-async def test_an_account_that_may_read_the_table_alone(
+async def test_an_account_with_select_on_the_table_only(
     database: str, upstream: asyncpg.Connection, unique_name: str
 ) -> None:
     await upstream.execute(TIMED)
@@ -169,12 +169,12 @@ async def test_an_account_that_may_read_the_table_alone(
         await upstream.execute(f'DROP OWNED BY "{unique_name}"; DROP ROLE "{unique_name}"')
 
 
-async def test_a_sequence_that_begins_anew_is_told(database: str, upstream: asyncpg.Connection) -> None:
+async def test_a_sequence_that_is_set_back_is_reported(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED + "; INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 5)")
     poller = TablePoller(database)
     async with poller.opened() as source:
         await poller.poll(source)
-        assert list(poller.problem) == []
+        assert list(poller.problems) == []
         await upstream.execute("TRUNCATE orders RESTART IDENTITY; INSERT INTO orders (n) VALUES (1)")
         await poller.poll(source)
-    assert "gone back" in poller.problem[0]
+    assert "set back" in poller.problems[0]

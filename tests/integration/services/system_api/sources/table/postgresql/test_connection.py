@@ -1,4 +1,4 @@
-"""Connections that are lost, refused, or lead to a table that is not what it was."""
+"""Connections that are lost or refused, and tables that have changed meanwhile."""
 
 import asyncio
 from typing import Any
@@ -9,10 +9,10 @@ import pytest
 from shared.errors import SettingsError, Unavailable
 from tests.integration.services.system_api.sources.table.table_poller import TIMED, TablePoller, connected
 
-END_THEIRS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trelay source orders'"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trelay source orders'"
 
 
-async def test_after_a_lost_connection_the_same_instance_goes_on(
+async def test_after_a_lost_connection_the_same_instance_resumes(
     database: str, upstream: asyncpg.Connection, no_margin: None
 ) -> None:
     await upstream.execute(TIMED)
@@ -20,14 +20,14 @@ async def test_after_a_lost_connection_the_same_instance_goes_on(
     async with poller.opened() as source:
         for number in range(3):
             await upstream.execute("INSERT INTO orders (n) VALUES ($1)", number)
-            await upstream.execute(END_THEIRS)
+            await upstream.execute(TERMINATE)
             with pytest.raises(Unavailable):
                 await poller.poll(source)
             assert [row["n"] for row in await poller.poll(source)] == [number]
 
 
 @pytest.mark.every_postgres
-async def test_a_restarted_server_gives_the_ids_of_transactions_anew(own_postgres: Any, no_margin: None) -> None:
+async def test_transaction_ids_start_again_when_the_server_restarts(own_postgres: Any, no_margin: None) -> None:
     dsn = own_postgres.dsn()
     poller = TablePoller(dsn)
     async with connected(dsn) as upstream:
@@ -50,7 +50,7 @@ async def test_a_restarted_server_gives_the_ids_of_transactions_anew(own_postgre
         ("ALTER TABLE orders ALTER changed TYPE timestamp", "the type of column 'changed' has changed to timestamp"),
     ],
 )
-async def test_a_table_that_is_not_what_it_was(
+async def test_a_table_that_has_changed_is_an_error(
     database: str, upstream: asyncpg.Connection, change: str, said: str
 ) -> None:
     await upstream.execute(TIMED)
@@ -58,14 +58,14 @@ async def test_a_table_that_is_not_what_it_was(
     async with poller.opened() as source:
         await poller.poll(source)
         await upstream.execute(change)
-        await upstream.execute(END_THEIRS)
+        await upstream.execute(TERMINATE)
         with pytest.raises(Unavailable):
             await poller.poll(source)
         with pytest.raises(SettingsError, match=said):
             await poller.poll(source)
 
 
-async def test_a_table_that_goes_while_we_are_connected(database: str, upstream: asyncpg.Connection) -> None:
+async def test_a_table_that_is_dropped_and_created_again(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     poller = TablePoller(database)
     async with poller.opened() as source:
@@ -77,7 +77,7 @@ async def test_a_table_that_goes_while_we_are_connected(database: str, upstream:
         assert [row["n"] for row in await poller.poll(source)] == [7]
 
 
-async def test_more_columns_change_nothing(database: str, upstream: asyncpg.Connection) -> None:
+async def test_columns_may_be_added(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     poller = TablePoller(database)
     async with poller.opened() as source:
@@ -97,16 +97,16 @@ async def test_unreachable_and_refused(database: str) -> None:
             pass
 
 
-async def test_a_pooler_that_changes_connections_is_told_from_other_faults(
+async def test_a_pooler_in_transaction_mode_is_an_error_that_says_so(
     database: str, upstream: asyncpg.Connection
 ) -> None:
     await upstream.execute(TIMED)
     poller = TablePoller(database)
     async with poller.opened() as source:
         await poller.poll(source)
-        # What the next transaction finds behind such a pooler: a session that knows nothing of its statements.
-        await source._reader._link.connection.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
-        with pytest.raises(Unavailable, match="through one that gives a connection for the session"):
+        # As behind such a pooler: the session of the next transaction does not have its prepared statements.
+        await source._reader._session.connection.execute("DEALLOCATE ALL")  # type: ignore[attr-defined]
+        with pytest.raises(Unavailable, match="through a pooler in session mode"):
             await poller.poll(source)
         await upstream.execute("INSERT INTO orders (n) VALUES (1)")
         assert len(await poller.poll(source)) == 1

@@ -1,4 +1,4 @@
-"""Tables of a real PostgreSQL: what is final, what is read early, and what goes to the dead letter."""
+"""Tables in PostgreSQL: which rows are final, which are read early, and which go to the dead letter."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.servers.databases import Databases
 from tests.servers.postgres import Postgres
 
 
-async def test_values_and_names_come_as_they_are(database: str, upstream: asyncpg.Connection) -> None:
+async def test_values_and_names_are_unchanged(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute("""
         CREATE SCHEMA "Shop";
         CREATE TABLE "Shop"."Order ""s" (
@@ -45,7 +45,7 @@ async def test_values_and_names_come_as_they_are(database: str, upstream: asyncp
 
 @pytest.mark.every_postgres
 @pytest.mark.parametrize("changed", [None, "changed"])
-async def test_a_row_that_commits_late_comes_late_and_once(
+async def test_a_row_that_commits_late_is_read_late_and_once(
     database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, changed: str | None, no_margin: None
 ) -> None:
     await upstream.execute(TIMED + ";" + INDEX)
@@ -84,7 +84,7 @@ async def test_the_time_of_a_transaction_without_an_id_is_waited_for(
         assert [row["n"] for row in await poller.poll(source)] == [9]
 
 
-async def test_both_of_two_updates_in_one_moment_are_seen(database: str, upstream: asyncpg.Connection) -> None:
+async def test_two_updates_with_the_same_time_are_both_read(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, '2001-02-03 04:05:06.789+00')")
     poller = TablePoller(database, updated_at_column="changed", overlap=86_400)
@@ -120,7 +120,7 @@ async def test_two_phase_commits_hold_the_horizon_back(own_postgres: Any, no_mar
 
 
 @pytest.mark.timeout(120)
-async def test_a_bulk_update_streams_through_and_what_is_remembered_stays_small(
+async def test_a_bulk_update_is_read_while_few_rows_are_remembered(
     database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, no_margin: None
 ) -> None:
     await upstream.execute(TIMED + ";" + INDEX)
@@ -136,7 +136,7 @@ async def test_a_bulk_update_streams_through_and_what_is_remembered_stays_small(
         while await poller.poll(source, limit=500):
             largest = max(largest, sum(map(len, poller.saved.values())))
         early = len(poller.events) - 20_000
-        assert early == 2000, "what is final is all that is read while somebody's transaction stays open"
+        assert early == 2000, "only final rows are read while another transaction stays open"
         assert largest < 100_000
         await holder.commit()
         await poller.drain(source, limit=500)
@@ -146,7 +146,7 @@ async def test_a_bulk_update_streams_through_and_what_is_remembered_stays_small(
     assert sum(map(len, poller.saved.values())) < 1000
 
 
-async def test_a_transaction_that_stays_open_is_told_and_ends_by_itself(
+async def test_a_transaction_that_stays_open_is_reported_until_it_ends(
     database: str, upstream: asyncpg.Connection, other: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.system_api.sources.table.source._STALL_TIMEOUT", 0.0)
@@ -160,19 +160,19 @@ async def test_a_transaction_that_stays_open_is_told_and_ends_by_itself(
             await upstream.execute("INSERT INTO orders (n) SELECT 0 FROM generate_series(1, 100)")
             await poller.poll(source)
         assert len(poller.events) == 100
-        assert "stays open" in poller.problem[0]
+        assert "stays open" in poller.problems[0]
         await holder.commit()
         await poller.drain(source)
         await poller.drain(source)
     assert sorted(poller.ids) == list(range(1, 301))
-    assert poller.problem == ()
+    assert poller.problems == ()
 
 
 @pytest.mark.parametrize(
     ("nullable", "options"),
     [("id", {}), ("changed", {"updated_at_column": "changed"}), ("id", {"updated_at_column": "changed"})],
 )
-async def test_rows_without_a_place_go_to_the_dead_letter_once(
+async def test_rows_without_a_key_go_to_the_dead_letter_once(
     database: str, upstream: asyncpg.Connection, nullable: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_INTERVAL", 0.0)
@@ -188,8 +188,8 @@ async def test_rows_without_a_place_go_to_the_dead_letter_once(
             await poller.poll(source)
     assert poller.ids == [1]
     [(identity, error)] = poller.rejects
-    assert identity.startswith("orders:keyless.")
-    assert error == f"orders, a row without a place in the order: column '{nullable}' is NULL"
+    assert identity.startswith("orders:null-key.")
+    assert error == f"orders, row without key or time: column '{nullable}' is NULL"
     async with poller.opened() as source:
         await upstream.execute("UPDATE orders SET n = 3 WHERE n = 2")
         await poller.poll(source)
@@ -208,17 +208,17 @@ async def test_rows_that_cannot_be_events_go_to_the_dead_letter(database: str, u
     assert poller.ids == [1]
     assert poller.rejects == [
         ("orders:2", "orders, key 2: column 'who' is NULL"),
-        ("orders:3", "orders, key 3: a row of 2028 bytes, the limit is 1000"),
+        ("orders:3", "orders, key 3: found a row of 2028 bytes, the limit is 1000"),
     ]
 
 
-async def test_the_triggers_of_the_documentation(database: str, upstream: asyncpg.Connection) -> None:
+async def test_the_statements_of_the_documentation_work(database: str, upstream: asyncpg.Connection) -> None:
     page = (Path(__file__).parents[7] / "docs" / "upstream-owners.md").read_text()
-    touching, telling, culprits = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    touch, notify, open_transactions = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     await upstream.execute("CREATE SCHEMA shop")
     await upstream.execute("CREATE TABLE shop.orders (id bigserial PRIMARY KEY, n int, updated_at timestamptz)")
-    await upstream.execute(touching)
-    await upstream.execute(telling)
+    await upstream.execute(touch)
+    await upstream.execute(notify)
     poller = TablePoller(database, table="shop.orders", updated_at_column="updated_at", notify="trelay_orders")
     async with poller.opened() as source:
         await poller.poll(source)
@@ -230,7 +230,7 @@ async def test_the_triggers_of_the_documentation(database: str, upstream: asyncp
             await asyncio.wait_for(waiting, 10)
             assert len(await poller.poll(source)) == 1
         async with upstream.transaction():
-            assert upstream.get_server_pid() in [row["pid"] for row in await upstream.fetch(culprits)]
+            assert upstream.get_server_pid() in [row["pid"] for row in await upstream.fetch(open_transactions)]
     assert [event["data"]["n"] for event in poller.events] == [1, 2]
 
 
@@ -252,7 +252,7 @@ async def test_a_row_that_fails_the_statement_goes_to_the_dead_letter_alone(
 
 
 @pytest.mark.every_postgres
-async def test_what_cannot_write_rows_is_not_waited_for(
+async def test_transactions_that_cannot_write_rows_are_not_waited_for(
     database: str, upstream: asyncpg.Connection, databases: Databases, no_margin: None
 ) -> None:
     await upstream.execute(TIMED + "; INSERT INTO orders (n) VALUES (1)")
@@ -285,10 +285,10 @@ async def test_infinity_is_a_time_like_any_other(database: str, upstream: asyncp
     assert sorted(poller.ids) == [1, 2, 3, 4]
 
 
-async def test_large_rows_come_in_small_batches(
+async def test_large_rows_are_read_in_small_batches(
     database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 100_000)
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 100_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
     poller = TablePoller(database)
@@ -297,17 +297,17 @@ async def test_large_rows_come_in_small_batches(
         assert [len(await poller.poll(source)) for _ in range(3)] == [9, 9, 2]
 
 
-async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
+async def test_rows_larger_than_the_previous_ones_are_not_read_all_at_once(
     database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 100_000)
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 100_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
     poller = TablePoller(database)
     async with poller.opened() as source:
         first = await source.poll(1000)
         assert (len(first.records), first.more) == (10, True)
-        poller.keep(first)
+        poller.save(first)
         await poller.drain(source)
     assert poller.ids == list(range(1, 31))
 
@@ -315,19 +315,19 @@ async def test_rows_that_are_larger_than_those_before_do_not_come_all_at_once(
 async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database(
     database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.system_api.sources.table.source._MEMORY", 1_000_000)
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 1_000_000)
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
     await upstream.execute("INSERT INTO orders (note) VALUES ('a'), (repeat('x', 50_000_000)), ('b')")
     poller = TablePoller(database)
     async with poller.opened() as source:
         batch = await source.poll(1000)
-    assert len(batch.records) == 2, "it took no room from those that follow it"
+    assert len(batch.records) == 2, "it takes no space of the rows after it"
     [reject] = batch.rejects
-    assert reject.error == "orders, key 2: a row of 50000018 bytes, the limit is 1048576"
+    assert reject.error == "orders, key 2: found a row of 50000018 bytes, the limit is 1048576"
     assert reject.value == b'{"id":2,"note":"' + b"x" * (65536 - 16)
 
 
-async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up(
+async def test_a_slow_search_for_rows_without_a_key_does_not_delay_other_rows(
     database: str, upstream: asyncpg.Connection
 ) -> None:
     await upstream.execute("CREATE TABLE kept (id bigint, n bigserial)")
@@ -338,8 +338,8 @@ async def test_a_look_for_rows_without_a_key_that_takes_too_long_holds_nobody_up
         with pytest.raises(Unavailable):
             await poller.poll(source)
         assert len(await poller.poll(source)) == 2
-        assert len(poller.problem) == 1
-        assert "rows without a key or a time cannot be looked for" in poller.problem[0]
+        assert len(poller.problems) == 1
+        assert "cannot search for rows without a key or a time" in poller.problems[0]
         await upstream.execute("INSERT INTO kept VALUES (3)")
         assert len(await poller.poll(source)) == 1
 
@@ -355,28 +355,28 @@ async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
         with pytest.raises(Unavailable):
             await poller.poll(source)
         assert len(await poller.poll(source)) == 1
-    [said] = poller.problem
-    assert said.endswith('invalid input syntax for type integer: "x"')
+    [problem] = poller.problems
+    assert problem.endswith('invalid input syntax for type integer: "x"')
 
 
-async def test_a_clock_that_has_gone_back_is_told(database: str, upstream: asyncpg.Connection) -> None:
+async def test_a_clock_that_was_set_back_is_reported(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute(TIMED)
     await upstream.execute("INSERT INTO orders (n, changed) VALUES (1, now() - interval '1 hour')")
     poller = TablePoller(database, updated_at_column="changed")
     async with poller.opened() as source:
         await poller.drain(source)
-        assert not poller.problem
-    # No test can set the clock of its machine: what was read before was read later.
+        assert not poller.problems
+    # A test cannot set the clock back, so it moves the saved position forward.
     saved = json.loads(poller.saved[""])
     saved["position"][0] += 7200 * 1_000_000
     poller.saved[""] = json.dumps(saved).encode()
     async with poller.opened() as source:
         await poller.poll(source)
-    [said] = poller.problem
-    assert re.match(r"the server's clock is 7\d{3} s behind what was read already", said)
+    [problem] = poller.problems
+    assert re.match(r"the server's clock is 7\d{3} s behind the rows that were read", problem)
 
 
-async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
+async def test_too_many_times_ahead_of_the_clock_are_reported(
     database: str, upstream: asyncpg.Connection, no_margin: None
 ) -> None:
     await upstream.execute(TIMED)
@@ -387,12 +387,12 @@ async def test_times_that_are_still_to_come_are_told_when_they_are_too_many(
     async with poller.opened() as source:
         assert len(await poller.poll(source, 100)) == 100
         await upstream.execute("INSERT INTO orders (changed) VALUES (now())")
-        assert len(await poller.poll(source)) == 1, "what is not ahead is read all the same"
-    [said] = poller.problem
-    assert said.startswith("100 rows bear times that are still to come by the server's clock")
+        assert len(await poller.poll(source)) == 1, "a row that is not ahead is read"
+    [problem] = poller.problems
+    assert problem.startswith("100 rows have times ahead of the server's clock")
 
 
-async def test_text_that_is_in_no_encoding_costs_its_row_alone(postgres: Postgres) -> None:
+async def test_a_row_with_undecodable_text_is_rejected_alone(postgres: Postgres) -> None:
     name = f"ascii_{secrets.token_hex(4)}"
     async with connected(postgres.dsn("postgres")) as server:
         await server.execute(

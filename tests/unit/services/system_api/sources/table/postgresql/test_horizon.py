@@ -1,16 +1,16 @@
-"""The horizon never passes what may still appear, and does not stay behind for nothing."""
+"""The horizon never passes a row that may still appear, and waits for no other transaction."""
 
 from services.system_api.sources.table.postgresql.horizon import Horizon
 
 
-def test_with_nothing_open_the_bound_is_the_horizon() -> None:
+def test_without_open_transactions_the_bound_is_the_horizon() -> None:
     horizon = Horizon()
     assert horizon.value is None
     horizon.observe(10, set())
     assert horizon.value == 10
 
 
-def test_it_waits_for_those_that_were_open_and_for_nobody_else() -> None:
+def test_it_waits_for_the_transactions_that_were_open_and_no_others() -> None:
     horizon = Horizon()
     horizon.observe(10, {"1/1", "2/1"})
     horizon.observe(20, {"2/1", "3/1"})
@@ -28,7 +28,7 @@ def test_without_a_bound_it_only_resolves() -> None:
     assert horizon.value == 10
 
 
-def test_a_transaction_that_is_prepared_still_counts() -> None:
+def test_a_prepared_transaction_is_waited_for() -> None:
     horizon = Horizon()
     horizon.observe(10, {"1/1"})
     horizon.observe(20, set(), {"p700"})
@@ -39,7 +39,7 @@ def test_a_transaction_that_is_prepared_still_counts() -> None:
     assert horizon.value == 40
 
 
-def test_one_that_was_prepared_long_before_holds_back_only_what_it_may_have_written() -> None:
+def test_a_transaction_prepared_long_before_holds_back_only_what_it_may_have_written() -> None:
     horizon = Horizon()
     horizon.observe(10, set(), {"p700"})
     horizon.observe(20, {"1/1"}, {"p700"})
@@ -54,7 +54,7 @@ def test_it_never_moves_back() -> None:
     assert horizon.value == 10
 
 
-def test_thousands_of_polls_under_one_long_transaction_are_kept_in_few_places() -> None:
+def test_thousands_of_polls_under_one_long_transaction_keep_few_observations() -> None:
     horizon = Horizon()
     for number in range(10_000):
         horizon.observe(number, {"1/1", f"2/{number}"})

@@ -1,11 +1,10 @@
-"""Names are quoted whatever is in them, and a statement asks for no more than it must."""
-
-import pytest
+"""The statements quote every name, and their conditions select only the rows that are needed."""
 
 from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.postgresql import statements
+from services.system_api.sources.table.postgresql.shape import Shape
 
-KEYED = statements.Shape(
+KEYED = Shape(
     table='Shop.Order "s',
     key="Id",
     key_cast="integer",
@@ -24,7 +23,7 @@ def test_literals() -> None:
     assert statements.literal("it's") == "'it''s'"
 
 
-def test_keys_are_asked_for_above_the_place() -> None:
+def test_rows_above_the_position_are_selected() -> None:
     statement, arguments = statements.rows(
         KEYED, statements.ReadLimits(10, 1000, 100), Position(5, "5"), below=9, emitted=[" 6"]
     )
@@ -38,18 +37,5 @@ def test_keys_are_asked_for_above_the_place() -> None:
     assert arguments == [5, 10, 1000]
 
 
-@pytest.mark.parametrize(
-    ("by_time", "type_", "error"),
-    [
-        (False, "bigint", None),
-        (False, "text", "column 'c' is text: give `updated_at_column`, or an integer key that grows"),
-        (True, "timestamp with time zone", None),
-        (True, "date", "column 'c' is date, expected timestamp or timestamptz"),
-    ],
-)
-def test_what_rows_can_be_ordered_by(by_time: bool, type_: str, error: str | None) -> None:
-    assert statements.order_error("c", type_, by_time=by_time) == error
-
-
-def test_without_a_readable_sequence_there_is_no_bound_to_ask_for() -> None:
+def test_the_bound_of_keys_is_the_next_value_of_the_sequence() -> None:
     assert statements.bound(KEYED) == "SELECT last_value + is_called::int FROM public.s"

@@ -13,13 +13,13 @@ _2000 = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001
-def test_every_moment_is_written_as_it_is(moment: datetime) -> None:
+def test_every_time_is_formatted_exactly(moment: datetime) -> None:
     since = moment - _2000
     order = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    said = timestamps.absolute()(order)
-    assert said is not None
-    assert datetime.fromisoformat(said.decode()) == moment
-    assert len(said) == 27
+    text = timestamps.absolute()(order)
+    assert text is not None
+    assert datetime.fromisoformat(text.decode()) == moment
+    assert len(text) == 27
 
 
 @pytest.mark.parametrize("order", [2**63 - 1, -(2**63)])
@@ -28,7 +28,7 @@ def test_infinity_is_no_time(order: int) -> None:
     assert timestamps.local(ZoneInfo("Europe/Berlin"))(order) is None
 
 
-def test_moments_of_one_second_are_told_apart() -> None:
+def test_times_within_one_second_are_distinct() -> None:
     at = timestamps.absolute()
     assert [at(order) for order in (0, 1, 999_999, 1_000_000, -1)] == [
         b"2000-01-01T00:00:00.000000Z",

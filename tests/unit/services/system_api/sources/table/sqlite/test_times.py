@@ -1,4 +1,4 @@
-"""Times of SQLite in each of their forms."""
+"""Times in SQLite in each format."""
 
 from datetime import timedelta, timezone
 
@@ -24,7 +24,7 @@ def test_numbers_of_every_unit(unit: int) -> None:
         ("2023-11-14T22:13:20.123456Z", "2023-11-14T22:13:20"),
     ],
 )
-def test_texts_of_either_form(latest: str, expected: str) -> None:
+def test_texts_of_either_format(latest: str, expected: str) -> None:
     assert Texts("at").written(NOW, latest) == expected
     assert Texts("at", timezone(timedelta(hours=2))).written(NOW, latest) == expected.replace("22:", "00:").replace(
         "14", "15"
@@ -39,10 +39,10 @@ def test_texts_of_either_form(latest: str, expected: str) -> None:
         ("2023-11-14 22:13 o'clock", None),
     ],
 )
-def test_when_a_row_was_changed(value: str, expected: bytes | None) -> None:
+def test_the_time_of_a_row(value: str, expected: bytes | None) -> None:
     assert Texts("at", timezone(timedelta(hours=2))).rfc3339(value) == expected
 
 
-def test_text_that_is_no_time() -> None:
+def test_text_that_is_not_a_time() -> None:
     with pytest.raises(SettingsError, match="column 'at' holds 'soon'"):
         Texts("at").written(NOW, "soon")

@@ -16,14 +16,14 @@ def test_every_type_is_exact() -> None:
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
-def test_what_json_has_no_number_for(value: float) -> None:
-    assert encoded(["a", "x"], [1, value]).error == f"column 'x' is {value}, which JSON cannot say"
+def test_numbers_that_json_cannot_represent(value: float) -> None:
+    assert encoded(["a", "x"], [1, value]).error == f"column 'x' is {value}, which JSON cannot represent"
 
 
-def test_text_that_is_none() -> None:
+def test_text_that_is_not_utf8() -> None:
     assert text("ä".encode()) == "ä"
     data, error = encoded(["x"], [text(b"\xff")])
-    assert (data, error) == (b'{"x":"/w=="}', "column 'x' is no UTF-8 text")
+    assert (data, error) == (b'{"x":"/w=="}', "column 'x' is not UTF-8 text")
 
 
 @pytest.mark.parametrize(
