@@ -57,7 +57,7 @@ async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     service.start()
     status, said = await answered(service, "readyz", lambda said: "127.0.0.1" in said["missing"][LEASE_STORE])
     assert (status, said["ready"]) == (503, False)
-    assert said["missing"]["bus"] == "the database comes first"
+    assert said["missing"]["bus"] == "waiting for lease_store"
     assert (await answered(service, "healthz"))[0] == 200
     await asyncio.to_thread(own_postgres.start)
     await service.ready()
