@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help run run-kafka test test-chaos check format bench lock clean
+.PHONY: help run run-kafka test test-chaos check format docs bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: .venv ## lint, format, types, import contracts and the coverage of module
 format: .venv ## put the code into the project's format
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+docs: .venv ## what the documentation takes from the code
+	@$(BIN)/python -m tests.architecture
 
 bench: .venv ## the figures of benchmarks/, each beside its bare limit
 	@$(BIN)/python -m benchmarks

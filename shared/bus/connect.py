@@ -17,6 +17,22 @@ BusOptions = Annotated[KafkaOptions | PostgresBusOptions, Field(discriminator="k
 """`kind: kafka`, or `kind: postgres`, which takes the database of the section `database`."""
 
 
+async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
+    """Create or update what the bus needs before `connect`: its tables, where it has any.
+
+    Raises:
+        Unavailable: the database does not answer; try again.
+        SettingsError: a file that `database` names cannot be read.
+    """
+    match options:
+        case KafkaOptions():
+            return
+        case PostgresBusOptions():
+            await migrate(database)
+        case _:
+            assert_never(options)
+
+
 def connect(
     options: BusOptions, database: DatabaseOptions, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbstractAsyncContextManager[Bus]:
@@ -33,20 +49,5 @@ def connect(
             return connect_kafka(options, clock=clock)
         case PostgresBusOptions():
             return connect_postgres(options, database, clock=clock)
-        case _:
-            assert_never(options)
-
-
-async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
-    """Make what the bus needs before a service connects: the tables, where it keeps its records in the database.
-
-    Raises:
-        Unavailable: the database does not answer.
-    """
-    match options:
-        case KafkaOptions():
-            return
-        case PostgresBusOptions():
-            await migrate(database)
         case _:
             assert_never(options)
