@@ -11,6 +11,9 @@ pytest_plugins = ["tests.servers.missing", "tests.servers.fixtures", "tests.serv
 
 # A busy machine is no failure, and what failed can be tried again.
 hypothesis.settings.register_profile("trelay", deadline=None, print_blob=True)
+hypothesis.settings.register_profile(
+    "coverage", hypothesis.settings.get_profile("trelay"), max_examples=15, derandomize=True
+)
 hypothesis.settings.load_profile("trelay")
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import pytest
 from services.standalone.embedded.kafka import KafkaServer
 from services.standalone.embedded.postgres import PostgresServer
 from services.standalone.embedded.process import free_port
-from shared.runtime.identity import release
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
 from tests.servers.smtp import MailServer
@@ -125,7 +125,7 @@ async def test_one_that_waits_says_for_what_and_stops_when_told(tmp_path: Path, 
         assert await program.stop() == 0
         assert time.monotonic() - begun < 10
         logged = lines(program)
-        assert {(line["service"], line["version"]) for line in logged} == {(f"{service}_api", release())}
+        assert {(line["service"], line["version"]) for line in logged} == {(f"{service}_api", version("trelay"))}
         assert len({line["node"] for line in logged}) == 1
         told = [line for line in logged if "component" in line]
         assert sorted(line["component"] for line in told) == LOGGED[service]

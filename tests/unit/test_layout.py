@@ -29,6 +29,9 @@ COMPOSITION_ROOTS = (
 )
 """The only places that may know more than one service."""
 
+TASKS = "shared/runtime/tasks.py"
+"""The one module that creates tasks. ruff bans `asyncio.create_task`; the same on a loop is found here."""
+
 
 def test_every_module_is_named_sized_tested_and_placed() -> None:
     found = [*faults(ROOT), *package_faults(ROOT)]
@@ -51,6 +54,8 @@ def faults(root: Path) -> Iterator[str]:
                 yield f"{module}: longer than {LONGEST} lines, split it"
             if not _known_untested(module) and holds_code(tree) and not has_mirror(module, tests):
                 yield f"{module}: no test_{module.stem}*.py under {', '.join(f'tests/{kind}' for kind in MIRRORS)}"
+            if module.as_posix() != TASKS:
+                yield from (f"{module}:{line}: start it through {TASKS}" for line in tasks_created(tree))
             if not module.as_posix().startswith(COMPOSITION_ROOTS):
                 yield from (f"{module}: imports {name}" for name in foreign_services(module, tree))
 
@@ -98,6 +103,17 @@ def has_mirror(module: Path, tests: set[Path]) -> bool:
             if named and places and parents[-len(places) :] == tuple(places):
                 return True
     return False
+
+
+def tasks_created(tree: ast.Module) -> Iterator[int]:
+    """The lines that create a task on an event loop; a `TaskGroup` awaits its own tasks."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "create_task":
+            owner = node.func.value
+            name = owner.func if isinstance(owner, ast.Call) else owner
+            text = name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "")
+            if text.endswith("loop"):
+                yield node.lineno
 
 
 def foreign_services(module: Path, tree: ast.Module) -> Iterator[str]:
@@ -184,6 +200,21 @@ class TestRules:
         write(tree / "services" / "standalone" / "one_process.py", statement)
         (fault,) = faults(tree)
         assert fault.startswith(f"{module}: imports services.")
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "asyncio.get_running_loop().create_task(work())",
+            "get_event_loop().create_task(work())",
+            "loop.create_task(work(), name='work')",
+            "self._loop.create_task(work())",
+        ],
+    )
+    def test_tasks_that_nothing_awaits(self, tree: Path, statement: str) -> None:
+        write(tree / "shared" / "clock.py", f"{self.CODE}{statement}\n")
+        assert list(faults(tree)) == ["shared/clock.py:3: start it through shared/runtime/tasks.py"]
+        write(tree / "shared" / "clock.py", f"{self.CODE}group.create_task(work())\n")
+        assert list(faults(tree)) == []
 
     def test_packages_say_what_lives_in_them(self, tmp_path: Path) -> None:
         write(tmp_path / "shared" / "__init__.py", '"""What lives here."""\n')
