@@ -11,7 +11,7 @@ from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.jsonata import TooSlow
-from services.process_api.pipeline.steps.registry import StepOptions, build_step, kind_of
+from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.step import ChannelName
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed, Unavailable
@@ -36,7 +36,7 @@ class PipelineOptions(Options):
     channel: ChannelName | None = None
     """Where its events go, unless a `route` step decides otherwise."""
 
-    steps: list[StepOptions] = Field(default_factory=list)
+    steps: list[AnyStep] = Field(default_factory=list)
     """What is done with each event, in order."""
 
     @property
@@ -62,14 +62,14 @@ class Pipeline:
         """Compile the steps.
 
         Raises:
-            ValueError: as for `build_step`.
+            ValueError: as for `StepOptions.build`.
         """
         self.name = name
         self.label = f"{name}@{options.version}"
         """What the dead letter calls it."""
-        self.places = [f"steps.{number}.{kind_of(step)}" for number, step in enumerate(options.steps)]
+        self.places = [f"steps.{number}.{step.kind}" for number, step in enumerate(options.steps)]
         """Its steps, as errors and metrics call them."""
-        self._steps = [(place, build_step(step).apply) for place, step in zip(self.places, options.steps, strict=True)]
+        self._steps = [(place, step.build().apply) for place, step in zip(self.places, options.steps, strict=True)]
         self._channel = options.channel
 
     def run(

@@ -10,14 +10,14 @@ from pydantic import TypeAdapter
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
-from services.process_api.pipeline.steps.registry import StepOptions, build_step
+from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.memory.log import StoredRecord
 from shared.bus.protocol import Outgoing
 from shared.events.headers import headers_of
 
-_step: TypeAdapter[Any] = TypeAdapter(StepOptions)
+_step: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
 
 def event(data: Any = None, /, *, text: str | None = None, **attributes: Any) -> bytes:
@@ -57,7 +57,7 @@ def text_of_data(value: bytes) -> str:
 
 def apply(step: Any, *events: Draft) -> list[Draft]:
     """Run one step, written as in the settings."""
-    built = build_step(_step.validate_python(step))
+    built = _step.validate_python(step).build()
     return [made for each in events for made in built.apply(each)]
 
 

@@ -72,7 +72,7 @@ STEP = "process.pipelines.orders.steps.0"
         (steps("route: {by: a, table: {x: 'a b'}}"), f"{STEP}.route.table.x: channel 'a b'"),
         (steps("route: {by: a, table: {x: y}, defualt: z}"), f"{STEP}.route.defualt: unknown key"),
         (steps("validate: missing.json"), f"{STEP}.validate: the schema 'missing.json' cannot be read"),
-        (steps("python: no function"), f"{STEP}.python: 'no function' names no function"),
+        (steps("python: no function"), f"{STEP}.python: found 'no function'; expected a function"),
         ("  pipelines: {Orders: {sources: [a]}}", "process.pipelines.Orders: the key itself"),
         ("  pipelines: {orders: {}}", "process.pipelines.orders.sources: is required"),
         ("  pipelines: {orders: {sources: [a], chanel: b}}", "did you mean 'channel'?"),

@@ -76,4 +76,4 @@ def test_what_cannot_work_is_refused_when_settings_are_read(values: dict[str, An
 
 
 def test_its_expressions_are_known() -> None:
-    assert SetOptions(set={"data.a": "=b", "data.c": "d", "subject": "=e"}).expressions == ["b", "e"]
+    assert SetOptions(set={"data.a": "=b", "data.c": "d", "subject": "=e"}).expressions() == ["b", "e"]
