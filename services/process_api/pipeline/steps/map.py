@@ -37,6 +37,6 @@ class Map:
     def apply(self, draft: Draft) -> Sequence[Draft]:
         found = self._expression.value(draft)
         if found is None:
-            raise Malformed("the expression gives nothing; to leave events out, filter them")
-        draft.replace_text(found)
+            raise Malformed("the expression is undefined for this event; to leave events out, use filter")
+        draft.replace_data_text(found)
         return (draft,)

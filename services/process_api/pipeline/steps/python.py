@@ -68,7 +68,7 @@ class Python:
             return ()
         entities = [self._node(item) for item in returned] if isinstance(returned, list) else [self._node(returned)]
         if len(entities) > 1:
-            return draft.several(entities)
+            return draft.copies_with(entities)
         for entity in entities:
             draft.replace_data(entity)
         return [draft] * len(entities)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.paths import parse, parse_removable, put, take
+from services.process_api.pipeline.paths import parse, parse_removable, pop, put
 from services.process_api.pipeline.steps.step import Example, PathText, RemovablePath, Step, StepOptions
 
 
@@ -33,7 +33,7 @@ class Rename:
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
         for old, new in self._moves:
-            found = take(draft, old)
+            found = pop(draft, old)
             if found is not None:
                 put(draft, new, found)
         return (draft,)

@@ -80,8 +80,8 @@ class TableRoute:
         value = self._expression.value(draft)
         decided = self._default if value is None else self._table.get(_name(value), self._default)
         if decided is None:
-            shown = "nothing" if value is None else value[:80].decode(errors="replace")
-            raise Malformed(f"{self._by} is {shown}, for which the table has no channel, and there is no default")
+            shown = "undefined" if value is None else value[:80].decode(errors="replace")
+            raise Malformed(f"{self._by} is {shown}, which is not in the table, and there is no default")
         draft.channel = decided
         return (draft,)
 

@@ -15,8 +15,8 @@ from shared.errors import Malformed
 from shared.settings import beside_file
 
 _SIZE_LIMIT = 1_048_576
-_FAULTS_SHOWN = 3
-_SENTENCE_LIMIT = 200
+_SHOWN = 3
+_MESSAGE_LIMIT = 200
 
 
 def _load(value: Any, info: ValidationInfo) -> Any:
@@ -93,8 +93,7 @@ class Validate:
         return (draft,)
 
     def _faults(self, value: Any) -> list[str]:
-        found = itertools.islice(self._validator.iter_errors(value), _FAULTS_SHOWN)
+        found = itertools.islice(self._validator.iter_errors(value), _SHOWN)
         return [
-            f"{'.'.join(map(str, ('data', *fault.instance_path)))}: {fault.message[:_SENTENCE_LIMIT]}"
-            for fault in found
+            f"{'.'.join(map(str, ('data', *fault.instance_path)))}: {fault.message[:_MESSAGE_LIMIT]}" for fault in found
         ]

@@ -1,4 +1,4 @@
-"""What these tests make events, records and pipelines with."""
+"""Makes events, records and pipelines for these tests."""
 
 import json
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def apply(step: Any, *events: Draft) -> list[Draft]:
 
 
 def applied(step: Any, value: bytes) -> Any:
-    """Run one step on one event that goes on as one; return the event."""
+    """Run one step on one event that becomes one; return it."""
     (made,) = apply(step, Draft(value))
     return json.loads(made.encoded(b'"c"'))
 

@@ -48,7 +48,7 @@ def test_a_function_of_two_arguments_sees_the_attributes() -> None:
     }
 
 
-def test_none_leaves_the_event_out() -> None:
+def test_none_ends_the_event() -> None:
     assert apply(step("drop"), draft({})) == []
 
 
@@ -91,12 +91,12 @@ def test_an_event_without_an_entity_gives_none() -> None:
         ("cycle", "functions:cycle returned a value that is not JSON"),
     ],
 )
-def test_what_goes_wrong_is_the_events_fault(name: str, reason: str) -> None:
+def test_an_error_of_the_function_rejects_the_event(name: str, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         apply(step(name), draft({}))
 
 
-def test_what_is_unavailable_is_waited_for() -> None:
+def test_unavailable_makes_the_event_wait() -> None:
     with pytest.raises(Unavailable, match="the price list does not answer"):
         apply(step("wait"), draft({}))
 
@@ -112,16 +112,16 @@ def test_what_is_unavailable_is_waited_for() -> None:
         (f"{HERE}:none", r"expected \(data\) or \(data, event\)"),
     ],
 )
-def test_what_is_no_function_for_this_says_so(name: str, reason: str) -> None:
+def test_a_function_that_cannot_be_called_is_refused(name: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         PythonOptions(python=name).build()
 
 
-def test_a_builtin_that_does_not_tell_its_arguments_gets_the_entity() -> None:
+def test_a_builtin_without_a_signature_gets_the_entity() -> None:
     assert applied({"python": "builtins:dict"}, event([["a", 1]]))["data"] == {"a": 1}
 
 
 @pytest.mark.parametrize("name", ["", "module", "module:", ":function", "a-b:c", "a:b:c", "a b:c"])
-def test_a_name_of_another_form_is_refused_when_settings_are_read(name: str) -> None:
+def test_a_malformed_name_is_refused_when_settings_are_read(name: str) -> None:
     with pytest.raises(ValidationError):
         PythonOptions(python=name)

@@ -1,4 +1,4 @@
-"""How steps are written."""
+"""How steps are written, built and explained."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-def test_every_kind_can_be_written_in_one_line_and_built(written: Any) -> None:
+def test_every_kind_is_written_in_one_line_and_built(written: Any) -> None:
     options = adapter.validate_python(written)
     assert [options.kind] == list(written)
     assert callable(options.build().apply)
@@ -76,7 +76,7 @@ def test_options_are_taken_as_they_are() -> None:
         ({"filter": 5}, "valid string"),
     ],
 )
-def test_what_is_no_step_says_so(written: Any, reason: str) -> None:
+def test_a_malformed_step_is_refused_with_the_reason(written: Any, reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         adapter.validate_python(written)
 
@@ -93,5 +93,5 @@ def test_what_is_no_step_says_so(written: Any, reason: str) -> None:
         ({"python": "copy:copy"}, []),
     ],
 )
-def test_their_expressions_can_be_tried(written: Any, expressions: list[str]) -> None:
+def test_a_step_lists_its_expressions(written: Any, expressions: list[str]) -> None:
     assert adapter.validate_python(written).expressions() == expressions
