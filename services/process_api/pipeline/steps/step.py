@@ -38,7 +38,7 @@ class Example(NamedTuple):
     cases: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
     """Attributes of an event, and those of each event that it becomes."""
     module: str = ""
-    """The source of a Python module that the step names, `shop.orders`."""
+    """The source of the Python module `shop.orders`, if the step names it."""
 
 
 class StepOptions(Options):
