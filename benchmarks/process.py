@@ -1,11 +1,10 @@
 """Consume, run a pipeline, produce, exactly once on Kafka: the process layer beside bare loops of aiokafka.
 
-What is measured is the CPU that this process takes for an event of 1 KB (the broker's is not in it), and the rate. Ours
-is the whole of the process layer as the service runs it: its group, selection by source, steps, dead letters, metrics,
-outputs and offsets in one transaction of 1,000 events, two under way. The bare loops do the least that gives the same
-events: `getmany`, the same change of each event (by `json.loads` and `json.dumps`, or by the same JSONata), batches in
-aiokafka's transactions, two producers taking turns. They check nothing. They take turns with ours, and the medians are
-compared.
+Measures the CPU time of this process for an event of 1 KB (without the broker's), and the rate. The process layer runs
+as in the service: consumer group, selection by source, steps, dead letters, metrics, outputs and offsets in one
+transaction of 1,000 events, two in flight. The bare loops do the least that gives the same events: `getmany`, the same
+change of each event (by `json.loads` and `json.dumps`, or by the same JSONata), batches in aiokafka's transactions, two
+producers in turns. They check nothing. Both run in turns, and the medians are compared.
 """
 
 import argparse
@@ -68,7 +67,7 @@ Change = Callable[[bytes], bytes]
 
 
 def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
-    """Make what the system layer writes: key, value, headers."""
+    """Make records as the system layer writes them: key, value, headers."""
     rng = random.Random(1)
     head = Envelope("/sources/orders", "order.updated").head()
     made = []
@@ -98,7 +97,7 @@ def events(count: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
 
 
 def by_json(value: bytes) -> bytes:
-    """Do what `STEPS` do."""
+    """Change an event as `STEPS` do."""
     event = json.loads(value)
     data = event["data"]
     assert data["amount"] >= 0
@@ -110,7 +109,7 @@ def by_json(value: bytes) -> bytes:
 
 
 def by_jsonata() -> Change:
-    """Do what the pipeline with `MAP` does."""
+    """Change an event as the pipeline with `MAP` does."""
     compiled = jsonatapy.compile(BARE_MAP)
 
     def change(value: bytes) -> bytes:
@@ -121,14 +120,14 @@ def by_jsonata() -> Change:
 
 
 class Bench:
-    """One broker, and what is measured on it."""
+    """The measurements on one broker."""
 
     def __init__(self, servers: str, count: int) -> None:
         self.servers = servers
         self.events = events(count)
 
     async def written(self, topics: TopicsOptions) -> None:
-        """Put the events on the ingest topic."""
+        """Write the events to the ingest topic."""
         async with connect_kafka(KafkaOptions(servers=self.servers, topics=topics, compression="none")) as bus:
             await bus.ensure_topics(topics.all())
             async with bus.writer("system.orders") as writer:
@@ -157,7 +156,7 @@ class Bench:
 
             async def work() -> None:
                 async with bus.join(topics.ingest, stream.group, "bench", stream.run_partition):
-                    while published() != len(self.events):  # noqa: ASYNC110 -- nobody tells of it
+                    while published() != len(self.events):  # noqa: ASYNC110 -- a counter has no event to wait for
                         await asyncio.sleep(0.005)
 
             return await measured(work(), len(self.events))

@@ -1,1 +1,1 @@
-"""Pipelines: an event as a draft, the paths into it, the steps that change it, and the check of settings."""
+"""Pipelines: events as drafts, paths into them, the steps that change them, and the check of their settings."""

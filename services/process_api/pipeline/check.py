@@ -1,35 +1,34 @@
-"""Whether pipelines can run, said before they do: what `trelay check` asks, and the service when it starts."""
+"""Checks pipelines before they run: for `trelay check`, and for the service when it starts."""
 
 from collections.abc import Mapping
 
 from services.process_api.pipeline.expression import trial
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
-from services.process_api.pipeline.steps.registry import build_step, expressions_of
 from shared.errors import SettingsError
 
 
 def faults(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
-    """Return what is wrong, a line for each step: functions that cannot be imported, expressions that run away.
+    """Return a line for each fault: functions that cannot be imported, expressions that do not terminate.
 
-    Imports the functions, and tries the expressions in a process of their own: blocks for a tenth of a second, and
-    for seconds for each expression that runs away. What else can be wrong is found when settings are read.
+    Imports the functions, and tries the expressions in a separate process: blocks for a tenth of a second, and for
+    seconds for each expression that does not terminate. All other faults are found when the settings are read.
     """
     steps = [
         (f"process.pipelines.{name}.steps.{number}", step)
         for name, options in pipelines.items()
         for number, step in enumerate(options.steps)
     ]
-    bad = trial.faults([expression for _, step in steps for expression in expressions_of(step)])
+    bad = trial.faults([expression for _, step in steps for expression in step.expressions()])
     found = []
     for place, step in steps:
-        said = [bad[expression] for expression in expressions_of(step) if expression in bad]
+        errors = [bad[expression] for expression in step.expressions() if expression in bad]
         try:
-            if not said:
-                build_step(step)
+            if not errors:
+                step.build()
         except ValueError as exc:
-            said.append(str(exc))
-        found += [f"{place}: {fault}" for fault in said]
+            errors.append(str(exc))
+        found += [f"{place}: {error}" for error in errors]
     return found
 
 

@@ -1,37 +1,37 @@
-"""An event while a pipeline works on it: its attributes and its entity, each taken apart only when somebody looks."""
+"""An event inside a pipeline: its attributes and its entity, each parsed only when a step uses it."""
 
 from copy import copy
 from typing import Self
 
-from services.process_api.pipeline.nodes import Node, Raw, opened, text
+from services.process_api.pipeline.nodes import Node, Raw, expanded, text
 from shared.events.event import Attributes, Channel, MalformedEvent, decode, encode, json_string, text_of
 
 _DATA = b',"data":'
 
 
 class Draft:
-    """One event on its way through one pipeline.
+    """One event in one pipeline.
 
-    Of an event that the system layer made it is known that `data` is its last attribute and that the others are
-    scalars, so that where nobody asks for them they are not even looked at.
+    In an event that the system layer spliced, `data` is the last attribute and all others are scalars, so that the two
+    can be split without parsing.
     """
 
     __slots__ = ("_attributes", "_data", "_data_text", "_head", "_value", "channel")
 
     def __init__(self, value: bytes, *, spliced: bool = False) -> None:
-        """Begin with the event as it came; `spliced` says that `data` is its last attribute.
+        """Start with the event as it came; `spliced` says that the system layer spliced it.
 
         Raises:
-            MalformedEvent: the bytes are no CloudEvent in UTF-8.
+            MalformedEvent: the bytes are not a CloudEvent in UTF-8.
         """
-        _check_text(value)
+        _check_utf8(value)
         self.channel: Channel | None = None
-        """What a step decided on; the pipeline's own and the event's own come after it."""
-        self._value: bytes | None = value  # until something is changed
-        self._head: bytes | None = None  # the attributes as they came, if that is all of them and no channel among them
+        """The channel that a step set. It precedes the pipeline's own and the event's own."""
+        self._value: bytes | None = value  # None once anything is changed
+        self._head: bytes | None = None  # the attributes as they came, without a channel; None once parsed as a whole
         self._attributes: Attributes | None = None
         self._data: Node | None = None
-        self._data_text: bytes | None = None  # what `_data` is in text, while that is known
+        self._data_text: bytes | None = None  # the text of `_data`, while it is known
         at = value.find(_DATA) if spliced else -1
         head = value[1:at]
         if at > 0 and b'"channel"' not in head:
@@ -42,25 +42,25 @@ class Draft:
 
     @property
     def changed(self) -> bool:
-        """Whether it is not any more what it came as, the channel apart."""
+        """Whether it differs from the event as it came, apart from the channel."""
         return self._value is None
 
     def attributes(self) -> Attributes:
-        """Return the attributes, all but the entity; to be read only.
+        """Return all attributes but the entity; read only.
 
         Raises:
-            MalformedEvent: one is missing or malformed, so the event was not spliced.
+            MalformedEvent: one is missing or malformed: the event was not spliced.
         """
         if self._attributes is None:
-            assert self._head is not None, "either is known"
+            assert self._head is not None, "one of them is set"
             self._attributes = decode(b"{%b}" % self._head)
         return self._attributes
 
     def attribute(self, name: str) -> str | None:
-        """Return an attribute that is text, None where it is absent.
+        """Return a string attribute, None where it is absent.
 
         Raises:
-            MalformedEvent: it is there and no string.
+            MalformedEvent: it is not a string.
         """
         return text_of(self.attributes(), name)
 
@@ -69,22 +69,22 @@ class Draft:
         self.attributes()[name] = value
         self._head = self._value = None
 
-    def take_attribute(self, name: str) -> Raw | None:
-        """Remove an attribute that is not the entity and return it; None where there is none."""
+    def pop_attribute(self, name: str) -> Raw | None:
+        """Remove an attribute that is not the entity; return it, None where it is absent."""
         found = self.attributes().pop(name, None)
         if found is not None:
             self._head = self._value = None
         return found
 
     def data(self) -> Node | None:
-        """Return the entity, taken apart by one level; None where the event has none, or one that is not JSON.
+        """Return the entity, expanded by one level; None where the event has none, or one that is not JSON.
 
-        Whoever changes it in its place says so to `touch_data`.
+        Call `mark_data_changed` after changing it in place.
         """
         if self._data is None and self._data_text is not None:
             self._data = Raw(self._data_text)
         if type(self._data) is Raw:
-            self._data = opened(self._data)
+            self._data = expanded(self._data)
         return self._data
 
     def data_text(self) -> bytes | None:
@@ -93,30 +93,30 @@ class Draft:
             self._data_text = text(self._data)
         return self._data_text
 
-    def touch_data(self) -> None:
-        """Note that the entity was changed in its place."""
+    def mark_data_changed(self) -> None:
+        """Note that the entity was changed in place."""
         self._value = self._data_text = None
 
     def replace_data(self, node: Node | None) -> None:
-        """Put another entity in place of this one; None leaves the event without."""
+        """Replace the entity; None removes it."""
         self._data = node
-        self.touch_data()
-        # Where nobody has asked for the attributes yet, there are no bytes among them.
-        if node is not None and self._attributes is not None and self.take_attribute("data_base64") is not None:
+        self.mark_data_changed()
+        # While the attributes are not parsed, there is no data_base64 among them.
+        if node is not None and self._attributes is not None and self.pop_attribute("data_base64") is not None:
             self.set_attribute("datacontenttype", Raw(b'"application/json"'))
 
-    def replace_text(self, written: bytes) -> None:
-        """Put another entity in place of this one, given as JSON text."""
+    def replace_data_text(self, written: bytes) -> None:
+        """Replace the entity by JSON text."""
         self.replace_data(Raw(written))
         self._data_text = written
 
-    def several(self, entities: list[Node]) -> list[Self]:
-        """Return one event for each of these entities, told apart by their ids: `<id>/1`, `<id>/2` and so on."""
+    def copies_with(self, entities: list[Node]) -> list[Self]:
+        """Return a copy of this event for each entity, with the ids `<id>/1`, `<id>/2` and so on."""
         identity = self.attribute("id")
-        return [self._with(f"{identity}/{number}", entity) for number, entity in enumerate(entities, 1)]
+        return [self._copy(f"{identity}/{number}", entity) for number, entity in enumerate(entities, 1)]
 
     def encoded(self, channel: bytes) -> bytes:
-        """Return the event's bytes, on this channel, a JSON string."""
+        """Return the event's bytes with this channel, a JSON string."""
         if self._value is not None and (self._head is not None or "channel" not in self.attributes()):
             return b'{"channel":%b,%b' % (channel, self._value[self._value.index(b"{") + 1 :])
         data = self.data_text()
@@ -127,7 +127,7 @@ class Draft:
             return b'{"channel":%b,%b}' % (channel, head)
         return b'{"channel":%b,%b,"data":%b}' % (channel, head, data)
 
-    def _with(self, identity: str, entity: Node) -> Self:
+    def _copy(self, identity: str, entity: Node) -> Self:
         other = copy(self)
         other._attributes = {**self.attributes()}  # noqa: SLF001 -- of the same class
         other.set_attribute("id", Raw(json_string(identity)))
@@ -135,8 +135,8 @@ class Draft:
         return other
 
 
-def _check_text(value: bytes) -> None:
-    """Check that an event is UTF-8: a frame that is not would close the connection of everybody who is sent it.
+def _check_utf8(value: bytes) -> None:
+    """Check that an event is UTF-8: a frame that is not would close the connection of each subscriber it is sent to.
 
     Raises:
         MalformedEvent: names the byte.

@@ -1,7 +1,7 @@
-"""JSON values that are taken apart only as far as somebody looks.
+"""JSON values that are parsed only as deep as a step looks.
 
-What nobody looks into stays the JSON text that it came as, so that numbers and nested values pass as they were. What
-is taken apart is a dict or a list whose values are again either.
+The rest stays JSON text, so that numbers and nested values pass unaltered. An expanded value is a dict or a list; its
+items are expanded or text in turn.
 """
 
 from typing import TypeAlias, cast
@@ -11,7 +11,7 @@ import msgspec
 Raw = msgspec.Raw
 
 Node: TypeAlias = Raw | dict[str, "Node"] | list["Node"]
-"""A JSON value: its text, or an object or an array that was taken apart."""
+"""A JSON value: its text, or an expanded object or array."""
 
 Members: TypeAlias = dict[str, Node]
 
@@ -27,8 +27,8 @@ def text(node: Node) -> bytes:
     return bytes(node) if type(node) is Raw else _encode(node)
 
 
-def opened(node: Node) -> Node:
-    """Take an object or an array apart by one level; anything else is given back as it is."""
+def expanded(node: Node) -> Node:
+    """Expand an object or an array by one level; return anything else as it is."""
     if type(node) is Raw:
         first = memoryview(node)[0]
         if first == _OBJECT:
@@ -39,8 +39,8 @@ def opened(node: Node) -> Node:
 
 
 def child(parent: Members, name: str) -> Node | None:
-    """Return a member, taken apart by one level; None where there is none."""
+    """Return a member, expanded by one level; None where it is absent."""
     node = parent.get(name)
     if type(node) is Raw:
-        node = parent[name] = opened(node)
+        node = parent[name] = expanded(node)
     return node

@@ -1,6 +1,6 @@
-"""Paths into an event, as `set`, `drop` and `rename` name what they change: `data.customer.name`, `subject`.
+"""Paths into an event, as `set`, `drop` and `rename` use them: `data.customer.name`, `subject`.
 
-The first name is an attribute; below `data`, each further one is a member of an object. A name of other characters
+The first name is an attribute; below `data`, each further name is a member of an object. A name with other characters
 than letters, digits, `_` and `-` stands in backquotes, as in JSONata: data.`first name`.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.nodes import Members, Node, Raw, child, opened, text
+from services.process_api.pipeline.nodes import Members, Node, Raw, child, expanded, text
 from shared.errors import Malformed
 
 _NAME = r"(?:`[^`]+`|[\w-]+)"
@@ -19,12 +19,12 @@ _NAMES = re.compile(_NAME)
 _ATTRIBUTE = re.compile(r"[a-z0-9]{1,64}")
 
 _FIXED = {
-    "id": "it says which event this is",
-    "source": "it says where the event is from",
+    "id": "it identifies the event",
+    "source": "it names the origin of the event",
     "specversion": "it is always 1.0",
-    "data_base64": "bytes have no members; a map can put JSON in their place",
-    "channel": "a route or the pipeline's own `channel` decides on it",
-    "cursor": "the experience layer gives each event one",
+    "data_base64": "it holds bytes, which have no members; a map can replace them by JSON",
+    "channel": "a route step or the `channel` of the pipeline sets it",
+    "cursor": "the experience layer sets it",
 }
 _TEXTS = frozenset({"type", "subject", "time", "datacontenttype", "dataschema"})
 
@@ -42,13 +42,15 @@ class Path:
 
 
 def parse(written: str) -> Path:
-    """Read a path to something that may be changed.
+    """Parse a path to something that may be changed.
 
     Raises:
-        ValueError: says what is wrong, and what would be right.
+        ValueError: names the fault and what is expected.
     """
     if not _PATH.fullmatch(written):
-        raise ValueError(f"{written[:80]!r} is no path: expected names with dots between, such as 'data.customer.name'")
+        raise ValueError(
+            f"{written[:80]!r} is not a path: expected names with dots between, as in 'data.customer.name'"
+        )
     names = tuple(name.strip("`") for name in _NAMES.findall(written))
     first = names[0]
     if first in _FIXED:
@@ -56,29 +58,29 @@ def parse(written: str) -> Path:
     if first == "data":
         return Path(names)
     if len(names) > 1:
-        raise ValueError(f"{written[:80]!r}: only the entity has members, and they are written 'data.{names[-1][:80]}'")
+        raise ValueError(f"{written[:80]!r}: only the entity has members; write 'data.{names[-1][:80]}'")
     if not _ATTRIBUTE.fullmatch(first):
-        raise ValueError(f"{first[:80]!r} is no attribute's name: expected lower-case letters and digits, at most 64")
+        raise ValueError(f"{first[:80]!r} is not an attribute name: expected at most 64 lower-case letters and digits")
     return Path(names)
 
 
 def parse_removable(written: str) -> Path:
-    """Read a path to something that may be taken away.
+    """Parse a path to something that may be removed.
 
     Raises:
-        ValueError: as `parse` does, or no event can be without it.
+        ValueError: as for `parse`, or the attribute is required.
     """
     path = parse(written)
     if path.names == ("type",):
-        raise ValueError("'type' can be set and not taken away: no event is without")
+        raise ValueError("'type' can be set, but not removed: every event has one")
     return path
 
 
 def check_attribute(name: str, value: bytes) -> None:
-    """Check the value that an attribute is to have.
+    """Check a value for an attribute.
 
     Raises:
-        Malformed: it is no text, integer or boolean; or no text where CloudEvents wants one, or empty.
+        Malformed: it is not a text, an integer or a boolean; or not a text, or empty, where CloudEvents requires text.
     """
     try:
         found = _scalar(value)
@@ -92,32 +94,32 @@ def check_attribute(name: str, value: bytes) -> None:
 
 
 def put(draft: Draft, path: Path, value: Node) -> None:
-    """Set what lies at a path, making the objects on the way to it.
+    """Set the value at a path; create the objects that are missing on the way.
 
     Raises:
-        Malformed: something on the way is there and no object, or an attribute cannot have this value.
+        Malformed: something on the way is not an object, or an attribute cannot have this value.
     """
-    *on_the_way, name = path.names
+    *parents, name = path.names
     if path.names == ("data",):
         draft.replace_data(value)
-    elif not on_the_way:
+    elif not parents:
         written = text(value)
         check_attribute(name, written)
         draft.set_attribute(name, Raw(written))
     else:
         _parent(draft, path)[name] = value
-        draft.touch_data()
+        draft.mark_data_changed()
 
 
-def take(draft: Draft, path: Path) -> Node | None:
-    """Remove what lies at a path and return it; None where there is nothing.
+def pop(draft: Draft, path: Path) -> Node | None:
+    """Remove the value at a path and return it; None where it is absent.
 
     Raises:
-        Malformed: an array is on the way, so that there may be several.
+        Malformed: the path leads through an array, so that it may mean several values.
     """
     first, *further = path.names
     if first != "data":
-        return draft.take_attribute(first)
+        return draft.pop_attribute(first)
     node = draft.data()
     if not further:
         draft.replace_data(None)
@@ -127,27 +129,27 @@ def take(draft: Draft, path: Path) -> Node | None:
         if isinstance(node, list):
             break
     if isinstance(node, list):
-        raise Malformed(f"{path}: an array is on the way, and which of its items is meant is not said")
+        raise Malformed(f"{path}: the path leads through an array; expected one that means a single value")
     found = node.pop(further[-1], None) if isinstance(node, dict) else None
     if found is not None:
-        draft.touch_data()
+        draft.mark_data_changed()
     return found
 
 
 def remove(draft: Draft, path: Path) -> None:
-    """Remove what lies at a path, in every item of the arrays on the way to it; nothing there is well, too."""
+    """Remove the value at a path, in every item of the arrays on the way; nothing happens where it is absent."""
     if len(path.names) == 1:
-        take(draft, path)
+        pop(draft, path)
         return
     node = draft.data()
     if node is not None and _remove(node, path.names[1:]):
-        draft.touch_data()
+        draft.mark_data_changed()
 
 
 def _remove(node: Node, names: tuple[str, ...]) -> bool:
     if isinstance(node, list):
         for index, item in enumerate(node):
-            node[index] = opened(item)
+            node[index] = expanded(item)
         return any([_remove(item, names) for item in node])  # noqa: C419 -- all of them, not up to the first
     if not isinstance(node, dict):
         return False
@@ -158,7 +160,7 @@ def _remove(node: Node, names: tuple[str, ...]) -> bool:
 
 
 def _parent(draft: Draft, path: Path) -> Members:
-    """Return the object that is to hold the last name of a path into the entity; what is missing of it is made."""
+    """Return the object that holds the last name of a path into the entity; create what is missing of it."""
     if draft.data() is None:
         if "data_base64" in draft.attributes():
             raise Malformed(f"{path}: the event's data is not JSON (data_base64)")
@@ -174,5 +176,5 @@ def _parent(draft: Draft, path: Path) -> Members:
 
 def _object(node: Node | None, path: Path, depth: int) -> Members:
     if not isinstance(node, dict):
-        raise Malformed(f"{path}: {'.'.join(path.names[:depth])!r} is no object")
+        raise Malformed(f"{path}: {'.'.join(path.names[:depth])!r} is not an object")
     return node

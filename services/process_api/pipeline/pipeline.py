@@ -1,4 +1,4 @@
-"""A named list of steps between a source set and a channel. Sans-I/O: an event's bytes in, events' bytes out."""
+"""A pipeline: a list of steps between a source set and a channel. Sans-I/O: the bytes of an event in, of events out."""
 
 import functools
 import hashlib
@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.jsonata import TooSlow
-from services.process_api.pipeline.steps.registry import StepOptions, build_step, kind_of
+from services.process_api.pipeline.expression.jsonata import EvaluationTimeout
+from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.step import ChannelName
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed, Unavailable
@@ -30,18 +30,18 @@ class PipelineOptions(Options):
     """One pipeline."""
 
     sources: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
-    """Whose events it takes: names of sources, `*` standing for any characters. An event goes through every pipeline
-    that takes it."""
+    """The sources whose events it takes, by name; `*` stands for any characters. An event goes through every pipeline
+    that takes its source."""
 
     channel: ChannelName | None = None
-    """Where its events go, unless a `route` step decides otherwise."""
+    """The channel of its events, unless a `route` step sets another."""
 
-    steps: list[StepOptions] = Field(default_factory=list)
-    """What is done with each event, in order."""
+    steps: list[AnyStep] = Field(default_factory=list)
+    """The steps, in order."""
 
     @property
     def version(self) -> str:
-        """What tells these settings from others: a few characters of a hash. Functions and their code are not in it."""
+        """The first characters of a hash of these settings. The code of Python functions is not part of it."""
         written = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
         return hashlib.sha256(written.encode()).hexdigest()[:_VERSION_LENGTH]
 
@@ -56,20 +56,20 @@ class Rejected(Malformed):
 
 
 class Pipeline:
-    """Runs events through its steps. Belongs to the thread that made it."""
+    """Runs events through steps. Use it only in the thread that made it."""
 
     def __init__(self, name: str, options: PipelineOptions) -> None:
         """Compile the steps.
 
         Raises:
-            ValueError: as for `build_step`.
+            ValueError: as for `StepOptions.build`.
         """
         self.name = name
         self.label = f"{name}@{options.version}"
-        """What the dead letter calls it."""
-        self.places = [f"steps.{number}.{kind_of(step)}" for number, step in enumerate(options.steps)]
-        """Its steps, as errors and metrics call them."""
-        self._steps = [(place, build_step(step).apply) for place, step in zip(self.places, options.steps, strict=True)]
+        """Its name in dead letters."""
+        self.places = [f"steps.{number}.{step.kind}" for number, step in enumerate(options.steps)]
+        """The names of its steps in errors and metrics."""
+        self._steps = [(place, step.build().apply) for place, step in zip(self.places, options.steps, strict=True)]
         self._channel = options.channel
 
     def run(
@@ -94,13 +94,13 @@ class Pipeline:
                     on_step(place)
             place = "channel"
             return [
-                # Spelled so, a record costs half of what its class takes to make one.
+                # This costs half of a call of the class.
                 tuple.__new__(Outgoing, (*self._encoded(draft), headers))
                 for draft in drafts
             ]
         except Unavailable:
             raise
-        except TooSlow as exc:
+        except EvaluationTimeout as exc:
             raise Rejected(f"{place}: {exc}", timed_out=True) from exc
         except Malformed as exc:
             raise Rejected(f"{place}: {exc}") from exc
@@ -113,8 +113,8 @@ class Pipeline:
         chosen = draft.channel or self._channel or draft.attribute("channel")
         if chosen is None:
             raise Malformed(
-                "the event has no channel: the pipeline names none and no route gave one"
-                " (a route is an expression, so a constant one is in quotes within)"
+                "the event has no channel: neither `channel` of the pipeline nor a route step sets one"
+                """ (a route is an expression: a constant needs quotes of its own, such as '"orders"')"""
             )
         key, wanted = _written(chosen)
         return key, draft.encoded(wanted)

@@ -5,21 +5,20 @@ from collections.abc import Iterable, Sequence
 
 from services.process_api.pipeline.pipeline import Pipeline
 
-_REMEMBERED = 10_000
-"""Sources whose pipelines are remembered; whoever writes to the topic may call himself anything."""
+_CACHED_SOURCES = 10_000
+"""Sources whose pipelines are cached. Other programs may write to the topic under any number of names."""
 
 
 class Selection:
     """The pipelines of a deployment, by source."""
 
     def __init__(self, pipelines: Iterable[tuple[Sequence[str], Pipeline]]) -> None:
-        """Each pipeline comes with its source set: names, `*` standing for any characters."""
+        """Each pipeline with its source set: names, in which `*` stands for any characters."""
         self._pipelines = [(_pattern(sources), pipeline) for sources, pipeline in pipelines]
         self._found: dict[bytes, tuple[Pipeline, ...]] = {}
 
     @property
     def pipelines(self) -> list[Pipeline]:
-        """All of them."""
         return [pipeline for _, pipeline in self._pipelines]
 
     def of(self, source: bytes) -> tuple[Pipeline, ...]:
@@ -28,7 +27,7 @@ class Selection:
         if found is None:
             name = source.decode(errors="replace")
             found = tuple(pipeline for pattern, pipeline in self._pipelines if pattern.fullmatch(name))
-            if len(self._found) >= _REMEMBERED:
+            if len(self._found) >= _CACHED_SOURCES:
                 self._found.clear()
             self._found[source] = found
         return found

@@ -1,4 +1,4 @@
-"""The one expression language, JSONata, for predicates, mappings and channels alike; exact where JSONata is not.
+"""Expressions in JSONata, for predicates, mappings and channels; exact where JSONata is not.
 
-An expression's root is the event's `data`; `$event` holds its other attributes, as in `$event.type = "order.created"`.
+The root of an expression is the event's `data`; `$event` holds the other attributes: `$event.type = "order.created"`.
 """

@@ -1,4 +1,4 @@
-"""What `trial` runs: reads a JSON list of expressions, and writes what is wrong with each as soon as it is known."""
+"""The process that `trial` starts: reads a JSON list of expressions, and writes the verdict on each as it goes."""
 
 import json
 import math
@@ -6,19 +6,19 @@ import resource
 import sys
 from pathlib import Path
 
-from services.process_api.pipeline.expression.jsonata import Jsonata, TooSlow
+from services.process_api.pipeline.expression.jsonata import EvaluationTimeout, Jsonata
 from shared.errors import Malformed
 
 _MEMORY = 256 * 1024**2
-"""Bytes that trying may add to the address space. The library's allocator has taken a gibibyte of it by then, most of
-which is free: a bound on the whole would be below that, and every allocation a matter of luck."""
+"""Bytes that the trial may add to the address space. The library's allocator has reserved a gibibyte of it by then,
+most of which is free: a limit on the whole would lie below that, and allocations would fail at random."""
 _TIME_LIMIT_MS = 500
 _CPU_SECONDS = 3
-"""For one expression. Of computing, not of time: where the machine is busy, nothing runs away."""
+"""For one expression, in CPU time: a busy machine does not change the verdict."""
 
 
 def fault(expression: str) -> str:
-    """Return what is wrong with an expression, the empty text if nothing is."""
+    """Return the fault of an expression, the empty text where it is valid."""
     try:
         compiled = Jsonata(expression, _TIME_LIMIT_MS)
     except ValueError as exc:
@@ -26,23 +26,23 @@ def fault(expression: str) -> str:
     for data in (None, b"{}"):
         try:
             compiled.evaluate(data, {})
-        except TooSlow as exc:
+        except EvaluationTimeout as exc:
             return str(exc)
         except Malformed:
-            continue  # nothing to work on is a good reason to fail
+            continue  # it may fail for want of data
     return ""
 
 
-def allow(seconds: int) -> None:
-    """Let the process compute for so long from now on, and be ended by the system then."""
+def limit_cpu(seconds: int) -> None:
+    """Let the system end the process after so much CPU time from now on."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     until = math.ceil(used.ru_utime + used.ru_stime) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (until if most == resource.RLIM_INFINITY else min(until, most), most))
 
 
-def allow_memory(size: int) -> None:
-    """Let the process take so many bytes of address space beyond what it has; where that cannot be told, any number."""
+def limit_memory(size: int) -> None:
+    """Limit the address space to so many bytes more than now; not where `/proc` does not tell how much that is."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
@@ -52,10 +52,10 @@ def allow_memory(size: int) -> None:
 
 
 def main() -> None:
-    """Try what comes on the standard input."""
-    allow_memory(_MEMORY)
+    """Try the expressions on standard input."""
+    limit_memory(_MEMORY)
     for expression in json.load(sys.stdin):
-        allow(_CPU_SECONDS)
+        limit_cpu(_CPU_SECONDS)
         sys.stdout.write(json.dumps(fault(expression)) + "\n")
         sys.stdout.flush()
 

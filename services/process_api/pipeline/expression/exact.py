@@ -1,7 +1,7 @@
 """Numbers that must not change: which of them JSONata would alter, and how to compare and decode them exactly.
 
-JSONata's numbers are doubles: `9007199254740993` comes out of it as `9007199254740992`, and nothing says so. What is
-asked here of every text that JSONata is to see costs about a microsecond a kilobyte where all is well.
+JSONata's numbers are doubles: `9007199254740993` becomes `9007199254740992` without an error. The check of each text
+before JSONata costs about a microsecond a kilobyte where no number is suspicious.
 """
 
 from decimal import Decimal, InvalidOperation
@@ -22,12 +22,12 @@ _SHAPES = {
     "-": "-",
 }
 _SHAPE = "".join(_SHAPES.get(chr(code), "x") for code in range(256)).encode()
-"""Maps a text to its shape: digits and points, the letter of exponents, what may stand before a number, all else."""
+"""Maps a text to its shape: digits and points, exponent letters, characters that may precede a number, all others."""
 
-# A double holds every number of 15 digits, and with its point that is 16 characters. An exponent can hide digits.
+# A double holds every number of 15 digits, which is 16 characters with a point. An exponent can hide digits.
 _LONG, _LONG_NUMBER = b"0" * 16, pattern(rb":-?0{16}")
 _EXPONENT, _EXPONENT_NUMBER = b"0e", pattern(rb":-?0+e")
-# Hexadecimal digits look like exponents, too. What these begin with is looked for ten times faster than `:-?`.
+# Hexadecimal digits look like exponents as well. A literal prefix is found ten times faster than `:-?`.
 _POSITIVE, _NEGATIVE = pattern(rb":00*e").search, pattern(rb":-00*e").search
 
 _NUMBER = pattern(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -36,9 +36,9 @@ _FRACTION = frozenset(b".eE")
 _TOKEN = pattern(rb'"(?:[^"\\]|\\.)*"|' + _NUMBER.pattern)
 
 _WHOLE_LIMIT, _WHOLE_DIGITS = 2**53, 16
-"""Up to here a double holds every whole number."""
+"""A double holds every integer up to here."""
 _HUGE = 2.0**64
-"""From here on jsonatapy writes a number that came with an exponent as it came; in between, and without, it varies."""
+"""From here on, jsonatapy keeps a number with an exponent as it came; between the limits, or without one, it varies."""
 
 _SHOWN = 40
 
@@ -57,7 +57,7 @@ def inexact(text: bytes) -> bytes | None:
 
 
 def value(text: bytes) -> Any:
-    """Decode a valid JSON text for Python code, every number exactly: a fraction that no float holds is a Decimal.
+    """Decode valid JSON text with exact numbers: a fraction that no float holds becomes a Decimal.
 
     Raises:
         Malformed: a number is out of the range of Decimal, or has more than 4300 digits.
@@ -83,14 +83,14 @@ def number(token: bytes) -> Number:
 
 
 def ordered(left: Number, right: Number) -> tuple[Number, Number]:
-    """Make two numbers comparable by what is written: 0.1 is a tenth, not the double beside it."""
+    """Make two numbers comparable as written: 0.1 is a tenth, not the nearest double."""
     if isinstance(left, Decimal) or isinstance(right, Decimal):
         return Decimal(str(left)), Decimal(str(right))
     return left, right
 
 
 def _altered(text: bytes, shape: bytes, form: Pattern[bytes]) -> bool:
-    """Whether something of this form looks like a number that would be altered."""
+    """Whether a match of this form is a number that would be altered."""
     for suspect in form.finditer(shape):
         start = end = suspect.start()
         while end < len(text) and text[end] in _NUMBER_PARTS:
@@ -101,12 +101,12 @@ def _altered(text: bytes, shape: bytes, form: Pattern[bytes]) -> bool:
 
 
 def _first_altered(text: bytes) -> bytes | None:
-    """Return the first number that would be altered, passing over strings: there, what looks like one is safe."""
+    """Return the first number outside strings that would be altered."""
     return next((token for token in _TOKEN.findall(text) if token[:1] != b'"' and not _kept(token)), None)
 
 
 def _kept(token: bytes) -> bool:
-    """Whether JSONata writes a number of the same value; what is no number is none that it could alter."""
+    """Whether JSONata keeps the value of a number; true of a token that is not a number."""
     if token.isdigit():
         return len(token) <= _WHOLE_DIGITS and int(token) <= _WHOLE_LIMIT
     if not _NUMBER.fullmatch(token):

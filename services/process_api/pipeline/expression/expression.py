@@ -1,4 +1,4 @@
-"""One expression, answered in the cheapest way that is right: plainly, by JSONata, or in parts that stay exact."""
+"""One expression, evaluated in the cheapest correct way: as a plain one, by JSONata, or member by member."""
 
 import functools
 from typing import Any
@@ -21,7 +21,7 @@ class Inexact(Malformed):
     """JSONata would have altered a number."""
 
     def __init__(self, number: bytes) -> None:
-        """Name the number, and what can be done about it."""
+        """Name the number, and the alternatives."""
         super().__init__(
             f"the data holds {number[:80].decode()}, which JSONata would alter;"
             " copy or compare that member by itself, or use set, drop, rename or python"
@@ -29,7 +29,7 @@ class Inexact(Malformed):
 
 
 class Expression:
-    """A JSONata expression over events. Belongs to the thread that made it."""
+    """A JSONata expression over events. Use it only in the thread that made it."""
 
     def __init__(self, expression: str) -> None:
         """Compile it.
@@ -39,13 +39,13 @@ class Expression:
         """
         self._whole = _Whole(expression)
         self._expression = expression
-        self._plain = plain.read(expression)
+        self._plain = plain.parse(expression)
 
     def value(self, draft: Draft) -> bytes | None:
-        """Return what it gives for an event, as JSON text; None where JSONata's result is undefined.
+        """Return its value for an event as JSON text; None where it is undefined.
 
         Raises:
-            Malformed: the evaluation failed, or could not have been exact.
+            Malformed: the evaluation fails, or would not be exact.
         """
         if self._plain is not None:
             try:
@@ -59,24 +59,24 @@ class Expression:
         except Inexact:
             if self._members is None or type(draft.data()) is not dict:
                 raise
-        # One may copy a number that another must not see.
+        # One member may copy a number that another must not see.
         made = {name: member.value(draft) for name, member in self._members.items()}
         return text({name: Raw(written) for name, written in made.items() if written is not None})
 
     @functools.cached_property
     def _members(self) -> "dict[str, Expression] | None":
-        """The members of the object that it builds, each an expression of its own; compiled when first needed."""
+        """The members of the object that it constructs, as expressions; compiled when first needed."""
         members = narrowing.split(self._expression)
         try:
             return None if members is None else {name: Expression(part) for name, part in members.items()}
         except ValueError:
-            return None  # cut in the wrong place
+            return None  # split in the wrong place
 
     def text(self, draft: Draft) -> str | None:
-        """Return what it gives where that is text, None for undefined.
+        """Return its value where that is text, None where it is undefined.
 
         Raises:
-            Malformed: as for `value`, or it gives something else.
+            Malformed: as for `value`, or the value is not text.
         """
         found = self.value(draft)
         if found is None:
@@ -87,7 +87,7 @@ class Expression:
 
 
 class Condition:
-    """A JSONata expression that an event satisfies or not. Belongs to the thread that made it."""
+    """A JSONata expression as a predicate. Use it only in the thread that made it."""
 
     def __init__(self, expression: str) -> None:
         """Compile it.
@@ -96,13 +96,13 @@ class Condition:
             ValueError: it does not compile.
         """
         self._whole = _Whole(f"$boolean(({expression}\n))")
-        self._plain = plain.read(expression)
+        self._plain = plain.parse(expression)
 
     def holds(self, draft: Draft) -> bool:
-        """Whether JSONata takes what it gives for true; undefined is not.
+        """Whether its value is true as `$boolean` says; undefined is not.
 
         Raises:
-            Malformed: the evaluation failed, or could not have been exact.
+            Malformed: the evaluation fails, or would not be exact.
         """
         if self._plain is not None:
             try:
@@ -113,19 +113,19 @@ class Condition:
 
 
 class _Whole:
-    """An expression that is left to JSONata."""
+    """An expression that JSONata evaluates as a whole."""
 
     def __init__(self, expression: str) -> None:
         self._expression = expression
         self._jsonata = Jsonata(expression)
-        self._wants_event = "$event" in expression
+        self._uses_event = "$event" in expression
         self._names_its_members = narrowing.names_its_members(expression)
 
     def value(self, draft: Draft) -> bytes | None:
-        """Show JSONata the entity, and if that holds a number that it would alter, only what it asks for.
+        """Evaluate on the entity; where that holds a number that JSONata would alter, on the members that are named.
 
         Raises:
-            Inexact: what it asks for holds one, or it is not known what that is.
+            Inexact: they hold such a number as well, or it is unknown which members the expression reads.
         """
         data = draft.data_text()
         if data is not None and (number := inexact(data)) is not None:
@@ -135,11 +135,11 @@ class _Whole:
             data = text(narrowing.narrowed(members, self._expression))
             if (number := inexact(data)) is not None:
                 raise Inexact(number)
-        return self._jsonata.evaluate(data, _attributes(draft) if self._wants_event else None)
+        return self._jsonata.evaluate(data, _attributes(draft) if self._uses_event else None)
 
 
 def _attributes(draft: Draft) -> dict[str, Any]:
-    """Return what `$event` holds.
+    """Return the value of `$event`.
 
     Raises:
         Malformed: an attribute is a number that JSONata would alter.

@@ -1,7 +1,7 @@
-"""JSONata by jsonatapy, from JSON text to JSON text: the one home of that library.
+"""JSONata by jsonatapy, from JSON text to JSON text. The only module that uses that library.
 
-A compiled expression belongs to the thread that compiled it. The time limit is looked at between the steps of an
-evaluation only, so that one long step exceeds it; `trial` therefore tries new expressions in another process.
+A compiled expression may be used only in the thread that compiled it. The time limit is checked between the steps of an
+evaluation, so that one long step exceeds it; `trial` therefore tries new expressions in another process.
 """
 
 import re
@@ -13,18 +13,18 @@ from services.process_api.pipeline.expression.exact import inexact
 from shared.errors import Malformed
 
 TIME_LIMIT_MS = 3000
-"""An event takes microseconds. So long a limit that a process that was paused meanwhile does not hit it twice."""
+"""An event takes microseconds. The limit is so long that a paused process does not reach it twice."""
 
 _SEQUENCE_LIMIT = 1_000_000
-"""Items of one sequence: `[1..1e9]` must not fill the memory."""
+"""Items of one sequence: `[1..1e9]` must not exhaust the memory."""
 
 _TIMED_OUT = "D1012"
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|/\*.*?\*/', re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.$])[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
 
 
-class TooSlow(Malformed):
-    """An evaluation was broken off at its time limit."""
+class EvaluationTimeout(Malformed):
+    """An evaluation reached its time limit."""
 
 
 class Jsonata:
@@ -34,27 +34,27 @@ class Jsonata:
         """Compile it.
 
         Raises:
-            ValueError: it does not compile, or holds a number that JSONata would alter.
+            ValueError: it does not compile, or contains a number that JSONata would alter.
         """
         for literal in _NUMBER.findall(_QUOTED.sub(" ", expression)):
             if inexact(literal.encode()) is not None:
-                raise ValueError(f"JSONata's numbers are doubles, and none is {literal[:40]}")
+                raise ValueError(f"JSONata's numbers are doubles, which cannot hold {literal[:40]}")
         try:
             self._compiled = jsonatapy.compile(expression, timeout=time_limit_ms, max_sequence_length=_SEQUENCE_LIMIT)
-        except BaseException as exc:  # a panic of its Rust is no `Exception`
+        except BaseException as exc:  # a panic of its Rust code is not an `Exception`
             if not _is_its_own(exc):
                 raise
             raise ValueError(f"the expression does not compile: {exc}") from exc
 
     def evaluate(self, data: bytes | None, event: dict[str, Any] | None) -> bytes | None:
-        """Return the result's JSON text, None where JSONata's is undefined.
+        """Return the result as JSON text, None where it is undefined.
 
-        `data` is the root, a JSON text in UTF-8 whose numbers JSONata holds (see `exact.inexact`), or None for none;
-        `event` is what the expression knows as `$event`.
+        `data` is the root: JSON text in UTF-8 whose numbers JSONata can hold (`exact.inexact`), or None where it is
+        undefined. `event` is the value of `$event`.
 
         Raises:
-            Malformed: the evaluation failed.
-            TooSlow: it took too long, twice.
+            Malformed: the evaluation fails.
+            EvaluationTimeout: it reached the time limit twice.
         """
         root = None if data is None else str(data, "utf-8")
         bindings = None if event is None else {"event": event}
@@ -69,11 +69,11 @@ class Jsonata:
         return None if found is None else found.encode()
 
     def _again(self, root: str | None, bindings: dict[str, Any] | None) -> str | None:
-        """Evaluate after a time-out: the machine may have been paused, but what runs away does so again."""
+        """Evaluate again after a time-out: the machine may have been paused meanwhile."""
         try:
             found: str | None = self._compiled.evaluate_json_or_none(root, bindings)
         except ValueError as exc:
-            raise TooSlow(f"the expression failed: {exc}") from exc
+            raise EvaluationTimeout(f"the expression failed: {exc}") from exc
         return found
 
 

@@ -1,8 +1,8 @@
-"""What an expression can see: how one that names its members is kept away from numbers that it does not touch.
+"""Which members of an entity an expression can read, so that JSONata does not get numbers that it would alter.
 
-An entity has a 19-digit id, and the expression asks for its amount: JSONata is then shown the amount alone. And where
-the expression builds an object, its members can be found one by one, each in its own way. Both hold only for an
-expression that says by name what it reads, which is told from its text, and rather too often denied than granted.
+Where an entity has a 19-digit id and the expression reads its amount, JSONata gets the amount alone. Where the
+expression constructs an object, each member can be evaluated separately. Both require an expression that names the
+members that it reads. That is decided from its text, conservatively: some expressions that qualify are denied.
 """
 
 import re
@@ -10,41 +10,40 @@ import re
 from services.process_api.pipeline.nodes import Members
 
 _STRING = re.compile(r'"[^"]*"|\'[^\']*\'|`[^`]*`')
-# Where an operand should stand, not an operator.
+# Where an operand is expected, not an operator.
 _OPERAND = r"(?:^|[\[({,;:=<>+\-/&?.!^~*%]|\b(?:and|or|in))\s*"
 
-# The root itself ($, $$); escapes; functions that take whatever there is (the context where they are given nothing,
-# members without their names, a text as an expression); wildcards (*, **) and parents (%), which between two operands
-# multiply and divide.
+# The root itself ($, $$); escapes; functions that read unnamed members (of their context, of each member, of a text as
+# an expression); wildcards (*, **) and parents (%), which between two operands multiply and divide.
 _SEES_ALL = re.compile(
     r"\$(?![A-Za-z_])|\\|/\*|\(\s*\)|~>|\||\*\*"
     r"|\$(?:eval|each|sift|lookup)\b|\$(?:keys|spread|merge|string|clone)\b(?!\s*\()"
     rf"|{_OPERAND}[*%]"
 )
 
-# What may hold brackets and commas that mean something else: regular expressions, comments, escapes.
-_UNCUT = re.compile(rf"\\|/\*|{_OPERAND}/")
+# Regular expressions, comments and escapes may contain brackets and commas with another meaning.
+_UNSPLITTABLE = re.compile(rf"\\|/\*|{_OPERAND}/")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
 def names_its_members(expression: str) -> bool:
-    """Whether the expression can only reach members of the root whose names stand in its text."""
+    """Whether the expression can read only members of the root whose names are in its text."""
     return _SEES_ALL.search(expression) is None
 
 
 def narrowed(members: Members, expression: str) -> Members:
-    """Return the members that an expression can reach, if it names them."""
+    """Return the members that an expression can read, given that it names them."""
     return {name: node for name, node in members.items() if name in expression}
 
 
 def split(expression: str) -> dict[str, str] | None:
-    """Return the members of an object that an expression builds, as expressions; None where it builds none.
+    """Return the members of the object that an expression constructs, as expressions; None where it constructs none.
 
-    The text is only cut, at commas and colons that stand in no brackets and no strings; each part must compile by
-    itself, and so whatever cannot be cut so (a regular expression may hold anything) is left whole.
+    Splits the text at commas and colons outside brackets and strings; each part must compile by itself. An expression
+    that cannot be split so, such as one with a regular expression, is None as well.
     """
     stripped = expression.strip()
-    if stripped[:1] != "{" or stripped[-1:] != "}" or _UNCUT.search(stripped):
+    if stripped[:1] != "{" or stripped[-1:] != "}" or _UNSPLITTABLE.search(stripped):
         return None
     members: dict[str, str] = {}
     for part in _parts(stripped[1:-1]):
@@ -57,7 +56,7 @@ def split(expression: str) -> dict[str, str] | None:
 
 
 def _parts(text: str) -> list[str]:
-    """Cut at the commas that stand in no brackets and no strings; one empty part where the brackets do not match."""
+    """Split at the commas outside brackets and strings; return one empty part where the brackets do not match."""
     parts: list[str] = []
     closing: list[str] = []
     start = at = 0

@@ -1,4 +1,4 @@
-"""Reads the plain expressions: those that `terms` can answer, which most predicates, channels and mappings are.
+"""Parses plain expressions: those that `terms` can evaluate, as most predicates, channels and mappings are.
 
     expression = condition {("and" | "or") condition}
     condition  = text [("=" | "!=" | "<" | "<=" | ">" | ">=") text | "in" "[" literals "]"]
@@ -6,7 +6,8 @@
     operand    = literal | path | "$event." name | "(" expression ")" | "$not(" expression ")" | "$exists(" path ")"
                | "{" text-literal ":" expression {","…} "}"
 
-Everything else is JSONata's affair. What is read here is read by JSONata too, so this can be no dialect.
+All other expressions are left to JSONata. Every plain expression is compiled by JSONata as well, so that this cannot
+become a dialect.
 """
 
 import re
@@ -42,12 +43,12 @@ class _Token(NamedTuple):
     text: str
 
 
-def read(expression: str) -> Term | None:
-    """Return the term that an expression is, None where it is not plain."""
+def parse(expression: str) -> Term | None:
+    """Return the term of an expression, None where it is not plain."""
     try:
-        reader = _Reader(list(_tokens(expression)))
-        term = reader.expression()
-        reader.expect("end")
+        parser = _Parser(list(_tokens(expression)))
+        term = parser.expression()
+        parser.expect("end")
     except (_NotPlain, RecursionError):
         return None
     return term
@@ -65,8 +66,8 @@ def _tokens(expression: str) -> Iterator[_Token]:
     yield _Token("end", "")
 
 
-class _Reader:
-    """Reads by recursive descent; the methods are named for the grammar above."""
+class _Parser:
+    """A recursive descent parser; its methods are named as the rules of the grammar above."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
@@ -76,7 +77,7 @@ class _Reader:
         return self._chain("or", lambda: self._chain("and", self._condition, terms.every), terms.some)
 
     def expect(self, kind: str, text: str = "") -> str:
-        """Take a token of this kind, and with this text where one is given."""
+        """Consume a token of this kind, and of this text if one is given."""
         token = self._tokens[self._at]
         if token.kind != kind or (text and token.text != text):
             raise _NotPlain
@@ -84,7 +85,7 @@ class _Reader:
         return token.text
 
     def _take(self, kind: str, text: str = "") -> bool:
-        """Take a token if it is this one."""
+        """Consume the next token if it is this one; return whether it was."""
         token = self._tokens[self._at]
         taken = token.kind == kind and token.text == text
         self._at += taken

@@ -1,7 +1,7 @@
-"""What plain expressions are made of, and what they mean: what JSONata means by them, found without it, and exactly.
+"""The parts of plain expressions, evaluated as JSONata does, without JSONata and exactly.
 
-Where JSONata has ways of its own (arrays on a path, an order of texts that are not ASCII), a term says `Undecided`, and
-JSONata is asked instead. So a term never answers differently: it answers faster, and keeps numbers as they are.
+Where JSONata has rules of its own (arrays on a path, the order of texts that are not ASCII), a term raises `Undecided`,
+and JSONata evaluates instead. A term never gives another result; it is faster and keeps numbers as they are.
 """
 
 import operator
@@ -19,11 +19,11 @@ from shared.events.event import json_string
 
 
 class Undecided(Exception):
-    """Only JSONata knows."""
+    """Only JSONata can evaluate this."""
 
 
 class Null:
-    """What JSON's null stands for; None stands for JSONata's undefined."""
+    """JSON's null; None is JSONata's undefined."""
 
 
 Scalar = str | Number | bool | Null
@@ -34,7 +34,7 @@ FALSE: Final = Raw(b"false")
 
 _NUMBERS = (int, float, Decimal)
 _SHORT = frozenset({int, float})
-"""What is compared as it is; a Decimal is not."""
+"""Types that are compared directly; a Decimal is not."""
 _OBJECT, _ARRAY, _QUOTE, _TRUE, _NULL = b'{["tn'
 _DIGITS = frozenset(b"-0123456789")
 _string = msgspec.json.Decoder(str).decode
@@ -49,29 +49,29 @@ ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A part of an expression, in the three ways it is asked for. Each raises `Undecided` where only JSONata knows."""
+    """A part of an expression, with three ways to evaluate it. Each raises `Undecided` where only JSONata can."""
 
     value: Callable[[Draft], Node | None]
-    """The JSON value, never taken apart, so that it can be put elsewhere; None for undefined."""
+    """The JSON value as text, so that it can be copied; None for undefined."""
     scalar: Callable[[Draft], Scalar | None]
-    """The value, where it is no object and no array."""
+    """The value where it is neither an object nor an array."""
     test: Callable[[Draft], bool | None]
-    """Whether JSONata takes it for true."""
+    """Whether it is true as `$boolean` says."""
 
 
 def literal(value: Scalar, written: bytes) -> Term:
-    """A value that stands in the expression."""
+    """A literal of the expression."""
     raw, truth = Raw(written), _truth(value)
     return Term(lambda _draft: raw, lambda _draft: value, lambda _draft: truth)
 
 
 def member(names: Sequence[str]) -> Term:
     """A path into the entity."""
-    *on_the_way, last = names
+    *parents, last = names
 
     def look(draft: Draft) -> Node | None:
         node = draft.data()
-        for name in on_the_way:
+        for name in parents:
             if type(node) is not dict:
                 break
             node = child(node, name)
@@ -94,7 +94,7 @@ def attribute(name: str) -> Term:
 
 
 def constructed(members: Mapping[str, Term]) -> Term:
-    """An object with these members; those that are undefined are left out."""
+    """An object of these members, without those that are undefined."""
 
     def build(draft: Draft) -> Node | None:
         if type(draft.data()) is not dict:
@@ -106,7 +106,7 @@ def constructed(members: Mapping[str, Term]) -> Term:
 
 
 def joined(parts: Sequence[Term]) -> Term:
-    """One text of several; undefined is the empty one."""
+    """The concatenation of texts; an undefined one is empty."""
 
     def join(draft: Draft) -> str:
         return "".join(_joinable(part.scalar(draft)) for part in parts)
@@ -115,7 +115,7 @@ def joined(parts: Sequence[Term]) -> Term:
 
 
 def equals(left: Term, right: Term, *, wanted: bool) -> Term:
-    """Whether two values are the same, or (`wanted` false) are not; with an undefined one, neither."""
+    """Whether two values are equal, or with `wanted` false, unequal; false in both cases if one is undefined."""
     one_of, other_of = left.scalar, right.scalar
 
     def test(draft: Draft) -> bool:
@@ -138,7 +138,7 @@ def among(left: Term, choices: Sequence[Scalar]) -> Term:
 
 
 def compared(sign: str, left: Term, right: Term) -> Term:
-    """Whether one value lies before another."""
+    """A comparison of two values by `<`, `<=`, `>` or `>=`."""
     decide = ORDERS[sign]
     one_of, other_of = left.scalar, right.scalar
 
@@ -196,7 +196,7 @@ def existing(part: Term) -> Term:
 def _of_value(look: Callable[[Draft], Node | None]) -> Term:
     def value(draft: Draft) -> Node | None:
         node = look(draft)
-        # Two places must not share what one of them may change later.
+        # Two places must not share a value that may be changed in one of them.
         return node if node is None or type(node) is Raw else Raw(text(node))
 
     def scalar(draft: Draft) -> Scalar | None:
@@ -232,7 +232,7 @@ def _scalar(node: Node | None) -> Scalar | None:
 
 
 def _truth(value: Scalar | None) -> bool | None:
-    """What `$boolean` says: null, false, zero and the empty text are false, and undefined is neither."""
+    """Return what `$boolean` does: null, false, zero and the empty text are false, undefined is None."""
     return None if value is None else value is not NULL and bool(value)
 
 

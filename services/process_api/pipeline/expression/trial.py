@@ -1,7 +1,7 @@
-"""Tries expressions in a process of their own before the service runs them: there one may hang, or take all memory.
+"""Tries expressions in a separate process before the service runs them: there one may hang, or exhaust the memory.
 
-JSONata can loop for ever, and jsonatapy cannot always be stopped from within. What is found so are the expressions
-that run away whatever they are given; what an event makes of one is seen only with that event, and has its own limit.
+JSONata can loop without end, and jsonatapy cannot always be stopped from within. This finds the expressions that do not
+terminate whatever their input; an expression that does not terminate for some event has a time limit of its own.
 """
 
 import json
@@ -11,38 +11,39 @@ import sys
 from collections.abc import Sequence
 
 SECONDS = 120.0
-"""For all expressions that are tried at once, which takes a tenth of a second in all; a machine may be very busy. One
-that computes without end is stopped long before, by how much it computes."""
+"""For all expressions that are tried together, which takes a tenth of a second; a machine may be very busy. An endless
+computation is stopped long before, by its CPU time."""
 
 
 def faults(expressions: Sequence[str], seconds: float = SECONDS) -> dict[str, str]:
-    """Compile each expression, evaluate it on nothing and on an empty object, and return what is wrong, by expression.
+    """Compile each expression, evaluate it on an undefined root and on an empty object, and return the faults.
 
-    Blocks for a few seconds for each expression that runs away, and never for longer than `seconds` for each.
+    The faults are by expression. Blocks for a few seconds, at most `seconds`, for each expression that does not
+    terminate.
     """
     found: dict[str, str] = {}
     waiting = list(dict.fromkeys(expressions))
     while waiting:
-        said, ending = _try(waiting, seconds)
-        found.update({tried: fault for tried, fault in zip(waiting, said, strict=False) if fault})
-        if len(said) < len(waiting):
-            found[waiting[len(said)]] = f"the expression does not come to an end, or takes too much memory: {ending}"
-        waiting = waiting[len(said) + 1 :]
+        verdicts, ending = _try(waiting, seconds)
+        found.update({tried: fault for tried, fault in zip(waiting, verdicts, strict=False) if fault})
+        if len(verdicts) < len(waiting):
+            found[waiting[len(verdicts)]] = f"the expression does not terminate, or takes too much memory: {ending}"
+        waiting = waiting[len(verdicts) + 1 :]
     return found
 
 
 def _try(expressions: Sequence[str], seconds: float) -> tuple[list[str], str]:
-    """Return what is wrong with each expression that came to an end, nothing being the empty text; and what stopped."""
+    """Return the verdict on each expression that terminated, empty where it is valid; and what stopped the others."""
     command = [sys.executable, "-m", "services.process_api.pipeline.expression"]
-    asked = json.dumps(expressions).encode()
+    given = json.dumps(expressions).encode()
     try:
-        run = subprocess.run(command, input=asked, capture_output=True, timeout=seconds, check=False)  # noqa: S603 -- our own module
+        run = subprocess.run(command, input=given, capture_output=True, timeout=seconds, check=False)  # noqa: S603 -- our own module
     except subprocess.TimeoutExpired as exc:
         return _lines(exc.stdout or b""), f"stopped after {seconds:g} s"
     if run.returncode == -signal.SIGXCPU:
-        return _lines(run.stdout), "stopped after seconds of computing"
-    last_words = run.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    return _lines(run.stdout), f"exit status {run.returncode}, {last_words[:200]}"
+        return _lines(run.stdout), "stopped at the limit of CPU time"
+    last_line = run.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return _lines(run.stdout), f"exit status {run.returncode}, {last_line[:200]}"
 
 
 def _lines(output: bytes) -> list[str]:

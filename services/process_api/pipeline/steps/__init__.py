@@ -1,1 +1,1 @@
-"""The steps of a pipeline, each with the options that it is written with; `registry` maps the one to the other."""
+"""The steps of a pipeline: one module each, with its settings, and the registry of their kinds."""

@@ -1,47 +1,50 @@
-"""`- drop: [data.card, data.customer.email]`: members and attributes that nobody is to see."""
+"""`- drop: [data.card, data.customer.email]`: removes members and attributes that subscribers must not see."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse_removable, remove
-from shared.settings import Options
+from services.process_api.pipeline.steps.step import Example, RemovablePath, Step, StepOptions
 
 
-def _removable(path: str) -> str:
-    parse_removable(path)
-    return path
+class DropOptions(StepOptions):
+    """Removes members and attributes; those that are absent stay absent."""
 
-
-RemovablePath = Annotated[str, AfterValidator(_removable)]
-"""A path to something that an event can be without."""
-
-
-class DropOptions(Options):
-    """Takes members and attributes away, wherever they are there."""
+    kind: ClassVar = "drop"
+    example: ClassVar = Example(
+        "drop: [data.card, data.lines.cost]",
+        [
+            (
+                {"data": {"id": 7, "card": "4111", "lines": [{"sku": "A", "cost": 3}]}},
+                [{"data": {"id": 7, "lines": [{"sku": "A"}]}}],
+            )
+        ],
+    )
 
     drop: Annotated[
         Annotated[list[RemovablePath], Field(min_length=1), Tag("several")] | Annotated[RemovablePath, Tag("one")],
         Discriminator(lambda written: "several" if isinstance(written, list) else "one"),
     ]
-    """One path or several, such as `data.card`. Where an array is on the way, each of its items loses the member."""
+    """One path or a list of paths, such as `data.card`. Where a path leads through an array, each of its items loses
+    the member."""
 
     @property
     def paths(self) -> list[str]:
-        """What is dropped, as a list however it is written."""
+        """The paths as a list, however they are written."""
         return [self.drop] if isinstance(self.drop, str) else self.drop
+
+    def build(self) -> Step:
+        return Drop(self)
 
 
 class Drop:
-    """The step."""
-
     def __init__(self, options: DropOptions) -> None:
         self._paths = [parse_removable(path) for path in options.paths]
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event without them."""
         for path in self._paths:
             remove(draft, path)
         return (draft,)

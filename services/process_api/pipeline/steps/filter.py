@@ -1,27 +1,39 @@
-"""`- filter: amount > 100`: events that a condition does not hold for go no further."""
+"""`- filter: amount > 100`: only events that satisfy a condition pass."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.expression import Condition
-from services.process_api.pipeline.steps.step import ExpressionText
-from shared.settings import Options
+from services.process_api.pipeline.steps.step import Example, ExpressionText, Step, StepOptions
 
 
-class FilterOptions(Options):
-    """Lets pass what a condition holds for."""
+class FilterOptions(StepOptions):
+    """Passes the events that satisfy a condition; the others end here."""
+
+    kind: ClassVar = "filter"
+    example: ClassVar = Example(
+        "filter: amount > 100",
+        [
+            ({"data": {"amount": 120}}, [{"data": {"amount": 120}}]),
+            ({"data": {"amount": 80}}, []),
+        ],
+    )
 
     filter: ExpressionText
-    """A JSONata expression over the entity; `$event` holds the attributes. Undefined, null, false, 0, '' and what is
-    empty do not hold."""
+    """A JSONata expression over the entity; `$event` holds the attributes. Undefined, null, false, 0, the empty text,
+    and empty arrays and objects count as false."""
+
+    def expressions(self) -> list[str]:
+        return [self.filter]
+
+    def build(self) -> Step:
+        return Filter(self)
 
 
 class Filter:
-    """The step."""
-
     def __init__(self, options: FilterOptions) -> None:
         self._condition = Condition(options.filter)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event as it is, or nothing."""
         return (draft,) if self._condition.holds(draft) else ()

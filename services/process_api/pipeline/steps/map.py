@@ -1,32 +1,42 @@
-"""`- map: '{"id": id, "total": $sum(lines.price)}'`: another entity, made of this one."""
+"""`- map: '{"id": id, "total": $sum(lines.price)}'`: a new entity, computed from the old one."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.steps.step import ExpressionText
+from services.process_api.pipeline.steps.step import Example, ExpressionText, Step, StepOptions
 from shared.errors import Malformed
-from shared.settings import Options
 
 
-class MapOptions(Options):
-    """Puts what an expression gives in place of the entity."""
+class MapOptions(StepOptions):
+    """Replaces the entity by the value of an expression."""
+
+    kind: ClassVar = "map"
+    example: ClassVar = Example(
+        """map: '{"id": id, "total": $sum(lines.price)}'""",
+        [({"data": {"id": 7, "lines": [{"price": 2}, {"price": 5}]}}, [{"data": {"id": 7, "total": 7}}])],
+    )
 
     map: ExpressionText
-    """A JSONata expression over the entity; `$event` holds the attributes. To change a part and keep the rest, `set`
-    is cheaper, and keeps numbers that JSONata would alter."""
+    """A JSONata expression over the entity; `$event` holds the attributes. To change a part and keep the rest, `set` is
+    cheaper, and keeps numbers that JSONata would alter. An event for which the expression is undefined goes to the dead
+    letter: to leave events out, use `filter`."""
+
+    def expressions(self) -> list[str]:
+        return [self.map]
+
+    def build(self) -> Step:
+        return Map(self)
 
 
 class Map:
-    """The step."""
-
     def __init__(self, options: MapOptions) -> None:
         self._expression = Expression(options.map)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event with its new entity."""
         found = self._expression.value(draft)
         if found is None:
-            raise Malformed("the expression gives nothing; to leave events out, filter them")
-        draft.replace_text(found)
+            raise Malformed("the expression is undefined for this event; to leave events out, use filter")
+        draft.replace_data_text(found)
         return (draft,)

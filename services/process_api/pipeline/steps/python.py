@@ -1,11 +1,11 @@
-"""`- python: shop.orders:enrich`: a function of yours, `function(data)` or `function(data, event)`."""
+"""`- python: shop.orders:enrich`: calls a function of the user, `function(data)` or `function(data, event)`."""
 
 import importlib
 import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from pydantic import AfterValidator
@@ -13,8 +13,8 @@ from pydantic import AfterValidator
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression import exact
 from services.process_api.pipeline.nodes import Node, Raw
+from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed, Unavailable
-from shared.settings import Options
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _check_json = msgspec.json.Decoder(Raw).decode
@@ -22,46 +22,53 @@ _NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _WITH_EVENT = 2
 
 
-def _names_a_function(written: str) -> str:
+def _check_form(written: str) -> str:
     if not _NAME.fullmatch(written):
-        raise ValueError(f"{written[:80]!r} names no function: expected 'package.module:name'")
+        raise ValueError(f"found {written[:80]!r}; expected a function as 'package.module:name'")
     return written
 
 
-class PythonOptions(Options):
-    """Calls a function on each entity."""
+class PythonOptions(StepOptions):
+    """Calls a Python function on each entity."""
 
-    python: Annotated[str, AfterValidator(_names_a_function)]
-    """Where the function is, as `package.module:name`; PYTHONPATH is searched.
+    kind: ClassVar = "python"
+    example: ClassVar = Example(
+        "python: shop.orders:enrich",
+        [({"data": {"price": 2, "quantity": 3}}, [{"data": {"price": 2, "quantity": 3, "total": 6}}])],
+        module='def enrich(data):\n    return {**data, "total": data["price"] * data["quantity"]}\n',
+    )
 
-    It is given the entity, and if it takes two arguments, a dict of the event's attributes. It returns the new entity;
-    or None, and the event goes no further; or a list, an event for each of its items. It must give the same for the
-    same event, and be quick: while it runs, nothing else does. What it raises sends the event to the dead letter, but
-    for `shared.errors.Unavailable`, on which the partition waits and the event comes again. Numbers are exact: a
-    fraction that no float holds is a Decimal.
+    python: Annotated[str, AfterValidator(_check_form)]
+    """The function, as `package.module:name`; PYTHONPATH is searched.
+
+    It gets the entity and, if it takes two arguments, a dict of the event's attributes. It returns the new entity; or
+    None, which ends the event here; or a list, which makes one event of each item. It must return the same for the same
+    event, and quickly: nothing else runs meanwhile. An event for which it raises goes to the dead letter; on
+    `shared.errors.Unavailable` the partition waits and the event comes again. Numbers are exact: a fraction that no
+    float holds is a Decimal.
     """
+
+    def build(self) -> Step:
+        return Python(self)
 
 
 class Python:
-    """The step."""
-
     def __init__(self, options: PythonOptions) -> None:
         """Import the function.
 
         Raises:
-            ValueError: there is none, or it takes other arguments.
+            ValueError: it cannot be imported, or takes other arguments.
         """
         self._name = options.python
         self._function, self._with_event = load(options.python)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the events that the function makes of this one."""
         returned = self._call(draft)
         if returned is None:
             return ()
         entities = [self._node(item) for item in returned] if isinstance(returned, list) else [self._node(returned)]
         if len(entities) > 1:
-            return draft.several(entities)
+            return draft.copies_with(entities)
         for entity in entities:
             draft.replace_data(entity)
         return [draft] * len(entities)
@@ -75,24 +82,24 @@ class Python:
             return self._function(*arguments)
         except (Unavailable, KeyboardInterrupt):
             raise
-        except BaseException as exc:  # whatever it is, `sys.exit` too, it concerns this event alone
+        except BaseException as exc:  # any error, `sys.exit` included, concerns this event alone
             raise Malformed(f"{self._name} raised {type(exc).__name__}: {exc}") from exc
 
     def _node(self, entity: Any) -> Node:
         try:
             written = _encode(entity)
             made = _check_json(written)
-            # What msgspec writes for a float that is no number.
+            # msgspec writes null for a float that is not a number.
             finite = b"null" not in written or _finite(msgspec.to_builtins(entity))
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
-            raise Malformed(f"{self._name} returned what is no JSON: {exc}") from exc
+            raise Malformed(f"{self._name} returned a value that is not JSON: {exc}") from exc
         if not finite:
-            raise Malformed(f"{self._name} returned what is no JSON: a number is infinite, or none")
+            raise Malformed(f"{self._name} returned a value that is not JSON: a number is infinite or NaN")
         return made
 
 
 def _finite(value: Any) -> bool:
-    """Whether every float in plain values is a number."""
+    """Whether every float in plain values is finite."""
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, dict):
@@ -101,10 +108,10 @@ def _finite(value: Any) -> bool:
 
 
 def load(name: str) -> tuple[Callable[..., Any], bool]:
-    """Import a function by `module:name`; return it, and whether it takes the attributes, too.
+    """Import a function by `module:name`; return it, and whether it takes the attributes as well.
 
     Raises:
-        ValueError: it cannot be imported, or called with one argument or two, or is asynchronous.
+        ValueError: it cannot be imported, is asynchronous, or takes neither one argument nor two.
     """
     module, _, attribute = name.partition(":")
     try:
@@ -114,11 +121,11 @@ def load(name: str) -> tuple[Callable[..., Any], bool]:
     except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
         raise ValueError(f"{name} cannot be imported: {type(exc).__name__}: {exc}") from exc
     if not callable(function) or inspect.iscoroutinefunction(function):
-        raise ValueError(f"{name} is not a plain function; one that awaits cannot be a step")
+        raise ValueError(f"{name} is not a plain function; a coroutine function cannot be a step")
     try:
         signature = inspect.signature(function)
     except ValueError:
-        return function, False  # built in, and silent about what it takes
+        return function, False  # a builtin without a signature
     for count in (1, _WITH_EVENT):
         try:
             signature.bind(*range(count))

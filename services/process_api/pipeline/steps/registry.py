@@ -1,114 +1,70 @@
-"""The one place that maps how a step is written to what it does."""
+"""The kinds of steps: to add one, add its module and one line to `STEPS`."""
 
+import operator
 from collections.abc import Mapping
-from typing import Annotated, Any, assert_never
+from functools import reduce
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag
+from pydantic_core import CoreSchema
 
-from services.process_api.pipeline.steps.drop import Drop, DropOptions
-from services.process_api.pipeline.steps.filter import Filter, FilterOptions
-from services.process_api.pipeline.steps.map import Map, MapOptions
-from services.process_api.pipeline.steps.python import Python, PythonOptions
-from services.process_api.pipeline.steps.rename import Rename, RenameOptions
-from services.process_api.pipeline.steps.route import RouteOptions, build_route
-from services.process_api.pipeline.steps.set import Set, SetOptions
-from services.process_api.pipeline.steps.step import Step
-from services.process_api.pipeline.steps.validate import Validate, ValidateOptions
-from shared.settings import Options
+from services.process_api.pipeline.steps.drop import DropOptions
+from services.process_api.pipeline.steps.filter import FilterOptions
+from services.process_api.pipeline.steps.map import MapOptions
+from services.process_api.pipeline.steps.python import PythonOptions
+from services.process_api.pipeline.steps.rename import RenameOptions
+from services.process_api.pipeline.steps.route import RouteOptions
+from services.process_api.pipeline.steps.set import SetOptions
+from services.process_api.pipeline.steps.step import StepOptions
+from services.process_api.pipeline.steps.validate import ValidateOptions
 from shared.settings.explain import unknown_key
 
-AnyOptions = (
-    FilterOptions
-    | MapOptions
-    | SetOptions
-    | DropOptions
-    | RenameOptions
-    | RouteOptions
-    | ValidateOptions
-    | PythonOptions
+STEPS: tuple[type[StepOptions], ...] = (
+    FilterOptions,
+    MapOptions,
+    SetOptions,
+    DropOptions,
+    RenameOptions,
+    RouteOptions,
+    ValidateOptions,
+    PythonOptions,
 )
 
-_KINDS: Mapping[type[Options], str] = {
-    FilterOptions: "filter",
-    MapOptions: "map",
-    SetOptions: "set",
-    DropOptions: "drop",
-    RenameOptions: "rename",
-    RouteOptions: "route",
-    ValidateOptions: "validate",
-    PythonOptions: "python",
-}
+_KINDS = [step.kind for step in STEPS]
 
 
-def kind_of(written: Any) -> str | None:
-    """Return which step it is: the one key that it is written with."""
-    return next(iter(written), None) if isinstance(written, dict) else _KINDS.get(type(written))
+def _kind_of(written: Any) -> str | None:
+    """Return the one key that a step is written with."""
+    if isinstance(written, StepOptions):
+        return written.kind
+    return next(iter(written), None) if isinstance(written, Mapping) else None
 
 
 def _one_key(written: Any) -> Any:
-    if isinstance(written, Options):
+    if isinstance(written, StepOptions):
         return written
     if not isinstance(written, dict) or len(written) != 1:
         raise ValueError("expected one step with its settings, such as {filter: amount > 100}")
-    if kind_of(written) not in _KINDS.values():
-        raise ValueError(unknown_key(str(kind_of(written)), _KINDS.values()))
+    kind = str(_kind_of(written))
+    if kind not in _KINDS:
+        raise ValueError(unknown_key(kind, _KINDS))
     return written
 
 
-StepOptions = Annotated[
-    Annotated[FilterOptions, Tag("filter step")]
-    | Annotated[MapOptions, Tag("map step")]
-    | Annotated[SetOptions, Tag("set step")]
-    | Annotated[DropOptions, Tag("drop step")]
-    | Annotated[RenameOptions, Tag("rename step")]
-    | Annotated[RouteOptions, Tag("route step")]
-    | Annotated[ValidateOptions, Tag("validate step")]
-    | Annotated[PythonOptions, Tag("python step")],
-    Discriminator(lambda written: f"{kind_of(written)} step"),  # no key of any step: errors name keys and tags alike
-    BeforeValidator(_one_key),
-]
-"""A step as it is written: a mapping of one key, which names the kind."""
+def _tag(kind: str | None) -> str:
+    # Unlike any key of a step: the place in an error is made of keys and tags alike.
+    return f"{kind} step"
 
 
-def build_step(options: AnyOptions) -> Step:  # noqa: PLR0911 -- one a kind
-    """Make a step.
+class _OneOfSteps:
+    """Makes pydantic read and write each step by the class of its kind."""
 
-    Raises:
-        ValueError: a function cannot be imported; everything else was checked with the options.
-    """
-    match options:
-        case FilterOptions():
-            return Filter(options)
-        case MapOptions():
-            return Map(options)
-        case SetOptions():
-            return Set(options)
-        case DropOptions():
-            return Drop(options)
-        case RenameOptions():
-            return Rename(options)
-        case RouteOptions():
-            return build_route(options)
-        case ValidateOptions():
-            return Validate(options)
-        case PythonOptions():
-            return Python(options)
-        case _:
-            assert_never(options)
+    @staticmethod
+    def __get_pydantic_core_schema__(_source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        members = [Annotated[step, Tag(_tag(step.kind))] for step in STEPS]
+        union: Any = reduce(operator.or_, members)
+        return handler.generate_schema(Annotated[union, Discriminator(lambda written: _tag(_kind_of(written)))])
 
 
-def expressions_of(options: AnyOptions) -> list[str]:
-    """Return the expressions of a step, to be tried before it runs."""
-    match options:
-        case FilterOptions():
-            return [options.filter]
-        case MapOptions():
-            return [options.map]
-        case SetOptions():
-            return options.expressions
-        case RouteOptions():
-            return [options.expression]
-        case DropOptions() | RenameOptions() | ValidateOptions() | PythonOptions():
-            return []
-        case _:
-            assert_never(options)
+AnyStep = Annotated[StepOptions, _OneOfSteps, BeforeValidator(_one_key)]
+"""The settings of one step: a mapping of one key, its kind."""

@@ -1,66 +1,68 @@
-"""`- route: '"orders." & region'`: the channel, by what the event holds."""
+"""`- route: '"orders." & region'`: the channel of an event, computed from its content."""
 
 import functools
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from pydantic import Discriminator, Field, Tag
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.steps.step import ChannelName, ExpressionText
+from services.process_api.pipeline.steps.step import ChannelName, Example, ExpressionText, Step, StepOptions
 from shared.errors import Malformed
 from shared.events.event import channel
 from shared.settings import Options
 
-# Channels are few and events are many; a name that is wrong is not kept.
+# Channels are few and events are many. A malformed name is not cached.
 _checked = functools.lru_cache(maxsize=4096)(channel)
 _string = msgspec.json.Decoder(str).decode
 
 
 class RouteTable(Options):
-    """Looks the channel up."""
+    """Looks the channel up in a table."""
 
     by: ExpressionText
-    """What is looked up: often a member, such as `region`. Numbers and booleans are looked up as JSON writes them."""
+    """An expression for the key, often a member such as `region`. Numbers and booleans are keys as JSON writes them."""
 
     table: Annotated[dict[str, ChannelName], Field(min_length=1)]
-    """The channel for each value."""
+    """The channel for each key."""
 
     default: ChannelName | None = None
-    """For every other value, and for none. Without it, the event goes to the dead letter."""
+    """The channel for all other keys, and for an undefined one. Without it, such an event goes to the dead letter."""
 
 
-class RouteOptions(Options):
-    """Decides on the channel."""
+class RouteOptions(StepOptions):
+    """Sets the channel of the event."""
+
+    kind: ClassVar = "route"
+    example: ClassVar = Example(
+        "route: {by: region, table: {eu: orders.eu, us: orders.us}, default: orders.other}",
+        [
+            ({"data": {"region": "eu"}}, [{"channel": "orders.eu"}]),
+            ({"data": {"region": "jp"}}, [{"channel": "orders.other"}]),
+        ],
+    )
 
     route: Annotated[
         Annotated[RouteTable, Tag("a table")] | Annotated[ExpressionText, Tag("an expression")],
         Discriminator(lambda written: "a table" if isinstance(written, dict | RouteTable) else "an expression"),
     ]
-    """A JSONata expression over the entity that gives the channel (a constant one is the pipeline's `channel`
-    instead), or a table. An expression that gives nothing leaves the pipeline's `channel`."""
+    """A JSONata expression over the entity that gives the channel, such as `'"orders." & region'`; or a table. The
+    pipeline's `channel` applies where the expression is undefined. It is also the place for a constant channel."""
 
-    @property
-    def expression(self) -> str:
-        """What is evaluated, in either form."""
-        return self.route if isinstance(self.route, str) else self.route.by
+    def expressions(self) -> list[str]:
+        return [self.route if isinstance(self.route, str) else self.route.by]
 
-
-def build_route(options: RouteOptions) -> "Route | TableRoute":
-    """Make the step, in either form."""
-    return Route(options.route) if isinstance(options.route, str) else TableRoute(options.route)
+    def build(self) -> Step:
+        return Route(self.route) if isinstance(self.route, str) else TableRoute(self.route)
 
 
 class Route:
-    """The step, by an expression."""
-
     def __init__(self, expression: str) -> None:
         self._expression = Expression(expression)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event with its channel."""
         found = self._expression.text(draft)
         if found is not None:
             draft.channel = _checked(found)
@@ -68,8 +70,6 @@ class Route:
 
 
 class TableRoute:
-    """The step, by a table."""
-
     def __init__(self, options: RouteTable) -> None:
         self._expression = Expression(options.by)
         self._by = options.by
@@ -77,12 +77,11 @@ class TableRoute:
         self._default = None if options.default is None else channel(options.default)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event with its channel."""
         value = self._expression.value(draft)
         decided = self._default if value is None else self._table.get(_name(value), self._default)
         if decided is None:
-            shown = "nothing" if value is None else value[:80].decode(errors="replace")
-            raise Malformed(f"{self._by} is {shown}, for which the table has no channel, and there is no default")
+            shown = "undefined" if value is None else value[:80].decode(errors="replace")
+            raise Malformed(f"{self._by} is {shown}, which is not in the table, and there is no default")
         draft.channel = decided
         return (draft,)
 

@@ -1,8 +1,8 @@
-"""`- set: {data.region: eu, subject: =customer.id}`: single members and attributes, to a constant or an expression."""
+"""`- set: {data.region: eu, subject: =customer.id}`: sets members and attributes to constants or expressions."""
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, JsonValue, field_validator
 
@@ -10,20 +10,30 @@ from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.expression import Expression
 from services.process_api.pipeline.nodes import Raw
 from services.process_api.pipeline.paths import check_attribute, parse, put
-from services.process_api.pipeline.steps.step import PathText
+from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
 from shared.errors import Malformed
-from shared.settings import Options
 
 _MARK = "="
 
 
-class SetOptions(Options):
+class SetOptions(StepOptions):
     """Sets members and attributes, in the order written."""
 
+    kind: ClassVar = "set"
+    example: ClassVar = Example(
+        "set: {data.region: eu, subject: =customer.id}",
+        [
+            (
+                {"data": {"customer": {"id": "C-9"}}},
+                [{"subject": "C-9", "data": {"customer": {"id": "C-9"}, "region": "eu"}}],
+            )
+        ],
+    )
+
     set: Annotated[dict[PathText, JsonValue], Field(min_length=1)]
-    """By path (`data.customer.name`, or an attribute such as `subject`), what it is to be. A text that begins with
-    `=` is an expression, as in a spreadsheet; one that gives nothing sets nothing. Events of one `subject` keep their
-    order only as far as the events that they were made of had one subject, too."""
+    """Each path (`data.customer.name`, or an attribute such as `subject`) with its new value. A text that begins with
+    `=` is an expression, as in a spreadsheet; where it is undefined, nothing is set. Events whose `subject` is set keep
+    their order only as far as they had the same subject before."""
 
     @field_validator("set")
     @classmethod
@@ -40,22 +50,20 @@ class SetOptions(Options):
                 raise ValueError(f"{path}: {exc}") from None
         return values
 
-    @property
     def expressions(self) -> list[str]:
-        """The values that are expressions."""
         return [
             value[len(_MARK) :] for value in self.set.values() if isinstance(value, str) and value.startswith(_MARK)
         ]
 
+    def build(self) -> Step:
+        return Set(self)
+
 
 class Set:
-    """The step."""
-
     def __init__(self, options: SetOptions) -> None:
         self._values = [(parse(path), _source(value)) for path, value in options.set.items()]
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event with what was set."""
         for path, source in self._values:
             found = source(draft)
             if found is not None:

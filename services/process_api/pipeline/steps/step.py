@@ -1,31 +1,63 @@
-"""What a pipeline asks of a step."""
+"""The interface of a step, and the types that its settings are written with."""
 
-from collections.abc import Sequence
-from typing import Annotated, Protocol
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import AfterValidator
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.paths import parse
+from services.process_api.pipeline.paths import parse, parse_removable
 from shared.errors import Malformed
 from shared.events.event import channel
+from shared.settings import Options
 
 
 class Step(Protocol):
-    """One operation on one event. Knows nothing of other events, and does no I/O."""
+    """One operation on one event. It knows no other events and does no I/O."""
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return what goes on to the next step: the event, changed in place or not; none; or several.
+        """Return the events for the next step: this one, changed in place or not; none; or several.
 
-        The same event always gives the same, for it may come again after a crash. Of an event that a step fails on
-        nothing passes, so one that was changed half-way does no harm.
+        The same event always gives the same result, because it may come again after a crash. Where a step fails on an
+        event, none of its results passes, so it may leave the event half changed.
 
         Raises:
             Malformed: this event can never pass; the text says why.
-            Unavailable: not now; the partition waits, and the event comes again.
+            Unavailable: the step waits for something. The partition waits with it, and the event comes again.
         """
         ...
+
+
+class Example(NamedTuple):
+    """What a step makes of events: part of the documentation, and run by a test."""
+
+    step: str
+    """The step as in the settings, in YAML."""
+    cases: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]
+    """Attributes of an event, and those of each event that it becomes."""
+    module: str = ""
+    """The source of the Python module `shop.orders`, if the step names it."""
+
+
+class StepOptions(Options):
+    """The settings of a step: a mapping of one key, the kind of the step."""
+
+    kind: ClassVar[str]
+    example: ClassVar[Example]
+
+    def expressions(self) -> list[str]:
+        """Return the expressions of the step; each is tried before a pipeline runs."""
+        return []
+
+    @abstractmethod
+    def build(self) -> Step:
+        """Make the step, for this thread.
+
+        Raises:
+            ValueError: a function cannot be imported; everything else was checked with the settings.
+        """
 
 
 def _expression(written: str) -> str:
@@ -35,6 +67,11 @@ def _expression(written: str) -> str:
 
 def _path(written: str) -> str:
     parse(written)
+    return written
+
+
+def _removable(written: str) -> str:
+    parse_removable(written)
     return written
 
 
@@ -50,6 +87,9 @@ ExpressionText = Annotated[str, AfterValidator(_expression)]
 
 PathText = Annotated[str, AfterValidator(_path)]
 """A path to something in an event that may be changed; see `paths`."""
+
+RemovablePath = Annotated[str, AfterValidator(_removable)]
+"""A path to something that an event can be without."""
 
 ChannelName = Annotated[str, AfterValidator(_channel)]
 """Dotted words."""

@@ -1,21 +1,22 @@
-"""`- validate: schemas/order.json`: only entities that satisfy a JSON Schema go on."""
+"""`- validate: schemas/order.json`: only entities that satisfy a JSON Schema pass."""
 
 import itertools
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import jsonschema_rs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression import exact
+from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
-from shared.settings import Options, beside_file
+from shared.settings import beside_file
 
 _SIZE_LIMIT = 1_048_576
-_FAULTS_SHOWN = 3
-_SENTENCE_LIMIT = 200
+_SHOWN = 3
+_MESSAGE_LIMIT = 200
 
 
 def _load(value: Any, info: ValidationInfo) -> Any:
@@ -43,21 +44,27 @@ def _compiles(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def compiled(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    """Compile a schema; the draft is that of its `$schema`, else 2020-12. Nothing it refers to is fetched.
+    """Compile a schema by the draft that its `$schema` names, else 2020-12. References are not fetched.
 
     Raises:
-        ValueError: it is no schema, or refers to something outside.
+        ValueError: it is not a schema, or refers to another document.
     """
     try:
         return jsonschema_rs.validator_for(schema, offline=True)
     except jsonschema_rs.ValidationError as exc:
-        raise ValueError(f"no JSON Schema: {exc.message}") from None
+        raise ValueError(f"not a JSON Schema: {exc.message}") from None
     except jsonschema_rs.ReferencingError as exc:
-        raise ValueError(f"no JSON Schema: {exc}") from None
+        raise ValueError(f"not a JSON Schema: {exc}") from None
 
 
-class ValidateOptions(Options):
-    """Checks the entity."""
+class ValidateOptions(StepOptions):
+    """Passes the events whose entity satisfies a JSON Schema; the others go to the dead letter."""
+
+    kind: ClassVar = "validate"
+    example: ClassVar = Example(
+        "validate: {type: object, required: [id]}",
+        [({"data": {"id": 7}}, [{"data": {"id": 7}}])],
+    )
 
     validate_: Annotated[
         dict[str, Any],
@@ -65,17 +72,18 @@ class ValidateOptions(Options):
         AfterValidator(_compiles),
         WithJsonSchema({"anyOf": [{"type": "string", "format": "path"}, {"type": "object"}]}),
     ] = Field(alias="validate")
-    """A file that holds a JSON Schema, or the schema itself. What does not satisfy it goes to the dead letter."""
+    """The path of a JSON Schema file, relative to the settings file; or the schema itself. The dead letter names the
+    members that do not satisfy it."""
+
+    def build(self) -> Step:
+        return Validate(self)
 
 
 class Validate:
-    """The step."""
-
     def __init__(self, options: ValidateOptions) -> None:
         self._validator = compiled(options.validate_)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
-        """Return the event as it is."""
         data = draft.data_text()
         if data is None:
             raise Malformed("the event has no JSON data to validate")
@@ -85,8 +93,7 @@ class Validate:
         return (draft,)
 
     def _faults(self, value: Any) -> list[str]:
-        found = itertools.islice(self._validator.iter_errors(value), _FAULTS_SHOWN)
+        found = itertools.islice(self._validator.iter_errors(value), _SHOWN)
         return [
-            f"{'.'.join(map(str, ('data', *fault.instance_path)))}: {fault.message[:_SENTENCE_LIMIT]}"
-            for fault in found
+            f"{'.'.join(map(str, ('data', *fault.instance_path)))}: {fault.message[:_MESSAGE_LIMIT]}" for fault in found
         ]

@@ -1,4 +1,4 @@
-"""What these tests make events, records and pipelines with."""
+"""Makes events, records and pipelines for these tests."""
 
 import json
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from pydantic import TypeAdapter
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
-from services.process_api.pipeline.steps.registry import StepOptions, build_step
+from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.memory.log import MemoryRecord
 from shared.bus.protocol import Outgoing
 from shared.events.headers import headers_of
 
-_step: TypeAdapter[Any] = TypeAdapter(StepOptions)
+_step: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
 
 def event(data: Any = None, /, *, text: str | None = None, **attributes: Any) -> bytes:
@@ -57,12 +57,12 @@ def text_of_data(value: bytes) -> str:
 
 def apply(step: Any, *events: Draft) -> list[Draft]:
     """Run one step, written as in the settings."""
-    built = build_step(_step.validate_python(step))
+    built = _step.validate_python(step).build()
     return [made for each in events for made in built.apply(each)]
 
 
 def applied(step: Any, value: bytes) -> Any:
-    """Run one step on one event that goes on as one; return the event."""
+    """Run one step on one event that becomes one; return it."""
     (made,) = apply(step, Draft(value))
     return json.loads(made.encoded(b'"c"'))
 

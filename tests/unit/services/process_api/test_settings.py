@@ -1,4 +1,4 @@
-"""What may be written in the section `process`, and what is said of what may not."""
+"""The section `process`: what it may hold, and the errors for what it may not."""
 
 from pathlib import Path
 from textwrap import dedent, indent
@@ -45,13 +45,13 @@ def steps(*lines: str) -> str:
     return f"  pipelines:\n    orders:\n      sources: [orders]\n      steps:\n{indent(dedent(written), ' ' * 8)}\n"
 
 
-def test_everything_that_can_be_written() -> None:
+def test_every_setting_is_read() -> None:
     options = read(WHOLE)
     assert list(options.pipelines) == ["orders", "everything"]
     assert len(options.pipelines["orders"].steps) == 8
 
 
-def test_nothing_need_be_written() -> None:
+def test_every_setting_has_a_default() -> None:
     assert parse("", ProcessSettings, {}).process.pipelines == {}
 
 
@@ -59,34 +59,34 @@ STEP = "process.pipelines.orders.steps.0"
 
 
 @pytest.mark.parametrize(
-    ("written", "said"),
+    ("written", "error"),
     [
         (steps("filter: 'amount >'"), f"f.yaml:6:11: {STEP}.filter: the expression does not compile"),
         (steps("filtr: a"), f"f.yaml:6:11: {STEP}: unknown key 'filtr'; did you mean 'filter'?"),
         (steps("filter"), f"{STEP}: expected one step"),
         (steps("set: {id: 5}"), f"{STEP}.set.id: the key itself: 'id' cannot be changed"),
         (steps("set: {data.a: =b +}"), f"{STEP}.set: data.a: the expression does not compile"),
-        (steps("drop: data..a"), f"{STEP}.drop: 'data..a' is no path"),
-        (steps("drop: [data.a, data..a]"), f"{STEP}.drop.1: 'data..a' is no path"),
+        (steps("drop: data..a"), f"{STEP}.drop: 'data..a' is not a path"),
+        (steps("drop: [data.a, data..a]"), f"{STEP}.drop.1: 'data..a' is not a path"),
         (steps("rename: {data.a: source}"), f"{STEP}.rename.data.a: 'source' cannot be changed"),
         (steps("route: {by: a, table: {x: 'a b'}}"), f"{STEP}.route.table.x: channel 'a b'"),
         (steps("route: {by: a, table: {x: y}, defualt: z}"), f"{STEP}.route.defualt: unknown key"),
         (steps("validate: missing.json"), f"{STEP}.validate: the schema 'missing.json' cannot be read"),
-        (steps("python: no function"), f"{STEP}.python: 'no function' names no function"),
+        (steps("python: no function"), f"{STEP}.python: found 'no function'; expected a function"),
         ("  pipelines: {Orders: {sources: [a]}}", "process.pipelines.Orders: the key itself"),
         ("  pipelines: {orders: {}}", "process.pipelines.orders.sources: is required"),
         ("  pipelines: {orders: {sources: [a], chanel: b}}", "did you mean 'channel'?"),
         ("  transaction: {events: 0}", "process.transaction.events: must be at least 1"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, written: str, said: str) -> None:
+def test_an_error_names_its_place(tmp_path: Path, written: str, error: str) -> None:
     with pytest.raises(SettingsError) as caught:
         read(written, tmp_path)
-    assert said in str(caught.value)
+    assert error in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_schema_lies_beside_the_settings(tmp_path: Path) -> None:
+def test_the_path_of_a_schema_is_relative_to_the_settings(tmp_path: Path) -> None:
     (tmp_path / "order.json").write_text('{"type": "object"}')
     options = read(steps("validate: order.json"), tmp_path)
     before = options.pipelines["orders"].version
@@ -94,7 +94,7 @@ def test_a_schema_lies_beside_the_settings(tmp_path: Path) -> None:
     assert read(steps("validate: order.json"), tmp_path).pipelines["orders"].version != before
 
 
-def test_editors_are_told_of_every_step() -> None:
+def test_the_json_schema_holds_every_step() -> None:
     written = str(json_schema(ProcessSettings))
     for kind in ("filter", "map", "set", "drop", "rename", "route", "validate", "python"):
         assert f"'{kind}': {{" in written

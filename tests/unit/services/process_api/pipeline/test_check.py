@@ -1,4 +1,4 @@
-"""What is wrong with pipelines is said before they run, with its place."""
+"""Faults of pipelines are found before they run, with their places."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ def options(*steps: Any) -> PipelineOptions:
     return PipelineOptions.model_validate({"sources": ["orders"], "channel": "orders", "steps": list(steps)})
 
 
-def test_what_is_well_is_not_mentioned() -> None:
+def test_valid_pipelines_have_no_faults() -> None:
     assert faults({}) == []
     assert faults({"orders": options({"filter": "a > 1"}, {"map": "$number(a)"}, {"python": "copy:copy"})}) == []
 
 
-def test_every_fault_is_named_by_its_place() -> None:
+def test_every_fault_has_its_place() -> None:
     endless = "($f := function(){$f()}; $f())"
     found = faults(
         {
@@ -36,7 +36,7 @@ def test_every_fault_is_named_by_its_place() -> None:
     assert "ModuleNotFoundError" in found[1]
 
 
-def test_building() -> None:
+def test_pipelines_are_built() -> None:
     selection = build({"a": options(), "b": options({"filter": "x"})})
     assert [made.name for made in selection.of(b"orders")] == ["a", "b"]
     with pytest.raises(SettingsError, match=r"^process\.pipelines\.orders: nowhere:f cannot be imported"):

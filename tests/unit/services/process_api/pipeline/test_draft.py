@@ -1,4 +1,4 @@
-"""An event that is taken apart only as far as somebody looks."""
+"""An event that is parsed only as far as needed."""
 
 import json
 
@@ -12,14 +12,14 @@ from shared.events.event import Channel, Envelope, MalformedEvent, wrap
 from tests.unit.services.process_api.making import data_of, draft, event, text_of_data, without_data
 
 
-def test_an_event_that_nobody_changed_stays_as_it_was_but_for_the_channel() -> None:
+def test_an_unchanged_event_differs_only_in_its_channel() -> None:
     value = event(text='{ "a": 1.50,\n "b" : [ 9007199254740993 ] }')
-    looked = Draft(value)
-    assert looked.data() is not None
-    assert looked.encoded(b'"orders"') == b'{"channel":"orders",' + value[1:]
+    read = Draft(value)
+    assert read.data() is not None
+    assert read.encoded(b'"orders"') == b'{"channel":"orders",' + value[1:]
 
 
-def test_what_was_changed_leaves_the_rest_as_it_was() -> None:
+def test_a_change_leaves_the_rest_unaltered() -> None:
     changed = Draft(event(text='{"a":1.50,"b":{"c":9007199254740993,"d":0.1234567890123456789},"e":[1E2]}', zone="eu"))
     put(changed, parse("data.b.new"), Raw(b"true"))
     value = changed.encoded(b'"orders"')
@@ -27,7 +27,7 @@ def test_what_was_changed_leaves_the_rest_as_it_was() -> None:
     assert json.loads(value)["zone"] == "eu"
 
 
-def test_a_channel_that_it_came_with_is_replaced_and_not_doubled() -> None:
+def test_the_channel_of_an_event_is_replaced() -> None:
     value = Draft(event(1, channel="old")).encoded(b'"new"')
     assert value.count(b'"channel"') == 1
     assert json.loads(value)["channel"] == "new"
@@ -37,12 +37,12 @@ def test_a_channel_that_it_came_with_is_replaced_and_not_doubled() -> None:
     "value",
     [b"", b"x", b"[]", b"{}", b'{"specversion":"1.0"}', event("\u00e9").replace("é".encode(), b"\xe9"), b"[" * 10_000],
 )
-def test_what_is_no_event_says_so(value: bytes) -> None:
+def test_bytes_that_are_not_an_event_are_refused(value: bytes) -> None:
     with pytest.raises(MalformedEvent):
         Draft(value)
 
 
-def test_the_entity_may_be_anything_or_nothing() -> None:
+def test_the_entity_may_be_any_value_or_absent() -> None:
     assert draft([1]).data_text() == b"[1]"
     assert isinstance(draft([1]).data(), list)
     assert isinstance(draft({"a": 1}).data(), dict)
@@ -51,22 +51,22 @@ def test_the_entity_may_be_anything_or_nothing() -> None:
     assert Draft(without_data(data_base64="AAA=")).data_text() is None
 
 
-def test_new_data_takes_the_place_of_bytes() -> None:
+def test_new_data_replaces_data_base64() -> None:
     replaced = Draft(without_data(data_base64="AAA=", datacontenttype="image/png"))
     replaced.replace_data(Raw(b"1"))
     found = json.loads(replaced.encoded(b'"c"'))
     assert (found["data"], found["datacontenttype"], "data_base64" in found) == (1, "application/json", False)
 
 
-def test_several_events_are_told_apart_by_their_ids() -> None:
-    first, second = draft({"a": 1}, zone="eu").several([Raw(b"1"), Raw(b"2")])
+def test_copies_have_ids_of_their_own() -> None:
+    first, second = draft({"a": 1}, zone="eu").copies_with([Raw(b"1"), Raw(b"2")])
     found = [json.loads(each.encoded(b'"c"')) for each in (first, second)]
     assert {each["zone"] for each in found} == {"eu"}
     assert [(each["id"], each["data"]) for each in found] == [("orders:7/1", 1), ("orders:7/2", 2)]
 
 
-def test_siblings_do_not_share_what_one_of_them_changes() -> None:
-    first, second = draft(0).several([Raw(b'{"a":1}'), Raw(b'{"a":1}')])
+def test_copies_do_not_share_changes() -> None:
+    first, second = draft(0).copies_with([Raw(b'{"a":1}'), Raw(b'{"a":1}')])
     put(first, parse("data.a"), Raw(b"2"))
     put(first, parse("subject"), Raw(b'"other"'))
     first.channel = None
@@ -74,14 +74,14 @@ def test_siblings_do_not_share_what_one_of_them_changes() -> None:
     assert second.attribute("subject") == "C-1"
 
 
-def test_an_attribute_that_is_no_text_says_so() -> None:
+def test_an_attribute_that_is_not_text_is_refused() -> None:
     assert draft(1).attribute("nothing") is None
     with pytest.raises(Malformed, match="attribute 'zone' is not a string"):
         draft(1, zone=5).attribute("zone")
 
 
-class TestOurs:
-    """What the system layer made is not looked at before somebody asks."""
+class TestSpliced:
+    """An event that the system layer spliced is not parsed before it is needed."""
 
     HEAD = Envelope("/sources/orders", "order.updated").head()
 
@@ -95,44 +95,44 @@ class TestOurs:
             == b'{"channel":"c",' + self.value(b"{broken")[1:]
         )
 
-    def test_everything_is_found_when_somebody_asks(self) -> None:
-        ours, whole = Draft(self.value(b'{"a":{"b":1}}'), spliced=True), Draft(self.value(b'{"a":{"b":1}}'))
-        assert {name: bytes(raw) for name, raw in ours.attributes().items()} == {
-            name: bytes(raw) for name, raw in whole.attributes().items()
+    def test_every_part_is_found(self) -> None:
+        spliced, parsed = Draft(self.value(b'{"a":{"b":1}}'), spliced=True), Draft(self.value(b'{"a":{"b":1}}'))
+        assert {name: bytes(raw) for name, raw in spliced.attributes().items()} == {
+            name: bytes(raw) for name, raw in parsed.attributes().items()
         }
-        assert ours.attribute("subject") == 'C,"data":1'
-        assert ours.data_text() == whole.data_text() == b'{"a":{"b":1}}'
+        assert spliced.attribute("subject") == 'C,"data":1'
+        assert spliced.data_text() == parsed.data_text() == b'{"a":{"b":1}}'
 
     @pytest.mark.parametrize("path", ["data", "data.a", "data.new.deep", "subject", "zone"])
-    def test_a_change_makes_the_same_of_it_either_way(self, path: str) -> None:
+    def test_a_change_gives_the_same_event_as_without_splicing(self, path: str) -> None:
         made = []
-        for ours in (True, False):
-            changed = Draft(self.value(b'{"a":1,"b":[2]}'), spliced=ours)
+        for is_spliced in (True, False):
+            changed = Draft(self.value(b'{"a":1,"b":[2]}'), spliced=is_spliced)
             put(changed, parse(path), Raw(b'"new"'))
             made.append(json.loads(changed.encoded(b'"c"')))
         assert made[0] == made[1]
         assert made[0]["channel"] == "c"
 
-    def test_an_entity_that_is_taken_away_is_gone(self) -> None:
+    def test_an_entity_can_be_removed(self) -> None:
         bare = Draft(self.value(b"1"), spliced=True)
         bare.replace_data(None)
         assert json.loads(bare.encoded(b'"c"')) == {
             name: value for name, value in json.loads(self.value(b"1")).items() if name != "data"
         } | {"channel": "c"}
 
-    def test_one_that_names_a_channel_or_has_no_entity_is_taken_apart_at_once(self) -> None:
+    def test_an_event_with_a_channel_or_without_an_entity_is_parsed_at_once(self) -> None:
         named = Envelope("/sources/orders", "t", Channel("old")).head()
         value = wrap(named, b'"i"', b'"s"', b"t", b"p", b"1")
         assert json.loads(Draft(value, spliced=True).encoded(b'"new"')) == {**json.loads(value), "channel": "new"}
         assert Draft(without_data(), spliced=True).data() is None
 
-    def test_one_that_was_not_ours_after_all_is_found_out_when_somebody_asks(self) -> None:
+    def test_an_event_that_was_not_spliced_is_found_out_when_it_is_parsed(self) -> None:
         forged = Draft(b'{"id":"x","data":1}', spliced=True)
         with pytest.raises(MalformedEvent, match="'specversion' is missing"):
             forged.attributes()
 
 
-def test_the_text_of_an_entity_that_was_only_looked_at_is_the_one_it_came_as() -> None:
-    looked = Draft(event(text='{ "a" : 1.0 }'), spliced=True)
-    assert looked.data() is not None
-    assert looked.data_text() == b'{ "a" : 1.0 }'
+def test_reading_the_entity_keeps_its_text() -> None:
+    read = Draft(event(text='{ "a" : 1.0 }'), spliced=True)
+    assert read.data() is not None
+    assert read.data_text() == b'{ "a" : 1.0 }'

@@ -7,7 +7,7 @@ import pytest
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.nodes import Raw, text
-from services.process_api.pipeline.paths import check_attribute, parse, parse_removable, put, remove, take
+from services.process_api.pipeline.paths import check_attribute, parse, parse_removable, pop, put, remove
 from shared.errors import Malformed
 from tests.unit.services.process_api.making import data_of, draft, without_data
 
@@ -29,41 +29,41 @@ def after(changed: Draft) -> Any:
         ("myextension", ("myextension",)),
     ],
 )
-def test_reading(written: str, names: tuple[str, ...]) -> None:
+def test_parsing(written: str, names: tuple[str, ...]) -> None:
     assert parse(written).names == names
 
 
 @pytest.mark.parametrize(
     ("written", "reason"),
     [
-        ("", "is no path"),
-        (".", "is no path"),
-        ("data.", "is no path"),
-        ("data..a", "is no path"),
-        ("data a", "is no path"),
-        ("data.items[0]", "is no path"),
-        ("data.*", "is no path"),
-        ("data.``", "is no path"),
-        ("data.`a", "is no path"),
-        ("data`a`", "is no path"),
-        ("customer.name", "written 'data.name'"),
-        ("id", "says which event this is"),
-        ("source", "says where the event is from"),
+        ("", "is not a path"),
+        (".", "is not a path"),
+        ("data.", "is not a path"),
+        ("data..a", "is not a path"),
+        ("data a", "is not a path"),
+        ("data.items[0]", "is not a path"),
+        ("data.*", "is not a path"),
+        ("data.``", "is not a path"),
+        ("data.`a", "is not a path"),
+        ("data`a`", "is not a path"),
+        ("customer.name", "write 'data.name'"),
+        ("id", "it identifies the event"),
+        ("source", "it names the origin of the event"),
         ("specversion", "always 1.0"),
-        ("data_base64", "bytes have no members"),
+        ("data_base64", "it holds bytes, which have no members"),
         ("channel", "a route"),
         ("Subject", "lower-case letters"),
         ("my-extension", "lower-case letters"),
     ],
 )
-def test_what_is_no_path_says_why(written: str, reason: str) -> None:
+def test_a_malformed_path_is_refused_with_the_reason(written: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse(written)
 
 
-def test_no_event_is_without_a_type() -> None:
+def test_the_type_cannot_be_removed() -> None:
     assert parse_removable("subject").names == ("subject",)
-    with pytest.raises(ValueError, match="no event is without"):
+    with pytest.raises(ValueError, match="every event has one"):
         parse_removable("type")
 
 
@@ -77,30 +77,30 @@ def test_no_event_is_without_a_type() -> None:
         ({"a": 1}, "data", "new"),
     ],
 )
-def test_putting(data: Any, path: str, expected: Any) -> None:
+def test_setting_a_value(data: Any, path: str, expected: Any) -> None:
     changed = draft(data)
     put(changed, parse(path), Raw(b'"new"'))
     assert after(changed)["data"] == expected
 
 
 @pytest.mark.parametrize("data", [{"a": 1}, {"a": None}, {"a": [{"b": 1}]}, {"a": "x"}])
-def test_nothing_is_put_into_what_is_no_object(data: Any) -> None:
-    with pytest.raises(Malformed, match=r"data\.a\.b: 'data\.a' is no object"):
+def test_a_value_cannot_be_set_below_one_that_is_not_an_object(data: Any) -> None:
+    with pytest.raises(Malformed, match=r"data\.a\.b: 'data\.a' is not an object"):
         put(draft(data), parse("data.a.b"), Raw(b"1"))
 
 
-def test_an_event_without_an_entity_is_given_one() -> None:
+def test_setting_a_member_creates_the_entity() -> None:
     bare = Draft(without_data())
     put(bare, parse("data.a"), Raw(b"1"))
     assert after(bare)["data"] == {"a": 1}
 
 
-def test_nothing_is_put_into_bytes() -> None:
+def test_a_member_of_bytes_cannot_be_set() -> None:
     with pytest.raises(Malformed, match="is not JSON"):
         put(Draft(without_data(data_base64="AAA=")), parse("data.a"), Raw(b"1"))
 
 
-def test_attributes() -> None:
+def test_setting_attributes() -> None:
     changed = draft({})
     for path, value in (("subject", b'"S"'), ("priority", b"5"), ("urgent", b"true"), ("type", b'"t"')):
         put(changed, parse(path), Raw(value))
@@ -119,7 +119,7 @@ def test_attributes() -> None:
         ("priority", b"null", "expected text, an integer or a boolean"),
     ],
 )
-def test_an_attribute_has_not_any_value(name: str, value: bytes, reason: str) -> None:
+def test_a_value_that_an_attribute_cannot_have_is_refused(name: str, value: bytes, reason: str) -> None:
     with pytest.raises(Malformed, match=f"'{name}'.*{reason}"):
         check_attribute(name, value)
 
@@ -143,7 +143,7 @@ def test_removing_reaches_into_arrays(data: Any, path: str, expected: Any) -> No
 
 
 @pytest.mark.parametrize("path", ["data.x", "data.a.x", "data.b.x", "data.x.y.z", "nothing"])
-def test_removing_what_is_not_there_changes_nothing(path: str) -> None:
+def test_removing_an_absent_value_changes_nothing(path: str) -> None:
     changed = draft({"a": {"b": 1}, "b": 5})
     remove(changed, parse(path))
     assert not changed.changed
@@ -156,16 +156,16 @@ def test_removing_the_entity_and_attributes() -> None:
     assert not {"data", "zone"} & after(changed).keys()
 
 
-def test_taking() -> None:
+def test_popping_a_value() -> None:
     changed = draft({"a": {"b": [1, 2]}, "c": 1})
-    found = take(changed, parse("data.a.b"))
+    found = pop(changed, parse("data.a.b"))
     assert found is not None
     assert text(found) == b"[1,2]"
     assert after(changed)["data"] == {"a": {}, "c": 1}
-    assert take(changed, parse("data.c.x")) is None
-    assert take(changed, parse("data.x.y")) is None
+    assert pop(changed, parse("data.c.x")) is None
+    assert pop(changed, parse("data.x.y")) is None
 
 
-def test_taking_one_of_many_says_that_it_cannot_know_which() -> None:
-    with pytest.raises(Malformed, match="an array is on the way"):
-        take(draft({"a": [{"b": 1}]}), parse("data.a.b"))
+def test_popping_one_of_many_is_refused() -> None:
+    with pytest.raises(Malformed, match="leads through an array"):
+        pop(draft({"a": [{"b": 1}]}), parse("data.a.b"))

@@ -1,4 +1,4 @@
-"""A pipeline: an event's bytes in, events' bytes out."""
+"""A pipeline: the bytes of an event in, of events out."""
 
 import contextlib
 import json
@@ -51,26 +51,26 @@ def test_examples(steps: list[Any], expected: list[tuple[str, str, Any]]) -> Non
     ("steps", "reason"),
     [
         ([{"filter": "id + 'x' > 1"}], r"^steps\.0\.filter: the expression failed: T2002"),
-        ([{"filter": "true"}, {"map": "missing"}], r"^steps\.1\.map: the expression gives nothing"),
-        ([{"set": {"data.id.x": 1}}], r"^steps\.0\.set: data\.id\.x: 'data\.id' is no object"),
+        ([{"filter": "true"}, {"map": "missing"}], r"^steps\.1\.map: the expression is undefined"),
+        ([{"set": {"data.id.x": 1}}], r"^steps\.0\.set: data\.id\.x: 'data\.id' is not an object"),
         ([{"python": f"{FUNCTIONS}:lines"}, {"map": "n = 1 ? 1 : nothing"}], r"^steps\.1\.map: "),
         ([{"validate": {"required": ["none"]}}], r"^steps\.0\.validate: data: "),
         ([{"python": f"{FUNCTIONS}:fail"}], r"^steps\.0\.python: .* raised KeyError: 'missing'"),
     ],
 )
-def test_a_step_that_fails_lets_nothing_of_the_event_pass(steps: list[Any], reason: str) -> None:
+def test_an_event_is_rejected_as_a_whole_where_a_step_fails(steps: list[Any], reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
         run(event(ORDER), *steps)
 
 
-def test_an_event_without_a_channel_is_refused() -> None:
+def test_an_event_without_a_channel_is_rejected() -> None:
     with pytest.raises(Rejected, match=r"^channel: the event has no channel"):
         run(event(ORDER), channel=None)
-    with pytest.raises(Rejected, match="a route is an expression, so a constant one is in quotes within"):
+    with pytest.raises(Rejected, match="a route is an expression: a constant needs quotes of its own"):
         run(event(ORDER), {"route": "orders.eu"}, channel=None)
 
 
-def test_an_event_may_bring_its_channel() -> None:
+def test_an_event_may_have_a_channel_of_its_own() -> None:
     (made,) = run(event(ORDER, channel="own.channel"), channel=None)
     assert made.key == b"own.channel"
     (made,) = run(event(ORDER, channel="own.channel"))
@@ -80,12 +80,12 @@ def test_an_event_may_bring_its_channel() -> None:
             run(event(ORDER, channel=wrong), channel=None)
 
 
-def test_what_is_unavailable_is_no_refusal() -> None:
+def test_a_step_that_waits_is_not_a_rejection() -> None:
     with pytest.raises(Unavailable):
         run(event(ORDER), {"python": f"{FUNCTIONS}:wait"})
 
 
-def test_a_bug_of_a_step_concerns_the_event_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_a_step_rejects_the_event(monkeypatch: pytest.MonkeyPatch) -> None:
     made = pipeline({"filter": "true"})
 
     def broken(_draft: object) -> list[Any]:
@@ -100,8 +100,8 @@ def spliced(data: bytes) -> bytes:
     return wrap(HEAD, b'"orders:7"', b'"C-1"', b"2026-01-01T00:00:00Z", b"00-1-2-01", data)
 
 
-def test_of_what_the_system_layer_made_only_that_is_parsed_that_a_step_looks_into() -> None:
-    # Nobody could take this apart; the system layer never writes it.
+def test_only_the_parts_of_a_spliced_event_that_a_step_uses_are_parsed() -> None:
+    # This could not be parsed; the system layer never writes it.
     (made,) = pipeline().run(spliced(b"{broken"), spliced=True)
     assert made.value == spliced(b"{broken").replace(b"{", b'{"channel":"orders",', 1)
     with pytest.raises(Rejected, match="event: not a JSON object"):
@@ -110,7 +110,7 @@ def test_of_what_the_system_layer_made_only_that_is_parsed_that_a_step_looks_int
         pipeline({"filter": "a"}).run(spliced(b"{broken"), spliced=True)
 
 
-def test_not_even_then_does_a_frame_pass_that_is_no_text() -> None:
+def test_a_spliced_event_that_is_not_utf_8_is_rejected() -> None:
     with pytest.raises(Rejected, match="event: not UTF-8"):
         pipeline().run(spliced(b'"\xff"'), spliced=True)
 
@@ -120,7 +120,7 @@ def test_not_even_then_does_a_frame_pass_that_is_no_text() -> None:
 @example(b"[" * 100_000)
 @example(b'{"specversion":"1.0"}')
 @example(event("x")[:-1])
-def test_any_bytes_become_events_or_are_refused(value: bytes) -> None:
+def test_any_bytes_become_events_or_are_rejected(value: bytes) -> None:
     steps: list[Any] = [
         {"filter": "$event.id"},
         {"set": {"data.a": "=b"}},
@@ -129,9 +129,9 @@ def test_any_bytes_become_events_or_are_refused(value: bytes) -> None:
     ]
     for made in (pipeline(*steps), pipeline(), pipeline({"validate": {}}), pipeline({"python": "copy:copy"})):
         outputs = []
-        for ours in (True, False):
+        for is_spliced in (True, False):
             with contextlib.suppress(Rejected):
-                outputs += made.run(value, spliced=ours)
+                outputs += made.run(value, spliced=is_spliced)
         for output in outputs:
             assert output.key == b"orders"
             assert output.value is not None
@@ -165,7 +165,7 @@ def test_no_step_ever_alters_a_number(steps: list[Any], keep: int, inner: int, s
     try:
         made = run(event(data), *steps)
     except Rejected as exc:
-        assert "would alter" in str(exc) or "gives nothing" in str(exc)  # noqa: PT017 -- either is right
+        assert "would alter" in str(exc) or "is undefined for this event" in str(exc)  # noqa: PT017 -- either is right
         return
     for output in made:
         value = output.value or b""
@@ -187,7 +187,7 @@ class TestOptions:
         assert self.read(steps=[{"validate": {"a": 1}}]).version != self.read(steps=[{"validate": {"a": 2}}]).version
         assert len(one.version) == 8
 
-    def test_the_dead_letter_calls_it_by_name_and_version(self) -> None:
+    def test_the_label_is_the_name_and_the_version(self) -> None:
         made = pipeline(name="orders")
         assert made.label == f"orders@{PipelineOptions(sources=['*'], channel='orders').version}"
 
@@ -197,12 +197,12 @@ class TestOptions:
     @pytest.mark.parametrize(
         "options", [{"sources": []}, {"sources": [""]}, {"channel": "a b"}, {"steps": [{}]}, {"x": 1}]
     )
-    def test_what_is_wrong_is_refused(self, options: dict[str, Any]) -> None:
+    def test_malformed_settings_are_refused(self, options: dict[str, Any]) -> None:
         with pytest.raises(ValidationError):
             self.read(**options)
 
 
-def test_each_step_that_is_done_is_told() -> None:
-    laps: list[str] = []
-    pipeline({"filter": "true"}, {"map": "1"}).run(event(ORDER), on_step=laps.append)
-    assert laps == ["steps.0.filter", "steps.1.map"]
+def test_each_finished_step_is_reported() -> None:
+    finished: list[str] = []
+    pipeline({"filter": "true"}, {"map": "1"}).run(event(ORDER), on_step=finished.append)
+    assert finished == ["steps.0.filter", "steps.1.map"]

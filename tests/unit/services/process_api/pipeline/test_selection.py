@@ -25,15 +25,15 @@ def test_a_source_set(sources: list[str], source: str, taken: object) -> None:
     assert (len(Selection([(sources, pipeline())]).of(source.encode())) == 1) is taken
 
 
-def test_a_source_goes_through_every_pipeline_that_takes_it_in_their_order() -> None:
+def test_a_source_has_all_pipelines_that_take_it_in_order() -> None:
     made = [pipeline(name=name) for name in ("b", "a", "c")]
     selection = Selection([(["*"], made[0]), (["orders"], made[1]), (["customers"], made[2])])
     assert [each.name for each in selection.of(b"orders")] == ["b", "a"]
     assert selection.pipelines == made
 
 
-def test_names_that_strangers_invent_are_not_kept_for_ever() -> None:
+def test_the_cache_of_unknown_sources_is_bounded() -> None:
     selection = Selection([(["orders"], pipeline())])
     for number in range(10_500):
-        assert selection.of(b"stranger-%d" % number) == ()
+        assert selection.of(b"unknown-%d" % number) == ()
     assert len(selection._found) <= 10_000

@@ -143,7 +143,7 @@ async def test_records_run_one_by_one_after_a_slow_slice_and_other_tasks_get_tim
 ) -> None:
     clock = TickingClock()
     monkeypatch.setattr(functions, "meanwhile", lambda _data: clock.advance(1.0))
-    slow = pipeline({"python": "tests.unit.services.process_api.pipeline.steps.functions:tarry"})
+    slow = pipeline({"python": "tests.unit.services.process_api.pipeline.steps.functions:slow"})
     pace, reader = Pace(), Scripted(records(0, 99))
     filling = filler(reader, slow, pace=pace, options=TransactionOptions(seconds=0.1), clock=clock)
     batch, _ = await filling.fill()

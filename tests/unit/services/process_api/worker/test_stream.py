@@ -164,7 +164,7 @@ async def test_an_event_so_slow_that_the_bus_evicts_the_member_is_dead_lettered(
         return Fenced("evicted") if lost and lost.pop() else None
 
     monkeypatch.setattr(functions, "meanwhile", take_long)
-    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:tarry"})], clock=clock)
+    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:slow"})], clock=clock)
     setting.bus.fail = fail
     await setting.ingest(*range(50))
     async with setting.running():
@@ -264,7 +264,7 @@ async def test_a_stop_at_the_moment_of_a_failure_is_a_stop(turns: int) -> None:
 
 
 async def test_heavy_steps_yield_to_other_tasks() -> None:
-    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:toil"})])
+    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:busy"})])
     await setting.ingest(*range(600))
     turns = 0
     async with setting.running():

@@ -1,4 +1,4 @@
-"""Which numbers JSONata would alter, asked of JSONata itself."""
+"""Which numbers JSONata would alter, compared with JSONata itself."""
 
 import json
 from decimal import Decimal
@@ -21,7 +21,7 @@ DIGITS = st.text("0123456789", min_size=1, max_size=22)
 
 @st.composite
 def written_numbers(draw: st.DrawFn) -> str:
-    """Numbers as people write them: not as Python would."""
+    """Numbers in forms that people use and Python does not."""
     text = str(draw(WHOLE))
     if draw(st.booleans()):
         text += "." + draw(DIGITS)
@@ -43,12 +43,12 @@ def exactly(text: str) -> Any:
 @example("1e400")
 @example("1e-400")
 @example("1e99999999999999999999")
-def test_what_jsonata_alters_is_found(text: str) -> None:
+def test_a_number_that_jsonata_alters_is_found(text: str) -> None:
     document = f'{{"a":[{text}],"b":"x"}}'
     try:
         passed = jsonatapy.compile("$").evaluate_json_or_none(document)
     except ValueError:
-        return  # refused aloud, so nothing is altered
+        return  # refused with an error, so no number is altered
     assert passed is not None
     if exactly(passed) != exactly(document):
         assert inexact(document.encode()) == text.encode()
@@ -59,7 +59,7 @@ def test_what_jsonata_alters_is_found(text: str) -> None:
 @example("0.1")
 @example("-0")
 @example("100000e3")
-def test_what_jsonata_keeps_is_not_suspected(text: str) -> None:
+def test_a_number_that_jsonata_keeps_is_not_reported(text: str) -> None:
     assert inexact(f'{{"a":{text}}}'.encode()) is None
 
 
@@ -89,30 +89,30 @@ def test_digits_in_strings_are_safe(text: str) -> None:
         ('{"a":"\\\\","b":1e400}', "1e400"),
     ],
 )
-def test_the_number_is_named(text: str, found: str) -> None:
+def test_the_altered_number_is_returned(text: str, found: str) -> None:
     assert inexact(text.encode()) == found.encode()
 
 
 @given(written_numbers())
-def test_python_code_gets_every_number_as_it_was_written(text: str) -> None:
+def test_decoding_keeps_every_number_exactly(text: str) -> None:
     found = value(f'{{"a":{text}}}'.encode())["a"]
     again = msgspec.json.Encoder(decimal_format="number").encode(found)
     assert Decimal(again.decode()) == Decimal(text)
 
 
-def test_python_code_gets_floats_where_these_are_exact() -> None:
+def test_decoding_gives_floats_where_they_are_exact() -> None:
     found = value(b'{"a":1.5,"b":9007199254740993,"c":0.12345678901234567}')
     assert found == {"a": 1.5, "b": 9007199254740993, "c": Decimal("0.12345678901234567")}
     assert (type(found["a"]), type(found["b"]), type(found["c"])) == (float, int, Decimal)
 
 
 @pytest.mark.parametrize("text", ["1" * 5000, "1e99999999999999999999"])
-def test_a_number_beyond_all_bounds_is_refused(text: str) -> None:
+def test_a_number_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(Malformed, match="out of range"):
         value(text.encode())
 
 
-def test_a_single_number_beyond_all_bounds_is_refused() -> None:
+def test_a_single_number_out_of_range_is_refused() -> None:
     with pytest.raises(Malformed, match="out of range"):
         number(b"1e99999999999999999999")
 
@@ -121,6 +121,6 @@ def test_a_single_number_beyond_all_bounds_is_refused() -> None:
 @example("0.1", "0.1000000000000000")
 @example("0.1", "0.10000000000000001")
 @example("9007199254740992", "9007199254740993")
-def test_numbers_are_compared_as_they_were_written(one: str, other: str) -> None:
+def test_numbers_are_compared_as_written(one: str, other: str) -> None:
     left, right = ordered(number(one.encode()), number(other.encode()))
     assert (left < right, left == right) == (Decimal(one) < Decimal(other), Decimal(one) == Decimal(other))

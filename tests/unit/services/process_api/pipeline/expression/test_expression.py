@@ -1,4 +1,4 @@
-"""Expressions over events: the same answer by whichever way, and never a number that was altered."""
+"""Expressions over events: the same result in each way of evaluation, and never an altered number."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ def value(expression: str, data: Any = None, **attributes: Any) -> Any:
         ("id = 5 ? 'five' : 'other'", None),
     ],
 )  # fmt: skip
-def test_large_numbers_come_out_as_they_went_in_or_not_at_all(expression: str, expected: Any) -> None:
+def test_large_numbers_stay_exact_or_are_refused(expression: str, expected: Any) -> None:
     if expected is None:
         with pytest.raises(Malformed, match="holds 9007199254740993, which JSONata would alter"):
             value(expression, ENTITY)
@@ -50,7 +50,7 @@ def test_large_numbers_come_out_as_they_went_in_or_not_at_all(expression: str, e
 
 
 @pytest.mark.parametrize("expression", ["$", "id + 1", "$string(id)", "$max(ids)", "{'a': id + 1}", "$merge([$, {}])"])
-def test_what_cannot_be_exact_is_refused(expression: str) -> None:
+def test_an_inexact_evaluation_is_refused(expression: str) -> None:
     with pytest.raises(Malformed, match="would alter"):
         value(expression, ENTITY)
 
@@ -118,17 +118,17 @@ _constructors = st.dictionaries(st.sampled_from("klmn"), _member, min_size=1).ma
 
 
 @given(_constructors, entities)
-def test_a_constructor_that_is_made_in_parts_means_what_jsonata_means(expression: str, data: Any) -> None:
+def test_a_constructor_evaluated_by_member_gives_the_result_of_jsonata(expression: str, data: Any) -> None:
     attributes = {"type": "order.updated", "subject": "C-1", "sequence": 5}
     try:
         expected = Jsonata(expression).evaluate(json.dumps(data).encode(), attributes)
     except Malformed:
-        return  # by parts, it may come to nothing wrong
+        return  # member by member, it may not fail
     found = Expression(expression).value(draft(data, sequence=5))
     assert same(found, expected)
 
 
-def test_a_condition_that_asks_for_something_else_is_not_kept_from_it() -> None:
+def test_a_condition_on_other_members_is_evaluated() -> None:
     assert Condition("$contains(name, 'd')").holds(draft(ENTITY))
     assert Condition("$sum(lines.price) > 1").holds(draft(ENTITY))
     assert not Condition("$sum(lines.price) > 2").holds(draft(ENTITY))
@@ -150,11 +150,11 @@ def test_a_condition_that_asks_for_something_else_is_not_kept_from_it() -> None:
         ("amount > 100 /* why */", True),
     ],
 )
-def test_what_jsonata_takes_for_true(expression: str, holds: object) -> None:
+def test_a_condition_is_true_as_jsonata_says(expression: str, holds: object) -> None:
     assert Condition(expression).holds(draft({"amount": 120, "lines": [{"price": 2}]})) is holds
 
 
-def test_the_attributes_are_at_hand() -> None:
+def test_the_attributes_are_available() -> None:
     assert value("$event.subject & '/' & $uppercase($event.type)", {}) == "C-1/ORDER.UPDATED"
     assert value("$event.sequence + 1", {}, sequence=4) == 5
 
@@ -171,23 +171,23 @@ def test_an_event_without_an_entity_has_undefined_for_a_root() -> None:
     assert Condition("$event.type = 'order.updated' and $count(a) = 0").holds(Draft(bare))
 
 
-def test_text_is_wanted_where_a_channel_is() -> None:
+def test_text_of_an_expression() -> None:
     assert Expression("'orders.' & region").text(draft({"region": "eu"})) == "orders.eu"
     assert Expression("region").text(draft({})) is None
     with pytest.raises(Malformed, match="gives 5, expected text"):
         Expression("region").text(draft({"region": 5}))
 
 
-def test_an_entity_that_a_step_changed_is_seen_changed() -> None:
+def test_a_changed_entity_is_evaluated_as_changed() -> None:
     changed = Draft(event({"a": 1}))
     entity = changed.data()
     assert isinstance(entity, dict)
     entity["a"] = changed.attributes()["subject"]
-    changed.touch_data()
+    changed.mark_data_changed()
     assert Condition("$uppercase(a) = 'C-1'").holds(changed)
 
 
 @pytest.mark.parametrize("made", [Expression, Condition])
-def test_what_does_not_compile_says_so(made: type[Expression] | type[Condition]) -> None:
+def test_an_expression_that_does_not_compile_is_refused(made: type[Expression] | type[Condition]) -> None:
     with pytest.raises(ValueError, match="does not compile"):
         made("a +")

@@ -1,4 +1,4 @@
-"""What an expression can see is told from its text, and rather too often denied than granted."""
+"""Which members an expression reads is decided from its text, conservatively."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ NAMED = [
     "($x := a; $x + 1)",
     "lines^(>price).sku",
 ]
-SEES_MORE = [
+UNNAMED = [
     "$",
     "$.a",
     "$$.a",
@@ -59,12 +59,12 @@ SEES_MORE = [
 
 
 @pytest.mark.parametrize("expression", NAMED)
-def test_these_name_what_they_read(expression: str) -> None:
+def test_expressions_that_name_what_they_read(expression: str) -> None:
     assert names_its_members(expression)
 
 
-@pytest.mark.parametrize("expression", SEES_MORE)
-def test_these_may_read_anything(expression: str) -> None:
+@pytest.mark.parametrize("expression", UNNAMED)
+def test_expressions_that_may_read_any_member(expression: str) -> None:
     assert not names_its_members(expression)
 
 
@@ -73,12 +73,12 @@ _more_expressions = st.one_of(
     st.sampled_from(
         ["$sum(a.b)", "a[b = 1]", "$count(a)", "a.(b & 'x')", "a.b * c", "(a)[0]", "$append(a, b)", "[a, b]"]
     ),
-    st.sampled_from(NAMED + SEES_MORE),
+    st.sampled_from(NAMED + UNNAMED),
 )
 
 
 @given(_more_expressions, entities, st.dictionaries(st.sampled_from(["q", "r", "zz"]), st.integers(), min_size=1))
-def test_what_is_not_named_makes_no_difference(expression: str, data: Any, others: dict[str, int]) -> None:
+def test_members_that_are_not_named_make_no_difference(expression: str, data: Any, others: dict[str, int]) -> None:
     if not names_its_members(expression) or not isinstance(data, dict):
         return
     whole = {**others, **data}
@@ -107,7 +107,7 @@ def answer(expression: str, entity: bytes) -> bytes | None:
         ("{'a': b / 2, 'c': (d) / e}", {"a": " b / 2", "c": " (d) / e"}),
     ],
 )
-def test_a_constructor_is_cut_into_its_members(expression: str, members: dict[str, str]) -> None:
+def test_a_constructor_is_split_into_its_members(expression: str, members: dict[str, str]) -> None:
     assert split(expression) == members
 
 
@@ -132,5 +132,5 @@ def test_a_constructor_is_cut_into_its_members(expression: str, members: dict[st
         "lines{'a': 1}",
     ],
 )
-def test_what_is_no_plain_constructor_is_left_whole(expression: str) -> None:
+def test_other_expressions_are_not_split(expression: str) -> None:
     assert split(expression) is None

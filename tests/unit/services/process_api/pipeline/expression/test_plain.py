@@ -1,4 +1,4 @@
-"""Plain expressions are no dialect: whatever is read here means what JSONata means by it."""
+"""Plain expressions are not a dialect: each gives the result of JSONata."""
 
 import contextlib
 import json
@@ -24,8 +24,8 @@ ATTRIBUTES = {"type": "order.updated", "subject": "C-1", "sequence": 5}
 @example("a.b", {"a": [{"b": 1}]})
 @example("$not(a > 1)", {})
 @example("a in ['x', null]", {"a": None})
-def test_what_is_plain_means_what_jsonata_means(expression: str, data: Any) -> None:
-    term = plain.read(expression)
+def test_a_plain_expression_gives_the_result_of_jsonata(expression: str, data: Any) -> None:
+    term = plain.parse(expression)
     assert term is not None, "the strategy makes plain expressions only"
     value, entity = event(data, sequence=5), json.dumps(data).encode()
     with contextlib.suppress(Undecided):
@@ -58,8 +58,8 @@ def test_what_is_plain_means_what_jsonata_means(expression: str, data: Any) -> N
         "and_more",
     ],
 )
-def test_these_are_plain(expression: str) -> None:
-    assert plain.read(expression) is not None
+def test_expressions_that_are_plain(expression: str) -> None:
+    assert plain.parse(expression) is not None
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_these_are_plain(expression: str) -> None:
         "λ",
     ],
 )
-def test_these_are_left_to_jsonata(expression: str) -> None:
-    assert plain.read(expression) is None
+def test_expressions_that_are_left_to_jsonata(expression: str) -> None:
+    assert plain.parse(expression) is None

@@ -1,4 +1,4 @@
-"""What terms answer, and what they leave to JSONata."""
+"""What terms evaluate, and what they leave to JSONata."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.unit.services.process_api.making import draft, event
 
 
 def term(expression: str) -> Term:
-    found = plain.read(expression)
+    found = plain.parse(expression)
     assert found is not None
     return found
 
@@ -35,12 +35,12 @@ def term(expression: str) -> Term:
         ("{'x': a}", None),
     ],
 )
-def test_jsonata_is_asked(expression: str, data: object) -> None:
+def test_terms_that_are_left_to_jsonata(expression: str, data: object) -> None:
     with pytest.raises(Undecided):
         term(expression).value(draft(data))
 
 
-def test_large_numbers_are_copied_and_compared_as_they_are() -> None:
+def test_large_numbers_are_copied_and_compared_exactly() -> None:
     value = event(text='{"id":9007199254740993,"price":0.12345678901234567891,"next":9007199254740994}')
     copied = term("{'i': id, 'p': price}").value(Draft(value))
     assert copied is not None
@@ -50,7 +50,7 @@ def test_large_numbers_are_copied_and_compared_as_they_are() -> None:
     assert term("'n' & id").scalar(Draft(value)) == "n9007199254740993"
 
 
-def test_an_entity_that_was_taken_apart_is_copied_and_not_shared() -> None:
+def test_an_expanded_value_is_copied_and_not_shared() -> None:
     changed = draft({"a": {"b": {"c": 1}}})
     put(changed, parse("data.a.b.c"), changed.attributes()["id"])
     built = term("{'one': a, 'other': a}").value(changed)
@@ -61,13 +61,13 @@ def test_an_entity_that_was_taken_apart_is_copied_and_not_shared() -> None:
     assert data == b'{"one":{"b":"orders:7"},"other":{"b":{"c":"orders:7"}}}'
 
 
-def test_null_and_undefined_are_two_things() -> None:
+def test_null_and_undefined_differ() -> None:
     assert term("a").scalar(draft({"a": None})) is NULL
     assert term("a").scalar(draft({})) is None
     assert term("a.b").value(draft({"a": None})) is None
     assert term("$exists(a)").test(draft({"a": None})) is True
 
 
-def test_the_entity_is_no_attribute() -> None:
+def test_the_entity_is_not_an_attribute() -> None:
     assert term("$event.data").value(draft({"a": 1})) is None
     assert term("$event.subject").scalar(draft({})) == "C-1"

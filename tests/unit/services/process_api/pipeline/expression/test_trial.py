@@ -1,29 +1,29 @@
-"""Expressions that run away are found in a process of their own."""
+"""Expressions that do not terminate are found in a separate process."""
 
 from services.process_api.pipeline.expression import trial
 
 
-def test_what_is_well_is_not_mentioned() -> None:
+def test_valid_expressions_have_no_faults() -> None:
     assert trial.faults(["a > 1", "$sum(lines.price)", "$number('x')", "$error('always')", "a > 1"]) == {}
 
 
-def test_nothing_is_tried_where_nothing_is_to_try() -> None:
+def test_no_expressions_have_no_faults() -> None:
     assert trial.faults([]) == {}
 
 
-def test_every_fault_is_found_and_what_stands_between_them_is_tried() -> None:
+def test_every_fault_is_found_and_the_expressions_between_are_tried() -> None:
     loops = "($f := function(){$f()}; $f())"
-    # One step, so that the library's own limit does not break it off; it compares each with each.
+    # One long step, which the time limit of the library does not stop: it compares each with each.
     hangs = "$count($distinct([1..200000]))"
-    devours = '$pad("x", 5000000000)'
-    found = trial.faults(["a", "b +", devours, "c", hangs, loops, "d"])
-    assert list(found) == ["b +", devours, hangs, loops]
+    exhausts = '$pad("x", 5000000000)'
+    found = trial.faults(["a", "b +", exhausts, "c", hangs, loops, "d"])
+    assert list(found) == ["b +", exhausts, hangs, loops]
     assert "does not compile" in found["b +"]
-    assert "does not come to an end, or takes too much memory" in found[devours]
-    assert "stopped after seconds of computing" in found[hangs]
+    assert "does not terminate, or takes too much memory" in found[exhausts]
+    assert "stopped at the limit of CPU time" in found[hangs]
     assert "D1012" in found[loops]
 
 
-def test_one_that_does_not_end_is_ended() -> None:
+def test_a_trial_that_takes_too_long_is_stopped() -> None:
     found = trial.faults(["a"], seconds=0.001)
-    assert found == {"a": "the expression does not come to an end, or takes too much memory: stopped after 0.001 s"}
+    assert found == {"a": "the expression does not terminate, or takes too much memory: stopped after 0.001 s"}

@@ -14,10 +14,10 @@ seen: list[Any] = []
 
 
 meanwhile: Callable[[Any], None] = print
-"""What happens while `tarry` runs; a test puts its own in place."""
+"""What happens while `slow` runs; tests replace it."""
 
 
-def tarry(data: Any) -> Any:
+def slow(data: Any) -> Any:
     meanwhile(data)
     return data
 
@@ -106,7 +106,7 @@ def none() -> Any:
 
 
 class Prices:
-    """A class may hold functions, too."""
+    """A class may hold functions as well."""
 
     @staticmethod
     def double(data: Any) -> Any:
@@ -126,7 +126,7 @@ def look_up(data: Any) -> Any:
     return data
 
 
-def toil(data: Any) -> Any:
+def busy(data: Any) -> Any:
     until = time.perf_counter() + 0.001
     while time.perf_counter() < until:
         pass

@@ -31,7 +31,7 @@ def test_attributes_and_the_entity() -> None:
     assert not {"zone", "subject", "data"} & after.keys()
 
 
-def test_what_was_not_there_changes_nothing() -> None:
+def test_an_absent_path_changes_nothing() -> None:
     (made,) = apply({"drop": "data.nothing"}, draft({"a": 1}))
     assert not made.changed
 
@@ -39,13 +39,13 @@ def test_what_was_not_there_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("drop", "reason"),
     [
-        ("type", "no event is without"),
+        ("type", "every event has one"),
         ("id", "cannot be changed"),
         ([], "at least 1"),
         ("a.b", "only the entity"),
         (5, "valid string"),
     ],
 )
-def test_what_cannot_go_is_refused_when_settings_are_read(drop: Any, reason: str) -> None:
+def test_a_path_that_cannot_be_removed_is_refused_when_settings_are_read(drop: Any, reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         DropOptions(drop=drop)

@@ -26,7 +26,7 @@ ORDER = {"amount": 120, "status": "open", "paid": False, "id": 9007199254740993,
         ("$event.subject = 'C-2'", False),
     ],
 )
-def test_what_passes(condition: str, passes: object) -> None:
+def test_events_that_satisfy_the_condition_pass(condition: str, passes: object) -> None:
     before = draft(ORDER)
     after = apply({"filter": condition}, before)
     assert (after == [before]) is passes

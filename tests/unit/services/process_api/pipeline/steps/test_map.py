@@ -25,7 +25,7 @@ ORDER = {"id": 7, "customer": {"name": "Ada"}, "lines": [{"price": 2, "quantity"
         ("$merge([$, {'new': true}])", {**ORDER, "new": True}),
     ],
 )
-def test_what_comes_out(expression: str, expected: Any) -> None:
+def test_the_entity_is_the_value_of_the_expression(expression: str, expected: Any) -> None:
     assert applied({"map": expression}, event(ORDER))["data"] == expected
 
 
@@ -34,12 +34,12 @@ def test_the_attributes_stay() -> None:
     assert (after["id"], after["subject"], after["zone"]) == ("orders:7", "C-1", "eu")
 
 
-def test_nothing_is_no_entity() -> None:
-    with pytest.raises(Malformed, match="gives nothing; to leave events out, filter them"):
+def test_an_undefined_value_is_not_an_entity() -> None:
+    with pytest.raises(Malformed, match="is undefined for this event; to leave events out, use filter"):
         apply({"map": "nothing"}, draft(ORDER))
 
 
-def test_what_fails_says_why() -> None:
+def test_a_failed_evaluation_names_the_reason() -> None:
     with pytest.raises(Malformed, match="T2001"):
         apply({"map": "customer + 1"}, draft(ORDER))
 

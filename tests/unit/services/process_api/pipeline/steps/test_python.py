@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.python import PythonOptions
-from services.process_api.pipeline.steps.registry import build_step
 from shared.errors import Malformed, Unavailable
 from tests.unit.services.process_api.making import applied, apply, data_of, draft, event, text_of_data, without_data
 from tests.unit.services.process_api.pipeline.steps import functions
@@ -49,7 +48,7 @@ def test_a_function_of_two_arguments_sees_the_attributes() -> None:
     }
 
 
-def test_none_leaves_the_event_out() -> None:
+def test_none_ends_the_event() -> None:
     assert apply(step("drop"), draft({})) == []
 
 
@@ -82,22 +81,22 @@ def test_an_event_without_an_entity_gives_none() -> None:
     ("name", "reason"),
     [
         ("fail", "functions:fail raised KeyError: 'missing'"),
-        ("no_json", "functions:no_json returned what is no JSON"),
-        ("no_number", "functions:no_number returned what is no JSON"),
-        ("not_a_number", "functions:not_a_number returned what is no JSON: a number is infinite, or none"),
-        ("infinite", "functions:infinite returned what is no JSON: a number is infinite, or none"),
+        ("no_json", "functions:no_json returned a value that is not JSON"),
+        ("no_number", "functions:no_number returned a value that is not JSON"),
+        ("not_a_number", "functions:not_a_number returned a value that is not JSON: a number is infinite or NaN"),
+        ("infinite", "functions:infinite returned a value that is not JSON: a number is infinite or NaN"),
         ("leave", "functions:leave raised SystemExit: for good"),
         ("cancel", "functions:cancel raised CancelledError: on its own"),
-        ("no_text", "functions:no_text returned what is no JSON"),
-        ("cycle", "functions:cycle returned what is no JSON"),
+        ("no_text", "functions:no_text returned a value that is not JSON"),
+        ("cycle", "functions:cycle returned a value that is not JSON"),
     ],
 )
-def test_what_goes_wrong_is_the_events_fault(name: str, reason: str) -> None:
+def test_an_error_of_the_function_rejects_the_event(name: str, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         apply(step(name), draft({}))
 
 
-def test_what_is_unavailable_is_waited_for() -> None:
+def test_unavailable_makes_the_event_wait() -> None:
     with pytest.raises(Unavailable, match="the price list does not answer"):
         apply(step("wait"), draft({}))
 
@@ -107,22 +106,22 @@ def test_what_is_unavailable_is_waited_for() -> None:
     [
         (f"{HERE}:missing", "AttributeError"),
         ("nowhere.at.all:f", "ModuleNotFoundError"),
-        (f"{HERE}:asynchronous", "one that awaits cannot be a step"),
+        (f"{HERE}:asynchronous", "a coroutine function cannot be a step"),
         (f"{HERE}:not_callable", "not a plain function"),
         (f"{HERE}:three", r"expected \(data\) or \(data, event\)"),
         (f"{HERE}:none", r"expected \(data\) or \(data, event\)"),
     ],
 )
-def test_what_is_no_function_for_this_says_so(name: str, reason: str) -> None:
+def test_a_function_that_cannot_be_called_is_refused(name: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        build_step(PythonOptions(python=name))
+        PythonOptions(python=name).build()
 
 
-def test_a_builtin_that_does_not_tell_its_arguments_gets_the_entity() -> None:
+def test_a_builtin_without_a_signature_gets_the_entity() -> None:
     assert applied({"python": "builtins:dict"}, event([["a", 1]]))["data"] == {"a": 1}
 
 
 @pytest.mark.parametrize("name", ["", "module", "module:", ":function", "a-b:c", "a:b:c", "a b:c"])
-def test_a_name_of_another_form_is_refused_when_settings_are_read(name: str) -> None:
+def test_a_malformed_name_is_refused_when_settings_are_read(name: str) -> None:
     with pytest.raises(ValidationError):
         PythonOptions(python=name)

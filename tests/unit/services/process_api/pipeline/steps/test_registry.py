@@ -1,13 +1,18 @@
-"""How steps are written."""
+"""How steps are written, built and explained."""
 
-from typing import Any, get_args
+import json
+import sys
+import types
+from typing import Any
 
 import pytest
+import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from services.process_api.pipeline.steps import registry
 from services.process_api.pipeline.steps.filter import FilterOptions
-from services.process_api.pipeline.steps.registry import StepOptions, build_step, expressions_of
+from services.process_api.pipeline.steps.registry import STEPS, AnyStep
+from services.process_api.pipeline.steps.step import StepOptions
+from tests.unit.services.process_api.making import event, pipeline
 
 WRITTEN: list[Any] = [
     {"filter": "amount > 100"},
@@ -19,18 +24,39 @@ WRITTEN: list[Any] = [
     {"validate": {"type": "object"}},
     {"python": "copy:copy"},
 ]
-adapter: TypeAdapter[Any] = TypeAdapter(StepOptions)
+adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
 
 @pytest.mark.parametrize("written", WRITTEN)
-def test_every_kind_can_be_written_in_one_line_and_built(written: Any) -> None:
+def test_every_kind_is_written_in_one_line_and_built(written: Any) -> None:
     options = adapter.validate_python(written)
-    assert registry.kind_of(options) == registry.kind_of(written)
-    assert callable(build_step(options).apply)
+    assert [options.kind] == list(written)
+    assert callable(options.build().apply)
 
 
-def test_there_is_an_example_of_every_kind() -> None:
-    assert {type(adapter.validate_python(written)) for written in WRITTEN} == set(get_args(registry.AnyOptions))
+def test_every_kind_is_among_those_that_are_written() -> None:
+    assert {type(adapter.validate_python(written)) for written in WRITTEN} == set(STEPS)
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_step_is_dumped_as_it_was_written(written: Any) -> None:
+    assert adapter.dump_python(adapter.validate_python(written), by_alias=True) == written
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.kind)
+def test_the_example_of_a_step_is_true(step: type[StepOptions], monkeypatch: pytest.MonkeyPatch) -> None:
+    example = step.example
+    module = types.ModuleType("shop.orders")
+    exec(example.module, module.__dict__)  # noqa: S102 -- the code of the documentation
+    monkeypatch.setitem(sys.modules, "shop.orders", module)
+    written = yaml.safe_load(example.step)
+    assert list(written) == [step.kind]
+    assert example.cases
+    for before, after in example.cases:
+        outputs = [json.loads(output.value or b"") for output in pipeline(written).run(event(before["data"]))]
+        assert len(outputs) == len(after)
+        for output, expected in zip(outputs, after, strict=True):
+            assert expected.items() <= output.items()
 
 
 def test_options_are_taken_as_they_are() -> None:
@@ -50,7 +76,7 @@ def test_options_are_taken_as_they_are() -> None:
         ({"filter": 5}, "valid string"),
     ],
 )
-def test_what_is_no_step_says_so(written: Any, reason: str) -> None:
+def test_a_malformed_step_is_refused_with_the_reason(written: Any, reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         adapter.validate_python(written)
 
@@ -67,5 +93,5 @@ def test_what_is_no_step_says_so(written: Any, reason: str) -> None:
         ({"python": "copy:copy"}, []),
     ],
 )
-def test_their_expressions_can_be_tried(written: Any, expressions: list[str]) -> None:
-    assert expressions_of(adapter.validate_python(written)) == expressions
+def test_a_step_lists_its_expressions(written: Any, expressions: list[str]) -> None:
+    assert adapter.validate_python(written).expressions() == expressions

@@ -36,16 +36,16 @@ def test_between_members_and_attributes() -> None:
     ("rename", "data", "reason"),
     [
         ({"data.key": "subject"}, {"key": 5}, "expected text"),
-        ({"data.lines.a": "data.a"}, {"lines": [{"a": 1}]}, "an array is on the way"),
-        ({"data.a": "data.b.c"}, {"a": 1, "b": 2}, "is no object"),
+        ({"data.lines.a": "data.a"}, {"lines": [{"a": 1}]}, "leads through an array"),
+        ({"data.a": "data.b.c"}, {"a": 1, "b": 2}, "is not an object"),
     ],
 )
-def test_what_cannot_be_is_refused(rename: dict[str, str], data: Any, reason: str) -> None:
+def test_an_impossible_move_is_refused(rename: dict[str, str], data: Any, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         apply({"rename": rename}, draft(data))
 
 
 @pytest.mark.parametrize("rename", [{}, {"type": "data.type"}, {"data.a": "id"}, {"data.a": "channel"}, {"data.a": 5}])
-def test_what_can_never_be_is_refused_when_settings_are_read(rename: Any) -> None:
+def test_malformed_paths_are_refused_when_settings_are_read(rename: Any) -> None:
     with pytest.raises(ValidationError):
         RenameOptions(rename=rename)

@@ -41,12 +41,12 @@ def test_channels(route: Any, data: Any, channel: str | None) -> None:
         ("region", {"region": 5}, "gives 5, expected text"),
         ("region", {"region": "not a channel"}, "channel 'not a channel': expected dotted words"),
         ("region", {"region": ""}, "expected dotted words"),
-        (TABLE, {"region": "asia"}, 'region is "asia", for which the table has no channel, and there is no default'),
-        (TABLE, {}, "region is nothing, for which"),
-        (TABLE, {"region": {"a": 1}}, "for which"),
+        (TABLE, {"region": "asia"}, 'region is "asia", which is not in the table, and there is no default'),
+        (TABLE, {}, "region is undefined, which"),
+        (TABLE, {"region": {"a": 1}}, "which is not in the table"),
     ],
 )
-def test_what_is_no_channel_is_refused(route: Any, data: Any, reason: str) -> None:
+def test_a_value_that_is_not_a_channel_is_refused(route: Any, data: Any, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         apply({"route": route}, draft(data))
 
@@ -62,6 +62,6 @@ def test_what_is_no_channel_is_refused(route: Any, data: Any, reason: str) -> No
         5,
     ],
 )
-def test_what_can_never_be_is_refused_when_settings_are_read(route: Any) -> None:
+def test_malformed_routes_are_refused_when_settings_are_read(route: Any) -> None:
     with pytest.raises(ValidationError):
         RouteOptions(route=route)

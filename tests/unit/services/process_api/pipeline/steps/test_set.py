@@ -39,7 +39,7 @@ def test_attributes() -> None:
     assert [after[name] for name in ("subject", "type", "zone", "level")] == ["C-9", "order.seen", "eu", 3]
 
 
-def test_the_rest_is_not_touched() -> None:
+def test_the_rest_is_unaltered() -> None:
     (made,) = apply({"set": {"data.a.new": 1}}, draft(ORDER))
     assert made.changed
     before = '{"n":9007199254740993,"f":1.10,"deep":{"n":-12345678901234567890}}'
@@ -47,13 +47,13 @@ def test_the_rest_is_not_touched() -> None:
     assert text_of_data(after.encoded(b'"c"')) == before[:-1] + ',"new":1}'
 
 
-def test_an_attribute_cannot_become_anything() -> None:
+def test_a_value_that_an_attribute_cannot_have_is_refused() -> None:
     with pytest.raises(Malformed, match="attribute 'subject' would become 7, expected text"):
         apply({"set": {"subject": "=id"}}, draft(ORDER))
 
 
-def test_what_is_no_object_is_not_made_one() -> None:
-    with pytest.raises(Malformed, match=r"'data\.id' is no object"):
+def test_a_value_that_is_not_an_object_gets_no_members() -> None:
+    with pytest.raises(Malformed, match=r"'data\.id' is not an object"):
         apply({"set": {"data.id.x": 1}}, draft(ORDER))
 
 
@@ -70,10 +70,10 @@ def test_what_is_no_object_is_not_made_one() -> None:
         ({"a.b": 1}, "only the entity has members"),
     ],
 )
-def test_what_cannot_work_is_refused_when_settings_are_read(values: dict[str, Any], reason: str) -> None:
+def test_malformed_values_are_refused_when_settings_are_read(values: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         SetOptions(set=values)
 
 
-def test_its_expressions_are_known() -> None:
-    assert SetOptions(set={"data.a": "=b", "data.c": "d", "subject": "=e"}).expressions == ["b", "e"]
+def test_the_expressions_are_listed() -> None:
+    assert SetOptions(set={"data.a": "=b", "data.c": "d", "subject": "=e"}).expressions() == ["b", "e"]

@@ -1,4 +1,4 @@
-"""The words that steps are written with."""
+"""The types that the settings of steps are written with."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from services.process_api.pipeline.steps.step import ChannelName, ExpressionText
 
 
 @pytest.mark.parametrize(
-    ("kind", "well", "wrong", "reason"),
+    ("kind", "valid", "invalid", "reason"),
     [
         (ExpressionText, "a > 1", "a >", "does not compile"),
-        (PathText, "data.a", "data.", "is no path"),
+        (PathText, "data.a", "data.", "is not a path"),
         (ChannelName, "orders.eu", "orders/eu", "expected dotted words"),
     ],
 )
-def test_what_is_wrong_is_said_when_settings_are_read(kind: Any, well: str, wrong: str, reason: str) -> None:
+def test_malformed_values_are_refused_when_settings_are_read(kind: Any, valid: str, invalid: str, reason: str) -> None:
     adapter: TypeAdapter[str] = TypeAdapter(kind)
-    assert adapter.validate_python(well) == well
+    assert adapter.validate_python(valid) == valid
     with pytest.raises(ValidationError, match=reason):
-        adapter.validate_python(wrong)
+        adapter.validate_python(invalid)

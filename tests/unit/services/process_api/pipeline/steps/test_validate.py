@@ -20,7 +20,7 @@ SCHEMA = {
 
 
 @pytest.mark.parametrize("data", [{"id": 1}, {"id": 9007199254740993, "lines": ["a"]}, {"id": 1, "other": None}])
-def test_what_satisfies_the_schema_goes_on_as_it_is(data: Any) -> None:
+def test_an_entity_that_satisfies_the_schema_passes_unaltered(data: Any) -> None:
     before = draft(data)
     assert apply({"validate": SCHEMA}, before) == [before]
     assert not before.changed
@@ -35,17 +35,17 @@ def test_what_satisfies_the_schema_goes_on_as_it_is(data: Any) -> None:
         ("[]", "data: .* is not of type"),
     ],
 )
-def test_what_does_not_says_where_and_why(text: str, reason: str) -> None:
+def test_the_error_names_the_member_and_the_reason(text: str, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):
         apply({"validate": SCHEMA}, Draft(event(text=text)))
 
 
-def test_an_event_without_an_entity_satisfies_nothing() -> None:
+def test_an_event_without_an_entity_satisfies_no_schema() -> None:
     with pytest.raises(Malformed, match="no JSON data"):
         apply({"validate": {}}, Draft(without_data()))
 
 
-def test_faults_are_few_and_short() -> None:
+def test_the_error_is_short() -> None:
     with pytest.raises(Malformed) as caught:
         apply({"validate": {"items": {"maxLength": 1}}}, draft(["x" * 10_000] * 100))
     assert len(str(caught.value)) < 1000
@@ -63,14 +63,14 @@ def test_a_schema_in_a_file_beside_the_settings(tmp_path: Path) -> None:
         (None, "cannot be read: No such file"),
         ("{", "is not JSON"),
         ("5", "valid dictionary"),
-        ('{"type": "thing"}', "no JSON Schema"),
-        ('{"$ref": "https://example.com/x.json"}', "no JSON Schema"),
-        ('{"$ref": "other.json"}', "no JSON Schema"),
-        ('{"pattern": "("}', "no JSON Schema"),
+        ('{"type": "thing"}', "not a JSON Schema"),
+        ('{"$ref": "https://example.com/x.json"}', "not a JSON Schema"),
+        ('{"$ref": "other.json"}', "not a JSON Schema"),
+        ('{"pattern": "("}', "not a JSON Schema"),
         (" " * 1_048_577, "larger than 1048576 bytes"),
     ],
 )
-def test_a_schema_that_cannot_work_is_refused(tmp_path: Path, content: str | None, reason: str) -> None:
+def test_a_schema_that_is_not_usable_is_refused(tmp_path: Path, content: str | None, reason: str) -> None:
     if content is not None:
         (tmp_path / "order.json").write_text(content)
     with pytest.raises(ValidationError, match=reason):
