@@ -1,4 +1,4 @@
-"""The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
+"""The composition root. External dependencies can be replaced by arguments; the service runs in one event loop."""
 
 import asyncio
 import random
@@ -14,16 +14,16 @@ from services.experience_api.auth.clients import Verifier
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.origin import Networks
 from services.experience_api.http.push import Pushes
-from services.experience_api.http.routes import Entrance, Routes
+from services.experience_api.http.routes import Routes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
-from services.experience_api.sessions.dependencies import Stream, StreamParts, keep_stream, tokens_with_a_key
+from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.inbound import Inbound
-from services.experience_api.sessions.late_bound import Awaited
-from services.experience_api.sessions.node import NodeLease, own_name
+from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.node import NodeLease, generated_name
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from shared.alerts import Alerts, alerting
@@ -38,20 +38,20 @@ from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
-REGISTRATIONS, LEASE, TOPICS, STREAM = "registrations", "replica lease", "topics of the stream", "stream"
-NOTICES = "notices between replicas"
+REGISTRY, LEASE, TOPIC, STREAM = "registry", "node_lease", "publish_topic", "stream"
+NOTICES = "replica_notices"
 """The parts in `/readyz`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExperienceApi:
-    """The service, while it runs."""
+    """The running service."""
 
     listening: Listening
     tasks: Tasks
 
     async def failed(self) -> BaseException:
-        """Wait until something has failed that the service cannot go on without, and return it."""
+        """Wait until a part fails that the service cannot run without, and return the error."""
         return await self.tasks.failed()
 
 
@@ -68,11 +68,11 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
 ) -> AsyncIterator[ExperienceApi]:
-    """Run the service for as long as the context lasts; leaving it drains.
+    """Run the service while the context is open; leaving it drains.
 
-    What is not given is made from the settings, and need not be reachable yet. An engine or a registry that is given
-    is ready to be used: its tables are not migrated here. Services in one process share `health`;
-    who makes it tells of outages.
+    Dependencies that are not passed in are built from the settings, and need not be reachable yet. The tables of an
+    engine or registry that is passed in are not migrated here. Services in one process share `health`; its creator
+    alerts about outages.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
@@ -93,7 +93,7 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
             alerts = await stack.enter_async_context(opened)
         if own_health:
             await stack.enter_async_context(outages_told("experience", health.readiness, alerts, clock))
-        outside = _Outside(
+        dependencies = _Dependencies(
             registry,
             leases,
             alerts,
@@ -102,12 +102,12 @@ async def build_experience_api(  # noqa: PLR0913 -- each outside part by its nam
             clock=clock,
             rng=rng or random.SystemRandom(),
         )
-        yield await stack.enter_async_context(_Service(settings, outside, health).running())
+        yield await stack.enter_async_context(_Service(settings, dependencies, health).running())
 
 
 @dataclass(frozen=True, slots=True)
-class _Outside:
-    """What the service has of others."""
+class _Dependencies:
+    """The external dependencies of the service."""
 
     registry: Registry
     leases: LeaseStore
@@ -115,101 +115,111 @@ class _Outside:
     connect: Callable[[], AbstractAsyncContextManager[Bus]]
     """Connects to the bus."""
     prepare: Callable[[], Awaitable[object]]
-    """Makes the database's tables what they should be."""
+    """Migrates the tables of the database."""
     clock: Clock
     rng: random.Random
 
 
 class _Service:
-    """The parts, and how they hang together."""
+    """Composes the parts of the service."""
 
-    def __init__(self, settings: ExperienceSettings, outside: _Outside, health: Health) -> None:
+    def __init__(self, settings: ExperienceSettings, dependencies: _Dependencies, health: Health) -> None:
         self._options = settings.experience
         self._topics = settings.bus.topics
-        self._outside = outside
+        self._dependencies = dependencies
         self._health = health
         self._metrics = ExperienceMetrics(health.registry)
-        self._entrance: Awaited[Entrance] = Awaited("the database")
-        self._stream: Awaited[Stream] = Awaited("the stream")
-        self._handshakes = Admission(self._options.handshakes)
-        self._registrations = Admission(self._options.registrations)
-        self._pushes = Pushes(self._topics.publish, self._options.entity, outside.clock, outside.rng, new_id=_new_id)
+        self._registration: LateBound[Registration] = LateBound("database")
+        self._handshake: LateBound[Handshake] = LateBound("database")
+        self._stream: LateBound[Stream] = LateBound("stream")
+        self._handshake_admission = Admission(self._options.handshakes)
+        self._registration_admission = Admission(self._options.registrations)
+        clock, rng = dependencies.clock, dependencies.rng
+        self._pushes = Pushes(self._topics.publish, self._options.entity, clock, rng, new_id=_new_id)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ExperienceApi]:
         """Open everything; on leaving, drain, and close everything in reverse."""
-        options, outside = self._options, self._outside
+        options, dependencies = self._options, self._dependencies
         days = options.tokens.expires_after_days_disconnected
         self._declare()
         async with AsyncExitStack() as stack:
-            verifier = stack.enter_context(Verifier.opened(outside.registry, options.secrets, clock=outside.clock))
+            verifier = stack.enter_context(
+                Verifier.opened(dependencies.registry, options.secrets, clock=dependencies.clock)
+            )
             tasks = await stack.enter_async_context(Tasks())
             node = self._node()
-            connections = Connections(outside.registry, node, tasks, options.connections, days)
+            connections = Connections(dependencies.registry, node, tasks, options.connections, days)
             await stack.enter_async_context(connections.open())
-            tasks.keep("stream", keep_stream(self._stream_parts(), self._stream, self._report(TOPICS), outside.clock))
-            tasks.keep("entrance", self._keep_entrance(verifier, connections, node))
+            tasks.keep(
+                "stream", run_stream(self._stream_parts(), self._stream, self._report(TOPIC), dependencies.clock)
+            )
+            tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             listening = await stack.enter_async_context(self._listening())
             await stack.enter_async_context(self._drained())
             yield ExperienceApi(listening, tasks)
 
     def _declare(self) -> None:
         readiness = self._health.readiness
-        for part in (REGISTRATIONS, LEASE, TOPICS):
+        for part in (REGISTRY, LEASE, TOPIC):
             readiness.require(part)
-        readiness.require(STREAM, lambda: self._delivery.problem if self._delivery else NotYet("the topics come first"))
-        readiness.note(NOTICES, lambda: self._outside.registry.problem)
+        readiness.require(
+            STREAM, lambda: self._delivery.problem if self._delivery else NotYet("waiting for publish_topic")
+        )
+        readiness.note(NOTICES, lambda: self._dependencies.registry.problem)
         self._health.registry.register(DeliveryCollector(lambda: self._delivery.counts if self._delivery else None))
 
     @property
     def _delivery(self) -> Delivery | None:
-        return self._stream.now.delivery if self._stream.now else None
+        return self._stream.value.delivery if self._stream.value else None
 
     def _report(self, part: str) -> Callable[[str | None], None]:
         return lambda problem: self._health.readiness.report(part, problem)
 
     def _node(self) -> NodeLease:
-        options, outside = self._options.connections, self._outside
-        name = options.node or own_name()
-        leases = Leases(outside.leases, name, ttl=options.lease_seconds, clock=outside.clock)
-        return NodeLease(leases, name, outside.clock, self._report(LEASE))
+        options, dependencies = self._options.connections, self._dependencies
+        name = options.node or generated_name()
+        leases = Leases(dependencies.leases, name, ttl=options.lease_seconds, clock=dependencies.clock)
+        return NodeLease(leases, name, dependencies.clock, self._report(LEASE))
 
     def _stream_parts(self) -> StreamParts:
-        outside = self._outside
+        dependencies = self._dependencies
 
         def inbound(appender: Appender) -> Inbound:
-            return Inbound(appender, self._topics.inbound, outside.alerts, self._metrics, outside.clock, _new_id)
+            return Inbound(
+                appender, self._topics.inbound, dependencies.alerts, self._metrics, dependencies.clock, _new_id
+            )
 
-        return StreamParts(outside.connect, self._topics, self._options.delivery, inbound, self._metrics.delayed)
+        return StreamParts(dependencies.connect, self._topics, self._options.delivery, inbound, self._metrics.delayed)
 
-    async def _keep_entrance(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
-        outside = self._outside
-        tokens = await tokens_with_a_key(
-            self._options.tokens, outside.registry, outside.prepare, self._report(REGISTRATIONS), outside.clock
-        )
-        registration = Registration(self._registrations, verifier, outside.registry, tokens, outside.clock)
-        self._entrance.came(Entrance(registration, Handshake(self._handshakes, tokens, connections, outside.clock)))
-        await node.keep(connections.lose_all)
+    async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
+        registry, clock = self._dependencies.registry, self._dependencies.clock
+        prepare, report = self._dependencies.prepare, self._report(REGISTRY)
+        tokens = await load_tokens(self._options.tokens, registry, prepare, report, clock)
+        self._registration.set(Registration(self._registration_admission, verifier, registry, tokens, clock))
+        self._handshake.set(Handshake(self._handshake_admission, tokens, connections, clock))
+        await node.run(connections.lose_all)
 
     def _listening(self) -> AbstractAsyncContextManager[Listening]:
         options = self._options
         app = application(options.listen, self._health)
         Routes(
-            self._entrance,
+            self._registration,
+            self._handshake,
             self._stream,
             self._pushes,
             proxies=Networks(options.trusted_proxies),
             metrics=self._metrics,
             days=options.tokens.expires_after_days_disconnected,
         ).add_to(app)
-        return serve(app, options.listen, self._health, clock=self._outside.clock)
+        return serve(app, options.listen, self._health, clock=self._dependencies.clock)
 
     @asynccontextmanager
     async def _drained(self) -> AsyncIterator[None]:
         try:
             yield
         except asyncio.CancelledError:
-            raise  # there is no time left for it
+            raise  # no time is left to drain
         except BaseException:
             await self._drain()
             raise
@@ -217,16 +227,18 @@ class _Service:
             await self._drain()
 
     async def _drain(self) -> None:
-        """Leave in order; what this does not get done in its time is dropped by what is closed after it."""
-        self._health.readiness.draining = True  # 1. load balancers look elsewhere
-        self._handshakes.close()  # 2. late comers are told to connect again
-        self._registrations.close()
+        """Shut down in order. What is not done in time is dropped by what is closed afterwards."""
+        self._health.readiness.draining = True  # 1. load balancers stop sending requests here
+        self._handshake_admission.close()  # 2. late requests are refused as draining
+        self._registration_admission.close()
         self._pushes.close()
-        if self._delivery is not None:  # 3. subscribers are sent away in waves, each with a time to come back
+        if (
+            self._delivery is not None
+        ):  # 3. subscribers are closed in waves, each with a time to wait before reconnecting
             await self._delivery.drain(self._options.drain_within)
-        # 4. the listener closes, and with it the requests that are still under way
-        # 5. what was accepted is on the bus, and the stream ends
-        # 6. the replica's lease is given back; the database goes last, for 3 and 4 release claims
+        # 4. the listener closes, and with it the requests in progress
+        # 5. accepted events are on the bus; the stream ends
+        # 6. the replica's lease is released; the database is closed last, because 3 and 4 release claims
 
 
 def _new_id() -> str:
@@ -234,4 +246,4 @@ def _new_id() -> str:
 
 
 async def _nothing() -> None:
-    """Prepare what is ready."""
+    """Prepare nothing: the database is ready."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.errors import Malformed, TooLarge, Unavailable
+from shared.errors import Malformed, ProblemError, TooLarge, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ async def problems(
     """Turn what a handler raises into a response; what it cannot have meant is logged and told as 500 only."""
     try:
         return await handler(request)
+    except ProblemError as exc:
+        response = problem(exc.status, exc.detail, headers=exc.headers, **exc.members)
     except web.HTTPException as exc:
         if exc.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -40,10 +42,9 @@ async def problems(
     except web.RequestPayloadError:
         # Its sender broke off, or it is not in the encoding that the request says.
         response = problem(HTTPStatus.BAD_REQUEST, "the body cannot be read to its end, or decoded")
-    except TooLarge as exc:
-        response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc))
     except Malformed as exc:
-        response = problem(HTTPStatus.BAD_REQUEST, str(exc))
+        too_large = isinstance(exc, TooLarge)
+        response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST, str(exc))
     except Unavailable:
         logger.warning("%s %s answered 503", request.method, request.rel_url.path, exc_info=True)
         detail = "something this service depends on does not answer; try again"

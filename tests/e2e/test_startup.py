@@ -25,17 +25,17 @@ WAITS_FOR = {
     "system": {"database of the leases": DATABASE, "bus": "the database comes first"},
     "process": {"bus of the pipelines": BUS},
     "experience": {
-        "registrations": DATABASE,
-        "replica lease": "not connected yet",
-        "topics of the stream": BUS,
-        "stream": "the topics come first",
+        "registry": DATABASE,
+        "node_lease": "not connected yet",
+        "publish_topic": BUS,
+        "stream": "waiting for publish_topic",
     },
 }
 """By service: the parts that `/readyz` names, each with what its reason holds."""
 LOGGED = {
     "system": ["database of the leases", "mail"],
     "process": ["bus of the pipelines", "mail"],
-    "experience": ["mail", "registrations", "topics of the stream"],
+    "experience": ["mail", "publish_topic", "registry"],
 }
 """By service: the parts whose turn to be connected has come."""
 PATIENCE = 60.0

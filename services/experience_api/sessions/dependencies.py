@@ -1,6 +1,6 @@
-"""What comes with the database, and what comes with the bus: waited for in the background, while the service listens.
+"""Connects to the database and to the bus in the background, while the service listens.
 
-Neither is fatal. What is missing is said in `/readyz`, and once in the log; requests that need it are told to wait.
+Neither outage is fatal. `/readyz` and the log name what is missing; requests that need it are refused as unavailable.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from services.experience_api.auth.tokens import TokenOptions, Tokens, new_key
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.inbound import Inbound
-from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
 from shared.bus.protocol import Appender, Bus
 from shared.bus.topics import TopicsOptions
@@ -18,15 +18,15 @@ from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
 _PAUSE = 1.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 Report = Callable[[str | None], None]
-"""Takes what is wrong, None if nothing."""
+"""Takes what is wrong, and None if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamParts:
-    """What the stream is made of, once there is a bus."""
+    """The parts from which the stream is built once the bus is connected."""
 
     connect: Callable[[], AbstractAsyncContextManager[Bus]]
     topics: TopicsOptions
@@ -37,16 +37,16 @@ class StreamParts:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What is there once the bus is."""
+    """The parts that exist while the bus is connected."""
 
     delivery: Delivery
     appender: Appender
 
 
-async def tokens_with_a_key(
+async def load_tokens(
     options: TokenOptions, keys: Keys, prepare: Callable[[], Awaitable[object]], report: Report, clock: Clock
 ) -> Tokens:
-    """Return what issues and reads tokens, as soon as the database is ready and there is a key to sign with."""
+    """Wait until the database is ready, and return `Tokens` with the signing keys."""
     while True:
         try:
             await prepare()
@@ -59,12 +59,12 @@ async def tokens_with_a_key(
             return Tokens(signing, issuer=options.issuer)
 
 
-async def keep_stream(parts: StreamParts, stream: Awaited[Stream], report: Report, clock: Clock) -> None:
-    """Connect to the bus and deliver from it, for ever.
+async def run_stream(parts: StreamParts, stream: LateBound[Stream], report: Report, clock: Clock) -> None:
+    """Connect to the bus and deliver from it until cancelled, reconnecting after an outage.
 
     Raises:
-        SettingsError: a topic is not of the form that the settings say.
-        Exception: a fault of ours has ended the delivery.
+        SettingsError: an existing topic contradicts the settings.
+        Exception: a bug ended the delivery.
     """
     while True:
         try:
@@ -78,12 +78,12 @@ async def keep_stream(parts: StreamParts, stream: Awaited[Stream], report: Repor
             await clock.sleep(_PAUSE)
 
 
-async def _deliver(parts: StreamParts, bus: Bus, appender: Appender, stream: Awaited[Stream], clock: Clock) -> None:
+async def _deliver(parts: StreamParts, bus: Bus, appender: Appender, stream: LateBound[Stream], clock: Clock) -> None:
     inbound = parts.inbound(appender)
-    callbacks = Callbacks(inbound.refused, inbound.accept, parts.on_delay)
+    callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay)
     async with Delivery(bus, parts.topics.publish, parts.options, callbacks=callbacks, clock=clock) as delivery:
-        stream.came(Stream(delivery, appender))
+        stream.set(Stream(delivery, appender))
         try:
             raise await delivery.failed()
         finally:
-            stream.went()
+            stream.clear()

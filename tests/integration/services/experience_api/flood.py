@@ -1,4 +1,4 @@
-"""Knocks with bogus tokens as fast as it can: `python -m … URL SECONDS`. Prints how often each status was answered."""
+"""Connects with invalid tokens as fast as possible: `python -m … URL SECONDS`. Prints the count of each status."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ REQUEST = (
 )
 
 
-async def knock(host: str, port: int, until: float, answers: Counter[str]) -> None:
+async def flood(host: str, port: int, until: float, answers: Counter[str]) -> None:
     number = 0
     while monotonic() < until:
         reader, writer = await asyncio.open_connection(host, port)
@@ -26,8 +26,8 @@ async def knock(host: str, port: int, until: float, answers: Counter[str]) -> No
 async def main(url: str, seconds: float) -> None:
     host, _, port = url.removeprefix("http://").rpartition(":")
     answers: Counter[str] = Counter()
-    print("begun", flush=True)
-    await asyncio.gather(*(knock(host, int(port), monotonic() + seconds, answers) for _ in range(SOCKETS)))
+    print("started", flush=True)
+    await asyncio.gather(*(flood(host, int(port), monotonic() + seconds, answers) for _ in range(SOCKETS)))
     print(" ".join(f"{status}={count}" for status, count in answers.items()))
 
 

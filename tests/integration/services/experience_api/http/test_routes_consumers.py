@@ -16,7 +16,7 @@ def basic(text: str) -> Headers:
 
 @pytest.mark.parametrize("headers", [DEMO, basic("demo:demo"), {"Client_ID": "demo", "CLIENT_SECRET": "demo"}])
 async def test_a_client_registers_and_is_told_its_token(replica: Replica, headers: Headers) -> None:
-    answer = await replica.ask("POST", "/consumers", headers)
+    answer = await replica.request("POST", "/consumers", headers)
     assert answer.status == 201
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -51,7 +51,7 @@ async def test_whatever_is_wrong_is_answered_alike(replica: Replica) -> None:
         basic("demo"),
         {"Authorization": "Basic %%%"},
     ]
-    answers = [await replica.ask("POST", "/consumers", headers) for headers in wrong]
+    answers = [await replica.request("POST", "/consumers", headers) for headers in wrong]
     assert {answer.status for answer in answers} == {401}
     assert len({answer.text for answer in answers}) == 1
     assert {answer.headers["WWW-Authenticate"] for answer in answers} == {'Basic realm="trelay", charset="UTF-8"'}
@@ -63,12 +63,12 @@ async def test_a_client_for_the_loopback_registers_from_there_only(deployment: D
     async with deployment.replica({"trusted_proxies": ["127.0.0.1"]}) as replica:
         await add_client(replica.registry, "local", secret="local", loopback_only=True)
         local = {"client_id": "local", "client_secret": "local"}
-        assert (await replica.ask("POST", "/consumers", local)).status == 201
+        assert (await replica.request("POST", "/consumers", local)).status == 201
         for header in ("X-Forwarded-For", "Forwarded", "Via"):
-            answer = await replica.ask("POST", "/consumers", {**local, header: "192.0.2.1"})
+            answer = await replica.request("POST", "/consumers", {**local, header: "192.0.2.1"})
             assert (answer.status, answer.code) == (403, "loopback-only")
         token = await replica.register("local", "local")
-        answer = await replica.knock(token, headers={"X-Forwarded-For": "192.0.2.1"})
+        answer = await replica.upgrade(token, headers={"X-Forwarded-For": "192.0.2.1"})
         assert (answer.status, answer.code) == (403, "loopback-only")
         async with replica.connect(token):
             pass
@@ -77,7 +77,7 @@ async def test_a_client_for_the_loopback_registers_from_there_only(deployment: D
 async def test_guessing_is_slowed_down(deployment: Deployment) -> None:
     async with deployment.replica({"registrations": {"failures": 3, "failures_per_second": 0.01}}) as replica:
         wrong = {"client_id": "demo", "client_secret": "wrong"}
-        answers = [await replica.ask("POST", "/consumers", wrong) for _ in range(4)]
+        answers = [await replica.request("POST", "/consumers", wrong) for _ in range(4)]
         assert [answer.status for answer in answers] == [401, 401, 401, 429]
         assert answers[-1].code == "too-many-attempts"
         assert int(answers[-1].headers["Retry-After"]) >= 1
@@ -96,18 +96,18 @@ async def test_a_forgotten_consumer_is_closed_and_has_to_register_again(replica:
     token = await replica.register()
     async with replica.connect(token) as subscription:
         await subscription.next()
-        answer = await replica.ask("DELETE", "/consumers", DEMO)
+        answer = await replica.request("DELETE", "/consumers", DEMO)
         assert (answer.status, answer.text) == (204, "")
         assert (await subscription.closed())[0] == 4503
-    refused = await replica.knock(token)
+    refused = await replica.upgrade(token)
     assert (refused.status, refused.code) == (401, "token-refused")
-    assert (await replica.ask("DELETE", "/consumers", DEMO)).status == 204
+    assert (await replica.request("DELETE", "/consumers", DEMO)).status == 204
     await replica.register()
 
 
 async def test_forgetting_needs_the_secret(replica: Replica) -> None:
     token = await replica.register()
-    assert (await replica.ask("DELETE", "/consumers", {"client_id": "demo", "client_secret": "x"})).status == 401
+    assert (await replica.request("DELETE", "/consumers", {"client_id": "demo", "client_secret": "x"})).status == 401
     async with replica.connect(token):
         pass
 
@@ -117,7 +117,7 @@ async def test_what_one_replica_is_told_another_does(deployment: Deployment) -> 
         token = await other.register()
         async with one.connect(token) as subscription:
             await subscription.next()
-            assert (await other.ask("DELETE", "/consumers", DEMO)).status == 204
+            assert (await other.request("DELETE", "/consumers", DEMO)).status == 204
             assert (await subscription.closed())[0] == 4503
         token = await one.register()
         async with other.connect(token) as subscription:
@@ -128,6 +128,6 @@ async def test_what_one_replica_is_told_another_does(deployment: Deployment) -> 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH"])
 async def test_another_method_is_not_allowed(replica: Replica, method: str) -> None:
-    answer = await replica.ask(method, "/consumers", DEMO)
+    answer = await replica.request(method, "/consumers", DEMO)
     assert answer.status == 405
     assert sorted(answer.headers["Allow"].split(",")) == ["DELETE", "POST"]

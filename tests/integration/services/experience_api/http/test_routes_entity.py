@@ -47,9 +47,9 @@ async def test_every_mode_reaches_the_subscriber_in_order(replica: Replica) -> N
             ("/entity", binary, b"a note", ["n-4"]),
         ]
         for path, headers, body, ids in pushed:
-            answer = await replica.ask("POST", path, headers, body)
+            answer = await replica.request("POST", path, headers, body)
             assert (answer.status, answer.json) == (202, {"accepted": len(ids), "ids": ids})
-        answer = await replica.ask("POST", "/entity?channel=orders&subject=s&type=t", JSON, b'{"number": 5}')
+        answer = await replica.request("POST", "/entity?channel=orders&subject=s&type=t", JSON, b'{"number": 5}')
         assert (answer.status, answer.json["accepted"]) == (202, 1)
         events = [await subscription.next() for _ in range(5)]
     assert [found["id"] for found in events] == ["n-1", "n-2", "n-3", "n-4", answer.json["ids"][0]]
@@ -77,7 +77,7 @@ async def test_every_mode_reaches_the_subscriber_in_order(replica: Replica) -> N
 async def test_what_cannot_be_taken_is_refused_with_its_place(
     replica: Replica, path: str, headers: Headers, body: bytes, status: int, code: str, detail: str
 ) -> None:
-    answer = await replica.ask("POST", path, headers, body)
+    answer = await replica.request("POST", path, headers, body)
     assert (answer.status, answer.code) == (status, code)
     assert detail in answer.json["detail"]
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -86,14 +86,14 @@ async def test_what_cannot_be_taken_is_refused_with_its_place(
 async def test_nothing_of_a_refused_batch_is_taken(replica: Replica) -> None:
     async with replica.connect(await replica.register()) as subscription:
         await subscription.next()
-        assert (await replica.ask("POST", "/entity", BATCH, dumped([event(1), {}]))).status == 400
+        assert (await replica.request("POST", "/entity", BATCH, dumped([event(1), {}]))).status == 400
         await replica.push("orders", 7)
         assert (await subscription.next())["data"] == {"number": 7}
 
 
 async def test_a_body_that_unpacks_to_too_much_is_refused(replica: Replica) -> None:
     packed = gzip.compress(b" " * 50_000_000 + b"1")
-    answer = await replica.ask("POST", "/entity?channel=a", {**JSON, "Content-Encoding": "gzip"}, packed)
+    answer = await replica.request("POST", "/entity?channel=a", {**JSON, "Content-Encoding": "gzip"}, packed)
     assert answer.status in {400, 413}
     await replica.push("orders", 1)
 
@@ -113,7 +113,7 @@ async def test_only_the_allow_list_may_push_and_no_header_of_a_stranger_helps(
     deployment: Deployment, allow: list[str], headers: Headers, status: int
 ) -> None:
     async with deployment.replica({"entity": {"allow": allow}}) as replica:
-        answer = await replica.ask("POST", "/entity?channel=a", {**JSON, **headers}, b"{}")
+        answer = await replica.request("POST", "/entity?channel=a", {**JSON, **headers}, b"{}")
         assert answer.status == status
         if status == 403:
             assert answer.code == "address-not-allowed"
@@ -136,4 +136,4 @@ async def test_a_trusted_proxy_is_believed_as_far_as_it_has_seen(
     options = {"trusted_proxies": ["127.0.0.1"], "entity": {"allow": ["192.0.2.0/24"]}}
     async with deployment.replica(options) as replica:
         headers = {**JSON, "X-Forwarded-For": forwarded}
-        assert (await replica.ask("POST", "/entity?channel=a", headers, b"{}")).status == status
+        assert (await replica.request("POST", "/entity?channel=a", headers, b"{}")).status == status

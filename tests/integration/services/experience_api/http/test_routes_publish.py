@@ -63,7 +63,7 @@ async def test_a_token_that_is_offered_as_a_subprotocol_alone_is_refused_and_not
     replica: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await replica.register()
-    answer = await replica.knock(headers={"Sec-WebSocket-Protocol": f"bearer.{token}"})
+    answer = await replica.upgrade(headers={"Sec-WebSocket-Protocol": f"bearer.{token}"})
     assert (answer.status, answer.code) == (400, "malformed")
     assert "cloudevents.json" in answer.json["detail"]
     assert token not in caplog.text
@@ -75,7 +75,7 @@ async def test_a_second_connection_is_refused_while_the_first_lives(replica: Rep
         await first.next()
         event = group.create_task(first.next())  # a client that reads answers pings
         for _ in range(3):
-            answer = await replica.knock(token)
+            answer = await replica.upgrade(token)
             assert (answer.status, answer.code) == (409, "already-connected")
         await replica.push("orders", 1)
         assert (await event)["data"] == {"number": 1}
@@ -97,7 +97,7 @@ async def test_a_second_connection_is_refused_while_the_first_lives(replica: Rep
 async def test_without_a_genuine_token_nobody_is_let_in(
     replica: Replica, headers: Headers, status: int, code: str
 ) -> None:
-    answer = await replica.knock(headers=headers)
+    answer = await replica.upgrade(headers=headers)
     assert (answer.status, answer.code) == (status, code)
     assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="trelay"')
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -109,7 +109,7 @@ async def test_a_token_with_one_character_changed_is_refused(deployment: Deploym
         token = await replica.register()
         for position, was in enumerate(token):
             other = CIPHER[(CIPHER.find(was) + 1) % len(CIPHER)]
-            answer = await replica.knock(token[:position] + other + token[position + 1 :])
+            answer = await replica.upgrade(token[:position] + other + token[position + 1 :])
             assert (answer.status, answer.code) == (401, "token-refused"), f"position {position}"
         async with replica.connect(token) as subscription:
             await subscription.next()
@@ -117,10 +117,10 @@ async def test_a_token_with_one_character_changed_is_refused(deployment: Deploym
 
 async def test_a_token_of_another_client_or_another_signer_is_refused(replica: Replica) -> None:
     token = await replica.register()
-    answer = await replica.knock(headers={"token": token, "client_id": "other"})
+    answer = await replica.upgrade(headers={"token": token, "client_id": "other"})
     assert (answer.status, answer.code) == (401, "token-refused")
     forged = Tokens([SigningKey("database", b"x" * 32)]).issue("demo", 0).token
-    assert (await replica.knock(forged)).status == 401
+    assert (await replica.upgrade(forged)).status == 401
 
 
 async def test_a_token_expires_some_days_after_the_last_connection(deployment: Deployment) -> None:
@@ -129,7 +129,7 @@ async def test_a_token_expires_some_days_after_the_last_connection(deployment: D
         token = await replica.register()
         async with engine.begin() as connection:
             await connection.execute(update(consumers).values(last_seen_at=datetime(2000, 1, 1, tzinfo=UTC)))
-        answer = await replica.knock(token)
+        answer = await replica.upgrade(token)
         assert (answer.status, answer.code) == (401, "token-expired")
         assert "register again" in answer.json["detail"]
         async with replica.connect(await replica.register()) as subscription:
@@ -144,7 +144,7 @@ async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> No
     async with deployment.replica({"tokens": {"keys": [new, old]}}) as replica, replica.connect(token):
         pass
     async with deployment.replica({"tokens": {"keys": [new]}}) as replica:
-        assert (await replica.knock(token)).code == "token-refused"
+        assert (await replica.upgrade(token)).code == "token-refused"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> No
 async def test_what_may_not_be_asked_for_is_named(replica: Replica, query: str, status: int, code: str) -> None:
     secret = await add_client(replica.registry, "shop", channels=["orders.**"])
     token = await replica.register("shop", secret)
-    answer = await replica.knock(token, query=query)
+    answer = await replica.upgrade(token, query=query)
     assert (answer.status, answer.code) == (status, code)
     async with replica.connect(token) as subscription:
         await subscription.next()
@@ -173,13 +173,13 @@ async def test_a_cursor_that_is_none_is_a_gap_and_no_refusal(replica: Replica) -
 
 
 async def test_a_plain_request_is_told_what_this_is(replica: Replica) -> None:
-    answer = await replica.ask("GET", "/ws/publish", {"Authorization": f"Bearer {await replica.register()}"})
+    answer = await replica.request("GET", "/ws/publish", {"Authorization": f"Bearer {await replica.register()}"})
     assert (answer.status, answer.code) == (426, "upgrade-required")
     assert answer.headers["Upgrade"] == "websocket"
 
 
 async def test_another_version_of_websocket_is_told_ours(replica: Replica) -> None:
-    answer = await replica.knock(await replica.register(), headers={"Sec-WebSocket-Version": "12"})
+    answer = await replica.upgrade(await replica.register(), headers={"Sec-WebSocket-Version": "12"})
     assert (answer.status, answer.code) == (426, "upgrade-required")
     assert answer.headers["Sec-WebSocket-Version"] == "13"
 
@@ -187,13 +187,13 @@ async def test_another_version_of_websocket_is_told_ours(replica: Replica) -> No
 async def test_a_disabled_client_is_refused(replica: Replica) -> None:
     token = await replica.register()
     await replica.registry.disable("demo")
-    answer = await replica.knock(token)
+    answer = await replica.upgrade(token)
     assert (answer.status, answer.code) == (403, "client-disabled")
 
 
 async def test_too_many_failures_are_told_to_wait(deployment: Deployment) -> None:
     async with deployment.replica({"handshakes": {"failures": 2, "failures_per_second": 0.01}}) as replica:
-        answers = [await replica.knock("a.b.c") for _ in range(3)]
+        answers = [await replica.upgrade("a.b.c") for _ in range(3)]
         assert [answer.status for answer in answers] == [401, 401, 429]
         assert int(answers[-1].headers["Retry-After"]) >= 1
 

@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.sessions.dependencies import Stream, StreamParts, keep_stream, tokens_with_a_key
+from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.inbound import Inbound
-from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.stream.delivery import DeliveryOptions
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
@@ -21,10 +21,10 @@ from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 from shared.runtime.tasks import Tasks
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
-class Hurried(SystemClock):
+class FastClock(SystemClock):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0)
 
@@ -38,7 +38,7 @@ class Reports:
 
 
 class Flaky:
-    """Fails so many times."""
+    """Fails a given number of times."""
 
     def __init__(self, times: int) -> None:
         self.left = times
@@ -49,21 +49,21 @@ class Flaky:
             raise Unavailable(f"{self.left} to go")
 
 
-async def test_tokens_come_once_the_database_is_ready_and_replicas_share_their_key() -> None:
+async def test_tokens_are_loaded_once_the_database_is_ready_and_replicas_share_the_key() -> None:
     registry, reports = MemoryRegistry(MemoryLeaseStore()), Reports()
-    one = await tokens_with_a_key(TokenOptions(), registry, Flaky(2), reports, Hurried())
-    other = await tokens_with_a_key(TokenOptions(), registry, Flaky(0), reports, Hurried())
+    one = await load_tokens(TokenOptions(), registry, Flaky(2), reports, FastClock())
+    other = await load_tokens(TokenOptions(), registry, Flaky(0), reports, FastClock())
     assert reports.problems == ["1 to go", "0 to go", None, None]
     issued = one.issue("demo", 0)
     assert other.read(issued.token) == issued.claims
 
 
-async def test_keys_of_the_settings_are_used_and_none_is_made() -> None:
+async def test_keys_of_the_settings_are_used_and_none_is_generated() -> None:
     registry = MemoryRegistry(MemoryLeaseStore())
     options = TokenOptions(keys=(KeyOptions.model_validate({"id": "2026", "secret": "k" * 32}),))
-    tokens = await tokens_with_a_key(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    tokens = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     assert registry._signing_key is None
-    again = await tokens_with_a_key(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    again = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     issued = tokens.issue("demo", 0)
     assert again.read(issued.token) == issued.claims
 
@@ -83,20 +83,20 @@ def parts(bus: Bus, failures: int = 0) -> StreamParts:
     return StreamParts(connect, TopicsOptions(), DeliveryOptions(), inbound, lambda source, seconds: None)
 
 
-async def test_the_stream_comes_once_the_bus_answers_and_goes_with_its_task() -> None:
-    stream: Awaited[Stream] = Awaited("the stream")
+async def test_the_stream_is_set_once_the_bus_answers_and_cleared_with_its_task() -> None:
+    stream: LateBound[Stream] = LateBound("stream")
     reports = Reports()
     async with Tasks() as tasks:
-        tasks.keep("stream", keep_stream(parts(MemoryBus(), 2), stream, reports, Hurried()))
-        async with asyncio.timeout(PATIENCE):
-            while stream.now is None or stream.now.delivery.problem is not None:
+        tasks.keep("stream", run_stream(parts(MemoryBus(), 2), stream, reports, FastClock()))
+        async with asyncio.timeout(TIMEOUT):
+            while stream.value is None or stream.value.delivery.problem is not None:
                 await asyncio.sleep(0)
         assert reports.problems == ["1 to go", "0 to go", None]
-    assert stream.now is None
+    assert stream.value is None
 
 
-async def test_a_topic_of_another_form_is_an_error_that_surfaces() -> None:
+async def test_a_topic_that_contradicts_the_settings_is_an_error() -> None:
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name="trelay.publish", partitions=7)])
     with pytest.raises(SettingsError, match=r"trelay\.publish"):
-        await keep_stream(parts(bus), Awaited("the stream"), Reports(), SYSTEM_CLOCK)
+        await run_stream(parts(bus), LateBound("stream"), Reports(), SYSTEM_CLOCK)
