@@ -12,23 +12,23 @@ REQUEST = (
 )
 
 
-async def flood(host: str, port: int, until: float, answers: Counter[str]) -> None:
+async def flood(host: str, port: int, until: float, responses: Counter[str]) -> None:
     number = 0
     while monotonic() < until:
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(REQUEST % number)
         head = await reader.readuntil(b"\r\n\r\n")
-        answers[head.split()[1].decode()] += 1
+        responses[head.split()[1].decode()] += 1
         number += 1
         writer.close()
 
 
 async def main(url: str, seconds: float) -> None:
     host, _, port = url.removeprefix("http://").rpartition(":")
-    answers: Counter[str] = Counter()
+    responses: Counter[str] = Counter()
     print("started", flush=True)
-    await asyncio.gather(*(flood(host, int(port), monotonic() + seconds, answers) for _ in range(SOCKETS)))
-    print(" ".join(f"{status}={count}" for status, count in answers.items()))
+    await asyncio.gather(*(flood(host, int(port), monotonic() + seconds, responses) for _ in range(SOCKETS)))
+    print(" ".join(f"{status}={count}" for status, count in responses.items()))
 
 
 if __name__ == "__main__":

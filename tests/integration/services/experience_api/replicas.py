@@ -110,18 +110,18 @@ class ReplicaClient:
 
     async def register(self, client_id: str = "demo", secret: str = "demo") -> str:
         """Register, and return the token."""
-        answer = await self.request("POST", "/consumers", {"client_id": client_id, "client_secret": secret})
-        assert answer.status == 201, answer
-        return str(answer.json["token"])
+        response = await self.request("POST", "/consumers", {"client_id": client_id, "client_secret": secret})
+        assert response.status == 201, response
+        return str(response.json["token"])
 
     async def push(self, channel: str, *numbers: int) -> None:
         """Push events with `POST /entity`."""
         for number in numbers:
             body = json.dumps({"number": number}).encode()
-            answer = await self.request(
+            response = await self.request(
                 "POST", f"/entity?channel={channel}", {"Content-Type": "application/json"}, body
             )
-            assert answer.status == 202, answer
+            assert response.status == 202, response
 
     @asynccontextmanager
     async def connect(

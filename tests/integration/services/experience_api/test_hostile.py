@@ -54,9 +54,9 @@ async def raw(replica: Replica, request: bytes) -> bytes:
     ids=range(13),
 )
 async def test_hostile_headers_are_refused_and_the_service_keeps_running(replica: Replica, lines: bytes) -> None:
-    answer = await raw(replica, UPGRADE + lines + b"\r\n")
-    assert re.match(rb"HTTP/1\.[01] 4", answer), answer[:200]  # 1.0: by aiohttp's parser
-    assert b"Traceback" not in answer
+    response = await raw(replica, UPGRADE + lines + b"\r\n")
+    assert re.match(rb"HTTP/1\.[01] 4", response), response[:200]  # 1.0: by aiohttp's parser
+    assert b"Traceback" not in response
     async with replica.connect(await replica.register()) as subscription:
         await subscription.next()
 
@@ -67,9 +67,9 @@ async def test_hostile_headers_are_refused_and_the_service_keeps_running(replica
 async def test_hostile_targets_are_refused(replica: Replica, target: bytes) -> None:
     token = (await replica.register()).encode()
     request = UPGRADE.replace(b"/ws/publish", target, 1) + b"Authorization: Bearer " + token + b"\r\n\r\n"
-    answer = await raw(replica, request)
-    assert re.match(rb"HTTP/1\.[01] (4|101)", answer), answer[:200]
-    assert b"\r\n\r\n\r\n" not in answer.partition(b"\r\n\r\n")[0]
+    response = await raw(replica, request)
+    assert re.match(rb"HTTP/1\.[01] (4|101)", response), response[:200]
+    assert b"\r\n\r\n\r\n" not in response.partition(b"\r\n\r\n")[0]
 
 
 async def test_a_token_among_subprotocols_is_in_no_log(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
@@ -77,8 +77,8 @@ async def test_a_token_among_subprotocols_is_in_no_log(replica: Replica, caplog:
     token = (await replica.register()).encode()
     lines = b"Sec-WebSocket-Protocol: bearer." + token + b"\r\nSec-WebSocket-Protocol: cloudevents.json\r\n\r\n"
     with caplog.at_level(0):
-        answer = await raw(replica, UPGRADE + lines)
-    assert re.match(rb"HTTP/1\.1 (400|101)", answer), answer[:200]
+        response = await raw(replica, UPGRADE + lines)
+    assert re.match(rb"HTTP/1\.1 (400|101)", response), response[:200]
     assert token.decode() not in caplog.text
 
 
@@ -129,11 +129,11 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
             delays.append(monotonic() - began)
             await asyncio.sleep(0.02)
         output, _ = await flood.communicate()
-        answers = dict(pair.split(b"=") for pair in output.split())
-        print(answers, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
+        responses = dict(pair.split(b"=") for pair in output.split())
+        print(responses, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
         assert registry.queries == before
-        assert set(answers) <= {b"401", b"429"}
-        assert int(answers[b"429"]) > int(answers[b"401"])
+        assert set(responses) <= {b"401", b"429"}
+        assert int(responses[b"429"]) > int(responses[b"401"])
         assert len(delays) >= 10
     await engine.dispose()
 

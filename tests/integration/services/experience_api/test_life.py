@@ -49,12 +49,12 @@ async def test_the_service_waits_for_an_unavailable_database_and_migrates_it(own
         assert (await client.request("GET", "/metrics")).status == 200
         assert await until_missing(client, "registry")
         assert await until_missing(client, "node_lease")
-        for answer in (
+        for response in (
             await client.request("POST", "/consumers", {"client_id": "demo", "client_secret": "demo"}),
             await client.upgrade("a.b.c"),
         ):
-            assert (answer.status, answer.code) == (503, "unavailable")
-            assert int(answer.headers["Retry-After"]) >= 1
+            assert (response.status, response.code) == (503, "unavailable")
+            assert int(response.headers["Retry-After"]) >= 1
         await asyncio.to_thread(own_postgres.start)
         await ready(client)
         engine = create_engine(options)
@@ -77,8 +77,8 @@ async def test_a_restart_of_the_database_does_not_affect_connections(own_postgre
         async with client.connect(await client.register()) as subscription:
             await subscription.next()
             await asyncio.to_thread(own_postgres.stop)
-            answer = await client.upgrade(other)
-            assert (answer.status, answer.code) == (503, "unavailable")
+            response = await client.upgrade(other)
+            assert (response.status, response.code) == (503, "unavailable")
             await client.push("orders", 1)
             assert (await subscription.next())["data"] == {"number": 1}
             await asyncio.to_thread(own_postgres.start)
@@ -152,12 +152,12 @@ async def test_a_draining_replica_refuses_every_request(deployment: Deployment) 
         async with asyncio.timeout(TIMEOUT):
             while not replica.health.readiness.draining:
                 await asyncio.sleep(0.001)
-        answers = [
+        responses = [
             await client.upgrade(other),
             await client.request("POST", "/consumers", {"client_id": "other", "client_secret": "other"}),
             await client.request("POST", "/entity?channel=a", {"Content-Type": "application/json"}, b"{}"),
         ]
-        assert [(answer.status, answer.code) for answer in answers] == [(503, "draining")] * 3
+        assert [(response.status, response.code) for response in responses] == [(503, "draining")] * 3
         readyz = await client.request("GET", "/readyz")
         assert (readyz.status, readyz.json["draining"]) == (503, True)
 

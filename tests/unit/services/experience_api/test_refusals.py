@@ -22,7 +22,7 @@ def test_problem_details_name_the_refusal_and_the_detail() -> None:
     refused = Refused(refusals.ALREADY_CONNECTED, "since 12:00")
     assert refused.members == {
         "type": "urn:trelay:problem:already-connected",
-        "title": "The client is connected already",
+        "title": "The client is already connected",
         "code": "already-connected",
     }
     assert refused.detail == "since 12:00"
