@@ -18,8 +18,7 @@ import uvloop
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from services.experience_api.hub.audience import interest_in
-from services.experience_api.hub.connection import Subscriber
+from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
 from shared.bus.connect import BusOptions, connect
 from shared.bus.memory import MemoryBus
@@ -69,7 +68,7 @@ def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
     """The layer, behind a door that lets everybody in."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        subscriber = Subscriber(uuid4(), f"client-{len(delivery.connections)}", interest_in(["bench.fanout"]))
+        subscriber = Subscriber(uuid4(), f"client-{delivery.counts.connections}", interest_in(["bench.fanout"]))
         return (await delivery.serve(request, subscriber)).response
 
     return handle, lambda: delivery.counts.connections

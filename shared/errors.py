@@ -4,6 +4,8 @@ Exceptions of client libraries are translated into these in one place a package,
 caller needs to know which library is underneath.
 """
 
+from collections.abc import Mapping
+
 
 class TrelayError(Exception):
     """Anything Trelay raises on purpose. Its text names the place and never holds a secret."""
@@ -52,6 +54,20 @@ class Malformed(TrelayError):
 
 class TooLarge(Malformed):
     """Input above a limit; the text names both sizes."""
+
+
+class ProblemError(TrelayError):
+    """An error that defines its own HTTP response, as problem details (RFC 9457)."""
+
+    def __init__(
+        self, text: str, *, status: int, detail: str, headers: Mapping[str, str], members: Mapping[str, str]
+    ) -> None:
+        """`detail` is for the sender of the request; `members` are added to status and detail."""
+        super().__init__(text)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+        self.members = members
 
 
 class SettingsError(TrelayError):

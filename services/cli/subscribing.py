@@ -17,7 +17,7 @@ from services.standalone.terminal import mute
 from shared.errors import SettingsError
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.redaction import one_line
-from trelay_client import CONNECTED, GAP, Account, CursorFile, Frame, Token, subscribe
+from trelay_client import CONNECTED, GAP, ClientCredentials, CursorFile, Frame, Token, subscribe
 
 _SAVE_EVERY = 0.5
 """Seconds: as much as is printed again, at most, after the program was killed."""
@@ -28,7 +28,7 @@ class Order:
     """What was asked for."""
 
     url: str
-    credentials: Account | Token
+    credentials: ClientCredentials | Token
     channels: list[str]
     cursor: str | None
     cursor_file: CursorFile | None
@@ -104,7 +104,7 @@ def _loaded(file: CursorFile) -> str | None:
         return file.load()
 
 
-def _credentials(client_id: str | None, client_secret: str | None, token: str | None) -> Account | Token:
+def _credentials(client_id: str | None, client_secret: str | None, token: str | None) -> ClientCredentials | Token:
     if token is not None:
         if client_secret is not None:
             raise click.UsageError("give --token, or --client-id with --client-secret, not both")
@@ -113,7 +113,7 @@ def _credentials(client_id: str | None, client_secret: str | None, token: str | 
         raise click.UsageError("say who subscribes: --client-id, with --client-secret, or --token")
     if not client_secret and (sys.stdin is None or not sys.stdin.isatty()):
         raise click.UsageError("say the secret, too: in TRELAY_CLIENT_SECRET, or by --client-secret")
-    return Account(client_id, client_secret or click.prompt("Secret", hide_input=True, err=True))
+    return ClientCredentials(client_id, client_secret or click.prompt("Secret", hide_input=True, err=True))
 
 
 def _trust(ca: Path | None) -> ssl.SSLContext | None:
@@ -144,8 +144,8 @@ async def _print_events(order: Order) -> None:
         order.credentials,
         order.channels,
         order.cursor,
-        note=lambda said: None if order.quiet else _say(said),
-        trust=order.trust,
+        on_retry=lambda said: None if order.quiet else _say(said),
+        ssl_context=order.trust,
     )
     try:
         async with aclosing(stream) as frames:

@@ -1,4 +1,4 @@
-"""The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
+"""The composition root. External dependencies can be replaced by arguments; the service runs in one event loop."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -13,15 +13,15 @@ from services.experience_api.auth.clients import Verifier
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.origin import Networks
 from services.experience_api.http.push import Pushes
-from services.experience_api.http.routes import Entrance, Routes
+from services.experience_api.http.routes import Routes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
-from services.experience_api.sessions.dependencies import Stream, StreamParts, deliver, tokens_with_a_key
+from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.inbound import Inbound
-from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
@@ -74,7 +74,7 @@ async def build_experience_api(
 
 
 class _Service:
-    """The parts, and how they hang together."""
+    """Composes the parts of the service."""
 
     def __init__(
         self, settings: ExperienceSettings, parts: Parts, registry: Registry, leases: LeaseStore, *, migrates: bool
@@ -87,10 +87,11 @@ class _Service:
         self._leases = leases
         self._migrates = migrates
         self._metrics = ExperienceMetrics(parts.health.registry)
-        self._entrance: Awaited[Entrance] = Awaited("the database")
-        self._stream: Awaited[Stream] = Awaited("the stream")
-        self._handshakes = Admission(options.handshakes)
-        self._registrations = Admission(options.registrations)
+        self._registration: LateBound[Registration] = LateBound("database")
+        self._handshake: LateBound[Handshake] = LateBound("database")
+        self._stream: LateBound[Stream] = LateBound("stream")
+        self._handshake_admission = Admission(options.handshakes)
+        self._registration_admission = Admission(options.registrations)
         self._pushes = Pushes(self._topics.publish, options.entity, parts.clock, parts.rng, new_id=_new_id)
         self._declare()
 
@@ -107,7 +108,7 @@ class _Service:
 
     @property
     def _delivery(self) -> Delivery | None:
-        return self._stream.now.delivery if self._stream.now else None
+        return self._stream.value.delivery if self._stream.value else None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RunningService]:
@@ -122,14 +123,15 @@ class _Service:
             node = self._node()
             connections = Connections(self._registry, node, tasks, options.connections, days)
             await stack.enter_async_context(connections.open())
-            tasks.keep("stream", parts.bus.keep(self._deliver))
-            tasks.keep("entrance", self._keep_entrance(verifier, connections, node))
+            tasks.keep("stream", parts.bus.keep(self._run_stream))
+            tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             yield await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
 
     def _add_routes(self, app: web.Application) -> None:
         options = self._options
         Routes(
-            self._entrance,
+            self._registration,
+            self._handshake,
             self._stream,
             self._pushes,
             proxies=Networks(options.trusted_proxies),
@@ -142,22 +144,22 @@ class _Service:
         leases = Leases(self._leases, parts.node, ttl=self._options.connections.lease_seconds, clock=parts.clock)
         return NodeLease(leases, parts.node, parts.clock, parts.report(REPLICA_LEASE))
 
-    async def _deliver(self, bus: Bus) -> None:
+    async def _run_stream(self, bus: Bus) -> None:
         parts = self._parts
 
         def inbound(appender: Appender) -> Inbound:
             return Inbound(appender, self._topics.inbound, parts.alerts, self._metrics, parts.clock, _new_id)
 
-        made_of = StreamParts(self._topics.publish, self._options.delivery, inbound, self._metrics.delayed)
-        await deliver(made_of, bus, self._stream, parts.clock)
+        stream_parts = StreamParts(self._topics.publish, self._options.delivery, inbound, self._metrics.delayed)
+        await run_stream(stream_parts, bus, self._stream, parts.clock)
 
-    async def _keep_entrance(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
+    async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
         clock = self._parts.clock
         report = self._parts.report(REGISTRY)
-        tokens = await tokens_with_a_key(self._options.tokens, self._registry, self._prepare, report, clock)
-        registration = Registration(self._registrations, verifier, self._registry, tokens, clock)
-        self._entrance.came(Entrance(registration, Handshake(self._handshakes, tokens, connections, clock)))
-        await node.keep(connections.lose_all)
+        tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
+        self._registration.set(Registration(self._registration_admission, verifier, self._registry, tokens, clock))
+        self._handshake.set(Handshake(self._handshake_admission, tokens, connections, clock))
+        await node.run(connections.lose_all)
 
     async def _prepare(self) -> None:
         if self._migrates:
@@ -165,8 +167,8 @@ class _Service:
 
     async def _drain(self) -> None:
         """Leave in order. What is not done in time is dropped when what follows is closed."""
-        self._handshakes.close()  # 1. late requests are told to connect again
-        self._registrations.close()
+        self._handshake_admission.close()  # 1. late requests are told to connect again
+        self._registration_admission.close()
         self._pushes.close()
         # 2. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
         if self._delivery is not None and not cancel_requested():

@@ -1,4 +1,4 @@
-"""What the experience layer counts. Every label is from a list that is known here, but for the names of sources."""
+"""The metrics of the experience layer. Every label value is from a fixed list, except the names of sources."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from services.experience_api import refusals
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.hub import HubCounts
-from services.experience_api.stream.catch_up import ResumeCounts
+from services.experience_api.stream.catch_up import CatchUpCounts
 from services.experience_api.stream.delivery import Counts
 from shared.http.metrics import closed
 
@@ -21,29 +21,29 @@ ACCEPTED = "accepted"
 
 
 class ExperienceMetrics:
-    """One set of metrics, in the registry that is given."""
+    """The metrics that are updated as things happen, in a given registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        outcomes = [ACCEPTED, *(refusal.code for refusal in refusals.ALL)]
+        outcomes = [ACCEPTED, *(refusal.label for refusal in refusals.ALL)]
 
         def counter(name: str, text: str, labels: Iterable[str] = ()) -> Counter:
             return Counter(f"trelay_experience_{name}", text, tuple(labels), registry=registry)
 
         self.handshakes = closed(
-            counter("handshakes_total", "Requests for the stream, by what became of them.", ["outcome"]), outcomes
+            counter("handshakes_total", "Requests to /ws/publish, by outcome.", ["outcome"]), outcomes
         )
         self.registrations = closed(
-            counter("registrations_total", "Calls of /consumers, by what became of them.", ["outcome"]), outcomes
+            counter("registrations_total", "Requests to /consumers, by outcome.", ["outcome"]), outcomes
         )
-        self.pushes = closed(
-            counter("pushes_total", "Calls of /entity, by what became of them.", ["outcome"]), outcomes
+        self.pushes = closed(counter("pushes_total", "Requests to /entity, by outcome.", ["outcome"]), outcomes)
+        self.pushed_events = counter("pushed_events_total", "Events accepted on /entity and stored on the bus.")
+        self.inbound = counter("inbound_total", "Messages of clients that may send, stored on the bus.")
+        self.sends_refused = counter(
+            "sends_refused_total", "Connections closed because the consumer sent without permission."
         )
-        self.pushed_events = counter("pushed_events_total", "Events that came by /entity and are on the bus.")
-        self.inbound = counter("inbound_total", "Messages of clients that may send, which are on the bus.")
-        self.sends_refused = counter("sends_refused_total", "Consumers that sent something and were closed for it.")
         self._delay = Histogram(
             "trelay_experience_delay_seconds",
-            "From this relay first holding an event to its frame being written.",
+            "Seconds from when this relay first held an event to the write of its frame.",
             ["source"],
             buckets=_DELAY_SECONDS,
             registry=registry,
@@ -51,7 +51,7 @@ class ExperienceMetrics:
         self._sources: set[str] = set()
 
     def delayed(self, source: str, seconds: float) -> None:
-        """Note how long an event of a source took; sources beyond some number share one series."""
+        """Observe the delay of an event of a source. Sources beyond a limit share one series."""
         if source not in self._sources:
             if len(self._sources) >= _SOURCES_LIMIT:
                 source = _OTHERS
@@ -60,18 +60,18 @@ class ExperienceMetrics:
 
 
 class DeliveryCollector(Collector):
-    """What the stream counts, read when it is asked for: it counts plain numbers where every nanosecond matters."""
+    """Exports the counts of the stream, which are plain integers because each delivery updates them."""
 
     def __init__(self, counts: Callable[[], Counts | None]) -> None:
-        """`counts` returns None as long as there is no stream."""
+        """`counts` returns None while there is no stream."""
         self._counts = counts
 
     def describe(self) -> Iterator[Metric]:
-        """Name the metrics without asking."""
+        """Name the metrics without reading the counts."""
         return self._metrics(None)
 
     def collect(self) -> Iterator[Metric]:
-        """Ask the stream."""
+        """Read the counts."""
         return self._metrics(self._counts())
 
     def _metrics(self, counts: Counts | None) -> Iterator[Metric]:
@@ -81,21 +81,29 @@ class DeliveryCollector(Collector):
         def gauge(name: str, text: str, value: int) -> Metric:
             return GaugeMetricFamily(f"trelay_experience_{name}", text, value=value)
 
-        hub, resume = (counts.hub, counts.resume) if counts is not None else (HubCounts(), ResumeCounts())
+        hub, catch_up = (counts.hub, counts.catch_up) if counts is not None else (HubCounts(), CatchUpCounts())
         yield gauge("connections", "Consumers connected to this replica.", counts.connections if counts else 0)
-        yield gauge("catching_up", "Connections that are fed from the past.", counts.catching_up if counts else 0)
-        yield gauge("history_bytes", "Events held in memory to resume from.", counts.history_bytes if counts else 0)
+        yield gauge("catching_up", "Connections that are catching up.", counts.catching_up if counts else 0)
+        yield gauge(
+            "history_bytes",
+            "Memory used by the events that subscribers resume from.",
+            counts.history_bytes if counts else 0,
+        )
         yield counter("batches", "Batches read from the bus.", hub.batches)
         yield counter("events", "Events read from the bus.", hub.events)
-        yield counter("deliveries", "Events times the connections they were written to.", hub.deliveries)
-        yield counter("lagging", "Times that a connection fell behind its bound.", hub.lagging)
-        yield counter("resumes", "Connections that were fed from the past.", resume.begun)
-        yield counter("resumes_from_bus", "Portions of the past that memory did not hold.", resume.from_bus)
-        yield counter("gaps", "Gaps that subscribers were told of.", resume.gaps)
-        yield counter("malformed", "Records that no subscriber can be given.", counts.malformed if counts else 0)
+        yield counter("deliveries", "Events delivered, once per connection.", hub.deliveries)
+        yield counter("lagging", "Times that a connection exceeded its outbox and had to catch up.", hub.lagging)
+        yield counter("catch_ups", "Times that a connection began to catch up.", catch_up.started)
+        yield counter(
+            "catch_up_log_reads", "Chunks read from the bus for connections that catch up.", catch_up.log_reads
+        )
+        yield counter("gaps", "Gap events sent to connections that catch up.", catch_up.gaps)
+        yield counter(
+            "malformed", "Records skipped because they are not valid events.", counts.malformed if counts else 0
+        )
         endings = CounterMetricFamily(
-            "trelay_experience_endings", "Connections that ended, by reason.", labels=["reason"]
+            "trelay_experience_endings", "Connections that ended, by close reason.", labels=["reason"]
         )
         for reason in close_codes.ALL:
-            endings.add_metric([reason.name], hub.endings[reason.name])
+            endings.add_metric([reason.label], hub.endings[reason.label])
         yield endings

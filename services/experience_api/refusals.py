@@ -1,42 +1,70 @@
-"""Every way a request is refused, as data: the status, a stable code, and what it means.
+"""Every reason for which a request is refused, as data: the status, a stable code, and what it means.
 
-A subscriber's program reads the code; a person reads the detail. Browsers show neither the status nor the body of a
-failed upgrade to their scripts: those learn the reason from `POST /consumers`, or not at all.
+Programs read the code, people read the detail. Browsers show neither the status nor the body of a failed upgrade to
+scripts.
 """
 
+import math
 from dataclasses import dataclass
 
-from shared.errors import TrelayError
+from shared.errors import ProblemError
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One kind of refusal."""
+    """One reason for a refusal."""
 
     status: int
     code: str
-    """Stable: programs decide by it."""
+    """Stable, for programs."""
     title: str
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers of the response that tell what to do about it."""
+
+    @property
+    def label(self) -> str:
+        """The code as a metric label."""
+        return self.code.replace("-", "_")
 
 
-WRONG_CREDENTIALS = Refusal(401, "wrong-credentials", "The client id and secret were not accepted")
-TOKEN_MISSING = Refusal(401, "token-missing", "No token was sent")
-TOKEN_REFUSED = Refusal(401, "token-refused", "The token is not valid: register again")
-TOKEN_EXPIRED = Refusal(401, "token-expired", "The token has not been used for too long: register again")
+def _challenge(value: str) -> tuple[tuple[str, str], ...]:
+    """Return the header that RFC 9110, 15.5.2 requires with 401."""
+    return (("WWW-Authenticate", value),)
+
+
+_BASIC = _challenge('Basic realm="trelay", charset="UTF-8"')
+_BEARER = 'Bearer realm="trelay"'
+_INVALID_TOKEN = f'{_BEARER}, error="invalid_token"'
+
+
+WRONG_CREDENTIALS = Refusal(401, "wrong-credentials", "The client id and secret were not accepted", _BASIC)
+TOKEN_MISSING = Refusal(401, "token-missing", "No token was sent", _challenge(_BEARER))
+TOKEN_REFUSED = Refusal(401, "token-refused", "The token is not valid: register again", _challenge(_INVALID_TOKEN))
+TOKEN_EXPIRED = Refusal(
+    401,
+    "token-expired",
+    "The token has not been used for too long: register again",
+    _challenge(f'{_INVALID_TOKEN}, error_description="expired"'),
+)
 CLIENT_DISABLED = Refusal(403, "client-disabled", "The client is disabled")
-LOOPBACK_ONLY = Refusal(403, "loopback-only", "The client is accepted on the loopback only")
-CHANNEL_NOT_PERMITTED = Refusal(403, "channel-not-permitted", "The client may not subscribe to a channel it asked for")
+LOOPBACK_ONLY = Refusal(403, "loopback-only", "The client is accepted from the loopback address only")
+CHANNEL_NOT_PERMITTED = Refusal(403, "channel-not-permitted", "The client may not subscribe to a requested channel")
 ADDRESS_NOT_ALLOWED = Refusal(403, "address-not-allowed", "The address is not on the allow list")
-ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is connected already")
+ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is already connected")
 MALFORMED = Refusal(400, "malformed", "The request cannot be understood")
 TOO_SLOW = Refusal(408, "too-slow", "The request took too long to arrive")
 TOO_LARGE = Refusal(413, "too-large", "The request is too large")
 UNSUPPORTED_TYPE = Refusal(415, "unsupported-type", "The content type is not supported")
-UPGRADE_REQUIRED = Refusal(426, "upgrade-required", "This is a WebSocket endpoint (RFC 6455, version 13)")
+UPGRADE_REQUIRED = Refusal(
+    426,
+    "upgrade-required",
+    "This is a WebSocket endpoint (RFC 6455, version 13)",
+    (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")),  # RFC 6455, 4.4
+)
 TOO_MANY_ATTEMPTS = Refusal(429, "too-many-attempts", "Too many attempts: wait")
-BUSY = Refusal(503, "busy", "Too many requests are under way: wait")
-DRAINING = Refusal(503, "draining", "This replica is leaving: connect again")
-UNAVAILABLE = Refusal(503, "unavailable", "Something this service needs does not answer: wait")
+BUSY = Refusal(503, "busy", "Too many requests are in progress: wait")
+DRAINING = Refusal(503, "draining", "This replica is shutting down: connect again")
+UNAVAILABLE = Refusal(503, "unavailable", "A dependency of this service does not answer: wait")
 
 ALL = (
     WRONG_CREDENTIALS,
@@ -60,25 +88,20 @@ ALL = (
 )
 
 
-class Refused(TrelayError):
-    """A request that is answered with a refusal. The detail is for its sender and holds no secret."""
+class Refused(ProblemError):
+    """A request that is refused. The detail is for its sender and holds no secret."""
 
     def __init__(self, refusal: Refusal, detail: str = "", *, retry_after: float | None = None) -> None:
-        """Refuse; `retry_after` is the seconds to wait before another try makes sense."""
-        super().__init__(f"{refusal.code}: {detail or refusal.title}")
+        """`retry_after` is the seconds to wait before a retry can succeed."""
+        headers = dict(refusal.headers)
+        if retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+        super().__init__(
+            f"{refusal.code}: {detail or refusal.title}",
+            status=refusal.status,
+            detail=detail or refusal.title,
+            headers=headers,
+            members={"type": f"urn:trelay:problem:{refusal.code}", "title": refusal.title, "code": refusal.code},
+        )
         self.refusal = refusal
-        self.detail = detail
         self.retry_after = retry_after
-
-    def members(self) -> dict[str, str]:
-        """Return the members of the problem details beside status and detail (RFC 9457)."""
-        return {
-            "type": f"urn:trelay:problem:{self.refusal.code}",
-            "title": self.refusal.title,
-            "code": self.refusal.code,
-        }
-
-    @property
-    def sentence(self) -> str:
-        """What to tell the sender."""
-        return self.detail or self.refusal.title

@@ -1,4 +1,4 @@
-"""The settings of this service: composes what its parts declare."""
+"""The settings of this service, composed of what its parts declare."""
 
 from pydantic import Field
 
@@ -28,10 +28,10 @@ class ExperienceOptions(Options):
     secrets: VerifyOptions = VerifyOptions()
 
     handshakes: AdmissionOptions = AdmissionOptions()
-    """For requests for the stream."""
+    """For requests to `/ws/publish`."""
 
-    registrations: AdmissionOptions = AdmissionOptions(failures=20, failures_per_second=0.5, under_way=50)
-    """For calls of `/consumers`."""
+    registrations: AdmissionOptions = AdmissionOptions(failures=20, failures_per_second=0.5, max_concurrent=50)
+    """For requests to `/consumers`."""
 
     connections: ConnectionsOptions = ConnectionsOptions()
 
@@ -40,12 +40,12 @@ class ExperienceOptions(Options):
     delivery: DeliveryOptions = DeliveryOptions()
 
     drain_within: float = Field(default=15.0, ge=0)
-    """Seconds in which subscribers are sent away when the service stops. Kubernetes kills after 30, so what follows
-    must fit as well."""
+    """Seconds in which subscribers are closed when the service stops. Kubernetes kills after 30, so the rest of the
+    shutdown must fit as well."""
 
 
 class ExperienceSettings(SharedSettings):
-    """What this service reads of the file."""
+    """The sections of the file that this service reads."""
 
     experience: ExperienceOptions = ExperienceOptions()
 

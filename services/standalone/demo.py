@@ -19,7 +19,7 @@ from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
 from shared.errors import TrelayError
 from shared.runtime.clock import Clock, rfc3339
-from trelay_client import CONNECTED, Account, CursorFile, Frame, UsageError, subscribe
+from trelay_client import CONNECTED, ClientCredentials, CursorFile, Frame, UsageError, subscribe
 
 SETTINGS = "trelay.yaml"
 
@@ -113,7 +113,7 @@ async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:
 
 
 async def print_events(
-    url: str, account: Account, cursor_file: Path, say: Callable[[str], None], connected: Callable[[], None]
+    url: str, account: ClientCredentials, cursor_file: Path, say: Callable[[str], None], connected: Callable[[], None]
 ) -> None:
     """Print a line for each event, going on where the last run of this program was; for ever.
 
@@ -124,10 +124,12 @@ async def print_events(
 
 
 async def _print_events(
-    url: str, account: Account, place: CursorFile, say: Callable[[str], None], connected: Callable[[], None]
+    url: str, account: ClientCredentials, place: CursorFile, say: Callable[[str], None], connected: Callable[[], None]
 ) -> None:
     kept = True
-    frames: AsyncGenerator[Frame, None] = subscribe(url, account, cursor=await asyncio.to_thread(place.load), note=say)
+    frames: AsyncGenerator[Frame, None] = subscribe(
+        url, account, cursor=await asyncio.to_thread(place.load), on_retry=say
+    )
     async with aclosing(frames):
         async for frame in frames:
             if not frame.own:

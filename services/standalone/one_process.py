@@ -37,7 +37,7 @@ from shared.runtime.logs import LogOptions, configure
 from shared.runtime.run import run, settle, until
 from shared.runtime.tasks import Tasks
 from shared.settings import load
-from trelay_client import Account
+from trelay_client import ClientCredentials
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ async def examples(data: Path) -> Path:
         raise SettingsError(f"{data} cannot be written to: {exc.strerror}") from exc
 
 
-def _watching(command: Command, account: Account) -> Watching:
+def _watching(command: Command, account: ClientCredentials) -> Watching:
     """Return how the subscriber of this program is run."""
 
     def watching(url: str, connected: Callable[[], None]) -> Coroutine[Any, Any, None]:
@@ -152,7 +152,7 @@ def _watching(command: Command, account: Account) -> Watching:
     return watching
 
 
-async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account:
+async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> ClientCredentials:
     """Make what must be there before the services start; return whose subscriber shows what comes."""
     try:
         await migrate(database)
@@ -170,7 +170,7 @@ def show(tasks: Tasks, examples: Path, dsn: str) -> None:
     tasks.keep("example orders", demo.take_orders(dsn, SYSTEM_CLOCK, rng))
 
 
-async def _clients(database: DatabaseOptions, data: Path) -> Account:
+async def _clients(database: DatabaseOptions, data: Path) -> ClientCredentials:
     """Make the two clients: `demo` for the reader, and the one that shows what comes. Return the latter."""
     engine = create_engine(database)
     registry = PostgresRegistry(engine, database)
@@ -183,7 +183,7 @@ async def _clients(database: DatabaseOptions, data: Path) -> Account:
                 logger.debug("client %s is there", name)
     finally:
         await engine.dispose()
-    return Account(WATCHER, kept.read_text())
+    return ClientCredentials(WATCHER, kept.read_text())
 
 
 def _secret(kept: Path) -> str:

@@ -33,22 +33,6 @@ async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
             assert_never(options)
 
 
-async def prepare(options: BusOptions, database: DatabaseOptions) -> None:
-    """Create or update what the bus needs before `connect`: its tables, where it has any.
-
-    Raises:
-        Unavailable: the database does not answer; try again.
-        SettingsError: a file that `database` names cannot be read.
-    """
-    match options:
-        case KafkaOptions():
-            return
-        case PostgresBusOptions():
-            await migrate(database)
-        case _:
-            assert_never(options)
-
-
 def connect(
     options: BusOptions, database: DatabaseOptions, *, clock: Clock = SYSTEM_CLOCK
 ) -> AbstractAsyncContextManager[Bus]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from shared.errors import Malformed, TooLarge, Unavailable
+from shared.errors import Malformed, ProblemError, TooLarge, Unavailable
 from shared.runtime.trace import traced
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ async def _answered(
 ) -> web.StreamResponse:
     try:
         return await handler(request)
+    except ProblemError as exc:
+        response = problem(exc.status, exc.detail, headers=exc.headers, **exc.members)
     except web.HTTPException as exc:
         if exc.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -48,10 +50,9 @@ async def _answered(
     except web.RequestPayloadError:
         # The sender broke off, or the body is not in the encoding that the request names.
         response = problem(HTTPStatus.BAD_REQUEST, "the body cannot be read to its end, or decoded")
-    except TooLarge as exc:
-        response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, str(exc))
     except Malformed as exc:
-        response = problem(HTTPStatus.BAD_REQUEST, str(exc))
+        too_large = isinstance(exc, TooLarge)
+        response = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST, str(exc))
     except Unavailable:
         logger.warning("dependency unavailable; answering 503", extra=_named(request), exc_info=True)
         detail = "something this service depends on does not answer; try again"

@@ -1,22 +1,23 @@
-"""A subscriber: what a program does that wants every event once, whatever happens in between.
+"""Subscribes to Trelay: yields every event once, across reconnections.
 
-    async with aclosing(subscribe("http://127.0.0.1:8080", Account("demo", "demo"), ["orders.**"])) as frames:
+    credentials = ClientCredentials("demo", "demo")
+    async with aclosing(subscribe("http://127.0.0.1:8080", credentials, ["orders.**"])) as frames:
         async for frame in frames:
             print(frame.text)
 
-It registers, connects, keeps the cursor, comes back after any loss as the close codes say, and resumes. `course` holds
-the decisions, without I/O, and can be followed by a subscriber in any language.
+It registers, connects, keeps the cursor, reconnects as the close codes say, and resumes. `state` holds the decisions,
+without I/O, as a model for a client in any language.
 """
 
-from trelay_client.course import CONNECTED, GAP, Frame, Stopped
 from trelay_client.cursor_file import CursorFile
 from trelay_client.errors import TrelayClientError, UsageError
-from trelay_client.stream import Account, Token, subscribe
+from trelay_client.state import CONNECTED, GAP, Frame, Stopped
+from trelay_client.stream import ClientCredentials, Token, subscribe
 
 __all__ = [
     "CONNECTED",
     "GAP",
-    "Account",
+    "ClientCredentials",
     "CursorFile",
     "Frame",
     "Stopped",

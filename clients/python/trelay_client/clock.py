@@ -1,4 +1,4 @@
-"""Time, passed in as an argument so that tests decide it."""
+"""The clock, passed in as an argument so that tests control time."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """How much time has passed, and how to wait."""
+    """Measures time, and sleeps."""
 
     def monotonic(self) -> float:
         """Return seconds that never go back, from an arbitrary start."""
@@ -18,14 +18,12 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the operating system."""
 
     def monotonic(self) -> float:
-        """Return seconds that never go back, from an arbitrary start."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds`."""
         await asyncio.sleep(seconds)
 
 

@@ -1,4 +1,4 @@
-"""A cursor that outlives the program: a file with one line, there whole or not at all."""
+"""Stores a cursor in a file of one line, which is replaced atomically."""
 
 import os
 from pathlib import Path
@@ -9,16 +9,16 @@ _LIMIT = 16_384
 
 
 class CursorFile:
-    """Where a subscriber notes how far it has come. Its calls read and write a file: leave them to a thread."""
+    """A cursor that outlives the program. Its methods block: call them in a thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def load(self) -> str | None:
-        """Return the cursor, None if there is none yet.
+        """Return the cursor; None if the file does not exist or is empty.
 
         Raises:
-            UsageError: the file cannot be read, or holds something else.
+            UsageError: the file cannot be read, or does not hold a cursor.
         """
         try:
             with self._path.open("rb") as file:
@@ -26,21 +26,21 @@ class CursorFile:
         except FileNotFoundError:
             return None
         except OSError as exc:
-            raise UsageError(f"{self._path}: the cursor cannot be read: {exc.strerror}") from exc
+            raise UsageError(f"{self._path}: cannot read the cursor: {exc.strerror}") from exc
         text = content.decode(errors="replace").strip()
         if len(content) > _LIMIT or not text.isascii() or not text.isprintable() or " " in text:
-            raise UsageError(f"{self._path}: this is no file with a cursor")
+            raise UsageError(f"{self._path}: found other content; expected a cursor")
         return text or None
 
     def save(self, cursor: str) -> None:
-        """Note a cursor in the place of the one before.
+        """Replace the stored cursor.
 
         Raises:
             UsageError: the file cannot be written.
         """
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            beside.write_text(f"{cursor}\n")
-            beside.replace(self._path)
+            temporary.write_text(f"{cursor}\n")
+            temporary.replace(self._path)
         except OSError as exc:
-            raise UsageError(f"{self._path}: the cursor cannot be written: {exc.strerror}") from exc
+            raise UsageError(f"{self._path}: cannot write the cursor: {exc.strerror}") from exc

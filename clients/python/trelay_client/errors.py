@@ -2,12 +2,12 @@
 
 
 class TrelayClientError(Exception):
-    """Anything the client library raises on purpose."""
+    """The base of the errors of the client library."""
 
 
 class UsageError(TrelayClientError):
-    """An argument cannot be used: a URL that is no address of Trelay, a cursor file that cannot be read or written."""
+    """An argument cannot be used: an invalid URL, or a cursor file that cannot be read or written."""
 
 
 class Malformed(TrelayClientError):
-    """The server sent a frame that is no event."""
+    """The server sent a frame that is not an event."""

@@ -1,4 +1,4 @@
-"""The socket of a subscriber: does what `course` decides."""
+"""The connections of a subscription: does what `state` decides."""
 
 import asyncio
 import os
@@ -14,109 +14,110 @@ import aiohttp
 from yarl import URL
 
 from trelay_client.clock import SYSTEM_CLOCK, Clock
-from trelay_client.course import CONNECTED, Course, Frame, Next
 from trelay_client.errors import Malformed, UsageError
+from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState
 
-_CONNECT_WITHIN = 10.0
-_SILENT_FOR = 2.5
-"""Heartbeats without a word, not even a ping, after which a connection counts as lost."""
+_CONNECT_TIMEOUT = 10.0
+_MISSED_HEARTBEATS = 2.5
+"""Heartbeats without any frame, not even a ping, after which a connection counts as lost."""
 _FRAME_LIMIT = 16 * 1024 * 1024
 _DETAIL_LIMIT = 300
-_MOVED = 300
-"""From this status on, an answer is not what was asked for."""
+_NOT_SUCCESSFUL = 300
+"""From this status on, a response is a redirect or an error."""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """A client's credentials: a token is got for them when one is needed."""
+class ClientCredentials:
+    """The id and secret of a client. A token is requested with them when one is needed."""
 
     client_id: str
     client_secret: str
 
     def __repr__(self) -> str:
-        """Show whose it is, and no secret."""
-        return f"Account({self.client_id!r})"
+        """Show the id without the secret."""
+        return f"ClientCredentials({self.client_id!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A consumer's token. When it is refused, the stream ends."""
+    """The token of a consumer. If it is refused, the stream ends."""
 
     token: str
 
     def __repr__(self) -> str:
-        """Show nothing."""
+        """Hide the token."""
         return "Token(…)"
 
 
-async def subscribe(  # noqa: PLR0913 -- three are what tests replace
+async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     url: str,
-    credentials: Account | Token,
+    credentials: ClientCredentials | Token,
     channels: Sequence[str] = (),
     cursor: str | None = None,
     *,
-    note: Callable[[str], None] = lambda _said: None,
-    trust: ssl.SSLContext | None = None,
+    on_retry: Callable[[str], None] = lambda _reason: None,
+    ssl_context: ssl.SSLContext | None = None,
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
 ) -> AsyncGenerator[Frame, None]:
-    """Yield every frame, Trelay's own (connected, gap) among them; events once each. Never ends by itself.
+    """Yield every event once, and Trelay's control events (connected, gap), until closed.
 
-    `url` is the experience layer's, `channels` narrows what comes, `cursor` resumes; `note` is told in a sentence of
-    each loss and of each pause. Close the generator (`contextlib.aclosing`) to leave.
+    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. `on_retry`
+    receives a text before each pause: what happened, and the seconds until the next attempt. Close the generator
+    (`contextlib.aclosing`) to disconnect.
 
     Raises:
-        Stopped: the server says not to come back.
-        UsageError: the URL is none.
+        Stopped: the client must not reconnect.
+        UsageError: the URL is invalid.
     """
     base = base_url(url)
-    can_register = isinstance(credentials, Account)
-    course = Course(cursor, can_register=can_register, rng=rng or random.Random())  # noqa: S311 -- jitter, no secret
+    can_register = isinstance(credentials, ClientCredentials)
+    state = SubscriptionState(cursor, can_register=can_register, rng=rng or random.Random())  # noqa: S311 -- jitter
     token = credentials.token if isinstance(credentials, Token) else None
-    timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_WITHIN, sock_read=_CONNECT_WITHIN)
-    connector = aiohttp.TCPConnector(ssl=True if trust is None else trust)
+    timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT, sock_read=_CONNECT_TIMEOUT)
+    connector = aiohttp.TCPConnector(ssl=True if ssl_context is None else ssl_context)
     refusals = _Refusals()
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, trace_configs=[refusals.tracing()]
     ) as session:
-        connection = _Connection(session, refusals, base, channels, course, clock)
+        connection = _Connection(session, refusals, base, channels, state, clock)
         while True:
-            upcoming: Next | None = None
-            if token is None and isinstance(credentials, Account):
+            upcoming: Reconnect | None = None
+            if token is None and isinstance(credentials, ClientCredentials):
                 token, upcoming = await connection.register(credentials)
             if token is not None:
-                async with aclosing(connection.frames(token)) as items:  # else nobody knows when it is closed
+                async with aclosing(connection.frames(token)) as items:  # closed here, not by the garbage collector
                     async for item in items:
                         if isinstance(item, Frame):
                             yield item
                         else:
                             upcoming = item
-            assert upcoming is not None, "an attempt ends with what comes next"
+            assert upcoming is not None, "an attempt ends with a reconnection"
             if upcoming.register:
                 token = None
-            note(f"{upcoming.why}; next try in {upcoming.pause:.1f} s")
+            on_retry(f"{upcoming.reason}; retrying in {upcoming.pause:.1f} s")
             await clock.sleep(upcoming.pause)
 
 
 def base_url(url: str) -> URL:
-    """Read the address of the experience layer; `ws` and `wss` are taken for `http` and `https`.
+    """Parse the address of the experience layer. `ws` and `wss` mean `http` and `https`.
 
     Raises:
-        UsageError: it is no such address.
+        UsageError: it is not such an address.
     """
     try:
         found = URL(url)
     except ValueError as exc:
-        raise UsageError(f"{url!r} is no URL: {exc}") from exc
+        raise UsageError(f"found {url!r}; expected a URL: {exc}") from exc
     scheme = {"ws": "http", "wss": "https"}.get(found.scheme, found.scheme)
     if scheme not in {"http", "https"} or not found.host:
-        raise UsageError(f"{url!r} is no address of Trelay; expected something like https://trelay.example.com")
+        raise UsageError(f"found {url!r}; expected a URL, such as https://trelay.example.com")
     path = found.path.removesuffix("/").removesuffix("/ws/publish")
     return found.with_scheme(scheme).with_path(path or "/").with_query(None).with_fragment(None)
 
 
 class _Connection:
-    """One attempt after another."""
+    """Registers and connects, one attempt at a time."""
 
     def __init__(
         self,
@@ -124,59 +125,59 @@ class _Connection:
         refusals: "_Refusals",
         base: URL,
         channels: Sequence[str],
-        course: Course,
+        state: SubscriptionState,
         clock: Clock,
     ) -> None:
         self._session = session
         self._refusals = refusals
         self._base = base
         self._channels = channels
-        self._course = course
+        self._state = state
         self._clock = clock
 
-    async def register(self, account: Account) -> tuple[str | None, Next | None]:
-        """Return a token, or what comes next instead."""
-        headers = {"client_id": account.client_id, "client_secret": account.client_secret}
+    async def register(self, credentials: ClientCredentials) -> tuple[str | None, Reconnect | None]:
+        """Return a token, or the reconnection after a failure."""
+        headers = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
         try:
-            # A redirect is not followed: the secret would go to whoever the answer names.
+            # A redirect is not followed: the secret would go to the address that the response names.
             request = self._session.post(self._base / "consumers", headers=headers, allow_redirects=False)
-            async with request as answer:
-                if answer.status >= _MOVED:
-                    return None, self._refused(answer.status, answer.headers, registering=True)
-                token = (await answer.json())["token"]
+            async with request as response:
+                if response.status >= _NOT_SUCCESSFUL:
+                    return None, self._refused(response.status, response.headers, registering=True)
+                token = (await response.json())["token"]
         except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError) as exc:
-            return None, self._course.lost(f"cannot register at {self._base}: {_said(exc)}", 0.0)
+            return None, self._state.lost(f"cannot register at {self._base}: {_describe(exc)}", 0.0)
         return str(token), None
 
-    async def frames(self, token: str) -> AsyncGenerator[Frame | Next, None]:
-        """Yield the frames of one connection, and last what comes next."""
-        self._course.connecting()
-        begun = self._clock.monotonic()
+    async def frames(self, token: str) -> AsyncGenerator[Frame | Reconnect, None]:
+        """Yield the frames of one connection, and the reconnection at its end."""
+        self._state.connecting()
+        started = self._clock.monotonic()
         try:
             socket = await self._connect(token)
         except aiohttp.WSServerHandshakeError as exc:
             yield self._refused(exc.status, exc.headers or {}, registering=False)
             return
         except (aiohttp.ClientError, OSError) as exc:
-            yield self._course.lost(f"cannot connect to {self._base}: {_said(exc)}", 0.0)
+            yield self._state.lost(f"cannot connect to {self._base}: {_describe(exc)}", 0.0)
             return
-        patience = _CONNECT_WITHIN
+        timeout = _CONNECT_TIMEOUT
         try:
             while True:
-                message = await socket.receive(timeout=patience)
+                message = await socket.receive(timeout=timeout)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
-                frame = self._course.received(message.data)
+                frame = self._state.received(message.data)
                 if frame is not None and frame.event.get("type") == CONNECTED and frame.own:
-                    patience = _patience(frame)
+                    timeout = _receive_timeout(frame)
                 if frame is not None:
                     yield frame
             reason = message.extra if isinstance(message.extra, str) else ""
-            yield self._ended(socket.close_code, reason, self._clock.monotonic() - begun)
+            yield self._ended(socket.close_code, reason, self._clock.monotonic() - started)
         except TimeoutError:
-            yield self._course.lost(f"nothing was heard for {patience:g} s", self._clock.monotonic() - begun)
+            yield self._state.lost(f"received nothing for {timeout:g} s", self._clock.monotonic() - started)
         except Malformed as exc:
-            yield self._course.lost(str(exc), self._clock.monotonic() - begun)
+            yield self._state.lost(str(exc), self._clock.monotonic() - started)
         finally:
             with suppress(TimeoutError):
                 await socket.close()
@@ -185,33 +186,33 @@ class _Connection:
         query = {}
         if self._channels:
             query["channels"] = ",".join(self._channels)
-        if self._course.cursor is not None:
-            query["cursor"] = self._course.cursor
+        if self._state.cursor is not None:
+            query["cursor"] = self._state.cursor
         headers = {"Authorization": f"Bearer {token}"}
         address = (self._base / "ws" / "publish").with_query(query)
         closing = aiohttp.ClientWSTimeout(ws_close=2.0)
-        async with asyncio.timeout(_CONNECT_WITHIN):
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
             return await self._session.ws_connect(
                 address, headers=headers, max_msg_size=_FRAME_LIMIT, timeout=closing, autoping=True
             )
 
-    def _ended(self, code: int | None, reason: str, lived: float) -> Next:
+    def _ended(self, code: int | None, reason: str, connected_s: float) -> Reconnect:
         if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
-            return self._course.lost("the connection was lost", lived)
-        return self._course.closed(int(code), reason, lived)
+            return self._state.lost("connection lost", connected_s)
+        return self._state.closed(int(code), reason, connected_s)
 
-    def _refused(self, status: int, headers: Mapping[str, str], *, registering: bool) -> Next:
+    def _refused(self, status: int, headers: Mapping[str, str], *, registering: bool) -> Reconnect:
         after = headers.get("Retry-After", "")
         wait = float(after) if after.isdecimal() else None
-        return self._course.refused(status, self._refusals.detail, wait, registering=registering)
+        return self._state.refused(status, self._refusals.detail, wait, registering=registering)
 
 
 class _Refusals:
-    """Reads why a request was refused, also where it was one for a WebSocket: aiohttp drops that answer's body."""
+    """Reads why a request was refused, for WebSockets too: aiohttp drops the body of that response."""
 
     def __init__(self) -> None:
         self.detail = ""
-        """Of the last one."""
+        """The detail of the last refusal."""
 
     def tracing(self) -> aiohttp.TraceConfig:
         config = aiohttp.TraceConfig()
@@ -221,41 +222,41 @@ class _Refusals:
     async def _ended(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
     ) -> None:
-        answered = params.response.status < _MOVED
-        self.detail = "no WebSocket is spoken there" if answered else await _detail(params.response)
+        successful = params.response.status < _NOT_SUCCESSFUL
+        self.detail = "not a WebSocket endpoint" if successful else await _detail(params.response)
 
 
-def _patience(frame: Frame) -> float:
+def _receive_timeout(frame: Frame) -> float:
     data = frame.event.get("data")
     heartbeat = data.get("heartbeat") if isinstance(data, dict) else None
-    return float(heartbeat) * _SILENT_FOR if isinstance(heartbeat, int | float) and heartbeat > 0 else 60.0
+    return float(heartbeat) * _MISSED_HEARTBEATS if isinstance(heartbeat, int | float) and heartbeat > 0 else 60.0
 
 
-async def _detail(answer: aiohttp.ClientResponse) -> str:
-    """Return what an error response says in words: the detail of a problem (RFC 9457), or the status alone."""
-    if answer.status < HTTPStatus.BAD_REQUEST:
-        return f"moved to {answer.headers.get('Location', 'nowhere')[:_DETAIL_LIMIT]}"
-    text = (await answer.text(errors="replace"))[:_DETAIL_LIMIT]
-    if answer.content_type == "application/problem+json":
+async def _detail(response: aiohttp.ClientResponse) -> str:
+    """Return the text of an error response: the detail of a problem (RFC 9457), the body, or the status."""
+    if response.status < HTTPStatus.BAD_REQUEST:
+        return f"moved to {response.headers.get('Location', 'nowhere')[:_DETAIL_LIMIT]}"
+    text = (await response.text(errors="replace"))[:_DETAIL_LIMIT]
+    if response.content_type == "application/problem+json":
         with suppress(ValueError):
-            problem = await answer.json(content_type=None)
+            problem = await response.json(content_type=None)
             if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
                 return str(problem["detail"])[:_DETAIL_LIMIT]
-    return text or answer.reason or "no reason was given"
+    return text or response.reason or "no reason was given"
 
 
-def _said(error: Exception) -> str:
-    # aiohttp's own sentence repeats the address and speaks of `ssl:default`.
+def _describe(error: Exception) -> str:
+    # aiohttp's own text repeats the address and mentions `ssl:default`.
     cause = error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
     elif isinstance(error, aiohttp.ClientConnectorError):
         cause = error.os_error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {cause.verify_message}"
+        return f"certificate not trusted: {cause.verify_message}"
     if isinstance(cause, ssl.SSLError) and cause.reason:
-        return f"TLS fails: {cause.reason.replace('_', ' ').lower()}"
+        return f"TLS handshake failed: {cause.reason.replace('_', ' ').lower()}"
     if isinstance(cause, OSError) and cause.errno:
-        # What the name service says has numbers below 0, and words of its own.
+        # Errors of name resolution have negative numbers and their own texts.
         return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
     return str(cause) or type(cause).__name__

@@ -1,9 +1,9 @@
-"""May this request be let in, now? Sans-I/O: the cheapest questions first, and none that costs a round trip.
+"""Decides whether a request may be admitted now. Sans-I/O: cheap checks first, and none that costs a round trip.
 
-In order: is the replica leaving; are too many under way; has the address attempts left. Only then is the token read
-(`tokens.py`: its form, then its signature), and only a genuine one reaches the database. From then on the client is
-charged and not its address, and what succeeds is charged to nobody: any number of honest consumers may share one
-address, and only failures use up a budget.
+In order: is the replica draining; are too many requests in progress; has the address attempts left. Only then is the
+token read (`tokens.py`: its form, then its signature), and only a genuine one reaches the database. From then on the
+attempt is charged to the client and not to its address, and a success is charged to neither: any number of valid
+consumers may share one address, and only failures use up a budget.
 """
 
 import contextlib
@@ -16,33 +16,33 @@ from pydantic import Field
 from services.experience_api.refusals import BUSY, DRAINING, TOO_MANY_ATTEMPTS, Refused
 from shared.settings import Options
 
-_OURS = 500
-"""From this status on, it is the service that fails, and not the request."""
+_SERVER_ERRORS = 500
+"""From this status on, the service fails and not the request."""
 
 
 class AdmissionOptions(Options):
-    """How much strangers may ask for."""
+    """Limits on unauthenticated requests."""
 
     failures: int = Field(default=60, ge=1)
-    """Attempts that may fail at once, from one address (one /64 of IPv6) and of one client, before it has to wait.
+    """Attempts of one address (one /64 of IPv6) or one client that may fail before it has to wait.
 
-    Attempts under way count as failures until they succeed, so this also bounds what one address has under way.
+    An attempt counts as failed until it succeeds, so this also limits the concurrent attempts of one address.
     """
 
     failures_per_second: float = Field(default=2.0, gt=0)
-    """How fast one that has used them up gets them back."""
+    """Attempts regained per second."""
 
     addresses: int = Field(default=20_000, ge=1)
-    """How many of them are remembered, some 200 bytes each; beyond, the one seen longest ago is forgotten."""
+    """Addresses and clients whose failures are counted, some 200 bytes each. Beyond it, the least recent is dropped."""
 
-    under_way: int = Field(default=200, ge=1)
-    """Handshakes and registrations under way at once in this replica.
+    max_concurrent: int = Field(default=200, ge=1)
+    """Requests in progress at once in this replica.
 
-    Each may hold a database connection for a moment; those beyond are told to come back rather than queued.
+    Each may hold a database connection for a moment. Those beyond the limit are refused as busy, not queued.
     """
 
-    come_back_after: float = Field(default=2.0, gt=0)
-    """Seconds that the ones beyond are told to wait."""
+    retry_after: float = Field(default=2.0, gt=0)
+    """Seconds to wait that the refusal names."""
 
 
 class _Bucket(NamedTuple):
@@ -51,7 +51,7 @@ class _Bucket(NamedTuple):
 
 
 class Budgets:
-    """A token bucket for each name, in bounded memory. One that is full again is no different from none."""
+    """A token bucket per name, in bounded memory. A full bucket is dropped."""
 
     def __init__(self, options: AdmissionOptions) -> None:
         self._full = float(options.failures)
@@ -63,21 +63,21 @@ class Budgets:
         return len(self._buckets)
 
     def take(self, name: str, now: float) -> None:
-        """Take one attempt; `now` is monotonic.
+        """Take one attempt. `now` is monotonic.
 
         Raises:
-            Refused: `TOO_MANY_ATTEMPTS`, with the seconds until there is one.
+            Refused: `TOO_MANY_ATTEMPTS`, with the seconds until the next attempt is available.
         """
         left = self._left(name, now)
         if left < 1:
             raise Refused(TOO_MANY_ATTEMPTS, retry_after=(1 - left) / self._rate)
-        self._keep(name, _Bucket(left - 1, now))
+        self._store(name, _Bucket(left - 1, now))
 
     def give_back(self, name: str, now: float) -> None:
-        """Return an attempt that did not fail; `now` may be when it began."""
+        """Return an attempt that did not fail. `now` may be when it began."""
         bucket = self._buckets.get(name)
-        now = now if bucket is None else max(now, bucket.at)  # nobody is given the same seconds twice
-        self._keep(name, _Bucket(self._left(name, now) + 1, now))
+        now = now if bucket is None else max(now, bucket.at)  # the same seconds must not refill it twice
+        self._store(name, _Bucket(self._left(name, now) + 1, now))
 
     def _left(self, name: str, now: float) -> float:
         bucket = self._buckets.get(name)
@@ -85,7 +85,7 @@ class Budgets:
             return self._full
         return min(self._full, bucket.left + max(0.0, now - bucket.at) * self._rate)
 
-    def _keep(self, name: str, bucket: _Bucket) -> None:
+    def _store(self, name: str, bucket: _Bucket) -> None:
         if bucket.left >= self._full:
             self._buckets.pop(name, None)
             return
@@ -96,57 +96,57 @@ class Budgets:
 
 
 class Admission:
-    """The door: counts who is in it, and closes when the replica drains."""
+    """Counts requests in progress and failures, and refuses all requests once the replica drains."""
 
     def __init__(self, options: AdmissionOptions) -> None:
         self._options = options
         self._budgets = Budgets(options)
-        self._under_way = 0
+        self._in_progress = 0
         self._closed = False
 
     @property
-    def under_way(self) -> int:
-        """How many are in the door."""
-        return self._under_way
+    def in_progress(self) -> int:
+        """How many requests are in progress."""
+        return self._in_progress
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Refuse every request from now on."""
         self._closed = True
 
     @contextlib.contextmanager
     def attempt(self, address: str, now: float) -> Iterator["Attempt"]:
-        """Be in the door for as long as the context lasts; say `succeeded()` on the way in.
+        """Count a request as in progress while the context is open; call `succeeded()` once it is admitted.
 
         Raises:
             Refused: `DRAINING`, `TOO_MANY_ATTEMPTS` or `BUSY`, with the time to wait.
         """
         if self._closed:
-            raise Refused(DRAINING, retry_after=self._options.come_back_after)
-        # Asked before the address's budget is touched: those that are turned away here have failed at nothing.
-        if self._under_way >= self._options.under_way:
-            raise Refused(BUSY, retry_after=self._options.come_back_after)
+            raise Refused(DRAINING, retry_after=self._options.retry_after)
+        # Checked before the budget of the address: a request refused here is no failure of the client.
+        if self._in_progress >= self._options.max_concurrent:
+            raise Refused(BUSY, retry_after=self._options.retry_after)
         self._budgets.take(address, now)
-        self._under_way += 1
+        self._in_progress += 1
         attempt = Attempt(self._budgets, address)
         try:
             yield attempt
         except Exception as exc:
-            if not isinstance(exc, Refused) or exc.refusal.status >= _OURS:
-                attempt.succeeded(now)  # it was we who failed
+            if not isinstance(exc, Refused) or exc.refusal.status >= _SERVER_ERRORS:
+                attempt.succeeded(now)  # the service failed, not the client
             raise
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
 
 
 class Attempt:
-    """One attempt under way, and who is charged for it."""
+    """One attempt, and the budget it is charged to."""
 
     def __init__(self, budgets: Budgets, address: str) -> None:
         self._budgets = budgets
         self._charged = address
 
     def identified(self, client_id: str, now: float) -> None:
-        """Charge the client, now that it is known, and not the address, which honest ones may share.
+        """Charge the authenticated client instead of the address, which other clients may share.
 
         Raises:
             Refused: `TOO_MANY_ATTEMPTS`: the client has failed too often.
@@ -156,5 +156,5 @@ class Attempt:
         self._budgets.take(self._charged, now)
 
     def succeeded(self, now: float) -> None:
-        """Charge nobody."""
+        """Return the charge."""
         self._budgets.give_back(self._charged, now)

@@ -1,8 +1,8 @@
-"""Clients: who may register. Adding them, and checking the credentials that requests present.
+"""Adds clients, and verifies the credentials that requests present.
 
-Comparing a chosen secret costs some 50 ms of a core on purpose. So it happens in a few threads beside the event loop,
-behind a short queue, and its outcome is remembered for a moment: a flood of wrong secrets costs those threads and
-nothing else, and what it can hold up are other chosen secrets, never a generated one.
+Comparing a chosen secret costs some 50 ms of a core on purpose. So it runs in a few threads outside the event loop,
+behind a short queue, and its outcome is cached for a moment: a flood of wrong secrets occupies those threads only, and
+can delay other chosen secrets, never a generated one.
 """
 
 import asyncio
@@ -29,26 +29,26 @@ EVERY_CHANNEL = ("**",)
 
 
 class ClientExists(Malformed):
-    """The id is taken."""
+    """A client with this id exists."""
 
 
 class VerifyOptions(Options):
-    """How much comparing of chosen secrets is afforded; generated ones cost next to nothing."""
+    """Limits on comparing chosen secrets. Generated secrets cost almost nothing."""
 
     threads: int = Field(default=1, ge=1, le=16)
-    """Comparisons at once. Each occupies a core for some 50 ms, and 16 MiB."""
+    """Concurrent comparisons. Each occupies a core for some 50 ms, and 16 MiB."""
 
     queue: int = Field(default=16, ge=0)
-    """How many more may wait; those beyond are told to come back."""
+    """Comparisons that may wait. Those beyond the limit are refused as busy."""
 
-    remember: float = Field(default=30.0, ge=0)
-    """Seconds for which the outcome of a comparison is known without another."""
+    cache_ttl: float = Field(default=30.0, ge=0)
+    """Seconds for which the outcome of a comparison is cached."""
 
-    remembered: int = Field(default=1000, ge=0)
-    """How many outcomes are remembered."""
+    cache_size: int = Field(default=1000, ge=0)
+    """Outcomes in the cache."""
 
 
-async def add_client(  # noqa: PLR0913 -- what there is to say of a client, each by its name
+async def add_client(  # noqa: PLR0913 -- the attributes of a client, by keyword
     clients: Clients,
     name: str,
     *,
@@ -59,11 +59,11 @@ async def add_client(  # noqa: PLR0913 -- what there is to say of a client, each
     note: str = "",
     rng: Bytes = secrets.token_bytes,
 ) -> str:
-    """Add a client and return its secret, which is not kept and cannot be told again; generated unless chosen.
+    """Add a client and return its secret, generated unless given. Only its hash is stored.
 
     Raises:
-        ClientExists: the id is taken; nothing has changed.
-        Malformed: the id, the chosen secret or a pattern of channels is not of the right form.
+        ClientExists: a client with this id exists; nothing has changed.
+        Malformed: the id, the given secret or a channel pattern is invalid.
         Unavailable: the registry does not answer.
     """
     chosen = generate(rng) if secret is None else secret
@@ -76,7 +76,7 @@ async def add_client(  # noqa: PLR0913 -- what there is to say of a client, each
         note=note,
     )
     if not await clients.add(client):
-        raise ClientExists(f"client {name!r} exists already")
+        raise ClientExists(f"client {name!r} already exists")
     return chosen
 
 
@@ -86,7 +86,7 @@ class _Outcome(NamedTuple):
 
 
 class Verifier:
-    """Tells whether presented credentials are a client's."""
+    """Verifies credentials."""
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class Verifier:
         self._pool = pool
         self._clock = clock
         self._comparison = Comparison(rng)
-        # What is remembered must not be of use to whoever reads this process's memory from a dump.
+        # A memory dump of this process must not reveal the secrets behind cached outcomes.
         self._salt = rng(32)
-        self._outcomes: OrderedDict[bytes, _Outcome] = OrderedDict()
+        self._cache: OrderedDict[bytes, _Outcome] = OrderedDict()
         self._waiting = 0
 
     @classmethod
@@ -117,20 +117,20 @@ class Verifier:
         clock: Clock = SYSTEM_CLOCK,
         rng: Bytes = secrets.token_bytes,
     ) -> Iterator[Self]:
-        """Have threads for as long as the context lasts."""
+        """Run its threads while the context is open."""
         pool = ThreadPoolExecutor(options.threads, thread_name_prefix="secrets")
         try:
             yield cls(clients, options, pool, clock, rng)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def verified(self, credentials: ClientCredentials) -> Client:
-        """Return the client that these are the credentials of.
+    async def verify(self, credentials: ClientCredentials) -> Client:
+        """Return the client with these credentials.
 
         Takes the same time whatever is wrong with them.
 
         Raises:
-            Refused: `WRONG_CREDENTIALS`: no such client, another secret, or disabled; `BUSY`.
+            Refused: `WRONG_CREDENTIALS`: unknown client, wrong secret, or disabled; `BUSY`.
             Unavailable: the registry does not answer.
         """
         client = await self._clients.find(credentials.client_id)
@@ -142,16 +142,16 @@ class Verifier:
     async def _matches(self, presented: str, stored: str | None) -> bool:
         if is_generated(presented):
             return self._comparison.matches(presented, stored)
-        # The stored hash is part of the key: what was true of another secret is not remembered of this one.
+        # The stored hash is part of the key: a cached outcome is void once the secret has changed.
         key = hashlib.blake2b(f"{stored or ''}\0{presented}".encode(), key=self._salt).digest()
-        known = self._outcomes.get(key)
-        if known is not None and known.until > self._clock.monotonic():
-            return known.matches
+        cached = self._cache.get(key)
+        if cached is not None and cached.until > self._clock.monotonic():
+            return cached.matches
         matches = await self._compare(presented, stored)
-        self._outcomes[key] = _Outcome(matches, self._clock.monotonic() + self._options.remember)
-        self._outcomes.move_to_end(key)
-        if len(self._outcomes) > self._options.remembered:
-            self._outcomes.popitem(last=False)
+        self._cache[key] = _Outcome(matches, self._clock.monotonic() + self._options.cache_ttl)
+        self._cache.move_to_end(key)
+        if len(self._cache) > self._options.cache_size:
+            self._cache.popitem(last=False)
         return matches
 
     async def _compare(self, presented: str, stored: str | None) -> bool:

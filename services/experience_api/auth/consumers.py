@@ -1,4 +1,4 @@
-"""Consumers: clients that have registered. What `POST` and `DELETE /consumers` do."""
+"""Registers and unregisters consumers: `POST` and `DELETE /consumers`."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What a client is told that has registered."""
+    """A completed registration."""
 
     client_id: str
     token: str = field(repr=False)
 
 
 class Registration:
-    """Registers clients, and forgets them."""
+    """Registers and unregisters clients."""
 
     def __init__(
         self, admission: Admission, verifier: Verifier, consumers: Consumers, tokens: Tokens, clock: Clock
@@ -40,32 +40,32 @@ class Registration:
         self._clock = clock
 
     async def register(self, headers: MultiMapping[str], origin: Origin) -> Registered:
-        """Return a new token, which replaces the one before; a connection with that one is closed as `REPLACED`.
+        """Return a new token, which replaces the previous one; a connection with that one ends with `REPLACED`.
 
         Raises:
             Refused: `WRONG_CREDENTIALS`, `LOOPBACK_ONLY`, `BUSY`, `TOO_MANY_ATTEMPTS`, `DRAINING`.
             Unavailable: the registry does not answer.
         """
-        async with self._known(headers, origin) as client:
+        async with self._authenticated(headers, origin) as client:
             issued = self._tokens.issue(client.client_id, self._clock.time())
             await self._consumers.register(issued.claims)
-        logger.info("client %s has registered", client.client_id, extra={"client_id": client.client_id})
+        logger.info("consumer registered", extra={"client_id": client.client_id})
         return Registered(client.client_id, issued.token)
 
-    async def forget(self, headers: MultiMapping[str], origin: Origin) -> None:
-        """Make the client's token worthless and close its connection; one that has none is no error.
+    async def unregister(self, headers: MultiMapping[str], origin: Origin) -> None:
+        """Invalidate the client's token and end its connection. A client without one is no error.
 
         Raises:
             Refused, Unavailable: as for `register`.
         """
-        async with self._known(headers, origin) as client:
-            await self._consumers.forget(client.client_id)
-        logger.info("consumer %s is forgotten", client.client_id, extra={"client_id": client.client_id})
+        async with self._authenticated(headers, origin) as client:
+            await self._consumers.unregister(client.client_id)
+        logger.info("consumer unregistered", extra={"client_id": client.client_id})
 
     @asynccontextmanager
-    async def _known(self, headers: MultiMapping[str], origin: Origin) -> AsyncIterator[Client]:
+    async def _authenticated(self, headers: MultiMapping[str], origin: Origin) -> AsyncIterator[Client]:
         with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
-            client = await self._verifier.verified(read_client(headers))
+            client = await self._verifier.verify(read_client(headers))
             if client.loopback_only and not origin.loopback:
                 raise Refused(LOOPBACK_ONLY)
             yield client

@@ -1,7 +1,7 @@
-"""What a request carries to say who it is: a client's id and secret, or a consumer's token. Sans-I/O.
+"""Reads the credentials of a request: a client's id and secret, or a consumer's token. Sans-I/O.
 
-Whatever comes in is either read or refused; nothing is guessed. A request that carries two different answers to the
-same question is refused, for a proxy in front may have believed the other one.
+Input is either read or refused, never guessed. A request with two different values for the same credential is refused,
+because a proxy in front may have used the other one.
 """
 
 import base64
@@ -16,7 +16,7 @@ from shared.errors import Malformed
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SUBPROTOCOL = "cloudevents.json"
-"""The WebSocket subprotocol of CloudEvents, and the one we answer with."""
+"""The WebSocket subprotocol of CloudEvents, with which the service answers."""
 
 _BEARER_PROTOCOL = "bearer."
 _SECRET_LIMIT = 256
@@ -27,7 +27,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750's b64token
 
 
 def client_id(text: str) -> str:
-    """Check the form of a client's id.
+    """Return a client id if it is valid.
 
     Raises:
         Malformed: not 1 to 64 letters, digits, `.`, `_` and `-`, beginning with a letter or a digit.
@@ -41,7 +41,7 @@ def client_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClientCredentials:
-    """A client's id and secret, as presented."""
+    """The id and secret that a request presents."""
 
     client_id: str
     secret: str = field(repr=False)
@@ -49,18 +49,18 @@ class ClientCredentials:
 
 @dataclass(frozen=True, slots=True)
 class CarriedToken:
-    """A token as presented, not yet looked at."""
+    """The token that a request presents, not verified yet."""
 
     token: str = field(repr=False)
     client_id: str | None
-    """Whose it is, as the request says; absent where only the token says it."""
+    """The client that the request names; None if only the token names it."""
 
 
 def read_client(headers: MultiMapping[str]) -> ClientCredentials:
     """Read the headers `client_id` and `client_secret`, or HTTP Basic (RFC 7617).
 
     Raises:
-        Refused: `WRONG_CREDENTIALS`, whatever is the matter.
+        Refused: `WRONG_CREDENTIALS`, whatever is wrong.
     """
     found = {pair for pair in (_from_headers(headers), _from_basic(headers)) if pair is not None}
     if len(found) != 1:
@@ -72,19 +72,19 @@ def read_token(headers: MultiMapping[str]) -> CarriedToken:
     """Read the token from `Authorization: Bearer`, from the headers `token` and `client_id`, or from the subprotocols.
 
     Raises:
-        Refused: `TOKEN_MISSING`; `TOKEN_REFUSED` where it is no token by its form, or where two differ; `MALFORMED`
-            where subprotocols are offered without the one that is spoken here.
+        Refused: `TOKEN_MISSING`; `TOKEN_REFUSED` if its form is invalid or two of them differ; `MALFORMED` if
+            subprotocols are offered without the supported one.
     """
     name = _single(headers, "client_id")
     protocols = offered_protocols(headers)
     tokens = {item.removeprefix(_BEARER_PROTOCOL) for item in protocols if item.startswith(_BEARER_PROTOCOL)}
     if protocols and SUBPROTOCOL not in protocols:
-        # The upgrade would name none of them in its answer, and a browser would take that for a failure.
-        raise Refused(MALFORMED, f"offer the subprotocol {SUBPROTOCOL!r} as well: it is the one spoken here")
+        # The response to the upgrade would name none of them, which browsers treat as a failure.
+        raise Refused(MALFORMED, f"subprotocol {SUBPROTOCOL!r}: not offered; expected, as the only one supported")
     tokens.update(_bearer(headers))
     plain = headers.getall("token", [])
     if plain and name is None:
-        raise Refused(TOKEN_MISSING, "the header 'token' needs the header 'client_id' beside it")
+        raise Refused(TOKEN_MISSING, "the header 'token' requires the header 'client_id' as well")
     tokens.update(plain)
     if not tokens:
         raise Refused(
@@ -102,15 +102,15 @@ def offered_protocols(headers: MultiMapping[str]) -> list[str]:
     """Return the WebSocket subprotocols that are offered, in order.
 
     Raises:
-        Refused: `MALFORMED`, where there are too many, or where ours is not in the first of several lines: aiohttp
-            reads no other one, and would log the token in it for a protocol that is not spoken here.
+        Refused: `MALFORMED` if there are too many, or if the supported one is not in the first of several lines:
+            aiohttp reads the first line only, and would log the token in it as an unknown protocol.
     """
     lines = [line.split(",") for line in headers.getall("Sec-WebSocket-Protocol", [])]
     if len(lines) > 1 and SUBPROTOCOL not in map(str.strip, lines[0]):
         raise Refused(MALFORMED, f"offer the subprotocol {SUBPROTOCOL!r} in the first line 'Sec-WebSocket-Protocol'")
     offered = [item.strip() for line in lines for item in line]
     if len(offered) > _PROTOCOLS_LIMIT:
-        raise Refused(MALFORMED, f"at most {_PROTOCOLS_LIMIT} subprotocols can be offered")
+        raise Refused(MALFORMED, f"found {len(offered)} subprotocols; the limit is {_PROTOCOLS_LIMIT}")
     return [item for item in offered if item]
 
 
@@ -141,15 +141,15 @@ def _from_basic(headers: MultiMapping[str]) -> ClientCredentials | None:
 
 
 def _credentials(name: str, secret: str) -> ClientCredentials:
-    # `isprintable` is false for control characters and for bytes that were no UTF-8 (surrogates).
+    # `isprintable` is false for control characters and for bytes that are not UTF-8 (surrogates).
     if not CLIENT_ID.fullmatch(name) or not 0 < len(secret) <= _SECRET_LIMIT or not secret.isprintable():
         raise Refused(WRONG_CREDENTIALS)
     return ClientCredentials(name, secret)
 
 
 def _single(headers: MultiMapping[str], name: str) -> str | None:
-    """Return a header's value; None where it is absent. Said twice it must say the same."""
+    """Return the value of a header; None if it is absent. Repetitions must be equal."""
     values = set(headers.getall(name, []))
     if len(values) > 1:
-        raise Refused(MALFORMED, f"the header {name!r} is there more than once")
+        raise Refused(MALFORMED, f"header {name!r}: found different values; expected one")
     return values.pop() if values else None

@@ -1,13 +1,13 @@
-"""How client secrets are made, kept and compared. Sans-I/O; `clients.py` runs the slow half off the loop.
+"""Generates, hashes and compares client secrets. Sans-I/O; `clients.py` runs the slow comparisons in threads.
 
-Two kinds, told apart by their form and stored with a prefix that names the scheme:
+There are two kinds, distinguished by their form and stored with a prefix that names the scheme:
 
-- *Generated* secrets have 256 random bits. Nobody guesses those, so one salted SHA-256 is enough, and costs a
+- *Generated* secrets have 256 random bits. They cannot be guessed, so one salted SHA-256 is enough, which takes a
   microsecond.
-- *Chosen* secrets are guessed: scrypt makes each guess cost some 50 ms and 16 MiB.
+- *Chosen* secrets can be guessed: scrypt makes each guess cost some 50 ms and 16 MiB.
 
-What a comparison costs depends on the form of the secret that is *presented* and on nothing that is stored, so that its
-time tells nothing of whether the client exists or which kind its secret is.
+The cost of a comparison depends only on the form of the *presented* secret, so its time does not reveal whether the
+client exists or which kind its secret is.
 """
 
 import base64
@@ -26,28 +26,28 @@ _SALT_BYTES = 16
 _DIGEST_BYTES = 32
 _FAST, _SLOW = "sha256", "scrypt"
 CHOSEN_LIMIT = 256
-"""Bytes of UTF-8 a chosen secret may have: more is only work for the hash."""
+"""Bytes of UTF-8 in a chosen secret: more only costs the hash time."""
 
-# RFC 7914; 2**14, 8, 1 are the parameters its authors give for interactive logins.
+# RFC 7914; 2**14, 8, 1 are the parameters its authors recommend for interactive logins.
 _PARAMETERS = (2**14, 8, 1)
 _SCRYPT_MEMORY = 64 * 1024 * 1024
 
 Bytes = Callable[[int], bytes]
-"""Chance, as an argument: `secrets.token_bytes`, or what a test wants."""
+"""Returns random bytes: `secrets.token_bytes`, or a test's own."""
 
 
 def generate(rng: Bytes) -> str:
-    """Return a new secret of 256 bits, recognisable by its prefix (for scanners of leaked secrets, too)."""
+    """Return a new secret of 256 bits, with a prefix that scanners for leaked secrets can recognise."""
     return _MARK + _encode(rng(_SECRET_BYTES))
 
 
 def is_generated(secret: str) -> bool:
-    """Whether a secret has the form that `generate` gives; such a one is cheap to compare."""
+    """Return whether a secret has the form of `generate`, which is cheap to compare."""
     return _GENERATED.fullmatch(secret) is not None
 
 
 def hash_secret(secret: str, rng: Bytes) -> str:
-    """Return what is stored of a secret: `sha256$salt$digest` or `scrypt$n$r$p$salt$digest`.
+    """Return the hash to store: `sha256$salt$digest` or `scrypt$n$r$p$salt$digest`.
 
     Slow for a chosen secret.
 
@@ -58,7 +58,7 @@ def hash_secret(secret: str, rng: Bytes) -> str:
     if is_generated(secret):
         return f"{_FAST}${_encode(salt)}${_encode(_sha256(secret, salt))}"
     if not 0 < len(secret.encode()) <= CHOSEN_LIMIT or not secret.isprintable():
-        raise Malformed(f"a chosen secret has 1 to {CHOSEN_LIMIT} bytes and no control characters")
+        raise Malformed(f"the secret is invalid; expected 1 to {CHOSEN_LIMIT} bytes without control characters")
     cost, block, parallel = _PARAMETERS
     digest = _scrypt(secret, salt, cost, block, parallel)
     return f"{_SLOW}${cost}${block}${parallel}${_encode(salt)}${_encode(digest)}"
@@ -66,7 +66,7 @@ def hash_secret(secret: str, rng: Bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A stored hash, taken apart."""
+    """A parsed hash."""
 
     scheme: str
     parameters: tuple[int, int, int]
@@ -75,40 +75,40 @@ class _Stored:
 
 
 class Comparison:
-    """Compares presented secrets with stored hashes, or with a decoy where there is none of the right kind."""
+    """Compares presented secrets with stored hashes, or with a decoy if there is none of the same kind."""
 
     def __init__(self, rng: Bytes) -> None:
-        """Draw what no secret matches."""
+        """Generate the decoys, which match no secret."""
         self._decoys = {
             scheme: _Stored(scheme, _PARAMETERS, rng(_SALT_BYTES), rng(_DIGEST_BYTES)) for scheme in (_FAST, _SLOW)
         }
 
     def matches(self, presented: str, stored: str | None) -> bool:
-        """Whether the secret is the one that was stored; slow for a secret that has not the generated form.
+        """Return whether the secret matches the stored hash. Slow unless the secret has the generated form.
 
-        Takes the same time whatever is stored, and where nothing is.
+        Takes the same time whatever is stored, and if nothing is.
         """
         scheme = _FAST if is_generated(presented) else _SLOW
-        kept = _read(stored) if stored is not None else None
-        against = kept if kept is not None and kept.scheme == scheme else self._decoys[scheme]
+        parsed = _parse(stored) if stored is not None else None
+        against = parsed if parsed is not None and parsed.scheme == scheme else self._decoys[scheme]
         same = hmac.compare_digest(_digest(presented, against), against.digest)
-        return same and against is kept
+        return same and against is parsed
 
 
-def _read(stored: str) -> _Stored:
+def _parse(stored: str) -> _Stored:
     match stored.split("$"):
         case ["sha256", salt, digest]:
             return _Stored(_FAST, _PARAMETERS, _decode(salt), _decode(digest))
         case ["scrypt", cost, block, parallel, salt, digest]:
             return _Stored(_SLOW, (int(cost), int(block), int(parallel)), _decode(salt), _decode(digest))
         case _:
-            raise Malformed("a stored secret is of no known scheme")
+            raise Malformed("the stored hash of a secret has an unknown scheme")
 
 
-def _digest(secret: str, how: _Stored) -> bytes:
-    if how.scheme == _FAST:
-        return _sha256(secret, how.salt)
-    return _scrypt(secret, how.salt, *how.parameters)
+def _digest(secret: str, stored: _Stored) -> bytes:
+    if stored.scheme == _FAST:
+        return _sha256(secret, stored.salt)
+    return _scrypt(secret, stored.salt, *stored.parameters)
 
 
 def _sha256(secret: str, salt: bytes) -> bytes:

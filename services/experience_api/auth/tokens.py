@@ -1,8 +1,8 @@
-"""The token of a consumer: a JWT (RFC 7519) signed with HS256. Sans-I/O, and the one home of PyJWT.
+"""Issues and verifies the tokens of consumers: JWTs (RFC 7519) signed with HS256. Sans-I/O; the only user of PyJWT.
 
-The token names its client and carries an id of 256 bits of which only the hash is kept, beside the client: so a token
-that was replaced or forgotten is refused, and neither the signing key alone nor a copy of the database alone makes
-one. How long it is good is not in it: that depends on when its consumer was last connected.
+A token names its client and carries an id of 256 bits, of which the registry stores only the hash. So a replaced token
+is refused, and neither the signing key alone nor a copy of the database alone is enough to forge one. Its expiry is not
+part of it: that depends on when its consumer was last connected.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from shared.settings import Options, Secret
 _ALGORITHM = "HS256"
 _SIGNATURE_LENGTH = 43
 _SIGNATURE_ENDS = frozenset("AEIMQUYcgkosw048")
-"""How 32 bytes can end in base64url: the last character's low two bits are nobody's, and must be 0.
+"""The last characters that 32 bytes can have in base64url: its low two bits are unused, and must be 0.
 
-A reader that ignores them takes four spellings for the same signature, so a changed token for a good one.
+A decoder that ignores them accepts four spellings of one signature, so an altered token as valid.
 """
 
 
@@ -31,7 +31,7 @@ class KeyOptions(Options):
     """A key that signs tokens."""
 
     id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")
-    """Its name in the tokens' headers; never give a name to another key."""
+    """The `kid` in the header of tokens. Never reuse an id for another key."""
 
     secret: Secret
     """At least 32 bytes, e.g. from `openssl rand -base64 48`."""
@@ -40,11 +40,10 @@ class KeyOptions(Options):
     @classmethod
     def _long_enough(cls, secret: SecretStr) -> SecretStr:
         if len(secret.get_secret_value().encode()) < KEY_BYTES:
-            raise ValueError(f"a key has {KEY_BYTES} bytes at least")
+            raise ValueError(f"the key is too short; expected at least {KEY_BYTES} bytes")
         return secret
 
     def key(self) -> SigningKey:
-        """Return the key itself."""
         return SigningKey(self.id, self.secret.get_secret_value().encode())
 
 
@@ -55,23 +54,23 @@ class TokenOptions(Options):
     """The claim `iss`; a token of another issuer is refused."""
 
     keys: tuple[KeyOptions, ...] = ()
-    """The first one signs, all of them verify: to rotate, put a new one in front, and remove the old one when the
-    consumers that came with its tokens have registered again. None: one is made once and kept in the database."""
+    """The first key signs, all of them verify. To rotate, put a new one first, and remove the old one when the
+    consumers with its tokens have registered again. Without any, one is generated once and stored in the database."""
 
     expires_after_days_disconnected: int | float = Field(default=30, gt=0, le=36_500)
-    """Days after its last connection for which a token is good. While its consumer is connected it always is."""
+    """Days for which a token is valid after its last connection. It never expires during a connection."""
 
     @field_validator("keys")
     @classmethod
     def _distinct(cls, keys: tuple[KeyOptions, ...]) -> tuple[KeyOptions, ...]:
         if len({key.id for key in keys}) < len(keys):
-            raise ValueError("two keys have the same id")
+            raise ValueError("found two keys with the same id; expected unique ids")
         return keys
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A new token, and what is to be kept of it."""
+    """A new token, and the claims to store."""
 
     token: str = field(repr=False)
     claims: TokenClaims
@@ -82,30 +81,30 @@ def _new_id() -> str:
 
 
 class Tokens:
-    """Issues tokens and reads them back."""
+    """Issues and verifies tokens."""
 
     def __init__(
         self, keys: Sequence[SigningKey], *, issuer: str = "trelay", new_id: Callable[[], str] = _new_id
     ) -> None:
-        """The first key signs; every key verifies, so that keys can be rotated."""
+        """The first key signs; every key verifies."""
         self._signing = keys[0]
         self._issuer = issuer
         self._new_id = new_id
-        # A token of ours begins with one of a few known texts. Whatever else a header says (`none`, another
-        # algorithm, a key to fetch) is refused unread.
+        # The header of a token signed here is one of a few known texts. Any other header (`none`, another algorithm,
+        # a key to fetch) is refused without being decoded.
         self._keys = {self._sign(key, {}).partition(".")[0]: key for key in keys}
 
     def issue(self, client_id: str, now: float) -> IssuedToken:
-        """Make a token for a client; `now` in seconds since 1970."""
+        """Issue a token for a client. `now` is in seconds since 1970."""
         token_id = self._new_id()
         claims: dict[str, str | int] = {"iss": self._issuer, "sub": client_id, "iat": int(now), "jti": token_id}
         return IssuedToken(self._sign(self._signing, claims), TokenClaims(client_id, _hash(token_id)))
 
     def read(self, token: str, client_id: str | None = None) -> TokenClaims:
-        """Return what a token of ours says; `client_id` is whose the request says it is, where it does.
+        """Return the claims of a token. `client_id` is the client that the request names, if any.
 
         Raises:
-            Refused: `TOKEN_REFUSED`: not signed by us, altered, or another client's.
+            Refused: `TOKEN_REFUSED`: not signed here, altered, or another client's.
         """
         key = self._keys.get(token.partition(".")[0])
         if key is None or token[-1] not in _SIGNATURE_ENDS or len(token.rpartition(".")[2]) != _SIGNATURE_LENGTH:
@@ -116,7 +115,7 @@ class Tokens:
                 key.secret,
                 algorithms=[_ALGORITHM],
                 issuer=self._issuer,
-                # `iat` is only said: another replica's clock may be ahead of ours.
+                # `iat` is informational: the clock of another replica may be ahead.
                 options={"require": ["iss", "sub", "iat", "jti"], "verify_iat": False},
             )
         except jwt.InvalidTokenError as exc:
@@ -131,7 +130,7 @@ class Tokens:
 
 
 def new_key(rng: Callable[[int], bytes] = secrets.token_bytes) -> SigningKey:
-    """Make a key that nobody knows."""
+    """Generate a signing key."""
     return SigningKey("generated", rng(KEY_BYTES))
 
 

@@ -1,1 +1,1 @@
-"""The HTTP endpoints, the bodies they accept and the errors they answer."""
+"""The HTTP endpoints, the bodies they accept and the errors they respond with."""

@@ -1,7 +1,7 @@
-"""What is pushed to `POST /entity`, read into events. Sans-I/O.
+"""Parses the body of `POST /entity` into events. Sans-I/O.
 
 CloudEvents over HTTP in its three modes (structured, batched, binary; HTTP protocol binding 1.0.2), and plain JSON,
-which becomes the data of one event. The events go on as compact JSON with every value's text unaltered.
+which becomes the data of one event. Events are stored as compact JSON with the text of every value unaltered.
 """
 
 import base64
@@ -24,7 +24,7 @@ from shared.events.headers import Provenance
 from shared.settings import Options
 
 SOURCE_NAME = "entity"
-"""Stands for the source in the trail of what was pushed."""
+"""The source in the headers of pushed events."""
 
 _STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
@@ -36,40 +36,40 @@ _batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class EntityOptions(Options):
-    """What may be pushed, and from where."""
+    """What may be pushed, and from which networks."""
 
     allow: tuple[Cidr, ...] = ("127.0.0.0/8", "::1/128")
     """The networks it is taken from, in CIDR notation; everybody else is refused."""
 
-    arrives_within: float = Field(default=30.0, gt=0)
-    """Seconds in which the body of a request must have come."""
+    body_timeout: float = Field(default=30.0, gt=0)
+    """Seconds in which the body of a request must arrive."""
 
-    patience: float = Field(default=10.0, gt=0, le=120)
-    """Seconds in which the bus must have it, or the sender is told to try again."""
+    timeout: float = Field(default=10.0, gt=0, le=120)
+    """Seconds in which the bus must store the events; after that the request fails and the sender has to retry."""
 
     batch_limit: int = Field(default=1000, ge=1, le=10_000)
-    """Events in one batch: reading more would hold up the subscribers of this replica for tens of milliseconds."""
+    """Events in one batch: parsing more would delay the subscribers of this replica by tens of milliseconds."""
 
     source: str = Field(default="/sources/entity", min_length=1)
     """The attribute `source` of plain JSON."""
 
     type: str = Field(default="entity.pushed", min_length=1)
-    """The attribute `type` of plain JSON that does not say it with `?type=`."""
+    """The attribute `type` of plain JSON without `?type=`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
-    """What events are given that lack it."""
+class Defaults:
+    """Attributes for events that lack them."""
 
     time: str
-    """The attribute `time`: now."""
+    """The current time, for the attribute `time`."""
     new_id: Callable[[], str]
     traceparent: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
 class PushedEvent:
-    """An event that was pushed, ready for the bus."""
+    """A pushed event, ready for the bus."""
 
     id: str
     channel: event.Channel
@@ -83,48 +83,49 @@ class PushedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """A request to `POST /entity`, as it came."""
+    """A request to `POST /entity`."""
 
     headers: MultiMapping[str]
     query: MultiMapping[str]
     body: bytes
 
 
-def read_events(push: Push, stamp: Stamp, options: EntityOptions) -> list[PushedEvent]:
-    """Read every event of a push, or none.
+def parse_events(push: Push, defaults: Defaults, options: EntityOptions) -> list[PushedEvent]:
+    """Parse every event of a push, or none.
 
     Raises:
         Malformed: names the event by its index in a batch, and the attribute.
-        TooLarge: a batch of more events than may be.
+        TooLarge: the batch has too many events.
         Refused: `UNSUPPORTED_TYPE`.
     """
     media, charset = _content_type(push.headers.get("Content-Type", ""))
     if charset not in {"", "utf-8", "utf8", "us-ascii"}:
-        raise Refused(UNSUPPORTED_TYPE, f"charset {charset[:40]!r}: events are UTF-8")
+        raise Refused(UNSUPPORTED_TYPE, f"found charset {charset[:40]!r}; expected UTF-8")
     if media == _BATCH:
-        return _read_batch(push, stamp, options)
+        return _read_batch(push, defaults, options)
     if media == _STRUCTURED:
-        return [_finish(event.decode(_compact(push.body)), _query(push, "channel"), stamp)]
+        return [_finish(event.decode(_compact(push.body)), _query(push, "channel"), defaults)]
     if any(name.lower().startswith("ce-") for name in push.headers):
-        return [_finish(_binary(push, media), _query(push, "channel"), stamp)]
+        return [_finish(_binary(push, media), _query(push, "channel"), defaults)]
     if not _is_json(media):
         raise Refused(
             UNSUPPORTED_TYPE,
-            f"{media[:80]!r}: expected {_STRUCTURED}, {_BATCH}, headers 'ce-…', or application/json with '?channel='",
+            f"found content type {media[:80]!r}; expected {_STRUCTURED}, {_BATCH}, headers 'ce-…', or application/json "
+            "with '?channel='",
         )
     query = _query(push, "channel", "subject", "type")
-    return [_finish(_plain(push.body, query, stamp, options), query, stamp)]
+    return [_finish(_plain(push.body, query, defaults, options), query, defaults)]
 
 
 def _query(push: Push, *known: str) -> dict[str, str]:
     query = push.query
     for name in query:
         if name not in known:
-            raise Malformed(f"query parameter {name[:40]!r}: with this content type, {', '.join(known)} is expected")
+            raise Malformed(f"query parameter {name[:40]!r}: expected {', '.join(known)} with this content type")
         if len(query.getall(name)) > 1:
-            raise Malformed(f"query parameter {name!r} is there more than once")
+            raise Malformed(f"query parameter {name!r}: found more than once; expected once")
         if not query[name] or _CONTROL.search(query[name]):
-            raise Malformed(f"query parameter {name!r} is empty or holds a control character")
+            raise Malformed(f"query parameter {name!r}: found no text or a control character")
     return dict(query.items())
 
 
@@ -141,26 +142,26 @@ def _is_json(media: str) -> bool:
 
 
 def _compact(body: bytes) -> bytes:
-    """Check that a body is JSON in UTF-8, and return it without white space: frames are written to many."""
+    """Check that a body is JSON in UTF-8, and return it without white space, because each frame is written to many."""
     try:
-        body.decode()  # msgspec passes over the bytes inside of strings
+        body.decode()  # msgspec does not check the bytes inside strings
         return msgspec.json.format(body, indent=-1)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise Malformed(f"the body is not JSON: {exc}") from exc
 
 
-def _read_batch(push: Push, stamp: Stamp, options: EntityOptions) -> list[PushedEvent]:
+def _read_batch(push: Push, defaults: Defaults, options: EntityOptions) -> list[PushedEvent]:
     query = _query(push, "channel")
     try:
         items: Sequence[msgspec.Raw] = _batch(_compact(push.body))
     except msgspec.DecodeError as exc:
         raise Malformed(f"the body is not a JSON array: {exc}") from exc
     if len(items) > options.batch_limit:
-        raise TooLarge(f"a batch of {len(items)} events, the limit is {options.batch_limit}")
+        raise TooLarge(f"found a batch of {len(items)} events; the limit is {options.batch_limit}")
     events = []
     for index, item in enumerate(items):
         try:
-            events.append(_finish(event.decode(bytes(item)), query, stamp))
+            events.append(_finish(event.decode(bytes(item)), query, defaults))
         except Malformed as exc:
             raise Malformed(f"event {index}: {exc}") from exc
     return events
@@ -174,7 +175,7 @@ def _binary(push: Push, media: str) -> event.Attributes:
             continue
         attribute = attribute.removeprefix("ce-")
         if attribute in found or attribute in {"data", "data_base64", "datacontenttype"}:
-            raise Malformed(f"header {name[:80]!r} is there more than once, or no attribute that a header can hold")
+            raise Malformed(f"header {name[:80]!r}: found more than once, or not an attribute that a header can carry")
         found[attribute] = _raw(event.json_string(_header_text(name, value)))
     if content_type := push.headers.get("Content-Type"):
         found["datacontenttype"] = _raw(event.json_string(_plain_text("Content-Type", content_type)))
@@ -185,12 +186,12 @@ def _binary(push: Push, media: str) -> event.Attributes:
     return event.decode(event.encode(found))
 
 
-def _plain(body: bytes, query: Mapping[str, str], stamp: Stamp, options: EntityOptions) -> event.Attributes:
+def _plain(body: bytes, query: Mapping[str, str], defaults: Defaults, options: EntityOptions) -> event.Attributes:
     if "channel" not in query:
-        raise Malformed("plain JSON needs '?channel=' in the address")
+        raise Malformed("query parameter 'channel': missing; plain JSON requires it")
     attributes = {
         "specversion": "1.0",
-        "id": stamp.new_id(),
+        "id": defaults.new_id(),
         "source": options.source,
         "type": query.get("type", options.type),
         "subject": query.get("subject"),
@@ -200,29 +201,29 @@ def _plain(body: bytes, query: Mapping[str, str], stamp: Stamp, options: EntityO
     return {**found, "data": _raw(_compact(body))}
 
 
-def _finish(found: event.Attributes, query: Mapping[str, str], stamp: Stamp) -> PushedEvent:
-    """Give an event what it lacks, and check what it has."""
-    # Null says "not there", but as data it is a value (JSON event format, 2.2).
+def _finish(found: event.Attributes, query: Mapping[str, str], defaults: Defaults) -> PushedEvent:
+    """Add default attributes to an event, and validate it."""
+    # Null means "absent", but as data it is a value (JSON event format, 2.2).
     found = {name: raw for name, raw in found.items() if name == "data" or bytes(raw) != b"null"}
-    for name, make in _missing(query, stamp).items():
+    for name, make in _missing(query, defaults).items():
         if name not in found and (text := make()) is not None:
             found[name] = _raw(event.json_string(text))
     event.validate(found)
     channel = event.text_of(found, "channel")
     if channel is None:
-        raise Malformed("attribute 'channel' is missing: say it in the event, or with '?channel='")
+        raise Malformed("attribute 'channel': missing; expected in the event or as '?channel='")
     if "cursor" in found:
-        raise Malformed("attribute 'cursor' is the relay's own")
+        raise Malformed("attribute 'cursor': reserved for the relay")
     if event.text_of(found, "source") == _OWN_SOURCE or (event.text_of(found, "type") or "").startswith(_OWN_TYPE):
-        raise Malformed(f"source {_OWN_SOURCE!r} and types that begin with {_OWN_TYPE!r} are the relay's own")
+        raise Malformed(f"source {_OWN_SOURCE!r} and types that begin with {_OWN_TYPE!r} are reserved for the relay")
     return PushedEvent(event.text_of(found, "id") or "", event.channel(channel), event.encode(found))
 
 
-def _missing(query: Mapping[str, str], stamp: Stamp) -> dict[str, Callable[[], str | None]]:
+def _missing(query: Mapping[str, str], defaults: Defaults) -> dict[str, Callable[[], str | None]]:
     return {
-        "time": lambda: stamp.time,
+        "time": lambda: defaults.time,
         "channel": lambda: query.get("channel"),
-        "traceparent": stamp.traceparent,
+        "traceparent": defaults.traceparent,
     }
 
 
@@ -234,12 +235,12 @@ def _header_text(name: str, value: str) -> str:
     try:
         return _plain_text(name, unquote(text, errors="strict"))
     except UnicodeDecodeError as exc:
-        raise Malformed(f"header {name!r}: its percent-encoded bytes are no UTF-8") from exc
+        raise Malformed(f"header {name!r}: percent-encoded bytes are not UTF-8") from exc
 
 
 def _plain_text(name: str, text: str) -> str:
     if _CONTROL.search(text):
-        raise Malformed(f"header {name!r} holds a control character, or bytes that are no UTF-8")
+        raise Malformed(f"header {name!r}: found a control character, or bytes that are not UTF-8")
     return text
 
 
@@ -248,5 +249,5 @@ def _raw(text: bytes) -> msgspec.Raw:
 
 
 def receipt(events: Sequence[PushedEvent]) -> bytes:
-    """Return the answer to a push whose events the bus has."""
+    """Return the body of the response once the bus has stored the events."""
     return json.dumps({"accepted": len(events), "ids": [pushed.id for pushed in events]}).encode()

@@ -1,8 +1,7 @@
-"""From `POST /entity` to the publish topic.
+"""Appends the events of `POST /entity` to the publish topic.
 
-The sender is answered once the bus has every event of the request, and not before. One that is told to try again, or
-hears no answer, sends the same ids again: events may then be there twice, as with every such push, and their ids say
-so.
+The sender gets its response once the bus has stored every event of the request. A sender that gets an error or no
+response sends the same events again. They may then be stored twice, with the same ids.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from services.experience_api import refusals
 from services.experience_api.auth.origin import Networks, Origin
-from services.experience_api.http.entity import EntityOptions, Push, PushedEvent, Stamp, read_events
+from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events
 from services.experience_api.refusals import Refused
 from shared.bus.protocol import Appender
 from shared.errors import Unavailable
@@ -20,7 +19,7 @@ from shared.runtime.clock import Clock, rfc3339
 
 
 class Pushes:
-    """Takes what is pushed."""
+    """Accepts pushed events."""
 
     def __init__(
         self,
@@ -33,17 +32,17 @@ class Pushes:
         self._topic = topic
         self._options = options
         self._clock = clock
-        self._dice = rng
+        self._rng = rng
         self._new_id = new_id
         self._allowed = Networks(options.allow)
         self._closed = False
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Refuse every request from now on."""
         self._closed = True
 
     def check(self, origin: Origin) -> None:
-        """Ask whether a request may push, before its body is read.
+        """Check whether a request may push, before its body is read.
 
         Raises:
             Refused: `DRAINING`, `ADDRESS_NOT_ALLOWED`.
@@ -54,32 +53,32 @@ class Pushes:
             raise Refused(refusals.ADDRESS_NOT_ALLOWED)
 
     async def body(self, arriving: Awaitable[bytes]) -> bytes:
-        """Return the body once it is here.
+        """Return the body once it has arrived.
 
         Raises:
             Refused: `TOO_SLOW`.
         """
         try:
-            async with asyncio.timeout(self._options.arrives_within):
+            async with asyncio.timeout(self._options.body_timeout):
                 return await arriving
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW) from exc
 
-    async def take(self, push: Push, appender: Appender) -> list[PushedEvent]:
-        """Return the events once the bus has them all.
+    async def append(self, push: Push, appender: Appender) -> list[PushedEvent]:
+        """Return the events once the bus has stored all of them.
 
         Raises:
-            Malformed, TooLarge: nothing was taken.
-            Refused: `UNSUPPORTED_TYPE`: nothing was taken; `UNAVAILABLE`: some may have been.
+            Malformed, TooLarge: nothing was stored.
+            Refused: `UNSUPPORTED_TYPE`: nothing was stored; `UNAVAILABLE`: some may have been.
         """
         now = self._clock.time()
         header = push.headers.get("traceparent")
-        stamp = Stamp(rfc3339(now), self._new_id, lambda: str(continue_trace(header, self._dice)))
-        events = read_events(push, stamp, self._options)
+        defaults = Defaults(rfc3339(now), self._new_id, lambda: str(continue_trace(header, self._rng)))
+        events = parse_events(push, defaults, self._options)
         try:
-            async with asyncio.timeout(self._options.patience):
+            async with asyncio.timeout(self._options.timeout):
                 await appender.append(self._topic, [pushed.record(now) for pushed in events])
         except (Unavailable, TimeoutError) as exc:
-            detail = "the bus does not answer; send the same again"
+            detail = "the bus does not answer; send the same events again"
             raise Refused(refusals.UNAVAILABLE, detail, retry_after=2.0) from exc
         return events

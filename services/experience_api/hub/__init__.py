@@ -1,1 +1,1 @@
-"""Connections and what is written to them. Knows nothing of tokens, tables or the bus."""
+"""Holds connections and writes frames to them. Knows nothing of tokens, tables or the bus."""

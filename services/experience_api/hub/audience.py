@@ -1,47 +1,51 @@
-"""Who wants which channel: patterns, what they permit, and the audiences that share their bytes.
+"""Matches channels against the patterns of subscribers, and groups subscribers that receive the same bytes.
 
-A pattern is a channel's name in which `*` stands for any one word and a last word `**` for one word or more:
-`orders.*` is `orders.eu` and not `orders.eu.north`; `orders.**` is both, and not `orders`; `**` is every channel.
+A pattern is a channel name in which `*` stands for exactly one word and a final `**` for one or more words:
+`orders.*` matches `orders.eu` and not `orders.eu.north`; `orders.**` matches both, and not `orders`; `**` matches
+every channel.
 """
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from services.experience_api.hub.outbox import Outbox
 from shared.errors import Malformed
 
 _LENGTH_LIMIT = 200
-_ASKED_LIMIT = 1000
-_WILD_LIMIT = 50
-"""Patterns among those: each is tried on every channel that is known when its connection comes, and when it goes."""
-_KNOWN_LIMIT = 10_000
-"""Channels whose audiences are remembered; more are matched again, which costs time and nothing else."""
-_KNOWN_TO_ONE_LIMIT = 1000
-"""The same, for one interest. There may be as many of these as connections."""
+_NAMES_LIMIT = 1000
+_WILDCARDS_LIMIT = 50
+"""Wildcard patterns a connection may request. Each is matched against every known channel when the connection opens and
+when it closes."""
+_CACHED_CHANNELS_LIMIT = 10_000
+"""Channels whose audiences are cached. Beyond it, channels are matched again, which costs time only."""
+_CACHED_MATCHES_LIMIT = 1000
+"""Cached matches of one interest. There may be as many interests as connections."""
 
 _pattern = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?|\*\*")
 _translated = {"*": r"[^.]+", "**": r".+"}
 
 
 class ChannelNotPermitted(Malformed):
-    """A channel was asked for that the client may not subscribe to; the text names it."""
+    """The client may not subscribe to a requested channel; the text names the channel."""
 
 
 def check_pattern(text: str) -> str:
-    """Return the pattern, known to be one.
+    """Return the pattern if it is valid.
 
     Raises:
-        Malformed: it is none; the text names it.
+        Malformed: the text is not a pattern.
     """
     if len(text) > _LENGTH_LIMIT or not _pattern.fullmatch(text):
-        raise Malformed(f"{text[:80]!r} is no channel and no pattern of channels, such as 'orders.eu' or 'orders.*'")
+        raise Malformed(f"found {text[:80]!r}; expected a channel or a pattern, such as 'orders.eu' or 'orders.*'")
     return text
 
 
 def covers(pattern: str, other: str) -> bool:
-    """Whether every channel that `other` matches is one that `pattern` matches."""
+    """Return whether `pattern` matches every channel that `other` matches."""
     words, others = pattern.split("."), other.split(".")
     for number, word in enumerate(words):
         if word == "**":
@@ -54,19 +58,21 @@ def covers(pattern: str, other: str) -> bool:
 
 
 class Interest:
-    """A set of patterns; equal sets are equal interests, and share one audience.
+    """A set of patterns. Equal sets are equal interests and share one audience.
 
-    Get one from `interest_in`, so that a thousand connections that want the same hold one object.
+    Use `interest_in`, so that a thousand connections with the same patterns hold one object.
     """
 
-    __slots__ = ("__weakref__", "_exact", "_known", "_wild", "patterns")
+    __slots__ = ("__weakref__", "_cache", "_exact", "_wildcard", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(sorted(set(map(check_pattern, patterns))))
         self._exact = frozenset(pattern.encode() for pattern in self.patterns if "*" not in pattern)
-        wild = ["\\.".join(_translated.get(word, word) for word in p.split(".")) for p in self.patterns if "*" in p]
-        self._wild = re.compile("|".join(wild).encode()) if wild else None
-        self._known: dict[bytes, bool] = {}
+        wildcards = [
+            "\\.".join(_translated.get(word, word) for word in p.split(".")) for p in self.patterns if "*" in p
+        ]
+        self._wildcard = re.compile("|".join(wildcards).encode()) if wildcards else None
+        self._cache: dict[bytes, bool] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Interest) and self.patterns == other.patterns
@@ -77,69 +83,79 @@ class Interest:
     def __repr__(self) -> str:
         return f"Interest({', '.join(self.patterns)})"
 
-    def among(self, channels: Collection[bytes]) -> list[bytes]:
-        """Return those of many channels that are wanted; cheap where no pattern has to be tried."""
-        if self._wild is None:
+    def matching(self, channels: Collection[bytes]) -> list[bytes]:
+        """Return the channels that match. Without wildcards the cost does not depend on the number of channels."""
+        if self._wildcard is None:
             return [channel for channel in self._exact if channel in channels]
-        return [channel for channel in channels if self.wants(channel)]
+        return [channel for channel in channels if self.matches(channel)]
 
-    def wants(self, channel: bytes) -> bool:
-        """Whether a channel is one of these."""
-        if self._wild is None:
+    def matches(self, channel: bytes) -> bool:
+        """Return whether a channel matches any of the patterns."""
+        if self._wildcard is None:
             return channel in self._exact
-        known = self._known.get(channel)
-        if known is None:
-            if len(self._known) >= _KNOWN_TO_ONE_LIMIT:
-                self._known.clear()
-            known = channel in self._exact or self._wild.fullmatch(channel) is not None
-            self._known[channel] = known
-        return known
+        found = self._cache.get(channel)
+        if found is None:
+            if len(self._cache) >= _CACHED_MATCHES_LIMIT:
+                self._cache.clear()
+            found = channel in self._exact or self._wildcard.fullmatch(channel) is not None
+            self._cache[channel] = found
+        return found
 
 
 _shared: WeakValueDictionary[frozenset[str], Interest] = WeakValueDictionary()
-"""Only those that somebody has: whoever asks for a thousand other names each time leaves nothing here."""
+"""Weak: an interest that no connection holds is dropped, so a client cannot fill memory with one-off names."""
 
 
 def interest_in(patterns: Iterable[str]) -> Interest:
-    """Return the interest in these.
+    """Return the shared interest in these patterns.
 
     Raises:
-        Malformed: one is no pattern; the text names it.
+        Malformed: a pattern is invalid; the text names it.
     """
-    wanted = frozenset(patterns)
-    found = _shared.get(wanted)
+    key = frozenset(patterns)
+    found = _shared.get(key)
     if found is None:
-        found = _shared[wanted] = Interest(wanted)
+        found = _shared[key] = Interest(key)
     return found
 
 
-def narrow(permitted: Iterable[str], asked: str | None) -> Interest:
-    """Return what a connection subscribes to: what it asked for (`a,b`), or all it may have where it named nothing.
+def narrow(permitted: Iterable[str], requested: str | None) -> Interest:
+    """Return what a connection subscribes to: what it requests (`a,b`), or all permitted channels if it names none.
 
     Raises:
-        ChannelNotPermitted: no single permitted pattern covers one that was asked for.
-        Malformed: a name is none, or there are more than a thousand, or more than fifty with a `*`.
+        ChannelNotPermitted: no single permitted pattern covers a requested one.
+        Malformed: a name is invalid, or there are more than 1,000 names or more than 50 wildcard patterns.
     """
     allowed = interest_in(permitted)
-    names = {name.strip() for name in (asked or "").split(",")} - {""}
+    names = {name.strip() for name in (requested or "").split(",")} - {""}
     if not names:
         return allowed
-    if len(names) > _ASKED_LIMIT:
-        raise Malformed(f"{len(names)} channels, the limit is {_ASKED_LIMIT}")
-    if (wild := sum("*" in name for name in names)) > _WILD_LIMIT:
-        raise Malformed(f"{wild} patterns with '*', the limit is {_WILD_LIMIT}")
-    wanted = interest_in(names)
-    for name in wanted.patterns:
+    if len(names) > _NAMES_LIMIT:
+        raise Malformed(f"found {len(names)} channels; the limit is {_NAMES_LIMIT}")
+    if (wildcards := sum("*" in name for name in names)) > _WILDCARDS_LIMIT:
+        raise Malformed(f"found {wildcards} patterns with '*'; the limit is {_WILDCARDS_LIMIT}")
+    interest = interest_in(names)
+    for name in interest.patterns:
         if not any(covers(pattern, name) for pattern in allowed.patterns):
-            raise ChannelNotPermitted(f"channel {name!r} is not permitted to this client")
-    return wanted
+            raise ChannelNotPermitted(f"this client may not subscribe to channel {name!r}")
+    return interest
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """The consumer behind a connection, and what it may receive and send."""
+
+    connection_id: UUID
+    client_id: str
+    interest: Interest
+    may_send: bool = False
 
 
 Member = TypeVar("Member")
 
 
 class Audience(Generic[Member]):
-    """The live connections of one interest: what is written to one of them is written to all."""
+    """The live connections of one interest. All of them receive the same bytes."""
 
     __slots__ = ("interest", "members", "pending")
 
@@ -147,7 +163,7 @@ class Audience(Generic[Member]):
         self.interest = interest
         self.members: dict[Outbox, Member] = {}
         self.pending: list[bytes] = []
-        """Frames of the batch under way; empty between batches."""
+        """Frames of the current batch; empty between batches."""
 
 
 class Audiences(Generic[Member]):
@@ -158,32 +174,32 @@ class Audiences(Generic[Member]):
         self._by_channel: dict[bytes, list[Audience[Member]]] = {}
 
     def add(self, interest: Interest, outbox: Outbox, member: Member) -> None:
-        """Let an outbox have what comes from now on."""
+        """Deliver every batch from now on to an outbox."""
         audience = self._by_interest.get(interest)
         if audience is None:
             audience = self._by_interest[interest] = Audience(interest)
-            for channel in interest.among(self._by_channel.keys()):
+            for channel in interest.matching(self._by_channel.keys()):
                 self._by_channel[channel].append(audience)
         audience.members[outbox] = member
 
     def discard(self, interest: Interest, outbox: Outbox) -> None:
-        """Let it have nothing more; one that is no member is left alone."""
+        """Deliver nothing more to an outbox. An unknown outbox is ignored."""
         audience = self._by_interest.get(interest)
         if audience is None:
             return
         audience.members.pop(outbox, None)
         if not audience.members:
             del self._by_interest[interest]
-            for channel in interest.among(self._by_channel.keys()):
+            for channel in interest.matching(self._by_channel.keys()):
                 self._by_channel[channel].remove(audience)
 
     def of(self, channel: bytes) -> list[Audience[Member]]:
-        """Return those who want a channel."""
+        """Return the audiences of a channel."""
         audiences = self._by_channel.get(channel)
         if audiences is None:
-            if len(self._by_channel) >= _KNOWN_LIMIT:
+            if len(self._by_channel) >= _CACHED_CHANNELS_LIMIT:
                 self._by_channel.clear()
-            audiences = [audience for audience in self._by_interest.values() if audience.interest.wants(channel)]
+            audiences = [audience for audience in self._by_interest.values() if audience.interest.matches(channel)]
             self._by_channel[channel] = audiences
         return audiences
 

@@ -1,68 +1,74 @@
-"""Every way a connection ends, as data that says whether to come back.
+"""Every way a connection ends, as data that says whether the client should reconnect.
 
-4000 to 4499: come back, after the wait that the reason names in seconds (`draining; wait=2.5`). 4500 to 4999: do not,
-until something has changed. Below 4000 are the codes of RFC 6455, 7.4.1, for what that standard has a word for.
+4000 to 4499: reconnect, after the wait that the reason names in seconds (`draining; wait=2.5`). 4500 to 4999: do not
+reconnect until something has changed. Below 4000 are the codes that RFC 6455, 7.4.1 defines.
 """
 
+import re
 from dataclasses import dataclass
 
 REASON_LIMIT = 123
-"""Bytes: what a Close frame has room for beside the code (RFC 6455, 5.5)."""
+"""Bytes of reason that fit into a Close frame beside the code (RFC 6455, 5.5)."""
 
-COME_BACK = range(4000, 4500)
-STAY_AWAY = range(4500, 5000)
+RECONNECT = range(4000, 4500)
+STOP = range(4500, 5000)
 
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:
-    """One kind of ending."""
+    """One reason why a connection ends."""
 
     code: int
     name: str
     wait: float | None = None
-    """Seconds after which to come back, at the earliest; None where it would end the same way."""
+    """Seconds to wait before reconnecting, at least; None if reconnecting would end the same way."""
 
     @property
-    def come_back(self) -> bool:
-        """Whether the subscriber should connect again without anything having changed."""
+    def reconnect(self) -> bool:
+        """Whether the subscriber should reconnect although nothing has changed."""
         return self.wait is not None
 
+    @property
+    def label(self) -> str:
+        """The name as a metric label."""
+        return re.sub(r"[^a-z0-9]+", "_", self.name.lower())
+
     def text(self, wait: float | None = None) -> str:
-        """Return what the Close frame says; a wait that is given replaces the usual one."""
+        """Return the reason of the Close frame. `wait` replaces the default wait."""
         wait = self.wait if wait is None else wait
         return self.name if wait is None else f"{self.name}; wait={wait:.1f}"
 
 
 DRAINING = CloseReason(4000, "draining", wait=1.0)
-"""This replica leaves; another one will answer."""
+"""This replica is shutting down; another one will answer."""
 TOO_SLOW = CloseReason(4001, "too slow", wait=1.0)
-"""What waited for the subscriber did not drain in time. Its cursor brings it what it has not read."""
+"""The subscriber did not read its buffered events in time. Its cursor resumes without loss."""
 NO_PONG = CloseReason(4002, "no pong", wait=0.0)
-"""Nothing was heard for a whole heartbeat."""
+"""Nothing was received for a whole heartbeat."""
 INTERNAL = CloseReason(4003, "internal error", wait=5.0)
-"""A fault of ours; the log has it."""
+"""The server failed; its log has the reason."""
 CLAIM_LOST = CloseReason(4004, "claim lost", wait=1.0)
-"""This replica may not hold the connection any more: its lease has expired."""
+"""This replica may no longer hold the connection: its lease has expired."""
 
 MAY_NOT_SEND = CloseReason(4500, "consumers may not send")
 REPLACED = CloseReason(4501, "replaced by a new registration")
-"""Another token was issued to the client; this connection's is worth nothing now."""
+"""The client registered again, which invalidated the token of this connection."""
 TAKEN_OVER = CloseReason(4502, "taken over by another connection")
-"""This one did not answer a ping when another of the same client came."""
+"""This connection did not answer a ping when another one of the same client arrived."""
 REMOVED = CloseReason(4503, "consumer removed")
 DISABLED = CloseReason(4504, "client disabled")
 TOKEN_REFUSED = CloseReason(4505, "token refused")
 TOKEN_EXPIRED = CloseReason(4506, "token expired")
 TOO_MANY_PINGS = CloseReason(4507, "too many pings")
-"""Frames with nothing in them cost their sender next to nothing, and everybody else the time to answer them."""
+"""Empty frames are cheap to send and cost every other subscriber the time to process them."""
 
-PROTOCOL_ERROR = CloseReason(1002, "frames against RFC 6455")
-NOT_UTF8 = CloseReason(1007, "text that is not UTF-8")
-TOO_BIG = CloseReason(1009, "message above the limit")
-LEFT = CloseReason(1000, "left", wait=0.0)
+PROTOCOL_ERROR = CloseReason(1002, "protocol error")
+NOT_UTF8 = CloseReason(1007, "invalid UTF-8")
+TOO_BIG = CloseReason(1009, "message too big")
+LEFT = CloseReason(1000, "closed by client", wait=0.0)
 """The subscriber closed the connection itself."""
 LOST = CloseReason(1006, "connection lost", wait=0.0)
-"""The connection broke; nothing could be said. Never sent."""
+"""The connection broke without a Close frame. Never sent."""
 
 ALL = (
     DRAINING,
@@ -88,6 +94,6 @@ ALL = (
 _by_code = {reason.code: reason for reason in ALL}
 
 
-def of_fault(code: int) -> CloseReason:
-    """Return what a fault in the peer's frames is called."""
+def of_protocol_error(code: int) -> CloseReason:
+    """Return the reason for an error in the peer's frames."""
     return _by_code.get(code, PROTOCOL_ERROR)

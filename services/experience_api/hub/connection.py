@@ -1,53 +1,40 @@
-"""One connection of a consumer: what the hub knows of it, between aiohttp and its transport.
+"""One connection of a consumer, between aiohttp and its transport.
 
-After the upgrade it stands in aiohttp's place as the transport's protocol and passes everything on. So it hears at
-once, not a loop's turn later, that bytes came (it is alive), that the transport's buffer drained, and that the
-connection is lost: before its file descriptor is closed and may come to mean another connection.
+After the upgrade it replaces aiohttp's protocol on the transport and forwards every callback to it. So it learns at
+once, not one loop iteration later, that bytes arrived (the peer is alive), that the transport's buffer drained, and
+that the connection is lost, before its file descriptor is closed and may come to mean another connection.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
-from services.experience_api.hub.audience import Interest
+from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import LOST, CloseReason
 from services.experience_api.hub.heartbeat import alive
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.wire.frames import PING
 
-_CHATTER = 500
-"""Empty frames from one heartbeat to the next: twenty a second, where one is plenty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    """Who is connected, and what it may have."""
-
-    connection_id: UUID
-    client_id: str
-    interest: Interest
-    may_send: bool = False
+_EMPTY_FRAMES_LIMIT = 500
+"""Empty frames accepted in one heartbeat: twenty a second, where one is enough."""
 
 
 class Connection(asyncio.Protocol):
-    """One socket of a consumer, from the upgrade to its end."""
+    """One socket of a consumer, from its upgrade to its end."""
 
     __slots__ = (
-        "_chatter",
-        "_drained",
-        "_gone",
-        "_heard",
+        "_buffered_before",
+        "_closed_waiter",
+        "_drain_waiter",
+        "_empty_frames",
         "_inner",
-        "_listening",
-        "_lost",
+        "_on_detach",
         "_paused",
-        "_reading",
+        "_received",
+        "_response_waiter",
         "_task",
         "_transport",
-        "_transport_lives",
-        "_waited",
+        "_transport_open",
         "ending",
         "outbox",
         "subscriber",
@@ -60,112 +47,112 @@ class Connection(asyncio.Protocol):
         outbox: Outbox,
         transport: asyncio.Transport,
         inner: asyncio.Protocol,
-        gone: Callable[["Connection"], None],
+        on_detach: Callable[["Connection"], None],
     ) -> None:
-        """`inner` is aiohttp's protocol; `gone` is called once, when nothing more may be written to the outbox."""
+        """`inner` is aiohttp's protocol. `on_detach` is called once, when nothing more may be written to the outbox."""
         self.subscriber = subscriber
         self.outbox = outbox
         self.ending: CloseReason | None = None
-        """Why it ends; None while it lives."""
+        """Why the connection ends; None while it lives."""
         self.wait: float | None = None
         self._transport = transport
-        self._transport_lives = True
+        self._transport_open = True
         self._inner = inner
-        self._gone: Callable[[Connection], None] | None = gone
-        self._heard = True
-        self._chatter = 0
-        self._waited = 0
+        self._on_detach: Callable[[Connection], None] | None = on_detach
+        self._received = True
+        self._empty_frames = 0
+        self._buffered_before = 0
         self._paused = False
         self._task: asyncio.Task[Any] | None = None
-        self._drained: asyncio.Future[None] | None = None
-        self._listening: asyncio.Future[None] | None = None
-        self._lost: asyncio.Future[None] | None = None
+        self._drain_waiter: asyncio.Future[None] | None = None
+        self._response_waiter: asyncio.Future[None] | None = None
+        self._closed_waiter: asyncio.Future[None] | None = None
 
-    # What the hub does with it
+    # Called by the hub and the stream
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:
-        """Write no more events, and have whoever reads from it close it for this reason; the first reason counts.
+        """Write no more events, and let the reading task close the connection. The first reason counts.
 
-        `wait` is the seconds after which to come back, where the usual ones of the reason will not do.
+        `wait` replaces the reason's own seconds to wait before reconnecting.
         """
         if self.ending is not None:
             return
         self.ending = reason
         self.wait = wait
-        self.leave()
+        self.detach()
         if self._task is not None:
             self._task.cancel()
 
     def abort(self) -> None:
-        """Drop the connection, and what waits for its peer, at once."""
+        """Drop the connection and its buffered bytes at once."""
         self._transport.abort()
 
-    def leave(self) -> None:
-        """Tell the hub that nothing more is to be written here, if it does not know."""
-        if self._gone is not None:
-            gone, self._gone = self._gone, None
-            gone(self)
+    def detach(self) -> None:
+        """Report once that nothing more may be written to the outbox."""
+        if self._on_detach is not None:
+            on_detach, self._on_detach = self._on_detach, None
+            on_detach(self)
 
-    def beat(self) -> bool:
-        """Ping; False where nothing was heard since the ping before."""
-        waits = self.outbox.waiting
-        well = alive(heard=self._heard, waited=self._waited, waits=waits)
-        self._heard = False
-        self._chatter = 0
-        self._waited = waits
+    def heartbeat(self) -> bool:
+        """Send a ping; return False if the peer has shown no sign of life since the previous one."""
+        buffered = self.outbox.buffered
+        found = alive(received=self._received, buffered_before=self._buffered_before, buffered=buffered)
+        self._received = False
+        self._empty_frames = 0
+        self._buffered_before = buffered
         self.outbox.offer(PING)
-        return well
+        return found
 
-    async def answers(self, within: float) -> bool:
-        """Ping, and say whether anything is heard within so many seconds; one that ends has nothing to say any more."""
+    async def responds(self, timeout: float) -> bool:
+        """Send a ping and return whether anything arrives within `timeout` seconds. A connection that ends does not."""
         if self.ending is not None:
             return False
-        if self._listening is None:
-            self._listening = asyncio.get_running_loop().create_future()
+        if self._response_waiter is None:
+            self._response_waiter = asyncio.get_running_loop().create_future()
         self.outbox.offer(PING)
-        done, _ = await asyncio.wait([self._listening], timeout=within)
+        done, _ = await asyncio.wait([self._response_waiter], timeout=timeout)
         return bool(done) and self.ending is None
 
     @property
-    def clogged(self) -> bool:
-        """Whether the transport buffers more than it should hold for long."""
+    def congested(self) -> bool:
+        """Whether the transport's buffer is above its high-water mark."""
         return self._paused
 
     async def drained(self) -> None:
-        """Wait until the transport takes more without buffering much."""
+        """Wait until the transport's buffer is below its low-water mark."""
         while self._paused:
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)
+            if self._drain_waiter is None:
+                self._drain_waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drain_waiter)
 
-    # What whoever reads from it does
+    # Called by the reading task
 
-    def wait_begins(self) -> None:
-        """The current task waits for the next message; `end` may interrupt it now."""
+    def begin_wait(self) -> None:
+        """The current task waits for the next message; from now on `end` cancels it."""
         self._task = asyncio.current_task()
 
-    def wait_ends(self) -> None:
-        """The current task does something that must not be interrupted."""
+    def end_wait(self) -> None:
+        """The current task does something that must not be cancelled."""
         self._task = None
 
-    async def lost(self) -> None:
-        """Wait until nothing is left of it here: no descriptor, and nothing that waits for its peer to read."""
-        if self._transport_lives:
-            self._lost = asyncio.get_running_loop().create_future()
-            await self._lost
+    async def wait_closed(self) -> None:
+        """Wait until the transport has closed its descriptor and dropped its buffer."""
+        if self._transport_open:
+            self._closed_waiter = asyncio.get_running_loop().create_future()
+            await self._closed_waiter
 
-    def chatters(self) -> bool:
-        """Count a frame that says nothing; whether there were more since the last heartbeat than anybody needs."""
-        self._chatter += 1
-        return self._chatter > _CHATTER
+    def count_empty_frame(self) -> bool:
+        """Count a frame without content; return whether the limit of one heartbeat is exceeded."""
+        self._empty_frames += 1
+        return self._empty_frames > _EMPTY_FRAMES_LIMIT
 
-    # What the transport does
+    # Called by the transport
 
     def data_received(self, data: bytes) -> None:
-        self._heard = True
-        if self._listening is not None:
-            self._listening.set_result(None)
-            self._listening = None
+        self._received = True
+        if self._response_waiter is not None:
+            self._response_waiter.set_result(None)
+            self._response_waiter = None
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -177,24 +164,24 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._wake()
+        self._notify_drained()
         self._inner.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport_lives = False
-        if self._lost is not None and not self._lost.done():
-            self._lost.set_result(None)
+        self._transport_open = False
+        if self._closed_waiter is not None and not self._closed_waiter.done():
+            self._closed_waiter.set_result(None)
         if self.ending is None:
             self.ending = LOST
-        self.leave()
+        self.detach()
         self._paused = False
-        self._wake()
-        if self._listening is not None:
-            self._listening.set_result(None)
-            self._listening = None
+        self._notify_drained()
+        if self._response_waiter is not None:
+            self._response_waiter.set_result(None)
+            self._response_waiter = None
         self._inner.connection_lost(exc)
 
-    def _wake(self) -> None:
-        if self._drained is not None:
-            self._drained.set_result(None)
-            self._drained = None
+    def _notify_drained(self) -> None:
+        if self._drain_waiter is not None:
+            self._drain_waiter.set_result(None)
+            self._drain_waiter = None

@@ -1,4 +1,4 @@
-"""Who is to be pinged when, and who has been silent for too long: one wheel for all connections, not a timer each."""
+"""Schedules pings and judges whether a peer is alive: one timing wheel for all connections, not one timer each."""
 
 from typing import Generic, TypeVar
 
@@ -10,11 +10,11 @@ SLOTS = 16
 
 
 class HeartbeatOptions(Options):
-    """How soon a dead connection is noticed."""
+    """How soon a dead connection is detected."""
 
     seconds: float = Field(default=25.0, gt=0)
-    """Between two pings of one connection; nothing heard between them ends it. Most proxies forget an idle
-    connection after 30 to 60 seconds."""
+    """Seconds between two pings of one connection. A connection from which nothing arrives in between is closed. Most
+    proxies drop an idle connection after 30 to 60 seconds."""
 
 
 Member = TypeVar("Member")
@@ -25,29 +25,29 @@ class Wheel(Generic[Member]):
 
     def __init__(self) -> None:
         self._slots: list[dict[Member, None]] = [{} for _ in range(SLOTS)]
-        self._now = 0
+        self._current = 0
 
     def add(self, member: Member) -> None:
-        """Let a member come up after a whole turn, and once in each turn from then on."""
-        self._slots[self._now][member] = None
+        """Add a member. It is due after one full turn, then once a turn."""
+        self._slots[self._current][member] = None
 
     def discard(self, member: Member) -> None:
-        """Forget a member; one that is not there is no error."""
+        """Remove a member. An unknown one is ignored."""
         for slot in self._slots:
             if member in slot:
                 del slot[member]
                 return
 
     def advance(self) -> list[Member]:
-        """Go one slot further and return whose turn it is."""
-        self._now = (self._now + 1) % SLOTS
-        return list(self._slots[self._now])
+        """Move to the next slot and return its members."""
+        self._current = (self._current + 1) % SLOTS
+        return list(self._slots[self._current])
 
 
-def alive(*, heard: bool, waited: int, waits: int) -> bool:
-    """Judge the time between two turns: was anything heard, and how many bytes waited before and wait now?
+def alive(*, received: bool, buffered_before: int, buffered: int) -> bool:
+    """Judge the time between two pings: did anything arrive, and how many bytes were buffered before and are now?
 
-    One that is slow answers late, for the ping stands behind what it has not read yet; as long as that becomes less,
-    it is alive.
+    A slow reader answers late, because the ping queues behind what it has not read yet. It is alive as long as its
+    buffer shrinks.
     """
-    return heard or 0 < waits < waited
+    return received or 0 < buffered < buffered_before

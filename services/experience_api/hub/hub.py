@@ -1,4 +1,4 @@
-"""The connections of this replica, and the one loop that delivers to them: no await, no task, no encoding in it."""
+"""The connections of this replica, and the loop that delivers to them without an await, a task or an encoding."""
 
 import os
 from collections import Counter
@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from services.experience_api.hub.audience import Audience, Audiences
-from services.experience_api.hub.close_codes import NO_PONG, TOO_SLOW, CloseReason
+from services.experience_api.hub.close_codes import NO_PONG, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions, Wheel
 from services.experience_api.wire.cursor import Vector
@@ -18,36 +18,36 @@ from shared.runtime.clock import Clock
 from shared.runtime.failpoints import reach
 from shared.settings import Options
 
-FallenBehind = Callable[[Connection, Vector], None]
-"""Takes a connection that is in no audience any more, and what it has been given."""
+OnLagging = Callable[[Connection, Vector], None]
+"""Takes a connection that has left its audience, and the offsets up to which it was served."""
 
 
 class HubOptions(Options):
-    """How connections are kept."""
+    """How connections are held."""
 
     outbox_bytes: int = Field(default=1024 * 1024, ge=262_144)
-    """What may wait in memory for one subscriber. Beyond it, the subscriber is fed from the log again once it has
-    read that, and costs nothing meanwhile."""
+    """Bytes buffered in memory for one subscriber. Beyond it, the subscriber is served from the log again once it has
+    read them, and uses no memory meanwhile."""
 
     heartbeat: HeartbeatOptions = HeartbeatOptions()
 
 
 @dataclass(slots=True)
 class HubCounts:
-    """For metrics; plain numbers, for they are counted where every nanosecond is paid a thousand times."""
+    """Counts for metrics: plain integers, because each delivery updates them."""
 
     batches: int = 0
     events: int = 0
     deliveries: int = 0
-    """Events times the connections they were written to."""
+    """Events delivered, once per connection."""
     lagging: int = 0
-    """Times that a connection fell behind its bound."""
+    """Times that a connection exceeded its outbox."""
     endings: Counter[str] = field(default_factory=Counter)
-    """Connections that ended, by the name of the reason."""
+    """Connections that ended, by the label of the close reason."""
 
 
 class Hub:
-    """Who is connected, who hears what, and who is still there."""
+    """Holds connections, delivers batches to them and checks that they are alive."""
 
     def __init__(self, options: HubOptions, clock: Clock) -> None:
         self.connections: dict[UUID, Connection] = {}
@@ -57,39 +57,39 @@ class Hub:
         self._audiences: Audiences[Connection] = Audiences()
         self._wheel: Wheel[Connection] = Wheel()
 
-    def arrive(self, connection: Connection) -> None:
-        """Keep a new connection. It hears nothing yet; see `join`."""
+    def add(self, connection: Connection) -> None:
+        """Hold a new connection. It receives pings; events only after `join`."""
         self.connections[connection.subscriber.connection_id] = connection
         self._wheel.add(connection)
 
     def join(self, connection: Connection) -> None:
-        """Let a connection have every batch from now on."""
+        """Make a connection live: deliver every batch from now on to it."""
         self._audiences.add(connection.subscriber.interest, connection.outbox, connection)
 
-    def leave(self, connection: Connection) -> None:
-        """Forget a connection, and write nothing to it from now on: its descriptor may belong to another one soon."""
+    def remove(self, connection: Connection) -> None:
+        """Drop a connection and write nothing more to it: its descriptor may soon belong to another one."""
         connection.outbox.close()
         self._audiences.discard(connection.subscriber.interest, connection.outbox)
         self._wheel.discard(connection)
         self.connections.pop(connection.subscriber.connection_id, None)
         if connection.ending is not None:
-            self.counts.endings[connection.ending.name] += 1
+            self.counts.endings[connection.ending.label] += 1
 
     def live(self) -> list[Connection]:
-        """Return those who have all that this replica has read."""
+        """Return the connections that have received everything this replica has read."""
         return [connection for audience in self._audiences for connection in audience.members.values()]
 
-    def deliver(self, batch: Batch, before: Vector, fallen_behind: FallenBehind) -> None:
-        """Write a batch to everybody who wants some of it. `before` is what everybody has had until now.
+    def deliver(self, batch: Batch, before: Vector, on_lagging: OnLagging) -> None:
+        """Write a batch to every live connection that matches. `before` is what all of them have received until now.
 
-        Nobody is waited for. Whoever has too much waiting already leaves its audience and is handed to
-        `fallen_behind`, with `before`, having been given nothing of this batch.
+        Does not wait. A connection whose outbox is full leaves its audience and is passed to `on_lagging` with
+        `before`; it has received nothing of this batch.
         """
         counts = self.counts
         counts.batches += 1
         counts.events += len(batch.frames)
         reach("experience.before-write")
-        for audience in self._addressed(batch):
+        for audience in self._distribute(batch):
             pending, audience.pending = audience.pending, []
             frames = pending[0] if len(pending) == 1 else b"".join(pending)
             lagging = _write(audience, frames, self._options.outbox_bytes)
@@ -97,27 +97,19 @@ class Hub:
             counts.lagging += len(lagging)
             for connection in lagging:
                 self._audiences.discard(audience.interest, connection.outbox)
-                fallen_behind(connection, before)
+                on_lagging(connection, before)
         reach("experience.after-write")
 
-    def end(self, connection_id: UUID, reason: CloseReason) -> bool:
-        """Close a connection for a reason; False where it is not here."""
-        connection = self.connections.get(connection_id)
-        if connection is None:
-            return False
-        connection.end(reason)
-        return True
-
-    async def keep_heartbeat(self) -> None:
-        """Ping everybody in turn, for ever; end those of whom nothing is heard."""
+    async def run_heartbeat(self) -> None:
+        """Ping each connection once a turn, and end those from which nothing was received."""
         while True:
             await self._clock.sleep(self._options.heartbeat.seconds / SLOTS)
             for connection in self._wheel.advance():
-                if not connection.beat():
-                    connection.end(TOO_SLOW if connection.outbox.waiting else NO_PONG)
+                if not connection.heartbeat():
+                    connection.end(TOO_SLOW if connection.outbox.buffered else NO_PONG)
 
-    def _addressed(self, batch: Batch) -> Iterable[Audience[Connection]]:
-        """Deal the frames out to those who want them; return the audiences that have got some."""
+    def _distribute(self, batch: Batch) -> Iterable[Audience[Connection]]:
+        """Add the frames to the audiences that match; return those that have any pending."""
         audiences = []
         for frame, channel in zip(batch.frames, batch.channels, strict=True):
             for audience in self._audiences.of(channel):
@@ -128,10 +120,10 @@ class Hub:
 
 
 def _write(audience: Audience[Connection], frames: bytes, limit: int) -> list[Connection]:
-    """Write the same bytes to all of an audience; return those for whom they did not fit.
+    """Write the same bytes to all members of an audience; return those whose outbox they exceed.
 
-    An outbox's own way of writing is spelled out here for the usual case, that nothing waits. A call of a method for
-    each of a thousand connections would cost 4 % of the whole, and so would touching more than its outbox.
+    `Outbox.offer` is inlined here for the usual case, an empty buffer. A method call for each of a thousand
+    connections would cost 4 % of the whole, and so would touching more than the outbox.
     """
     write = os.write
     size = len(frames)
@@ -139,14 +131,14 @@ def _write(audience: Audience[Connection], frames: bytes, limit: int) -> list[Co
         return list(audience.members.values())
     lagging = []
     for outbox in audience.members:
-        fd = outbox.direct
+        fd = outbox.direct_fd
         if fd >= 0:
             try:
                 sent = write(fd, frames)
             except OSError:
                 sent = 0
             if sent != size:
-                outbox.keep(frames, sent)
+                outbox.write_rest(frames, sent)
         elif not outbox.offer(frames):
             lagging.append(audience.members[outbox])
     return lagging

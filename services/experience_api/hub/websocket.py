@@ -1,4 +1,4 @@
-"""The aiohttp side of a connection: reads what the peer sends, and says in the Close frame why it ends."""
+"""The aiohttp side of a connection: reads what the peer sends, and closes with the connection's reason."""
 
 import asyncio
 import logging
@@ -6,7 +6,15 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from services.experience_api.hub.close_codes import INTERNAL, LEFT, LOST, TOO_BIG, TOO_MANY_PINGS, CloseReason, of_fault
+from services.experience_api.hub.close_codes import (
+    INTERNAL,
+    LEFT,
+    LOST,
+    TOO_BIG,
+    TOO_MANY_PINGS,
+    CloseReason,
+    of_protocol_error,
+)
 from services.experience_api.hub.connection import Connection
 from services.experience_api.wire.frames import pong_frame
 
@@ -16,62 +24,72 @@ _OK = 1000
 _CONTROL = (WSMsgType.PING, WSMsgType.PONG)
 
 
-class Listener(Protocol):
-    """Takes what subscribers send."""
+class MessageHandler(Protocol):
+    """Handles what subscribers send."""
 
-    async def received(self, connection: Connection, message: bytes) -> None:
-        """A whole message has come. Never interrupted; the next one is read afterwards."""
+    async def on_message(self, connection: Connection, message: bytes) -> None:
+        """Handle one whole message. Never cancelled; the next message is read afterwards."""
         ...
 
-    def oversized(self, connection: Connection) -> None:
-        """A message above the limit was begun; the connection ends, for `TOO_BIG` unless this says otherwise."""
+    def on_oversized(self, connection: Connection) -> None:
+        """Handle the start of a message above the limit. The connection ends with `TOO_BIG` unless this ends it."""
         ...
 
 
 class Socket(web.WebSocketResponse):
-    """aiohttp's WebSocket, whose every Close frame follows the connection's last event and carries its reason."""
+    """aiohttp's WebSocket, whose Close frame always follows the connection's last event and carries its reason."""
 
     def __init__(
-        self, connection: Connection, listener: Listener, *, protocols: tuple[str, ...], limit: int, patience: float
+        self,
+        connection: Connection,
+        handler: MessageHandler,
+        *,
+        protocols: tuple[str, ...],
+        limit: int,
+        close_timeout: float,
     ) -> None:
-        """`limit` is the largest message taken, in bytes; `patience` the seconds in which a Close must be answered."""
+        """`limit` is the largest message accepted, in bytes; `close_timeout` the seconds to wait for a Close frame."""
         # No compression: each subscriber would need frames, and a window, of its own. No heartbeat and no automatic
-        # pongs: all that is written goes through the outbox.
-        super().__init__(timeout=patience, autoping=False, compress=False, max_msg_size=limit, protocols=protocols)
+        # pongs: everything written goes through the outbox.
+        super().__init__(timeout=close_timeout, autoping=False, compress=False, max_msg_size=limit, protocols=protocols)
         self._connection = connection
-        self._listener = listener
-        self._patience = patience
+        self._handler = handler
+        self._close_timeout = close_timeout
 
-    async def attend(self) -> CloseReason:
+    async def run(self) -> CloseReason:
         """Read until the connection ends, close it, and return the reason."""
         connection = self._connection
         try:
             while connection.ending is None:
-                await self._attend_once()
+                await self._receive_one()
         except Exception:
-            # aiohttp would answer with an HTTP status, which nobody can read after the upgrade.
-            logger.exception("connection %s failed", connection.subscriber.connection_id)
+            # aiohttp would answer with an HTTP status, which the peer cannot read after the upgrade.
+            subscriber = connection.subscriber
+            logger.exception(
+                "connection failed",
+                extra={"client_id": subscriber.client_id, "connection_id": str(subscriber.connection_id)},
+            )
             connection.end(INTERNAL)
         finally:
-            connection.end(LOST)  # counts only where nothing else was said: this task is being cancelled
-            await self._farewell()
+            connection.end(LOST)  # counts only if no reason was given: this task is being cancelled
+            await self._close_or_abort()
         return connection.ending or LOST
 
     async def close(self, *, code: int = _OK, message: bytes = b"", drain: bool = True) -> bool:
-        """Close for the connection's reason, or for `code` where aiohttp closes by itself: on a fault, or a goodbye."""
+        """Close with the connection's reason, or with `code` if aiohttp closes because of an error or a Close frame."""
         del message
         connection = self._connection
-        connection.wait_ends()
+        connection.end_wait()
         if code == TOO_BIG.code and connection.ending is None:
-            self._listener.oversized(connection)
-        connection.end(LEFT if code == _OK else of_fault(code))
+            self._handler.on_oversized(connection)
+        connection.end(LEFT if code == _OK else of_protocol_error(code))
         reason = connection.ending or LOST
         text = b"" if reason is LEFT else reason.text(connection.wait).encode()
         return await super().close(code=reason.code, message=text, drain=drain)
 
-    async def _attend_once(self) -> None:
+    async def _receive_one(self) -> None:
         connection = self._connection
-        connection.wait_begins()
+        connection.begin_wait()
         try:
             message = await self.receive()
         except asyncio.CancelledError:
@@ -80,32 +98,37 @@ class Socket(web.WebSocketResponse):
                 raise
             return
         finally:
-            connection.wait_ends()
-        if (message.type in _CONTROL or not message.data) and connection.chatters():
-            who = connection.subscriber
+            connection.end_wait()
+        if (message.type in _CONTROL or not message.data) and connection.count_empty_frame():
+            subscriber = connection.subscriber
             logger.warning(
-                "client %s sends pings without a pause: connection %s ends", who.client_id, who.connection_id
+                "too many pings or empty messages; closing",
+                extra={
+                    "client_id": subscriber.client_id,
+                    "connection_id": str(subscriber.connection_id),
+                    "code": TOO_MANY_PINGS.code,
+                },
             )
             connection.end(TOO_MANY_PINGS)
         elif message.type is WSMsgType.TEXT:
-            await self._listener.received(connection, message.data.encode())
+            await self._handler.on_message(connection, message.data.encode())
         elif message.type is WSMsgType.BINARY:
-            await self._listener.received(connection, message.data)
+            await self._handler.on_message(connection, message.data)
         elif message.type is WSMsgType.PING:
             connection.outbox.offer(pong_frame(message.data))
 
-    async def _farewell(self) -> None:
-        """Close, but wait for no peer that neither reads nor answers.
+    async def _close_or_abort(self) -> None:
+        """Close, and abort if the peer neither reads nor answers in time.
 
-        One that says goodbye with much waiting for it would otherwise keep that here until it chooses to read it.
+        A peer that closes with much buffered for it would otherwise keep that memory here until it reads it.
         """
         connection = self._connection
         if connection.ending is LOST:
             connection.abort()
             return
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._close_timeout):
                 await self.close()
-                await connection.lost()
+                await connection.wait_closed()
         except TimeoutError:
             connection.abort()

@@ -1,4 +1,4 @@
-"""Who may register, who has, and who is connected: kept in PostgreSQL, and in memory for unit tests.
+"""Stores clients, registered consumers and their connections: in PostgreSQL, and in memory for unit tests.
 
-`protocol` says what both promise; `notices` is what replicas tell one another about connections.
+`protocol` states the guarantees of both; `notices` are the messages of replicas about connections.
 """

@@ -1,4 +1,4 @@
-"""The registry in memory: for unit tests, with every promise of the protocol and no server."""
+"""The registry in memory: for unit tests, with every guarantee of the protocol."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refused
-from services.experience_api.registry.notices import Lost, Notice, Why
-from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
+from services.experience_api.registry.notices import ClaimLost, LossReason, Notice
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -30,10 +30,10 @@ class _Connection:
 
 
 class MemoryRegistry:
-    """A `Registry` of one process. Nothing here awaits, so every operation is one step."""
+    """A `Registry` of one process. Nothing here awaits, so every operation is atomic."""
 
     def __init__(self, leases: MemoryLeaseStore, clock: Clock = SYSTEM_CLOCK) -> None:
-        """`leases` tells which nodes are alive."""
+        """`leases` holds the leases of the nodes."""
         self.problem: str | None = None
         self._leases = leases
         self._clock = clock
@@ -41,7 +41,7 @@ class MemoryRegistry:
         self._consumers: dict[str, _Consumer] = {}
         self._connections: dict[str, _Connection] = {}
         self._signing_key: SigningKey | None = None
-        self._hearers: list[Hear] = []
+        self._listeners: list[OnNotice] = []
 
     async def add(self, client: Client) -> bool:
         return self._clients.setdefault(client.client_id, client) is client
@@ -53,21 +53,21 @@ class MemoryRegistry:
         return [client for _, client in sorted(self._clients.items())]
 
     async def disable(self, client_id: str) -> bool:
-        await self._take_away(client_id, Why.DISABLED)
-        return self._change(client_id, disabled=True)
+        await self._revoke_claim(client_id, LossReason.DISABLED)
+        return self._set_disabled(client_id, disabled=True)
 
     async def enable(self, client_id: str) -> bool:
-        return self._change(client_id, disabled=False)
+        return self._set_disabled(client_id, disabled=False)
 
     async def register(self, claims: TokenClaims) -> None:
         client = self._clients.get(claims.client_id)
         if client is None or client.disabled:
             raise Refused(refusals.WRONG_CREDENTIALS)
         self._consumers[claims.client_id] = _Consumer(claims.token_hash, self._clock.monotonic())
-        await self._take_away(claims.client_id, Why.REPLACED)
+        await self._revoke_claim(claims.client_id, LossReason.REPLACED)
 
-    async def forget(self, client_id: str) -> bool:
-        await self._take_away(client_id, Why.REMOVED)
+    async def unregister(self, client_id: str) -> bool:
+        await self._revoke_claim(client_id, LossReason.REMOVED)
         return self._consumers.pop(client_id, None) is not None
 
     async def signing_key(self, fresh: SigningKey) -> SigningKey:
@@ -75,28 +75,38 @@ class MemoryRegistry:
             self._signing_key = fresh
         return self._signing_key
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
-        client_id = wish.claims.client_id
+    async def claim(
+        self,
+        claims: TokenClaims,
+        connection_id: UUID,
+        node: Node,
+        *,
+        remote: str,  # noqa: ARG002 -- stored for operators by the real one
+        loopback: bool,
+        good_for_days: float,
+        instead_of: UUID | None = None,
+    ) -> Claim | Held:
+        client_id = claims.client_id
         client, consumer = self._clients.get(client_id), self._consumers.get(client_id)
-        if client is None or consumer is None or consumer.token_hash != wish.claims.token_hash:
+        if client is None or consumer is None or consumer.token_hash != claims.token_hash:
             raise Refused(refusals.TOKEN_REFUSED)
         if client.disabled:
             raise Refused(refusals.CLIENT_DISABLED)
-        if client.loopback_only and not wish.loopback:
+        if client.loopback_only and not loopback:
             raise Refused(refusals.LOOPBACK_ONLY)
-        if self._last_seen(client_id) <= self._clock.monotonic() - wish.good_for_days * _DAY:
+        if self._last_seen(client_id) <= self._clock.monotonic() - good_for_days * _DAY:
             raise Refused(refusals.TOKEN_EXPIRED)
-        if not self._alive(wish.node):
-            raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease")
+        if not self._alive(node):
+            raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
         held = self._connections.get(client_id)
         if held is not None and self._alive(held.node) and held.connection_id != instead_of:
             return Held(held.connection_id, held.node.name)
         epoch = 1 if held is None else held.epoch + 1
-        self._connections[client_id] = _Connection(wish.connection_id, wish.node, epoch)
+        self._connections[client_id] = _Connection(connection_id, node, epoch)
         consumer.last_seen = self._clock.monotonic()
         if held is not None and held.connection_id == instead_of:
-            await self.tell(Lost(held.connection_id, Why.TAKEN_OVER))
-        return Claim(client_id, wish.connection_id, epoch, client.channels, may_send=client.may_send)
+            await self.notify(ClaimLost(held.connection_id, LossReason.TAKEN_OVER))
+        return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send)
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         held = self._connections.get(client_id)
@@ -107,44 +117,44 @@ class MemoryRegistry:
     async def held_by(self, node: Node) -> dict[UUID, str]:
         return {held.connection_id: client_id for client_id, held in self._connections.items() if held.node == node}
 
-    async def settle(self) -> int:
+    async def release_dead(self) -> int:
         dead = [client_id for client_id, held in self._connections.items() if not self._alive(held.node)]
         for client_id in dead:
             self._consumers[client_id].last_seen = self._last_seen(client_id)
             del self._connections[client_id]
         return len(dead)
 
-    async def tell(self, notice: Notice) -> None:
-        for hear in self._hearers:
-            hear(notice)
+    async def notify(self, notice: Notice) -> None:
+        for on_notice in self._listeners:
+            on_notice(notice)
 
     @asynccontextmanager
-    async def hearing(self, hear: Hear) -> AsyncIterator[None]:
-        self._hearers.append(hear)
+    async def listening(self, on_notice: OnNotice) -> AsyncIterator[None]:
+        self._listeners.append(on_notice)
         try:
-            hear(None)
+            on_notice(None)
             yield
         finally:
-            self._hearers.remove(hear)
+            self._listeners.remove(on_notice)
 
-    def _change(self, client_id: str, *, disabled: bool) -> bool:
+    def _set_disabled(self, client_id: str, *, disabled: bool) -> bool:
         client = self._clients.get(client_id)
         if client is None:
             return False
         self._clients[client_id] = replace(client, disabled=disabled)
         return True
 
-    async def _take_away(self, client_id: str, why: Why) -> None:
+    async def _revoke_claim(self, client_id: str, reason: LossReason) -> None:
         held = self._connections.pop(client_id, None)
         if held is not None:
-            await self.tell(Lost(held.connection_id, why))
+            await self.notify(ClaimLost(held.connection_id, reason))
 
     def _alive(self, node: Node) -> bool:
         epoch, expires_in = self._lease(node)
         return epoch == node.epoch and expires_in > 0
 
     def _last_seen(self, client_id: str) -> float:
-        """Return when the consumer was last connected, by its node's lease where its claim was never released."""
+        """Return when the consumer was last connected. Its node's lease tells if its claim was never released."""
         seen = self._consumers[client_id].last_seen
         held = self._connections.get(client_id)
         if held is None:

@@ -1,6 +1,6 @@
-"""What replicas tell one another about connections, as text small enough for NOTIFY (8,000 bytes). Sans-I/O.
+"""Messages between replicas about connections, as text small enough for NOTIFY (8,000 bytes). Sans-I/O.
 
-A notice names one connection by its id, never a client: one that comes late cannot hit the connection that came after.
+A notice names one connection by its id, never a client, so a late one cannot affect the next connection of the client.
 """
 
 from enum import StrEnum
@@ -11,57 +11,56 @@ import msgspec
 from shared.errors import Malformed
 
 
-class Why(StrEnum):
-    """Why a connection has lost its claim."""
+class LossReason(StrEnum):
+    """Why a connection lost its claim."""
 
     REPLACED = "replaced"
-    """The client registered anew: its token is another one now."""
+    """The client registered again, which replaced its token."""
     REMOVED = "removed"
-    """The consumer was forgotten."""
+    """The consumer was removed."""
     DISABLED = "disabled"
     """The client was disabled."""
-    TAKEN_OVER = "taken over"
-    """It did not answer in time, and the client has connected again."""
+    TAKEN_OVER = "taken_over"
+    """The connection did not answer in time, and the client connected again."""
 
 
-class Lost(msgspec.Struct, frozen=True, tag="lost"):
-    """Close this connection: its claim is gone."""
+class ClaimLost(msgspec.Struct, frozen=True, tag="claim_lost"):
+    """The connection lost its claim: close it."""
 
     connection_id: UUID
-    why: Why
+    reason: LossReason
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
-    """Does this connection, which `node` holds, still answer? Close it if it does not."""
+    """Asks the replica `node` whether a connection still answers."""
 
     connection_id: UUID
     node: str
-    question: UUID
+    probe_id: UUID
 
 
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """What a probe found."""
+class ProbeResult(msgspec.Struct, frozen=True, tag="probe_result"):
+    """The answer to a probe."""
 
-    question: UUID
+    probe_id: UUID
     alive: bool
 
 
-Notice = Lost | Probe | Answer
+Notice = ClaimLost | Probe | ProbeResult
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Notice).decode
 
 
 def encode(notice: Notice) -> str:
-    """Write a notice."""
     return _encode(notice).decode()
 
 
 def decode(text: str) -> Notice:
-    """Read a notice.
+    """Decode a notice.
 
     Raises:
-        Malformed: it is none that this release knows.
+        Malformed: it is not a notice that this release knows.
     """
     try:
         notice: Notice = _decode(text)

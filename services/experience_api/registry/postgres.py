@@ -1,7 +1,6 @@
 """The registry in PostgreSQL.
 
-Locks are taken in one order, the consumer's, the client's, the connection's, so that no two of these statements wait
-for one another.
+Locks are taken in one order, consumer, client, connection, so that these statements never deadlock.
 """
 
 import logging
@@ -19,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.experience_api import refusals
 from services.experience_api.refusals import Refused
 from services.experience_api.registry import statements
-from services.experience_api.registry.notices import Lost, Notice, Why, decode, encode
-from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
+from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, decode, encode
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.database.connections import Connections
 from shared.database.errors import database_errors
@@ -33,27 +32,27 @@ from shared.runtime.clock import SYSTEM_CLOCK, Clock
 logger = logging.getLogger(__name__)
 
 CHANNEL = "trelay_connections"
-"""Where notices are heard."""
+"""The LISTEN channel of notices."""
 
 _TRIES = 3
-_HOT = 4
-"""Connections for finding clients, claims and releases, beside those of the engine."""
+_POOL_SIZE = 4
+"""Connections for finding clients, claims and releases, besides those of the engine."""
 _KEY = "database"
-"""What tokens call the key that is kept here."""
+"""The id, in tokens, of the key stored here."""
 
 
 class PostgresRegistry:
     """A `Registry` in the tables of `shared.database`."""
 
     def __init__(self, engine: AsyncEngine, options: DatabaseOptions, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Use an engine, and a connection beside it to hear with."""
+        """Use an engine, and connections of its own to claim and to listen."""
         self._engine = engine
         # Without the round trips of BEGIN and COMMIT, for statements that are a transaction each.
-        self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
-        # Who comes, comes in crowds, and whoever likes can ask: by hand, that takes a tenth of the processor's time.
-        self._hot = Connections(options, size=_HOT, purpose="claims")
+        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Consumers connect in crowds, and a flood may claim at will: plain asyncpg takes a tenth of the CPU time.
+        self._pool = Connections(options, size=_POOL_SIZE, purpose="claims")
         self._options = options
-        self._place = f"registrations in {options.place}"
+        self._place = f"registry in {options.place}"
         self._clock = clock
         self._problem: str | None = "not listening"
 
@@ -71,7 +70,7 @@ class PostgresRegistry:
         return bool(await self._rows(statement))
 
     async def find(self, client_id: str) -> Client | None:
-        async with self._hot.use() as connection:
+        async with self._pool.use() as connection:
             row = await connection.fetchrow(statements.FIND, client_id)
         return None if row is None else _client(row)
 
@@ -85,7 +84,7 @@ class PostgresRegistry:
                 changed = await connection.execute(
                     update(clients).where(clients.c.client_id == client_id).values(disabled=True)
                 )
-                await _take_away(connection, client_id, Why.DISABLED)
+                await _revoke_claim(connection, client_id, LossReason.DISABLED)
                 return changed.rowcount > 0
 
     async def enable(self, client_id: str) -> bool:
@@ -93,7 +92,7 @@ class PostgresRegistry:
         return bool(await self._rows(statement.returning(clients.c.client_id)))
 
     async def register(self, claims: TokenClaims) -> None:
-        fresh = {"token_hash": claims.token_hash, "registered_at": func.now(), "last_seen_at": func.now()}
+        values = {"token_hash": claims.token_hash, "registered_at": func.now(), "last_seen_at": func.now()}
         # Only an enabled client: it may have been disabled while its secret was compared.
         enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
         with database_errors(self._place):
@@ -103,97 +102,104 @@ class PostgresRegistry:
                     raise Refused(refusals.WRONG_CREDENTIALS)
                 await connection.execute(
                     insert(consumers)
-                    .values(client_id=claims.client_id, **fresh)
-                    .on_conflict_do_update(index_elements=[consumers.c.client_id], set_=fresh)
+                    .values(client_id=claims.client_id, **values)
+                    .on_conflict_do_update(index_elements=[consumers.c.client_id], set_=values)
                 )
-                await _take_away(connection, claims.client_id, Why.REPLACED)
+                await _revoke_claim(connection, claims.client_id, LossReason.REPLACED)
 
-    async def forget(self, client_id: str) -> bool:
+    async def unregister(self, client_id: str) -> bool:
         with database_errors(self._place):
             async with self._engine.begin() as connection:
                 await _lock(connection, client_id)
-                await _take_away(connection, client_id, Why.REMOVED)
-                gone = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
-                return gone.rowcount > 0
+                await _revoke_claim(connection, client_id, LossReason.REMOVED)
+                deleted = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
+                return deleted.rowcount > 0
 
     async def signing_key(self, fresh: SigningKey) -> SigningKey:
-        # One key for ever: of two replicas that start together, both must come to know the same.
+        # The oldest key stays: two replicas that start together must both get the same one.
         oldest = select(signing_keys).order_by(signing_keys.c.created_at, signing_keys.c.key_id).limit(1)
         if not (rows := await self._rows(oldest)):
             await self._rows(insert(signing_keys).values(key_id=_KEY, secret=fresh.secret).on_conflict_do_nothing())
             rows = await self._rows(oldest)
         return SigningKey(rows[0]["key_id"], rows[0]["secret"])
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
-        # Who claims at the same moment may be committed too late for us to see, and early enough to be in our way.
+    async def claim(
+        self,
+        claims: TokenClaims,
+        connection_id: UUID,
+        node: Node,
+        *,
+        remote: str,
+        loopback: bool,
+        good_for_days: float,
+        instead_of: UUID | None = None,
+    ) -> Claim | Held:
+        arguments = (
+            claims.client_id,
+            claims.token_hash,
+            connection_id,
+            node.name,
+            node.epoch,
+            remote,
+            loopback,
+            timedelta(days=good_for_days),
+            instead_of,
+            CHANNEL,
+            "" if instead_of is None else encode(ClaimLost(instead_of, LossReason.TAKEN_OVER)),
+        )
+        # A concurrent claim may commit too late to be visible here, and early enough to conflict: then try again.
         for _ in range(_TRIES):
-            verdict = await self._claim(wish, instead_of)
+            async with self._pool.use() as connection:
+                row = await connection.fetchrow(statements.CLAIM, *arguments)
+            verdict = _verdict(row, claims.client_id, connection_id, loopback=loopback)
             if verdict is not None:
                 return verdict
-        raise Unavailable(f"{self._place}: the claim of {wish.claims.client_id} changes hands too fast")
+        raise Unavailable(f"{self._place}: too many concurrent claims of client {claims.client_id}")
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
-        async with self._hot.use() as connection:
+        async with self._pool.use() as connection:
             await connection.execute(statements.RELEASE, client_id, connection_id)
 
     async def held_by(self, node: Node) -> dict[UUID, str]:
-        async with self._hot.use() as connection:
+        async with self._pool.use() as connection:
             rows = await connection.fetch(statements.HELD_BY, node.name, node.epoch)
         return {row["connection_id"]: row["client_id"] for row in rows}
 
-    async def settle(self) -> int:
-        async with self._hot.use() as connection:
-            settled = await connection.fetch(statements.SETTLE)
-            await connection.execute(statements.FORGET_NODES)
-        return len(settled)
+    async def release_dead(self) -> int:
+        async with self._pool.use() as connection:
+            released = await connection.fetch(statements.RELEASE_DEAD)
+            await connection.execute(statements.DELETE_NODES)
+        return len(released)
 
     def close(self) -> None:
-        """Drop the connections that are not in use; the engine is somebody else's."""
-        self._hot.drop_idle()
+        """Drop idle connections. The engine belongs to the caller."""
+        self._pool.drop_idle()
 
     @property
     def problem(self) -> str | None:
         return self._problem
 
-    async def tell(self, notice: Notice) -> None:
+    async def notify(self, notice: Notice) -> None:
         await self._rows(select(func.pg_notify(CHANNEL, encode(notice))))
 
     @asynccontextmanager
-    async def hearing(self, hear: Hear) -> AsyncIterator[None]:
-        def heard(payload: str | None) -> None:
+    async def listening(self, on_notice: OnNotice) -> AsyncIterator[None]:
+        def on_payload(payload: str | None) -> None:
             try:
-                hear(None if payload is None else decode(payload))
+                on_notice(None if payload is None else decode(payload))
             except Malformed as exc:
-                # A newer release may say what this one does not know.
-                logger.warning("a notice of another replica was not understood: %s", exc)
+                # A newer release may send notices that this one does not know.
+                logger.warning("ignoring unknown notice of another replica", extra={"error": str(exc)})
 
-        def tell(problem: str | None) -> None:
+        def on_problem(problem: str | None) -> None:
             self._problem = problem
 
-        async with Listener.opened(self._options, {CHANNEL: heard}, tell=tell, clock=self._clock):
+        async with Listener.opened(self._options, {CHANNEL: on_payload}, tell=on_problem, clock=self._clock):
             yield
-
-    async def _claim(self, wish: Wish, instead_of: UUID | None) -> Claim | Held | None:
-        async with self._hot.use() as connection:
-            row = await connection.fetchrow(
-                statements.CLAIM,
-                wish.claims.client_id,
-                wish.claims.token_hash,
-                wish.connection_id,
-                wish.node.name,
-                wish.node.epoch,
-                wish.remote,
-                wish.loopback,
-                timedelta(days=wish.good_for_days),
-                instead_of,
-                CHANNEL,
-                "" if instead_of is None else encode(Lost(instead_of, Why.TAKEN_OVER)),
-            )
-        return _verdict(wish, row)
 
     async def _rows(self, statement: Any) -> Sequence[RowMapping]:
         with database_errors(self._place):
-            async with self._single.connect() as connection:
+            async with self._autocommit.connect() as connection:
                 result = await connection.execute(statement)
                 return result.mappings().all() if result.returns_rows else ()
 
@@ -202,12 +208,12 @@ async def _lock(connection: AsyncConnection, client_id: str) -> None:
     await connection.execute(select(consumers.c.client_id).where(consumers.c.client_id == client_id).with_for_update())
 
 
-async def _take_away(connection: AsyncConnection, client_id: str, why: Why) -> None:
-    """Delete the client's claim, and tell its holder. The consumer is locked by now."""
-    taken = delete(connections).where(connections.c.client_id == client_id).returning(connections.c.connection_id)
-    for row in (await connection.execute(taken)).all():
-        # Heard once the transaction has committed, and only then.
-        await connection.execute(select(func.pg_notify(CHANNEL, encode(Lost(row.connection_id, why)))))
+async def _revoke_claim(connection: AsyncConnection, client_id: str, reason: LossReason) -> None:
+    """Delete the client's claim and notify its holder. The caller holds the consumer's lock."""
+    deleted = delete(connections).where(connections.c.client_id == client_id).returning(connections.c.connection_id)
+    for row in (await connection.execute(deleted)).all():
+        # Delivered once the transaction has committed, and only then.
+        await connection.execute(select(func.pg_notify(CHANNEL, encode(ClaimLost(row.connection_id, reason)))))
 
 
 def _client(row: asyncpg.Record | RowMapping) -> Client:
@@ -222,19 +228,18 @@ def _client(row: asyncpg.Record | RowMapping) -> Client:
     )
 
 
-def _verdict(wish: Wish, row: asyncpg.Record | None) -> Claim | Held | None:
-    """Say what a claim came to; None where somebody else's is not to be seen yet."""
+def _verdict(row: asyncpg.Record | None, client_id: str, connection_id: UUID, *, loopback: bool) -> Claim | Held | None:
+    """Return the outcome of a claim; None if a conflicting one is not visible yet."""
     if row is None:
         raise Refused(refusals.TOKEN_REFUSED)
     if row["disabled"]:
         raise Refused(refusals.CLIENT_DISABLED)
-    if row["loopback_only"] and not wish.loopback:
+    if row["loopback_only"] and not loopback:
         raise Refused(refusals.LOOPBACK_ONLY)
     if not row["good"]:
         raise Refused(refusals.TOKEN_EXPIRED)
     if not row["leased"]:
-        raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease")
+        raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
     if row["epoch"] is not None:
-        channels, may_send = tuple(row["channels"]), row["may_send"]
-        return Claim(wish.claims.client_id, wish.connection_id, row["epoch"], channels, may_send=may_send)
+        return Claim(client_id, connection_id, row["epoch"], tuple(row["channels"]), may_send=row["may_send"])
     return None if row["holder"] is None else Held(row["holder"], row["holder_node"])

@@ -1,7 +1,7 @@
-"""What a registry promises. Each sentence that promises something is a test in `tests/contracts/registry/`.
+"""The guarantees of a registry. Each sentence that states one is a test in `tests/contracts/registry/`.
 
-Instants are the database's own, so that replicas agree. Where a write takes a claim away from a live connection, the
-replica that holds it is told by a notice, and only if the write took effect.
+Times are the database's own, so that replicas agree. If a write takes the claim of a live connection away, the replica
+that holds it receives a notice, and only if the write took effect.
 """
 
 from collections.abc import Callable
@@ -21,33 +21,19 @@ class Client:
     client_id: str
     secret_hash: str = field(repr=False)
     channels: tuple[str, ...] = ()
-    """Patterns of the channels it may subscribe to; none permits none."""
+    """Patterns of the channels it may subscribe to; empty permits none."""
     may_send: bool = False
     loopback_only: bool = False
-    """Accepted from this machine only, whatever its secret."""
+    """Accepted from this machine only."""
     disabled: bool = False
     note: str = ""
 
 
 class Node(NamedTuple):
-    """A replica, for as long as it holds the lease `node/<name>` under this epoch."""
+    """A replica, while it holds the lease `node/<name>` under this epoch."""
 
     name: str
     epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Somebody with a genuine token wants to be a client's one connection."""
-
-    claims: TokenClaims
-    connection_id: UUID
-    """Made for this attempt, and never used again."""
-    node: Node
-    remote: str
-    loopback: bool
-    good_for_days: float
-    """How long after its last connection a token is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another connection has the claim, and its node is alive."""
+    """Another connection holds the claim, and its node is alive."""
 
     connection_id: UUID
     node: str
@@ -74,7 +60,7 @@ class Clients(Protocol):
     """Applications and their secrets."""
 
     async def add(self, client: Client) -> bool:
-        """Keep a new client; False, and nothing changed, where the id is taken."""
+        """Store a new client. Returns False and changes nothing if the id exists."""
         ...
 
     async def find(self, client_id: str) -> Client | None:
@@ -86,14 +72,14 @@ class Clients(Protocol):
         ...
 
     async def disable(self, client_id: str) -> bool:
-        """Let it neither register nor connect; its connection is told `DISABLED`. False where there is no such client.
+        """Refuse a client's registrations and connections; its connection ends with `DISABLED`.
 
-        Its consumer and token are kept, for when it is enabled again.
+        Its consumer and token are kept for when it is enabled again. Returns False if there is no such client.
         """
         ...
 
     async def enable(self, client_id: str) -> bool:
-        """Undo `disable`. False where there is no such client."""
+        """Undo `disable`. Returns False if there is no such client."""
         ...
 
 
@@ -101,81 +87,92 @@ class Consumers(Protocol):
     """Registered clients."""
 
     async def register(self, claims: TokenClaims) -> None:
-        """Make this the client's one token; a connection with an older one loses its claim and is told `REPLACED`.
+        """Make this the client's only token. A connection with an older one ends with `REPLACED`.
 
         Raises:
-            Refused: `WRONG_CREDENTIALS`: the client is gone, or disabled by now.
+            Refused: `WRONG_CREDENTIALS`: the client was removed or disabled meanwhile.
         """
         ...
 
-    async def forget(self, client_id: str) -> bool:
-        """Make its token worthless; its connection is told `REMOVED`. False where it was not registered."""
+    async def unregister(self, client_id: str) -> bool:
+        """Invalidate the client's token; its connection ends with `REMOVED`. Returns False if it was not registered."""
         ...
 
 
 class Keys(Protocol):
-    """What signs tokens, where the settings name no key."""
+    """The key that signs tokens if the settings name none."""
 
     async def signing_key(self, fresh: SigningKey) -> SigningKey:
-        """Return the key that all replicas share: `fresh`, if there is none yet, which is kept then."""
+        """Return the key that all replicas share. If there is none yet, store `fresh`."""
         ...
 
 
 class Connections(Protocol):
     """The one connection of each consumer."""
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
-        """Claim, in one atomic step: of any number that try at once, on any node, one succeeds.
+    async def claim(
+        self,
+        claims: TokenClaims,
+        connection_id: UUID,
+        node: Node,
+        *,
+        remote: str,
+        loopback: bool,
+        good_for_days: float,
+        instead_of: UUID | None = None,
+    ) -> Claim | Held:
+        """Claim to be the client's one connection, in one atomic step: of concurrent claims on any node, one succeeds.
 
-        Succeeds where nobody holds the claim, where its holder's node has lost its lease, or where the holder is
-        `instead_of`, a connection known not to answer, which is then told `TAKEN_OVER`.
+        Succeeds if no connection holds the claim, if the holder's node has lost its lease, or if the holder is
+        `instead_of`, a connection known not to answer, which then ends with `TAKEN_OVER`. `connection_id` is new for
+        each attempt. `good_for_days` is how long a token is valid after its last connection.
 
         Raises:
-            Refused: `TOKEN_REFUSED`, not the client's token any more; `TOKEN_EXPIRED`; `CLIENT_DISABLED`;
-                `LOOPBACK_ONLY`; `UNAVAILABLE`, our own node's lease is lost.
+            Refused: `TOKEN_REFUSED`, not the client's current token; `TOKEN_EXPIRED`; `CLIENT_DISABLED`;
+                `LOOPBACK_ONLY`; `UNAVAILABLE`, the lease of `node` is lost.
         """
         ...
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
-        """Give a claim back, if it is still this connection's; the days its token is good begin now."""
+        """Release a claim if this connection still holds it. The days its token is valid begin now."""
         ...
 
     async def held_by(self, node: Node) -> dict[UUID, str]:
         """Return the claims of a node: connection id to client id."""
         ...
 
-    async def settle(self) -> int:
-        """Release what nodes that died have left behind, and return how much it was.
+    async def release_dead(self) -> int:
+        """Release the claims of dead nodes, and return how many there were.
 
-        Without it nothing is wrong: dead claims bind nobody, and the lease of a dead node still tells when its
-        consumers were last connected.
+        Correctness does not depend on it: such claims block no other, and the lease of a dead node still tells when
+        its consumers were last connected.
         """
         ...
 
 
-Hear = Callable[[Notice | None], None]
-"""Takes one notice, or None: any number of them may have been missed."""
+OnNotice = Callable[[Notice | None], None]
+"""Takes one notice. None means that any number of notices may have been missed."""
 
 
 class Notices(Protocol):
-    """Replicas telling one another."""
+    """Messages between replicas."""
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is heard at the moment; None while it is."""
+        """Why no notices arrive at the moment; None if they do."""
         ...
 
-    async def tell(self, notice: Notice) -> None:
-        """Tell every replica that hears at the moment, ourselves too."""
+    async def notify(self, notice: Notice) -> None:
+        """Send a notice to every replica that listens at the moment, this one included."""
         ...
 
-    def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
-        """Hear what is told for as long as the context lasts, in the order in which it took effect.
+    def listening(self, on_notice: OnNotice) -> AbstractAsyncContextManager[None]:
+        """Receive notices while the context is open, in the order in which they took effect.
 
-        `hear` is called with None once hearing has begun, and whenever it has begun again.
+        `on_notice` is called with None once listening has begun, and each time it has begun again.
         """
         ...
 
 
 class Registry(Clients, Consumers, Keys, Connections, Notices, Protocol):
-    """All of it."""
+    """All of these."""

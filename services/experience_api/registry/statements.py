@@ -1,16 +1,16 @@
-"""The statements of the registry that do several things in one atomic step, for asyncpg.
+"""The SQL statements of the registry that do several things atomically, for asyncpg.
 
-A connection is live exactly while the lease `node/<its node>` runs under the epoch that it was claimed under: so a
-node renews one row, not one a connection, and what a dead node held is free the moment that one row expires.
+A claim is valid exactly while the lease `node/<its node>` runs under the epoch it was claimed under. So a node renews
+one row, not one per connection, and all claims of a dead node are free the moment that row expires.
 """
 
 FIND = "SELECT * FROM trelay.clients WHERE client_id = $1"
 
-# The consumer is locked first, then its client. Whoever registers, forgets, disables, releases or claims the same one
-# waits here, and what is locked is read again after the wait: so nobody gets a claim by what was true before it.
+# The consumer is locked first, then its client. A concurrent registration, removal, disabling, release or claim waits
+# here, and PostgreSQL reads a locked row again after the wait: so no claim is granted on stale data.
 #
 # $1 client, $2 hash of its token, $3 connection, $4 node, $5 its epoch, $6 address, $7 whether that is the loopback,
-# $8 how long a token is good, $9 connection to displace or null, $10 and $11 channel and text of the notice for it.
+# $8 how long a token is valid, $9 connection to displace or null, $10 and $11 channel and text of the notice for it.
 CLAIM = """
 WITH consumer AS (
     SELECT client_id, last_seen_at
@@ -30,13 +30,13 @@ client AS (
     JOIN trelay.clients ON clients.client_id = consumer.client_id
     FOR SHARE OF clients
 ),
-wish AS (
+request AS (
     SELECT
         client.*,
         greatest(
             client.last_seen_at,
             -- A claim that was never released: its node's lease tells until when it was connected. Under a later
-            -- epoch the node has come back, and the moment is not known: then now, for the consumer's sake.
+            -- epoch the node has restarted and the moment is unknown: then now, in favour of the consumer.
             (
                 SELECT least(leases.expires_at, now())
                 FROM trelay.connections
@@ -54,7 +54,7 @@ wish AS (
 claimed AS (
     INSERT INTO trelay.connections AS held (client_id, connection_id, node, node_epoch, epoch, remote)
     SELECT client_id, $3::uuid, $4::text, $5::bigint, 1, $6::text
-    FROM wish
+    FROM request
     WHERE good AND leased AND NOT disabled AND ($7::boolean OR NOT loopback_only)
     ON CONFLICT (client_id) DO UPDATE SET
         connection_id = excluded.connection_id,
@@ -75,14 +75,14 @@ seen AS (
     UPDATE trelay.consumers SET last_seen_at = now() FROM claimed WHERE consumers.client_id = claimed.client_id
 )
 SELECT
-    wish.*,
+    request.*,
     claimed.epoch,
     held.connection_id AS holder,
     held.node AS holder_node,
     CASE WHEN claimed.epoch IS NOT NULL AND held.connection_id = $9::uuid THEN pg_notify($10::text, $11::text) END
-FROM wish
-LEFT JOIN claimed ON claimed.client_id = wish.client_id
-LEFT JOIN trelay.connections AS held ON held.client_id = wish.client_id
+FROM request
+LEFT JOIN claimed ON claimed.client_id = request.client_id
+LEFT JOIN trelay.connections AS held ON held.client_id = request.client_id
 """
 
 RELEASE = """
@@ -97,8 +97,8 @@ released AS (
 UPDATE trelay.consumers SET last_seen_at = now() FROM released WHERE consumers.client_id = released.client_id
 """
 
-# SKIP LOCKED: what somebody is about to claim or release needs no tidying.
-SETTLE = """
+# SKIP LOCKED: a consumer with a claim or release in progress needs no cleaning up.
+RELEASE_DEAD = """
 WITH dead AS (
     SELECT connections.client_id, connections.connection_id, least(leases.expires_at, now()) AS seen_at
     FROM trelay.consumers
@@ -119,8 +119,8 @@ RETURNING consumers.client_id
 
 HELD_BY = "SELECT connection_id, client_id FROM trelay.connections WHERE node = $1 AND node_epoch = $2"
 
-# Replicas that have a name for each life leave a lease behind. Nobody needs it once nothing was claimed under it.
-FORGET_NODES = """
+# A replica with a generated name leaves its lease behind. It is not needed once no claim refers to it.
+DELETE_NODES = """
 DELETE FROM trelay.leases
 WHERE starts_with(name, 'node/')
     AND expires_at < now() - interval '1 day'

@@ -1,4 +1,4 @@
-"""What the registry keeps of tokens: the key that signs them, and whose each one is. Sans-I/O."""
+"""What the registry stores of tokens: the key that signs them, and the hash of each. Sans-I/O."""
 
 from dataclasses import dataclass, field
 
@@ -8,21 +8,21 @@ KEY_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key and its name in the tokens' headers."""
+    """A key, and its id in the header of tokens."""
 
     id: str
     secret: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a key that can be guessed."""
+        """Refuse a key that is too short."""
         if len(self.secret) < KEY_BYTES:
-            raise ValueError(f"signing key {self.id!r} has {len(self.secret)} bytes, {KEY_BYTES} are the least")
+            raise ValueError(f"signing key {self.id!r}: found {len(self.secret)} bytes; expected at least {KEY_BYTES}")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenClaims:
-    """What a genuine token says."""
+    """The claims of a genuine token."""
 
     client_id: str
     token_hash: bytes
-    """SHA-256 of the token's id: what the database knows of it."""
+    """SHA-256 of the token's id, which is all the database stores of it."""

@@ -1,1 +1,1 @@
-"""The sessions of consumers: the handshake, the one connection of each consumer, and the replica's lease."""
+"""The handshake, the one connection of each consumer, and the lease of this replica."""

@@ -1,8 +1,8 @@
-"""One connection a client, on whichever replica.
+"""Holds at most one connection per client, on whichever replica.
 
-A connection has a *seat* here from before it is claimed until it is released. When another one of the same client
-comes, the holder is asked whether it still answers: here at once, on another replica by a notice. One that does is
-left alone; one that does not is displaced.
+A connection has a slot here from before its claim until after its release. When another connection of the same client
+arrives, its holder is probed: directly on this replica, by a notice on another one. A holder that answers keeps the
+claim; one that does not is displaced.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import UUID
 
 from pydantic import Field
@@ -18,42 +19,43 @@ from pydantic import Field
 from services.experience_api.auth.origin import Origin
 from services.experience_api.hub import close_codes
 from services.experience_api.refusals import ALREADY_CONNECTED, UNAVAILABLE, Refused
-from services.experience_api.registry.notices import Answer, Lost, Notice, Probe, Why
-from services.experience_api.registry.protocol import Claim, Held, Registry, Wish
+from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe, ProbeResult
+from services.experience_api.registry.protocol import Claim, Held, Registry
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.node import NodeLease
-from services.experience_api.sessions.slots import Seat
+from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
 from shared.runtime.tasks import Tasks
 from shared.settings import Options
 
 logger = logging.getLogger(__name__)
 
-_REASONS = {
-    Why.REPLACED: close_codes.REPLACED,
-    Why.REMOVED: close_codes.REMOVED,
-    Why.DISABLED: close_codes.DISABLED,
-    Why.TAKEN_OVER: close_codes.TAKEN_OVER,
+_CLOSE_REASONS = {
+    LossReason.REPLACED: close_codes.REPLACED,
+    LossReason.REMOVED: close_codes.REMOVED,
+    LossReason.DISABLED: close_codes.DISABLED,
+    LossReason.TAKEN_OVER: close_codes.TAKEN_OVER,
 }
-_RELEASE_WITHIN = 5.0
-"""Seconds for a release; one that fails is made good by the next look at what this node holds."""
+_RELEASE_TIMEOUT = 5.0
+"""Seconds for a release. A failed one is made up for by the next reconciliation."""
 
 
 class ConnectionsOptions(Options):
-    """How the one connection of a client is kept."""
+    """How the one connection of each client is held."""
 
     node: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
-    """This replica's name among the others. None makes one of the host's name and some random digits."""
+    """The unique name of this replica. None generates one from the host's name and random digits."""
 
     lease_seconds: float = Field(default=30.0, ge=1)
-    """How long the database may be away before this replica closes its connections, for they could be claimed
-    elsewhere by then. A dead replica's clients need not wait so long: they displace what does not answer."""
+    """Seconds that the database may be unavailable before this replica closes its connections, because other replicas
+    could claim them by then. The clients of a dead replica need not wait that long: they displace a connection that
+    does not answer."""
 
-    answer_within: float = Field(default=1.5, gt=0, le=8)
-    """Seconds in which a holder must answer a ping when another connection of its client comes."""
+    probe_timeout: float = Field(default=1.5, gt=0, le=8)
+    """Seconds that a connection has to answer a ping when another connection of its client arrives."""
 
-    look_every: float = Field(default=60.0, gt=0)
-    """Seconds between two looks whether what is connected here and what the database says agree."""
+    reconcile_interval: float = Field(default=60.0, gt=0)
+    """Seconds between two comparisons of the connections here with the claims in the database."""
 
 
 class Connections:
@@ -62,158 +64,167 @@ class Connections:
     def __init__(
         self, registry: Registry, node: NodeLease, tasks: Tasks, options: ConnectionsOptions, good_for_days: float
     ) -> None:
-        """`good_for_days` is how long after its last connection a token is good."""
+        """`good_for_days` is how long a token is valid after its last connection."""
         self._registry = registry
         self._node = node
         self._tasks = tasks
         self._options = options
         self._good_for_days = good_for_days
-        self._seats: dict[UUID, Seat] = {}
-        self._coming: set[str] = set()
-        self._questions: dict[UUID, asyncio.Future[bool]] = {}
-        self._look = asyncio.Event()
+        self._slots: dict[UUID, ConnectionSlot] = {}
+        self._claiming: set[str] = set()
+        self._probes: dict[UUID, asyncio.Future[bool]] = {}
+        self._reconcile_now = asyncio.Event()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Hear what other replicas say for as long as the context lasts."""
-        async with self._registry.hearing(self.hear), Tasks() as tasks:
-            tasks.keep("look at claims", self._keep_looking())
+        """Handle the notices of other replicas while the context is open."""
+        async with self._registry.listening(self.on_notice), Tasks() as tasks:
+            tasks.keep("reconcile claims", self._keep_reconciling())
             yield
 
     @asynccontextmanager
-    async def seat(self, claims: TokenClaims, origin: Origin) -> AsyncIterator[Seat]:
-        """Be the client's one connection for as long as the context lasts.
+    async def slot(self, claims: TokenClaims, origin: Origin) -> AsyncIterator[ConnectionSlot]:
+        """Hold the client's one connection while the context is open.
 
         Raises:
             Refused: `ALREADY_CONNECTED`, or what `Registry.claim` refuses.
             Unavailable: the registry does not answer.
         """
-        seat = Seat(uuid.uuid4())
-        # Before the claim: a notice may come before the answer to it does.
-        self._seats[seat.connection_id] = seat
-        owed = True
+        slot = ConnectionSlot(uuid.uuid4())
+        # Before the claim: a notice about it may arrive before the answer to it.
+        self._slots[slot.connection_id] = slot
+        release = True
         try:
             try:
-                seat.claim = await self._claim(seat, claims, origin)
+                slot.claim = await self._claim(slot.connection_id, claims, origin)
             except Refused:
-                owed = False  # of any other failure, it is not known whether the claim took effect
+                release = False  # after any other error the claim may have taken effect
                 raise
-            yield seat
+            yield slot
         finally:
-            if owed:
-                await self._release(seat, claims.client_id)
-            # Only now: until then, what the database says of it is no news.
-            del self._seats[seat.connection_id]
+            if release:
+                await self._release(slot, claims.client_id)
+            # Only now: until then a reconciliation must find the slot of every claim in the database.
+            del self._slots[slot.connection_id]
 
     def lose_all(self) -> None:
-        """Close every connection: this replica's lease is lost, and each may be claimed elsewhere."""
-        for seat in list(self._seats.values()):
-            seat.lose(close_codes.CLAIM_LOST)
+        """End every connection: this replica's lease is lost, and other replicas may claim each of them."""
+        for slot in list(self._slots.values()):
+            slot.lose(close_codes.CLAIM_LOST)
 
-    def hear(self, notice: Notice | None) -> None:
-        """Act on what another replica, or this one, has said."""
+    def on_notice(self, notice: Notice | None) -> None:
+        """Handle a notice of any replica, this one included."""
         match notice:
             case None:
-                self._look.set()
-            case Lost(connection_id=connection_id, why=why):
-                if (seat := self._seats.get(connection_id)) is not None:
-                    seat.lose(_REASONS[why])
+                self._reconcile_now.set()
+            case ClaimLost(connection_id=connection_id, reason=reason):
+                if (slot := self._slots.get(connection_id)) is not None:
+                    slot.lose(_CLOSE_REASONS[reason])
             case Probe():
                 if notice.node == self._node.name:
                     _ = self._tasks.start(f"probe {notice.connection_id}", self._answer(notice))
-            case Answer(question=question, alive=alive):
-                asked = self._questions.get(question)
-                if asked is not None and not asked.done():
-                    asked.set_result(alive)
+            case ProbeResult(probe_id=probe_id, alive=alive):
+                waiter = self._probes.get(probe_id)
+                if waiter is not None and not waiter.done():
+                    waiter.set_result(alive)
 
-    async def look(self) -> None:
-        """Bring what is connected here and what the database says together; notices may have been missed.
+    async def reconcile(self) -> None:
+        """Bring the connections here in line with the claims in the database: notices may have been missed.
 
         Raises:
             Unavailable: the registry does not answer.
         """
         node = self._node.current()
-        claimed = [seat for seat in self._seats.values() if seat.claim is not None and seat.lost is None]
+        claimed = [slot for slot in self._slots.values() if slot.claim is not None and slot.lost is None]
         held = await self._registry.held_by(node)
-        for seat in claimed:
-            if seat.connection_id not in held:
-                seat.lose(close_codes.CLAIM_LOST)
+        for slot in claimed:
+            if slot.connection_id not in held:
+                slot.lose(close_codes.CLAIM_LOST)
         for connection_id, client_id in held.items():
-            if connection_id not in self._seats:
+            if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)
-        await self._registry.settle()
+        await self._registry.release_dead()
 
-    async def _claim(self, seat: Seat, claims: TokenClaims, origin: Origin) -> Claim:
-        if claims.client_id in self._coming:
-            raise Refused(ALREADY_CONNECTED, "another connection of this client is on its way in")
-        self._coming.add(claims.client_id)
+    async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
+        if claims.client_id in self._claiming:
+            raise Refused(ALREADY_CONNECTED, "another connection of this client is being opened")
+        self._claiming.add(claims.client_id)
+        claim = partial(
+            self._registry.claim,
+            claims,
+            connection_id,
+            remote=str(origin.address),
+            loopback=origin.loopback,
+            good_for_days=self._good_for_days,
+        )
         try:
-            wish = Wish(
-                claims,
-                seat.connection_id,
-                self._node.current(),
-                str(origin.address),
-                origin.loopback,
-                self._good_for_days,
-            )
-            verdict = await self._registry.claim(wish)
-            if isinstance(verdict, Held) and not await self._answers(verdict):
+            node = self._node.current()
+            verdict = await claim(node)
+            if isinstance(verdict, Held) and not await self._responds(verdict):
                 silent = verdict.connection_id
-                verdict = await self._registry.claim(wish, instead_of=silent)
-                if isinstance(verdict, Claim) and silent in self._seats:
-                    self._seats[silent].lose(close_codes.TAKEN_OVER)
+                verdict = await claim(node, instead_of=silent)
+                if isinstance(verdict, Claim) and silent in self._slots:
+                    self._slots[silent].lose(close_codes.TAKEN_OVER)
         finally:
-            self._coming.discard(claims.client_id)
+            self._claiming.discard(claims.client_id)
         if isinstance(verdict, Held):
             raise Refused(ALREADY_CONNECTED)
         return verdict
 
-    async def _answers(self, held: Held) -> bool:
+    async def _responds(self, held: Held) -> bool:
+        timeout = self._options.probe_timeout
         if held.node == self._node.name:
-            seat = self._seats.get(held.connection_id)
-            return seat is not None and await seat.answers(self._options.answer_within)
+            slot = self._slots.get(held.connection_id)
+            return slot is not None and await slot.responds(timeout)
         if self._registry.problem is not None:
-            # Nobody's answer would be heard, and silence must not cost one that lives its place.
-            raise Refused(UNAVAILABLE, "other replicas are not heard at the moment; try again", retry_after=1.0)
+            # No answer would arrive here, and a live connection must not lose its claim because of that.
+            raise Refused(UNAVAILABLE, "no connection to other replicas at the moment; try again", retry_after=1.0)
         probe = Probe(held.connection_id, held.node, uuid.uuid4())
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._questions[probe.question] = answer
+        result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._probes[probe.probe_id] = result
         try:
-            # A little more than the holder has: its answer is on its way back.
-            async with asyncio.timeout(self._options.answer_within * 1.2):
-                await self._registry.tell(probe)
-                return await answer
+            # A little longer than the holder has, for its answer to arrive.
+            async with asyncio.timeout(timeout * 1.2):
+                await self._registry.notify(probe)
+                return await result
         except TimeoutError:
             return False
         finally:
-            del self._questions[probe.question]
+            del self._probes[probe.probe_id]
 
     async def _answer(self, probe: Probe) -> None:
-        seat = self._seats.get(probe.connection_id)
-        alive = seat is not None and await seat.answers(self._options.answer_within)
+        slot = self._slots.get(probe.connection_id)
+        alive = slot is not None and await slot.responds(self._options.probe_timeout)
         try:
-            await self._registry.tell(Answer(probe.question, alive))
+            await self._registry.notify(ProbeResult(probe.probe_id, alive))
         except Unavailable as exc:
-            logger.warning("a probe could not be answered: %s", exc)
+            logger.warning("probe answer failed", extra={"connection_id": str(probe.connection_id), "error": str(exc)})
 
-    async def _release(self, seat: Seat, client_id: str) -> None:
-        if seat.lost not in {None, close_codes.CLAIM_LOST}:
-            return  # it is another's by now, or nobody's
+    async def _release(self, slot: ConnectionSlot, client_id: str) -> None:
+        if slot.lost not in {None, close_codes.CLAIM_LOST}:
+            return  # the claim was deleted, or belongs to another connection
         try:
-            async with asyncio.timeout(_RELEASE_WITHIN):
-                await self._registry.release(client_id, seat.connection_id)
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self._registry.release(client_id, slot.connection_id)
         except (Unavailable, TimeoutError) as exc:
-            logger.warning("a claim is left to be released later: %s", str(exc) or "no answer")
+            logger.warning(
+                "claim release failed; will retry",
+                extra={
+                    "client_id": client_id,
+                    "connection_id": str(slot.connection_id),
+                    "error": str(exc) or "no answer",
+                },
+            )
 
-    async def _keep_looking(self) -> None:
+    async def _keep_reconciling(self) -> None:
         while True:
-            self._look.clear()
+            self._reconcile_now.clear()
             try:
-                await self.look()
+                await self.reconcile()
             except Refused:
-                pass  # the lease of this node is not held, which is said elsewhere, and all claims are lost
+                pass  # this node does not hold its lease: `NodeLease` reports that, and every claim is lost
             except Unavailable as exc:
-                logger.warning("claims could not be looked at: %s", exc)
+                logger.warning("claim reconciliation failed; will retry", extra={"error": str(exc)})
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._options.look_every):
-                    await self._look.wait()
+                async with asyncio.timeout(self._options.reconcile_interval):
+                    await self._reconcile_now.wait()

@@ -1,6 +1,6 @@
-"""What comes with the database, and what comes with the bus.
+"""Builds what needs the database and what needs the bus, while the service listens.
 
-Neither keeps the service from listening. What is missing is named in `/readyz`, and requests that need it are refused.
+Neither outage is fatal. `/readyz` and the log name what is missing; requests that need it are refused as unavailable.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from services.experience_api.auth.tokens import TokenOptions, Tokens, new_key
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.inbound import Inbound
-from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
 from shared.bus.protocol import Appender, Bus
 from shared.runtime.clock import Clock
 from shared.runtime.retry import when_available
 
 Report = Callable[[str | None], None]
-"""Takes what is wrong, None if nothing."""
+"""Takes what is wrong, and None if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamParts:
-    """What the stream is made of, once there is a bus."""
+    """The parts from which the stream is built once the bus is connected."""
 
     topic: str
     options: DeliveryOptions
@@ -31,16 +31,16 @@ class StreamParts:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What is there once the bus is."""
+    """The parts that exist while the bus is connected."""
 
     delivery: Delivery
     appender: Appender
 
 
-async def tokens_with_a_key(
+async def load_tokens(
     options: TokenOptions, keys: Keys, prepare: Callable[[], Awaitable[object]], report: Report, clock: Clock
 ) -> Tokens:
-    """Return what issues and reads tokens, as soon as the database is ready and there is a key to sign with."""
+    """Wait until the database is ready, and return `Tokens` with the signing keys."""
 
     async def tokens() -> Tokens:
         await prepare()
@@ -50,19 +50,19 @@ async def tokens_with_a_key(
     return await when_available(tokens, report, clock)
 
 
-async def deliver(parts: StreamParts, bus: Bus, stream: Awaited[Stream], clock: Clock) -> None:
-    """Deliver from the bus, and let `stream` be used meanwhile.
+async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], clock: Clock) -> None:
+    """Deliver from the bus until cancelled; `stream` is set meanwhile.
 
     Raises:
         Unavailable: the bus does not answer.
-        Exception: a programming error has ended the delivery.
+        Exception: a bug ended the delivery.
     """
     async with bus.appender() as appender:
         inbound = parts.inbound(appender)
-        callbacks = Callbacks(inbound.refused, inbound.accept, parts.on_delay)
+        callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay)
         async with Delivery(bus, parts.topic, parts.options, callbacks=callbacks, clock=clock) as delivery:
-            stream.came(Stream(delivery, appender))
+            stream.set(Stream(delivery, appender))
             try:
                 raise await delivery.failed()
             finally:
-                stream.went()
+                stream.clear()

@@ -1,13 +1,12 @@
-"""From a request for the stream to a seat in it: who is it, may it come in now, is it the client's only one.
+"""Admits a request for the stream: authenticates it, claims the client's one connection, and returns its slot.
 
-What is cheap is asked first. The database sees no token that this service did not sign.
+Cheap checks come first. The database sees no token that this service did not sign.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 
 from multidict import MultiMapping
 
@@ -15,47 +14,26 @@ from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.credentials import SUBPROTOCOL, offered_protocols, read_token
 from services.experience_api.auth.origin import Origin
 from services.experience_api.auth.tokens import Tokens
-from services.experience_api.hub.audience import ChannelNotPermitted, narrow
-from services.experience_api.hub.connection import Subscriber
+from services.experience_api.hub.audience import ChannelNotPermitted, Subscriber, narrow
 from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, UNAVAILABLE, Refused
 from services.experience_api.registry.protocol import Claim
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.connections import Connections
-from services.experience_api.sessions.slots import Seat
+from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-_WITHIN = 10.0
-"""Seconds for all of it. A holder that does not answer takes two, a database that is slow takes some."""
+_TIMEOUT = 10.0
+"""Seconds for the claim. A holder that does not answer takes two, a slow database takes some."""
 
 _PARAMETERS = frozenset({"channels", "cursor"})
 _ANY = ("**",)
 
 
-@dataclass(frozen=True, slots=True)
-class Knock:
-    """A request for the stream."""
-
-    headers: MultiMapping[str]
-    query: MultiMapping[str]
-    origin: Origin
-
-
-@dataclass(frozen=True, slots=True)
-class Guest:
-    """Somebody who was let in."""
-
-    subscriber: Subscriber
-    seat: Seat
-    cursor: str | None
-    protocols: tuple[str, ...]
-    """The subprotocols to answer with."""
-
-
 class Handshake:
-    """Lets consumers in."""
+    """Admits consumers to the stream."""
 
     def __init__(self, admission: Admission, tokens: Tokens, connections: Connections, clock: Clock) -> None:
         self._admission = admission
@@ -64,58 +42,61 @@ class Handshake:
         self._clock = clock
 
     @asynccontextmanager
-    async def let_in(self, knock: Knock) -> AsyncIterator[Guest]:
-        """Be in for as long as the context lasts.
+    async def admit(
+        self, headers: MultiMapping[str], query: MultiMapping[str], origin: Origin
+    ) -> AsyncIterator[ConnectionSlot]:
+        """Hold the consumer's slot while the context is open.
 
         Raises:
-            Refused: whatever the matter is.
+            Refused: the request is not admitted.
             Unavailable: the registry does not answer.
         """
         async with AsyncExitStack() as stack:
-            with self._admission.attempt(knock.origin.budget_key, self._clock.monotonic()) as attempt:
-                carried = read_token(knock.headers)
+            with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
+                carried = read_token(headers)
                 claims = self._tokens.read(carried.token, carried.client_id)
                 attempt.identified(claims.client_id, self._clock.monotonic())
-                with _telling(claims.client_id):
-                    guest = await self._seated(stack, knock, claims)
+                with _log_refusal(claims.client_id):
+                    channels, cursor = _requested(query)
+                    slot, claim = await self._slot(stack, claims, origin)
+                    slot.subscriber = _subscriber(claim, channels)
+                    slot.cursor, slot.protocols = cursor, _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
-            yield guest
+            yield slot
 
-    async def _seated(self, stack: AsyncExitStack, knock: Knock, claims: TokenClaims) -> Guest:
-        channels, cursor = _asked(knock.query)
-        seat, claim = await self._take_seat(stack, claims, knock.origin)
-        return Guest(_subscriber(claim, channels), seat, cursor, _protocols(knock.headers))
-
-    async def _take_seat(self, stack: AsyncExitStack, claims: TokenClaims, origin: Origin) -> tuple[Seat, Claim]:
+    async def _slot(self, stack: AsyncExitStack, claims: TokenClaims, origin: Origin) -> tuple[ConnectionSlot, Claim]:
         try:
-            async with asyncio.timeout(_WITHIN):
-                seat = await stack.enter_async_context(self._connections.seat(claims, origin))
+            async with asyncio.timeout(_TIMEOUT):
+                slot = await stack.enter_async_context(self._connections.slot(claims, origin))
         except TimeoutError as exc:
             raise Refused(UNAVAILABLE, retry_after=1.0) from exc
-        assert seat.claim is not None, "claimed on entering"
-        return seat, seat.claim
+        assert slot.claim is not None, "claimed on entering"
+        return slot, slot.claim
 
 
 @contextmanager
-def _telling(client_id: str) -> Iterator[None]:
-    """Log the refusal of a genuine token: its client is known, and its budget bounds how often."""
+def _log_refusal(client_id: str) -> Iterator[None]:
+    """Log the refusal of a genuine token. Its client is known, and the client's budget bounds how often."""
     try:
         yield
     except Refused as exc:
-        logger.info("client %s is refused: %s", client_id, exc, extra={"client_id": client_id})
+        logger.info(
+            "connection refused",
+            extra={"client_id": client_id, "reason": exc.refusal.code, "error": exc.detail},
+        )
         raise
 
 
-def _asked(query: MultiMapping[str]) -> tuple[str | None, str | None]:
-    """Return the channels and the cursor that are asked for."""
+def _requested(query: MultiMapping[str]) -> tuple[str | None, str | None]:
+    """Return the requested channels and cursor."""
     for name in query:
         if name not in _PARAMETERS:
             raise Refused(MALFORMED, f"query parameter {name[:40]!r}: expected channels, cursor")
         if len(query.getall(name)) > 1:
-            raise Refused(MALFORMED, f"query parameter {name!r} is there more than once")
+            raise Refused(MALFORMED, f"query parameter {name!r}: found more than once; expected once")
     channels = query.get("channels")
     try:
-        narrow(_ANY, channels)  # the names' form; whether they are permitted is known with the claim
+        narrow(_ANY, channels)  # checks the form of the names; the claim tells which are permitted
     except Malformed as exc:
         raise Refused(MALFORMED, str(exc)) from exc
     return channels, query.get("cursor")

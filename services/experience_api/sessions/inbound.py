@@ -1,4 +1,4 @@
-"""What consumers send: from most of them nothing is wanted; from those that may, it goes to the inbound topic."""
+"""Handles messages of consumers: appends those of permitted clients to the inbound topic, reports all others."""
 
 import base64
 import logging
@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.experience_api.hub.connection import Subscriber
+from services.experience_api.hub.audience import Subscriber
+from services.experience_api.hub.close_codes import MAY_NOT_SEND
 from services.experience_api.metrics import ExperienceMetrics
 from shared.alerts import Alerts
 from shared.bus.protocol import Appender, Outgoing
@@ -17,7 +18,7 @@ from shared.runtime.retry import RetryOptions, retrying
 
 logger = logging.getLogger(__name__)
 
-ALERT = "consumer sends"
+ALERT = "send refused"
 """The kind of the alert."""
 
 _TYPE = "consumer.message"
@@ -25,7 +26,7 @@ _RETRY = RetryOptions(attempts=12, first_wait=0.1, longest_wait=10.0)
 
 
 class Inbound:
-    """Acts on what consumers send."""
+    """Handles what consumers send."""
 
     def __init__(
         self,
@@ -43,41 +44,43 @@ class Inbound:
         self._clock = clock
         self._new_id = new_id
 
-    def refused(self, subscriber: Subscriber) -> None:
-        """Note that a consumer has sent something that it may not; its connection ends for it."""
+    def on_refused(self, subscriber: Subscriber) -> None:
+        """Report a consumer that sent a message without permission. The caller closes its connection."""
         self._metrics.sends_refused.inc()
         logger.warning(
-            "client %s has sent something, which consumers may not: its connection is closed",
-            subscriber.client_id,
-            extra={"client_id": subscriber.client_id, "connection_id": str(subscriber.connection_id)},
+            "consumer sent without permission; closing",
+            extra={
+                "client_id": subscriber.client_id,
+                "connection_id": str(subscriber.connection_id),
+                "code": MAY_NOT_SEND.code,
+            },
         )
-        text = "it has sent something, which consumers may not, and its connection was closed"
+        text = f"the consumer sent a message without permission; its connection was closed with {MAY_NOT_SEND.code}"
         self._alerts.event(ALERT, f"client {subscriber.client_id}", text)
 
-    async def accept(self, subscriber: Subscriber, message: bytes) -> None:
-        """Return once the bus has the message of a client that may send; waits out a bus that is away for a while.
+    async def append(self, subscriber: Subscriber, message: bytes) -> None:
+        """Return once the bus has stored the message of a permitted client. Retries while the bus is unavailable.
 
         Raises:
-            Unavailable: it was away for too long.
+            Unavailable: the retries are exhausted.
         """
         record = self._record(subscriber.client_id, message)
 
-        async def append() -> None:
+        async def attempt() -> None:
             await self._appender.append(self._topic, [record])
 
-        await retrying(_RETRY, clock=self._clock)(append)
+        await retrying(_RETRY, clock=self._clock)(attempt)
         self._metrics.inbound.inc()
 
     def _record(self, client_id: str, message: bytes) -> Outgoing:
         identity, now = self._new_id(), self._clock.time()
-        head = event.json_string
         attributes = {
-            "specversion": head("1.0"),
-            "id": head(identity),
-            "source": head(f"/clients/{client_id}"),
-            "type": head(_TYPE),
-            "subject": head(client_id),
-            "time": head(rfc3339(now)),
+            "specversion": event.json_string("1.0"),
+            "id": event.json_string(identity),
+            "source": event.json_string(f"/clients/{client_id}"),
+            "type": event.json_string(_TYPE),
+            "subject": event.json_string(client_id),
+            "time": event.json_string(rfc3339(now)),
             **_data(message),
         }
         value = event.encode({name: msgspec.Raw(text) for name, text in attributes.items()})
@@ -85,7 +88,7 @@ class Inbound:
 
 
 def _data(message: bytes) -> dict[str, bytes]:
-    """Return a message as an event's data: JSON as it is, other text as a string, anything else as base64."""
+    """Return a message as the data of an event: JSON as it is, other text as a string, anything else as base64."""
     try:
         text = message.decode()
     except UnicodeDecodeError:

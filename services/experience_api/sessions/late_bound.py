@@ -1,4 +1,4 @@
-"""Parts that come when what they need has come: the database, the bus. Until then, those who ask are told to wait."""
+"""Parts that exist once the database or the bus is connected. Requests are refused as unavailable until then."""
 
 from typing import Generic, TypeVar
 
@@ -7,32 +7,31 @@ from services.experience_api.refusals import UNAVAILABLE, Refused
 Part = TypeVar("Part")
 
 
-class Awaited(Generic[Part]):
-    """A part that may not be there yet."""
+class LateBound(Generic[Part]):
+    """A part that may not exist yet."""
 
     def __init__(self, what: str) -> None:
+        """`what` names the dependency that is missing until the part is set."""
         self._what = what
         self._part: Part | None = None
 
-    def came(self, part: Part) -> None:
-        """Let the part be used from now on."""
+    def set(self, part: Part) -> None:
         self._part = part
 
-    @property
-    def now(self) -> Part | None:
-        """The part, if it is there."""
-        return self._part
-
-    def went(self) -> None:
-        """Let it not be used any more."""
+    def clear(self) -> None:
         self._part = None
+
+    @property
+    def value(self) -> Part | None:
+        """The part; None while it does not exist."""
+        return self._part
 
     def get(self) -> Part:
         """Return the part.
 
         Raises:
-            Refused: `UNAVAILABLE`: it is not there.
+            Refused: `UNAVAILABLE`: it does not exist at the moment.
         """
         if self._part is None:
-            raise Refused(UNAVAILABLE, f"{self._what} is not there yet; try again", retry_after=1.0)
+            raise Refused(UNAVAILABLE, f"starting: {self._what} unavailable; try again", retry_after=1.0)
         return self._part

@@ -1,4 +1,4 @@
-"""This replica as the others know it: a name, and a lease under which its connections are claimed."""
+"""This replica as a node of the registry: its name, and the lease under which its connections are claimed."""
 
 import asyncio
 import logging
@@ -13,14 +13,14 @@ from shared.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 _PAUSE = 1.0
-"""Seconds between two tries to get the lease while nobody answers."""
+"""Seconds between two attempts to acquire the lease."""
 
 
 class NodeLease:
-    """Keeps the lease `node/<name>`; connections may be claimed while it is held."""
+    """Holds the lease `node/<name>`. Connections may be claimed while it is held."""
 
     def __init__(self, leases: Leases, name: str, clock: Clock, report: Callable[[str | None], None]) -> None:
-        """`report` is told what is wrong, None if nothing."""
+        """`report` receives what is wrong, and None if nothing is."""
         self.name = name
         self._leases = leases
         self._clock = clock
@@ -28,7 +28,7 @@ class NodeLease:
         self._lease: Lease | None = None
 
     def current(self) -> Node:
-        """Return the node, alive for now.
+        """Return the node while its lease is held.
 
         Raises:
             Refused: `UNAVAILABLE`: the lease is not held.
@@ -37,19 +37,19 @@ class NodeLease:
             raise Refused(UNAVAILABLE, retry_after=_PAUSE)
         return Node(self.name, self._lease.epoch)
 
-    async def keep(self, lost: Callable[[], None]) -> None:
-        """Hold the lease for ever: lost, it is taken anew, under another epoch; cancelled, it is given back.
+    async def run(self, on_lost: Callable[[], None]) -> None:
+        """Hold the lease until cancelled, then release it. A lost lease is acquired again under another epoch.
 
-        `lost` is called when what was claimed under it may be claimed elsewhere.
+        `on_lost` is called when other replicas may claim what was claimed under the lost epoch.
         """
         while True:
             try:
-                await self._hold(lost)
+                await self._hold(on_lost)
             except Unavailable as exc:
                 self._report(str(exc))
                 await self._clock.sleep(_PAUSE)
 
-    async def _hold(self, lost: Callable[[], None]) -> None:
+    async def _hold(self, on_lost: Callable[[], None]) -> None:
         async with self._leases.hold(f"node/{self.name}") as lease:
             self._lease = lease
             self._report(None)
@@ -57,8 +57,8 @@ class NodeLease:
                 await lease.lost()
                 self._report("the lease of this replica is lost")
             except asyncio.CancelledError:
-                # Whoever stops the service has closed the connections by now, or has no time left for that.
+                # A service that stops has closed its connections by now, or has no time left for that.
                 self._lease = None
                 raise
             self._lease = None
-            lost()
+            on_lost()

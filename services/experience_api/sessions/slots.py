@@ -1,49 +1,57 @@
-"""The place of one connection of this replica: claimed, then occupied, then perhaps lost. Sans-I/O."""
+"""The slot of one connection of this replica: claimed, admitted, attached, and perhaps lost. Sans-I/O."""
 
 from typing import Protocol
 from uuid import UUID
 
+from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.registry.protocol import Claim
 
 
 class Connection(Protocol):
-    """What is asked of a live connection."""
+    """What a slot needs of a live connection."""
 
     def end(self, reason: CloseReason) -> None:
         """Close it."""
         ...
 
-    async def answers(self, within: float) -> bool:
-        """Ping it, and say whether anything is heard within so many seconds."""
+    async def responds(self, timeout: float) -> bool:
+        """Send a ping and return whether anything arrives within `timeout` seconds."""
         ...
 
 
-class Seat:
-    """The place of one connection: claimed, then occupied, then perhaps lost."""
+class ConnectionSlot:
+    """The slot of one connection, from before its claim until after its release."""
+
+    subscriber: Subscriber
+    """Set by the handshake, as are `cursor` and `protocols`, before the slot is handed out."""
+    cursor: str | None
+    """Where to resume; None to begin now."""
+    protocols: tuple[str, ...]
+    """The WebSocket subprotocols to answer with."""
 
     def __init__(self, connection_id: UUID) -> None:
         self.connection_id = connection_id
         self.claim: Claim | None = None
         self.lost: CloseReason | None = None
-        """Why the claim is gone; None while it is ours."""
+        """Why the claim is lost; None while this slot holds it."""
         self._connection: Connection | None = None
 
-    def occupy(self, connection: Connection) -> None:
-        """Let the connection hear of the loss of its claim, even if that came before."""
+    def attach(self, connection: Connection) -> None:
+        """Attach the connection, and end it at once if the claim is already lost."""
         self._connection = connection
         if self.lost is not None:
             connection.end(self.lost)
 
     def lose(self, reason: CloseReason) -> None:
-        """Close the connection, now or when it comes; the first reason counts."""
+        """End the connection, now or when it is attached. The first reason counts."""
         if self.lost is None:
             self.lost = reason
             if self._connection is not None:
                 self._connection.end(reason)
 
-    async def answers(self, within: float) -> bool:
-        """Whether the connection is alive; one that is still on its way in counts as alive."""
+    async def responds(self, timeout: float) -> bool:
+        """Return whether the connection is alive. One that is not attached yet counts as alive."""
         if self.lost is not None:
             return False
-        return self._connection is None or await self._connection.answers(within)
+        return self._connection is None or await self._connection.responds(timeout)

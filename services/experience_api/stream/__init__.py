@@ -1,1 +1,1 @@
-"""Delivers the publish topic: follows it, keeps its recent history, and catches subscribers up."""
+"""Reads the publish topic, keeps its recent history, and catches subscribers up."""

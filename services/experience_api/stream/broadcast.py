@@ -1,53 +1,53 @@
-"""How the feed reaches subscribers: those who are live all at once, those who are not each by its own replay."""
+"""Delivers what the feed reads: to all live subscribers at once, and to each of the others by its own replay."""
 
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub
-from services.experience_api.stream.catch_up import Resume
-from services.experience_api.stream.control_events import NOT_KEPT, OwnEvents
+from services.experience_api.stream.catch_up import CatchUp
+from services.experience_api.stream.control_events import NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History
 from services.experience_api.wire.cursor import CursorRefused, Vector
 from services.experience_api.wire.records import Batch
 
 
 class Broadcast:
-    """Takes what the feed reads and gives each connection its place in it."""
+    """Takes what the feed reads, and starts each connection at its cursor."""
 
-    def __init__(self, history: History, hub: Hub, resume: Resume, own_events: OwnEvents) -> None:
+    def __init__(self, history: History, hub: Hub, catch_up: CatchUp, control_events: ControlEvents) -> None:
         self._history = history
         self._hub = hub
-        self._resume = resume
-        self._own_events = own_events
+        self._catch_up = catch_up
+        self._control_events = control_events
 
     def deliver(self, batch: Batch) -> None:
-        """Keep a batch and write it to everybody who is live, in one step."""
+        """Add a batch to the history and write it to every live connection, in one step."""
         before = self._history.head
         self._history.extend(batch)
-        self._hub.deliver(batch, before, self._resume.begin)
-        self._resume.news()
+        self._hub.deliver(batch, before, self._catch_up.start)
+        self._catch_up.notify_progress()
 
-    def broken(self, reason: str, detail: str) -> None:
-        """Tell those concerned that the stream goes on at the history's head, which does not follow on what was read.
+    def on_gap(self, reason: str, detail: str) -> None:
+        """Report to subscribers that the stream continues at the history's head, which does not follow what was read.
 
-        Where only retention was faster, those who catch up come upon the gap themselves, and may have less of one.
+        If only retention caused it, a connection that catches up finds the gap itself, and may miss less.
         """
         cursor = self._history.codec.encode(self._history.head)
-        frame = self._own_events.gap(None, reason, detail, cursor)
+        frame = self._control_events.gap(None, reason, detail, cursor)
         for connection in self._hub.live():
             connection.outbox.force(frame)
         if reason != NOT_KEPT:
-            for connection in self._resume.abandon():
+            for connection in self._catch_up.cancel_all():
                 connection.outbox.force(frame)
                 self._hub.join(connection)
 
-    def leave(self, connection: Connection) -> None:
-        """Give a connection nothing more, whether it is live or catching up."""
-        self._resume.drop(connection)
-        self._hub.leave(connection)
+    def remove(self, connection: Connection) -> None:
+        """Deliver nothing more to a connection, whether it is live or catching up."""
+        self._catch_up.cancel(connection)
+        self._hub.remove(connection)
 
-    def begin(self, connection: Connection, cursor: str | None) -> None:
-        """Say who a new connection is and from where it is served, then serve it.
+    def start(self, connection: Connection, cursor: str | None) -> None:
+        """Send a new connection its first frame, then serve it from its cursor.
 
-        What cannot be resumed from is said, and the stream begins with what comes next.
+        If the stream cannot be resumed from the cursor, send a gap event and begin with the next event.
         """
         refused: CursorRefused | None = None
         vector: Vector = self._history.head
@@ -57,11 +57,11 @@ class Broadcast:
             except CursorRefused as exc:
                 refused = exc
         text = self._history.codec.encode(vector)
-        connection.outbox.force(self._own_events.connected(connection.subscriber, text))
+        connection.outbox.force(self._control_events.connected(connection.subscriber, text))
         if refused is not None:
-            gap = self._own_events.gap(connection.subscriber, refused.reason, str(refused), text)
+            gap = self._control_events.gap(connection.subscriber, refused.reason, str(refused), text)
             connection.outbox.force(gap)
         if vector == self._history.head:
             self._hub.join(connection)
         else:
-            self._resume.begin(connection, vector)
+            self._catch_up.start(connection, vector)

@@ -1,7 +1,7 @@
-"""Feeds one subscriber from the past until it is live: from the bus, then from memory, then with everybody.
+"""Serves one subscriber from its cursor until it is live: first from the bus, then from memory.
 
-A subscriber comes here with a cursor, or because it read too slowly to be fed live. Each has a task for as long as
-that lasts; nobody waits for it but itself.
+A subscriber comes here with a cursor, or because it read too slowly to be served live. Each has its own task meanwhile,
+and no other subscriber waits for it.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ from pydantic import Field
 
 from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
 from services.experience_api.hub.connection import Connection
-from services.experience_api.stream.control_events import CURSOR_AHEAD, NOT_KEPT, OwnEvents
-from services.experience_api.stream.feed import DOUBTS
+from services.experience_api.stream.control_events import CURSOR_AHEAD, NOT_KEPT, ControlEvents
+from services.experience_api.stream.feed import SHORTER_CHECKS
 from services.experience_api.stream.history import History
-from services.experience_api.stream.log_reader import Past, PastOptions
-from services.experience_api.stream.replay import Replay
+from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
+from services.experience_api.stream.replay import Progress, Replay
 from services.experience_api.wire.cursor import Vector
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.tasks import Tasks
@@ -27,55 +27,55 @@ from shared.settings import Options
 logger = logging.getLogger(__name__)
 
 _CHUNK = 65_536
-"""Bytes written to one subscriber before others have their turn; also where transports begin to say they are full."""
+"""Bytes written to one subscriber before others have their turn; also the usual high-water mark of a transport."""
 
 Pause = Callable[[], Awaitable[None]]
-"""Waits before the bus is asked again."""
+"""Waits before the next request to the bus."""
 
 
-class ResumeOptions(Options):
-    """How patient we are with one that reads slowly."""
+class CatchUpOptions(Options):
+    """How subscribers catch up."""
 
-    past: PastOptions = PastOptions()
+    log_reader: LogReaderOptions = LogReaderOptions()
 
-    drain_seconds: float = Field(default=30.0, gt=0)
-    """How long what waits for a subscriber may take to drain before it is closed as too slow."""
+    drain_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that a subscriber has to read its buffered events before it is closed as too slow."""
 
 
 @dataclass(slots=True)
-class ResumeCounts:
-    """For metrics."""
+class CatchUpCounts:
+    """Counts for metrics."""
 
-    begun: int = 0
-    from_bus: int = 0
+    started: int = 0
+    log_reads: int = 0
     deliveries: int = 0
     gaps: int = 0
 
 
-class Resume:
-    """Owns the tasks that catch up."""
+class CatchUp:
+    """Owns the tasks of the subscribers that catch up."""
 
     def __init__(
         self,
         history: History,
-        past: Past,
-        own_events: OwnEvents,
+        log_reader: LogReader,
+        control_events: ControlEvents,
         join: Callable[[Connection], None],
         *,
-        options: ResumeOptions,
+        options: CatchUpOptions,
         pause: Pause,
     ) -> None:
-        """`join` makes a connection live; it is called in the very step in which nothing is left to send it."""
-        self.counts = ResumeCounts()
+        """`join` makes a connection live. It is called in the same step in which nothing is left to send."""
+        self.counts = CatchUpCounts()
         self._history = history
-        self._past = past
-        self._own_events = own_events
+        self._log_reader = log_reader
+        self._control_events = control_events
         self._join = join
         self._options = options
         self._pause = pause
         self._tasks = Tasks()
         self._replays: dict[Connection, asyncio.Task[None]] = {}
-        self._news: asyncio.Future[None] | None = None
+        self._progress: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -84,83 +84,85 @@ class Resume:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._tasks.cancel_all()
 
-    def begin(self, connection: Connection, vector: Vector) -> None:
-        """Give a connection, which is in no audience, everything that is not below a vector, then make it live."""
-        replay = Replay(self._history, vector, connection.subscriber.interest.wants)
-        self.counts.begun += 1
-        if not connection.clogged and not replay.beyond and self._step(connection, replay):
+    def start(self, connection: Connection, vector: Vector) -> None:
+        """Send a connection that is in no audience everything from a vector on, then make it live."""
+        replay = Replay(self._history, vector, connection.subscriber.interest.matches)
+        self.counts.started += 1
+        if not connection.congested and not replay.ahead and self._step(connection, replay) is Progress.LIVE:
             return
-        name = f"resume {connection.subscriber.connection_id}"
-        self._replays[connection] = self._tasks.start(name, self._catch_up(connection, replay))
+        name = f"catch up {connection.subscriber.connection_id}"
+        self._replays[connection] = self._tasks.start(name, self._run(connection, replay))
 
-    def drop(self, connection: Connection) -> None:
-        """Give a connection nothing more."""
+    def cancel(self, connection: Connection) -> None:
+        """Send a connection nothing more."""
         task = self._replays.pop(connection, None)
         if task is not None:
             task.cancel()
 
-    def abandon(self) -> list[Connection]:
-        """Drop everybody who is catching up, and return them."""
-        abandoned = list(self._replays)
-        for connection in abandoned:
-            self.drop(connection)
-        return abandoned
+    def cancel_all(self) -> list[Connection]:
+        """Cancel every connection that is catching up, and return them."""
+        cancelled = list(self._replays)
+        for connection in cancelled:
+            self.cancel(connection)
+        return cancelled
 
     @property
-    def under_way(self) -> int:
-        """How many are catching up."""
+    def active(self) -> int:
+        """How many connections are catching up."""
         return len(self._replays)
 
-    def news(self) -> None:
-        """Tell those that wait for this replica to read on that it has."""
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
+    def notify_progress(self) -> None:
+        """Wake the replays that wait for this replica to read on."""
+        if self._progress is not None:
+            self._progress.set_result(None)
+            self._progress = None
 
-    async def _catch_up(self, connection: Connection, replay: Replay) -> None:
+    async def _run(self, connection: Connection, replay: Replay) -> None:
         try:
-            if replay.beyond:
-                await self._check_ends(connection, replay)
-            await self._feed(connection, replay)
+            if replay.ahead:
+                await self._verify_ahead(connection, replay)
+            await self._catch_up(connection, replay)
         except Exception:
             self._replays.pop(connection, None)
             connection.end(INTERNAL)
             raise
         del self._replays[connection]
 
-    async def _feed(self, connection: Connection, replay: Replay) -> None:
+    async def _catch_up(self, connection: Connection, replay: Replay) -> None:
         while True:
-            await self._room(connection)
-            if replay.lost:
-                await self._from_bus(connection, replay)
-            elif self._step(connection, replay):
-                return
-            elif replay.waits:
-                await self._heard_news()
-            else:
-                await asyncio.sleep(0)
+            await self._drained(connection)
+            match self._step(connection, replay):
+                case Progress.LIVE:
+                    return
+                case Progress.READ_LOG:
+                    await self._send_from_log(connection, replay)
+                case Progress.WAIT:
+                    await self._wait_for_progress()
+                case Progress.TAKE:
+                    await asyncio.sleep(0)
 
-    def _step(self, connection: Connection, replay: Replay) -> bool:
-        """Write one chunk of what memory holds; True where that was all, and the connection is live now."""
-        frames = replay.take(_CHUNK)
+    def _step(self, connection: Connection, replay: Replay) -> Progress:
+        """Write one chunk of what memory holds; make the connection live if that was all and its buffer is low."""
+        frames, progress = replay.take(_CHUNK)
         if frames:
             self.counts.deliveries += len(frames)
             connection.outbox.force(b"".join(frames))
-        if not replay.level or connection.clogged:
-            return False
-        self._join(connection)
-        return True
+        if progress is Progress.LIVE:
+            if connection.congested:
+                return Progress.TAKE  # once it has drained
+            self._join(connection)
+        return progress
 
-    async def _from_bus(self, connection: Connection, replay: Replay) -> None:
-        def say_gap(lost: PositionLost) -> bytes:
+    async def _send_from_log(self, connection: Connection, replay: Replay) -> None:
+        def gap(lost: PositionLost) -> bytes:
             return self._gap(connection, NOT_KEPT, str(lost), replay.cursor)
 
         try:
-            frames = await self._past.portion(replay, say_gap)
+            frames = await self._log_reader.read_chunk(replay, gap)
         except Unavailable as exc:
             await self._wait_for_bus(connection, exc)
             return
-        self.counts.from_bus += 1
+        self.counts.log_reads += 1
         await self._write(connection, frames)
 
     async def _write(self, connection: Connection, frames: list[bytes]) -> None:
@@ -168,20 +170,20 @@ class Resume:
         for number, frame in enumerate(frames, 1):
             size += len(frame)
             if size >= _CHUNK or number == len(frames):
-                await self._room(connection)
+                await self._drained(connection)
                 self.counts.deliveries += number - start
                 connection.outbox.force(b"".join(frames[start:number]))
                 start, size = number, 0
 
-    async def _check_ends(self, connection: Connection, replay: Replay) -> None:
-        """Believe a cursor that is ahead of this replica only as far as the bus confirms it."""
+    async def _verify_ahead(self, connection: Connection, replay: Replay) -> None:
+        """Accept a cursor that is ahead of this replica only as far as the bus confirms it."""
         ends: Mapping[int, int] = {}
-        for _ in range(DOUBTS):
+        for _ in range(SHORTER_CHECKS):
             ends = await self._ends(connection)
-            if not replay.cut_by(ends):
+            if not replay.beyond(ends):
                 return
             await self._pause()
-        for partition in replay.cut_by(ends):
+        for partition in replay.beyond(ends):
             replay.skip(partition, self._history.head[partition])
             detail = f"partition {partition} ends at {ends[partition]}, before the cursor"
             connection.outbox.force(self._gap(connection, CURSOR_AHEAD, detail, replay.cursor))
@@ -189,28 +191,37 @@ class Resume:
     async def _ends(self, connection: Connection) -> Mapping[int, int]:
         while True:
             try:
-                return await self._past.ends()
+                return await self._log_reader.ends()
             except Unavailable as exc:
                 await self._wait_for_bus(connection, exc)
 
     def _gap(self, connection: Connection, reason: str, detail: str, cursor: bytes) -> bytes:
         self.counts.gaps += 1
-        return self._own_events.gap(connection.subscriber, reason, detail, cursor)
+        return self._control_events.gap(connection.subscriber, reason, detail, cursor)
 
     async def _wait_for_bus(self, connection: Connection, exc: Unavailable) -> None:
-        logger.info("connection %s waits for the bus to resume: %s", connection.subscriber.connection_id, exc)
+        subscriber = connection.subscriber
+        # The feed logs the outage itself.
+        logger.debug(
+            "bus unavailable; catch-up waits",
+            extra={
+                "client_id": subscriber.client_id,
+                "connection_id": str(subscriber.connection_id),
+                "error": str(exc),
+            },
+        )
         await self._pause()
 
-    async def _room(self, connection: Connection) -> None:
-        """Wait until there is room for a chunk; end the connection, and so this task, where that takes too long."""
+    async def _drained(self, connection: Connection) -> None:
+        """Wait until the buffer is low. If that takes too long, end the connection, which cancels this task."""
         try:
-            async with asyncio.timeout(self._options.drain_seconds):
+            async with asyncio.timeout(self._options.drain_timeout):
                 await connection.drained()
         except TimeoutError:
             connection.end(TOO_SLOW)
             await asyncio.sleep(0)
 
-    async def _heard_news(self) -> None:
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._news)
+    async def _wait_for_progress(self) -> None:
+        if self._progress is None:
+            self._progress = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._progress)

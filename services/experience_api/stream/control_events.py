@@ -1,7 +1,7 @@
-"""What the experience layer itself has to say, as events: a subscriber parses one thing.
+"""Encodes the relay's own events: connected, gap, refused, draining.
 
-Each is a CloudEvent from `/trelay`. Those that have a `cursor` have it where every event does: keep the cursor of the
-last frame that has one, and resume from there.
+Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it where every event does: a subscriber
+keeps the cursor of the last frame that has one, and resumes from it.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from services.experience_api.hub.connection import Subscriber
+from services.experience_api.hub.audience import Subscriber
 from services.experience_api.wire.frames import text_frame
 from shared.runtime.clock import Clock, rfc3339
 
@@ -19,27 +19,27 @@ REFUSED = "trelay.refused"
 DRAINING = "trelay.draining"
 
 NOT_KEPT = "not-kept"
-"""Reason of a gap: retention took what comes next."""
+"""Gap: retention removed the next events before they were read."""
 CURSOR_AHEAD = "cursor-ahead"
-"""Reason of a gap: the cursor lies behind the end of a log that has since become shorter."""
+"""Gap: the cursor lies beyond the end of a log that was truncated since."""
 LOG_CUT = "log-cut"
-"""Reason of a gap: the log has become shorter under a live stream."""
+"""Gap: the log was truncated under a live stream."""
 TOPIC_REPLACED = "topic-replaced"
-"""Reason of a gap: the publish topic was made anew under a live stream."""
+"""Gap: the publish topic was recreated under a live stream."""
 
 _json = msgspec.json.Encoder().encode
 
 
-class OwnEvents:
-    """Makes their frames."""
+class ControlEvents:
+    """Encodes control events as frames."""
 
     def __init__(self, clock: Clock, heartbeat: float) -> None:
-        """`heartbeat` is the seconds within which something comes to every subscriber, a ping at least."""
+        """`heartbeat` is the number of seconds within which every subscriber receives something, a ping at least."""
         self._clock = clock
         self._heartbeat = heartbeat
 
     def connected(self, subscriber: Subscriber, cursor: bytes) -> bytes:
-        """Return the first frame: the cursor says where the stream begins."""
+        """Return the first frame of a connection. The stream begins at the cursor."""
         data = {
             "connection": str(subscriber.connection_id),
             "channels": subscriber.interest.patterns,
@@ -48,17 +48,17 @@ class OwnEvents:
         return self._frame(CONNECTED, f"{subscriber.connection_id}/connected", data, cursor)
 
     def gap(self, subscriber: Subscriber | None, reason: str, detail: str, cursor: bytes) -> bytes:
-        """Return what is said where events may be missing: why, and the cursor behind them; to one or to everybody."""
-        place = f"gap/{cursor.decode()}"
-        identity = place if subscriber is None else f"{subscriber.connection_id}/{place}"
+        """Return the frame that reports missing events, to one subscriber or to all. Events after the cursor follow."""
+        suffix = f"gap/{cursor.decode()}"
+        identity = suffix if subscriber is None else f"{subscriber.connection_id}/{suffix}"
         return self._frame(GAP, identity, {"reason": reason, "detail": detail}, cursor)
 
     def refused(self, subscriber: Subscriber, detail: str) -> bytes:
-        """Return the answer to what was sent and is not accepted."""
+        """Return the frame that refuses a message of the subscriber."""
         return self._frame(REFUSED, f"{subscriber.connection_id}/refused", {"detail": detail})
 
     def draining(self, subscriber: Subscriber, wait: float) -> bytes:
-        """Return the warning that this replica closes the connection now; `wait` is when to come back, in seconds."""
+        """Return the frame that announces a shutdown; `wait` is the seconds to wait before reconnecting."""
         return self._frame(DRAINING, f"{subscriber.connection_id}/draining", {"wait": round(wait, 1)})
 
     def _frame(self, kind: str, identity: str, data: Mapping[str, Any], cursor: bytes | None = None) -> bytes:

@@ -1,33 +1,33 @@
-"""Exactly-once delivery to sockets: what the routes of this service call, and how its parts work together.
+"""Exactly-once delivery to sockets: composes the parts of the stream, and serves the connections of this replica.
 
-bus -> feed -> history -> hub -> outboxes; a subscriber that is not where everybody is gets there by `catch_up`.
+bus -> feed -> history -> hub -> outboxes. A subscriber that is not live reaches the head of the stream by `catch_up`.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import NamedTuple, Self
-from uuid import UUID
 
 from aiohttp import web
 from pydantic import Field
 
 from services.experience_api import refusals
+from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND, CloseReason
-from services.experience_api.hub.connection import Connection, Subscriber
+from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub, HubCounts, HubOptions
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
-from services.experience_api.stream.catch_up import Resume, ResumeCounts, ResumeOptions
-from services.experience_api.stream.control_events import OwnEvents
+from services.experience_api.stream.catch_up import CatchUp, CatchUpCounts, CatchUpOptions
+from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.drain import DrainOptions, waves
 from services.experience_api.stream.feed import Feed, FeedOptions, OnDelay
 from services.experience_api.stream.history import History, HistoryOptions
-from services.experience_api.stream.log_reader import Past
+from services.experience_api.stream.log_reader import LogReader
 from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.protocol import Bus
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -35,17 +35,17 @@ from shared.runtime.tasks import Tasks
 from shared.settings import Options
 
 _CONSUMER_MESSAGE_BYTES = 1024
-"""Consumers may not send at all; so much is read of what one sends nevertheless."""
+"""Bytes read of a message from a consumer that may not send."""
 
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Whom the stream tells what it does not act on itself."""
+    """What the stream reports and does not handle itself."""
 
     on_refused: Callable[[Subscriber], None]
-    """A consumer sent something, and its connection ends for it. Must not block."""
+    """A consumer sent a message without permission, and its connection is being closed. Must not block."""
     on_inbound: Callable[[Subscriber, bytes], Awaitable[None]]
-    """A client that may send has sent a message; its next one is read afterwards."""
+    """A client with permission sent a message. Its next one is read afterwards."""
     on_delay: OnDelay
     """One observation for each batch that was written."""
 
@@ -56,14 +56,14 @@ class DeliveryOptions(Options):
     feed: FeedOptions = FeedOptions()
     history: HistoryOptions = HistoryOptions()
     hub: HubOptions = HubOptions()
-    resume: ResumeOptions = ResumeOptions()
+    catch_up: CatchUpOptions = CatchUpOptions()
     drain: DrainOptions = DrainOptions()
 
-    close_seconds: float = Field(default=5.0, gt=0)
-    """How long a peer may take to answer a Close frame before its connection is dropped."""
+    close_timeout: float = Field(default=5.0, gt=0)
+    """Seconds a peer has to answer a Close frame before its connection is dropped."""
 
     inbound_bytes: int = Field(default=256 * 1024, ge=1)
-    """The largest message a client that may send can send."""
+    """Bytes of the largest message accepted from a client that may send."""
 
 
 class Served(NamedTuple):
@@ -75,19 +75,19 @@ class Served(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Plain numbers, for metrics to read when they are asked for."""
+    """Counts and gauges for metrics."""
 
     hub: HubCounts
-    resume: ResumeCounts
+    catch_up: CatchUpCounts
     catching_up: int
     connections: int
     history_bytes: int
     malformed: int
-    """Records on the publish topic that no subscriber can be given."""
+    """Records on the publish topic that are not valid events."""
 
 
 class Delivery:
-    """The stream of one replica: enter it to read the publish topic, and `serve` connections meanwhile."""
+    """The stream of one replica. While its context is open it reads the publish topic and serves connections."""
 
     def __init__(
         self,
@@ -102,64 +102,63 @@ class Delivery:
         self._bus = bus
         self._options = options
         self._clock = clock
-        self._dice = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
+        self._rng = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
         self._callbacks = callbacks
-        self._own_events = OwnEvents(clock, options.hub.heartbeat.seconds)
+        self._control_events = ControlEvents(clock, options.hub.heartbeat.seconds)
         self._history = History(CursorCodec("", 0), (), options.history)
         self._hub = Hub(options.hub, clock)
-        past = Past(bus, topic, options.resume.past)
-        self._resume = Resume(
-            self._history, past, self._own_events, self._hub.join, options=options.resume, pause=self._pause
+        self._catch_up = CatchUp(
+            self._history,
+            LogReader(bus, topic, options.catch_up.log_reader),
+            self._control_events,
+            self._hub.join,
+            options=options.catch_up,
+            pause=self._pause,
         )
-        self._broadcast = Broadcast(self._history, self._hub, self._resume, self._own_events)
+        self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events)
         self._feed = Feed(
             bus,
             topic,
             self._history,
-            readers=self._broadcast,
+            sink=self._broadcast,
             options=options.feed,
             clock=clock,
             on_delay=callbacks.on_delay,
         )
         self._tasks = Tasks()
+        self._stack = AsyncExitStack()
         self._draining = False
         self._serving = 0
         self._empty = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        await self._resume.__aenter__()
-        self._tasks.keep("feed", self._feed.follow())
-        self._tasks.keep("heartbeat", self._hub.keep_heartbeat())
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._catch_up)
+            await stack.enter_async_context(self._tasks)  # left first: the feed starts replays
+            self._tasks.keep("feed", self._feed.run())
+            self._tasks.keep("heartbeat", self._hub.run_heartbeat())
+            self._stack = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self._tasks.__aexit__(exc_type, exc, traceback)
-        await self._resume.__aexit__(exc_type, exc, traceback)
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
 
     async def failed(self) -> BaseException:
-        """Wait until the feed or the heartbeat ends by a fault of ours, which leaves nothing to serve from."""
+        """Wait until the feed or the heartbeat fails, after which nothing can be served; return the error."""
         return await self._tasks.failed()
 
     @property
     def problem(self) -> str | None:
-        """Why subscribers cannot be served well at the moment, for `/readyz`; None while they can."""
+        """Why subscribers cannot be served at the moment, for `/readyz`; None if they can."""
         return self._feed.problem or self._bus.problem
 
     @property
-    def connections(self) -> Mapping[UUID, Subscriber]:
-        """Who is connected here."""
-        return {number: connection.subscriber for number, connection in self._hub.connections.items()}
-
-    @property
     def counts(self) -> Counts:
-        """What has happened so far."""
+        """The counts so far."""
         return Counts(
             self._hub.counts,
-            self._resume.counts,
-            self._resume.under_way,
+            self._catch_up.counts,
+            self._catch_up.active,
             len(self._hub.connections),
             self._history.size,
             self._feed.malformed,
@@ -171,62 +170,54 @@ class Delivery:
         subscriber: Subscriber,
         cursor: str | None = None,
         protocols: tuple[str, ...] = (),
-        arrived: Callable[[Connection], None] | None = None,
+        on_open: Callable[[Connection], None] | None = None,
     ) -> Served:
-        """Upgrade a request that was let in, and deliver to it for as long as it lasts.
+        """Upgrade an admitted request, and deliver to it until the connection ends.
 
-        `cursor` resumes; what cannot be resumed is told as a `trelay.gap`, and the stream begins now. `protocols` are
-        the subprotocols on offer. `arrived` is handed the connection once it can be ended.
+        `cursor` resumes. If that is impossible, the subscriber receives a `trelay.gap` and the stream begins now.
+        `protocols` are the subprotocols to answer with. `on_open` receives the connection once it can be ended.
 
         Raises (before the upgrade):
             Refused: `DRAINING`, or `UNAVAILABLE` while the publish topic has not been read yet.
-            HTTPBadRequest: the request is no WebSocket upgrade.
+            HTTPBadRequest: the request is not a WebSocket upgrade.
         """
         if self._draining:
             raise Refused(refusals.DRAINING, retry_after=DRAINING.wait)
-        if not self._feed.open:
-            raise Refused(refusals.UNAVAILABLE, "the stream is not ready yet", retry_after=1.0)
+        if not self._feed.ready:
+            raise Refused(refusals.UNAVAILABLE, "the stream is starting; try again", retry_after=1.0)
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the connection was lost before its upgrade")
         outbox = Outbox(transport, _descriptor(transport), self._options.hub.outbox_bytes)
-        connection = Connection(subscriber, outbox, transport, request.protocol, self._broadcast.leave)
+        connection = Connection(subscriber, outbox, transport, request.protocol, self._broadcast.remove)
         limit = self._options.inbound_bytes if subscriber.may_send else _CONSUMER_MESSAGE_BYTES
-        socket = Socket(connection, self, protocols=protocols, limit=limit, patience=self._options.close_seconds)
+        close_timeout = self._options.close_timeout
+        socket = Socket(connection, self, protocols=protocols, limit=limit, close_timeout=close_timeout)
         self._serving += 1
         try:
             await socket.prepare(request)
-            if request.transport is None:  # lost meanwhile, unseen by us
+            if request.transport is None:  # lost during the upgrade, before `connection` was its protocol
                 return Served(socket, LOST)
             transport.set_protocol(connection)
-            self._greet(connection, cursor)
-            if arrived is not None:
-                arrived(connection)
-            return Served(socket, await socket.attend())
+            self._start(connection, cursor)
+            if on_open is not None:
+                on_open(connection)
+            return Served(socket, await socket.run())
         finally:
             self._serving -= 1
             if not self._serving:
                 self._empty.set()
 
-    def end(self, connection_id: UUID, reason: CloseReason) -> bool:
-        """Close a connection; returns at once. False where it is not here."""
-        return self._hub.end(connection_id, reason)
-
-    async def answers(self, connection_id: UUID, within: float) -> bool:
-        """Ping a connection; False where nothing is heard of it within so many seconds, or it is not here."""
-        connection = self._hub.connections.get(connection_id)
-        return connection is not None and await connection.answers(within)
-
     async def drain(self, within: float) -> None:
-        """Let nobody in any more, and send everybody away in waves; returns after `within` seconds at the latest."""
+        """Refuse new connections, and close all others in waves. Returns after `within` seconds at the latest."""
         self._draining = True
         self._empty.clear()
         options = self._options.drain
         try:
             async with asyncio.timeout(within):
-                for wave in waves(list(self._hub.connections.values()), within, options, self._dice):
+                for wave in waves(list(self._hub.connections.values()), within, options, self._rng):
                     for connection in wave:
-                        self._send_away(connection)
+                        self._end_draining(connection)
                     await self._clock.sleep(options.pause)
                 while self._serving:
                     self._empty.clear()
@@ -234,37 +225,37 @@ class Delivery:
         except TimeoutError:
             return
 
-    # Listener
+    # MessageHandler
 
-    async def received(self, connection: Connection, message: bytes) -> None:
+    async def on_message(self, connection: Connection, message: bytes) -> None:
         if connection.subscriber.may_send:
             await self._callbacks.on_inbound(connection.subscriber, message)
         else:
             self._refuse(connection)
 
-    def oversized(self, connection: Connection) -> None:
+    def on_oversized(self, connection: Connection) -> None:
         if not connection.subscriber.may_send:
             self._refuse(connection)
 
     def _refuse(self, connection: Connection) -> None:
-        connection.outbox.offer(self._own_events.refused(connection.subscriber, "consumers may not send"))
+        connection.outbox.offer(self._control_events.refused(connection.subscriber, MAY_NOT_SEND.name))
         connection.end(MAY_NOT_SEND)
         self._callbacks.on_refused(connection.subscriber)
 
-    def _greet(self, connection: Connection, cursor: str | None) -> None:
-        self._hub.arrive(connection)
+    def _start(self, connection: Connection, cursor: str | None) -> None:
+        self._hub.add(connection)
         if self._draining:
-            self._send_away(connection)
+            self._end_draining(connection)
         else:
-            self._broadcast.begin(connection, cursor)
+            self._broadcast.start(connection, cursor)
 
-    def _send_away(self, connection: Connection) -> None:
-        wait = (DRAINING.wait or 0.0) + self._dice.uniform(0.0, self._options.drain.spread)
-        connection.outbox.offer(self._own_events.draining(connection.subscriber, wait))
+    def _end_draining(self, connection: Connection) -> None:
+        wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)
+        connection.outbox.offer(self._control_events.draining(connection.subscriber, wait))
         connection.end(DRAINING, wait)
 
     async def _pause(self) -> None:
-        await self._clock.sleep(self._dice.uniform(0.5, 1.5))
+        await self._clock.sleep(self._rng.uniform(0.5, 1.5))
 
 
 def _descriptor(transport: asyncio.Transport) -> int | None:

@@ -1,4 +1,4 @@
-"""Leaving in order: subscribers are sent away in waves, each with a time of its own to come back."""
+"""Plans the waves in which a replica closes its connections when it shuts down."""
 
 import math
 import random
@@ -13,21 +13,21 @@ Item = TypeVar("Item")
 
 
 class DrainOptions(Options):
-    """The pace of leaving."""
+    """The pace of a shutdown."""
 
     wave: int = Field(default=200, ge=1)
-    """Connections that are closed at once. Fewer would be gentler to the replicas that take them; where time is short,
-    more are."""
+    """Connections closed at once. Fewer would spare the replicas that take them over; if time is short, a wave closes
+    more."""
 
     pause: float = Field(default=0.2, gt=0)
     """Seconds between two waves."""
 
     spread: float = Field(default=4.0, ge=0)
-    """Seconds over which those that are sent away come back."""
+    """Seconds over which closed subscribers reconnect."""
 
 
 def waves(items: Sequence[Item], within: float, options: DrainOptions, rng: random.Random) -> Iterator[list[Item]]:
-    """Deal out everybody, at random, in waves that are done in half the time there is."""
+    """Yield all items in random order, in waves that take half of `within` seconds."""
     order = list(items)
     rng.shuffle(order)
     most = max(1, int(within / 2 / options.pause))

@@ -1,7 +1,7 @@
-"""The feed: every replica reads every partition of the publish topic, in no group, and turns it into batches.
+"""Reads every partition of the publish topic, without a consumer group, and delivers it in batches.
 
-What was read goes to the history and to the hub in one step, so that whoever joins between two batches has all of the
-one and nothing of the other.
+A batch goes to the history and to the hub in one step, so that a connection that joins between two batches receives all
+of the second one and nothing of the first.
 """
 
 import asyncio
@@ -26,42 +26,42 @@ logger = logging.getLogger(__name__)
 
 _RECORDS = 1000
 _IDLE = 1.0
-"""Seconds after which a read that found nothing returns, so that the ends of transactions are passed."""
+"""Seconds after which a read without records returns, so that positions advance past the ends of transactions."""
 _PAUSE = 1.0
 
-DOUBTS = 3
-"""How often a log must be found shorter than what was read of it before that is believed: right after a broker has
-taken over a partition, it may not know yet how far others had read."""
+SHORTER_CHECKS = 3
+"""How often a log must be found shorter than what was read of it before it counts as truncated. Right after a broker
+has taken over a partition, it may not know yet how far others had read."""
 
 _CHECK = 10.0
-"""Seconds between two looks whether the topic was made anew: offsets alone do not always tell."""
+"""Seconds between two checks whether the topic was recreated: offsets alone do not always show it."""
 
 OnDelay = Callable[[str, float], None]
-"""Takes the name of a source, and how many seconds ago this relay first held an event that was just written."""
+"""Takes the name of a source, and the seconds since this relay first held an event that was just written."""
 
 
 class FeedOptions(Options):
-    """How the feed begins."""
+    """How the feed starts."""
 
     preload: int = Field(default=5000, ge=0)
-    """Offsets of each partition that are read into the history before the first subscriber is let in: after a restart
-    everybody comes back at once, and should not need the bus for it."""
+    """Offsets of each partition read into the history before the first subscriber is admitted. After a restart all
+    subscribers reconnect at once, and should not need the bus to resume."""
 
 
-class Readers(Protocol):
-    """Whom the feed reads for."""
+class FeedSink(Protocol):
+    """Receives what the feed reads."""
 
     def deliver(self, batch: Batch) -> None:
-        """Take the next batch, into the history too."""
+        """Take the next batch, and add it to the history."""
         ...
 
-    def broken(self, reason: str, detail: str) -> None:
-        """The history was started again from a place that does not follow on what was delivered."""
+    def on_gap(self, reason: str, detail: str) -> None:
+        """Report that the history was restarted at offsets that do not follow what was delivered."""
         ...
 
 
 class Feed:
-    """Reads for as long as it is run. `problem` says why nothing can be served at the moment."""
+    """Reads for as long as `run` runs. `problem` is why nothing can be served at the moment."""
 
     def __init__(
         self,
@@ -69,43 +69,45 @@ class Feed:
         topic: str,
         history: History,
         *,
-        readers: Readers,
+        sink: FeedSink,
         options: FeedOptions,
         clock: Clock,
         on_delay: OnDelay,
     ) -> None:
-        self.problem: str | None = "the publish topic has not been read yet"
-        self.open = False
-        """Whether the history begins where it should, so that subscribers may be served from it."""
+        self.problem: str | None = "starting: publish topic not read yet"
+        self.ready = False
+        """Whether the history has been preloaded, so that subscribers may be served from it."""
         self.malformed = 0
         self._bus = bus
         self._topic = topic
         self._history = history
-        self._readers = readers
+        self._sink = sink
         self._options = options
         self._clock = clock
         self._on_delay = on_delay
-        self._doubts = 0
+        self._shorter_checks = 0
+        self._unavailable_since: float | None = None
 
-    async def follow(self) -> None:
-        """Read for ever."""
+    async def run(self) -> None:
+        """Read until cancelled."""
         while True:
             try:
                 goal = await self._begin()
                 async with self._bus.reader(self._topic, dict(enumerate(self._history.head))) as reader:
                     await self._read_on(reader, goal)
             except PositionLost as lost:
-                logger.warning("the feed has lost its place: %s", lost)
+                logger.warning(
+                    "lost position in publish topic",
+                    extra={"component": "stream", "topic": self._topic, "error": str(lost)},
+                )
                 if lost.truncated:
                     self._restart_at(lost.partition, lost.earliest, LOG_CUT, str(lost))
             except Unavailable as exc:
-                if self.problem != str(exc):
-                    logger.warning("the feed waits: %s", exc)
-                self.problem = str(exc)
+                self._report_unavailable(exc)
                 await self._clock.sleep(_PAUSE)
 
     async def _begin(self) -> Vector:
-        """Make the history fit the topic as it is now; return how far it has to be read to be up to date."""
+        """Fit the history to the topic as it is now; return the offsets up to which it has to be read."""
         epoch = await self._bus.epoch(self._topic)
         bounds = await self._bus.bounds(self._topic)
         ends = tuple(bounds[partition][1] for partition in range(len(bounds)))
@@ -114,36 +116,46 @@ class Feed:
             self._repair(bounds)
             return ends
         start = tuple(max(bounds[partition][0], end - self._options.preload) for partition, end in enumerate(ends))
-        self._history.restart(CursorCodec(epoch, len(bounds)), ends if self.open else start)
-        if self.open:
-            self._readers.broken(TOPIC_REPLACED, f"{self._topic} was made anew, or has other partitions now")
+        self._history.restart(CursorCodec(epoch, len(bounds)), ends if self.ready else start)
+        if self.ready:
+            self._sink.on_gap(TOPIC_REPLACED, f"{self._topic} was recreated, or its number of partitions changed")
         return ends
 
     def _repair(self, bounds: Mapping[int, tuple[int, int]]) -> None:
-        """Go on behind what is lost, and say so: retention was faster than we were, or the log has become shorter."""
+        """Continue after lost records and report the gap: retention overtook the feed, or the log was truncated."""
         for partition, (earliest, end) in bounds.items():
             offset = self._history.head[partition]
             if earliest <= offset <= end:
                 continue
-            detail = f"partition {partition}: offset {offset} of {earliest} to {end}"
-            if offset > end and self._doubts < DOUBTS:
-                self._doubts += 1
-                raise Unavailable(f"{self._topic} seems to have become shorter: {detail}")
+            detail = f"partition {partition}: offset {offset} is outside {earliest} to {end}"
+            if offset > end and self._shorter_checks < SHORTER_CHECKS:
+                self._shorter_checks += 1
+                raise Unavailable(f"{self._topic} appears truncated: {detail}")
             if offset < earliest:
                 self._restart_at(partition, earliest, NOT_KEPT, detail)
             else:
                 self._restart_at(partition, end, LOG_CUT, detail)
-        self._doubts = 0
+        self._shorter_checks = 0
 
     def _restart_at(self, partition: int, offset: int, reason: str, detail: str) -> None:
         vector = list(self._history.head)
         vector[partition] = offset
         self._history.restart(self._history.codec, tuple(vector))
-        logger.error("the feed goes on behind a gap: %s", detail)
-        self._readers.broken(reason, detail)
+        logger.error(
+            "resuming after gap",
+            extra={
+                "component": "stream",
+                "topic": self._topic,
+                "partition": partition,
+                "offset": offset,
+                "reason": reason,
+                "error": detail,
+            },
+        )
+        self._sink.on_gap(reason, detail)
 
     async def _read_on(self, reader: Reader, goal: Vector) -> None:
-        """Read on for as long as the topic is the one that it was."""
+        """Read until the topic is recreated."""
         encoder = FrameEncoder(self._history.codec, self._history.head)
         check = self._clock.monotonic() + _CHECK
         while True:
@@ -152,19 +164,34 @@ class Feed:
                     return
                 check = self._clock.monotonic() + _CHECK
             if self.problem is not None and not any(map(int.__lt__, self._history.head, goal)):
-                self.open = True
-                self.problem = None
-                logger.info("the feed is up to date")
+                self._report_ready()
             records = await reader.read(_RECORDS, _IDLE)
             for batch in encoder.batches(records):
-                self._readers.deliver(batch)
+                self._sink.deliver(batch)
                 await asyncio.sleep(0)
-            self._pass(encoder, reader.positions)
-            if records and self.open:
+            self._advance(encoder, reader.positions)
+            if records and self.ready:
                 self._observe_delay(records[0])
 
-    def _pass(self, encoder: FrameEncoder, positions: Mapping[int, int]) -> None:
-        """Note what was read over without giving an event."""
+    def _report_unavailable(self, exc: Unavailable) -> None:
+        if self._unavailable_since is None:
+            self._unavailable_since = self._clock.monotonic()
+            logger.warning(
+                "publish topic unavailable", extra={"component": "stream", "topic": self._topic, "error": str(exc)}
+            )
+        self.problem = str(exc)
+
+    def _report_ready(self) -> None:
+        self.ready = True
+        self.problem = None
+        extra: dict[str, object] = {"component": "stream", "topic": self._topic}
+        if self._unavailable_since is not None:
+            extra["after_s"] = round(self._clock.monotonic() - self._unavailable_since, 1)
+            self._unavailable_since = None
+        logger.info("publish topic up to date", extra=extra)
+
+    def _advance(self, encoder: FrameEncoder, positions: Mapping[int, int]) -> None:
+        """Advance over offsets that were read without an event."""
         head = self._history.head
         passed = {partition: offset for partition, offset in positions.items() if offset > head[partition]}
         if passed:

@@ -1,4 +1,4 @@
-"""The newest events in memory, in the order in which this replica read them, bounded in bytes."""
+"""Keeps the newest events in memory, in the order in which this replica read them, bounded in bytes."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
@@ -11,20 +11,20 @@ from shared.settings import Options
 
 _BLOCK_BYTES = 65_536
 _FEWEST_BLOCKS = 8
-"""Forgetting goes block by block, so they must be small beside the whole."""
+"""Events are dropped block by block, so a block must be small compared to the whole."""
 _ROW_BYTES = 108
-"""What an event costs here beside its frame: five list slots, the frame object's head, its offset."""
+"""Memory of an event besides its frame: five list slots, the header of the bytes object, its offset."""
 
 
 class HistoryOptions(Options):
-    """How far back a subscriber resumes without asking the bus."""
+    """How far back a subscriber resumes without the bus."""
 
     limit_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
-    """Memory for it. 64 MiB are some 180,000 events of 250 bytes: three minutes at 1,000 a second."""
+    """Bytes of memory. 64 MiB hold some 180,000 events of 250 bytes: three minutes at 1,000 a second."""
 
 
 class Block:
-    """A run of events. Blocks exist so that a place is found, and what nobody wants is passed over, quickly."""
+    """A run of events. Blocks make it fast to find a position and to skip channels that do not match."""
 
     __slots__ = ("channels", "end", "first", "frames", "offsets", "partitions", "rows", "size", "start")
 
@@ -32,24 +32,24 @@ class Block:
         self.first = first
         """Sequence number of its first event."""
         self.start = start
-        """What was read before its first event."""
+        """The offsets read before its first event."""
         self.end = start
-        """What was read once its last event was."""
+        """The offsets read with its last event."""
         self.size = 0
         self.frames: list[bytes] = []
         self.channels: list[bytes] = []
         self.partitions: list[int] = []
         self.offsets: list[int] = []
         self.rows: dict[bytes, list[int]] = {}
-        """By channel, so that what nobody asks for is not even looked at."""
+        """Rows by channel, so that events of other channels are not touched."""
 
     @property
     def next(self) -> int:
-        """Sequence number of the event after its last."""
+        """Sequence number of the event after its last one."""
         return self.first + len(self.frames)
 
     def add(self, batch: Batch, end: Vector) -> int:
-        """Take a batch in; return the bytes it costs."""
+        """Append a batch; return the bytes of memory it uses."""
         for row, channel in enumerate(batch.channels, len(self.frames)):
             self.rows.setdefault(channel, []).append(row)
         self.frames += batch.frames
@@ -63,12 +63,12 @@ class Block:
 
 
 class History:
-    """A ring of blocks. Events are numbered as they come; `tail` and `head` say what was read before and after them."""
+    """A ring of blocks. Events are numbered in reading order; `tail` and `head` are the offsets around them."""
 
     def __init__(self, codec: CursorCodec, vector: Vector, options: HistoryOptions) -> None:
         self.codec = codec
         self.head = vector
-        """What this replica has read."""
+        """The next offset of every partition that this replica has not read."""
         self.size = 0
         self._limit = options.limit_bytes
         self._block_bytes = min(_BLOCK_BYTES, self._limit // _FEWEST_BLOCKS)
@@ -76,21 +76,21 @@ class History:
 
     @property
     def tail(self) -> Vector:
-        """What was read before the oldest event that is kept."""
+        """The offsets read before the oldest event in memory."""
         return self._blocks[0].start
 
     @property
     def first(self) -> int:
-        """Sequence number of the oldest event that is kept."""
+        """Sequence number of the oldest event in memory."""
         return self._blocks[0].first
 
     @property
     def next(self) -> int:
-        """Sequence number of the event to come."""
+        """Sequence number of the next event to be read."""
         return self._blocks[-1].next
 
     def extend(self, batch: Batch) -> None:
-        """Keep a batch; drop what is oldest where it does not fit."""
+        """Append a batch; drop the oldest blocks beyond the limit."""
         head = list(self.head)
         for partition, offset in zip(batch.partitions, batch.offsets, strict=True):
             head[partition] = offset + 1
@@ -104,13 +104,14 @@ class History:
             self.size -= self._blocks.pop(0).size
 
     def advance(self, positions: Mapping[int, int]) -> None:
-        """Note offsets that were passed without an event."""
+        """Advance the head over offsets without an event."""
         self.head = tuple(max(offset, positions.get(partition, 0)) for partition, offset in enumerate(self.head))
 
     def restart(self, codec: CursorCodec, vector: Vector) -> None:
-        """Forget everything and go on from another place.
+        """Drop everything and continue at other offsets.
 
-        One number stands for what is missing: whoever has read up to it is then behind what is kept, and finds out.
+        One sequence number is skipped, so that a replay that had reached the head is now behind the oldest event and
+        detects the gap.
         """
         self.codec = codec
         self.head = vector
@@ -118,15 +119,15 @@ class History:
         self._blocks = [Block(self.next + 1, vector)]
 
     def block_at(self, sequence: int) -> Block | None:
-        """Return the block that holds an event; None where it is still to come or no longer kept."""
+        """Return the block that holds an event; None if it is still to come or no longer in memory."""
         if not self.first <= sequence < self.next:
             return None
         return self._blocks[bisect_right(self._blocks, sequence, key=lambda block: block.first) - 1]
 
     def after(self, vector: Sequence[int]) -> Block | None:
-        """Return the first block with an event that is not below a vector; None where there is none.
+        """Return the first block with an event at or above a vector; None if there is none.
 
-        What each block ends at only grows, so those that lie wholly below come first.
+        The ends of the blocks only grow, so those that lie wholly below the vector come first.
         """
         number = bisect_left(self._blocks, 1, key=lambda block: int(any(map(int.__gt__, block.end, vector))))
         return self._blocks[number] if number < len(self._blocks) else None

@@ -1,4 +1,4 @@
-"""What the bus still keeps of the publish topic, for subscribers that come from further back than memory reaches."""
+"""Reads the publish topic on the bus, for subscribers whose cursor lies further back than the history in memory."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -12,64 +12,64 @@ from shared.settings import Options
 
 _RECORDS = 500
 _WAIT = 0.1
-"""Seconds for one read. Where nothing is left to read, positions still move on, past the ends of transactions."""
+"""Seconds for one read. If nothing is left to read, positions still advance past the ends of transactions."""
 
-SayGap = Callable[[PositionLost], bytes]
-"""Makes the frame that tells a subscriber what it lost."""
+MakeGap = Callable[[PositionLost], bytes]
+"""Encodes the gap event for lost records."""
 
 
-class PastOptions(Options):
-    """How much may be read back at once."""
+class LogReaderOptions(Options):
+    """How much is read from the bus at once."""
 
     readers: int = Field(default=8, ge=1, le=1000)
-    """Subscribers that are fed from the bus at one time; the others wait for their turn, live ones for nobody."""
+    """Subscribers served from the bus at one time. The others wait for their turn; live ones never wait."""
 
-    portion_bytes: int = Field(default=1024 * 1024, ge=1024)
-    """What one subscriber is given before it is another's turn, and what it may cost in memory meanwhile."""
+    chunk_bytes: int = Field(default=1024 * 1024, ge=1024)
+    """Bytes read for one subscriber before the next one's turn, and the memory one subscriber uses meanwhile."""
 
 
-class Past:
-    """Reads the publish topic a second time, a portion for a subscriber at a time."""
+class LogReader:
+    """Reads the publish topic a second time, one chunk for one subscriber at a time."""
 
-    def __init__(self, bus: Bus, topic: str, options: PastOptions) -> None:
+    def __init__(self, bus: Bus, topic: str, options: LogReaderOptions) -> None:
         self._bus = bus
         self._topic = topic
         self._options = options
         self._turns = asyncio.Semaphore(options.readers)
 
-    async def portion(self, replay: Replay, say_gap: SayGap) -> list[bytes]:
-        """Return the next frames of a replay that is `lost`, until it is not or the portion is full.
+    async def read_chunk(self, replay: Replay, make_gap: MakeGap) -> list[bytes]:
+        """Return the next frames for a replay with missing partitions, until none is missing or the chunk is full.
 
-        No turn is held while a subscriber makes room: what is returned is all that one costs meanwhile.
+        No turn is held while the subscriber drains: the returned frames are all the memory it uses meanwhile.
 
         Raises:
-            Unavailable: the bus does not answer, or the log ends before what the subscriber has. If it does so for
-                long, the feed finds out as well and tells everybody.
+            Unavailable: the bus does not answer, or the log ends before what the subscriber has received. If that
+                persists, the feed detects it as well and reports it to every subscriber.
         """
         frames: list[bytes] = []
         try:
             async with self._turns:
-                await self._read(replay, say_gap, frames)
+                await self._read(replay, make_gap, frames)
         except Unavailable:
             if not frames:
-                raise  # else the next portion finds out; for these, the replay counts already as having them
+                raise  # otherwise the next chunk fails; the replay already counts these frames as received
         return frames
 
-    async def _read(self, replay: Replay, say_gap: SayGap, frames: list[bytes]) -> None:
+    async def _read(self, replay: Replay, make_gap: MakeGap, frames: list[bytes]) -> None:
         missing = replay.missing()
         size = 0
         async with self._bus.reader(self._topic, missing) as reader:
-            while size < self._options.portion_bytes and replay.lacks(missing):
+            while size < self._options.chunk_bytes and replay.needs(missing):
                 try:
                     records = await reader.read(_RECORDS, _WAIT)
                 except PositionLost as lost:
-                    if lost.earliest < lost.offset:  # going on from there would repeat what it has
-                        raise Unavailable(f"{self._topic} seems to have become shorter: {lost}") from lost
+                    if lost.earliest < lost.offset:  # reading from there would repeat what it has received
+                        raise Unavailable(f"{self._topic} appears truncated: {lost}") from lost
                     reader.seek(lost.partition, lost.earliest)
                     replay.skip(lost.partition, lost.earliest)
-                    found = [say_gap(lost)]
+                    found = [make_gap(lost)]
                 else:
-                    found = replay.absorb(records, reader.positions)
+                    found = replay.add(records, reader.positions)
                 frames += found
                 size += sum(map(len, found))
 

@@ -1,13 +1,14 @@
-"""Brings one subscriber from its own cursor to where everybody is: no gap, no event twice, channels in order.
+"""Brings one subscriber from its own cursor to the head of the stream: no gap, no event twice, channels in order.
 
 Replicas interleave the partitions differently, so a subscriber that comes from another replica may be ahead of this
-one in some partitions and behind it in others. While it is fed from here, what lies below its own vector is skipped,
-and each frame carries the larger of the frame's vector and the subscriber's, partition by partition: exactly what
-this subscriber has. Once the two are one, the frames of everybody are its frames too.
+one in some partitions and behind it in others. Until it is live, events below its own vector are skipped, and each
+frame carries the larger of the frame's vector and the subscriber's, partition by partition: exactly what this
+subscriber has received. Once the two vectors are equal, it can receive the same frames as every live subscriber.
 """
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
+from enum import Enum, auto
 
 from services.experience_api.stream.history import Block, History
 from services.experience_api.wire.cursor import Vector
@@ -15,138 +16,138 @@ from services.experience_api.wire.frames import event_frame, event_payload, with
 from shared.bus.protocol import Record
 from shared.events.event import MalformedEvent
 
-Wants = Callable[[bytes], bool]
+Matches = Callable[[bytes], bool]
+"""Returns whether the subscriber receives a channel."""
 
 _BLOCK_COST = 1024
-"""What passing a block takes of a budget beside its frames: a step must be short, too, where little is wanted."""
+"""Bytes of the budget that reading a block takes besides its frames: a step must be short if few events match, too."""
+
+
+class Progress(Enum):
+    """What a replay needs next."""
+
+    READ_LOG = auto()
+    """Memory does not reach back far enough: read `missing` from the bus."""
+    TAKE = auto()
+    """Memory holds more."""
+    WAIT = auto()
+    """The subscriber is ahead of this replica, which has to read on first."""
+    LIVE = auto()
+    """Nothing: the subscriber has received all that this replica has read."""
 
 
 class Replay:
-    """What one subscriber still has to be given. Sans-I/O: it is handed what the bus kept, and hands out frames."""
+    """What one subscriber has still to receive. Sans-I/O: takes records of the bus, returns frames."""
 
-    def __init__(self, history: History, vector: Vector, wants: Wants) -> None:
+    def __init__(self, history: History, vector: Vector, matches: Matches) -> None:
         self._history = history
-        self._wants = wants
-        self._has = list(vector)
-        """What the subscriber has."""
-        self._at: list[int] = []
-        """What this replica had read at the event numbered `_next`; meaningless while `_next` is None."""
+        self._matches = matches
+        self._received = list(vector)
+        """Next offset per partition that the subscriber has not received."""
+        self._read: list[int] = []
+        """What this replica had read before the event `_next`; meaningless while `_next` is None."""
         self._next: int | None = None
+        """Sequence number in the history of the next event."""
 
     @property
     def cursor(self) -> bytes:
-        """What the subscriber has, for it to keep."""
-        return self._history.codec.encode(self._has)
+        """The cursor of what the subscriber has received."""
+        return self._history.codec.encode(self._received)
 
     @property
-    def lost(self) -> bool:
-        """Whether memory does not reach back far enough, so that the bus must be asked for `missing`."""
-        return not self._placed() and bool(self.missing())
-
-    @property
-    def level(self) -> bool:
-        """Whether the subscriber has what everybody has: from here on, everybody's frames are right for it."""
-        return self._next == self._history.next and self._has == self._at
-
-    @property
-    def beyond(self) -> bool:
-        """Whether the subscriber has what this replica has not read yet."""
-        return any(map(int.__gt__, self._has, self._history.head))
-
-    @property
-    def waits(self) -> bool:
-        """Whether this replica has to read on before there is anything to say: it is behind the subscriber."""
-        return self._next == self._history.next and not self.level
+    def ahead(self) -> bool:
+        """Whether the subscriber has received events that this replica has not read yet."""
+        return any(map(int.__gt__, self._received, self._history.head))
 
     def missing(self) -> dict[int, int]:
-        """Return the partitions that memory does not reach back far enough for, and from where to read them."""
+        """Return the partitions for which memory does not reach back far enough, with the offsets to read from."""
         tail = self._history.tail
-        return {number: offset for number, offset in enumerate(self._has) if offset < tail[number]}
+        return {number: offset for number, offset in enumerate(self._received) if offset < tail[number]}
 
-    def lacks(self, partitions: Collection[int]) -> bool:
-        """Whether any of these partitions is among the missing."""
+    def needs(self, partitions: Collection[int]) -> bool:
+        """Return whether any of these partitions is missing."""
         return not self.missing().keys().isdisjoint(partitions)
 
-    def absorb(self, records: Iterable[Record], positions: Mapping[int, int]) -> list[bytes]:
-        """Take what the bus kept, in its order, and how far that was; return the frames for the subscriber."""
+    def add(self, records: Iterable[Record], positions: Mapping[int, int]) -> list[bytes]:
+        """Take records of the bus in their order, and the positions read up to; return frames for the subscriber."""
         frames = []
         for record in records:
-            if record.offset < self._has[record.partition]:
+            if record.offset < self._received[record.partition]:
                 continue
-            self._has[record.partition] = record.offset + 1
-            if not self._wants(record.key or b""):
+            self._received[record.partition] = record.offset + 1
+            if not self._matches(record.key or b""):
                 continue
             try:
                 frames.append(event_frame(event_payload(record.value), self.cursor))
             except MalformedEvent:
-                continue  # said when it first passed
+                continue  # logged when the feed read it
         for partition, offset in positions.items():
-            self._has[partition] = max(self._has[partition], offset)
+            self._received[partition] = max(self._received[partition], offset)
         return frames
 
     def skip(self, partition: int, offset: int) -> None:
-        """Go on from another offset of a partition; the subscriber is told that something may be missing."""
-        self._has[partition] = offset
+        """Continue at another offset of a partition. The caller sends the subscriber a gap event."""
+        self._received[partition] = offset
         self._next = None
 
-    def cut_by(self, ends: Mapping[int, int]) -> list[int]:
-        """Return the partitions that end before what the subscriber has of them: then the log has become shorter."""
-        return [partition for partition, end in ends.items() if self._has[partition] > end]
+    def beyond(self, ends: Mapping[int, int]) -> list[int]:
+        """Return the partitions whose end lies before what the subscriber has received: the log was truncated."""
+        return [partition for partition, end in ends.items() if self._received[partition] > end]
 
-    def take(self, budget: int) -> list[bytes]:
-        """Return what memory holds next, `budget` bytes and a block at most.
+    def take(self, budget: int) -> tuple[list[bytes], Progress]:
+        """Return the next frames that memory holds, at most `budget` bytes and a block, and what is needed next.
 
-        Returning nothing means nothing: so far there may have been nothing for this subscriber. See `lost`, `level`
-        and `waits` for what to do next; where none of them is so, take again.
+        No frames with `Progress.TAKE` means that no event of these blocks matches.
         """
         frames: list[bytes] = []
         if not self._placed():
             if self.missing():
-                return frames
+                return frames, Progress.READ_LOG
             self._place()
         while budget > 0 and (block := self._block()) is not None:
-            budget -= self._pass(block, budget, frames)
-        if self._next == self._history.next:
-            self._meet(self._history.head)
-        return frames
+            budget -= self._take_block(block, budget, frames)
+        if self._next != self._history.next:
+            return frames, Progress.TAKE
+        self._merge(self._history.head)
+        return frames, Progress.LIVE if self._received == self._read else Progress.WAIT
 
     def _placed(self) -> bool:
-        """Whether the next event is one that memory holds, or one to come."""
+        """Return whether the next event is in memory, or still to come."""
         return self._next is not None and self._next >= self._history.first
 
     def _place(self) -> None:
-        block = self._history.after(self._has)
+        block = self._history.after(self._received)
         if block is None:
             self._next = self._history.next
-            self._meet(self._history.head)
+            self._merge(self._history.head)
         else:
             self._next = block.first
-            self._meet(block.start)
+            self._merge(block.start)
 
     def _block(self) -> Block | None:
         return None if self._next is None else self._history.block_at(self._next)
 
-    def _pass(self, block: Block, budget: int, frames: list[bytes]) -> int:
-        """Go through a block from the next event on, to its end or the budget's; return what of the budget it took."""
+    def _take_block(self, block: Block, budget: int, frames: list[bytes]) -> int:
+        """Take the events of a block from the next one on, to its end or the budget's; return the budget used."""
         assert self._next is not None
         start = self._next - block.first
         if start == 0:
-            self._meet(block.start)
-        wanted = [rows for channel, rows in block.rows.items() if self._wants(channel)]
-        if self._has == self._at or not wanted:
-            found = [block.frames[row] for row in heapq.merge(*wanted) if row >= start]
+            self._merge(block.start)
+        matching = [rows for channel, rows in block.rows.items() if self._matches(channel)]
+        if self._received == self._read or not matching:
+            found = [block.frames[row] for row in heapq.merge(*matching) if row >= start]
             self._next = block.next
-            self._meet(block.end)
+            self._merge(block.end)
         else:
-            found = self._pass_each(block, start, budget)
+            found = self._take_each(block, start, budget)
         frames += found
         return sum(map(len, found)) + _BLOCK_COST
 
-    def _pass_each(self, block: Block, start: int, budget: int) -> list[bytes]:
-        """Go through the events one by one: some of them the subscriber has, and each cursor must be made for it."""
+    def _take_each(self, block: Block, start: int, budget: int) -> list[bytes]:
+        """Take the events one by one: the subscriber has received some, and each frame needs a cursor of its own."""
         frames = []
         for row in range(start, len(block.frames)):
-            frame = self._event(block, row)
+            frame = self._take_row(block, row)
             if frame is not None:
                 frames.append(frame)
                 budget -= len(frame)
@@ -154,20 +155,20 @@ class Replay:
                     break
         return frames
 
-    def _event(self, block: Block, row: int) -> bytes | None:
-        """Pass one event; return its frame where the subscriber wants it and has it not."""
+    def _take_row(self, block: Block, row: int) -> bytes | None:
+        """Advance over one event; return its frame if it matches and the subscriber has not received it."""
         partition, offset = block.partitions[row], block.offsets[row]
         self._next = block.first + row + 1
-        self._at[partition] = offset + 1
-        if offset < self._has[partition]:
+        self._read[partition] = offset + 1
+        if offset < self._received[partition]:
             return None
-        self._has[partition] = offset + 1
-        if not self._wants(block.channels[row]):
+        self._received[partition] = offset + 1
+        if not self._matches(block.channels[row]):
             return None
         frame = block.frames[row]
-        return frame if self._has == self._at else with_cursor(frame, self.cursor)
+        return frame if self._received == self._read else with_cursor(frame, self.cursor)
 
-    def _meet(self, vector: Vector) -> None:
-        """This replica had read so much at the next event."""
-        self._at = list(vector)
-        self._has = list(map(max, self._has, vector))
+    def _merge(self, vector: Vector) -> None:
+        """Set what this replica had read before the next event; the subscriber has received at least that."""
+        self._read = list(vector)
+        self._received = list(map(max, self._received, vector))

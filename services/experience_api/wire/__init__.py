@@ -1,1 +1,1 @@
-"""What goes over the wire: cursors, WebSocket frames, and records encoded into them."""
+"""Encodes cursors, WebSocket frames, and the bus's records into frames."""

@@ -1,8 +1,8 @@
-"""A cursor: the opaque place in the stream that a subscriber resumes from.
+"""The cursor: an opaque position in the stream, from which a subscriber resumes.
 
-It says which records of the publish topic a subscriber is through with: for each partition, the offset of the first
-one it is not. Layout, in base64url without padding: version (1 byte), digest of the topic's epoch (5 bytes), one
-varint (LEB128) for each partition, check sum (2 bytes).
+It holds, for each partition of the publish topic, the offset of the next record the subscriber has not received.
+Layout, in base64url without padding: version (1 byte), digest of the topic's epoch (5 bytes), one varint (LEB128) for
+each partition, checksum (2 bytes).
 """
 
 import hashlib
@@ -28,25 +28,25 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class CursorRefused(Malformed):
-    """Nothing can be resumed from this; `reason` is what the subscriber is told."""
+    """The stream cannot be resumed from this cursor; the gap event carries `reason`."""
 
     reason = "cursor-refused"
 
 
 class MalformedCursor(CursorRefused):
-    """This service never made such a cursor."""
+    """The cursor is not one of this service's format."""
 
     reason = "cursor-malformed"
 
 
 class ForeignCursor(CursorRefused):
-    """A good cursor, but of another topic, or of the topic before it was made anew."""
+    """A valid cursor of another topic, or of this topic before it was recreated."""
 
     reason = "cursor-foreign"
 
 
 class CursorCodec:
-    """Writes and reads the cursors of one topic, in one epoch of it."""
+    """Encodes and decodes the cursors of one epoch of one topic."""
 
     def __init__(self, epoch: str, partitions: int) -> None:
         self.epoch = epoch
@@ -54,64 +54,63 @@ class CursorCodec:
         self._head = _VERSION + hashlib.blake2s(epoch.encode(), digest_size=_EPOCH_BYTES).digest()
 
     def encode(self, vector: Sequence[int]) -> bytes:
-        """Return the cursor as ASCII that needs no quoting, neither in JSON nor in a URL."""
-        return _seal(self._head + b"".join(map(_varint, vector)))
+        """Return the cursor as ASCII that needs no escaping in JSON or in a URL."""
+        return _with_checksum(self._head + b"".join(map(_varint, vector)))
 
     def decode(self, text: str) -> Vector:
-        """Return what `encode` was given.
+        """Return the vector that `encode` was given.
 
         Raises:
-            MalformedCursor: not base64url, another version, cut short, or altered.
+            MalformedCursor: not base64url, another version, truncated, or altered.
             ForeignCursor: of another epoch, or of another number of partitions.
         """
-        body = _open(text)
+        body = _without_checksum(text)
         if body[: len(_VERSION)] != _VERSION:
-            raise MalformedCursor(f"cursor of version {body[0]}, expected {_VERSION[0]}")
+            raise MalformedCursor(f"found a cursor of version {body[0]}; expected {_VERSION[0]}")
         if body[:_HEAD] != self._head:
-            raise ForeignCursor("the cursor belongs to another topic, or to this one before it was made anew")
+            raise ForeignCursor("the cursor belongs to another topic, or to this topic before it was recreated")
         vector = tuple(_varints(body[_HEAD:]))
         if len(vector) != self.partitions:
-            raise ForeignCursor(f"the cursor knows {len(vector)} partitions, the topic has {self.partitions}")
+            raise ForeignCursor(f"the cursor has {len(vector)} partitions; the topic has {self.partitions}")
         return vector
 
 
-class CursorTrail:
-    """A cursor that moves: encodes only the partition that changed, for there is one cursor an event."""
+class IncrementalCursor:
+    """A cursor that advances with each event: only the partition that changed is encoded again."""
 
     def __init__(self, codec: CursorCodec, vector: Sequence[int]) -> None:
         self._parts = [codec._head, *map(_varint, vector)]  # noqa: SLF001 -- two halves of one codec
 
-    def move(self, partition: int, offset: int) -> None:
+    def advance(self, partition: int, offset: int) -> None:
         """Set one partition's next offset."""
         self._parts[partition + 1] = _varint(offset)
 
-    def text(self) -> bytes:
-        """Return the cursor as it is now."""
-        return _seal(b"".join(self._parts))
+    def encoded(self) -> bytes:
+        """Return the current cursor."""
+        return _with_checksum(b"".join(self._parts))
 
 
-def _seal(body: bytes) -> bytes:
-    sealed = body + (zlib.crc32(body) & 0xFFFF).to_bytes(_CHECK_BYTES, "big")
-    return b2a_base64(sealed, newline=False).rstrip(b"=").translate(_URL_SAFE)
+def _with_checksum(body: bytes) -> bytes:
+    checked = body + (zlib.crc32(body) & 0xFFFF).to_bytes(_CHECK_BYTES, "big")
+    return b2a_base64(checked, newline=False).rstrip(b"=").translate(_URL_SAFE)
 
 
-def _open(text: str) -> bytes:
-    """Undo `_seal`."""
+def _without_checksum(text: str) -> bytes:
     if len(text) > _TEXT_LIMIT:
-        raise MalformedCursor(f"a cursor of {len(text)} characters, the limit is {_TEXT_LIMIT}")
+        raise MalformedCursor(f"found a cursor of {len(text)} characters; the limit is {_TEXT_LIMIT}")
     try:
-        # Python's decoder passes over characters that are not of the alphabet; the way back must give the same text.
-        sealed = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+        # Python's decoder ignores characters outside the alphabet; encoding again must give the same text.
+        checked = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
     except (UnicodeEncodeError, NotBase64) as exc:
         raise MalformedCursor("the cursor is not base64url") from exc
-    body = sealed[:-_CHECK_BYTES]
-    if len(body) < _HEAD or _seal(body) != text.encode():
-        raise MalformedCursor("the cursor was cut short or altered")
+    body = checked[:-_CHECK_BYTES]
+    if len(body) < _HEAD or _with_checksum(body) != text.encode():
+        raise MalformedCursor("the cursor is truncated or altered")
     return body
 
 
 def _varint(number: int) -> bytes:
-    """Write a number in groups of seven bits, the lowest first."""
+    """Encode a number in groups of seven bits, the lowest first."""
     if number < 0x80:  # noqa: PLR2004 -- what fits into seven bits
         return bytes((number,))
     groups = bytearray()

@@ -1,4 +1,4 @@
-"""Server-to-client WebSocket frames (RFC 6455, 5.2: unmasked, unfragmented), and the cursor spliced into an event.
+"""Encodes server-to-client WebSocket frames (RFC 6455, 5.2: unmasked, unfragmented) and splices cursors into events.
 
 The frame of an event is the same for every subscriber: it is encoded once and written many times.
 """
@@ -9,14 +9,14 @@ from shared.events.event import Attributes, MalformedEvent, encode
 
 _TEXT = 0x81  # FIN and opcode 1
 _PONG = 0x8A
-_SHORT = 126  # lengths below stand in the second byte itself
-_MEDIUM = 0x10000  # lengths below stand in two bytes, others in eight
+_SHORT = 126  # lengths below fit into the second byte
+_MEDIUM = 0x10000  # lengths below take two more bytes, others eight
 _CURSOR = b'{"cursor":"'
 
-_take_apart = msgspec.json.Decoder(Attributes).decode
+_decode = msgspec.json.Decoder(Attributes).decode
 
 PING = b"\x89\x00"
-"""A ping with nothing in it."""
+"""A ping without payload."""
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -25,48 +25,48 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def pong_frame(payload: bytes) -> bytes:
-    """Return the answer to a ping, which must repeat what the ping held: 125 bytes at most."""
+    """Return the pong to a ping with this payload of at most 125 bytes."""
     return bytes((_PONG, len(payload))) + payload
 
 
 def event_frame(payload: bytes, cursor: bytes) -> bytes:
-    """Return an event's frame. `payload` is what `event_payload` gave; `cursor` needs no escaping."""
+    """Return the frame of an event. `payload` comes from `event_payload`; `cursor` needs no escaping."""
     length = len(payload) + len(cursor) + 12  # `"cursor":"…",`
     return b'%b{"cursor":"%b",%b' % (_head(_TEXT, length), cursor, payload[1:])
 
 
 def with_cursor(frame: bytes, cursor: bytes) -> bytes:
-    """Return an event's frame with another cursor in it."""
-    begin = frame.index(_CURSOR)  # the head is at most ten bytes long, none of which can hold this
+    """Return the frame of an event with its cursor replaced."""
+    begin = frame.index(_CURSOR)  # the frame header is at most ten bytes and cannot contain this
     end = frame.index(b'"', begin + len(_CURSOR))
     return event_frame(b"{" + frame[end + 2 :], cursor)
 
 
 def event_payload(value: bytes | None) -> bytes:
-    """Check what the bus holds, so that no record can break a subscriber's connection; return it fit for splicing.
+    """Check a record's value, so that no record can break a subscriber's connection; return it ready for splicing.
 
-    Only what does not begin as our own events do, or may bring a cursor of its own, is taken apart.
+    Decodes only what does not begin like an event of this relay, or may contain a cursor of its own.
 
     Raises:
-        MalformedEvent: not UTF-8, or no JSON object with something in it.
+        MalformedEvent: not UTF-8, or not a JSON object with at least one member.
     """
     if value is None:
-        raise MalformedEvent("a record without a value")
+        raise MalformedEvent("the record has no value")
     if not value.isascii():
         try:
             value.decode()
         except UnicodeDecodeError as exc:
             raise MalformedEvent(f"not UTF-8: {exc}") from exc
-    # A name may hide behind escapes such as \u0063; only letters below U+0100 spell this one.
+    # A name may be spelled with escapes such as \u0063; this one has only letters below U+0100.
     if value.startswith(b'{"') and b'"cursor"' not in value and b"\\u00" not in value:
         return value
     try:
-        attributes = _take_apart(value)
+        attributes = _decode(value)
     except (msgspec.DecodeError, RecursionError) as exc:
         raise MalformedEvent(f"not a JSON object: {exc}") from exc
     attributes.pop("cursor", None)
     if not attributes:
-        raise MalformedEvent("an event without attributes")
+        raise MalformedEvent("the event has no attributes")
     return encode(attributes)
 
 

@@ -1,10 +1,10 @@
-"""A batch of events on its way to subscribers: the bus's records, made into frames once for everybody."""
+"""Encodes the bus's records into batches of frames, once for all subscribers."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.experience_api.wire.cursor import CursorCodec, CursorTrail, Vector
+from services.experience_api.wire.cursor import CursorCodec, IncrementalCursor, Vector
 from services.experience_api.wire.frames import event_frame, event_payload
 from shared.bus.protocol import Record
 from shared.events.event import MalformedEvent
@@ -12,14 +12,14 @@ from shared.events.event import MalformedEvent
 logger = logging.getLogger(__name__)
 
 _BATCH_BYTES = 65_536
-"""A batch is closed at this size, so that one write of it stays well below an outbox's bound."""
+"""A batch is closed at this size, so that one write of it stays well below the limit of an outbox."""
 
 _NAMES_LIMIT = 10_000
 
 
 @dataclass(slots=True)
 class Batch:
-    """Events in the order in which this replica read them: four columns, one row an event."""
+    """Events in the order in which this replica read them: four columns, one row per event."""
 
     frames: list[bytes] = field(default_factory=list)
     channels: list[bytes] = field(default_factory=list)
@@ -30,21 +30,21 @@ class Batch:
 
 
 class FrameEncoder:
-    """Turns records into frames. Each frame's cursor is what a subscriber has once it has read that frame."""
+    """Encodes records into frames. The cursor of each frame resumes after that frame."""
 
     def __init__(self, codec: CursorCodec, vector: Vector) -> None:
         self.malformed = 0
-        """Records that no subscriber can be given."""
-        self._trail = CursorTrail(codec, vector)
+        """Records skipped because they are not valid events."""
+        self._cursor = IncrementalCursor(codec, vector)
         self._names: dict[bytes, bytes] = {}
 
     def advance(self, positions: Mapping[int, int]) -> None:
-        """Note offsets that were passed without a record."""
+        """Advance the cursor over offsets without a record."""
         for partition, offset in positions.items():
-            self._trail.move(partition, offset)
+            self._cursor.advance(partition, offset)
 
     def batches(self, records: Sequence[Record]) -> Iterator[Batch]:
-        """Make the batches of what was read at once. Finish one before asking for the next."""
+        """Yield the batches of one read. Deliver each before taking the next."""
         batch = Batch()
         for record in records:
             self._add(batch, record)
@@ -56,15 +56,16 @@ class FrameEncoder:
 
     def _add(self, batch: Batch, record: Record) -> None:
         partition, offset = record.partition, record.offset
-        self._trail.move(partition, offset + 1)
+        self._cursor.advance(partition, offset + 1)
         try:
             payload = event_payload(record.value)
         except MalformedEvent as exc:
-            # It would break every subscriber's connection, and break it again after each resume.
+            # It would break the connection of every subscriber, and again after each resume.
             self.malformed += 1
-            logger.error("%s/%d: record %d is passed over: %s", record.topic, partition, offset, exc)  # noqa: TRY400 -- the sentence says it all
+            where = {"topic": record.topic, "partition": partition, "offset": offset}
+            logger.error("skipping malformed record", extra={**where, "error": str(exc)})  # noqa: TRY400 -- the error text is enough
             return
-        frame = event_frame(payload, self._trail.text())
+        frame = event_frame(payload, self._cursor.encoded())
         batch.frames.append(frame)
         batch.channels.append(self._name(record.key or b""))
         batch.partitions.append(partition)
@@ -72,10 +73,10 @@ class FrameEncoder:
         batch.size += len(frame)
 
     def _name(self, channel: bytes) -> bytes:
-        """Return the one object of a channel's name, so that history does not hold a copy with every event."""
-        known = self._names.get(channel)
-        if known is None:
+        """Return one shared object per channel name, so that the history does not hold a copy with every event."""
+        name = self._names.get(channel)
+        if name is None:
             if len(self._names) >= _NAMES_LIMIT:
                 self._names.clear()
-            known = self._names[channel] = channel
-        return known
+            name = self._names[channel] = channel
+        return name

@@ -1,4 +1,4 @@
-"""What a registry promises of the one connection of each consumer."""
+"""The guarantees of a registry about the one connection of each consumer."""
 
 import asyncio
 import uuid
@@ -6,26 +6,28 @@ import uuid
 import pytest
 
 from services.experience_api.refusals import LOOPBACK_ONLY, TOKEN_EXPIRED, TOKEN_REFUSED, UNAVAILABLE, Refusal, Refused
-from services.experience_api.registry.notices import Lost, Why
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry, Wish
+from services.experience_api.registry.notices import ClaimLost, LossReason
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
 from tests.contracts.registry.deployment import (
     DAYS,
     Deployment,
     RegistryFixtures,
     alive,
+    attempt,
     claimed,
     claims,
     dies,
     held,
     listening,
     released,
-    wish,
 )
 
 
-async def refusal_of(registry: Registry, wanted: Wish) -> Refusal:
+async def refusal_of(
+    registry: Registry, node: Node, client_id: str = "demo", token: str = "first", *, loopback: bool = True
+) -> Refusal:
     with pytest.raises(Refused) as refused:
-        await registry.claim(wanted)
+        await attempt(registry, node, client_id, token, loopback=loopback)
     return refused.value.refusal
 
 
@@ -34,117 +36,118 @@ class ClaimsContract(RegistryFixtures):
     async def _registered(self, registry: Registry) -> None:
         await registry.register(claims())
 
-    async def test_a_claim_tells_what_the_client_may_do(self, registry: Registry, node: Node) -> None:
-        wanted = wish(node)
-        assert await claimed(registry, wanted) == Claim("demo", wanted.connection_id, 1, ("orders.**",), may_send=True)
+    async def test_a_claim_has_the_permissions_of_the_client(self, registry: Registry, node: Node) -> None:
+        connection_id = uuid.uuid4()
+        granted = await attempt(registry, node, connection_id=connection_id)
+        assert granted == Claim("demo", connection_id, 1, ("orders.**",), may_send=True)
 
-    async def test_while_it_lives_nobody_else_gets_it(self, registry: Registry, node: Node, other: Node) -> None:
-        first = await claimed(registry, wish(node))
-        assert await held(registry, wish(node)) == Held(first.connection_id, "one")
-        assert await held(registry, wish(other)) == Held(first.connection_id, "one")
+    async def test_a_live_claim_excludes_every_other(self, registry: Registry, node: Node, other: Node) -> None:
+        first = await claimed(registry, node)
+        assert await held(registry, node) == Held(first.connection_id, "one")
+        assert await held(registry, other) == Held(first.connection_id, "one")
 
-    async def test_clients_do_not_touch_one_another(self, registry: Registry, node: Node) -> None:
+    async def test_clients_do_not_affect_each_other(self, registry: Registry, node: Node) -> None:
         await registry.add(Client("shop", "x"))
         await registry.register(claims("shop", "its own"))
-        await claimed(registry, wish(node))
-        await claimed(registry, wish(node, "shop", "its own"))
+        await claimed(registry, node)
+        await claimed(registry, node, "shop", "its own")
         assert sorted((await registry.held_by(node)).values()) == ["demo", "shop"]
 
-    async def test_once_released_it_is_free(self, registry: Registry, node: Node, other: Node) -> None:
-        claim = await claimed(registry, wish(node))
+    async def test_a_released_claim_is_free(self, registry: Registry, node: Node, other: Node) -> None:
+        claim = await claimed(registry, node)
         await released(registry, claim)
         await released(registry, claim)
-        await claimed(registry, wish(other))
+        await claimed(registry, other)
 
-    async def test_a_release_that_comes_late_changes_nothing(
+    async def test_a_late_release_changes_nothing(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
-        old = await claimed(registry, wish(node))
+        old = await claimed(registry, node)
         await dies(deployment, node)
-        new = await claimed(registry, wish(other))
+        new = await claimed(registry, other)
         await released(registry, old)
         assert await registry.held_by(other) == {new.connection_id: "demo"}
 
-    async def test_what_a_dead_node_held_is_free(
+    async def test_the_claims_of_a_dead_node_are_free(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
-        first = await claimed(registry, wish(node))
+        first = await claimed(registry, node)
         await dies(deployment, node)
-        second = await claimed(registry, wish(other))
+        second = await claimed(registry, other)
         assert second.epoch > first.epoch
 
-    async def test_what_a_node_held_in_an_earlier_life_is_free(
+    async def test_the_claims_of_an_earlier_epoch_of_a_node_are_free(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
         again = await alive(deployment, node.name)
-        await claimed(registry, wish(again))
+        await claimed(registry, again)
 
     async def test_a_node_without_its_lease_claims_nothing(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
         await dies(deployment, node)
-        assert await refusal_of(registry, wish(node)) is UNAVAILABLE
-        assert await refusal_of(registry, wish(Node("never seen", 1))) is UNAVAILABLE
+        assert await refusal_of(registry, node) is UNAVAILABLE
+        assert await refusal_of(registry, Node("unknown", 1)) is UNAVAILABLE
         assert await registry.held_by(node) == {}
 
-    async def test_a_holder_known_not_to_answer_is_displaced_and_told(
+    async def test_a_holder_known_not_to_answer_is_displaced_and_notified(
         self, registry: Registry, node: Node, other: Node
     ) -> None:
-        silent = await claimed(registry, wish(node))
-        async with listening(registry) as ear:
-            taken = await registry.claim(wish(other), instead_of=silent.connection_id)
-            await ear.heard(Lost(silent.connection_id, Why.TAKEN_OVER))
+        silent = await claimed(registry, node)
+        async with listening(registry) as received:
+            taken = await attempt(registry, other, instead_of=silent.connection_id)
+            await received.wait_for(ClaimLost(silent.connection_id, LossReason.TAKEN_OVER))
         assert isinstance(taken, Claim)
         assert await registry.held_by(node) == {}
         assert await registry.held_by(other) == {taken.connection_id: "demo"}
 
-    async def test_only_the_holder_that_is_named_is_displaced(self, registry: Registry, node: Node) -> None:
-        first = await claimed(registry, wish(node))
-        verdict = await registry.claim(wish(node), instead_of=uuid.uuid4())
+    async def test_only_the_named_holder_is_displaced(self, registry: Registry, node: Node) -> None:
+        first = await claimed(registry, node)
+        verdict = await attempt(registry, node, instead_of=uuid.uuid4())
         assert verdict == Held(first.connection_id, "one")
 
-    async def test_who_displaces_a_holder_that_has_gone_tells_nobody(self, registry: Registry, node: Node) -> None:
-        first = await claimed(registry, wish(node))
+    async def test_displacing_a_released_holder_sends_no_notice(self, registry: Registry, node: Node) -> None:
+        first = await claimed(registry, node)
         await released(registry, first)
-        async with listening(registry) as ear:
-            assert isinstance(await registry.claim(wish(node), instead_of=first.connection_id), Claim)
-        assert ear.notices == [None]
+        async with listening(registry) as received:
+            assert isinstance(await attempt(registry, node, instead_of=first.connection_id), Claim)
+        assert received.notices == [None]
 
-    async def test_of_many_at_once_on_two_replicas_exactly_one_succeeds(
+    async def test_exactly_one_of_many_concurrent_claims_on_two_replicas_succeeds(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
         async with deployment.connect() as second:
             for _ in range(25):
                 tries = [(registry, node), (second, other)] * 4
-                verdicts = await asyncio.gather(*(replica.claim(wish(where)) for replica, where in tries))
+                verdicts = await asyncio.gather(*(attempt(replica, where) for replica, where in tries))
                 won = [verdict for verdict in verdicts if isinstance(verdict, Claim)]
                 assert len(won) == 1
                 assert {verdict.connection_id for verdict in verdicts} == {won[0].connection_id}
                 await released(registry, won[0])
 
-    async def test_of_many_that_displace_one_holder_exactly_one_succeeds(
+    async def test_exactly_one_of_many_claims_that_displace_a_holder_succeeds(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
         async with deployment.connect() as second:
-            holder = await claimed(registry, wish(node))
+            holder = await claimed(registry, node)
             for _ in range(25):
                 tries = [(registry, node), (second, other)] * 3
                 verdicts = await asyncio.gather(
-                    *(replica.claim(wish(where), holder.connection_id) for replica, where in tries)
+                    *(attempt(replica, where, instead_of=holder.connection_id) for replica, where in tries)
                 )
                 (holder,) = [verdict for verdict in verdicts if isinstance(verdict, Claim)]
 
-    async def test_claims_and_releases_at_once_never_wait_for_one_another(
+    async def test_concurrent_claims_and_releases_never_deadlock(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
-        """Nor do registrations, removals and disabling: a deadlock would be an error here."""
+        """Nor do concurrent registrations, removals and disabling: PostgreSQL would report a deadlock as an error."""
         async with deployment.connect() as second:
 
-            async def come_and_go(replica: Registry, where: Node) -> None:
+            async def claim_and_release(replica: Registry, where: Node) -> None:
                 for _ in range(15):
                     try:
-                        verdict = await replica.claim(wish(where))
+                        verdict = await attempt(replica, where)
                     except Refused:
                         continue
                     if isinstance(verdict, Claim):
@@ -153,102 +156,102 @@ class ClaimsContract(RegistryFixtures):
             async def administer() -> None:
                 for _ in range(15):
                     await registry.disable("demo")
-                    await second.settle()
+                    await second.release_dead()
                     await registry.enable("demo")
-                    await registry.forget("demo")
+                    await registry.unregister("demo")
                     await registry.register(claims())
 
             await asyncio.gather(
-                *(come_and_go(registry, node) for _ in range(3)),
-                *(come_and_go(second, other) for _ in range(3)),
+                *(claim_and_release(registry, node) for _ in range(3)),
+                *(claim_and_release(second, other) for _ in range(3)),
                 administer(),
             )
 
-    async def test_a_token_is_good_for_some_days_after_the_registration(
+    async def test_a_token_is_valid_for_some_days_after_the_registration(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
         await deployment.pass_days(DAYS - 0.01)
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
 
     async def test_a_token_that_was_never_used_expires(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
         await deployment.pass_days(DAYS + 0.01)
-        assert await refusal_of(registry, wish(node)) is TOKEN_EXPIRED
+        assert await refusal_of(registry, node) is TOKEN_EXPIRED
 
-    async def test_registering_anew_replaces_an_expired_token(
+    async def test_registering_again_replaces_an_expired_token(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
         await deployment.pass_days(DAYS + 1)
         await registry.register(claims(token="second"))
-        await claimed(registry, wish(node, token="second"))
+        await claimed(registry, node, token="second")
 
-    async def test_a_token_is_good_for_some_days_after_the_last_connection(
+    async def test_a_token_is_valid_for_some_days_after_the_last_connection(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
         for _ in range(2):
             await deployment.pass_days(DAYS - 1)
-            await released(registry, await claimed(registry, wish(node)))
+            await released(registry, await claimed(registry, node))
         await deployment.pass_days(DAYS + 1)
-        assert await refusal_of(registry, wish(node)) is TOKEN_EXPIRED
+        assert await refusal_of(registry, node) is TOKEN_EXPIRED
 
     async def test_the_days_begin_at_the_end_of_a_long_connection(
         self, deployment: Deployment, registry: Registry, node: Node
     ) -> None:
-        claim = await claimed(registry, wish(node))
+        claim = await claimed(registry, node)
         await deployment.pass_days(3 * DAYS)
         await released(registry, claim)
         await deployment.pass_days(DAYS - 1)
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
 
     async def test_the_token_of_a_live_connection_does_not_expire(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
         await deployment.pass_days(3 * DAYS)
-        await held(registry, wish(other))
+        await held(registry, other)
 
-    @pytest.mark.parametrize("settled", [False, True])
+    @pytest.mark.parametrize("cleaned_up", [False, True])
     async def test_the_lease_of_a_dead_node_tells_when_its_consumers_were_last_connected(
-        self, deployment: Deployment, registry: Registry, node: Node, other: Node, settled: bool
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node, cleaned_up: bool
     ) -> None:
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
         await deployment.pass_days(3 * DAYS)
         await dies(deployment, node)
         await deployment.pass_days(DAYS - 1)
-        assert await registry.settle() == 1 if settled else True
-        await released(registry, await claimed(registry, wish(other)))
+        assert await registry.release_dead() == 1 if cleaned_up else True
+        await released(registry, await claimed(registry, other))
 
-    @pytest.mark.parametrize("settled", [False, True])
-    async def test_the_days_go_on_after_a_node_has_died(
-        self, deployment: Deployment, registry: Registry, node: Node, other: Node, settled: bool
+    @pytest.mark.parametrize("cleaned_up", [False, True])
+    async def test_the_days_pass_after_a_node_has_died(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node, cleaned_up: bool
     ) -> None:
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
         await dies(deployment, node)
         await deployment.pass_days(DAYS + 1)
-        assert await registry.settle() == 1 if settled else True
-        assert await refusal_of(registry, wish(other)) is TOKEN_EXPIRED
+        assert await registry.release_dead() == 1 if cleaned_up else True
+        assert await refusal_of(registry, other) is TOKEN_EXPIRED
 
-    async def test_settling_releases_what_dead_nodes_held_and_nothing_else(
+    async def test_releasing_dead_claims_releases_no_others(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
         await registry.add(Client("shop", "x"))
         await registry.register(claims("shop", "its own"))
-        await claimed(registry, wish(node))
-        await claimed(registry, wish(other, "shop", "its own"))
+        await claimed(registry, node)
+        await claimed(registry, other, "shop", "its own")
         await dies(deployment, node)
-        assert await registry.settle() == 1
-        assert await registry.settle() == 0
+        assert await registry.release_dead() == 1
+        assert await registry.release_dead() == 0
         assert await registry.held_by(node) == {}
         assert list((await registry.held_by(other)).values()) == ["shop"]
 
-    async def test_a_client_for_the_loopback_connects_from_there_only(self, registry: Registry, node: Node) -> None:
+    async def test_a_loopback_only_client_connects_from_the_loopback_only(self, registry: Registry, node: Node) -> None:
         await registry.add(Client("local", "x", loopback_only=True))
         await registry.register(claims("local", "its own"))
-        assert await refusal_of(registry, wish(node, "local", "its own", loopback=False)) is LOOPBACK_ONLY
-        await claimed(registry, wish(node, "local", "its own", loopback=True))
+        assert await refusal_of(registry, node, "local", "its own", loopback=False) is LOOPBACK_ONLY
+        await claimed(registry, node, "local", "its own", loopback=True)
 
     async def test_another_clients_token_is_refused(self, registry: Registry, node: Node) -> None:
         await registry.add(Client("shop", "x"))
         await registry.register(claims("shop", "its own"))
-        assert await refusal_of(registry, wish(node, "demo", "its own")) is TOKEN_REFUSED
+        assert await refusal_of(registry, node, "demo", "its own") is TOKEN_REFUSED

@@ -1,14 +1,14 @@
-"""What a registry promises of clients."""
+"""The guarantees of a registry about clients."""
 
 import asyncio
 
 import pytest
 
 from services.experience_api.refusals import CLIENT_DISABLED, WRONG_CREDENTIALS, Refused
-from services.experience_api.registry.notices import Lost, Why
+from services.experience_api.registry.notices import ClaimLost, LossReason
 from services.experience_api.registry.protocol import Client, Node, Registry
 from services.experience_api.registry.tokens import SigningKey
-from tests.contracts.registry.deployment import Deployment, RegistryFixtures, claimed, claims, listening, wish
+from tests.contracts.registry.deployment import Deployment, RegistryFixtures, attempt, claimed, claims, listening
 
 
 class ClientsContract(RegistryFixtures):
@@ -20,9 +20,9 @@ class ClientsContract(RegistryFixtures):
         assert await registry.find("shop") == client
 
     async def test_an_unknown_client_is_none(self, registry: Registry) -> None:
-        assert await registry.find("nobody") is None
+        assert await registry.find("unknown") is None
 
-    async def test_an_id_that_is_taken_stays_whose_it_is(self, registry: Registry) -> None:
+    async def test_an_existing_id_is_not_overwritten(self, registry: Registry) -> None:
         assert not await registry.add(Client("demo", "other"))
         found = await registry.find("demo")
         assert found is not None
@@ -33,11 +33,11 @@ class ClientsContract(RegistryFixtures):
             await registry.add(Client(name, "x"))
         assert [client.client_id for client in await registry.all()] == ["ape", "demo", "zoo"]
 
-    async def test_disabling_and_enabling_say_whether_there_is_such_a_client(self, registry: Registry) -> None:
+    async def test_disabling_and_enabling_return_whether_the_client_exists(self, registry: Registry) -> None:
         assert await registry.disable("demo")
         assert await registry.enable("demo")
-        assert not await registry.disable("nobody")
-        assert not await registry.enable("nobody")
+        assert not await registry.disable("unknown")
+        assert not await registry.enable("unknown")
 
     async def test_a_disabled_client_can_neither_register_nor_connect(self, registry: Registry, node: Node) -> None:
         await registry.register(claims())
@@ -45,24 +45,22 @@ class ClientsContract(RegistryFixtures):
         with pytest.raises(Refused) as registering:
             await registry.register(claims(token="second"))
         with pytest.raises(Refused) as connecting:
-            await registry.claim(wish(node))
+            await attempt(registry, node)
         assert registering.value.refusal is WRONG_CREDENTIALS
         assert connecting.value.refusal is CLIENT_DISABLED
 
-    async def test_a_client_that_is_enabled_again_connects_with_the_token_it_has(
-        self, registry: Registry, node: Node
-    ) -> None:
+    async def test_an_enabled_client_connects_with_its_previous_token(self, registry: Registry, node: Node) -> None:
         await registry.register(claims())
         await registry.disable("demo")
         await registry.enable("demo")
-        await claimed(registry, wish(node))
+        await claimed(registry, node)
 
-    async def test_the_connection_of_a_client_that_is_disabled_is_told(self, registry: Registry, node: Node) -> None:
+    async def test_the_connection_of_a_disabled_client_is_notified(self, registry: Registry, node: Node) -> None:
         await registry.register(claims())
-        claim = await claimed(registry, wish(node))
-        async with listening(registry) as ear:
+        claim = await claimed(registry, node)
+        async with listening(registry) as received:
             await registry.disable("demo")
-            await ear.heard(Lost(claim.connection_id, Why.DISABLED))
+            await received.wait_for(ClaimLost(claim.connection_id, LossReason.DISABLED))
         assert await registry.held_by(node) == {}
 
     async def test_replicas_that_start_together_share_one_key(self, deployment: Deployment) -> None:

@@ -1,4 +1,4 @@
-"""What the suite asks of the place where an implementation keeps its rows, and words that its tests share."""
+"""The fixtures and helpers that the tests of a registry share."""
 
 import asyncio
 import hashlib
@@ -6,11 +6,12 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
+from uuid import UUID
 
 import pytest
 
 from services.experience_api.registry.notices import Notice
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry, Wish
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
 from services.experience_api.registry.tokens import TokenClaims
 from shared.lease import Granted, LeaseStore
 
@@ -19,16 +20,16 @@ DAYS = 30.0
 
 
 class Deployment(Protocol):
-    """One place where a registry is kept."""
+    """One database of a registry."""
 
     leases: LeaseStore
 
     def connect(self) -> AbstractAsyncContextManager[Registry]:
-        """Connect, as one more replica would."""
+        """Connect as another replica."""
         ...
 
     async def pass_days(self, days: float) -> None:
-        """Make everything that has happened be so much longer ago; nodes that are alive go on living."""
+        """Move everything that has happened this long into the past; live nodes stay alive."""
         ...
 
 
@@ -36,13 +37,32 @@ def claims(client_id: str = "demo", token: str = "first") -> TokenClaims:
     return TokenClaims(client_id, hashlib.sha256(token.encode()).digest())
 
 
-def wish(node: Node, client_id: str = "demo", token: str = "first", *, loopback: bool = True) -> Wish:
-    return Wish(claims(client_id, token), uuid.uuid4(), node, "192.0.2.1", loopback, DAYS)
+async def attempt(
+    registry: Registry,
+    node: Node,
+    client_id: str = "demo",
+    token: str = "first",
+    *,
+    connection_id: UUID | None = None,
+    loopback: bool = True,
+    instead_of: UUID | None = None,
+) -> Claim | Held:
+    return await registry.claim(
+        claims(client_id, token),
+        connection_id or uuid.uuid4(),
+        node,
+        remote="192.0.2.1",
+        loopback=loopback,
+        good_for_days=DAYS,
+        instead_of=instead_of,
+    )
 
 
-async def claimed(registry: Registry, wanted: Wish) -> Claim:
+async def claimed(
+    registry: Registry, node: Node, client_id: str = "demo", token: str = "first", *, loopback: bool = True
+) -> Claim:
     """Claim what must be free."""
-    verdict = await registry.claim(wanted)
+    verdict = await attempt(registry, node, client_id, token, loopback=loopback)
     assert isinstance(verdict, Claim)
     return verdict
 
@@ -51,26 +71,26 @@ async def released(registry: Registry, claim: Claim) -> None:
     await registry.release(claim.client_id, claim.connection_id)
 
 
-async def held(registry: Registry, wanted: Wish) -> Held:
-    """Claim what must be somebody else's."""
-    verdict = await registry.claim(wanted)
+async def held(registry: Registry, node: Node) -> Held:
+    """Claim what another connection must hold."""
+    verdict = await attempt(registry, node)
     assert isinstance(verdict, Held)
     return verdict
 
 
-class Ear:
-    """What one replica hears."""
+class Received:
+    """The notices that one replica receives."""
 
     def __init__(self) -> None:
         self.notices: list[Notice | None] = []
         self._changed = asyncio.Event()
 
-    def hear(self, notice: Notice | None) -> None:
+    def on_notice(self, notice: Notice | None) -> None:
         self.notices.append(notice)
         self._changed.set()
 
-    async def heard(self, notice: Notice | None) -> None:
-        """Wait until this has been heard."""
+    async def wait_for(self, notice: Notice | None) -> None:
+        """Wait until this notice has arrived."""
         async with asyncio.timeout(PATIENCE):
             while notice not in self.notices:
                 self._changed.clear()
@@ -78,24 +98,24 @@ class Ear:
 
 
 @asynccontextmanager
-async def listening(registry: Registry) -> AsyncIterator[Ear]:
-    ear = Ear()
-    async with registry.hearing(ear.hear):
-        await ear.heard(None)
-        yield ear
+async def listening(registry: Registry) -> AsyncIterator[Received]:
+    received = Received()
+    async with registry.listening(received.on_notice):
+        await received.wait_for(None)
+        yield received
 
 
 class RegistryFixtures:
-    """What the tests of each part begin with."""
+    """The fixtures of every part of the suite."""
 
     @pytest.fixture
     async def deployment(self) -> Deployment:
-        """Say which implementation is tested."""
+        """Return the implementation under test."""
         raise NotImplementedError
 
     @pytest.fixture
     async def registry(self, deployment: Deployment) -> AsyncIterator[Registry]:
-        """One replica's connection, with the client `demo` in it."""
+        """The connection of one replica, with the client `demo`."""
         async with deployment.connect() as registry:
             assert await registry.add(Client("demo", "sha256$x$y", ("orders.**",), may_send=True))
             yield registry
@@ -110,12 +130,12 @@ class RegistryFixtures:
 
 
 async def alive(deployment: Deployment, name: str) -> Node:
-    """Take the lease of a node, for long."""
+    """Acquire the lease of a node for a long time."""
     answer = await deployment.leases.acquire(f"node/{name}", name, 600.0)
     assert isinstance(answer, Granted)
     return Node(name, answer.epoch)
 
 
 async def dies(deployment: Deployment, node: Node) -> None:
-    """End the lease of a node, as time does after its death."""
+    """End the lease of a node, as if it had died and its lease expired."""
     await deployment.leases.release(f"node/{node.name}", node.name, node.epoch)

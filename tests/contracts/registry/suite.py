@@ -1,4 +1,4 @@
-"""The whole suite. An implementation inherits it in its own test module and says what `deployment` is."""
+"""The whole suite. An implementation inherits it in its own test module and defines `deployment`."""
 
 from tests.contracts.registry.claims import ClaimsContract
 from tests.contracts.registry.clients import ClientsContract
@@ -7,8 +7,8 @@ from tests.contracts.registry.notices import NoticesContract
 
 
 class ClientsSuite(ClientsContract, ConsumersContract, NoticesContract):
-    """What every registry promises of clients, consumers and notices."""
+    """The guarantees of every registry about clients, consumers and notices."""
 
 
 class ClaimsSuite(ClaimsContract):
-    """What every registry promises of connections."""
+    """The guarantees of every registry about connections."""

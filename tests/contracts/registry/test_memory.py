@@ -1,4 +1,4 @@
-"""The registry in memory keeps the promises of every registry."""
+"""The registry in memory passes the suite of every registry."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ _DAY = 86_400
 
 
 class Calendar(SystemClock):
-    """A clock that can be set forward."""
+    """A clock that can be moved forward."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -26,7 +26,7 @@ class Calendar(SystemClock):
 
 
 class MemoryDeployment:
-    """One registry; connecting gives the same again."""
+    """One registry; every connection returns it."""
 
     def __init__(self) -> None:
         self._clock = Calendar()

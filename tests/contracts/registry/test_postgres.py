@@ -1,4 +1,4 @@
-"""The registry in PostgreSQL keeps the promises of every registry."""
+"""The registry in PostgreSQL passes the suite of every registry."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,14 +13,14 @@ from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.database.tables import consumers, leases
 from shared.lease import LeaseStore, PostgresLeaseStore
-from tests.contracts.registry.deployment import Deployment, alive, claimed, claims, dies, wish
+from tests.contracts.registry.deployment import Deployment, alive, claimed, claims, dies
 from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite
 
 pytestmark = pytest.mark.every_postgres
 
 
 class PostgresDeployment:
-    """One database; each connection has an engine of its own, as each replica has."""
+    """One database; each connection has its own engine, as each replica does."""
 
     def __init__(self, options: DatabaseOptions, leases: LeaseStore) -> None:
         self.leases = leases
@@ -54,27 +54,27 @@ class _Deployed:
 
 
 class TestPostgresClients(_Deployed, ClientsSuite):
-    """See `deployment`."""
+    """Clients, consumers and notices."""
 
 
 class TestPostgresClaims(_Deployed, ClaimsSuite):
-    """See `deployment`."""
+    """Connections."""
 
 
-async def test_leases_of_nodes_that_are_long_dead_are_forgotten(migrated_database: DatabaseOptions) -> None:
+async def test_the_leases_of_nodes_that_died_long_ago_are_deleted(migrated_database: DatabaseOptions) -> None:
     async with PostgresLeaseStore.opened(migrated_database) as store:
         deployment = PostgresDeployment(migrated_database, store)
         async with deployment.connect() as registry:
             await registry.add(Client("demo", "x"))
             await registry.register(claims())
-            held_one, bare, living = [await alive(deployment, name) for name in ("held", "bare", "living")]
-            await claimed(registry, wish(held_one))
-            for node in (held_one, bare):
+            holder, bare, living = [await alive(deployment, name) for name in ("held", "bare", "living")]
+            await claimed(registry, holder)
+            for node in (holder, bare):
                 await dies(deployment, node)
             await store.acquire("source/old", "x", 0.001)
             await deployment.pass_days(2)
-            assert await registry.settle() == 1
-            assert await registry.settle() == 0
+            assert await registry.release_dead() == 1
+            assert await registry.release_dead() == 0
             engine = create_engine(migrated_database)
             async with engine.connect() as connection:
                 names = (await connection.execute(select(leases.c.name).order_by(leases.c.name))).scalars().all()

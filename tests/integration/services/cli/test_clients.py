@@ -39,7 +39,7 @@ def _clients(run: Run) -> None:
 
     status, _, err = run("clients", "add", "billing")
     assert status == 2
-    assert "client 'billing' exists already" in err
+    assert "client 'billing' already exists" in err
     assert run("clients", "add", "sender", "--may-send", "--loopback-only")[0] == 0
 
     status, out, _ = run("clients", "list")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.clients.python.trelay_client.stage import Stage, connected, event, scene
+from tests.unit.clients.python.trelay_client.fake_server import FakeServer, connected, event, session
 
 PROGRAM = (sys.executable, "-m", "services.cli", "subscribe", "--client-id", "demo", "--client-secret", "demo")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_is_an_orderly_end(number: signal.Signals, tmp_path: Path) -> None:
-    async with Stage(scene(connected(), event(1), stay=True)).up() as stage:
+    async with FakeServer(session(connected(), event(1), stay=True)).up() as stage:
         arguments = (stage.url, "--cursor-file", str(tmp_path / "cursor"), "--quiet")
         program = await asyncio.create_subprocess_exec(*PROGRAM, *arguments, stdout=-1, stderr=-1)
         assert program.stdout is not None
@@ -24,7 +24,7 @@ async def test_a_signal_is_an_orderly_end(number: signal.Signals, tmp_path: Path
 
 
 async def test_a_reader_that_has_enough_is_no_error() -> None:
-    async with Stage(scene(*(event(number) for number in range(5000)), stay=True)).up() as stage:
+    async with FakeServer(session(*(event(number) for number in range(5000)), stay=True)).up() as stage:
         shell = await asyncio.create_subprocess_shell(
             f"{' '.join(PROGRAM)} {stage.url} --quiet | head -n 1; echo ${{PIPESTATUS[0]}}",
             executable="/bin/bash", stdout=-1, stderr=-1,
@@ -35,8 +35,8 @@ async def test_a_reader_that_has_enough_is_no_error() -> None:
 
 
 async def test_the_end_for_good_has_a_status() -> None:
-    async with Stage(scene(connected(), close=(4503, "consumer removed"))).up() as stage:
+    async with FakeServer(session(connected(), close=(4503, "consumer removed"))).up() as stage:
         program = await asyncio.create_subprocess_exec(*PROGRAM, stage.url, "--quiet", stdout=-1, stderr=-1)
         output, errors = await program.communicate()
     assert (program.returncode, output) == (1, b"")
-    assert errors == b"trelay: the server ended the connection for good: consumer removed (4503)\n"
+    assert errors == b"trelay: connection closed by the server, not reconnecting: consumer removed (4503)\n"

@@ -11,7 +11,7 @@ from tests.integration.services.experience_api.replicas import Deployment, Repli
 
 @pytest.fixture
 async def deployment(migrated_database: DatabaseOptions) -> Deployment:
-    """A database with the client `demo` in it, whose secret is `demo`, and a bus."""
+    """A database with the client `demo`, whose secret is `demo`, and a bus."""
     engine = create_engine(migrated_database)
     registry = PostgresRegistry(engine, migrated_database)
     await add_client(registry, "demo", secret="demo")
@@ -21,6 +21,6 @@ async def deployment(migrated_database: DatabaseOptions) -> Deployment:
 
 @pytest.fixture
 async def replica(deployment: Deployment) -> AsyncIterator[Replica]:
-    """One replica, ready."""
+    """One ready replica."""
     async with deployment.replica() as replica:
         yield replica

@@ -1,4 +1,4 @@
-"""Knocks with bogus tokens as fast as it can: `python -m … URL SECONDS`. Prints how often each status was answered."""
+"""Connects with invalid tokens as fast as possible: `python -m … URL SECONDS`. Prints the count of each status."""
 
 import asyncio
 import sys
@@ -12,23 +12,23 @@ REQUEST = (
 )
 
 
-async def knock(host: str, port: int, until: float, answers: Counter[str]) -> None:
+async def flood(host: str, port: int, until: float, responses: Counter[str]) -> None:
     number = 0
     while monotonic() < until:
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(REQUEST % number)
         head = await reader.readuntil(b"\r\n\r\n")
-        answers[head.split()[1].decode()] += 1
+        responses[head.split()[1].decode()] += 1
         number += 1
         writer.close()
 
 
 async def main(url: str, seconds: float) -> None:
     host, _, port = url.removeprefix("http://").rpartition(":")
-    answers: Counter[str] = Counter()
-    print("begun", flush=True)
-    await asyncio.gather(*(knock(host, int(port), monotonic() + seconds, answers) for _ in range(SOCKETS)))
-    print(" ".join(f"{status}={count}" for status, count in answers.items()))
+    responses: Counter[str] = Counter()
+    print("started", flush=True)
+    await asyncio.gather(*(flood(host, int(port), monotonic() + seconds, responses) for _ in range(SOCKETS)))
+    print(" ".join(f"{status}={count}" for status, count in responses.items()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A replica in a process of its own, with the bus in memory. Prints its address, and runs until killed."""
+"""Runs a replica in its own process, with the bus in memory. Prints its address, and runs until killed."""
 
 import asyncio
 import sys

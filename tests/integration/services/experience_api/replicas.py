@@ -22,16 +22,17 @@ from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health
 
-PATIENCE = 45.0
+TIMEOUT = 45.0
 Headers = dict[str, str]
+JSON = {"Content-Type": "application/json"}
 
 
 def settings(database: DatabaseOptions, experience: dict[str, Any] | None = None) -> ExperienceSettings:
-    """The settings of a replica: the loopback, a free port, and quick to leave."""
+    """Return the settings of a replica: the loopback, a free port, and a fast shutdown."""
     section = {
         "listen": {"port": 0},
         "drain_within": 2,
-        "connections": {"answer_within": 0.5},
+        "connections": {"probe_timeout": 0.5},
         "delivery": {"drain": {"spread": 0}},
         **(experience or {}),
     }
@@ -39,8 +40,8 @@ def settings(database: DatabaseOptions, experience: dict[str, Any] | None = None
 
 
 @dataclass
-class Answer:
-    """An answer in HTTP, read to its end."""
+class Response:
+    """A whole HTTP response."""
 
     status: int
     headers: Headers
@@ -65,21 +66,21 @@ class Subscription:
 
     async def next(self) -> dict[str, Any]:
         """Return the next event."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             message = await self.socket.receive()
         assert message.type is WSMsgType.TEXT, (message, self.socket.close_code)
         found: dict[str, Any] = json.loads(message.data)
         return found
 
     async def until(self, kind: str) -> dict[str, Any]:
-        """Return the next event of this type, passing over others."""
+        """Return the next event of this type, skipping others."""
         while (event := await self.next())["type"] != kind:
             pass
         return event
 
     async def closed(self) -> tuple[int | None, str]:
-        """Wait for the end, and return its code and its reason."""
-        async with asyncio.timeout(PATIENCE):
+        """Wait until the connection is closed, and return the code and the reason."""
+        async with asyncio.timeout(TIMEOUT):
             while True:
                 message = await self.socket.receive()
                 if message.type is WSMsgType.CLOSE:
@@ -88,8 +89,8 @@ class Subscription:
                     return self.socket.close_code, ""
 
 
-class Knocker:
-    """A client of one replica, with sockets of its own."""
+class ReplicaClient:
+    """A client of one replica, with its own sockets."""
 
     def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
         self.url = url
@@ -101,35 +102,39 @@ class Knocker:
         async with aiohttp.ClientSession() as http:
             yield cls(url, http)
 
-    async def ask(self, method: str, path: str, headers: Headers | None = None, body: bytes | None = None) -> Answer:
+    async def request(
+        self, method: str, path: str, headers: Headers | None = None, body: bytes | None = None
+    ) -> Response:
         data = None if body is None else io.BytesIO(body)
         async with self.http.request(method, self.url + path, headers=headers, data=data) as response:
-            return Answer(response.status, dict(response.headers), await response.text())
+            return Response(response.status, dict(response.headers), await response.text())
 
     async def register(self, client_id: str = "demo", secret: str = "demo") -> str:
         """Register, and return the token."""
-        answer = await self.ask("POST", "/consumers", {"client_id": client_id, "client_secret": secret})
-        assert answer.status == 201, answer
-        return str(answer.json["token"])
+        response = await self.request("POST", "/consumers", {"client_id": client_id, "client_secret": secret})
+        assert response.status == 201, response
+        return str(response.json["token"])
 
     async def push(self, channel: str, *numbers: int) -> None:
-        """Put events on the bus, by `POST /entity`."""
+        """Push events with `POST /entity`."""
         for number in numbers:
             body = json.dumps({"number": number}).encode()
-            answer = await self.ask("POST", f"/entity?channel={channel}", {"Content-Type": "application/json"}, body)
-            assert answer.status == 202, answer
+            response = await self.request(
+                "POST", f"/entity?channel={channel}", {"Content-Type": "application/json"}, body
+            )
+            assert response.status == 202, response
 
     @asynccontextmanager
     async def connect(
         self, token: str | None = None, *, path: str = "/ws/publish", headers: Headers | None = None, **more: Any
     ) -> AsyncIterator[Subscription]:
-        """Connect, and pass over nothing: the first event is `trelay.connected`."""
+        """Connect. The first event is `trelay.connected`."""
         lines = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
         async with self.http.ws_connect(self.url + path, headers=lines, **more) as socket:
             yield Subscription(socket)
 
-    async def knock(self, token: str | None = None, *, query: str = "", headers: Headers | None = None) -> Answer:
-        """Ask for the upgrade in plain HTTP, to read the answer of a refusal."""
+    async def upgrade(self, token: str | None = None, *, query: str = "", headers: Headers | None = None) -> Response:
+        """Request the upgrade in plain HTTP, to read the response of a refusal."""
         lines = {
             "Connection": "Upgrade",
             "Upgrade": "websocket",
@@ -138,11 +143,11 @@ class Knocker:
             **({"Authorization": f"Bearer {token}"} if token else {}),
             **(headers or {}),
         }
-        return await self.ask("GET", f"/ws/publish{query}", lines)
+        return await self.request("GET", f"/ws/publish{query}", lines)
 
 
 @dataclass
-class Replica(Knocker):
+class Replica(ReplicaClient):
     """One replica of the service, and a client of it."""
 
     url: str
@@ -162,7 +167,7 @@ class Deployment:
 
     @asynccontextmanager
     async def replica(self, experience: dict[str, Any] | None = None, **given: Any) -> AsyncIterator[Replica]:
-        """Run one, until it is ready."""
+        """Run a replica, and yield it once it is ready."""
         async with AsyncExitStack() as stack:
             engine = create_engine(self.database)
             stack.push_async_callback(engine.dispose)
@@ -177,17 +182,17 @@ class Deployment:
             await ready(replica)
             yield replica
 
-    async def until_nobody_is_connected(self) -> None:
+    async def until_no_connection(self) -> None:
         """Wait until every claim has been released."""
         connection = await asyncpg.connect(self.database.url)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while await connection.fetchval("SELECT count(*) FROM trelay.connections"):
                 await asyncio.sleep(0.005)
         await connection.close()
 
 
-async def ready(knocker: Knocker) -> None:
-    """Wait until the replica says so."""
-    async with asyncio.timeout(PATIENCE):
-        while (await knocker.ask("GET", "/readyz")).status != 200:
+async def ready(client: ReplicaClient) -> None:
+    """Wait until the replica is ready."""
+    async with asyncio.timeout(TIMEOUT):
+        while (await client.request("GET", "/readyz")).status != 200:
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The stream of one replica on a real socket, without registration; and subscribers that check what they get."""
+"""The stream of one replica on real sockets, without registration, and subscribers that check what they receive."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ import websockets
 from aiohttp import web
 from websockets.asyncio.client import ClientConnection
 
-from services.experience_api.hub.audience import narrow
+from services.experience_api.hub.audience import Subscriber, narrow
 from services.experience_api.hub.close_codes import CloseReason
-from services.experience_api.hub.connection import Subscriber
+from services.experience_api.hub.connection import Connection
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions, Served
 from shared.bus.memory import MemoryBus
@@ -24,7 +24,7 @@ from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.events.headers import Provenance
 from tests.unit.services.experience_api.events import events
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 Event = dict[str, Any]
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -34,12 +34,13 @@ UPGRADE = (
 
 @dataclass
 class Stream:
-    """One replica, and what it said to those around it."""
+    """One replica, and what it reported."""
 
     delivery: Delivery
     port: int = 0
     secure: bool = False
     ids: list[UUID] = field(default_factory=list)
+    connections: list[Connection] = field(default_factory=list)
     endings: list[CloseReason] = field(default_factory=list)
     refused: list[Subscriber] = field(default_factory=list)
     inbound: list[bytes] = field(default_factory=list)
@@ -49,16 +50,22 @@ class Stream:
         return f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}/?{query}"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Let everybody in: `send` permits sending, `channels` and `cursor` are those of the real route."""
+        """Admit every request: `send` permits sending, `channels` and `cursor` are those of the real route."""
         self.ids.append(uuid4())
         interest = narrow(["**"], request.query.get("channels"))
         who = Subscriber(self.ids[-1], f"client-{len(self.ids)}", interest, "send" in request.query)
         try:
-            served: Served = await self.delivery.serve(request, who, request.query.get("cursor"), ("events",))
+            served: Served = await self.delivery.serve(
+                request, who, request.query.get("cursor"), ("events",), on_open=self.connections.append
+            )
         except Refused as exc:
             return web.Response(status=exc.refusal.status, text=exc.refusal.code)
         self.endings.append(served.reason)
         return served.response
+
+    def open_ids(self) -> list[UUID]:
+        """Return the ids of the connections that have not ended."""
+        return [found.subscriber.connection_id for found in self.connections if found.ending is None]
 
     async def ended(self, count: int = 1) -> list[CloseReason]:
         """Wait until so many connections have ended; return why."""
@@ -70,7 +77,7 @@ TOPIC = "trelay.publish"
 
 
 async def memory_bus() -> MemoryBus:
-    """A bus with the publish topic in it."""
+    """Return a bus with the publish topic."""
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name=TOPIC, partitions=4)])
     return bus
@@ -87,7 +94,7 @@ async def streaming(
 ) -> AsyncIterator[Stream]:
     """Run a replica."""
 
-    async def on_inbound(_who: Subscriber, message: bytes) -> None:
+    async def on_inbound(_subscriber: Subscriber, message: bytes) -> None:
         stream.inbound.append(message)
 
     refused: list[Subscriber] = []
@@ -96,7 +103,7 @@ async def streaming(
         on_inbound=on_inbound,
         on_delay=lambda source, seconds: stream.delays.append((source, seconds)),
     )
-    settings = DeliveryOptions.model_validate({"drain": {"spread": 0}, "close_seconds": 1, **(options or {})})
+    settings = DeliveryOptions.model_validate({"drain": {"spread": 0}, "close_timeout": 1, **(options or {})})
     stream = Stream(Delivery(bus, topic, settings, callbacks=callbacks), secure=tls is not None, refused=refused)
     app = web.Application()
     app.router.add_get("/", stream.handle)
@@ -115,14 +122,14 @@ async def streaming(
 
 
 async def eventually(condition: Any) -> None:
-    """Wait until something is so; there is no event to wait for, as nobody but a test asks."""
-    async with asyncio.timeout(PATIENCE):
+    """Poll until a condition holds."""
+    async with asyncio.timeout(TIMEOUT):
         while not condition():
             await asyncio.sleep(0.005)
 
 
 def event(channel: str, number: int, size: int = 0) -> Outgoing:
-    """The event number so-and-so of a channel."""
+    """Return the event of a channel with this number."""
     head = {
         "specversion": "1.0",
         "id": f"{channel}:{number}",
@@ -142,53 +149,53 @@ async def publish(bus: Bus, topic: str, channel: str, numbers: Iterable[int], si
     async with bus.writer("publisher") as writer:
         await writer.commit(transaction)
     async with bus.writer("publisher"):
-        pass  # by now it is visible
+        pass  # visible from here on
 
 
 async def raw_socket(stream: Stream, *, window: int | None = None, query: str = "") -> socket.socket:
-    """A peer that speaks only when it is told to: upgraded, and nothing read since."""
+    """Return an upgraded socket that sends and reads only what the test does."""
     loop = asyncio.get_running_loop()
     peer = socket.socket()
     if window is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     peer.setblocking(False)
     await loop.sock_connect(peer, ("127.0.0.1", stream.port))
-    before = len(stream.delivery.connections)
+    before = stream.delivery.counts.connections
     await loop.sock_sendall(peer, UPGRADE.replace(b"GET /", b"GET /?" + query.encode(), 1))
-    await eventually(lambda: len(stream.delivery.connections) > before)
+    await eventually(lambda: stream.delivery.counts.connections > before)
     return peer
 
 
 class RawPeer(asyncio.Protocol):
-    """A peer that costs little: keeps the bytes, and looks into them only when asked."""
+    """A cheap peer: stores the bytes, and decodes them on request."""
 
     def __init__(self) -> None:
         self.received = b""
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
         self.transport.write(UPGRADE)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
 
     def ids(self) -> list[str]:
-        """The ids of all events, the first frame's too."""
+        """Return the ids of all events, including the first frame."""
         _, _, frames = self.received.partition(b"\r\n\r\n")
         return [found["id"] for found in events(frames)]
 
 
 class Reader:
-    """A subscriber's end."""
+    """The client's end of a connection."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.cursor = ""
 
     async def next(self) -> Event:
-        """Return the next event, whatever it is."""
-        async with asyncio.timeout(PATIENCE):
+        """Return the next event of any type."""
+        async with asyncio.timeout(TIMEOUT):
             found: Event = json.loads(await self.socket.recv())
         self.cursor = found.get("cursor", self.cursor)
         return found
@@ -200,7 +207,7 @@ class Reader:
     async def closed(self) -> tuple[int, str]:
         """Read to the end; return the code and the reason of the Close frame."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while True:
                     await self.socket.recv()
         except websockets.ConnectionClosed as exc:
@@ -211,15 +218,15 @@ class Reader:
 async def subscribed(
     stream: Stream, query: str = "", *, tls: ssl.SSLContext | None = None, **options: Any
 ) -> AsyncIterator[Reader]:
-    """Connect, and pass over the first event, which says so."""
+    """Connect, and consume the first frame."""
     async with websockets.connect(stream.url(query), ssl=tls, max_size=None, **options) as socket:
         reader = Reader(socket)
         first = await reader.next()
         assert first["type"] == "trelay.connected", first
         yield reader
-        socket.transport.abort()  # this client would otherwise wait until all that it has not read is read
+        socket.transport.abort()  # closing would wait until everything is read
 
 
 def numbered(channel: str, numbers: Iterable[int]) -> list[str]:
-    """The ids of these events."""
+    """Return the ids of these events."""
     return [f"{channel}:{number}" for number in numbers]

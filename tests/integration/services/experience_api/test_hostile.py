@@ -1,4 +1,4 @@
-"""What strangers send: nothing of it may bring the service down, or be noticed by those who are connected."""
+"""Hostile requests: none may stop the service or affect connected subscribers."""
 
 import asyncio
 import re
@@ -12,9 +12,9 @@ from uuid import UUID
 import pytest
 
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Claim, Client, Held, Wish
+from services.experience_api.registry.protocol import Claim, Client, Held
 from shared.database.engine import create_engine
-from tests.integration.services.experience_api.replicas import PATIENCE, Deployment, Replica
+from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica
 
 UPGRADE = (
     b"GET /ws/publish HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -23,12 +23,12 @@ UPGRADE = (
 
 
 async def raw(replica: Replica, request: bytes) -> bytes:
-    """Send bytes, and return what comes back until the other side closes or has answered."""
+    """Send bytes, and return the response, up to the first one or until the server closes."""
     host, _, port = replica.url.removeprefix("http://").rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(request)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             return await reader.read(65_536)
     finally:
         writer.close()
@@ -53,10 +53,10 @@ async def raw(replica: Replica, request: bytes) -> bytes:
     ],
     ids=range(13),
 )
-async def test_hostile_headers_are_refused_and_the_service_goes_on(replica: Replica, lines: bytes) -> None:
-    answer = await raw(replica, UPGRADE + lines + b"\r\n")
-    assert re.match(rb"HTTP/1\.[01] 4", answer), answer[:200]  # 1.0: by aiohttp's parser, before anybody asks it
-    assert b"Traceback" not in answer
+async def test_hostile_headers_are_refused_and_the_service_keeps_running(replica: Replica, lines: bytes) -> None:
+    response = await raw(replica, UPGRADE + lines + b"\r\n")
+    assert re.match(rb"HTTP/1\.[01] 4", response), response[:200]  # 1.0: by aiohttp's parser
+    assert b"Traceback" not in response
     async with replica.connect(await replica.register()) as subscription:
         await subscription.next()
 
@@ -67,48 +67,48 @@ async def test_hostile_headers_are_refused_and_the_service_goes_on(replica: Repl
 async def test_hostile_targets_are_refused(replica: Replica, target: bytes) -> None:
     token = (await replica.register()).encode()
     request = UPGRADE.replace(b"/ws/publish", target, 1) + b"Authorization: Bearer " + token + b"\r\n\r\n"
-    answer = await raw(replica, request)
-    assert re.match(rb"HTTP/1\.[01] (4|101)", answer), answer[:200]
-    assert b"\r\n\r\n\r\n" not in answer.partition(b"\r\n\r\n")[0]
+    response = await raw(replica, request)
+    assert re.match(rb"HTTP/1\.[01] (4|101)", response), response[:200]
+    assert b"\r\n\r\n\r\n" not in response.partition(b"\r\n\r\n")[0]
 
 
 async def test_a_token_among_subprotocols_is_in_no_log(replica: Replica, caplog: pytest.LogCaptureFixture) -> None:
-    """Said on two lines, aiohttp would see the first one only, and log what it holds."""
+    """Of two header lines, aiohttp would see the first one only, and log its content."""
     token = (await replica.register()).encode()
     lines = b"Sec-WebSocket-Protocol: bearer." + token + b"\r\nSec-WebSocket-Protocol: cloudevents.json\r\n\r\n"
     with caplog.at_level(0):
-        answer = await raw(replica, UPGRADE + lines)
-    assert re.match(rb"HTTP/1\.1 (400|101)", answer), answer[:200]
+        response = await raw(replica, UPGRADE + lines)
+    assert re.match(rb"HTTP/1\.1 (400|101)", response), response[:200]
     assert token.decode() not in caplog.text
 
 
-async def test_a_body_that_does_not_arrive_is_not_waited_for(deployment: Deployment) -> None:
+async def test_a_body_that_does_not_arrive_is_refused_after_a_timeout(deployment: Deployment) -> None:
     request = (
         b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     )
-    async with deployment.replica({"entity": {"arrives_within": 0.1}}) as replica:
+    async with deployment.replica({"entity": {"body_timeout": 0.1}}) as replica:
         assert (await raw(replica, request)).startswith(b"HTTP/1.1 408")
 
 
 class CountingRegistry(PostgresRegistry):
-    """Counts the questions of requests to the database."""
+    """Counts the queries of requests."""
 
-    questions = 0
+    queries = 0
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
-        self.questions += 1
-        return await super().claim(wish, instead_of)
+    async def claim(self, *arguments: Any, **keywords: Any) -> Claim | Held:
+        self.queries += 1
+        return await super().claim(*arguments, **keywords)
 
     async def find(self, client_id: str) -> Client | None:
-        self.questions += 1
+        self.queries += 1
         return await super().find(client_id)
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
-        self.questions += 1
+        self.queries += 1
         await super().release(client_id, connection_id)
 
 
-async def test_a_flood_of_bogus_tokens_reaches_neither_the_database_nor_the_connected(deployment: Deployment) -> None:
+async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscribers(deployment: Deployment) -> None:
     engine = create_engine(deployment.database)
     registry = CountingRegistry(engine, deployment.database)
     options: dict[str, Any] = {"handshakes": {"failures": 50, "failures_per_second": 5}}
@@ -116,11 +116,11 @@ async def test_a_flood_of_bogus_tokens_reaches_neither_the_database_nor_the_conn
         replica = await stack.enter_async_context(deployment.replica(options, registry=registry))
         subscription = await stack.enter_async_context(replica.connect(await replica.register()))
         await subscription.next()
-        before = registry.questions
+        before = registry.queries
         program = [sys.executable, "-m", "tests.integration.services.experience_api.flood", replica.url, "3"]
         flood = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
         assert flood.stdout is not None
-        assert await flood.stdout.readline() == b"begun\n"
+        assert await flood.stdout.readline() == b"started\n"
         delays: list[float] = []
         while flood.returncode is None and len(delays) < 100:
             began = monotonic()
@@ -129,70 +129,68 @@ async def test_a_flood_of_bogus_tokens_reaches_neither_the_database_nor_the_conn
             delays.append(monotonic() - began)
             await asyncio.sleep(0.02)
         output, _ = await flood.communicate()
-        answers = dict(pair.split(b"=") for pair in output.split())
-        print(answers, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
-        assert registry.questions == before
-        assert set(answers) <= {b"401", b"429"}
-        assert int(answers[b"429"]) > int(answers[b"401"])
+        responses = dict(pair.split(b"=") for pair in output.split())
+        print(responses, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
+        assert registry.queries == before
+        assert set(responses) <= {b"401", b"429"}
+        assert int(responses[b"429"]) > int(responses[b"401"])
         assert len(delays) >= 10
     await engine.dispose()
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /ws/publish HT", UPGRADE], ids=["silent", "line", "headers"])
-async def test_connections_that_want_nothing_keep_nobody_out_and_are_closed(
-    deployment: Deployment, begun: bytes
-) -> None:
-    """From the same address, even: who speaks is served while 200 stand about, and all of those are sent away."""
+@pytest.mark.parametrize("sent", [b"", b"GET /ws/publish HT", UPGRADE], ids=["silent", "line", "headers"])
+async def test_idle_connections_block_no_other_and_are_closed(deployment: Deployment, sent: bytes) -> None:
+    """Even from the same address: a request is served while 200 connections are idle, and all of those are closed."""
     options = {"listen": {"port": 0, "reception": {"headers_within": 3, "waiting_per_address": 50}}}
     async with deployment.replica(options) as replica, AsyncExitStack() as stack:
         host, _, port = replica.url.removeprefix("http://").rpartition(":")
         silent = [await asyncio.open_connection(host, int(port)) for _ in range(200)]
         for _, writer in silent:
             stack.callback(writer.close)
-            writer.write(begun)
+            writer.write(sent)
         async with replica.connect(await replica.register()) as subscription:
             assert (await subscription.next())["type"] == "trelay.connected"
             for reader, _ in silent:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     with suppress(ConnectionResetError):
                         assert await reader.read() == b""
             await replica.push("orders", 1)
             assert (await subscription.next())["data"] == {"number": 1}
 
 
-class PatientRegistry(PostgresRegistry):
-    """Answers claims when the test says so."""
+class BlockingRegistry(PostgresRegistry):
+    """Blocks claims while `proceed` is not set."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.asked, self.go_on, self.released = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.claiming, self.proceed, self.released = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
-        self.asked.set()
-        await self.go_on.wait()
-        return await super().claim(wish, instead_of)
+    async def claim(self, *arguments: Any, **keywords: Any) -> Claim | Held:
+        self.claiming.set()
+        await self.proceed.wait()
+        return await super().claim(*arguments, **keywords)
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         await super().release(client_id, connection_id)
         self.released.set()
 
 
-async def test_who_is_gone_before_the_upgrade_leaves_no_claim_and_no_error_in_the_log(
+async def test_a_peer_that_disconnects_before_the_upgrade_leaves_no_claim_and_no_error_in_the_log(
     deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = create_engine(deployment.database)
-    registry = PatientRegistry(engine, deployment.database)
+    registry = BlockingRegistry(engine, deployment.database)
     async with deployment.replica(registry=registry) as replica:
         token = (await replica.register()).encode()
         host, _, port = replica.url.removeprefix("http://").rpartition(":")
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(UPGRADE + b"Authorization: Bearer " + token + b"\r\n\r\n")
-        await registry.asked.wait()
+        await registry.claiming.wait()
         writer.transport.abort()
-        assert (await replica.ask("GET", "/healthz")).status == 200  # by now the replica has heard of it
-        registry.go_on.set()
+        assert (await replica.request("GET", "/healthz")).status == 200  # by now the replica has detected the loss
+        registry.proceed.set()
         await registry.released.wait()
-        await deployment.until_nobody_is_connected()
+        await deployment.until_no_connection()
         async with replica.connect(token.decode()) as subscription:
             await subscription.next()
     await engine.dispose()

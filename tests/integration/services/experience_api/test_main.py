@@ -1,4 +1,4 @@
-"""The service as it is run: `python -m services.experience_api --config FILE`, on the PostgreSQL bus."""
+"""The service as a process: `python -m services.experience_api --config FILE`, on the PostgreSQL bus."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from tests.integration.services.experience_api.replicas import PATIENCE, Knocker, ready
+from tests.integration.services.experience_api.replicas import TIMEOUT, ReplicaClient, ready
 
 CONFIG = """
 database:
@@ -20,7 +20,7 @@ experience:
   listen: {{port: {port}}}
   drain_within: 3
   delivery: {{drain: {{spread: 0}}}}
-system: {{of: no concern}}
+system: {{read by: another service}}
 """
 
 
@@ -37,29 +37,29 @@ async def free_port() -> int:
     return port
 
 
-async def test_it_runs_alone_from_an_empty_database_and_drains_on_sigterm(database: str, tmp_path: Path) -> None:
+async def test_it_starts_with_an_empty_database_and_drains_on_sigterm(database: str, tmp_path: Path) -> None:
     port = await free_port()
     config = tmp_path / "trelay.yaml"
     config.write_text(CONFIG.format(url=database, port=port))
     child = await run(config)
     try:
-        async with Knocker.of(f"http://127.0.0.1:{port}") as knocker:
-            async with asyncio.timeout(PATIENCE):
+        async with ReplicaClient.of(f"http://127.0.0.1:{port}") as client:
+            async with asyncio.timeout(TIMEOUT):
                 while not await listens(port):
                     await asyncio.sleep(0.05)
-            await ready(knocker)
+            await ready(client)
             options = DatabaseOptions(url=database)
             engine = create_engine(options)
             await add_client(PostgresRegistry(engine, options), "demo", secret="demo", loopback_only=True)
             await engine.dispose()
-            token = await knocker.register()
-            async with knocker.connect(token) as subscription:
+            token = await client.register()
+            async with client.connect(token) as subscription:
                 await subscription.next()
-                await knocker.push("orders", 1, 2)
+                await client.push("orders", 1, 2)
                 assert [(await subscription.next())["data"]["number"] for _ in range(2)] == [1, 2]
                 child.send_signal(signal.SIGTERM)
                 assert (await subscription.closed())[0] == 4000
-        _, log = await asyncio.wait_for(child.communicate(), PATIENCE)
+        _, log = await asyncio.wait_for(child.communicate(), TIMEOUT)
         assert child.returncode == 0, log.decode()
         assert token not in log.decode()
     finally:
@@ -77,11 +77,11 @@ async def listens(port: int) -> bool:
     return True
 
 
-async def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:
+async def test_an_unknown_setting_is_named(tmp_path: Path) -> None:
     config = tmp_path / "trelay.yaml"
     config.write_text("experience:\n  entity:\n    alow: [127.0.0.1]\n")
     child = await run(config)
-    _, said = await asyncio.wait_for(child.communicate(), PATIENCE)
+    _, log = await asyncio.wait_for(child.communicate(), TIMEOUT)
     assert child.returncode == 2
-    assert "experience.entity.alow" in said.decode()
-    assert "allow" in said.decode()
+    assert "experience.entity.alow" in log.decode()
+    assert "allow" in log.decode()

@@ -1,4 +1,4 @@
-"""One connection a client, across replicas, processes and their deaths."""
+"""At most one connection per client, across replicas, processes and crashes."""
 
 import asyncio
 import signal
@@ -10,11 +10,11 @@ from time import monotonic
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tests.integration.services.experience_api.replicas import PATIENCE, Deployment, Knocker, ready
+from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, ReplicaClient, ready
 
 
 async def dial(url: str, token: str) -> ClientConnection | int:
-    """Connect with a client that answers pings by itself; return the status of a refusal."""
+    """Connect with a client that answers pings; return the status of a refusal."""
     try:
         address = url.replace("http", "ws") + "/ws/publish"
         return await connect(address, additional_headers={"Authorization": f"Bearer {token}"}, proxy=None)
@@ -22,10 +22,10 @@ async def dial(url: str, token: str) -> ClientConnection | int:
         return exc.response.status_code
 
 
-async def test_of_many_that_connect_at_once_to_two_replicas_exactly_one_gets_in(deployment: Deployment) -> None:
-    # Patient enough that no holder is taken for dead because the machine is busy.
-    patient = {"handshakes": {"failures": 10_000}, "connections": {"answer_within": 8}}
-    async with deployment.replica(patient) as one, deployment.replica(patient) as other:
+async def test_exactly_one_of_many_concurrent_connections_to_two_replicas_is_admitted(deployment: Deployment) -> None:
+    # Long enough that a busy machine does not make a holder look dead.
+    slow = {"handshakes": {"failures": 10_000}, "connections": {"probe_timeout": 8}}
+    async with deployment.replica(slow) as one, deployment.replica(slow) as other:
         token = await one.register()
         for _ in range(25):
             verdicts = await asyncio.gather(*(dial(url, token) for url in (one.url, other.url) * 3))
@@ -33,11 +33,11 @@ async def test_of_many_that_connect_at_once_to_two_replicas_exactly_one_gets_in(
             assert len(won) == 1
             assert {verdict for verdict in verdicts if isinstance(verdict, int)} == {409}
             await won[0].close()
-            await deployment.until_nobody_is_connected()
+            await deployment.until_no_connection()
 
 
-async def test_a_client_that_leaves_and_comes_back_at_once_is_let_in(deployment: Deployment) -> None:
-    """While its goodbye is still on its way, or being answered, or tidied up."""
+async def test_a_client_that_reconnects_at_once_is_admitted(deployment: Deployment) -> None:
+    """While its Close frame is in flight or being answered, or its claim being released."""
     async with deployment.replica() as one, deployment.replica() as other, asyncio.TaskGroup() as group:
         token = await one.register()
         for number in range(40):
@@ -48,17 +48,17 @@ async def test_a_client_that_leaves_and_comes_back_at_once_is_let_in(deployment:
 
 
 @asynccontextmanager
-async def process(deployment: Deployment) -> AsyncIterator[tuple[asyncio.subprocess.Process, Knocker]]:
-    """A replica that can be killed or paused."""
+async def process(deployment: Deployment) -> AsyncIterator[tuple[asyncio.subprocess.Process, ReplicaClient]]:
+    """Run a replica that can be killed or paused."""
     program = [sys.executable, "-m", "tests.integration.services.experience_api.process", deployment.database.url]
     child = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
     try:
         assert child.stdout is not None
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             url = (await child.stdout.readline()).decode().strip()
-        async with Knocker.of(url) as knocker:
-            await ready(knocker)
-            yield child, knocker
+        async with ReplicaClient.of(url) as client:
+            await ready(client)
+            yield child, client
     finally:
         if child.returncode is None:
             child.send_signal(signal.SIGCONT)
@@ -67,7 +67,7 @@ async def process(deployment: Deployment) -> AsyncIterator[tuple[asyncio.subproc
 
 
 async def replaced_within(seconds: float, url: str, token: str) -> float:
-    """Connect until let in, and return how long that took."""
+    """Connect until admitted, and return how long that took."""
     began = monotonic()
     async with asyncio.timeout(seconds):
         while isinstance(verdict := await dial(url, token), int):
@@ -77,37 +77,37 @@ async def replaced_within(seconds: float, url: str, token: str) -> float:
     return monotonic() - began
 
 
-async def test_the_clients_of_a_killed_replica_are_let_in_elsewhere(deployment: Deployment) -> None:
-    """Its lease of 30 s still runs; nobody has to wait for that."""
+async def test_the_clients_of_a_killed_replica_are_admitted_elsewhere(deployment: Deployment) -> None:
+    """Without waiting for its lease of 30 s to expire."""
     async with AsyncExitStack() as stack:
-        child, knocker = await stack.enter_async_context(process(deployment))
+        child, client = await stack.enter_async_context(process(deployment))
         other = await stack.enter_async_context(deployment.replica())
         token = await other.register()
-        first = await dial(knocker.url, token)
+        first = await dial(client.url, token)
         assert not isinstance(first, int)
         assert await dial(other.url, token) == 409
         child.kill()
         await child.wait()
-        took = await replaced_within(PATIENCE, other.url, token)
-        print(f"let in elsewhere {took:.2f} s after the kill")
-        assert took < 10  # seconds on a machine that is busy; the lease would take 30
+        took = await replaced_within(TIMEOUT, other.url, token)
+        print(f"admitted elsewhere {took:.2f} s after the kill")
+        assert took < 10  # seconds on a busy machine; the lease would take 30
 
 
-async def test_the_clients_of_a_paused_replica_are_let_in_elsewhere_and_stay_there(deployment: Deployment) -> None:
+async def test_the_clients_of_a_paused_replica_are_admitted_elsewhere_and_stay_there(deployment: Deployment) -> None:
     async with AsyncExitStack() as stack:
-        child, knocker = await stack.enter_async_context(process(deployment))
+        child, client = await stack.enter_async_context(process(deployment))
         other = await stack.enter_async_context(deployment.replica())
         token = await other.register()
-        first = await dial(knocker.url, token)
+        first = await dial(client.url, token)
         assert not isinstance(first, int)
         child.send_signal(signal.SIGSTOP)
         second = await dial(other.url, token)
         assert not isinstance(second, int)
         child.send_signal(signal.SIGCONT)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             await first.wait_closed()
         assert first.close_code in {4004, 4502}
-        assert await dial(knocker.url, token) == 409
+        assert await dial(client.url, token) == 409
         assert await dial(other.url, token) == 409
         await second.close()
 
@@ -118,8 +118,8 @@ async def test_a_client_that_does_not_answer_is_replaced_soon(deployment: Deploy
         for url in (one.url, other.url):
             async with one.connect(token) as silent:  # aiohttp's client answers pings only while it is read from
                 await silent.next()
-                took = await replaced_within(PATIENCE, url, token)
+                took = await replaced_within(TIMEOUT, url, token)
                 print(f"replaced after {took:.2f} s")
-                assert took < 10  # 0.5 to 0.6, and more on a machine that is busy; a lease would take 30
+                assert took < 10  # 0.5 to 0.6, and more on a busy machine; a lease would take 30
                 assert (await silent.closed())[0] == 4502
-            await deployment.until_nobody_is_connected()
+            await deployment.until_no_connection()

@@ -7,17 +7,19 @@ import trustme
 
 from services.cli import main
 from services.cli.subscribing import Order, _until_told
-from tests.unit.clients.python.trelay_client.stage import ACCOUNT, Stage, connected, event, scene
+from tests.unit.clients.python.trelay_client.fake_server import CREDENTIALS, FakeServer, connected, event, session
 from trelay_client import CursorFile, Stopped
 
 
-def order(stage: Stage, **more: object) -> Order:
+def order(stage: FakeServer, **more: object) -> Order:
     given = {"channels": [], "cursor": None, "cursor_file": None, "count": None, "trust": None, "quiet": False, **more}
-    return Order(url=stage.url, credentials=ACCOUNT, **given)  # type: ignore[arg-type]
+    return Order(url=stage.url, credentials=CREDENTIALS, **given)  # type: ignore[arg-type]
 
 
 async def test_prints_each_event_as_a_line_and_leaves_after_so_many(capsys: pytest.CaptureFixture[str]) -> None:
-    async with Stage(scene(connected(channels=["orders.**"]), event(1), event(2), event(3), stay=True)).up() as stage:
+    async with FakeServer(
+        session(connected(channels=["orders.**"]), event(1), event(2), event(3), stay=True)
+    ).up() as stage:
         await _until_told(order(stage, count=2))
     captured = capsys.readouterr()
     assert [json.loads(line)["id"] for line in captured.out.splitlines()] == ["1", "2"]
@@ -28,7 +30,7 @@ async def test_keeps_the_cursor_in_a_file_and_goes_on_from_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = CursorFile(tmp_path / "cursor")
-    async with Stage(scene(event(1), event(2), stay=True), scene(event(3), stay=True)).up() as stage:
+    async with FakeServer(session(event(1), event(2), stay=True), session(event(3), stay=True)).up() as stage:
         await _until_told(order(stage, count=2, cursor_file=file))
         assert (tmp_path / "cursor").read_text() == "after-2\n"
         await _until_told(order(stage, count=1, cursor="after-2", cursor_file=file))
@@ -45,32 +47,32 @@ async def test_says_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str
         "data": {"reason": "not-kept", "detail": "since\nyesterday"},
     }
     draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
-    async with Stage(scene(connected(), gap, draining), scene(event(1), stay=True)).up() as stage:
+    async with FakeServer(session(connected(), gap, draining), session(event(1), stay=True)).up() as stage:
         await _until_told(order(stage, count=1, quiet=True))
     assert capsys.readouterr().err == "events may be missing before this: not-kept: since\\nyesterday\n"
 
 
 async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
     draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
-    async with Stage(scene(connected(), draining), scene(event(1), stay=True)).up() as stage:
+    async with FakeServer(session(connected(), draining), session(event(1), stay=True)).up() as stage:
         await _until_told(order(stage, count=1))
     said = capsys.readouterr().err.splitlines()
     assert said[:2] == [
         "connected, to every channel; the next event comes after cursor start",
         'trelay.draining: {"wait": 1}',
     ]
-    assert said[2].startswith("the connection was lost; next try in ")
+    assert said[2].startswith("connection lost; retrying in ")
 
 
 async def test_ends_when_told_not_to_come_back() -> None:
-    async with Stage(scene(connected(), close=(4503, "consumer removed"))).up() as stage:
+    async with FakeServer(session(connected(), close=(4503, "consumer removed"))).up() as stage:
         with pytest.raises(Stopped, match="consumer removed"):
             await _until_told(order(stage))
 
 
 async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = CursorFile(tmp_path / "cursor")
-    async with Stage(scene(event(1), event(2), stay=True)).up() as stage:
+    async with FakeServer(session(event(1), event(2), stay=True)).up() as stage:
         running = asyncio.create_task(_until_told(order(stage, cursor_file=file)))
         printed = ""
         while printed.count("\n") < 2:
@@ -87,7 +89,7 @@ async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: py
         ([], "say who subscribes"),
         (["--token", "x", "--client-secret", "y"], "not both"),
         (["--token", "x", "--cursor", "a", "--cursor-file", "b"], "not both"),
-        (["--token", "x", "nowhere"], "'nowhere' is no address of Trelay"),
+        (["--token", "x", "nowhere"], "found 'nowhere'; expected a URL"),
         (["--token", "x", "--count", "0"], "0 is not in the range"),
         (["--token", "x", "--ca", "/absent"], "does not exist"),
         (["--token", "x", "--cursor-file", "/absent/cursor"], "there is no folder /absent"),
@@ -107,4 +109,4 @@ def test_whom_to_trust_must_be_certificates(tmp_path: Path, capsys: pytest.Captu
     assert "ca.pem holds no certificates" in capsys.readouterr().err
     (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
     assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem"), "nowhere"]) == 2
-    assert "no address" in capsys.readouterr().err
+    assert "expected a URL" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A clock whose time the test moves, and whose sleeps end when it does."""
+"""A clock that the test moves, and whose sleeps end as it moves."""
 
 import asyncio
 

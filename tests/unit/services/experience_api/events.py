@@ -1,4 +1,4 @@
-"""Frames read as a client reads them."""
+"""Decodes frames as a client does."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ Event = dict[str, Any]
 
 
 def events(sent: bytes) -> list[Event]:
-    """The events in whole text frames from a server."""
+    """Return the events in whole text frames from a server."""
     found = []
     while sent:
         assert sent[0] == 0x81, sent[:20]
@@ -21,6 +21,6 @@ def events(sent: bytes) -> list[Event]:
 
 
 def event(frame: bytes) -> Event:
-    """The event in one frame."""
+    """Return the event in one frame."""
     [only] = events(frame)
     return only

@@ -1,4 +1,4 @@
-"""The whole service in memory, without patching anything: what is behind it is replaced by arguments."""
+"""The whole service in memory: its dependencies are replaced by arguments, nothing is patched."""
 
 import json
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ async def test_a_pushed_entity_reaches_a_registered_consumer(
         assert json.loads((await socket.receive()).data)["data"] == {"number": 7}
 
 
-async def test_it_tells_how_it_is(service: RunningService, http: aiohttp.ClientSession) -> None:
+async def test_metrics_are_exposed(service: RunningService, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{service.listening.url}/metrics") as response:
         text = await response.text()
     assert 'trelay_experience_handshakes_total{outcome="accepted"} 0.0' in text

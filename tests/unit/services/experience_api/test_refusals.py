@@ -6,7 +6,7 @@ from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 
 
-def test_every_refusal_is_listed_and_has_a_code_of_its_own() -> None:
+def test_every_refusal_is_listed_and_codes_are_unique() -> None:
     named = [value for value in vars(refusals).values() if isinstance(value, Refusal)]
     assert sorted(named, key=id) == sorted(refusals.ALL, key=id)
     assert len({refusal.code for refusal in refusals.ALL}) == len(refusals.ALL)
@@ -18,16 +18,16 @@ def test_a_refusal_is_a_client_or_server_error_with_a_code_for_programs(refusal:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", refusal.code)
 
 
-def test_problem_details_name_the_refusal_and_say_what_to_do() -> None:
+def test_problem_details_name_the_refusal_and_the_detail() -> None:
     refused = Refused(refusals.ALREADY_CONNECTED, "since 12:00")
-    assert refused.members() == {
+    assert refused.members == {
         "type": "urn:trelay:problem:already-connected",
-        "title": "The client is connected already",
+        "title": "The client is already connected",
         "code": "already-connected",
     }
-    assert refused.sentence == "since 12:00"
+    assert refused.detail == "since 12:00"
     assert str(refused) == "already-connected: since 12:00"
 
 
-def test_a_refusal_without_detail_says_its_title() -> None:
-    assert Refused(refusals.DRAINING).sentence == refusals.DRAINING.title
+def test_the_default_detail_is_the_title() -> None:
+    assert Refused(refusals.DRAINING).detail == refusals.DRAINING.title

@@ -9,7 +9,7 @@ def read(text: str, **env: str) -> ExperienceSettings:
     return parse(text, ExperienceSettings, env)
 
 
-def test_every_setting_has_a_default_that_works() -> None:
+def test_every_setting_has_a_working_default() -> None:
     options = read("").experience
     assert options.listen.host == "127.0.0.1"
     assert options.listen.port == 8080
@@ -18,14 +18,14 @@ def test_every_setting_has_a_default_that_works() -> None:
     assert options.tokens.keys == ()
 
 
-def test_what_is_given_of_a_part_leaves_the_rest_of_it() -> None:
+def test_a_partial_section_keeps_the_other_defaults() -> None:
     options = read("experience: {registrations: {failures: 7}, listen: {host: '::1'}}").experience
     assert options.registrations.failures == 7
-    assert options.registrations.under_way == 50
+    assert options.registrations.max_concurrent == 50
     assert options.listen.port == 8080
 
 
-def test_an_editor_says_what_each_setting_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     parts = ExperienceOptions.model_json_schema()
     for name, part in {"experience": parts, **parts["$defs"]}.items():
         assert part["description"], name
@@ -50,7 +50,7 @@ def test_a_signing_key_comes_from_the_environment_and_is_not_shown() -> None:
         (
             f"experience: {{tokens: {{keys: [{{id: a, secret: {'x' * 32}}}, {{id: a, secret: {'y' * 32}}}]}}}}",
             "experience.tokens.keys",
-            "same id",
+            "two keys with the same id",
         ),
         ("experience: {tokens: {expires_after_days_disconnected: 0}}", "expires_after_days_disconnected", "0"),
         ("experience: {connections: {node: 'a b'}}", "experience.connections.node", "of the form"),
@@ -63,7 +63,7 @@ def test_a_signing_key_comes_from_the_environment_and_is_not_shown() -> None:
         ("experience: {delivery: {history: {limit: 5}}}", "experience.delivery.history.limit", "limit_bytes"),
     ],
 )
-def test_a_wrong_setting_is_named_with_its_place(text: str, place: str, why: str) -> None:
+def test_an_invalid_setting_is_named_with_its_place(text: str, place: str, why: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         read(text)
     assert place in str(wrong.value)

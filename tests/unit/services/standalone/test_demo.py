@@ -6,8 +6,8 @@ from pathlib import Path
 
 from services.standalone import demo
 from services.standalone.data import EXAMPLES
-from tests.unit.clients.python.trelay_client.stage import Stage, connected, event, scene
-from trelay_client import Account, Frame
+from tests.unit.clients.python.trelay_client.fake_server import FakeServer, connected, event, session
+from trelay_client import ClientCredentials, Frame
 
 
 def frame(**data: object) -> Frame:
@@ -52,10 +52,12 @@ async def test_events_are_shown_though_the_cursor_cannot_be_kept(tmp_path: Path)
         if len(said) == 3:
             shown.set()
 
-    async with Stage(scene(connected(), event(1), event(2), stay=True)).up() as stage:
+    async with FakeServer(session(connected(), event(1), event(2), stay=True)).up() as stage:
         cursor = tmp_path / "gone" / "cursor"
-        showing = asyncio.create_task(demo.print_events(stage.url, Account("a", "b"), cursor, say, lambda: None))
+        showing = asyncio.create_task(
+            demo.print_events(stage.url, ClientCredentials("a", "b"), cursor, say, lambda: None)
+        )
         async with asyncio.timeout(20):
             await shown.wait()
         showing.cancel()
-    assert [text for text in said if "cursor cannot be written" in text] == said[:1]
+    assert [text for text in said if "cannot write the cursor" in text] == said[:1]

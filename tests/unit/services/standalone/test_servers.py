@@ -10,7 +10,7 @@ import pytest
 from services.standalone.embedded.process import ServerFailed
 from services.standalone.servers import OwnServer, need_port
 from shared.errors import SettingsError
-from tests.unit.clients.python.trelay_client.stage import Hurried
+from tests.unit.clients.python.trelay_client.fake_server import FastClock
 
 
 class Mortal:
@@ -31,7 +31,7 @@ class Mortal:
 
 
 async def test_one_that_has_ended_is_started_until_it_runs_and_then_left_alone() -> None:
-    server, clock, said = Mortal(), Hurried(), list[str]()
+    server, clock, said = Mortal(), FastClock(), list[str]()
     keeping = asyncio.create_task(OwnServer("PostgreSQL", "", server, Lock()).kept_up(said.append, clock))
     async with asyncio.timeout(20):
         await server.lives.wait()

@@ -15,19 +15,19 @@ def basic(text: str) -> Headers:
 
 
 @pytest.mark.parametrize("headers", [DEMO, basic("demo:demo"), {"Client_ID": "demo", "CLIENT_SECRET": "demo"}])
-async def test_a_client_registers_and_is_told_its_token(replica: Replica, headers: Headers) -> None:
-    answer = await replica.ask("POST", "/consumers", headers)
-    assert answer.status == 201
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    token = answer.json["token"]
-    assert answer.json == {
+async def test_a_client_registers_and_gets_its_token(replica: Replica, headers: Headers) -> None:
+    response = await replica.request("POST", "/consumers", headers)
+    assert response.status == 201
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    token = response.json["token"]
+    assert response.json == {
         "client_id": "demo",
         "token": token,
         "token_type": "Bearer",
         "expires_after_days_disconnected": 30,
     }
-    assert answer.text.endswith('"expires_after_days_disconnected": 30}')
+    assert response.text.endswith('"expires_after_days_disconnected": 30}')
     async with replica.connect(token) as subscription:
         assert (await subscription.next())["type"] == "trelay.connected"
 
@@ -38,49 +38,49 @@ async def test_a_client_with_a_generated_secret_registers(replica: Replica) -> N
         assert (await subscription.next())["data"]["channels"] == ["orders.*"]
 
 
-async def test_whatever_is_wrong_is_answered_alike(replica: Replica) -> None:
-    await add_client(replica.registry, "gone", secret="gone")
-    await replica.registry.disable("gone")
+async def test_every_wrong_credential_has_the_same_response(replica: Replica) -> None:
+    await add_client(replica.registry, "disabled", secret="disabled")
+    await replica.registry.disable("disabled")
     wrong: list[Headers] = [
         {},
         {"client_id": "demo"},
         {"client_id": "demo", "client_secret": "wrong"},
-        {"client_id": "nobody", "client_secret": "demo"},
-        {"client_id": "gone", "client_secret": "gone"},
+        {"client_id": "unknown", "client_secret": "demo"},
+        {"client_id": "disabled", "client_secret": "disabled"},
         {"client_id": "demo", "client_secret": "trs_" + "x" * 43},
         basic("demo"),
         {"Authorization": "Basic %%%"},
     ]
-    answers = [await replica.ask("POST", "/consumers", headers) for headers in wrong]
-    assert {answer.status for answer in answers} == {401}
-    assert len({answer.text for answer in answers}) == 1
-    assert {answer.headers["WWW-Authenticate"] for answer in answers} == {'Basic realm="trelay", charset="UTF-8"'}
-    assert answers[0].headers["Content-Type"] == "application/problem+json"
-    assert answers[0].code == "wrong-credentials"
+    responses = [await replica.request("POST", "/consumers", headers) for headers in wrong]
+    assert {response.status for response in responses} == {401}
+    assert len({response.text for response in responses}) == 1
+    assert {response.headers["WWW-Authenticate"] for response in responses} == {'Basic realm="trelay", charset="UTF-8"'}
+    assert responses[0].headers["Content-Type"] == "application/problem+json"
+    assert responses[0].code == "wrong-credentials"
 
 
-async def test_a_client_for_the_loopback_registers_from_there_only(deployment: Deployment) -> None:
+async def test_a_loopback_only_client_registers_from_the_loopback_only(deployment: Deployment) -> None:
     async with deployment.replica({"trusted_proxies": ["127.0.0.1"]}) as replica:
         await add_client(replica.registry, "local", secret="local", loopback_only=True)
         local = {"client_id": "local", "client_secret": "local"}
-        assert (await replica.ask("POST", "/consumers", local)).status == 201
+        assert (await replica.request("POST", "/consumers", local)).status == 201
         for header in ("X-Forwarded-For", "Forwarded", "Via"):
-            answer = await replica.ask("POST", "/consumers", {**local, header: "192.0.2.1"})
-            assert (answer.status, answer.code) == (403, "loopback-only")
+            response = await replica.request("POST", "/consumers", {**local, header: "192.0.2.1"})
+            assert (response.status, response.code) == (403, "loopback-only")
         token = await replica.register("local", "local")
-        answer = await replica.knock(token, headers={"X-Forwarded-For": "192.0.2.1"})
-        assert (answer.status, answer.code) == (403, "loopback-only")
+        response = await replica.upgrade(token, headers={"X-Forwarded-For": "192.0.2.1"})
+        assert (response.status, response.code) == (403, "loopback-only")
         async with replica.connect(token):
             pass
 
 
-async def test_guessing_is_slowed_down(deployment: Deployment) -> None:
+async def test_repeated_wrong_credentials_are_refused(deployment: Deployment) -> None:
     async with deployment.replica({"registrations": {"failures": 3, "failures_per_second": 0.01}}) as replica:
         wrong = {"client_id": "demo", "client_secret": "wrong"}
-        answers = [await replica.ask("POST", "/consumers", wrong) for _ in range(4)]
-        assert [answer.status for answer in answers] == [401, 401, 401, 429]
-        assert answers[-1].code == "too-many-attempts"
-        assert int(answers[-1].headers["Retry-After"]) >= 1
+        responses = [await replica.request("POST", "/consumers", wrong) for _ in range(4)]
+        assert [response.status for response in responses] == [401, 401, 401, 429]
+        assert responses[-1].code == "too-many-attempts"
+        assert int(responses[-1].headers["Retry-After"]) >= 1
 
 
 async def test_a_new_registration_closes_the_old_connection(replica: Replica) -> None:
@@ -92,32 +92,32 @@ async def test_a_new_registration_closes_the_old_connection(replica: Replica) ->
             await new.next()
 
 
-async def test_a_forgotten_consumer_is_closed_and_has_to_register_again(replica: Replica) -> None:
+async def test_an_unregistered_consumer_is_closed_and_has_to_register_again(replica: Replica) -> None:
     token = await replica.register()
     async with replica.connect(token) as subscription:
         await subscription.next()
-        answer = await replica.ask("DELETE", "/consumers", DEMO)
-        assert (answer.status, answer.text) == (204, "")
+        response = await replica.request("DELETE", "/consumers", DEMO)
+        assert (response.status, response.text) == (204, "")
         assert (await subscription.closed())[0] == 4503
-    refused = await replica.knock(token)
+    refused = await replica.upgrade(token)
     assert (refused.status, refused.code) == (401, "token-refused")
-    assert (await replica.ask("DELETE", "/consumers", DEMO)).status == 204
+    assert (await replica.request("DELETE", "/consumers", DEMO)).status == 204
     await replica.register()
 
 
-async def test_forgetting_needs_the_secret(replica: Replica) -> None:
+async def test_unregistering_requires_the_secret(replica: Replica) -> None:
     token = await replica.register()
-    assert (await replica.ask("DELETE", "/consumers", {"client_id": "demo", "client_secret": "x"})).status == 401
+    assert (await replica.request("DELETE", "/consumers", {"client_id": "demo", "client_secret": "x"})).status == 401
     async with replica.connect(token):
         pass
 
 
-async def test_what_one_replica_is_told_another_does(deployment: Deployment) -> None:
+async def test_a_request_to_one_replica_takes_effect_on_another(deployment: Deployment) -> None:
     async with deployment.replica() as one, deployment.replica() as other:
         token = await other.register()
         async with one.connect(token) as subscription:
             await subscription.next()
-            assert (await other.ask("DELETE", "/consumers", DEMO)).status == 204
+            assert (await other.request("DELETE", "/consumers", DEMO)).status == 204
             assert (await subscription.closed())[0] == 4503
         token = await one.register()
         async with other.connect(token) as subscription:
@@ -128,6 +128,6 @@ async def test_what_one_replica_is_told_another_does(deployment: Deployment) -> 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH"])
 async def test_another_method_is_not_allowed(replica: Replica, method: str) -> None:
-    answer = await replica.ask(method, "/consumers", DEMO)
-    assert answer.status == 405
-    assert sorted(answer.headers["Allow"].split(",")) == ["DELETE", "POST"]
+    response = await replica.request(method, "/consumers", DEMO)
+    assert response.status == 405
+    assert sorted(response.headers["Allow"].split(",")) == ["DELETE", "POST"]

@@ -47,12 +47,12 @@ async def test_every_mode_reaches_the_subscriber_in_order(replica: Replica) -> N
             ("/entity", binary, b"a note", ["n-4"]),
         ]
         for path, headers, body, ids in pushed:
-            answer = await replica.ask("POST", path, headers, body)
-            assert (answer.status, answer.json) == (202, {"accepted": len(ids), "ids": ids})
-        answer = await replica.ask("POST", "/entity?channel=orders&subject=s&type=t", JSON, b'{"number": 5}')
-        assert (answer.status, answer.json["accepted"]) == (202, 1)
+            response = await replica.request("POST", path, headers, body)
+            assert (response.status, response.json) == (202, {"accepted": len(ids), "ids": ids})
+        response = await replica.request("POST", "/entity?channel=orders&subject=s&type=t", JSON, b'{"number": 5}')
+        assert (response.status, response.json["accepted"]) == (202, 1)
         events = [await subscription.next() for _ in range(5)]
-    assert [found["id"] for found in events] == ["n-1", "n-2", "n-3", "n-4", answer.json["ids"][0]]
+    assert [found["id"] for found in events] == ["n-1", "n-2", "n-3", "n-4", response.json["ids"][0]]
     assert events[3]["subject"] == "€"
     assert events[3]["data_base64"] == "YSBub3Rl"
     assert (events[4]["subject"], events[4]["type"], events[4]["data"]) == ("s", "t", {"number": 5})
@@ -64,37 +64,37 @@ async def test_every_mode_reaches_the_subscriber_in_order(replica: Replica) -> N
         ("/entity", STRUCTURED, b"{", 400, "malformed", "not JSON"),
         ("/entity", STRUCTURED, b'{"id":"\xff"}', 400, "malformed", "not JSON"),
         ("/entity", STRUCTURED, b"[" * 200_000, 400, "malformed", "not JSON"),
-        ("/entity", STRUCTURED, dumped(event(1, channel=None)), 400, "malformed", "'channel' is missing"),
+        ("/entity", STRUCTURED, dumped(event(1, channel=None)), 400, "malformed", "'channel': missing"),
         ("/entity", STRUCTURED, dumped(event(1, type="")), 400, "malformed", "'type'"),
         ("/entity", BATCH, dumped([event(1), event(2, id=7)]), 400, "malformed", "event 1: attribute 'id'"),
-        ("/entity", BATCH, dumped([event(1)] * 1001), 413, "too-large", "1001 events, the limit is 1000"),
-        ("/entity", JSON, b"{}", 400, "malformed", "?channel="),
+        ("/entity", BATCH, dumped([event(1)] * 1001), 413, "too-large", "1001 events; the limit is 1000"),
+        ("/entity", JSON, b"{}", 400, "malformed", "'channel': missing"),
         ("/entity?channel=a&chanel=b", JSON, b"{}", 400, "malformed", "'chanel'"),
         ("/entity?channel=a", {"Content-Type": "text/csv"}, b"a,b", 415, "unsupported-type", "text/csv"),
-        ("/entity?channel=a", JSON, b" " * 1_048_576 + b"1", 413, "too-large", "above the limit of 1048576 bytes"),
+        ("/entity?channel=a", JSON, b" " * 1_048_576 + b"1", 413, "too-large", "exceeds the limit of 1048576 bytes"),
     ],
 )
-async def test_what_cannot_be_taken_is_refused_with_its_place(
+async def test_an_invalid_push_is_refused_and_its_fault_named(
     replica: Replica, path: str, headers: Headers, body: bytes, status: int, code: str, detail: str
 ) -> None:
-    answer = await replica.ask("POST", path, headers, body)
-    assert (answer.status, answer.code) == (status, code)
-    assert detail in answer.json["detail"]
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    response = await replica.request("POST", path, headers, body)
+    assert (response.status, response.code) == (status, code)
+    assert detail in response.json["detail"]
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_nothing_of_a_refused_batch_is_taken(replica: Replica) -> None:
+async def test_no_event_of_a_refused_batch_is_accepted(replica: Replica) -> None:
     async with replica.connect(await replica.register()) as subscription:
         await subscription.next()
-        assert (await replica.ask("POST", "/entity", BATCH, dumped([event(1), {}]))).status == 400
+        assert (await replica.request("POST", "/entity", BATCH, dumped([event(1), {}]))).status == 400
         await replica.push("orders", 7)
         assert (await subscription.next())["data"] == {"number": 7}
 
 
-async def test_a_body_that_unpacks_to_too_much_is_refused(replica: Replica) -> None:
+async def test_a_body_that_decompresses_above_the_limit_is_refused(replica: Replica) -> None:
     packed = gzip.compress(b" " * 50_000_000 + b"1")
-    answer = await replica.ask("POST", "/entity?channel=a", {**JSON, "Content-Encoding": "gzip"}, packed)
-    assert answer.status in {400, 413}
+    response = await replica.request("POST", "/entity?channel=a", {**JSON, "Content-Encoding": "gzip"}, packed)
+    assert response.status in {400, 413}
     await replica.push("orders", 1)
 
 
@@ -109,14 +109,14 @@ async def test_a_body_that_unpacks_to_too_much_is_refused(replica: Replica) -> N
         (["::ffff:127.0.0.0/104"], {}, 403),
     ],
 )
-async def test_only_the_allow_list_may_push_and_no_header_of_a_stranger_helps(
+async def test_only_the_allow_list_may_push_whatever_headers_a_request_has(
     deployment: Deployment, allow: list[str], headers: Headers, status: int
 ) -> None:
     async with deployment.replica({"entity": {"allow": allow}}) as replica:
-        answer = await replica.ask("POST", "/entity?channel=a", {**JSON, **headers}, b"{}")
-        assert answer.status == status
+        response = await replica.request("POST", "/entity?channel=a", {**JSON, **headers}, b"{}")
+        assert response.status == status
         if status == 403:
-            assert answer.code == "address-not-allowed"
+            assert response.code == "address-not-allowed"
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ async def test_only_the_allow_list_may_push_and_no_header_of_a_stranger_helps(
         ("::ffff:192.0.2.1", 202),
     ],
 )
-async def test_a_trusted_proxy_is_believed_as_far_as_it_has_seen(
+async def test_a_trusted_proxy_is_trusted_for_the_addresses_it_has_seen(
     deployment: Deployment, forwarded: str, status: int
 ) -> None:
     options = {"trusted_proxies": ["127.0.0.1"], "entity": {"allow": ["192.0.2.0/24"]}}
     async with deployment.replica(options) as replica:
         headers = {**JSON, "X-Forwarded-For": forwarded}
-        assert (await replica.ask("POST", "/entity?channel=a", headers, b"{}")).status == status
+        assert (await replica.request("POST", "/entity?channel=a", headers, b"{}")).status == status

@@ -1,4 +1,4 @@
-"""`/ws/publish` on real sockets: who is let in, and who is not."""
+"""`/ws/publish` on real sockets: which requests are admitted, and which are refused."""
 
 import asyncio
 import string
@@ -15,15 +15,15 @@ from shared.database.engine import create_engine
 from shared.database.tables import consumers
 from tests.integration.services.experience_api.replicas import Deployment, Headers, Replica
 
-PATIENT = {"handshakes": {"failures": 100_000}}
+UNLIMITED = {"handshakes": {"failures": 100_000}}
 CIPHER = string.ascii_letters + string.digits + "-_"
 
 
-async def test_events_arrive_after_the_greeting(replica: Replica) -> None:
+async def test_events_arrive_after_the_first_frame(replica: Replica) -> None:
     async with replica.connect(await replica.register()) as subscription:
-        greeting = await subscription.next()
-        assert greeting["type"] == "trelay.connected"
-        assert greeting["source"] == "/trelay"
+        first = await subscription.next()
+        assert first["type"] == "trelay.connected"
+        assert first["source"] == "/trelay"
         await replica.push("orders.eu", 1, 2)
         for number in (1, 2):
             event = await subscription.next()
@@ -46,26 +46,26 @@ async def test_channels_narrow_and_a_cursor_resumes(replica: Replica) -> None:
         assert (await subscription.next())["data"] == {"number": 2}
 
 
-async def test_every_carrier_of_a_token_is_understood(replica: Replica) -> None:
+async def test_a_token_is_accepted_in_every_supported_header(replica: Replica) -> None:
     token = await replica.register()
-    carriers: list[dict[str, Any]] = [
+    ways: list[dict[str, Any]] = [
         {"headers": {"Authorization": f"bearer {token}"}},
         {"headers": {"token": token, "client_id": "demo"}},
         {"protocols": ("cloudevents.json", f"bearer.{token}")},
     ]
-    for carrier in carriers:
-        async with replica.connect(**carrier) as subscription:
+    for way in ways:
+        async with replica.connect(**way) as subscription:
             assert (await subscription.next())["type"] == "trelay.connected"
-            assert subscription.socket.protocol == ("cloudevents.json" if "protocols" in carrier else None)
+            assert subscription.socket.protocol == ("cloudevents.json" if "protocols" in way else None)
 
 
 async def test_a_token_that_is_offered_as_a_subprotocol_alone_is_refused_and_not_logged(
     replica: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await replica.register()
-    answer = await replica.knock(headers={"Sec-WebSocket-Protocol": f"bearer.{token}"})
-    assert (answer.status, answer.code) == (400, "malformed")
-    assert "cloudevents.json" in answer.json["detail"]
+    response = await replica.upgrade(headers={"Sec-WebSocket-Protocol": f"bearer.{token}"})
+    assert (response.status, response.code) == (400, "malformed")
+    assert "cloudevents.json" in response.json["detail"]
     assert token not in caplog.text
 
 
@@ -73,10 +73,10 @@ async def test_a_second_connection_is_refused_while_the_first_lives(replica: Rep
     token = await replica.register()
     async with replica.connect(token) as first, asyncio.TaskGroup() as group:
         await first.next()
-        event = group.create_task(first.next())  # a client that reads answers pings
+        event = group.create_task(first.next())  # a client answers pings while it reads
         for _ in range(3):
-            answer = await replica.knock(token)
-            assert (answer.status, answer.code) == (409, "already-connected")
+            response = await replica.upgrade(token)
+            assert (response.status, response.code) == (409, "already-connected")
         await replica.push("orders", 1)
         assert (await event)["data"] == {"number": 1}
     async with replica.connect(token) as again:
@@ -94,33 +94,33 @@ async def test_a_second_connection_is_refused_while_the_first_lives(replica: Rep
         ({"Authorization": "Bearer " + "x" * 5000}, 401, "token-refused"),
     ],
 )
-async def test_without_a_genuine_token_nobody_is_let_in(
+async def test_a_request_without_a_genuine_token_is_refused(
     replica: Replica, headers: Headers, status: int, code: str
 ) -> None:
-    answer = await replica.knock(headers=headers)
-    assert (answer.status, answer.code) == (status, code)
-    assert answer.headers["WWW-Authenticate"].startswith('Bearer realm="trelay"')
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    response = await replica.upgrade(headers=headers)
+    assert (response.status, response.code) == (status, code)
+    assert response.headers["WWW-Authenticate"].startswith('Bearer realm="trelay"')
+    assert response.headers["Content-Type"] == "application/problem+json"
 
 
-async def test_a_token_with_one_character_changed_is_refused(deployment: Deployment) -> None:
-    """At every position; each time for the character that comes next in the alphabet."""
-    async with deployment.replica(PATIENT) as replica:
+async def test_a_token_with_an_altered_character_is_refused(deployment: Deployment) -> None:
+    """At every position, replaced by the next character of the alphabet."""
+    async with deployment.replica(UNLIMITED) as replica:
         token = await replica.register()
         for position, was in enumerate(token):
             other = CIPHER[(CIPHER.find(was) + 1) % len(CIPHER)]
-            answer = await replica.knock(token[:position] + other + token[position + 1 :])
-            assert (answer.status, answer.code) == (401, "token-refused"), f"position {position}"
+            response = await replica.upgrade(token[:position] + other + token[position + 1 :])
+            assert (response.status, response.code) == (401, "token-refused"), f"position {position}"
         async with replica.connect(token) as subscription:
             await subscription.next()
 
 
 async def test_a_token_of_another_client_or_another_signer_is_refused(replica: Replica) -> None:
     token = await replica.register()
-    answer = await replica.knock(headers={"token": token, "client_id": "other"})
-    assert (answer.status, answer.code) == (401, "token-refused")
+    response = await replica.upgrade(headers={"token": token, "client_id": "other"})
+    assert (response.status, response.code) == (401, "token-refused")
     forged = Tokens([SigningKey("database", b"x" * 32)]).issue("demo", 0).token
-    assert (await replica.knock(forged)).status == 401
+    assert (await replica.upgrade(forged)).status == 401
 
 
 async def test_a_token_expires_some_days_after_the_last_connection(deployment: Deployment) -> None:
@@ -129,9 +129,9 @@ async def test_a_token_expires_some_days_after_the_last_connection(deployment: D
         token = await replica.register()
         async with engine.begin() as connection:
             await connection.execute(update(consumers).values(last_seen_at=datetime(2000, 1, 1, tzinfo=UTC)))
-        answer = await replica.knock(token)
-        assert (answer.status, answer.code) == (401, "token-expired")
-        assert "register again" in answer.json["detail"]
+        response = await replica.upgrade(token)
+        assert (response.status, response.code) == (401, "token-expired")
+        assert "register again" in response.json["detail"]
         async with replica.connect(await replica.register()) as subscription:
             await subscription.next()
     await engine.dispose()
@@ -144,7 +144,7 @@ async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> No
     async with deployment.replica({"tokens": {"keys": [new, old]}}) as replica, replica.connect(token):
         pass
     async with deployment.replica({"tokens": {"keys": [new]}}) as replica:
-        assert (await replica.knock(token)).code == "token-refused"
+        assert (await replica.upgrade(token)).code == "token-refused"
 
 
 @pytest.mark.parametrize(
@@ -157,48 +157,48 @@ async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> No
         ("?chanels=orders.eu", 400, "malformed"),
     ],
 )
-async def test_what_may_not_be_asked_for_is_named(replica: Replica, query: str, status: int, code: str) -> None:
+async def test_a_refused_parameter_is_named(replica: Replica, query: str, status: int, code: str) -> None:
     secret = await add_client(replica.registry, "shop", channels=["orders.**"])
     token = await replica.register("shop", secret)
-    answer = await replica.knock(token, query=query)
-    assert (answer.status, answer.code) == (status, code)
+    response = await replica.upgrade(token, query=query)
+    assert (response.status, response.code) == (status, code)
     async with replica.connect(token) as subscription:
         await subscription.next()
 
 
-async def test_a_cursor_that_is_none_is_a_gap_and_no_refusal(replica: Replica) -> None:
+async def test_a_malformed_cursor_is_a_gap_and_no_refusal(replica: Replica) -> None:
     async with replica.connect(await replica.register(), path="/ws/publish?cursor=%00") as subscription:
         assert (await subscription.next())["type"] == "trelay.connected"
         assert (await subscription.next())["type"] == "trelay.gap"
 
 
-async def test_a_plain_request_is_told_what_this_is(replica: Replica) -> None:
-    answer = await replica.ask("GET", "/ws/publish", {"Authorization": f"Bearer {await replica.register()}"})
-    assert (answer.status, answer.code) == (426, "upgrade-required")
-    assert answer.headers["Upgrade"] == "websocket"
+async def test_a_plain_request_requires_an_upgrade(replica: Replica) -> None:
+    response = await replica.request("GET", "/ws/publish", {"Authorization": f"Bearer {await replica.register()}"})
+    assert (response.status, response.code) == (426, "upgrade-required")
+    assert response.headers["Upgrade"] == "websocket"
 
 
-async def test_another_version_of_websocket_is_told_ours(replica: Replica) -> None:
-    answer = await replica.knock(await replica.register(), headers={"Sec-WebSocket-Version": "12"})
-    assert (answer.status, answer.code) == (426, "upgrade-required")
-    assert answer.headers["Sec-WebSocket-Version"] == "13"
+async def test_another_websocket_version_is_refused(replica: Replica) -> None:
+    response = await replica.upgrade(await replica.register(), headers={"Sec-WebSocket-Version": "12"})
+    assert (response.status, response.code) == (426, "upgrade-required")
+    assert response.headers["Sec-WebSocket-Version"] == "13"
 
 
 async def test_a_disabled_client_is_refused(replica: Replica) -> None:
     token = await replica.register()
     await replica.registry.disable("demo")
-    answer = await replica.knock(token)
-    assert (answer.status, answer.code) == (403, "client-disabled")
+    response = await replica.upgrade(token)
+    assert (response.status, response.code) == (403, "client-disabled")
 
 
-async def test_too_many_failures_are_told_to_wait(deployment: Deployment) -> None:
+async def test_too_many_failures_are_refused_with_a_time_to_wait(deployment: Deployment) -> None:
     async with deployment.replica({"handshakes": {"failures": 2, "failures_per_second": 0.01}}) as replica:
-        answers = [await replica.knock("a.b.c") for _ in range(3)]
-        assert [answer.status for answer in answers] == [401, 401, 429]
-        assert int(answers[-1].headers["Retry-After"]) >= 1
+        responses = [await replica.upgrade("a.b.c") for _ in range(3)]
+        assert [response.status for response in responses] == [401, 401, 429]
+        assert int(responses[-1].headers["Retry-After"]) >= 1
 
 
-async def test_a_consumer_that_sends_is_told_closed_logged_and_reported(
+async def test_a_consumer_that_sends_is_closed_logged_and_alerted(
     replica: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await replica.register()
@@ -207,7 +207,7 @@ async def test_a_consumer_that_sends_is_told_closed_logged_and_reported(
         await subscription.socket.send_str("hello")
         assert (await subscription.next())["type"] == "trelay.refused"
         assert (await subscription.closed())[0] == 4500
-    assert [(told.kind, told.place) for told in replica.alerts.calls] == [("consumer sends", "client demo")]
+    assert [(told.kind, told.place) for told in replica.alerts.calls] == [("send refused", "client demo")]
     assert any(vars(record).get("client_id") == "demo" for record in caplog.records)
     async with replica.connect(token) as again:
         await again.next()

@@ -1,4 +1,4 @@
-"""What peers send, and how connections end, over real sockets."""
+"""Messages of peers, and the ends of connections, over real sockets."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ from services.experience_api.hub.close_codes import (
 )
 from shared.bus.memory import MemoryBus
 from tests.integration.services.experience_api.streams import (
-    PATIENCE,
+    TIMEOUT,
     TOPIC,
     Stream,
     eventually,
@@ -45,7 +45,7 @@ async def stream(bus: MemoryBus) -> AsyncIterator[Stream]:
         yield stream
 
 
-class TestWhatPeersSend:
+class TestMessages:
     @pytest.mark.parametrize("message", ["hello", "", b"\x00\xff", "x" * 5000, ["in ", "pieces"]])
     async def test_a_consumer_that_sends_is_refused_and_reported(
         self, bus: MemoryBus, stream: Stream, message: str | bytes | list[str]
@@ -57,12 +57,12 @@ class TestWhatPeersSend:
             assert refused["data"] == {"detail": "consumers may not send"}
             assert await peer.closed() == (4500, "consumers may not send")
             assert await stream.ended() == [MAY_NOT_SEND]
-            assert [who.client_id for who in stream.refused] == ["client-2"]
-            assert list(stream.delivery.connections) == stream.ids[:1]
+            assert [subscriber.client_id for subscriber in stream.refused] == ["client-2"]
+            assert stream.open_ids() == stream.ids[:1]
             await publish(bus, TOPIC, "a", range(1))
             assert await other.ids(1) == ["a:0"]
 
-    async def test_a_client_that_may_send_is_heard(self, stream: Stream) -> None:
+    async def test_messages_of_a_client_that_may_send_are_passed_on(self, stream: Stream) -> None:
         async with subscribed(stream, "send") as peer:
             await peer.socket.send("text é")
             await peer.socket.send(b"\x00\xff")
@@ -70,7 +70,7 @@ class TestWhatPeersSend:
             await eventually(lambda: len(stream.inbound) == 3)
         assert stream.inbound == ["text é".encode(), b"\x00\xff", b"in pieces"]
 
-    async def test_it_may_not_send_more_than_the_limit(self, stream: Stream) -> None:
+    async def test_a_message_above_the_limit_ends_the_connection(self, stream: Stream) -> None:
         async with subscribed(stream, "send") as peer:
             await peer.socket.send("x" * (256 * 1024 + 1))
             assert await peer.closed() == (1009, TOO_BIG.name)
@@ -78,7 +78,7 @@ class TestWhatPeersSend:
         assert not stream.inbound
         assert not stream.refused
 
-    async def test_a_fault_of_ours_ends_only_that_connection(
+    async def test_an_unexpected_error_ends_only_that_connection(
         self, bus: MemoryBus, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with streaming(bus, TOPIC) as stream, subscribed(stream, "send") as peer, subscribed(stream) as other:
@@ -88,7 +88,7 @@ class TestWhatPeersSend:
             assert await stream.ended() == [INTERNAL]
             await publish(bus, TOPIC, "a", range(1))
             assert await other.ids(1) == ["a:0"]
-        assert str(stream.ids[0]) in caplog.text
+        assert [vars(entry)["connection_id"] for entry in caplog.records if entry.exc_info] == [str(stream.ids[0])]
 
     async def test_pings_are_answered(self, stream: Stream) -> None:
         async with subscribed(stream) as peer:
@@ -105,77 +105,75 @@ class TestWhatPeersSend:
         ],
         ids=["pings", "pings with data", "pongs", "empty messages"],
     )
-    async def test_who_floods_with_nothing_is_sent_away_and_the_others_go_on(
+    async def test_a_flood_of_empty_frames_ends_the_connection_and_affects_no_other(
         self, bus: MemoryBus, stream: Stream, query: str, frame: bytes, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A megabyte of them would be a quarter of a million turns of our loop."""
+        """A megabyte of them would take a quarter of a million iterations of the loop."""
         async with subscribed(stream) as other:
             peer = await raw_socket(stream, query=query)
             with peer:
                 await asyncio.get_running_loop().sock_sendall(peer, frame * 600)
                 assert await stream.ended() == [TOO_MANY_PINGS]
-                assert "client-2" in caplog.text
+                assert [vars(entry)["client_id"] for entry in caplog.records] == ["client-2"]
             await publish(bus, TOPIC, "a", range(1))
             assert await other.ids(1) == ["a:0"]
 
-    async def test_who_pings_as_often_as_anybody_needs_is_answered(self, stream: Stream) -> None:
+    async def test_a_reasonable_number_of_pings_is_answered(self, stream: Stream) -> None:
         async with subscribed(stream) as peer:
             for _ in range(100):
-                await asyncio.wait_for(await peer.socket.ping(), PATIENCE)
+                await asyncio.wait_for(await peer.socket.ping(), TIMEOUT)
 
     @pytest.mark.parametrize(
         "frame",
         [
             b"\x81\x05hello",  # not masked
-            b"\x83\x80\0\0\0\0",  # an opcode that means nothing
-            b"\xc1\x81\0\0\0\0x",  # compressed, which was not agreed on
-            b"\x09\x80\0\0\0\0",  # a ping in pieces
+            b"\x83\x80\0\0\0\0",  # an unassigned opcode
+            b"\xc1\x81\0\0\0\0x",  # compressed without negotiation
+            b"\x09\x80\0\0\0\0",  # a fragmented ping
             b"\x89\xfe\x00\x7e\0\0\0\0" + b"x" * 126,  # a ping that is too long
-            b"\x80\x80\0\0\0\0",  # a continuation of nothing
+            b"\x80\x80\0\0\0\0",  # a continuation without a first frame
         ],
     )
-    async def test_frames_against_the_standard_end_the_connection(self, stream: Stream, frame: bytes) -> None:
+    async def test_invalid_frames_end_the_connection(self, stream: Stream, frame: bytes) -> None:
         peer = await raw_socket(stream)
         with peer:
             peer.send(frame)
             assert (await stream.ended())[0] in {PROTOCOL_ERROR, MAY_NOT_SEND}
 
-    async def test_text_that_is_not_utf_8(self, stream: Stream) -> None:
+    async def test_invalid_utf_8_ends_the_connection(self, stream: Stream) -> None:
         async with subscribed(stream, "send") as peer:
             await peer.socket.send(b"\xff", text=True)
-            assert await peer.closed() == (1007, "text that is not UTF-8")
+            assert await peer.closed() == (1007, "invalid UTF-8")
 
 
 class TestEndings:
-    async def test_a_peer_that_leaves(self, stream: Stream) -> None:
+    async def test_a_peer_that_closes(self, stream: Stream) -> None:
         async with subscribed(stream) as peer:
             await peer.socket.close(1001, "bye")
-            assert peer.socket.close_code == 1000  # what came back
+            assert peer.socket.close_code == 1000  # the server's
         assert await stream.ended() == [LEFT]
 
-    async def test_a_peer_that_vanishes(self, stream: Stream) -> None:
+    async def test_a_peer_that_disconnects(self, stream: Stream) -> None:
         async with subscribed(stream) as peer:
             peer.socket.transport.abort()
             assert await stream.ended() == [LOST]
-        assert not stream.delivery.connections
+        assert stream.delivery.counts.connections == 0
 
-    async def test_one_that_is_ended_is_told_why(self, stream: Stream) -> None:
+    async def test_the_close_frame_has_the_reason(self, stream: Stream) -> None:
         async with subscribed(stream) as peer, subscribed(stream):
-            assert stream.delivery.end(stream.ids[0], REMOVED)
-            assert not stream.delivery.end(stream.ids[0], REMOVED)
+            stream.connections[0].end(REMOVED)
+            stream.connections[0].end(INTERNAL)
             assert await peer.closed() == (4503, "consumer removed")
         assert stream.endings[0] is REMOVED
 
-    async def test_one_that_answers_no_close_frame_is_dropped(self, stream: Stream) -> None:
+    async def test_a_peer_that_answers_no_close_frame_is_dropped(self, stream: Stream) -> None:
         peer = await raw_socket(stream)
         with peer:
-            stream.delivery.end(stream.ids[0], REMOVED)
+            stream.connections[0].end(REMOVED)
             assert await stream.ended() == [REMOVED]
 
-    async def test_one_that_leaves_without_reading_what_waits_for_it_leaves_nothing_here(
-        self, bus: MemoryBus, stream: Stream
-    ) -> None:
-        """Else each connection that does so would keep its descriptor, and what waits, for as long as it likes."""
+    async def test_a_peer_that_closes_without_reading_frees_its_buffer(self, bus: MemoryBus, stream: Stream) -> None:
+        """Otherwise each such connection would keep its descriptor and buffer for any time."""
         peer = await raw_socket(stream, window=4096)
         with peer:
             await publish(bus, TOPIC, "a", range(200), size=50_000)
@@ -184,25 +182,25 @@ class TestEndings:
             assert await stream.ended() == [LEFT]
             received = 0
             loop = asyncio.get_running_loop()
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 with suppress(ConnectionResetError):
                     while found := await loop.sock_recv(peer, 1_000_000):
                         received += len(found)
             assert received < stream.delivery.counts.hub.deliveries * 50_000
 
-    async def test_who_answers_a_ping(self, stream: Stream) -> None:
+    async def test_a_peer_that_answers_pings_responds(self, stream: Stream) -> None:
         peer = await raw_socket(stream)
         with peer:
             async with subscribed(stream):
-                assert not await stream.delivery.answers(stream.ids[0], 0.1)
-                assert await stream.delivery.answers(stream.ids[1], 10)
+                assert not await stream.connections[0].responds(0.1)
+                assert await stream.connections[1].responds(10)
         await stream.ended(2)
-        assert not await stream.delivery.answers(stream.ids[1], 10)
+        assert not await stream.connections[1].responds(10)
 
-    async def test_the_silent_are_closed(self, bus: MemoryBus) -> None:
+    async def test_silent_peers_are_closed(self, bus: MemoryBus) -> None:
         options = {"hub": {"heartbeat": {"seconds": 0.4}}}
         async with streaming(bus, TOPIC, options) as stream, subscribed(stream):
             peer = await raw_socket(stream)
             with peer:
                 assert await stream.ended() == [NO_PONG]
-                assert list(stream.delivery.connections) == stream.ids[:1]
+                assert stream.open_ids() == stream.ids[:1]

@@ -1,4 +1,4 @@
-"""Resuming over real sockets, on every bus: each event of the channel exactly once, and what is missing is said."""
+"""Resuming over real sockets, on every bus: each event exactly once, and a gap event if any is missing."""
 
 import asyncio
 import random
@@ -26,14 +26,14 @@ from tests.integration.services.experience_api.streams import (
 from tests.servers.kafka import Kafka
 
 SHORT = {"history": {"limit_bytes": 20_000}, "feed": {"preload": 0}}
-"""A memory of some sixty events, empty after a restart."""
+"""A history of some sixty events, empty after a restart."""
 
 
 LOOPS = {"uvloop": uvloop.new_event_loop}
 
 
-class ResumeSuite:
-    """What holds on every bus."""
+class CatchUpSuite:
+    """The tests of every bus."""
 
     @pytest.fixture
     async def deployment(self) -> Deployment:
@@ -60,7 +60,7 @@ class ResumeSuite:
                 assert await peer.ids(20) == numbered("a", range(10, 30))
                 await publish(bus, topic, "a", range(30, 33))
                 assert await peer.ids(3) == numbered("a", range(30, 33))
-            assert stream.delivery.counts.resume.from_bus == 0
+            assert stream.delivery.counts.catch_up.log_reads == 0
 
     async def test_from_the_bus(self, bus: Bus, topic: str) -> None:
         async with streaming(bus, topic, SHORT) as stream:
@@ -76,8 +76,8 @@ class ResumeSuite:
                 assert await peer.ids(500) == numbered("a", range(500, 1000))
                 await publish(bus, topic, "a", range(1000, 1003))
                 assert await peer.ids(3) == numbered("a", range(1000, 1003))
-            assert stream.delivery.counts.resume.from_bus >= 2
-            assert stream.delivery.counts.resume.gaps == 0
+            assert stream.delivery.counts.catch_up.log_reads >= 2
+            assert stream.delivery.counts.catch_up.gaps == 0
 
     async def test_at_a_replica_that_has_just_started(self, bus: Bus, topic: str) -> None:
         async with streaming(bus, topic) as stream, subscribed(stream) as peer:
@@ -88,10 +88,10 @@ class ResumeSuite:
             async with streaming(bus, topic, options) as stream, subscribed(stream, f"cursor={cursor}") as peer:
                 assert await peer.ids(10) == numbered("a", range(10, 20))
                 await eventually(lambda: stream.delivery.counts.catching_up == 0)
-            assert bool(stream.delivery.counts.resume.from_bus) == bool(options)
+            assert bool(stream.delivery.counts.catch_up.log_reads) == bool(options)
 
-    async def test_where_nothing_is_left_to_read(self, bus: Bus, topic: str) -> None:
-        """The last cursor lies before the marker of its transaction; nobody waits for what is behind that."""
+    async def test_with_nothing_left_to_read(self, bus: Bus, topic: str) -> None:
+        """The last cursor lies before the marker of its transaction, after which nothing may be awaited."""
         await publish(bus, topic, "a", range(1))
         async with streaming(bus, topic) as stream, subscribed(stream) as peer:
             await publish(bus, topic, "a", range(1, 2))
@@ -104,7 +104,9 @@ class ResumeSuite:
                 async with subscribed(stream, f"cursor={cursor}"):
                     await eventually(lambda: stream.delivery.counts.catching_up == 0)
 
-    async def test_a_gap_is_said_once_and_the_rest_follows(self, deployment: Deployment, bus: Bus, topic: str) -> None:
+    async def test_a_gap_is_reported_once_and_the_rest_follows(
+        self, deployment: Deployment, bus: Bus, topic: str
+    ) -> None:
         async with streaming(bus, topic) as stream, subscribed(stream) as peer:
             cursor = peer.cursor
             await publish(bus, topic, "a", range(100))
@@ -118,11 +120,11 @@ class ResumeSuite:
             assert f"{topic}/{partition}" in gap["data"]["detail"]
             assert gap["cursor"] != cursor
             assert await peer.ids(40) == numbered("a", range(60, 100))
-            assert stream.delivery.counts.resume.gaps == 1
+            assert stream.delivery.counts.catch_up.gaps == 1
         async with streaming(bus, topic, SHORT) as stream, subscribed(stream, f"cursor={gap['cursor']}") as peer:
             assert await peer.ids(40) == numbered("a", range(60, 100))
 
-    async def test_a_topic_made_anew(self, deployment: Deployment, bus: Bus, topic: str) -> None:
+    async def test_a_cursor_of_another_topic(self, deployment: Deployment, bus: Bus, topic: str) -> None:
         async with streaming(bus, topic) as stream, subscribed(stream) as peer:
             await publish(bus, topic, "a", range(3))
             await peer.ids(3)
@@ -137,7 +139,7 @@ class ResumeSuite:
             await publish(bus, another, "a", range(3))
             assert await peer.ids(3) == numbered("a", range(3))
 
-    async def test_what_is_no_cursor(self, bus: Bus, topic: str) -> None:
+    async def test_a_malformed_cursor(self, bus: Bus, topic: str) -> None:
         async with streaming(bus, topic) as stream:
             for cursor in ("", "nonsense", "%00", "A" * 5000):
                 async with subscribed(stream, f"cursor={cursor}") as peer:
@@ -160,7 +162,7 @@ class ResumeSuite:
             assert await peer.ids(3) == numbered("a", range(3, 6))
 
     async def test_anywhere_at_any_time(self, deployment: Deployment, bus: Bus, topic: str) -> None:
-        """Two replicas with short memories; a subscriber is thrown off at random and comes back to either."""
+        """Two replicas with small histories; a subscriber is disconnected at random and reconnects to either."""
         seed = random.randrange(10**6)
         print("seed", seed)
         rng = random.Random(seed)
@@ -172,9 +174,9 @@ class ResumeSuite:
             written = dict.fromkeys(channels, 0)
             while any(number < total for number in written.values()):
                 channel = rng.choice(channels)
-                upto = min(total, written[channel] + rng.randint(1, 30))
-                await publish(bus, topic, channel, range(written[channel], upto), size=rng.randint(0, 300))
-                written[channel] = upto
+                end = min(total, written[channel] + rng.randint(1, 30))
+                await publish(bus, topic, channel, range(written[channel], end), size=rng.randint(0, 300))
+                written[channel] = end
 
         async with AsyncExitStack() as stack:
             replicas: list[Stream] = []
@@ -186,11 +188,11 @@ class ResumeSuite:
             writing = asyncio.create_task(publish_all(bus))
             while len(received) < total * len(channels):
                 async with subscribed(rng.choice(replicas), f"cursor={cursor}") as peer:
-                    portion = min(rng.randint(1, 200), total * len(channels) - len(received))
-                    received += await peer.ids(portion)
+                    count = min(rng.randint(1, 200), total * len(channels) - len(received))
+                    received += await peer.ids(count)
                     cursor = peer.cursor
             await writing
-            gaps = sum(replica.delivery.counts.resume.gaps for replica in replicas)
+            gaps = sum(replica.delivery.counts.catch_up.gaps for replica in replicas)
         assert gaps == 0
         for channel in channels:
             assert [identity for identity in received if identity.startswith(channel)] == numbered(
@@ -198,19 +200,19 @@ class ResumeSuite:
             )
 
 
-class TestResumeOnMemory(ResumeSuite):
+class TestCatchUpOnMemory(CatchUpSuite):
     @pytest.fixture
     async def deployment(self) -> MemoryDeployment:
         return MemoryDeployment()
 
 
-class TestResumeOnPostgres(ResumeSuite):
+class TestCatchUpOnPostgres(CatchUpSuite):
     @pytest.fixture
     async def deployment(self, migrated_database: DatabaseOptions) -> PostgresDeployment:
         return PostgresDeployment(migrated_database)
 
 
-class TestResumeOnKafka(ResumeSuite):
+class TestCatchUpOnKafka(CatchUpSuite):
     @pytest.fixture
     async def deployment(self, kafka: Kafka) -> KafkaDeployment:
         return KafkaDeployment(kafka)

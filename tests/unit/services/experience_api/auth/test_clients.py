@@ -24,7 +24,7 @@ class SettableClock(SystemClock):
 
 
 class CountingComparison(Comparison):
-    """Counts comparisons, and lets none end before it may."""
+    """Counts comparisons, and blocks them while `may_end` is not set."""
 
     def __init__(self) -> None:
         super().__init__(secrets.token_bytes)
@@ -50,21 +50,21 @@ def clock() -> SettableClock:
 
 @pytest.fixture
 def verifier(registry: MemoryRegistry, clock: SettableClock) -> Iterator[Verifier]:
-    options = VerifyOptions(threads=1, queue=1, remember=30, remembered=2)
+    options = VerifyOptions(threads=1, queue=1, cache_ttl=30, cache_size=2)
     with Verifier.opened(registry, options, clock=clock) as verifier:
         yield verifier
 
 
 async def refusal_of(verifier: Verifier, name: str, secret: str) -> Refusal:
     with pytest.raises(Refused) as refused:
-        await verifier.verified(ClientCredentials(name, secret))
+        await verifier.verify(ClientCredentials(name, secret))
     return refused.value.refusal
 
 
-async def test_a_client_is_known_by_the_secret_it_was_given(registry: MemoryRegistry, verifier: Verifier) -> None:
+async def test_a_client_is_verified_by_its_generated_secret(registry: MemoryRegistry, verifier: Verifier) -> None:
     secret = await add_client(registry, "shop", channels=["orders.*"], may_send=True, note="the shop")
     assert is_generated(secret)
-    client = await verifier.verified(ClientCredentials("shop", secret))
+    client = await verifier.verify(ClientCredentials("shop", secret))
     assert client.channels == ("orders.*",)
     assert client.may_send
     assert client.note == "the shop"
@@ -73,12 +73,12 @@ async def test_a_client_is_known_by_the_secret_it_was_given(registry: MemoryRegi
 
 async def test_a_client_may_have_a_chosen_secret(registry: MemoryRegistry, verifier: Verifier) -> None:
     assert await add_client(registry, "demo", secret="demo", loopback_only=True) == "demo"
-    client = await verifier.verified(ClientCredentials("demo", "demo"))
+    client = await verifier.verify(ClientCredentials("demo", "demo"))
     assert client.loopback_only
     assert client.channels == ("**",)
 
 
-async def test_what_is_kept_of_a_secret_is_a_hash(registry: MemoryRegistry) -> None:
+async def test_only_the_hash_of_a_secret_is_stored(registry: MemoryRegistry) -> None:
     secret = await add_client(registry, "shop")
     client = await registry.find("shop")
     assert client is not None
@@ -86,19 +86,17 @@ async def test_what_is_kept_of_a_secret_is_a_hash(registry: MemoryRegistry) -> N
     assert client.secret_hash not in repr(client)
 
 
-async def test_an_id_that_is_taken_is_an_error_and_changes_nothing(
-    registry: MemoryRegistry, verifier: Verifier
-) -> None:
+async def test_an_existing_id_is_an_error_and_changes_nothing(registry: MemoryRegistry, verifier: Verifier) -> None:
     secret = await add_client(registry, "shop")
     with pytest.raises(ClientExists, match="'shop'"):
         await add_client(registry, "shop")
-    await verifier.verified(ClientCredentials("shop", secret))
+    await verifier.verify(ClientCredentials("shop", secret))
 
 
 @pytest.mark.parametrize(
     ("name", "secret", "channels"), [("a b", "x", ["a"]), ("a", "", ["a"]), ("a", "x", ["a..b"]), ("a", "x", ["**.a"])]
 )
-async def test_a_client_of_the_wrong_form_is_refused(
+async def test_an_invalid_client_is_refused(
     registry: MemoryRegistry, name: str, secret: str, channels: list[str]
 ) -> None:
     with pytest.raises(Malformed):
@@ -106,62 +104,62 @@ async def test_a_client_of_the_wrong_form_is_refused(
     assert await registry.all() == []
 
 
-async def test_whatever_is_wrong_is_refused_alike(registry: MemoryRegistry, verifier: Verifier) -> None:
+async def test_every_wrong_credential_is_refused_alike(registry: MemoryRegistry, verifier: Verifier) -> None:
     generated = await add_client(registry, "shop")
     await add_client(registry, "demo", secret="demo")
-    await add_client(registry, "gone", secret="gone")
-    await registry.disable("gone")
+    await add_client(registry, "disabled", secret="disabled")
+    await registry.disable("disabled")
     for name, secret in (
         ("demo", "wrong"),
         ("demo", generated),
         ("shop", "demo"),
-        ("nobody", "demo"),
-        ("nobody", generated),
-        ("gone", "gone"),
+        ("unknown", "demo"),
+        ("unknown", generated),
+        ("disabled", "disabled"),
     ):
         assert await refusal_of(verifier, name, secret) is WRONG_CREDENTIALS
 
 
-async def test_the_outcome_of_a_slow_comparison_is_remembered_for_a_moment(
+async def test_the_outcome_of_a_slow_comparison_is_cached_for_a_moment(
     registry: MemoryRegistry, verifier: Verifier, clock: SettableClock
 ) -> None:
     await add_client(registry, "demo", secret="demo")
     comparison = verifier._comparison = CountingComparison()
     for _ in range(3):
-        await verifier.verified(ClientCredentials("demo", "demo"))
+        await verifier.verify(ClientCredentials("demo", "demo"))
         assert await refusal_of(verifier, "demo", "wrong") is WRONG_CREDENTIALS
     assert comparison.count == 2
     clock.seconds += 31
-    await verifier.verified(ClientCredentials("demo", "demo"))
+    await verifier.verify(ClientCredentials("demo", "demo"))
     assert comparison.count == 3
 
 
-async def test_what_is_remembered_does_not_outlive_the_secret(registry: MemoryRegistry, verifier: Verifier) -> None:
+async def test_a_cached_outcome_does_not_outlive_the_secret(registry: MemoryRegistry, verifier: Verifier) -> None:
     await add_client(registry, "demo", secret="demo")
-    await verifier.verified(ClientCredentials("demo", "demo"))
+    await verifier.verify(ClientCredentials("demo", "demo"))
     del registry._clients["demo"]
     assert await refusal_of(verifier, "demo", "demo") is WRONG_CREDENTIALS
     await add_client(registry, "demo", secret="other")
     assert await refusal_of(verifier, "demo", "demo") is WRONG_CREDENTIALS
 
 
-async def test_what_is_remembered_is_bounded(registry: MemoryRegistry, verifier: Verifier) -> None:
+async def test_the_cache_is_limited(registry: MemoryRegistry, verifier: Verifier) -> None:
     for number in range(5):
-        await refusal_of(verifier, "nobody", f"wrong {number}")
-    assert len(verifier._outcomes) == 2
+        await refusal_of(verifier, "unknown", f"wrong {number}")
+    assert len(verifier._cache) == 2
 
 
-async def test_comparisons_beyond_the_queue_are_told_to_come_back(registry: MemoryRegistry, verifier: Verifier) -> None:
+async def test_comparisons_beyond_the_queue_are_refused_as_busy(registry: MemoryRegistry, verifier: Verifier) -> None:
     generated = await add_client(registry, "shop")
     comparison = verifier._comparison = CountingComparison()
     comparison.may_end.clear()
-    waiting = [asyncio.create_task(refusal_of(verifier, "nobody", f"wrong {number}")) for number in range(2)]
+    waiting = [asyncio.create_task(refusal_of(verifier, "unknown", f"wrong {number}")) for number in range(2)]
     while verifier._waiting < 2:
         await asyncio.sleep(0)
-    assert await refusal_of(verifier, "nobody", "one too many") is BUSY
+    assert await refusal_of(verifier, "unknown", "one too many") is BUSY
     comparison.may_end.set()
     assert await asyncio.gather(*waiting) == [WRONG_CREDENTIALS] * 2
-    await verifier.verified(ClientCredentials("shop", generated))
+    await verifier.verify(ClientCredentials("shop", generated))
 
 
 async def test_a_generated_secret_does_not_wait_for_chosen_ones(registry: MemoryRegistry, verifier: Verifier) -> None:
@@ -169,10 +167,10 @@ async def test_a_generated_secret_does_not_wait_for_chosen_ones(registry: Memory
     blocked = CountingComparison()
     blocked.may_end.clear()
     fast, verifier._comparison = verifier._comparison, blocked
-    waiting = asyncio.create_task(refusal_of(verifier, "nobody", "wrong"))
+    waiting = asyncio.create_task(refusal_of(verifier, "unknown", "wrong"))
     while not blocked.count:
         await asyncio.sleep(0.001)
     verifier._comparison = fast
-    await verifier.verified(ClientCredentials("shop", generated))
+    await verifier.verify(ClientCredentials("shop", generated))
     blocked.may_end.set()
     assert await waiting is WRONG_CREDENTIALS

@@ -12,7 +12,7 @@ from services.experience_api.auth.origin import Origin
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.refusals import LOOPBACK_ONLY, TOKEN_REFUSED, TOO_MANY_ATTEMPTS, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.protocol import Claim, Node, Wish
+from services.experience_api.registry.protocol import Claim, Node
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -41,9 +41,9 @@ async def registration(registry: MemoryRegistry) -> AsyncIterator[Registration]:
 
 
 async def may_connect(registry: MemoryRegistry, claims: TokenClaims) -> bool:
-    wish = Wish(claims, uuid.uuid4(), Node("one", 1), "", loopback=True, good_for_days=1)
+    node = Node("one", 1)
     try:
-        verdict = await registry.claim(wish)
+        verdict = await registry.claim(claims, uuid.uuid4(), node, remote="", loopback=True, good_for_days=1)
     except Refused as exc:
         return exc.refusal is not TOKEN_REFUSED
     assert isinstance(verdict, Claim)
@@ -59,7 +59,7 @@ async def test_a_registered_client_has_a_token_that_connects(
     assert await may_connect(registry, claims)
 
 
-async def test_each_registration_gives_another_token_and_ends_the_one_before(
+async def test_each_registration_issues_a_new_token_and_invalidates_the_previous_one(
     registry: MemoryRegistry, registration: Registration
 ) -> None:
     old = TOKENS.read((await registration.register(DEMO, LOCAL)).token)
@@ -68,18 +68,18 @@ async def test_each_registration_gives_another_token_and_ends_the_one_before(
     assert await may_connect(registry, new)
 
 
-async def test_a_forgotten_consumer_cannot_connect(registry: MemoryRegistry, registration: Registration) -> None:
+async def test_an_unregistered_consumer_cannot_connect(registry: MemoryRegistry, registration: Registration) -> None:
     claims = TOKENS.read((await registration.register(DEMO, LOCAL)).token)
-    await registration.forget(DEMO, LOCAL)
+    await registration.unregister(DEMO, LOCAL)
     assert not await may_connect(registry, claims)
-    await registration.forget(DEMO, LOCAL)
+    await registration.unregister(DEMO, LOCAL)
 
 
-async def test_a_client_of_the_loopback_is_told_so_elsewhere_but_only_with_its_secret(
+async def test_a_loopback_only_client_is_refused_elsewhere_and_learns_why_only_with_its_secret(
     registry: MemoryRegistry, registration: Registration
 ) -> None:
     claims = TOKENS.read((await registration.register(DEMO, LOCAL)).token)
-    for act in (registration.register, registration.forget):
+    for act in (registration.register, registration.unregister):
         with pytest.raises(Refused) as refused:
             await act(DEMO, REMOTE)
         assert refused.value.refusal is LOOPBACK_ONLY
@@ -89,7 +89,7 @@ async def test_a_client_of_the_loopback_is_told_so_elsewhere_but_only_with_its_s
     assert await may_connect(registry, claims)
 
 
-async def test_guessing_uses_up_the_budget_of_its_address_and_succeeding_does_not(registration: Registration) -> None:
+async def test_wrong_secrets_use_up_the_budget_of_an_address_and_right_ones_do_not(registration: Registration) -> None:
     for _ in range(10):
         await registration.register(DEMO, LOCAL)
     found = []

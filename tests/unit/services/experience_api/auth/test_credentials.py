@@ -58,7 +58,7 @@ def test_a_client_is_read_from_basic() -> None:
     assert client(("authorization", basic("demo:x").replace("Basic", "bASIC"))) == ClientCredentials("demo", "x")
 
 
-def test_the_same_said_in_both_ways_is_one() -> None:
+def test_equal_credentials_in_both_forms_are_accepted() -> None:
     both = client(("client_id", "demo"), ("client_secret", "x"), ("authorization", basic("demo:x")))
     assert both == ClientCredentials("demo", "x")
 
@@ -88,12 +88,12 @@ def test_a_secret_is_not_shown() -> None:
         [("client_id", "demo"), ("client_secret", "x"), ("authorization", basic("other:x"))],
     ],
 )
-def test_whatever_is_wrong_with_credentials_is_refused_alike(lines: Lines) -> None:
+def test_every_invalid_credential_is_refused_alike(lines: Lines) -> None:
     assert refusal_of(lines) is WRONG_CREDENTIALS
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret", "authorization"])
-def test_a_header_that_says_two_things_is_refused(name: str) -> None:
+def test_a_header_with_two_values_is_refused(name: str) -> None:
     lines = [("client_id", "demo"), ("client_secret", "x"), ("authorization", basic("demo:x")), (name, "else")]
     assert refusal_of(lines) is MALFORMED
 
@@ -109,11 +109,11 @@ def test_a_header_that_says_two_things_is_refused(name: str) -> None:
         [("Authorization", "Bearer a.b.c"), ("Sec-WebSocket-Protocol", "cloudevents.json, bearer.a.b.c")],
     ],
 )
-def test_a_token_is_read_from_each_of_its_carriers(lines: Lines) -> None:
+def test_a_token_is_read_from_each_supported_header(lines: Lines) -> None:
     assert token(*lines) == CarriedToken("a.b.c", None)
 
 
-def test_the_token_header_comes_with_the_client_id() -> None:
+def test_the_token_header_requires_the_client_id() -> None:
     assert token(("token", "a.b.c"), ("client_id", "demo")) == CarriedToken("a.b.c", "demo")
     assert token(("Authorization", "Bearer a.b.c"), ("client_id", "demo")) == CarriedToken("a.b.c", "demo")
 

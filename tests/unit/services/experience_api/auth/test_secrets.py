@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.experience_api.auth.secrets import CHOSEN_LIMIT, Comparison, generate, hash_secret, is_generated
 from shared.errors import Malformed
 
-DICE = secrets.token_bytes
+RNG = secrets.token_bytes
 
 
 def test_a_generated_secret_has_256_bits_and_is_recognised() -> None:
@@ -20,59 +20,59 @@ def test_a_generated_secret_has_256_bits_and_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "scheme"), [(generate(DICE), "sha256"), ("demo", "scrypt"), ("pässwörd €", "scrypt")]
+    ("secret", "scheme"), [(generate(RNG), "sha256"), ("demo", "scrypt"), ("pässwörd €", "scrypt")]
 )
-def test_a_secret_matches_what_was_stored_of_it(secret: str, scheme: str) -> None:
-    stored = hash_secret(secret, DICE)
+def test_a_secret_matches_its_hash(secret: str, scheme: str) -> None:
+    stored = hash_secret(secret, RNG)
     assert stored.split("$")[0] == scheme
     assert secret not in stored
-    compare = Comparison(DICE)
+    compare = Comparison(RNG)
     assert compare.matches(secret, stored)
     assert not compare.matches(secret + "x", stored)
-    assert not compare.matches(generate(DICE), stored)
+    assert not compare.matches(generate(RNG), stored)
 
 
 def test_two_hashes_of_one_secret_differ() -> None:
-    assert hash_secret("demo", DICE) != hash_secret("demo", DICE)
+    assert hash_secret("demo", RNG) != hash_secret("demo", RNG)
 
 
-def test_nothing_matches_where_nothing_is_stored() -> None:
-    # Dice that always fall alike make the decoy's digest one that can be reckoned; it must not match all the same.
+def test_no_secret_matches_if_nothing_is_stored() -> None:
+    # With a constant rng the digest of the decoy can be computed. Even then it must not match.
     compare = Comparison(lambda size: b"\0" * size)
     assert not compare.matches("demo", None)
-    assert not compare.matches(generate(DICE), None)
+    assert not compare.matches(generate(RNG), None)
     assert not compare.matches("", None)
 
 
-def test_a_hash_with_older_parameters_is_compared_with_its_own() -> None:
+def test_a_hash_is_compared_with_its_own_parameters() -> None:
     stored = "scrypt$16$1$1$c2FsdA$" + "MEInFT8Xl1kaEMtsv3spqAo4rMXobLmCqN3y6Ph7cXc"
-    assert not Comparison(DICE).matches("other", stored)
+    assert not Comparison(RNG).matches("other", stored)
 
 
 @pytest.mark.parametrize("stored", ["", "md5$x$y", "sha256$x", "scrypt$1$2$3"])
-def test_a_stored_secret_of_no_known_scheme_is_an_error(stored: str) -> None:
-    with pytest.raises(Malformed, match="no known scheme"):
-        Comparison(DICE).matches("demo", stored)
+def test_a_hash_with_an_unknown_scheme_is_an_error(stored: str) -> None:
+    with pytest.raises(Malformed, match="unknown scheme"):
+        Comparison(RNG).matches("demo", stored)
 
 
 @pytest.mark.parametrize("secret", ["", "a\0b", "a\nb", "x" * (CHOSEN_LIMIT + 1), "é" * CHOSEN_LIMIT])
-def test_a_chosen_secret_that_no_header_can_carry_is_refused(secret: str) -> None:
-    with pytest.raises(Malformed, match="chosen secret"):
-        hash_secret(secret, DICE)
+def test_a_chosen_secret_that_a_header_cannot_carry_is_refused(secret: str) -> None:
+    with pytest.raises(Malformed, match="the secret is invalid; expected 1 to 256 bytes"):
+        hash_secret(secret, RNG)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.text(st.characters(codec="utf-8")))
 def test_no_other_secret_matches(presented: str) -> None:
     stored = hash_secret("demo", lambda size: b"s" * size)
-    assert Comparison(DICE).matches(presented, stored) == (presented == "demo")
+    assert Comparison(RNG).matches(presented, stored) == (presented == "demo")
 
 
-@pytest.mark.parametrize("presented", ["wrong", generate(DICE)], ids=["chosen", "generated"])
-def test_the_time_tells_nothing_of_what_is_stored(presented: str) -> None:
+@pytest.mark.parametrize("presented", ["wrong", generate(RNG)], ids=["chosen", "generated"])
+def test_the_time_does_not_reveal_what_is_stored(presented: str) -> None:
     """Medians of interleaved comparisons, in seconds of this thread; one without scrypt takes a ten-thousandth."""
-    compare = Comparison(DICE)
-    kinds = {"chosen": hash_secret("demo", DICE), "generated": hash_secret(generate(DICE), DICE), "none": None}
+    compare = Comparison(RNG)
+    kinds = {"chosen": hash_secret("demo", RNG), "generated": hash_secret(generate(RNG), RNG), "none": None}
     took: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(9):
         for kind, stored in kinds.items():

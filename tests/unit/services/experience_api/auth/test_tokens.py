@@ -36,12 +36,12 @@ def refused(reader: Tokens, token: str, client_id: str | None = None) -> bool:
     return False
 
 
-def test_a_token_says_whose_it_is_and_its_id_only_as_a_hash() -> None:
-    mint = tokens()
-    issued = mint.issue("demo", 1_700_000_000.9)
+def test_a_token_names_its_client_and_only_the_hash_of_its_id_is_returned() -> None:
+    issuing = tokens()
+    issued = issuing.issue("demo", 1_700_000_000.9)
     assert issued.claims == TokenClaims("demo", hashlib.sha256(b"id-1").digest())
-    assert mint.read(issued.token) == issued.claims
-    assert mint.read(issued.token, "demo") == issued.claims
+    assert issuing.read(issued.token) == issued.claims
+    assert issuing.read(issued.token, "demo") == issued.claims
     assert jwt.decode(issued.token, options={"verify_signature": False}) == {
         "iss": "trelay",
         "sub": "demo",
@@ -51,8 +51,8 @@ def test_a_token_says_whose_it_is_and_its_id_only_as_a_hash() -> None:
 
 
 def test_ids_have_256_bits_and_differ() -> None:
-    mint = Tokens([NEW])
-    ids = {jwt.decode(mint.issue("a", 0).token, options={"verify_signature": False})["jti"] for _ in range(100)}
+    issuing = Tokens([NEW])
+    ids = {jwt.decode(issuing.issue("a", 0).token, options={"verify_signature": False})["jti"] for _ in range(100)}
     assert len(ids) == 100
     assert {len(base64.urlsafe_b64decode(text + "=")) for text in ids} == {32}
 
@@ -63,8 +63,8 @@ def test_a_token_or_key_is_not_shown() -> None:
     assert "nnnn" not in repr(NEW)
 
 
-def test_the_header_is_what_it_was_when_the_tokens_out_there_were_signed() -> None:
-    """A library that writes its header differently would have every consumer register again."""
+def test_the_header_is_the_one_of_tokens_in_use() -> None:
+    """A library that encodes the header differently would invalidate the token of every consumer."""
     header = tokens().issue("demo", 0).token.partition(".")[0]
     assert base64.urlsafe_b64decode(header + "==") == b'{"alg":"HS256","kid":"2026","typ":"JWT"}'
 
@@ -77,30 +77,30 @@ def test_the_first_key_signs_and_every_key_verifies() -> None:
     assert refused(tokens(NEW), before.token)
 
 
-def test_every_change_of_one_character_is_refused() -> None:
-    """Also of the last one, whose two lowest bits a lax reader ignores."""
-    mint = tokens()
-    genuine = mint.issue("demo", 0).token
+def test_every_altered_character_is_refused() -> None:
+    """Including the last one, whose two lowest bits a lax decoder ignores."""
+    issuing = tokens()
+    genuine = issuing.issue("demo", 0).token
     for position, was in enumerate(genuine):
         for other in ALPHABET + ".=+/ ":
             if other != was:
                 changed = genuine[:position] + other + genuine[position + 1 :]
-                assert refused(mint, changed), f"position {position}: {was!r} to {other!r}"
-        assert refused(mint, genuine[:position] + genuine[position + 1 :]), f"without position {position}"
-        assert refused(mint, genuine[:position]), f"cut at {position}"
+                assert refused(issuing, changed), f"position {position}: {was!r} to {other!r}"
+        assert refused(issuing, genuine[:position] + genuine[position + 1 :]), f"without position {position}"
+        assert refused(issuing, genuine[:position]), f"cut at {position}"
 
 
 @pytest.mark.parametrize("added", ["=", "==", ".", "A", " ", "\n"])
 def test_anything_added_is_refused(added: str) -> None:
-    mint = tokens()
-    genuine = mint.issue("demo", 0).token
-    assert refused(mint, genuine + added)
-    assert refused(mint, added + genuine)
+    issuing = tokens()
+    genuine = issuing.issue("demo", 0).token
+    assert refused(issuing, genuine + added)
+    assert refused(issuing, added + genuine)
 
 
 def test_another_clients_token_is_refused() -> None:
-    mint = tokens()
-    assert refused(mint, mint.issue("demo", 0).token, "other")
+    issuing = tokens()
+    assert refused(issuing, issuing.issue("demo", 0).token, "other")
 
 
 def test_another_issuers_token_is_refused() -> None:
@@ -118,13 +118,13 @@ def test_another_issuers_token_is_refused() -> None:
         {"x5u": "https://example.com"},
     ],
 )
-def test_a_header_that_we_do_not_write_is_refused_though_the_signature_holds(headers: dict[str, str]) -> None:
+def test_an_unknown_header_is_refused_with_a_valid_signature(headers: dict[str, str]) -> None:
     token = signed(NEW)
     assert tokens().read(token).client_id == "demo"
     assert refused(tokens(NEW, OLD), signed(NEW, headers))
 
 
-def test_no_algorithm_is_refused() -> None:
+def test_the_algorithm_none_is_refused() -> None:
     claims = {"iss": "trelay", "sub": "demo", "iat": 1, "jti": "x"}
     assert refused(tokens(), jwt.encode(claims, "", algorithm="none", headers={"kid": "2026"}))
     header, payload, _ = signed(NEW).split(".")
@@ -134,19 +134,19 @@ def test_no_algorithm_is_refused() -> None:
 @pytest.mark.parametrize(
     "claims", [{"iss": None}, {"sub": None}, {"iat": None}, {"jti": None}, {"jti": 7}, {"sub": "a b"}, {"sub": ""}]
 )
-def test_a_claim_that_is_missing_or_of_the_wrong_form_is_refused(claims: dict[str, object]) -> None:
+def test_a_missing_or_invalid_claim_is_refused(claims: dict[str, object]) -> None:
     assert refused(tokens(), signed(NEW, claims=claims))
 
 
-def test_a_clock_that_is_behind_refuses_nothing() -> None:
+def test_a_clock_that_is_behind_refuses_no_token() -> None:
     issued = tokens().issue("demo", 32_503_680_000)
     assert tokens().read(issued.token) == issued.claims
 
 
 @given(st.one_of(st.text(), st.binary().map(lambda value: base64.urlsafe_b64encode(value).decode())))
 def test_hostile_tokens_are_refused(text: str) -> None:
-    mint = tokens()
-    header, payload, signature = mint.issue("demo", 0).token.split(".")
+    issuing = tokens()
+    header, payload, signature = issuing.issue("demo", 0).token.split(".")
     for token in (text, f"{text}.{payload}.{signature}", f"{header}.{text}.{signature}", f"{header}.{payload}.{text}"):
         if token:
-            assert refused(mint, token)
+            assert refused(issuing, token)

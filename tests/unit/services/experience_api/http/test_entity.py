@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict, MultiDict
 
-from services.experience_api.http.entity import EntityOptions, Push, PushedEvent, Stamp, read_events, receipt
+from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events, receipt
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.errors import Malformed, TooLarge
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
@@ -45,8 +45,8 @@ def read(
         text.encode() if isinstance(text, str) else text,
     )
     ids = itertools.count(1)
-    stamp = Stamp("2023-11-14T22:13:20.500Z", lambda: f"made-{next(ids)}", lambda: TRACE)
-    return read_events(push, stamp, options or EntityOptions())
+    defaults = Defaults("2023-11-14T22:13:20.500Z", lambda: f"made-{next(ids)}", lambda: TRACE)
+    return parse_events(push, defaults, options or EntityOptions())
 
 
 def one(*arguments: Any, **keywords: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def without(*names: str, **changed: Any) -> dict[str, Any]:
     return {name: value for name, value in (WHOLE | changed).items() if name not in names}
 
 
-def test_a_structured_event_goes_on_as_it_is() -> None:
+def test_a_structured_event_is_unaltered() -> None:
     (pushed,) = read(WHOLE)
     assert pushed.id == "7"
     assert pushed.channel == "orders.eu"
@@ -73,25 +73,25 @@ def test_numbers_and_unknown_extensions_keep_their_text() -> None:
     assert b'{"n":12345678901234567890.10,"e":1E5}' in value
 
 
-def test_white_space_between_values_is_not_sent_to_every_subscriber() -> None:
+def test_white_space_between_values_is_removed() -> None:
     (pushed,) = read(json.dumps(WHOLE, indent=4) + "\n")
     assert pushed.value == json.dumps(WHOLE, separators=(",", ":")).encode()
 
 
-def test_what_is_missing_is_made() -> None:
+def test_missing_attributes_are_added() -> None:
     event = one(without("time", "traceparent"))
     assert event["time"] == "2023-11-14T22:13:20.500Z"
     assert event["traceparent"] == TRACE
 
 
-def test_null_means_not_there_but_is_data() -> None:
+def test_null_means_absent_except_as_data() -> None:
     event = one(WHOLE | {"subject": None, "time": None, "data": None})
     assert "subject" not in event
     assert event["time"] == "2023-11-14T22:13:20.500Z"
     assert event["data"] is None
 
 
-def test_the_record_is_keyed_by_channel_and_tells_where_it_came_from() -> None:
+def test_the_record_has_the_channel_as_key_and_its_origin_in_a_header() -> None:
     record = read(WHOLE)[0].record(1_700_000_000.5)
     assert record.key == b"orders.eu"
     assert json.loads(record.value or b"") == WHOLE
@@ -99,7 +99,7 @@ def test_the_record_is_keyed_by_channel_and_tells_where_it_came_from() -> None:
     assert unpack_provenance(dict(record.headers)[PROVENANCE]) == ("entity", 1_700_000_000_500, "7")
 
 
-def test_the_channel_of_the_address_is_for_events_that_have_none() -> None:
+def test_the_channel_of_the_query_is_for_events_without_one() -> None:
     assert one(without("channel"), query="channel=from.query")["channel"] == "from.query"
     assert one(WHOLE, query="channel=from.query")["channel"] == "orders.eu"
 
@@ -110,13 +110,13 @@ def test_a_batch_keeps_its_order() -> None:
     assert json.loads(receipt(events)) == {"accepted": 5, "ids": ["0", "1", "2", "3", "4"]}
 
 
-def test_an_empty_batch_is_nothing() -> None:
+def test_an_empty_batch_has_no_events() -> None:
     assert read([], BATCH) == []
 
 
-def test_a_batch_is_bounded() -> None:
+def test_a_batch_is_limited() -> None:
     options = EntityOptions(batch_limit=2)
-    with pytest.raises(TooLarge, match="a batch of 3 events, the limit is 2"):
+    with pytest.raises(TooLarge, match="found a batch of 3 events; the limit is 2"):
         read([WHOLE] * 3, BATCH, options=options)
 
 
@@ -124,13 +124,13 @@ def test_a_batch_is_bounded() -> None:
     ("bad", "why"),
     [
         (without("id"), "event 1: attribute 'id' is missing"),
-        (without("channel"), "event 1: attribute 'channel' is missing"),
+        (without("channel"), "event 1: attribute 'channel': missing"),
         (without(specversion="0.3"), 'event 1: specversion is "0.3"'),
         (7, "event 1: not a JSON object"),
         ([], "event 1: not a JSON object"),
     ],
 )
-def test_one_bad_event_refuses_a_batch_by_its_index(bad: Any, why: str) -> None:
+def test_an_invalid_event_refuses_the_batch_and_its_index_is_named(bad: Any, why: str) -> None:
     with pytest.raises(Malformed, match=re.escape(why)):
         read([WHOLE, bad, WHOLE], BATCH)
 
@@ -174,9 +174,9 @@ def test_binary_mode_without_a_body_has_no_data() -> None:
 @pytest.mark.parametrize(
     ("headers", "why"),
     [
-        (binary_headers(subject="%ff"), "no UTF-8"),
+        (binary_headers(subject="%ff"), "not UTF-8"),
         (binary_headers(subject="a%0Ab"), "control character"),
-        (binary_headers(subject="\udcff"), "no UTF-8"),
+        (binary_headers(subject="\udcff"), "not UTF-8"),
         (binary_headers(channel="a b"), "channel"),
         (binary_headers(datacontenttype="text/plain"), "datacontenttype"),
         (binary_headers(data="x"), "'ce-data'"),
@@ -186,15 +186,15 @@ def test_binary_mode_without_a_body_has_no_data() -> None:
         ({"ce-id": "7"}, "specversion"),
     ],
 )
-def test_binary_mode_names_the_header_that_is_wrong(headers: dict[str, str], why: str) -> None:
+def test_binary_mode_names_an_invalid_header(headers: dict[str, str], why: str) -> None:
     with pytest.raises(Malformed, match=re.escape(why)):
         read("{}", "application/json", headers=headers)
 
 
-def test_a_header_that_is_there_twice_is_refused() -> None:
+def test_a_repeated_header_is_refused() -> None:
     push = Push(CIMultiDict([*binary_headers().items(), ("Ce-Id", "8")]), MultiDict(), b"")
     with pytest.raises(Malformed, match="more than once"):
-        read_events(push, Stamp("", str, str), EntityOptions())
+        parse_events(push, Defaults("", str, str), EntityOptions())
 
 
 @pytest.mark.parametrize("body", ['{"a": 1}', "[1, 2]", '"text"', "7", "null"])
@@ -223,21 +223,21 @@ def test_plain_json_has_a_type_and_needs_no_subject() -> None:
 @pytest.mark.parametrize(
     ("query", "why"),
     [
-        ("", "?channel="),
-        ("channel=", "empty"),
+        ("", "'channel': missing"),
+        ("channel=", "found no text"),
         ("channel=a b", "channel 'a b'"),
         ("chanel=orders", "query parameter 'chanel'"),
         ("channel=a&channel=b", "more than once"),
         ("channel=a&subject=x\ny", "control character"),
     ],
 )
-def test_plain_json_with_a_wrong_address_is_told_so(query: str, why: str) -> None:
+def test_plain_json_with_an_invalid_query_names_the_parameter(query: str, why: str) -> None:
     with pytest.raises(Malformed, match=re.escape(why)):
         read("{}", "application/json", query)
 
 
 @pytest.mark.parametrize(("content_type", "body"), [(STRUCTURED, WHOLE), (BATCH, [WHOLE])])
-def test_what_a_cloudevent_says_itself_is_not_taken_from_the_address(content_type: str, body: Any) -> None:
+def test_the_query_does_not_set_attributes_of_a_cloudevent(content_type: str, body: Any) -> None:
     with pytest.raises(Malformed, match="'subject'"):
         read(body, content_type, "subject=x")
 
@@ -263,7 +263,7 @@ def test_another_content_type_is_unsupported(content_type: str) -> None:
 @pytest.mark.parametrize(
     "content_type", [f"{STRUCTURED}; charset=utf-8", f'{STRUCTURED};charset="UTF-8"', STRUCTURED.upper()]
 )
-def test_a_content_type_is_read_as_http_says(content_type: str) -> None:
+def test_a_content_type_is_parsed_as_in_http(content_type: str) -> None:
     assert one(WHOLE, content_type) == WHOLE
 
 
@@ -281,7 +281,7 @@ def test_a_content_type_is_read_as_http_says(content_type: str) -> None:
         (b"NaN", "not JSON"),
     ],
 )
-def test_a_body_that_is_no_event_is_refused(body: bytes, why: str) -> None:
+def test_an_invalid_body_is_refused(body: bytes, why: str) -> None:
     with pytest.raises(Malformed, match=why):
         read(body)
 
@@ -289,9 +289,9 @@ def test_a_body_that_is_no_event_is_refused(body: bytes, why: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"cursor": "x"}, "'cursor' is the relay's own"),
-        ({"source": "/trelay"}, "the relay's own"),
-        ({"type": "trelay.gap"}, "the relay's own"),
+        ({"cursor": "x"}, "'cursor': reserved for the relay"),
+        ({"source": "/trelay"}, "reserved for the relay"),
+        ({"type": "trelay.gap"}, "reserved for the relay"),
         ({"channel": "not a channel"}, "channel"),
         ({"channel": 7}, "'channel'"),
         ({"traceparent": "x"}, "traceparent"),
@@ -303,7 +303,7 @@ def test_a_body_that_is_no_event_is_refused(body: bytes, why: str) -> None:
         ({"id": None}, "'id'"),
     ],
 )
-def test_an_attribute_that_is_wrong_is_named(changed: dict[str, Any], why: str) -> None:
+def test_an_invalid_attribute_is_named(changed: dict[str, Any], why: str) -> None:
     with pytest.raises(Malformed, match=re.escape(why)):
         read(WHOLE | changed)
 

@@ -22,8 +22,8 @@ TOPICS = TopicsOptions()
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def pushes(patience: float = 10) -> Pushes:
-    options = EntityOptions(allow=("192.0.2.0/24", "2001:db8::/32"), patience=patience)
+def pushes(timeout: float = 10) -> Pushes:
+    options = EntityOptions(allow=("192.0.2.0/24", "2001:db8::/32"), timeout=timeout)
     return Pushes(TOPICS.publish, options, SYSTEM_CLOCK, random.Random(7), lambda: "id-1")
 
 
@@ -37,7 +37,7 @@ def came_from(address: str) -> Origin:
 
 
 class Failing:
-    """An appender whose bus is away, or never answers."""
+    """An appender whose bus is unavailable, or never answers."""
 
     def __init__(self, *, hangs: bool) -> None:
         self._hangs = hangs
@@ -45,14 +45,14 @@ class Failing:
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         if self._hangs:
             await asyncio.Event().wait()
-        raise Unavailable("away")
+        raise Unavailable("unavailable")
 
 
-async def test_events_are_on_the_bus_when_they_are_accepted() -> None:
+async def test_accepted_events_are_on_the_bus() -> None:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     async with bus.appender() as appender:
-        (pushed,) = await pushes().take(plain('{"total": 1}'), appender)
+        (pushed,) = await pushes().append(plain('{"total": 1}'), appender)
         bounds = await bus.bounds(TOPICS.publish)
         async with bus.reader(TOPICS.publish, {number: first for number, (first, _) in bounds.items()}) as reader:
             (record,) = await reader.read()
@@ -61,28 +61,28 @@ async def test_events_are_on_the_bus_when_they_are_accepted() -> None:
     assert json.loads(record.value or b"")["data"] == {"total": 1}
 
 
-async def test_the_trace_goes_on_or_begins() -> None:
+async def test_a_trace_is_continued_or_started() -> None:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     async with bus.appender() as appender:
-        (traced,) = await pushes().take(plain(headers={"traceparent": TRACE}), appender)
-        (begun,) = await pushes().take(plain(headers={"traceparent": "nonsense"}), appender)
+        (traced,) = await pushes().append(plain(headers={"traceparent": TRACE}), appender)
+        (started,) = await pushes().append(plain(headers={"traceparent": "nonsense"}), appender)
     assert parse(json.loads(traced.value)["traceparent"]).trace == parse(TRACE).trace
     assert json.loads(traced.value)["traceparent"] != TRACE
-    assert parse(json.loads(begun.value)["traceparent"]).trace != parse(TRACE).trace
+    assert parse(json.loads(started.value)["traceparent"]).trace != parse(TRACE).trace
 
 
-@pytest.mark.parametrize("hangs", [False, True], ids=["away", "silent"])
-async def test_a_bus_that_does_not_answer_is_said_with_a_time_to_wait(hangs: bool) -> None:
+@pytest.mark.parametrize("hangs", [False, True], ids=["unavailable", "silent"])
+async def test_a_bus_that_does_not_answer_is_a_refusal_with_a_time_to_wait(hangs: bool) -> None:
     with pytest.raises(Refused) as refused:
-        await pushes(patience=0.01).take(plain(), Failing(hangs=hangs))
+        await pushes(timeout=0.01).append(plain(), Failing(hangs=hangs))
     assert refused.value.refusal is UNAVAILABLE
     assert refused.value.retry_after is not None
 
 
-async def test_what_is_no_event_never_reaches_the_bus() -> None:
+async def test_an_invalid_event_never_reaches_the_bus() -> None:
     with pytest.raises(Malformed, match="channel"):
-        await pushes().take(plain(query=""), Failing(hangs=True))
+        await pushes().append(plain(query=""), Failing(hangs=True))
 
 
 @pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])
@@ -97,9 +97,9 @@ def test_everybody_else_is_refused(where: Origin) -> None:
     assert refused.value.refusal is ADDRESS_NOT_ALLOWED
 
 
-def test_while_draining_nothing_is_taken() -> None:
-    taking = pushes()
-    taking.close()
+def test_nothing_is_accepted_while_draining() -> None:
+    accepting = pushes()
+    accepting.close()
     with pytest.raises(Refused) as refused:
-        taking.check(came_from("192.0.2.9"))
+        accepting.check(came_from("192.0.2.9"))
     assert refused.value.refusal is DRAINING

@@ -1,4 +1,4 @@
-"""Connections for tests: without a socket, but with everything else."""
+"""Connections without a socket, for tests."""
 
 import asyncio
 import os
@@ -6,33 +6,33 @@ from collections.abc import Callable
 from typing import cast
 from uuid import uuid4
 
-from services.experience_api.hub.audience import interest_in
-from services.experience_api.hub.connection import Connection, Subscriber
+from services.experience_api.hub.audience import Subscriber, interest_in
+from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.outbox import Outbox
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 
 
 class Inner(asyncio.Protocol):
-    """In aiohttp's place: remembers what it was told."""
+    """Stands in for aiohttp's protocol: records its callbacks."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.calls: list[str] = []
 
     def data_received(self, data: bytes) -> None:
-        self.heard.append(f"data {data!r}")
+        self.calls.append(f"data {data!r}")
 
     def eof_received(self) -> bool | None:
-        self.heard.append("eof")
+        self.calls.append("eof")
         return None
 
     def pause_writing(self) -> None:
-        self.heard.append("pause")
+        self.calls.append("pause")
 
     def resume_writing(self) -> None:
-        self.heard.append("resume")
+        self.calls.append("resume")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.heard.append(f"lost {exc}")
+        self.calls.append(f"lost {exc}")
 
 
 def subscriber(*channels: str, may_send: bool = False) -> Subscriber:
@@ -42,17 +42,17 @@ def subscriber(*channels: str, may_send: bool = False) -> Subscriber:
 def connection(
     transport: FakeTransport,
     *channels: str,
-    gone: Callable[[Connection], None] = lambda _connection: None,
+    on_detach: Callable[[Connection], None] = lambda _connection: None,
     inner: Inner | None = None,
     limit: int = 100_000,
 ) -> Connection:
-    """A connection that writes to a transport of ours, and to nothing but it."""
+    """Return a connection that writes to a fake transport only."""
     outbox = Outbox(transport, None, limit)
-    return Connection(subscriber(*channels), outbox, cast("asyncio.Transport", transport), inner or Inner(), gone)
+    return Connection(subscriber(*channels), outbox, cast("asyncio.Transport", transport), inner or Inner(), on_detach)
 
 
 class Pipe:
-    """A real descriptor to write to, whose other end reads when the test says so."""
+    """A real descriptor to write to; the test reads the other end."""
 
     def __init__(self) -> None:
         self._read, self.write = os.pipe()

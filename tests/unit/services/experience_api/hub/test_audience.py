@@ -40,67 +40,67 @@ channels = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=4).ma
 )
 def test_patterns(pattern: str, matches: list[str], not_these: list[str]) -> None:
     interest = Interest([pattern])
-    for _ in range(2):  # the second time from what is remembered
-        assert all(interest.wants(channel.encode()) for channel in matches)
-        assert not any(interest.wants(channel.encode()) for channel in not_these)
+    for _ in range(2):  # the second time from the cache
+        assert all(interest.matches(channel.encode()) for channel in matches)
+        assert not any(interest.matches(channel.encode()) for channel in not_these)
 
 
 @pytest.mark.parametrize(
     "text", ["", ".", "a.", ".a", "a..b", "a b", "**.a", "a.**.b", "a*", "***", "é", "a\n", "x" * 201]
 )
-def test_what_is_no_pattern_is_refused_by_name(text: str) -> None:
+def test_an_invalid_pattern_is_refused_and_named(text: str) -> None:
     with pytest.raises(Malformed, match=re.escape(repr(text[:80]))):
         check_pattern(text)
 
 
 @given(patterns, channels)
 def test_a_pattern_covers_what_it_matches(pattern: str, channel: str) -> None:
-    assert covers(pattern, channel) == Interest([pattern]).wants(channel.encode())
+    assert covers(pattern, channel) == Interest([pattern]).matches(channel.encode())
 
 
 @given(patterns, patterns, st.lists(channels, max_size=30))
-def test_what_a_covered_pattern_matches_the_covering_one_does(wide: str, narrow_one: str, some: list[str]) -> None:
+def test_a_covering_pattern_matches_what_the_covered_one_matches(wide: str, narrow_one: str, some: list[str]) -> None:
     if covers(wide, narrow_one):
-        assert {channel for channel in some if Interest([narrow_one]).wants(channel.encode())} <= {
-            channel for channel in some if Interest([wide]).wants(channel.encode())
+        assert {channel for channel in some if Interest([narrow_one]).matches(channel.encode())} <= {
+            channel for channel in some if Interest([wide]).matches(channel.encode())
         }
 
 
 @given(patterns)
-def test_a_pattern_covers_itself_and_the_widest_covers_all(pattern: str) -> None:
+def test_a_pattern_covers_itself_and_the_widest_covers_every_pattern(pattern: str) -> None:
     assert covers(pattern, pattern)
     assert covers("**", pattern)
 
 
 @given(patterns, st.lists(channels))
-def test_among_agrees_with_wants(pattern: str, some: list[str]) -> None:
+def test_matching_agrees_with_matches(pattern: str, some: list[str]) -> None:
     known = {channel.encode() for channel in some}
     for interest in (Interest([pattern]), Interest(["a.b", "c"])):
-        assert set(interest.among(known)) == {channel for channel in known if interest.wants(channel)}
+        assert set(interest.matching(known)) == {channel for channel in known if interest.matches(channel)}
 
 
-def test_nothing_asked_for_is_everything_permitted() -> None:
-    for asked in (None, "", " , "):
-        assert narrow(["orders.*", "stock"], asked).patterns == ("orders.*", "stock")
+def test_no_requested_channel_means_every_permitted_one() -> None:
+    for requested in (None, "", " , "):
+        assert narrow(["orders.*", "stock"], requested).patterns == ("orders.*", "stock")
 
 
-def test_what_is_asked_for_narrows() -> None:
+def test_requested_channels_narrow() -> None:
     assert narrow(["orders.**"], "orders.eu, orders.*.north").patterns == ("orders.*.north", "orders.eu")
 
 
-@pytest.mark.parametrize("asked", ["stock", "orders", "orders.**", "**", "orders.eu,stock"])
-def test_what_is_not_permitted_is_refused_by_name(asked: str) -> None:
-    with pytest.raises(ChannelNotPermitted, match=re.escape(repr(asked.rpartition(",")[2]))):
-        narrow(["orders.*"], asked)
+@pytest.mark.parametrize("requested", ["stock", "orders", "orders.**", "**", "orders.eu,stock"])
+def test_a_channel_that_is_not_permitted_is_refused_and_named(requested: str) -> None:
+    with pytest.raises(ChannelNotPermitted, match=re.escape(repr(requested.rpartition(",")[2]))):
+        narrow(["orders.*"], requested)
 
 
-def test_none_permits_none() -> None:
-    assert not narrow([], None).wants(b"orders")
+def test_no_permitted_pattern_permits_no_channel() -> None:
+    assert not narrow([], None).matches(b"orders")
     with pytest.raises(ChannelNotPermitted):
         narrow([], "orders")
 
 
-def test_too_many_are_refused() -> None:
+def test_too_many_channels_are_refused() -> None:
     with pytest.raises(Malformed, match="1001"):
         narrow(["**"], ",".join(f"c{number}" for number in range(1001)))
 
@@ -112,9 +112,9 @@ def test_too_many_patterns_are_refused() -> None:
 
 
 @given(st.text())
-def test_any_question_is_answered_or_refused(asked: str) -> None:
+def test_any_request_is_accepted_or_refused(requested: str) -> None:
     with contextlib.suppress(Malformed):
-        assert narrow(["a.**", "b"], asked).patterns
+        assert narrow(["a.**", "b"], requested).patterns
 
 
 def test_equal_interests_are_one_object() -> None:
@@ -123,7 +123,7 @@ def test_equal_interests_are_one_object() -> None:
     assert repr(interest_in(["b", "a"])) == "Interest(a, b)"
 
 
-def test_what_nobody_is_interested_in_any_more_is_forgotten() -> None:
+def test_an_unused_interest_is_dropped() -> None:
     before = len(_shared)
     for number in range(100):
         narrow(["**"], f"one-off-{number}")
@@ -139,12 +139,12 @@ class TestAudiences:
     def names(self, audiences: Audiences[str], channel: str) -> list[str]:
         return sorted(name for audience in audiences.of(channel.encode()) for name in audience.members.values())
 
-    def join(self, audiences: Audiences[str], name: str, *wanted: str) -> tuple[Interest, Outbox]:
-        place = (interest_in(wanted), Outbox(FakeTransport(), None, 1000))
+    def join(self, audiences: Audiences[str], name: str, *patterns: str) -> tuple[Interest, Outbox]:
+        place = (interest_in(patterns), Outbox(FakeTransport(), None, 1000))
         audiences.add(*place, name)
         return place
 
-    def test_members_hear_what_they_want(self, audiences: Audiences[str]) -> None:
+    def test_members_are_found_by_channel(self, audiences: Audiences[str]) -> None:
         self.join(audiences, "all", "**")
         self.join(audiences, "a", "a")
         assert self.names(audiences, "a") == ["a", "all"]
@@ -157,7 +157,7 @@ class TestAudiences:
         assert list(audience.members.values()) == ["first", "second"]
         assert list(audiences) == [audience]
 
-    def test_who_joins_and_leaves_later_counts_for_channels_already_heard(self, audiences: Audiences[str]) -> None:
+    def test_joining_and_leaving_later_applies_to_known_channels(self, audiences: Audiences[str]) -> None:
         assert self.names(audiences, "a") == []
         exact = self.join(audiences, "exact", "a")
         wild = self.join(audiences, "wild", "*")
@@ -169,13 +169,13 @@ class TestAudiences:
         assert self.names(audiences, "a") == []
         assert not list(audiences)
 
-    def test_one_of_two_leaves(self, audiences: Audiences[str]) -> None:
+    def test_one_of_two_members_leaves(self, audiences: Audiences[str]) -> None:
         first = self.join(audiences, "first", "a")
         self.join(audiences, "second", "a")
         audiences.discard(*first)
         assert self.names(audiences, "a") == ["second"]
 
-    def test_more_channels_than_are_remembered(self, audiences: Audiences[str]) -> None:
+    def test_more_channels_than_the_cache_holds(self, audiences: Audiences[str]) -> None:
         self.join(audiences, "all", "**")
         for number in range(20_001):
             assert self.names(audiences, f"c{number}") == ["all"]

@@ -14,7 +14,7 @@ def transport() -> FakeTransport:
     return FakeTransport()
 
 
-def test_aiohttp_is_told_all_that_the_transport_says(transport: FakeTransport) -> None:
+def test_every_callback_of_the_transport_is_forwarded_to_aiohttp(transport: FakeTransport) -> None:
     inner = Inner()
     one = connection(transport, inner=inner)
     one.data_received(b"x")
@@ -22,33 +22,33 @@ def test_aiohttp_is_told_all_that_the_transport_says(transport: FakeTransport) -
     one.resume_writing()
     one.eof_received()
     one.connection_lost(OSError("reset"))
-    assert inner.heard == ["data b'x'", "pause", "resume", "eof", "lost reset"]
+    assert inner.calls == ["data b'x'", "pause", "resume", "eof", "lost reset"]
 
 
-def test_the_hub_hears_of_a_loss_before_aiohttp_does_and_once(transport: FakeTransport) -> None:
+def test_a_loss_is_reported_once_to_the_hub_before_aiohttp(transport: FakeTransport) -> None:
     inner = Inner()
-    gone: list[list[str]] = []
-    one = connection(transport, inner=inner, gone=lambda _connection: gone.append(list(inner.heard)))
+    detached: list[list[str]] = []
+    one = connection(transport, inner=inner, on_detach=lambda _connection: detached.append(list(inner.calls)))
     one.connection_lost(None)
     one.end(REMOVED)
-    assert gone == [[]]
+    assert detached == [[]]
     assert one.ending is LOST
 
 
 def test_the_first_reason_counts(transport: FakeTransport) -> None:
-    gone: list[Connection] = []
-    one = connection(transport, gone=gone.append)
+    detached: list[Connection] = []
+    one = connection(transport, on_detach=detached.append)
     one.end(TOO_SLOW, wait=2.0)
     one.end(REMOVED)
     assert (one.ending, one.wait) == (TOO_SLOW, 2.0)
-    assert gone == [one]
+    assert detached == [one]
 
 
-async def test_an_end_interrupts_whoever_waits_for_the_peer(transport: FakeTransport) -> None:
+async def test_an_end_cancels_a_task_that_waits_for_the_peer(transport: FakeTransport) -> None:
     one = connection(transport)
 
     async def read() -> None:
-        one.wait_begins()
+        one.begin_wait()
         await asyncio.Event().wait()
 
     task = asyncio.create_task(read())
@@ -58,89 +58,91 @@ async def test_an_end_interrupts_whoever_waits_for_the_peer(transport: FakeTrans
         await task
 
 
-async def test_an_end_interrupts_nobody_at_work(transport: FakeTransport) -> None:
+async def test_an_end_does_not_cancel_a_task_that_does_not_wait(transport: FakeTransport) -> None:
     one = connection(transport)
-    go_on = asyncio.Event()
+    proceed = asyncio.Event()
 
     async def read() -> None:
-        one.wait_begins()
-        one.wait_ends()
-        await go_on.wait()
+        one.begin_wait()
+        one.end_wait()
+        await proceed.wait()
 
     task = asyncio.create_task(read())
     await asyncio.sleep(0)
     one.end(REMOVED)
-    go_on.set()
+    proceed.set()
     await task
 
 
 class TestHeartbeat:
-    def test_each_beat_pings(self, transport: FakeTransport) -> None:
+    def test_each_heartbeat_sends_a_ping(self, transport: FakeTransport) -> None:
         one = connection(transport)
-        assert one.beat()
+        assert one.heartbeat()
         assert transport.sent == PING
 
-    def test_anything_that_comes_is_a_sign_of_life(self, transport: FakeTransport) -> None:
+    def test_anything_received_counts_as_alive(self, transport: FakeTransport) -> None:
         one = connection(transport)
         for _ in range(3):
-            assert one.beat()
+            assert one.heartbeat()
             one.data_received(b"\x8a\x00")
-        assert one.beat()
-        assert not one.beat()
+        assert one.heartbeat()
+        assert not one.heartbeat()
 
-    def test_a_slow_reader_is_alive_and_a_stuck_one_is_not(self, transport: FakeTransport) -> None:
+    def test_a_slow_reader_is_alive_and_a_blocked_one_is_not(self, transport: FakeTransport) -> None:
         transport.room = 0
         one = connection(transport)
         one.outbox.offer(b"x" * 1000)
-        assert one.beat()
+        assert one.heartbeat()
         for _ in range(3):
             transport.peer_reads(100)
-            assert one.beat()
-        assert not one.beat()
+            assert one.heartbeat()
+        assert not one.heartbeat()
 
-    def test_empty_frames_are_bounded_from_one_beat_to_the_next(self, transport: FakeTransport) -> None:
+    def test_empty_frames_are_limited_per_heartbeat(self, transport: FakeTransport) -> None:
         one = connection(transport)
         for _ in range(2):
-            assert not any(one.chatters() for _ in range(500))
-            assert one.chatters()
-            one.beat()
+            assert not any(one.count_empty_frame() for _ in range(500))
+            assert one.count_empty_frame()
+            one.heartbeat()
 
 
-class TestAnswers:
-    async def test_who_answers_is_there(self, transport: FakeTransport) -> None:
+class TestResponds:
+    async def test_a_peer_that_answers_responds(self, transport: FakeTransport) -> None:
         one = connection(transport)
-        asked = [asyncio.create_task(one.answers(10.0)) for _ in range(2)]
+        probes = [asyncio.create_task(one.responds(10.0)) for _ in range(2)]
         await asyncio.sleep(0)
         assert transport.sent == PING * 2
         one.data_received(b"\x8a\x00")
-        assert await asyncio.gather(*asked) == [True, True]
+        assert await asyncio.gather(*probes) == [True, True]
 
-    async def test_who_is_silent_is_not(self, transport: FakeTransport) -> None:
-        assert not await connection(transport).answers(0.01)
+    async def test_a_silent_peer_does_not_respond(self, transport: FakeTransport) -> None:
+        assert not await connection(transport).responds(0.01)
 
-    async def test_who_is_lost_is_not(self, transport: FakeTransport) -> None:
+    async def test_a_lost_connection_does_not_respond(self, transport: FakeTransport) -> None:
         one = connection(transport)
-        asked = asyncio.create_task(one.answers(10.0))
+        probe = asyncio.create_task(one.responds(10.0))
         await asyncio.sleep(0)
         one.connection_lost(None)
-        assert not await asked
+        assert not await probe
 
-    async def test_who_is_being_closed_is_not_and_that_is_known_at_once(self, transport: FakeTransport) -> None:
+    async def test_a_connection_that_is_being_closed_does_not_respond_and_is_not_waited_for(
+        self, transport: FakeTransport
+    ) -> None:
         one = connection(transport)
-        asked = asyncio.create_task(one.answers(10.0))
+        probe = asyncio.create_task(one.responds(10.0))
         await asyncio.sleep(0)
         one.end(LEFT)
         one.data_received(b"\x8a\x00")
-        assert not await asked
+        assert not await probe
         async with asyncio.timeout(1):
-            assert not await one.answers(60.0)
+            assert not await one.responds(60.0)
 
 
 class TestDrained:
-    async def test_one_that_is_not_clogged_has_drained(self, transport: FakeTransport) -> None:
+    async def test_a_connection_that_is_not_congested_is_drained(self, transport: FakeTransport) -> None:
         one = connection(transport)
         await one.drained()
-        assert not one.clogged
+        assert not one.congested
 
     async def test_waits_until_the_transport_resumes(self, transport: FakeTransport) -> None:
         one = connection(transport)
@@ -166,20 +168,20 @@ def test_abort(transport: FakeTransport) -> None:
     assert transport.aborted
 
 
-class TestLost:
-    async def test_waits_for_the_end_of_the_transport(self, transport: FakeTransport) -> None:
+class TestWaitClosed:
+    async def test_waits_until_the_transport_is_closed(self, transport: FakeTransport) -> None:
         one = connection(transport)
         one.end(LEFT)
-        waiting = asyncio.create_task(one.lost())
+        waiting = asyncio.create_task(one.wait_closed())
         await asyncio.sleep(0)
         assert not waiting.done()
         one.connection_lost(None)
         await waiting
-        await one.lost()
+        await one.wait_closed()
 
-    async def test_who_waits_no_longer_is_no_trouble(self, transport: FakeTransport) -> None:
+    async def test_a_cancelled_wait_is_harmless(self, transport: FakeTransport) -> None:
         one = connection(transport)
-        waiting = asyncio.create_task(one.lost())
+        waiting = asyncio.create_task(one.wait_closed())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])

@@ -3,7 +3,7 @@ import pytest
 from services.experience_api.hub.heartbeat import SLOTS, Wheel, alive
 
 
-def test_each_comes_up_once_a_turn_the_first_time_after_a_whole_one() -> None:
+def test_each_member_is_due_once_a_turn_the_first_time_after_a_full_turn() -> None:
     wheel: Wheel[str] = Wheel()
     wheel.add("first")
     assert wheel.advance() == []
@@ -13,7 +13,7 @@ def test_each_comes_up_once_a_turn_the_first_time_after_a_whole_one() -> None:
     assert [number for number, due in enumerate(seen) if "second" in due] == [SLOTS - 1, 2 * SLOTS - 1]
 
 
-def test_who_is_forgotten_does_not_come_up_and_may_go_while_others_do() -> None:
+def test_a_discarded_member_is_never_due_and_may_be_discarded_while_others_are() -> None:
     wheel: Wheel[str] = Wheel()
     for name in ("a", "b", "c"):
         wheel.add(name)
@@ -27,17 +27,17 @@ def test_who_is_forgotten_does_not_come_up_and_may_go_while_others_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heard", "waited", "waits", "expected"),
+    ("received", "buffered_before", "buffered", "expected"),
     [
         (True, 0, 0, True),
         (True, 50, 50, True),
         (False, 0, 0, False),
         (False, 50, 50, False),
         (False, 50, 60, False),
-        (False, 50, 49, True),  # slow, but it reads
-        (False, 50, 0, False),  # it has read the ping and says nothing
+        (False, 50, 49, True),  # reads slowly
+        (False, 50, 0, False),  # has read the ping and does not answer
         (False, 0, 50, False),
     ],
 )
-def test_who_is_alive(heard: bool, waited: int, waits: int, expected: bool) -> None:
-    assert alive(heard=heard, waited=waited, waits=waits) is expected
+def test_alive(received: bool, buffered_before: int, buffered: int, expected: bool) -> None:
+    assert alive(received=received, buffered_before=buffered_before, buffered=buffered) is expected

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.experience_api.hub.outbox import NOT_NOW, Outbox
+from services.experience_api.hub.outbox import NO_FD, Outbox
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 
 LIMIT = 100
@@ -18,28 +18,28 @@ def plain(transport: FakeTransport) -> Outbox:
     return Outbox(transport, 7, LIMIT)
 
 
-def test_what_the_kernel_takes_is_written_at_once(transport: FakeTransport, plain: Outbox) -> None:
+def test_what_the_kernel_accepts_is_written_at_once(transport: FakeTransport, plain: Outbox) -> None:
     for _ in range(2):
         assert plain.offer(b"abc", transport.write_directly)
-        assert plain.direct == 7
+        assert plain.direct_fd == 7
     assert transport.sent == b"abcabc"
-    assert plain.waiting == 0
+    assert plain.buffered == 0
 
 
-def test_what_it_does_not_take_waits_and_is_overtaken_by_nothing(transport: FakeTransport, plain: Outbox) -> None:
+def test_what_it_does_not_accept_is_buffered_and_never_overtaken(transport: FakeTransport, plain: Outbox) -> None:
     transport.room = 4
     assert plain.offer(b"abc", transport.write_directly)
     assert plain.offer(b"def", transport.write_directly)
-    assert plain.direct == NOT_NOW
+    assert plain.direct_fd == NO_FD
     assert plain.offer(b"ghi", transport.write_directly)
-    assert (transport.sent, plain.waiting) == (b"abcd", 5)
+    assert (transport.sent, plain.buffered) == (b"abcd", 5)
     transport.peer_reads(100)
     assert plain.offer(b"jkl", transport.write_directly)
-    assert plain.direct == 7
+    assert plain.direct_fd == 7
     assert transport.sent == b"abcdefghijkl"
 
 
-def test_what_waits_before_the_first_frame_goes_first(transport: FakeTransport, plain: Outbox) -> None:
+def test_bytes_buffered_before_the_first_frame_go_first(transport: FakeTransport, plain: Outbox) -> None:
     transport.room = 0
     transport.write(b"upgrade")
     assert plain.offer(b"abc", transport.write_directly)
@@ -47,10 +47,12 @@ def test_what_waits_before_the_first_frame_goes_first(transport: FakeTransport, 
     assert transport.sent == b"upgradeabc"
 
 
-def test_the_bound_is_on_what_waits_and_all_or_nothing_is_taken(transport: FakeTransport, plain: Outbox) -> None:
+def test_the_limit_applies_to_buffered_bytes_and_frames_are_accepted_whole(
+    transport: FakeTransport, plain: Outbox
+) -> None:
     transport.room = 10
     assert plain.offer(b"x" * LIMIT, transport.write_directly)
-    assert plain.waiting == LIMIT - 10
+    assert plain.buffered == LIMIT - 10
     assert not plain.offer(b"y" * 11, transport.write_directly)
     assert plain.offer(b"z" * 10, transport.write_directly)
     assert not plain.offer(b"y", transport.write_directly)
@@ -58,12 +60,12 @@ def test_the_bound_is_on_what_waits_and_all_or_nothing_is_taken(transport: FakeT
     assert transport.sent == b"x" * LIMIT + b"z" * 10
 
 
-def test_what_could_never_fit_is_not_begun(transport: FakeTransport, plain: Outbox) -> None:
+def test_frames_above_the_limit_are_not_begun(transport: FakeTransport, plain: Outbox) -> None:
     assert not plain.offer(b"x" * (LIMIT + 1), transport.write_directly)
     assert transport.sent == b""
 
 
-def test_forcing_goes_above_the_bound_and_keeps_the_order(transport: FakeTransport, plain: Outbox) -> None:
+def test_forcing_exceeds_the_limit_and_keeps_the_order(transport: FakeTransport, plain: Outbox) -> None:
     transport.room = 0
     plain.offer(b"abc", transport.write_directly)
     plain.force(b"x" * LIMIT, transport.write_directly)
@@ -79,14 +81,14 @@ def test_under_tls_everything_goes_to_the_transport(transport: FakeTransport) ->
 
     assert outbox.offer(b"abc", never)
     outbox.force(b"def", never)
-    assert outbox.direct == NOT_NOW
+    assert outbox.direct_fd == NO_FD
     assert transport.sent == b"abcdef"
 
 
 def test_a_broken_connection_is_left_to_the_transport(transport: FakeTransport, plain: Outbox) -> None:
     transport.broken = True
     assert plain.offer(b"abc", transport.write_directly)
-    assert transport.sent == b"abc"  # by `write`, which finds out what is wrong
+    assert transport.sent == b"abc"  # by `write`, which detects the error
 
 
 def test_after_closing_nothing_is_written(transport: FakeTransport, plain: Outbox) -> None:
@@ -95,12 +97,12 @@ def test_after_closing_nothing_is_written(transport: FakeTransport, plain: Outbo
     assert plain.offer(b"def", transport.write_directly)
     plain.force(b"ghi", transport.write_directly)
     assert transport.sent == b"abc"
-    assert plain.waiting == 0
-    assert plain.direct == NOT_NOW
+    assert plain.buffered == 0
+    assert plain.direct_fd == NO_FD
 
 
 @given(st.lists(st.tuples(st.sampled_from(["offer", "force", "read"]), st.integers(1, 60)), min_size=1, max_size=60))
-def test_whatever_happens_the_order_is_kept_and_nothing_is_lost(steps: list[tuple[str, int]]) -> None:
+def test_any_sequence_keeps_the_order_and_loses_nothing(steps: list[tuple[str, int]]) -> None:
     transport = FakeTransport(room=50)
     outbox = Outbox(transport, 7, LIMIT)
     expected = b""
@@ -114,7 +116,7 @@ def test_whatever_happens_the_order_is_kept_and_nothing_is_lost(steps: list[tupl
             expected += data
         elif outbox.offer(data, transport.write_directly):
             expected += data
-            assert outbox.waiting <= LIMIT or any(step == "force" for step, _ in steps)
-        assert outbox.direct == NOT_NOW or not transport.buffered
+            assert outbox.buffered <= LIMIT or any(step == "force" for step, _ in steps)
+        assert outbox.direct_fd == NO_FD or not transport.buffered
     transport.peer_reads(10**6)
     assert transport.sent == expected

@@ -1,12 +1,12 @@
-"""A transport whose peer reads when the test says so, and a file descriptor that behaves like it."""
+"""A transport whose peer reads on request, and a file descriptor that behaves like it."""
 
 
 class FakeTransport:
-    """What was written, in the order in which the peer would get it."""
+    """Records what was written, in the order in which the peer would receive it."""
 
     def __init__(self, room: int = 10**9) -> None:
         self.room = room
-        """Bytes that the kernel still takes."""
+        """Bytes that the kernel still accepts."""
         self.sent = b""
         self.buffered = b""
         self.aborted = False
@@ -23,9 +23,9 @@ class FakeTransport:
         self.aborted = True
 
     def write_directly(self, fd: int, data: bytes) -> int:
-        """What `os.write` does with its descriptor."""
+        """Behave like `os.write` on its descriptor."""
         assert fd == 7
-        assert not self.buffered, "overtakes what waits"
+        assert not self.buffered, "overtakes buffered bytes"
         if self.broken:
             raise BrokenPipeError
         taken = min(self.room, len(data))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,12 +21,12 @@ from services.experience_api.hub.close_codes import (
 )
 from services.experience_api.refusals import ALREADY_CONNECTED, TOKEN_REFUSED, UNAVAILABLE, Refusal, Refused
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.notices import Lost, Notice, Probe, Why
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, Wish
+from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe
+from services.experience_api.registry.protocol import Claim, Client, Held, Node
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.connections import Connections, ConnectionsOptions
 from services.experience_api.sessions.node import NodeLease
-from services.experience_api.sessions.slots import Seat
+from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
 from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -34,9 +35,9 @@ from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 from tests.unit.skipping_loop import SkippingLoop
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 ORIGIN = Origin(ip_address("192.0.2.1"), proxied=False)
-OPTIONS = ConnectionsOptions(answer_within=0.05, look_every=600)
+OPTIONS = ConnectionsOptions(probe_timeout=0.05, reconcile_interval=600)
 
 
 def claims(client_id: str = "demo", token: str = "first") -> TokenClaims:
@@ -44,7 +45,7 @@ def claims(client_id: str = "demo", token: str = "first") -> TokenClaims:
 
 
 class Socket:
-    """A connection that answers, or does not."""
+    """A connection that responds, or does not."""
 
     def __init__(self, *, alive: bool = True) -> None:
         self.alive = alive
@@ -54,51 +55,51 @@ class Socket:
         if not self.ended.done():
             self.ended.set_result(reason)
 
-    async def answers(self, within: float) -> bool:
+    async def responds(self, timeout: float) -> bool:
         if not self.alive:
-            await asyncio.sleep(within)
+            await asyncio.sleep(timeout)
         return self.alive
 
 
 class Registry(MemoryRegistry):
-    """Can be away, can lose notices, and counts what is asked of it."""
+    """Can be unavailable, can lose notices, and counts calls."""
 
     away = False
-    deaf = False
+    loses_notices = False
     claims = 0
     releases = 0
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
+    async def claim(self, *arguments: Any, **keywords: Any) -> Claim | Held:
         self.claims += 1
-        self._answer()
-        return await super().claim(wish, instead_of)
+        self._check()
+        return await super().claim(*arguments, **keywords)
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         self.releases += 1
-        self._answer()
+        self._check()
         await super().release(client_id, connection_id)
 
     async def held_by(self, node: Node) -> dict[UUID, str]:
-        self._answer()
+        self._check()
         return await super().held_by(node)
 
-    async def tell(self, notice: Notice) -> None:
-        if not self.deaf:
-            await super().tell(notice)
+    async def notify(self, notice: Notice) -> None:
+        if not self.loses_notices:
+            await super().notify(notice)
 
-    def hearing_again(self) -> None:
-        """Do what a listener does that was away."""
-        self.deaf = False
-        for hear in self._hearers:
-            hear(None)
+    def reconnect(self) -> None:
+        """Do what a listener does after it has reconnected."""
+        self.loses_notices = False
+        for on_notice in self._listeners:
+            on_notice(None)
 
-    def _answer(self) -> None:
+    def _check(self) -> None:
         if self.away:
-            raise Unavailable("the registry is away")
+            raise Unavailable("the registry is unavailable")
 
 
 @dataclass
-class World:
+class Deployment:
     """Replicas on one registry."""
 
     registry: Registry
@@ -112,243 +113,243 @@ class World:
         leases = Leases(self.leases, name)
         node = NodeLease(leases, name, SYSTEM_CLOCK, lambda problem: ready.set() if problem is None else None)
         connections = Connections(self.registry, node, tasks, self.options, good_for_days=30)
-        tasks.keep("node", node.keep(connections.lose_all))
+        tasks.keep("node", node.run(connections.lose_all))
         await ready.wait()
         await self.stack.enter_async_context(connections.open())
         return connections
 
 
 @asynccontextmanager
-async def a_world(options: ConnectionsOptions) -> AsyncIterator[World]:
+async def a_deployment(options: ConnectionsOptions) -> AsyncIterator[Deployment]:
     leases = MemoryLeaseStore()
     registry = Registry(leases)
     await registry.add(Client("demo", "x"))
     await registry.register(claims())
     async with AsyncExitStack() as stack:
-        yield World(registry, leases, stack, options)
+        yield Deployment(registry, leases, stack, options)
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with a_world(OPTIONS) as world:
-        yield world
+async def deployment() -> AsyncIterator[Deployment]:
+    async with a_deployment(OPTIONS) as deployment:
+        yield deployment
 
 
 @asynccontextmanager
-async def seated(
+async def connected(
     replica: Connections, token: str = "first", *, alive: bool = True
-) -> AsyncIterator[tuple[Seat, Socket]]:
-    async with replica.seat(claims(token=token), ORIGIN) as seat:
+) -> AsyncIterator[tuple[ConnectionSlot, Socket]]:
+    async with replica.slot(claims(token=token), ORIGIN) as slot:
         socket = Socket(alive=alive)
-        seat.occupy(socket)
-        yield seat, socket
+        slot.attach(socket)
+        yield slot, socket
 
 
 async def refusal_of(replica: Connections, token: str = "first") -> Refusal:
     with pytest.raises(Refused) as refused:
-        async with replica.seat(claims(token=token), ORIGIN):
-            pytest.fail("let in")
+        async with replica.slot(claims(token=token), ORIGIN):
+            pytest.fail("admitted")
     return refused.value.refusal
 
 
 async def reason(socket: Socket) -> CloseReason:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         return await socket.ended
 
 
-async def test_a_seat_is_claimed_and_released(world: World) -> None:
-    replica = await world.replica("one")
+async def test_a_slot_is_claimed_and_released(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
     for _ in range(2):
-        async with replica.seat(claims(), ORIGIN) as seat:
-            assert seat.claim is not None
-            assert seat.claim.connection_id == seat.connection_id
-            assert list(await world.registry.held_by(Node("one", 1))) == [seat.connection_id]
-        assert await world.registry.held_by(Node("one", 1)) == {}
+        async with replica.slot(claims(), ORIGIN) as slot:
+            assert slot.claim is not None
+            assert slot.claim.connection_id == slot.connection_id
+            assert list(await deployment.registry.held_by(Node("one", 1))) == [slot.connection_id]
+        assert await deployment.registry.held_by(Node("one", 1)) == {}
 
 
-async def test_a_refused_token_leaves_nothing_and_costs_no_release(world: World) -> None:
-    replica = await world.replica("one")
+async def test_a_refused_token_leaves_no_slot_and_needs_no_release(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
     assert await refusal_of(replica, "another") is TOKEN_REFUSED
-    assert not replica._seats
-    assert world.registry.releases == 0
+    assert not replica._slots
+    assert deployment.registry.releases == 0
 
 
 @pytest.mark.parametrize("second", ["one", "two"], ids=["same replica", "other replica"])
-async def test_a_second_connection_is_refused_while_the_first_answers(world: World, second: str) -> None:
-    first = await world.replica("one")
-    replica = first if second == "one" else await world.replica("two")
-    async with seated(first) as (_, socket):
+async def test_a_second_connection_is_refused_while_the_first_responds(deployment: Deployment, second: str) -> None:
+    first = await deployment.replica("one")
+    replica = first if second == "one" else await deployment.replica("two")
+    async with connected(first) as (_, socket):
         assert await refusal_of(replica) is ALREADY_CONNECTED
         assert not socket.ended.done()
-    async with replica.seat(claims(), ORIGIN):
+    async with replica.slot(claims(), ORIGIN):
         pass
 
 
 @pytest.mark.parametrize("second", ["one", "two"], ids=["same replica", "other replica"])
-async def test_a_holder_that_does_not_answer_is_displaced(world: World, second: str) -> None:
-    first = await world.replica("one")
-    replica = first if second == "one" else await world.replica("two")
-    async with seated(first, alive=False) as (_, silent), replica.seat(claims(), ORIGIN) as seat:
+async def test_a_holder_that_does_not_respond_is_displaced(deployment: Deployment, second: str) -> None:
+    first = await deployment.replica("one")
+    replica = first if second == "one" else await deployment.replica("two")
+    async with connected(first, alive=False) as (_, silent), replica.slot(claims(), ORIGIN) as slot:
         assert await reason(silent) is TAKEN_OVER
-        held = await world.registry.held_by(Node(second, 1))
-        assert list(held) == [seat.connection_id]
+        held = await deployment.registry.held_by(Node(second, 1))
+        assert list(held) == [slot.connection_id]
 
 
 @pytest.mark.parametrize("second", ["one", "two"], ids=["same replica", "other replica"])
 @pytest.mark.parametrize("lost", ["nothing", "answers"])
 def test_a_silent_holder_is_displaced_within_two_seconds(second: str, lost: str) -> None:
-    """With a real connection, whose peer says nothing, and the settings that everybody has."""
+    """With a real connection, whose peer is silent, and the default settings."""
 
     async def displace() -> float:
-        async with a_world(ConnectionsOptions()) as world:
-            first = await world.replica("one")
-            replica = first if second == "one" else await world.replica("two")
-            async with first.seat(claims(), ORIGIN) as held:
+        async with a_deployment(ConnectionsOptions()) as deployment:
+            first = await deployment.replica("one")
+            replica = first if second == "one" else await deployment.replica("two")
+            async with first.slot(claims(), ORIGIN) as held:
                 silent = connection(FakeTransport())
-                held.occupy(silent)
-                world.registry.deaf = lost == "answers"
+                held.attach(silent)
+                deployment.registry.loses_notices = lost == "answers"
                 began = asyncio.get_running_loop().time()
-                async with replica.seat(claims(), ORIGIN) as seat:
+                async with replica.slot(claims(), ORIGIN) as slot:
                     took = asyncio.get_running_loop().time() - began
-                    assert list(await world.registry.held_by(Node(second, 1))) == [seat.connection_id]
-                    assert silent.ending is TAKEN_OVER or world.registry.deaf
+                    assert list(await deployment.registry.held_by(Node(second, 1))) == [slot.connection_id]
+                    assert silent.ending is TAKEN_OVER or deployment.registry.loses_notices
         return took
 
     with asyncio.Runner(loop_factory=SkippingLoop) as runner:
         took = runner.run(displace())
-    assert 1.0 < took <= 2.0  # time to answer, and no longer than was promised
+    assert 1.0 < took <= 2.0  # the probe timeout, and at most the guaranteed time
 
 
-async def test_a_replica_that_hears_nothing_is_displaced_and_finds_out(world: World) -> None:
-    first, second = await world.replica("one"), await world.replica("two")
-    async with seated(first) as (_, cut_off):
-        world.registry.deaf = True
-        async with second.seat(claims(), ORIGIN) as seat:
-            world.registry.hearing_again()
+async def test_a_replica_that_loses_notices_is_displaced_and_detects_it(deployment: Deployment) -> None:
+    first, second = await deployment.replica("one"), await deployment.replica("two")
+    async with connected(first) as (_, cut_off):
+        deployment.registry.loses_notices = True
+        async with second.slot(claims(), ORIGIN) as slot:
+            deployment.registry.reconnect()
             assert await reason(cut_off) is CLAIM_LOST
-            assert seat.lost is None
+            assert slot.lost is None
 
 
-async def test_a_replica_that_hears_nothing_itself_displaces_nobody(world: World) -> None:
-    first, second = await world.replica("one"), await world.replica("two")
-    async with seated(first) as (_, socket):
-        world.registry.deaf, world.registry.problem = True, "not listening"
+async def test_a_replica_without_notices_displaces_no_connection(deployment: Deployment) -> None:
+    first, second = await deployment.replica("one"), await deployment.replica("two")
+    async with connected(first) as (_, socket):
+        deployment.registry.loses_notices, deployment.registry.problem = True, "not listening"
         assert await refusal_of(second) is UNAVAILABLE
         assert await refusal_of(first) is ALREADY_CONNECTED
         assert not socket.ended.done()
-        assert list((await world.registry.held_by(Node("one", 1))).values()) == ["demo"]
+        assert list((await deployment.registry.held_by(Node("one", 1))).values()) == ["demo"]
 
 
-async def test_a_holder_nobody_knows_any_more_is_displaced(world: World) -> None:
-    replica, other = await world.replica("one"), await world.replica("two")
-    async with replica.seat(claims(), ORIGIN):
-        world.registry.away = True  # so that the release fails
-    world.registry.away = False
-    assert len(await world.registry.held_by(Node("one", 1))) == 1
-    async with other.seat(claims(), ORIGIN):
-        assert await world.registry.held_by(Node("one", 1)) == {}
+async def test_a_holder_without_a_slot_is_displaced(deployment: Deployment) -> None:
+    replica, other = await deployment.replica("one"), await deployment.replica("two")
+    async with replica.slot(claims(), ORIGIN):
+        deployment.registry.away = True  # so that the release fails
+    deployment.registry.away = False
+    assert len(await deployment.registry.held_by(Node("one", 1))) == 1
+    async with other.slot(claims(), ORIGIN):
+        assert await deployment.registry.held_by(Node("one", 1)) == {}
 
 
-async def test_a_claim_that_could_not_be_released_is_released_at_the_next_look(world: World) -> None:
-    replica = await world.replica("one")
-    async with replica.seat(claims(), ORIGIN):
-        world.registry.away = True
-    world.registry.away = False
-    await replica.look()
-    assert await world.registry.held_by(Node("one", 1)) == {}
+async def test_a_failed_release_is_made_up_for_by_the_next_reconciliation(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with replica.slot(claims(), ORIGIN):
+        deployment.registry.away = True
+    deployment.registry.away = False
+    await replica.reconcile()
+    assert await deployment.registry.held_by(Node("one", 1)) == {}
 
 
-async def test_a_claim_of_which_nothing_is_known_is_released(world: World) -> None:
+async def test_a_claim_with_an_unknown_outcome_is_released(deployment: Deployment) -> None:
     """The registry claimed, and its answer was lost."""
-    replica = await world.replica("one")
+    replica = await deployment.replica("one")
 
-    async def claim_and_fail(wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
-        await MemoryRegistry.claim(world.registry, wish, instead_of)
+    async def claim_and_fail(*arguments: Any, **keywords: Any) -> Claim | Held:
+        await MemoryRegistry.claim(deployment.registry, *arguments, **keywords)
         raise Unavailable("the answer was lost")
 
-    claim, world.registry.claim = world.registry.claim, claim_and_fail  # type: ignore[method-assign]
+    claim, deployment.registry.claim = deployment.registry.claim, claim_and_fail  # type: ignore[method-assign]
     with pytest.raises(Unavailable):
-        async with replica.seat(claims(), ORIGIN):
-            pytest.fail("let in")
-    world.registry.claim = claim  # type: ignore[method-assign]
-    assert await world.registry.held_by(Node("one", 1)) == {}
+        async with replica.slot(claims(), ORIGIN):
+            pytest.fail("admitted")
+    deployment.registry.claim = claim  # type: ignore[method-assign]
+    assert await deployment.registry.held_by(Node("one", 1)) == {}
 
 
-async def test_a_second_handshake_of_a_client_does_not_disturb_the_first(world: World) -> None:
-    """However many come, each holder is asked for one of them at a time."""
-    replica = await world.replica("one")
-    async with seated(replica, alive=False) as (_, silent):
-        seats = [asyncio.create_task(refusal_of(replica)) for _ in range(20)]
-        async with replica.seat(claims(), ORIGIN):
+async def test_a_second_handshake_of_a_client_does_not_disturb_the_first(deployment: Deployment) -> None:
+    """A holder is probed for one attempt at a time."""
+    replica = await deployment.replica("one")
+    async with connected(replica, alive=False) as (_, silent):
+        attempts = [asyncio.create_task(refusal_of(replica)) for _ in range(20)]
+        async with replica.slot(claims(), ORIGIN):
             assert await reason(silent) is TAKEN_OVER
-            assert set(await asyncio.gather(*seats)) == {ALREADY_CONNECTED}
-    assert world.registry.claims <= 4
+            assert set(await asyncio.gather(*attempts)) == {ALREADY_CONNECTED}
+    assert deployment.registry.claims <= 4
 
 
-async def test_administration_closes_the_connection_with_its_reason(world: World) -> None:
-    replica = await world.replica("one")
-    async with seated(replica) as (_, socket):
-        await world.registry.register(claims(token="second"))
+async def test_administration_closes_the_connection_with_its_reason(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with connected(replica) as (_, socket):
+        await deployment.registry.register(claims(token="second"))
         assert await reason(socket) is REPLACED
-    async with seated(replica, "second") as (_, socket):
-        await world.registry.disable("demo")
+    async with connected(replica, "second") as (_, socket):
+        await deployment.registry.disable("demo")
         assert await reason(socket) is DISABLED
-    await world.registry.enable("demo")
-    async with seated(replica, "second") as (_, socket):
-        await world.registry.forget("demo")
+    await deployment.registry.enable("demo")
+    async with connected(replica, "second") as (_, socket):
+        await deployment.registry.unregister("demo")
         assert await reason(socket) is REMOVED
-    assert world.registry.releases == 0
+    assert deployment.registry.releases == 0
 
 
-async def test_what_is_said_during_the_handshake_counts(world: World) -> None:
-    replica = await world.replica("one")
-    async with replica.seat(claims(), ORIGIN) as seat:
-        await world.registry.register(claims(token="second"))
-        assert seat.lost is REPLACED
+async def test_a_notice_during_the_handshake_counts(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with replica.slot(claims(), ORIGIN) as slot:
+        await deployment.registry.register(claims(token="second"))
+        assert slot.lost is REPLACED
 
 
-async def test_notices_about_others_are_ignored(world: World) -> None:
-    replica = await world.replica("one")
-    async with seated(replica) as (_, socket):
-        await world.registry.tell(Lost(uuid.uuid4(), Why.REMOVED))
-        await world.registry.tell(Probe(uuid.uuid4(), "elsewhere", uuid.uuid4()))
-        await replica.look()
+async def test_notices_about_others_are_ignored(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with connected(replica) as (_, socket):
+        await deployment.registry.notify(ClaimLost(uuid.uuid4(), LossReason.REMOVED))
+        await deployment.registry.notify(Probe(uuid.uuid4(), "elsewhere", uuid.uuid4()))
+        await replica.reconcile()
         assert not socket.ended.done()
 
 
-async def test_without_its_lease_a_replica_closes_its_connections_and_lets_nobody_in(world: World) -> None:
-    replica = await world.replica("one")
-    async with seated(replica) as (_, socket):
+async def test_without_its_lease_a_replica_closes_its_connections_and_admits_none(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with connected(replica) as (_, socket):
         replica.lose_all()
         assert await reason(socket) is CLAIM_LOST
     replica._node._lease = None
     assert await refusal_of(replica) is UNAVAILABLE
 
 
-async def test_what_is_missed_while_nothing_was_heard_is_found(world: World) -> None:
-    replica = await world.replica("one")
-    async with seated(replica) as (_, socket):
-        world.registry.deaf = True
-        await world.registry.forget("demo")
+async def test_a_missed_notice_is_made_up_for_after_reconnecting(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with connected(replica) as (_, socket):
+        deployment.registry.loses_notices = True
+        await deployment.registry.unregister("demo")
         assert not socket.ended.done()
-        world.registry.hearing_again()
+        deployment.registry.reconnect()
         assert await reason(socket) is CLAIM_LOST
 
 
-async def test_a_look_leaves_those_alone_that_come_and_go(world: World) -> None:
-    replica = await world.replica("one")
+async def test_a_reconciliation_does_not_affect_connections_that_open_and_close(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
     for _ in range(50):
         async with asyncio.TaskGroup() as group:
-            looking = group.create_task(replica.look())
-            async with seated(replica) as (seat, _):
-                await looking
-                assert seat.lost is None
+            reconciling = group.create_task(replica.reconcile())
+            async with connected(replica) as (slot, _):
+                await reconciling
+                assert slot.lost is None
 
 
-async def test_a_registry_that_is_away_is_said(world: World) -> None:
-    replica = await world.replica("one")
-    world.registry.away = True
+async def test_an_unavailable_registry_is_an_error(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    deployment.registry.away = True
     with pytest.raises(Unavailable):
-        async with replica.seat(claims(), ORIGIN):
-            pytest.fail("let in")
-    assert not replica._seats
+        async with replica.slot(claims(), ORIGIN):
+            pytest.fail("admitted")
+    assert not replica._slots

@@ -1,6 +1,7 @@
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from ipaddress import ip_address
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,11 +24,12 @@ from services.experience_api.refusals import (
     Refused,
 )
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.protocol import Claim, Client, Held, Wish
+from services.experience_api.registry.protocol import Claim, Client, Held
 from services.experience_api.registry.tokens import SigningKey
 from services.experience_api.sessions.connections import Connections, ConnectionsOptions
-from services.experience_api.sessions.handshake import Handshake, Knock
+from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.slots import ConnectionSlot
 from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
@@ -44,17 +46,17 @@ class CountingRegistry(MemoryRegistry):
     claims = 0
     releases = 0
 
-    async def claim(self, wish: Wish, instead_of: UUID | None = None) -> Claim | Held:
+    async def claim(self, *arguments: Any, **keywords: Any) -> Claim | Held:
         self.claims += 1
-        return await super().claim(wish, instead_of)
+        return await super().claim(*arguments, **keywords)
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         self.releases += 1
         await super().release(client_id, connection_id)
 
 
-class House:
-    """Everything behind the door."""
+class Deployment:
+    """A handshake with everything that it needs."""
 
     def __init__(self) -> None:
         self.leases = MemoryLeaseStore()
@@ -73,14 +75,15 @@ class House:
 
     async def refusal(self, *lines: tuple[str, str], query: str = "", origin: Origin = REMOTE) -> Refusal:
         with pytest.raises(Refused) as refused:
-            async with self.handshake.let_in(knock(*lines, query=query, origin=origin)):
-                pytest.fail("let in")
+            async with self.admit(*lines, query=query, origin=origin):
+                pytest.fail("admitted")
         return refused.value.refusal
 
-
-def knock(*lines: tuple[str, str], query: str = "", origin: Origin = REMOTE) -> Knock:
-    pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    return Knock(CIMultiDict(lines), MultiDict((name, value) for name, _, value in pairs), origin)
+    def admit(
+        self, *lines: tuple[str, str], query: str = "", origin: Origin = REMOTE
+    ) -> AbstractAsyncContextManager[ConnectionSlot]:
+        pairs = [pair.partition("=") for pair in query.split("&") if pair]
+        return self.handshake.admit(CIMultiDict(lines), MultiDict((name, value) for name, _, value in pairs), origin)
 
 
 def bearer(token: str) -> tuple[str, str]:
@@ -88,40 +91,40 @@ def bearer(token: str) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    house = House()
-    await house.registry.add(Client("demo", "x", ("orders.**", "prices")))
+async def deployment() -> AsyncIterator[Deployment]:
+    deployment = Deployment()
+    await deployment.registry.add(Client("demo", "x", ("orders.**", "prices")))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(house.tasks)
-        lease = await stack.enter_async_context(Leases(house.leases, "one").hold("node/one"))
-        house.node._lease = lease
-        await stack.enter_async_context(house.connections.open())
-        yield house
+        await stack.enter_async_context(deployment.tasks)
+        lease = await stack.enter_async_context(Leases(deployment.leases, "one").hold("node/one"))
+        deployment.node._lease = lease
+        await stack.enter_async_context(deployment.connections.open())
+        yield deployment
 
 
-async def test_a_consumer_is_let_in_with_all_it_may_have(house: House) -> None:
-    async with house.handshake.let_in(knock(bearer(await house.token()))) as guest:
-        assert guest.subscriber.client_id == "demo"
-        assert guest.subscriber.connection_id == guest.seat.connection_id
-        assert guest.subscriber.interest == interest_in(["orders.**", "prices"])
-        assert not guest.subscriber.may_send
-        assert guest.cursor is None
-        assert guest.protocols == ()
-        assert house.admission.under_way == 0
-    assert house.registry.releases == 1
+async def test_a_consumer_is_admitted_with_all_permitted_channels(deployment: Deployment) -> None:
+    async with deployment.admit(bearer(await deployment.token())) as slot:
+        assert slot.subscriber.client_id == "demo"
+        assert slot.subscriber.connection_id == slot.connection_id
+        assert slot.subscriber.interest == interest_in(["orders.**", "prices"])
+        assert not slot.subscriber.may_send
+        assert slot.cursor is None
+        assert slot.protocols == ()
+        assert deployment.admission.in_progress == 0
+    assert deployment.registry.releases == 1
 
 
-async def test_it_may_narrow_its_channels_and_resume(house: House) -> None:
-    asked = knock(bearer(await house.token()), query="channels=orders.eu,prices&cursor=abc")
-    async with house.handshake.let_in(asked) as guest:
-        assert guest.subscriber.interest == interest_in(["orders.eu", "prices"])
-        assert guest.cursor == "abc"
+async def test_a_consumer_may_narrow_its_channels_and_resume(deployment: Deployment) -> None:
+    query = "channels=orders.eu,prices&cursor=abc"
+    async with deployment.admit(bearer(await deployment.token()), query=query) as slot:
+        assert slot.subscriber.interest == interest_in(["orders.eu", "prices"])
+        assert slot.cursor == "abc"
 
 
-async def test_the_subprotocol_is_answered_where_it_is_offered(house: House) -> None:
-    offered = ("Sec-WebSocket-Protocol", f"cloudevents.json, bearer.{await house.token()}")
-    async with house.handshake.let_in(knock(offered)) as guest:
-        assert guest.protocols == ("cloudevents.json",)
+async def test_an_offered_subprotocol_is_answered(deployment: Deployment) -> None:
+    offered = ("Sec-WebSocket-Protocol", f"cloudevents.json, bearer.{await deployment.token()}")
+    async with deployment.admit(offered) as slot:
+        assert slot.protocols == ("cloudevents.json",)
 
 
 @pytest.mark.parametrize(
@@ -136,17 +139,15 @@ async def test_the_subprotocol_is_answered_where_it_is_offered(house: House) -> 
         ("cursor=a&cursor=b", MALFORMED),
     ],
 )
-async def test_what_it_may_not_ask_for_is_refused_and_leaves_no_claim(
-    house: House, query: str, refusal: Refusal
-) -> None:
-    token = await house.token()
-    assert await house.refusal(bearer(token), query=query) is refusal
-    async with house.handshake.let_in(knock(bearer(token))):
+async def test_a_refused_request_leaves_no_claim(deployment: Deployment, query: str, refusal: Refusal) -> None:
+    token = await deployment.token()
+    assert await deployment.refusal(bearer(token), query=query) is refusal
+    async with deployment.admit(bearer(token)):
         pass
 
 
-async def test_the_database_sees_no_token_that_was_not_signed_here(house: House) -> None:
-    genuine = await house.token()
+async def test_the_database_sees_no_token_that_was_not_signed_here(deployment: Deployment) -> None:
+    genuine = await deployment.token()
     bogus = [
         FOREIGN.issue("demo", 0).token,
         genuine[:-1] + ("A" if genuine[-1] != "A" else "E"),
@@ -154,53 +155,53 @@ async def test_the_database_sees_no_token_that_was_not_signed_here(house: House)
         "a.b.c",
     ]
     for token in bogus:
-        assert await house.refusal(bearer(token)) is TOKEN_REFUSED
-    assert await house.refusal() is TOKEN_MISSING
-    assert house.registry.claims == 0
+        assert await deployment.refusal(bearer(token)) is TOKEN_REFUSED
+    assert await deployment.refusal() is TOKEN_MISSING
+    assert deployment.registry.claims == 0
 
 
-async def test_failures_use_up_the_budget_of_their_address_alone(house: House) -> None:
-    found = [await house.refusal(bearer("bogus")) for _ in range(6)]
+async def test_failures_use_up_the_budget_of_their_address_alone(deployment: Deployment) -> None:
+    found = [await deployment.refusal(bearer("bogus")) for _ in range(6)]
     assert found == [TOKEN_REFUSED] * 5 + [TOO_MANY_ATTEMPTS]
-    async with house.handshake.let_in(knock(bearer(await house.token()), origin=ELSEWHERE)):
+    async with deployment.admit(bearer(await deployment.token()), origin=ELSEWHERE):
         pass
 
 
-async def test_honest_consumers_behind_one_address_use_up_nothing(house: House) -> None:
-    token = await house.token()
+async def test_valid_consumers_behind_one_address_use_up_no_budget(deployment: Deployment) -> None:
+    token = await deployment.token()
     for _ in range(20):
-        async with house.handshake.let_in(knock(bearer(token))):
+        async with deployment.admit(bearer(token)):
             pass
 
 
-async def test_a_genuine_token_that_is_refused_is_charged_to_its_client(house: House) -> None:
-    await house.registry.add(Client("other", "x", ("**",)))
-    old = await house.token()
-    await house.token()
-    found = [await house.refusal(bearer(old)) for _ in range(6)]
+async def test_a_genuine_token_that_is_refused_is_charged_to_its_client(deployment: Deployment) -> None:
+    await deployment.registry.add(Client("other", "x", ("**",)))
+    old = await deployment.token()
+    await deployment.token()
+    found = [await deployment.refusal(bearer(old)) for _ in range(6)]
     assert found == [TOKEN_REFUSED] * 5 + [TOO_MANY_ATTEMPTS]
-    assert house.registry.claims == 5
-    async with house.handshake.let_in(knock(bearer(await house.token("other")))):
+    assert deployment.registry.claims == 5
+    async with deployment.admit(bearer(await deployment.token("other"))):
         pass
 
 
-async def test_the_second_of_a_client_is_refused_while_the_first_is_on_its_way(house: House) -> None:
-    token = await house.token()
-    async with house.handshake.let_in(knock(bearer(token))):
-        assert await house.refusal(bearer(token)) is ALREADY_CONNECTED
+async def test_a_second_connection_is_refused_while_the_first_is_being_opened(deployment: Deployment) -> None:
+    token = await deployment.token()
+    async with deployment.admit(bearer(token)):
+        assert await deployment.refusal(bearer(token)) is ALREADY_CONNECTED
 
 
-async def test_the_token_of_a_client_for_the_loopback_is_worth_nothing_elsewhere(house: House) -> None:
-    await house.registry.add(Client("local", "x", ("**",), loopback_only=True))
-    token = await house.token("local")
-    assert await house.refusal(bearer(token)) is LOOPBACK_ONLY
+async def test_the_token_of_a_loopback_only_client_is_refused_elsewhere(deployment: Deployment) -> None:
+    await deployment.registry.add(Client("local", "x", ("**",), loopback_only=True))
+    token = await deployment.token("local")
+    assert await deployment.refusal(bearer(token)) is LOOPBACK_ONLY
     local = Origin(ip_address("::1"), proxied=False)
-    async with house.handshake.let_in(knock(bearer(token), origin=local)):
+    async with deployment.admit(bearer(token), origin=local):
         pass
 
 
-async def test_while_draining_nobody_is_let_in(house: House) -> None:
-    token = await house.token()
-    house.admission.close()
-    assert await house.refusal(bearer(token)) is DRAINING
-    assert house.registry.claims == 0
+async def test_no_consumer_is_admitted_while_draining(deployment: Deployment) -> None:
+    token = await deployment.token()
+    deployment.admission.close()
+    assert await deployment.refusal(bearer(token)) is DRAINING
+    assert deployment.registry.claims == 0

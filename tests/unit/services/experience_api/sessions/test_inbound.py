@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.experience_api.hub.audience import interest_in
-from services.experience_api.hub.connection import Subscriber
+from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.sessions.inbound import Inbound
 from shared.alerts import RecordingAlerts
@@ -22,7 +21,7 @@ DEMO = Subscriber(uuid.UUID(int=7), "demo", interest_in(["**"]))
 
 
 class FrozenClock(SystemClock):
-    """Waits for nothing."""
+    """Time stands still, and sleeps end at once."""
 
     def time(self) -> float:
         return 1_700_000_000.5
@@ -31,8 +30,8 @@ class FrozenClock(SystemClock):
         pass
 
 
-class Written:
-    """An appender that fails as often as it is told."""
+class FlakyAppender:
+    """Fails a given number of times."""
 
     def __init__(self, failures: int = 0) -> None:
         self.records: list[tuple[str, Outgoing]] = []
@@ -41,12 +40,12 @@ class Written:
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         if self._failures:
             self._failures -= 1
-            raise Unavailable("the bus is away")
+            raise Unavailable("the bus is unavailable")
         self.records.extend((topic, record) for record in records)
 
 
-class Room:
-    def __init__(self, appender: Written) -> None:
+class Parts:
+    def __init__(self, appender: FlakyAppender) -> None:
         self.registry = CollectorRegistry()
         self.alerts = RecordingAlerts()
         metrics = ExperienceMetrics(self.registry)
@@ -56,16 +55,18 @@ class Room:
         return self.registry.get_sample_value(f"trelay_experience_{name}")
 
 
-def test_whoever_sends_without_permission_is_logged_counted_and_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    room = Room(Written())
+def test_sending_without_permission_is_logged_counted_and_alerted(caplog: pytest.LogCaptureFixture) -> None:
+    parts = Parts(FlakyAppender())
     with caplog.at_level(logging.WARNING):
-        room.inbound.refused(DEMO)
+        parts.inbound.on_refused(DEMO)
     (record,) = caplog.records
+    assert record.getMessage() == "consumer sent without permission; closing"
     assert vars(record)["client_id"] == "demo"
+    assert vars(record)["code"] == 4500
     assert vars(record)["connection_id"] == str(DEMO.connection_id)
-    (told,) = room.alerts.calls
-    assert (told.method, told.kind, told.place) == ("event", "consumer sends", "client demo")
-    assert room.value("sends_refused_total") == 1
+    (told,) = parts.alerts.calls
+    assert (told.method, told.kind, told.place) == ("event", "send refused", "client demo")
+    assert parts.value("sends_refused_total") == 1
 
 
 @pytest.mark.parametrize(
@@ -80,9 +81,9 @@ def test_whoever_sends_without_permission_is_logged_counted_and_told_of(caplog: 
     ],
 )
 async def test_a_message_becomes_an_event_of_its_client(message: bytes, expected: dict[str, object]) -> None:
-    written = Written()
-    await Room(written).inbound.accept(DEMO, message)
-    ((topic, record),) = written.records
+    appender = FlakyAppender()
+    await Parts(appender).inbound.append(DEMO, message)
+    ((topic, record),) = appender.records
     assert topic == "trelay.inbound"
     assert record.key == b"demo"
     event = decode(record.value or b"")
@@ -100,16 +101,16 @@ async def test_a_message_becomes_an_event_of_its_client(message: bytes, expected
     assert unpack_provenance(dict(record.headers)[PROVENANCE]) == ("inbound", 1_700_000_000_500, "id-1")
 
 
-async def test_a_bus_that_is_away_for_a_while_is_waited_for() -> None:
-    written = Written(failures=5)
-    room = Room(written)
-    await room.inbound.accept(DEMO, b"{}")
-    assert len(written.records) == 1
-    assert room.value("inbound_total") == 1
+async def test_a_message_waits_while_the_bus_is_unavailable() -> None:
+    appender = FlakyAppender(failures=5)
+    parts = Parts(appender)
+    await parts.inbound.append(DEMO, b"{}")
+    assert len(appender.records) == 1
+    assert parts.value("inbound_total") == 1
 
 
-async def test_a_bus_that_stays_away_is_an_error() -> None:
-    room = Room(Written(failures=1000))
+async def test_a_bus_that_stays_unavailable_is_an_error() -> None:
+    parts = Parts(FlakyAppender(failures=1000))
     with pytest.raises(Unavailable):
-        await room.inbound.accept(DEMO, b"{}")
-    assert room.value("inbound_total") == 0
+        await parts.inbound.append(DEMO, b"{}")
+    assert parts.value("inbound_total") == 0

@@ -1,17 +1,19 @@
 import pytest
 
 from services.experience_api.refusals import UNAVAILABLE, Refused
-from services.experience_api.sessions.late_bound import Awaited
+from services.experience_api.sessions.late_bound import LateBound
 
 
-def test_a_part_is_there_between_coming_and_going() -> None:
-    part: Awaited[str] = Awaited("the database")
-    with pytest.raises(Refused, match="the database is not there yet") as refused:
+def test_a_part_exists_between_set_and_clear() -> None:
+    part: LateBound[str] = LateBound("database")
+    with pytest.raises(Refused, match="starting: database unavailable; try again") as refused:
         part.get()
     assert refused.value.refusal is UNAVAILABLE
     assert refused.value.retry_after is not None
-    part.came("here")
+    part.set("here")
     assert part.get() == "here"
-    part.went()
+    assert part.value == "here"
+    part.clear()
+    assert part.value is None
     with pytest.raises(Refused):
         part.get()

@@ -11,26 +11,26 @@ from shared.lease import Granted, Leases, MemoryLeaseStore, Taken
 from shared.runtime.clock import SystemClock
 from shared.runtime.tasks import Tasks
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
-class Hurried(SystemClock):
+class FastClock(SystemClock):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.01))
 
 
 class FlakyStore(MemoryLeaseStore):
-    """Does not answer as long as `away`."""
+    """Is unavailable while `away`."""
 
     away = False
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
         if self.away:
-            raise Unavailable("the store is away")
+            raise Unavailable("the store is unavailable")
         return await super().acquire(name, owner, ttl)
 
 
-class Said:
+class Reports:
     """What a node has reported."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Said:
         self.losses += 1
 
     async def until(self, *problems: str | None) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while self.problems[-len(problems) :] != list(problems):
                 self._changed.clear()
                 await self._changed.wait()
@@ -58,8 +58,8 @@ def store() -> FlakyStore:
 
 
 @pytest.fixture
-def said() -> Said:
-    return Said()
+def reports() -> Reports:
+    return Reports()
 
 
 @pytest.fixture
@@ -68,9 +68,9 @@ async def tasks() -> AsyncIterator[Tasks]:
         yield tasks
 
 
-def node_on(store: FlakyStore, said: Said) -> NodeLease:
-    clock = Hurried()
-    return NodeLease(Leases(store, "one", clock=clock), "one", clock, said.report)
+def node_on(store: FlakyStore, reports: Reports) -> NodeLease:
+    clock = FastClock()
+    return NodeLease(Leases(store, "one", clock=clock), "one", clock, reports.report)
 
 
 def refused(node: NodeLease) -> bool:
@@ -81,40 +81,40 @@ def refused(node: NodeLease) -> bool:
     return False
 
 
-async def test_a_node_is_alive_while_it_has_its_lease(store: FlakyStore, said: Said, tasks: Tasks) -> None:
-    node = node_on(store, said)
+async def test_a_node_is_alive_while_it_holds_its_lease(store: FlakyStore, reports: Reports, tasks: Tasks) -> None:
+    node = node_on(store, reports)
     assert refused(node)
-    tasks.keep("node", node.keep(said.lost))
-    await said.until(None)
+    tasks.keep("node", node.run(reports.lost))
+    await reports.until(None)
     assert node.current() == Node("one", 1)
     await tasks.cancel_all()
     assert refused(node)
     lease = store.peek("node/one")
     assert lease is not None
     assert lease[1] <= 0
-    assert said.losses == 0
+    assert reports.losses == 0
 
 
-async def test_a_store_that_is_away_is_waited_for(store: FlakyStore, said: Said, tasks: Tasks) -> None:
+async def test_a_node_waits_for_an_unavailable_store(store: FlakyStore, reports: Reports, tasks: Tasks) -> None:
     store.away = True
-    node = node_on(store, said)
-    tasks.keep("node", node.keep(said.lost))
-    await said.until("the store is away")
+    node = node_on(store, reports)
+    tasks.keep("node", node.run(reports.lost))
+    await reports.until("the store is unavailable")
     assert refused(node)
     store.away = False
-    await said.until(None)
+    await reports.until(None)
     assert node.current() == Node("one", 1)
 
 
-async def test_a_lost_lease_is_told_and_taken_anew(store: FlakyStore, said: Said, tasks: Tasks) -> None:
-    node = node_on(store, said)
-    tasks.keep("node", node.keep(said.lost))
-    await said.until(None)
+async def test_a_lost_lease_is_reported_and_acquired_again(store: FlakyStore, reports: Reports, tasks: Tasks) -> None:
+    node = node_on(store, reports)
+    tasks.keep("node", node.run(reports.lost))
+    await reports.until(None)
     twin = await store.acquire("node/one", "one", 600)
     assert isinstance(twin, Granted)
-    await said.until("the lease of this replica is lost")
-    assert said.losses == 1
+    await reports.until("the lease of this replica is lost")
+    assert reports.losses == 1
     assert refused(node)
     await store.release("node/one", "one", twin.epoch)
-    await said.until(None)
+    await reports.until(None)
     assert node.current() == Node("one", 3)

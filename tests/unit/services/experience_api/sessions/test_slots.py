@@ -1,11 +1,11 @@
 import uuid
 
 from services.experience_api.hub.close_codes import CLAIM_LOST, REPLACED, CloseReason
-from services.experience_api.sessions.slots import Seat
+from services.experience_api.sessions.slots import ConnectionSlot
 
 
 class Recorder:
-    """A connection that notes why it was ended."""
+    """A connection that records why it was ended."""
 
     def __init__(self, *, alive: bool = True) -> None:
         self.reasons: list[CloseReason] = []
@@ -14,32 +14,32 @@ class Recorder:
     def end(self, reason: CloseReason) -> None:
         self.reasons.append(reason)
 
-    async def answers(self, within: float) -> bool:
+    async def responds(self, timeout: float) -> bool:
         return self._alive
 
 
-async def test_a_connection_on_its_way_in_counts_as_alive() -> None:
-    assert await Seat(uuid.uuid4()).answers(0)
+async def test_a_slot_without_a_connection_counts_as_alive() -> None:
+    assert await ConnectionSlot(uuid.uuid4()).responds(0)
 
 
-async def test_who_sits_here_is_asked() -> None:
+async def test_an_attached_connection_is_probed() -> None:
     for alive in (True, False):
-        seat = Seat(uuid.uuid4())
-        seat.occupy(Recorder(alive=alive))
-        assert await seat.answers(0) is alive
+        slot = ConnectionSlot(uuid.uuid4())
+        slot.attach(Recorder(alive=alive))
+        assert await slot.responds(0) is alive
 
 
-async def test_a_lost_seat_ends_its_connection_once_for_the_first_reason() -> None:
-    seat, connection = Seat(uuid.uuid4()), Recorder()
-    seat.occupy(connection)
-    seat.lose(REPLACED)
-    seat.lose(CLAIM_LOST)
+async def test_a_lost_slot_ends_its_connection_once_with_the_first_reason() -> None:
+    slot, connection = ConnectionSlot(uuid.uuid4()), Recorder()
+    slot.attach(connection)
+    slot.lose(REPLACED)
+    slot.lose(CLAIM_LOST)
     assert connection.reasons == [REPLACED]
-    assert not await seat.answers(0)
+    assert not await slot.responds(0)
 
 
-def test_a_seat_lost_before_it_is_taken_ends_whoever_takes_it() -> None:
-    seat, connection = Seat(uuid.uuid4()), Recorder()
-    seat.lose(REPLACED)
-    seat.occupy(connection)
+def test_a_slot_lost_before_attaching_ends_the_attached_connection() -> None:
+    slot, connection = ConnectionSlot(uuid.uuid4()), Recorder()
+    slot.lose(REPLACED)
+    slot.attach(connection)
     assert connection.reasons == [REPLACED]

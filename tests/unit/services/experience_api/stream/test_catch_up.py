@@ -7,11 +7,11 @@ import pytest
 
 from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
 from services.experience_api.hub.connection import Connection
-from services.experience_api.stream.catch_up import Resume, ResumeOptions
-from services.experience_api.stream.control_events import OwnEvents
-from services.experience_api.stream.feed import DOUBTS
+from services.experience_api.stream.catch_up import CatchUp, CatchUpOptions
+from services.experience_api.stream.control_events import ControlEvents
+from services.experience_api.stream.feed import SHORTER_CHECKS
 from services.experience_api.stream.history import History, HistoryOptions
-from services.experience_api.stream.log_reader import Past, PastOptions
+from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.records import FrameEncoder
 from shared.bus.memory import MemoryBus
@@ -27,13 +27,13 @@ TOPIC = "trelay.publish"
 ON_THE_BUS = 20
 
 
-class MoodyBus(MemoryBus):
-    """Answers only when the test lets it, and can be broken."""
+class FlakyBus(MemoryBus):
+    """Fails as often as the test says."""
 
     def __init__(self) -> None:
         super().__init__()
         self.away = 0
-        """How many more calls fail."""
+        """How many more calls of `bounds` fail."""
         self.broken = False
         self.unreadable = 0
         """How many more readers cannot be opened."""
@@ -56,39 +56,39 @@ class MoodyBus(MemoryBus):
 
 
 class Parts:
-    """A resume whose replica has read 30 events, of which memory has the last ten and the bus the first twenty."""
+    """A replica that has read 30 events, of which memory has the last ten and the bus the first twenty."""
 
-    def __init__(self, bus: MoodyBus, codec: CursorCodec, drain_seconds: float = 10.0) -> None:
+    def __init__(self, bus: FlakyBus, codec: CursorCodec, drain_timeout: float = 10.0) -> None:
         self.bus = bus
         self.codec = codec
         self.history = History(codec, (ON_THE_BUS,), HistoryOptions())
         self.joined: list[Connection] = []
         self.pauses = 0
-        self.resume = Resume(
+        self.catch_up = CatchUp(
             self.history,
-            Past(bus, TOPIC, PastOptions()),
-            OwnEvents(SYSTEM_CLOCK, 25.0),
+            LogReader(bus, TOPIC, LogReaderOptions()),
+            ControlEvents(SYSTEM_CLOCK, 25.0),
             self.joined.append,
-            options=ResumeOptions(drain_seconds=drain_seconds),
+            options=CatchUpOptions(drain_timeout=drain_timeout),
             pause=self._pause,
         )
         self._encoder = FrameEncoder(codec, (ON_THE_BUS,))
-        self.read_on(30)
+        self.read_to(30)
 
-    def read_on(self, upto: int) -> None:
+    def read_to(self, end: int) -> None:
         """Let the replica read further."""
-        for batch in self._encoder.batches([record("a", offset) for offset in range(self.history.head[0], upto)]):
+        for batch in self._encoder.batches([record("a", offset) for offset in range(self.history.head[0], end)]):
             self.history.extend(batch)
-            self.resume.news()
+            self.catch_up.notify_progress()
 
     def restart(self, offset: int) -> None:
-        """Do what a feed does that retention has overtaken."""
+        """Restart the history as a feed does that retention has overtaken."""
         self.history.restart(self.codec, (offset,))
         self._encoder = FrameEncoder(self.codec, (offset,))
 
-    async def until_joined(self) -> None:
+    async def until_live(self) -> None:
         async with asyncio.timeout(10):
-            while self.resume.under_way:
+            while self.catch_up.active:
                 await asyncio.sleep(0)
 
     async def _pause(self) -> None:
@@ -97,8 +97,8 @@ class Parts:
 
 
 @pytest.fixture
-async def bus() -> MoodyBus:
-    bus = MoodyBus()
+async def bus() -> FlakyBus:
+    bus = FlakyBus()
     await bus.ensure_topics([TopicOptions(name=TOPIC, partitions=1)])
     async with bus.appender() as appender:
         values = [b'{"id":"0/%d"}' % number for number in range(ON_THE_BUS)]
@@ -107,14 +107,14 @@ async def bus() -> MoodyBus:
 
 
 @pytest.fixture
-async def parts(bus: MoodyBus) -> AsyncIterator[Parts]:
+async def parts(bus: FlakyBus) -> AsyncIterator[Parts]:
     parts = Parts(bus, CursorCodec(await bus.epoch(TOPIC), 1))
-    async with parts.resume:
+    async with parts.catch_up:
         yield parts
 
 
 def texts(transport: FakeTransport) -> list[str]:
-    """What the peer got: ids, and the reasons of gaps."""
+    """Return what the peer received: ids, and the reasons of gaps."""
     return [
         found["data"]["reason"] if found.get("type") == "trelay.gap" else str(found["id"])
         for found in events(transport.sent)
@@ -128,93 +128,93 @@ def ids(*numbers: int) -> list[str]:
 async def test_from_memory_in_one_step(parts: Parts) -> None:
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (25,))
+    parts.catch_up.start(one, (25,))
     assert parts.joined == [one]
     assert texts(transport) == ids(25, 30)
-    assert (parts.resume.counts.begun, parts.resume.counts.from_bus) == (1, 0)
+    assert (parts.catch_up.counts.started, parts.catch_up.counts.log_reads) == (1, 0)
 
 
 async def test_from_the_bus_then_from_memory(parts: Parts) -> None:
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (5,))
-    await parts.until_joined()
+    parts.catch_up.start(one, (5,))
+    await parts.until_live()
     assert parts.joined == [one]
     assert texts(transport) == ids(5, 30)
-    assert parts.resume.counts.from_bus == 1
+    assert parts.catch_up.counts.log_reads == 1
 
 
-async def test_what_lies_before_is_a_gap_that_is_counted(parts: Parts, bus: MoodyBus) -> None:
+async def test_events_removed_by_retention_are_a_gap_that_is_counted(parts: Parts, bus: FlakyBus) -> None:
     bus.delete_records(TOPIC, 0, 15)
     transport = FakeTransport()
-    parts.resume.begin(connection(transport), (5,))
-    await parts.until_joined()
+    parts.catch_up.start(connection(transport), (5,))
+    await parts.until_live()
     assert texts(transport) == ["not-kept", *ids(15, 30)]
-    assert parts.resume.counts.gaps == 1
+    assert parts.catch_up.counts.gaps == 1
 
 
-async def test_one_that_is_ahead_waits_for_this_replica(parts: Parts, bus: MoodyBus) -> None:
+async def test_a_connection_that_is_ahead_waits_for_this_replica(parts: Parts, bus: FlakyBus) -> None:
     async with bus.appender() as appender:
         await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"x"}')] * 15)  # up to 35
     bus.away = 2
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (33,))
+    parts.catch_up.start(one, (33,))
     for upto in range(31, 34):
         for _ in range(20):
             await asyncio.sleep(0)
         assert parts.joined == []
-        parts.read_on(upto)
-    await parts.until_joined()
+        parts.read_to(upto)
+    await parts.until_live()
     assert parts.joined == [one]
     assert parts.pauses == 2
-    parts.read_on(35)
-    assert transport.sent == b""  # a hub would write these, to all who have joined
+    parts.read_to(35)
+    assert transport.sent == b""  # the hub writes these to all live connections
 
 
-async def test_one_that_is_ahead_of_the_log_is_told_after_some_doubt(parts: Parts) -> None:
+async def test_a_cursor_beyond_the_end_of_the_log_is_a_gap_after_some_checks(parts: Parts) -> None:
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (1000,))
-    await parts.until_joined()
+    parts.catch_up.start(one, (1000,))
+    await parts.until_live()
     assert texts(transport) == ["cursor-ahead"]
     assert parts.joined == [one]
-    assert parts.pauses == DOUBTS
+    assert parts.pauses == SHORTER_CHECKS
 
 
-async def test_one_that_does_not_drain_is_closed(bus: MoodyBus) -> None:
-    parts = Parts(bus, CursorCodec(await bus.epoch(TOPIC), 1), drain_seconds=0.01)
-    async with parts.resume:
-        one = connection(FakeTransport(), gone=parts.resume.drop)
+async def test_a_connection_that_does_not_drain_is_closed(bus: FlakyBus) -> None:
+    parts = Parts(bus, CursorCodec(await bus.epoch(TOPIC), 1), drain_timeout=0.01)
+    async with parts.catch_up:
+        one = connection(FakeTransport(), on_detach=parts.catch_up.cancel)
         one.pause_writing()
-        parts.resume.begin(one, (25,))
-        await parts.until_joined()
+        parts.catch_up.start(one, (25,))
+        await parts.until_live()
         assert one.ending is TOO_SLOW
         assert parts.joined == []
 
 
-async def test_nothing_is_buffered_for_one_that_is_clogged(parts: Parts) -> None:
+async def test_nothing_is_buffered_for_a_congested_connection(parts: Parts) -> None:
     transport = FakeTransport()
     one = connection(transport)
     one.pause_writing()
-    parts.resume.begin(one, (5,))
+    parts.catch_up.start(one, (5,))
     for _ in range(20):
         await asyncio.sleep(0)
     assert transport.sent == b""
     one.resume_writing()
-    await parts.until_joined()
+    await parts.until_live()
     assert texts(transport) == ids(5, 30)
 
 
-async def test_a_fault_of_ours_ends_that_connection_only(
-    parts: Parts, bus: MoodyBus, caplog: pytest.LogCaptureFixture
+async def test_an_unexpected_error_ends_that_connection_only(
+    parts: Parts, bus: FlakyBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     bus.broken = True
-    broken, other = connection(FakeTransport(), gone=parts.resume.drop), connection(FakeTransport())
+    broken, other = connection(FakeTransport(), on_detach=parts.catch_up.cancel), connection(FakeTransport())
     with caplog.at_level(logging.ERROR):
-        parts.resume.begin(broken, (1000,))
-        parts.resume.begin(other, (5,))
-        await parts.until_joined()
+        parts.catch_up.start(broken, (1000,))
+        parts.catch_up.start(other, (5,))
+        await parts.until_live()
         while not caplog.text:
             await asyncio.sleep(0)
     assert broken.ending is INTERNAL
@@ -223,20 +223,20 @@ async def test_a_fault_of_ours_ends_that_connection_only(
     assert str(broken.subscriber.connection_id) in failed.task  # type: ignore[attr-defined]
 
 
-async def test_abandoned_ones_are_fed_nothing_more(parts: Parts) -> None:
+async def test_cancelled_connections_receive_nothing_more(parts: Parts) -> None:
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (5,))
-    assert parts.resume.abandon() == [one]
-    assert parts.resume.under_way == 0
+    parts.catch_up.start(one, (5,))
+    assert parts.catch_up.cancel_all() == [one]
+    assert parts.catch_up.active == 0
     for _ in range(20):
         await asyncio.sleep(0)
     assert transport.sent == b""
     assert parts.joined == []
 
 
-class Clogging(FakeTransport):
-    """Says that it is full as soon as something was written."""
+class CongestedTransport(FakeTransport):
+    """Pauses writing after the first write."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -249,50 +249,50 @@ class Clogging(FakeTransport):
             self.connection = None
 
 
-async def append(bus: MoodyBus, *numbers: int) -> None:
+async def append(bus: FlakyBus, *numbers: int) -> None:
     async with bus.appender() as appender:
         await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"0/%d"}' % number) for number in range(*numbers)])
 
 
-async def test_what_the_replica_itself_has_lost_is_a_gap_for_one_that_had_all_of_its_memory(
-    parts: Parts, bus: MoodyBus
+async def test_events_that_the_replica_has_lost_are_a_gap_for_a_connection_at_its_head(
+    parts: Parts, bus: FlakyBus
 ) -> None:
-    """Retention overtakes the feed while the last it has read is on its way to a slow subscriber."""
-    transport = Clogging()
+    """Retention overtakes the feed while its last events are being sent to a slow subscriber."""
+    transport = CongestedTransport()
     transport.connection = one = connection(transport)
-    parts.resume.begin(one, (25,))
+    parts.catch_up.start(one, (25,))
     assert (parts.joined, texts(transport)) == ([], ids(25, 30))
     await append(bus, ON_THE_BUS, 45)
     bus.delete_records(TOPIC, 0, 40)
     parts.restart(40)
     one.resume_writing()
-    await parts.until_joined()
-    parts.read_on(45)
+    await parts.until_live()
+    parts.read_to(45)
     assert texts(transport) == [*ids(25, 30), "not-kept"]
-    assert parts.joined == [one]  # the hub writes the rest, to all who have joined
+    assert parts.joined == [one]  # the hub writes the rest to all live connections
 
 
-async def test_the_bus_is_waited_for_while_it_is_away(parts: Parts, bus: MoodyBus) -> None:
+async def test_a_replay_waits_while_the_bus_is_unavailable(parts: Parts, bus: FlakyBus) -> None:
     bus.unreadable = 3
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (5,))
-    await parts.until_joined()
+    parts.catch_up.start(one, (5,))
+    await parts.until_live()
     assert texts(transport) == ids(5, 30)
     assert parts.joined == [one]
     assert parts.pauses == 3
 
 
-async def test_what_is_read_during_the_replay_comes_once_and_in_its_place(parts: Parts, bus: MoodyBus) -> None:
-    """The feed reads on at each of the replay's steps, while memory forgets what it had."""
+async def test_events_read_during_the_replay_arrive_once_and_in_order(parts: Parts, bus: FlakyBus) -> None:
+    """The feed reads further at each step of the replay, while memory drops events."""
     transport = FakeTransport()
     one = connection(transport)
     await append(bus, ON_THE_BUS, 60)
-    parts.resume.begin(one, (5,))
+    parts.catch_up.start(one, (5,))
     for upto in range(31, 61):
-        parts.read_on(upto)
+        parts.read_to(upto)
         await asyncio.sleep(0)
-    await parts.until_joined()
+    await parts.until_live()
     live_from = 5 + len(texts(transport))
     assert texts(transport) == ids(5, live_from)
     assert live_from >= 30
@@ -300,25 +300,25 @@ async def test_what_is_read_during_the_replay_comes_once_and_in_its_place(parts:
 
 
 @pytest.mark.parametrize("ahead", [31, 2**63 - 1])
-async def test_a_cursor_from_the_future_is_never_met_with_silence(parts: Parts, bus: MoodyBus, ahead: int) -> None:
-    """It may be made up: whoever has one cursor can write another. What comes next must come."""
+async def test_a_cursor_from_the_future_never_stops_the_stream(parts: Parts, bus: FlakyBus, ahead: int) -> None:
+    """It may be forged from another cursor. The next events must arrive."""
     transport = FakeTransport()
     one = connection(transport)
-    parts.resume.begin(one, (ahead,))
-    await parts.until_joined()
+    parts.catch_up.start(one, (ahead,))
+    await parts.until_live()
     assert texts(transport) == ["cursor-ahead"]
     assert parts.joined == [one]
     assert parts.codec.decode(events(transport.sent)[0]["cursor"]) == parts.history.head
 
 
-async def test_a_log_that_has_become_shorter_repeats_nothing(parts: Parts, bus: MoodyBus) -> None:
-    """It ends before what the subscriber has, and before what memory holds: the feed finds out, and says so."""
+async def test_a_truncated_log_repeats_nothing(parts: Parts, bus: FlakyBus) -> None:
+    """It ends before the cursor and before the history: the feed detects that and reports it."""
     transport = FakeTransport()
     one = connection(transport)
     parts.history.restart(parts.codec, (ON_THE_BUS + 50,))
-    parts.resume.begin(one, (ON_THE_BUS + 5,))
+    parts.catch_up.start(one, (ON_THE_BUS + 5,))
     async with asyncio.timeout(10):
-        while parts.pauses < DOUBTS:
+        while parts.pauses < SHORTER_CHECKS:
             await asyncio.sleep(0)
     assert texts(transport) == []
-    assert parts.resume.abandon() == [one]
+    assert parts.catch_up.cancel_all() == [one]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from services.experience_api.stream.control_events import OwnEvents
+from services.experience_api.stream.control_events import ControlEvents
 from shared.events.event import decode, validate
 from shared.runtime.clock import SystemClock
 from tests.unit.services.experience_api.events import event
@@ -14,44 +14,44 @@ class Noon(SystemClock):
         return 1_700_000_000.5
 
 
-SAYS = OwnEvents(Noon(), 25.0)
-WHO = subscriber("orders.*", "stock")
+CONTROL = ControlEvents(Noon(), 25.0)
+SUBSCRIBER = subscriber("orders.*", "stock")
 
 FRAMES = {
-    "trelay.connected": SAYS.connected(WHO, b"AbC"),
-    "trelay.gap": SAYS.gap(WHO, "not-kept", "what is lost", b"AbC"),
-    "trelay.refused": SAYS.refused(WHO, "consumers may not send"),
-    "trelay.draining": SAYS.draining(WHO, 1.234),
+    "trelay.connected": CONTROL.connected(SUBSCRIBER, b"AbC"),
+    "trelay.gap": CONTROL.gap(SUBSCRIBER, "not-kept", "events 1 to 5", b"AbC"),
+    "trelay.refused": CONTROL.refused(SUBSCRIBER, "consumers may not send"),
+    "trelay.draining": CONTROL.draining(SUBSCRIBER, 1.234),
 }
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_each_is_a_cloud_event_of_ours(kind: str) -> None:
-    said = event(FRAMES[kind])
-    validate(decode(json.dumps(said).encode()))
-    assert (said["type"], said["source"]) == (kind, "/trelay")
-    assert said["time"] == "2023-11-14T22:13:20.500Z"
-    assert said["id"].startswith(str(WHO.connection_id))
-    assert said.get("cursor") == ("AbC" if kind in {"trelay.connected", "trelay.gap"} else None)
+def test_each_is_a_valid_cloud_event_of_the_relay(kind: str) -> None:
+    found = event(FRAMES[kind])
+    validate(decode(json.dumps(found).encode()))
+    assert (found["type"], found["source"]) == (kind, "/trelay")
+    assert found["time"] == "2023-11-14T22:13:20.500Z"
+    assert found["id"].startswith(str(SUBSCRIBER.connection_id))
+    assert found.get("cursor") == ("AbC" if kind in {"trelay.connected", "trelay.gap"} else None)
 
 
-def test_no_two_have_one_id() -> None:
+def test_ids_are_unique() -> None:
     assert len({event(frame)["id"] for frame in FRAMES.values()}) == len(FRAMES)
 
 
-def test_what_they_say() -> None:
+def test_the_data_of_each() -> None:
     data = {kind: event(frame)["data"] for kind, frame in FRAMES.items()}
     assert data == {
         "trelay.connected": {
-            "connection": str(WHO.connection_id),
+            "connection": str(SUBSCRIBER.connection_id),
             "channels": ["orders.*", "stock"],
             "heartbeat": 25.0,
         },
-        "trelay.gap": {"reason": "not-kept", "detail": "what is lost"},
+        "trelay.gap": {"reason": "not-kept", "detail": "events 1 to 5"},
         "trelay.refused": {"detail": "consumers may not send"},
         "trelay.draining": {"wait": 1.2},
     }
 
 
-def test_a_gap_of_everybody_is_one_event() -> None:
-    assert event(SAYS.gap(None, "log-cut", "x", b"AbC"))["id"] == "gap/AbC"
+def test_a_gap_for_all_subscribers_is_one_event() -> None:
+    assert event(CONTROL.gap(None, "log-cut", "x", b"AbC"))["id"] == "gap/AbC"

@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from services.experience_api.stream.history import History, HistoryOptions
-from services.experience_api.stream.log_reader import Past, PastOptions
-from services.experience_api.stream.replay import Replay
+from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
+from services.experience_api.stream.replay import Progress, Replay
 from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, Reader, Record, TopicOptions
@@ -17,7 +17,7 @@ EVENTS = 100
 
 
 class CountingBus(MemoryBus):
-    """Knows how many readers are open, and lets none go on while it is held."""
+    """Counts open readers, and blocks them while `free` is not set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class CountingBus(MemoryBus):
                 self.open -= 1
 
 
-class Faltering:
-    """A reader that hands out little, and fails at its second read."""
+class FlakyReader:
+    """A reader that returns few records, and fails on its second read."""
 
     def __init__(self, inner: Reader) -> None:
         self._inner = inner
@@ -62,13 +62,13 @@ class Faltering:
         self._inner.seek(partition, offset)
 
 
-class FalteringBus(CountingBus):
-    """Goes away in the middle of each portion."""
+class FlakyBus(CountingBus):
+    """Becomes unavailable in the middle of each chunk."""
 
     @asynccontextmanager
     async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
         async with super().reader(topic, positions) as reader:
-            yield Faltering(reader)
+            yield FlakyReader(reader)
 
 
 @pytest.fixture
@@ -82,77 +82,76 @@ async def bus() -> CountingBus:
 
 @pytest.fixture
 async def history(bus: CountingBus) -> History:
-    """A replica that has just started: it has nothing, and the bus has it all."""
+    """The history of a replica that has just started: it is empty, and the bus has every event."""
     return History(CursorCodec(await bus.epoch(TOPIC), 1), (EVENTS,), HistoryOptions())
 
 
-def say_gap(lost: PositionLost) -> bytes:
-    return b"gap behind %d" % lost.earliest
+def make_gap(lost: PositionLost) -> bytes:
+    return b"gap before %d" % lost.earliest
 
 
 def replay_from(history: History, offset: int) -> Replay:
     return Replay(history, (offset,), lambda _channel: True)
 
 
-async def test_portions_lead_to_where_memory_begins(bus: CountingBus, history: History) -> None:
-    past = Past(bus, TOPIC, PastOptions(portion_bytes=1024))
+async def test_chunks_lead_to_the_start_of_the_history(bus: CountingBus, history: History) -> None:
+    reader = LogReader(bus, TOPIC, LogReaderOptions(chunk_bytes=1024))
     replay = replay_from(history, 10)
     frames: list[bytes] = []
-    while replay.lost:
-        portion = await past.portion(replay, say_gap)
-        assert portion
-        frames += portion
+    while (found := replay.take(1000))[1] is Progress.READ_LOG:
+        chunk = await reader.read_chunk(replay, make_gap)
+        assert chunk
+        frames += chunk
     assert len(frames) == EVENTS - 10
     assert b'"id":"10"' in frames[0]
-    assert replay.take(1000) == []
-    assert replay.level
+    assert found == ([], Progress.LIVE)
 
 
-async def test_a_bus_that_goes_away_within_a_portion_takes_nothing_along(bus: CountingBus, history: History) -> None:
-    faltering = FalteringBus()
-    faltering._topics = bus._topics
+async def test_a_bus_that_becomes_unavailable_within_a_chunk_loses_nothing(bus: CountingBus, history: History) -> None:
+    flaky = FlakyBus()
+    flaky._topics = bus._topics
     replay = replay_from(history, 0)
     frames: list[bytes] = []
-    while replay.lost:
-        frames += await Past(faltering, TOPIC, PastOptions()).portion(replay, say_gap)
+    while replay.missing():
+        frames += await LogReader(flaky, TOPIC, LogReaderOptions()).read_chunk(replay, make_gap)
     assert [number for number in range(EVENTS) if b'"id":"%d"' % number not in frames[number]] == []
 
 
-async def test_what_nobody_wants_is_passed(bus: CountingBus, history: History) -> None:
+async def test_events_that_do_not_match_are_skipped(bus: CountingBus, history: History) -> None:
     replay = Replay(history, (0,), lambda channel: channel == b"b")
-    assert await Past(bus, TOPIC, PastOptions()).portion(replay, say_gap) == []
-    assert not replay.lost
+    assert await LogReader(bus, TOPIC, LogReaderOptions()).read_chunk(replay, make_gap) == []
+    assert replay.missing() == {}
 
 
-async def test_a_loss_is_said_where_it_lies(bus: CountingBus, history: History) -> None:
+async def test_a_gap_is_reported_at_its_position(bus: CountingBus, history: History) -> None:
     bus.delete_records(TOPIC, 0, 40)
-    frames = await Past(bus, TOPIC, PastOptions()).portion(replay_from(history, 0), say_gap)
-    assert frames[0] == b"gap behind 40"
+    frames = await LogReader(bus, TOPIC, LogReaderOptions()).read_chunk(replay_from(history, 0), make_gap)
+    assert frames[0] == b"gap before 40"
     assert len(frames) == 1 + EVENTS - 40
 
 
-async def test_a_bounded_number_read_at_once(bus: CountingBus, history: History) -> None:
-    past = Past(bus, TOPIC, PastOptions(readers=2))
+async def test_the_number_of_concurrent_readers_is_limited(bus: CountingBus, history: History) -> None:
+    reader = LogReader(bus, TOPIC, LogReaderOptions(readers=2))
     bus.free.clear()
-    reading = [asyncio.create_task(past.portion(replay_from(history, 0), say_gap)) for _ in range(6)]
+    tasks = [asyncio.create_task(reader.read_chunk(replay_from(history, 0), make_gap)) for _ in range(6)]
     for _ in range(20):
         await asyncio.sleep(0)
     assert bus.open == 2
     bus.free.set()
-    assert [len(frames) for frames in await asyncio.gather(*reading)] == [EVENTS] * 6
+    assert [len(frames) for frames in await asyncio.gather(*tasks)] == [EVENTS] * 6
     assert bus.most == 2
 
 
-async def test_a_reader_that_is_cancelled_gives_its_turn_back(bus: CountingBus, history: History) -> None:
-    past = Past(bus, TOPIC, PastOptions(readers=1))
+async def test_a_cancelled_reader_releases_its_turn(bus: CountingBus, history: History) -> None:
+    reader = LogReader(bus, TOPIC, LogReaderOptions(readers=1))
     bus.free.clear()
-    reading = asyncio.create_task(past.portion(replay_from(history, 0), say_gap))
+    tasks = asyncio.create_task(reader.read_chunk(replay_from(history, 0), make_gap))
     await asyncio.sleep(0)
-    reading.cancel()
-    await asyncio.wait([reading])
+    tasks.cancel()
+    await asyncio.wait([tasks])
     bus.free.set()
-    assert len(await past.portion(replay_from(history, 0), say_gap)) == EVENTS
+    assert len(await reader.read_chunk(replay_from(history, 0), make_gap)) == EVENTS
 
 
-async def test_where_partitions_end(bus: CountingBus) -> None:
-    assert await Past(bus, TOPIC, PastOptions()).ends() == {0: EVENTS}
+async def test_the_ends_of_partitions(bus: CountingBus) -> None:
+    assert await LogReader(bus, TOPIC, LogReaderOptions()).ends() == {0: EVENTS}

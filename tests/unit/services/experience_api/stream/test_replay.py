@@ -1,4 +1,4 @@
-"""Replays, single and in a model of a whole deployment: replicas, restarts, lag, and cursors that travel."""
+"""Replays, single and in a model of a whole deployment: replicas, restarts, lag, and cursors that change replica."""
 
 import json
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from services.experience_api.stream.history import History, HistoryOptions
-from services.experience_api.stream.replay import Replay
+from services.experience_api.stream.replay import Progress, Replay
 from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.records import FrameEncoder
 from shared.bus.memory.log import MemoryRecord
@@ -20,11 +20,11 @@ from tests.unit.services.experience_api.records import record
 PARTITIONS = 3
 CODEC = CursorCodec("epoch", PARTITIONS)
 CHANNELS = {"a": 0, "b": 1, "c": 2, "d": 0}
-"""Which partition each lies in."""
+"""The partition of each channel."""
 
 
 def decoded(frame: bytes) -> tuple[str, Vector]:
-    """The id and the cursor of a frame."""
+    """Return the id and the cursor of a frame."""
     found = event(frame)
     return found["id"], CODEC.decode(found["cursor"])
 
@@ -35,7 +35,7 @@ def everything(_channel: bytes) -> bool:
 
 @dataclass(eq=False)
 class Log:
-    """The publish topic: records by partition, with holes where transactions end."""
+    """The publish topic: records by partition, with unused offsets where transactions end."""
 
     records: list[list[MemoryRecord]] = field(default_factory=lambda: [[] for _ in range(PARTITIONS)])
     ends: list[int] = field(default_factory=lambda: [0] * PARTITIONS)
@@ -47,7 +47,7 @@ class Log:
         self.ends[partition] = offset + 1 + hole
 
     def read(self, positions: dict[int, int], partition: int, limit: int) -> list[MemoryRecord]:
-        """Read on in one partition; pass the hole at its end as a reader does."""
+        """Read one partition further, and advance over the hole at its end as a reader does."""
         found = [kept for kept in self.records[partition] if kept.offset >= positions[partition]][:limit]
         if found:
             positions[partition] = found[-1].offset + 1
@@ -68,7 +68,7 @@ class Log:
 
 @dataclass(eq=False)
 class Replica:
-    """One replica: its history, and where its feed is."""
+    """One replica: its history, and the positions of its feed."""
 
     log: Log
     limit: int
@@ -92,7 +92,7 @@ class Replica:
                 subscriber.wire += [
                     frame
                     for frame, channel in zip(batch.frames, batch.channels, strict=True)
-                    if subscriber.wants(channel)
+                    if subscriber.matches(channel)
                 ]
         self.encoder.advance(self.positions)
         self.history.advance(self.positions)
@@ -100,7 +100,7 @@ class Replica:
 
 @dataclass(eq=False)
 class Subscriber:
-    """One consumer: what it has received, and what is on its way to it."""
+    """One consumer: what it has received, and what has been sent to it."""
 
     channels: frozenset[str]
     cursor: str
@@ -109,22 +109,23 @@ class Subscriber:
     at: Replica | None = None
     replay: Replay | None = None
 
-    def wants(self, channel: bytes) -> bool:
+    def matches(self, channel: bytes) -> bool:
         return channel.decode() in self.channels
 
     def connect(self, replica: Replica) -> None:
         self.at = replica
-        self.replay = Replay(replica.history, CODEC.decode(self.cursor), self.wants)
+        self.replay = Replay(replica.history, CODEC.decode(self.cursor), self.matches)
 
     def step(self, budget: int) -> None:
-        """Do what the service does for one that is not live, once."""
+        """Do one step of what the service does for a connection that is not live."""
         assert self.at is not None
         assert self.replay is not None
-        if self.replay.lost:
+        frames, progress = self.replay.take(budget)
+        self.wire += frames
+        if progress is Progress.READ_LOG:
+            assert not frames
             self.read_bus(budget)
-            return
-        self.wire += self.replay.take(budget)
-        if self.replay.level:
+        elif progress is Progress.LIVE:
             self.replay = None
             self.at.live.append(self)
 
@@ -135,7 +136,7 @@ class Subscriber:
         assert positions
         for partition in sorted(positions):
             found = self.at.log.read(positions, partition, limit)
-            self.wire += self.replay.absorb(found, positions)
+            self.wire += self.replay.add(found, positions)
 
     def receive(self, number: int) -> None:
         for frame in self.wire[:number]:
@@ -145,13 +146,13 @@ class Subscriber:
         del self.wire[:number]
 
     def fall_behind(self) -> None:
-        """Its outbox is full: what is on the wire stays, what comes is read again later."""
+        """Its outbox is full: what is on the wire stays, later events are read again."""
         assert self.at is not None
         self.at.live.remove(self)
-        self.replay = Replay(self.at.history, self.at.history.head, self.wants)
+        self.replay = Replay(self.at.history, self.at.history.head, self.matches)
 
     def disconnect(self) -> None:
-        """Whatever it has not received is gone."""
+        """Lose what it has not received."""
         assert self.at is not None
         if self.replay is None:
             self.at.live.remove(self)
@@ -159,7 +160,7 @@ class Subscriber:
         self.wire = []
 
     def check(self, log: Log) -> None:
-        """Exactly once, in order by channel, and the cursor says exactly what was received."""
+        """Assert exactly once, order by channel, and a cursor that matches what was received."""
         expected = log.ids(self.channels)
         of_channel: dict[str, list[str]] = {channel: [] for channel in self.channels}
         by_id = {identity: channel for channel, ids in expected.items() for identity in ids}
@@ -174,7 +175,7 @@ class Subscriber:
 
 
 class Deployment(RuleBasedStateMachine):
-    """Two replicas, one with a short memory, three subscribers with different interests, any order of what happens."""
+    """Two replicas, one with a small history, and three subscribers, in any order of events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,12 +236,12 @@ class Deployment(RuleBasedStateMachine):
             subscriber.connect(self.replicas[number])
 
     @invariant()
-    def everybody_has_what_its_cursor_says(self) -> None:
+    def every_subscriber_has_received_what_its_cursor_says(self) -> None:
         for subscriber in self.subscribers:
             subscriber.check(self.log)
 
     def teardown(self) -> None:
-        """In the end, everybody has all of it."""
+        """Assert that in the end every subscriber has received every event."""
         for replica in self.replicas:
             for partition in range(PARTITIONS):
                 while replica.positions[partition] < self.log.ends[partition]:
@@ -271,7 +272,7 @@ def log() -> Log:
 
 
 def replica_with(log: Log, *, limit: int = 100_000, events: int = 10, batch: int = 20) -> Replica:
-    """A replica that has read some events of channels a and b."""
+    """Return a replica that has read some events of channels a and b."""
     replica = Replica(log, limit)
     for _ in range(events):
         log.publish("a")
@@ -282,102 +283,100 @@ def replica_with(log: Log, *, limit: int = 100_000, events: int = 10, batch: int
     return replica
 
 
-def test_one_that_has_everything_is_level_at_once(log: Log) -> None:
+def test_a_replay_at_the_head_is_live_at_once(log: Log) -> None:
     replica = replica_with(log)
     replay = Replay(replica.history, replica.history.head, everything)
-    assert replay.take(1000) == []
-    assert replay.level
-    assert not replay.lost
-    assert not replay.beyond
+    assert replay.take(1000) == ([], Progress.LIVE)
+    assert replay.missing() == {}
+    assert not replay.ahead
 
 
-def test_frames_of_one_that_is_ahead_nowhere_are_those_of_everybody(log: Log) -> None:
+def test_a_replay_that_is_ahead_nowhere_takes_the_shared_frames(log: Log) -> None:
     replica = replica_with(log)
     replay = Replay(replica.history, (3, 0, 0), everything)
     kept = replica.history.block_at(0)
     assert kept is not None
-    assert all(mine is theirs for mine, theirs in zip(replay.take(10**6), kept.frames[3:], strict=True))
-    assert replay.level
+    frames, progress = replay.take(10**6)
+    assert all(frame is shared for frame, shared in zip(frames, kept.frames[3:], strict=True))
+    assert progress is Progress.LIVE
 
 
-def test_frames_of_one_that_is_ahead_carry_both_vectors(log: Log) -> None:
+def test_the_frames_of_a_replay_that_is_ahead_carry_both_vectors(log: Log) -> None:
     replica = replica_with(log)
     replay = Replay(replica.history, (8, 5, 0), everything)
-    vectors = [decoded(frame) for frame in replay.take(10**6)]
+    vectors = [decoded(frame) for frame in replay.take(10**6)[0]]
     assert vectors[:3] == [("0/8", (9, 5, 0)), ("0/9", (10, 5, 0)), ("1/5", (10, 6, 0))]
 
 
 @pytest.mark.parametrize("ahead", [0, 7])
-def test_the_budget_bounds_what_is_taken_and_nothing_is_skipped(log: Log, ahead: int) -> None:
+def test_the_budget_limits_what_is_taken_and_nothing_is_skipped(log: Log, ahead: int) -> None:
     replica = replica_with(log, limit=40_000, events=100)  # blocks of about 5,000 bytes
     replay = Replay(replica.history, (0, ahead, 0), everything)
-    taken = []
-    while not replay.level:
-        portion = replay.take(100)
-        assert 1 <= len(portion) <= 60
-        taken += portion
+    taken: list[bytes] = []
+    progress = Progress.TAKE
+    while progress is Progress.TAKE:
+        frames, progress = replay.take(100)
+        assert 1 <= len(frames) <= 60
+        taken += frames
+    assert progress is Progress.LIVE
     assert [decoded(frame)[0] for frame in taken] == [
         f"{partition}/{number}" for partition, first in ((0, 0), (1, ahead)) for number in range(first, 100)
     ]
 
 
-def test_a_step_is_short_where_little_is_wanted(log: Log) -> None:
+def test_a_step_is_short_if_few_events_match(log: Log) -> None:
     replica = replica_with(log, limit=4_000_000, events=10_000, batch=500)
-    replay = Replay(replica.history, (0, 0, 0), lambda channel: channel == b"nobody's")
+    replay = Replay(replica.history, (0, 0, 0), lambda channel: channel == b"other")
     steps = 0
-    while not replay.level:
-        assert replay.take(10_000) == []
-        assert not replay.waits
+    while (found := replay.take(10_000)) != ([], Progress.LIVE):
+        assert found == ([], Progress.TAKE)
         steps += 1
-    assert steps > 2
+    assert steps >= 2
 
 
-def test_one_that_is_further_than_this_replica_waits_for_it(log: Log) -> None:
+def test_a_replay_that_is_ahead_of_this_replica_waits_for_it(log: Log) -> None:
     replica = replica_with(log)
     replay = Replay(replica.history, (12, 10, 0), everything)
-    assert replay.take(1000) == []
-    assert replay.beyond
-    assert replay.waits
-    assert not replay.level
+    assert replay.take(1000) == ([], Progress.WAIT)
+    assert replay.ahead
     for _ in range(4):
         log.publish("a")
     replica.feed(0, 20)
-    assert [decoded(frame) for frame in replay.take(1000)] == [("0/12", (13, 10, 0)), ("0/13", (14, 10, 0))]
-    assert replay.level
+    frames, progress = replay.take(1000)
+    assert [decoded(frame) for frame in frames] == [("0/12", (13, 10, 0)), ("0/13", (14, 10, 0))]
+    assert progress is Progress.LIVE
 
 
-def test_only_partitions_that_memory_has_forgotten_are_missing(log: Log) -> None:
+def test_only_partitions_that_memory_has_dropped_are_missing(log: Log) -> None:
     replica = replica_with(log, limit=1024, events=2000, batch=300)
     tail = replica.history.tail
     assert tail[0] == 2000
     replay = Replay(replica.history, (1, tail[1] + 5, 0), everything)
-    assert replay.lost
     assert replay.missing() == {0: 1}
-    assert replay.lacks([0, 1])
-    assert not replay.lacks([1, 2])
-    assert replay.take(1000) == []
+    assert replay.needs([0, 1])
+    assert not replay.needs([1, 2])
+    assert replay.take(1000) == ([], Progress.READ_LOG)
 
 
-def test_malformed_records_of_the_bus_are_passed(log: Log) -> None:
+def test_malformed_records_of_the_bus_are_skipped(log: Log) -> None:
     replica = replica_with(log, limit=1024, events=2000, batch=300)
     replay = Replay(replica.history, (0, 0, 0), everything)
-    frames = replay.absorb([record("a", 0, value=b"\xff"), record("a", 1)], {0: 5})
+    frames = replay.add([record("a", 0, value=b"\xff"), record("a", 1)], {0: 5})
     assert [decoded(frame) for frame in frames] == [("0/1", (2, 0, 0))]
     assert replay.missing()[0] == 5
 
 
-def test_what_comes_twice_from_the_bus_is_given_once(log: Log) -> None:
+def test_a_record_read_twice_from_the_bus_is_sent_once(log: Log) -> None:
     replica = replica_with(log, limit=1024, events=2000, batch=300)
     replay = Replay(replica.history, (0, 0, 0), everything)
-    assert len(replay.absorb([record("a", 0), record("a", 1)], {})) == 2
-    assert [decoded(frame)[0] for frame in replay.absorb([record("a", 1), record("a", 2)], {})] == ["0/2"]
+    assert len(replay.add([record("a", 0), record("a", 1)], {})) == 2
+    assert [decoded(frame)[0] for frame in replay.add([record("a", 1), record("a", 2)], {})] == ["0/2"]
 
 
-def test_a_cursor_behind_the_end_of_the_log_is_cut(log: Log) -> None:
+def test_a_cursor_beyond_the_end_of_the_log_is_moved_back(log: Log) -> None:
     replica = replica_with(log)
     replay = Replay(replica.history, (12, 10, 0), everything)
-    assert replay.cut_by({0: 10, 1: 10, 2: 0}) == [0]
+    assert replay.beyond({0: 10, 1: 10, 2: 0}) == [0]
     replay.skip(0, 10)
     assert CODEC.decode(replay.cursor.decode()) == (10, 10, 0)
-    assert replay.take(1000) == []
-    assert replay.level
+    assert replay.take(1000) == ([], Progress.LIVE)

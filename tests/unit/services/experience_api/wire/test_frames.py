@@ -14,7 +14,7 @@ EVENT = b'{"specversion":"1.0","id":"1","source":"/sources/a","type":"t","data":
 
 
 def received(frame: bytes) -> tuple[Opcode, bytes]:
-    """What a strict client makes of it."""
+    """Decode a frame as a strict client does."""
     client = Protocol(Side.CLIENT)
     client.receive_data(frame)
     [event] = client.events_received()
@@ -24,7 +24,7 @@ def received(frame: bytes) -> tuple[Opcode, bytes]:
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 65_535, 65_536, 200_000])
-def test_a_text_frame_of_any_length_is_read_by_a_strict_client(length: int) -> None:
+def test_a_strict_client_reads_a_text_frame_of_any_length(length: int) -> None:
     assert received(text_frame(b"x" * length)) == (Opcode.TEXT, b"x" * length)
 
 
@@ -49,7 +49,7 @@ def test_a_cursor_is_replaced_and_nothing_else(text: str, first: str, second: st
     assert with_cursor(frame, second.encode()) == event_frame(payload, second.encode())
 
 
-def test_an_event_passes_unaltered() -> None:
+def test_an_event_is_not_altered() -> None:
     assert event_payload(EVENT) is EVENT
 
 
@@ -62,7 +62,7 @@ def test_an_event_passes_unaltered() -> None:
         b" \n" + EVENT[:1] + b"  " + EVENT[1:],
     ],
 )
-def test_an_event_brings_no_cursor_of_its_own(value: bytes) -> None:
+def test_a_cursor_in_the_event_is_removed(value: bytes) -> None:
     payload = event_payload(value)
     _, text = received(event_frame(payload, b"ours"))
     pairs = json.loads(text, object_pairs_hook=list)
@@ -70,7 +70,7 @@ def test_an_event_brings_no_cursor_of_its_own(value: bytes) -> None:
     assert b"12345678901234567890" in payload
 
 
-def test_what_only_mentions_a_cursor_keeps_it() -> None:
+def test_text_that_mentions_a_cursor_is_kept() -> None:
     value = EVENT[:-1] + b',"extra":"a \\"cursor\\" and \\u00e9"}'
     assert json.loads(event_payload(value)) == json.loads(value)
 
@@ -78,7 +78,7 @@ def test_what_only_mentions_a_cursor_keeps_it() -> None:
 @pytest.mark.parametrize(
     "value", [None, b"", b"[]", b"null", b"{}", b"{ }", b'{"cursor":"only"}', b'{"a":"\xff"}', b"\xef\xbb\xbf{}", b"{x"]
 )
-def test_what_would_break_a_connection_is_malformed(value: bytes | None) -> None:
+def test_a_value_that_would_break_a_connection_is_malformed(value: bytes | None) -> None:
     with pytest.raises(MalformedEvent):
         event_payload(value)
 

@@ -23,14 +23,14 @@ def test_each_cursor_is_the_vector_after_its_event() -> None:
     assert batch.size == sum(map(len, batch.frames))
 
 
-def test_what_was_passed_without_a_record_is_in_the_next_cursor() -> None:
+def test_offsets_without_a_record_are_in_the_next_cursor() -> None:
     encoder = FrameEncoder(CODEC, (0, 0))
     encoder.advance({1: 9})
     [batch] = encoder.batches([record("a", 0)])
     assert cursors(batch.frames) == [(1, 9)]
 
 
-def test_batches_are_bounded_and_lose_nothing() -> None:
+def test_batches_are_limited_in_size_and_lose_nothing() -> None:
     encoder = FrameEncoder(CODEC, (0, 0))
     value = b'{"data":"%b"}' % (b"x" * 20_000)
     batches = list(encoder.batches([record("a", offset, value=value) for offset in range(10)]))
@@ -40,20 +40,24 @@ def test_batches_are_bounded_and_lose_nothing() -> None:
     ]
 
 
-def test_nothing_makes_no_batch() -> None:
+def test_no_records_give_no_batch() -> None:
     assert not list(FrameEncoder(CODEC, (0, 0)).batches([]))
 
 
-def test_a_channel_is_one_object() -> None:
+def test_equal_channels_are_one_object() -> None:
     encoder = FrameEncoder(CODEC, (0, 0))
     [batch] = encoder.batches([record("ab", 0), record("ab", 1)])
     assert batch.channels[0] is batch.channels[1]
 
 
-def test_what_no_subscriber_can_be_given_is_passed_over_counted_and_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_record_is_skipped_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     encoder = FrameEncoder(CODEC, (0, 0))
     with caplog.at_level(logging.ERROR):
         [batch] = encoder.batches([record("a", 0, value=b"\xff"), record("a", 1)])
     assert cursors(batch.frames) == [(2, 0)]
     assert encoder.malformed == 1
-    assert "trelay.publish/0: record 0" in caplog.text
+    (entry,) = caplog.records
+    assert entry.getMessage() == "skipping malformed record"
+    fields = vars(entry)
+    assert (fields["topic"], fields["partition"], fields["offset"]) == ("trelay.publish", 0, 0)
+    assert "UTF-8" in fields["error"]

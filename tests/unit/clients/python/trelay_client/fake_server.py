@@ -1,4 +1,4 @@
-"""An experience layer that plays what a test wrote down."""
+"""An experience layer that answers as a test says."""
 
 import asyncio
 import json
@@ -10,15 +10,15 @@ from typing import Any
 from aiohttp import web
 
 from shared.runtime.clock import SystemClock
-from trelay_client import Account, Frame, Token, subscribe
+from trelay_client import ClientCredentials, Frame, Token, subscribe
 
-ACCOUNT = Account("demo", "hunter2")
+CREDENTIALS = ClientCredentials("demo", "hunter2")
 
-Scene = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Hurried(SystemClock):
-    """Does not wait, and keeps what it was asked to."""
+class FastClock(SystemClock):
+    """Does not wait, and records the pauses."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
@@ -28,20 +28,20 @@ class Hurried(SystemClock):
         await asyncio.sleep(0)
 
 
-class Stage:
-    """An experience layer that answers each connection with the next scene."""
+class FakeServer:
+    """An experience layer that handles each connection with the next handler."""
 
-    def __init__(self, *scenes: Scene) -> None:
+    def __init__(self, *handlers: Handler) -> None:
         self.requests: list[dict[str, str]] = []
         self.registrations: list[tuple[str | None, str | None]] = []
         self.register_with: list[web.Response] = []
-        self.clock = Hurried()
-        self.notes: list[str] = []
+        self.clock = FastClock()
+        self.retries: list[str] = []
         self.url = ""
-        self._scenes = list(scenes)
+        self._handlers = list(handlers)
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator["Stage"]:
+    async def up(self) -> AsyncIterator["FakeServer"]:
         app = web.Application()
         app.router.add_post("/consumers", self._register)
         app.router.add_get("/ws/publish", self._publish)
@@ -54,11 +54,11 @@ class Stage:
         finally:
             await runner.cleanup()
 
-    async def take(self, count: int, credentials: Account | Token = ACCOUNT, **more: Any) -> list[Frame]:
-        """Subscribe until there are `count` events, or until the stream stops."""
+    async def take(self, count: int, credentials: ClientCredentials | Token = CREDENTIALS, **more: Any) -> list[Frame]:
+        """Subscribe until `count` events have arrived, or the stream stops."""
         found = []
         stream = subscribe(
-            self.url, credentials, clock=self.clock, rng=random.Random(1), note=self.notes.append, **more
+            self.url, credentials, clock=self.clock, rng=random.Random(1), on_retry=self.retries.append, **more
         )
         async with asyncio.timeout(20), aclosing(stream) as frames:
             async for frame in frames:
@@ -76,11 +76,13 @@ class Stage:
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         self.requests.append({"authorization": request.headers.get("Authorization", ""), **request.query})
-        return await self._scenes.pop(0)(request)
+        return await self._handlers.pop(0)(request)
 
 
-def scene(*frames: dict[str, Any] | str, close: tuple[int, str] | None = None, stay: bool = False) -> Scene:
-    async def play(request: web.Request) -> web.StreamResponse:
+def session(*frames: dict[str, Any] | str, close: tuple[int, str] | None = None, stay: bool = False) -> Handler:
+    """Return a handler that sends frames, then closes, waits or disconnects."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         for frame in frames:
@@ -94,14 +96,14 @@ def scene(*frames: dict[str, Any] | str, close: tuple[int, str] | None = None, s
             request.transport.abort()
         return socket
 
-    return play
+    return handle
 
 
-def refusal(status: int, **headers: str) -> Scene:
-    async def play(_request: web.Request) -> web.StreamResponse:
+def refusal(status: int, **headers: str) -> Handler:
+    async def handle(_request: web.Request) -> web.StreamResponse:
         return problem(status, **headers)
 
-    return play
+    return handle
 
 
 def problem(status: int, **headers: str) -> web.Response:

@@ -1,0 +1,155 @@
+"""Decides what a subscriber does next: sans-I/O.
+
+Close codes 4000 to 4499 mean: reconnect, after the wait that the reason names. 4500 to 4999 mean: do not reconnect
+until something has changed; a token that was refused or has expired changes by registering again. Any other loss is
+followed by a pause that doubles each time and has a random length, so that a crowd that lost one server does not
+reconnect to the next at once.
+"""
+
+import random
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgspec
+
+from trelay_client.errors import Malformed, TrelayClientError
+
+CONNECTED, GAP = "trelay.connected", "trelay.gap"
+_CONTROL_SOURCE = "/trelay"
+
+TOKEN_CODES = frozenset({4505, 4506})
+"""Token refused, token expired: register again, then reconnect."""
+STOP_CODES = range(4500, 5000)
+"""Do not reconnect, except after `TOKEN_CODES`."""
+PROTOCOL_CODES = frozenset({1002, 1003, 1007, 1009, 1010})
+"""The client violated the protocol, and would again (RFC 6455, 7.4.1): do not reconnect."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
+_STABLE = 10.0
+"""Seconds after which a connection counts as stable, and the next pause is the first one again."""
+_WAIT = re.compile(r"; wait=(\d{1,6}(?:\.\d{1,6})?)$")
+_SEEN_LIMIT = 10_000
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Stopped(TrelayClientError):
+    """The client must not reconnect. The text says why."""
+
+
+class Frame(NamedTuple):
+    """One event as it arrived."""
+
+    text: str
+    event: dict[str, Any]
+    cursor: str | None
+    """Resumes after this event; None in control events without one."""
+
+    @property
+    def own(self) -> bool:
+        """Whether it is a control event of Trelay (connected, gap, …) and not an event of a source."""
+        return self.event.get("source") == _CONTROL_SOURCE
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Connect again after a pause."""
+
+    pause: float
+    """Seconds."""
+    register: bool
+    """Whether to get a new token first."""
+    reason: str
+
+
+class SubscriptionState:
+    """The state of one subscription across all its connections."""
+
+    def __init__(self, cursor: str | None, *, can_register: bool, rng: random.Random) -> None:
+        """`can_register` is whether the client's credentials are known, and not only a token."""
+        self.cursor = cursor
+        self._can_register = can_register
+        self._rng = rng
+        self._failures = 0
+        self._received = False
+        self._registered = False
+        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def connecting(self) -> None:
+        """Start a new connection."""
+        self._received = False
+
+    def received(self, text: str) -> Frame | None:
+        """Handle one frame; return None for an event that was already received.
+
+        Raises:
+            Malformed: the frame is not an event.
+        """
+        try:
+            event = _decode(text)
+        except (msgspec.DecodeError, UnicodeError) as exc:
+            raise Malformed(f"received a frame that is not JSON: {text[:80]!r}") from exc
+        if not isinstance(event, dict):
+            raise Malformed(f"received a frame that is not an event: {text[:80]!r}")
+        self._received = True
+        self._registered = False
+        data = event.get("data")
+        cursor = event.get("cursor")
+        if cursor is None and event.get("type") == CONNECTED and isinstance(data, dict):
+            cursor = data.get("cursor")
+        if isinstance(cursor, str):
+            self.cursor = cursor
+        frame = Frame(text, event, cursor if isinstance(cursor, str) else None)
+        return None if not frame.own and self._repeated(event) else frame
+
+    def closed(self, code: int, reason: str, connected_s: float) -> Reconnect:
+        """Handle a Close frame of a connection that was open for `connected_s` seconds.
+
+        Raises:
+            Stopped: the client must not reconnect.
+        """
+        text = f"{reason or 'connection closed'} ({code})"
+        if code in TOKEN_CODES and self._can_register:
+            return self._retry(text, connected_s, register=True)
+        if code in STOP_CODES or code in PROTOCOL_CODES:
+            raise Stopped(f"connection closed by the server, not reconnecting: {text}")
+        found = _WAIT.search(reason)
+        wait = 0.0 if found is None else float(found[1])
+        return self._retry(text, connected_s, wait=wait)
+
+    def lost(self, reason: str, connected_s: float) -> Reconnect:
+        """Handle a connection that broke or could not be opened."""
+        return self._retry(reason, connected_s)
+
+    def refused(self, status: int, detail: str, retry_after: float | None, *, registering: bool) -> Reconnect:
+        """Handle an HTTP error, before any frame.
+
+        Raises:
+            Stopped: the same request would fail again.
+        """
+        text = f"{detail} ({status})"
+        if status == 401 and self._can_register and not registering and not self._registered:  # noqa: PLR2004
+            # Once: if a new token is refused as well, the next one will be too.
+            self._registered = True
+            return self._retry(text, 0.0, register=True)
+        if status in {408, 409, 425, 429} or status >= 500:  # noqa: PLR2004 -- the retryable ones of RFC 9110
+            return self._retry(text, 0.0, wait=retry_after or 0.0)
+        raise Stopped(f"refused by the server: {text}")
+
+    def _retry(self, reason: str, connected_s: float, *, wait: float = 0.0, register: bool = False) -> Reconnect:
+        self._failures = 1 if self._received and connected_s >= _STABLE else self._failures + 1
+        ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16))
+        pause = max(self._rng.uniform(0.0, ceiling), wait * self._rng.uniform(1.0, 1.5))
+        return Reconnect(pause, register, reason)
+
+    def _repeated(self, event: dict[str, Any]) -> bool:
+        # CloudEvents: source and id together identify an event.
+        key = (str(event.get("source")), str(event.get("id")))
+        if key in self._seen:
+            return True
+        self._seen[key] = None
+        if len(self._seen) > _SEEN_LIMIT:
+            self._seen.popitem(last=False)
+        return False
