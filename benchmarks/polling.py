@@ -1,4 +1,4 @@
-"""A source run by the whole system layer until it has caught up, and what that takes."""
+"""Runs a source by the whole system layer until it has caught up, and measures that."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ async def polled(
     bus_options: BusOptions,
     database: DatabaseOptions,
 ) -> Cost:
-    """Measure how a source, by the name of `SOURCE`, publishes so many events to topics of its own."""
+    """Measure how a source named `SOURCE` publishes `events` events to topics of its own."""
     topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
     rng = random.Random(1)
     registry = CollectorRegistry()
@@ -50,7 +50,7 @@ async def polled(
 
             async def work() -> None:
                 tasks.keep("poller", poller.run())
-                while poller.status.caught_up_at is None:  # noqa: ASYNC110 -- nobody tells of it
+                while poller.status.caught_up_at is None:  # noqa: ASYNC110 -- there is no event for it
                     await asyncio.sleep(0.01)
 
             cost = await measured(work(), events)

@@ -1,1 +1,1 @@
-"""The system layer: sources, the poller that drives each, and their checkpoints."""
+"""The system layer: sources, the poller that runs each, and their checkpoints."""

@@ -13,7 +13,7 @@ import logging
 
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.supervisor.oversize import OversizeFilter
-from services.system_api.supervisor.publisher import BusAway
+from services.system_api.supervisor.publisher import BusUnavailable
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext, SourceRun
 from services.system_api.supervisor.schedule import Schedule
@@ -123,7 +123,7 @@ class Poller:
         except Fenced as exc:
             self._fenced = True
             logger.warning("fenced by a newer owner", extra=self._fields | {"error": str(exc)})
-        except BusAway as exc:
+        except BusUnavailable as exc:
             self._report.blocked(str(exc))
         except TooLarge as exc:
             logger.warning("record too large; isolating it", extra=self._fields | {"error": str(exc)})

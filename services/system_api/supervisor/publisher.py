@@ -13,34 +13,34 @@ from shared.runtime import failpoints
 from shared.runtime.clock import Clock
 
 Settle = Callable[[Batch, float], Awaitable[None]]
-"""What follows once a batch is visible; the second is how many seconds that took."""
+"""Called once a batch is committed, with the seconds that took."""
 
 
-class BusAway(TrelayError):
-    """The bus does not answer. No `Unavailable`: that is what a source raises, and the upstream is not at fault."""
+class BusUnavailable(TrelayError):
+    """The bus is unavailable. Not an `Unavailable`: that means that an upstream is unavailable."""
 
 
 @contextmanager
 def bus_errors() -> Iterator[None]:
-    """Tell the bus's absence from the source's."""
+    """Raise `BusUnavailable` for an unavailable bus."""
     try:
         yield
     except Unavailable as exc:
-        raise BusAway(str(exc)) from exc
+        raise BusUnavailable(str(exc)) from exc
 
 
 def checkpoint_key(source: str, part: str) -> bytes:
-    """Return the key under which a part of a source's checkpoint is kept."""
+    """Return the record key of one part of a source's checkpoint."""
     return f"{source}/{part}".encode() if part else source.encode()
 
 
 def checkpoint_part(source: str, key: bytes) -> str:
-    """Return the part that is kept under a key; the other way round of `checkpoint_key`."""
+    """Return the part of a record key; the inverse of `checkpoint_key`."""
     return key.decode()[len(source) + 1 :]
 
 
 def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch) -> Transaction:
-    """Return the transaction that publishes a batch to the topic `destination` and saves its place."""
+    """Return the transaction that publishes a batch to the topic `destination` and saves its checkpoint."""
     transaction = Transaction()
     if batch.records:
         transaction.records[destination] = batch.records
@@ -57,7 +57,7 @@ class _Submitted(NamedTuple):
 
 
 class Publisher:
-    """Hands batches to the bus, and settles each once it is visible, in their order."""
+    """Submits batches to the bus, and settles each one after its commit, in order."""
 
     def __init__(
         self, source: str, destination: str, topics: TopicsOptions, writer: Writer, settle: Settle, clock: Clock
@@ -71,10 +71,10 @@ class Publisher:
         self._pending = PendingTransactions[_Submitted](writer, self._committed, bus_errors)
 
     async def submit(self, batch: Batch) -> None:
-        """Hand over a batch; return when the next one may be filled, while this one still commits.
+        """Submit a batch; return when the next one may be filled, while this one still commits.
 
         Raises (also for an earlier batch):
-            BusAway, Fenced, TooLarge: as `Writer.submit`; open another writer and go on from the checkpoint.
+            BusUnavailable, Fenced, TooLarge: as `Writer.submit`; open a new writer and resume from the checkpoint.
         """
         began = self._clock.monotonic()
         transaction = compose(self._source, self._destination, self._topics, batch)
@@ -85,7 +85,7 @@ class Publisher:
         await self._pending.drain(IN_FLIGHT)
 
     async def drain(self) -> None:
-        """Wait until everything is visible and settled. Raises what `submit` does."""
+        """Wait until everything is committed and settled. Raises what `submit` raises."""
         await self._pending.drain()
 
     async def _committed(self, submitted: _Submitted) -> None:

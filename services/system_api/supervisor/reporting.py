@@ -22,7 +22,7 @@ class Reporter:
         self._clock = clock
         self._fields: dict[str, object] = {"component": "source", "source": name}
         self._unwell_since: float | None = None
-        """When the log first said that the source does not work; None while it works."""
+        """When the outage was first logged, by the monotonic clock; None while the source works."""
         self._degraded_since: float | None = None
 
     def standby(self) -> None:

@@ -81,7 +81,7 @@ class SourceRun:
         """Run the source; never returns.
 
         Raises:
-            BusAway: the bus is unavailable.
+            BusUnavailable: the bus is unavailable.
             Fenced: a newer owner runs this source.
             TooLarge: the bus rejects a record; the next run isolates it.
             Exception: anything else is a bug of the source, or settings that cannot work.

@@ -1,4 +1,4 @@
-"""Makes events and rejects of rows, for every kind of database."""
+"""Makes events and rejects of rows, for all kinds of databases."""
 
 from collections.abc import Callable, Iterable
 from typing import Generic

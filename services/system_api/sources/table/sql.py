@@ -1,4 +1,4 @@
-"""SQL identifiers, and checks and advice on columns and indexes, for every kind of database."""
+"""SQL identifiers, and checks and advice on columns and indexes, for all kinds of databases."""
 
 import difflib
 import logging

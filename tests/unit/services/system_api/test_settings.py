@@ -1,4 +1,50 @@
+"""The settings of the system layer, and their documentation for upstream owners."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
 from services.system_api.settings import SystemSettings
+from services.system_api.sources.file.options import CsvOptions, DropOptions, FileSourceOptions
+from services.system_api.sources.source import SourceOptions
+from services.system_api.sources.table.options import TableSourceOptions
+from shared.settings import load
+
+PAGE = (Path(__file__).parents[4] / "docs" / "upstream-owners.md").read_text()
+SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS)
+def test_every_example_of_the_documentation_is_valid_and_has_a_channel(
+    snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORDERS_PASSWORD", "secret")
+    path = tmp_path / "trelay.yaml"
+    path.write_text(snippet)
+    (source,) = load(path, SystemSettings).system.sources.values()
+    assert source.channel is not None
+
+
+def settings_of(model: type[BaseModel], prefix: str = "", *, without: type[BaseModel] | None = None) -> Iterator[str]:
+    inherited = set() if without is None else without.model_fields.keys()
+    yield from (f"{prefix}{name}" for name in model.model_fields.keys() - inherited)
+
+
+def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> None:
+    reference = PAGE.partition("## Reference: settings")[2].partition("\n## ")[0]
+    documented = re.findall(r"^\| `([a-z_.]+)` \|", reference, re.MULTILINE)
+    expected = [
+        *settings_of(SourceOptions),
+        *settings_of(TableSourceOptions, without=SourceOptions),
+        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop"}),
+        *settings_of(CsvOptions, "csv."),
+        *settings_of(DropOptions, "drop."),
+    ]
+    expected.remove("kind")  # each kind declares it; the page lists it once
+    assert sorted(documented) == sorted(expected)
 
 
 def test_the_settings_may_name_the_replica() -> None:

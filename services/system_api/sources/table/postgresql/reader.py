@@ -104,10 +104,10 @@ class PostgresReader:
                 limits = replace(limits, rows=min(limit, _SINGLE_ROWS))
                 rows = await self._fetch(session, limits, ledger, below=below, emitted=emitted, with_data=False)
                 rows = [await self._with_data(session, row) for row in rows]
-                return self._read(rows), len(rows) < limits.rows
-        return self._read(rows), len(rows) < limit and sum(len(row.data) for row in rows) < max_bytes
+                return self._note_highest(rows), len(rows) < limits.rows
+        return self._note_highest(rows), len(rows) < limit and sum(len(row.data) for row in rows) < max_bytes
 
-    def _read(self, rows: list[Row[int]]) -> list[Row[int]]:
+    def _note_highest(self, rows: list[Row[int]]) -> list[Row[int]]:
         if rows:
             self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
         return rows

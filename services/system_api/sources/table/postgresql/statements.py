@@ -101,7 +101,7 @@ class _Where:
         return " AND ".join(self._conditions) or "true"
 
 
-# The server adds up the sizes: nobody here can know the size of rows that have not been sent.
+# The server adds up the sizes: the client cannot know the size of rows that have not been sent.
 _ROWS = """
     SELECT s.place, s.key, s.version, s.subject, substring(s.data FOR s.kept), s.error
     FROM (

@@ -3,7 +3,13 @@
 import pytest
 
 from services.system_api.sources.source import Batch
-from services.system_api.supervisor.publisher import BusAway, bus_errors, checkpoint_key, checkpoint_part, compose
+from services.system_api.supervisor.publisher import (
+    BusUnavailable,
+    bus_errors,
+    checkpoint_key,
+    checkpoint_part,
+    compose,
+)
 from shared.bus.protocol import Outgoing
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
@@ -33,6 +39,6 @@ def test_a_checkpoint_part_and_its_key_map_to_each_other(part: str) -> None:
 
 
 def test_an_unavailable_bus_is_no_unavailable_upstream() -> None:
-    with pytest.raises(BusAway, match="no broker") as caught, bus_errors():
+    with pytest.raises(BusUnavailable, match="no broker") as caught, bus_errors():
         raise Unavailable("no broker")
     assert not isinstance(caught.value, Unavailable)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.oversize import OversizeFilter
-from services.system_api.supervisor.publisher import BusAway
+from services.system_api.supervisor.publisher import BusUnavailable
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext, SourceRun
 from services.system_api.supervisor.watchdog import Activity, Watchdog
@@ -26,7 +26,7 @@ def source_run(bus: MemoryBus, harness: Harness, watchdog: Watchdog) -> SourceRu
 
 async def test_missing_topics_are_reported_as_the_bus() -> None:
     watchdog = Watchdog(10)
-    with pytest.raises(BusAway, match="does not exist"):
+    with pytest.raises(BusUnavailable, match="does not exist"):
         await source_run(MemoryBus(), Harness(), watchdog).run()
     assert watchdog.activity is Activity.CONNECTING
 

@@ -161,7 +161,7 @@ async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.C
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "error"),
     [
         ({"table": "order"}, ".table: there is no table 'order'"),
         ({"key": "idd"}, ".key: table orders has no column 'idd'; it has id, n, name; did you mean 'id'?"),
@@ -179,13 +179,13 @@ async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.C
         ),
     ],
 )
-async def test_settings_that_cannot_work(upstream: sqlite3.Connection, url: str, options: Any, said: str) -> None:
+async def test_settings_that_cannot_work(upstream: sqlite3.Connection, url: str, options: Any, error: str) -> None:
     upstream.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, n, name TEXT)")
     upstream.execute("INSERT INTO orders VALUES (1, 1.5, 'x')")
     with pytest.raises(SettingsError) as caught:
         async with TablePoller(url, **options).opened():
             pass
-    assert str(caught.value) == f"system.sources.orders{said}"
+    assert str(caught.value) == f"system.sources.orders{error}"
 
 
 async def test_text_that_is_not_a_time(upstream: sqlite3.Connection, url: str) -> None:

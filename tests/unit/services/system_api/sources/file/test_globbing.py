@@ -22,9 +22,9 @@ def tree(tmp_path: Path) -> Path:
     ["*.x", "*/*.x", "**/*.x", "**/c/*", "b/**/*.x", "*/**/a.x", "**", "**/**/*.x", "a.x", "no/**/*.x", "**/"],
 )
 def test_it_finds_the_files_that_python_finds(tree: Path, pattern: str) -> None:
-    ours = {path for path in expand(str(tree / pattern)) if Path(path).is_file()}
-    pythons = {path for path in glob.glob(str(tree / pattern), recursive=True) if Path(path).is_file()}  # noqa: PTH207
-    assert ours == pythons
+    found = {path for path in expand(str(tree / pattern)) if Path(path).is_file()}
+    expected = {path for path in glob.glob(str(tree / pattern), recursive=True) if Path(path).is_file()}  # noqa: PTH207
+    assert found == expected
 
 
 def test_links_to_a_parent_folder_are_not_followed_twice(tree: Path) -> None:
@@ -37,7 +37,7 @@ def test_links_to_a_parent_folder_are_not_followed_twice(tree: Path) -> None:
 
 
 def test_a_link_to_a_folder_outside_is_followed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    outside_glob = tmp_path_factory.mktemp("elsewhere")
-    (outside_glob / "z.x").write_text("")
-    (tree / "b" / "link").symlink_to(outside_glob)
+    outside = tmp_path_factory.mktemp("elsewhere")
+    (outside / "z.x").write_text("")
+    (tree / "b" / "link").symlink_to(outside)
     assert str(tree / "b" / "link" / "z.x") in set(expand(str(tree / "**" / "*.x")))

@@ -32,7 +32,7 @@ def test_sqlite_paths_are_relative_to_the_settings_file(url: str, path: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("url", "more", "said"),
+    ("url", "more", "error"),
     [
         ("mysql://db/shop", {}, "expected postgresql://user@host/database or sqlite:///file"),
         ("sqlite://", {}, "expected postgresql"),
@@ -45,12 +45,12 @@ def test_sqlite_paths_are_relative_to_the_settings_file(url: str, path: str) -> 
         ("postgresql://db/shop", {"time_zone": "x'y"}, "time_zone"),
     ],
 )
-def test_invalid_settings_are_refused(url: str, more: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_invalid_settings_are_refused(url: str, more: dict[str, Any], error: str) -> None:
+    with pytest.raises(ValidationError, match=error):
         options(url, **more)
 
 
 def test_errors_begin_with_their_place_once() -> None:
-    said = pytest.raises(SettingsError, match=r"^system\.sources\.orders\.key: no$")
-    with said, settings_errors("orders"), settings_errors("orders"):
+    error = pytest.raises(SettingsError, match=r"^system\.sources\.orders\.key: no$")
+    with error, settings_errors("orders"), settings_errors("orders"):
         raise SettingsError("key: no")

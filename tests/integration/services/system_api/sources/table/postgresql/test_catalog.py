@@ -70,7 +70,7 @@ class TestRefused:
     """The error names the setting."""
 
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "error"),
         [
             ({"table": "shop.orders"}, "table: there is no table 'shop.orders', or the account may not see it"),
             ({"key": "idd"}, "key: table orders has no column 'idd'; it has id, n, changed; did you mean 'id'?"),
@@ -86,12 +86,12 @@ class TestRefused:
             ({"columns": ["id", "m"]}, "columns: table orders has no column 'm'"),
         ],
     )
-    async def test_names(self, database: str, upstream: asyncpg.Connection, options: Any, said: str) -> None:
+    async def test_names(self, database: str, upstream: asyncpg.Connection, options: Any, error: str) -> None:
         await upstream.execute(TIMED)
         with pytest.raises(SettingsError) as caught:
             async with TablePoller(database, **options).opened():
                 pass
-        assert str(caught.value).startswith(f"system.sources.orders.{said}")
+        assert str(caught.value).startswith(f"system.sources.orders.{error}")
 
     async def test_an_unknown_zone(self, database: str, upstream: asyncpg.Connection) -> None:
         await upstream.execute("CREATE TABLE orders (id int PRIMARY KEY, changed timestamp)")

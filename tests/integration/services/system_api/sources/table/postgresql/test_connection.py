@@ -43,7 +43,7 @@ async def test_transaction_ids_start_again_when_the_server_restarts(own_postgres
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "error"),
     [
         ("DROP TABLE orders", "there is no table 'orders'"),
         ("ALTER TABLE orders RENAME id TO number", "no column 'id'; it has number"),
@@ -51,7 +51,7 @@ async def test_transaction_ids_start_again_when_the_server_restarts(own_postgres
     ],
 )
 async def test_a_table_that_has_changed_is_an_error(
-    database: str, upstream: asyncpg.Connection, change: str, said: str
+    database: str, upstream: asyncpg.Connection, change: str, error: str
 ) -> None:
     await upstream.execute(TIMED)
     poller = TablePoller(database, updated_at_column="changed")
@@ -61,7 +61,7 @@ async def test_a_table_that_has_changed_is_an_error(
         await upstream.execute(TERMINATE)
         with pytest.raises(Unavailable):
             await poller.poll(source)
-        with pytest.raises(SettingsError, match=said):
+        with pytest.raises(SettingsError, match=error):
             await poller.poll(source)
 
 
