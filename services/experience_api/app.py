@@ -144,16 +144,14 @@ class _Service:
         days = options.tokens.expires_after_days_disconnected
         self._declare()
         async with AsyncExitStack() as stack:
-            verifier = stack.enter_context(
-                Verifier.opened(dependencies.registry, options.secrets, clock=dependencies.clock)
-            )
+            verifying = Verifier.opened(dependencies.registry, options.secrets, clock=dependencies.clock)
+            verifier = stack.enter_context(verifying)
             tasks = await stack.enter_async_context(Tasks())
             node = self._node()
             connections = Connections(dependencies.registry, node, tasks, options.connections, days)
             await stack.enter_async_context(connections.open())
-            tasks.keep(
-                "stream", run_stream(self._stream_parts(), self._stream, self._report(TOPIC), dependencies.clock)
-            )
+            streaming = run_stream(self._stream_parts(), self._stream, self._report(TOPIC), dependencies.clock)
+            tasks.keep("stream", streaming)
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             listening = await stack.enter_async_context(self._listening())
             await stack.enter_async_context(self._drained())
@@ -163,9 +161,8 @@ class _Service:
         readiness = self._health.readiness
         for part in (REGISTRY, LEASE, TOPIC):
             readiness.require(part)
-        readiness.require(
-            STREAM, lambda: self._delivery.problem if self._delivery else NotYet("waiting for publish_topic")
-        )
+        waiting = NotYet("waiting for publish_topic")
+        readiness.require(STREAM, lambda: self._delivery.problem if self._delivery else waiting)
         readiness.note(NOTICES, lambda: self._dependencies.registry.problem)
         self._health.registry.register(DeliveryCollector(lambda: self._delivery.counts if self._delivery else None))
 
@@ -232,9 +229,7 @@ class _Service:
         self._handshake_admission.close()  # 2. late requests are refused as draining
         self._registration_admission.close()
         self._pushes.close()
-        if (
-            self._delivery is not None
-        ):  # 3. subscribers are closed in waves, each with a time to wait before reconnecting
+        if self._delivery is not None:  # 3. subscribers are closed in waves, each with its own time to wait
             await self._delivery.drain(self._options.drain_within)
         # 4. the listener closes, and with it the requests in progress
         # 5. accepted events are on the bus; the stream ends
