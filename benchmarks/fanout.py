@@ -1,9 +1,9 @@
-"""One event to a thousand subscribers: CPU of the whole experience layer, from the bus to the sockets, beside a bare
-loop of `send` in C that writes as many bytes to as many sockets, in the same run and at the same pace.
+"""Measures one event to a thousand subscribers: CPU of the whole experience layer, from the bus to the sockets, next
+to a bare loop of `send` in C that writes as many bytes to as many sockets, in the same run and at the same pace.
 
-The layer runs in a process of its own, reads a real bus, and serves 1,000 real connections; the peers are a C program
-in another process; events of 200 bytes are published one at a time, and fifty in one transaction. Counted is all CPU
-of the layer's process, the kernel's part included, by deliveries. The two take turns, and the medians are compared.
+The layer runs in its own process, reads a real bus, and serves 1,000 real connections. The peers are a C program in
+another process. Events of 200 bytes are published one at a time, and fifty in one transaction. The figure is all CPU
+time of the layer's process, including the kernel, per delivery. The two alternate, and the medians are compared.
 """
 
 import argparse
@@ -37,12 +37,12 @@ from tests.servers.postgres import postgres_server
 CHANNEL = b"bench.fanout"
 EVENT_BYTES = 200
 PAUSES = {1: 0.03, 50: 0.1}
-"""Seconds between transactions, by their size: enough for the peers to read in, on the other core."""
+"""Seconds between transactions, by their size: enough for the peers to read on the other core."""
 BUSES = ("kafka", "postgres")
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """The size of a run."""
 
     connections: int
     rounds: int
@@ -51,21 +51,21 @@ class Size(NamedTuple):
 
 
 def event(number: int) -> Outgoing:
-    """An event of 200 bytes, as the services write them."""
+    """Return an event of 200 bytes, as the services write it."""
     head = b'{"specversion":"1.0","id":"bench:%08d","source":"/sources/bench","type":"bench","data":{"fill":"' % number
     value = head + b"x" * (EVENT_BYTES - len(head) - 3) + b'"}}'
     return Outgoing(CHANNEL, value, headers_of(b"bench 1700000000000 bench:%08d" % number))
 
 
 def frame_bytes() -> int:
-    """What one such event is on the wire."""
+    """Return the bytes of one such event on the wire."""
     cursor = CursorCodec("epoch", TOPIC.partitions).encode([10_000] * TOPIC.partitions)
     return len(event_frame(event(0).value or b"", cursor))
 
 
 @asynccontextmanager
 async def real_bus(kind: str) -> AsyncIterator[tuple[Bus, str, str]]:
-    """A bus with the publish topic, and how another process connects to it."""
+    """Open a bus with the publish topic; yield it with the options another process needs to connect."""
     if kind == "kafka":
         with kafka_server() as server:
             options: BusOptions = KafkaOptions(kind="kafka", servers=server.bootstrap)
@@ -88,7 +88,7 @@ async def _ready(options: BusOptions, database: DatabaseOptions) -> AsyncIterato
 
 
 async def layer_turn(layer: Child, bus: Bus, size: Size, burst: int) -> float:
-    """Publish for one turn; return the microseconds of CPU a delivery took."""
+    """Publish for one turn; return the microseconds of CPU per delivery."""
     layer.tell(f"deliver {size.rounds * burst * size.connections}")
     async with bus.writer("bench") as writer:
         for start in range(0, size.rounds * burst, burst):
@@ -102,7 +102,7 @@ async def layer_turn(layer: Child, bus: Bus, size: Size, burst: int) -> float:
 
 
 async def bare_turn(folder: Path, size: Size, burst: int) -> float:
-    """Let the C loop do the same; return the microseconds of CPU a delivery took."""
+    """Run the C loop for one turn; return the microseconds of CPU per delivery."""
     arguments = (size.connections, frame_bytes() * burst, size.rounds, int(PAUSES[burst] * 1e6))
     with child(str(folder / "send_loop"), *map(str, arguments)) as loop:
         port = loop.hear()
@@ -131,7 +131,7 @@ async def measure(kind: str, folder: Path, size: Size) -> None:
 def report(kind: str, burst: int, ours: float, bare: float) -> None:
     how = "one at a time" if burst == 1 else f"{burst} in one transaction"
     print(
-        f"{kind:9} {how:22} layer {ours:6.2f} µs a delivery   C send loop {bare:6.2f}   ratio {ours / bare:.2f}",
+        f"{kind:9} {how:22} layer {ours:6.2f} µs per delivery   C send loop {bare:6.2f}   ratio {ours / bare:.2f}",
         flush=True,
     )
 

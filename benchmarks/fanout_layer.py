@@ -1,6 +1,6 @@
-"""The process under test of `fanout` and `idle_memory`: delivers a topic to whoever connects, and measures itself.
+"""The process under test of `fanout` and `idle_memory`: delivers a topic to every connection, and measures itself.
 
-Takes commands as lines on its standard input and answers each with a line: `connected N` once there are N connections;
+Reads commands as lines on its standard input and answers each with a line: `connected N` once there are N connections;
 `deliver N` with the nanoseconds of CPU that it took until N more deliveries were made; `memory` with its bytes.
 """
 
@@ -29,13 +29,13 @@ from shared.runtime.run import settle
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_LOOK = 0.05
+_POLL_INTERVAL = 0.05
 
 TOPIC = TopicOptions(name="trelay.publish", partitions=4)
 
 
 async def _bus(stack: AsyncExitStack, options: str, database: str) -> Bus:
-    """The bus that other processes use too, or one in memory where none is named."""
+    """Return the bus that other processes use too, or one in memory if none is named."""
     if not options:
         bus = MemoryBus()
         await bus.ensure_topics([TOPIC])
@@ -44,12 +44,12 @@ async def _bus(stack: AsyncExitStack, options: str, database: str) -> Bus:
     return await stack.enter_async_context(connect(bus_options, DatabaseOptions.model_validate_json(database)))
 
 
-async def _ignore(_who: Subscriber, _message: bytes) -> None:
-    """Take what nobody sends."""
+async def _ignore(_subscriber: Subscriber, _message: bytes) -> None:
+    """Ignore a message: none is sent."""
 
 
 def _bare(heartbeat: float | None) -> tuple[Handler, Callable[[], int]]:
-    """What aiohttp does for a connection, and nothing else."""
+    """Return a handler that does only what aiohttp does for a connection."""
     connected = 0
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -65,7 +65,7 @@ def _bare(heartbeat: float | None) -> tuple[Handler, Callable[[], int]]:
 
 
 def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
-    """The layer, behind a door that lets everybody in."""
+    """Return a handler of the layer that admits every request."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         subscriber = Subscriber(uuid4(), f"client-{delivery.counts.connections}", interest_in(["bench.fanout"]))
@@ -79,19 +79,19 @@ async def _answer(command: str, number: int, connected: Callable[[], int], deliv
         gc.collect()
         return int(psutil.Process().memory_full_info().uss)
     if command == "connected":
-        while connected() < number:  # noqa: ASYNC110 -- nobody but a benchmark asks
-            await asyncio.sleep(_LOOK)
+        while connected() < number:  # noqa: ASYNC110 -- only a benchmark polls it
+            await asyncio.sleep(_POLL_INTERVAL)
         settle()
         return number
     assert command == "deliver"
     assert delivery is not None
     wanted = delivery.counts.hub.deliveries + number
-    began = time.process_time_ns()
+    started = time.process_time_ns()
     while delivery.counts.hub.deliveries < wanted:
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(_POLL_INTERVAL)
         if delivery.counts.hub.lagging:
-            raise RuntimeError("the peers did not keep up: nothing can be said; try again on a quieter machine")
-    return time.process_time_ns() - began
+            raise RuntimeError("the peers did not keep up; run again on an idle machine")
+    return time.process_time_ns() - started
 
 
 async def main(what: str, options: str, database: str) -> None:
@@ -100,12 +100,12 @@ async def main(what: str, options: str, database: str) -> None:
         delivery = None
         if what == "layer":
             bus = await _bus(stack, options, database)
-            callbacks = Callbacks(lambda _who: None, _ignore, lambda _source, _seconds: None)
+            callbacks = Callbacks(lambda _subscriber: None, _ignore, lambda _source, _seconds: None)
             delivery = await stack.enter_async_context(
                 Delivery(bus, TOPIC.name, DeliveryOptions(), callbacks=callbacks)
             )
             while delivery.problem:  # noqa: ASYNC110 -- the same
-                await asyncio.sleep(_LOOK)
+                await asyncio.sleep(_POLL_INTERVAL)
         handle, connected = _bare(json.loads(options)) if delivery is None else _delivering(delivery)
         app = web.Application()
         app.router.add_get("/", handle)

@@ -1,5 +1,5 @@
-"""Memory of a connection on which nothing happens: the experience layer beside bare aiohttp, each in a process of its
-own, in the same run. What is counted is memory that belongs to the process alone, by connections.
+"""Measures the memory of an idle connection: the experience layer next to bare aiohttp, each in its own process, in the
+same run. The figure is memory that belongs to the process alone, per connection.
 """
 
 import argparse
@@ -18,8 +18,8 @@ CASES = {
 
 
 def measure(case: tuple[str, str, str], peers: Path, connections: int) -> float:
-    """Return the KiB that one connection costs a server."""
-    warm = 200  # whatever is allocated once is allocated by then
+    """Return the KiB of memory that a server uses per connection."""
+    warm = 200  # one-time allocations are done by then
     with child(sys.executable, "-m", "benchmarks.fanout_layer", *case) as server:
         port = str(server.hear())
         with child(str(peers), port, str(warm)):
@@ -44,7 +44,7 @@ def main() -> None:
         }
     alone = best["aiohttp alone"]
     for name, size in best.items():
-        print(f"{name:34} {size:5.1f} KiB a connection   ratio {size / alone:.2f}")
+        print(f"{name:34} {size:5.1f} KiB per connection   ratio {size / alone:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""From the commit of a row to its frame at a subscriber, through three processes on Kafka, while all is quiet.
+"""Measures the time from the commit of a row to its frame at a subscriber, through three processes on Kafka, when idle.
 
-Beside it, in turns on the same broker, what any relay that is exactly once between three parts must pay: two bare
-transactional round trips, one after the other (a record in a transaction, read committed, copied on in a transaction
-with its offset, read committed).
+Next to it, alternating on the same broker, the minimum for any relay that is exactly once between three parts: two bare
+transactional round trips in sequence (a record in a transaction, read committed, copied in a transaction with its
+offset, read committed).
 """
 
 import argparse
@@ -35,8 +35,8 @@ from tests.servers.postgres import postgres_server
 
 CHANNEL = "row_written"
 TRIGGER = f"""
-CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY {CHANNEL}; RETURN NULL; END $$;
-CREATE TRIGGER told AFTER INSERT OR UPDATE ON {TABLE} FOR EACH STATEMENT EXECUTE FUNCTION told();
+CREATE FUNCTION notify_row() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY {CHANNEL}; RETURN NULL; END $$;
+CREATE TRIGGER notify_row AFTER INSERT OR UPDATE ON {TABLE} FOR EACH STATEMENT EXECUTE FUNCTION notify_row();
 """
 WARM_UP = 30
 CLIENT, SECRET = "bench", "a secret of the benchmark"
@@ -60,7 +60,7 @@ async def relay(folder: Path, dsn: str, bootstrap: str) -> AsyncIterator[Trip]:
     await engine.dispose()
     deployment = three_processes(folder, feed, dsn, bootstrap, f"bench-{uuid.uuid4().hex[:8]}", notify=CHANNEL)
     arrived: dict[int, float] = {}
-    news = asyncio.Condition()
+    changed = asyncio.Condition()
 
     async def listen(socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         async for message in socket:
@@ -68,22 +68,22 @@ async def relay(folder: Path, dsn: str, bootstrap: str) -> AsyncIterator[Trip]:
             event = json.loads(message.data)
             if event["source"] == "/sources/orders":
                 arrived[event["data"]["number"]] = at
-                async with news:
-                    news.notify_all()
+                async with changed:
+                    changed.notify_all()
 
     async def trip(number: int) -> float:
         await writer.execute(f"INSERT INTO {TABLE} (account, number, note) VALUES ('a', $1, 'x')", number)
         committed = time.perf_counter()
-        async with asyncio.timeout(30), news:
-            await news.wait_for(lambda: number in arrived)
+        async with asyncio.timeout(30), changed:
+            await changed.wait_for(lambda: number in arrived)
         return (arrived[number] - committed) * 1000
 
     try:
         await deployment.start()
         async with aiohttp.ClientSession() as session:
             credentials = {"client_id": CLIENT, "client_secret": SECRET}
-            async with session.post(f"{deployment.url}/consumers", headers=credentials) as answer:
-                token = (await answer.json())["token"]
+            async with session.post(f"{deployment.url}/consumers", headers=credentials) as response:
+                token = (await response.json())["token"]
             headers = {"Authorization": f"Bearer {token}"}
             async with session.ws_connect(f"{deployment.url}/ws/publish", headers=headers) as socket:
                 listening = asyncio.create_task(listen(socket))
@@ -96,7 +96,7 @@ async def relay(folder: Path, dsn: str, bootstrap: str) -> AsyncIterator[Trip]:
 
 @asynccontextmanager
 async def bare(bootstrap: str) -> AsyncIterator[Trip]:
-    """Open what two chained round trips take; a trip sends one record through both."""
+    """Open the clients of two chained round trips; a trip sends one record through both."""
     name = f"bare-{uuid.uuid4().hex[:8]}"
     first, second, group = f"{name}-1", f"{name}-2", f"{name}-group"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -138,13 +138,13 @@ async def bare(bootstrap: str) -> AsyncIterator[Trip]:
                     await producers[1].send_offsets_to_transaction({TopicPartition(first, 0): record.offset + 1}, group)
 
         async def trip(number: int) -> float:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             async with producers[0].transaction():
                 await (await producers[0].send(first, b"%d" % number))
             async with asyncio.timeout(30):
                 while (await last.getone()).value != b"%d" % number:
                     pass
-            return (time.perf_counter() - begun) * 1000
+            return (time.perf_counter() - started) * 1000
 
         copying = asyncio.create_task(copy())
         yield trip
@@ -152,12 +152,12 @@ async def bare(bootstrap: str) -> AsyncIterator[Trip]:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """Return the value that `share` of all lie at or below."""
+    """Return the value that `share` of all values do not exceed."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
 async def measure(trips: int, seed: int) -> None:
-    """Make trips in turns and print both."""
+    """Make alternating trips, and print both results."""
     rng = random.Random(seed)
     figures: dict[str, list[float]] = {"row committed to frame, three layers": [], "two bare round trips": []}
     with (
@@ -171,7 +171,7 @@ async def measure(trips: int, seed: int) -> None:
         ):
             for number in range(WARM_UP + trips):
                 for values, trip in zip(figures.values(), (ours, chained), strict=True):
-                    # Quiet, and out of step with every interval.
+                    # Idle, and out of step with every interval.
                     await asyncio.sleep(rng.uniform(0.03, 0.06))
                     took = await trip(number)
                     if number >= WARM_UP:
@@ -186,7 +186,7 @@ async def measure(trips: int, seed: int) -> None:
 
 
 def main() -> None:
-    """Read the command line and measure."""
+    """Parse the command line, and measure."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--trips", type=int, default=300, help="of each kind (300)")
     parser.add_argument("--seed", type=int, default=1, help="of the pauses between them (1)")

@@ -32,7 +32,7 @@ class ClaimLost(msgspec.Struct, frozen=True, tag="claim_lost"):
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
-    """Asks the replica `node` whether a connection still answers."""
+    """A question to the replica `node`: does a connection still answer?"""
 
     connection_id: UUID
     node: str

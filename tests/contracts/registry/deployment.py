@@ -15,7 +15,7 @@ from services.experience_api.registry.protocol import Claim, Client, Held, Node,
 from services.experience_api.registry.tokens import TokenClaims
 from shared.lease import Granted, LeaseStore
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 DAYS = 30.0
 
 
@@ -91,7 +91,7 @@ class Received:
 
     async def wait_for(self, notice: Notice | None) -> None:
         """Wait until this notice has arrived."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while notice not in self.notices:
                 self._changed.clear()
                 await self._changed.wait()

@@ -64,7 +64,7 @@ class Socket:
 class Registry(MemoryRegistry):
     """Can be unavailable, can lose notices, and counts calls."""
 
-    away = False
+    unavailable = False
     loses_notices = False
     claims = 0
     releases = 0
@@ -94,7 +94,7 @@ class Registry(MemoryRegistry):
             on_notice(None)
 
     def _check(self) -> None:
-        if self.away:
+        if self.unavailable:
             raise Unavailable("the registry is unavailable")
 
 
@@ -243,8 +243,8 @@ async def test_a_replica_without_notices_displaces_no_connection(deployment: Dep
 async def test_a_holder_without_a_slot_is_displaced(deployment: Deployment) -> None:
     replica, other = await deployment.replica("one"), await deployment.replica("two")
     async with replica.slot(claims(), ORIGIN):
-        deployment.registry.away = True  # so that the release fails
-    deployment.registry.away = False
+        deployment.registry.unavailable = True  # so that the release fails
+    deployment.registry.unavailable = False
     assert len(await deployment.registry.held_by(Node("one", 1))) == 1
     async with other.slot(claims(), ORIGIN):
         assert await deployment.registry.held_by(Node("one", 1)) == {}
@@ -253,8 +253,8 @@ async def test_a_holder_without_a_slot_is_displaced(deployment: Deployment) -> N
 async def test_a_failed_release_is_made_up_for_by_the_next_reconciliation(deployment: Deployment) -> None:
     replica = await deployment.replica("one")
     async with replica.slot(claims(), ORIGIN):
-        deployment.registry.away = True
-    deployment.registry.away = False
+        deployment.registry.unavailable = True
+    deployment.registry.unavailable = False
     await replica.reconcile()
     assert await deployment.registry.held_by(Node("one", 1)) == {}
 
@@ -348,7 +348,7 @@ async def test_a_reconciliation_does_not_affect_connections_that_open_and_close(
 
 async def test_an_unavailable_registry_is_an_error(deployment: Deployment) -> None:
     replica = await deployment.replica("one")
-    deployment.registry.away = True
+    deployment.registry.unavailable = True
     with pytest.raises(Unavailable):
         async with replica.slot(claims(), ORIGIN):
             pytest.fail("admitted")

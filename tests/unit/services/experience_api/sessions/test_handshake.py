@@ -41,7 +41,7 @@ FOREIGN = Tokens([SigningKey("1", b"x" * 32)])
 
 
 class CountingRegistry(MemoryRegistry):
-    """Counts what a handshake asks of the database."""
+    """Counts the queries of a handshake."""
 
     claims = 0
     releases = 0

@@ -20,12 +20,12 @@ class FastClock(SystemClock):
 
 
 class FlakyStore(MemoryLeaseStore):
-    """Is unavailable while `away`."""
+    """Is unavailable while `unavailable`."""
 
-    away = False
+    unavailable = False
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
-        if self.away:
+        if self.unavailable:
             raise Unavailable("the store is unavailable")
         return await super().acquire(name, owner, ttl)
 
@@ -96,12 +96,12 @@ async def test_a_node_is_alive_while_it_holds_its_lease(store: FlakyStore, repor
 
 
 async def test_a_node_waits_for_an_unavailable_store(store: FlakyStore, reports: Reports, tasks: Tasks) -> None:
-    store.away = True
+    store.unavailable = True
     node = node_on(store, reports)
     tasks.keep("node", node.run(reports.lost))
     await reports.until("the store is unavailable")
     assert refused(node)
-    store.away = False
+    store.unavailable = False
     await reports.until(None)
     assert node.current() == Node("one", 1)
 

@@ -32,7 +32,7 @@ class FlakyBus(MemoryBus):
 
     def __init__(self) -> None:
         super().__init__()
-        self.away = 0
+        self.unavailable = 0
         """How many more calls of `bounds` fail."""
         self.broken = False
         self.unreadable = 0
@@ -42,14 +42,14 @@ class FlakyBus(MemoryBus):
     async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
         if self.unreadable:
             self.unreadable -= 1
-            raise Unavailable("away")
+            raise Unavailable("unavailable")
         async with super().reader(topic, positions) as reader:
             yield reader
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
-        if self.away:
-            self.away -= 1
-            raise Unavailable("away")
+        if self.unavailable:
+            self.unavailable -= 1
+            raise Unavailable("unavailable")
         if self.broken:
             raise ZeroDivisionError
         return await super().bounds(topic)
@@ -156,7 +156,7 @@ async def test_events_removed_by_retention_are_a_gap_that_is_counted(parts: Part
 async def test_a_connection_that_is_ahead_waits_for_this_replica(parts: Parts, bus: FlakyBus) -> None:
     async with bus.appender() as appender:
         await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"x"}')] * 15)  # up to 35
-    bus.away = 2
+    bus.unavailable = 2
     transport = FakeTransport()
     one = connection(transport)
     parts.catch_up.start(one, (33,))

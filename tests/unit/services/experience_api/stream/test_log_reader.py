@@ -55,7 +55,7 @@ class FlakyReader:
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
         self._reads += 1
         if self._reads > 1:
-            raise Unavailable("away")
+            raise Unavailable("unavailable")
         return await self._inner.read(min(limit, 10), wait)
 
     def seek(self, partition: int, offset: int) -> None:
