@@ -143,7 +143,7 @@ async def test_connections_that_want_nothing_keep_nobody_out_and_are_closed(
     deployment: Deployment, begun: bytes
 ) -> None:
     """From the same address, even: who speaks is served while 200 stand about, and all of those are sent away."""
-    options = {"listen": {"port": 0, "reception": {"headers_within": 3, "waiting_per_address": 50}}}
+    options = {"listen": {"port": 0, "limits": {"header_timeout": 3, "max_idle_per_address": 50}}}
     async with deployment.replica(options) as replica, AsyncExitStack() as stack:
         host, _, port = replica.url.removeprefix("http://").rpartition(":")
         silent = [await asyncio.open_connection(host, int(port)) for _ in range(200)]

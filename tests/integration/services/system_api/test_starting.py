@@ -65,8 +65,9 @@ async def test_without_a_database_it_listens_and_is_ready_when_it_comes(
     began = time.monotonic()
     assert await service.stop() == 0, service.tail()
     assert time.monotonic() - began < 15  # less than one where nobody is busy; what must be cut off takes 25
-    waiting = [line for line in service.tail(1000).splitlines() if "waiting for database" in line]
-    assert len(waiting) == 1, "said once"
+    logged = [json.loads(line) for line in service.tail(1000).splitlines()]
+    outages = [line for line in logged if (line["message"], line.get("component")) == ("unavailable", "lease_store")]
+    assert len(outages) == 1, "logged once"
 
 
 @pytest.mark.timeout(60)
