@@ -1,7 +1,7 @@
 """Failpoints: named places where a test kills the process, to check that a crash there loses nothing.
 
-`TRELAY_FAILPOINT=name` kills the process the first time it reaches that place, `name:3` the third time, with SIGKILL, so
-that no cleanup runs. Unset, reaching a place costs one cached lookup.
+`TRELAY_FAILPOINT=name` kills the process the first time it reaches that place, `name:3` the third time. The signal is
+SIGKILL, so that no cleanup runs. Unset, reaching a place costs one cached lookup.
 """
 
 import functools
