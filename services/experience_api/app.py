@@ -18,7 +18,7 @@ from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
-from services.experience_api.sessions.dependencies import Stream, StreamParts, deliver, tokens_with_a_key
+from services.experience_api.sessions.dependencies import Stream, StreamParts, deliver, load_tokens
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import Awaited
@@ -35,9 +35,9 @@ from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
 
-REGISTRY, REPLICA_LEASE, BUS, STREAM = "registry", "replica_lease", "bus", "stream"
+REGISTRY, LEASE, BUS, STREAM = "registry", "node_lease", "bus", "stream"
 """The required parts in `/readyz`."""
-REPLICA_NOTICES = "replica_notices"
+NOTICES = "replica_notices"
 """A note in `/readyz`: without notices from other replicas, this one looks into the database more often."""
 
 
@@ -89,18 +89,18 @@ class _Service:
         self._metrics = ExperienceMetrics(parts.health.registry)
         self._entrance: Awaited[Entrance] = Awaited("the database")
         self._stream: Awaited[Stream] = Awaited("the stream")
-        self._handshakes = Admission(options.handshakes)
-        self._registrations = Admission(options.registrations)
+        self._handshake_admission = Admission(options.handshakes)
+        self._registration_admission = Admission(options.registrations)
         self._pushes = Pushes(self._topics.publish, options.entity, parts.clock, parts.rng, new_id=_new_id)
         self._declare()
 
     def _declare(self) -> None:
         readiness = self._parts.health.readiness
         readiness.require(REGISTRY)
-        readiness.require(REPLICA_LEASE)
+        readiness.require(LEASE)
         readiness.require(BUS, lambda: self._parts.bus.problem)
         readiness.require(STREAM, lambda: self._delivery.problem if self._delivery else NotYet(f"waiting for {BUS}"))
-        readiness.note(REPLICA_NOTICES, lambda: self._registry.problem)
+        readiness.note(NOTICES, lambda: self._registry.problem)
         self._parts.health.registry.register(
             DeliveryCollector(lambda: self._delivery.counts if self._delivery else None)
         )
@@ -123,7 +123,7 @@ class _Service:
             connections = Connections(self._registry, node, tasks, options.connections, days)
             await stack.enter_async_context(connections.open())
             tasks.keep("stream", parts.bus.keep(self._deliver))
-            tasks.keep("entrance", self._keep_entrance(verifier, connections, node))
+            tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             yield await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
 
     def _add_routes(self, app: web.Application) -> None:
@@ -140,7 +140,7 @@ class _Service:
     def _node(self) -> NodeLease:
         parts = self._parts
         leases = Leases(self._leases, parts.node, ttl=self._options.connections.lease_seconds, clock=parts.clock)
-        return NodeLease(leases, parts.node, parts.clock, parts.report(REPLICA_LEASE))
+        return NodeLease(leases, parts.node, parts.clock, parts.report(LEASE))
 
     async def _deliver(self, bus: Bus) -> None:
         parts = self._parts
@@ -151,12 +151,12 @@ class _Service:
         made_of = StreamParts(self._topics.publish, self._options.delivery, inbound, self._metrics.delayed)
         await deliver(made_of, bus, self._stream, parts.clock)
 
-    async def _keep_entrance(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
+    async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
         clock = self._parts.clock
         report = self._parts.report(REGISTRY)
-        tokens = await tokens_with_a_key(self._options.tokens, self._registry, self._prepare, report, clock)
-        registration = Registration(self._registrations, verifier, self._registry, tokens, clock)
-        self._entrance.came(Entrance(registration, Handshake(self._handshakes, tokens, connections, clock)))
+        tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
+        registration = Registration(self._registration_admission, verifier, self._registry, tokens, clock)
+        self._entrance.came(Entrance(registration, Handshake(self._handshake_admission, tokens, connections, clock)))
         await node.keep(connections.lose_all)
 
     async def _prepare(self) -> None:
@@ -165,8 +165,8 @@ class _Service:
 
     async def _drain(self) -> None:
         """Leave in order. What is not done in time is dropped when what follows is closed."""
-        self._handshakes.close()  # 1. late requests are told to connect again
-        self._registrations.close()
+        self._handshake_admission.close()  # 1. late requests are told to connect again
+        self._registration_admission.close()
         self._pushes.close()
         # 2. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
         if self._delivery is not None and not cancel_requested():

@@ -37,10 +37,10 @@ class Stream:
     appender: Appender
 
 
-async def tokens_with_a_key(
+async def load_tokens(
     options: TokenOptions, keys: Keys, prepare: Callable[[], Awaitable[object]], report: Report, clock: Clock
 ) -> Tokens:
-    """Return what issues and reads tokens, as soon as the database is ready and there is a key to sign with."""
+    """Wait until the database is ready, and return `Tokens` with the signing keys."""
 
     async def tokens() -> Tokens:
         await prepare()

@@ -48,7 +48,7 @@ async def test_a_database_that_is_not_there_yet_is_waited_for_and_migrated(own_p
         assert (await knocker.ask("GET", "/healthz")).status == 200
         assert (await knocker.ask("GET", "/metrics")).status == 200
         assert await until_missing(knocker, "registry")
-        assert await until_missing(knocker, "replica_lease")
+        assert await until_missing(knocker, "node_lease")
         for answer in (
             await knocker.ask("POST", "/consumers", {"client_id": "demo", "client_secret": "demo"}),
             await knocker.knock("a.b.c"),
@@ -105,7 +105,7 @@ async def test_when_the_database_is_away_for_too_long_connections_are_closed_to_
             await subscription.next()
             await asyncio.to_thread(own_postgres.stop)
             assert (await subscription.closed())[0] == 4004
-        assert await until_missing(knocker, "replica_lease")
+        assert await until_missing(knocker, "node_lease")
         await asyncio.to_thread(own_postgres.start)
         await ready(knocker)
         async with knocker.connect(token) as again:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.sessions.dependencies import Stream, StreamParts, deliver, tokens_with_a_key
+from services.experience_api.sessions.dependencies import Stream, StreamParts, deliver, load_tokens
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import Awaited
 from services.experience_api.stream.delivery import DeliveryOptions
@@ -52,8 +52,8 @@ class Flaky:
 
 async def test_tokens_come_once_the_database_is_ready_and_replicas_share_their_key() -> None:
     registry, reports = MemoryRegistry(MemoryLeaseStore()), Reports()
-    one = await tokens_with_a_key(TokenOptions(), registry, Flaky(2), reports, Hurried())
-    other = await tokens_with_a_key(TokenOptions(), registry, Flaky(0), reports, Hurried())
+    one = await load_tokens(TokenOptions(), registry, Flaky(2), reports, Hurried())
+    other = await load_tokens(TokenOptions(), registry, Flaky(0), reports, Hurried())
     assert reports.problems == ["1 to go", "0 to go", None, None]
     issued = one.issue("demo", 0)
     assert other.read(issued.token) == issued.claims
@@ -62,9 +62,9 @@ async def test_tokens_come_once_the_database_is_ready_and_replicas_share_their_k
 async def test_keys_of_the_settings_are_used_and_none_is_made() -> None:
     registry = MemoryRegistry(MemoryLeaseStore())
     options = TokenOptions(keys=(KeyOptions.model_validate({"id": "2026", "secret": "k" * 32}),))
-    tokens = await tokens_with_a_key(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    tokens = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     assert registry._signing_key is None
-    again = await tokens_with_a_key(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    again = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     issued = tokens.issue("demo", 0)
     assert again.read(issued.token) == issued.claims
 
