@@ -1,1 +1,1 @@
-"""What the three services have in common: the event, the bus, leases, settings, the database, alerts, telemetry."""
+"""What the three services share: events, the bus, leases, settings, the database, alerts, HTTP and the runtime."""

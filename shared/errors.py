@@ -1,24 +1,25 @@
-"""One tree of errors, cut by what the caller should do.
+"""The tree of errors, divided by what the caller should do.
 
-Exceptions of client libraries are translated into these in one place a package, with the cause kept, so that no
-caller needs to know which library is underneath.
+Each package translates the exceptions of its client library into these in one place, and keeps the cause, so that no
+caller needs to know the library.
 """
 
 from collections.abc import Mapping
 
 
 class TrelayError(Exception):
-    """Anything Trelay raises on purpose. Its text names the place and never holds a secret."""
+    """Any error that Trelay raises itself. Its text names the place and never contains a secret."""
 
 
 class Unavailable(TrelayError):
-    """Something outside does not answer, or not now: worth retrying."""
+    """An external system does not answer, or cannot answer now: retry."""
 
 
 class Unauthorized(Unavailable):
-    """Something outside refuses our credentials.
+    """An external system refuses the credentials.
 
-    Retried as well, for credentials are mended while we run, but said differently: waiting alone will not help.
+    Retry as well, because credentials can be corrected while the service runs. The text says that waiting alone does
+    not help.
     """
 
 
@@ -27,16 +28,16 @@ class Fenced(TrelayError):
 
 
 class PositionLost(TrelayError):
-    """The records at a position are not kept: tell the reader, never skip them silently."""
+    """The records at a position are no longer kept: report it to the reader, never skip them silently."""
 
     def __init__(self, topic: str, partition: int, offset: int, earliest: int, *, truncated: bool = False) -> None:
-        """Name the position asked for, and the offset from which reading can go on.
+        """Name the requested position, and in `earliest` the offset at which reading can resume.
 
-        That is the earliest one kept; or, where the log was `truncated` below the position by an unclean election of a
-        leader, the one where it parts from what was read before.
+        That is the earliest offset that is kept; or, where an unclean leader election `truncated` the log below the
+        position, the offset at which the log differs from what was read before.
         """
         cause = (
-            f"is beyond a truncation of the log, which parts from what was read before at {earliest}"
+            f"is beyond a truncation of the log, which differs from what was read before from {earliest} on"
             if truncated
             else f"is no longer kept, the earliest is {earliest}"
         )
@@ -49,7 +50,7 @@ class PositionLost(TrelayError):
 
 
 class Malformed(TrelayError):
-    """Input that will never be accepted as it is: to the dead letter, or back to its sender."""
+    """Input that can never be accepted: it goes to the dead letter, or back to its sender."""
 
 
 class TooLarge(Malformed):
@@ -71,4 +72,4 @@ class ProblemError(TrelayError):
 
 
 class SettingsError(TrelayError):
-    """The configuration is wrong; the text names the path in the file, what is wrong and what would be right."""
+    """The settings are wrong; the text names the path in the file, what was found and what was expected."""

@@ -124,7 +124,7 @@ async def _source(name: str, options: AnySource) -> str:
 
 async def _certificate(options: TlsOptions) -> str:
     await asyncio.to_thread(Certificate, options)
-    return str(options.certificate)
+    return str(options.cert_file)
 
 
 async def _mail(options: SmtpOptions) -> str:

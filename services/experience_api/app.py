@@ -35,9 +35,9 @@ from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
 
-REGISTRY, REPLICA_LEASE, BUS, STREAM = "registry", "replica_lease", "bus", "stream"
+REGISTRY, LEASE, BUS, STREAM = "registry", "node_lease", "bus", "stream"
 """The required parts in `/readyz`."""
-REPLICA_NOTICES = "replica_notices"
+NOTICES = "replica_notices"
 """A note in `/readyz`: without notices from other replicas, this one looks into the database more often."""
 
 
@@ -98,10 +98,10 @@ class _Service:
     def _declare(self) -> None:
         readiness = self._parts.health.readiness
         readiness.require(REGISTRY)
-        readiness.require(REPLICA_LEASE)
+        readiness.require(LEASE)
         readiness.require(BUS, lambda: self._parts.bus.problem)
         readiness.require(STREAM, lambda: self._delivery.problem if self._delivery else NotYet(f"waiting for {BUS}"))
-        readiness.note(REPLICA_NOTICES, lambda: self._registry.problem)
+        readiness.note(NOTICES, lambda: self._registry.problem)
         self._parts.health.registry.register(
             DeliveryCollector(lambda: self._delivery.counts if self._delivery else None)
         )
@@ -142,7 +142,7 @@ class _Service:
     def _node(self) -> NodeLease:
         parts = self._parts
         leases = Leases(self._leases, parts.node, ttl=self._options.connections.lease_seconds, clock=parts.clock)
-        return NodeLease(leases, parts.node, parts.clock, parts.report(REPLICA_LEASE))
+        return NodeLease(leases, parts.node, parts.clock, parts.report(LEASE))
 
     async def _run_stream(self, bus: Bus) -> None:
         parts = self._parts

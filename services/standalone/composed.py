@@ -39,7 +39,7 @@ class Together:
 
     def __init__(self, settings: StandaloneSettings, database: DatabaseOptions, port: int) -> None:
         shared = {"database": database, "bus": settings.bus, "alerts": settings.alerts, "logs": settings.logs}
-        listen = settings.experience.listen.model_copy(update={"port": port, "stop_within": _DRAIN})
+        listen = settings.experience.listen.model_copy(update={"port": port, "shutdown_timeout": _DRAIN})
         # One replica name, kept over restarts: nothing waits for the leases of the last run to expire.
         connections = settings.experience.connections.model_copy(update={"node": STANDALONE})
         experience = settings.experience.model_copy(
@@ -97,7 +97,7 @@ def _anywhere(options: SystemOptions | ProcessOptions) -> ListenOptions:
     """Return where a service listens that nobody needs to find: on any free port, unless the settings say more."""
     if "listen" in options.model_fields_set:
         return options.listen
-    return options.listen.model_copy(update={"port": 0, "stop_within": _DRAIN})
+    return options.listen.model_copy(update={"port": 0, "shutdown_timeout": _DRAIN})
 
 
 async def raised(running: Running | Tasks) -> None:

@@ -1,10 +1,10 @@
-"""The reception: connections that have not said yet what they want, bounded in time and in number.
+"""Limits of idle connections, in time and in number.
 
-aiohttp alone waits an hour for a request, and for any number of them. Here a connection *waits* from its beginning
-until the headers of a request are complete, and again from the answer until the next request. One that waits too long
-is dropped. Where too many wait, of one address or in all, whoever has waited longest is dropped, and never the
-newcomer: a flood of silent connections costs nobody his place but those who are part of it. Requests under way,
-streams and WebSockets do not wait; they are for others to bound.
+aiohttp alone waits an hour for a request, on any number of connections. Here a connection is *idle* from its beginning
+until the headers of a request are complete, and again from the response until the next request. One that is idle for
+too long is aborted. Where too many are idle, of one address or in all, the one that has been idle longest is aborted,
+never the new one: a flood of silent connections only displaces itself. Requests in progress, streams and WebSockets are
+not idle; other limits apply to them.
 """
 
 import asyncio
@@ -13,126 +13,126 @@ from typing import Generic, NamedTuple, TypeVar, cast
 
 from pydantic import Field
 
-from shared.http.addresses import household
+from shared.http.addresses import peer_rate_limit_key
 from shared.runtime.clock import Clock
 from shared.settings import Options
 
-_LOOK = 1.0
-"""Seconds between two looks at who has waited too long."""
-_CROWD = 1.0
-"""Seconds for which an address may have any number waiting: a crowd that comes through one proxy is accepted in one
-go, and what it wants is not read before the last one of it is."""
+_CHECK_INTERVAL = 1.0
+"""Seconds between two searches for connections that have been idle for too long."""
+_BURST = 1.0
+"""Seconds for which an address may have any number of idle connections: those that come through one proxy at once are
+all accepted before the request of the first one is read."""
 
 
-class ReceptionOptions(Options):
-    """How long connections may stand about without a request, and how many of them."""
+class ConnectionLimitOptions(Options):
+    """How long connections may be idle, and how many of them."""
 
-    headers_within: float = Field(default=10.0, gt=0)
+    header_timeout: float = Field(default=10.0, gt=0)
     """Seconds from the beginning of a connection to the end of the first request's headers, and before that for the
     TLS handshake, where there is one. A phone on a bad network needs two or three."""
 
-    idle_within: float = Field(default=75.0, gt=0)
-    """Seconds from an answer to the end of the next request's headers. Longer than the 60 for which most proxies keep
-    an idle connection: else they would send requests into one that is being closed."""
+    keepalive_timeout: float = Field(default=75.0, gt=0)
+    """Seconds from a response to the end of the next request's headers. Longer than the 60 for which most proxies keep
+    an idle connection, which would otherwise send requests into one that is being closed."""
 
-    waiting_per_address: int = Field(default=100, ge=1)
-    """Connections of one address (one /64 of IPv6) that may wait for more than a second. Proxies are an address, too,
-    but what they pass on is there at once; their idle connections are what this has to leave room for."""
+    max_idle_per_address: int = Field(default=100, ge=1)
+    """Connections of one address (one /64 of IPv6) that may be idle for more than a second. A proxy is one address: it
+    sends requests at once, so that this has to allow for the idle connections that it keeps."""
 
-    waiting: int = Field(default=5000, ge=1)
-    """Connections that may wait in all: some 10 KiB each, and a descriptor. A crowd that reconnects waits for a few
-    turns of the loop, in each of which a thousand may be accepted. Those that have not come through the TLS
-    handshake yet are not known here, and bounded by their time alone."""
-
-
-Guest = TypeVar("Guest")
+    max_idle: int = Field(default=5000, ge=1)
+    """Connections that may be idle in all, at some 10 KiB and one file descriptor each. Of many clients that reconnect
+    at once, a thousand may be accepted before the first request is read. Connections in their TLS handshake do not
+    count; `header_timeout` alone limits them."""
 
 
-class _Stay(NamedTuple):
+Connection = TypeVar("Connection")
+
+
+class _Idle(NamedTuple):
     address: str
     since: float
     until: float
 
 
-class Waiting(Generic[Guest]):
-    """Who waits, and who has to go. Sans-I/O: whoever is returned is no longer in here, and is to be dropped."""
+class IdleConnections(Generic[Connection]):
+    """The connections that are idle, and which of them have to be aborted. No I/O: those returned are removed here."""
 
-    def __init__(self, options: ReceptionOptions) -> None:
+    def __init__(self, options: ConnectionLimitOptions) -> None:
         self._options = options
-        self._stays: dict[Guest, _Stay] = {}
-        self._of_address: dict[str, dict[Guest, None]] = {}
+        self._idle: dict[Connection, _Idle] = {}
+        self._of_address: dict[str, dict[Connection, None]] = {}
 
     def __len__(self) -> int:
-        return len(self._stays)
+        return len(self._idle)
 
-    def add(self, guest: Guest, address: str, now: float, within: float) -> list[Guest]:
-        """Let somebody wait for so many seconds; return those who have to make room."""
-        self._stays[guest] = _Stay(address, now, now + within)
-        neighbours = self._of_address.setdefault(address, {})
-        neighbours[guest] = None
-        leaving = []
-        while len(neighbours) > self._options.waiting_per_address:
-            oldest = next(iter(neighbours))
-            if self._stays[oldest].since > now - _CROWD:
+    def add(self, connection: Connection, address: str, now: float, timeout: float) -> list[Connection]:
+        """Let a connection be idle for `timeout` seconds; return those that exceed a limit because of it."""
+        self._idle[connection] = _Idle(address, now, now + timeout)
+        same_address = self._of_address.setdefault(address, {})
+        same_address[connection] = None
+        excess = []
+        while len(same_address) > self._options.max_idle_per_address:
+            oldest = next(iter(same_address))
+            if self._idle[oldest].since > now - _BURST:
                 break
             self.discard(oldest)
-            leaving.append(oldest)
-        if len(self._stays) > self._options.waiting:
-            oldest = next(iter(self._stays))
+            excess.append(oldest)
+        if len(self._idle) > self._options.max_idle:
+            oldest = next(iter(self._idle))
             self.discard(oldest)
-            leaving.append(oldest)
-        return leaving
+            excess.append(oldest)
+        return excess
 
-    def discard(self, guest: Guest) -> None:
-        """Somebody has said what he wants, or is gone; who does not wait is no error."""
-        stay = self._stays.pop(guest, None)
-        if stay is None:
+    def discard(self, connection: Connection) -> None:
+        """Remove a connection that has sent a request or is closed; one that is not idle is no error."""
+        idle = self._idle.pop(connection, None)
+        if idle is None:
             return
-        neighbours = self._of_address[stay.address]
-        del neighbours[guest]
-        if not neighbours:
-            del self._of_address[stay.address]
+        same_address = self._of_address[idle.address]
+        del same_address[connection]
+        if not same_address:
+            del self._of_address[idle.address]
 
-    def overdue(self, now: float) -> list[Guest]:
-        """Return those who have waited for too long."""
-        late = [guest for guest, stay in self._stays.items() if stay.until <= now]
-        for guest in late:
-            self.discard(guest)
+    def expired(self, now: float) -> list[Connection]:
+        """Return those that have been idle for too long."""
+        late = [connection for connection, idle in self._idle.items() if idle.until <= now]
+        for connection in late:
+            self.discard(connection)
         return late
 
 
-class Door(asyncio.Protocol):
-    """One connection, in front of what reads its requests. Under TLS it is made once that is agreed on."""
+class LimitedConnection(asyncio.Protocol):
+    """One connection, in front of the protocol that reads its requests. With TLS, it begins after the handshake."""
 
-    __slots__ = ("_inner", "_reception", "_transport", "address")
+    __slots__ = ("_inner", "_limiter", "_transport", "address")
 
-    def __init__(self, reception: "Reception", inner: asyncio.Protocol) -> None:
+    def __init__(self, limiter: "ConnectionLimiter", inner: asyncio.Protocol) -> None:
         self.address = ""
-        self._reception = reception
+        self._limiter = limiter
         self._inner = inner
         self._transport: asyncio.Transport | None = None
 
-    def asks(self) -> None:
-        """The headers of a request are complete."""
-        self._reception.discard(self)
+    def request_began(self) -> None:
+        """Note that the headers of a request are complete."""
+        self._limiter.discard(self)
 
-    def answered(self) -> None:
-        """Its answer is being written."""
+    def response_began(self) -> None:
+        """Note that the response is being written."""
         if self._transport is not None:
-            self._reception.rests(self)
+            self._limiter.keep_alive(self)
 
-    def drop(self) -> None:
-        """Close the connection, whatever waits to be written."""
+    def abort(self) -> None:
+        """Close the connection, and drop what waits to be written."""
         if self._transport is not None:
             self._transport.abort()
 
-    # What the transport does
+    # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
-        self.address = household(transport.get_extra_info("peername"))
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
+        self.address = peer_rate_limit_key(transport.get_extra_info("peername"))
         self._inner.connection_made(transport)
-        self._reception.arrives(self)
+        self._limiter.opened(self)
 
     def data_received(self, data: bytes) -> None:
         self._inner.data_received(data)
@@ -148,49 +148,49 @@ class Door(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._reception.discard(self)
+        self._limiter.discard(self)
         self._inner.connection_lost(exc)
 
 
-class Reception:
-    """Receives connections, and sends away those that want nothing."""
+class ConnectionLimiter:
+    """Accepts connections, and aborts those that exceed a limit."""
 
-    def __init__(self, options: ReceptionOptions, handler: Callable[[], asyncio.Protocol], clock: Clock) -> None:
-        """`handler` makes what reads the requests of one connection."""
+    def __init__(self, options: ConnectionLimitOptions, handler: Callable[[], asyncio.Protocol], clock: Clock) -> None:
+        """`handler` makes the protocol that reads the requests of one connection."""
         self._options = options
         self._handler = handler
         self._clock = clock
-        self._waiting: Waiting[Door] = Waiting(options)
+        self._idle: IdleConnections[LimitedConnection] = IdleConnections(options)
 
-    def door(self) -> Door:
+    def protocol(self) -> LimitedConnection:
         """Make the protocol of one connection, for `create_server`."""
-        return Door(self, self._handler())
+        return LimitedConnection(self, self._handler())
 
-    async def keep_order(self) -> None:
-        """Send those away who wait for too long, for ever."""
+    async def enforce(self) -> None:
+        """Abort connections that are idle for too long, until cancelled."""
         while True:
-            await self._clock.sleep(_LOOK)
-            _drop(self._waiting.overdue(self._clock.monotonic()))
+            await self._clock.sleep(_CHECK_INTERVAL)
+            _abort(self._idle.expired(self._clock.monotonic()))
 
-    # What doors say
+    # Called by the connections
 
-    def arrives(self, door: Door) -> None:
-        """A connection is there."""
-        self._wait(door, self._options.headers_within)
+    def opened(self, connection: LimitedConnection) -> None:
+        """Begin to wait for its first request."""
+        self._wait(connection, self._options.header_timeout)
 
-    def rests(self, door: Door) -> None:
-        """It has its answer, and may ask again."""
-        self._wait(door, self._options.idle_within)
+    def keep_alive(self, connection: LimitedConnection) -> None:
+        """Begin to wait for its next request."""
+        self._wait(connection, self._options.keepalive_timeout)
 
-    def discard(self, door: Door) -> None:
-        """It does not wait any more."""
-        self._waiting.discard(door)
+    def discard(self, connection: LimitedConnection) -> None:
+        """Stop to wait for it."""
+        self._idle.discard(connection)
 
-    def _wait(self, door: Door, within: float) -> None:
-        self._waiting.discard(door)
-        _drop(self._waiting.add(door, door.address, self._clock.monotonic(), within))
+    def _wait(self, connection: LimitedConnection, timeout: float) -> None:
+        self._idle.discard(connection)
+        _abort(self._idle.add(connection, connection.address, self._clock.monotonic(), timeout))
 
 
-def _drop(doors: list[Door]) -> None:
-    for door in doors:
-        door.drop()
+def _abort(connections: list[LimitedConnection]) -> None:
+    for connection in connections:
+        connection.abort()

@@ -1,4 +1,4 @@
-"""One listener: an aiohttp application with health, metrics, JSON errors, limits and TLS, opened and closed in order.
+"""The listener of a service: an aiohttp application with health, metrics, JSON errors, limits and TLS.
 
 health = Health("system_api")
 app = application(settings.listen, health)
@@ -24,7 +24,7 @@ from pydantic import Field
 
 from shared.errors import SettingsError
 from shared.http.health import Readiness
-from shared.http.limits import Door, Reception, ReceptionOptions
+from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions, LimitedConnection
 from shared.http.metrics import ProcessMetrics, ReadinessCollector
 from shared.http.problem import problems
 from shared.http.tls import Certificate, TlsOptions
@@ -32,45 +32,45 @@ from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 from shared.settings import Options
 
-# What aiohttp logs by itself are requests that are no HTTP: anybody can send as many as he likes.
-_SILENT = logging.Logger("malformed requests", level=logging.CRITICAL)  # noqa: LOG001 -- in no tree, so never heard
+# aiohttp itself logs requests that are not HTTP, of which any client can send any number.
+_SILENT = logging.Logger("malformed requests", level=logging.CRITICAL)  # noqa: LOG001 -- outside the tree on purpose
 
 
 class HealthOptions(Options):
     """A listener of its own for `/healthz`, `/readyz` and `/metrics`, in plain HTTP."""
 
     host: str = "127.0.0.1"
-    """Inside a pod: `0.0.0.0`, with a network policy that lets the kubelet and Prometheus in."""
+    """In a pod: `0.0.0.0`, with a network policy that admits the kubelet and Prometheus."""
 
     port: int = Field(ge=0, le=65535)
-    """0 takes any free one."""
+    """0 takes any free port."""
 
 
 class ListenOptions(Options):
     """Where a service listens."""
 
     host: str = "127.0.0.1"
-    """The address to listen on; the loopback only, unless said otherwise. `0.0.0.0` and `::` are all addresses."""
+    """The address to listen on, by default the loopback. `0.0.0.0` and `::` stand for all addresses."""
 
     port: int = Field(default=8080, ge=0, le=65535)
-    """0 takes any free one."""
+    """0 takes any free port."""
 
     tls: TlsOptions | None = None
-    """Without a certificate, plain HTTP: for the loopback, or behind something that ends TLS."""
+    """Without it, plain HTTP: for the loopback, or behind a proxy that terminates TLS."""
 
     health: HealthOptions | None = None
-    """Where health and metrics are; none puts them beside the rest, where whoever reaches the one reads the other."""
+    """The listener of health and metrics. Without it they are on this listener, readable by every client."""
 
     backlog: int = Field(default=1024, ge=1)
-    """Connections that may wait to be accepted; a crowd that reconnects at once must not be turned away."""
+    """Connections that may wait to be accepted, so that many clients can reconnect at once."""
 
     body_limit: int = Field(default=1_048_576, ge=1024)
-    """Bytes in the body of one request. A broker's usual limit on a record is the same 1 MiB."""
+    """Bytes in the body of one request. Brokers usually limit a record to the same 1 MiB."""
 
-    reception: ReceptionOptions = ReceptionOptions()
+    limits: ConnectionLimitOptions = ConnectionLimitOptions()
 
-    stop_within: float = Field(default=5.0, ge=0)
-    """Seconds that requests under way have to end when the service stops."""
+    shutdown_timeout: float = Field(default=5.0, ge=0)
+    """Seconds that requests in progress have to end when the service stops."""
 
 
 class Health:
@@ -95,14 +95,14 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a listener was found to be, with the ports that it was given."""
+    """The addresses of a listener, with the ports that the system chose."""
 
     url: str
     health_url: str
 
 
 def application(listen: ListenOptions, health: Health) -> web.Application:
-    """Make the application that a service adds its routes to."""
+    """Return the application that a service adds its routes to."""
     app = web.Application(middlewares=[problems], client_max_size=listen.body_limit)
     if listen.health is None:
         _add_health(app, health)
@@ -115,11 +115,11 @@ async def serve(
 ) -> AsyncIterator[Listening]:
     """Listen for as long as the context lasts.
 
-    On leaving: not ready any more; no new connections; the requests under way have `stop_within` seconds; then the
-    application's own clean-up. Health and metrics answer until the very end.
+    On leaving: `/readyz` answers 503; no connection is accepted; requests in progress have `shutdown_timeout` seconds;
+    then the application cleans up. A health listener of its own closes last.
 
     Raises:
-        SettingsError: the address cannot be listened on, or the certificate cannot be loaded.
+        SettingsError: the address is not available, or the certificate cannot be loaded.
     """
     async with AsyncExitStack() as stack:
         tasks = await stack.enter_async_context(Tasks())
@@ -151,28 +151,28 @@ async def _site(
     *,
     context: SSLContext | None,
 ) -> AsyncIterator[str]:
-    # No access log: it would hold the tickets of query strings, and metrics count better. What aiohttp bounds by
-    # `keepalive_timeout`, the reception does.
-    runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=listen.stop_within)
+    # No access log: it would hold tickets from query strings, and metrics count requests better. The limiter applies
+    # the timeouts, in place of aiohttp's `keepalive_timeout`.
+    runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=listen.shutdown_timeout)
     host, port = at
     async with AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         assert runner.server is not None, "made by setup"
         runner.server.request_factory = _requests(listen.body_limit)
-        reception = Reception(listen.reception, runner.server, clock)
-        tasks.keep(f"reception on port {port}", reception.keep_order())
+        limiter = ConnectionLimiter(listen.limits, runner.server, clock)
+        tasks.keep(f"connection limits on port {port}", limiter.enforce())
         try:
             server = await asyncio.get_running_loop().create_server(
-                reception.door,
+                limiter.protocol,
                 host,
                 port,
                 ssl=context,
-                ssl_handshake_timeout=None if context is None else listen.reception.headers_within,
+                ssl_handshake_timeout=None if context is None else listen.limits.header_timeout,
                 backlog=listen.backlog,
             )
         except OSError as exc:
-            # asyncio writes the address once more into the text of an error that has a number.
+            # The text of an error with a number repeats the address.
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or exc
             raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from exc
         stack.callback(server.close)
@@ -183,11 +183,11 @@ async def _site(
 
 class _Request(web.Request):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        # aiohttp names its own version and Python's, which tells an attacker what to try. This is the only place
-        # that sees every response, those to malformed requests too.
+        # aiohttp puts its own version and Python's there, which help an attacker. No other hook sees every response:
+        # those to malformed requests as well.
         response.headers["Server"] = "trelay"
-        if isinstance(response, web.Response) and (door := _door(self.protocol)) is not None:
-            door.answered()  # a stream has an end of its own
+        if isinstance(response, web.Response) and (connection := _limited(self.protocol)) is not None:
+            connection.response_began()  # a stream stays in progress
         await super()._prepare_hook(response)
 
 
@@ -199,18 +199,18 @@ def _requests(body_limit: int) -> Callable[..., web.Request]:
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.Request:
-        if (door := _door(protocol)) is not None:
-            door.asks()
+        if (connection := _limited(protocol)) is not None:
+            connection.request_began()
         loop = asyncio.get_running_loop()
         return _Request(message, payload, protocol, writer, task, loop, client_max_size=body_limit)
 
     return request
 
 
-def _door(protocol: web.RequestHandler) -> Door | None:
-    """Return the door that a connection came in by, unless it is lost, or a WebSocket by now."""
+def _limited(protocol: web.RequestHandler) -> LimitedConnection | None:
+    """Return the connection that a request came by; None if it is lost, or a WebSocket by now."""
     found = None if protocol.transport is None else protocol.transport.get_protocol()
-    return found if isinstance(found, Door) else None
+    return found if isinstance(found, LimitedConnection) else None
 
 
 def _add_health(app: web.Application, health: Health) -> None:

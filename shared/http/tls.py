@@ -1,4 +1,4 @@
-"""TLS at the listener, with a certificate that may be renewed while we run."""
+"""TLS at the listener, with a certificate that can be renewed while the service runs."""
 
 import asyncio
 import logging
@@ -18,47 +18,47 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class TlsOptions(Options):
-    """Which certificate a listener shows."""
+    """The certificate of a listener."""
 
-    certificate: RelativePath
+    cert_file: RelativePath
     """PEM file: the certificate, then the chain up to the authority."""
 
-    key: RelativePath
+    key_file: RelativePath
     """PEM file of the private key."""
 
-    password: Secret | None = None
-    """Of the private key, where it is encrypted."""
+    key_password: Secret | None = None
+    """The password of the private key, if it is encrypted."""
 
     reload_interval: float = Field(default=10.0, gt=0)
-    """Seconds between looks at the two files. Kubernetes renews a mounted certificate in place."""
+    """Seconds between two checks whether the files have changed. Kubernetes renews a mounted certificate in place."""
 
 
 class Certificate:
-    """The certificate of a listener, the newest one that could be loaded."""
+    """The certificate of a listener: the newest one that could be loaded."""
 
     def __init__(self, options: TlsOptions) -> None:
         """Load it.
 
         Raises:
-            SettingsError: a file is missing, is no PEM, or the key is of another certificate.
+            SettingsError: a file is missing, is not PEM, or the key belongs to another certificate.
         """
         self._options = options
         self._seen = self._stamp()
         self._newest = self._load()
-        # Every handshake is handed on to the newest context. A live context is never changed: loading a certificate
-        # and its key are two steps, and a handshake between them would fail.
+        # Each handshake switches to the newest context. A context in use is never changed: a certificate and its key
+        # are loaded in two steps, and a handshake between them would fail.
         self.context = _server_context()
         self.context.sni_callback = self._choose
         self._load_into(self.context)
 
     async def follow(self, clock: Clock) -> None:
-        """Look at the files for ever, and load what has changed. A pair that does not fit is logged and not used."""
+        """Load the files whenever they change, until cancelled. A pair that does not match is logged and not used."""
         while True:
             await clock.sleep(self._options.reload_interval)
             await asyncio.to_thread(self.reload)
 
     def reload(self) -> None:
-        """Load the files if they have changed since the last look."""
+        """Load the files if they have changed since the last call."""
         stamp = self._stamp()
         if stamp == self._seen:
             return
@@ -66,9 +66,9 @@ class Certificate:
         try:
             self._newest = self._load()
         except SettingsError as exc:
-            logger.warning("the changed certificate is not used: %s", exc)
+            logger.warning("changed certificate is not used", extra={"error": str(exc)})
         else:
-            logger.info("certificate reloaded", extra={"certificate": str(self._options.certificate)})
+            logger.info("certificate reloaded", extra={"certificate": str(self._options.cert_file)})
 
     def _load(self) -> ssl.SSLContext:
         context = _server_context()
@@ -77,23 +77,23 @@ class Certificate:
 
     def _load_into(self, context: ssl.SSLContext) -> None:
         options = self._options
-        # A function, for with None OpenSSL would ask at the terminal.
-        password = options.password.get_secret_value() if options.password else ""
+        # A function, because OpenSSL would otherwise prompt at the terminal.
+        password = options.key_password.get_secret_value() if options.key_password else ""
         try:
-            context.load_cert_chain(options.certificate, options.key, lambda: password)
+            context.load_cert_chain(options.cert_file, options.key_file, lambda: password)
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or "not a certificate with its key"
-            raise SettingsError(f"certificate {options.certificate}, key {options.key}: {reason}") from exc
+            raise SettingsError(f"certificate {options.cert_file}, key {options.key_file}: {reason}") from exc
 
     def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_identity(path) for path in (self._options.certificate, self._options.key))
+        return tuple(_identity(path) for path in (self._options.cert_file, self._options.key_file))
 
     def _choose(self, connection: ssl.SSLObject, _server_name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._newest
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    # Through symbolic links: Kubernetes exchanges the folder that they point into.
+    # stat follows symbolic links: Kubernetes replaces the folder that they point to.
     try:
         found = path.stat()
     except OSError:

@@ -1,1 +1,1 @@
-"""What every process runs on: signals, tasks, time, retries, logs and failpoints."""
+"""What every process runs on: signals, tasks, time, retries, logs, its identity and failpoints."""

@@ -1,6 +1,6 @@
-"""Time and chance, passed in as arguments so that tests decide them.
+"""Time, passed in as an argument so that tests decide it.
 
-The only module that may read the clock or roll rng; everybody else is given a `Clock` or a `random.Random`.
+The only module that reads the clock. Other modules take a `Clock`, and a `random.Random` for random numbers.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What time it is, and how to wait."""
+    """Reads the time, and waits."""
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware, in UTC."""
@@ -21,7 +21,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds that never go back, from an arbitrary start."""
+        """Return seconds since an arbitrary start; they never decrease."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
         """Return the wall-clock time, aware, in UTC."""
@@ -41,7 +41,7 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds that never go back, from an arbitrary start."""
+        """Return seconds since an arbitrary start; they never decrease."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -53,6 +53,6 @@ SYSTEM_CLOCK = SystemClock()
 
 
 def rfc3339(seconds: float) -> str:
-    """Write seconds since 1970 as CloudEvents wants a time (RFC 3339, UTC, milliseconds)."""
+    """Return seconds since 1970 in the form of CloudEvents (RFC 3339, UTC, milliseconds)."""
     whole, fraction = divmod(int(seconds * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:03d}Z"

@@ -1,7 +1,7 @@
-"""Named places where a process can be made to die, so that a test can ask what a crash there loses.
+"""Failpoints: named places where a test kills the process, to check that a crash there loses nothing.
 
-`TRELAY_FAILPOINT=name` kills the process the first time it reaches that place, `name:3` the third time. SIGKILL, so
-that nothing is tidied up. Unset, reaching a place costs a look at a cached None.
+`TRELAY_FAILPOINT=name` kills the process the first time it reaches that place, `name:3` the third time. The signal is
+SIGKILL, so that no cleanup runs. Unset, reaching a place costs one cached lookup.
 """
 
 import functools
@@ -14,20 +14,20 @@ VARIABLE = "TRELAY_FAILPOINT"
 
 @dataclass(slots=True)
 class Failpoint:
-    """One place to die at, and how many more times it must be reached for that."""
+    """A place, and how many more times it must be reached until the process is killed."""
 
     name: str
     remaining: int
 
     def reached(self, name: str) -> bool:
-        """Count, and return whether the time has come."""
+        """Count this visit, and return whether the process is to be killed now."""
         if name == self.name:
             self.remaining -= 1
         return self.remaining == 0
 
 
 def parse(text: str) -> Failpoint | None:
-    """Read the variable's value, `name` or `name:nth`; nothing for the empty text."""
+    """Read the value of the variable, `name` or `name:nth`; None for an empty one."""
     name, _, nth = text.partition(":")
     return Failpoint(name, int(nth or "1")) if name else None
 
@@ -38,7 +38,7 @@ def _armed() -> Failpoint | None:
 
 
 def reach(name: str) -> None:
-    """Die here if the environment says so."""
+    """Kill the process here if the environment names this place."""
     armed = _armed()
     if armed is not None and armed.reached(name):
         os.kill(os.getpid(), signal.SIGKILL)

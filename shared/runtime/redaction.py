@@ -1,53 +1,53 @@
-"""What must not be read by whoever reads logs, mails or errors: found by its form or by its name, and struck out.
+"""Redaction: removes secrets from logs, mails and errors, by their form or by the name of their field.
 
-The last line of defence, not the first: secrets are `SecretStr` and are not handed to a logger at all.
+The second line of defence: secrets are `SecretStr`, and no code passes one to a logger.
 """
 
 import re
 from typing import Any
 
-STRUCK = "***"
+REDACTED = "***"
 
-_HUSHED = (
+_SENSITIVE = (
     r"(?:client[_-]?secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|credentials?|passphrase"
     r"|password|passwd|pwd|secret|ticket|token)"
 )
 
-# None of these may take more than linear time, for strangers write some of what is logged: each begins at a fixed
-# text or a boundary, and no two neighbouring repetitions can match the same character.
+# Each must take linear time, because some of what is logged comes from clients: each begins with a fixed text or a
+# boundary, and no two adjacent repetitions match the same character.
 _FORMS = (
-    # name="value", 'name': 'value', whatever is between the quotes.
-    (re.compile(rf"""({_HUSHED}["']? ?[:=] ?)"(?:[^"\\]|\\.)*\"""", re.IGNORECASE | re.DOTALL), rf'\1"{STRUCK}"'),
-    (re.compile(rf"""({_HUSHED}["']? ?[:=] ?)'(?:[^'\\]|\\.)*'""", re.IGNORECASE | re.DOTALL), rf"\1'{STRUCK}'"),
+    # name="value", 'name': 'value', with anything between the quotes.
+    (re.compile(rf"""({_SENSITIVE}["']? ?[:=] ?)"(?:[^"\\]|\\.)*\"""", re.IGNORECASE | re.DOTALL), rf'\1"{REDACTED}"'),
+    (re.compile(rf"""({_SENSITIVE}["']? ?[:=] ?)'(?:[^'\\]|\\.)*'""", re.IGNORECASE | re.DOTALL), rf"\1'{REDACTED}'"),
     # name=value, name: value, with a scheme before the value where there is one.
     (
         re.compile(
-            rf"""({_HUSHED}["']?\ ?[:=]\ ?["']?)(?:(?:Bearer|Basic|Digest|Negotiate|Token)\ )?[^\s"',;&}})\]]+""",
+            rf"""({_SENSITIVE}["']?\ ?[:=]\ ?["']?)(?:(?:Bearer|Basic|Digest|Negotiate|Token)\ )?[^\s"',;&}})\]]+""",
             re.VERBOSE | re.IGNORECASE,
         ),
-        rf"\1{STRUCK}",
+        rf"\1{REDACTED}",
     ),
-    (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]+"), rf"\1 {STRUCK}"),
-    # The first two parts of a JSON Web Token are base64 of JSON objects, and begin as `{"` does.
-    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"), STRUCK),
-    # The password of a URL; one with an @ in it reaches to the last one before the path.
-    (re.compile(r"(://[^\s:/@]*:)[^\s/]+@"), rf"\1{STRUCK}@"),
+    (re.compile(r"\b(Bearer|Basic) [A-Za-z0-9._~+/=-]+"), rf"\1 {REDACTED}"),
+    # The first two parts of a JSON Web Token are base64 of JSON objects, and begin like that of `{"`.
+    (re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*"), REDACTED),
+    # The password of a URL; one that contains @ ends at the last @ before the path.
+    (re.compile(r"(://[^\s:/@]*:)[^\s/]+@"), rf"\1{REDACTED}@"),
 )
 
-_HUSHED_NAME = re.compile(rf"(?:.*[_-])?{_HUSHED}", re.IGNORECASE)
+_SENSITIVE_NAME = re.compile(rf"(?:.*[_-])?{_SENSITIVE}", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
-    """Return the text with every secret that can be told by its form struck out."""
+    """Return the text without the secrets that are known by their form."""
     for form, instead in _FORMS:
         text = form.sub(instead, text)
     return text
 
 
 def redact_field(name: str, value: Any) -> Any:
-    """Return the value of a named field as it may be shown: whole, in part, or not at all."""
-    if _HUSHED_NAME.fullmatch(name):
-        return STRUCK
+    """Return the value of a field without secrets: of a field with a secret's name, nothing is left."""
+    if _SENSITIVE_NAME.fullmatch(name):
+        return REDACTED
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
@@ -67,5 +67,5 @@ _LINE_BREAKING = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 16
 
 
 def one_line(text: str) -> str:
-    """Return the text with what would end a line, or command a terminal, written as an escape."""
+    """Return the text with line breaks and control characters, which may command a terminal, escaped."""
     return text.translate(_LINE_BREAKING)

@@ -1,4 +1,4 @@
-"""The one retry policy: named errors only, bounded, jittered, counted, instant in tests."""
+"""The retry policy: named errors only, with a limit and jitter, counted, and without waits in tests."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -26,19 +26,19 @@ PAUSE = 1.0
 
 
 class RetryOptions(Options):
-    """How hard to try before a failure counts as an outage."""
+    """How often to retry before a failure counts as an outage."""
 
     attempts: int = Field(default=8, ge=1)
-    """Tries in all, the first included."""
+    """Attempts in all, including the first."""
 
     first_wait: float = Field(default=0.2, ge=0)
-    """Seconds: the longest the first wait may be. Each further ceiling is twice the one before."""
+    """Seconds: the maximum of the first wait. The maximum doubles with each attempt."""
 
     longest_wait: float = Field(default=30.0, ge=0)
-    """Seconds: no wait is longer. Also the pace of the probing that goes on after the policy is spent."""
+    """Seconds: the maximum of any wait, and the interval of the attempts after an outage was reported."""
 
     give_up_after: float | None = Field(default=None, gt=0)
-    """Seconds in all after which no further try is begun; none means that `attempts` alone decides."""
+    """Seconds in all after which no attempt begins; without it, `attempts` alone decides."""
 
     @model_validator(mode="after")
     def _waits_in_order(self) -> "RetryOptions":
@@ -49,22 +49,22 @@ class RetryOptions(Options):
 
 
 class FullJitter(wait_base):
-    """Wait a random share of an exponential ceiling ("full jitter").
+    """Waits a random share of an exponentially growing maximum ("full jitter").
 
-    Spreads many clients that failed together better than a jitter added on top: see "Exponential Backoff And
-    Jitter", M. Brooker, 2015. Our own class so that the rng are an argument.
+    It spreads clients that failed at the same time better than jitter added to a wait: see "Exponential Backoff And
+    Jitter", M. Brooker, 2015. tenacity's own class takes no random generator.
     """
 
     def __init__(self, options: RetryOptions, rng: random.Random) -> None:
         self._options = options
-        self._dice = rng
+        self._rng = rng
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Return the seconds to wait after attempt number `retry_state.attempt_number`."""
-        # 2**64 already exceeds any ceiling; beyond, the float would overflow after a thousand attempts.
+        # 2**64 exceeds any maximum; without this limit, the float overflows after a thousand attempts.
         doublings = min(retry_state.attempt_number - 1, 64)
         ceiling = min(self._options.longest_wait, self._options.first_wait * 2.0**doublings)
-        return self._dice.uniform(0.0, ceiling)
+        return self._rng.uniform(0.0, ceiling)
 
 
 def retrying(
@@ -75,9 +75,9 @@ def retrying(
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
 ) -> AsyncRetrying:
-    """Retry what is `Unavailable`; anything else is a bug or bad data and must surface.
+    """Retry `Unavailable`; any other error is a bug or bad data, and is raised at once.
 
-    The last error is raised as it is when the policy is spent.
+    After the last attempt, its error is raised unchanged.
     """
     stop = stop_after_attempt(options.attempts)
     return AsyncRetrying(

@@ -1,11 +1,11 @@
-"""One YAML file, read by every service: each validates the sections it needs, and says what is wrong where.
+"""The settings file: one YAML file, of which each service validates its sections and names every fault with its place.
 
     settings = load(Path("trelay.yaml"), SystemSettings)
 
 The file's language:
 
-- `${NAME}` and `${NAME:-default}` in any text come from the environment; `$${` writes a literal `${`. The value is put
-  in after the YAML is parsed, so it can never change the file's structure.
+- `${NAME}` and `${NAME:-default}` in any text come from the environment; `$${` writes a literal `${`. The value is
+  inserted after the YAML is parsed, so that it cannot change the structure of the file.
 - A secret (a field of type `Secret`) is text, usually `${NAME}`, or `{file: /run/secrets/name}`.
 - Relative paths (fields of type `RelativePath`) are relative to the file.
 - Scalars are read by the YAML 1.2 core schema: `no` is text, `010` is ten. A key that is written twice is an error.

@@ -1,7 +1,7 @@
-"""YAML text to plain values, with the place of every key: by the core schema of YAML 1.2, and strictly.
+"""YAML text to plain values, with the place of every key: strictly by the core schema of YAML 1.2.
 
-YAML 1.1, PyYAML's own, reads `no` as false, `010` as eight and `1:30` as ninety; none of that is meant in a settings
-file. The parser is PyYAML's, the values are made here from its nodes.
+PyYAML implements YAML 1.1, which reads `no` as false, `010` as eight and `1:30` as ninety. In a settings file none of
+these is intended. So PyYAML only parses, and this module makes the values from its nodes.
 """
 
 import re
@@ -14,20 +14,20 @@ import yaml
 from shared.errors import SettingsError
 
 KeyPath = tuple[str | int, ...]
-"""Where a value lies: keys and list indexes from the top."""
+"""The path of a value: keys and list indexes from the top."""
 
 _NODE_LIMIT = 100_000
-"""Values in one document: an alias of an alias of an alias must not fill the memory."""
+"""Values in one document, so that aliases of aliases of aliases do not fill the memory."""
 
 _DEPTH_LIMIT = 100
-"""Lists and mappings in one another: the stack is not to be what says where this ends."""
+"""Nesting of lists and mappings, so that a deep document is a fault and not a stack overflow."""
 _TOO_DEEP = f"nested more than {_DEPTH_LIMIT} deep"
 
 _TAG = "tag:yaml.org,2002:"
 
 
 class Place(NamedTuple):
-    """Where something stands in the text, counted from 1."""
+    """A place in the text, counted from 1."""
 
     line: int
     column: int
@@ -43,23 +43,23 @@ class Fault(NamedTuple):
 
 @dataclass(slots=True)
 class Document:
-    """What a file says."""
+    """The content of a file."""
 
     value: Any = None
     places: dict[KeyPath, Place] = field(default_factory=dict)
     """Of each key and each list item."""
     faults: list[Fault] = field(default_factory=list)
-    """What is wrong with the YAML itself and did not stop the reading."""
+    """Faults of the YAML itself that did not stop the reading."""
 
     def place(self, path: KeyPath) -> Place:
-        """Return the place of a key, or of the nearest one above it that is written."""
+        """Return the place of a key, or of the nearest key above it that is in the file."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, Place(1, 1))
 
 
 class _Resolver(yaml.resolver.BaseResolver):
-    """Which tag an unquoted scalar has."""
+    """Finds the tag of an unquoted scalar."""
 
 
 for _name, _form, _first in (
@@ -85,10 +85,10 @@ class _Loader(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml
         self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Make the next node, unless it lies too deep."""
+        """Make the next node, unless it is nested too deeply."""
         self._depth += 1
         if self._depth > _DEPTH_LIMIT:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # PyYAML's stubs say nothing of it
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # not in PyYAML's stubs
             raise SettingsError(f"{mark.line + 1}:{mark.column + 1}: {_TOO_DEEP}")
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
@@ -116,7 +116,7 @@ def read(text: str) -> Document:
     """Parse one YAML document; an empty one holds None.
 
     Raises:
-        SettingsError: what stops the reading, as `line:column: sentence`.
+        SettingsError: a fault that stops the reading, as `line:column: sentence`.
     """
     document = Document()
     try:

@@ -6,12 +6,12 @@ from typing import Any
 
 from shared.settings.document import Document, Fault, KeyPath
 
-# `$${` writes a literal `${`. What is no name in braces, as JSONata's `${"key": value}`, is left alone.
+# `$${` writes a literal `${`. Braces without a name in them, such as JSONata's `${"key": value}`, are no reference.
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<fallback>:-[^}]*)?\}")
 
 
 class Expansion:
-    """Puts the environment's values into a document, and remembers where: such a value is never shown."""
+    """Inserts values from the environment into a document, and remembers where: errors never show such a value."""
 
     def __init__(self, document: Document, env: Mapping[str, str]) -> None:
         self._document = document
@@ -22,7 +22,7 @@ class Expansion:
         """The texts that should, and do not."""
 
     def expand(self, path: KeyPath, value: Any) -> Any:
-        """Return `value` with its references replaced; what is not set is noted as a fault of the document."""
+        """Return `value` with its references replaced; a variable that is not set is a fault of the document."""
         if isinstance(value, dict):
             return {key: self.expand((*path, key), item) for key, item in value.items()}
         if isinstance(value, list):
@@ -43,7 +43,7 @@ class Expansion:
         name, fallback = found["name"], found["fallback"]
         if name is None:
             return "${"
-        # As in a shell, `:-` stands in for a variable that is empty too.
+        # As in a shell, the default after `:-` also replaces an empty value.
         value = self._env.get(name)
         if value or (value is not None and fallback is None):
             self.touched.add(path)

@@ -1,4 +1,4 @@
-"""What a model refused, said in the words of whoever writes the file."""
+"""Explains what a model refused to the author of the settings file, in the terms of the file."""
 
 import difflib
 import json
@@ -11,7 +11,7 @@ from shared.settings.document import Document, Fault, KeyPath
 from shared.settings.schema import Keys
 
 _SHOWN = 60
-"""Characters of a wrong value that are repeated; long enough to recognise it by."""
+"""Characters of a wrong value that are repeated: enough to recognise it."""
 
 _WHOLE, _NUMBER, _LIST, _MAPPING = (
     "expected a whole number",
@@ -22,7 +22,7 @@ _WHOLE, _NUMBER, _LIST, _MAPPING = (
 _BOOLEAN = "expected true or false"
 
 _OF_KEY = "[key]"
-"""How Pydantic ends the location of a fault in a mapping's key."""
+"""The end of the location that Pydantic gives to a fault in a mapping's key."""
 
 _SENTENCES = {
     "bool_parsing": _BOOLEAN,
@@ -60,10 +60,10 @@ _SENTENCES = {
 
 
 def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[KeyPath]) -> list[Fault]:
-    """Turn a model's refusal into sentences with places.
+    """Turn the errors of a model into sentences with places.
 
-    What several alternatives of one place refused becomes one sentence. Values at `hidden` paths, or of secrets,
-    are not repeated, nor cited by a validator's own sentence.
+    The errors of several alternatives at one place become one sentence. Values at `hidden` paths and secrets are not
+    repeated, nor cited by a validator's own sentence.
     """
     found: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
@@ -89,7 +89,7 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
-    """Say that a key is not known, and which one may be meant."""
+    """Return the sentence for an unknown key, with the known key that is most like it."""
     known = list(known)
     return f"unknown key {name[:_SHOWN]!r}{_suggestion(name, known)}"
 
@@ -102,12 +102,12 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def _path(location: tuple[str | int, ...], value: Any, *, missing: bool) -> KeyPath:
-    """Return the location as a path in the file: without the names of alternatives that it passes through."""
+    """Return the location as a path in the file: without the names of the alternatives in it."""
     path: list[str | int] = []
     chosen = False
     for part in location[:-1] if missing else location:
         if isinstance(value, dict) and part == value.get("kind") and not chosen:
-            # The name of the alternative that the kind chose, though there may be a key of that name as well.
+            # The name of the alternative that the kind chose; a key may have the same name.
             chosen = True
             continue
         chosen = False
@@ -131,7 +131,7 @@ def _value(value: Any, path: KeyPath) -> Any:
 
 
 def _kind(path: KeyPath, context: Mapping[str, Any], value: Any, hidden: set[KeyPath]) -> tuple[KeyPath, str]:
-    """Say which alternative was not found; `context` quotes the name of the key that chooses, and the choices."""
+    """Name the alternative that does not exist; `context` quotes the key that chooses, and the choices."""
     key = str(context.get("discriminator", "kind")).strip("'")
     if not isinstance(value, dict) or key not in value:
         return (*path, key), "is required"
@@ -144,7 +144,7 @@ def _kind(path: KeyPath, context: Mapping[str, Any], value: Any, hidden: set[Key
 
 def _sentence(message: str, kind: str, context: Mapping[str, Any], value: Any, *, secret: bool) -> str:
     if kind in {"value_error", "assertion_error"}:
-        # Written by a validator of ours, which may cite the value.
+        # The sentence of one of our validators, which may cite the value.
         text = str(context.get("error") or message.partition(", ")[2])
         return text.replace(value, "***") if secret and isinstance(value, str) and value else text
     template = _SENTENCES.get(kind)

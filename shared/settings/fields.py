@@ -19,16 +19,16 @@ _SECRET_LIMIT = 65_536
 
 
 class Options(BaseModel):
-    """What one part is told: immutable, refusing what it does not know, its docstrings shown in editors."""
+    """The settings of one part: immutable, without unknown keys, with docstrings as the descriptions in editors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
     def _over_the_defaults(cls, given: Any) -> Any:
-        """Lay what is given of a part over that part's default here, which may differ from its class's own.
+        """Fill the keys that a part does not set from its default in this place, not from the defaults of its class.
 
-        Else `listen: ListenOptions = ListenOptions(port=8081)` would be on 8080 for whoever only gives the host.
+        Otherwise `listen: ListenOptions = ListenOptions(port=8081)` had port 8080 where the file sets the host alone.
         """
         if not isinstance(given, dict):
             return given
@@ -46,9 +46,9 @@ def _laid_over(default: Any, given: Any) -> Any:
 
 
 def beside_file(path: str | Path, info: ValidationInfo) -> Path:
-    """Resolve a path against the folder of the file that is being read; without a file, it stays as it is.
+    """Return a path relative to the folder of the settings file; unchanged if the settings are not from a file.
 
-    For validators of fields that are not plain paths, e.g. a glob or a URL that may name a local file.
+    For validators of fields that are not plain paths, such as a glob or a URL that may name a local file.
     """
     folder = (info.context or {}).get("folder")
     return Path(path) if folder is None else Path(folder) / path
@@ -79,7 +79,7 @@ def _read(path: Path) -> str:
     if len(content) > _SECRET_LIMIT:
         raise ValueError(f"the secret's file {str(path)!r} is larger than {_SECRET_LIMIT} bytes")
     try:
-        # Editors and `echo` end a file with a newline that is no part of the secret.
+        # Editors and `echo` end a file with a newline, which is not part of the secret.
         return content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise ValueError(f"the secret's file {str(path)!r} is not UTF-8 text") from None
@@ -103,4 +103,4 @@ Secret = Annotated[
         }
     ),
 ]
-"""Text that is never shown: given as it is, by `${NAME}`, or as `{file: /run/secrets/name}`."""
+"""Text that is never shown: written directly, as `${NAME}`, or as `{file: /run/secrets/name}`."""

@@ -14,7 +14,7 @@ from shared.settings.environment import Expansion
 from shared.settings.schema import Keys
 
 SECTIONS = ("database", "bus", "alerts", "logs", "system", "process", "experience")
-"""The top-level keys of the file. A model declares those it needs; the others are some other service's affair."""
+"""The top-level keys of the file. A model declares those that it needs; other services read the others."""
 
 _SIZE_LIMIT = 1_048_576
 
@@ -69,12 +69,12 @@ def parse(
 
 
 def _sections(found: Document, known: list[str]) -> dict[str, Any]:
-    """Return the sections that the model declares, and note the keys that are no section of anybody."""
+    """Return the sections that the model declares, and note the keys that are no section of any service."""
     everybody = sorted({*known, *SECTIONS})
     for key in found.value:
         if key not in everybody:
             found.faults.append(Fault((key,), found.place((key,)), explain.unknown_key(key, everybody)))
-    # A section that is written and left empty says the same as one that is not written.
+    # An empty section means the same as one that is absent.
     return {key: value for key, value in found.value.items() if key in known and value is not None}
 
 
@@ -96,7 +96,7 @@ def _order(fault: Fault) -> tuple[int, int]:
 def _line(name: str, fault: Fault) -> str:
     where = ".".join(str(part) for part in fault.path)
     said = f"{where}: {fault.sentence}" if where else fault.sentence
-    # A key or a value may hold anything; the report stays one line a fault.
+    # A key or a value may contain line breaks; each fault stays on one line.
     return f"{name}:{fault.place.line}:{fault.place.column}: {said}".translate(_ONE_LINE)
 
 

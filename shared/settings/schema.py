@@ -31,7 +31,7 @@ def _with_references(node: Any) -> Any:
 
 
 def _inside_with_references(keyword: str, item: Any) -> Any:
-    """Go on where a keyword holds schemas: by name, in a list, or one; what else it holds is data."""
+    """Continue in the values of keywords that hold schemas: by name, in a list, or one. Other values are data."""
     if keyword in {"properties", "patternProperties", "$defs"}:
         return {name: _with_references(schema) for name, schema in item.items()}
     if keyword in {"anyOf", "oneOf", "allOf", "prefixItems"}:
@@ -52,7 +52,7 @@ class Keys:
         return sorted({key for node in self._nodes(path, value) for key in node.get("properties", ())})
 
     def secret(self, path: KeyPath, value: Any) -> bool:
-        """Whether what lies at `path`, or around it, must not be shown."""
+        """Return whether the value at `path`, or one around it, must not be shown."""
         return any(
             node.get("writeOnly") or node.get("format") == "password"
             for length in range(len(path) + 1)
@@ -69,7 +69,7 @@ class Keys:
         return nodes
 
     def _choices(self, node: Mapping[str, Any], value: Any) -> Iterator[Mapping[str, Any]]:
-        """Follow references, and of alternatives told apart by a key, the one that the value names."""
+        """Follow references, and of alternatives that a key distinguishes, the one that the value names."""
         if "$ref" in node:
             yield from self._choices(self._schema["$defs"][node["$ref"].rpartition("/")[2]], value)
             return
@@ -95,7 +95,7 @@ def _children(node: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str,
 
 
 def _inside(value: Any, part: str | int) -> Any:
-    """Return what lies in `value` at a key or an index, None if nothing does."""
+    """Return the item of `value` at a key or an index, None if there is none."""
     if isinstance(value, dict):
         found = value.get(part)
     elif isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value):

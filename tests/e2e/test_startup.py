@@ -27,7 +27,7 @@ WAITS_FOR = {
     "process": {"bus": BUS},
     "experience": {
         "registry": DATABASE,
-        "replica_lease": "not connected yet",
+        "node_lease": "not connected yet",
         "bus": BUS,
         "stream": "waiting for bus",
     },

@@ -32,7 +32,7 @@ class Deployment:
     def __init__(self, folder: Path, database: DatabaseOptions, trust: ssl.SSLContext) -> None:
         self.trust = trust
         self.ports = {name: free_port() for name in ("system", "process", "experience")}
-        tls = {"certificate": "server.pem", "key": "server.key"}
+        tls = {"cert_file": "server.pem", "key_file": "server.key"}
         settings: dict[str, Any] = {"database": {"url": database.url}, "bus": {"kind": "postgres"}}
         for name, port in self.ports.items():
             settings[name] = {"listen": {"port": port, "tls": tls}}
@@ -137,7 +137,7 @@ async def test_a_certificate_that_cannot_be_used_is_named(tmp_path: Path, servic
     certificate, other = trustme.CA().issue_cert("127.0.0.1"), trustme.CA().issue_cert("127.0.0.1")
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "server.pem"))
     other.private_key_pem.write_to_path(str(tmp_path / "server.key"))
-    tls = {"certificate": "server.pem", "key": "server.key"}
+    tls = {"cert_file": "server.pem", "key_file": "server.key"}
     config = write_settings(tmp_path, {service: {"listen": {"port": 0, "tls": tls}}})
     command = [sys.executable, "-m", f"services.{service}_api", "--config", str(config)]
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)

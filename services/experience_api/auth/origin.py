@@ -14,7 +14,7 @@ from typing import Annotated
 from multidict import MultiMapping
 from pydantic import AfterValidator
 
-from shared.http.addresses import neighbourhood
+from shared.http.addresses import rate_limit_key
 
 Address = IPv4Address | IPv6Address
 _HOPS_LIMIT = 32
@@ -60,7 +60,7 @@ class Origin:
     @property
     def budget_key(self) -> str:
         """What shares one budget: an IPv4 address, or an IPv6 /64, for that is what one household is given."""
-        return "None" if self.address is None else neighbourhood(self.address)
+        return "None" if self.address is None else rate_limit_key(self.address)
 
 
 def origin(peer: str | None, headers: MultiMapping[str], trusted: Networks) -> Origin:

@@ -86,7 +86,7 @@ async def test_an_expression_that_cannot_run_is_named(file: Path, capsys: pytest
 
 
 async def test_a_certificate_that_cannot_be_used_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file.write_text(f"{RIGHT}experience:\n  listen: {{tls: {{certificate: a.pem, key: a.key}}}}\n")
+    file.write_text(f"{RIGHT}experience:\n  listen: {{tls: {{cert_file: a.pem, key_file: a.key}}}}\n")
     assert await checked(str(file), "--live") == 1
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "certificate of experience" in line]
     assert line.startswith("failed  certificate of experience  ")

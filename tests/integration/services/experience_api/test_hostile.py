@@ -141,7 +141,7 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
 @pytest.mark.parametrize("sent", [b"", b"GET /ws/publish HT", UPGRADE], ids=["silent", "line", "headers"])
 async def test_idle_connections_block_no_other_and_are_closed(deployment: Deployment, sent: bytes) -> None:
     """Even from the same address: a request is served while 200 connections are idle, and all of those are closed."""
-    options = {"listen": {"port": 0, "reception": {"headers_within": 3, "waiting_per_address": 50}}}
+    options = {"listen": {"port": 0, "limits": {"header_timeout": 3, "max_idle_per_address": 50}}}
     async with deployment.replica(options) as replica, AsyncExitStack() as stack:
         host, _, port = replica.url.removeprefix("http://").rpartition(":")
         silent = [await asyncio.open_connection(host, int(port)) for _ in range(200)]

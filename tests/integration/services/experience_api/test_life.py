@@ -48,7 +48,7 @@ async def test_the_service_waits_for_an_unavailable_database_and_migrates_it(own
         assert (await client.request("GET", "/healthz")).status == 200
         assert (await client.request("GET", "/metrics")).status == 200
         assert await until_missing(client, "registry")
-        assert await until_missing(client, "replica_lease")
+        assert await until_missing(client, "node_lease")
         for response in (
             await client.request("POST", "/consumers", {"client_id": "demo", "client_secret": "demo"}),
             await client.upgrade("a.b.c"),
@@ -105,7 +105,7 @@ async def test_connections_are_closed_when_the_database_is_unavailable_for_too_l
             await subscription.next()
             await asyncio.to_thread(own_postgres.stop)
             assert (await subscription.closed())[0] == 4004
-        assert await until_missing(client, "replica_lease")
+        assert await until_missing(client, "node_lease")
         await asyncio.to_thread(own_postgres.start)
         await ready(client)
         async with client.connect(token) as again:

@@ -1,4 +1,4 @@
-"""Connections that say nothing, or not enough, on real sockets and in a time of their own."""
+"""Connections that send no complete request, on real sockets and by a clock that the test moves."""
 
 import asyncio
 import ssl
@@ -11,7 +11,7 @@ import trustme
 import uvloop
 from aiohttp import ClientSession, TCPConnector, web
 
-from shared.http.limits import ReceptionOptions
+from shared.http.limits import ConnectionLimitOptions
 from shared.http.server import Health, ListenOptions, application, serve
 from shared.http.tls import TlsOptions
 from shared.runtime.clock import SystemClock
@@ -19,35 +19,35 @@ from tests.unit.shared.http.test_tls import issue
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 PATIENCE = 10.0
-OPTIONS = ReceptionOptions(headers_within=10, idle_within=75, waiting=6, waiting_per_address=3)
+OPTIONS = ConnectionLimitOptions(header_timeout=10, keepalive_timeout=75, max_idle=6, max_idle_per_address=3)
 LARGE = 30_000_000
 HEADERS = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class Hasty(SystemClock):
-    """Lets the reception look around all the time; the test says how late it is."""
+class MovedClock(SystemClock):
+    """Lets the limiter check all the time; the test decides what time it is."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.looks = 0
+        self.checks = 0
 
     def monotonic(self) -> float:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(0.001)
-        self.looks += 1
+        self.checks += 1
 
 
 class Listener:
     """A service that answers `/healthz`, in plain or by TLS."""
 
-    def __init__(self, folder: Path, *, secure: bool, options: ReceptionOptions = OPTIONS) -> None:
-        self.clock = Hasty()
+    def __init__(self, folder: Path, *, secure: bool, options: ConnectionLimitOptions = OPTIONS) -> None:
+        self.clock = MovedClock()
         self._authority = trustme.CA()
         pair = issue(self._authority, folder, "127.0.0.1")
-        tls = TlsOptions(certificate=pair.certificate, key=pair.key) if secure else None
-        self._listen = ListenOptions(port=0, tls=tls, reception=options)
+        tls = TlsOptions(cert_file=pair.cert_file, key_file=pair.key_file) if secure else None
+        self._listen = ListenOptions(port=0, tls=tls, limits=options)
         self.trust: ssl.SSLContext | None = None
         if secure:
             self.trust = ssl.create_default_context()
@@ -74,19 +74,19 @@ class Listener:
             yield self
 
     async def open(self, *, tls: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect, and say nothing; `tls` only where it is spoken here."""
+        """Connect and send nothing; `tls` applies where the listener uses it."""
         port = int(self.url.rpartition(":")[2])
         return await asyncio.open_connection("127.0.0.1", port, ssl=self.trust if tls else None)
 
     async def is_well(self) -> bool:
-        """Whether somebody else is served."""
+        """Return whether another client is served."""
         connector = TCPConnector(ssl=self.trust or True)
         async with ClientSession(connector=connector) as client, client.get(f"{self.url}/healthz") as response:
             return response.status == 200
 
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
-    """Return what still comes, once the other side has closed."""
+    """Wait until the server closes the connection, and return what it sent before."""
     async with asyncio.timeout(PATIENCE):
         try:
             return await reader.read()
@@ -100,7 +100,7 @@ async def listener(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
         yield listener
 
 
-async def test_the_silent_are_closed_after_their_time(listener: Listener) -> None:
+async def test_a_silent_connection_is_closed_after_the_header_timeout(listener: Listener) -> None:
     reader, writer = await listener.open()
     with closing(writer):
         assert await listener.is_well()
@@ -108,7 +108,7 @@ async def test_the_silent_are_closed_after_their_time(listener: Listener) -> Non
         assert await ended(reader) == b""
 
 
-async def test_headers_that_do_not_end_are_closed_after_their_time(listener: Listener) -> None:
+async def test_incomplete_headers_are_closed_after_the_header_timeout(listener: Listener) -> None:
     reader, writer = await listener.open()
     with closing(writer):
         for byte in HEADERS[:-1]:
@@ -119,16 +119,16 @@ async def test_headers_that_do_not_end_are_closed_after_their_time(listener: Lis
         assert await ended(reader) == b""
 
 
-async def test_a_handshake_of_tls_that_does_not_come_is_closed_after_its_time(tmp_path: Path) -> None:
-    """By the loop's own clock, which nobody can move."""
-    options = OPTIONS.model_copy(update={"headers_within": 0.2})
+async def test_a_tls_handshake_that_does_not_begin_is_closed_after_the_header_timeout(tmp_path: Path) -> None:
+    """By the loop's own clock, which a test cannot move."""
+    options = OPTIONS.model_copy(update={"header_timeout": 0.2})
     async with Listener(tmp_path, secure=True, options=options).up() as listener:
         reader, writer = await listener.open(tls=False)
         with closing(writer):
             assert await ended(reader) == b""
 
 
-async def test_what_is_no_tls_is_closed_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_without_tls_is_closed_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with Listener(tmp_path, secure=True).up() as listener:
         reader, writer = await listener.open(tls=False)
         with closing(writer):
@@ -138,7 +138,7 @@ async def test_what_is_no_tls_is_closed_at_once(tmp_path: Path, caplog: pytest.L
     assert not caplog.records
 
 
-async def test_idle_connections_have_longer_and_requests_under_way_all_the_time_they_need(listener: Listener) -> None:
+async def test_keepalive_has_its_own_timeout_and_a_request_in_progress_none(listener: Listener) -> None:
     reader, writer = await listener.open()
     with closing(writer):
         for second in (0.0, 70.0, 140.0):
@@ -157,20 +157,24 @@ async def test_idle_connections_have_longer_and_requests_under_way_all_the_time_
         assert await ended(reader) == b""
 
 
-async def test_an_answer_that_nobody_reads_is_kept_for_nobody(listener: Listener) -> None:
+async def test_an_unread_response_is_dropped_after_the_keepalive_timeout(
+    listener: Listener,
+) -> None:
     reader, writer = await listener.open()
     with closing(writer):
         writer.write(HEADERS.replace(b"healthz", b"large"))
         await reader.readuntil(b"\r\n\r\n")
         assert await listener.is_well()
         listener.clock.seconds = 75.0
-        looks = listener.clock.looks
-        while listener.clock.looks < looks + 2:
+        checks = listener.clock.checks
+        while listener.clock.checks < checks + 2:
             assert await listener.is_well()
         assert len(await ended(reader)) < LARGE
 
 
-async def test_beyond_the_bound_the_silent_make_room_for_each_other_and_for_whoever_speaks(listener: Listener) -> None:
+async def test_above_the_limit_the_oldest_silent_connections_are_closed(
+    listener: Listener,
+) -> None:
     opened = []
     for number in range(10):
         opened.append(await listener.open())
@@ -182,7 +186,7 @@ async def test_beyond_the_bound_the_silent_make_room_for_each_other_and_for_whoe
         writer.close()
 
 
-async def test_a_connection_lost_while_it_waits_is_forgotten(listener: Listener) -> None:
+async def test_a_connection_lost_while_it_is_idle_is_removed(listener: Listener) -> None:
     for _ in range(20):
         _, writer = await listener.open()
         writer.transport.abort()

@@ -1,65 +1,47 @@
-import pytest
+from shared.http.limits import ConnectionLimitOptions, IdleConnections
 
-from shared.http.addresses import household
-from shared.http.limits import ReceptionOptions, Waiting
-
-OPTIONS = ReceptionOptions(headers_within=10, idle_within=75, waiting=6, waiting_per_address=3)
+OPTIONS = ConnectionLimitOptions(header_timeout=10, keepalive_timeout=75, max_idle=6, max_idle_per_address=3)
 
 
-class TestWaiting:
-    def test_who_waits_too_long_has_to_go(self) -> None:
-        waiting: Waiting[str] = Waiting(OPTIONS)
-        assert waiting.add("slow", "a", now=0, within=10) == []
-        assert waiting.add("idle", "a", now=0, within=75) == []
-        assert waiting.add("quick", "a", now=0, within=10) == []
-        waiting.discard("quick")
-        assert waiting.overdue(9.9) == []
-        assert waiting.overdue(10) == ["slow"]
-        assert waiting.overdue(75) == ["idle"]
-        assert len(waiting) == 0
+class TestIdleConnections:
+    def test_a_connection_expires_after_its_timeout(self) -> None:
+        idle: IdleConnections[str] = IdleConnections(OPTIONS)
+        assert idle.add("slow", "a", now=0, timeout=10) == []
+        assert idle.add("kept alive", "a", now=0, timeout=75) == []
+        assert idle.add("quick", "a", now=0, timeout=10) == []
+        idle.discard("quick")
+        assert idle.expired(9.9) == []
+        assert idle.expired(10) == ["slow"]
+        assert idle.expired(75) == ["kept alive"]
+        assert len(idle) == 0
 
-    def test_where_too_many_of_one_address_wait_the_oldest_goes(self) -> None:
-        waiting: Waiting[str] = Waiting(OPTIONS)
-        assert waiting.add("other", "b", now=0, within=10) == []
+    def test_above_the_limit_of_an_address_its_oldest_is_returned(self) -> None:
+        idle: IdleConnections[str] = IdleConnections(OPTIONS)
+        assert idle.add("other", "b", now=0, timeout=10) == []
         for number in range(3):
-            assert waiting.add(f"a{number}", "a", now=number, within=10) == []
-        assert waiting.add("a3", "a", now=3, within=10) == ["a0"]
-        assert waiting.add("a4", "a", now=4, within=10) == ["a1"]
-        waiting.discard("a2")
-        assert waiting.add("a5", "a", now=5, within=10) == []
+            assert idle.add(f"a{number}", "a", now=number, timeout=10) == []
+        assert idle.add("a3", "a", now=3, timeout=10) == ["a0"]
+        assert idle.add("a4", "a", now=4, timeout=10) == ["a1"]
+        idle.discard("a2")
+        assert idle.add("a5", "a", now=5, timeout=10) == []
 
-    def test_a_crowd_has_a_moment_to_speak(self) -> None:
+    def test_a_burst_may_exceed_the_limit_of_an_address_for_a_second(self) -> None:
         """What comes through one proxy at once is accepted before any of it is read."""
-        waiting: Waiting[int] = Waiting(ReceptionOptions(waiting_per_address=10))
+        idle: IdleConnections[int] = IdleConnections(ConnectionLimitOptions(max_idle_per_address=10))
         for number in range(1000):
-            assert waiting.add(number, "proxy", now=0.5, within=10) == []
-        assert waiting.add(1000, "proxy", now=1.6, within=10) == list(range(991))
+            assert idle.add(number, "proxy", now=0.5, timeout=10) == []
+        assert idle.add(1000, "proxy", now=1.6, timeout=10) == list(range(991))
 
-    def test_where_too_many_wait_in_all_the_oldest_goes(self) -> None:
-        waiting: Waiting[int] = Waiting(OPTIONS)
+    def test_above_the_limit_of_all_the_oldest_is_returned(self) -> None:
+        idle: IdleConnections[int] = IdleConnections(OPTIONS)
         for number in range(6):
-            assert waiting.add(number, f"address {number}", now=0, within=10) == []
-        assert waiting.add(6, "address 6", now=0, within=10) == [0]
-        assert len(waiting) == 6
+            assert idle.add(number, f"address {number}", now=0, timeout=10) == []
+        assert idle.add(6, "address 6", now=0, timeout=10) == [0]
+        assert len(idle) == 6
 
-    def test_nothing_is_kept_of_who_does_not_wait(self) -> None:
-        waiting: Waiting[str] = Waiting(OPTIONS)
-        waiting.add("one", "a", now=0, within=10)
+    def test_nothing_is_kept_of_a_connection_that_is_not_idle(self) -> None:
+        idle: IdleConnections[str] = IdleConnections(OPTIONS)
+        idle.add("one", "a", now=0, timeout=10)
         for _ in range(2):
-            waiting.discard("one")
-        assert not waiting._of_address
-
-
-@pytest.mark.parametrize(
-    ("peer", "expected"),
-    [
-        (("192.0.2.1", 4711), "192.0.2.1"),
-        (("::ffff:192.0.2.1", 4711, 0, 0), "192.0.2.1"),
-        (("2001:db8::1:2:3:4", 4711, 0, 0), "2001:db8::/64"),
-        (("fe80::1%2", 4711, 0, 2), "fe80::/64"),
-        ("", ""),
-        (None, ""),
-    ],
-)
-def test_who_shares_a_bound(peer: object, expected: str) -> None:
-    assert household(peer) == expected
+            idle.discard("one")
+        assert not idle._of_address

@@ -153,7 +153,7 @@ async def test_an_address_that_is_taken_is_named(health: Health) -> None:
 async def test_serves_tls_and_shows_a_renewed_certificate(health: Health, tmp_path: Path) -> None:
     authority = trustme.CA()
     pair = issue(authority, tmp_path, "127.0.0.1")
-    tls = TlsOptions(certificate=pair.certificate, key=pair.key, reload_interval=0.01)
+    tls = TlsOptions(cert_file=pair.cert_file, key_file=pair.key_file, reload_interval=0.01)
     listen = ListenOptions(port=0, tls=tls)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)

@@ -11,9 +11,9 @@ from shared.http.tls import Certificate, TlsOptions
 
 def issue(authority: trustme.CA, folder: Path, name: str = "localhost") -> TlsOptions:
     issued = authority.issue_cert(name)
-    options = TlsOptions(certificate=folder / "tls.crt", key=folder / "tls.key")
-    options.certificate.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
-    options.key.write_bytes(issued.private_key_pem.bytes())
+    options = TlsOptions(cert_file=folder / "tls.crt", key_file=folder / "tls.key")
+    options.cert_file.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    options.key_file.write_bytes(issued.private_key_pem.bytes())
     return options
 
 
@@ -65,12 +65,12 @@ def test_a_renewed_certificate_is_shown_to_the_next_connection(authority: trustm
     assert serial(handshake(certificate.context, authority)) != before
 
 
-def test_follows_a_symbolic_link_that_is_exchanged(authority: trustme.CA, tmp_path: Path) -> None:
+def test_follows_a_symbolic_link_that_is_replaced(authority: trustme.CA, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
         issue(authority, tmp_path / name)
     (tmp_path / "now").symlink_to("old")
-    certificate = Certificate(TlsOptions(certificate=tmp_path / "now/tls.crt", key=tmp_path / "now/tls.key"))
+    certificate = Certificate(TlsOptions(cert_file=tmp_path / "now/tls.crt", key_file=tmp_path / "now/tls.key"))
     before = serial(handshake(certificate.context, authority))
     (tmp_path / "next").symlink_to("new")
     (tmp_path / "next").rename(tmp_path / "now")
@@ -78,22 +78,22 @@ def test_follows_a_symbolic_link_that_is_exchanged(authority: trustme.CA, tmp_pa
     assert serial(handshake(certificate.context, authority)) != before
 
 
-def test_a_pair_that_does_not_fit_is_not_used(
+def test_a_pair_that_does_not_match_is_not_used(
     authority: trustme.CA, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = issue(authority, tmp_path)
     certificate = Certificate(options)
     before = serial(handshake(certificate.context, authority))
     for broken in (b"garbage", authority.issue_cert("localhost").private_key_pem.bytes()):
-        options.key.write_bytes(broken)
+        options.key_file.write_bytes(broken)
         caplog.clear()
         certificate.reload()
         certificate.reload()
         assert serial(handshake(certificate.context, authority)) == before
         (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-        assert "the changed certificate is not used" in line.getMessage()
-        assert str(options.key) in line.getMessage()
-    options.key.unlink()
+        assert line.getMessage() == "changed certificate is not used"
+        assert str(options.key_file) in vars(line)["error"]
+    options.key_file.unlink()
     certificate.reload()
     assert serial(handshake(certificate.context, authority)) == before
 
@@ -110,6 +110,6 @@ def test_an_encrypted_key_without_its_password_does_not_ask_at_the_terminal(
     authority: trustme.CA, tmp_path: Path
 ) -> None:
     options = issue(authority, tmp_path)
-    options.key.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMFc=\n-----END ENCRYPTED PRIVATE KEY-----\n")
+    options.key_file.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMFc=\n-----END ENCRYPTED PRIVATE KEY-----\n")
     with pytest.raises(SettingsError, match=r"tls\.key: "):
         Certificate(options)

@@ -16,7 +16,7 @@ SCRIPT = "from shared.runtime.failpoints import reach\nfor n in range(5):\n    r
     ("armed", "lines", "code"),
     [("a", 1, -signal.SIGKILL), ("a:3", 3, -signal.SIGKILL), ("b", 0, -signal.SIGKILL), ("c", 5, 0), ("", 5, 0)],
 )
-def test_the_process_dies_where_it_is_told(armed: str, lines: int, code: int) -> None:
+def test_the_process_is_killed_at_the_named_place(armed: str, lines: int, code: int) -> None:
     environment = {**os.environ, VARIABLE: armed, "PYTHONUNBUFFERED": "1"}
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, check=False)
     assert (len(done.stdout.split()), done.returncode) == (lines, code)

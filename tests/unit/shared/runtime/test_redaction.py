@@ -33,7 +33,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZW1vIn0.c2lnbmF0dXJl"
         ("the token of demo was refused", "the token of demo was refused"),
     ],
 )
-def test_strikes_out_secrets_and_nothing_else(text: str, expected: str) -> None:
+def test_secrets_are_redacted_and_nothing_else(text: str, expected: str) -> None:
     assert redact(text) == expected
 
 

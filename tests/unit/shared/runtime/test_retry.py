@@ -35,12 +35,12 @@ async def attempts_of(error: Exception, options: RetryOptions = INSTANT) -> int:
 
 
 @pytest.mark.parametrize("error", [Unavailable("away"), Unauthorized("refused")])
-async def test_what_is_unavailable_is_tried_again(error: Exception) -> None:
+async def test_unavailable_is_retried(error: Exception) -> None:
     assert await attempts_of(error) == 3
 
 
 @pytest.mark.parametrize("error", [Malformed("bad"), ValueError("a bug")])
-async def test_anything_else_surfaces_at_once(error: Exception) -> None:
+async def test_any_other_error_is_raised_at_once(error: Exception) -> None:
     assert await attempts_of(error) == 1
 
 
@@ -63,7 +63,7 @@ async def test_waits_are_random_shares_of_a_doubling_ceiling() -> None:
     assert len(set(clock.waits)) == 5
 
 
-async def test_no_try_begins_after_the_bound() -> None:
+async def test_no_attempt_begins_after_the_limit() -> None:
     assert await attempts_of(Unavailable("away"), INSTANT.model_copy(update={"give_up_after": 1e-9})) == 1
 
 

@@ -31,14 +31,14 @@ def test_reads_scalars_by_the_core_schema_of_yaml_1_2(text: str, value: object) 
     assert read(text).value == value
 
 
-def test_knows_where_every_key_and_item_stands() -> None:
+def test_every_key_and_item_has_a_place() -> None:
     document = read("a:\n  b: 1\n  c:\n    - x\n    - d: 2\n")
     assert document.place(("a", "b")) == (2, 3)
     assert document.place(("a", "c", 1)) == (5, 7)
     assert document.place(("a", "c", 1, "d")) == (5, 7)
 
 
-def test_what_is_not_written_stands_at_the_nearest_key_above() -> None:
+def test_a_missing_key_has_the_place_of_the_nearest_key_above() -> None:
     document = read("a:\n  b: {}\n")
     assert document.place(("a", "b", "missing")) == (2, 3)
     assert document.place(("other",)) == (1, 1)
@@ -57,18 +57,18 @@ def test_what_is_not_written_stands_at_the_nearest_key_above() -> None:
         ("a: &x [*x]", "contains itself"),
     ],
 )
-def test_refuses_what_would_surprise(text: str, sentence: str) -> None:
+def test_ambiguous_yaml_is_a_fault(text: str, sentence: str) -> None:
     (fault,) = read(text).faults
     assert sentence in fault.sentence
 
 
 @pytest.mark.parametrize("text", ["a: [1", "a: *unknown", "a: 1\n---\nb: 2", "a: \x00", "[" * 5000, "\t- a"])
-def test_what_is_no_yaml_names_line_and_column(text: str) -> None:
+def test_invalid_yaml_names_line_and_column(text: str) -> None:
     with pytest.raises(SettingsError, match=r"^\d+:\d+: "):
         read(text)
 
 
-def test_what_is_nested_too_deeply_names_line_and_column() -> None:
+def test_deep_nesting_names_line_and_column() -> None:
     assert read("[" * 100 + "]" * 100).faults == []
     with pytest.raises(SettingsError, match=r"^2:101: nested more than 100 deep$"):
         read("\n[" + "[" * 5000)

@@ -23,13 +23,13 @@ def test_replaces_references_once(text: str, expected: str) -> None:
     assert Expansion(read(""), env).expand((), text) == expected
 
 
-def test_goes_through_lists_and_mappings_and_remembers_what_it_touched() -> None:
+def test_lists_and_mappings_are_expanded_and_the_paths_remembered() -> None:
     expansion = Expansion(read(""), {"A": "1"})
     assert expansion.expand((), {"x": ["${A}", "plain", 2], "y": "${B:-b}"}) == {"x": ["1", "plain", 2], "y": "b"}
     assert expansion.touched == {("x", 0)}
 
 
-def test_names_what_is_not_set_with_its_place() -> None:
+def test_a_variable_that_is_not_set_is_named_with_its_place() -> None:
     document = read("a:\n  b: ${MISSING}")
     Expansion(document, {}).expand((), document.value)
     (fault,) = document.faults

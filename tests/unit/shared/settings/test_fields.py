@@ -42,7 +42,7 @@ def test_a_secret_is_read_from_a_file_beside_the_settings(tmp_path: Path) -> Non
         ({"path": "x"}, "expected text, "),
     ],
 )
-def test_a_secret_that_cannot_be_had_says_why(value: object, sentence: str, tmp_path: Path) -> None:
+def test_a_secret_that_cannot_be_read_names_the_reason(value: object, sentence: str, tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     (tmp_path / "large").write_bytes(b"x" * 65_537)
     (tmp_path / "blank").write_bytes(b"\n")
@@ -60,7 +60,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert Drop(folder=Path("inbox")).folder == Path("inbox")
 
 
-def test_options_refuse_what_they_do_not_know_and_do_not_change() -> None:
+def test_options_refuse_unknown_keys_and_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Account.model_validate({"password": "x", "other": 1})
     with pytest.raises(ValidationError):
@@ -83,7 +83,7 @@ class Service(Options):
     other: Listen | None = Listen(port=1)
 
 
-def test_what_is_given_of_a_part_leaves_the_rest_of_its_default_in_this_place() -> None:
+def test_a_part_keeps_the_defaults_of_its_place() -> None:
     assert Service.model_validate({}).listen.port == 8081
     found = Service.model_validate({"listen": {"host": "::1", "timeouts": {"connect": 9}}}).listen
     assert (found.host, found.port) == ("::1", 8081)
@@ -91,7 +91,7 @@ def test_what_is_given_of_a_part_leaves_the_rest_of_its_default_in_this_place() 
     assert Service(listen=Listen(host="::1")).listen.port == 8080
 
 
-def test_where_there_are_alternatives_the_default_is_none_of_them() -> None:
+def test_alternatives_do_not_inherit_a_default() -> None:
     assert Service.model_validate({"other": {"host": "::1"}}).other == Listen(host="::1")
 
 

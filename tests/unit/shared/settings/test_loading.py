@@ -47,16 +47,16 @@ def test_a_service_reads_its_sections_and_leaves_the_others(tmp_path: Path) -> N
     assert settings.system.inbox == tmp_path / "inbox"
 
 
-def test_what_another_service_wants_from_the_environment_need_not_be_set() -> None:
+def test_variables_of_other_services_need_not_be_set() -> None:
     text = "database: {url: x}\nexperience: {secret: '${ELSEWHERE}'}"
     assert parse(text, Settings, {}).database.pool == 10
 
 
-def test_a_section_that_is_left_empty_is_as_one_that_is_absent() -> None:
+def test_an_empty_section_means_the_same_as_an_absent_one() -> None:
     assert parse("database: {url: x}\nsystem:\n", Settings, {}).system == System()
 
 
-def test_every_fault_is_said_at_once_in_the_order_of_the_file() -> None:
+def test_all_faults_are_reported_in_the_order_of_the_file() -> None:
     text = "sytem: {}\ndatabase:\n  pool: many\n  pool: 2\n  url: ${UNSET}\nsystem:\n  limts: {}\n"
     with pytest.raises(SettingsError) as caught:
         parse(text, Settings, {}, name="trelay.yaml")
