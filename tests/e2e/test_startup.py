@@ -34,7 +34,7 @@ WAITS_FOR = {
 """By service: the parts that `/readyz` names, each with what its reason holds."""
 LOGGED = {
     "system": ["database of the leases", "mail"],
-    "process": ["pipelines", "mail"],
+    "process": ["mail", "pipelines"],
     "experience": ["mail", "registrations", "topics of the stream"],
 }
 """By service: the parts whose turn to be connected has come."""
