@@ -1,4 +1,4 @@
-"""Two replicas that are killed, and paused, again and again: every event once, in order, or in the dead letter once."""
+"""Two replicas are killed and paused again and again: each event is published once, in order, or dead-lettered once."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 
 from services.standalone.embedded.process import free_port
 from shared.bus.connect import BusOptions, connect
@@ -26,10 +27,10 @@ from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 
 FAILPOINTS = ["process.before-submit", "process.after-submit"]
-FATES = [*FAILPOINTS, "kill", "kill", "pause"]
+FAILURES = [*FAILPOINTS, "kill", "kill", "pause"]
 SUBJECTS = 13
 BIG = 9007199254740993
-"""No double holds it."""
+"""An integer that no double holds."""
 
 PIPELINES = {
     "numbers": {
@@ -54,7 +55,7 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
 
 
 class Deployment:
-    """Two replicas, and what is written for them."""
+    """Two replicas, and the events that are written for them."""
 
     def __init__(self, folder: Path, database: str, bus: BusOptions, rng: random.Random) -> None:
         self.bus = bus
@@ -82,7 +83,7 @@ class Deployment:
         return Program(name, arguments, f"http://127.0.0.1:{port}/readyz", folder / f"{name}.log")
 
     async def write(self, bus: Bus, transactions: int) -> None:
-        """Let the system layer go on."""
+        """Write events as the system layer does."""
         async with bus.writer("system.numbers") as writer:
             for _ in range(transactions):
                 transaction = Transaction()
@@ -109,38 +110,38 @@ class Deployment:
         headers = headers_of(f"numbers 1700000000000 {identity}".encode())
         transaction.append(self.bus.topics.ingest, subject.encode(), value, headers)
 
-    async def strike(self, fate: str, bus: Bus) -> None:
-        """One of the replicas is killed at a place or at a time, or paused for longer than it counts as alive."""
-        victim = self.rng.choice(self.replicas)
-        if fate in FAILPOINTS:
-            victim.kill()
-            victim.start(f"{fate}:{self.rng.randrange(1, 6)}")
+    async def inject(self, failure: str, bus: Bus) -> None:
+        """Kill one replica, at a failpoint or at a random time, or pause it for longer than its session lasts."""
+        replica = self.rng.choice(self.replicas)
+        if failure in FAILPOINTS:
+            replica.kill()
+            replica.start(f"{failure}:{self.rng.randrange(1, 6)}")
         await self.write(bus, self.rng.randrange(3, 12))
         await asyncio.sleep(self.rng.uniform(0, 1.5))
-        if fate == "pause":
-            await self._pause(victim, bus)
-        elif fate == "kill":
-            victim.kill()
-            victim.start()
+        if failure == "pause":
+            await self._pause(replica, bus)
+        elif failure == "kill":
+            replica.kill()
+            replica.start()
         else:
             with contextlib.suppress(TimeoutError):
-                await victim.ended(15)
-            victim.kill()
-            victim.start()
+                await replica.ended(15)
+            replica.kill()
+            replica.start()
 
-    async def _pause(self, victim: Program, bus: Bus) -> None:
-        os.kill(victim.pid, signal.SIGSTOP)
+    async def _pause(self, replica: Program, bus: Bus) -> None:
+        os.kill(replica.pid, signal.SIGSTOP)
         try:
             for _ in range(8):
                 await self.write(bus, 2)
                 await asyncio.sleep(1)
         finally:
-            os.kill(victim.pid, signal.SIGCONT)
+            os.kill(replica.pid, signal.SIGCONT)
         await self.write(bus, 2)
 
 
 class Outcome:
-    """What is on the publish topic and in the dead letter."""
+    """The events on the publish topic, and the dead letters."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
@@ -160,6 +161,8 @@ class Outcome:
         assert data["big"] == BIG + number
         assert record.key == event["channel"].encode()
         assert dict(record.headers)[PROVENANCE].endswith(event["id"].encode())
+        read = from_kafka_event(KafkaMessage(dict(record.headers), record.key, record.value or b""))
+        assert (read.get_id(), read.get_data()) == (event["id"], data), "as the official SDK of CloudEvents reads it"
         if event["channel"] != "copies":
             assert event["channel"] == f"numbers.{number % 3}"
             assert (data["name"], data["half"]) == (f"N{number}", number / 2)
@@ -193,7 +196,7 @@ def expected(count: int) -> tuple[dict[str, dict[int, list[int]]], list[str]]:
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.chaos)])
 @pytest.mark.timeout(2400)
-async def test_every_event_comes_once_and_in_order_or_is_put_aside_once(
+async def test_every_event_is_published_once_and_in_order_or_dead_lettered_once(
     tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, record_property: Any
 ) -> None:
     seed = random.SystemRandom().randrange(10**6)
@@ -207,8 +210,8 @@ async def test_every_event_comes_once_and_in_order_or_is_put_aside_once(
                 replica.start()
             try:
                 for _ in range(rounds):
-                    for fate in deployment.rng.sample(FATES, len(FATES)):
-                        await deployment.strike(fate, bus)
+                    for failure in deployment.rng.sample(FAILURES, len(FAILURES)):
+                        await deployment.inject(failure, bus)
                 for replica in deployment.replicas:
                     await replica.ready()
                 numbers, dead = expected(deployment.count)
