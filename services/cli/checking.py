@@ -19,8 +19,8 @@ from shared.alerts import AlertOptions, SmtpOptions
 from shared.alerts import probe as probe_mail
 from shared.bus.connect import BusOptions, connect
 from shared.bus.postgres import PostgresBusOptions
-from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
 from shared.errors import SettingsError, TrelayError
 from shared.http.tls import Certificate, TlsOptions
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -112,9 +112,9 @@ def _probes(settings: WholeSettings) -> dict[str, Probe]:
 
 
 async def _database(options: DatabaseOptions) -> str:
-    async with Connections.opened(options, size=1, purpose="check") as connections, connections.use() as connection:
+    async with ConnectionPool.opened(options, size=1, purpose="check") as connections, connections.use() as connection:
         version = await connection.fetchval("SHOW server_version")
-    return f"PostgreSQL {version} at {options.place.removeprefix('database ')}"
+    return f"PostgreSQL {version} at {options.address.removeprefix('database ')}"
 
 
 async def _bus(options: BusOptions, database: DatabaseOptions) -> str:

@@ -22,10 +22,10 @@ from services.experience_api.registry import statements
 from services.experience_api.registry.notices import Lost, Notice, Why, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
-from shared.database.connections import Connections
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
 from shared.database.tables import clients, connections, consumers, signing_keys
 from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -51,9 +51,9 @@ class PostgresRegistry:
         # Without the round trips of BEGIN and COMMIT, for statements that are a transaction each.
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         # Who comes, comes in crowds, and whoever likes can ask: by hand, that takes a tenth of the processor's time.
-        self._hot = Connections(options, size=_HOT, purpose="claims")
+        self._hot = ConnectionPool(options, size=_HOT, purpose="claims")
         self._options = options
-        self._place = f"registrations in {options.place}"
+        self._place = f"registrations in {options.address}"
         self._clock = clock
         self._problem: str | None = "not listening"
 
@@ -170,7 +170,7 @@ class PostgresRegistry:
         def tell(problem: str | None) -> None:
             self._problem = problem
 
-        async with Listener.opened(self._options, {CHANNEL: heard}, tell=tell, clock=self._clock):
+        async with Listener.opened(self._options, {CHANNEL: heard}, on_use=tell, clock=self._clock):
             yield
 
     async def _claim(self, wish: Wish, instead_of: UUID | None) -> Claim | Held | None:

@@ -51,7 +51,7 @@ class PostgresReader:
         self._options = options
         self._tell = tell
         self._database = database_of(options)
-        self._place = f"{self._database.place}, table {options.table}"
+        self._place = f"{self._database.address}, table {options.table}"
         self._margin = _MARGIN + int(options.overlap * 1_000_000)
         self._link: _Link | None = None
         self._order_type: str | None = None
