@@ -1,8 +1,8 @@
-"""The bus on Kafka beside a bare loop of aiokafka's producer and consumer that does the same, on one broker.
+"""Compares the bus on Kafka with a bare loop of aiokafka's producer and consumer, on one broker.
 
-Writes, and copies, records of 1 KB exactly once, 1,000 a transaction, and reports the CPU that this process takes for
-each (the broker's is not in it) and records a second; then the round trip of one record in a transaction while all is
-quiet, from the commit's beginning until a reader has it.
+Both write, and copy, records of 1 KB exactly once, 1,000 in each transaction. It reports the CPU time of this process
+for each record, without the broker's, and records a second; then the round trip of one record in a transaction without
+other load, from the begin of the commit until a reader has the record.
 """
 
 import argparse
@@ -34,7 +34,7 @@ COMPRESSIONS: tuple[Compression, ...] = ("none", "lz4", "snappy", "zstd")
 
 
 class Cost(NamedTuple):
-    """What something took."""
+    """The measured cost."""
 
     cpu: float
     """Microseconds a record."""
@@ -73,7 +73,7 @@ async def measured(work: Callable[[], Awaitable[None]], records: int) -> Cost:
 
 
 class Bench:
-    """One broker, and what is measured on it."""
+    """The measurements on one broker."""
 
     def __init__(self, servers: str, records: list[Outgoing], rounds: int) -> None:
         self.servers = servers
@@ -121,7 +121,7 @@ class Bench:
 
             async def work() -> None:
                 for batch in self.batches():
-                    await give(writer, Transaction({topic: batch}))
+                    await submit(writer, Transaction({topic: batch}))
                 await writer.commit(Transaction())
 
             return await measured(work, self.total)
@@ -154,7 +154,7 @@ class Bench:
                     made = [Outgoing(record.key or b"", record.value, record.headers) for record in found]
                     transaction = Transaction({target: made})
                     transaction.commit_offset(source, position, found[-1].offset + 1)
-                    await give(writer, transaction)
+                    await submit(writer, transaction)
                     copied += len(found)
                 await writer.commit(Transaction())
 
@@ -185,12 +185,12 @@ class Bench:
         topic = await self.topic()
         async with self.bus(compression) as bus, bus.writer(topic) as writer:
             for batch in self.batches():
-                await give(writer, Transaction({topic: batch}))
+                await submit(writer, Transaction({topic: batch}))
             await writer.commit(Transaction())
         return topic
 
     async def round_trips(self, count: int) -> tuple[list[float], list[float]]:
-        """Return the milliseconds of ours and of the bare ones, taken in turns."""
+        """Return the round trips of the bus and of the bare loop in milliseconds, measured alternately."""
         topic, bare_topic = await self.topic(), await self.topic()
         ours, bare = [], []
         async with (
@@ -218,12 +218,12 @@ class Bench:
         return ours[10:], bare[10:]
 
 
-async def give(writer: Writer, transaction: Transaction) -> None:
+async def submit(writer: Writer, transaction: Transaction) -> None:
     _ = await writer.submit(transaction)
 
 
 async def send_bare(producer: AIOKafkaProducer, topic: str, records: list[Outgoing]) -> None:
-    """Write as cheaply as aiokafka's producer can: whole batches, all on their way before one is awaited."""
+    """Write as cheaply as aiokafka's producer can: whole batches, all sent before one is awaited."""
     sent = []
     batch = producer.create_batch()
     for record in records:

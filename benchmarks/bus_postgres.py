@@ -1,9 +1,9 @@
-"""The bus on PostgreSQL beside bare asyncpg that moves the same rows, on one server that waits for its disk.
+"""Compares the bus on PostgreSQL with bare asyncpg that moves the same rows, on one server that flushes to its disk.
 
-Writes, and copies, records of 1 KB exactly once, 1,000 a transaction: the CPU that this process takes for each and that
-the server's processes take beside it, and records a second. Bare is a COPY of ready rows into one indexed table; the
-bare copy fetches rows by offset, copies them on and notes the offset, in one transaction. Then small transactions; then
-the round trip of one record while all is quiet, beside a bare INSERT and NOTIFY in one commit until it is heard.
+Both write, and copy, records of 1 KB exactly once, 1,000 in each transaction. It reports the CPU time of this process
+and of the server's processes for each record, and records a second. The bare write is a COPY of encoded rows into one
+indexed table; the bare copy fetches rows by offset, copies them and stores the offset in one transaction. Small
+transactions follow, then the round trip of one record on an idle bus, beside a bare INSERT and NOTIFY in one commit.
 """
 
 import argparse
@@ -47,7 +47,7 @@ BARE_COLUMNS = ["place", "written_ms", "key", "value", "headers"]
 
 
 class Cost(NamedTuple):
-    """What something took."""
+    """The measured cost."""
 
     cpu: float
     """Microseconds of this process a record."""
@@ -78,7 +78,7 @@ def events(count: int) -> list[Outgoing]:
 
 
 class Bench:
-    """One server, and what is measured on it."""
+    """The measurements on one server."""
 
     def __init__(self, server: PostgresServer, records: list[Outgoing], rounds: int) -> None:
         self.server = server
@@ -95,21 +95,21 @@ class Bench:
 
     async def measured(self, work: Callable[[], Awaitable[None]], records: int) -> Cost:
         async with self.bare() as connection:
-            await connection.execute("CHECKPOINT")  # so that none of it falls into what is measured next
+            await connection.execute("CHECKPOINT")  # so that it does not run during the measurement
         server, cpu, clock = self.server_cpu(), time.process_time(), time.perf_counter()
         await work()
         rate = records / (time.perf_counter() - clock)
         mine = time.process_time() - cpu
-        # Connections are opened before and closed after measuring; what else ended meanwhile is not counted.
+        # Connections are opened before and closed after the measurement; other processes that ended are not counted.
         theirs = sum(seconds - server.get(pid, 0.0) for pid, seconds in self.server_cpu().items())
         return Cost(mine / records * 1e6, theirs / records * 1e6, rate)
 
     def server_cpu(self) -> dict[int, float]:
-        """Return the seconds of each of its processes that lives."""
+        """Return the CPU seconds of each process of the server."""
         parent = psutil.Process(self.server.pid)
         found = {}
         for process in (parent, *parent.children(recursive=True)):
-            with suppress(OSError):  # ended in this very moment
+            with suppress(OSError):  # it has just ended
                 run = Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]
                 found[process.pid] = int(run) / 1e9
         return found
@@ -147,7 +147,7 @@ class Bench:
 
             async def work() -> None:
                 for batch in batches:
-                    await give(writer, Transaction({topic: batch}))
+                    await submit(writer, Transaction({topic: batch}))
                 await writer.commit(Transaction())
 
             return await self.measured(work, sum(map(len, batches)))
@@ -173,7 +173,7 @@ class Bench:
         source, target = await self.topic(1), await self.topic(1)
         async with self.bus() as bus, bus.writer(target) as writer:
             for batch in self.batches():
-                await give(writer, Transaction({source: batch}))
+                await submit(writer, Transaction({source: batch}))
             await writer.commit(Transaction())
             await warmed_up(writer, target, self.records[:PER_TRANSACTION])
             async with bus.reader(source, {0: 0}) as reader:
@@ -186,7 +186,7 @@ class Bench:
                         made = [Outgoing(record.key or b"", record.value, record.headers) for record in found]
                         transaction = Transaction({target: made})
                         transaction.commit_offset(GROUP, position, found[-1].offset + 1)
-                        await give(writer, transaction)
+                        await submit(writer, transaction)
                         copied += len(found)
                     await writer.commit(Transaction())
 
@@ -216,10 +216,10 @@ class Bench:
             return await self.measured(work, self.total)
 
     async def round_trips(self, count: int) -> dict[str, list[float]]:
-        """Return milliseconds, taken in turns."""
+        """Return round trips in milliseconds, measured alternately."""
         topic, table = await self.topic(1), await self.bare_table()
         taken: dict[str, list[float]] = {"bare INSERT and NOTIFY": [], "bus, in one process": [], "bus, by NOTIFY": []}
-        heard = asyncio.Event()
+        notified = asyncio.Event()
         async with (
             self.bus() as bus,
             self.bus() as another,
@@ -229,7 +229,7 @@ class Bench:
             self.bare() as sender,
             self.bare() as listener,
         ):
-            await listener.add_listener("bare", lambda *_: heard.set())
+            await listener.add_listener("bare", lambda *_: notified.set())
             for number, record in enumerate(self.records[:count]):
                 for name, reader in (("bus, in one process", here), ("bus, by NOTIFY", there)):
                     reading = asyncio.ensure_future(reader.read())
@@ -239,25 +239,25 @@ class Bench:
                     await reading
                     taken[name].append((time.perf_counter() - began) * 1000)
                     await (there if reader is here else here).read()
-                heard.clear()
+                notified.clear()
                 began = time.perf_counter()
                 row = (number, 0, record.key, record.value, pack_headers(record.headers))
                 async with sender.transaction():
                     await sender.execute(f"INSERT INTO {table} VALUES ($1, $2, $3, $4, $5)", *row)
                     await sender.execute("NOTIFY bare")
-                await heard.wait()
+                await notified.wait()
                 taken["bare INSERT and NOTIFY"].append((time.perf_counter() - began) * 1000)
         return {name: times[10:] for name, times in taken.items()}
 
 
-async def give(writer: Writer, transaction: Transaction) -> None:
+async def submit(writer: Writer, transaction: Transaction) -> None:
     _ = await writer.submit(transaction)
 
 
 async def warmed_up(writer: Writer, topic: str, records: list[Outgoing]) -> None:
-    """Open the connections and prepare the statements that will be used."""
+    """Open the connections and prepare the statements before the measurement."""
     for _ in range(4):
-        await give(writer, Transaction({topic: records}))
+        await submit(writer, Transaction({topic: records}))
     await writer.commit(Transaction())
 
 

@@ -16,8 +16,8 @@ from services.system_api.sources.registry import AnySource, build_source
 from shared.alerts import SmtpOptions
 from shared.alerts import probe as probe_mail
 from shared.bus.connect import BusOptions, connect
-from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
 from shared.errors import SettingsError, TrelayError
 from shared.http.tls import Certificate, TlsOptions
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -96,9 +96,9 @@ def _probes(settings: WholeSettings) -> dict[str, Probe]:
 
 
 async def _database(options: DatabaseOptions) -> str:
-    async with Connections.opened(options, size=1, purpose="check") as connections, connections.use() as connection:
+    async with ConnectionPool.opened(options, size=1, purpose="check") as connections, connections.use() as connection:
         version = await connection.fetchval("SHOW server_version")
-    return f"PostgreSQL {version} at {options.place.removeprefix('database ')}"
+    return f"PostgreSQL {version} at {options.address.removeprefix('database ')}"
 
 
 async def _bus(options: BusOptions, database: DatabaseOptions) -> str:

@@ -21,4 +21,4 @@ def migrate_database(config: Path) -> None:
     """
     options = load(config, DatabaseSettings).database
     revision = asyncio.run(migrate(options))
-    click.echo(f"{options.place} is at revision {revision}")
+    click.echo(f"{options.address} is at revision {revision}")

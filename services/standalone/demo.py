@@ -15,8 +15,8 @@ import asyncpg
 
 from services.standalone.client_errors import client_errors_translated
 from services.standalone.data import EXAMPLES
-from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
 from shared.errors import TrelayError
 from shared.runtime.clock import Clock, rfc3339
 from trelay_client import CONNECTED, ClientCredentials, CursorFile, Frame, UsageError, subscribe
@@ -50,9 +50,9 @@ def _copy_missing(originals: Traversable, target: Path) -> None:
             copy.write_bytes(original.read_bytes())
 
 
-def database(dsn: str) -> Connections:
+def database(dsn: str) -> ConnectionPool:
     """Return what connects to the database in which the orders are."""
-    return Connections(DatabaseOptions(url=dsn), size=1, purpose="showcase")
+    return ConnectionPool(DatabaseOptions(url=dsn), size=1, purpose="showcase")
 
 
 async def make_table(dsn: str, script: str) -> None:

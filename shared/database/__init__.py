@@ -1,5 +1,6 @@
-"""The one database: how it is reached, what its tables are, and how they come to be.
+"""Access to Trelay's PostgreSQL database, its tables and their migrations.
 
-`options` says where it is, `engine` connects SQLAlchemy to it and `connections` plain asyncpg, `errors` translates what
-can go wrong, `tables` names what lies in it, `migrations` makes it so, `listener` hears its notifications.
+`options` has its address, `engine` connects SQLAlchemy and `pool` plain asyncpg, `errors` translates their errors,
+`tables` describes the tables and `migrations` creates them, `listener` receives notifications, and `watchers` passes
+them on within the process.
 """

@@ -1,6 +1,6 @@
-"""Migrate a database by hand: `python -m shared.database postgresql://user@host:port/database`.
+"""Migrate a database: `python -m shared.database postgresql://user@host:port/database`.
 
-The password is PGPASSWORD, so that it stands in no process list.
+The password comes from the environment variable PGPASSWORD, so that no process list shows it.
 """
 
 import asyncio
@@ -12,12 +12,12 @@ from shared.errors import TrelayError
 
 
 def main(arguments: list[str]) -> str:
-    """Return what to tell the operator."""
+    """Migrate, and return the message for the operator."""
     if len(arguments) != 1:
         return __doc__ or ""
     options = DatabaseOptions(url=arguments[0])
     revision = asyncio.run(migrate(options))
-    return f"{options.place} is at revision {revision}"
+    return f"{options.address} is at revision {revision}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""How to connect: SQLAlchemy's engine for the services' tables, and the arguments of every other connection.
+"""Connects to the database: SQLAlchemy's engine, and the arguments of all other connections.
 
-The engine connects only when first used, so that a service starts before its database.
+The engine connects at its first use, so a service can start before its database.
 """
 
 import os
@@ -14,18 +14,18 @@ from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
 
 _GRACE = 2.0
-"""Seconds beyond the server's own time limit before we stop waiting for its answer."""
+"""Seconds after the server's own statement timeout until the client stops waiting for it."""
 
 
 def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
-    """Return the keyword arguments of `asyncpg.connect`; `purpose` is what `pg_stat_activity` shows.
+    """Return the keyword arguments of `asyncpg.connect`; `purpose` appears in `pg_stat_activity`.
 
     Raises:
-        SettingsError: a file that the options name cannot be read.
+        SettingsError: a file in the options cannot be read.
     """
     return {
         "dsn": options.url,
-        # Neither may be None: asyncpg would look for files in the home folder, on the event loop, each time.
+        # Neither may be None: asyncpg would read files in the home folder each time, on the event loop.
         "password": _password(options),
         "ssl": False if options.tls is None else _tls_context(options.tls),
         "timeout": options.connect_timeout,
@@ -33,20 +33,20 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
         "server_settings": {
             "application_name": f"trelay {purpose}",
             "statement_timeout": _milliseconds(options.statement_timeout),
-            # A client that stops in the middle of a transaction must not hold its locks for long.
+            # A client that stops in a transaction must not hold its locks for long.
             "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
-            # A client whose machine is gone is noticed after 10 + 3 * 3 s, not after two hours.
+            # A client whose machine is gone is detected after 10 + 3 * 3 s, not after two hours.
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "3",
             "tcp_keepalives_count": "3",
-            "search_path": "public",  # the same for every account; its default begins with one named like the account
-            "jit": "off",  # our statements are short; compiling one costs more than running it
+            "search_path": "public",  # the same for every role; its default begins with a schema named like the role
+            "jit": "off",  # the statements are short: compiling one costs more than running it
         },
     }
 
 
 def create_engine(options: DatabaseOptions) -> AsyncEngine:
-    """Make the engine for SQLAlchemy Core; `dispose()` it at the end. Does not connect yet."""
+    """Create the engine for SQLAlchemy Core; `dispose()` it at the end. It connects at its first use."""
     arguments = connect_arguments(options, "registrations")
 
     async def connect() -> asyncpg.Connection:
@@ -57,9 +57,9 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
         async_creator=connect,
         pool_size=options.pool_size,
         max_overflow=0,
-        hide_parameters=True,  # hashes of secrets have no place in an error
+        hide_parameters=True,  # errors must not show hashes of secrets
         pool_timeout=options.connect_timeout,
-        # A connection that died in the pool is replaced before a statement is lost on it.
+        # A connection that was lost in the pool is replaced before a statement fails on it.
         pool_pre_ping=True,
     )
 

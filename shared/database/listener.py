@@ -1,4 +1,4 @@
-"""Hearing and sending PostgreSQL's notifications, through any outage."""
+"""Receives and sends PostgreSQL's notifications, and reconnects after outages."""
 
 import asyncio
 import logging
@@ -8,114 +8,126 @@ from typing import Any, Self
 
 import asyncpg
 
-from shared.database.connections import Tell, ignore
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
+from shared.database.pool import OnUse, ignore
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-Hear = Callable[[str | None], None]
-"""Takes the payload of one notification, or None: any number of them may have been missed."""
+OnNotification = Callable[[str | None], None]
+"""Handles the payload of a notification; None: any number of notifications may have been missed."""
 
-_LIVELY = 5.0
-"""Seconds between looks whether a silent connection still has a server at its end."""
+_CHECK_INTERVAL = 5.0
+"""Seconds after which a silent connection is checked with a statement."""
 _PAUSES = (0.1, 0.5, 1.0)
-"""Seconds before each further try to connect; the last one repeats."""
+"""Seconds before each further attempt to connect; the last one repeats."""
 
 
 class Listener:
-    """Listens on some channels. Notifications are hints: whoever hears them looks for himself, now and then anyway."""
+    """Listens on channels. A notification is a hint: its receivers also check at an interval of their own."""
 
     def __init__(
         self,
         options: DatabaseOptions,
-        channels: Mapping[str, Hear],
-        tell: Tell | None = None,
+        channels: Mapping[str, OnNotification],
+        on_use: OnUse | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._arguments = connect_arguments(options, "notifications")
         self._channels = channels
         self._clock = clock
-        self._tell = tell or ignore
-        self._place = options.place
+        self._on_use = on_use or ignore
+        self._address = options.address
         self._connection: asyncpg.Connection | None = None
-        self._heard = False
-        self._turn = asyncio.Lock()
+        self._connected_once = False
+        self._lost_at: float | None = None
+        """Since when the connection is lost, once that was logged."""
+        self._statement = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
     async def opened(
         cls,
         options: DatabaseOptions,
-        channels: Mapping[str, Hear],
-        tell: Tell | None = None,
+        channels: Mapping[str, OnNotification],
+        on_use: OnUse | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> AsyncIterator[Self]:
         """Listen for as long as the context lasts. Does not wait for the connection.
 
-        Each `hear` is called with None after each connecting, the first one included. `tell` is told what keeps us
-        from listening, and None when we do.
+        The handler of each channel is called with None whenever the connection was opened, the first time included.
+        `on_use` is called with why it cannot be opened, and with None when it is.
         """
-        listener = cls(options, channels, tell, clock)
+        listener = cls(options, channels, on_use, clock)
         async with Tasks() as tasks:
-            tasks.keep(f"notifications of {options.place}", listener._keep_listening())
+            tasks.keep(f"notifications of {options.address}", listener._keep_listening())
             yield listener
 
-    async def say(self, channel: str, payload: str) -> None:
-        """Notify others, and ourselves.
+    async def notify(self, channel: str, payload: str) -> None:
+        """Send a notification to all listeners, this one included.
 
-        On the connection that listens, what we say is heard with the answer; from another it would wake us once more.
+        It is sent on the connection that listens, so it comes back with the response and does not wake this process
+        once more.
 
         Raises:
-            Unavailable: not connected at the moment; nobody was told.
+            Unavailable: not connected now; the notification was not sent.
         """
-        async with self._turn:
+        async with self._statement:
             connection = self._connection
             if connection is None:
-                raise Unavailable(f"{self._place}: notifications are not connected")
+                raise Unavailable(f"{self._address}: not connected for notifications")
             try:
-                with database_errors(self._place):
+                with database_errors(self._address):
                     await connection.execute("SELECT pg_notify($1, $2)", channel, payload)
             except BaseException:
-                connection.terminate()  # in the middle of a statement; a new one is opened
+                connection.terminate()  # in the middle of a statement; another one is opened
                 raise
 
     async def _keep_listening(self) -> None:
-        tries = 0
+        attempts = 0
         while True:
             try:
-                with database_errors(self._place):
-                    async with self._connected() as connection:
-                        tries = 0
+                with database_errors(self._address):
+                    async with self._opened_connection() as connection:
+                        attempts = 0
                         await self._until_lost(connection)
             except Unavailable as exc:
-                # A server that was never there is told of by whoever waits for it, and a connection that is lost and
-                # at once had again is nobody's problem.
-                if self._heard and tries == 1:
-                    self._heard = False
-                    logger.warning("notifications are not heard: %s", exc)
-                self._tell(str(exc))
+                # A lost connection that is back at the first attempt is no outage. A server that was never there is
+                # reported by those that wait for it.
+                if self._connected_once and self._lost_at is None and attempts == 1:
+                    self._lost_at = self._clock.monotonic()
+                    logger.warning(
+                        "lost LISTEN connection; polling until reconnected",
+                        extra={"component": "database", "error": str(exc)},
+                    )
+                self._on_use(str(exc))
             except Exception as exc:
-                logger.exception("notifications are not heard; it is tried again")
-                self._tell(f"{self._place}: {exc}")
-            await self._clock.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-            tries += 1
+                if self._lost_at is None:
+                    self._lost_at = self._clock.monotonic()
+                logger.exception(
+                    "LISTEN connection failed; reconnecting",
+                    extra={"component": "database", "retry_in_s": _pause(attempts)},
+                )
+                self._on_use(f"{self._address}: {exc}")
+            await self._clock.sleep(_pause(attempts))
+            attempts += 1
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[asyncpg.Connection]:
+    async def _opened_connection(self) -> AsyncIterator[asyncpg.Connection]:
         connection: asyncpg.Connection = await asyncpg.connect(**self._arguments)
         try:
-            for channel, hear in self._channels.items():
-                await connection.add_listener(channel, _passing_on(hear))
+            for channel, handler in self._channels.items():
+                await connection.add_listener(channel, _callback(handler))
             self._connection = connection
-            self._heard = True
-            self._tell(None)
-            for hear in self._channels.values():
-                hear(None)
+            self._connected_once = True
+            self._on_use(None)
+            for handler in self._channels.values():
+                handler(None)
+            self._log_reconnected()
             yield connection
         finally:
             self._connection = None
@@ -126,16 +138,26 @@ class Listener:
         connection.add_termination_listener(lambda _: lost.set())
         while not lost.is_set() and not connection.is_closed():
             try:
-                async with asyncio.timeout(_LIVELY):
+                async with asyncio.timeout(_CHECK_INTERVAL):
                     await lost.wait()
             except TimeoutError:
-                async with self._turn:
+                async with self._statement:
                     await connection.execute("SELECT 1")
-        raise Unavailable(f"{self._place}: the connection was lost")
+        raise Unavailable(f"{self._address}: the connection was lost")
+
+    def _log_reconnected(self) -> None:
+        if self._lost_at is not None:
+            after = round(self._clock.monotonic() - self._lost_at, 3)
+            logger.info("LISTEN connection restored", extra={"component": "database", "after_s": after})
+        self._lost_at = None
 
 
-def _passing_on(hear: Hear) -> Callable[[Any, int, str, object], None]:
+def _pause(attempts: int) -> float:
+    return _PAUSES[min(attempts, len(_PAUSES) - 1)]
+
+
+def _callback(handler: OnNotification) -> Callable[[Any, int, str, object], None]:
     def callback(_connection: Any, _pid: int, _channel: str, payload: object) -> None:
-        hear(str(payload))
+        handler(str(payload))
 
     return callback

@@ -1,4 +1,4 @@
-"""Where the database is, and how to talk to it."""
+"""How to reach the database, and its timeouts."""
 
 import re
 from functools import cached_property
@@ -20,45 +20,48 @@ _ELSEWHERE = {
 
 
 class DatabaseTlsOptions(Options):
-    """How the database proves that it is ours."""
+    """TLS to the database."""
 
     ca_file: RelativePath | None = None
-    """PEM file of the authorities that may vouch for the server; none takes the system's."""
+    """PEM file of the certificate authorities that the server's certificate is checked against; by default the
+    system's."""
 
     verify: bool = True
-    """Whether certificate and host name are checked. Without, traffic is private and the other end is anybody."""
+    """Whether the certificate and the host name of the server are checked. Without, traffic is encrypted, but the
+    server is not authenticated."""
 
 
 class DatabaseOptions(Options):
-    """The PostgreSQL (15 or newer) that holds registrations, leases and, where chosen, the bus."""
+    """The PostgreSQL database (15 or newer) with registrations, leases and, with `bus.kind: postgres`, the bus."""
 
     url: str = "postgresql://trelay@127.0.0.1:5432/trelay"
-    """`postgresql://user@host:port/database`; several hosts (`host1:port1,host2:port2`) are tried in turn, and
-    `?target_session_attrs=primary` picks the right one. A password in it is moved to `password`.
+    """`postgresql://user@host:port/database`. Several hosts (`host1:port1,host2:port2`) are tried in turn;
+    `?target_session_attrs=primary` selects the primary. A password in it is moved to `password`.
 
-    A direct connection or a session pooler: LISTEN and prepared statements do not survive a transaction pooler.
+    Connect directly or through a pooler in session mode: LISTEN and prepared statements do not work in transaction
+    mode.
     """
 
     password: Secret | None = None
-    """Of that user; else the environment's PGPASSWORD, else none."""
+    """The password of the user; by default the environment variable PGPASSWORD, or none."""
 
     tls: DatabaseTlsOptions | None = None
-    """None: unencrypted, for a server on this machine or a network that is trusted."""
+    """TLS settings; none: unencrypted, for a server on this machine or on a trusted network."""
 
     pool_size: int = Field(default=4, ge=1, le=100)
-    """Connections for registrations. Beside these a process opens one for notifications, two for leases, and those
-    of the PostgreSQL bus."""
+    """Connections of one process for registrations. It opens one more for notifications, two for leases, and those of
+    the PostgreSQL bus."""
 
     connect_timeout: float = Field(default=5.0, gt=0)
-    """Seconds for one attempt to connect."""
+    """Seconds that one attempt to connect may take."""
 
     statement_timeout: float = Field(default=15.0, gt=0)
-    """Seconds after which the server gives up a statement of ours, and soon after that we give up the server.
-    Migrations are exempt."""
+    """Seconds after which the server cancels a statement; 2 seconds later the client closes the connection. Migrations
+    have no limit."""
 
     @model_validator(mode="before")
     @classmethod
-    def _take_out_the_password(cls, given: Any) -> Any:
+    def _move_password(cls, given: Any) -> Any:
         if not isinstance(given, dict) or not isinstance(given.get("url"), str):
             return given
         parts = urlsplit(given["url"])
@@ -67,7 +70,7 @@ class DatabaseOptions(Options):
         if not colon:
             return given
         if given.get("password") is not None:
-            raise ValueError("the password is given twice: in `url` and as `password`")
+            raise ValueError("found a password in `url` and in `password`; expected one of them")
         return given | {
             "url": urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}")),
             "password": SecretStr(unquote(password)),
@@ -82,15 +85,15 @@ class DatabaseOptions(Options):
         hosts = parts.netloc.rpartition("@")[2].split(",")
         beyond = parts.path + parts.fragment + parts.query.partition("=")[0]
         if "@" in beyond or parts.fragment or not all(map(_HOST.fullmatch, hosts)):
-            # Else the rest of a password would be taken for the host, and shown as such.
+            # Otherwise a part of the password would be parsed, and shown, as the host.
             raise ValueError(f"expected postgresql://user@host:port/database; {_ESCAPES}")
         for name, _ in parse_qsl(parts.query):
             if name in _ELSEWHERE:
-                raise ValueError(f"{name} does not belong in the query: give {_ELSEWHERE[name]}")
+                raise ValueError(f"found {name} in the query; use {_ELSEWHERE[name]}")
         return url
 
     @cached_property
-    def place(self) -> str:
-        """What errors and logs call this database: hosts and name, never the account."""
+    def address(self) -> str:
+        """The hosts and the name of the database, for errors and logs; never the user."""
         parts = urlsplit(self.url)
         return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -1,6 +1,6 @@
-"""The tables, as SQLAlchemy Core knows them. What makes them is `migrations`; a test holds the two together.
+"""The tables for SQLAlchemy Core. `migrations` creates them; a test compares the two.
 
-Instants are `timestamptz` and always the database's own: replicas agree on one clock.
+Times are `timestamptz` and always from the clock of the database, so all replicas use one clock.
 """
 
 from sqlalchemy import (
@@ -84,20 +84,19 @@ leases = Table(
     Column("owner", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False, comment="grows with each new owner"),
     Column("expires_at", DateTime(timezone=True), nullable=False),
-    comment="Rights of one replica: to drive a source or a partition, to be a node.",
+    comment="Exclusive rights of one replica: to run a source, to be a node or a member of a group.",
 )
 
 signing_keys = Table(
     "signing_keys",
     metadata,
-    Column("key_id", Text, primary_key=True, comment="what tokens name it by"),
+    Column("key_id", Text, primary_key=True, comment="id of the key in tokens"),
     Column("secret", LargeBinary, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
-    comment="What signs tokens, where the settings name no key. Useless alone: of a token, only a hash is kept.",
+    comment="Keys that sign tokens if the settings have none. Useless alone: of a token, only a hash is stored.",
 )
 
-# The PostgreSQL bus. Its statements are written by hand in shared/bus/postgres/: they are its design. What the tables
-# are for is told by the revision that makes them.
+# The PostgreSQL bus. Its statements are in shared/bus/postgres/; the revision that creates the tables explains them.
 
 bus_tx = Sequence("bus_tx", data_type=BigInteger, metadata=metadata)
 
@@ -106,10 +105,10 @@ bus_topics = Table(
     metadata,
     Column("id", Integer, Identity(), primary_key=True),
     Column("name", Text, nullable=False, unique=True),
-    Column("epoch", Text, nullable=False, comment="tells it from a later topic of the same name"),
+    Column("epoch", Text, nullable=False, comment="id that no other topic of the name has"),
     Column("partitions", Integer, nullable=False),
     Column("compact", Boolean, nullable=False),
-    Column("retention_ms", BigInteger, comment="for ever, where null"),
+    Column("retention_ms", BigInteger, comment="null: without limit"),
 )
 
 bus_partitions = Table(
@@ -122,7 +121,7 @@ bus_partitions = Table(
     Column("end_offset", BigInteger, nullable=False, server_default=text("0")),
     Column("newest_ms", BigInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("topic_id", "number"),
-    comment="Whoever commits to a partition locks its row.",
+    comment="A commit to a partition locks its row.",
 )
 
 bus_batches = Table(
@@ -133,9 +132,9 @@ bus_batches = Table(
     Column("tx", BigInteger, nullable=False),
     Column("first_n", Integer, nullable=False),
     Column("records", Integer, nullable=False),
-    Column("bytes", Integer, nullable=False, comment="of all its records: lets a reader bound what it asks for"),
+    Column("bytes", Integer, nullable=False, comment="of all its records: readers bound their fetches by it"),
     Column("written_ms", BigInteger, nullable=False),
-    comment="Records first_n .. first_n + records - 1 of tx, in a row, up to last_offset of the partition.",
+    comment="Records first_n .. first_n + records - 1 of tx have consecutive offsets up to last_offset.",
 )
 
 bus_records = Table(
@@ -158,7 +157,7 @@ bus_latest = Table(
     Column("headers", LargeBinary, comment="MessagePack"),
     Column("written_ms", BigInteger, nullable=False),
     Index(None, "partition_id", "record_offset"),
-    comment="The records of compacted topics: the latest of each key, compacted as it is written.",
+    comment="The latest record of each key of compacted topics.",
 )
 
 bus_writers = Table(
@@ -181,7 +180,7 @@ bus_claims = Table(
     metadata,
     Column("reader_group", Text, primary_key=True),
     Column("partition_id", Integer, primary_key=True, autoincrement=False),
-    Column("lease", Text, nullable=False, comment="of the member that drives it: good while the lease is"),
+    Column("lease", Text, nullable=False, comment="of the member that has it: valid while the lease is"),
     Column("lease_epoch", BigInteger, nullable=False),
-    comment="Which member of a group drives which partition.",
+    comment="Which member of a group has which partition.",
 )

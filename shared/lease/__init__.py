@@ -1,10 +1,10 @@
-"""One lease for sources, partitions of the PostgreSQL bus and nodes.
+"""Leases: exclusive rights of one replica, for sources, nodes and members of groups.
 
     async with leases.hold("source/orders") as lease:
-        ...  # ours until lease.lost() returns
+        ...  # held until lease.lost() returns
 
-A lease is a row with an owner, an epoch that grows with each new owner, and an expiry by one clock, the store's. Its
-owner renews it; when the owner dies, it expires and the next one takes it.
+A lease is a row with an owner, an epoch that grows with each new owner, and an expiry by the clock of the store. Its
+owner renews it. When the owner dies, the lease expires and another replica takes it.
 """
 
 from shared.lease.holding import Lease, Leases

@@ -1,4 +1,4 @@
-"""Holding a lease: waiting for it, renewing it behind the scenes, and saying in time that it is lost."""
+"""Holds a lease: waits for it, renews it in the background, and reports in time that it is lost."""
 
 import asyncio
 import logging
@@ -13,47 +13,47 @@ from shared.runtime.tasks import Tasks, cancelled
 logger = logging.getLogger(__name__)
 
 TTL = 6.0
-"""Seconds a lease outlives its owner: the others wait so long for a dead one."""
+"""Seconds for which a lease is valid after a renewal: others wait this long for a dead owner."""
 
 _RENEWALS = 3
-"""Renewals in one ttl: two may fail before the lease is lost."""
+"""Renewals in one TTL: two may fail before the lease is lost."""
 _MARGIN = 1 / 6
-"""The share of the ttl before its end at which the owner must have stopped."""
+"""The share of the TTL, at its end, in which the owner must have stopped already."""
 _RETRIES = 24
-"""Tries in one ttl while the store does not answer."""
+"""Attempts in one TTL while the store does not answer."""
 
 
 class Lease:
-    """A lease that is ours until it is lost."""
+    """A lease that is held until it is lost."""
 
     def __init__(self, name: str, owner: str, epoch: int, clock: Clock) -> None:
         self.name = name
         self.owner = owner
         self.epoch = epoch
         self._clock = clock
-        self._good_until = 0.0
+        self._valid_until = 0.0
         self._lost = asyncio.Event()
 
     @property
     def held(self) -> bool:
-        """Whether it is ours for sure, now; needs no running event loop to become false."""
+        """Whether the lease is certainly held now; it becomes false in time even if the event loop is blocked."""
         return not self._lost.is_set() and self.remaining > 0
 
     @property
     def remaining(self) -> float:
-        """Seconds for which it is ours for sure, unless it is renewed."""
-        return self._good_until - self._clock.monotonic()
+        """Seconds for which the lease is certainly held without another renewal."""
+        return self._valid_until - self._clock.monotonic()
 
     async def lost(self) -> None:
-        """Return once somebody else may soon have it; there is a margin in which to stop."""
+        """Return once another owner may soon have the lease; a margin remains to stop in."""
         await self._lost.wait()
 
-    def extend(self, good_until: float) -> None:
+    def extend(self, valid_until: float) -> None:
         """Note a renewal; in the clock's monotonic seconds."""
-        self._good_until = good_until
+        self._valid_until = valid_until
 
     def lose(self) -> None:
-        """Note that it is gone."""
+        """Note that the lease is lost."""
         self._lost.set()
 
 
@@ -61,32 +61,35 @@ class Leases:
     """The leases of one replica."""
 
     def __init__(self, store: LeaseStore, owner: str, *, ttl: float = TTL, clock: Clock = SYSTEM_CLOCK) -> None:
-        """`owner` is unique among living replicas; the same after a restart gets its leases back at once."""
+        """`owner` is unique among living replicas; a replica that keeps it after a restart gets its leases at once."""
         self._store = store
         self._owner = owner
         self._ttl = ttl
         self._clock = clock
-        self._put_out: set[str] = set()
-        """Leases that were refused to us while we held them."""
+        self._displaced: set[str] = set()
+        """Leases that a newer process of the same owner took while this one held them."""
+        self._lost_at: dict[str, float] = {}
+        """By lease, in monotonic seconds: when it was lost."""
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[Lease]:
-        """Wait until `name` is free and take it; leaving gives it back at once.
+        """Wait until `name` is free and take it; leaving the context releases it.
 
-        One that a newer process of the same owner took from us is not taken back while that one lives: it is the
-        restart of this one, or its unwanted twin.
+        If a newer process of the same owner took the lease from this one, this one does not take it back while the
+        newer process lives: that is its restart, or an unwanted second process.
 
-        The body is not interrupted when the lease is lost: it watches `lost()` and `held`.
+        The body is not interrupted when the lease is lost: it must check `lost()` and `held`.
 
         Raises:
             Unavailable: the store does not answer.
         """
-        # As a stranger where we were put out: else two of one name would take it from one another for ever.
-        owner = f"{self._owner} (put out)" if name in self._put_out else self._owner
+        # Under another name after it was displaced: two processes of one name would keep taking it from each other.
+        owner = f"{self._owner} (displaced)" if name in self._displaced else self._owner
         lease = await self._acquire(name, owner)
-        self._put_out.discard(name)
+        self._displaced.discard(name)
+        self._log_acquired_again(name)
         async with Tasks() as tasks:
-            renewing = tasks.start(f"renewing lease {name}", self._keep(lease))
+            renewing = tasks.start(f"renew lease {name}", self._keep(lease))
             try:
                 yield lease
             finally:
@@ -96,56 +99,56 @@ class Leases:
                     await self._release(lease)
 
     async def _acquire(self, name: str, owner: str) -> Lease:
-        # Watched before the first try, so that a release in between is not missed.
-        with self._store.freed(name) as freed:
+        # Watch before the first attempt, so that no release is missed.
+        with self._store.watch(name) as released:
             while True:
-                freed.clear()
+                released.clear()
                 began = self._clock.monotonic()
                 answer = await self._store.acquire(name, owner, self._ttl)
                 if isinstance(answer, Granted):
                     lease = Lease(name, owner, answer.epoch, self._clock)
-                    lease.extend(self._end(began))
+                    lease.extend(self._valid_until(began))
                     return lease
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(max(answer.expires_in, 0.01), self._ttl)):
-                        await freed.wait()
+                        await released.wait()
 
-    def _end(self, asked_at: float) -> float:
-        """Return until when a lease is good that was granted or renewed upon a question asked then.
+    def _valid_until(self, requested_at: float) -> float:
+        """Return until when a lease is valid that was requested then.
 
-        The store counts from when it answered, which is later: we stop early rather than late.
+        The store counts from its answer, which is later: the owner stops early rather than late.
         """
-        return asked_at + self._ttl * (1 - _MARGIN)
+        return requested_at + self._ttl * (1 - _MARGIN)
 
     async def _keep(self, lease: Lease) -> None:
-        """Renew until that fails; whatever ends this, the lease counts as lost from then on."""
+        """Renew the lease until that fails; however this ends, the lease counts as lost from then on."""
         pause = self._ttl / _RENEWALS
         try:
             while True:
                 await self._clock.sleep(min(pause, max(lease.remaining, 0)))
                 if lease.remaining <= 0:
-                    logger.error("lease %s is lost: it could not be renewed in time", lease.name)
+                    self._log_lost(lease, "not renewed in time")
                     return
                 renewed = await self._renew(lease)
                 if renewed is False:
-                    self._put_out.add(lease.name)
-                    logger.error("lease %s is lost: another owner has it, or it expired", lease.name)
+                    self._displaced.add(lease.name)
+                    self._log_lost(lease, "expired, or taken by another owner")
                     return
                 pause = self._ttl / (_RETRIES if renewed is None else _RENEWALS)
         finally:
             lease.lose()
 
     async def _renew(self, lease: Lease) -> bool | None:
-        """Return whether it is still ours; None where nobody can tell now."""
-        asked_at = self._clock.monotonic()
+        """Return whether the lease is still held; None if the store does not answer."""
+        requested_at = self._clock.monotonic()
         try:
             async with asyncio.timeout(lease.remaining):
                 renewed = await self._store.renew(lease.name, lease.owner, lease.epoch, self._ttl)
         except (Unavailable, TimeoutError) as exc:
-            logger.debug("lease %s is not renewed yet: %s", lease.name, str(exc) or "no answer")
+            logger.debug("lease not renewed yet", extra=_fields(lease.name) | {"error": str(exc) or "no answer"})
             return None
         if renewed:
-            lease.extend(self._end(asked_at))
+            lease.extend(self._valid_until(requested_at))
         return renewed
 
     async def _release(self, lease: Lease) -> None:
@@ -153,4 +156,19 @@ class Leases:
             async with asyncio.timeout(lease.remaining):
                 await self._store.release(lease.name, lease.owner, lease.epoch)
         except (Unavailable, TimeoutError) as exc:
-            logger.warning("lease %s is left to expire: %s", lease.name, str(exc) or "no answer")
+            fields = _fields(lease.name) | {"error": str(exc) or "no answer", "after_s": self._ttl}
+            logger.warning("could not release lease; it will expire", extra=fields)
+
+    def _log_lost(self, lease: Lease, reason: str) -> None:
+        self._lost_at[lease.name] = self._clock.monotonic()
+        logger.error("lost lease", extra=_fields(lease.name) | {"reason": reason})
+
+    def _log_acquired_again(self, name: str) -> None:
+        lost_at = self._lost_at.pop(name, None)
+        if lost_at is not None:
+            after = round(self._clock.monotonic() - lost_at, 3)
+            logger.info("acquired lease again", extra=_fields(name) | {"after_s": after})
+
+
+def _fields(lease: str) -> dict[str, object]:
+    return {"component": "lease", "lease": lease}

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from shared.database.watching import Watchers
+from shared.database.watchers import Watchers
 from shared.lease.store import Granted, Taken
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
@@ -25,7 +25,7 @@ class MemoryLeaseStore:
         self._watchers: Watchers[str] = Watchers()
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
-        """Take a lease that is free, expired or our own."""
+        """Take a lease that is free, expired or the owner's own."""
         row = self._rows.get(name)
         now = self._clock.monotonic()
         if row is not None and row.owner != owner and row.expires_at > now:
@@ -35,7 +35,7 @@ class MemoryLeaseStore:
         return Granted(epoch)
 
     async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
-        """Hold on for `ttl` seconds from now."""
+        """Extend a lease to `ttl` seconds from now."""
         row = self._rows.get(name)
         now = self._clock.monotonic()
         if row is None or (row.owner, row.epoch) != (owner, epoch) or row.expires_at <= now:
@@ -44,17 +44,17 @@ class MemoryLeaseStore:
         return True
 
     async def release(self, name: str, owner: str, epoch: int) -> None:
-        """Give it back."""
+        """Release a lease."""
         row = self._rows.get(name)
         if row is not None and (row.owner, row.epoch) == (owner, epoch):
             row.expires_at = self._clock.monotonic()
-            self._watchers.tell([name])
+            self._watchers.notify([name])
 
     def peek(self, name: str) -> tuple[int, float] | None:
-        """Return the epoch of a lease and the seconds until it expires, negative where it has; None if never taken."""
+        """Return the epoch of a lease and the seconds until it expires, below 0 if it has; None if never taken."""
         row = self._rows.get(name)
         return None if row is None else (row.epoch, row.expires_at - self._clock.monotonic())
 
-    def freed(self, name: str) -> AbstractContextManager[asyncio.Event]:
+    def watch(self, name: str) -> AbstractContextManager[asyncio.Event]:
         """Watch a lease."""
         return self._watchers.watch([name])

@@ -1,22 +1,22 @@
-"""Leases in the table `trelay.leases`, by the database's clock."""
+"""Leases in the table `trelay.leases`, with the clock of the database."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Self
 
-from shared.database.connections import Connections
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
-from shared.database.watching import Watchers
+from shared.database.pool import ConnectionPool
+from shared.database.watchers import Watchers
 from shared.lease.store import Granted, Taken
 
 CHANNEL = "trelay_leases"
-"""Where a release is told; see `PostgresLeaseStore.hear`."""
+"""The channel of notifications about released leases; see `PostgresLeaseStore.on_notification`."""
 _CONNECTIONS = 2
 
 # clock_timestamp(), not now(): a statement that waited for the row must not count from before the wait.
-# The first look spares the row a lock, and its page a write, as long as it is another's.
+# The NOT EXISTS avoids locking the row, and writing its page, while another owner has the lease.
 _ACQUIRE = """
 WITH granted AS (
     INSERT INTO trelay.leases AS held (name, owner, epoch, expires_at)
@@ -39,7 +39,7 @@ UPDATE trelay.leases SET expires_at = clock_timestamp() + make_interval(secs => 
 WHERE name = $1 AND owner = $2 AND epoch = $3 AND expires_at > clock_timestamp()
 RETURNING true
 """
-# The row stays, for its epoch must go on growing.
+# The row stays, because its epoch must continue to grow.
 _RELEASE = f"""
 WITH released AS (
     UPDATE trelay.leases SET expires_at = clock_timestamp()
@@ -52,45 +52,45 @@ SELECT pg_notify('{CHANNEL}', name) FROM released
 class PostgresLeaseStore:
     """A `LeaseStore` that all replicas share."""
 
-    def __init__(self, connections: Connections) -> None:
-        """Whoever makes one this way lets it `hear`; see `opened`."""
-        self._connections = connections
+    def __init__(self, pool: ConnectionPool) -> None:
+        """The caller must pass notifications of `CHANNEL` to `on_notification`, as `opened` does."""
+        self._pool = pool
         self._watchers: Watchers[str] = Watchers()
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, options: DatabaseOptions) -> AsyncIterator[Self]:
-        """Open with connections of its own, so that no other work can keep a renewal waiting. Connects when used."""
-        async with Connections.opened(options, size=_CONNECTIONS, purpose="leases") as connections:
-            store = cls(connections)
-            async with Listener.opened(options, {CHANNEL: store.hear}):
+        """Open a store with a pool of its own, so that no other work delays a renewal. It connects at its first use."""
+        async with ConnectionPool.opened(options, size=_CONNECTIONS, purpose="leases") as pool:
+            store = cls(pool)
+            async with Listener.opened(options, {CHANNEL: store.on_notification}):
                 yield store
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
-        """Take a lease that is free, expired or our own."""
-        async with self._connections.use() as connection:
+        """Take a lease that is free, expired or the owner's own."""
+        async with self._pool.use() as connection:
             row = await connection.fetchrow(_ACQUIRE, name, owner, ttl)
-        if row is None:  # made by somebody else in the very same moment
+        if row is None:  # another replica has created the row at the same moment
             return Taken(ttl)
         return Taken(row["expires_in"]) if row["epoch"] is None else Granted(row["epoch"])
 
     async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
-        """Hold on for `ttl` seconds from now."""
-        async with self._connections.use() as connection:
+        """Extend a lease to `ttl` seconds from now."""
+        async with self._pool.use() as connection:
             return await connection.fetchval(_RENEW, name, owner, epoch, ttl) is not None
 
     async def release(self, name: str, owner: str, epoch: int) -> None:
-        """Give it back."""
-        async with self._connections.use() as connection:
+        """Release a lease."""
+        async with self._pool.use() as connection:
             await connection.execute(_RELEASE, name, owner, epoch)
 
-    def freed(self, name: str) -> AbstractContextManager[asyncio.Event]:
+    def watch(self, name: str) -> AbstractContextManager[asyncio.Event]:
         """Watch a lease."""
         return self._watchers.watch([name])
 
-    def hear(self, name: str | None) -> None:
-        """Take a notification of `CHANNEL`: this lease was released; None: any may have been."""
+    def on_notification(self, name: str | None) -> None:
+        """Handle a notification of `CHANNEL`: this lease was released; None: any lease may have been."""
         if name is None:
-            self._watchers.tell_all()
+            self._watchers.notify_all()
         else:
-            self._watchers.tell([name])
+            self._watchers.notify([name])

@@ -1,4 +1,4 @@
-"""Where leases are kept. Each sentence that promises something is a test in `tests/contracts/lease/`."""
+"""The store of leases. `tests/contracts/lease/` has a test for each guarantee below."""
 
 import asyncio
 from contextlib import AbstractContextManager
@@ -8,43 +8,43 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The lease is ours."""
+    """The lease was granted."""
 
     epoch: int
-    """Greater than that of any owner before."""
+    """Greater than the epoch of any owner before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Somebody else has it."""
+    """Another owner has the lease."""
 
     expires_in: float
-    """Seconds until it is free, unless its owner renews it."""
+    """Seconds until it expires, unless its owner renews it."""
 
 
 class LeaseStore(Protocol):
-    """Leases by name. Every operation is atomic, and time is the store's own, so that all replicas agree on it.
+    """Leases by name. Every operation is atomic, and all replicas use the clock of the store.
 
-    All raise `Unavailable` where the store does not answer; whether the operation took place is then not known.
+    All methods raise `Unavailable` if the store does not answer; it is not known then whether the operation took place.
     """
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
         """Take a lease that is free or has expired, for `ttl` seconds.
 
-        One that `owner` itself holds is granted anew at once, under the next epoch: a replica that was killed and came
-        back need not wait for itself, and what is left of its earlier life is fenced. So the name of an owner is
-        unique among all that live.
+        A lease that `owner` itself holds is granted again at once, with the next epoch: a replica that was killed and
+        restarted need not wait for itself, and its earlier process is fenced. So the name of an owner must be unique
+        among living replicas.
         """
         ...
 
     async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
-        """Hold on for `ttl` seconds from now; False where it has expired or is another's."""
+        """Extend a lease to `ttl` seconds from now; return False if it has expired or another owner has it."""
         ...
 
     async def release(self, name: str, owner: str, epoch: int) -> None:
-        """Give it back, and tell those who wait. Nothing happens where it is another's by now."""
+        """Release a lease, and notify those that wait for it; do nothing if another owner has it."""
         ...
 
-    def freed(self, name: str) -> AbstractContextManager[asyncio.Event]:
-        """Watch a lease: the event is set whenever it may have been released. A hint, which may be missed."""
+    def watch(self, name: str) -> AbstractContextManager[asyncio.Event]:
+        """Watch a lease: the event is set when it may have been released. A notification may be missed."""
         ...

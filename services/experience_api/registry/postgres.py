@@ -21,10 +21,10 @@ from services.experience_api.registry import statements
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
-from shared.database.connections import Connections
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
 from shared.database.tables import clients, connections, consumers, signing_keys
 from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -50,9 +50,9 @@ class PostgresRegistry:
         # Without the round trips of BEGIN and COMMIT, for statements that are a transaction each.
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
         # Consumers connect in crowds, and a flood may claim at will: plain asyncpg takes a tenth of the CPU time.
-        self._pool = Connections(options, size=_POOL_SIZE, purpose="claims")
+        self._pool = ConnectionPool(options, size=_POOL_SIZE, purpose="claims")
         self._options = options
-        self._place = f"registry in {options.place}"
+        self._place = f"registry in {options.address}"
         self._clock = clock
         self._problem: str | None = "not listening"
 
@@ -194,7 +194,7 @@ class PostgresRegistry:
         def on_problem(problem: str | None) -> None:
             self._problem = problem
 
-        async with Listener.opened(self._options, {CHANNEL: on_payload}, tell=on_problem, clock=self._clock):
+        async with Listener.opened(self._options, {CHANNEL: on_payload}, on_use=on_problem, clock=self._clock):
             yield
 
     async def _rows(self, statement: Any) -> Sequence[RowMapping]:

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 
 from shared.bus.partition_workers import GroupTopic, PartitionWorkers
 from shared.bus.postgres.appender import postgres_appender
-from shared.bus.postgres.housekeeping import Housekeeping
-from shared.bus.postgres.link import Link
 from shared.bus.postgres.membership import CHANNEL as GROUPS_CHANNEL
 from shared.bus.postgres.membership import Groups, Membership
-from shared.bus.postgres.news import CHANNEL as NEWS_CHANNEL
-from shared.bus.postgres.news import News
+from shared.bus.postgres.notifier import CHANNEL as COMMITS_CHANNEL
+from shared.bus.postgres.notifier import CommitNotifier
 from shared.bus.postgres.options import PostgresBusOptions
+from shared.bus.postgres.pools import Pools
 from shared.bus.postgres.reader import postgres_reader
+from shared.bus.postgres.retention import RetentionCleaner
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writer import postgres_writer
 from shared.bus.protocol import Appender, PartitionWorker, Reader, TopicOptions, TopicPartition, Writer
@@ -24,7 +24,7 @@ from shared.lease import Leases, PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
-# By index even where many keys begin alike: '0' is the character after '/'.
+# By index even if many keys begin alike: '0' is the character after '/'.
 _LATEST = """
 SELECT key, value FROM trelay.bus_latest
 WHERE partition_id = ANY ($1) AND value IS NOT NULL
@@ -35,62 +35,62 @@ _PROBE = "SELECT count(*) FROM trelay.bus_topics"
 
 
 class PostgresBus:
-    """See `shared.bus.protocol.Bus`."""
+    """A `Bus`."""
 
-    def __init__(self, link: Link, news: News, groups: Groups, clock: Clock) -> None:
-        self._link = link
-        self._news = news
+    def __init__(self, pools: Pools, notifier: CommitNotifier, groups: Groups, clock: Clock) -> None:
+        self._pools = pools
+        self._notifier = notifier
         self._groups = groups
         self._clock = clock
-        self._topics = Topics(link)
+        self._topics = Topics(pools)
 
     @property
     def problem(self) -> str | None:
-        """What keeps the bus from working right now; None while it works."""
-        return self._link.problem
+        """Why the bus does not work now; None while it works."""
+        return self._pools.problem
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
-        """Make the topics that are missing; check the others."""
+        """Create the topics that are missing; check the others."""
         await self._topics.ensure(topics)
 
     async def epoch(self, topic: str) -> str:
-        """Return what tells this topic from a later one of the same name."""
-        return (await self._topics.look_up(topic)).epoch
+        """Return the id of a topic."""
+        return (await self._topics.refresh(topic)).epoch
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
         """Return the earliest offset and the end, by partition."""
         return await self._topics.bounds(topic)
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
-        """Return the newest values of a compacted topic under a name."""
-        partitions = (await self._topics.look_up(topic)).partitions
-        async with self._link.reading.use() as connection:
+        """Return the latest values of a name."""
+        partitions = (await self._topics.refresh(topic)).partitions
+        async with self._pools.reading.use() as connection:
             rows = await connection.fetch(_LATEST, partitions, name)
         return {key: value for key, value in rows}  # noqa: C416 -- dict(rows) would take each row for a mapping
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
-        """Return the offset a group is to read next."""
-        topic = await self._topics.find(position.topic)
-        async with self._link.reading.use() as connection:
+        """Return the offset that a group reads next."""
+        topic = await self._topics.get(position.topic)
+        async with self._pools.reading.use() as connection:
             offset: int | None = await connection.fetchval(_COMMITTED, group, topic.partitions[position.partition])
         return offset
 
     def writer(self, name: str) -> contextlib.AbstractAsyncContextManager[Writer]:
         """Become the owner of `name`."""
-        return postgres_writer(name, self._link, self._topics, self._news)
+        return postgres_writer(name, self._pools, self._topics, self._notifier)
 
     def appender(self) -> contextlib.AbstractAsyncContextManager[Appender]:
-        """Open a way to append."""
-        return postgres_appender(self._link, self._topics, self._news)
+        """Open an appender."""
+        return postgres_appender(self._pools, self._topics, self._notifier)
 
     def reader(self, topic: str, positions: Mapping[int, int]) -> contextlib.AbstractAsyncContextManager[Reader]:
-        """Read partitions from given offsets on."""
-        return postgres_reader(self._topics, topic, positions, self._news, self._link, self._clock)
+        """Read partitions, each from its offset on."""
+        return postgres_reader(self._topics, topic, positions, self._notifier, self._pools, self._clock)
 
     @contextlib.asynccontextmanager
     async def join(self, topic: str, group: str, member: str, worker: PartitionWorker) -> AsyncIterator[None]:
         """Be a member of a group for as long as the context lasts."""
-        known = await self._topics.find(topic)
+        found = await self._topics.get(topic)
 
         @contextlib.asynccontextmanager
         async def open_reader(number: int) -> AsyncIterator[Reader]:
@@ -100,11 +100,12 @@ class PostgresBus:
             async with self.reader(topic, {number: start}) as reader:
                 yield reader
 
-        async with Tasks() as drives:
-            driving = PartitionWorkers(GroupTopic(group, topic), worker, open_reader, drives, clock=self._clock)
-            me = Membership(known, group, member, driving, self._groups)
+        async with Tasks() as worker_tasks:
+            reads = GroupTopic(group, topic)
+            workers = PartitionWorkers(reads, worker, open_reader, worker_tasks, clock=self._clock)
+            membership = Membership(found, group, member, workers, self._groups)
             async with Tasks() as tasks:
-                tasks.keep(f"member {member} of {group}", me.run())
+                tasks.keep(f"member {member} of {group}", membership.run())
                 yield
 
 
@@ -118,15 +119,21 @@ async def connect_postgres(
         Unavailable: the database does not answer, or has not been migrated.
     """
     identity = secrets.token_hex(8)
-    async with Link.opened(database, options) as link:
-        async with link.steering.use() as connection:
+    async with Pools.opened(database, options) as pools:
+        async with pools.control.use() as connection:
             await connection.fetchval(_PROBE)
-        news = News(identity, clock)
-        store = PostgresLeaseStore(link.leasing)
-        groups = Groups(link, store, clock)
-        channels = {NEWS_CHANNEL: news.hear, GROUPS_CHANNEL: groups.hear, LEASES_CHANNEL: store.hear}
-        housekeeping = Housekeeping(link, Leases(store, identity, clock=clock), options.sweep_seconds, clock)
-        async with Listener.opened(database, channels, link.tell, clock) as listener, Tasks() as tasks:
-            tasks.keep("telling readers elsewhere", news.keep_saying(listener.say))
-            tasks.keep("housekeeping of the bus", housekeeping.run())
-            yield PostgresBus(link, news, groups, clock)
+        notifier = CommitNotifier(identity, clock)
+        store = PostgresLeaseStore(pools.leases)
+        groups = Groups(pools, store, clock)
+        channels = {
+            COMMITS_CHANNEL: notifier.on_notification,
+            GROUPS_CHANNEL: groups.on_notification,
+            LEASES_CHANNEL: store.on_notification,
+        }
+        retention = RetentionCleaner(
+            pools, Leases(store, identity, clock=clock), options.retention_check_interval, clock
+        )
+        async with Listener.opened(database, channels, pools.report, clock) as listener, Tasks() as tasks:
+            tasks.keep("notify readers", notifier.run(listener.notify))
+            tasks.keep("retention of the bus", retention.run())
+            yield PostgresBus(pools, notifier, groups, clock)

@@ -1,4 +1,4 @@
-"""How much of the database the bus may take."""
+"""How much of the database the bus uses."""
 
 from typing import Literal
 
@@ -9,18 +9,18 @@ from shared.settings import Options
 
 
 class PostgresBusOptions(Options):
-    """The bus in the database that holds the registrations; see `database`."""
+    """The bus in the database of the section `database`."""
 
     kind: Literal["postgres"] = "postgres"
 
     topics: TopicsOptions = TopicsOptions()
 
     writing_connections: int = Field(default=4, ge=1, le=100)
-    """Transactions of one process that are written at once; further ones wait for their turn."""
+    """Connections of one process that write transactions; further transactions wait for one."""
 
     reading_connections: int = Field(default=3, ge=1, le=100)
-    """Queries of one process that are answered at once. Beside these it opens one connection for notifications and two
-    for groups and leases."""
+    """Connections of one process that read records. A process opens four more for topics, groups, leases and
+    notifications."""
 
-    sweep_seconds: float = Field(default=30.0, gt=0)
-    """How often one of all replicas looks for records that are past their retention, and deletes them."""
+    retention_check_interval: float = Field(default=30.0, gt=0)
+    """Seconds between two checks for records that are past their retention; one of all replicas deletes them."""

@@ -1,4 +1,4 @@
-"""What a transaction means in rows. Decides everything, asks nobody."""
+"""Plans a transaction: its records as rows in partitions. No I/O."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,69 +11,70 @@ Row = tuple[bytes, bytes | None, bytes | None]
 """Key, value, packed headers."""
 
 BATCH_BYTES = 1024 * 1024
-"""How much one batch row stands for at most, unless a single record is larger. Readers bound their memory by it."""
+"""Bytes of the records of one batch, unless a single record is larger. Readers bound their memory by it."""
 
 SMALL = 64 * 1024
-"""Bytes up to which a transaction goes in one round trip. Beyond, COPY saves more than the round trips it adds."""
+"""Bytes up to which a transaction is sent in one statement. Above, COPY saves more than its round trips cost."""
 
 KEY_LIMIT = 2048
-"""Bytes of a key in a compacted topic: it is in an index, whose entries must fit a third of a page."""
+"""Bytes of the largest key in a compacted topic: an index holds it, whose entries must fit a third of a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a writer has to know of a topic."""
+    """A topic in the database."""
 
     name: str
     epoch: str
     compact: bool
     partitions: tuple[int, ...]
-    """Ids of the rows in `bus_partitions`, by number."""
+    """Ids in `bus_partitions`, by number."""
 
 
 @dataclass(slots=True)
 class Plan:
-    """A transaction, ready to be sent. The lists of a kind run in parallel."""
+    """A transaction as rows. The lists of each group have the same length."""
 
     rows: list[Row] = field(default_factory=list)
     size: int = 0
-    """Bytes of all rows, and of what replaces the latest of compacted topics."""
+    """Bytes of all rows, and of the records in `latest`."""
 
     partitions: list[int] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
-    """Batches: partition, how many of `rows` belong to it, and their bytes; in the order of `rows`."""
+    """Batches in the order of `rows`: the partition, the number of its rows, and their bytes."""
 
-    kept: dict[tuple[int, bytes], Row] = field(default_factory=dict)
+    latest: dict[tuple[int, bytes], Row] = field(default_factory=dict)
     """Of compacted topics: the last record of each key, by partition and key."""
 
     group: str | None = None
-    settled: list[int] = field(default_factory=list)
+    offset_partitions: list[int] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
+    """Committed offsets of `group`."""
 
     @property
     def empty(self) -> bool:
-        """Whether publishing it would change nothing."""
-        return not (self.rows or self.kept or self.settled)
+        """Whether a commit would change nothing."""
+        return not (self.rows or self.latest or self.offset_partitions)
 
     @property
-    def touched(self) -> set[int]:
-        """The partitions that readers find something new in."""
-        return {*self.partitions, *(partition for partition, _ in self.kept)}
+    def changed_partitions(self) -> set[int]:
+        """The partitions in which readers find new records."""
+        return {*self.partitions, *(partition for partition, _ in self.latest)}
 
-    def publication(self) -> tuple[object, ...]:
-        """Return what `bus_commit` and `bus_write` take about batches, compacted topics and offsets, in this order."""
-        kept = self.kept.values()
+    def arguments(self) -> tuple[object, ...]:
+        """Return the last arguments of `bus_commit` and `bus_write`: batches, compacted topics, and offsets."""
+        latest = self.latest.values()
         return (
             self.partitions,
             self.records,
             self.sizes,
-            [partition for partition, _ in self.kept],
-            [key for key, _, _ in kept],
-            [value for _, value, _ in kept],
-            [headers for _, _, headers in kept],
+            [partition for partition, _ in self.latest],
+            [key for key, _, _ in latest],
+            [value for _, value, _ in latest],
+            [headers for _, _, headers in latest],
             self.group,
-            self.settled,
+            self.offset_partitions,
             self.offsets,
         )
 
@@ -82,74 +83,74 @@ def plan(
     records: Mapping[str, Sequence[Outgoing]],
     topics: Mapping[str, Topic],
     group: str | None = None,
-    settled: Iterable[tuple[int, int]] = (),
+    offsets: Iterable[tuple[int, int]] = (),
 ) -> Plan:
-    """Plan a transaction; `settled` are ids of partitions, each with the next offset of `group`.
+    """Plan a transaction; `offsets` are ids of partitions, each with the offset that `group` reads next.
 
     Raises:
-        TooLarge: a record, or the key of one in a compacted topic; the text names both sizes.
+        TooLarge: a record, or the key of one in a compacted topic.
     """
-    made = Plan(group=group)
-    for partition, offset in settled:
-        made.settled.append(partition)
-        made.offsets.append(offset)
-    for name, batch in records.items():
-        (_keep if topics[name].compact else _deal)(made, topics[name], batch)
-    return made
+    planned = Plan(group=group)
+    for partition, offset in offsets:
+        planned.offset_partitions.append(partition)
+        planned.offsets.append(offset)
+    for name, outgoing in records.items():
+        (_add_latest if topics[name].compact else _add_records)(planned, topics[name], outgoing)
+    return planned
 
 
-def _deal(made: Plan, topic: Topic, batch: Sequence[Outgoing]) -> None:
-    """Put each record where its key lies."""
+def _add_records(planned: Plan, topic: Topic, records: Sequence[Outgoing]) -> None:
+    """Add each record to the partition of its key."""
     count = len(topic.partitions)
-    dealt: list[list[Row]] = [[] for _ in range(count)]
+    rows: list[list[Row]] = [[] for _ in range(count)]
     sizes: list[list[int]] = [[] for _ in range(count)]
-    for record in batch:
+    for record in records:
         key, value, headers = record
         packed = pack_headers(headers)
         size = len(key) + (0 if value is None else len(value)) + (0 if packed is None else len(packed))
         if size > RECORD_LIMIT:
             check_size(topic.name, record)
         number = partition_of(key, count)
-        dealt[number].append((key, value, packed))
+        rows[number].append((key, value, packed))
         sizes[number].append(size)
     for number, partition in enumerate(topic.partitions):
-        if dealt[number]:
-            _cut(made, partition, sizes[number])
-            made.rows += dealt[number]
+        if rows[number]:
+            _add_batches(planned, partition, sizes[number])
+            planned.rows += rows[number]
 
 
-def _cut(made: Plan, partition: int, sizes: Sequence[int]) -> None:
-    """Make batches of records that lie in a row, each of a bounded size."""
+def _add_batches(planned: Plan, partition: int, sizes: Sequence[int]) -> None:
+    """Divide the records of a partition into batches of a bounded size."""
     total = sum(sizes)
-    made.size += total
+    planned.size += total
     if total <= BATCH_BYTES:
-        _add_batch(made, partition, len(sizes), total)
+        _add_batch(planned, partition, len(sizes), total)
         return
     count = filled = 0
     for size in sizes:
         if count and filled + size > BATCH_BYTES:
-            _add_batch(made, partition, count, filled)
+            _add_batch(planned, partition, count, filled)
             count = filled = 0
         count += 1
         filled += size
-    _add_batch(made, partition, count, filled)
+    _add_batch(planned, partition, count, filled)
 
 
-def _add_batch(made: Plan, partition: int, count: int, size: int) -> None:
-    made.partitions.append(partition)
-    made.records.append(count)
-    made.sizes.append(size)
+def _add_batch(planned: Plan, partition: int, count: int, size: int) -> None:
+    planned.partitions.append(partition)
+    planned.records.append(count)
+    planned.sizes.append(size)
 
 
-def _keep(made: Plan, topic: Topic, batch: Sequence[Outgoing]) -> None:
-    """Of each key, keep the last."""
-    for record in batch:
+def _add_latest(planned: Plan, topic: Topic, records: Sequence[Outgoing]) -> None:
+    """Add the last record of each key."""
+    for record in records:
         key, value, headers = record
         size = check_size(topic.name, record)
         if len(key) > KEY_LIMIT:
             raise TooLarge(f"{topic.name}: a key of {len(key)} bytes, the limit in a compacted topic is {KEY_LIMIT}")
         partition = topic.partitions[partition_of(key, len(topic.partitions))]
-        # Last in the order too: it is the last of the key that counts, and it comes where it came.
-        made.kept.pop((partition, key), None)
-        made.kept[partition, key] = (key, value, pack_headers(headers))
-        made.size += size
+        # Remove the earlier record of the key, so that the last one also gets its place in the order.
+        planned.latest.pop((partition, key), None)
+        planned.latest[partition, key] = (key, value, pack_headers(headers))
+        planned.size += size

@@ -1,48 +1,48 @@
-"""The reader: looks ahead by one batch, in a task of its own, and hands out what was found.
+"""The reader: a task prefetches one batch, and `read` returns records of it.
 
-Looking goes on when a read is cancelled or gives up waiting, so neither ever costs a query that is half done.
+The task runs on when a `read` is cancelled or times out, so no query is interrupted.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from shared.bus.postgres.fetching import Fetching, Found, runs
-from shared.bus.postgres.link import Link, TopicGone
-from shared.bus.postgres.news import News
+from shared.bus.postgres.fetcher import Fetched, Fetcher, runs
+from shared.bus.postgres.notifier import CommitNotifier
+from shared.bus.postgres.pools import Pools, TopicDeleted
 from shared.bus.postgres.topics import Topics
 from shared.bus.protocol import Record
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import Tasks
 
-_LOOK_ANYWAY = 1.0
-"""Seconds after which a reader looks unasked: news is lost with whoever dies between his commit and the telling."""
+_POLL_INTERVAL = 1.0
+"""Seconds after which a reader checks without a notification: a process may die between its commit and its NOTIFY."""
 _PAUSE = 0.2
-"""Seconds before asking a server again that does not answer, unless it is heard of earlier."""
-_LEAST_WAIT = 0.1
-"""Seconds that a look may take before a read that is not to wait gives up."""
+"""Seconds before the next query after the server did not answer, unless a notification comes earlier."""
+_SHORTEST_WAIT = 0.1
+"""Seconds that a query may take before a read without a wait returns nothing."""
 
 
 class PostgresReader:
     """A `Reader`."""
 
-    def __init__(self, fetching: Fetching, positions: Mapping[int, int], woken: asyncio.Event, clock: Clock) -> None:
-        """`woken` is set when there may be something new."""
-        self.topic = fetching.topic.name
-        self._fetching = fetching
-        self._woken = woken
+    def __init__(self, fetcher: Fetcher, positions: Mapping[int, int], notified: asyncio.Event, clock: Clock) -> None:
+        """`notified` is set when there may be new records."""
+        self.topic = fetcher.topic.name
+        self._fetcher = fetcher
+        self._notified = notified
         self._clock = clock
         self._positions = dict(positions)
-        self._ahead = dict(sorted(positions.items()))
-        """Behind what was found; the order is that of asking: the partition that gave the last record comes last."""
+        self._next = dict(sorted(positions.items()))
+        """Where to fetch next. The order is that of the query: the partition of the record read last comes last."""
         self._unchecked = set(positions)
-        self._found = Found()
+        self._fetched = Fetched()
         self._taken = 0
         self._failure: Exception | None = None
         self._limit = 0
         self._seeks = 0
-        self._hungry = asyncio.Event()
+        self._requested = asyncio.Event()
         self._ready = asyncio.Event()
 
     @property
@@ -51,100 +51,100 @@ class PostgresReader:
         return self._positions
 
     def seek(self, partition: int, offset: int) -> None:
-        """Go elsewhere; what was found ahead is looked for again."""
+        """Read a partition from an offset on; drop what was fetched ahead."""
         self._positions[partition] = offset
-        self._ahead |= self._positions
+        self._next |= self._positions
         self._unchecked.add(partition)
-        self._found = Found()
+        self._fetched = Fetched()
         self._failure = None
         self._seeks += 1
-        self._woken.set()
+        self._notified.set()
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
-        """Return what comes next."""
+        """Return the next records."""
         self._limit = limit
-        deadline = None if wait is None else self._clock.monotonic() + max(wait, _LEAST_WAIT)
+        deadline = None if wait is None else self._clock.monotonic() + max(wait, _SHORTEST_WAIT)
         while True:
-            if self._found.records:
+            if self._fetched.records:
                 return self._take(limit)
             if self._failure is not None:
                 raise self._failure.with_traceback(None)
             self._ready.clear()
-            self._hungry.set()
+            self._requested.set()
             try:
                 async with asyncio.timeout(None if deadline is None else deadline - self._clock.monotonic()):
                     await self._ready.wait()
             except TimeoutError:
                 return ()
 
-    async def keep_looking(self) -> None:
-        """Find what is to be read next whenever nothing is left; for ever."""
+    async def run(self) -> None:
+        """Fetch whenever all that was fetched is taken; without end."""
         at_end = False
         while True:
-            await self._hungry.wait()
-            if at_end and not self._woken.is_set():
-                await self._news(_LOOK_ANYWAY)
-            self._woken.clear()
+            await self._requested.wait()
+            if at_end and not self._notified.is_set():
+                await self._wait_for_notification(_POLL_INTERVAL)
+            self._notified.clear()
             seeks = self._seeks
             try:
-                found = await self._fetching.look(dict(self._ahead), frozenset(self._unchecked), self._limit)
-            except Exception as exc:  # noqa: BLE001 -- whoever reads is told, or would wait for ever
-                if isinstance(exc, Unavailable) and not isinstance(exc, TopicGone):
-                    await self._news(_PAUSE)  # said by `Bus.problem`
+                fetched = await self._fetcher.fetch(dict(self._next), frozenset(self._unchecked), self._limit)
+            except Exception as exc:  # noqa: BLE001 -- `read` raises it; otherwise it would wait without end
+                if isinstance(exc, Unavailable) and not isinstance(exc, TopicDeleted):
+                    await self._wait_for_notification(_PAUSE)  # `Bus.problem` reports it
                 elif seeks == self._seeks:
                     self._failure = exc
-                    self._satisfied()
+                    self._finish_request()
             else:
                 if seeks == self._seeks:
-                    at_end = found.at_end
-                    self._note(found)
+                    at_end = fetched.at_end
+                    self._store(fetched)
 
-    def _note(self, found: Found) -> None:
+    def _store(self, fetched: Fetched) -> None:
         self._unchecked.clear()
-        self._ahead |= found.passed
-        for number, run in runs(found.records, list(self._ahead)):
-            self._ahead[number] = found.records[run.stop - 1].offset + 1
-        if found.records:
-            self._found, self._taken = found, 0
-            self._satisfied()
+        self._next |= fetched.skipped_to
+        for number, run in runs(fetched.records, list(self._next)):
+            self._next[number] = fetched.records[run.stop - 1].offset + 1
+        if fetched.records:
+            self._fetched, self._taken = fetched, 0
+            self._finish_request()
         else:
-            self._positions |= found.passed
+            self._positions |= fetched.skipped_to
 
-    def _satisfied(self) -> None:
-        self._hungry.clear()
+    def _finish_request(self) -> None:
+        self._requested.clear()
         self._ready.set()
 
     def _take(self, limit: int) -> Sequence[Record]:
-        found, begin = self._found, self._taken
-        piece = found.records[begin : begin + limit]
-        self._taken += len(piece)
-        for number, run in runs(piece, list(self._ahead)):
-            self._positions[number] = piece[run.stop - 1].offset + 1
-        if self._taken == len(found.records):
-            self._found = Found()
-            last = piece[-1].partition
-            self._ahead[last] = self._ahead.pop(last)
-            self._hungry.set()
-        return piece
+        fetched, begin = self._fetched, self._taken
+        records = fetched.records[begin : begin + limit]
+        self._taken += len(records)
+        for number, run in runs(records, list(self._next)):
+            self._positions[number] = records[run.stop - 1].offset + 1
+        if self._taken == len(fetched.records):
+            self._fetched = Fetched()
+            last = records[-1].partition
+            self._next[last] = self._next.pop(last)
+            self._requested.set()
+        return records
 
-    async def _news(self, patience: float) -> None:
+    async def _wait_for_notification(self, timeout: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._woken.wait()
+            async with asyncio.timeout(timeout):
+                await self._notified.wait()
 
 
 @asynccontextmanager
 async def postgres_reader(
-    topics: Topics, topic: str, positions: Mapping[int, int], news: News, link: Link, clock: Clock
+    topics: Topics, topic: str, positions: Mapping[int, int], notifier: CommitNotifier, pools: Pools, clock: Clock
 ) -> AsyncIterator[PostgresReader]:
-    """Read partitions from given offsets on, for as long as the context lasts."""
-    known = await topics.find(topic)
+    """Read partitions, each from its offset on, for as long as the context lasts."""
+    found = await topics.get(topic)
     async with Tasks() as tasks:
-        with news.partitions.watch(known.partitions[number] for number in positions) as woken:
-            reader = PostgresReader(Fetching(known, link), positions, woken, clock)
-            tasks.keep(f"reading {topic}", reader.keep_looking())
+        with notifier.partitions.watch(found.partitions[number] for number in positions) as notified:
+            reader = PostgresReader(Fetcher(found, pools), positions, notified, clock)
+            tasks.keep(f"fetch {topic}", reader.run())
             try:
                 yield reader
-            except TopicGone:
-                topics.forget([topic])
+            except TopicDeleted:
+                topics.invalidate([topic])
                 raise

@@ -1,4 +1,4 @@
-"""A record, as PostgreSQL holds it and as it is read back."""
+"""Records as rows of PostgreSQL."""
 
 from functools import cache
 from operator import itemgetter
@@ -14,21 +14,21 @@ _decode = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 
 
 def pack_headers(headers: Headers) -> bytes | None:
-    """Write headers as the table holds them.
+    """Encode headers for the table.
 
-    MessagePack in a `bytea`: 0.1 µs either way, and exact. As `jsonb` the server would parse and print them as well,
-    and values that are not text would have to be dressed as text.
+    MessagePack in a `bytea` takes 0.1 µs to encode or decode, and is exact. The server would parse and print `jsonb`,
+    and values that are not text would have to be encoded as text.
     """
     return _encode(headers) if headers else None
 
 
 def unpack_headers(packed: bytes | None) -> Headers:
-    """Read headers back."""
+    """Decode headers from the table."""
     return () if packed is None else _decode(packed)
 
 
-class StoredRecord(asyncpg.Record):
-    """A `Record` over a row as asyncpg hands it out: nothing is copied, and headers are decoded when looked at."""
+class PostgresRecord(asyncpg.Record):
+    """A `Record` that is a row of asyncpg's: nothing is copied, and headers are decoded on access."""
 
     if TYPE_CHECKING:
         topic: str
@@ -47,11 +47,11 @@ class StoredRecord(asyncpg.Record):
 
     @property
     def headers(self) -> Headers:
-        """The headers, decoded."""
+        """Decode the headers."""
         return unpack_headers(self[5])
 
 
 @cache
-def records_of(topic: str) -> type[StoredRecord]:
-    """Return the class of one topic's records: all of them share its name, so it needs no room in the row."""
-    return type("StoredRecord", (StoredRecord,), {"topic": topic})
+def record_class(topic: str) -> type[PostgresRecord]:
+    """Return the class of the records of one topic: they share its name, so the rows need not hold it."""
+    return type("PostgresRecord", (PostgresRecord,), {"topic": topic})

@@ -1,24 +1,24 @@
-"""Topics: made, checked, looked up."""
+"""Creates topics, checks those that exist, and looks them up."""
 
 from collections.abc import Iterable, Mapping
 
-from shared.bus.postgres.link import Link
 from shared.bus.postgres.plan import Topic
+from shared.bus.postgres.pools import Pools
 from shared.bus.protocol import TopicOptions
 from shared.errors import SettingsError, Unavailable
 
 _MS_AN_HOUR = 3_600_000
 
-_MAKE = """
-WITH made AS (
+_CREATE = """
+WITH created AS (
     INSERT INTO trelay.bus_topics (name, epoch, partitions, compact, retention_ms)
     VALUES ($1, replace(gen_random_uuid()::text, '-', ''), $2, $3, $4)
     ON CONFLICT (name) DO NOTHING
     RETURNING id
 )
-INSERT INTO trelay.bus_partitions (topic_id, number) SELECT id, generate_series(0, $2 - 1) FROM made
+INSERT INTO trelay.bus_partitions (topic_id, number) SELECT id, generate_series(0, $2 - 1) FROM created
 """
-_LOOK = """
+_SELECT = """
 SELECT name, epoch, compact, retention_ms,
        (SELECT array_agg(id ORDER BY number) FROM trelay.bus_partitions WHERE topic_id = topic.id) AS partitions
 FROM trelay.bus_topics AS topic WHERE name = ANY ($1)
@@ -30,20 +30,20 @@ FROM trelay.bus_topics AS topic JOIN trelay.bus_partitions ON topic_id = topic.i
 
 
 class Topics:
-    """The topics of one bus; what was looked up once is remembered until somebody finds it gone."""
+    """The topics of one bus, cached until they are invalidated."""
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._known: dict[str, Topic] = {}
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._cached: dict[str, Topic] = {}
 
     async def ensure(self, wanted: Iterable[TopicOptions]) -> None:
-        """See `Bus.ensure_topics`."""
+        """Do what `Bus.ensure_topics` says."""
         by_name = {options.name: options for options in wanted}
-        async with self._link.steering.use() as connection:
+        async with self._pools.control.use() as connection:
             for options in by_name.values():
                 retention = _retention(options)
-                await connection.execute(_MAKE, options.name, options.partitions, options.compact, retention)
-            rows = await connection.fetch(_LOOK, list(by_name))
+                await connection.execute(_CREATE, options.name, options.partitions, options.compact, retention)
+            rows = await connection.fetch(_SELECT, list(by_name))
         faults = []
         for row in rows:
             options = by_name[row["name"]]
@@ -53,32 +53,32 @@ class Topics:
         if faults:
             raise SettingsError("\n".join(faults))
 
-    async def find(self, name: str) -> Topic:
-        """Return a topic, remembered or looked up.
+    async def get(self, name: str) -> Topic:
+        """Return a topic, from the cache if it is there.
 
         Raises:
             Unavailable: it does not exist, or the server does not answer.
         """
-        return self._known.get(name) or await self.look_up(name)
+        return self._cached.get(name) or await self.refresh(name)
 
-    async def look_up(self, name: str) -> Topic:
-        """Return a topic as it is now. Raises what `find` does."""
-        self._known.pop(name, None)
-        async with self._link.steering.use() as connection:
-            row = await connection.fetchrow(_LOOK, [name])
+    async def refresh(self, name: str) -> Topic:
+        """Return a topic as it is now. Raises what `get` does."""
+        self._cached.pop(name, None)
+        async with self._pools.control.use() as connection:
+            row = await connection.fetchrow(_SELECT, [name])
         if row is None:
             raise Unavailable(f"topic {name} does not exist")
-        topic = self._known[name] = Topic(name, row["epoch"], row["compact"], tuple(row["partitions"]))
+        topic = self._cached[name] = Topic(name, row["epoch"], row["compact"], tuple(row["partitions"]))
         return topic
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Look these up anew next time."""
+    def invalidate(self, names: Iterable[str]) -> None:
+        """Remove topics from the cache."""
         for name in names:
-            self._known.pop(name, None)
+            self._cached.pop(name, None)
 
     async def bounds(self, name: str) -> Mapping[int, tuple[int, int]]:
-        """Return the earliest offset and the end of each partition. Raises what `find` does."""
-        async with self._link.steering.use() as connection:
+        """Return the earliest offset and the end of each partition. Raises what `get` does."""
+        async with self._pools.control.use() as connection:
             rows = await connection.fetch(_BOUNDS, name)
         if not rows:
             raise Unavailable(f"topic {name} does not exist")
@@ -92,7 +92,7 @@ def _retention(options: TopicOptions) -> int | None:
 
 
 def _differences(options: TopicOptions, partitions: int, *, compact: bool, kept: int | None) -> list[str]:
-    """Say how an existing topic differs from what is asked for, in the words of `TopicOptions`."""
+    """Describe how an existing topic differs from the settings, by the names in `TopicOptions`."""
     found = []
     if partitions != options.partitions:
         found.append(f"partitions is {partitions}, the settings say {options.partitions}")

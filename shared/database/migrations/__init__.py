@@ -1,7 +1,7 @@
-"""Bringing a database's tables to the newest revision.
+"""Migrates the database to the newest revision.
 
-Alembic's revisions are in `versions/`, beside this file in the wheel too. All that are missing run in one transaction:
-a database has all of an upgrade or none of it.
+Alembic's revisions are in `versions/`, in the wheel as well. All missing revisions run in one transaction, so a
+database has all of an upgrade or nothing of it.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ from shared.database.tables import SCHEMA, metadata
 logger = logging.getLogger(__name__)
 _alembic = logging.getLogger("alembic")
 
-_LOCK = int.from_bytes(b"trelay")  # any number that nobody else's program locks by chance
+_LOCK = int.from_bytes(b"trelay")  # any number that no other program is likely to lock
 
 
 async def migrate(options: DatabaseOptions) -> str:
-    """Bring the tables to the newest revision, and return its name.
+    """Migrate to the newest revision, and return its name.
 
-    Replicas that start together wait for the first; to the others it is a look. A database that a newer release has
-    migrated is left as it is: its tables still serve this one, so that a deployment can be rolled.
+    Of replicas that start at the same time, one migrates and the others wait. A database that a newer release has
+    migrated stays as it is: its tables work for this release as well, so a deployment can be rolled.
 
     Raises:
         Unavailable: the server does not answer.
-        Unauthorized: the account may not log in, or may not create what is missing.
+        Unauthorized: the role may not log in, or may not create what is missing.
     """
     if _alembic.level == logging.NOTSET:
-        # It tells at every start what it would do and how; what it did is told below.
+        # Alembic logs its plans at every start; what has changed is logged below.
         _alembic.setLevel(logging.WARNING)
-    # Alembic reads and compiles the revisions here, off the event loop; what follows is in memory.
+    # Alembic reads and compiles the revisions here, outside the event loop; the rest is in memory.
     scripts = await asyncio.to_thread(load_scripts)
     arguments = connect_arguments(options, "migrations")
     arguments["command_timeout"] = None
@@ -50,13 +50,13 @@ async def migrate(options: DatabaseOptions) -> str:
         return await asyncpg.connect(**arguments)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    with database_errors(options.place):
+    with database_errors(options.address):
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade, scripts)
 
 
 def load_scripts() -> ScriptDirectory:
-    """Read all revisions from the disk."""
+    """Read all revisions."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
@@ -66,9 +66,9 @@ def load_scripts() -> ScriptDirectory:
 
 
 def _upgrade(connection: Connection, scripts: ScriptDirectory) -> str:
-    # Held to the end of the transaction, however that comes.
+    # The lock is held to the end of the transaction.
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    # IF NOT EXISTS would want the right to create schemas even where there is nothing to create.
+    # IF NOT EXISTS would need the privilege to create schemas even if the schema exists.
     if connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": SCHEMA}) is None:
         connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
     newest = scripts.get_current_head()
@@ -76,16 +76,21 @@ def _upgrade(connection: Connection, scripts: ScriptDirectory) -> str:
     with EnvironmentContext(
         Config(),
         scripts,
-        # As Alembic's own command does it, which would look for an env.py on the disk besides.
+        # As Alembic's `upgrade` command does, which would also need an env.py.
         fn=lambda revision, _context: scripts._upgrade_revs(newest, revision),  # noqa: SLF001
     ) as environment:
         environment.configure(connection=connection, target_metadata=metadata, version_table_schema=SCHEMA)
         present = environment.get_context().get_current_heads()
         known = {script.revision for script in scripts.walk_revisions()}
         if not known.issuperset(present):
-            logger.warning("the database is at revision %s, made by a newer release than this", ", ".join(present))
+            logger.warning("database revision is newer than this release", extra=_fields(revision=", ".join(present)))
             return present[0]
         environment.run_migrations()
     if newest not in present:
-        logger.info("the database is at revision %s now; it was at %s", newest, ", ".join(present) or "none")
+        previous = ", ".join(present) or "none"
+        logger.info("migrated database", extra=_fields(revision=newest, previous_revision=previous))
     return newest
+
+
+def _fields(**fields: str) -> dict[str, str]:
+    return {"component": "database", **fields}

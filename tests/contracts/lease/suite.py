@@ -1,4 +1,4 @@
-"""What every store of leases promises; an implementation inherits this and says what `store` is."""
+"""The guarantees of every lease store; an implementation inherits them and provides `deployment`."""
 
 import asyncio
 import uuid
@@ -12,14 +12,14 @@ from shared.lease import Granted, LeaseStore, Taken
 
 LONG = 60.0
 SHORT = 0.2
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
 class Deployment(Protocol):
-    """One place where leases are kept."""
+    """One store of leases."""
 
     def connect(self) -> AbstractAsyncContextManager[LeaseStore]:
-        """Connect, as one more replica would."""
+        """Connect as another replica."""
         ...
 
 
@@ -32,7 +32,7 @@ async def granted(store: LeaseStore, name: str, owner: str, ttl: float = LONG) -
 
 async def once_free(store: LeaseStore, name: str, owner: str) -> int:
     """Take a lease as soon as it has expired, and return its epoch."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             answer = await store.acquire(name, owner, LONG)
             if isinstance(answer, Granted):
@@ -43,7 +43,7 @@ async def once_free(store: LeaseStore, name: str, owner: str) -> int:
 class LeaseStoreContract:
     @pytest.fixture
     async def deployment(self) -> Deployment:
-        """Say which implementation is tested."""
+        """Provide the implementation."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -60,13 +60,13 @@ class LeaseStoreContract:
         await granted(store, name, "a")
         answer = await store.acquire(name, "b", LONG)
         assert isinstance(answer, Taken)
-        assert LONG - PATIENCE < answer.expires_in <= LONG
+        assert LONG - TIMEOUT < answer.expires_in <= LONG
 
     async def test_other_names_are_other_leases(self, store: LeaseStore, name: str) -> None:
         await granted(store, name, "a")
         await granted(store, name + "/2", "b")
 
-    async def test_of_many_at_once_one_gets_it(self, deployment: Deployment, name: str) -> None:
+    async def test_of_many_attempts_at_once_one_succeeds(self, deployment: Deployment, name: str) -> None:
         async with deployment.connect() as left, deployment.connect() as right:
             stores = [left, right] * 10
             answers = await asyncio.gather(
@@ -87,7 +87,7 @@ class LeaseStoreContract:
 
     async def test_an_expired_lease_is_not_renewed(self, store: LeaseStore, name: str) -> None:
         epoch = await granted(store, name, "a", SHORT)
-        await asyncio.sleep(SHORT * 1.5)  # an expiry is no event: it only lets others in
+        await asyncio.sleep(SHORT * 1.5)  # an expiry sets no event
         assert not await store.renew(name, "a", epoch, LONG)
 
     async def test_a_lease_of_another_or_of_an_earlier_epoch_is_not_renewed(self, store: LeaseStore, name: str) -> None:
@@ -97,7 +97,7 @@ class LeaseStoreContract:
         assert await granted(store, name, "a") > epoch
         assert not await store.renew(name, "a", epoch, LONG)
 
-    async def test_a_lease_that_nobody_took_is_not_renewed(self, store: LeaseStore, name: str) -> None:
+    async def test_a_lease_that_was_never_taken_is_not_renewed(self, store: LeaseStore, name: str) -> None:
         assert not await store.renew(name, "a", 1, LONG)
 
     async def test_an_owner_gets_its_own_lease_again_at_once(self, store: LeaseStore, name: str) -> None:
@@ -117,16 +117,16 @@ class LeaseStoreContract:
         await store.release(name, "a", first)
         assert isinstance(await store.acquire(name, "b", LONG), Taken)
 
-    async def test_who_watches_is_told_of_a_release(self, deployment: Deployment, name: str) -> None:
+    async def test_watchers_are_notified_of_a_release(self, deployment: Deployment, name: str) -> None:
         async with deployment.connect() as owner, deployment.connect() as waiting:
-            with waiting.freed(name) as freed, waiting.freed(name + "/2") as other:
-                # Hints may be missed while the other replica is still connecting.
-                async with asyncio.timeout(PATIENCE):
-                    while not freed.is_set():
+            with waiting.watch(name) as released, waiting.watch(name + "/2") as other:
+                # Notifications may be missed while the other replica is still connecting.
+                async with asyncio.timeout(TIMEOUT):
+                    while not released.is_set():
                         await owner.release(name, "a", await granted(owner, name, "a"))
                         await asyncio.sleep(SHORT)
-                freed.clear()
+                released.clear()
                 other.clear()
                 await owner.release(name, "a", await granted(owner, name, "a"))
-                await asyncio.wait_for(freed.wait(), PATIENCE)
+                await asyncio.wait_for(released.wait(), TIMEOUT)
                 assert not other.is_set()

@@ -1,4 +1,4 @@
-"""Leases in memory keep the promises of every store."""
+"""Leases in memory keep the guarantees of every store."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,7 @@ from tests.contracts.lease.suite import LeaseStoreContract
 
 
 class MemoryDeployment:
-    """One store; connecting gives the same again."""
+    """One store for all connections."""
 
     def __init__(self) -> None:
         self._store = MemoryLeaseStore()

@@ -1,4 +1,4 @@
-"""Leases in PostgreSQL keep the promises of every store."""
+"""Leases in PostgreSQL keep the guarantees of every store."""
 
 from contextlib import AbstractAsyncContextManager
 
@@ -10,7 +10,7 @@ from tests.contracts.lease.suite import LeaseStoreContract
 
 
 class PostgresDeployment:
-    """One database; each connection is a replica's."""
+    """One database; each connection is that of a replica."""
 
     def __init__(self, options: DatabaseOptions) -> None:
         self._options = options

@@ -74,18 +74,18 @@ def upgrade() -> None:
         sa.Column("expires_at", _INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("name", name="leases_pkey"),
         schema=SCHEMA,
-        comment="Rights of one replica: to drive a source or a partition, to be a node.",
-        # Renewed every two seconds: room on the page keeps those updates out of the index.
+        comment="Exclusive rights of one replica: to run a source, to be a node or a member of a group.",
+        # Renewed every two seconds: with room on the page, the index needs no update.
         postgresql_with={"fillfactor": 50},
     )
     op.create_table(
         "signing_keys",
-        sa.Column("key_id", sa.Text, nullable=False, comment="what tokens name it by"),
+        sa.Column("key_id", sa.Text, nullable=False, comment="id of the key in tokens"),
         sa.Column("secret", sa.LargeBinary, nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False, server_default=_NOW),
         sa.PrimaryKeyConstraint("key_id", name="signing_keys_pkey"),
         schema=SCHEMA,
-        comment="What signs tokens, where the settings name no key. Useless alone: of a token, only a hash is kept.",
+        comment="Keys that sign tokens if the settings have none. Useless alone: of a token, only a hash is stored.",
     )
 
 

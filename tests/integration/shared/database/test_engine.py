@@ -23,11 +23,11 @@ async def test_the_engine_survives_a_restart_of_the_server(own_postgres: Postgre
         await engine.dispose()
 
 
-async def test_a_server_that_is_away_is_unavailable(own_postgres: PostgresServer) -> None:
+async def test_a_server_that_is_stopped_is_unavailable(own_postgres: PostgresServer) -> None:
     options = DatabaseOptions(url=own_postgres.dsn())
     await asyncio.to_thread(own_postgres.stop)
     engine = create_engine(options)
-    with pytest.raises(Unavailable, match=options.place), database_errors(options.place):
+    with pytest.raises(Unavailable, match=options.address), database_errors(options.address):
         async with engine.connect():
             pass
 
@@ -37,12 +37,12 @@ async def test_a_refused_privilege_is_unauthorized(database: str) -> None:
     engine = create_engine(options)
     async with engine.connect() as connection:
         await connection.execute(sa.text("SET ROLE pg_monitor"))
-        with pytest.raises(Unauthorized), database_errors(options.place):
+        with pytest.raises(Unauthorized), database_errors(options.address):
             await connection.execute(sa.text("CREATE SCHEMA forbidden"))
     await engine.dispose()
 
 
-def test_a_file_that_cannot_be_read_is_a_fault_of_the_settings() -> None:
+def test_a_file_that_cannot_be_read_is_an_error_in_the_settings() -> None:
     options = DatabaseOptions(tls=DatabaseTlsOptions(ca_file=Path("/nowhere/ca.pem")))
     with pytest.raises(SettingsError, match=r"database\.tls\.ca_file: /nowhere/ca\.pem cannot be read"):
         connect_arguments(options, "test")

@@ -13,116 +13,119 @@ from shared.errors import Unavailable
 PATIENCE = 20.0
 
 
-class Ear:
-    """What was heard, in order, and what is wrong now."""
+class Receiver:
+    """The notifications in their order, and the last problem."""
 
     def __init__(self) -> None:
-        self.heard: list[str | None] = []
-        self.problem: str | None = "never told"
-        self._told = asyncio.Event()
+        self.received: list[str | None] = []
+        self.problem: str | None = "not reported yet"
+        self._changed = asyncio.Event()
 
-    def hear(self, payload: str | None) -> None:
-        self.heard.append(payload)
-        self._told.set()
+    def handle(self, payload: str | None) -> None:
+        self.received.append(payload)
+        self._changed.set()
 
-    def tell(self, problem: str | None) -> None:
+    def on_use(self, problem: str | None) -> None:
         self.problem = problem
-        self._told.set()
+        self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
             while not condition():
-                self._told.clear()
-                await self._told.wait()
+                self._changed.clear()
+                await self._changed.wait()
 
 
-async def say(dsn: str, channel: str, payload: str) -> None:
+async def notify(dsn: str, channel: str, payload: str) -> None:
     connection = await asyncpg.connect(dsn)
     await connection.execute("SELECT pg_notify($1, $2)", channel, payload)
     await connection.close()
 
 
-async def test_each_channel_has_its_ear_and_begins_with_none(database: str) -> None:
-    left, right = Ear(), Ear()
-    async with Listener.opened(DatabaseOptions(url=database), {"left": left.hear, "right": right.hear}):
-        await right.until(lambda: right.heard == [None])
-        await say(database, "left", "a")
-        await say(database, "right", "b")
-        await right.until(lambda: right.heard == [None, "b"])
-        assert left.heard == [None, "a"]
+async def test_each_channel_has_its_handler_and_begins_with_none(database: str) -> None:
+    left, right = Receiver(), Receiver()
+    async with Listener.opened(DatabaseOptions(url=database), {"left": left.handle, "right": right.handle}):
+        await right.until(lambda: right.received == [None])
+        await notify(database, "left", "a")
+        await notify(database, "right", "b")
+        await right.until(lambda: right.received == [None, "b"])
+        assert left.received == [None, "a"]
 
 
-async def test_what_is_said_is_heard_by_others_and_here(database: str) -> None:
-    here, there = Ear(), Ear()
+async def test_a_notification_reaches_the_others_and_its_own_listener(database: str) -> None:
+    here, there = Receiver(), Receiver()
     options = DatabaseOptions(url=database)
-    async with Listener.opened(options, {"c": here.hear}) as listener, Listener.opened(options, {"c": there.hear}):
-        await here.until(lambda: here.heard == [None])
-        await there.until(lambda: there.heard == [None])
-        await asyncio.gather(*(listener.say("c", str(number)) for number in range(20)))
-        said = [None, *(str(number) for number in range(20))]
-        await there.until(lambda: there.heard == said)
-        assert here.heard == said
+    async with (
+        Listener.opened(options, {"c": here.handle}) as listener,
+        Listener.opened(options, {"c": there.handle}),
+    ):
+        await here.until(lambda: here.received == [None])
+        await there.until(lambda: there.received == [None])
+        await asyncio.gather(*(listener.notify("c", str(number)) for number in range(20)))
+        expected = [None, *(str(number) for number in range(20))]
+        await there.until(lambda: there.received == expected)
+        assert here.received == expected
 
 
-async def test_nobody_is_told_while_there_is_no_connection() -> None:
+async def test_no_notification_is_sent_without_a_connection() -> None:
     async with Listener.opened(DatabaseOptions(url="postgresql://trelay@127.0.0.1:1/trelay"), {}) as listener:
         with pytest.raises(Unavailable):
-            await listener.say("c", "a")
+            await listener.notify("c", "a")
 
 
-async def test_one_that_is_interrupted_while_it_speaks_listens_again(own_postgres: PostgresServer) -> None:
-    ear = Ear()
-    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}) as listener:
-        await ear.until(lambda: ear.heard == [None])
+async def test_a_listener_that_is_interrupted_while_it_notifies_listens_again(own_postgres: PostgresServer) -> None:
+    receiver = Receiver()
+    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": receiver.handle}) as listener:
+        await receiver.until(lambda: receiver.received == [None])
         processes = psutil.Process(own_postgres.pid).children()
         for process in processes:
             process.suspend()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
-                await listener.say("c", "lost, or late")
+                await listener.notify("c", "lost, or late")
         for process in processes:
             process.resume()
-        await ear.until(lambda: ear.heard.count(None) == 2)
-        await listener.say("c", "again")
-        await ear.until(lambda: ear.heard[-1] == "again")
+        await receiver.until(lambda: receiver.received.count(None) == 2)
+        await listener.notify("c", "again")
+        await receiver.until(lambda: receiver.received[-1] == "again")
 
 
-async def test_after_an_outage_everybody_is_told_that_something_may_be_missed(own_postgres: PostgresServer) -> None:
-    ear = Ear()
+async def test_after_an_outage_handlers_learn_that_notifications_may_be_missed(own_postgres: PostgresServer) -> None:
+    receiver = Receiver()
     options = DatabaseOptions(url=own_postgres.dsn())
-    async with Listener.opened(options, {"c": ear.hear}, ear.tell):
-        await ear.until(lambda: ear.heard == [None])
-        assert ear.problem is None
+    async with Listener.opened(options, {"c": receiver.handle}, receiver.on_use):
+        await receiver.until(lambda: receiver.received == [None])
+        assert receiver.problem is None
         await asyncio.to_thread(own_postgres.kill)
-        await ear.until(lambda: ear.problem is not None)
-        assert str(ear.problem).startswith(options.place)
-        assert ear.heard == [None]
+        await receiver.until(lambda: receiver.problem is not None)
+        assert str(receiver.problem).startswith(options.address)
+        assert receiver.received == [None]
         await asyncio.to_thread(own_postgres.start)
-        await ear.until(lambda: ear.heard == [None, None])
-        assert ear.problem is None
-        await say(own_postgres.dsn(), "c", "again")
-        await ear.until(lambda: ear.heard[-1] == "again")
+        await receiver.until(lambda: receiver.received == [None, None])
+        assert receiver.problem is None
+        await notify(own_postgres.dsn(), "c", "again")
+        await receiver.until(lambda: receiver.received[-1] == "again")
 
 
-async def test_a_server_that_is_not_there_yet_is_said_and_waited_for(own_postgres: PostgresServer) -> None:
+async def test_a_server_that_is_not_up_yet_is_a_problem_until_it_is(own_postgres: PostgresServer) -> None:
     await asyncio.to_thread(own_postgres.stop)
-    ear = Ear()
-    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": ear.hear}, ear.tell):
-        await ear.until(lambda: ear.problem not in {None, "never told"})
+    receiver = Receiver()
+    async with Listener.opened(DatabaseOptions(url=own_postgres.dsn()), {"c": receiver.handle}, receiver.on_use):
+        await receiver.until(lambda: receiver.problem not in {None, "not reported yet"})
         await asyncio.to_thread(own_postgres.start)
-        await ear.until(lambda: ear.heard == [None])
+        await receiver.until(lambda: receiver.received == [None])
 
 
-async def test_an_error_that_nobody_foresaw_does_not_end_the_listening(database: str) -> None:
-    ear, faults = Ear(), [ZeroDivisionError()]
+async def test_an_unexpected_error_does_not_end_the_listener(database: str) -> None:
+    receiver, faults = Receiver(), [ZeroDivisionError()]
 
-    def hear(payload: str | None) -> None:
+    def handle(payload: str | None) -> None:
         if faults:
             raise faults.pop()
-        ear.hear(payload)
+        receiver.handle(payload)
 
-    async with Listener.opened(DatabaseOptions(url=database), {"c": hear}, ear.tell):
-        await ear.until(lambda: ear.heard == [None])
-        assert ear.problem is None
-        await say(database, "c", "a")
-        await ear.until(lambda: ear.heard == [None, "a"])
+    async with Listener.opened(DatabaseOptions(url=database), {"c": handle}, receiver.on_use):
+        await receiver.until(lambda: receiver.received == [None])
+        assert receiver.problem is None
+        await notify(database, "c", "a")
+        await receiver.until(lambda: receiver.received == [None, "a"])

@@ -20,7 +20,7 @@ from shared.errors import Unauthorized, Unavailable
 
 
 @pytest.mark.every_postgres
-async def test_the_migrations_make_what_the_tables_say(migrated_database: DatabaseOptions) -> None:
+async def test_the_migrations_create_the_tables_as_described(migrated_database: DatabaseOptions) -> None:
     def differences(connection: sa.Connection) -> list[object]:
         options = {
             "version_table_schema": SCHEMA,
@@ -37,7 +37,7 @@ async def test_the_migrations_make_what_the_tables_say(migrated_database: Databa
 
 
 @pytest.mark.every_postgres
-async def test_every_revision_goes_down_again(migrated_database: DatabaseOptions) -> None:
+async def test_every_revision_can_be_downgraded(migrated_database: DatabaseOptions) -> None:
     scripts = await asyncio.to_thread(load_scripts)
 
     def downgrade(connection: sa.Connection) -> None:
@@ -64,30 +64,33 @@ async def test_replicas_that_start_together_wait_for_each_other(database: str) -
     assert len(set(revisions)) == 1
 
 
-async def test_the_log_tells_what_was_done_and_nothing_where_nothing_was(
+async def test_a_migration_is_logged_and_an_up_to_date_database_is_not(
     database: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     newest = await migrate(DatabaseOptions(url=database))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"the database is at revision {newest} now; it was at none"
-    ]
+    [line] = caplog.records
+    assert line.getMessage() == "migrated database"
+    fields = {"component": "database", "revision": newest, "previous_revision": "none"}
+    assert line.__dict__.items() >= fields.items()
     caplog.clear()
     await migrate(DatabaseOptions(url=database))
     assert caplog.records == []
 
 
-async def test_a_database_of_a_newer_release_is_left_as_it_is(
+async def test_a_database_of_a_newer_release_stays_as_it_is(
     migrated_database: DatabaseOptions, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = await asyncpg.connect(migrated_database.url)
     await connection.execute("UPDATE trelay.alembic_version SET version_num = 'from-the-future'")
     await connection.close()
     assert await migrate(migrated_database) == "from-the-future"
-    assert "newer release" in caplog.text
+    [line] = caplog.records
+    assert line.getMessage() == "database revision is newer than this release"
+    assert line.__dict__["revision"] == "from-the-future"
 
 
-async def test_an_account_without_rights_is_told_so(database: str) -> None:
+async def test_a_role_without_privileges_is_unauthorized(database: str) -> None:
     connection = await asyncpg.connect(database)
     role = f"test_{connection.get_server_pid()}"
     await connection.execute(f"CREATE ROLE {role} LOGIN")
@@ -98,19 +101,19 @@ async def test_an_account_without_rights_is_told_so(database: str) -> None:
         await migrate(DatabaseOptions(url=database))
         await connection.execute(f"GRANT USAGE ON SCHEMA trelay TO {role}")
         await connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA trelay TO {role}")
-        # Where nothing is missing, an account that may not change tables is enough.
+        # If nothing is missing, a role that may not create tables is enough.
         await migrate(DatabaseOptions(url=database.replace("//trelay@", f"//{role}@")))
     finally:
         await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
         await connection.close()
 
 
-async def test_a_server_that_is_away_is_unavailable() -> None:
+async def test_a_server_that_does_not_listen_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await migrate(DatabaseOptions(url="postgresql://trelay@127.0.0.1:1/trelay"))
 
 
-async def test_an_operator_can_run_it_from_anywhere(database: str, tmp_path: Path) -> None:
+async def test_an_operator_can_run_it_from_any_folder(database: str, tmp_path: Path) -> None:
     ran = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "shared.database", database],

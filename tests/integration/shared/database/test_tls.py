@@ -1,4 +1,4 @@
-"""The server proves that it is ours, or is not talked to. The wheel's is built without TLS."""
+"""Connections that check the certificate of the server. The server of the wheel is built without TLS."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 import trustme
 
 from services.standalone.embedded.postgres import PostgresServer
-from shared.database.connections import Connections
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
+from shared.database.pool import ConnectionPool
 from shared.errors import Unavailable
 from tests.servers.missing import skipping_without
 from tests.servers.postgres import postgres_server
@@ -38,12 +38,12 @@ def server(
 
 async def encrypted(server: PostgresServer, tls: DatabaseTlsOptions | None) -> bool:
     options = DatabaseOptions(url=server.dsn(), tls=tls)
-    async with Connections.opened(options, size=1, purpose="test") as connections, connections.use() as connection:
+    async with ConnectionPool.opened(options, size=1, purpose="test") as pool, pool.use() as connection:
         found: bool = await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         return found
 
 
-async def test_a_server_with_the_right_certificate_is_talked_to(
+async def test_a_server_with_a_certificate_of_the_authority_is_accepted(
     server: PostgresServer, authority: trustme.CA, tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -51,7 +51,7 @@ async def test_a_server_with_the_right_certificate_is_talked_to(
 
 
 @pytest.mark.parametrize("ca", ["another's", "the system's"])
-async def test_a_server_that_nobody_we_trust_vouches_for_is_not(
+async def test_a_server_with_a_certificate_of_another_authority_is_refused(
     server: PostgresServer, ca: str, tmp_path: Path
 ) -> None:
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -60,9 +60,9 @@ async def test_a_server_that_nobody_we_trust_vouches_for_is_not(
         await encrypted(server, tls)
 
 
-async def test_without_verification_traffic_is_private_all_the_same(server: PostgresServer) -> None:
+async def test_without_verification_traffic_is_encrypted(server: PostgresServer) -> None:
     assert await encrypted(server, DatabaseTlsOptions(verify=False))
 
 
-async def test_without_tls_it_is_not(server: PostgresServer) -> None:
+async def test_without_tls_traffic_is_not_encrypted(server: PostgresServer) -> None:
     assert not await encrypted(server, None)

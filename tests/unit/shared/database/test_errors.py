@@ -8,7 +8,7 @@ from shared.errors import Unauthorized, Unavailable
 
 
 def wrapped(cause: BaseException) -> DBAPIError:
-    """What SQLAlchemy makes of an error of asyncpg."""
+    """An error of asyncpg as SQLAlchemy raises it."""
     adapted = Exception("<class 'asyncpg…'>: …")
     adapted.__cause__ = cause
     return DBAPIError("SELECT 1", {}, adapted)
@@ -33,7 +33,7 @@ def wrapped(cause: BaseException) -> DBAPIError:
         wrapped(asyncpg.AdminShutdownError("terminating connection")),
     ],
 )
-def test_what_may_pass_is_unavailable(error: Exception) -> None:
+def test_temporary_errors_are_unavailable(error: Exception) -> None:
     with pytest.raises(Unavailable, match=r"^database here: ") as caught, database_errors("database here"):
         raise error
     assert not isinstance(caught.value, Unauthorized)
@@ -49,13 +49,13 @@ def test_what_may_pass_is_unavailable(error: Exception) -> None:
         wrapped(asyncpg.InsufficientPrivilegeError("permission denied for schema")),
     ],
 )
-def test_what_needs_other_credentials_is_unauthorized(error: Exception) -> None:
+def test_errors_of_credentials_and_privileges_are_unauthorized(error: Exception) -> None:
     with pytest.raises(Unauthorized, match=r"^database here: "), database_errors("database here"):
         raise error
 
 
-def test_missing_tables_tell_what_to_run() -> None:
-    with pytest.raises(Unavailable, match="trelay migrate"), database_errors("database here"):
+def test_missing_tables_name_the_command_to_run() -> None:
+    with pytest.raises(Unavailable, match="run `trelay migrate`"), database_errors("database here"):
         raise asyncpg.UndefinedTableError('relation "trelay.clients" does not exist')
 
 
@@ -66,16 +66,16 @@ def test_missing_tables_tell_what_to_run() -> None:
         asyncpg.PostgresSyntaxError("syntax error"),
         asyncpg.DataError("invalid input"),
         wrapped(asyncpg.UniqueViolationError("duplicate key")),
-        KeyError("not the database's at all"),
+        KeyError("not of the database"),
     ],
 )
-def test_a_bug_surfaces_as_it_is(error: Exception) -> None:
+def test_a_bug_is_raised_as_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, database_errors("database here"):
         raise error
     assert caught.value is error
 
 
-def test_that_nobody_listens_is_said_in_words() -> None:
+def test_a_refused_connection_is_described_in_words() -> None:
     refused = ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 5432)")
     with pytest.raises(Unavailable) as caught, database_errors("database db:5432/x"):
         raise refused

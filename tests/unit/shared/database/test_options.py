@@ -22,11 +22,11 @@ class Whole(Options):
         "postgresql://db",
     ],
 )
-def test_an_address_is_taken_as_it_is(url: str) -> None:
+def test_a_url_stays_as_it_is(url: str) -> None:
     assert DatabaseOptions(url=url).url == url
 
 
-def test_a_password_in_the_url_is_taken_out_of_sight() -> None:
+def test_a_password_in_the_url_is_moved_to_the_secret() -> None:
     options = DatabaseOptions(url="postgresql://ann:pass%20word-1@db.example:5433/trelay?target_session_attrs=primary")
     assert options.url == "postgresql://ann@db.example:5433/trelay?target_session_attrs=primary"
     assert options.password is not None
@@ -34,12 +34,12 @@ def test_a_password_in_the_url_is_taken_out_of_sight() -> None:
     assert "word-1" not in repr(options) + str(options) + options.model_dump_json()
 
 
-def test_the_place_names_no_account() -> None:
-    assert DatabaseOptions(url="postgresql://ann@one:1,two:2/trelay?x=y").place == "database one:1,two:2/trelay"
+def test_the_address_does_not_show_the_user() -> None:
+    assert DatabaseOptions(url="postgresql://ann@one:1,two:2/trelay?x=y").address == "database one:1,two:2/trelay"
 
 
 @pytest.mark.parametrize(
-    ("given", "fault"),
+    ("given", "text"),
     [
         ({"url": "mysql://ann:secret@db/trelay"}, "expected postgresql://"),
         ({"url": "ann:secret@db/trelay"}, "expected postgresql://"),
@@ -49,14 +49,14 @@ def test_the_place_names_no_account() -> None:
         ({"url": "postgresql://ann:5432?ret@db/trelay"}, "write %40 for @, %2F for /"),
         ({"url": "postgresql://ann:sec#ret@db/trelay"}, "write %40 for @, %2F for /"),
         ({"url": "postgresql://db:port/trelay"}, "expected postgresql://"),
-        ({"url": "postgresql://db/trelay?password=secret"}, "does not belong in the query"),
-        ({"url": "postgresql://db/trelay?sslmode=require"}, "give `tls`"),
-        ({"url": "postgresql://ann:secret@db/trelay", "password": "secret"}, "given twice"),
+        ({"url": "postgresql://db/trelay?password=secret"}, "found password in the query; use `password`"),
+        ({"url": "postgresql://db/trelay?sslmode=require"}, "use `tls`"),
+        ({"url": "postgresql://ann:secret@db/trelay", "password": "secret"}, "in `url` and in `password`"),
         ({"url": "postgresql://ann:secret@db/trelay", "pool": 3}, "Extra inputs"),
     ],
 )
-def test_a_fault_is_named_and_shows_no_secret(given: dict[str, object], fault: str) -> None:
-    with pytest.raises(ValidationError, match=fault) as caught:
+def test_an_error_is_described_and_shows_no_secret(given: dict[str, object], text: str) -> None:
+    with pytest.raises(ValidationError, match=text) as caught:
         DatabaseOptions.model_validate(given)
     assert "secret" not in str(caught.value)
 
@@ -65,7 +65,7 @@ def test_the_defaults_are_valid() -> None:
     assert DatabaseOptions().tls is None
 
 
-def test_no_fault_of_the_file_quotes_the_password(tmp_path: Path) -> None:
+def test_no_error_in_the_file_shows_the_password(tmp_path: Path) -> None:
     file = tmp_path / "trelay.yaml"
     file.write_text("database:\n  url: mysql://ann:tell-nobody@db/trelay\n  nonsense: 1\n")
     with pytest.raises(SettingsError, match=r"database\.url.*expected postgresql://") as caught:

@@ -1,4 +1,4 @@
-"""Leases are about seconds: the tests have seconds of their own, which no busy machine lengthens."""
+"""The tests run on a loop whose time skips ahead, so a busy machine does not expire their leases."""
 
 import asyncio
 from collections.abc import Callable, Mapping

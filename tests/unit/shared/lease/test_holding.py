@@ -1,6 +1,7 @@
-"""Holding, over leases in memory that can be made to fail."""
+"""Holding leases whose store can fail."""
 
 import asyncio
+import logging
 
 import pytest
 
@@ -8,16 +9,16 @@ from shared.errors import Unavailable
 from shared.lease import Granted, Lease, Leases, MemoryLeaseStore, Taken
 from tests.unit.skipping_loop import LoopClock
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 TTL = 6.0
 
 
 class FailingStore(MemoryLeaseStore):
-    """Leases in memory, until the store goes away or falls silent."""
+    """Leases in memory, in a store that can be unavailable or not answer."""
 
     def __init__(self) -> None:
         super().__init__(LoopClock())
-        self.away = False
+        self.unavailable = False
         self.answering = asyncio.Event()
         self.answering.set()
         self.renewed = asyncio.Event()
@@ -33,20 +34,20 @@ class FailingStore(MemoryLeaseStore):
 
     async def another_renewal(self) -> None:
         self.renewed.clear()
-        await asyncio.wait_for(self.renewed.wait(), PATIENCE)
+        await asyncio.wait_for(self.renewed.wait(), TIMEOUT)
 
     async def release(self, name: str, owner: str, epoch: int) -> None:
         await self._answer()
         await super().release(name, owner, epoch)
 
     async def _answer(self) -> None:
-        if self.away:
-            raise Unavailable("the store is away")
+        if self.unavailable:
+            raise Unavailable("the store is unavailable")
         await self.answering.wait()
 
 
 class SlowClock(LoopClock):
-    """A clock that can be told that the process was stopped for a while."""
+    """A clock that can jump, as if the process was stopped for a while."""
 
     def __init__(self) -> None:
         self.stopped_for = 0.0
@@ -65,7 +66,7 @@ def of(store: FailingStore, owner: str, clock: LoopClock | None = None) -> Lease
 
 
 async def is_lost(lease: Lease) -> None:
-    await asyncio.wait_for(lease.lost(), PATIENCE)
+    await asyncio.wait_for(lease.lost(), TIMEOUT)
     assert not lease.held
 
 
@@ -77,7 +78,7 @@ async def test_a_lease_outlives_its_ttl_while_it_is_held(store: FailingStore) ->
             assert isinstance(await store.acquire("s", "b", TTL), Taken)
 
 
-async def test_leaving_gives_it_to_who_waits_at_once(store: FailingStore) -> None:
+async def test_leaving_releases_it_to_a_waiting_owner_at_once(store: FailingStore) -> None:
     async def wait_for_it() -> int:
         async with of(store, "b").hold("s") as lease:
             return lease.epoch
@@ -87,50 +88,52 @@ async def test_leaving_gives_it_to_who_waits_at_once(store: FailingStore) -> Non
         await asyncio.sleep(TTL / 2)
         assert not waiting.done()
     left = asyncio.get_running_loop().time()
-    assert await asyncio.wait_for(waiting, PATIENCE) > lease.epoch
+    assert await asyncio.wait_for(waiting, TIMEOUT) > lease.epoch
     assert asyncio.get_running_loop().time() == left
     assert not lease.held
 
 
-async def test_a_dead_owners_lease_moves_when_it_expires(store: FailingStore) -> None:
+async def test_the_lease_of_a_dead_owner_moves_when_it_expires(store: FailingStore) -> None:
     assert isinstance(await store.acquire("s", "dead", TTL), Granted)
-    async with asyncio.timeout(PATIENCE), of(store, "b").hold("s") as lease:
+    async with asyncio.timeout(TIMEOUT), of(store, "b").hold("s") as lease:
         assert lease.epoch == 2
         assert asyncio.get_running_loop().time() == pytest.approx(TTL, abs=0.1)
 
 
-async def test_one_that_another_took_is_said_to_be_lost(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lease_that_another_process_took_is_lost(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
     async with of(store, "a").hold("s") as lease:
         # What the same owner does after a restart.
-        assert isinstance(await store.acquire("s", "a", PATIENCE), Granted)
+        assert isinstance(await store.acquire("s", "a", TIMEOUT), Granted)
         await is_lost(lease)
-    assert "lease s is lost" in caplog.text
-    # Leaving has not released what is the newer one's.
+    [line] = caplog.records
+    assert (line.getMessage(), line.__dict__["lease"]) == ("lost lease", "s")
+    assert line.__dict__["reason"] == "expired, or taken by another owner"
+    # Leaving has not released the lease of the newer process.
     assert isinstance(await store.acquire("s", "b", TTL), Taken)
 
 
 async def test_a_short_outage_loses_nothing(store: FailingStore) -> None:
     async with of(store, "a").hold("s") as lease:
-        store.away = True
+        store.unavailable = True
         await asyncio.sleep(TTL / 3 + TTL / 6)
-        store.away = False
+        store.unavailable = False
         for _ in range(2):
             await store.another_renewal()
         assert lease.held
 
 
 @pytest.mark.parametrize("silent", [False, True])
-async def test_an_outage_is_said_before_another_can_have_the_lease(store: FailingStore, silent: bool) -> None:
+async def test_a_lease_is_lost_before_another_owner_can_have_it(store: FailingStore, silent: bool) -> None:
     async with of(store, "a").hold("s") as lease:
-        store.away = not silent
+        store.unavailable = not silent
         store.answering.clear()
         await is_lost(lease)
-        store.away = False
+        store.unavailable = False
         store.answering.set()
         assert isinstance(await store.acquire("s", "b", TTL), Taken)
 
 
-async def test_a_process_that_was_stopped_knows_at_once_that_its_lease_is_gone(store: FailingStore) -> None:
+async def test_a_process_that_was_stopped_knows_at_once_that_its_lease_is_lost(store: FailingStore) -> None:
     clock = SlowClock()
     async with of(store, "a", clock).hold("s") as lease:
         assert lease.held
@@ -139,28 +142,32 @@ async def test_a_process_that_was_stopped_knows_at_once_that_its_lease_is_gone(s
         await is_lost(lease)
 
 
-async def test_waiting_ends_with_the_stores_trouble(store: FailingStore) -> None:
+async def test_waiting_ends_when_the_store_is_unavailable(store: FailingStore) -> None:
     assert isinstance(await store.acquire("s", "b", TTL), Granted)
-    store.away = True
+    store.unavailable = True
     with pytest.raises(Unavailable):
         async with of(store, "a").hold("s"):
-            pytest.fail("it is another's")
+            pytest.fail("another owner has it")
 
 
-async def test_a_release_that_fails_is_left_to_expire(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_lease_that_cannot_be_released_expires(store: FailingStore, caplog: pytest.LogCaptureFixture) -> None:
     async with of(store, "a").hold("s"):
-        store.away = True
-    assert "left to expire" in caplog.text
+        store.unavailable = True
+    [line] = caplog.records
+    assert line.getMessage() == "could not release lease; it will expire"
+    assert line.__dict__.items() >= {"lease": "s", "error": "the store is unavailable", "after_s": TTL}.items()
 
 
-async def test_an_error_of_the_body_comes_through_and_the_lease_is_given_back(store: FailingStore) -> None:
+async def test_an_error_of_the_body_is_raised_and_the_lease_is_released(store: FailingStore) -> None:
     with pytest.raises(ZeroDivisionError):
         async with of(store, "a").hold("s"):
             raise ZeroDivisionError
     assert isinstance(await store.acquire("s", "b", TTL), Granted)
 
 
-async def test_one_that_was_put_out_by_its_own_name_waits_for_the_end_of_the_newer(store: FailingStore) -> None:
+async def test_a_process_that_was_displaced_waits_for_the_end_of_the_newer_one(
+    store: FailingStore, caplog: pytest.LogCaptureFixture
+) -> None:
     older, newer = of(store, "a"), of(store, "a")
     async with older.hold("s") as lease, newer.hold("s") as taken:
         await is_lost(lease)
@@ -170,5 +177,8 @@ async def test_one_that_was_put_out_by_its_own_name_waits_for_the_end_of_the_new
         assert taken.held
         assert not waiting.done()
         waiting.cancel()
-    async with asyncio.timeout(PATIENCE), older.hold("s") as again:
-        assert again.epoch > taken.epoch
+    with caplog.at_level(logging.INFO):
+        async with asyncio.timeout(TIMEOUT), older.hold("s") as again:
+            assert again.epoch > taken.epoch
+    assert [line.getMessage() for line in caplog.records] == ["lost lease", "acquired lease again"]
+    assert caplog.records[1].__dict__["after_s"] > 0

@@ -52,7 +52,7 @@ class PostgresReader:
         self._options = options
         self._on_notify = on_notify
         self._database = database_of(options)
-        self._place = f"{self._database.place}, table {options.table}"
+        self._place = f"{self._database.address}, table {options.table}"
         self._margin = _MARGIN + int(options.overlap * 1_000_000)
         self._session: _Session | None = None
         self._order_type: str | None = None

@@ -1,4 +1,4 @@
-"""One bus on a database of its own."""
+"""A bus on a database of its own."""
 
 from collections.abc import AsyncIterator
 

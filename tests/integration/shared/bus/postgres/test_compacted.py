@@ -1,4 +1,4 @@
-"""A compacted topic holds the latest record of each key, and readers pass over what it does not hold."""
+"""A compacted topic holds the latest record of each key, and readers skip the gaps."""
 
 import asyncio
 
@@ -28,7 +28,7 @@ async def test_each_write_replaces_the_one_before(bus: PostgresBus, kept: str, s
     assert await sql.fetchval("SELECT count(*) FROM trelay.bus_records") == 0
 
 
-async def test_a_reader_gets_to_the_end_over_what_is_gone(bus: PostgresBus, kept: str) -> None:
+async def test_a_reader_reaches_the_end_over_gaps(bus: PostgresBus, kept: str) -> None:
     await write(bus, kept, (b"a", b"1"))
     await write(bus, kept, (b"b", b"2"))
     async with bus.reader(kept, {0: 1}) as reader:
@@ -49,7 +49,7 @@ async def test_a_position_beyond_the_end_is_lost(bus: PostgresBus, kept: str) ->
             await reader.read()
 
 
-async def test_names_that_begin_alike_are_not_mixed_up(bus: PostgresBus, kept: str) -> None:
+async def test_names_with_a_common_prefix_are_not_mixed_up(bus: PostgresBus, kept: str) -> None:
     names = [b"a", b"a/", b"a/b", b"a/\xff", b"a0", b"a.", b"ab", b"a\x00", b"/a", b""]
     await write(bus, kept, *((name, name) for name in names))
     assert set(await bus.latest(kept, b"a")) == {b"a", b"a/b", b"a/\xff", b"a/"}

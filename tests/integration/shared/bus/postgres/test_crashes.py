@@ -1,4 +1,4 @@
-"""Everybody dies: members that copy, the one that feeds them, and the server; each event is copied once, in order."""
+"""Members that copy, the process that feeds them, and the server die; each record is copied once, in order."""
 
 import asyncio
 import random
@@ -21,32 +21,32 @@ _CHECKPOINTS = "checkpoints"
 
 
 class Feed:
-    """Numbers under a few keys, each written once: a transaction holds some of them, and how far it got."""
+    """Writes numbers under a few keys, each once: a transaction holds some of them and the checkpoint."""
 
     def __init__(self, bus: Bus, topic: str, rng: random.Random) -> None:
         self._bus = bus
         self._topic = topic
-        self._dice = rng
-        self.lives = 0
+        self._rng = rng
+        self.restarts = 0
 
     async def run(self, total: int) -> None:
-        """Write all, through as many lives as it takes."""
+        """Write all, with as many restarts as it takes."""
         while True:
             try:
-                await self._live(total)
+                await self._write(total)
             except Unavailable:
                 await asyncio.sleep(0.1)
             else:
                 return
 
-    async def _live(self, total: int) -> None:
-        self.lives += 1
+    async def _write(self, total: int) -> None:
+        self.restarts += 1
         async with self._bus.writer("feed") as writer:
             checkpoint = await self._bus.latest(_CHECKPOINTS, b"feed")
             number = int(checkpoint.get(b"feed", b"0"))
             while number < total:
                 # Small ones go in one statement, large ones are stored first.
-                upto = min(total, number + self._dice.choice((1, 1, 10, 300)))
+                upto = min(total, number + self._rng.choice((1, 1, 10, 300)))
                 transaction = Transaction()
                 for each in range(number, upto):
                     transaction.append(
@@ -55,12 +55,14 @@ class Feed:
                 transaction.append(_CHECKPOINTS, b"feed", str(upto).encode())
                 _ = await writer.submit(transaction)
                 number = upto
-                await asyncio.sleep(self._dice.uniform(0.0, 0.3))
+                await asyncio.sleep(self._rng.uniform(0.0, 0.3))
             await writer.commit(Transaction())
 
 
 @pytest.mark.timeout(240)
-async def test_nothing_is_lost_or_twice_when_the_server_dies_too(own_postgres: PostgresServer, tmp_path: Path) -> None:
+async def test_nothing_is_lost_or_repeated_when_the_server_dies_too(
+    own_postgres: PostgresServer, tmp_path: Path
+) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
     rng = random.Random(seed)
@@ -71,7 +73,7 @@ async def test_nothing_is_lost_or_twice_when_the_server_dies_too(own_postgres: P
         topic, target = await new_topic(bus, partitions=4), await new_topic(bus, partitions=4)
         compacted = TopicOptions(name=_CHECKPOINTS, partitions=1, compact=True, retention_hours=None)
         await bus.ensure_topics([compacted])
-        order = order_for(deployment, topic=topic, target=target, group="fire")
+        order = order_for(deployment, topic=topic, target=target, group="copiers")
         members = [Member(order | {"member": name}, tmp_path / name, random.Random(f"{seed} {name}")) for name in "ab"]
         feed = Feed(bus, topic, rng)
 
@@ -89,11 +91,11 @@ async def test_nothing_is_lost_or_twice_when_the_server_dies_too(own_postgres: P
             async with asyncio.timeout(90):
                 while sum((await ends(bus, target)).values()) < total:
                     await asyncio.sleep(0.2)
-            await asyncio.sleep(1.0)  # what is twice may come late
+            await asyncio.sleep(1.0)  # a repeated record may come late
             found = by_key(await everything(bus, target))
         finally:
             for member in members:
                 await member.end()
         kills = sum(member.kills for member in members)
-        print(f"{total} records, {feed.lives} lives of the feed, {kills} kills of members, 3 of the server")
+        print(f"{total} records, {feed.restarts} starts of the feed, {kills} kills of members, 3 of the server")
     assert found == {f"key-{key}": [str(number) for number in range(key, total, KEYS)] for key in range(KEYS)}

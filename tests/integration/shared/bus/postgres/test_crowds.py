@@ -1,4 +1,4 @@
-"""Many writers at the same partitions: no two wait for one another in a circle, and no offset is missing or twice."""
+"""Many writers at the same partitions: no deadlocks, and no offset is missing or used twice."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ async def test_writers_of_several_processes_and_sizes_share_all_partitions(
 
     async def write(name: str) -> None:
         rng = random.Random(f"{seed} {name}")
-        # One connection for two transactions in flight: they must not wait for one another either.
+        # One connection for two transactions in flight: they must not deadlock either.
         options = PostgresBusOptions(writing_connections=rng.choice((1, 2)))
         async with connect_postgres(options, migrated_database) as mine, mine.writer(name) as writer:
             for round_ in range(rounds):

@@ -1,4 +1,4 @@
-"""Members that die, leave, or come twice."""
+"""Members that die, leave, or run twice."""
 
 import asyncio
 import time
@@ -28,11 +28,11 @@ async def member(database: DatabaseOptions, topic: str, name: str, journal: Jour
         yield bus
 
 
-async def test_a_dead_members_partitions_move_in_time(
+async def test_the_partitions_of_a_dead_member_move_in_time(
     migrated_database: DatabaseOptions, bus: PostgresBus, topic: str, sql: asyncpg.Connection
 ) -> None:
-    # What a member that died this very moment has left behind.
-    partitions = (await bus._topics.find(topic)).partitions
+    # As left by a member that has just died.
+    partitions = (await bus._topics.get(topic)).partitions
     began = time.monotonic()
     await sql.execute(
         "INSERT INTO trelay.leases (name, owner, epoch, expires_at)"
@@ -42,16 +42,16 @@ async def test_a_dead_members_partitions_move_in_time(
         "INSERT INTO trelay.bus_claims VALUES ('g', $1, 'group/topic/g/dead', 7)", [(each,) for each in partitions]
     )
     journal = Journal()
-    async with member(migrated_database, topic, "heir", journal):
-        await journal.until(lambda: bool(journal.of("heir")))
+    async with member(migrated_database, topic, "successor", journal):
+        await journal.until(lambda: bool(journal.of("successor")))
         assert time.monotonic() - began >= 6.0
-        await journal.until(lambda: journal.of("heir") == ALL)
+        await journal.until(lambda: journal.of("successor") == ALL)
 
 
-async def test_who_leaves_gives_all_at_once(
+async def test_a_member_that_leaves_releases_its_partitions_at_once(
     migrated_database: DatabaseOptions, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "_LOOK_ANYWAY", 600.0)  # nobody looks unasked
+    monkeypatch.setattr(membership, "_POLL_INTERVAL", 600.0)  # no member checks without a notification
     journal = Journal()
     async with member(migrated_database, topic, "a", journal):
         await journal.until(lambda: journal.of("a") == ALL)
@@ -61,7 +61,7 @@ async def test_who_leaves_gives_all_at_once(
     assert journal.clashes == []
 
 
-async def test_of_two_of_one_name_the_newer_stays(migrated_database: DatabaseOptions, topic: str) -> None:
+async def test_of_two_members_of_one_name_the_newer_stays(migrated_database: DatabaseOptions, topic: str) -> None:
     older, newer = Journal(), Journal()
     async with member(migrated_database, topic, "a", older):
         await older.until(lambda: older.of("a") == ALL)
@@ -76,7 +76,7 @@ async def test_of_two_of_one_name_the_newer_stays(migrated_database: DatabaseOpt
         await older.until(lambda: older.of("a") == ALL)
 
 
-async def test_a_member_whose_server_is_silent_stops_in_time(own_postgres: PostgresServer) -> None:
+async def test_a_member_whose_server_does_not_answer_stops_in_time(own_postgres: PostgresServer) -> None:
     database = DatabaseOptions(url=own_postgres.dsn(), statement_timeout=30)
     await migrate(database)
     async with connect_postgres(PostgresBusOptions(), database) as bus:
@@ -91,14 +91,14 @@ async def test_a_member_whose_server_is_silent_stops_in_time(own_postgres: Postg
         try:
             began = time.monotonic()
             await journal.until(lambda: journal.of("a") == set())
-            assert time.monotonic() - began < 20  # 5 where nobody is busy; who waits for the server waits 30
+            assert time.monotonic() - began < 20  # 5 on an idle machine; 30 if it waited for the server
         finally:
             for process in processes:
                 process.resume()
         await journal.until(lambda: journal.of("a") == ALL)
 
 
-async def test_names_that_could_reach_into_another_group_do_not(migrated_database: DatabaseOptions, topic: str) -> None:
+async def test_names_with_separators_do_not_mix_up_groups(migrated_database: DatabaseOptions, topic: str) -> None:
     one, two = Journal(), Journal()
     async with (
         connect_postgres(PostgresBusOptions(), migrated_database) as bus,

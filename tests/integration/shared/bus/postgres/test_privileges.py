@@ -1,4 +1,4 @@
-"""The services' role needs no right to change tables: what docs/postgresql.md says it needs is enough."""
+"""The privileges that docs/postgresql.md lists are enough for the services."""
 
 import asyncpg
 
@@ -34,7 +34,7 @@ async def use(database: DatabaseOptions) -> None:
     journal = Journal()
     large = [Outgoing(b"%d" % number, b"x" * 1000) for number in range(100)]
     async with (
-        connect_postgres(PostgresBusOptions(sweep_seconds=0.1), database) as bus,
+        connect_postgres(PostgresBusOptions(retention_check_interval=0.1), database) as bus,
         PostgresLeaseStore.opened(database) as store,
         Leases(store, "a").hold("s"),
     ):

@@ -1,4 +1,4 @@
-"""Clients that stop at the worst moment: nobody waits for them long, and their successor is sure of what they did."""
+"""Clients that stop at the worst moment: others wait a bounded time, and their successor knows what was committed."""
 
 import asyncio
 import time
@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 
 from shared.bus.postgres import PostgresBus
-from shared.bus.postgres.link import Link
+from shared.bus.postgres.open_transaction import OpenTransaction, Owner
 from shared.bus.postgres.options import PostgresBusOptions
 from shared.bus.postgres.plan import Plan
-from shared.bus.postgres.writing import Owner, Writing
+from shared.bus.postgres.pools import Pools
 from shared.database.options import DatabaseOptions
 from shared.errors import Fenced
 from tests.contracts.bus.records import PATIENCE, visible, writing
@@ -24,11 +24,11 @@ SELECT set_config('idle_in_transaction_session_timeout', '3000', true),
 """
 
 
-async def test_who_stops_before_his_commit_is_put_out_in_time(
+async def test_a_client_that_stops_before_its_commit_is_closed_in_time(
     bus: PostgresBus, line: str, sql: asyncpg.Connection
 ) -> None:
-    """As with SIGSTOP between publishing and COMMIT: the server ends it, and all others go on."""
-    partition = (await bus._topics.find(line)).partitions[0]
+    """As with SIGSTOP between bus_commit and COMMIT: the server closes its connection, and the others continue."""
+    partition = (await bus._topics.get(line)).partitions[0]
     await sql.execute("INSERT INTO trelay.bus_writers (name, epoch) VALUES ('stopped', 1)")
     await sql.execute("BEGIN")
     await sql.execute("INSERT INTO trelay.bus_records (tx, n, key, value) VALUES (0, 0, 'k', 'never')")
@@ -43,27 +43,27 @@ async def test_who_stops_before_his_commit_is_put_out_in_time(
         await sql.execute("COMMIT")
 
 
-async def test_who_stops_while_storing_is_in_nobodys_way(
+async def test_a_client_that_stops_while_it_stores_delays_no_other(
     bus: PostgresBus, line: str, migrated_database: DatabaseOptions
 ) -> None:
-    async with Link.opened(migrated_database, PostgresBusOptions()) as link, bus.writer("storing") as older:
+    async with Pools.opened(migrated_database, PostgresBusOptions()) as pools, bus.writer("storing") as older:
         await older.commit(writing(line, "before"))
-        partition = (await bus._topics.find(line)).partitions[0]
+        partition = (await bus._topics.get(line)).partitions[0]
         rows: list[tuple[bytes, bytes | None, bytes | None]] = [(b"k", b"v" * 1000, None)] * 200
         planned = Plan(rows=rows, size=200_000, partitions=[partition], records=[200], sizes=[200_000])
 
         async def stop_while_storing() -> None:
-            async with Writing.prepared(link, planned, Owner("storing", 1)) as writing_on:
+            async with OpenTransaction.prepared(pools, planned, Owner("storing", 1)) as transaction:
                 async with asyncio.timeout(5), bus.writer("storing") as successor:
                     await successor.commit(writing(line, "after"))
-                await writing_on.publish()
+                await transaction.commit()
 
         with pytest.raises(Fenced, match="writer storing"):
             await stop_while_storing()
     assert await visible(bus, line) == ["before", "after"]
 
 
-async def test_a_writer_that_lost_its_server_connection_is_finished_and_its_successor_goes_on(
+async def test_a_writer_that_lost_its_connection_has_failed_and_its_successor_continues(
     bus: PostgresBus, line: str, sql: asyncpg.Connection
 ) -> None:
     async with bus.writer("cut") as writer:

@@ -1,8 +1,8 @@
-"""Plain asyncpg connections for hot paths, a bounded number of them.
+"""A pool of plain asyncpg connections for hot paths.
 
-Not asyncpg's own pool: giving a connection back there costs a round trip or two tasks, and waits for a server that has
-stopped answering for as long as TCP does. Here a connection whose statement was interrupted is dropped on the spot, so
-that a time limit around a statement is one.
+Not asyncpg's own pool: there, releasing a connection costs a round trip or two tasks, and waits for a server that does
+not answer for as long as TCP does. Here, a connection whose statement was interrupted is closed at once, so a time
+limit around a statement holds.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from shared.database.errors import translate
 from shared.database.options import DatabaseOptions
 from shared.errors import TrelayError
 
-Tell = Callable[[str | None], None]
-"""Is told after each use what was wrong with the database, None if nothing."""
+OnUse = Callable[[str | None], None]
+"""Called after each use with what was wrong with the database, or None."""
 
 
-class Connections:
+class ConnectionPool:
     """Connections that are opened when needed and kept for the next use."""
 
     def __init__(
@@ -31,13 +31,13 @@ class Connections:
         size: int,
         purpose: str,
         settings: Mapping[str, str] | None = None,
-        tell: Tell | None = None,
+        on_use: OnUse | None = None,
     ) -> None:
-        """`purpose` is what `pg_stat_activity` shows; `settings` are the session's, beside those all have."""
-        self.place = options.place
+        """`purpose` appears in `pg_stat_activity`; `settings` are further settings of the session."""
+        self.address = options.address
         self._arguments = connect_arguments(options, purpose)
         self._arguments["server_settings"] |= settings or {}
-        self._tell = tell or ignore
+        self._on_use = on_use or ignore
         self._free = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection] = []
 
@@ -50,21 +50,21 @@ class Connections:
         size: int,
         purpose: str,
         settings: Mapping[str, str] | None = None,
-        tell: Tell | None = None,
+        on_use: OnUse | None = None,
     ) -> AsyncIterator[Self]:
-        """Connects at the first use; leaving drops those that are idle."""
-        connections = cls(options, size=size, purpose=purpose, settings=settings, tell=tell)
+        """Open a pool, which connects at its first use; leaving the context closes idle connections."""
+        pool = cls(options, size=size, purpose=purpose, settings=settings, on_use=on_use)
         try:
-            yield connections
+            yield pool
         finally:
-            connections.drop_idle()
+            pool.drop_idle()
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncpg.Connection]:
-        """Borrow a connection, alone, for statements that leave nothing behind in the session.
+        """Borrow a connection for statements that leave no state in the session.
 
         Raises:
-            Unavailable, Unauthorized: see `database_errors`, for the body too.
+            Unavailable, Unauthorized: as `database_errors`, also for the body.
         """
         async with self._free:
             try:
@@ -72,24 +72,24 @@ class Connections:
                 try:
                     yield connection
                 except (asyncpg.PostgresError, TrelayError):
-                    self._keep(connection)  # the server, or the body, refused something; the session is as before
+                    self._release(connection)  # the server, or the body, has refused something; the session is usable
                     raise
                 except BaseException:
                     connection.terminate()
                     raise
-                self._keep(connection)
+                self._release(connection)
             except TrelayError:
-                raise  # the body's own: it says nothing of the database
+                raise  # of the body: it says nothing about the database
             except Exception as exc:
-                error = translate(self.place, exc)
+                error = translate(self.address, exc)
                 if error is None:
                     raise
-                self._tell(str(error))
+                self._on_use(str(error))
                 raise error from exc
-            self._tell(None)
+            self._on_use(None)
 
     def drop_idle(self) -> None:
-        """Close what is not in use, without a word to the server."""
+        """Close idle connections without waiting for the server."""
         while self._idle:
             self._idle.pop().terminate()
 
@@ -101,8 +101,8 @@ class Connections:
         opened: asyncpg.Connection = await asyncpg.connect(**self._arguments)
         return opened
 
-    def _keep(self, connection: asyncpg.Connection) -> None:
-        # In a transaction: whoever had it gave up half-way. Closing rolls back, and is certain to.
+    def _release(self, connection: asyncpg.Connection) -> None:
+        # In a transaction, its user was interrupted. Closing the connection rolls back, and always works.
         if connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
         else:
@@ -110,4 +110,4 @@ class Connections:
 
 
 def ignore(_problem: str | None) -> None:
-    """Nobody wants to know."""
+    """Do nothing with a problem."""

@@ -1,4 +1,4 @@
-"""What a reader asks the server."""
+"""Fetches records and bounds for a reader."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from shared.bus.postgres.link import Link, TopicGone
 from shared.bus.postgres.plan import BATCH_BYTES, Topic
-from shared.bus.postgres.records import StoredRecord, records_of
+from shared.bus.postgres.pools import Pools, TopicDeleted
+from shared.bus.postgres.records import PostgresRecord, record_class
 from shared.errors import PositionLost
 
 # Batches from the one that holds the position on, as many as their bytes and the limit allow, then the records of each.
-# The subqueries with an order and a limit are what keeps the planner to index scans in this very order.
+# The subqueries with ORDER BY and LIMIT keep the planner to index scans in exactly this order.
 _RECORDS = """
 SELECT wanted.number, batch.last_offset - batch.records + 1 + record.n - batch.first_n,
        batch.written_ms, record.key, record.value, record.headers
@@ -55,96 +55,101 @@ LIMIT $4
 
 _BOUNDS = "SELECT id, earliest_offset, end_offset FROM trelay.bus_partitions WHERE id = ANY ($1)"
 
-_MOST_BYTES = 8 * 1024 * 1024
-_LEAST_BYTES = 2 * BATCH_BYTES
+_MAX_BYTES = 8 * 1024 * 1024
+_PARTITION_MIN_BYTES = 2 * BATCH_BYTES
 
 
 @dataclass(slots=True)
-class Found:
-    """What one look gave."""
+class Fetched:
+    """The result of one fetch."""
 
-    records: Sequence[StoredRecord] = ()
-    """Partition by partition, each in offset order."""
-    passed: Mapping[int, int] = field(default_factory=dict)
-    """Positions that may be moved up to here, because nothing lies before it any more."""
+    records: Sequence[PostgresRecord] = ()
+    """Partition by partition, each in the order of offsets."""
+    skipped_to: Mapping[int, int] = field(default_factory=dict)
+    """Positions by partition, which may move up to here: no record is left before it."""
     at_end: bool = False
-    """Whether nothing more was there."""
+    """Whether there were no further records."""
 
 
-class Fetching:
-    """Looks for what comes next in some partitions of a topic."""
+class Fetcher:
+    """Fetches from some partitions of a topic."""
 
-    def __init__(self, topic: Topic, link: Link) -> None:
+    def __init__(self, topic: Topic, pools: Pools) -> None:
         self.topic = topic
-        self._link = link
+        self._pools = pools
         self._query = _LATEST if topic.compact else _RECORDS
-        self._record_class = records_of(topic.name)
+        self._record_class = record_class(topic.name)
 
-    async def look(self, positions: Mapping[int, int], unchecked: frozenset[int], limit: int) -> Found:
-        """Return what lies at these positions and after them: about 8 MiB, or `limit` records, at most.
+    async def fetch(self, positions: Mapping[int, int], unchecked: frozenset[int], limit: int) -> Fetched:
+        """Return the records at these positions and after them: about 8 MiB, or `limit` records, at most.
 
-        `unchecked` are partitions whose position may lie anywhere.
+        `unchecked` are partitions whose position may be out of range.
 
         Raises:
-            PositionLost: a position lies before what is kept, or beyond the end.
-            TopicGone, Unavailable: see there.
+            PositionLost: a position is before the earliest record or beyond the end.
+            TopicDeleted: the topic does not exist any more.
+            Unavailable: the database does not answer.
         """
-        async with self._link.reading.use() as connection:
+        async with self._pools.reading.use() as connection:
             if self.topic.compact:
                 return await self._latest(connection, positions, limit)
             return await self._log(connection, positions, unchecked, limit)
 
     async def _log(
         self, connection: asyncpg.Connection, positions: Mapping[int, int], unchecked: frozenset[int], limit: int
-    ) -> Found:
-        """Look into a log, which has no gaps but what retention took."""
-        share = max(_MOST_BYTES // len(positions), _LEAST_BYTES)
-        records = await self._fetch(connection, positions, limit, share)
+    ) -> Fetched:
+        """Fetch from a log, which has no gaps except before the earliest offset."""
+        share = max(_MAX_BYTES // len(positions), _PARTITION_MIN_BYTES)
+        records = await self._select(connection, positions, limit, share)
         first = {}
         for number, run in runs(records, list(positions)):
             first[number], last = records[run.start].offset, records[run.stop - 1].offset
             if last - first[number] >= len(run):
-                raise RuntimeError(f"{self.topic.name}/{number}: of {first[number]} to {last} some are not there")
-        doubtful = {
+                raise RuntimeError(
+                    f"{self.topic.name}/{number}: records are missing between {first[number]} and {last}"
+                )
+        suspect = {
             number: position
             for number, position in positions.items()
             if number in unchecked or not records or first.get(number, position) != position
         }
-        if doubtful and await self._examine(connection, doubtful, first):
-            return Found(records)
-        # Bytes are counted by whole batches, and of the first one the position may have passed all but the last record.
+        if suspect and await self._check(connection, suspect, first):
+            return Fetched(records)
+        # Bytes are counted in whole batches, and the position may be at the last record of the first one.
         at_end = len(records) < limit and _size(records) < share - BATCH_BYTES
-        return Found(records, at_end=at_end)
+        return Fetched(records, at_end=at_end)
 
-    async def _examine(
-        self, connection: asyncpg.Connection, doubtful: Mapping[int, int], first: Mapping[int, int]
+    async def _check(
+        self, connection: asyncpg.Connection, suspect: Mapping[int, int], first: Mapping[int, int]
     ) -> bool:
-        """Check positions against the bounds; return whether something was committed after it was asked for."""
+        """Check positions against the bounds; return whether records were committed after the query for them."""
         more = False
-        for number, (earliest, end) in (await self._bounds(connection, doubtful)).items():
-            position = doubtful[number]
+        for number, (earliest, end) in (await self._bounds(connection, suspect)).items():
+            position = suspect[number]
             begin = first.get(number, position)
             if begin != position or not earliest <= position <= end:
                 raise PositionLost(self.topic.name, number, position, max(earliest, begin))
             more = more or (number not in first and position < end)
         return more
 
-    async def _latest(self, connection: asyncpg.Connection, positions: Mapping[int, int], limit: int) -> Found:
-        """Look into a compacted topic, which has a gap wherever a key was written anew."""
-        # Asked before the records are: what was committed by then and is not among them will never be.
+    async def _latest(self, connection: asyncpg.Connection, positions: Mapping[int, int], limit: int) -> Fetched:
+        """Fetch from a compacted topic, which has a gap wherever a key was overwritten."""
+        # Before the records: what was committed by then, and is not among the records, was overwritten.
         bounds = await self._bounds(connection, positions)
         for number, position in positions.items():
             if position > bounds[number][1]:
                 raise PositionLost(self.topic.name, number, position, bounds[number][0])
-        records = await self._fetch(connection, positions, limit, max(_MOST_BYTES // len(positions), _LEAST_BYTES))
+        records = await self._select(
+            connection, positions, limit, max(_MAX_BYTES // len(positions), _PARTITION_MIN_BYTES)
+        )
         if records:
-            return Found(records)
-        return Found(passed={number: bounds[number][1] for number in positions}, at_end=True)
+            return Fetched(records)
+        return Fetched(skipped_to={number: bounds[number][1] for number in positions}, at_end=True)
 
-    async def _fetch(
+    async def _select(
         self, connection: asyncpg.Connection, positions: Mapping[int, int], limit: int, share: int
-    ) -> list[StoredRecord]:
-        """`share` are the bytes of one partition; it gives one batch, or one record, more than that at most."""
+    ) -> list[PostgresRecord]:
+        """Select the records. `share` are the bytes of one partition, exceeded by one batch or one record at most."""
         numbers = list(positions)
         ids = [self.topic.partitions[number] for number in numbers]
         offsets = list(positions.values())
@@ -154,13 +159,13 @@ class Fetching:
         by_id = {self.topic.partitions[number]: number for number in numbers}
         rows = await connection.fetch(_BOUNDS, list(by_id))
         if len(rows) < len(by_id):
-            raise TopicGone(f"topic {self.topic.name} does not exist any more")
+            raise TopicDeleted(f"topic {self.topic.name} does not exist any more")
         return {by_id[partition]: (earliest, end) for partition, earliest, end in rows}
 
 
-def runs(records: Sequence[StoredRecord], order: Sequence[int]) -> Iterator[tuple[int, range]]:
-    """Find where the records of each partition begin and end, given that partitions come in this order."""
-    rank = {number: place for place, number in enumerate(order)}
+def runs(records: Sequence[PostgresRecord], order: Sequence[int]) -> Iterator[tuple[int, range]]:
+    """Return where the records of each partition begin and end, given the order of the partitions."""
+    rank = {number: index for index, number in enumerate(order)}
     stop = len(records)
     while stop:
         number = records[stop - 1].partition
@@ -169,7 +174,7 @@ def runs(records: Sequence[StoredRecord], order: Sequence[int]) -> Iterator[tupl
         stop = start
 
 
-def _size(records: Sequence[StoredRecord]) -> int:
+def _size(records: Sequence[PostgresRecord]) -> int:
     total = 0
     for _, _, _, key, value, headers in records:
         total += len(key) + len(value or b"") + len(headers or b"")

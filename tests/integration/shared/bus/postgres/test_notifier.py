@@ -1,4 +1,4 @@
-"""How readers hear of commits: at once, elsewhere at once too, and in the end even if nobody tells them."""
+"""How readers learn of commits: by a notification, and without one by polling."""
 
 import asyncio
 import time
@@ -10,21 +10,23 @@ from shared.bus.protocol import TopicPartition, Transaction
 from shared.database.options import DatabaseOptions
 from tests.contracts.bus.records import PATIENCE, ends, read_some, texts, writing
 
-_COMMIT_UNTOLD = """
+_COMMIT_WITHOUT_NOTIFICATION = """
 SELECT trelay.bus_write('{k}', $2, '{null}', null, null, $1, '{1}', '{1}', '{}', '{}', '{}', '{}', null, '{}', '{}')
 """
 
 
-async def test_a_commit_that_nobody_tells_is_found_anyway(bus: PostgresBus, line: str, sql: asyncpg.Connection) -> None:
-    partition = (await bus._topics.find(line)).partitions[0]
+async def test_a_commit_without_a_notification_is_found_by_polling(
+    bus: PostgresBus, line: str, sql: asyncpg.Connection
+) -> None:
+    partition = (await bus._topics.get(line)).partitions[0]
     async with bus.reader(line, {0: 0}) as reader:
         assert not await reader.read(wait=0.3)
         waiting = asyncio.create_task(reader.read())
-        await sql.execute(_COMMIT_UNTOLD, [partition], [b"a"])
+        await sql.execute(_COMMIT_WITHOUT_NOTIFICATION, [partition], [b"a"])
         assert texts(await asyncio.wait_for(waiting, PATIENCE)) == ["a"]
 
 
-async def test_readers_elsewhere_are_woken_long_before_they_would_look(
+async def test_readers_of_other_processes_wake_long_before_they_would_poll(
     migrated_database: DatabaseOptions, bus: PostgresBus, line: str
 ) -> None:
     taken = []
@@ -40,15 +42,15 @@ async def test_readers_elsewhere_are_woken_long_before_they_would_look(
             await writer.commit(writing(line, str(number)))
             await asyncio.wait_for(waiting, PATIENCE)
             taken.append(time.monotonic() - began)
-    assert sorted(taken)[10] < 0.7  # unasked, it would look a second after the time before
+    assert sorted(taken)[10] < 0.7  # without a notification, it would poll after a second
 
 
-async def test_a_commit_that_readers_find_nothing_new_after_tells_nobody(
+async def test_a_commit_without_records_sends_no_notification(
     migrated_database: DatabaseOptions, bus: PostgresBus, line: str
 ) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     listener = await asyncpg.connect(migrated_database.url)
-    await listener.add_listener("trelay_bus", lambda *said: heard.append(str(said[3]).partition(" ")[2]))
+    await listener.add_listener("trelay_bus", lambda *sent: received.append(str(sent[3]).partition(" ")[2]))
     transaction = Transaction()
     transaction.commit_offset("g", TopicPartition(line, 0), 1)
     async with bus.writer("w") as writer, bus.reader(line, {0: 0}) as reader:
@@ -56,22 +58,22 @@ async def test_a_commit_that_readers_find_nothing_new_after_tells_nobody(
         await writer.commit(writing(line, "a"))
         await read_some(reader, 1)
         async with asyncio.timeout(PATIENCE):
-            while not heard:
+            while not received:
                 await asyncio.sleep(0.01)
                 await listener.fetchval("SELECT 1")
     await listener.close()
-    assert heard == [str((await bus._topics.find(line)).partitions[0])]
+    assert received == [str((await bus._topics.get(line)).partitions[0])]
 
 
-async def test_under_load_one_notification_tells_of_many_commits(
+async def test_under_load_one_notification_is_about_many_commits(
     migrated_database: DatabaseOptions, bus: PostgresBus, topic: str
 ) -> None:
-    heard: list[str] = []
+    received: list[str] = []
     listener = await asyncpg.connect(migrated_database.url)
-    await listener.add_listener("trelay_bus", lambda *said: heard.append(str(said[3])))
+    await listener.add_listener("trelay_bus", lambda *sent: received.append(str(sent[3])))
     async with bus.appender() as appender, bus.reader(topic, await ends(bus, topic)) as reader:
         for number in range(200):
             await appender.append(topic, writing(topic, str(number)).records[topic])
         await read_some(reader, 200)
     await listener.close()
-    assert 0 < len(heard) < 200
+    assert 0 < len(received) < 200
