@@ -3,8 +3,9 @@
     TRELAY_PORT   where the experience layer listens, on the loopback (8080)
     TRELAY_DATA   where everything is kept (var/)
 
-Without a settings file it runs the examples. With one it runs what that says; where it names no `database`, a
-PostgreSQL is started in the data folder, and `${TRELAY_DATABASE_URL}` in the file leads there.
+Without a settings file it runs the examples, with clients for a demonstration. With one it runs what that says, and
+makes no client; where it names no `database`, a PostgreSQL is started in the data folder, and
+`${TRELAY_DATABASE_URL}` in the file leads there.
 """
 
 import argparse
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 DATABASE_URL = "TRELAY_DATABASE_URL"
 WATCHER = "showcase"
+_NOTE = "made by make run"
+"""Tells the clients of the demonstration from those of an operator."""
 
 _QUIET = LogOptions(format="text", level="warning", loggers={"shared.health": "error"})
 """Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
@@ -120,13 +123,15 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         database = settings.database or DatabaseOptions(url=environment[DATABASE_URL])
         account = await prepare(command, database, environment[DATABASE_URL], command.data)
         services = Together(settings, database, command.port)
-        tasks = await stack.enter_async_context(services.running(_watching(command, account)))
+        watching = None if account is None else _watching(command, account)
+        tasks = await stack.enter_async_context(services.running(watching))
         settle()
         if own is not None:
             tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))
         registered = f"--data {as_typed(command.data)}" if own is not None else f"--config {as_typed(path)}"
-        say(welcome(services.url, services.sources_url, path, command.data, registered))
-        if command.settings is None:
+        demo = command.settings is None
+        say(welcome(services.url, services.sources_url, path, command.data, registered, demo=demo))
+        if demo:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)
 
@@ -148,15 +153,26 @@ def _watching(command: Command, account: Account) -> Watching:
     return watching
 
 
-async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account:
-    """Make what must be there before the services start; return whose subscriber shows what comes."""
+async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> Account | None:
+    """Make what must be there before the services start; return the account of the subscriber that prints events.
+
+    With a settings file there is no such subscriber, and the clients of the demonstration are disabled where an earlier
+    run left them: their secrets are known to everybody.
+    """
     try:
         await migrate(database)
     except Unavailable as exc:
         raise SettingsError(f"the database is needed from the start: {exc}") from exc
-    if command.settings is None:
+    engine = create_engine(database)
+    try:
+        registry = PostgresRegistry(engine, database)
+        if command.settings is not None:
+            await _disable_demo_clients(registry)
+            return None
         await showcase.make_table(dsn, (showcase.EXAMPLES / "orders.sql").read_text())
-    return await _clients(database, data)
+        return await _make_demo_clients(registry, data / f"{WATCHER}.secret")
+    finally:
+        await engine.dispose()
 
 
 def show(tasks: Tasks, examples: Path, dsn: str) -> None:
@@ -166,20 +182,23 @@ def show(tasks: Tasks, examples: Path, dsn: str) -> None:
     tasks.keep("example orders", showcase.take_orders(dsn, SYSTEM_CLOCK, dice))
 
 
-async def _clients(database: DatabaseOptions, data: Path) -> Account:
-    """Make the two clients: `demo` for the reader, and the one that shows what comes. Return the latter."""
-    engine = create_engine(database)
-    registry = PostgresRegistry(engine, database)
-    kept = data / f"{WATCHER}.secret"
-    try:
-        for name, secret in ((DEMO, DEMO), (WATCHER, _secret(kept))):
-            try:
-                await add_client(registry, name, secret=secret, loopback_only=True, note="made by make run")
-            except ClientExists:
-                logger.debug("client %s is there", name)
-    finally:
-        await engine.dispose()
-    return Account(WATCHER, kept.read_text())
+async def _make_demo_clients(registry: PostgresRegistry, secret_file: Path) -> Account:
+    """Make `demo`, for the reader, and the client of the subscriber that prints events; return the latter."""
+    account = Account(WATCHER, _secret(secret_file))
+    for name, secret in ((DEMO, DEMO), (WATCHER, account.client_secret)):
+        try:
+            await add_client(registry, name, secret=secret, loopback_only=True, note=_NOTE)
+        except ClientExists:
+            await registry.enable(name)
+    return account
+
+
+async def _disable_demo_clients(registry: PostgresRegistry) -> None:
+    for name in (DEMO, WATCHER):
+        client = await registry.find(name)
+        if client is not None and client.note == _NOTE and not client.disabled:
+            await registry.disable(name)
+            logger.warning("disabled a demo client", extra={"client_id": name})
 
 
 def _secret(kept: Path) -> str:

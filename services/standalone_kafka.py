@@ -73,11 +73,12 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         processes = [await stack.enter_async_context(layers.running(layer)) for layer in ("experience", "process")]
         # Between the layers: the watcher leaves before what it watches.
         tasks = await stack.enter_async_context(Tasks())
-        connected = asyncio.Event()
         url = f"http://127.0.0.1:{ports['experience']}"
-        cursor = folder / f"{WATCHER}.cursor"
-        tasks.keep("watcher", showcase.print_events(url, account, cursor, say, connected.set))
-        await connected.wait()
+        if account is not None:
+            connected = asyncio.Event()
+            cursor = folder / f"{WATCHER}.cursor"
+            tasks.keep("watcher", showcase.print_events(url, account, cursor, say, connected.set))
+            await connected.wait()
         processes.append(await stack.enter_async_context(layers.running("system")))
         for process in processes:
             tasks.keep(process.name, _watch(process))
@@ -85,8 +86,9 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
             tasks.keep(own.name, own.kept_up(say, SYSTEM_CLOCK))
         settle()
         sources_url = f"http://127.0.0.1:{ports['system']}"
-        say(welcome(url, sources_url, settings, folder, f"--data {as_typed(folder)}"))
-        if command.settings is None:
+        demo = command.settings is None
+        say(welcome(url, sources_url, settings, folder, f"--data {as_typed(folder)}", demo=demo))
+        if demo:
             show(tasks, folder / "examples", dsn)
         await until(stop, tasks)
 

@@ -68,7 +68,7 @@ class Together:
         """Where subscribers and operators find them, while they run."""
 
     @asynccontextmanager
-    async def running(self, watching: Watching) -> AsyncIterator[Tasks]:
+    async def running(self, watching: Watching | None) -> AsyncIterator[Tasks]:
         """Run them, and `watching` from before the first event comes; yield what else is to run as long."""
         database, health = self._database, Health()
         async with AsyncExitStack() as stack:
@@ -96,10 +96,12 @@ class Together:
             yield tasks
 
 
-async def _watched(url: str, watching: Watching, health: Health, tasks: Tasks) -> None:
-    """Begin to watch, and return when nothing that comes now would be missed."""
+async def _watched(url: str, watching: Watching | None, health: Health, tasks: Tasks) -> None:
+    """Wait until events can reach subscribers; begin to watch, and return when nothing that comes now is missed."""
     while not health.readiness.ready:
         await SYSTEM_CLOCK.sleep(_LOOK_EVERY)
+    if watching is None:
+        return
     connected = asyncio.Event()
     tasks.keep("watcher", watching(url, connected.set))
     await connected.wait()
