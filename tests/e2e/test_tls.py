@@ -36,6 +36,7 @@ class Deployment:
         settings: dict[str, Any] = {"database": {"url": database.url}, "bus": {"kind": "postgres"}}
         for name, port in self.ports.items():
             settings[name] = {"listen": {"port": port, "tls": tls}}
+        settings["experience"]["entity"] = {"allow": ["127.0.0.0/8"]}
         config = write_settings(folder, settings)
         self.programs = [
             Program(

@@ -26,12 +26,13 @@ Headers = dict[str, str]
 
 
 def settings(database: DatabaseOptions, experience: dict[str, Any] | None = None) -> ExperienceSettings:
-    """The settings of a replica: the loopback, a free port, and quick to leave."""
+    """The settings of a replica: the loopback, which may push, a free port, and quick to leave."""
     section = {
         "listen": {"port": 0},
         "drain_within": 2,
         "connections": {"answer_within": 0.5},
         "delivery": {"drain": {"spread": 0}},
+        "entity": {"allow": ["127.0.0.0/8"]},
         **(experience or {}),
     }
     return ExperienceSettings.model_validate({"database": database, "experience": section})

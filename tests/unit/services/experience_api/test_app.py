@@ -15,7 +15,9 @@ from shared.bus.memory import MemoryBus
 from shared.lease import MemoryLeaseStore
 from shared.web import Health
 
-SETTINGS = ExperienceSettings.model_validate({"experience": {"listen": {"port": 0}, "drain_within": 1}})
+SETTINGS = ExperienceSettings.model_validate(
+    {"experience": {"listen": {"port": 0}, "drain_within": 1, "entity": {"allow": ["127.0.0.0/8"]}}}
+)
 
 
 @pytest.fixture

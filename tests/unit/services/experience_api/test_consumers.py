@@ -82,6 +82,7 @@ async def test_a_client_of_the_loopback_is_told_so_elsewhere_but_only_with_its_s
         with pytest.raises(Refused) as refused:
             await act(DEMO, REMOTE)
         assert refused.value.refusal is LOOPBACK_ONLY
+        assert refused.value.detail == "The client is accepted on the loopback only: found 192.0.2.1"
         with pytest.raises(Refused) as refused:
             await act(WRONG, REMOTE)
         assert refused.value.refusal is WRONG_CREDENTIALS

@@ -13,7 +13,7 @@ def test_every_setting_has_a_default_that_works() -> None:
     options = read("").experience
     assert options.listen.host == "127.0.0.1"
     assert options.listen.port == 8080
-    assert options.entity.allow == ("127.0.0.0/8", "::1/128")
+    assert options.entity.allow == ()
     assert options.tokens.expires_after_days_disconnected == 30
     assert options.tokens.keys == ()
 
