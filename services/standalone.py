@@ -33,7 +33,8 @@ from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
 from shared.logs import LogOptions, configure
-from shared.runtime import run, settle, until
+from shared.reloading import Reload, SettingsFile
+from shared.runtime import outlive_hangup, run, settle, until
 from shared.settings import load
 from shared.subscriber import Account
 from shared.tasks import Tasks
@@ -45,7 +46,7 @@ WATCHER = "showcase"
 _NOTE = "made by make run"
 """Tells the clients of the demonstration from those of an operator."""
 
-_QUIET = LogOptions(format="text", level="warning", loggers={"shared.health": "error"})
+_QUIET = LogOptions(format="text", level="warning", loggers={"shared.health": "error", "shared.reloading": "info"})
 """Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
 
 _STOP_WITHIN = 4.5
@@ -64,13 +65,15 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    outlive_hangup()
     command = read_command(arguments, os.environ)
     configure(_QUIET)
+    reload = Reload()
 
     async def running(stop: asyncio.Event) -> None:
-        await _run(command, stop)
+        await _run(command, stop, reload)
 
-    return run(running, stop_within=_STOP_WITHIN)
+    return run(running, stop_within=_STOP_WITHIN, reload=reload)
 
 
 def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Command:
@@ -104,15 +107,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
-async def _run(command: Command, stop: asyncio.Event) -> None:
+async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
     async with AsyncExitStack() as stack:
         path = command.settings
         if path is None:
             path = await examples(command.data)
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
         settings = load(path, TogetherSettings, environment)
-        if "logs" in settings.model_fields_set:
-            configure(settings.logs)
+        configure(_logs_of(settings))
         # Only now are the settings known to be good, and where the database is.
         need_port(command.port)
         own = None
@@ -125,6 +127,8 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         services = Together(settings, database, command.port)
         watching = None if account is None else _watching(command, account)
         tasks = await stack.enter_async_context(services.running(watching))
+        reload.add(SettingsFile(settings, lambda: load(path, TogetherSettings, environment), _logs_of).reload)
+        reload.add(services.reload)
         settle()
         if own is not None:
             tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))
@@ -134,6 +138,10 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         if demo:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)
+
+
+def _logs_of(settings: TogetherSettings) -> LogOptions:
+    return settings.logs if "logs" in settings.model_fields_set else _QUIET
 
 
 async def examples(data: Path) -> Path:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ from shared.clock import SYSTEM_CLOCK
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
 from shared.logs import LogOptions, configure
-from shared.runtime import run, settle, until
+from shared.reloading import Reload
+from shared.runtime import outlive_hangup, run, settle, until
 from shared.tasks import Tasks
 
 POM = Path(__file__).parents[1] / "tests" / "kafka" / "pom.xml"
@@ -41,19 +42,21 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def main() -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    outlive_hangup()
     command = read_command(None, os.environ)
-    configure(LogOptions(format="text", level="warning"))
+    configure(LogOptions(format="text", level="warning", loggers={"shared.reloading": "info"}))
+    reload = Reload()
 
     async def running(stop: asyncio.Event) -> None:
         try:
-            await _run(command, stop)
+            await _run(command, stop, reload)
         except (ServerMissing, ServerFailed) as exc:
             raise SettingsError(str(exc)) from exc
 
-    return run(running, stop_within=_STOP_WITHIN)
+    return run(running, stop_within=_STOP_WITHIN, reload=reload)
 
 
-async def _run(command: Command, stop: asyncio.Event) -> None:
+async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
     async with AsyncExitStack() as stack:
         folder = command.data / "kafka"
         original = command.settings
@@ -84,6 +87,7 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
             tasks.keep(process.name, _watch(process))
         for own in (postgres, kafka):
             tasks.keep(own.name, own.kept_up(say, SYSTEM_CLOCK))
+        reload.add(lambda: _hang_up(processes))
         settle()
         sources_url = f"http://127.0.0.1:{ports['system']}"
         demo = command.settings is None
@@ -120,6 +124,14 @@ class _Layers:
             environment=self.environment,
             patience=_START_PATIENCE,
         )
+
+
+async def _hang_up(processes: Sequence[ServerProcess]) -> list[str]:
+    """Let each service reload what it can; its own log says what that was."""
+    running = [process for process in processes if process.running]
+    for process in running:
+        os.kill(process.pid, signal.SIGHUP)
+    return [process.name for process in running]
 
 
 async def _watch(process: ServerProcess) -> None:

@@ -1,5 +1,6 @@
 """What `make run` and `make run-kafka` say to whoever typed it."""
 
+import errno
 import os
 import shlex
 import signal
@@ -11,10 +12,12 @@ DEMO = "demo"
 
 
 def say(text: str) -> None:
-    """Print it now; once nobody reads us any more, `head` for one, that has enough, ask ourselves to stop."""
+    """Print it now; once nobody reads it (`head` has enough, the terminal is closed), ask ourselves to stop."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as exc:
+        if exc.errno not in {errno.EPIPE, errno.EIO}:
+            raise
         mute()
         signal.raise_signal(signal.SIGTERM)
 

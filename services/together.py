@@ -21,7 +21,7 @@ from shared.database.options import DatabaseOptions
 from shared.lease import PostgresLeaseStore
 from shared.logs import LogOptions
 from shared.outages import outages_told
-from shared.runtime import Running
+from shared.runtime import Failing, Running
 from shared.settings import Options
 from shared.tasks import Tasks
 from shared.web import Health, ListenOptions
@@ -66,6 +66,7 @@ class Together:
         self._database = database
         self.url = self.sources_url = ""
         """Where subscribers and operators find them, while they run."""
+        self._running: list[Running] = []
 
     @asynccontextmanager
     async def running(self, watching: Watching | None) -> AsyncIterator[Tasks]:
@@ -93,7 +94,12 @@ class Together:
             system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **around))
             self.sources_url = system.listening.url
             tasks.keep("the system layer", raised(system))
+            self._running = [experience, process, system]
             yield tasks
+
+    async def reload(self) -> list[str]:
+        """Load again what can change while they run; return what was loaded."""
+        return [name for service in self._running for name in await service.reload()]
 
 
 async def _watched(url: str, watching: Watching | None, health: Health, tasks: Tasks) -> None:
@@ -114,6 +120,6 @@ def _anywhere(options: SystemOptions | ProcessOptions) -> ListenOptions:
     return options.listen.model_copy(update={"port": 0, "stop_within": _DRAIN})
 
 
-async def raised(running: Running | Tasks) -> None:
+async def raised(running: Failing) -> None:
     """Wait for a failure and raise it."""
     raise await running.failed()

@@ -4,7 +4,7 @@
         return run_service("experience", ExperienceSettings, build_experience)
 
 How it ends: 0, asked to and done; 1, failed, with the reason in the log; 2, the settings are wrong, said on standard
-error in plain words.
+error in plain words. SIGHUP never ends it: see `shared.reloading`.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import uvloop
 from shared.allocation import keep_freed_memory
 from shared.errors import SettingsError
 from shared.logs import LogOptions, configure
+from shared.reloading import Reload, SettingsFile
 from shared.settings import load
 from shared.tasks import cancelled
 
@@ -51,32 +52,50 @@ class _HasLogs(Protocol):
     def logs(self) -> LogOptions: ...
 
 
-class Running(Protocol):
-    """A service that runs."""
+class Failing(Protocol):
+    """Something that runs, and may fail."""
 
     async def failed(self) -> BaseException:
-        """Wait until something has failed that the service cannot go on without, and return it."""
+        """Wait until something has failed that the process cannot go on without, and return it."""
+        ...
+
+
+class Running(Failing, Protocol):
+    """A service that runs."""
+
+    async def reload(self) -> list[str]:
+        """Load again what can change while it runs; return what was loaded."""
         ...
 
 
 Settings = TypeVar("Settings", bound=Any)
 
 
-def run(main: Main, *, stop_within: float = STOP_WITHIN) -> int:
+def run(main: Main, *, stop_within: float = STOP_WITHIN, reload: Reload | None = None) -> int:
     """Run `main` on an event loop of its own and return the exit status.
 
     1. The first SIGTERM or SIGINT sets the event that `main` was given; it has `stop_within` seconds to return.
     2. A second signal, or the deadline, cancels it.
     3. What does not even then end within two seconds is left, and the process exits with 1.
+
+    Each SIGHUP calls `reload`, one after the other; before the loop runs, and once it stops, SIGHUP does nothing.
     """
+    outlive_hangup()
     keep_freed_memory()
     raise_descriptor_limit()
     fill_standard_streams()
     try:
-        return uvloop.run(_until_stopped(main, stop_within))
+        return uvloop.run(_until_stopped(main, stop_within, reload or Reload()))
     except SettingsError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 -- whoever typed the command reads it there, before any log is set up
         return BAD_SETTINGS
+    finally:
+        outlive_hangup()  # the loop has taken its handler away, and with it ours
+
+
+def outlive_hangup() -> None:
+    """Let SIGHUP do nothing. It is handled and not ignored, for what is ignored stays so in child processes."""
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 def run_service(
@@ -86,6 +105,7 @@ def run_service(
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Run one service alone: `--config FILE` names its settings, of which `logs` is used here."""
+    outlive_hangup()
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}_api", description=f"Trelay's {name} layer.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (YAML)")
     path = parser.parse_args(arguments).config
@@ -96,15 +116,22 @@ def run_service(
         return BAD_SETTINGS
     configured: _HasLogs = settings
     configure(configured.logs)
+    reload = Reload()
+    reload.add(SettingsFile(settings, lambda: load(path, model), _logs_of).reload)
 
     async def main(stop: asyncio.Event) -> None:
         async with build(settings) as service:
+            reload.add(service.reload)
             settle()
             logger.info("started", extra={"service": name, "pid": os.getpid()})
             await until(stop, service)
             logger.info("stopping", extra={"service": name})
 
-    return run(main)
+    return run(main, reload=reload)
+
+
+def _logs_of(settings: _HasLogs) -> LogOptions:
+    return settings.logs
 
 
 def raise_descriptor_limit() -> None:
@@ -129,7 +156,7 @@ def fill_standard_streams() -> None:
     os.close(number)
 
 
-async def until(stop: asyncio.Event, service: Running) -> None:
+async def until(stop: asyncio.Event, service: Failing) -> None:
     """Return when asked to stop; raise what the service failed with, if that comes first."""
     stopping = asyncio.get_running_loop().create_task(stop.wait(), name="stop asked")
     failing = asyncio.get_running_loop().create_task(service.failed(), name="service failed")
@@ -153,10 +180,11 @@ def settle() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-async def _until_stopped(main: Main, stop_within: float) -> int:
+async def _until_stopped(main: Main, stop_within: float, reload: Reload) -> int:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, hangup = asyncio.Event(), asyncio.Event()
     work = loop.create_task(main(stop), name="main")
+    reloading = loop.create_task(_reload_on(hangup, reload), name="reload")
 
     def asked(number: int) -> None:
         if stop.is_set():
@@ -170,10 +198,19 @@ async def _until_stopped(main: Main, stop_within: float) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     await asyncio.wait({work})
+    await cancelled(reloading)
     # Unasked, too: a thread that hangs must not keep a service that failed from being started again.
     loop.call_later(stop_within, _leave, stop_within)
     return _status(work, stop_within)
+
+
+async def _reload_on(hangup: asyncio.Event, reload: Reload) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        await reload()
 
 
 def _leave(stop_within: float) -> None:

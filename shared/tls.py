@@ -57,18 +57,24 @@ class Certificate:
             await clock.sleep(self._options.reload_interval)
             await asyncio.to_thread(self.reload)
 
-    def reload(self) -> None:
-        """Load the files if they have changed since the last look."""
+    def reload(self, *, unchanged: bool = False) -> bool:
+        """Load the files if they have changed since the last look, or even `unchanged`; return whether they were."""
         stamp = self._stamp()
-        if stamp == self._seen:
-            return
+        if stamp == self._seen and not unchanged:
+            return False
         self._seen = stamp
         try:
             self._newest = self._load()
         except SettingsError as exc:
-            logger.warning("the changed certificate is not used: %s", exc)
-        else:
-            logger.info("certificate reloaded", extra={"certificate": str(self._options.certificate)})
+            logger.warning("changed certificate is not used", extra={"error": str(exc)})
+            return False
+        logger.info("certificate reloaded", extra={"certificate": str(self._options.certificate)})
+        return True
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return f"certificate {self._options.certificate}"
 
     def _load(self) -> ssl.SSLContext:
         context = _server_context()

@@ -47,6 +47,10 @@ class ProcessApi:
         """Wait until something has failed that the service cannot go on without, and return it."""
         return await self.tasks.failed()
 
+    async def reload(self) -> list[str]:
+        """Load again what can change while it runs; return what was loaded."""
+        return await self.listening.reload()
+
 
 @asynccontextmanager
 async def build_process_api(

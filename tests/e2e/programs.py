@@ -36,6 +36,12 @@ class Program:
         assert self._process is not None, f"{self.name} was not started"
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status; None while it runs."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.poll()
+
     def start(self, failpoint: str | None = None) -> None:
         """Start it; with a failpoint, it kills itself when it gets there."""
         environment = {**os.environ, **self.environment}

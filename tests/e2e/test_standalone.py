@@ -143,6 +143,21 @@ async def test_the_log_is_as_the_settings_say(tmp_path: Path) -> None:
     assert (said["level"], said["logger"], said["message"]) == ("info", "shared.runtime", "asked to stop by SIGTERM")
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("settings", [None, "{}", "logs: {format: json, level: info}"])
+async def test_sighup_reloads_what_it_can_and_ends_nothing(tmp_path: Path, settings: str | None) -> None:
+    arguments = []
+    if settings is not None:
+        (tmp_path / "mine.yaml").write_text(settings)
+        arguments = ["--config", str(tmp_path / "mine.yaml")]
+    async with running(tmp_path / "var", *arguments) as program:
+        for _ in range(2):
+            program.process.send_signal(signal.SIGHUP)
+            await program.line(r"shared\.reloading.*reloaded")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+
+
 async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(tmp_path: Path) -> None:
     settings = tmp_path / "trelay.yaml"
     settings.write_text("system:\n  sources:\n    a: {kind: file, path: a.ndjson, type: t, subjct: id}\n")

@@ -1,6 +1,7 @@
 """What is said to the reader of a terminal."""
 
 import os
+import pty
 import shlex
 import subprocess
 import sys
@@ -61,5 +62,18 @@ def test_once_nobody_reads_it_asks_itself_to_stop_in_silence() -> None:
         assert program.stdout is not None
         assert program.stderr is not None
         program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(30) == 0
+
+
+def test_once_its_terminal_is_closed_it_asks_itself_to_stop_in_silence() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKING], stdout=theirs, stderr=subprocess.PIPE, env=dict(os.environ)
+    ) as program:
+        os.close(theirs)
+        os.read(ours, 1)
+        os.close(ours)
+        assert program.stderr is not None
         assert program.stderr.read() == b""
         assert program.wait(30) == 0

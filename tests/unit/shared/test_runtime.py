@@ -13,6 +13,7 @@ import pytest
 
 from shared.errors import SettingsError
 from shared.logs import LogOptions
+from shared.reloading import Reload
 from shared.runtime import BAD_SETTINGS, FAILED, OK, Running, run, run_service, settle
 from shared.settings import Options
 
@@ -39,6 +40,89 @@ def test_a_signal_asks_to_stop_and_the_end_is_clean(number: signal.Signals) -> N
 
     assert run(main) == OK
     assert closed == ["everything"]
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_sighup_reloads_and_ends_nothing() -> None:
+    loaded: list[str] = []
+
+    async def part() -> list[str]:
+        loaded.append("part")
+        return ["part"]
+
+    async def main(_stop: asyncio.Event) -> None:
+        for count in (1, 2):
+            signalled(signal.SIGHUP)
+            await wait_for(lambda count=count: len(loaded) == count)  # type: ignore[misc]
+
+    reload = Reload()
+    reload.add(part)
+    assert run(main, reload=reload) == OK
+    signalled(signal.SIGHUP)  # the loop is gone
+
+
+def test_sighup_ends_nothing_where_nothing_can_be_reloaded(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        signalled(signal.SIGHUP)
+        await wait_for(lambda: "reloaded" in caplog.messages)
+
+    caplog.set_level(logging.INFO)
+    assert run(main) == OK
+
+
+def test_sighup_while_it_stops_does_not_cut_that_short() -> None:
+    closed: list[str] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        signalled()
+        await stop.wait()
+        signalled(signal.SIGHUP)
+        await asyncio.sleep(0)
+        closed.append("everything")
+
+    assert run(main) == OK
+    assert closed == ["everything"]
+
+
+HANGUPS = """
+import os, signal, sys
+from pathlib import Path
+from contextlib import asynccontextmanager
+from shared import runtime
+from shared.logs import LogOptions
+from shared.settings import Options
+class Settings(Options):
+    logs: LogOptions = LogOptions()
+class Service:
+    async def failed(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        import asyncio; await asyncio.Event().wait()
+    async def reload(self):
+        return []
+hup = lambda: os.kill(os.getpid(), signal.SIGHUP)
+def load(path, model):
+    hup()
+    return Settings()
+runtime.load = load
+@asynccontextmanager
+async def build(settings):
+    hup()
+    yield Service()
+    hup()
+status = runtime.run_service("system", Settings, build, ["--config", "x"])
+hup()
+print(status)
+"""
+
+
+def test_sighup_ends_nothing_at_any_moment() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGUPS], capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "0\n")
 
 
 def test_what_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
@@ -130,6 +214,9 @@ class Ends:
             await asyncio.Event().wait()
         assert self._error is not None
         return self._error
+
+    async def reload(self) -> list[str]:
+        return ["everything"]
 
 
 @pytest.fixture

@@ -65,6 +65,12 @@ def test_a_renewed_certificate_is_shown_to_the_next_connection(authority: trustm
     assert serial(handshake(certificate.context, authority)) != before
 
 
+def test_an_unchanged_certificate_is_loaded_again_when_asked_for(authority: trustme.CA, tmp_path: Path) -> None:
+    certificate = Certificate(issue(authority, tmp_path))
+    assert not certificate.reload()
+    assert certificate.reload(unchanged=True)
+
+
 def test_follows_a_symbolic_link_that_is_exchanged(authority: trustme.CA, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
@@ -91,8 +97,8 @@ def test_a_pair_that_does_not_fit_is_not_used(
         certificate.reload()
         assert serial(handshake(certificate.context, authority)) == before
         (line,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-        assert "the changed certificate is not used" in line.getMessage()
-        assert str(options.key) in line.getMessage()
+        assert line.getMessage() == "changed certificate is not used"
+        assert str(options.key) in vars(line)["error"]
     options.key.unlink()
     certificate.reload()
     assert serial(handshake(certificate.context, authority)) == before
