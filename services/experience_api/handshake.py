@@ -117,7 +117,7 @@ def _asked(query: MultiMapping[str]) -> tuple[str | None, str | None]:
         narrow(_ANY, channels)  # the names' form; whether they are permitted is known with the claim
     except Malformed as exc:
         raise Refused(MALFORMED, str(exc)) from exc
-    return channels, query.get("cursor")
+    return channels, query.get("cursor") or None
 
 
 def _subscriber(claim: Claim, channels: str | None) -> Subscriber:

@@ -114,16 +114,19 @@ def interest_in(patterns: Iterable[str]) -> Interest:
 
 
 def narrow(permitted: Iterable[str], asked: str | None) -> Interest:
-    """Return what a connection subscribes to: what it asked for (`a,b`), or all it may have where it named nothing.
+    """Return what a connection subscribes to: what it asked for (`a,b`), or all it may have for None.
 
     Raises:
         ChannelNotPermitted: no single permitted pattern covers one that was asked for.
-        Malformed: a name is none, or there are more than a thousand, or more than fifty with a `*`.
+        Malformed: no name is given, one is none, or there are more than a thousand, or more than fifty with a `*`.
     """
     allowed = interest_in(permitted)
-    names = {name.strip() for name in (asked or "").split(",")} - {""}
-    if not names:
+    if asked is None:
         return allowed
+    names = {name.strip() for name in asked.split(",")} - {""}
+    if not names:
+        # Often a variable that is not set: it must not mean every channel.
+        raise Malformed("'channels' names no channel; name some, or leave it out for all that are permitted")
     if len(names) > _ASKED_LIMIT:
         raise Malformed(f"{len(names)} channels, the limit is {_ASKED_LIMIT}")
     if (wild := sum("*" in name for name in names)) > _WILD_LIMIT:

@@ -117,6 +117,11 @@ async def test_it_may_narrow_its_channels_and_resume(house: House) -> None:
         assert guest.cursor == "abc"
 
 
+async def test_an_empty_cursor_is_none(house: House) -> None:
+    async with house.handshake.let_in(knock(bearer(await house.token()), query="channels=prices&cursor=")) as guest:
+        assert guest.cursor is None
+
+
 async def test_the_subprotocol_is_answered_where_it_is_offered(house: House) -> None:
     offered = ("Sec-WebSocket-Protocol", f"cloudevents.json, bearer.{await house.token()}")
     async with house.handshake.let_in(knock(offered)) as guest:
@@ -130,6 +135,9 @@ async def test_the_subprotocol_is_answered_where_it_is_offered(house: House) -> 
         ("channels=orders.eu,secret", CHANNEL_NOT_PERMITTED),
         ("channels=**", CHANNEL_NOT_PERMITTED),
         ("channels=a b", MALFORMED),
+        ("channels=", MALFORMED),
+        ("channels=,", MALFORMED),
+        ("channels=&cursor=abc", MALFORMED),
         ("chanels=orders.eu", MALFORMED),
         ("channels=orders.eu&channels=prices", MALFORMED),
         ("cursor=a&cursor=b", MALFORMED),
