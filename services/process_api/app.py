@@ -73,7 +73,7 @@ async def build_process_api(
     own_health, health = health is None, health or Health()
     pipelines = settings.process.pipelines
     if wrong := await asyncio.to_thread(faults, pipelines):
-        raise SettingsError("\n".join(wrong))
+        raise SettingsError("\n".join(map(str, wrong)))
     async with AsyncExitStack() as stack:
         if alerts is None:
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 from services.process_api.expression import trial
 from services.process_api.pipeline import Pipeline, PipelineOptions
 from services.process_api.selection import Selection
-from services.process_api.steps.build import build_step, expressions_of
+from services.process_api.steps.build import AnyOptions, build_step, expressions_of
 from shared.errors import SettingsError
+from shared.settings import Finding, KeyPath
 
 
-def faults(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
-    """Return what is wrong, a line for each step: functions that cannot be imported, expressions that run away.
+def faults(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
+    """Return what is wrong with each step: functions that cannot be imported, expressions that run away.
 
     Imports the functions, and tries the expressions in a process of their own: blocks for a tenth of a second, and
     for seconds for each expression that runs away. What else can be wrong is found when settings are read.
     """
-    steps = [
-        (f"process.pipelines.{name}.steps.{number}", step)
+    steps: list[tuple[KeyPath, AnyOptions]] = [
+        (("process", "pipelines", name, "steps", number), step)
         for name, options in pipelines.items()
         for number, step in enumerate(options.steps)
     ]
@@ -29,7 +30,7 @@ def faults(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
                 build_step(step)
         except ValueError as exc:
             said.append(str(exc))
-        found += [f"{place}: {fault}" for fault in said]
+        found += [Finding(place, fault) for fault in said]
     return found
 
 

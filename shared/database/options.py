@@ -11,6 +11,9 @@ from shared.settings import Options, RelativePath, Secret
 
 _SCHEMES = frozenset({"postgresql", "postgres"})
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?")
+_PORT = re.compile(r":[0-9]*$")
+_SOCKET = "/var/run/postgresql"
+"""Where libpq and asyncpg look for a server without a host."""
 _ESCAPES = "in the user and the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _ELSEWHERE = {
     "password": "`password`",
@@ -79,7 +82,7 @@ class DatabaseOptions(Options):
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or not parts.netloc:
             raise ValueError("expected postgresql://user@host:port/database")
-        hosts = parts.netloc.rpartition("@")[2].split(",")
+        hosts = _hosts(parts.netloc)
         beyond = parts.path + parts.fragment + parts.query.partition("=")[0]
         if "@" in beyond or parts.fragment or not all(map(_HOST.fullmatch, hosts)):
             # Else the rest of a password would be taken for the host, and shown as such.
@@ -89,8 +92,21 @@ class DatabaseOptions(Options):
                 raise ValueError(f"{name} does not belong in the query: give {_ELSEWHERE[name]}")
         return url
 
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts in turn, each a name, an address, or the folder of a Unix socket."""
+        parts = urlsplit(self.url)
+        named = [host.rpartition(":")[0] if _PORT.search(host) else host for host in _hosts(parts.netloc)]
+        if not any(named):
+            named = dict(parse_qsl(parts.query)).get("host", _SOCKET).split(",")
+        return [unquote(host.strip("[]")) for host in named]
+
     @cached_property
     def place(self) -> str:
         """What errors and logs call this database: hosts and name, never the account."""
         parts = urlsplit(self.url)
         return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _hosts(netloc: str) -> list[str]:
+    return netloc.rpartition("@")[2].split(",")

@@ -39,6 +39,20 @@ def test_the_place_names_no_account() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://ann@one:1,two:2,[::1]:3,four/trelay", ["one", "two", "::1", "four"]),
+        ("postgresql://ann@/trelay?host=/run/pg,db", ["/run/pg", "db"]),
+        ("postgresql://ann@db/trelay?host=/run/pg", ["db"]),
+        ("postgresql://ann@%2Frun%2Fpg:5433/trelay", ["/run/pg"]),
+        ("postgresql://ann@/trelay", ["/var/run/postgresql"]),
+    ],
+)
+def test_the_hosts_are_those_that_are_tried(url: str, hosts: list[str]) -> None:
+    assert DatabaseOptions(url=url).hosts == hosts
+
+
+@pytest.mark.parametrize(
     ("given", "fault"),
     [
         ({"url": "mysql://ann:secret@db/trelay"}, "expected postgresql://"),
