@@ -1,7 +1,8 @@
 """The three services in one process, on a PostgreSQL of their own: what `make run` starts.
 
-    TRELAY_PORT   where the experience layer listens, on the loopback (8080)
-    TRELAY_DATA   where everything is kept (var/)
+    TRELAY_CONFIG  the settings file; without one, the examples
+    TRELAY_PORT    where the experience layer listens, on the loopback (8080)
+    TRELAY_DATA    where everything is kept (var/)
 
 Without a settings file it runs the examples, with clients for a demonstration. With one it runs what that says, and
 makes no client; where it names no `database`, a PostgreSQL is started in the data folder, and
@@ -34,7 +35,7 @@ from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
 from shared.logs import LogOptions, configure
 from shared.reloading import Reload, SettingsFile
-from shared.runtime import outlive_hangup, run, settle, until
+from shared.runtime import add_config_and_version, outlive_hangup, run, settle, until
 from shared.settings import load
 from shared.subscriber import Account
 from shared.tasks import Tasks
@@ -82,7 +83,7 @@ def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]
         prog="python -m services.standalone",
         description="All of Trelay in one process, on a PostgreSQL of its own. Without --config: the examples.",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (YAML)")
+    add_config_and_version(parser, environment)
     parser.add_argument(
         "--data",
         type=Path,

@@ -16,8 +16,9 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -107,8 +108,10 @@ def run_service(
     """Run one service alone: `--config FILE` names its settings, of which `logs` is used here."""
     outlive_hangup()
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}_api", description=f"Trelay's {name} layer.")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (YAML)")
+    add_config_and_version(parser, os.environ)
     path = parser.parse_args(arguments).config
+    if path is None:
+        parser.error("no settings: name the file with --config FILE or TRELAY_CONFIG")
     try:
         settings = load(path, model)
     except SettingsError as exc:
@@ -128,6 +131,22 @@ def run_service(
             logger.info("stopping", extra={"service": name})
 
     return run(main, reload=reload)
+
+
+def add_config_and_version(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add `--config`, which may stand in the environment as well, and `--version`."""
+    given = environment.get("TRELAY_CONFIG") or None
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=given, help="the settings file, in YAML (TRELAY_CONFIG)"
+    )
+    parser.add_argument("--version", action="version", version=f"trelay {_release()}", help="print the release")
+
+
+def _release() -> str:
+    try:
+        return version("trelay")
+    except PackageNotFoundError:
+        return "(not installed)"
 
 
 def _logs_of(settings: _HasLogs) -> LogOptions:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,34 @@ def test_a_service_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
     file.write_text("")
     assert run_service("system", Settings, build(opened, RuntimeError("broken")), ["--config", str(file)]) == FAILED
     assert opened == ["nothing", "closed"]
+
+
+@pytest.mark.usefixtures("_settled_and_undone")
+def test_the_settings_file_may_stand_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(f"system: {name}")
+    monkeypatch.setenv("TRELAY_CONFIG", str(tmp_path / "one"))
+    assert run_service("system", Settings, build(opened), []) == OK
+    assert run_service("system", Settings, build(opened), ["--config", str(tmp_path / "other")]) == OK
+    assert opened == ["one", "closed", "other", "closed"]
+
+
+def test_without_a_settings_file_the_ways_to_name_it_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TRELAY_CONFIG", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        run_service("system", Settings, build([]), [])
+    assert ended.value.code == BAD_SETTINGS
+    assert "--config FILE or TRELAY_CONFIG" in capsys.readouterr().err
+
+
+def test_the_release_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_service("system", Settings, build([]), ["--version"])
+    assert ended.value.code == OK
+    assert capsys.readouterr().out == f"trelay {version('trelay')}\n"
 
 
 def test_a_service_with_wrong_settings_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
