@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -24,7 +25,7 @@ from services.experience_api.registry.protocol import Claim, Held, Registry, Wis
 from services.experience_api.seat import Seat
 from services.experience_api.tokens import TokenClaims
 from shared.errors import Unavailable
-from shared.settings import Options
+from shared.settings import Form, Options
 from shared.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ _RELEASE_WITHIN = 5.0
 class ConnectionsOptions(Options):
     """How the one connection of a client is kept."""
 
-    node: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    node: Annotated[str, Form(r"^[A-Za-z0-9._-]{1,100}$", "1 to 100 letters, digits, '.', '_' and '-'")] | None = None
     """This replica's name among the others. None makes one of the host's name and some random digits."""
 
     lease_seconds: float = Field(default=30.0, ge=1)

@@ -9,13 +9,14 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import jwt
 from pydantic import Field, SecretStr, field_validator
 
 from services.experience_api.credentials import CLIENT_ID
 from services.experience_api.refusals import TOKEN_REFUSED, Refused
-from shared.settings import Options, Secret
+from shared.settings import Form, Options, Secret
 
 _ALGORITHM = "HS256"
 _SIGNATURE_LENGTH = 43
@@ -32,7 +33,7 @@ KEY_BYTES = 32
 class KeyOptions(Options):
     """A key that signs tokens."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")
+    id: Annotated[str, Form(r"^[A-Za-z0-9._-]{1,32}$", "1 to 32 letters, digits, '.', '_' and '-'")]
     """Its name in the tokens' headers; never give a name to another key."""
 
     secret: Secret

@@ -1,8 +1,6 @@
 """The settings of this service: composes what its parts declare."""
 
-from typing import Annotated
-
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.process_api.filling import TransactionOptions
 from services.process_api.pipeline import PipelineOptions
@@ -11,10 +9,10 @@ from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.logs import LogOptions
-from shared.settings import Options
+from shared.settings import Name, Options
 from shared.web import ListenOptions
 
-PipelineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+PipelineName = Name
 """Part of dead letters and metrics."""
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
@@ -11,10 +11,10 @@ from shared.bus.options import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.logs import LogOptions
-from shared.settings import Options
+from shared.settings import Name, Options
 from shared.web import ListenOptions
 
-SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+SourceName = Name
 """Part of event ids, checkpoint keys, metrics and the names of transactions: short, and the same for ever."""
 
 

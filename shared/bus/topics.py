@@ -1,15 +1,17 @@
 """The topics of a deployment: their names and how each is kept."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from shared.bus.protocol import TopicOptions
-from shared.settings import Options
+from shared.settings import Form, Options
 
 
 class TopicsOptions(Options):
     """What the operator may say of all topics at once; the kinds differ as `TopicsOptions.all` shows."""
 
-    prefix: str = Field(default="trelay", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    prefix: Annotated[str, Form(r"^[A-Za-z0-9_-]{1,64}$", "1 to 64 letters, digits, '_' and '-'")] = "trelay"
     """Lets two deployments share one cluster."""
 
     partitions: int = Field(default=4, ge=1, le=1000)

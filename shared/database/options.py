@@ -10,8 +10,9 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.settings import Options, RelativePath, Secret
 
 _SCHEMES = frozenset({"postgresql", "postgres"})
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
 _PORT = re.compile(r":[0-9]*$")
+_LAST_PORT = 65_535
 _SOCKET = "/var/run/postgresql"
 """Where libpq and asyncpg look for a server without a host."""
 _ESCAPES = "in the user and the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
@@ -84,9 +85,17 @@ class DatabaseOptions(Options):
             raise ValueError("expected postgresql://user@host:port/database")
         hosts = _hosts(parts.netloc)
         beyond = parts.path + parts.fragment + parts.query.partition("=")[0]
-        if "@" in beyond or parts.fragment or not all(map(_HOST.fullmatch, hosts)):
+        found = [_HOST.fullmatch(host) for host in hosts]
+        if "@" in beyond or parts.fragment or not all(found):
             # Else the rest of a password would be taken for the host, and shown as such.
             raise ValueError(f"expected postgresql://user@host:port/database; {_ESCAPES}")
+        for host in filter(None, found):
+            if (port := host["port"]) is not None and not _is_port(port):
+                if "@" not in parts.netloc or "@" in parts.query:
+                    # It may be the beginning of a password.
+                    expected = "expected postgresql://user@host:port/database, the port a number from 1 to 65535"
+                    raise ValueError(f"{expected}; {_ESCAPES}")
+                raise ValueError(f"port {port!r} of {host['host']!r}: expected a number from 1 to 65535")
         for name, _ in parse_qsl(parts.query):
             if name in _ELSEWHERE:
                 raise ValueError(f"{name} does not belong in the query: give {_ELSEWHERE[name]}")
@@ -106,6 +115,10 @@ class DatabaseOptions(Options):
         """What errors and logs call this database: hosts and name, never the account."""
         parts = urlsplit(self.url)
         return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_LAST_PORT)) and 0 < int(text) <= _LAST_PORT
 
 
 def _hosts(netloc: str) -> list[str]:

@@ -12,7 +12,7 @@ The file's language:
 """
 
 from shared.settings.document import KeyPath
-from shared.settings.fields import Options, RelativePath, Secret, beside_file
+from shared.settings.fields import Form, Name, Options, RelativePath, Secret, beside_file
 from shared.settings.findings import Finding, parts
 from shared.settings.loading import SECTIONS, Loaded, load, load_placed, parse, parse_placed
 from shared.settings.schema import json_schema
@@ -20,8 +20,10 @@ from shared.settings.schema import json_schema
 __all__ = [
     "SECTIONS",
     "Finding",
+    "Form",
     "KeyPath",
     "Loaded",
+    "Name",
     "Options",
     "RelativePath",
     "Secret",

@@ -1,5 +1,6 @@
 """What a file source is told; `{kind: file, path: orders.ndjson, type: order.updated, subject: id}` is enough."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,7 +9,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from services.system_api.source import SourceOptions
 from services.system_api.sources.file.delimited import ColumnType
-from shared.settings import Options, RelativePath, beside_file
+from shared.settings import Form, Options, RelativePath, beside_file
+
+_CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
+"""What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
 
 _FORMATS: dict[str, Literal["ndjson", "csv"]] = {
     ".ndjson": "ndjson",
@@ -18,13 +22,16 @@ _FORMATS: dict[str, Literal["ndjson", "csv"]] = {
 
 
 def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
+    for part in Path(pattern).parts:
+        if "[" in _CLASS.sub("", part):
+            raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
     return str(beside_file(pattern, info))
 
 
 class CsvOptions(Options):
     """How rows are read; everything beyond that is RFC 4180."""
 
-    delimiter: str = Field(default=",", min_length=1, max_length=1, pattern=r"^[\x09\x20-\x7e]$")
+    delimiter: Annotated[str, Form(r"^[\x09\x20-\x7e]$", "one ASCII character, such as ';' or a tab")] = ","
     """One ASCII character between fields."""
     quotes: bool = True
     """Whether a field may stand in double quotes; without, a quote is a character like any other."""
@@ -74,7 +81,7 @@ class DropOptions(Options):
     """How a file tells that it is complete."""
     stable_seconds: float = Field(default=1.0, ge=0)
     """How long nothing may have changed before a file counts as complete."""
-    done_suffix: str = Field(default=".done", min_length=2, pattern=r"^\.[^/]+$")
+    done_suffix: Annotated[str, Form(r"^\.[^/]+$", "a dot and an ending without '/', such as '.done'")] = ".done"
     """What the name of a done-file has after that of its file."""
     after: After = After.KEEP
     """What becomes of a file that is finished."""
@@ -129,7 +136,12 @@ class FileSourceOptions(SourceOptions):
             return self.format
         suffix = Path(self.path).suffix.lower()
         if suffix not in _FORMATS:
-            raise ValueError(f"format: {suffix or 'the path'!r} does not tell it; set format: ndjson or format: csv")
+            *others, last = _FORMATS
+            ending = f"the ending {suffix!r} of" if suffix else "the ending of"
+            raise ValueError(
+                f"format: {ending} {self.path!r} is none of {', '.join(others)} and {last};"
+                " set format: ndjson or format: csv"
+            )
         return _FORMATS[suffix]
 
 
