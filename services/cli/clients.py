@@ -9,6 +9,7 @@ from typing import TextIO
 import click
 
 from services.cli.configuration import config_option, data_option, database
+from services.cli.patterns import patterns_of
 from services.experience_api.auth.clients import EVERY_CHANNEL, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Client
@@ -27,9 +28,9 @@ def clients() -> None:
 
 @clients.command(short_help="Add a client, and print its secret, once.")
 @click.argument("client_id")
-@click.option("--channels", default=",".join(EVERY_CHANNEL), show_default=True, metavar="PATTERNS", help=(
-    "What it may subscribe to, separated by commas: 'orders.eu', 'orders.*' for one more word, 'orders.**' for any."
-))  # fmt: skip
+@click.option("--channels", default=",".join(EVERY_CHANNEL), show_default=True, metavar="PATTERNS",
+              callback=patterns_of, help="What it may subscribe to, separated by commas: 'orders.eu', 'orders.*' for "
+              "one more word, 'orders.**' for any.")  # fmt: skip
 @click.option("--may-send", is_flag=True, help="It may send, too; others are disconnected when they do.")
 @click.option("--loopback-only", is_flag=True, help="It is accepted from this machine only.")
 @click.option("--note", default="", help="A word for whoever reads the list.")
@@ -43,7 +44,7 @@ def clients() -> None:
 def add(  # noqa: PLR0913 -- click hands over each option by its name
     client_id: str,
     *,
-    channels: str,
+    channels: tuple[str, ...],
     may_send: bool,
     loopback_only: bool,
     note: str,
@@ -67,7 +68,7 @@ def add(  # noqa: PLR0913 -- click hands over each option by its name
                 registry,
                 client_id,
                 secret=chosen,
-                channels=[pattern.strip() for pattern in channels.split(",") if pattern.strip()],
+                channels=channels,
                 may_send=may_send,
                 loopback_only=loopback_only,
                 note=note,

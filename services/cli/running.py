@@ -8,8 +8,8 @@ from services.standalone import one_process
 
 
 @click.command("run", short_help="Run everything on this machine, until Ctrl-C.")
-@click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="The settings file; without it, the examples.")  # fmt: skip
+@click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", envvar="TRELAY_CONFIG",
+              show_envvar=True, help="The settings file; without it, the examples.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", default=Path("var"),
               show_default=True, envvar="TRELAY_DATA", show_envvar=True, help="Where everything is kept.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="TRELAY_PORT",

@@ -5,6 +5,7 @@ import json
 import signal
 import ssl
 import sys
+from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from services.cli.patterns import patterns_of
 from services.standalone.client_errors import client_errors_translated
 from services.standalone.terminal import mute
 from shared.errors import SettingsError
@@ -29,7 +31,7 @@ class Order:
 
     url: str
     credentials: ClientCredentials | Token
-    channels: list[str]
+    channels: Sequence[str]
     cursor: str | None
     cursor_file: CursorFile | None
     count: int | None
@@ -43,9 +45,8 @@ class Order:
 @click.option("--client-secret", envvar="TRELAY_CLIENT_SECRET", show_envvar=True,
               help="The client's secret; asked for if missing. As an option, other users may see it.")  # fmt: skip
 @click.option("--token", envvar="TRELAY_TOKEN", show_envvar=True, help="A token, in place of id and secret.")
-@click.option(
-    "--channels", default="", metavar="PATTERNS", help="'orders.eu,stock.**'; without it, all that is permitted."
-)
+@click.option("--channels", metavar="PATTERNS", callback=patterns_of,
+              help="'orders.eu,stock.**'; without it, all that is permitted.")  # fmt: skip
 @click.option("--cursor", help="Resume from here; without it, from now on.")
 @click.option("--cursor-file", type=click.Path(path_type=Path, dir_okay=False),
               help="Resume from the cursor in this file, and keep it there.")  # fmt: skip
@@ -58,7 +59,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
     client_id: str | None,
     client_secret: str | None,
     token: str | None,
-    channels: str,
+    channels: tuple[str, ...],
     cursor: str | None,
     cursor_file: Path | None,
     count: int | None,
@@ -77,7 +78,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
       trelay subscribe --client-id demo --client-secret demo
       trelay subscribe https://relay.example.com --client-id billing --cursor-file billing.cursor | ./import-orders
     """  # noqa: D301 -- click's mark against rewrapping
-    if cursor is not None and cursor_file is not None:
+    if cursor and cursor_file is not None:
         raise click.UsageError("give --cursor or --cursor-file, not both")
     if cursor_file is not None and not cursor_file.absolute().parent.is_dir():
         raise click.UsageError(f"there is no folder {cursor_file.parent} for the cursor")
@@ -85,8 +86,8 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
     order = Order(
         url,
         _credentials(client_id, client_secret, token),
-        [pattern.strip() for pattern in channels.split(",") if pattern.strip()],
-        _loaded(file) if file is not None else cursor,
+        channels,
+        _loaded(file) if file is not None else cursor or None,
         file,
         count,
         _trust(ca),

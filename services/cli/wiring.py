@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.steps.route import RouteOptions
 from services.system_api.sources.registry import AnySource
+from shared.settings import Finding
 
 
-def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[str]:
-    """Return a line for each thing that makes events end as dead letters, or never come.
+def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
+    """Return each thing that makes events end as dead letters, or never come.
 
     What is in no section of this file may be in another deployment's: see `doubts`.
     """
     found = [
-        f"process.pipelines.{pipeline}.sources.{number}: {fault}"
+        Finding(("process", "pipelines", pipeline, "sources", number), fault)
         for pipeline, options in pipelines.items()
         for number, name in enumerate(options.sources)
         for fault in (_faults(name, sources) if sources else ())
@@ -27,25 +28,31 @@ def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOpt
     return found
 
 
-def doubts(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[str]:
-    """Return a line for each thing that is only right if another file, or another program, has the rest of it."""
+def doubts(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
+    """Return each thing that is only right if another file, or another program, has the rest of it."""
     found = [] if sources else _without_channel(pipelines)
     return found if pipelines else _without_pipeline(sources, pipelines)
 
 
-def _without_channel(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
+def _without_channel(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
     return [
-        f"process.pipelines.{name}: neither a channel nor a route, so that its events reach no subscriber;"
-        " give it a `channel`, or a step `route`"
+        Finding(
+            ("process", "pipelines", name),
+            "neither a channel nor a route, so that its events reach no subscriber;"
+            " give it a `channel`, or a step `route`",
+        )
         for name, options in pipelines.items()
         if options.channel is None and not any(isinstance(step, RouteOptions) for step in options.steps)
     ]
 
 
-def _without_pipeline(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[str]:
+def _without_pipeline(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
     taken = [_pattern(name) for options in pipelines.values() for name in options.sources]
     return [
-        f"system.sources.{name}: no channel, and no pipeline takes its events; give it a `channel`, or a pipeline"
+        Finding(
+            ("system", "sources", name),
+            "no channel, and no pipeline takes its events; give it a `channel`, or a pipeline",
+        )
         for name, options in sources.items()
         if options.channel is None and not any(pattern.fullmatch(name) for pattern in taken)
     ]

@@ -20,8 +20,9 @@ class ExperienceOptions(Options):
     listen: ListenOptions = ListenOptions(port=8080)
 
     trusted_proxies: tuple[Cidr, ...] = ()
-    """Networks of proxies whose `X-Forwarded-For` is believed. Where one is in front and not named here, every
-    request comes from its address, and all share one budget of failures."""
+    """Networks of proxies whose `X-Forwarded-For` is believed. Name each proxy, one on this machine too: all requests
+    through a proxy that is not named share one budget of failures, and none of them is allowed by its address. Where
+    any is named, a request that none of them has forwarded is not allowed by its address either."""
 
     tokens: TokenOptions = TokenOptions()
 

@@ -38,7 +38,7 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
     """
     pipelines = settings.process.pipelines
     if wrong := await asyncio.to_thread(faults, pipelines):
-        raise SettingsError("\n".join(wrong))
+        raise SettingsError("\n".join(map(str, wrong)))
     async with opened_parts("process_api", settings, **given) as parts, Tasks() as tasks:
         service = _Service(settings, build(pipelines), parts)
         app = application(settings.process.listen, parts.health)

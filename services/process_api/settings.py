@@ -1,16 +1,14 @@
 """The settings of this service, composed of those that its parts declare."""
 
-from typing import Annotated
-
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.worker.filler import TransactionOptions
 from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
-from shared.settings import Options
+from shared.settings import Name, Options
 
-PipelineName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+PipelineName = Name
 """The name of a pipeline: part of dead letters and metrics."""
 
 

@@ -21,7 +21,7 @@ from shared.database.options import DatabaseOptions
 from shared.http.server import Health, ListenOptions
 from shared.lease import PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
-from shared.runtime.run import Running
+from shared.runtime.run import Failing, Running
 from shared.runtime.tasks import Tasks
 
 _DRAIN = 1.0
@@ -54,9 +54,10 @@ class Together:
         self._database = database
         self.url = self.sources_url = ""
         """Where subscribers and operators find them, while they run."""
+        self._running: list[Running] = []
 
     @asynccontextmanager
-    async def running(self, watching: Watching) -> AsyncIterator[Tasks]:
+    async def running(self, watching: Watching | None) -> AsyncIterator[Tasks]:
         """Run them, and `watching` from before the first event comes; yield what else is to run as long."""
         database, health = self._database, Health(STANDALONE)
         async with AsyncExitStack() as stack:
@@ -81,13 +82,20 @@ class Together:
             system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **given))
             self.sources_url = system.listening.url
             tasks.keep("the system layer", raised(system))
+            self._running = [experience, process, system]
             yield tasks
 
+    async def reload(self) -> list[str]:
+        """Load again what can change while they run; return what was loaded."""
+        return [name for service in self._running for name in await service.reload()]
 
-async def _watched(url: str, watching: Watching, health: Health, tasks: Tasks) -> None:
-    """Begin to watch, and return when nothing that comes now would be missed."""
+
+async def _watched(url: str, watching: Watching | None, health: Health, tasks: Tasks) -> None:
+    """Wait until events can reach subscribers; begin to watch, and return when nothing that comes now is missed."""
     while not health.readiness.ready:
         await SYSTEM_CLOCK.sleep(_LOOK_EVERY)
+    if watching is None:
+        return
     connected = asyncio.Event()
     tasks.keep("watcher", watching(url, connected.set))
     await connected.wait()
@@ -100,6 +108,6 @@ def _anywhere(options: SystemOptions | ProcessOptions) -> ListenOptions:
     return options.listen.model_copy(update={"port": 0, "shutdown_timeout": _DRAIN})
 
 
-async def raised(running: Running | Tasks) -> None:
+async def raised(running: Failing) -> None:
     """Wait for a failure and raise it."""
     raise await running.failed()

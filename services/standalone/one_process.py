@@ -1,10 +1,12 @@
 """The three services in one process, on a PostgreSQL of their own: what `make run` starts.
 
-    TRELAY_PORT   where the experience layer listens, on the loopback (8080)
-    TRELAY_DATA   where everything is kept (var/)
+    TRELAY_CONFIG  the settings file; without one, the examples
+    TRELAY_PORT    where the experience layer listens, on the loopback (8080)
+    TRELAY_DATA    where everything is kept (var/)
 
-Without a settings file it runs the examples. With one it runs what that says; where it names no `database`, a
-PostgreSQL is started in the data folder, and `${TRELAY_DATABASE_URL}` in the file leads there.
+Without a settings file it runs the examples, with clients for a demonstration. With one it runs what that says, and
+makes no client; where it names no `database`, a PostgreSQL is started in the data folder, and
+`${TRELAY_DATABASE_URL}` in the file leads there.
 """
 
 import argparse
@@ -34,7 +36,8 @@ from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.identity import Identity
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.run import run, settle, until
+from shared.runtime.reloading import Reload, SettingsFile
+from shared.runtime.run import add_config_and_version, outlive_hangup, run, settle, until
 from shared.runtime.tasks import Tasks
 from shared.settings import load
 from trelay_client import ClientCredentials
@@ -43,8 +46,12 @@ logger = logging.getLogger(__name__)
 
 DATABASE_URL = "TRELAY_DATABASE_URL"
 WATCHER = "showcase"
+_NOTE = "made by make run"
+"""Tells the clients of the demonstration from those of an operator."""
 
-_QUIET = LogOptions(format="text", level="warning", loggers={"shared.http.health": "error"})
+_QUIET = LogOptions(
+    format="text", level="warning", loggers={"shared.http.health": "error", "shared.runtime.reloading": "info"}
+)
 """Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
 
 _SHUTDOWN_TIMEOUT = 4.5
@@ -65,13 +72,15 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    outlive_hangup()
     command = read_command(arguments, os.environ)
     configure(_QUIET, IDENTITY)
+    reload = Reload()
 
     async def running(stop: asyncio.Event) -> None:
-        await _run(command, stop)
+        await _run(command, stop, reload)
 
-    return run(running, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    return run(running, shutdown_timeout=_SHUTDOWN_TIMEOUT, reload=reload)
 
 
 def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Command:
@@ -80,7 +89,7 @@ def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]
         prog="python -m services.standalone",
         description="All of Trelay in one process, on a PostgreSQL of its own. Without --config: the examples.",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the settings file (YAML)")
+    add_config_and_version(parser, environment)
     parser.add_argument(
         "--data",
         type=Path,
@@ -105,15 +114,14 @@ def _port(text: str) -> int:
     return int(text)
 
 
-async def _run(command: Command, stop: asyncio.Event) -> None:
+async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
     async with AsyncExitStack() as stack:
         path = command.settings
         if path is None:
             path = await examples(command.data)
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
         settings = load(path, StandaloneSettings, environment)
-        if "logs" in settings.model_fields_set:
-            configure(settings.logs, IDENTITY)
+        configure(_logs_of(settings), IDENTITY)
         # Only now are the settings known to be good, and where the database is.
         need_port(command.port)
         own = None
@@ -124,15 +132,30 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         database = settings.database if own is None else DatabaseOptions(url=own.address)
         account = await prepare(command, database, environment[DATABASE_URL], command.data)
         services = Together(settings, database, command.port)
-        tasks = await stack.enter_async_context(services.running(_watching(command, account)))
+        watching = None if account is None else _watching(command, account)
+        tasks = await stack.enter_async_context(services.running(watching))
+        reload.add(
+            SettingsFile(
+                settings,
+                lambda: load(path, StandaloneSettings, environment),
+                _logs_of,
+                lambda logs: configure(logs, IDENTITY),
+            ).reload
+        )
+        reload.add(services.reload)
         settle()
         if own is not None:
             tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))
         registered = f"--data {as_typed(command.data)}" if own is not None else f"--config {as_typed(path)}"
-        say(welcome(services.url, services.sources_url, path, command.data, registered))
-        if command.settings is None:
+        is_demo = command.settings is None
+        say(welcome(services.url, services.sources_url, path, command.data, registered, demo=is_demo))
+        if is_demo:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)
+
+
+def _logs_of(settings: StandaloneSettings) -> LogOptions:
+    return settings.logs if "logs" in settings.model_fields_set else _QUIET
 
 
 async def examples(data: Path) -> Path:
@@ -152,15 +175,26 @@ def _watching(command: Command, account: ClientCredentials) -> Watching:
     return watching
 
 
-async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> ClientCredentials:
-    """Make what must be there before the services start; return whose subscriber shows what comes."""
+async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> ClientCredentials | None:
+    """Make what must be there before the services start; return the credentials of the subscriber that prints events.
+
+    With a settings file there is no such subscriber, and the clients of the demonstration are disabled where an earlier
+    run left them: their secrets are known to everybody.
+    """
     try:
         await migrate(database)
     except Unavailable as exc:
         raise SettingsError(f"the database is needed from the start: {exc}") from exc
-    if command.settings is None:
+    engine = create_engine(database)
+    try:
+        registry = PostgresRegistry(engine, database)
+        if command.settings is not None:
+            await _disable_demo_clients(registry)
+            return None
         await demo.make_table(dsn, (EXAMPLES / "orders.sql").read_text())
-    return await _clients(database, data)
+        return await _make_demo_clients(registry, data / f"{WATCHER}.secret")
+    finally:
+        await engine.dispose()
 
 
 def show(tasks: Tasks, examples: Path, dsn: str) -> None:
@@ -170,20 +204,23 @@ def show(tasks: Tasks, examples: Path, dsn: str) -> None:
     tasks.keep("example orders", demo.take_orders(dsn, SYSTEM_CLOCK, rng))
 
 
-async def _clients(database: DatabaseOptions, data: Path) -> ClientCredentials:
-    """Make the two clients: `demo` for the reader, and the one that shows what comes. Return the latter."""
-    engine = create_engine(database)
-    registry = PostgresRegistry(engine, database)
-    kept = data / f"{WATCHER}.secret"
-    try:
-        for name, secret in ((DEMO, DEMO), (WATCHER, _secret(kept))):
-            try:
-                await add_client(registry, name, secret=secret, loopback_only=True, note="made by make run")
-            except ClientExists:
-                logger.debug("client %s is there", name)
-    finally:
-        await engine.dispose()
-    return ClientCredentials(WATCHER, kept.read_text())
+async def _make_demo_clients(registry: PostgresRegistry, secret_file: Path) -> ClientCredentials:
+    """Make `demo`, for the reader, and the client of the subscriber that prints events; return the latter."""
+    watcher = ClientCredentials(WATCHER, _secret(secret_file))
+    for name, secret in ((DEMO, DEMO), (WATCHER, watcher.client_secret)):
+        try:
+            await add_client(registry, name, secret=secret, loopback_only=True, note=_NOTE)
+        except ClientExists:
+            await registry.enable(name)
+    return watcher
+
+
+async def _disable_demo_clients(registry: PostgresRegistry) -> None:
+    for name in (DEMO, WATCHER):
+        client = await registry.find(name)
+        if client is not None and client.note == _NOTE and not client.disabled:
+            await registry.disable(name)
+            logger.warning("disabled a demo client", extra={"client_id": name})
 
 
 def _secret(kept: Path) -> str:

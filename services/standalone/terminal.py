@@ -1,5 +1,6 @@
 """What `make run` and `make run-kafka` say to whoever typed it."""
 
+import errno
 import os
 import shlex
 import signal
@@ -14,10 +15,12 @@ DEMO = "demo"
 
 
 def say(text: str) -> None:
-    """Print it now; once nobody reads us any more, `head` for one, that has enough, ask ourselves to stop."""
+    """Print it now; once nobody reads it (`head` has enough, the terminal is closed), ask ourselves to stop."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as exc:
+        if exc.errno not in {errno.EPIPE, errno.EIO}:
+            raise
         mute()
         signal.raise_signal(signal.SIGTERM)
 
@@ -29,28 +32,32 @@ def mute() -> None:
     os.close(nowhere)
 
 
-def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered: str) -> str:
+def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered: str, *, demo: bool) -> str:
     """Return what is said once everything runs.
 
-    `folder` is where everything is written, `registered` what tells `trelay clients` where the clients are.
+    `folder` is where everything is written, `registered` what tells `trelay clients` where the clients are, `demo`
+    whether the examples run, with their client.
     """
-    examples = folder / "examples"
     trelay = command_typed()
-    stock = Path(str(EXAMPLES / "drop" / "stock-monday.csv"))
+    add = f"    {trelay} clients add billing --channels 'orders.**' {registered}"
     lines = [
         f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
         f"  settings {as_typed(settings)}, everything that is written in {as_typed(folder)}. Try, in another terminal:",
+    ]
+    if not demo:
+        lines += [add, f"    {trelay} subscribe {url} --client-id billing", "  Ctrl-C stops."]
+        return "\n".join(lines)
+    examples = folder / "examples"
+    stock = Path(str(EXAMPLES / "drop" / "stock-monday.csv"))
+    lines += [
         f"    {trelay} subscribe {url} --client-id {DEMO} --client-secret {DEMO}",
-        f"    {trelay} clients add billing --channels 'orders.**' {registered}",
+        add,
         f"    curl -X POST -H 'client_id: {DEMO}' -H 'client_secret: {DEMO}' {url}/consumers",
         f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
+        f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {as_typed(examples / "sensors.ndjson")}',
+        f"    cp {as_typed(stock)} {as_typed(examples / 'drop' / 'stock-again.csv')}",
+        "  Ctrl-C stops. Events, as they arrive at a subscriber:",
     ]
-    if settings.parent == examples:
-        lines += [
-            f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {as_typed(examples / "sensors.ndjson")}',
-            f"    cp {as_typed(stock)} {as_typed(examples / 'drop' / 'stock-again.csv')}",
-        ]
-    lines.append("  Ctrl-C stops. Events, as they arrive at a subscriber:")
     return "\n".join(lines)
 
 

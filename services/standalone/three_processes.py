@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,8 @@ from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.run import run, settle, until
+from shared.runtime.reloading import Reload
+from shared.runtime.run import outlive_hangup, run, settle, until
 from shared.runtime.tasks import Tasks
 
 LAYERS = ("experience", "process", "system")
@@ -50,19 +51,21 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def main() -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    outlive_hangup()
     command = read_command(None, os.environ)
-    configure(LogOptions(format="text", level="warning"), IDENTITY)
+    configure(LogOptions(format="text", level="warning", loggers={"shared.runtime.reloading": "info"}), IDENTITY)
+    reload = Reload()
 
     async def running(stop: asyncio.Event) -> None:
         try:
-            await _run(command, stop)
+            await _run(command, stop, reload)
         except (ServerMissing, ServerFailed) as exc:
             raise SettingsError(str(exc)) from exc
 
-    return run(running, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    return run(running, shutdown_timeout=_SHUTDOWN_TIMEOUT, reload=reload)
 
 
-async def _run(command: Command, stop: asyncio.Event) -> None:
+async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
     async with AsyncExitStack() as stack:
         folder = command.data / "kafka"
         original = command.settings
@@ -82,20 +85,23 @@ async def _run(command: Command, stop: asyncio.Event) -> None:
         processes = [await stack.enter_async_context(layers.running(layer)) for layer in ("experience", "process")]
         # Between the layers: the watcher leaves before what it watches.
         tasks = await stack.enter_async_context(Tasks())
-        connected = asyncio.Event()
         url = f"http://127.0.0.1:{ports['experience']}"
-        cursor = folder / f"{WATCHER}.cursor"
-        tasks.keep("watcher", demo.print_events(url, account, cursor, say, connected.set))
-        await connected.wait()
+        if account is not None:
+            connected = asyncio.Event()
+            cursor = folder / f"{WATCHER}.cursor"
+            tasks.keep("watcher", demo.print_events(url, account, cursor, say, connected.set))
+            await connected.wait()
         processes.append(await stack.enter_async_context(layers.running("system")))
         for process in processes:
             tasks.keep(process.name, _watch(process))
         for own in (postgres, kafka):
             tasks.keep(own.name, own.kept_up(say, SYSTEM_CLOCK))
+        reload.add(lambda: _hang_up(processes))
         settle()
         sources_url = f"http://127.0.0.1:{ports['system']}"
-        say(welcome(url, sources_url, settings, folder, f"--data {as_typed(folder)}"))
-        if command.settings is None:
+        is_demo = command.settings is None
+        say(welcome(url, sources_url, settings, folder, f"--data {as_typed(folder)}", demo=is_demo))
+        if is_demo:
             show(tasks, folder / "examples", dsn)
         await until(stop, tasks)
 
@@ -127,6 +133,14 @@ class _Layers:
             environment=self.environment,
             patience=_START_PATIENCE,
         )
+
+
+async def _hang_up(processes: Sequence[ServerProcess]) -> list[str]:
+    """Let each service reload what it can; its own log says what that was."""
+    running = [process for process in processes if process.running]
+    for process in running:
+        os.kill(process.pid, signal.SIGHUP)
+    return [process.name for process in running]
 
 
 async def _watch(process: ServerProcess) -> None:

@@ -1,15 +1,13 @@
 """The settings of this service, composed of what its parts declare."""
 
-from typing import Annotated
-
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from services.system_api.sources.registry import AnySource
 from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
-from shared.settings import Options
+from shared.settings import Name, Options
 
-SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+SourceName = Name
 """Part of event ids, checkpoint keys, metrics and transaction names: short, and never changed."""
 
 

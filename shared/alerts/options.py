@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.settings import Options, RelativePath, Secret
+from shared.settings import Form, Options, RelativePath, Secret
 
 _BARE = r'^[^\s@<>,;:"\\\x00-\x1f\x7f]+@[^\s@<>,;:"\\\x00-\x1f\x7f]+$'
 
@@ -73,7 +73,9 @@ class AlertOptions(Options):
     recipients: list[Address] = Field(default_factory=list)
     """The addresses that mails are sent to."""
 
-    name: str = Field(default="trelay", pattern=r"^[\w .:/-]{1,40}$")
+    name: Annotated[str, Form(r"^[\w .:/-]{1,40}$", "1 to 40 letters, digits, spaces, '_', '.', ':', '/' and '-'")] = (
+        "trelay"
+    )
     """The name of this deployment; the subject of each mail begins with it."""
 
     group_wait: float = Field(default=5.0, ge=0)

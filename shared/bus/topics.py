@@ -1,15 +1,17 @@
 """The topics of a deployment: their names and how each is kept."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from shared.bus.protocol import TopicOptions
-from shared.settings import Options
+from shared.settings import Form, Options
 
 
 class TopicsOptions(Options):
     """Settings of all topics; `TopicsOptions.all` shows how the topics differ."""
 
-    prefix: str = Field(default="trelay", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    prefix: Annotated[str, Form(r"^[A-Za-z0-9_-]{1,64}$", "1 to 64 letters, digits, '_' and '-'")] = "trelay"
     """Prefix of the names of topics, groups and transactional ids. Give each deployment its own to share a cluster."""
 
     partitions: int = Field(default=4, ge=1, le=1000)

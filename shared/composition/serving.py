@@ -22,6 +22,10 @@ class RunningService:
         """Wait until something fails that the service cannot run without, and return the error."""
         return await self.tasks.failed()
 
+    async def reload(self) -> list[str]:
+        """Load again what can change while it runs; return what was loaded."""
+        return await self.listening.reload()
+
 
 @asynccontextmanager
 async def serving(

@@ -10,7 +10,11 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.settings import Options, RelativePath, Secret
 
 _SCHEMES = frozenset({"postgresql", "postgres"})
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
+_PORT = re.compile(r":[0-9]*$")
+_LAST_PORT = 65_535
+_SOCKET = "/var/run/postgresql"
+"""Where libpq and asyncpg look for a server without a host."""
 _ESCAPES = "in the user and the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
 _ELSEWHERE = {
     "password": "`password`",
@@ -82,18 +86,43 @@ class DatabaseOptions(Options):
         parts = urlsplit(url)
         if parts.scheme not in _SCHEMES or not parts.netloc:
             raise ValueError("expected postgresql://user@host:port/database")
-        hosts = parts.netloc.rpartition("@")[2].split(",")
+        hosts = _hosts(parts.netloc)
         beyond = parts.path + parts.fragment + parts.query.partition("=")[0]
-        if "@" in beyond or parts.fragment or not all(map(_HOST.fullmatch, hosts)):
+        found = [_HOST.fullmatch(host) for host in hosts]
+        if "@" in beyond or parts.fragment or not all(found):
             # Otherwise a part of the password would be parsed, and shown, as the host.
             raise ValueError(f"expected postgresql://user@host:port/database; {_ESCAPES}")
+        for host in filter(None, found):
+            if (port := host["port"]) is not None and not _is_port(port):
+                if "@" not in parts.netloc or "@" in parts.query:
+                    # It may be the beginning of a password.
+                    expected = "expected postgresql://user@host:port/database, the port a number from 1 to 65535"
+                    raise ValueError(f"{expected}; {_ESCAPES}")
+                raise ValueError(f"port {port!r} of {host['host']!r}: expected a number from 1 to 65535")
         for name, _ in parse_qsl(parts.query):
             if name in _ELSEWHERE:
                 raise ValueError(f"found {name} in the query; use {_ELSEWHERE[name]}")
         return url
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts in turn, each a name, an address, or the folder of a Unix socket."""
+        parts = urlsplit(self.url)
+        named = [host.rpartition(":")[0] if _PORT.search(host) else host for host in _hosts(parts.netloc)]
+        if not any(named):
+            named = dict(parse_qsl(parts.query)).get("host", _SOCKET).split(",")
+        return [unquote(host.strip("[]")) for host in named]
 
     @cached_property
     def address(self) -> str:
         """The hosts and the name of the database, for errors and logs; never the user."""
         parts = urlsplit(self.url)
         return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(_LAST_PORT)) and 0 < int(text) <= _LAST_PORT
+
+
+def _hosts(netloc: str) -> list[str]:
+    return netloc.rpartition("@")[2].split(",")

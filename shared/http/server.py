@@ -99,6 +99,14 @@ class Listening:
 
     url: str
     health_url: str
+    certificate: Certificate | None = None
+
+    async def reload(self) -> list[str]:
+        """Load the certificate again; return what was loaded. A pair that does not fit is logged and not used."""
+        if self.certificate is None:
+            return []
+        loaded = await asyncio.to_thread(self.certificate.reload, unchanged=True)
+        return [self.certificate.name] if loaded else []
 
 
 def application(listen: ListenOptions, health: Health) -> web.Application:
@@ -136,7 +144,7 @@ async def serve(
         at = (listen.host, listen.port)
         url = await stack.enter_async_context(_site(app, at, listen, tasks, clock, context=context))
         try:
-            yield Listening(url, health_url or url)
+            yield Listening(url, health_url or url, certificate)
         finally:
             health.readiness.draining = True
 

@@ -57,18 +57,27 @@ class Certificate:
             await clock.sleep(self._options.reload_interval)
             await asyncio.to_thread(self.reload)
 
-    def reload(self) -> None:
-        """Load the files if they have changed since the last call."""
+    def reload(self, *, unchanged: bool = False) -> bool:
+        """Load the files if they have changed since the last call, or even if `unchanged`; return whether that worked.
+
+        False as well if there was nothing to load.
+        """
         stamp = self._stamp()
-        if stamp == self._seen:
-            return
+        if stamp == self._seen and not unchanged:
+            return False
         self._seen = stamp
         try:
             self._newest = self._load()
         except SettingsError as exc:
             logger.warning("changed certificate is not used", extra={"error": str(exc)})
-        else:
-            logger.info("certificate reloaded", extra={"certificate": str(self._options.cert_file)})
+            return False
+        logger.info("certificate reloaded", extra={"certificate": str(self._options.cert_file)})
+        return True
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return f"certificate {self._options.cert_file}"
 
     def _load(self) -> ssl.SSLContext:
         context = _server_context()

@@ -4,7 +4,7 @@
         return run_service("experience_api", ExperienceSettings, build_experience_api)
 
 Exit status: 0, stopped on request; 1, failed, with the reason in the log; 2, the settings are wrong, with the reason on
-standard error.
+standard error. SIGHUP does not stop it: see `shared.runtime.reloading`.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -27,6 +27,7 @@ from shared.errors import SettingsError
 from shared.runtime.allocation import keep_freed_memory
 from shared.runtime.identity import Identity, release, unique_node_name
 from shared.runtime.logs import LogOptions, configure
+from shared.runtime.reloading import Reload, SettingsFile
 from shared.runtime.tasks import cancelled, started
 from shared.settings import load
 
@@ -61,11 +62,19 @@ class ServiceSettings(Protocol):
         ...
 
 
-class Running(Protocol):
-    """A service while it runs."""
+class Failing(Protocol):
+    """Something that runs and can fail."""
 
     async def failed(self) -> BaseException:
-        """Wait until something fails that the service cannot run without, and return the error."""
+        """Wait until something fails that the process cannot run without, and return the error."""
+        ...
+
+
+class Running(Failing, Protocol):
+    """A service while it runs."""
+
+    async def reload(self) -> list[str]:
+        """Load again what can change while it runs; return what was loaded."""
         ...
 
 
@@ -81,31 +90,43 @@ class Build(Protocol[Settings_contra]):
         ...
 
 
-def run(main: Main, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT) -> int:
+def run(main: Main, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT, reload: Reload | None = None) -> int:
     """Run `main` on an event loop of its own and return the exit status.
 
     1. The first SIGTERM or SIGINT sets the event of `main`, which then has `shutdown_timeout` seconds to return.
     2. A second signal, or the deadline, cancels it.
     3. If it has not ended two seconds later, the process exits with 1 all the same.
+
+    Each SIGHUP calls `reload`, one after the other. Before the loop runs, and once it has stopped, SIGHUP does nothing.
     """
+    outlive_hangup()
     keep_freed_memory()
     raise_descriptor_limit()
     fill_standard_streams()
     try:
-        return uvloop.run(_until_stopped(main, shutdown_timeout))
+        return uvloop.run(_until_stopped(main, shutdown_timeout, reload or Reload()))
     except SettingsError as exc:
         print(exc, file=sys.stderr)  # noqa: T201 -- for the user at the terminal; logging may not be configured yet
         return BAD_SETTINGS
+    finally:
+        outlive_hangup()  # the loop has taken its handler away, and with it ours
+
+
+def outlive_hangup() -> None:
+    """Let SIGHUP do nothing. It is handled and not ignored, for what is ignored stays so in child processes."""
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 def run_service(
     service: str, model: type[Settings], build: Build[Settings], arguments: Sequence[str] | None = None
 ) -> int:
     """Run one service alone and return the exit status. `--config FILE` names its settings."""
+    outlive_hangup()
     parser = argparse.ArgumentParser(prog=f"python -m services.{service}", description=f"Trelay's {service}.")
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings file (YAML)")
-    parser.add_argument("--version", action="version", version=f"trelay {release()}")
+    add_config_and_version(parser, os.environ)
     path = parser.parse_args(arguments).config
+    if path is None:
+        parser.error("no settings: name the file with --config FILE or TRELAY_CONFIG")
     try:
         settings = load(path, model)
     except SettingsError as exc:
@@ -114,15 +135,33 @@ def run_service(
     configured: ServiceSettings = settings
     identity = Identity(service, configured.node or unique_node_name())
     configure(configured.logs, identity)
+    reload = Reload()
+    reload.add(
+        SettingsFile(settings, lambda: load(path, model), _logs_of, lambda logs: configure(logs, identity)).reload
+    )
 
     async def main(stop: asyncio.Event) -> None:
         async with build(settings, node=identity.node) as running:
+            reload.add(running.reload)
             settle()
             logger.info("started", extra={"pid": os.getpid()})
             await until(stop, running)
             logger.info("stopping")
 
-    return run(main)
+    return run(main, reload=reload)
+
+
+def add_config_and_version(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add `--config`, which may stand in the environment as well, and `--version`."""
+    given = environment.get("TRELAY_CONFIG") or None
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", default=given, help="the settings file, in YAML (TRELAY_CONFIG)"
+    )
+    parser.add_argument("--version", action="version", version=f"trelay {release()}", help="print the release")
+
+
+def _logs_of(settings: ServiceSettings) -> LogOptions:
+    return settings.logs
 
 
 def raise_descriptor_limit() -> None:
@@ -147,7 +186,7 @@ def fill_standard_streams() -> None:
     os.close(number)
 
 
-async def until(stop: asyncio.Event, service: Running) -> None:
+async def until(stop: asyncio.Event, service: Failing) -> None:
     """Return when `stop` is set; if the service fails first, raise its error."""
     stopping = started("stop requested", stop.wait())
     failing = started("service failed", service.failed())
@@ -170,10 +209,11 @@ def settle() -> None:
     gc.set_threshold(100_000, 50, 100)
 
 
-async def _until_stopped(main: Main, shutdown_timeout: float) -> int:
+async def _until_stopped(main: Main, shutdown_timeout: float, reload: Reload) -> int:
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
+    stop, hangup = asyncio.Event(), asyncio.Event()
     work = started("main", main(stop))
+    reloading = started("reload", _reload_on(hangup, reload))
 
     def on_signal(number: int) -> None:
         if stop.is_set():
@@ -187,10 +227,19 @@ async def _until_stopped(main: Main, shutdown_timeout: float) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
     await asyncio.wait({work})
+    await cancelled(reloading)
     # Without a signal, too: a thread that hangs must not keep a failed service from being restarted.
     loop.call_later(shutdown_timeout, _leave, shutdown_timeout)
     return _status(work, shutdown_timeout)
+
+
+async def _reload_on(hangup: asyncio.Event, reload: Reload) -> None:
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        await reload()
 
 
 def _leave(shutdown_timeout: float) -> None:

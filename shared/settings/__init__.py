@@ -11,8 +11,27 @@ The file's language:
 - Scalars are read by the YAML 1.2 core schema: `no` is text, `010` is ten. A key that is written twice is an error.
 """
 
-from shared.settings.fields import Options, RelativePath, Secret, beside_file
-from shared.settings.loading import SECTIONS, load, parse
+from shared.settings.document import KeyPath
+from shared.settings.fields import Form, Name, Options, RelativePath, Secret, beside_file
+from shared.settings.findings import Finding, parts
+from shared.settings.loading import SECTIONS, Loaded, load, load_placed, parse, parse_placed
 from shared.settings.schema import json_schema
 
-__all__ = ["SECTIONS", "Options", "RelativePath", "Secret", "beside_file", "json_schema", "load", "parse"]
+__all__ = [
+    "SECTIONS",
+    "Finding",
+    "Form",
+    "KeyPath",
+    "Loaded",
+    "Name",
+    "Options",
+    "RelativePath",
+    "Secret",
+    "beside_file",
+    "json_schema",
+    "load",
+    "load_placed",
+    "parse",
+    "parse_placed",
+    "parts",
+]

@@ -3,11 +3,13 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from shared.settings.document import Document, Fault, KeyPath
+from shared.settings.fields import FORM_MISMATCH
+from shared.settings.quantities import example, unit_of
 from shared.settings.schema import Keys
 
 _SHOWN = 60
@@ -49,14 +51,21 @@ _SENTENCES = {
     "path_type": "expected a path",
     "set_type": _LIST,
     "string_pattern_mismatch": "expected text of the form {pattern}",
-    "string_too_long": "expected at most {max_length} characters",
-    "string_too_short": "expected at least {min_length} characters",
+    FORM_MISMATCH: "expected {expected}",
     "string_type": "expected text (in quotes, if it looks like something else)",
     "string_unicode": "expected text without lone surrogates",
-    "too_long": "expected at most {max_length} entries",
-    "too_short": "expected at least {min_length} entries",
     "tuple_type": _LIST,
 }
+
+_LENGTHS = {
+    "string_too_long": ("at most", "max_length", "character", "characters"),
+    "string_too_short": ("at least", "min_length", "character", "characters"),
+    "too_long": ("at most", "max_length", "entry", "entries"),
+    "too_short": ("at least", "min_length", "entry", "entries"),
+}
+
+_NUMBERS = {"finite_number", "float_parsing", "float_type"}
+_WHOLE_NUMBERS = {"int_from_float", "int_parsing", "int_type"}
 
 
 def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[KeyPath]) -> list[Fault]:
@@ -80,7 +89,9 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
             path, sentence = _kind(path, context, value, hidden)
         else:
             of_key = detail["loc"][-1:] == (_OF_KEY,)
-            sentence = _sentence(detail["msg"], kind, context, path[-1] if of_key else value, secret=secret)
+            refused = _Refused(kind, context, path[-1] if of_key else value, secret=secret)
+            expected = _quantity(refused, path, document, keys)
+            sentence = _sentence(detail["msg"], refused) if expected is None else f"{expected}, {refused.found}"
             sentence = f"the key itself: {sentence}" if of_key else sentence
         found.setdefault(path, [])
         if sentence not in found[path]:
@@ -142,16 +153,55 @@ def _kind(path: KeyPath, context: Mapping[str, Any], value: Any, hidden: set[Key
     return (*path, key), f"unknown {key} {name}{hint}"
 
 
-def _sentence(message: str, kind: str, context: Mapping[str, Any], value: Any, *, secret: bool) -> str:
+class _Refused(NamedTuple):
+    """One value that a model refused."""
+
+    kind: str
+    context: Mapping[str, Any]
+    value: Any
+    secret: bool
+
+    @property
+    def found(self) -> str:
+        """What was found, as the end of a sentence."""
+        return f"found {'a value that is not shown' if self.secret else _shown(self.value)}"
+
+
+def _quantity(refused: _Refused, path: KeyPath, document: Document, keys: Keys) -> str | None:
+    """Say what number is expected where a setting has a unit; None for everything else."""
+    if refused.kind not in _NUMBERS | _WHOLE_NUMBERS:
+        return None
+    description, default = keys.about(path, document.value)
+    unit = unit_of(str(path[-1]), description)
+    if unit is None:
+        return None
+    whole = refused.kind in _WHOLE_NUMBERS
+    number = example(unit, None if refused.secret else refused.value, default, whole=whole)
+    return f"expected {unit} as a {'whole number' if whole else 'number'}, such as {number}"
+
+
+def _sentence(message: str, refused: _Refused) -> str:
+    kind, context, value, secret = refused
     if kind in {"value_error", "assertion_error"}:
         # The sentence of one of our validators, which may cite the value.
         text = str(context.get("error") or message.partition(", ")[2])
         return text.replace(value, "***") if secret and isinstance(value, str) and value else text
+    if kind in _LENGTHS:
+        return _length(refused)
     template = _SENTENCES.get(kind)
     if template is None:
         sentence = message.replace("Input should be", "expected").replace("Value is", "it is")
         return sentence[:1].lower() + sentence[1:]
-    return f"{template.format(**context)}, found {'a value that is not shown' if secret else _shown(value)}"
+    return f"{template.format(**context)}, {refused.found}"
+
+
+def _length(refused: _Refused) -> str:
+    bound, name, one, several = _LENGTHS[refused.kind]
+    limit = refused.context[name]
+    expected = f"expected {bound} {f'one {one}' if limit == 1 else f'{limit} {several}'}"
+    if isinstance(refused.value, list | dict) and refused.value and not refused.secret:
+        return f"{expected}, found {len(refused.value)}"
+    return f"{expected}, {refused.found}"
 
 
 def _shown(value: Any) -> str:
@@ -159,8 +209,8 @@ def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):
-        return "a mapping"
+        return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -1,21 +1,29 @@
 """Types for the fields of options: secrets, paths beside the file, and the class that options derive from."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     SecretStr,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 _SECRET_LIMIT = 65_536
+
+FORM_MISMATCH: Final = "form_mismatch"
+"""The type of the error that a `Form` raises."""
 
 
 class Options(BaseModel):
@@ -53,6 +61,40 @@ def beside_file(path: str | Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     return Path(path) if folder is None else Path(folder) / path
 
+
+class Form:
+    """Beside `str` in an annotation: text that a pattern describes, with words for people.
+
+    `expected` completes the sentence `expected …`: 'a name of lower-case letters'.
+    """
+
+    def __init__(self, pattern: str, expected: str) -> None:
+        self._pattern = pattern
+        self._expected = expected
+        self._matches = re.compile(pattern).fullmatch
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the text after what the type itself checks."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let editors know the pattern."""
+        return {**handler(schema), "pattern": self._pattern}
+
+    def _check(self, text: str) -> str:
+        if self._matches(text) is None:
+            raise PydanticCustomError(FORM_MISMATCH, "expected {expected}", {"expected": self._expected})
+        return text
+
+
+Name = Annotated[
+    str,
+    Form(
+        r"^[a-z0-9][a-z0-9._-]{0,62}$",
+        "a name of at most 63 lower-case letters, digits, '.', '_' and '-', beginning with a letter or a digit",
+    ),
+]
+"""What the operator calls a thing, where the name becomes part of ids, keys and metrics."""
 
 RelativePath = Annotated[Path, AfterValidator(beside_file)]
 """A path; a relative one is relative to the settings file."""

@@ -1,9 +1,10 @@
 """From the file to a validated model, or to every fault of the file at once."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,6 +12,7 @@ from shared.errors import SettingsError
 from shared.settings import document, explain
 from shared.settings.document import Document, Fault
 from shared.settings.environment import Expansion
+from shared.settings.findings import Finding
 from shared.settings.schema import Keys
 
 SECTIONS = ("database", "bus", "alerts", "logs", "system", "process", "experience")
@@ -21,25 +23,68 @@ _SIZE_LIMIT = 1_048_576
 Model = TypeVar("Model", bound=BaseModel)
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[Model]):
+    """Settings, and where each of them stands."""
+
+    settings: Model
+    name: str
+    """What errors call the file."""
+    document: Document
+
+    @property
+    def empty(self) -> bool:
+        """Whether no section says anything."""
+        return not any(self.document.value.values())
+
+    def lines(self, findings: Iterable[Finding], kind: str = "") -> list[str]:
+        """Return findings as lines, `file:line:column: path.in.the.file: sentence`, in the order of the file.
+
+        `kind` comes before the path: `warning: `, for example.
+        """
+        placed = [Fault(path, self.document.place(path), sentence) for path, sentence in findings]
+        return [_line(self.name, fault, kind) for fault in sorted(placed, key=_order)]
+
+
 def load(path: Path, model: type[Model], env: Mapping[str, str] = os.environ) -> Model:
     """Read a settings file.
 
     Raises:
         SettingsError: one line for each fault, `file:line:column: path.in.the.file: what is wrong`.
     """
+    return load_placed(path, model, env).settings
+
+
+def load_placed(path: Path, model: type[Model], env: Mapping[str, str] = os.environ) -> Loaded[Model]:
+    """Read a settings file, and know the place of each setting.
+
+    Raises:
+        SettingsError: as for `load`.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except OSError as exc:
         raise SettingsError(f"{path}: the settings file cannot be read: {exc.strerror}") from exc
+    return parse_placed(content, model, env, name=str(path), folder=path.resolve().parent)
+
+
+def parse_placed(
+    content: bytes, model: type[Model], env: Mapping[str, str] = os.environ, *, name: str, folder: Path
+) -> Loaded[Model]:
+    """Read the content of a settings file, as `load_placed` does.
+
+    Raises:
+        SettingsError: as for `load`.
+    """
     if len(content) > _SIZE_LIMIT:
-        raise SettingsError(f"{path}: the settings file is larger than {_SIZE_LIMIT} bytes")
+        raise SettingsError(f"{name}: the settings file is larger than {_SIZE_LIMIT} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
-        raise SettingsError(f"{path}:{line}: the settings file is not UTF-8 text") from exc
-    return parse(text, model, env, name=str(path), folder=path.resolve().parent)
+        raise SettingsError(f"{name}:{line}: the settings file is not UTF-8 text") from exc
+    return _parsed(text, model, env, name, folder)
 
 
 def parse(
@@ -50,6 +95,10 @@ def parse(
     Raises:
         SettingsError: as for `load`.
     """
+    return _parsed(text, model, env, name, folder).settings
+
+
+def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, folder: Path | None) -> Loaded[Model]:
     try:
         found = document.read(text)
     except SettingsError as exc:
@@ -65,7 +114,7 @@ def parse(
     settings = _validated(found, model, keys, expansion, folder)
     if settings is None or found.faults:
         raise SettingsError("\n".join(_line(name, fault) for fault in sorted(found.faults, key=_order)))
-    return settings
+    return Loaded(settings, name, found)
 
 
 def _sections(found: Document, known: list[str]) -> dict[str, Any]:
@@ -93,11 +142,10 @@ def _order(fault: Fault) -> tuple[int, int]:
     return (fault.place.line, fault.place.column)
 
 
-def _line(name: str, fault: Fault) -> str:
-    where = ".".join(str(part) for part in fault.path)
-    said = f"{where}: {fault.sentence}" if where else fault.sentence
+def _line(name: str, fault: Fault, kind: str = "") -> str:
+    said = str(Finding(fault.path, fault.sentence))
     # A key or a value may contain line breaks; each fault stays on one line.
-    return f"{name}:{fault.place.line}:{fault.place.column}: {said}".translate(_ONE_LINE)
+    return f"{name}:{fault.place.line}:{fault.place.column}: {kind}{said}".translate(_ONE_LINE)
 
 
 _ONE_LINE = {code: f"\\x{code:02x}" for code in (*range(32), 127, 0x85, 0x2028, 0x2029)}

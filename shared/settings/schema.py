@@ -51,6 +51,12 @@ class Keys:
         """Return the keys that are known at `path` of a file that holds `value`; none where any key may be."""
         return sorted({key for node in self._nodes(path, value) for key in node.get("properties", ())})
 
+    def about(self, path: KeyPath, value: Any) -> tuple[str, Any]:
+        """Return the description and the default of what lies at `path`; an empty text and None where it has none."""
+        nodes = self._nodes(path, value)
+        description = next((str(node["description"]) for node in nodes if "description" in node), "")
+        return description, next((node["default"] for node in nodes if "default" in node), None)
+
     def secret(self, path: KeyPath, value: Any) -> bool:
         """Return whether the value at `path`, or one around it, must not be shown."""
         return any(

@@ -162,6 +162,7 @@ def _settings(observed: Observed, dsn: str, system_port: int) -> dict[str, Any]:
                 "people": _table(dsn, "people", "people") | {"subject": "name"},
             },
         },
+        "experience": {"entity": {"allow": ["127.0.0.0/8"]}},
         "process": {
             "pipelines": {
                 "routed": {

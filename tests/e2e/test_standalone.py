@@ -107,6 +107,32 @@ async def test_the_demo_client_is_free_for_the_reader_and_nothing_listens_elsewh
         assert await program.process.wait() == 0
 
 
+async def registering(address: str, client_id: str, client_secret: str) -> int:
+    url, headers = f"http://{address}/consumers", {"client_id": client_id, "client_secret": client_secret}
+    async with aiohttp.ClientSession() as session, session.post(url, headers=headers) as answer:
+        return answer.status
+
+
+@pytest.mark.timeout(120)
+async def test_demo_clients_exist_with_the_examples_alone(tmp_path: Path) -> None:
+    settings, data = tmp_path / "mine.yaml", tmp_path / "var"
+    settings.write_text("logs: {level: warning}")
+    async with running(data, "--config", str(settings)) as program:
+        assert await registering(program.address, "demo", "demo") == 401
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+    assert not (data / "showcase.secret").exists()
+    # The same database with the examples, and then without them again.
+    async with running(data) as program:
+        assert await registering(program.address, "demo", "demo") == 201
+    secret = (data / "showcase.secret").read_text()
+    async with running(data, "--config", str(settings)) as program:
+        assert await registering(program.address, "demo", "demo") == 401
+        assert await registering(program.address, "showcase", secret) == 401
+    async with running(data) as program:
+        assert await registering(program.address, "demo", "demo") == 201
+
+
 @pytest.mark.timeout(120)
 async def test_the_log_is_as_the_settings_say(tmp_path: Path) -> None:
     settings = tmp_path / "mine.yaml"
@@ -119,6 +145,21 @@ async def test_the_log_is_as_the_settings_say(tmp_path: Path) -> None:
         "shared.runtime.run",
         "shutdown requested",
     )
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("settings", [None, "{}", "logs: {format: json, level: info}"])
+async def test_sighup_reloads_what_it_can_and_ends_nothing(tmp_path: Path, settings: str | None) -> None:
+    arguments = []
+    if settings is not None:
+        (tmp_path / "mine.yaml").write_text(settings)
+        arguments = ["--config", str(tmp_path / "mine.yaml")]
+    async with running(tmp_path / "var", *arguments) as program:
+        for _ in range(2):
+            program.process.send_signal(signal.SIGHUP)
+            await program.line(r"shared\.runtime\.reloading.*reloaded")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
 
 
 async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`make run-kafka`: three processes on a Kafka and a PostgreSQL of their own."""
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -17,8 +18,18 @@ async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path
             await program.line(rf"^{channel} ")
         await push(program.address, 1)
         await program.line(r'^greetings .*"number": 1')
+        program.process.send_signal(signal.SIGHUP)
+        assert "the system layer" in (await program.line(r"shared\.runtime\.reloading.*reloaded parts=(.*)"))[1]
+        for layer in ("experience", "process", "system"):
+            await _logged(tmp_path / "fünf, o'clock" / "kafka" / f"{layer}.log", "reloaded")
         children = psutil.Process(program.process.pid).children(recursive=True)
         program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 0
         assert [child for child in children if child.is_running()] == []
     assert [path.name for path in tmp_path.iterdir()] == ["fünf, o'clock"]
+
+
+async def _logged(log: Path, message: str) -> None:
+    async with asyncio.timeout(30):
+        while message not in log.read_text():
+            await asyncio.sleep(0.02)

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +14,7 @@ import aiohttp
 import pytest
 import trustme
 import websockets
+from cryptography import x509
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
@@ -29,14 +32,17 @@ CLIENT, SECRET = "guest", "a secret of the tests"
 class Deployment:
     """The three services, each alone, on the PostgreSQL bus, with one certificate."""
 
-    def __init__(self, folder: Path, database: DatabaseOptions, trust: ssl.SSLContext) -> None:
-        self.trust = trust
+    def __init__(self, folder: Path, database: DatabaseOptions, authority: trustme.CA) -> None:
+        self.authority = authority
+        self.trust = ssl.create_default_context(cafile=folder / "ca.pem")
         self.ports = {name: free_port() for name in ("system", "process", "experience")}
-        tls = {"cert_file": "server.pem", "key_file": "server.key"}
-        settings: dict[str, Any] = {"database": {"url": database.url}, "bus": {"kind": "postgres"}}
+        self.folder = folder
+        tls = {"cert_file": "server.pem", "key_file": "server.key", "reload_interval": 3600}
+        self.settings: dict[str, Any] = {"database": {"url": database.url}, "bus": {"kind": "postgres"}}
         for name, port in self.ports.items():
-            settings[name] = {"listen": {"port": port, "tls": tls}}
-        config = write_settings(folder, settings)
+            self.settings[name] = {"listen": {"port": port, "tls": tls}}
+        self.settings["experience"]["entity"] = {"allow": ["127.0.0.0/8"]}
+        config = write_settings(folder, self.settings)
         self.programs = [
             Program(
                 name,
@@ -52,20 +58,26 @@ class Deployment:
         return f"127.0.0.1:{self.ports['experience']}"
 
 
+def issue(authority: trustme.CA, folder: Path) -> int:
+    """Write a new certificate with its key, and return its serial number."""
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+    for place, blob in enumerate(certificate.cert_chain_pems):
+        blob.write_to_path(str(folder / "server.pem"), append=place > 0)
+    return x509.load_pem_x509_certificate(certificate.cert_chain_pems[0].bytes()).serial_number
+
+
 @pytest.fixture
 async def deployment(tmp_path: Path, migrated_database: DatabaseOptions) -> AsyncIterator[Deployment]:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
-    certificate.private_key_pem.write_to_path(str(tmp_path / "server.key"))
-    for place, blob in enumerate(certificate.cert_chain_pems):
-        blob.write_to_path(str(tmp_path / "server.pem"), append=place > 0)
+    issue(authority, tmp_path)
     engine = create_engine(migrated_database)
     registry = PostgresRegistry(engine, migrated_database)
     await add_client(registry, CLIENT, secret=SECRET)
     registry.close()
     await engine.dispose()
-    found = Deployment(tmp_path, migrated_database, ssl.create_default_context(cafile=tmp_path / "ca.pem"))
+    found = Deployment(tmp_path, migrated_database, authority)
     try:
         for program in found.programs:
             program.start()
@@ -130,6 +142,57 @@ async def whoever_does_not_trust_the_authority_or_speaks_no_tls_gets_nothing(dep
                 await session.get(f"http://127.0.0.1:{port}/healthz")
             async with session.get(f"https://127.0.0.1:{port}/healthz", ssl=deployment.trust) as answer:
                 assert answer.status == 200, name
+
+
+async def test_sighup_reloads_certificates_and_log_settings_and_ends_nothing(deployment: Deployment) -> None:
+    before = serial_numbers(deployment)
+    issued = issue(deployment.authority, deployment.folder)
+    write_settings(deployment.folder, deployment.settings | {"logs": {"level": "debug"}, "alerts": {"name": "other"}})
+    for program in deployment.programs:
+        assert (await said(program, "reloaded"))["parts"] == [
+            "logs",
+            f"certificate {deployment.folder / 'server.pem'}",
+        ]
+        (restart,) = lines(program, "changed settings need a restart")
+        assert restart["sections"] == ["alerts"]
+    assert before != serial_numbers(deployment) == dict.fromkeys(deployment.ports, issued)
+    # What cannot be used is said, and what was loaded stays.
+    (deployment.folder / "server.key").write_text("no key")
+    (deployment.folder / "trelay.yaml").write_text("logs: {level: loud}")
+    for program in deployment.programs:
+        assert (await said(program, "reloaded"))["parts"] == []
+        (refused,) = lines(program, "changed settings are not used")
+        assert "logs.level: expected" in refused["error"]
+        (unusable,) = lines(program, "changed certificate is not used")
+        assert "server.key" in unusable["error"]
+    assert serial_numbers(deployment) == dict.fromkeys(deployment.ports, issued)
+    assert [await program.stop() for program in deployment.programs] == [0, 0, 0]
+    for program in deployment.programs:
+        assert program.starts == 1
+
+
+def serial_numbers(deployment: Deployment) -> dict[str, int]:
+    found = {}
+    for name, port in deployment.ports.items():
+        pem = ssl.get_server_certificate(("127.0.0.1", port))
+        found[name] = x509.load_pem_x509_certificate(pem.encode()).serial_number
+    return found
+
+
+def lines(program: Program, message: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in program.log.read_text().splitlines()]
+    return [line for line in found if line["message"] == message]
+
+
+async def said(program: Program, message: str) -> dict[str, Any]:
+    """Send SIGHUP, and return the next line with this message."""
+    before = len(lines(program, message))
+    os.kill(program.pid, signal.SIGHUP)
+    async with asyncio.timeout(30):
+        while len(found := lines(program, message)) == before:
+            assert (status := program.status) is None, f"{program.name} ended with {status}"
+            await asyncio.sleep(0.02)
+    return found[-1]
 
 
 @pytest.mark.parametrize("service", ["system", "process", "experience"])

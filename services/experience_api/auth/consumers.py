@@ -67,6 +67,6 @@ class Registration:
         with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
             client = await self._verifier.verify(read_client(headers))
             if client.loopback_only and not origin.loopback:
-                raise Refused(LOOPBACK_ONLY)
+                raise Refused(LOOPBACK_ONLY, f"{LOOPBACK_ONLY.title}: {origin.not_loopback}")
             yield client
             attempt.succeeded(self._clock.monotonic())

@@ -3,9 +3,13 @@
 Addresses are compared as addresses, never as text; an IPv4 address written as IPv6 (`::ffff:192.0.2.1`) is the IPv4
 address. `X-Forwarded-For` is believed only as far as trusted proxies have written it: it is read from the right, and
 the first address that is not a trusted proxy's is where the request comes from.
+
+An address permits something only where it is verified: it is that of a peer that connects directly, or a trusted proxy
+has named it. Behind an untrusted proxy everybody has the address of the proxy, often the loopback.
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -18,7 +22,11 @@ from shared.http.addresses import rate_limit_key
 
 Address = IPv4Address | IPv6Address
 _HOPS_LIMIT = 32
-_PROXY_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
+# What proxies add: RFC 7239, RFC 9110 (7.6.3), RFC 8586, and the many names for the address of a client. `ce-` begins
+# the attributes of an event that is pushed.
+_PROXY_HEADER = re.compile(
+    r"(?!ce-)(?:.*forwarded.*|via|cdn-loop|.*(?:[-_]|client|socket)ip(?:v[46])?|.*[-_]addr(?:ess)?)", re.IGNORECASE
+)
 
 
 def _network(text: str) -> str:
@@ -36,6 +44,9 @@ class Networks:
     def __init__(self, cidrs: Iterable[str]) -> None:
         self._networks: list[IPv4Network | IPv6Network] = [ipaddress.ip_network(cidr) for cidr in cidrs]
 
+    def __len__(self) -> int:
+        return len(self._networks)
+
     def __contains__(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
 
@@ -45,34 +56,61 @@ class Origin:
     """Where a request comes from, as far as it can be known."""
 
     address: Address | None
-    """None where it cannot be known: no peer address, or a trusted proxy wrote something that is none."""
+    """The nearest address that is known; None where a peer has none, or a trusted proxy wrote something else."""
     proxied: bool
-    """Whether somebody passed it on, whom we may know or not."""
+    """Whether a proxy has forwarded the request, trusted or not."""
+    unverified: str = ""
+    """Why the address permits nothing; empty where it does."""
 
     @property
     def loopback(self) -> bool:
-        """Whether it comes from this machine itself.
+        """Whether the request comes from this machine itself, directly."""
+        return self.address is not None and self.address.is_loopback and not self.proxied and not self.unverified
 
-        A proxy on this machine that is not named as trusted does not count: everybody would be local.
-        """
-        return self.address is not None and self.address.is_loopback and not self.proxied
+    @property
+    def not_loopback(self) -> str:
+        """Why the request does not count as from this machine."""
+        return self.unverified or ("a proxy has forwarded the request" if self.proxied else f"found {self.address}")
+
+    def within(self, networks: Networks) -> bool:
+        """Whether the request is known to come from one of these networks."""
+        return not self.unverified and self.address in networks
 
     @property
     def budget_key(self) -> str:
-        """What shares one budget: an IPv4 address, or an IPv6 /64, for that is what one household is given."""
+        """What shares one budget: an IPv4 address, or an IPv6 /64, for that is what one household is given.
+
+        Behind an untrusted proxy that is the proxy's address.
+        """
         return "None" if self.address is None else rate_limit_key(self.address)
 
 
 def origin(peer: str | None, headers: MultiMapping[str], trusted: Networks) -> Origin:
     """Find where a request comes from: the peer itself, or what trusted proxies say of it."""
-    proxied = any(name in headers for name in _PROXY_HEADERS)
     address = _address(peer or "")
+    proxied_by = next((name for name in headers if _PROXY_HEADER.fullmatch(name)), None)
     hops = [hop for line in headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
+    named = False
     for _ in range(_HOPS_LIMIT):
         if address not in trusted or not hops:
-            return Origin(address, proxied)
-        address = _address(_without_port(hops.pop().strip()))
-    return Origin(None, proxied)
+            break
+        address, named = _address(_without_port(hops.pop().strip())), True
+    else:
+        address = None
+    return Origin(address, proxied_by is not None, _doubt(address, trusted, proxied_by, hops, named=named))
+
+
+def _doubt(address: Address | None, trusted: Networks, proxied_by: str | None, hops: list[str], *, named: bool) -> str:
+    """Return why an address permits nothing; `hops` are those that no trusted proxy has written."""
+    if address is None:
+        return "the address is not known"
+    if hops:
+        return "an untrusted proxy has forwarded the request (header 'X-Forwarded-For')"
+    if named:
+        return ""
+    if address in trusted or (trusted and proxied_by is None):
+        return "no trusted proxy has named the address ('X-Forwarded-For' is missing)"
+    return "" if proxied_by is None else f"an untrusted proxy has forwarded the request (header {proxied_by[:40]!r})"
 
 
 def _address(text: str) -> Address | None:

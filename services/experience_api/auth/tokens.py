@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import jwt
 from pydantic import Field, SecretStr, field_validator
@@ -16,7 +17,7 @@ from pydantic import Field, SecretStr, field_validator
 from services.experience_api.auth.credentials import CLIENT_ID
 from services.experience_api.refusals import TOKEN_REFUSED, Refused
 from services.experience_api.registry.tokens import KEY_BYTES, SigningKey, TokenClaims
-from shared.settings import Options, Secret
+from shared.settings import Form, Options, Secret
 
 _ALGORITHM = "HS256"
 _SIGNATURE_LENGTH = 43
@@ -30,7 +31,7 @@ A decoder that ignores them accepts four spellings of one signature, so an alter
 class KeyOptions(Options):
     """A key that signs tokens."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,32}$")
+    id: Annotated[str, Form(r"^[A-Za-z0-9._-]{1,32}$", "1 to 32 letters, digits, '.', '_' and '-'")]
     """The `kid` in the header of tokens. Never reuse an id for another key."""
 
     secret: Secret

@@ -49,8 +49,15 @@ class Pushes:
         """
         if self._closed:
             raise Refused(refusals.DRAINING, retry_after=1.0)
-        if origin.address not in self._allowed:
-            raise Refused(refusals.ADDRESS_NOT_ALLOWED)
+        if not origin.within(self._allowed):
+            raise Refused(refusals.ADDRESS_NOT_ALLOWED, self._why_not(origin))
+
+    def _why_not(self, origin: Origin) -> str:
+        if not self._allowed:
+            return "the setting `experience.entity.allow` names no network"
+        if origin.unverified:
+            return f"{origin.unverified}; the setting `experience.trusted_proxies` names those that are trusted"
+        return f"{origin.address} is not on the allow list"
 
     async def body(self, arriving: Awaitable[bytes]) -> bytes:
         """Return the body once it has arrived.

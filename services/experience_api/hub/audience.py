@@ -120,16 +120,20 @@ def interest_in(patterns: Iterable[str]) -> Interest:
 
 
 def narrow(permitted: Iterable[str], requested: str | None) -> Interest:
-    """Return what a connection subscribes to: what it requests (`a,b`), or all permitted channels if it names none.
+    """Return what a connection subscribes to: what it requests (`a,b`), or all permitted channels for None.
 
     Raises:
         ChannelNotPermitted: no single permitted pattern covers a requested one.
-        Malformed: a name is invalid, or there are more than 1,000 names or more than 50 wildcard patterns.
+        Malformed: there is no name, a name is invalid, or there are more than 1,000 names or more than 50 wildcard
+            patterns.
     """
     allowed = interest_in(permitted)
-    names = {name.strip() for name in (requested or "").split(",")} - {""}
-    if not names:
+    if requested is None:
         return allowed
+    names = {name.strip() for name in requested.split(",")} - {""}
+    if not names:
+        # Often a variable that is not set: it must not mean every channel.
+        raise Malformed("'channels' names no channel; name some, or leave it out for all that are permitted")
     if len(names) > _NAMES_LIMIT:
         raise Malformed(f"found {len(names)} channels; the limit is {_NAMES_LIMIT}")
     if (wildcards := sum("*" in name for name in names)) > _WILDCARDS_LIMIT:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
 from shared.runtime.tasks import Tasks
-from shared.settings import Options
+from shared.settings import Form, Options
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ _RELEASE_TIMEOUT = 5.0
 class ConnectionsOptions(Options):
     """How the one connection of each client is held."""
 
-    node: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    node: Annotated[str, Form(r"^[A-Za-z0-9._-]{1,100}$", "1 to 100 letters, digits, '.', '_' and '-'")] | None = None
     """The unique name of this replica. None generates one from the host's name and random digits."""
 
     lease_seconds: float = Field(default=30.0, ge=1)

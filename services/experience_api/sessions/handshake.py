@@ -99,7 +99,7 @@ def _requested(query: MultiMapping[str]) -> tuple[str | None, str | None]:
         narrow(_ANY, channels)  # checks the form of the names; the claim tells which are permitted
     except Malformed as exc:
         raise Refused(MALFORMED, str(exc)) from exc
-    return channels, query.get("cursor")
+    return channels, query.get("cursor") or None
 
 
 def _subscriber(claim: Claim, channels: str | None) -> Subscriber:

@@ -5,17 +5,19 @@ from collections.abc import Mapping
 from services.process_api.pipeline.expression import trial
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.step import StepOptions
 from shared.errors import SettingsError
+from shared.settings import Finding, KeyPath
 
 
-def faults(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
-    """Return a line for each fault: functions that cannot be imported, expressions that do not terminate.
+def faults(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
+    """Return what is wrong with each step: functions that cannot be imported, expressions that do not terminate.
 
     Imports the functions, and tries the expressions in a separate process: blocks for a tenth of a second, and for
     seconds for each expression that does not terminate. All other faults are found when the settings are read.
     """
-    steps = [
-        (f"process.pipelines.{name}.steps.{number}", step)
+    steps: list[tuple[KeyPath, StepOptions]] = [
+        (("process", "pipelines", name, "steps", number), step)
         for name, options in pipelines.items()
         for number, step in enumerate(options.steps)
     ]
@@ -28,7 +30,7 @@ def faults(pipelines: Mapping[str, PipelineOptions]) -> list[str]:
                 step.build()
         except ValueError as exc:
             errors.append(str(exc))
-        found += [f"{place}: {error}" for error in errors]
+        found += [Finding(place, error) for error in errors]
     return found
 
 

@@ -9,6 +9,7 @@ from shared.bus.topics import TopicsOptions
 from shared.settings import Options, RelativePath, Secret
 
 _ADDRESS = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}"
+_LAST_PORT = 65_535
 _SERVERS = rf"^{_ADDRESS}(\s*,\s*{_ADDRESS})*$"
 
 Compression = Literal["none", "snappy", "lz4", "zstd"]
@@ -17,6 +18,9 @@ Compression = Literal["none", "snappy", "lz4", "zstd"]
 def _servers(value: str) -> str:
     if not re.fullmatch(_SERVERS, value):
         raise ValueError(f"found {value!r}; expected host:port, or several separated by commas")
+    for server in value.split(","):
+        if not 0 < int(server.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError(f"found {server.strip()!r}; expected a port from 1 to {_LAST_PORT}")
     return value
 
 

@@ -1,5 +1,6 @@
 """The settings of a file source; at least `{kind: file, path: orders.ndjson, type: order.updated, subject: id}`."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,7 +9,10 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from services.system_api.sources.file.parsing.delimited import ColumnType
 from services.system_api.sources.source import SourceOptions
-from shared.settings import Options, RelativePath, beside_file
+from shared.settings import Form, Options, RelativePath, beside_file
+
+_CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
+"""What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
 
 _FORMATS: dict[str, Literal["ndjson", "csv"]] = {
     ".ndjson": "ndjson",
@@ -18,13 +22,16 @@ _FORMATS: dict[str, Literal["ndjson", "csv"]] = {
 
 
 def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
+    for part in Path(pattern).parts:
+        if "[" in _CLASS.sub("", part):
+            raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
     return str(beside_file(pattern, info))
 
 
 class CsvOptions(Options):
     """How rows are read; the rest is RFC 4180."""
 
-    delimiter: str = Field(default=",", min_length=1, max_length=1, pattern=r"^[\x09\x20-\x7e]$")
+    delimiter: Annotated[str, Form(r"^[\x09\x20-\x7e]$", "one ASCII character, such as ';' or a tab")] = ","
     """The ASCII character between fields."""
     quotes: bool = True
     """Whether a field may be in double quotes. Otherwise a double quote is an ordinary character."""
@@ -74,7 +81,7 @@ class DropOptions(Options):
     """How a file is recognised as complete."""
     stable_seconds: float = Field(default=1.0, ge=0)
     """Seconds without a change after which a file counts as complete, with `ready: stable`."""
-    done_suffix: str = Field(default=".done", min_length=2, pattern=r"^\.[^/]+$")
+    done_suffix: Annotated[str, Form(r"^\.[^/]+$", "a dot and an ending without '/', such as '.done'")] = ".done"
     """What is appended to a file's name to get the name of its done-file."""
     after: After = After.KEEP
     """What happens to a finished file."""
@@ -132,8 +139,12 @@ class FileSourceOptions(SourceOptions):
             return self.format
         suffix = Path(self.path).suffix.lower()
         if suffix not in _FORMATS:
-            found = f"the unknown extension {suffix!r}" if suffix else "a path without extension"
-            raise ValueError(f"format: found {found}; set format: ndjson or format: csv")
+            *others, last = _FORMATS
+            found = f"the extension {suffix!r}" if suffix else "no extension"
+            raise ValueError(
+                f"format: found {found} in {self.path!r}; expected {', '.join(others)} or {last};"
+                " or set format: ndjson or format: csv"
+            )
         return _FORMATS[suffix]
 
 

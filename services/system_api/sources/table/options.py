@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from services.system_api.sources.source import SourceOptions
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
-from shared.settings import Secret, beside_file
+from shared.settings import Form, Secret, beside_file
 
 _POSTGRESQL = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:///"
@@ -49,7 +49,7 @@ class TableSourceOptions(SourceOptions):
     columns: tuple[str, ...] | None = Field(default=None, min_length=1)
     """The columns that become the event's data; by default all columns."""
 
-    time_zone: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_+/-]{1,64}$")
+    time_zone: Annotated[str, Form(r"^[A-Za-z0-9_+/-]{1,64}$", "a time zone, such as Europe/Berlin")] | None = None
     """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. By default PostgreSQL's setting
     `TimeZone`, and UTC on SQLite. A zone with daylight saving time needs an `overlap` of an hour."""
 
@@ -68,7 +68,12 @@ class TableSourceOptions(SourceOptions):
     row_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a row in bytes, as JSON. A larger row goes to the dead letter topic with its first 64 KiB."""
 
-    notify: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")
+    notify: (
+        Annotated[
+            str, Form(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", "at most 63 letters, digits and '_', beginning with no digit")
+        ]
+        | None
+    ) = None
     """PostgreSQL only: the channel that a trigger on the table notifies, so that a change is read at once and not after
     `interval`; docs/upstream-owners.md has the trigger."""
 

@@ -1,4 +1,5 @@
 import asyncio
+import io
 import json
 from pathlib import Path
 
@@ -44,7 +45,7 @@ async def test_what_answers_is_said(file: Path, capsys: pytest.CaptureFixture[st
     capsys.readouterr()
     assert await checked(str(file), "--live") == 0
     right, database, bus, source, mail = capsys.readouterr().out.splitlines()
-    assert right == f"{file} is right"
+    assert right == f"{file}: OK, 1 warning"
     assert database.startswith("ok      database       PostgreSQL 1")
     assert bus.startswith("ok      bus            postgres; trelay.publish ")
     assert source == "ok      source orders  an event can be read"
@@ -77,7 +78,7 @@ async def test_an_expression_that_cannot_run_is_named(file: Path, capsys: pytest
     step = "{map: '( $f := function($n) { $f($n + 1) }; $f(0) )'}"
     file.write_text(f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [orders], channel: orders, steps: [{step}]}}\n")
     assert await checked(str(file)) == 2
-    assert f"{file}: process.pipelines.p.steps.0: " in capsys.readouterr().err
+    assert f"{file}:13:53: process.pipelines.p.steps.0: " in capsys.readouterr().err
     file.write_text(
         f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [orders], channel: orders, steps: [{{map: '1 +'}}]}}\n"
     )
@@ -85,12 +86,15 @@ async def test_an_expression_that_cannot_run_is_named(file: Path, capsys: pytest
     assert f"{file}:13:" in capsys.readouterr().err
 
 
-async def test_a_certificate_that_cannot_be_used_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_certificate_that_cannot_be_used_is_a_fault(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file.write_text(f"{RIGHT}experience:\n  listen: {{tls: {{cert_file: a.pem, key_file: a.key}}}}\n")
-    assert await checked(str(file), "--live") == 1
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "certificate of experience" in line]
-    assert line.startswith("failed  certificate of experience  ")
-    assert f"{file.parent / 'a.pem'}" in line
+    assert await checked(str(file), "--live") == 2
+    captured, unreadable = capsys.readouterr(), "cannot be read: No such file or directory"
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        f"{file}:12:18: experience.listen.tls.cert_file: {file.parent}/a.pem {unreadable}",
+        f"{file}:12:36: experience.listen.tls.key_file: {file.parent}/a.key {unreadable}",
+    ]
 
 
 async def test_a_pipeline_of_a_source_that_is_not_there_is_named(
@@ -98,9 +102,9 @@ async def test_a_pipeline_of_a_source_that_is_not_there_is_named(
 ) -> None:
     file.write_text(f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [ordres], channel: orders, steps: []}}\n")
     assert await checked(str(file)) == 2
-    name, left = capsys.readouterr().err.splitlines()
-    assert name == f"{file}: process.pipelines.p.sources.0: no source is called 'ordres'; did you mean 'orders'?"
-    assert left.startswith(f"{file}: system.sources.orders: no channel, and no pipeline takes its events")
+    left, name = capsys.readouterr().err.splitlines()
+    assert name == f"{file}:13:19: process.pipelines.p.sources.0: no source is called 'ordres'; did you mean 'orders'?"
+    assert left.startswith(f"{file}:10:5: system.sources.orders: no channel, and no pipeline takes its events")
 
 
 async def test_a_source_whose_pipelines_may_be_elsewhere_is_a_warning(
@@ -108,8 +112,129 @@ async def test_a_source_whose_pipelines_may_be_elsewhere_is_a_warning(
 ) -> None:
     assert await checked(str(file)) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{file} is right\n"
-    assert captured.err.startswith(f"{file}: warning: system.sources.orders: no channel")
+    assert captured.out == f"{file}: OK, 1 warning\n"
+    assert captured.err.startswith(f"{file}:10:5: warning: system.sources.orders: no channel")
+    assert captured.err.count("\n") == 1
+
+
+LEADING_NOWHERE = """system:
+  sources:
+    clicks: {kind: file, path: clicks.ndjson, subject: customer.id, type: click.seen}
+    orders: {kind: table, url: postgresql://reader@db.example.com/shop, table: shop.orders, type: order}
+experience:
+  listen: {host: 0.0.0.0}
+"""
+
+
+async def test_warnings_are_counted_and_change_no_exit_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "trelay.yaml"
+    file.write_text(LEADING_NOWHERE)
+    assert await checked(str(file)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{file}: OK, 4 warnings\n"
+    assert [
+        line.removeprefix(f"{file}:").partition(", ")[0].partition(";")[0] for line in captured.err.splitlines()
+    ] == [
+        "3:5: warning: system.sources.clicks: no channel",
+        "4:5: warning: system.sources.orders: no channel",
+        "4:27: warning: system.sources.orders.url: db.example.com is another machine",
+        "6:12: warning: experience.listen.host: 0.0.0.0 accepts connections from other machines without TLS",
+    ]
+
+
+QUIET = "system: {sources: {a: {kind: file, path: a.ndjson, type: t, subject: id, channel: a}}}\n"
+
+
+async def test_without_warnings_it_is_ok(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "trelay.yaml"
+    file.write_text(QUIET)
+    assert await checked(str(file)) == 0
+    assert capsys.readouterr() == (f"{file}: OK\n", "")
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "{}", "---\n", "system:\nprocess: {}\n", "null"])
+async def test_a_file_that_says_nothing_is_an_error(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "trelay.yaml"
+    file.write_text(text)
+    assert await checked(str(file)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"{file}:1:1: no settings; expected at least one section: database, bus, ")
+    assert captured.err.count("\n") == 1
+
+
+async def test_several_files_are_checked_each_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("good", "wrong", "doubtful", "absent")
+    good, wrong, doubtful, absent = (tmp_path / f"{name}.yaml" for name in names)
+    good.write_text(QUIET)
+    wrong.write_text("sytem: {}")
+    doubtful.write_text(LEADING_NOWHERE)
+    assert await checked(str(good), str(wrong), "--config", str(doubtful), str(absent)) == 2
+    captured = capsys.readouterr()
+    assert captured.out == f"{good}: OK\n{doubtful}: OK, 4 warnings\n"
+    assert f"{wrong}:1:1: sytem: unknown key 'sytem'" in captured.err
+    assert f"{absent}: the settings file cannot be read: No such file" in captured.err
+    assert await checked(str(good), str(doubtful)) == 0
+
+
+@pytest.mark.parametrize("arguments", [["--config", "mine.yaml"], ["-c", "mine.yaml"], ["mine.yaml"], []])
+async def test_the_file_may_be_named_in_each_way_that_other_commands_know(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text(QUIET)
+    (tmp_path / "trelay.yaml").write_text("wrong: 1")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TRELAY_CONFIG", "absent.yaml" if arguments else "mine.yaml")
+    assert await checked(*arguments) == 0
+    assert capsys.readouterr() == ("mine.yaml: OK\n", "")
+
+
+async def test_without_a_name_it_is_trelay_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trelay.yaml").write_text(QUIET)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRELAY_CONFIG", raising=False)
+    assert await checked() == 0
+    assert capsys.readouterr().out == "trelay.yaml: OK\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "out", "err"),
+    [
+        (QUIET.encode(), 0, "<stdin>: OK\n", ""),
+        (b"", 2, "", "<stdin>:1:1: no settings; "),
+        (b"\xff", 2, "", "<stdin>:1: the settings file is not UTF-8 text"),
+        (b"system: [", 2, "", "<stdin>:1:10: not YAML"),
+        (
+            b"experience: {listen: {tls: {cert_file: there.pem, key_file: there.pem}}}",
+            2,
+            "",
+            "<stdin>:1:23: experience.listen.tls: ",
+        ),
+    ],
+)
+async def test_a_dash_is_standard_input(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: bytes,
+    status: int,
+    out: str,
+    err: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "there.pem").write_text("no certificate")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert await checked("-") == status
+    captured = capsys.readouterr()
+    assert captured.out == out
+    assert captured.err.startswith(err)
+    assert bool(captured.err) == bool(err)
 
 
 def test_the_schema_is_json_and_accepts_what_loading_does(capsys: pytest.CaptureFixture[str]) -> None:

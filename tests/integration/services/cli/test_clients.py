@@ -65,6 +65,8 @@ def _clients(run: Run) -> None:
     [
         (["add", "no spaces please"], "client id 'no spaces please': expected"),
         (["add", "x", "--channels", "orders..eu"], "orders..eu"),
+        (["add", "x", "--channels", ""], "'--channels': names no channel"),
+        (["add", "x", "--channels", ","], "'--channels': names no channel"),
     ],
 )
 async def test_what_is_no_client_is_refused(run: Run, arguments: list[str], said: str) -> None:

@@ -28,12 +28,13 @@ JSON = {"Content-Type": "application/json"}
 
 
 def settings(database: DatabaseOptions, experience: dict[str, Any] | None = None) -> ExperienceSettings:
-    """Return the settings of a replica: the loopback, a free port, and a fast shutdown."""
+    """Return the settings of a replica: the loopback, which may push, a free port, and a fast shutdown."""
     section = {
         "listen": {"port": 0},
         "drain_within": 2,
         "connections": {"probe_timeout": 0.5},
         "delivery": {"drain": {"spread": 0}},
+        "entity": {"allow": ["127.0.0.0/8"]},
         **(experience or {}),
     }
     return ExperienceSettings.model_validate({"database": database, "experience": section})

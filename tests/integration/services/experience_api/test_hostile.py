@@ -86,7 +86,7 @@ async def test_a_body_that_does_not_arrive_is_refused_after_a_timeout(deployment
     request = (
         b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
     )
-    async with deployment.replica({"entity": {"body_timeout": 0.1}}) as replica:
+    async with deployment.replica({"entity": {"allow": ["127.0.0.0/8"], "body_timeout": 0.1}}) as replica:
         assert (await raw(replica, request)).startswith(b"HTTP/1.1 408")
 
 

@@ -19,6 +19,7 @@ bus:
 experience:
   listen: {{port: {port}}}
   drain_within: 3
+  entity: {{allow: [127.0.0.0/8]}}
   delivery: {{drain: {{spread: 0}}}}
 system: {{read by: another service}}
 """

@@ -7,14 +7,17 @@ from services.standalone import one_process
 
 
 @pytest.mark.parametrize(
-    ("arguments", "handed_on"),
+    ("arguments", "environment", "handed_on"),
     [
-        ([], ["--data", "var", "--port", "8080"]),
-        (["--port", "0", "--data", "/d", "-c", "f"], ["--data", "/d", "--port", "0", "--config", "f"]),
+        ([], {}, ["--data", "var", "--port", "8080"]),
+        (["--port", "0", "--data", "/d", "-c", "f"], {}, ["--data", "/d", "--port", "0", "--config", "f"]),
+        ([], {"TRELAY_CONFIG": "f"}, ["--data", "var", "--port", "8080", "--config", "f"]),
+        (["-c", "g"], {"TRELAY_CONFIG": "f"}, ["--data", "var", "--port", "8080", "--config", "g"]),
+        ([], {"TRELAY_CONFIG": ""}, ["--data", "var", "--port", "8080"]),
     ],
 )
 def test_hands_on_what_it_is_told_and_the_exit_status(
-    arguments: list[str], handed_on: list[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], environment: dict[str, str], handed_on: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Sequence[str] | None] = []
 
@@ -23,8 +26,10 @@ def test_hands_on_what_it_is_told_and_the_exit_status(
         return 7
 
     monkeypatch.setattr(one_process, "main", stands_alone)
-    for name in ("TRELAY_DATA", "TRELAY_PORT"):
+    for name in ("TRELAY_CONFIG", "TRELAY_DATA", "TRELAY_PORT"):
         monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     assert main(["run", *arguments]) == 7
     assert told == [handed_on]
 

@@ -94,6 +94,9 @@ async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: py
         (["--token", "x", "--ca", "/absent"], "does not exist"),
         (["--token", "x", "--cursor-file", "/absent/cursor"], "there is no folder /absent"),
         (["--client-id", "x"], "say the secret, too"),
+        (["--token", "x", "--channels", ""], "'--channels': names no channel"),
+        (["--token", "x", "--channels", " , "], "'--channels': names no channel"),
+        (["--token", "x", "--cursor", "", "--cursor-file", "/absent/cursor"], "there is no folder /absent"),
     ],
 )
 def test_what_is_asked_wrongly_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

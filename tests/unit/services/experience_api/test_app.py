@@ -16,7 +16,9 @@ from shared.composition.serving import RunningService
 from shared.http.server import Health
 from shared.lease import MemoryLeaseStore
 
-SETTINGS = ExperienceSettings.model_validate({"experience": {"listen": {"port": 0}, "drain_within": 1}})
+SETTINGS = ExperienceSettings.model_validate(
+    {"experience": {"listen": {"port": 0}, "drain_within": 1, "entity": {"allow": ["127.0.0.0/8"]}}}
+)
 
 
 @pytest.fixture

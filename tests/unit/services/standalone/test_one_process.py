@@ -1,5 +1,6 @@
 """The command line of the single machine, and what it says."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,20 @@ def test_the_command_line_says_it_louder(tmp_path: Path) -> None:
         ["--port", "0", "--config", "my.yaml"], {"TRELAY_PORT": "9000", "TRELAY_DATA": str(tmp_path)}
     )
     assert (command.port, command.settings) == (0, Path("my.yaml"))
+
+
+def test_the_settings_file_may_stand_in_the_environment() -> None:
+    environment = {"TRELAY_CONFIG": "my.yaml"}
+    assert read_command([], environment).settings == Path("my.yaml")
+    assert read_command(["--config", "other.yaml"], environment).settings == Path("other.yaml")
+    assert read_command([], {"TRELAY_CONFIG": ""}).settings is None
+
+
+def test_the_release_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_command(["--version"], {})
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"trelay {version('trelay')}\n"
 
 
 def test_without_either_it_is_8080_and_var() -> None:

@@ -1,6 +1,7 @@
 """What is said to the reader of a terminal."""
 
 import os
+import pty
 import shlex
 import subprocess
 import sys
@@ -11,9 +12,9 @@ import pytest
 from services.standalone.terminal import as_typed, command_typed, welcome
 
 
-def said(folder: Path) -> list[str]:
-    settings = folder / "examples" / "t.yaml"
-    return welcome("http://127.0.0.1:9000", "http://127.0.0.1:9001", settings, folder, "--data /d").splitlines()
+def said(folder: Path, *, demo: bool = True) -> list[str]:
+    settings, addresses = folder / "examples" / "t.yaml", ("http://127.0.0.1:9000", "http://127.0.0.1:9001")
+    return welcome(*addresses, settings, folder, "--data /d", demo=demo).splitlines()
 
 
 def test_the_welcome_is_one_line_and_commands_that_name_the_right_address() -> None:
@@ -22,6 +23,13 @@ def test_the_welcome_is_one_line_and_commands_that_name_the_right_address() -> N
     assert any("trelay subscribe http://127.0.0.1:9000" in line for line in rest)
     assert any("/d/examples/sensors.ndjson" in line for line in rest)
     assert any("clients add" in line and line.endswith(" --data /d") for line in rest)
+
+
+def test_without_the_examples_there_is_no_demo_client_to_name() -> None:
+    lines = said(Path("/d"), demo=False)
+    assert not [line for line in lines if "demo" in line or "examples/drop" in line]
+    assert any("clients add billing" in line for line in lines)
+    assert any("subscribe http://127.0.0.1:9000 --client-id billing" in line for line in lines)
 
 
 def test_its_commands_can_be_pasted_whatever_the_folder_is_called() -> None:
@@ -82,5 +90,18 @@ def test_once_nobody_reads_it_asks_itself_to_stop_in_silence() -> None:
         assert program.stdout is not None
         assert program.stderr is not None
         program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(30) == 0
+
+
+def test_once_its_terminal_is_closed_it_asks_itself_to_stop_in_silence() -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", TALKING], stdout=theirs, stderr=subprocess.PIPE, env=dict(os.environ)
+    ) as program:
+        os.close(theirs)
+        os.read(ours, 1)
+        os.close(ours)
+        assert program.stderr is not None
         assert program.stderr.read() == b""
         assert program.wait(30) == 0

@@ -39,6 +39,20 @@ def test_the_address_does_not_show_the_user() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "hosts"),
+    [
+        ("postgresql://ann@one:1,two:2,[::1]:3,four/trelay", ["one", "two", "::1", "four"]),
+        ("postgresql://ann@/trelay?host=/run/pg,db", ["/run/pg", "db"]),
+        ("postgresql://ann@db/trelay?host=/run/pg", ["db"]),
+        ("postgresql://ann@%2Frun%2Fpg:5433/trelay", ["/run/pg"]),
+        ("postgresql://ann@/trelay", ["/var/run/postgresql"]),
+    ],
+)
+def test_the_hosts_are_those_that_are_tried(url: str, hosts: list[str]) -> None:
+    assert DatabaseOptions(url=url).hosts == hosts
+
+
+@pytest.mark.parametrize(
     ("given", "text"),
     [
         ({"url": "mysql://ann:secret@db/trelay"}, "expected postgresql://"),
@@ -49,6 +63,14 @@ def test_the_address_does_not_show_the_user() -> None:
         ({"url": "postgresql://ann:5432?ret@db/trelay"}, "write %40 for @, %2F for /"),
         ({"url": "postgresql://ann:sec#ret@db/trelay"}, "write %40 for @, %2F for /"),
         ({"url": "postgresql://db:port/trelay"}, "expected postgresql://"),
+        ({"url": "postgresql://ann@db:abc/trelay"}, "port 'abc' of 'db': expected a number from 1 to 65535"),
+        ({"url": "postgresql://ann:secret@one,db:70000/trelay"}, "port '70000' of 'db': expected a number from 1"),
+        ({"url": "postgresql://ann@db:0/trelay"}, "port '0' of 'db': expected"),
+        ({"url": "postgresql://ann@[::1]:x/trelay"}, r"port 'x' of '\[::1\]': expected"),
+        ({"url": "postgresql://ann@db:/trelay"}, "port '' of 'db': expected"),
+        ({"url": "postgresql://ann:secret/trelay"}, "the port a number from 1 to 65535"),
+        ({"url": "postgresql://ann:secret?x=y@db/trelay"}, "the port a number from 1 to 65535"),
+        ({"url": "postgresql://x@ann:secret?x=y@db/trelay"}, "the port a number from 1 to 65535"),
         ({"url": "postgresql://db/trelay?password=secret"}, "found password in the query; use `password`"),
         ({"url": "postgresql://db/trelay?sslmode=require"}, "use `tls`"),
         ({"url": "postgresql://ann:secret@db/trelay", "password": "secret"}, "in `url` and in `password`"),

@@ -65,6 +65,12 @@ def test_a_renewed_certificate_is_shown_to_the_next_connection(authority: trustm
     assert serial(handshake(certificate.context, authority)) != before
 
 
+def test_an_unchanged_certificate_is_loaded_again_on_request(authority: trustme.CA, tmp_path: Path) -> None:
+    certificate = Certificate(issue(authority, tmp_path))
+    assert not certificate.reload()
+    assert certificate.reload(unchanged=True)
+
+
 def test_follows_a_symbolic_link_that_is_replaced(authority: trustme.CA, tmp_path: Path) -> None:
     for name in ("old", "new"):
         (tmp_path / name).mkdir()

@@ -5,14 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
+from shared.runtime.reloading import Reload
 from shared.runtime.run import BAD_SETTINGS, FAILED, OK, Build, Running, run, run_service, settle
 from shared.settings import Options
 
@@ -39,6 +41,90 @@ def test_a_signal_requests_a_clean_shutdown(number: signal.Signals) -> None:
 
     assert run(main) == OK
     assert closed == ["everything"]
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_sighup_reloads_and_ends_nothing() -> None:
+    loaded: list[str] = []
+
+    async def part() -> list[str]:
+        loaded.append("part")
+        return ["part"]
+
+    async def main(_stop: asyncio.Event) -> None:
+        for count in (1, 2):
+            signalled(signal.SIGHUP)
+            await wait_for(lambda count=count: len(loaded) == count)  # type: ignore[misc]
+
+    reload = Reload()
+    reload.add(part)
+    assert run(main, reload=reload) == OK
+    signalled(signal.SIGHUP)  # the loop is gone
+
+
+def test_sighup_ends_nothing_where_nothing_can_be_reloaded(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        signalled(signal.SIGHUP)
+        await wait_for(lambda: "reloaded" in caplog.messages)
+
+    caplog.set_level(logging.INFO)
+    assert run(main) == OK
+
+
+def test_sighup_while_it_stops_does_not_cut_that_short() -> None:
+    closed: list[str] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        signalled()
+        await stop.wait()
+        signalled(signal.SIGHUP)
+        await asyncio.sleep(0)
+        closed.append("everything")
+
+    assert run(main) == OK
+    assert closed == ["everything"]
+
+
+HANGUPS = """
+import os, signal, sys
+from pathlib import Path
+from contextlib import asynccontextmanager
+from shared.runtime import run as runtime
+from shared.runtime.logs import LogOptions
+from shared.settings import Options
+class Settings(Options):
+    logs: LogOptions = LogOptions()
+    node: str | None = None
+class Service:
+    async def failed(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        import asyncio; await asyncio.Event().wait()
+    async def reload(self):
+        return []
+hup = lambda: os.kill(os.getpid(), signal.SIGHUP)
+def load(path, model):
+    hup()
+    return Settings()
+runtime.load = load
+@asynccontextmanager
+async def build(settings, *, node):
+    hup()
+    yield Service()
+    hup()
+status = runtime.run_service("system", Settings, build, ["--config", "x"])
+hup()
+print(status)
+"""
+
+
+def test_sighup_ends_nothing_at_any_moment() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGUPS], capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "0\n")
 
 
 def test_work_that_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
@@ -134,6 +220,9 @@ class Ends:
         assert self._error is not None
         return self._error
 
+    async def reload(self) -> list[str]:
+        return ["everything"]
+
 
 @pytest.fixture
 def _settled_and_undone() -> Iterator[None]:
@@ -175,6 +264,34 @@ def test_a_service_that_fails_closes_what_it_opened(tmp_path: Path) -> None:
     file.write_text("")
     assert run_service("system", Settings, build(opened, RuntimeError("broken")), ["--config", str(file)]) == FAILED
     assert opened == ["nothing replica-1", "closed"]
+
+
+@pytest.mark.usefixtures("_settled_and_undone")
+def test_the_settings_file_may_stand_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(f"system: {name}")
+    monkeypatch.setenv("TRELAY_CONFIG", str(tmp_path / "one"))
+    assert run_service("system", Settings, build(opened), []) == OK
+    assert run_service("system", Settings, build(opened), ["--config", str(tmp_path / "other")]) == OK
+    assert opened == ["one replica-1", "closed", "other replica-1", "closed"]
+
+
+def test_without_a_settings_file_the_ways_to_name_it_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("TRELAY_CONFIG", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        run_service("system", Settings, build([]), [])
+    assert ended.value.code == BAD_SETTINGS
+    assert "--config FILE or TRELAY_CONFIG" in capsys.readouterr().err
+
+
+def test_the_release_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_service("system", Settings, build([]), ["--version"])
+    assert ended.value.code == OK
+    assert capsys.readouterr().out == f"trelay {version('trelay')}\n"
 
 
 def test_a_service_with_wrong_settings_does_not_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Discriminator, Field, IPvAnyNetwork, StringConstraints, field_validator
 
 from shared.errors import SettingsError
-from shared.settings import Options, Secret, parse
+from shared.settings import Form, Options, Secret, json_schema, parse
 
 
 class File(Options):
@@ -22,6 +22,18 @@ class Table(Options):
     columns: list[str] = Field(default=["a"], min_length=1, max_length=2)
 
 
+class Times(Options):
+    poll: float = 1.5
+    """Seconds between polls."""
+    wait_hours: float = 24
+    """How long it waits."""
+    kept_for_days_or_more: int | None = None
+    limit: int = Field(default=1024, ge=1)
+    """Bytes of the largest."""
+    failures_per_second: float = 2
+    """How fast they come back."""
+
+
 Name = Annotated[str, StringConstraints(pattern="^[a-z]+$")]
 
 
@@ -33,6 +45,10 @@ class System(Options):
     network: IPvAnyNetwork | None = None
     limits: Table | None = None
     token: Secret | None = None
+    times: Times | None = None
+    pairs: dict[str, int] = Field(default={}, min_length=2)
+    named: Annotated[str, Form("^[a-z]+$", "a name of lower-case letters")] | None = None
+    by_name: dict[Annotated[str, Form("^[a-z]+$", "a name of lower-case letters")], int] = Field(default_factory=dict)
 
     @field_validator("token", mode="after")
     @classmethod
@@ -67,7 +83,7 @@ def refused(yaml: str, **env: str) -> str:
         ("sources: {o: nothing}", "system.sources.o: expected a mapping, found 'nothing'"),
         ("sources: {o: {kind: file, path: ab, file: x}}", "system.sources.o.file: expected a whole number, found 'x'"),
         ("sources: {o: {kind: table, table: t, batch: 0}}", "system.sources.o.batch: must be at least 1, found 0"),
-        ("sources: {o: {kind: table, table: ''}}", "system.sources.o.table: expected at least 1 characters, found ''"),
+        ("sources: {o: {kind: table, table: ''}}", "system.sources.o.table: expected at least one character, found ''"),
         ("sources: {o: {kind: file, path: a}}", "path: expected at least 2 characters, found 'a'"),
         ("sources: {o: {kind: file, path: abcdefghijkl}}", "path: expected at most 10 characters"),
         (
@@ -78,12 +94,32 @@ def refused(yaml: str, **env: str) -> str:
         ("sources: {o: {kind: table, interval: 0}}", "system.sources.o.interval: must be above 0.0, found 0"),
         ("sources: {o: {kind: table, interval: 100}}", "must be below 100.0, found 100"),
         ("sources: {o: {kind: table, interval: soon}}", "expected a number, found 'soon'"),
-        ("sources: {o: {kind: table, interval: {}}}", "expected a number, found a mapping"),
+        ("sources: {o: {kind: table, interval: {}}}", "expected a number, found an empty mapping"),
         ("sources: {o: {kind: table, batch: 1.5}}", "expected a whole number, found 1.5"),
         ("sources: {o: {kind: table, batch: 0}}", "must be at least 1, found 0"),
         ("sources: {o: {kind: table, batch: 1001}}", "must be at most 1000, found 1001"),
         ("sources: {o: {kind: table, columns: a}}", "expected a list, found 'a'"),
-        ("sources: {o: {kind: table, columns: []}}", "expected at least 1 entries, found a list"),
+        ("sources: {o: {kind: table, columns: []}}", "expected at least one entry, found an empty list"),
+        ("sources: {o: {kind: table, columns: [a, b, c]}}", "expected at most 2 entries, found 3"),
+        ("pairs: {a: 1}", "system.pairs: expected at least 2 entries, found 1"),
+        ("pairs: {}", "system.pairs: expected at least 2 entries, found an empty mapping"),
+        ("times: {poll: 5s}", "system.times.poll: expected seconds as a number, such as 5, found '5s'"),
+        ("times: {poll: 2 min}", "expected seconds as a number, such as 120, found '2 min'"),
+        ("times: {poll: 1h}", "expected seconds as a number, such as 3600, found '1h'"),
+        ("times: {poll: 500ms}", "expected seconds as a number, such as 0.5, found '500ms'"),
+        ("times: {poll: soon}", "expected seconds as a number, such as 1.5, found 'soon'"),
+        ("times: {poll: {}}", "expected seconds as a number, such as 1.5, found an empty mapping"),
+        ("times: {wait_hours: 7d}", "expected hours as a number, such as 168, found '7d'"),
+        ("times: {kept_for_days_or_more: 2w}", "expected days as a whole number, such as 14, found '2w'"),
+        ("times: {limit: 1MiB}", "expected bytes as a whole number, such as 1048576, found '1MiB'"),
+        ("times: {limit: 64 kB}", "expected bytes as a whole number, such as 64000, found '64 kB'"),
+        ("times: {limit: 1.5k}", "expected bytes as a whole number, such as 1500, found '1.5k'"),
+        ("times: {limit: 5s}", "expected bytes as a whole number, such as 1024, found '5s'"),
+        ("times: {limit: 1.5}", "expected bytes as a whole number, such as 1024, found 1.5"),
+        ("times: {failures_per_second: 5s}", "expected a number, found '5s'"),
+        ("named: Clicks_1", "system.named: expected a name of lower-case letters, found 'Clicks_1'"),
+        ('named: "a\\n"', "system.named: expected a name of lower-case letters, found 'a\\n'"),
+        ("by_name: {Clicks_1: 1}", "the key itself: expected a name of lower-case letters, found 'Clicks_1'"),
         ("sources: {o: {kind: table, columns: [a, 1]}}", "system.sources.o.columns.1: expected text"),
         ("limits: {kind: table, batsch: 1}", "system.limits.batsch: unknown key 'batsch'; did you mean 'batch'?"),
         (
@@ -126,3 +162,13 @@ def test_never_repeats_what_came_from_the_environment() -> None:
     assert "expected 'safe' or 'fast', found a value that is not shown" in report
     report = refused("system: {sources: {o: {kind: '${KIND}'}}}", KIND="hunter2")
     assert report.endswith("system.sources.o.kind: unknown kind (not shown); one of: file, table")
+    report = refused("system: {named: '${NAME}', times: {poll: '${POLL}'}}", NAME="Hunter2", POLL="17s")
+    assert "Hunter2" not in report
+    assert "17" not in report
+    assert "system.named: expected a name of lower-case letters, found a value that is not shown" in report
+
+
+def test_an_editor_knows_the_form_of_values_and_keys() -> None:
+    system = json_schema(Settings)["$defs"]["System"]["properties"]
+    assert "^[a-z]+$" in str(system["named"])
+    assert "^[a-z]+$" in system["by_name"]["patternProperties"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from shared.errors import SettingsError
-from shared.settings import Options, RelativePath, Secret, load, parse
+from shared.settings import Finding, Options, RelativePath, Secret, load, load_placed, parse, parse_placed
 
 
 class Database(Options):
@@ -104,6 +104,28 @@ def test_a_file_that_cannot_be_read_is_named(content: bytes | None, said: str, t
         file.write_bytes(content)
     with pytest.raises(SettingsError, match=said):
         load(file, Settings, {})
+
+
+def test_findings_are_placed_in_the_order_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "trelay.yaml"
+    file.write_text("system:\n  inbox: there\ndatabase: {url: x}")
+    loaded = load_placed(file, Settings, {})
+    found = [
+        Finding(("database", "pool"), "is small"),
+        Finding(("system", "inbox"), "is\nfull"),
+        Finding((), "is short"),
+    ]
+    assert loaded.lines(found, "warning: ") == [
+        f"{file}:1:1: warning: is short",
+        f"{file}:2:3: warning: system.inbox: is\\x0afull",
+        f"{file}:3:1: warning: database.pool: is small",
+    ]
+    assert not loaded.empty
+
+
+@pytest.mark.parametrize("text", ["", "{}", "system:", "system: {}\nexperience: {a: 1}"])
+def test_a_file_without_settings_is_empty(text: str) -> None:
+    assert parse_placed(text.encode(), System, {}, name="f", folder=Path()).empty
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:

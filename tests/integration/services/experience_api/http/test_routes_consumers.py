@@ -59,19 +59,54 @@ async def test_every_wrong_credential_has_the_same_response(replica: Replica) ->
     assert responses[0].code == "wrong-credentials"
 
 
-async def test_a_loopback_only_client_registers_from_the_loopback_only(deployment: Deployment) -> None:
-    async with deployment.replica({"trusted_proxies": ["127.0.0.1"]}) as replica:
-        await add_client(replica.registry, "local", secret="local", loopback_only=True)
-        local = {"client_id": "local", "client_secret": "local"}
-        assert (await replica.request("POST", "/consumers", local)).status == 201
-        for header in ("X-Forwarded-For", "Forwarded", "Via"):
-            response = await replica.request("POST", "/consumers", {**local, header: "192.0.2.1"})
-            assert (response.status, response.code) == (403, "loopback-only")
-        token = await replica.register("local", "local")
-        response = await replica.upgrade(token, headers={"X-Forwarded-For": "192.0.2.1"})
-        assert (response.status, response.code) == (403, "loopback-only")
-        async with replica.connect(token):
+PROXY_HEADERS: list[Headers] = [
+    {"X-Forwarded-For": "192.0.2.1"},
+    {"X-Forwarded-For": "127.0.0.1"},
+    {"Forwarded": "for=192.0.2.1"},
+    {"Via": "1.1 nginx"},
+    {"X-Forwarded-Proto": "https"},
+    {"X-Forwarded-Host": "relay.example.com"},
+    {"CF-Connecting-IP": "192.0.2.1"},
+    {"True-Client-IP": "192.0.2.1"},
+]
+
+
+@pytest.mark.parametrize("proxies", [[], ["127.0.0.1"]])
+async def test_a_loopback_only_client_is_accepted_from_the_loopback_only(
+    deployment: Deployment, proxies: list[str]
+) -> None:
+    async with deployment.replica() as direct:
+        await add_client(direct.registry, "local", secret="local", loopback_only=True)
+        token = await direct.register("local", "local")
+        async with direct.connect(token):
             pass
+    local = {"client_id": "local", "client_secret": "local"}
+    async with deployment.replica({"trusted_proxies": proxies}) as replica:
+        for headers in PROXY_HEADERS:
+            answers = [
+                await replica.request("POST", "/consumers", {**local, **headers}),
+                await replica.request("DELETE", "/consumers", {**local, **headers}),
+                await replica.upgrade(token, headers=headers),
+            ]
+            assert [(answer.status, answer.code) for answer in answers] == [(403, "loopback-only")] * 3, headers
+        # Still the token of before: nothing of that took effect.
+        if not proxies:
+            async with replica.connect(token):
+                pass
+
+
+async def test_behind_a_trusted_proxy_that_adds_no_header_nothing_is_the_loopback(deployment: Deployment) -> None:
+    async with deployment.replica() as direct:
+        await add_client(direct.registry, "local", secret="local", loopback_only=True)
+        token = await direct.register("local", "local")
+    local = {"client_id": "local", "client_secret": "local"}
+    async with deployment.replica({"trusted_proxies": ["127.0.0.1"]}) as replica:
+        answers = [
+            await replica.request("POST", "/consumers", local),
+            await replica.request("DELETE", "/consumers", local),
+            await replica.upgrade(token),
+        ]
+        assert [(answer.status, answer.code) for answer in answers] == [(403, "loopback-only")] * 3
 
 
 async def test_repeated_wrong_credentials_are_refused(deployment: Deployment) -> None:

@@ -107,6 +107,13 @@ async def test_a_body_that_decompresses_above_the_limit_is_refused(replica: Repl
         (["192.0.2.0/24"], {"X-Forwarded-For": "192.0.2.1"}, 403),
         (["192.0.2.0/24"], {"Forwarded": "for=192.0.2.1", "X-Real-IP": "192.0.2.1", "Client-IP": "192.0.2.1"}, 403),
         (["::ffff:127.0.0.0/104"], {}, 403),
+        (["127.0.0.0/8"], {"X-Forwarded-For": "203.0.113.9"}, 403),
+        (["127.0.0.0/8"], {"X-Forwarded-For": "127.0.0.1"}, 403),
+        (["127.0.0.0/8"], {"Forwarded": "for=203.0.113.9"}, 403),
+        (["127.0.0.0/8"], {"Via": "1.1 nginx"}, 403),
+        (["127.0.0.0/8"], {"X-Forwarded-Proto": "https"}, 403),
+        (["127.0.0.0/8"], {"CF-Connecting-IP": "203.0.113.9"}, 403),
+        (["0.0.0.0/0", "::/0"], {"True-Client-IP": "127.0.0.1"}, 403),
     ],
 )
 async def test_only_the_allow_list_may_push_whatever_headers_a_request_has(
@@ -119,11 +126,27 @@ async def test_only_the_allow_list_may_push_whatever_headers_a_request_has(
             assert response.code == "address-not-allowed"
 
 
+@pytest.mark.parametrize("headers", [{}, {"X-Forwarded-For": "203.0.113.9"}, {"Via": "1.1 nginx"}])
+async def test_by_default_nothing_may_be_pushed(deployment: Deployment, headers: Headers) -> None:
+    async with deployment.replica({"entity": {}}) as replica:
+        answer = await replica.request("POST", "/entity?channel=a", {**JSON, **headers}, b"{}")
+        assert (answer.status, answer.code) == (403, "address-not-allowed")
+        assert "experience.entity.allow" in answer.json["detail"]
+
+
+async def test_behind_trusted_proxies_a_peer_that_none_of_them_named_may_not_push(deployment: Deployment) -> None:
+    options = {"trusted_proxies": ["127.0.0.1"], "entity": {"allow": ["127.0.0.0/8"]}}
+    async with deployment.replica(options) as replica:
+        answer = await replica.request("POST", "/entity?channel=a", JSON, b"{}")
+        assert (answer.status, answer.code) == (403, "address-not-allowed")
+        assert "no trusted proxy" in answer.json["detail"]
+
+
 @pytest.mark.parametrize(
     ("forwarded", "status"),
     [
         ("192.0.2.1", 202),
-        ("198.51.100.9, 192.0.2.1", 202),
+        ("198.51.100.9, 192.0.2.1", 403),
         ("192.0.2.1, 198.51.100.9", 403),
         ("192.0.2.1, 127.0.0.1", 202),
         ("192.0.2.1, nonsense", 403),

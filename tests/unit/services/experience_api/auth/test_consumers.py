@@ -83,6 +83,7 @@ async def test_a_loopback_only_client_is_refused_elsewhere_and_learns_why_only_w
         with pytest.raises(Refused) as refused:
             await act(DEMO, REMOTE)
         assert refused.value.refusal is LOOPBACK_ONLY
+        assert refused.value.detail == "The client is accepted from the loopback address only: found 192.0.2.1"
         with pytest.raises(Refused) as refused:
             await act(WRONG, REMOTE)
         assert refused.value.refusal is WRONG_CREDENTIALS

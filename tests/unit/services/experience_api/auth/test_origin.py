@@ -87,10 +87,86 @@ def test_a_header_without_end_is_unknown() -> None:
     assert seen("10.0.0.1", ", ".join(["10.0.0.1"] * 10_000)) == "None"
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
-def test_what_was_passed_on_is_not_from_the_loopback(header: str) -> None:
-    """A proxy on this machine that nobody named would make the whole world local."""
-    assert not origin("127.0.0.1", CIMultiDict({header: "127.0.0.1"}), NOBODY).loopback
+PROXY_HEADERS = [
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Server",
+    "X-Forwarded",
+    "X-Original-Forwarded-For",
+    "Forwarded",
+    "Forwarded-For",
+    "X-Real-IP",
+    "Via",
+    "CDN-Loop",
+    "CF-Connecting-IP",
+    "CF-Connecting-IPv6",
+    "True-Client-IP",
+    "Client-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "Fastly-Client-IP",
+    "Fly-Client-IP",
+    "WL-Proxy-Client-IP",
+    "X-ProxyUser-Ip",
+    "X-Azure-ClientIP",
+    "X-Azure-SocketIP",
+    "X-Envoy-External-Address",
+    "CloudFront-Viewer-Address",
+    "X-Remote-Addr",
+    "via",
+]
+EVERYWHERE = Networks(["0.0.0.0/0", "::/0"])
+
+
+@pytest.mark.parametrize("header", PROXY_HEADERS)
+@pytest.mark.parametrize("value", ["127.0.0.1", "203.0.113.9", ""])
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "192.0.2.1"])
+def test_what_an_untrusted_proxy_passed_on_comes_from_nowhere_that_counts(peer: str, value: str, header: str) -> None:
+    """A proxy on this machine that no setting names would make the whole world local."""
+    for trusted in (NOBODY, PROXIES):
+        found = origin(peer, CIMultiDict({header: value}), trusted)
+        assert not found.loopback
+        assert not found.within(EVERYWHERE)
+        assert found.unverified == f"an untrusted proxy has forwarded the request (header {header!r})"
+        assert found.budget_key == origin(peer, CIMultiDict(), trusted).budget_key
+
+
+@pytest.mark.parametrize(
+    "header", ["Host", "Accept", "Origin", "Traceparent", "ce-source", "ce-clientip", "ce-my-address", "X-Skip"]
+)
+def test_what_any_sender_may_say_is_no_sign_of_a_proxy(header: str) -> None:
+    assert origin("127.0.0.1", CIMultiDict({header: "127.0.0.1"}), NOBODY).loopback
+
+
+@pytest.mark.parametrize("peer", ["10.0.0.1", "127.0.0.1", "192.0.2.1"])
+def test_where_proxies_are_trusted_what_none_of_them_named_comes_from_nowhere_that_counts(peer: str) -> None:
+    found = origin(peer, CIMultiDict(), Networks(["10.0.0.0/8", "127.0.0.1"]))
+    assert not found.loopback
+    assert not found.within(EVERYWHERE)
+    assert "no trusted proxy" in found.unverified
+
+
+def test_an_untrusted_proxy_before_a_trusted_one_is_still_untrusted() -> None:
+    found = origin("10.0.0.1", CIMultiDict({"X-Forwarded-For": "203.0.113.9, 192.0.2.1"}), PROXIES)
+    assert (str(found.address), found.within(EVERYWHERE)) == ("192.0.2.1", False)
+
+
+def test_an_address_that_a_trusted_proxy_names_counts_but_is_never_this_machine() -> None:
+    headers = CIMultiDict({"X-Forwarded-For": "192.0.2.1", "Via": "1.1 lb", "X-Real-IP": "192.0.2.1"})
+    found = origin("10.0.0.1", headers, PROXIES)
+    assert found.within(Networks(["192.0.2.0/24"]))
+    assert not found.within(Networks(["198.51.100.0/24"]))
+    local = origin("10.0.0.1", CIMultiDict({"X-Forwarded-For": "127.0.0.1"}), PROXIES)
+    assert (str(local.address), local.loopback) == ("127.0.0.1", False)
+
+
+@pytest.mark.parametrize("hop", ["", "unknown", "_hidden"])
+def test_an_address_that_a_trusted_proxy_does_not_know_does_not_count(hop: str) -> None:
+    found = origin("10.0.0.1", CIMultiDict({"X-Forwarded-For": hop}), PROXIES)
+    assert not found.within(EVERYWHERE)
+    assert found.unverified == "the address is not known"
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])

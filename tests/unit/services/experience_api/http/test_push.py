@@ -90,11 +90,29 @@ def test_the_allow_list_lets_its_networks_push(address: str) -> None:
     pushes().check(came_from(address))
 
 
-@pytest.mark.parametrize("where", [came_from("198.51.100.1"), came_from("::1"), Origin(None, proxied=True)])
-def test_everybody_else_is_refused(where: Origin) -> None:
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (came_from("198.51.100.1"), "198.51.100.1 is not on the allow list"),
+        (came_from("::1"), "::1 is not on the allow list"),
+        (Origin(ip_address("192.0.2.9"), proxied=True, unverified="an untrusted proxy"), "an untrusted proxy"),
+        (Origin(None, proxied=True, unverified="the address is not known"), "the address is not known"),
+    ],
+)
+def test_everybody_else_is_refused(where: Origin, said: str) -> None:
     with pytest.raises(Refused) as refused:
         pushes().check(where)
     assert refused.value.refusal is ADDRESS_NOT_ALLOWED
+    assert said in refused.value.detail
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.9"])
+def test_without_an_allow_list_nothing_may_be_pushed(address: str) -> None:
+    closed = Pushes(TOPICS.publish, EntityOptions(), SYSTEM_CLOCK, random.Random(7), lambda: "id-1")
+    with pytest.raises(Refused) as refused:
+        closed.check(came_from(address))
+    assert refused.value.refusal is ADDRESS_NOT_ALLOWED
+    assert "experience.entity.allow" in refused.value.detail
 
 
 def test_nothing_is_accepted_while_draining() -> None:

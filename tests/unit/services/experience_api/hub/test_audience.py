@@ -79,9 +79,14 @@ def test_matching_agrees_with_matches(pattern: str, some: list[str]) -> None:
         assert set(interest.matching(known)) == {channel for channel in known if interest.matches(channel)}
 
 
-def test_no_requested_channel_means_every_permitted_one() -> None:
-    for requested in (None, "", " , "):
-        assert narrow(["orders.*", "stock"], requested).patterns == ("orders.*", "stock")
+def test_no_requested_channels_mean_every_permitted_one() -> None:
+    assert narrow(["orders.*", "stock"], None).patterns == ("orders.*", "stock")
+
+
+@pytest.mark.parametrize("requested", ["", " ", ",", " , "])
+def test_a_list_that_names_no_channel_is_not_every_channel(requested: str) -> None:
+    with pytest.raises(Malformed, match="names no channel"):
+        narrow(["orders.*", "stock"], requested)
 
 
 def test_requested_channels_narrow() -> None:

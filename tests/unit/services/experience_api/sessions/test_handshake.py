@@ -121,6 +121,11 @@ async def test_a_consumer_may_narrow_its_channels_and_resume(deployment: Deploym
         assert slot.cursor == "abc"
 
 
+async def test_an_empty_cursor_is_none(deployment: Deployment) -> None:
+    async with deployment.admit(bearer(await deployment.token()), query="channels=prices&cursor=") as slot:
+        assert slot.cursor is None
+
+
 async def test_an_offered_subprotocol_is_answered(deployment: Deployment) -> None:
     offered = ("Sec-WebSocket-Protocol", f"cloudevents.json, bearer.{await deployment.token()}")
     async with deployment.admit(offered) as slot:
@@ -134,6 +139,9 @@ async def test_an_offered_subprotocol_is_answered(deployment: Deployment) -> Non
         ("channels=orders.eu,secret", CHANNEL_NOT_PERMITTED),
         ("channels=**", CHANNEL_NOT_PERMITTED),
         ("channels=a b", MALFORMED),
+        ("channels=", MALFORMED),
+        ("channels=,", MALFORMED),
+        ("channels=&cursor=abc", MALFORMED),
         ("chanels=orders.eu", MALFORMED),
         ("channels=orders.eu&channels=prices", MALFORMED),
         ("cursor=a&cursor=b", MALFORMED),

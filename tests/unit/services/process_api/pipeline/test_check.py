@@ -26,14 +26,14 @@ def test_every_fault_has_its_place() -> None:
             "stock": options({"set": {"data.a": f"={endless}"}}, {"python": "copy:nothing"}),
         }
     )
-    assert [fault.partition(": ")[0] for fault in found] == [
+    assert [str(fault).partition(": ")[0] for fault in found] == [
         "process.pipelines.orders.steps.1",
         "process.pipelines.orders.steps.2",
         "process.pipelines.stock.steps.0",
         "process.pipelines.stock.steps.1",
     ]
-    assert "D1012" in found[0]
-    assert "ModuleNotFoundError" in found[1]
+    assert "D1012" in found[0].sentence
+    assert "ModuleNotFoundError" in found[1].sentence
 
 
 def test_pipelines_are_built() -> None:

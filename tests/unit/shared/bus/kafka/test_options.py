@@ -11,7 +11,9 @@ def test_servers_are_split_into_addresses() -> None:
     assert options.addresses == [("a.example", 9092), ("::1", 9093), ("10.0.0.1", 1)]
 
 
-@pytest.mark.parametrize("servers", ["", "kafka", "kafka:", "kafka:9092,", "kafka:9092;b:1", "a b:1"])
+@pytest.mark.parametrize(
+    "servers", ["", "kafka", "kafka:", "kafka:9092,", "kafka:9092;b:1", "a b:1", "a:70000", "a:1,b:0"]
+)
 def test_malformed_servers_are_refused(servers: str) -> None:
     with pytest.raises(ValidationError, match="servers"):
         KafkaOptions(servers=servers)

@@ -1,5 +1,7 @@
 """The settings of a file source: what they accept and refuse."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -18,6 +20,13 @@ def test_four_settings_are_enough() -> None:
     [
         ({"path": "in/orders.txt"}, "set format: ndjson or format: csv"),
         ({"path": "in/*"}, "set format: ndjson or format: csv"),
+        ({"path": "in/data"}, r"found no extension in 'in/data'; expected \.ndjson, \.jsonl or \.csv; or set format"),
+        ({"path": "in/orders.txt"}, "found the extension '.txt' in 'in/orders.txt'; expected "),
+        ({"path": "in/[ab.csv"}, r"'\[' is not closed in '\[ab\.csv'; .* write '\[\[\]'"),
+        ({"path": "in/[a]b[.csv"}, "is not closed"),
+        ({"path": "in/[]/x.csv"}, "is not closed"),
+        ({"path": "in/[!]/x.csv"}, "is not closed"),
+        ({"path": "in/[a/b].csv"}, "is not closed"),
         ({"csv": {"delimiter": ";"}}, "csv: the format is ndjson"),
         ({"drop": {"after": "delete"}}, "the mode is tail; set mode: drop"),
         ({"time": "id"}, "one is inside the other"),
@@ -34,6 +43,19 @@ def test_four_settings_are_enough() -> None:
 def test_invalid_settings_are_refused(given: dict[str, object], error: str) -> None:
     with pytest.raises(ValidationError, match=error):
         FileSourceOptions.model_validate(MINIMUM | given)
+
+
+@pytest.mark.parametrize(
+    "path", ["[ab].csv", "[!ab].csv", "[]].csv", "[!]].csv", "[[].csv", "a]b.csv", "[a-c]/[x].csv"]
+)
+def test_a_class_that_is_closed_is_fine(path: str) -> None:
+    assert FileSourceOptions.model_validate(MINIMUM | {"path": path}).path == path
+
+
+def test_the_folder_of_the_settings_is_not_checked_as_a_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "a[b"
+    options = FileSourceOptions.model_validate(MINIMUM | {"path": "*.csv"}, context={"folder": folder})
+    assert options.path == str(folder / "*.csv")
 
 
 def test_a_dropped_csv_file() -> None:

@@ -37,7 +37,7 @@ def test_sqlite_paths_are_relative_to_the_settings_file(url: str, path: str) -> 
         ("mysql://db/shop", {}, "expected postgresql://user@host/database or sqlite:///file"),
         ("sqlite://", {}, "expected postgresql"),
         ("sqlite:///a.db?mode=rw", {}, "expected postgresql"),
-        ("postgresql://db/shop?sslmode=require", {}, "sslmode does not belong in the query: give `tls`"),
+        ("postgresql://db/shop?sslmode=require", {}, "found sslmode in the query; use `tls`"),
         ("postgresql://me:a@db/shop", {"password": "b"}, "password: it is set twice"),
         ("sqlite:///a.db", {"notify": "orders"}, "notify: SQLite does not have this"),
         ("sqlite:///a.db", {"password": "p"}, "password: SQLite does not have this"),

@@ -1,0 +1,83 @@
+"""Whether the certificate files that settings name can be used. Reads them, and asks no server."""
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from shared.alerts import SmtpOptions
+from shared.bus.kafka import KafkaOptions
+from shared.database.options import DatabaseTlsOptions
+from shared.errors import SettingsError
+from shared.http.tls import Certificate, TlsOptions
+from shared.settings import Finding, KeyPath, parts
+
+
+def faults(settings: BaseModel) -> list[Finding]:
+    """Return what is wrong with each file: missing, unreadable, no certificate, or not the key of its certificate."""
+    return [fault for path, part in parts(settings) for fault in _faults(path, part)]
+
+
+def _faults(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
+    match part:
+        case TlsOptions():
+            unreadable = [*_read((*path, "cert_file"), part.cert_file), *_read((*path, "key_file"), part.key_file)]
+            yield from unreadable or _pair(path, part)
+        case DatabaseTlsOptions(ca_file=Path() as file):
+            yield from _authorities((*path, "ca_file"), file)
+        case SmtpOptions(ca_file=Path() as file):
+            yield from _authorities((*path, "ca_file"), file)
+        case KafkaOptions():
+            if part.ca_file is not None:
+                yield from _authorities((*path, "ca_file"), part.ca_file)
+            if part.cert_file is not None:
+                yield from _client_pair(path, part.cert_file, part.key_file)
+        case _:
+            pass
+
+
+def _read(path: KeyPath, file: Path) -> list[Finding]:
+    try:
+        with file.open("rb") as opened:
+            opened.read(1)
+    except OSError as exc:
+        return [Finding(path, f"{file} cannot be read: {exc.strerror}")]
+    except ValueError:
+        return [Finding(path, f"{str(file)!r} is no path of a file")]
+    return []
+
+
+def _pair(path: KeyPath, options: TlsOptions) -> Iterator[Finding]:
+    try:
+        Certificate(options)
+    except SettingsError as exc:
+        yield Finding(path, str(exc))
+
+
+def _authorities(path: KeyPath, file: Path) -> Iterator[Finding]:
+    if unreadable := _read(path, file):
+        yield from unreadable
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except (OSError, ValueError):
+        yield Finding(path, f"{file} holds no certificates; expected a PEM file of authorities")
+
+
+def _client_pair(path: KeyPath, cert_file: Path, key_file: Path | None) -> Iterator[Finding]:
+    unreadable = _read((*path, "cert_file"), cert_file)
+    if key_file is not None:
+        unreadable += _read((*path, "key_file"), key_file)
+    if unreadable:
+        yield from unreadable
+        return
+    try:
+        # A function, because OpenSSL would otherwise prompt at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, password=lambda: "")
+    except (OSError, ValueError):
+        if key_file is None:
+            sentence = f"{cert_file} cannot be used; expected a PEM file of a certificate and its key, not encrypted"
+        else:
+            sentence = f"{cert_file} and the key {key_file} cannot be used; expected a certificate with its own key"
+        yield Finding((*path, "cert_file"), sentence)

@@ -1,0 +1,61 @@
+"""What travels between machines without TLS, by the settings. No I/O."""
+
+import ipaddress
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from services.system_api.sources.table.options import TableSourceOptions
+from shared.alerts import SmtpOptions
+from shared.bus.kafka import KafkaOptions
+from shared.database.options import DatabaseOptions
+from shared.http.server import ListenOptions
+from shared.settings import Finding, KeyPath, parts
+
+
+def doubts(settings: BaseModel) -> list[Finding]:
+    """Return a warning for each listener and each connection that others on the network can read."""
+    return [doubt for path, part in parts(settings) for doubt in _doubts(path, part)]
+
+
+def _doubts(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
+    match part:
+        case ListenOptions(tls=None) if not is_local(part.host):
+            host = part.host or "every address"
+            yield Finding(
+                (*path, "host"),
+                f"{host} accepts connections from other machines without TLS; add `tls`,"
+                " or listen on 127.0.0.1 behind a proxy that ends TLS",
+            )
+        case DatabaseOptions(tls=None):
+            yield from _remote(
+                (*path, "url"), part.hosts, "add `tls: {}`, with a `ca_file` if the authority is private"
+            )
+        case TableSourceOptions(tls=None) if part.on_postgresql:
+            hosts = DatabaseOptions(url=part.url).hosts
+            yield from _remote((*path, "url"), hosts, "add `tls: {}`, with a `ca_file` if the authority is private")
+        case KafkaOptions() if "SSL" not in part.security_protocol:
+            hosts = [host for host, _ in part.addresses]
+            yield from _remote((*path, "servers"), hosts, "set `security_protocol` to SSL or SASL_SSL")
+        case SmtpOptions(security="none"):
+            yield from _remote((*path, "host"), [part.host], "set `security` to starttls or tls")
+        case _:
+            pass
+
+
+def _remote(path: KeyPath, hosts: list[str], mend: str) -> Iterator[Finding]:
+    remote = [host for host in hosts if not is_local(host)]
+    if remote:
+        yield Finding(path, f"{remote[0]} is another machine, and the connection to it is not encrypted; {mend}")
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is this machine by its loopback, or by a Unix socket."""
+    if host.startswith("/") or host.lower() == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

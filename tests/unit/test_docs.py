@@ -1,0 +1,39 @@
+"""What the pages show works as it stands."""
+
+import re
+from pathlib import Path
+
+import pytest
+import trustme
+
+from services.cli import main
+
+DOCS = Path(__file__).parents[2] / "docs"
+BLOCKS = [
+    (page.name, number, block)
+    for page in sorted(DOCS.glob("*.md"))
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
+    if not block.startswith("- ")  # a step alone, which the tests of the steps run
+]
+
+
+@pytest.mark.parametrize(("page", "number", "block"), BLOCKS, ids=[f"{page}-{number}" for page, number, _ in BLOCKS])
+def test_settings_on_a_page_are_right_and_lead_somewhere(
+    tmp_path: Path,
+    page: str,
+    number: int,
+    block: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable in re.findall(r"\$\{([A-Z_]+)\}", block):
+        monkeypatch.setenv(variable, "secret")
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    file = tmp_path / "trelay.yaml"
+    file.write_text(block.replace("/etc/trelay/", f"{tmp_path}/"))
+    assert main(["check", str(file)]) == 0, capsys.readouterr().err
+    assert capsys.readouterr() == (f"{file}: OK\n", "")
+
+
+def test_there_are_pages_to_look_at() -> None:
+    assert len(BLOCKS) >= 5
