@@ -1,10 +1,17 @@
+import asyncio
 import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shared.runtime.logs import LogOptions
 from shared.runtime.reloading import Reload, SettingsFile
+from shared.runtime.run import OK, run
 from shared.settings import Options, Secret, load
 
 
@@ -93,3 +100,91 @@ async def test_a_part_that_fails_keeps_no_other_from_being_loaded(caplog: pytest
     await reload()
     assert [record.getMessage() for record in caplog.records] == ["reload failed", "reloaded"]
     assert vars(caplog.records[1])["parts"] == ["certificate"]
+
+
+def hang_up() -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
+
+
+async def wait_for(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_sighup_reloads_and_ends_nothing() -> None:
+    loaded: list[str] = []
+
+    async def part() -> list[str]:
+        loaded.append("part")
+        return ["part"]
+
+    async def main(_stop: asyncio.Event) -> None:
+        for count in (1, 2):
+            hang_up()
+            await wait_for(lambda count=count: len(loaded) == count)  # type: ignore[misc]
+
+    reload = Reload()
+    reload.add(part)
+    assert run(main, reload=reload) == OK
+    hang_up()  # the loop is gone
+
+
+def test_sighup_ends_nothing_where_nothing_can_be_reloaded(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(_stop: asyncio.Event) -> None:
+        hang_up()
+        await wait_for(lambda: "reloaded" in caplog.messages)
+
+    caplog.set_level(logging.INFO)
+    assert run(main) == OK
+
+
+def test_sighup_while_it_stops_does_not_cut_that_short() -> None:
+    closed: list[str] = []
+
+    async def main(stop: asyncio.Event) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.wait()
+        hang_up()
+        await asyncio.sleep(0)
+        closed.append("everything")
+
+    assert run(main) == OK
+    assert closed == ["everything"]
+
+
+HANGUPS = """
+import os, signal, sys
+from pathlib import Path
+from contextlib import asynccontextmanager
+from shared.runtime import run as runtime
+from shared.runtime.logs import LogOptions
+from shared.settings import Options
+class Settings(Options):
+    logs: LogOptions = LogOptions()
+    node: str | None = None
+class Service:
+    async def failed(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        import asyncio; await asyncio.Event().wait()
+    async def reload(self):
+        return []
+hup = lambda: os.kill(os.getpid(), signal.SIGHUP)
+def load(path, model):
+    hup()
+    return Settings()
+runtime.load = load
+@asynccontextmanager
+async def build(settings, *, node):
+    hup()
+    yield Service()
+    hup()
+status = runtime.run_service("system", Settings, build, ["--config", "x"])
+hup()
+print(status)
+"""
+
+
+def test_sighup_ends_nothing_at_any_moment() -> None:
+    ended = subprocess.run([sys.executable, "-c", HANGUPS], capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "0\n")

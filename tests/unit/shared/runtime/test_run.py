@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,6 @@ import pytest
 
 from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
-from shared.runtime.reloading import Reload
 from shared.runtime.run import BAD_SETTINGS, FAILED, OK, Build, Running, run, run_service, settle
 from shared.settings import Options
 
@@ -41,90 +40,6 @@ def test_a_signal_requests_a_clean_shutdown(number: signal.Signals) -> None:
 
     assert run(main) == OK
     assert closed == ["everything"]
-
-
-async def wait_for(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
-def test_sighup_reloads_and_ends_nothing() -> None:
-    loaded: list[str] = []
-
-    async def part() -> list[str]:
-        loaded.append("part")
-        return ["part"]
-
-    async def main(_stop: asyncio.Event) -> None:
-        for count in (1, 2):
-            signalled(signal.SIGHUP)
-            await wait_for(lambda count=count: len(loaded) == count)  # type: ignore[misc]
-
-    reload = Reload()
-    reload.add(part)
-    assert run(main, reload=reload) == OK
-    signalled(signal.SIGHUP)  # the loop is gone
-
-
-def test_sighup_ends_nothing_where_nothing_can_be_reloaded(caplog: pytest.LogCaptureFixture) -> None:
-    async def main(_stop: asyncio.Event) -> None:
-        signalled(signal.SIGHUP)
-        await wait_for(lambda: "reloaded" in caplog.messages)
-
-    caplog.set_level(logging.INFO)
-    assert run(main) == OK
-
-
-def test_sighup_while_it_stops_does_not_cut_that_short() -> None:
-    closed: list[str] = []
-
-    async def main(stop: asyncio.Event) -> None:
-        signalled()
-        await stop.wait()
-        signalled(signal.SIGHUP)
-        await asyncio.sleep(0)
-        closed.append("everything")
-
-    assert run(main) == OK
-    assert closed == ["everything"]
-
-
-HANGUPS = """
-import os, signal, sys
-from pathlib import Path
-from contextlib import asynccontextmanager
-from shared.runtime import run as runtime
-from shared.runtime.logs import LogOptions
-from shared.settings import Options
-class Settings(Options):
-    logs: LogOptions = LogOptions()
-    node: str | None = None
-class Service:
-    async def failed(self):
-        os.kill(os.getpid(), signal.SIGTERM)
-        import asyncio; await asyncio.Event().wait()
-    async def reload(self):
-        return []
-hup = lambda: os.kill(os.getpid(), signal.SIGHUP)
-def load(path, model):
-    hup()
-    return Settings()
-runtime.load = load
-@asynccontextmanager
-async def build(settings, *, node):
-    hup()
-    yield Service()
-    hup()
-status = runtime.run_service("system", Settings, build, ["--config", "x"])
-hup()
-print(status)
-"""
-
-
-def test_sighup_ends_nothing_at_any_moment() -> None:
-    ended = subprocess.run([sys.executable, "-c", HANGUPS], capture_output=True, text=True, timeout=50, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "0\n")
 
 
 def test_work_that_does_not_stop_within_the_deadline_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
