@@ -17,7 +17,7 @@ from typing import Any
 
 from shared.bus.kafka.assignment import Subscription, assign
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.client.connections import Broker
+from shared.bus.kafka.client.connections import Broker, BrokerConnections
 from shared.bus.kafka.client.errors import (
     ILLEGAL_GENERATION,
     LOST_CONNECTION,
@@ -71,6 +71,8 @@ class Membership:
         # A broker answers JoinGroup when all members have joined, which takes a session timeout at most.
         self._session_timeout = cluster.options.session_timeout
         self._connections = cluster.connections(self._session_timeout + cluster.options.request_timeout)
+        # A heartbeat is answered at once: a paused coordinator costs one request timeout, and not the membership.
+        self._heartbeat_connections = cluster.connections()
         self._coordinator: Broker | None = None
         self._member_id = _NO_MEMBER_ID
         self._generation = _NO_GENERATION
@@ -110,7 +112,7 @@ class Membership:
             logger.info("could not leave consumer group", extra=self._fields() | {"error": error})
         finally:
             self._cluster.problems.pop(self._part, None)
-            await self._connections.close()
+            await asyncio.gather(self._connections.close(), self._heartbeat_connections.close())
 
     async def _take_part(self) -> None:
         """Join, start and stop workers, and stay in the group until something changes."""
@@ -185,7 +187,7 @@ class Membership:
     async def _heartbeat(self) -> None:
         request = heartbeat(self._group, generation=self._generation, member_id=self._member_id, instance_id=self._name)
         try:
-            await self._send(request, "heartbeat")
+            await self._send(request, "heartbeat", self._heartbeat_connections)
         except Unavailable as exc:
             # The next coordinator of the group knows its members: this one is a member until a coordinator denies it.
             self._cluster.problems[self._part] = str(exc)
@@ -211,7 +213,7 @@ class Membership:
         await self._workers.stop(self._workers.partitions)
         await self._cluster.clock.sleep(self._session_timeout / 2)
 
-    async def _send(self, request: Any, doing: str) -> Any:
+    async def _send(self, request: Any, doing: str, connections: BrokerConnections | None = None) -> Any:
         """Send a request to the coordinator of the group.
 
         Raises:
@@ -221,7 +223,7 @@ class Membership:
         if self._coordinator is None:
             self._coordinator = await self._cluster.coordinator("group", self._group)
         try:
-            response = await self._connections.send(self._coordinator, request)
+            response = await (connections or self._connections).send(self._coordinator, request)
         except LOST_CONNECTION as exc:
             self._coordinator = None
             raise translate(exc, f"{self._part}: {doing}") from exc

@@ -27,6 +27,7 @@ class BrokerConnections:
         self._arguments = arguments
         self._open: dict[Broker, AIOKafkaConnection] = {}
         self._opening: dict[Broker, asyncio.Lock] = {}
+        self._connecting: dict[Broker, asyncio.Timeout] = {}
         self._failed: dict[Broker, float] = {}
 
     async def send(self, broker: Broker, request: Any) -> Any:
@@ -43,7 +44,10 @@ class BrokerConnections:
             raise
 
     def drop(self, broker: Broker) -> None:
-        """Close the connection to one broker; what is not answered yet fails."""
+        """Close the connection to one broker, or stop opening it; requests without a response fail."""
+        connecting = self._connecting.pop(broker, None)
+        if connecting is not None:
+            connecting.reschedule(asyncio.get_running_loop().time())
         connection = self._open.pop(broker, None)
         if connection is not None:
             connection.close(reason=CloseReason.SHUTDOWN)
@@ -68,9 +72,12 @@ class BrokerConnections:
                 # Another caller has just failed: with an attempt each, the last caller would wait for many timeouts.
                 raise KafkaConnectionError(f"no connection to {broker.host}:{broker.port}")
             try:
-                connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
+                async with asyncio.timeout(None) as self._connecting[broker]:
+                    connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
             except LOST_CONNECTION:
                 self._failed[broker] = now()
                 raise
+            finally:
+                self._connecting.pop(broker, None)
             self._open[broker] = connection
             return connection

@@ -58,3 +58,17 @@ async def test_a_broker_that_does_not_listen() -> None:
         await connections.send(Broker("127.0.0.1", free_port()), metadata([]))
     connections.drop(Broker("127.0.0.1", 1))
     await connections.close()
+
+
+async def test_a_connection_that_is_being_opened_can_be_dropped(silent: tuple[Broker, SilentServer]) -> None:
+    broker, server = silent
+    connections = BrokerConnections({**ARGUMENTS, "request_timeout_ms": 60_000})
+    request = asyncio.get_running_loop().create_task(connections.send(broker, metadata([])))
+    async with asyncio.timeout(5):
+        while not server.connections:
+            await asyncio.sleep(0.001)
+        connections.drop(broker)
+        connections.drop(broker)
+        with pytest.raises(LOST_CONNECTION):
+            await request
+    await connections.close()
