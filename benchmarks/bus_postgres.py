@@ -3,7 +3,7 @@
 Both write, and copy, records of 1 KB exactly once, 1,000 in each transaction. It reports the CPU time of this process
 and of the server's processes for each record, and records a second. The bare write is a COPY of encoded rows into one
 indexed table; the bare copy fetches rows by offset, copies them and stores the offset in one transaction. Small
-transactions follow, then the round trip of one record on an idle bus, beside a bare INSERT and NOTIFY in one commit.
+transactions follow, then the round trip of one record without other load, beside a bare INSERT and NOTIFY in a commit.
 """
 
 import argparse

@@ -248,7 +248,7 @@ class PendingTransactions(Generic[Item]):
         """Settle the oldest transactions until at most `limit` are pending.
 
         Raises what `Writer.submit` does, for the first transaction that failed. It may be called by several tasks at
-        once, and cancelled: the transactions go on, and each is settled once.
+        once, and cancelled: the transactions continue, and each is settled once.
         """
         while len(self._pending) > limit:
             oldest = self._pending[0]

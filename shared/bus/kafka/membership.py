@@ -71,8 +71,8 @@ class Membership:
         # A broker answers JoinGroup when all members have joined, which takes a session timeout at most.
         self._session_timeout = cluster.options.session_timeout
         self._connections = cluster.connections(self._session_timeout + cluster.options.request_timeout)
-        # A coordinator answers Heartbeat at once: a paused one costs a request timeout, not the session timeout.
-        self._heartbeats = cluster.connections()
+        # A heartbeat is answered at once: a paused coordinator costs one request timeout, and not the membership.
+        self._heartbeat_connections = cluster.connections()
         self._coordinator: Broker | None = None
         self._member_id = _NO_MEMBER_ID
         self._generation = _NO_GENERATION
@@ -112,7 +112,7 @@ class Membership:
             logger.info("could not leave consumer group", extra=self._fields() | {"error": error})
         finally:
             self._cluster.problems.pop(self._part, None)
-            await asyncio.gather(self._connections.close(), self._heartbeats.close())
+            await asyncio.gather(self._connections.close(), self._heartbeat_connections.close())
 
     async def _take_part(self) -> None:
         """Join, start and stop workers, and stay in the group until something changes."""
@@ -187,7 +187,7 @@ class Membership:
     async def _heartbeat(self) -> None:
         request = heartbeat(self._group, generation=self._generation, member_id=self._member_id, instance_id=self._name)
         try:
-            await self._send(request, "heartbeat", self._heartbeats)
+            await self._send(request, "heartbeat", self._heartbeat_connections)
         except Unavailable as exc:
             # The next coordinator of the group knows its members: this one is a member until a coordinator denies it.
             self._cluster.problems[self._part] = str(exc)

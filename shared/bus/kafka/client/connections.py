@@ -44,7 +44,7 @@ class BrokerConnections:
             raise
 
     def drop(self, broker: Broker) -> None:
-        """Close the connection to one broker, or stop opening it; what is not answered yet fails."""
+        """Close the connection to one broker, or stop opening it; requests without a response fail."""
         connecting = self._connecting.pop(broker, None)
         if connecting is not None:
             connecting.reschedule(asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""A kind of bus to its implementation."""
+"""Each kind of bus has its implementation."""
 
 import pytest
 

@@ -3,7 +3,7 @@
 from shared.bus.topics import TopicsOptions
 
 
-def test_the_five_topics_and_how_each_is_kept() -> None:
+def test_the_five_topics_and_their_retention() -> None:
     topics = {topic.name: topic for topic in TopicsOptions(partitions=6, replicas=3, retention_hours=24).all()}
     assert set(topics) == {
         "trelay.ingest",
@@ -19,5 +19,5 @@ def test_the_five_topics_and_how_each_is_kept() -> None:
     assert topics["trelay.dead-letter"].retention_hours == 24 * 90
 
 
-def test_a_prefix_keeps_deployments_apart() -> None:
+def test_the_names_of_all_topics_have_the_prefix() -> None:
     assert all(topic.name.startswith("blue.") for topic in TopicsOptions(prefix="blue").all())

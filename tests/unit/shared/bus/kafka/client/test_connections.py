@@ -63,12 +63,12 @@ async def test_a_broker_that_does_not_listen() -> None:
 async def test_a_connection_that_is_being_opened_can_be_dropped(silent: tuple[Broker, SilentServer]) -> None:
     broker, server = silent
     connections = BrokerConnections({**ARGUMENTS, "request_timeout_ms": 60_000})
-    asking = asyncio.get_running_loop().create_task(connections.send(broker, metadata([])))
+    request = asyncio.get_running_loop().create_task(connections.send(broker, metadata([])))
     async with asyncio.timeout(5):
         while not server.connections:
             await asyncio.sleep(0.001)
         connections.drop(broker)
         connections.drop(broker)
         with pytest.raises(LOST_CONNECTION):
-            await asking
+            await request
     await connections.close()
