@@ -4,23 +4,29 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator
 
 from services.process_api.draft import Draft
 from services.process_api.expression.expression import Expression
 from services.process_api.nodes import Raw
 from services.process_api.paths import check_attribute, parse, put
-from services.process_api.steps.step import PathText
+from services.process_api.steps.step import PathText, check_expression
 from shared.errors import Malformed
 from shared.settings import Options
 
 _MARK = "="
 
 
+def _expression(value: JsonValue) -> JsonValue:
+    if isinstance(value, str) and value.startswith(_MARK):
+        check_expression(value[len(_MARK) :])
+    return value
+
+
 class SetOptions(Options):
     """Sets members and attributes, in the order written."""
 
-    set: Annotated[dict[PathText, JsonValue], Field(min_length=1)]
+    set: Annotated[dict[PathText, Annotated[JsonValue, AfterValidator(_expression)]], Field(min_length=1)]
     """By path (`data.customer.name`, or an attribute such as `subject`), what it is to be. A text that begins with
     `=` is an expression, as in a spreadsheet; one that gives nothing sets nothing. Events of one `subject` keep their
     order only as far as the events that they were made of had one subject, too."""
@@ -31,8 +37,8 @@ class SetOptions(Options):
         for path, value in values.items():
             try:
                 if isinstance(value, str) and value.startswith(_MARK):
-                    Expression(value[len(_MARK) :])
-                elif parse(path).names[0] == "data":
+                    continue  # checked by itself
+                if parse(path).names[0] == "data":
                     _constant(value)
                 else:
                     check_attribute(path, _constant(value))

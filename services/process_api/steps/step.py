@@ -6,6 +6,7 @@ from typing import Annotated, Protocol
 from pydantic import AfterValidator
 
 from services.process_api.draft import Draft
+from services.process_api.expression import names
 from services.process_api.expression.expression import Expression
 from services.process_api.paths import parse
 from shared.errors import Malformed
@@ -28,8 +29,15 @@ class Step(Protocol):
         ...
 
 
-def _expression(written: str) -> str:
+def check_expression(written: str) -> str:
+    """Return an expression as it is written.
+
+    Raises:
+        ValueError: it does not compile, or names a function or a variable that does not exist.
+    """
     Expression(written)
+    if unknown := names.unknown(written):
+        raise ValueError("; ".join(unknown))
     return written
 
 
@@ -45,8 +53,8 @@ def _channel(written: str) -> str:
         raise ValueError(str(exc)) from None
 
 
-ExpressionText = Annotated[str, AfterValidator(_expression)]
-"""A JSONata expression, as `expression` describes it; it compiles."""
+ExpressionText = Annotated[str, AfterValidator(check_expression)]
+"""A JSONata expression, as `expression` describes it; it compiles, and what it names exists."""
 
 PathText = Annotated[str, AfterValidator(_path)]
 """A path to something in an event that may be changed; see `paths`."""

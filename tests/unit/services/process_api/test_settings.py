@@ -65,7 +65,21 @@ STEP = "process.pipelines.orders.steps.0"
         (steps("filtr: a"), f"f.yaml:6:11: {STEP}: unknown key 'filtr'; did you mean 'filter'?"),
         (steps("filter"), f"{STEP}: expected one step"),
         (steps("set: {id: 5}"), f"{STEP}.set.id: the key itself: 'id' cannot be changed"),
-        (steps("set: {data.a: =b +}"), f"{STEP}.set: data.a: the expression does not compile"),
+        (steps("set: {data.a: =b +}"), f"f.yaml:6:17: {STEP}.set.data.a: the expression does not compile"),
+        (
+            steps("filter: $lenth(a) > 1"),
+            f"f.yaml:6:11: {STEP}.filter: unknown function $lenth at column 1 of the expression; did you mean $length?",
+        ),
+        (
+            steps("map: '$upercase(region)'"),
+            f"f.yaml:6:11: {STEP}.map: unknown function $upercase at column 1 of the expression;"
+            " did you mean $uppercase?",
+        ),
+        (steps("set: {data.a: 1, data.b: =$nw()}"), f"f.yaml:6:28: {STEP}.set.data.b: unknown function $nw at column 1"),
+        (steps("route: '$evnt.type'"), f"f.yaml:6:11: {STEP}.route: unknown variable $evnt at column 1"),
+        (steps("route: {by: '$evnt.type', table: {x: y}}"), f"f.yaml:6:19: {STEP}.route.by: unknown variable $evnt"),
+        (steps("filter: $a($b)"), "unknown function $a at column 1 of the expression: "),
+        (steps("filter: $a($b)"), "; unknown variable $b at column 4 of the expression; bound there: $event"),
         (steps("drop: data..a"), f"{STEP}.drop: 'data..a' is no path"),
         (steps("drop: [data.a, data..a]"), f"{STEP}.drop.1: 'data..a' is no path"),
         (steps("rename: {data.a: source}"), f"{STEP}.rename.data.a: 'source' cannot be changed"),

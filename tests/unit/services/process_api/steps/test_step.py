@@ -12,6 +12,7 @@ from services.process_api.steps.step import ChannelName, ExpressionText, PathTex
     ("kind", "well", "wrong", "reason"),
     [
         (ExpressionText, "a > 1", "a >", "does not compile"),
+        (ExpressionText, "$uppercase(a)", "$upercase(a)", "unknown function"),
         (PathText, "data.a", "data.", "is no path"),
         (ChannelName, "orders.eu", "orders/eu", "expected dotted words"),
     ],
