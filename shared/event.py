@@ -27,8 +27,11 @@ CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 TRAIL = "trail"
 """The record header that tells where an event came from; see `Trail`."""
 
-_CHANNEL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_CHANNEL_LIMIT = 200
+CHANNEL_PATTERN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+CHANNEL_LIMIT = 200
+"""Characters of a channel's name."""
+
+_CHANNEL = re.compile(CHANNEL_PATTERN)
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _MILLISECONDS = re.compile(r"[0-9]{1,15}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -50,7 +53,7 @@ def channel(name: str) -> Channel:
     Raises:
         Malformed: not dotted words of letters, digits, `_` and `-`, or longer than 200 characters.
     """
-    if len(name) > _CHANNEL_LIMIT or not _CHANNEL.fullmatch(name):
+    if len(name) > CHANNEL_LIMIT or not _CHANNEL.fullmatch(name):
         raise Malformed(
             f"channel {name[:80]!r}: expected dotted words of letters, digits, '_' and '-', such as 'orders.eu'"
         )

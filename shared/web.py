@@ -68,6 +68,7 @@ class ListenOptions(Options):
     """Bytes in the body of one request. A broker's usual limit on a record is the same 1 MiB."""
 
     reception: ReceptionOptions = ReceptionOptions()
+    """Limits on connections that have not sent a request yet."""
 
     stop_within: float = Field(default=5.0, ge=0)
     """Seconds that requests under way have to end when the service stops."""

@@ -33,12 +33,25 @@ class WholeSettings(Options):
     """All sections of the file. One that is absent is as the service that reads it would have it."""
 
     database: DatabaseOptions = DatabaseOptions()
+    """The PostgreSQL that holds registrations, leases and, with `bus.kind: postgres`, the bus."""
+
     bus: BusOptions = PostgresBusOptions()
+    """What carries events between the layers: Kafka or PostgreSQL."""
+
     alerts: AlertOptions = AlertOptions()
+    """Mails to the operators."""
+
     logs: LogOptions = LogOptions()
+    """The log of each process."""
+
     system: SystemOptions = SystemOptions()
+    """The system layer: sources."""
+
     process: ProcessOptions = ProcessOptions()
+    """The process layer: pipelines."""
+
     experience: ExperienceOptions = ExperienceOptions()
+    """The experience layer: subscribers."""
 
 
 @click.command(short_help="Check a settings file: all faults at once.")

@@ -37,6 +37,7 @@ class ResumeOptions(Options):
     """How patient we are with one that reads slowly."""
 
     past: PastOptions = PastOptions()
+    """How much of the publish topic is read again at one time."""
 
     drain_seconds: float = Field(default=30.0, gt=0)
     """How long what waits for a subscriber may take to drain before it is closed as too slow."""

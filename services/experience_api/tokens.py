@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import jwt
 from pydantic import Field, SecretStr, field_validator
@@ -60,7 +61,9 @@ class TokenOptions(Options):
     """The first one signs, all of them verify: to rotate, put a new one in front, and remove the old one when the
     consumers that came with its tokens have registered again. None: one is made once and kept in the database."""
 
-    expires_after_days_disconnected: int | float = Field(default=30, gt=0, le=36_500)
+    expires_after_days_disconnected: (
+        Annotated[int, Field(gt=0, le=36_500)] | Annotated[float, Field(gt=0, le=36_500)]
+    ) = 30
     """Days after its last connection for which a token is good. While its consumer is connected it always is."""
 
     @field_validator("keys")

@@ -29,6 +29,7 @@ class ProcessOptions(Options):
     at once after a crash; by default each start has a name of its own, and waits until the last one counts as dead."""
 
     transaction: TransactionOptions = TransactionOptions()
+    """How much one transaction holds at most."""
 
     pipelines: dict[PipelineName, PipelineOptions] = Field(default_factory=dict)
     """By name. Events of a source that none of them takes go to the dead letter."""

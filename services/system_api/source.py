@@ -14,7 +14,7 @@ from shared.bus.protocol import Headers, Outgoing
 from shared.clock import Clock, rfc3339
 from shared.dead_letter import Reject
 from shared.errors import Malformed
-from shared.event import TRAIL, Channel, Envelope, json_string, wrap
+from shared.event import CHANNEL_LIMIT, CHANNEL_PATTERN, TRAIL, Channel, Envelope, json_string, wrap
 from shared.event import channel as checked
 from shared.retry import RetryOptions
 from shared.settings import Options
@@ -31,13 +31,21 @@ def _channel(name: Channel) -> Channel:
         raise ValueError(str(exc)) from exc
 
 
+ChannelName = Annotated[
+    Channel,
+    AfterValidator(_channel),
+    Field(json_schema_extra={"pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}),
+]
+"""Dotted words."""
+
+
 class SourceOptions(Options):
     """What every kind of source is told."""
 
     type: str = Field(min_length=1, max_length=200)
     """The CloudEvents type of its events, e.g. `order.updated`."""
 
-    channel: Annotated[Channel, AfterValidator(_channel)] | None = None
+    channel: ChannelName | None = None
     """Goes straight to the publish topic, under this channel; none sends it through the process layer."""
 
     interval: float = Field(default=1.0, gt=0)

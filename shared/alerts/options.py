@@ -7,7 +7,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings import Options, RelativePath, Secret
 
-_BARE = r"^[^\s@<>,;:\"\\\x00-\x1f\x7f]+@[^\s@<>,;:\"\\\x00-\x1f\x7f]+$"
+# Read by Python here, and in the schema by ECMA-262 and Rust: `\"` is no escape there, and each has its own `\s`, `\w`.
+_PART = r'[^\s@<>,;:"\\\x00-\x1f\x7f\x85\ufeff]+'
+_BARE = f"^{_PART}@{_PART}$"
+# Of ASCII: letters, digits, the space and `_.:/-`; of the rest, all but control characters and ends of lines.
+_NAME = r"^[^\x00-\x1f!-,;-@\[-\^`{-\x9f\u2028\u2029]{1,40}$"
+
+
+def _short(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError(
+            "expected text of the form 'Orders eu-1': at most 40 letters, digits, spaces and any of _ . : / -,"
+            f" found {value[:60]!r}"
+        )
+    return value
 
 
 def _bare(value: str) -> str:
@@ -73,7 +86,7 @@ class AlertOptions(Options):
     recipients: list[Address] = Field(default_factory=list)
     """Who gets them."""
 
-    name: str = Field(default="trelay", pattern=r"^[\w .:/-]{1,40}$")
+    name: Annotated[str, AfterValidator(_short)] = Field(default="trelay", json_schema_extra={"pattern": _NAME})
     """Begins every subject, to tell one deployment from another."""
 
     gather: float = Field(default=5.0, ge=0)

@@ -21,7 +21,9 @@ _SECRET_LIMIT = 65_536
 class Options(BaseModel):
     """What one part is told: immutable, refusing what it does not know, its docstrings shown in editors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -30,6 +30,7 @@ class HubOptions(Options):
     read that, and costs nothing meanwhile."""
 
     heartbeat: HeartbeatOptions = HeartbeatOptions()
+    """Pings that find dead connections."""
 
 
 @dataclass(slots=True)

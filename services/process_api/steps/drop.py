@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from services.process_api.draft import Draft
-from services.process_api.paths import parse_removable, remove
+from services.process_api.paths import REMOVABLE_PATTERN, parse_removable, remove
 from shared.settings import Options
 
 
@@ -15,7 +15,7 @@ def _removable(path: str) -> str:
     return path
 
 
-RemovablePath = Annotated[str, AfterValidator(_removable)]
+RemovablePath = Annotated[str, AfterValidator(_removable), Field(json_schema_extra={"pattern": REMOVABLE_PATTERN})]
 """A path to something that an event can be without."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from services.process_api.draft import Draft
 from services.process_api.expression import exact
@@ -18,12 +18,12 @@ from shared.settings import Options
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _check_json = msgspec.json.Decoder(Raw).decode
-_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_NAME = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 _WITH_EVENT = 2
 
 
 def _names_a_function(written: str) -> str:
-    if not _NAME.fullmatch(written):
+    if not re.fullmatch(_NAME, written):
         raise ValueError(f"{written[:80]!r} names no function: expected 'package.module:name'")
     return written
 
@@ -31,7 +31,7 @@ def _names_a_function(written: str) -> str:
 class PythonOptions(Options):
     """Calls a function on each entity."""
 
-    python: Annotated[str, AfterValidator(_names_a_function)]
+    python: Annotated[str, AfterValidator(_names_a_function), Field(json_schema_extra={"pattern": _NAME})]
     """Where the function is, as `package.module:name`; PYTHONPATH is searched.
 
     It is given the entity, and if it takes two arguments, a dict of the event's attributes. It returns the new entity;

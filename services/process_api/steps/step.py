@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from services.process_api.draft import Draft
 from services.process_api.expression import names
 from services.process_api.expression.expression import Expression
-from services.process_api.paths import parse
+from services.process_api.paths import PATTERN, parse
 from shared.errors import Malformed
-from shared.event import channel
+from shared.event import CHANNEL_LIMIT, CHANNEL_PATTERN, channel
 
 
 class Step(Protocol):
@@ -53,11 +53,15 @@ def _channel(written: str) -> str:
         raise ValueError(str(exc)) from None
 
 
-ExpressionText = Annotated[str, AfterValidator(check_expression)]
+ExpressionText = Annotated[str, AfterValidator(check_expression), Field(json_schema_extra={"minLength": 1})]
 """A JSONata expression, as `expression` describes it; it compiles, and what it names exists."""
 
-PathText = Annotated[str, AfterValidator(_path)]
+PathText = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": PATTERN})]
 """A path to something in an event that may be changed; see `paths`."""
 
-ChannelName = Annotated[str, AfterValidator(_channel)]
+ChannelName = Annotated[
+    str,
+    AfterValidator(_channel),
+    Field(json_schema_extra={"pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}),
+]
 """Dotted words."""

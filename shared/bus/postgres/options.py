@@ -12,8 +12,10 @@ class PostgresBusOptions(Options):
     """The bus in the database that holds the registrations; see `database`."""
 
     kind: Literal["postgres"] = "postgres"
+    """The bus in the database of the section `database`."""
 
     topics: TopicsOptions = TopicsOptions()
+    """The topics of this deployment."""
 
     writing_connections: int = Field(default=4, ge=1, le=100)
     """Transactions of one process that are written at once; further ones wait for their turn."""

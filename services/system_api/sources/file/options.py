@@ -88,6 +88,7 @@ class FileSourceOptions(SourceOptions):
     """Files of lines or rows, found by a glob."""
 
     kind: Literal["file"]
+    """Files of lines or rows."""
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
     """A file or a glob (`*`, `?`, `[…]`, `**` for folders); a relative one is relative to the settings file."""
     format: Literal["ndjson", "csv"] | None = None
@@ -105,7 +106,9 @@ class FileSourceOptions(SourceOptions):
     """How long the place in a file is remembered after the file has gone: long enough for a disk to be mounted again,
     or all of its files would be read from the beginning."""
     csv: CsvOptions = CsvOptions()
+    """How rows of `format: csv` are read."""
     drop: DropOptions = DropOptions()
+    """How files are taken with `mode: drop`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -70,12 +70,13 @@ STEP = "process.pipelines.orders.steps.0"
             steps("filter: $lenth(a) > 1"),
             f"f.yaml:6:11: {STEP}.filter: unknown function $lenth at column 1 of the expression; did you mean $length?",
         ),
+        (steps("map: '$upercase(region)'"), f"f.yaml:6:11: {STEP}.map: unknown function $upercase at column 1"),
+        (steps("map: '$upercase(region)'"), " of the expression; did you mean $uppercase?"),
+        (steps("set: {data.a: .nan}"), f"f.yaml:6:17: {STEP}.set.data.a: expected a finite number, found NaN"),
         (
-            steps("map: '$upercase(region)'"),
-            f"f.yaml:6:11: {STEP}.map: unknown function $upercase at column 1 of the expression;"
-            " did you mean $uppercase?",
+            steps("set: {data.a: 1, data.b: =$nw()}"),
+            f"f.yaml:6:28: {STEP}.set.data.b: unknown function $nw at column 1",
         ),
-        (steps("set: {data.a: 1, data.b: =$nw()}"), f"f.yaml:6:28: {STEP}.set.data.b: unknown function $nw at column 1"),
         (steps("route: '$evnt.type'"), f"f.yaml:6:11: {STEP}.route: unknown variable $evnt at column 1"),
         (steps("route: {by: '$evnt.type', table: {x: y}}"), f"f.yaml:6:19: {STEP}.route.by: unknown variable $evnt"),
         (steps("filter: $a($b)"), "unknown function $a at column 1 of the expression: "),

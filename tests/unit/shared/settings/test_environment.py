@@ -27,6 +27,7 @@ def test_goes_through_lists_and_mappings_and_remembers_what_it_touched() -> None
     expansion = Expansion(read(""), {"A": "1"})
     assert expansion.expand((), {"x": ["${A}", "plain", 2], "y": "${B:-b}"}) == {"x": ["1", "plain", 2], "y": "b"}
     assert expansion.touched == {("x", 0)}
+    assert expansion.references == {("x", 0), ("y",)}
 
 
 def test_names_what_is_not_set_with_its_place() -> None:
