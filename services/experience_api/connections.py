@@ -18,7 +18,15 @@ from pydantic import Field
 from services.experience_api.allow_list import Origin
 from services.experience_api.hub import close_codes
 from services.experience_api.node import NodeLease
-from services.experience_api.refusals import ALREADY_CONNECTED, UNAVAILABLE, Refused
+from services.experience_api.refusals import (
+    ALREADY_CONNECTED,
+    CLIENT_DISABLED,
+    TOKEN_EXPIRED,
+    TOKEN_REFUSED,
+    UNAVAILABLE,
+    Refusal,
+    Refused,
+)
 from services.experience_api.registry.notices import Answer, Lost, Notice, Probe, Why
 from services.experience_api.registry.protocol import Claim, Held, Registry, Wish
 from services.experience_api.seat import Seat
@@ -35,6 +43,12 @@ _REASONS = {
     Why.DISABLED: close_codes.DISABLED,
     Why.TAKEN_OVER: close_codes.TAKEN_OVER,
 }
+CLOSE_REASONS = {
+    TOKEN_REFUSED: close_codes.TOKEN_REFUSED,
+    TOKEN_EXPIRED: close_codes.TOKEN_EXPIRED,
+    CLIENT_DISABLED: close_codes.DISABLED,
+}
+"""What a connection is closed for where a token is not valid any more."""
 _RELEASE_WITHIN = 5.0
 """Seconds for a release; one that fails is made good by the next look at what this node holds."""
 
@@ -88,7 +102,7 @@ class Connections:
             Refused: `ALREADY_CONNECTED`, or what `Registry.claim` refuses.
             Unavailable: the registry does not answer.
         """
-        seat = Seat(uuid.uuid4())
+        seat = Seat(uuid.uuid4(), claims)
         # Before the claim: a notice may come before the answer to it does.
         self._seats[seat.connection_id] = seat
         owed = True
@@ -135,13 +149,21 @@ class Connections:
         node = self._node.current()
         claimed = [seat for seat in self._seats.values() if seat.claim is not None and seat.lost is None]
         held = await self._registry.held_by(node)
-        for seat in claimed:
-            if seat.connection_id not in held:
-                seat.lose(close_codes.CLAIM_LOST)
+        if lost := [seat for seat in claimed if seat.connection_id not in held]:
+            invalid = await self._invalid([seat.token for seat in lost])
+            for seat in lost:
+                refusal = invalid.get(seat.token)
+                seat.lose(close_codes.CLAIM_LOST if refusal is None else CLOSE_REASONS[refusal])
         for connection_id, client_id in held.items():
             if connection_id not in self._seats:
                 await self._registry.release(client_id, connection_id)
         await self._registry.settle()
+
+    async def _invalid(self, tokens: list[TokenClaims]) -> dict[TokenClaims, Refusal]:
+        try:
+            return await self._registry.invalid(tokens, self._good_for_days)
+        except Unavailable:
+            return {}  # the claims are gone all the same; the handshake will tell
 
     async def _claim(self, seat: Seat, claims: TokenClaims, origin: Origin) -> Claim:
         if claims.client_id in self._coming:

@@ -11,7 +11,9 @@ from prometheus_client import Counter
 from services.experience_api import refusals
 from services.experience_api.allow_list import Networks, Origin, origin
 from services.experience_api.awaited import Awaited
+from services.experience_api.connections import CLOSE_REASONS
 from services.experience_api.consumers import Registration
+from services.experience_api.credentials import SUBPROTOCOL, in_subprotocol
 from services.experience_api.delivery import Delivery
 from services.experience_api.entity import Push, receipt
 from services.experience_api.handshake import Handshake, Knock
@@ -27,6 +29,11 @@ logger = logging.getLogger(__name__)
 
 _VERSION = "13"
 """RFC 6455; those before it were drafts."""
+
+_CLOSE_WITHIN = 2.0
+"""Seconds in which one that is closed right after the upgrade must answer the Close frame."""
+_MESSAGE_BYTES = 1024
+"""The largest message that is read of it meanwhile."""
 
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -111,16 +118,33 @@ class Routes:
             raise Refused(refusals.UPGRADE_REQUIRED)
         knock = Knock(request.headers, request.query, self._origin(request))
         handshake, delivery = self._entrance.get().handshake, self._stream.get().delivery
-        async with handshake.let_in(knock) as guest:
-            self._metrics.handshakes[ACCEPTED].inc()
-            served = await delivery.serve(
-                request, guest.subscriber, guest.cursor, guest.protocols, arrived=guest.seat.occupy
-            )
-            _tell_end(guest.subscriber, served.reason)
+        try:
+            async with handshake.let_in(knock) as guest:
+                self._metrics.handshakes[ACCEPTED].inc()
+                served = await delivery.serve(
+                    request, guest.subscriber, guest.cursor, guest.protocols, arrived=guest.seat.occupy
+                )
+                _tell_end(guest.subscriber, served.reason)
+        except Refused as exc:
+            reason = CLOSE_REASONS.get(exc.refusal)
+            if reason is None or not in_subprotocol(request.headers):
+                raise
+            self._metrics.handshakes[exc.refusal.code].inc()
+            return await _close(request, reason)
         return served.response
 
     def _origin(self, request: web.Request) -> Origin:
         return origin(request.remote, request.headers, self._proxies)
+
+
+async def _close(request: web.Request, reason: CloseReason) -> web.WebSocketResponse:
+    """Upgrade, and close at once: a script in a browser learns a close code, and nothing of an HTTP status."""
+    socket = web.WebSocketResponse(
+        timeout=_CLOSE_WITHIN, compress=False, max_msg_size=_MESSAGE_BYTES, protocols=(SUBPROTOCOL,)
+    )
+    await socket.prepare(request)
+    await socket.close(code=reason.code, message=reason.text().encode())
+    return socket
 
 
 def _answering(

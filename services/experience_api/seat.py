@@ -5,6 +5,7 @@ from uuid import UUID
 
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.registry.protocol import Claim
+from services.experience_api.tokens import TokenClaims
 
 
 class Connection(Protocol):
@@ -22,8 +23,10 @@ class Connection(Protocol):
 class Seat:
     """The place of one connection: claimed, then occupied, then perhaps lost."""
 
-    def __init__(self, connection_id: UUID) -> None:
+    def __init__(self, connection_id: UUID, token: TokenClaims) -> None:
         self.connection_id = connection_id
+        self.token = token
+        """What it was claimed with."""
         self.claim: Claim | None = None
         self.lost: CloseReason | None = None
         """Why the claim is gone; None while it is ours."""

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.experience_api import refusals
-from services.experience_api.refusals import Refused
+from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import Lost, Notice, Why, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Hear, Held, Node, Wish
@@ -132,6 +132,13 @@ class PostgresRegistry:
                 return verdict
         raise Unavailable(f"{self._place}: the claim of {wish.claims.client_id} changes hands too fast")
 
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        clients, hashes = [token.client_id for token in tokens], [token.token_hash for token in tokens]
+        async with self._hot.use() as connection:
+            rows = await connection.fetch(statements.INVALID, clients, hashes, timedelta(days=good_for_days))
+        found = {TokenClaims(row["client_id"], row["token_hash"]): _fault(row) for row in rows}
+        return {token: refusal for token, refusal in found.items() if refusal is not None}
+
     async def release(self, client_id: str, connection_id: UUID) -> None:
         async with self._hot.use() as connection:
             await connection.execute(statements.RELEASE, client_id, connection_id)
@@ -220,6 +227,14 @@ def _client(row: asyncpg.Record | RowMapping) -> Client:
         disabled=row["disabled"],
         note=row["note"],
     )
+
+
+def _fault(row: asyncpg.Record) -> Refusal | None:
+    if not row["known"]:
+        return refusals.TOKEN_REFUSED
+    if row["disabled"]:
+        return refusals.CLIENT_DISABLED
+    return None if row["good"] else refusals.TOKEN_EXPIRED
 
 
 def _verdict(wish: Wish, row: asyncpg.Record | None) -> Claim | Held | None:

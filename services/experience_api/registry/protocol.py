@@ -4,12 +4,13 @@ Instants are the database's own, so that replicas agree. Where a write takes a c
 replica that holds it is told by a notice, and only if the write took effect.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from services.experience_api.refusals import Refusal
 from services.experience_api.registry.notices import Notice
 from services.experience_api.tokens import SigningKey, TokenClaims
 
@@ -133,6 +134,13 @@ class Connections(Protocol):
         Raises:
             Refused: `TOKEN_REFUSED`, not the client's token any more; `TOKEN_EXPIRED`; `CLIENT_DISABLED`;
                 `LOOPBACK_ONLY`; `UNAVAILABLE`, our own node's lease is lost.
+        """
+        ...
+
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        """Return those of these tokens that `claim` would refuse now, and how.
+
+        With `TOKEN_REFUSED`, `CLIENT_DISABLED` or `TOKEN_EXPIRED`.
         """
         ...
 

@@ -176,13 +176,20 @@ class Deployment:
             await ready(replica)
             yield replica
 
+    @asynccontextmanager
+    async def sql(self) -> AsyncIterator[asyncpg.Connection]:
+        """Look into the database, and change it by hand."""
+        connection = await asyncpg.connect(self.database.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
     async def until_nobody_is_connected(self) -> None:
         """Wait until every claim has been released."""
-        connection = await asyncpg.connect(self.database.url)
-        async with asyncio.timeout(PATIENCE):
+        async with self.sql() as connection, asyncio.timeout(PATIENCE):
             while await connection.fetchval("SELECT count(*) FROM trelay.connections"):
                 await asyncio.sleep(0.005)
-        await connection.close()
 
 
 async def ready(knocker: Knocker) -> None:

@@ -2,20 +2,24 @@
 
 import asyncio
 import string
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from aiohttp import WSServerHandshakeError
 
 from services.experience_api.clients import add_client
 from services.experience_api.tokens import SigningKey, Tokens
-from shared.database.engine import create_engine
-from shared.database.tables import consumers
 from tests.integration.services.experience_api.replicas import Deployment, Headers, Replica
 
 PATIENT = {"handshakes": {"failures": 100_000}}
+LOOKING = {"connections": {"look_every": 0.1}}
 CIPHER = string.ascii_letters + string.digits + "-_"
+
+
+async def long_ago(deployment: Deployment) -> None:
+    """Make the last connection of every consumer be long ago."""
+    async with deployment.sql() as database:
+        await database.execute("UPDATE trelay.consumers SET last_seen_at = '2000-01-01'")
 
 
 async def test_events_arrive_after_the_greeting(replica: Replica) -> None:
@@ -123,17 +127,97 @@ async def test_a_token_of_another_client_or_another_signer_is_refused(replica: R
 
 
 async def test_a_token_expires_some_days_after_the_last_connection(deployment: Deployment) -> None:
-    engine = create_engine(deployment.database)
     async with deployment.replica({"tokens": {"expires_after_days_disconnected": 0.5}}) as replica:
         token = await replica.register()
-        async with engine.begin() as connection:
-            await connection.execute(update(consumers).values(last_seen_at=datetime(2000, 1, 1, tzinfo=UTC)))
+        await long_ago(deployment)
         answer = await replica.knock(token)
         assert (answer.status, answer.code) == (401, "token-expired")
         assert "register again" in answer.json["detail"]
         async with replica.connect(await replica.register()) as subscription:
             await subscription.next()
-    await engine.dispose()
+
+
+def browser(token: str) -> dict[str, Any]:
+    """How a script in a browser sends a token: it learns a close code, and no HTTP status."""
+    return {"protocols": ("cloudevents.json", f"bearer.{token}")}
+
+
+async def test_a_browser_learns_from_the_close_code_that_its_token_is_refused(replica: Replica) -> None:
+    old = await replica.register()
+    token = await replica.register()
+    for refused in (old, "a.b.c", token[:-1] + "AE"[token[-1] == "A"]):
+        async with replica.connect(**browser(refused)) as subscription:
+            assert await subscription.closed() == (4505, "token refused")
+    async with replica.connect(**browser(token)) as subscription:
+        await subscription.next()
+    await replica.registry.forget("demo")
+    async with replica.connect(**browser(token)) as subscription:
+        assert await subscription.closed() == (4505, "token refused")
+    await replica.register()
+    await replica.registry.disable("demo")
+    async with replica.connect(**browser(token)) as subscription:
+        assert await subscription.closed() == (4505, "token refused")  # of another registration, which is said first
+
+
+async def test_a_browser_learns_from_the_close_code_that_its_client_is_disabled(replica: Replica) -> None:
+    token = await replica.register()
+    await replica.registry.disable("demo")
+    async with replica.connect(**browser(token)) as subscription:
+        assert await subscription.closed() == (4504, "client disabled")
+
+
+async def test_a_browser_learns_from_the_close_code_that_its_token_is_expired(
+    replica: Replica, deployment: Deployment
+) -> None:
+    token = await replica.register()
+    await long_ago(deployment)
+    async with replica.connect(**browser(token)) as subscription:
+        assert await subscription.closed() == (4506, "token expired")
+    text = (await replica.ask("GET", "/metrics")).text
+    assert 'trelay_experience_handshakes_total{outcome="token-expired"} 1.0' in text
+
+
+async def test_a_browser_that_fails_too_often_is_not_let_into_the_upgrade(deployment: Deployment) -> None:
+    async with deployment.replica({"handshakes": {"failures": 2, "failures_per_second": 0.01}}) as replica:
+        for _ in range(2):
+            async with replica.connect(**browser("a.b.c")) as subscription:
+                assert (await subscription.closed())[0] == 4505
+        with pytest.raises(WSServerHandshakeError, match="429"):
+            async with replica.connect(**browser("a.b.c")):
+                pytest.fail("let in")
+
+
+async def test_a_browser_that_does_not_answer_the_close_frame_is_dropped(replica: Replica) -> None:
+    protocols = "cloudevents.json, bearer.a.b.c"
+    answer = await asyncio.wait_for(replica.knock(headers={"Sec-WebSocket-Protocol": protocols}), 30)
+    assert answer.status == 101
+
+
+async def test_a_live_connection_is_told_that_its_token_is_worth_nothing(deployment: Deployment) -> None:
+    """What is changed in the database by hand comes without a notice."""
+    async with deployment.replica(LOOKING) as replica, deployment.sql() as database:
+        async with replica.connect(await replica.register()) as subscription:
+            await subscription.next()
+            await database.execute("DELETE FROM trelay.consumers")
+            assert await subscription.closed() == (4505, "token refused")
+        async with replica.connect(await replica.register()) as subscription:
+            await subscription.next()
+            await database.execute("DELETE FROM trelay.connections; UPDATE trelay.clients SET disabled = true")
+            assert await subscription.closed() == (4504, "client disabled")
+
+
+async def test_a_live_connection_whose_claim_is_gone_is_told_that_its_token_is_expired(deployment: Deployment) -> None:
+    """As after a database was restored from an old backup."""
+    async with (
+        deployment.replica(LOOKING) as replica,
+        deployment.sql() as database,
+        replica.connect(await replica.register()) as subscription,
+    ):
+        await subscription.next()
+        await database.execute(
+            "UPDATE trelay.consumers SET last_seen_at = '2000-01-01'; DELETE FROM trelay.connections"
+        )
+        assert await subscription.closed() == (4506, "token expired")
 
 
 async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> None:

@@ -1,7 +1,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,6 +11,7 @@ import pytest
 
 from services.experience_api.allow_list import Origin
 from services.experience_api.connections import Connections, ConnectionsOptions
+from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import (
     CLAIM_LOST,
     DISABLED,
@@ -65,6 +66,7 @@ class Registry(MemoryRegistry):
 
     away = False
     deaf = False
+    silent = False
     claims = 0
     releases = 0
 
@@ -81,6 +83,11 @@ class Registry(MemoryRegistry):
     async def held_by(self, node: Node) -> dict[UUID, str]:
         self._answer()
         return await super().held_by(node)
+
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        if self.silent:
+            raise Unavailable("the registry has just gone away")
+        return await super().invalid(tokens, good_for_days)
 
     async def tell(self, notice: Notice) -> None:
         if not self.deaf:
@@ -332,6 +339,30 @@ async def test_what_is_missed_while_nothing_was_heard_is_found(world: World) -> 
         await world.registry.forget("demo")
         assert not socket.ended.done()
         world.registry.hearing_again()
+        assert await reason(socket) is close_codes.TOKEN_REFUSED
+
+
+async def test_why_is_told_where_a_claim_is_gone_without_a_notice(world: World) -> None:
+    replica = await world.replica("one")
+    for change, expected in (
+        (world.registry.disable("demo"), close_codes.DISABLED),
+        (world.registry.register(claims(token="second")), close_codes.TOKEN_REFUSED),
+    ):
+        world.registry.deaf = True
+        await world.registry.enable("demo")
+        async with seated(replica) as (_, socket):
+            await change
+            await replica.look()
+            assert await reason(socket) is expected
+
+
+async def test_a_claim_that_is_gone_is_lost_even_where_nobody_says_why(world: World) -> None:
+    replica = await world.replica("one")
+    async with seated(replica) as (_, socket):
+        world.registry.deaf = True
+        await world.registry.forget("demo")
+        world.registry.silent = True
+        await replica.look()
         assert await reason(socket) is CLAIM_LOST
 
 

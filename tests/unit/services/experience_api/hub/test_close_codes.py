@@ -1,3 +1,7 @@
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from services.experience_api.hub import close_codes
@@ -11,11 +15,35 @@ from services.experience_api.hub.close_codes import (
     of_fault,
 )
 
+ROOT = Path(__file__).parents[5]
+
 
 def test_all_are_listed_and_no_code_or_name_is_used_twice() -> None:
     declared = [value for value in vars(close_codes).values() if isinstance(value, CloseReason)]
     assert sorted(declared, key=lambda reason: reason.code) == sorted(ALL, key=lambda reason: reason.code)
     assert len({reason.code for reason in ALL}) == len({reason.name for reason in ALL}) == len(ALL)
+
+
+def test_each_is_used_by_what_ends_connections() -> None:
+    """So that none is documented and never sent."""
+    used = {name for path in (ROOT / "services").rglob("*.py") for name in _used(ast.parse(path.read_text()))}
+    of_faults = {reason for reason in ALL if of_fault(reason.code) is reason and reason.code < 4000}
+    unused = {name for name, reason in vars(close_codes).items() if reason in ALL and name not in used}
+    assert {name for name in unused if vars(close_codes)[name] not in of_faults} == set()
+
+
+def _used(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith(".close_codes"):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "close_codes":
+            yield node.attr
+
+
+@pytest.mark.parametrize("reason", [reason for reason in ALL if reason.code >= 4000], ids=lambda reason: reason.name)
+def test_each_is_told_to_subscribers(reason: CloseReason) -> None:
+    rows = [line for line in (ROOT / "docs/subscribers.md").read_text().splitlines() if line.startswith("| 4")]
+    assert any(str(reason.code) in row for row in rows)
 
 
 @pytest.mark.parametrize("reason", ALL, ids=lambda reason: reason.name)
