@@ -24,6 +24,8 @@ class Reject:
     pipeline: str = ""
     """Name and version of the pipeline, e.g. `orders@3f2a`, where one was at work."""
     attempts: int = 1
+    """How often this replica has tried it since it took it over: 1 where it was refused at once; more where it was
+    tried again, because the bus refused it or did not answer, or a step took too long or had to wait."""
 
     def record(self) -> Outgoing:
         """Return the record for the dead-letter topic."""

@@ -12,6 +12,7 @@ from services.process_api.suspects import KEPT, Suspects
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.dead_letter import Reject
+from shared.errors import Unavailable
 from shared.event import TRAIL, MalformedEvent, Trail, unpack_trail
 
 Watch = Callable[[Pipeline], Lap]
@@ -56,6 +57,8 @@ class Batch:
         """The offsets of the first record and the last one."""
         self._slow = False
         """Whether the last record was broken off because it took too long."""
+        self._not_run = -1
+        """The offset of the last record that went to the dead letter without being run; such a one comes alone."""
         self._selection = selection
         self._suspects = suspects
 
@@ -76,11 +79,16 @@ class Batch:
                 done += 1
                 if self._slow:
                     break
+        except Unavailable:
+            self._suspects.attempts.ran(records[done].offset)
+            raise
         finally:
             if done:
                 self.first = self.first if self.count else records[0].offset
                 self.last = records[done - 1].offset
                 self.count += done
+        if self.last != self._not_run:
+            self._suspects.attempts.ran(self.last)
         return done
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
@@ -117,7 +125,9 @@ class Batch:
         """Look closer at a record that is not as most are; None where it went to the dead letter."""
         trail = next((value for name, value in record.headers if name == TRAIL), None)
         refusal = self._suspects.refusal(record)
-        if refusal is None:
+        if refusal is not None:
+            self._not_run = record.offset
+        else:
             try:
                 made = _trail_of(record) if trail is None else trail
             except MalformedEvent as exc:
@@ -145,7 +155,8 @@ class Batch:
         identity, value = _identity(trail), record.value or b""
         if not identity or len(identity) > _IDENTITY_LIMIT:
             identity = origin
-        reject = Reject(identity, value, error, _STAGE, origin, pipeline)
+        attempts = self._suspects.attempts.before(record.offset) + (record.offset != self._not_run)
+        reject = Reject(identity, value, error, _STAGE, origin, pipeline, attempts)
         if self._suspects.cut(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
             error = f"{error} (of its {len(value)} bytes the first {KEPT} are kept)"
             reject = dataclasses.replace(reject, value=value[:KEPT], error=error)

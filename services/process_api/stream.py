@@ -18,7 +18,7 @@ from services.process_api.filling import Filler, TransactionOptions
 from services.process_api.pace import Pace
 from services.process_api.reporting import Reporter
 from services.process_api.selection import Selection
-from services.process_api.suspects import Slow, Suspects
+from services.process_api.suspects import Attempts, Slow, Suspects
 from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
 from shared.clock import Clock
@@ -49,6 +49,7 @@ class Stream:
         self._clock = clock
         self._pace = Pace()
         self._slow: dict[int, Slow] = {}
+        self._attempts: dict[int, Attempts] = {}
         self._readers: dict[int, Reader] = {}
         self.group = f"{topics.prefix}.process"
         """Whose offsets are committed."""
@@ -67,7 +68,7 @@ class Stream:
             TooLarge: the bus refuses even the dead letter of a record.
         """
         ((number, beginning),) = reader.positions.items()
-        suspects = Suspects(self._slow.setdefault(number, {}))
+        suspects = Suspects(self._slow.setdefault(number, {}), self._attempts.setdefault(number, Attempts()))
         self._readers[number] = reader
         try:
             while True:
@@ -80,7 +81,9 @@ class Stream:
         """Go on from what is committed; return when a transaction was too large and trying again will be different."""
         async with self._bus.writer(f"process.{position.partition}") as writer:
             committed = await self._bus.committed(self.group, position)
-            reader.seek(position.partition, beginning if committed is None else committed)
+            first = beginning if committed is None else committed
+            reader.seek(position.partition, first)
+            suspects.attempts.begin(first)
             commits = Commits(writer, lambda batch, began: self._settled(position, batch, began))
             try:
                 async with asyncio.TaskGroup() as tasks:

@@ -35,11 +35,36 @@ Slow = dict[int, Tarried]
 """By offset."""
 
 
+class Attempts:
+    """How often this process has run the records of one partition that are not committed. Outlives drives."""
+
+    def __init__(self) -> None:
+        self._ended: dict[int, int] = {}
+        """By the last offset that was run: how many runs of the log ended there, without being committed."""
+        self._last = -1
+
+    def begin(self, first: int) -> None:
+        """The partition is run from this offset on: what was run there before is run again."""
+        if self._last >= first:
+            self._ended[self._last] = self._ended.get(self._last, 0) + 1
+        self._ended = {last: times for last, times in self._ended.items() if last >= first}
+        self._last = -1
+
+    def ran(self, last: int) -> None:
+        """All records from the beginning up to this offset have been run."""
+        self._last = last
+
+    def before(self, offset: int) -> int:
+        """Return how often a record was run before `begin` was called last."""
+        return sum(times for last, times in self._ended.items() if last >= offset)
+
+
 class Suspects:
     """What is known of the records of one partition that become too large, or take too long."""
 
-    def __init__(self, slow: Slow | None = None) -> None:
-        """What `slow` holds was found by earlier drives; what is found here is for later ones."""
+    def __init__(self, slow: Slow | None = None, attempts: Attempts | None = None) -> None:
+        """What `slow` and `attempts` hold was found by earlier drives; what is found here is for later ones."""
+        self.attempts = attempts or Attempts()
         self._slow = {} if slow is None else slow
         self._errors: dict[int, str] = {}
         self._cut: set[int] = set()

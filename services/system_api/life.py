@@ -92,7 +92,7 @@ class Life:
             try:
                 await self._read(source, publisher)
             except TooLarge:
-                self._oversize.refuse(self._last)
+                self._oversize.refuse(self._last, publisher.under_way)
                 raise
             except asyncio.CancelledError:
                 with contextlib.suppress(TrelayError, TimeoutError):

@@ -6,6 +6,8 @@ No I/O.
 """
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable
 
 from services.system_api.source import Batch
 from shared.bus.protocol import IN_FLIGHT, Outgoing, size_of
@@ -23,10 +25,14 @@ class Oversize:
         self.searching = False
         """Whether events are to be read and committed one by one."""
         self._refused: set[str] = set()
+        self._tried: Counter[str] = Counter()
         self._left = 0
 
-    def refuse(self, batch: Batch) -> None:
+    def refuse(self, batch: Batch, under_way: Iterable[Batch] = ()) -> None:
         """Note that the bus refused this batch, or one of those that were under way with it."""
+        for tried in (batch, *(other for other in under_way if other is not batch)):
+            self._tried.update(map(_identity, tried.records))
+            self._tried.update(reject.id for reject in tried.rejects)
         if self.searching:
             self._refused.add(_largest(batch))
         self.searching = True
@@ -37,6 +43,7 @@ class Oversize:
         self._left -= 1
         if self.searching and self._left <= 0:
             self._refused.clear()
+            self._tried.clear()
             self.searching = False
 
     def strain(self, batch: Batch) -> Batch:
@@ -49,7 +56,8 @@ class Oversize:
             if identity in self._refused:
                 error = f"an event of {size_of(record)} bytes is above the bus's limit; its first {KEPT} bytes are kept"
                 value = (record.value or b"")[:KEPT]
-                rejects.append(Reject(identity, value, error, "source", f"source:{identity}"))
+                origin, attempts = f"source:{identity}", self._tried[identity]
+                rejects.append(Reject(identity, value, error, "source", origin, attempts=attempts))
             else:
                 kept.append(record)
         return dataclasses.replace(batch, records=kept, rejects=rejects)
@@ -58,7 +66,7 @@ class Oversize:
         if reject.id not in self._refused or len(reject.value) <= KEPT:
             return reject
         error = f"{reject.error} (of its {len(reject.value)} bytes the first {KEPT} are kept)"
-        return dataclasses.replace(reject, value=reject.value[:KEPT], error=error)
+        return dataclasses.replace(reject, value=reject.value[:KEPT], error=error, attempts=self._tried[reject.id])
 
 
 def _identity(record: Outgoing) -> str:

@@ -73,6 +73,11 @@ class Publisher:
         self._clock = clock
         self._under_way: deque[_UnderWay] = deque()
 
+    @property
+    def under_way(self) -> list[Batch]:
+        """What was handed over and is not known to be visible."""
+        return [one.batch for one in self._under_way]
+
     async def submit(self, batch: Batch) -> None:
         """Hand over a batch; return when the next one may be filled, while this one still commits.
 

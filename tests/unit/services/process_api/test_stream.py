@@ -63,6 +63,7 @@ async def test_dead_letters_are_written_with_the_outputs() -> None:
         "no pipeline takes the source 'strangers'",
         "event",
     ]
+    assert setting.attempts() == [1, 1, 1]
     told = {(each.kind, each.place) for each in setting.alerts.told}
     assert told == {("dead letter", "orders"), ("dead letter", "no pipeline")}
     assert setting.sample("trelay_process_events_taken_total", pipeline="orders") == 3
@@ -102,6 +103,32 @@ async def test_a_failed_commit_is_noticed_while_nothing_comes_and_nothing_is_los
         await setting.ingest(2)
         await until(lambda: setting.published() == [1, 2])
     assert len(setting.bus.submitted) == 4
+
+
+async def test_a_dead_letter_says_how_often_it_was_tried_while_the_bus_was_away() -> None:
+    setting = Setting(pipelines=[pipeline({"map": "n in [2, 4] ? missing : $"})])
+    setting.bus.fail = lambda number: Unavailable("the bus is away") if number in {0, 1} else None
+    await setting.ingest(1, 2, 3)
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 3])
+        await setting.ingest(4)
+        await until(lambda: len(setting.dead()) == 2)
+    assert setting.attempts() == [3, 1]
+
+
+async def test_a_dead_letter_says_how_often_its_lookup_was_tried() -> None:
+    functions.answering.clear()
+    functions.looked_up.clear()
+    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:look_up"}, {"map": "wait ? missing : $"})])
+    await setting.ingest(1)
+    await setting.ingest(2, wait=True)
+    place = f"{TOPICS.ingest}/{partition_of(b'C-1', 2)}"
+    async with setting.running():
+        await until(lambda: functions.looked_up.count(2) >= 3)
+        assert ("process", place) in setting.alerts.open
+        functions.answering.set()
+        await until(lambda: len(setting.dead()) == 1)
+    assert setting.attempts() == [functions.looked_up.count(2)]
 
 
 async def test_what_followed_a_failed_commit_is_done_again() -> None:
@@ -151,10 +178,12 @@ class Skipping(SystemClock):
 async def test_one_that_takes_so_long_that_the_bus_loses_us_is_put_aside_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock, lost = Skipping(), []
+    clock, lost, runs = Skipping(), [], 0
 
     def take_long(data: Any) -> None:
+        nonlocal runs
         if data["n"] == 40:
+            runs += 1
             clock.skipped += 30
             lost.append(True)
 
@@ -170,6 +199,7 @@ async def test_one_that_takes_so_long_that_the_bus_loses_us_is_put_aside_in_the_
     assert setting.published() == [*range(40), *range(41, 50)]
     (error,) = setting.dead()
     assert error.startswith("it took 30 s to run")
+    assert setting.attempts() == [runs] == [3]  # with others, and twice alone
 
 
 async def test_a_partition_that_is_held_does_not_hold_another() -> None:
@@ -198,6 +228,7 @@ class TestTooLarge:
         assert "the limit is 5000" in error
         (letter,) = setting.records(TOPICS.dead_letter)
         assert letter.key == b"orders:5"
+        assert setting.attempts() == [2]  # with the others, and alone
 
     async def test_one_whose_dead_letter_is_refused_as_well_is_cut(self) -> None:
         setting = Setting()
@@ -210,6 +241,7 @@ class TestTooLarge:
         (error,) = setting.dead()
         assert "the first 65536 are kept" in error
         assert len(setting.records(TOPICS.dead_letter)[0].value) == 65536
+        assert setting.attempts() == [2]  # it was not run again for its dead letter
 
     async def test_where_nothing_helps_it_pauses(self) -> None:
         setting = Setting()

@@ -26,7 +26,7 @@ def test_what_is_refused_alone_is_cut_and_put_aside_and_the_rest_is_not() -> Non
     assert strained.records == [record("orders:1", 10)]
     assert strained.checkpoint == {"": b"2"}
     (reject,) = strained.rejects
-    assert (reject.id, len(reject.value)) == ("orders:2", KEPT)
+    assert (reject.id, len(reject.value), reject.attempts) == ("orders:2", KEPT, 2)
     assert "its first 65536 bytes are kept" in reject.error
 
 
@@ -36,7 +36,20 @@ def test_a_reject_that_is_too_large_is_cut_as_well() -> None:
     oversize.refuse(batch)
     oversize.refuse(batch)
     (reject,) = oversize.strain(batch).rejects
+    assert reject.attempts == 2
     assert (len(reject.value), reject.error) == (KEPT, "not JSON (of its 1000000 bytes the first 65536 are kept)")
+
+
+def test_what_was_under_way_with_the_refused_was_tried_as_well() -> None:
+    oversize = Oversize()
+    earlier, last = Batch([record("orders:1", 10**6)]), Batch([record("orders:2", 10**6)])
+    oversize.refuse(last, [earlier, last])
+    oversize.refuse(earlier, [earlier])
+    (reject,) = oversize.strain(earlier).rejects
+    assert reject.attempts == 2
+    oversize.refuse(Batch([record("orders:3", 10**6)]))
+    (reject,) = oversize.strain(Batch([record("orders:3", 10**6)])).rejects
+    assert reject.attempts == 1  # it was met while the search was on
 
 
 def test_the_search_ends_when_what_was_under_way_has_passed() -> None:
