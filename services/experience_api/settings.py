@@ -18,14 +18,17 @@ class ExperienceOptions(Options):
     """The section `experience`."""
 
     listen: ListenOptions = ListenOptions(port=8080)
+    """Where subscribers, registrations and pushed events come in."""
 
     trusted_proxies: tuple[Cidr, ...] = ()
     """Networks of proxies whose `X-Forwarded-For` is believed. Where one is in front and not named here, every
     request comes from its address, and all share one budget of failures."""
 
     tokens: TokenOptions = TokenOptions()
+    """The tokens that registered consumers connect with."""
 
     secrets: VerifyOptions = VerifyOptions()
+    """How the secrets of clients are verified."""
 
     handshakes: AdmissionOptions = AdmissionOptions()
     """For requests to `/ws/publish`."""
@@ -34,10 +37,13 @@ class ExperienceOptions(Options):
     """For requests to `/consumers`."""
 
     connections: ConnectionsOptions = ConnectionsOptions()
+    """How the one connection of each client is kept, across replicas."""
 
     entity: EntityOptions = EntityOptions()
+    """Events that are pushed with `POST /entity`."""
 
     delivery: DeliveryOptions = DeliveryOptions()
+    """The stream: history, catching up, connections, drain."""
 
     drain_within: float = Field(default=15.0, ge=0)
     """Seconds in which subscribers are closed when the service stops. Kubernetes kills after 30, so the rest of the

@@ -21,7 +21,9 @@ _SECRET_LIMIT = 65_536
 class Options(BaseModel):
     """The settings of one part: immutable, without unknown keys, with docstrings as the descriptions in editors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
