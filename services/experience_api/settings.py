@@ -18,6 +18,7 @@ class ExperienceOptions(Options):
     """The section `experience`."""
 
     listen: ListenOptions = ListenOptions(port=8080)
+    """Where subscribers, registrations and pushed events come in."""
 
     trusted_proxies: tuple[Cidr, ...] = ()
     """Networks of proxies whose `X-Forwarded-For` is believed. Name each proxy, one on this machine too: all requests
@@ -25,8 +26,10 @@ class ExperienceOptions(Options):
     any is named, a request that none of them has forwarded is not allowed by its address either."""
 
     tokens: TokenOptions = TokenOptions()
+    """The tokens that registered consumers connect with."""
 
     secrets: VerifyOptions = VerifyOptions()
+    """How the secrets of clients are verified."""
 
     handshakes: AdmissionOptions = AdmissionOptions()
     """For requests to `/ws/publish`."""
@@ -35,10 +38,13 @@ class ExperienceOptions(Options):
     """For requests to `/consumers`."""
 
     connections: ConnectionsOptions = ConnectionsOptions()
+    """How the one connection of each client is kept, across replicas."""
 
     entity: EntityOptions = EntityOptions()
+    """Events that are pushed with `POST /entity`."""
 
     delivery: DeliveryOptions = DeliveryOptions()
+    """The stream: history, catching up, connections, drain."""
 
     drain_within: float = Field(default=15.0, ge=0)
     """Seconds in which subscribers are closed when the service stops. Kubernetes kills after 30, so the rest of the

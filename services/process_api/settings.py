@@ -24,6 +24,7 @@ class ProcessOptions(Options):
     expires."""
 
     transaction: TransactionOptions = TransactionOptions()
+    """How much one transaction holds at most."""
 
     pipelines: dict[PipelineName, PipelineOptions] = Field(default_factory=dict)
     """The pipelines by name. Events of a source that no pipeline takes go to the dead letter."""

@@ -5,9 +5,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.settings import Form, Options, RelativePath, Secret
+from shared.settings import Options, RelativePath, Secret
 
-_BARE = r'^[^\s@<>,;:"\\\x00-\x1f\x7f]+@[^\s@<>,;:"\\\x00-\x1f\x7f]+$'
+# Python reads these patterns here; ECMA-262 and Rust read them in the schema, with no `\"` and another `\s` and `\w`.
+_PART = r'[^\s@<>,;:"\\\x00-\x1f\x7f\x85\ufeff]+'
+_BARE = f"^{_PART}@{_PART}$"
+# In ASCII: letters, digits, the space and `_.:/-`. Beyond it: everything but control characters and line separators.
+_NAME = r"^[^\x00-\x1f!-,;-@\[-\^`{-\x9f\u2028\u2029]{1,40}$"
+
+
+def _check_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError(
+            "expected text of the form 'Orders eu-1': at most 40 letters, digits, spaces and any of _ . : / -,"
+            f" found {value[:60]!r}"
+        )
+    return value
 
 
 def _bare(value: str) -> str:
@@ -73,9 +86,7 @@ class AlertOptions(Options):
     recipients: list[Address] = Field(default_factory=list)
     """The addresses that mails are sent to."""
 
-    name: Annotated[str, Form(r"^[\w .:/-]{1,40}$", "1 to 40 letters, digits, spaces, '_', '.', ':', '/' and '-'")] = (
-        "trelay"
-    )
+    name: Annotated[str, AfterValidator(_check_name)] = Field(default="trelay", json_schema_extra={"pattern": _NAME})
     """The name of this deployment; the subject of each mail begins with it."""
 
     group_wait: float = Field(default=5.0, ge=0)

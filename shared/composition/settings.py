@@ -12,14 +12,20 @@ class DatabaseSettings(Options):
     """The part of the file that says where the database is."""
 
     database: DatabaseOptions = DatabaseOptions()
+    """The PostgreSQL database with registrations, leases and, with `bus.kind: postgres`, the bus."""
 
 
 class SharedSettings(DatabaseSettings):
     """The sections that every service reads. A service adds its own."""
 
     bus: BusOptions = PostgresBusOptions()
+    """What carries events between the layers: Kafka or PostgreSQL."""
+
     alerts: AlertOptions = AlertOptions()
+    """Mails to the operators."""
+
     logs: LogOptions = LogOptions()
+    """The log of each process."""
 
     @property
     def node(self) -> str | None:

@@ -2,14 +2,14 @@
 
 import re
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from shared.settings import Options, RelativePath, Secret
 
-_SCHEMES = frozenset({"postgresql", "postgres"})
+_SCHEMES = ("postgresql://", "postgres://")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
 _PORT = re.compile(r":[0-9]*$")
 _LAST_PORT = 65_535
@@ -38,7 +38,9 @@ class DatabaseTlsOptions(Options):
 class DatabaseOptions(Options):
     """The PostgreSQL database (15 or newer) with registrations, leases and, with `bus.kind: postgres`, the bus."""
 
-    url: str = "postgresql://trelay@127.0.0.1:5432/trelay"
+    url: Annotated[str, Field(json_schema_extra={"pattern": r"^postgres(ql)?://[^/?#]"})] = (
+        "postgresql://trelay@127.0.0.1:5432/trelay"
+    )
     """`postgresql://user@host:port/database`. Several hosts (`host1:port1,host2:port2`) are tried in turn;
     `?target_session_attrs=primary` selects the primary. A password in it is moved to `password`.
 
@@ -84,7 +86,7 @@ class DatabaseOptions(Options):
     @classmethod
     def _is_an_address(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in _SCHEMES or not parts.netloc:
+        if not url.startswith(_SCHEMES) or not parts.netloc:
             raise ValueError("expected postgresql://user@host:port/database")
         hosts = _hosts(parts.netloc)
         beyond = parts.path + parts.fragment + parts.query.partition("=")[0]

@@ -27,6 +27,8 @@ class Reject:
     pipeline: str = ""
     """Name and version of the pipeline that refused the event, e.g. `orders@3f2a`; empty where none did."""
     attempts: int = 1
+    """How often this replica tried it, since it took over the source or the partition. 1 if it was rejected at once;
+    more if it was tried again because the bus refused it or did not answer, or a step took too long or had to wait."""
 
     def record(self) -> Outgoing:
         """Return the record for the dead-letter topic."""

@@ -22,8 +22,11 @@ Channel = NewType("Channel", str)
 Attributes = dict[str, msgspec.Raw]
 """A decoded CloudEvent: attribute name to its JSON text."""
 
-_CHANNEL = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_CHANNEL_LIMIT = 200
+CHANNEL_PATTERN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$"
+CHANNEL_LIMIT = 200
+"""Characters of a channel's name."""
+
+_CHANNEL = re.compile(CHANNEL_PATTERN)
 _NAME = re.compile(r"[a-z0-9]{1,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -44,7 +47,7 @@ def channel(name: str) -> Channel:
     Raises:
         Malformed: not dotted words of letters, digits, `_` and `-`, or longer than 200 characters.
     """
-    if len(name) > _CHANNEL_LIMIT or not _CHANNEL.fullmatch(name):
+    if len(name) > CHANNEL_LIMIT or not _CHANNEL.fullmatch(name):
         raise Malformed(
             f"channel {name[:80]!r}: expected dotted words of letters, digits, '_' and '-', such as 'orders.eu'"
         )

@@ -68,6 +68,7 @@ class ListenOptions(Options):
     """Bytes in the body of one request. Brokers usually limit a record to the same 1 MiB."""
 
     limits: ConnectionLimitOptions = ConnectionLimitOptions()
+    """Limits on connections, before and between requests."""
 
     shutdown_timeout: float = Field(default=5.0, ge=0)
     """Seconds that requests in progress have to end when the service stops."""

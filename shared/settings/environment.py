@@ -16,8 +16,10 @@ class Expansion:
     def __init__(self, document: Document, env: Mapping[str, str]) -> None:
         self._document = document
         self._env = env
+        self.references: set[KeyPath] = set()
+        """The texts that refer to the environment."""
         self.touched: set[KeyPath] = set()
-        """The texts that hold something from the environment."""
+        """Those that hold something from it, and not a default."""
         self.unset: set[KeyPath] = set()
         """The texts that should, and do not."""
 
@@ -43,6 +45,7 @@ class Expansion:
         name, fallback = found["name"], found["fallback"]
         if name is None:
             return "${"
+        self.references.add(path)
         # As in a shell, the default after `:-` also replaces an empty value.
         value = self._env.get(name)
         if value or (value is not None and fallback is None):

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -22,6 +22,16 @@ _WHOLE, _NUMBER, _LIST, _MAPPING = (
     "expected a mapping",
 )
 _BOOLEAN = "expected true or false"
+
+_EXPECTED = {
+    "array": _LIST,
+    "boolean": _BOOLEAN,
+    "integer": _WHOLE,
+    "number": _NUMBER,
+    "object": _MAPPING,
+    "string": "expected text",
+}
+"""What to write instead of a value of another type of JSON Schema."""
 
 _OF_KEY = "[key]"
 """The end of the location that Pydantic gives to a fault in a mapping's key."""
@@ -97,6 +107,40 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
         if sentence not in found[path]:
             found[path].append(sentence)
     return [Fault(path, document.place(path), "; or ".join(said)) for path, said in found.items()]
+
+
+def mistyped(document: Document, keys: Keys, references: set[KeyPath]) -> Iterator[Fault]:
+    """Name the scalars that a model takes for values of another type: the text `yes` for true, or true for 1.
+
+    A text that refers to the environment may stand for a value of any type.
+    """
+    for path, value in _scalars((), document.value):
+        wanted = keys.types(path, document.value) - {"null"}
+        if path in references or not wanted or wanted & _types(value):
+            continue
+        expected = "; or ".join(_EXPECTED[kind] for kind in sorted(wanted))
+        shown = "a value that is not shown" if keys.secret(path, document.value) else _shown(value)
+        yield Fault(path, document.place(path), f"{expected}, found {shown}")
+
+
+def _scalars(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _scalars((*path, key), item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _scalars((*path, index), item)
+    elif value is not None:
+        yield path, value
+
+
+def _types(value: Any) -> set[str]:
+    """Return the types of JSON Schema that a scalar has."""
+    if isinstance(value, bool):
+        return {"boolean"}
+    if isinstance(value, int | float):
+        return {"number", "integer"} if isinstance(value, int) or value.is_integer() else {"number"}
+    return {"string"}
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:

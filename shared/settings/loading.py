@@ -130,12 +130,17 @@ def _sections(found: Document, known: list[str]) -> dict[str, Any]:
 def _validated(
     found: Document, model: type[Model], keys: Keys, expansion: Expansion, folder: Path | None
 ) -> Model | None:
+    settings = None
+    refused: list[Fault] = []
     try:
-        return model.model_validate(found.value, context={"folder": folder})
+        settings = model.model_validate(found.value, context={"folder": folder})
     except ValidationError as exc:
         refused = explain.faults(exc, found, keys, expansion.touched)
-        found.faults.extend(fault for fault in refused if fault.path not in expansion.unset)
-        return None
+    named = {fault.path for fault in refused} | expansion.unset
+    mistyped = explain.mistyped(found, keys, expansion.references)
+    found.faults.extend(fault for fault in refused if fault.path not in expansion.unset)
+    found.faults.extend(fault for fault in mistyped if fault.path not in named)
+    return settings
 
 
 def _order(fault: Fault) -> tuple[int, int]:

@@ -114,6 +114,16 @@ def offered_protocols(headers: MultiMapping[str]) -> list[str]:
     return [item for item in offered if item]
 
 
+def in_subprotocol(headers: MultiMapping[str]) -> bool:
+    """Whether a subprotocol has the form of a token, as from a script in a browser.
+
+    A browser hides the HTTP status of a failed upgrade from its scripts.
+    """
+    protocols = offered_protocols(headers)
+    tokens = [item.removeprefix(_BEARER_PROTOCOL) for item in protocols if item.startswith(_BEARER_PROTOCOL)]
+    return SUBPROTOCOL in protocols and any(map(_TOKEN.fullmatch, tokens))
+
+
 def _bearer(headers: MultiMapping[str]) -> list[str]:
     lines = [line.partition(" ") for line in headers.getall("Authorization", [])]
     return [rest.strip() for scheme, _, rest in lines if scheme.lower() == "bearer"]

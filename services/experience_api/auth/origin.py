@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated
 
 from multidict import MultiMapping
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from shared.http.addresses import rate_limit_key
 
@@ -34,7 +34,9 @@ def _network(text: str) -> str:
     return text
 
 
-Cidr = Annotated[str, AfterValidator(_network)]
+Cidr = Annotated[
+    str, AfterValidator(_network), Field(json_schema_extra={"pattern": r"^[0-9A-Fa-f:.]+(%[^\s/]+)?(/[0-9.]+)?$"})
+]
 """A network in CIDR notation, or one address."""
 
 

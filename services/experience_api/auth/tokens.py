@@ -58,7 +58,9 @@ class TokenOptions(Options):
     """The first key signs, all of them verify. To rotate, put a new one first, and remove the old one when the
     consumers with its tokens have registered again. Without any, one is generated once and stored in the database."""
 
-    expires_after_days_disconnected: int | float = Field(default=30, gt=0, le=36_500)
+    expires_after_days_disconnected: (
+        Annotated[int, Field(gt=0, le=36_500)] | Annotated[float, Field(gt=0, le=36_500)]
+    ) = 30
     """Days for which a token is valid after its last connection. It never expires during a connection."""
 
     @field_validator("keys")

@@ -9,6 +9,7 @@ from prometheus_client import Counter
 
 from services.experience_api import refusals
 from services.experience_api.auth.consumers import Registration
+from services.experience_api.auth.credentials import SUBPROTOCOL, in_subprotocol
 from services.experience_api.auth.origin import Networks, Origin, origin
 from services.experience_api.http.entity import Push, receipt
 from services.experience_api.http.errors import refusing
@@ -17,6 +18,7 @@ from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.metrics import ACCEPTED, ExperienceMetrics
 from services.experience_api.refusals import Refused
+from services.experience_api.sessions.connections import CLOSE_REASONS
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
@@ -25,6 +27,11 @@ logger = logging.getLogger(__name__)
 
 _VERSION = "13"
 """RFC 6455; earlier versions were drafts."""
+
+_CLOSE_TIMEOUT = 2.0
+"""Seconds that a peer refused after the upgrade has to answer the Close frame."""
+_MESSAGE_LIMIT = 1024
+"""Bytes of the largest message that is read from it meanwhile."""
 
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -90,14 +97,33 @@ class Routes:
         if headers.get("Upgrade", "").lower() != "websocket" or headers.get("Sec-WebSocket-Version") != _VERSION:
             raise Refused(refusals.UPGRADE_REQUIRED)
         handshake, delivery = self._handshake.get(), self._stream.get().delivery
-        async with handshake.admit(headers, request.query, self._origin(request)) as slot:
-            self._metrics.handshakes[ACCEPTED].inc()
-            served = await delivery.serve(request, slot.subscriber, slot.cursor, slot.protocols, on_open=slot.attach)
-            _log_end(slot.subscriber, served.reason)
+        try:
+            async with handshake.admit(headers, request.query, self._origin(request)) as slot:
+                self._metrics.handshakes[ACCEPTED].inc()
+                served = await delivery.serve(
+                    request, slot.subscriber, slot.cursor, slot.protocols, on_open=slot.attach
+                )
+                _log_end(slot.subscriber, served.reason)
+        except Refused as exc:
+            reason = CLOSE_REASONS.get(exc.refusal)
+            if reason is None or not in_subprotocol(headers):
+                raise
+            self._metrics.handshakes[exc.refusal.label].inc()
+            return await _refuse_after_upgrade(request, reason)
         return served.response
 
     def _origin(self, request: web.Request) -> Origin:
         return origin(request.remote, request.headers, self._proxies)
+
+
+async def _refuse_after_upgrade(request: web.Request, reason: CloseReason) -> web.WebSocketResponse:
+    """Upgrade and close at once: a script in a browser can read a close code, but not the status of the response."""
+    socket = web.WebSocketResponse(
+        timeout=_CLOSE_TIMEOUT, compress=False, max_msg_size=_MESSAGE_LIMIT, protocols=(SUBPROTOCOL,)
+    )
+    await socket.prepare(request)
+    await socket.close(code=reason.code, message=reason.text().encode())
+    return socket
 
 
 def _counted(

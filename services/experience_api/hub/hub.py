@@ -30,6 +30,7 @@ class HubOptions(Options):
     read them, and uses no memory meanwhile."""
 
     heartbeat: HeartbeatOptions = HeartbeatOptions()
+    """Pings that find dead connections."""
 
 
 @dataclass(slots=True)

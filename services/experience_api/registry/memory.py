@@ -1,12 +1,12 @@
 """The registry in memory: for unit tests, with every guarantee of the protocol."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from services.experience_api import refusals
-from services.experience_api.refusals import Refused
+from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
@@ -87,15 +87,14 @@ class MemoryRegistry:
         instead_of: UUID | None = None,
     ) -> Claim | Held:
         client_id = claims.client_id
-        client, consumer = self._clients.get(client_id), self._consumers.get(client_id)
-        if client is None or consumer is None or consumer.token_hash != claims.token_hash:
-            raise Refused(refusals.TOKEN_REFUSED)
-        if client.disabled:
-            raise Refused(refusals.CLIENT_DISABLED)
+        refusal = self._refusal(claims, good_for_days)
+        if refusal is not None and refusal is not refusals.TOKEN_EXPIRED:
+            raise Refused(refusal)
+        client, consumer = self._clients[client_id], self._consumers[client_id]
         if client.loopback_only and not loopback:
             raise Refused(refusals.LOOPBACK_ONLY)
-        if self._last_seen(client_id) <= self._clock.monotonic() - good_for_days * _DAY:
-            raise Refused(refusals.TOKEN_EXPIRED)
+        if refusal is not None:
+            raise Refused(refusal)
         if not self._alive(node):
             raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
         held = self._connections.get(client_id)
@@ -107,6 +106,10 @@ class MemoryRegistry:
         if held is not None and held.connection_id == instead_of:
             await self.notify(ClaimLost(held.connection_id, LossReason.TAKEN_OVER))
         return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send)
+
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        found = {token: self._refusal(token, good_for_days) for token in tokens}
+        return {token: refusal for token, refusal in found.items() if refusal is not None}
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         held = self._connections.get(client_id)
@@ -148,6 +151,17 @@ class MemoryRegistry:
         held = self._connections.pop(client_id, None)
         if held is not None:
             await self.notify(ClaimLost(held.connection_id, reason))
+
+    def _refusal(self, token: TokenClaims, good_for_days: float) -> Refusal | None:
+        client, consumer = self._clients.get(token.client_id), self._consumers.get(token.client_id)
+        if client is None or consumer is None or consumer.token_hash != token.token_hash:
+            return refusals.TOKEN_REFUSED
+        if client.disabled:
+            return refusals.CLIENT_DISABLED
+        return refusals.TOKEN_EXPIRED if self._expired(token.client_id, good_for_days) else None
+
+    def _expired(self, client_id: str, good_for_days: float) -> bool:
+        return self._last_seen(client_id) <= self._clock.monotonic() - good_for_days * _DAY
 
     def _alive(self, node: Node) -> bool:
         epoch, expires_in = self._lease(node)

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.experience_api import refusals
-from services.experience_api.refusals import Refused
+from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
@@ -156,6 +156,13 @@ class PostgresRegistry:
                 return verdict
         raise Unavailable(f"{self._place}: too many concurrent claims of client {claims.client_id}")
 
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        clients, hashes = [token.client_id for token in tokens], [token.token_hash for token in tokens]
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(statements.INVALID, clients, hashes, timedelta(days=good_for_days))
+        found = {TokenClaims(row["client_id"], row["token_hash"]): _refusal(row) for row in rows}
+        return {token: refusal for token, refusal in found.items() if refusal is not None}
+
     async def release(self, client_id: str, connection_id: UUID) -> None:
         async with self._pool.use() as connection:
             await connection.execute(statements.RELEASE, client_id, connection_id)
@@ -226,6 +233,14 @@ def _client(row: asyncpg.Record | RowMapping) -> Client:
         disabled=row["disabled"],
         note=row["note"],
     )
+
+
+def _refusal(row: asyncpg.Record) -> Refusal | None:
+    if not row["known"]:
+        return refusals.TOKEN_REFUSED
+    if row["disabled"]:
+        return refusals.CLIENT_DISABLED
+    return None if row["good"] else refusals.TOKEN_EXPIRED
 
 
 def _verdict(row: asyncpg.Record | None, client_id: str, connection_id: UUID, *, loopback: bool) -> Claim | Held | None:

@@ -4,12 +4,13 @@ Times are the database's own, so that replicas agree. If a write takes the claim
 that holds it receives a notice, and only if the write took effect.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from services.experience_api.refusals import Refusal
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
@@ -130,6 +131,13 @@ class Connections(Protocol):
         Raises:
             Refused: `TOKEN_REFUSED`, not the client's current token; `TOKEN_EXPIRED`; `CLIENT_DISABLED`;
                 `LOOPBACK_ONLY`; `UNAVAILABLE`, the lease of `node` is lost.
+        """
+        ...
+
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        """Return the tokens that `claim` would refuse now, each with its refusal.
+
+        The refusals are `TOKEN_REFUSED`, `CLIENT_DISABLED` and `TOKEN_EXPIRED`.
         """
         ...
 

@@ -85,6 +85,29 @@ LEFT JOIN claimed ON claimed.client_id = request.client_id
 LEFT JOIN trelay.connections AS held ON held.client_id = request.client_id
 """
 
+# $1 clients, $2 the hash of the token of each, $3 how long a token is valid.
+INVALID = """
+SELECT
+    asked.client_id,
+    asked.token_hash,
+    consumers.token_hash IS NOT NULL AND clients.client_id IS NOT NULL AS known,
+    coalesce(clients.disabled, false) AS disabled,
+    greatest(
+        consumers.last_seen_at,
+        -- As in a claim: the lease of the node tells if the connection was never released.
+        (
+            SELECT least(leases.expires_at, now())
+            FROM trelay.connections
+            JOIN trelay.leases
+                ON leases.name = 'node/' || connections.node AND leases.epoch >= connections.node_epoch
+            WHERE connections.client_id = asked.client_id
+        )
+    ) > now() - $3::interval AS good
+FROM unnest($1::text[], $2::bytea[]) AS asked (client_id, token_hash)
+LEFT JOIN trelay.consumers ON consumers.client_id = asked.client_id AND consumers.token_hash = asked.token_hash
+LEFT JOIN trelay.clients ON clients.client_id = asked.client_id
+"""
+
 RELEASE = """
 WITH consumer AS (
     SELECT client_id FROM trelay.consumers WHERE client_id = $1 FOR UPDATE

@@ -19,7 +19,15 @@ from pydantic import Field
 
 from services.experience_api.auth.origin import Origin
 from services.experience_api.hub import close_codes
-from services.experience_api.refusals import ALREADY_CONNECTED, UNAVAILABLE, Refused
+from services.experience_api.refusals import (
+    ALREADY_CONNECTED,
+    CLIENT_DISABLED,
+    TOKEN_EXPIRED,
+    TOKEN_REFUSED,
+    UNAVAILABLE,
+    Refusal,
+    Refused,
+)
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe, ProbeResult
 from services.experience_api.registry.protocol import Claim, Held, Registry
 from services.experience_api.registry.tokens import TokenClaims
@@ -37,6 +45,12 @@ _CLOSE_REASONS = {
     LossReason.DISABLED: close_codes.DISABLED,
     LossReason.TAKEN_OVER: close_codes.TAKEN_OVER,
 }
+CLOSE_REASONS = {
+    TOKEN_REFUSED: close_codes.TOKEN_REFUSED,
+    TOKEN_EXPIRED: close_codes.TOKEN_EXPIRED,
+    CLIENT_DISABLED: close_codes.DISABLED,
+}
+"""The close reason for each refusal of a token."""
 _RELEASE_TIMEOUT = 5.0
 """Seconds for a release. A failed one is made up for by the next reconciliation."""
 
@@ -91,7 +105,7 @@ class Connections:
             Refused: `ALREADY_CONNECTED`, or what `Registry.claim` refuses.
             Unavailable: the registry does not answer.
         """
-        slot = ConnectionSlot(uuid.uuid4())
+        slot = ConnectionSlot(uuid.uuid4(), claims)
         # Before the claim: a notice about it may arrive before the answer to it.
         self._slots[slot.connection_id] = slot
         release = True
@@ -138,13 +152,21 @@ class Connections:
         node = self._node.current()
         claimed = [slot for slot in self._slots.values() if slot.claim is not None and slot.lost is None]
         held = await self._registry.held_by(node)
-        for slot in claimed:
-            if slot.connection_id not in held:
-                slot.lose(close_codes.CLAIM_LOST)
+        if lost := [slot for slot in claimed if slot.connection_id not in held]:
+            invalid = await self._invalid([slot.token for slot in lost])
+            for slot in lost:
+                refusal = invalid.get(slot.token)
+                slot.lose(close_codes.CLAIM_LOST if refusal is None else CLOSE_REASONS[refusal])
         for connection_id, client_id in held.items():
             if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)
         await self._registry.release_dead()
+
+    async def _invalid(self, tokens: list[TokenClaims]) -> dict[TokenClaims, Refusal]:
+        try:
+            return await self._registry.invalid(tokens, self._good_for_days)
+        except Unavailable:
+            return {}  # the claims are lost all the same; the next handshake gets the refusal
 
     async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
         if claims.client_id in self._claiming:

@@ -6,6 +6,7 @@ from uuid import UUID
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.registry.protocol import Claim
+from services.experience_api.registry.tokens import TokenClaims
 
 
 class Connection(Protocol):
@@ -30,8 +31,10 @@ class ConnectionSlot:
     protocols: tuple[str, ...]
     """The WebSocket subprotocols to answer with."""
 
-    def __init__(self, connection_id: UUID) -> None:
+    def __init__(self, connection_id: UUID, token: TokenClaims) -> None:
         self.connection_id = connection_id
+        self.token = token
+        """The token of its claim."""
         self.claim: Claim | None = None
         self.lost: CloseReason | None = None
         """Why the claim is lost; None while this slot holds it."""

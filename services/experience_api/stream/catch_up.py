@@ -37,6 +37,7 @@ class CatchUpOptions(Options):
     """How subscribers catch up."""
 
     log_reader: LogReaderOptions = LogReaderOptions()
+    """How much of the publish topic is read again at a time."""
 
     drain_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a subscriber has to read its buffered events before it is closed as too slow."""

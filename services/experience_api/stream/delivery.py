@@ -54,10 +54,15 @@ class DeliveryOptions(Options):
     """How events reach subscribers."""
 
     feed: FeedOptions = FeedOptions()
+    """How the publish topic is read."""
     history: HistoryOptions = HistoryOptions()
+    """The latest events, kept in memory for subscribers that resume."""
     hub: HubOptions = HubOptions()
+    """The open connections."""
     catch_up: CatchUpOptions = CatchUpOptions()
+    """How subscribers catch up from a cursor."""
     drain: DrainOptions = DrainOptions()
+    """How subscribers are sent to other replicas when the service stops."""
 
     close_timeout: float = Field(default=5.0, gt=0)
     """Seconds a peer has to answer a Close frame before its connection is dropped."""

@@ -31,6 +31,19 @@ _TEXTS = frozenset({"type", "subject", "time", "datacontenttype", "dataschema"})
 _scalar = msgspec.json.Decoder(str | int | bool).decode
 
 
+def _pattern(*fixed: str) -> str:
+    """Return what a JSON Schema can say of a path to anything but these attributes, by ECMA-262."""
+    member = r"(`[^`]+`|[^\x00-,./:-@\[-\^`{-\x7f]+)"
+    attribute = rf"(?!`?({'|'.join(fixed)})`?$)(`[a-z0-9]{{1,64}}`|[a-z0-9]{{1,64}})"
+    return rf"^((data|`data`)(\.{member})*|{attribute})$"
+
+
+PATTERN = _pattern(*_FIXED)
+"""Of the paths that `parse` reads."""
+REMOVABLE_PATTERN = _pattern(*_FIXED, "type")
+"""Of the paths that `parse_removable` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """A place in an event; see `parse`."""

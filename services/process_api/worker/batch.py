@@ -10,6 +10,7 @@ from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
+from shared.errors import Unavailable
 from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.event import MalformedEvent
 from shared.events.headers import (
@@ -66,6 +67,8 @@ class Batch:
         """The offsets of the first record and the last one."""
         self._timed_out = False
         """Whether an expression timed out on the last record."""
+        self._not_run = -1
+        """The offset of the last record that was rejected without being run; such a record comes alone."""
         self._selection = selection
         self._poison = poison
 
@@ -87,11 +90,16 @@ class Batch:
                 done += 1
                 if self._timed_out:
                     break
+        except Unavailable:
+            self._poison.attempts.ran(records[done].offset)
+            raise
         finally:
             if done:
                 self.first = self.first if self.count else records[0].offset
                 self.last = records[done - 1].offset
                 self.count += done
+        if self.last != self._not_run:
+            self._poison.attempts.ran(self.last)
         return done
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
@@ -129,7 +137,9 @@ class Batch:
         """Route a record with other headers, or one that may be poison; None where it is rejected."""
         provenance = packed_provenance(record.headers)
         rejection = self._poison.rejection(record)
-        if rejection is None:
+        if rejection is not None:
+            self._not_run = record.offset
+        else:
             try:
                 packed = _provenance_of(record) if provenance is None else provenance
             except MalformedEvent as exc:
@@ -157,7 +167,8 @@ class Batch:
         identity, value = _id_of(provenance), record.value or b""
         if not identity or len(identity) > _ID_LIMIT:
             identity = origin
-        reject = Reject(identity, value, error, _STAGE, origin, pipeline)
+        attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)
+        reject = Reject(identity, value, error, _STAGE, origin, pipeline, attempts)
         if self._poison.is_truncated(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
             error = f"{error} (truncated: the first {KEPT_BYTES} of {len(value)} bytes)"
             reject = dataclasses.replace(reject, value=value[:KEPT_BYTES], error=error)

@@ -34,11 +34,36 @@ SlowRecords = dict[int, SlowRecord]
 """By offset."""
 
 
+class Attempts:
+    """Counts how often this process ran the records of one partition that are not committed. Outlives the runs."""
+
+    def __init__(self) -> None:
+        self._ended: dict[int, int] = {}
+        """By the last offset that was run: how many runs ended there without a commit."""
+        self._last = -1
+
+    def begin(self, first: int) -> None:
+        """Note that a run begins at this offset: the records behind it that were run before are run again."""
+        if self._last >= first:
+            self._ended[self._last] = self._ended.get(self._last, 0) + 1
+        self._ended = {last: times for last, times in self._ended.items() if last >= first}
+        self._last = -1
+
+    def ran(self, last: int) -> None:
+        """Note that all records up to this offset were run."""
+        self._last = last
+
+    def before(self, offset: int) -> int:
+        """Return how often a record was run before the current run."""
+        return sum(times for last, times in self._ended.items() if last >= offset)
+
+
 class PoisonTracker:
     """What is known of the poison records of one partition."""
 
-    def __init__(self, slow: SlowRecords | None = None) -> None:
-        """`slow` is shared by all runs of the partition in this process."""
+    def __init__(self, slow: SlowRecords | None = None, attempts: Attempts | None = None) -> None:
+        """`slow` and `attempts` are shared by all runs of the partition in this process."""
+        self.attempts = attempts or Attempts()
         self._slow = {} if slow is None else slow
         self._errors: dict[int, str] = {}
         self._truncated: set[int] = set()

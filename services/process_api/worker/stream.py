@@ -17,7 +17,7 @@ from services.process_api.worker.batch import Batch
 from services.process_api.worker.commits import Commits
 from services.process_api.worker.filler import Filler, TransactionOptions
 from services.process_api.worker.pace import Pace
-from services.process_api.worker.poison import PoisonTracker, SlowRecords
+from services.process_api.worker.poison import Attempts, PoisonTracker, SlowRecords
 from services.process_api.worker.reporting import Reporter
 from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
@@ -49,6 +49,7 @@ class Stream:
         self._clock = clock
         self._pace = Pace()
         self._slow: dict[int, SlowRecords] = {}
+        self._attempts: dict[int, Attempts] = {}
         self._readers: dict[int, Reader] = {}
         self.group = f"{topics.prefix}.process"
         """The consumer group whose offsets are committed."""
@@ -67,7 +68,7 @@ class Stream:
             TooLarge: the bus refuses even the dead letter of a record.
         """
         ((number, beginning),) = reader.positions.items()
-        poison = PoisonTracker(self._slow.setdefault(number, {}))
+        poison = PoisonTracker(self._slow.setdefault(number, {}), self._attempts.setdefault(number, Attempts()))
         self._readers[number] = reader
         try:
             while True:
@@ -82,7 +83,9 @@ class Stream:
         """Resume at the committed offset; return when a transaction was too large and its records are isolated."""
         async with self._bus.writer(f"process.{position.partition}") as writer:
             committed = await writer.committed(self.group, position)
-            reader.seek(position.partition, beginning if committed is None else committed)
+            first = beginning if committed is None else committed
+            reader.seek(position.partition, first)
+            poison.attempts.begin(first)
             commits = Commits(writer, lambda batch, began: self._committed(position, batch, began))
             try:
                 async with asyncio.TaskGroup() as tasks:

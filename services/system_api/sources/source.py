@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
 from shared.events.dead_letter import Reject
-from shared.events.event import Channel, Envelope, json_string, wrap
+from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, Channel, Envelope, json_string, wrap
 from shared.events.event import channel as checked
 from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
@@ -32,13 +32,21 @@ def _channel(name: Channel) -> Channel:
         raise ValueError(str(exc)) from exc
 
 
+ChannelName = Annotated[
+    Channel,
+    AfterValidator(_channel),
+    Field(json_schema_extra={"pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}),
+]
+"""Dotted words."""
+
+
 class SourceOptions(Options):
     """The settings that every kind of source has."""
 
     type: str = Field(min_length=1, max_length=200)
     """The CloudEvents `type` of its events, such as `order.updated`."""
 
-    channel: Annotated[Channel, AfterValidator(_channel)] | None = None
+    channel: ChannelName | None = None
     """The channel of its events, which then go directly to subscribers. Without a channel they go through the pipelines
     of the process layer."""
 

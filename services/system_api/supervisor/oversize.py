@@ -6,6 +6,8 @@ letter topic with the head of its value and an error that says so. No I/O.
 """
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable
 
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, Outgoing, size_of
@@ -20,10 +22,14 @@ class OversizeFilter:
         self.isolating = False
         """Whether events must be read and committed one by one."""
         self._too_large: set[str] = set()
+        self._attempts: Counter[str] = Counter()
         self._remaining = 0
 
-    def note_too_large(self, batch: Batch) -> None:
+    def note_too_large(self, batch: Batch, in_flight: Iterable[Batch] = ()) -> None:
         """Record that the bus rejected this batch, or one in flight together with it."""
+        for tried in (batch, *(other for other in in_flight if other is not batch)):
+            self._attempts.update(map(_identity, tried.records))
+            self._attempts.update(reject.id for reject in tried.rejects)
         if self.isolating:
             self._too_large.add(_largest(batch))
         self.isolating = True
@@ -34,6 +40,7 @@ class OversizeFilter:
         self._remaining -= 1
         if self.isolating and self._remaining <= 0:
             self._too_large.clear()
+            self._attempts.clear()
             self.isolating = False
 
     def exclude_rejected(self, batch: Batch) -> Batch:
@@ -47,7 +54,8 @@ class OversizeFilter:
                 size = size_of(record)
                 error = f"an event of {size} bytes is above the bus's limit; its first {KEPT_BYTES} bytes are kept"
                 value = (record.value or b"")[:KEPT_BYTES]
-                rejects.append(Reject(identity, value, error, "source", f"source:{identity}"))
+                origin, attempts = f"source:{identity}", self._attempts[identity]
+                rejects.append(Reject(identity, value, error, "source", origin, attempts=attempts))
             else:
                 kept.append(record)
         return dataclasses.replace(batch, records=kept, rejects=rejects)
@@ -56,7 +64,8 @@ class OversizeFilter:
         if reject.id not in self._too_large or len(reject.value) <= KEPT_BYTES:
             return reject
         error = f"{reject.error} (of its {len(reject.value)} bytes the first {KEPT_BYTES} are kept)"
-        return dataclasses.replace(reject, value=reject.value[:KEPT_BYTES], error=error)
+        attempts = self._attempts[reject.id]
+        return dataclasses.replace(reject, value=reject.value[:KEPT_BYTES], error=error, attempts=attempts)
 
 
 def _identity(record: Outgoing) -> str:

@@ -70,6 +70,11 @@ class Publisher:
         self._clock = clock
         self._pending = PendingTransactions[_Submitted](writer, self._committed, bus_errors)
 
+    @property
+    def unsettled(self) -> list[Batch]:
+        """The batches that were submitted and are not settled, oldest first."""
+        return [submitted.batch for submitted in self._pending.unsettled]
+
     async def submit(self, batch: Batch) -> None:
         """Submit a batch; return when the next one may be filled, while this one still commits.
 

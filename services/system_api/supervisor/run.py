@@ -101,7 +101,7 @@ class SourceRun:
             try:
                 await self._read(source, publisher)
             except TooLarge:
-                self._oversize.note_too_large(self._last)
+                self._oversize.note_too_large(self._last, publisher.unsettled)
                 raise
             except asyncio.CancelledError:
                 with contextlib.suppress(TrelayError, TimeoutError):

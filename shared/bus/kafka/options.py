@@ -28,6 +28,7 @@ class KafkaOptions(Options):
     """The bus on Apache Kafka."""
 
     kind: Literal["kafka"] = "kafka"
+    """The bus on Apache Kafka."""
 
     servers: Annotated[str, AfterValidator(_servers)] = Field(
         default="127.0.0.1:9092", json_schema_extra={"pattern": _SERVERS}
@@ -35,6 +36,7 @@ class KafkaOptions(Options):
     """Brokers to connect to first: `host:port`, several separated by commas. The others are discovered."""
 
     topics: TopicsOptions = TopicsOptions()
+    """The topics of this deployment."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Kafka's `security.protocol`: SSL encrypts, SASL authenticates with `user` and `password`."""

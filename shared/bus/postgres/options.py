@@ -12,8 +12,10 @@ class PostgresBusOptions(Options):
     """The bus in the database of the section `database`."""
 
     kind: Literal["postgres"] = "postgres"
+    """The bus in the database of the section `database`."""
 
     topics: TopicsOptions = TopicsOptions()
+    """The topics of this deployment."""
 
     writing_connections: int = Field(default=4, ge=1, le=100)
     """Connections of one process that write transactions; further transactions wait for one."""

@@ -5,7 +5,15 @@ import uuid
 
 import pytest
 
-from services.experience_api.refusals import LOOPBACK_ONLY, TOKEN_EXPIRED, TOKEN_REFUSED, UNAVAILABLE, Refusal, Refused
+from services.experience_api.refusals import (
+    CLIENT_DISABLED,
+    LOOPBACK_ONLY,
+    TOKEN_EXPIRED,
+    TOKEN_REFUSED,
+    UNAVAILABLE,
+    Refusal,
+    Refused,
+)
 from services.experience_api.registry.notices import ClaimLost, LossReason
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
 from tests.contracts.registry.deployment import (
@@ -137,6 +145,36 @@ class ClaimsContract(RegistryFixtures):
                     *(attempt(replica, where, instead_of=holder.connection_id) for replica, where in tries)
                 )
                 (holder,) = [verdict for verdict in verdicts if isinstance(verdict, Claim)]
+
+    async def test_a_valid_token_is_not_among_the_invalid(self, registry: Registry, node: Node) -> None:
+        assert await registry.invalid([], DAYS) == {}
+        assert await registry.invalid([claims()], DAYS) == {}
+        await released(registry, await claimed(registry, node))
+        assert await registry.invalid([claims()], DAYS) == {}
+
+    async def test_invalid_tokens_are_told_apart(self, registry: Registry) -> None:
+        await registry.add(Client("shop", "x"))
+        await registry.register(claims("shop", "its own"))
+        await registry.disable("shop")
+        tokens = [claims(), claims(token="older"), claims("shop", "its own"), claims("unknown")]
+        assert await registry.invalid(tokens, DAYS) == {
+            claims(token="older"): TOKEN_REFUSED,
+            claims("shop", "its own"): CLIENT_DISABLED,
+            claims("unknown"): TOKEN_REFUSED,
+        }
+        await registry.unregister("demo")
+        assert await registry.invalid([claims()], DAYS) == {claims(): TOKEN_REFUSED}
+
+    async def test_a_token_is_invalid_some_days_after_its_client_was_connected(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        claim = await claimed(registry, node)
+        await deployment.pass_days(DAYS + 1)
+        assert await registry.invalid([claims()], DAYS) == {}
+        await released(registry, claim)
+        assert await registry.invalid([claims()], DAYS) == {}
+        await deployment.pass_days(DAYS + 1)
+        assert await registry.invalid([claims()], DAYS) == {claims(): TOKEN_EXPIRED}
 
     async def test_concurrent_claims_and_releases_never_deadlock(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import msgspec
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression import exact
@@ -18,12 +18,12 @@ from shared.errors import Malformed, Unavailable
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _check_json = msgspec.json.Decoder(Raw).decode
-_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_NAME = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 _WITH_EVENT = 2
 
 
 def _check_form(written: str) -> str:
-    if not _NAME.fullmatch(written):
+    if not re.fullmatch(_NAME, written):
         raise ValueError(f"found {written[:80]!r}; expected a function as 'package.module:name'")
     return written
 
@@ -38,7 +38,7 @@ class PythonOptions(StepOptions):
         module='def enrich(data):\n    return {**data, "total": data["price"] * data["quantity"]}\n',
     )
 
-    python: Annotated[str, AfterValidator(_check_form)]
+    python: Annotated[str, AfterValidator(_check_form), Field(json_schema_extra={"pattern": _NAME})]
     """The function, as `package.module:name`; PYTHONPATH is searched.
 
     It gets the entity and, if it takes two arguments, a dict of the event's attributes. It returns the new entity; or

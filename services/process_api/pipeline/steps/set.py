@@ -4,16 +4,22 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, JsonValue, field_validator
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.expression.expression import Expression
 from services.process_api.pipeline.nodes import Raw
 from services.process_api.pipeline.paths import check_attribute, parse, put
-from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
+from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions, check_expression
 from shared.errors import Malformed
 
 _MARK = "="
+
+
+def _expression(value: JsonValue) -> JsonValue:
+    if isinstance(value, str) and value.startswith(_MARK):
+        check_expression(value[len(_MARK) :])
+    return value
 
 
 class SetOptions(StepOptions):
@@ -30,7 +36,7 @@ class SetOptions(StepOptions):
         ],
     )
 
-    set: Annotated[dict[PathText, JsonValue], Field(min_length=1)]
+    set: Annotated[dict[PathText, Annotated[JsonValue, AfterValidator(_expression)]], Field(min_length=1)]
     """Each path (`data.customer.name`, or an attribute such as `subject`) with its new value. A text that begins with
     `=` is an expression, as in a spreadsheet; where it is undefined, nothing is set. Events whose `subject` is set keep
     their order only as far as they had the same subject before."""
@@ -41,8 +47,8 @@ class SetOptions(StepOptions):
         for path, value in values.items():
             try:
                 if isinstance(value, str) and value.startswith(_MARK):
-                    Expression(value[len(_MARK) :])
-                elif parse(path).names[0] == "data":
+                    continue  # checked by itself
+                if parse(path).names[0] == "data":
                     _constant(value)
                 else:
                     check_attribute(path, _constant(value))

@@ -4,13 +4,14 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.expression import names
 from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.paths import parse, parse_removable
+from services.process_api.pipeline.paths import PATTERN, REMOVABLE_PATTERN, parse, parse_removable
 from shared.errors import Malformed
-from shared.events.event import channel
+from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, channel
 from shared.settings import Options
 
 
@@ -60,8 +61,15 @@ class StepOptions(Options):
         """
 
 
-def _expression(written: str) -> str:
+def check_expression(written: str) -> str:
+    """Return an expression as it is written.
+
+    Raises:
+        ValueError: it does not compile, or names a function or a variable that does not exist.
+    """
     Expression(written)
+    if unknown := names.unknown(written):
+        raise ValueError("; ".join(unknown))
     return written
 
 
@@ -82,14 +90,18 @@ def _channel(written: str) -> str:
         raise ValueError(str(exc)) from None
 
 
-ExpressionText = Annotated[str, AfterValidator(_expression)]
-"""A JSONata expression, as `expression` describes it; it compiles."""
+ExpressionText = Annotated[str, AfterValidator(check_expression), Field(json_schema_extra={"minLength": 1})]
+"""A JSONata expression, as `expression` describes it; it compiles, and what it names exists."""
 
-PathText = Annotated[str, AfterValidator(_path)]
+PathText = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": PATTERN})]
 """A path to something in an event that may be changed; see `paths`."""
 
-RemovablePath = Annotated[str, AfterValidator(_removable)]
+RemovablePath = Annotated[str, AfterValidator(_removable), Field(json_schema_extra={"pattern": REMOVABLE_PATTERN})]
 """A path to something that an event can be without."""
 
-ChannelName = Annotated[str, AfterValidator(_channel)]
+ChannelName = Annotated[
+    str,
+    AfterValidator(_channel),
+    Field(json_schema_extra={"pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}),
+]
 """Dotted words."""

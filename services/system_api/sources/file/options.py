@@ -95,6 +95,7 @@ class FileSourceOptions(SourceOptions):
     """Files of lines or rows, found by a glob."""
 
     kind: Literal["file"]
+    """Files of lines or rows."""
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
     """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file."""
     format: Literal["ndjson", "csv"] | None = None
@@ -113,7 +114,9 @@ class FileSourceOptions(SourceOptions):
     """Hours for which the position in a file is kept after the file disappeared. If a disk is unmounted for longer, all
     of its files are read again from the beginning."""
     csv: CsvOptions = CsvOptions()
+    """How rows of `format: csv` are read."""
     drop: DropOptions = DropOptions()
+    """How files are taken with `mode: drop`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -21,8 +21,9 @@ class TableSourceOptions(SourceOptions):
     """Rows of a table or a view."""
 
     kind: Literal["table"]
+    """A table or view of PostgreSQL or SQLite."""
 
-    url: str = Field(min_length=1)
+    url: str = Field(min_length=1, json_schema_extra={"pattern": r"^(postgres(ql)?://[^/?#]|sqlite:///[^?]+$)"})
     """`postgresql://user@host:port/database`, or `sqlite:///path/to/file` (three slashes for a path relative to the
     settings file, four for an absolute one). A password in the URL is moved to `password`."""
 

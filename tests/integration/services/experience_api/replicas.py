@@ -183,13 +183,20 @@ class Deployment:
             await ready(replica)
             yield replica
 
+    @asynccontextmanager
+    async def sql(self) -> AsyncIterator[asyncpg.Connection]:
+        """Connect to the database, to read and change it directly."""
+        connection = await asyncpg.connect(self.database.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
     async def until_no_connection(self) -> None:
         """Wait until every claim has been released."""
-        connection = await asyncpg.connect(self.database.url)
-        async with asyncio.timeout(TIMEOUT):
+        async with self.sql() as connection, asyncio.timeout(TIMEOUT):
             while await connection.fetchval("SELECT count(*) FROM trelay.connections"):
                 await asyncio.sleep(0.005)
-        await connection.close()
 
 
 async def ready(client: ReplicaClient) -> None:

@@ -27,6 +27,7 @@ def test_lists_and_mappings_are_expanded_and_the_paths_remembered() -> None:
     expansion = Expansion(read(""), {"A": "1"})
     assert expansion.expand((), {"x": ["${A}", "plain", 2], "y": "${B:-b}"}) == {"x": ["1", "plain", 2], "y": "b"}
     assert expansion.touched == {("x", 0)}
+    assert expansion.references == {("x", 0), ("y",)}
 
 
 def test_a_variable_that_is_not_set_is_named_with_its_place() -> None:

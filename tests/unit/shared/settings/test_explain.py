@@ -71,6 +71,19 @@ def refused(yaml: str, **env: str) -> str:
 @pytest.mark.parametrize(
     ("system", "said"),
     [
+        ("tls: yes", "system.tls: expected true or false, found 'yes'"),
+        ("tls: 1", "system.tls: expected true or false, found 1"),
+        ("either: '5'", "system.either: expected a list; or expected a whole number, found '5'"),
+        ("either: true", "system.either: expected a list; or expected a whole number, found true"),
+        ("either: ['5']", "system.either.0: expected a whole number, found '5'"),
+        ("limits: {kind: table, batch: '5'}", "system.limits.batch: expected a whole number, found '5'"),
+        ("limits: {kind: table, interval: '1.5'}", "system.limits.interval: expected a number, found '1.5'"),
+        ("limits: {kind: table, interval: true}", "system.limits.interval: expected a number, found true"),
+        ("limits: {kind: table, interval: .inf}", "system.limits.interval: expected a finite number, found Infinity"),
+        (
+            "sources: {o: {kind: file, path: ab, file: '5'}}",
+            "system.sources.o.file: expected a whole number, found '5'",
+        ),
         (
             "sources: {o: {kind: file, path: ab, chanel: x}}",
             "system.sources.o.chanel: unknown key 'chanel'; did you mean 'channel'?",
@@ -148,6 +161,14 @@ def test_speaks_no_jargon(jargon: str) -> None:
     )
     assert jargon not in report
     assert report.count("\n") == 7
+
+
+def test_a_text_from_the_environment_may_stand_for_any_value() -> None:
+    text = "system: {tls: '${TLS}', either: '${EITHER:-5}', limits: {kind: table, interval: '${INTERVAL}'}}"
+    system = parse(text, Settings, {"TLS": "yes", "INTERVAL": "1.5"}).system
+    assert (system.tls, system.either) == (True, 5)
+    assert system.limits is not None
+    assert system.limits.interval == 1.5
 
 
 def test_never_repeats_a_secret() -> None:

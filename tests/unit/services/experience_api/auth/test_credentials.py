@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from services.experience_api.auth.credentials import CarriedToken, ClientCredentials, client_id, read_client, read_token
+from services.experience_api.auth.credentials import (
+    CarriedToken,
+    ClientCredentials,
+    client_id,
+    in_subprotocol,
+    read_client,
+    read_token,
+)
 from services.experience_api.refusals import (
     MALFORMED,
     TOKEN_MISSING,
@@ -163,3 +170,21 @@ def test_hostile_headers_are_read_or_refused(lines: Lines) -> None:
         assert read_client(headers).secret.isprintable()
     with contextlib.suppress(Refused):
         read_token(headers).token.encode("ascii")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([("Sec-WebSocket-Protocol", "cloudevents.json, bearer.a.b.c")], True),
+        ([("Sec-WebSocket-Protocol", "bearer.a.b.c,cloudevents.json")], True),
+        ([("Sec-WebSocket-Protocol", "cloudevents.json"), ("Sec-WebSocket-Protocol", "bearer.a.b.c")], True),
+        ([("Sec-WebSocket-Protocol", "bearer.a.b.c")], False),
+        ([("Sec-WebSocket-Protocol", "cloudevents.json, bearer.")], False),
+        ([("Sec-WebSocket-Protocol", "cloudevents.json, bearer.\x80")], False),
+        ([("Sec-WebSocket-Protocol", "cloudevents.json"), ("Authorization", "Bearer a.b.c")], False),
+        ([("Authorization", "Bearer a.b.c")], False),
+        ([], False),
+    ],
+)
+def test_it_is_known_whether_a_browser_sends_the_token(lines: Lines, expected: bool) -> None:
+    assert in_subprotocol(CIMultiDict(lines)) is expected

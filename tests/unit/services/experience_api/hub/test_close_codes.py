@@ -1,4 +1,7 @@
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +16,35 @@ from services.experience_api.hub.close_codes import (
     of_protocol_error,
 )
 
+ROOT = Path(__file__).parents[5]
+
 
 def test_all_reasons_are_listed_and_codes_and_names_are_unique() -> None:
     declared = [value for value in vars(close_codes).values() if isinstance(value, CloseReason)]
     assert sorted(declared, key=lambda reason: reason.code) == sorted(ALL, key=lambda reason: reason.code)
     assert len({reason.code for reason in ALL}) == len({reason.name for reason in ALL}) == len(ALL)
+
+
+def test_each_reason_is_used() -> None:
+    """None is documented but never sent."""
+    used = {name for path in (ROOT / "services").rglob("*.py") for name in _used(ast.parse(path.read_text()))}
+    of_errors = {reason for reason in ALL if of_protocol_error(reason.code) is reason and reason.code < 4000}
+    unused = {name for name, reason in vars(close_codes).items() if reason in ALL and name not in used}
+    assert {name for name in unused if vars(close_codes)[name] not in of_errors} == set()
+
+
+def _used(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith(".close_codes"):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "close_codes":
+            yield node.attr
+
+
+@pytest.mark.parametrize("reason", [reason for reason in ALL if reason.code >= 4000], ids=lambda reason: reason.name)
+def test_each_code_is_documented_for_subscribers(reason: CloseReason) -> None:
+    rows = [line for line in (ROOT / "docs/subscribers.md").read_text().splitlines() if line.startswith("| 4")]
+    assert any(str(reason.code) in row for row in rows)
 
 
 @pytest.mark.parametrize("reason", ALL, ids=lambda reason: reason.name)

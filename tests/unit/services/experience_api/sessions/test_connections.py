@@ -1,7 +1,7 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from services.experience_api.auth.origin import Origin
+from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import (
     CLAIM_LOST,
     DISABLED,
@@ -66,6 +67,7 @@ class Registry(MemoryRegistry):
 
     unavailable = False
     loses_notices = False
+    invalid_fails = False
     claims = 0
     releases = 0
 
@@ -82,6 +84,11 @@ class Registry(MemoryRegistry):
     async def held_by(self, node: Node) -> dict[UUID, str]:
         self._check()
         return await super().held_by(node)
+
+    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
+        if self.invalid_fails:
+            raise Unavailable("the registry became unavailable")
+        return await super().invalid(tokens, good_for_days)
 
     async def notify(self, notice: Notice) -> None:
         if not self.loses_notices:
@@ -333,6 +340,30 @@ async def test_a_missed_notice_is_made_up_for_after_reconnecting(deployment: Dep
         await deployment.registry.unregister("demo")
         assert not socket.ended.done()
         deployment.registry.reconnect()
+        assert await reason(socket) is close_codes.TOKEN_REFUSED
+
+
+async def test_a_claim_lost_without_a_notice_closes_with_the_refusal_of_its_token(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    for change, expected in (
+        (deployment.registry.disable("demo"), close_codes.DISABLED),
+        (deployment.registry.register(claims(token="second")), close_codes.TOKEN_REFUSED),
+    ):
+        deployment.registry.loses_notices = True
+        await deployment.registry.enable("demo")
+        async with connected(replica) as (_, socket):
+            await change
+            await replica.reconcile()
+            assert await reason(socket) is expected
+
+
+async def test_a_claim_is_lost_even_if_its_token_cannot_be_checked(deployment: Deployment) -> None:
+    replica = await deployment.replica("one")
+    async with connected(replica) as (_, socket):
+        deployment.registry.loses_notices = True
+        await deployment.registry.unregister("demo")
+        deployment.registry.invalid_fails = True
+        await replica.reconcile()
         assert await reason(socket) is CLAIM_LOST
 
 

@@ -1,7 +1,10 @@
 import uuid
 
 from services.experience_api.hub.close_codes import CLAIM_LOST, REPLACED, CloseReason
+from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.slots import ConnectionSlot
+
+TOKEN = TokenClaims("demo", b"hash")
 
 
 class Recorder:
@@ -19,18 +22,18 @@ class Recorder:
 
 
 async def test_a_slot_without_a_connection_counts_as_alive() -> None:
-    assert await ConnectionSlot(uuid.uuid4()).responds(0)
+    assert await ConnectionSlot(uuid.uuid4(), TOKEN).responds(0)
 
 
 async def test_an_attached_connection_is_probed() -> None:
     for alive in (True, False):
-        slot = ConnectionSlot(uuid.uuid4())
+        slot = ConnectionSlot(uuid.uuid4(), TOKEN)
         slot.attach(Recorder(alive=alive))
         assert await slot.responds(0) is alive
 
 
 async def test_a_lost_slot_ends_its_connection_once_with_the_first_reason() -> None:
-    slot, connection = ConnectionSlot(uuid.uuid4()), Recorder()
+    slot, connection = ConnectionSlot(uuid.uuid4(), TOKEN), Recorder()
     slot.attach(connection)
     slot.lose(REPLACED)
     slot.lose(CLAIM_LOST)
@@ -39,7 +42,7 @@ async def test_a_lost_slot_ends_its_connection_once_with_the_first_reason() -> N
 
 
 def test_a_slot_lost_before_attaching_ends_the_attached_connection() -> None:
-    slot, connection = ConnectionSlot(uuid.uuid4()), Recorder()
+    slot, connection = ConnectionSlot(uuid.uuid4(), TOKEN), Recorder()
     slot.lose(REPLACED)
     slot.attach(connection)
     assert connection.reasons == [REPLACED]

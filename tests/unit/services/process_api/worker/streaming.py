@@ -131,6 +131,10 @@ class Setting:
         """The errors of the dead letters."""
         return [dict(record.headers)["error"].decode() for record in self.records(TOPICS.dead_letter)]
 
+    def attempts(self) -> list[int]:
+        """What the dead letters say of how often they were tried."""
+        return [int(dict(record.headers)["attempts"]) for record in self.records(TOPICS.dead_letter)]
+
     def records(self, topic: str) -> list[Any]:
         partitions = next(options.partitions for options in TOPICS.all() if options.name == topic)
         return [record for number in range(partitions) for record in self.bus.records(topic, number)]

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from services.process_api.worker.poison import SLOW_SECONDS, PoisonTracker, SlowRecords
+from services.process_api.worker.poison import SLOW_SECONDS, Attempts, PoisonTracker, SlowRecords
 from tests.unit.services.process_api.making import record
 
 
@@ -75,3 +75,30 @@ def test_only_the_newest_slow_records_are_remembered() -> None:
     for offset in range(1100):
         PoisonTracker(slow).note_slow(record(b"", offset), 10.0)
     assert (min(slow), len(slow)) == (100, 1000)
+
+
+def test_attempts_are_counted_from_the_committed_offset() -> None:
+    attempts = Attempts()
+    attempts.begin(0)
+    assert attempts.before(0) == 0
+    attempts.ran(5)
+    assert attempts.before(5) == 0
+    attempts.begin(3)
+    assert [attempts.before(offset) for offset in (3, 5, 6)] == [1, 1, 0]
+    attempts.ran(4)
+    attempts.begin(3)
+    assert [attempts.before(offset) for offset in (3, 4, 5, 6)] == [2, 2, 1, 0]
+    attempts.begin(3)
+    assert attempts.before(3) == 2
+    attempts.ran(9)
+    attempts.begin(10)
+    assert attempts.before(10) == 0
+
+
+def test_counting_attempts_takes_no_memory_per_attempt() -> None:
+    attempts = Attempts()
+    for _ in range(10_000):
+        attempts.begin(7)
+        attempts.ran(7)
+    assert attempts.before(7) == 9_999
+    assert len(attempts._ended) == 1

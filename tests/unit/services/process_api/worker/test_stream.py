@@ -65,6 +65,7 @@ async def test_dead_letters_are_written_with_the_outputs() -> None:
         "no pipeline takes the source 'unknown'",
         "event",
     ]
+    assert setting.attempts() == [1, 1, 1]
     alerts = {(each.kind, each.place) for each in setting.alerts.calls}
     assert alerts == {("dead letter", "orders"), ("dead letter", "no pipeline")}
     assert setting.sample("trelay_process_events_taken_total", pipeline="orders") == 3
@@ -104,6 +105,32 @@ async def test_a_failed_commit_is_noticed_without_new_input_and_loses_or_repeats
         await setting.ingest(2)
         await until(lambda: setting.published() == [1, 2])
     assert len(setting.bus.submitted) == 4
+
+
+async def test_a_dead_letter_counts_the_attempts_while_the_bus_was_unavailable() -> None:
+    setting = Setting(pipelines=[pipeline({"map": "n in [2, 4] ? missing : $"})])
+    setting.bus.fail = lambda number: Unavailable("the bus is away") if number in {0, 1} else None
+    await setting.ingest(1, 2, 3)
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 3])
+        await setting.ingest(4)
+        await until(lambda: len(setting.dead()) == 2)
+    assert setting.attempts() == [3, 1]
+
+
+async def test_a_dead_letter_counts_the_attempts_of_a_step_that_waited() -> None:
+    functions.answering.clear()
+    functions.looked_up.clear()
+    setting = Setting(pipelines=[pipeline({"python": f"{FUNCTIONS}:look_up"}, {"map": "wait ? missing : $"})])
+    await setting.ingest(1)
+    await setting.ingest(2, wait=True)
+    place = f"{TOPICS.ingest}/{partition_of(b'C-1', 2)}"
+    async with setting.running():
+        await until(lambda: functions.looked_up.count(2) >= 3)
+        assert ("partition paused", place) in setting.alerts.open
+        functions.answering.set()
+        await until(lambda: len(setting.dead()) == 1)
+    assert setting.attempts() == [functions.looked_up.count(2)]
 
 
 async def test_transactions_after_a_failed_commit_are_repeated() -> None:
@@ -153,10 +180,12 @@ class SkippingClock(SystemClock):
 async def test_an_event_so_slow_that_the_bus_evicts_the_member_is_dead_lettered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock, lost = SkippingClock(), []
+    clock, lost, runs = SkippingClock(), [], 0
 
     def take_long(data: Any) -> None:
+        nonlocal runs
         if data["n"] == 40:
+            runs += 1
             clock.skipped += 30
             lost.append(True)
 
@@ -172,6 +201,7 @@ async def test_an_event_so_slow_that_the_bus_evicts_the_member_is_dead_lettered(
     assert setting.published() == [*range(40), *range(41, 50)]
     (error,) = setting.dead()
     assert error.startswith("took 30 s, the limit is 5 s")
+    assert setting.attempts() == [runs] == [3]  # with others, and twice alone
 
 
 async def test_a_paused_partition_does_not_pause_another() -> None:
@@ -200,6 +230,7 @@ class TestTooLarge:
         assert "the limit is 5000" in error
         (letter,) = setting.records(TOPICS.dead_letter)
         assert letter.key == b"orders:5"
+        assert setting.attempts() == [2]  # with the others, and alone
 
     async def test_an_event_whose_dead_letter_is_refused_as_well_is_truncated(self) -> None:
         setting = Setting()
@@ -212,6 +243,7 @@ class TestTooLarge:
         (error,) = setting.dead()
         assert "(truncated: the first 65536 of " in error
         assert len(setting.records(TOPICS.dead_letter)[0].value) == 65536
+        assert setting.attempts() == [2]  # it was not run again for its dead letter
 
     async def test_a_partition_whose_dead_letter_never_fits_pauses(self) -> None:
         setting = Setting()

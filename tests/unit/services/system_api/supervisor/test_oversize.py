@@ -28,7 +28,7 @@ def test_a_record_rejected_alone_is_dead_lettered_with_its_head_and_no_other() -
     assert filtered.records == [record("orders:1", 10)]
     assert filtered.checkpoint == {"": b"2"}
     (reject,) = filtered.rejects
-    assert (reject.id, len(reject.value)) == ("orders:2", KEPT_BYTES)
+    assert (reject.id, len(reject.value), reject.attempts) == ("orders:2", KEPT_BYTES, 2)
     assert "its first 65536 bytes are kept" in reject.error
 
 
@@ -38,7 +38,20 @@ def test_a_reject_that_is_too_large_is_truncated_too() -> None:
     oversize.note_too_large(batch)
     oversize.note_too_large(batch)
     (reject,) = oversize.exclude_rejected(batch).rejects
+    assert reject.attempts == 2
     assert (len(reject.value), reject.error) == (KEPT_BYTES, "not JSON (of its 1000000 bytes the first 65536 are kept)")
+
+
+def test_batches_in_flight_with_the_rejected_one_were_tried_as_well() -> None:
+    oversize = OversizeFilter()
+    earlier, last = Batch([record("orders:1", 10**6)]), Batch([record("orders:2", 10**6)])
+    oversize.note_too_large(last, [earlier, last])
+    oversize.note_too_large(earlier, [earlier])
+    (reject,) = oversize.exclude_rejected(earlier).rejects
+    assert reject.attempts == 2
+    oversize.note_too_large(Batch([record("orders:3", 10**6)]))
+    (reject,) = oversize.exclude_rejected(Batch([record("orders:3", 10**6)])).rejects
+    assert reject.attempts == 1  # first read during the isolation
 
 
 def test_isolation_ends_when_everything_in_flight_is_committed() -> None:

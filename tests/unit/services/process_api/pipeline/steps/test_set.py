@@ -61,8 +61,8 @@ def test_a_value_that_is_not_an_object_gets_no_members() -> None:
     ("values", "reason"),
     [
         ({}, "at least 1 item"),
-        ({"data.a": "=a +"}, r"data\.a: the expression does not compile"),
-        ({"data.a": float("nan")}, r"data\.a: Out of range"),
+        ({"data.a": "=a +"}, r"data\.a`\n.*the expression does not compile"),
+        ({"data.a": float("nan")}, r"data\.a`.*\n.*finite number"),
         ({"subject": 5}, "subject: attribute 'subject' would become 5, expected text"),
         ({"dataschema": 5}, "dataschema: attribute"),
         ({"id": "x"}, "'id' cannot be changed"),

@@ -12,6 +12,7 @@ from services.process_api.pipeline.steps.step import ChannelName, ExpressionText
     ("kind", "valid", "invalid", "reason"),
     [
         (ExpressionText, "a > 1", "a >", "does not compile"),
+        (ExpressionText, "$uppercase(a)", "$upercase(a)", "unknown function"),
         (PathText, "data.a", "data.", "is not a path"),
         (ChannelName, "orders.eu", "orders/eu", "expected dotted words"),
     ],

@@ -1,0 +1,228 @@
+"""Which functions and variables an expression names that do not exist: JSONata finds out with the first event only.
+
+A function that does not exist fails every event, and a variable that does not exist is undefined. The scopes are those
+of the reference implementation (jsonata.js 2.x, `evaluate`): a block and a lambda have a frame of their own, `:=` binds
+in the innermost frame, and `@$x` and `#$i` bind for the path that they stand in. Within a frame the order is ignored,
+because a lambda may use what is bound after it.
+
+jsonatapy shows no syntax tree, so the parser is that of jsonata-python, a port of the reference. It reads all that
+jsonatapy compiles, but for spellings outside the language (flags of regular expressions such as `/a/g`); such an
+expression gets no verdict. Neither does one that calls `$eval`, which can bind names that no parser sees.
+"""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from jsonata import Parser
+
+FUNCTIONS: Final = frozenset({
+    "abs", "append", "assert", "average", "base64decode", "base64encode", "boolean", "ceil", "contains", "count",
+    "decodeUrl", "decodeUrlComponent", "distinct", "each", "encodeUrl", "encodeUrlComponent", "error", "eval",
+    "exists", "filter", "floor", "formatBase", "formatInteger", "formatNumber", "fromMillis", "join", "keys",
+    "length", "lookup", "lowercase", "map", "match", "max", "merge", "millis", "min", "not", "now", "number", "pad",
+    "parseInteger", "power", "random", "reduce", "replace", "reverse", "round", "shuffle", "sift", "single", "sort",
+    "split", "spread", "sqrt", "string", "substring", "substringAfter", "substringBefore", "sum", "toMillis", "trim",
+    "type", "uppercase", "zip",
+})  # fmt: skip
+"""The functions of jsonatapy 2.2.13, without their `$`."""
+
+VARIABLES: Final = frozenset({"event"})
+"""What Trelay binds, without the `$`."""
+
+_ROOTS = frozenset({"", "$"})
+"""`$` and `$$`."""
+_CALLED_MEMBERS = frozenset({"next"})
+"""Members that hold a function without the expression's doing: `next` of a match."""
+_PATH = frozenset({".", "[", "{", "^", "@", "#"})
+"""The operators that make one path of their operands."""
+
+_ALIKE = 0.7
+"""How similar a suggested name is, as difflib counts: `$uppercase` for `$upper`, but not `$split` for `$limit`."""
+
+
+def unknown(expression: str) -> list[str]:
+    """Return a sentence for each name that does not exist, in the order of the text; none where there is no verdict."""
+    try:
+        walk = _Walk()
+        walk.visit(_Syntax().parse(expression, _no_regex), _Scope(None, is_frame=True))
+    except Exception:  # noqa: BLE001 -- a parser of a hostile text may fail in any way; jsonatapy says what is wrong
+        return []
+    return [] if walk.evaluates_text else [use.sentence(expression) for use in walk.unknown()]
+
+
+def _no_regex(_pattern: str, _flags: object) -> None:
+    """Stand in for a compiled regular expression: jsonatapy has compiled it, in a dialect that Python's may refuse."""
+
+
+class _Syntax(Parser):  # type: ignore[misc]  # published without types
+    """The parser without its second pass, which prepares evaluation and takes exponential time for nested `??`."""
+
+    def process_ast(self, expr: Any) -> Any:
+        """Keep the tree as it was read."""
+        return expr
+
+
+class _Scope:
+    """A region in which names are bound: a frame of the evaluation, or a path."""
+
+    def __init__(self, outer: "_Scope | None", *, is_frame: bool, names: Iterable[str] = ()) -> None:
+        self.outer = outer
+        self.frame: _Scope = self if is_frame or outer is None else outer.frame
+        self.names = set(names)
+
+    def visible(self) -> Iterator[str]:
+        scope: _Scope | None = self
+        while scope is not None:
+            yield from scope.names
+            scope = scope.outer
+
+
+class _Use(NamedTuple):
+    """A name, used somewhere."""
+
+    name: str
+    end: int
+    """Where its token ends in the text."""
+    called: bool
+    scope: _Scope
+    sigil: str = "$"
+
+    def sentence(self, text: str) -> str:
+        shown = f"{self.sigil}{self.name}"
+        start = text.rfind(shown, 0, self.end)  # a name in backticks ends before its token does
+        line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+        place = f"column {column}" if "\n" not in text else f"line {line}, column {column}"
+        kind = "function" if self.called else "variable"
+        return f"unknown {kind} {shown[:60]} at {place} of the expression{self._hint()}"
+
+    def _hint(self) -> str:
+        bound = {*self.scope.visible(), *VARIABLES}
+        folded = {name.casefold(): name for name in sorted(FUNCTIONS | bound)}
+        close = difflib.get_close_matches(self.name.casefold(), folded, n=1, cutoff=_ALIKE)
+        if close:
+            return f"; did you mean ${folded[close[0]]}?"
+        if self.called:
+            return ": neither JSONata nor the expression defines it"
+        return f"; bound there: {', '.join(f'${name}' for name in sorted(bound))}"
+
+
+class _Walk:
+    """Collects what a syntax tree binds and uses. What a node's fields hold, `Parser` says."""
+
+    def __init__(self) -> None:
+        self.evaluates_text = False
+        self._everywhere = {*FUNCTIONS, *VARIABLES}
+        self._seen: set[int] = set()
+        self._uses: list[_Use] = []
+        self._paths: list[_Scope] = []
+        self._parents = False
+        self._texts: set[str] = set()
+        self._computed_keys = False
+
+    def unknown(self) -> list[_Use]:
+        """Return the uses of names that are bound nowhere around them."""
+        if self._parents:  # a path that a `%` leads through hands its bindings on to what is around it
+            self._everywhere.update(*(path.names for path in self._paths))
+        return sorted((use for use in self._uses if not self._exists(use)), key=lambda use: use.end)
+
+    def _exists(self, use: _Use) -> bool:
+        if use.sigil:
+            return use.name in self._everywhere or use.name in use.scope.visible()
+        # A member can only be called in an object that the expression has built with a function in it.
+        return self._computed_keys or use.name in self._texts or use.name in _CALLED_MEMBERS
+
+    def visit(self, node: Any, scope: _Scope, *, in_path: bool = False) -> None:
+        """Walk through a node, which belongs to the path of the node around it if `in_path`."""
+        if node is None or id(node) in self._seen:  # of `a ?? b`, `a` stands in the condition and in the consequence
+            return
+        self._seen.add(id(node))
+        if node.type == "variable":
+            self._use(node, scope)
+        elif node.type == "string":
+            self._texts.add(node.value)
+        elif node.type == "binary" and node.value in _PATH:
+            self._path(node, scope if in_path else self._new_path(scope))
+        elif node.type in self._VISITS:
+            self._VISITS[node.type](self, node, scope)
+        self._parents |= node.type == "parent"
+
+    def _use(self, node: Any, scope: _Scope, *, called: bool = False) -> None:
+        if node.value not in _ROOTS:
+            self._uses.append(_Use(node.value, node.position, called, scope))
+            self.evaluates_text |= node.value == "eval"
+
+    def _all(self, nodes: Iterable[Any], scope: _Scope) -> None:
+        for node in nodes:
+            self.visit(node, scope)
+
+    def _new_path(self, scope: _Scope) -> _Scope:
+        path = _Scope(scope, is_frame=False)
+        self._paths.append(path)
+        return path
+
+    def _path(self, node: Any, scope: _Scope) -> None:
+        self.visit(node.lhs, scope, in_path=True)
+        if node.value in {"@", "#"}:
+            scope.names.add(node.rhs.value)
+        elif node.value == "{":
+            self._members(node.rhs_object, scope)
+        elif node.value == "^":
+            self._all((term.expression for term in node.rhs_terms), scope)
+        else:
+            self.visit(node.rhs, scope, in_path=node.value == ".")
+
+    def _members(self, pairs: Iterable[tuple[Any, Any]], scope: _Scope) -> None:
+        for key, value in pairs:
+            self._computed_keys |= key.type != "string"
+            self._all((key, value), scope)
+
+    def _binary(self, node: Any, scope: _Scope) -> None:
+        if node.value == ":=":
+            scope.frame.names.add(node.lhs.value)
+        else:
+            self.visit(node.lhs, scope)
+        if node.value == "~>":
+            self._procedure(node.rhs, scope)
+        else:
+            self.visit(node.rhs, scope)
+
+    def _unary(self, node: Any, scope: _Scope) -> None:
+        self._all(node.expressions or (), scope)
+        self._members(node.lhs_object or (), scope)
+        self.visit(node.expression, scope)
+
+    def _call(self, node: Any, scope: _Scope) -> None:
+        self._procedure(node.procedure, scope)
+        self._all(node.arguments, scope)
+
+    def _procedure(self, node: Any, scope: _Scope) -> None:
+        if node.type == "variable":
+            self._use(node, scope, called=True)
+        elif node.type == "name":
+            self._uses.append(_Use(node.value, node.position, called=True, scope=scope, sigil=""))
+        else:
+            self.visit(node, scope)
+
+    def _lambda(self, node: Any, scope: _Scope) -> None:
+        self.visit(node.body, _Scope(scope, is_frame=True, names=(argument.value for argument in node.arguments)))
+
+    def _block(self, node: Any, scope: _Scope) -> None:
+        self._all(node.expressions, _Scope(scope, is_frame=True))
+
+    def _condition(self, node: Any, scope: _Scope) -> None:
+        self._all((node.condition, node.then, node._else), scope)  # noqa: SLF001 -- the parser's name for it
+
+    def _transform(self, node: Any, scope: _Scope) -> None:
+        self._all((node.pattern, node.update, node.delete), scope)
+
+    _VISITS: Final[dict[str, Callable[["_Walk", Any, _Scope], None]]] = {
+        "binary": _binary,
+        "unary": _unary,
+        "function": _call,
+        "partial": _call,
+        "lambda": _lambda,
+        "block": _block,
+        "condition": _condition,
+        "transform": _transform,
+    }
