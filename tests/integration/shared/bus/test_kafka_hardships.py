@@ -13,7 +13,7 @@ from shared.bus.kafka import KafkaOptions, connect_kafka
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
-from tests.contracts.bus.groups import Drives, Journal
+from tests.contracts.bus.groups import Journal, JournalWorker
 from tests.servers.kafka import Kafka
 
 DIE_HALFWAY = """
@@ -152,11 +152,11 @@ async def test_a_fenced_member_rejoins_when_its_successor_is_gone(kafka: Kafka, 
     older, newer = Journal(), Journal()
     async with connect_kafka(options) as bus, connect_kafka(options) as another:
         await bus.ensure_topics([TopicOptions(name=unique_name, partitions=4)])
-        async with bus.join(unique_name, unique_name, "m", Drives(older, "older")):
+        async with bus.join(unique_name, unique_name, "m", JournalWorker(older, "older")):
             await older.until(lambda: older.of("older") == {0, 1, 2, 3})
-            async with another.join(unique_name, unique_name, "m", Drives(newer, "newer")):
+            async with another.join(unique_name, unique_name, "m", JournalWorker(newer, "newer")):
                 await newer.until(lambda: newer.of("newer") == {0, 1, 2, 3})
-                await older.until(lambda: older.held == {})
+                await older.until(lambda: older.owners == {})
                 assert await has_problem(bus)
                 assert another.problem is None
             await older.until(lambda: older.of("older") == {0, 1, 2, 3})
