@@ -1,6 +1,6 @@
-"""What processes do that the suite kills: `python -m tests.contracts.bus.children JOB`, the rest on standard input.
+"""The processes that the suite kills: `python -m tests.contracts.bus.children JOB`, with the order on standard input.
 
-Each says a line on standard output when it has got somewhere, so that whoever kills it knows.
+Each prints a line when it has made progress, so that the suite knows when to kill it.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ async def write(bus: Bus, order: Mapping[str, Any]) -> None:
     """Write numbered transactions as fast as the bus takes them."""
     async with bus.writer(order["name"]) as writer:
         for number in range(1_000_000):
-            say(str(number))
+            report(str(number))
             await hand_over(writer, writing(order["topic"], *(f"{number}.{part}" for part in range(SIZE))))
 
 
-async def follow(bus: Bus, order: Mapping[str, Any]) -> None:
-    """Copy a topic exactly once, as a member of a group, until killed."""
-    drive = partial(copy, bus, order["group"], order["target"])
-    async with bus.join(order["topic"], order["group"], order["member"], drive):
-        say("joined")
+async def copy_partitions(bus: Bus, order: Mapping[str, Any]) -> None:
+    """Copy a topic exactly once, as a member of a group, until it is killed."""
+    worker = partial(copy, bus, order["group"], order["target"])
+    async with bus.join(order["topic"], order["group"], order["member"], worker):
+        report("joined")
         await asyncio.Event().wait()
 
 
-def say(line: str) -> None:
+def report(line: str) -> None:
     print(line, flush=True)
 
 
@@ -52,7 +52,7 @@ async def main(job: str) -> None:
     while True:
         try:
             async with connect(options, database) as bus:
-                await {"write": write, "follow": follow}[job](bus, order)
+                await {"write": write, "copy": copy_partitions}[job](bus, order)
         except Unavailable as exc:
             logging.getLogger(__name__).warning("%s", exc)
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The suite's own modules hold assertions that pytest is to explain, like those of test modules."""
+"""Lets pytest explain the assertions in the modules of the suite."""
 
 import pytest
 

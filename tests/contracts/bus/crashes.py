@@ -1,4 +1,4 @@
-"""Processes that are killed, or paused and woken beside their successors: none lost, none twice, in order."""
+"""Processes that are killed, or paused and resumed beside their successors: no record is lost or repeated."""
 
 import asyncio
 import json
@@ -15,13 +15,13 @@ import pytest
 from shared.bus.protocol import Bus, Transaction
 from tests.contracts.bus.children import SIZE
 from tests.contracts.bus.deployment import DeploymentFixtures, ServedDeployment, new_topic
-from tests.contracts.bus.records import PATIENCE, by_key, ends, everything, visible
+from tests.contracts.bus.records import TIMEOUT, by_key, ends, everything, visible
 
 KEYS = 40
 
 
 class Child:
-    """One process of `children`, its log in a file of its own."""
+    """A process of `children` with a log file of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
@@ -44,9 +44,9 @@ class Child:
         return cls(process, log)
 
     async def line(self) -> str:
-        """Wait for the next line it says."""
+        """Wait for its next line."""
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE)
+        line = await asyncio.wait_for(self._process.stdout.readline(), TIMEOUT)
         assert line, f"the process has ended; the end of its log:\n{self._log.read_text()[-3000:]}"
         return line.decode().strip()
 
@@ -59,13 +59,13 @@ class Child:
     async def kill(self) -> None:
         if self._process.returncode is None:
             self._process.kill()
-        # Its output is read to the end, or the pipe would be left to the garbage collector.
+        # Read its output to the end, or the pipe would be left to the garbage collector.
         await self._process.communicate()
 
 
 @pytest.mark.timeout(180)
 class CrashesContract(DeploymentFixtures):
-    async def test_a_writer_killed_in_mid_transaction_leaves_whole_ones(
+    async def test_a_writer_that_is_killed_leaves_whole_transactions(
         self, deployment: ServedDeployment, bus: Bus, line: str, tmp_path: Path
     ) -> None:
         seed = random.randrange(10**6)
@@ -86,50 +86,50 @@ class CrashesContract(DeploymentFixtures):
             assert await visible(bus, line) == found
             written = len(found)
 
-    async def test_a_group_under_fire_loses_and_repeats_nothing(
+    async def test_a_group_whose_members_are_killed_loses_and_repeats_nothing(
         self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path
     ) -> None:
-        await under_fire(deployment, bus, topic, tmp_path, seconds=12.0, rate=500)
+        await copy_under_kills(deployment, bus, topic, tmp_path, seconds=12.0, rate=500)
 
     @pytest.mark.chaos
     @pytest.mark.timeout(600)
-    async def test_a_group_under_long_fire_loses_and_repeats_nothing(
+    async def test_a_group_whose_members_are_killed_for_long_loses_and_repeats_nothing(
         self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path
     ) -> None:
-        await under_fire(deployment, bus, topic, tmp_path, seconds=300.0, rate=2000)
+        await copy_under_kills(deployment, bus, topic, tmp_path, seconds=300.0, rate=2000)
 
 
 class Member:
-    """A member of the group that is killed and paused at random, and started again under its name."""
+    """A member of the group that is killed and paused at random, and restarted under its name."""
 
     def __init__(self, order: Mapping[str, Any], log: Path, rng: random.Random) -> None:
         self._order = order
         self._log = log
-        self._dice = rng
+        self._rng = rng
         self._child: Child | None = None
         self.kills = 0
         self.pauses = 0
 
     async def start(self) -> None:
-        self._child = await Child.started("follow", self._order, self._log)
+        self._child = await Child.started("copy", self._order, self._log)
         await self._child.line()
 
-    async def suffer(self, until: float) -> None:
-        """Be killed or paused every now and then; be there at the end."""
+    async def kill_and_pause(self, until: float) -> None:
+        """Kill or pause it at random times; it runs at the end."""
         while time.monotonic() < until:
-            await asyncio.sleep(self._dice.uniform(0.2, 2.0))
+            await asyncio.sleep(self._rng.uniform(0.2, 2.0))
             assert self._child is not None
-            if self._dice.random() < 0.7:
+            if self._rng.random() < 0.7:
                 self.kills += 1
                 await self._child.kill()
-                # Mostly back at once, as a container is; else others take over first.
-                await asyncio.sleep(self._dice.choice((0.0, 0.0, self._dice.uniform(0.0, 8.0))))
+                # Mostly restarted at once, as a container is; otherwise other members take over first.
+                await asyncio.sleep(self._rng.choice((0.0, 0.0, self._rng.uniform(0.0, 8.0))))
                 await self.start()
             else:
                 self.pauses += 1
                 self._child.pause()
-                # Longer than a session at times: then it wakes beside its successor.
-                await asyncio.sleep(self._dice.uniform(0.1, 9.0))
+                # Sometimes longer than a session: then it resumes beside its successor.
+                await asyncio.sleep(self._rng.uniform(0.1, 9.0))
                 self._child.resume()
 
     async def end(self) -> None:
@@ -137,46 +137,48 @@ class Member:
             await self._child.kill()
 
 
-async def under_fire(
+async def copy_under_kills(
     deployment: ServedDeployment, bus: Bus, topic: str, folder: Path, *, seconds: float, rate: int
 ) -> None:
-    """Let three members copy what is fed, and kill and pause them at random meanwhile."""
+    """Let three members copy what is written, and kill and pause them at random meanwhile."""
     seed = random.randrange(10**6)
     print("seed", seed)
     target = await new_topic(bus, partitions=4)
-    order = order_for(deployment, topic=topic, target=target, group=f"fire-{topic}")
+    order = order_for(deployment, topic=topic, target=target, group=f"copiers-{topic}")
     members = [
         Member(order | {"member": name}, folder / f"{name}.log", random.Random(f"{seed} {name}")) for name in "abc"
     ]
     try:
         await asyncio.gather(*(member.start() for member in members))
         until = time.monotonic() + seconds
-        suffering = [asyncio.create_task(member.suffer(until)) for member in members]
-        fed = await feed(bus, topic, seconds, rate)
-        await asyncio.gather(*suffering)
+        attacks = [asyncio.create_task(member.kill_and_pause(until)) for member in members]
+        written = await feed(bus, topic, seconds, rate)
+        await asyncio.gather(*attacks)
         kills, pauses = sum(member.kills for member in members), sum(member.pauses for member in members)
-        print(f"{fed} records, {kills} kills, {pauses} pauses")
-        await copied(bus, target, fed)
-        # What is twice may come late: give it a moment.
+        print(f"{written} records, {kills} kills, {pauses} pauses")
+        await copied(bus, target, written)
+        # A repeated record may come late: give it a moment.
         await asyncio.sleep(1.0)
         found = by_key(await everything(bus, target))
     finally:
         for member in members:
             await member.end()
-    assert found == {f"key-{key}": [str(number) for number in range(key, fed, KEYS)] for key in range(min(KEYS, fed))}
+    assert found == {
+        f"key-{key}": [str(number) for number in range(key, written, KEYS)] for key in range(min(KEYS, written))
+    }
 
 
 async def copied(bus: Bus, target: str, count: int) -> None:
-    """Wait until as many were copied."""
+    """Wait until this number of records is copied."""
     positions = dict.fromkeys(await ends(bus, target), 0)
     seen = 0
-    async with bus.reader(target, positions) as reader, asyncio.timeout(4 * PATIENCE):
+    async with bus.reader(target, positions) as reader, asyncio.timeout(4 * TIMEOUT):
         while seen < count:
             seen += len(await reader.read())
 
 
 async def feed(bus: Bus, topic: str, seconds: float, rate: int) -> int:
-    """Write numbers at a rate, each under one of a few keys; return how many."""
+    """Write numbers at a rate, each under one of a few keys; return how many were written."""
     number = 0
     began = time.monotonic()
     async with bus.writer(f"feed-{topic}") as writer:
@@ -193,6 +195,6 @@ async def feed(bus: Bus, topic: str, seconds: float, rate: int) -> int:
 
 
 def order_for(deployment: ServedDeployment, **rest: str) -> dict[str, Any]:
-    """Tell a child where the bus is, and what to do."""
+    """Return the order of a child: where the bus is, and what to do."""
     where: dict[str, Any] = json.loads(deployment.options)
     return where | rest

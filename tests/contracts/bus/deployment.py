@@ -1,4 +1,4 @@
-"""What an implementation gives the suite: a way to connect, and what happens to a bus without its users' doing."""
+"""What an implementation provides to the suite: connections, and events that clients do not cause."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -11,44 +11,44 @@ from shared.bus.protocol import Bus, TopicOptions
 
 
 class Deployment(Protocol):
-    """One bus that tests have to themselves, or share under topic names of their own."""
+    """A bus for one test alone, or one that tests share with topics of their own."""
 
     def connect(self) -> AbstractAsyncContextManager[Bus]:
-        """Connect, as one more process of the deployment would."""
+        """Connect as another process of the deployment."""
         ...
 
     async def forget(self, topic: str, partition: int, below: int) -> None:
-        """Do now what retention does in time: drop the records below an offset."""
+        """Delete the records below an offset, as retention does."""
         ...
 
     async def delete(self, topic: str) -> None:
-        """Delete a topic; it is gone on return."""
+        """Delete a topic; it does not exist any more on return."""
         ...
 
 
 class ServedDeployment(Deployment, Protocol):
-    """A bus whose server can be away, and that other processes can use."""
+    """A bus whose server can be stopped, and that other processes can use."""
 
     @property
     def options(self) -> str:
-        """What a child process connects with, as JSON: `bus` (see `BusOptions`) and `database`, no secrets."""
+        """How a child process connects, as JSON: `bus` (`BusOptions`) and `database`, without secrets."""
         ...
 
     async def stop_server(self) -> None:
-        """Stop the server; it is gone on return."""
+        """Stop the server; it does not run any more on return."""
         ...
 
     async def start_server(self) -> None:
-        """Start it again, at the same address and with what it held."""
+        """Start it again, at the same address and with its data."""
         ...
 
 
 class DeploymentFixtures:
-    """The fixtures every part of the suite uses. An implementation overrides `deployment`."""
+    """The fixtures of all parts of the suite. An implementation overrides `deployment`."""
 
     @pytest.fixture
     async def deployment(self) -> Deployment:
-        """Say which implementation is tested."""
+        """Provide the implementation."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -59,17 +59,17 @@ class DeploymentFixtures:
 
     @pytest.fixture
     async def topic(self, bus: Bus) -> str:
-        """Make a topic of four partitions."""
+        """Create a topic of four partitions."""
         return await new_topic(bus, partitions=4)
 
     @pytest.fixture
     async def line(self, bus: Bus) -> str:
-        """Make a topic of one partition: everything in it has one order."""
+        """Create a topic of one partition, so all its records have one order."""
         return await new_topic(bus, partitions=1)
 
 
 async def new_topic(bus: Bus, partitions: int, *, compact: bool = False) -> str:
-    """Make a topic that no other test has."""
+    """Create a topic that no other test uses."""
     name = f"contract-{uuid.uuid4().hex[:12]}"
     hours = None if compact else 168.0
     await bus.ensure_topics([TopicOptions(name=name, partitions=partitions, compact=compact, retention_hours=hours)])

@@ -1,4 +1,4 @@
-"""Groups: who drives which partition, from where, and how it changes hands."""
+"""Groups: which member has which partition, where it starts to read, and how partitions move."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ from shared.bus.protocol import Bus, Reader, TopicPartition, Transaction
 from shared.errors import PositionLost
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures
 from tests.contracts.bus.records import (
-    PATIENCE,
+    TIMEOUT,
     everything,
     grown,
     hand_over,
@@ -24,20 +24,20 @@ from tests.contracts.bus.records import (
 
 
 class Journal:
-    """Who drives which partition, and what was read, in the order it happened."""
+    """Which member has which partition, and what was read, in the order of events."""
 
     def __init__(self) -> None:
-        self.held: dict[int, str] = {}
+        self.owners: dict[int, str] = {}
         self.starts: Counter[tuple[str, int]] = Counter()
         self.read: list[str] = []
-        self.clashes: list[str] = []
+        self.conflicts: list[str] = []
         self._changed = asyncio.Condition()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE), self._changed:
+        async with asyncio.timeout(TIMEOUT), self._changed:
             await self._changed.wait_for(condition)
 
-    async def noted(self) -> None:
+    async def notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
 
@@ -45,23 +45,23 @@ class Journal:
         return len(self.read) == count
 
     def of(self, member: str) -> set[int]:
-        return {partition for partition, holder in self.held.items() if holder == member}
+        return {partition for partition, owner in self.owners.items() if owner == member}
 
     async def begin(self, member: str, partition: int) -> None:
-        if partition in self.held:
-            self.clashes.append(f"{member} got {partition} while {self.held[partition]} drove it")
-        self.held[partition] = member
+        if partition in self.owners:
+            self.conflicts.append(f"{member} got {partition} while {self.owners[partition]} had it")
+        self.owners[partition] = member
         self.starts[member, partition] += 1
-        await self.noted()
+        await self.notify()
 
     async def end(self, member: str, partition: int) -> None:
-        if self.held.get(partition) == member:
-            del self.held[partition]
-        await self.noted()
+        if self.owners.get(partition) == member:
+            del self.owners[partition]
+        await self.notify()
 
 
-class Drives:
-    """A drive that notes what it sees and takes a moment to end."""
+class JournalWorker:
+    """A worker that records what it reads, and takes a moment to end."""
 
     def __init__(self, journal: Journal, member: str, *, ending: float = 0.0) -> None:
         self.journal = journal
@@ -74,7 +74,7 @@ class Drives:
         try:
             while True:
                 self.journal.read += texts(await reader.read())
-                await self.journal.noted()
+                await self.journal.notify()
         finally:
             await asyncio.sleep(self.ending)
             await self.journal.end(self.member, partition)
@@ -84,7 +84,7 @@ ALL = {0, 1, 2, 3}
 
 
 class GroupsContract(DeploymentFixtures):
-    async def test_a_lone_member_drives_every_partition_from_the_earliest_record(
+    async def test_a_single_member_reads_every_partition_from_the_earliest_record(
         self, deployment: Deployment, bus: Bus, topic: str
     ) -> None:
         async with bus.appender() as appender:
@@ -92,28 +92,28 @@ class GroupsContract(DeploymentFixtures):
             first = next(record for record in await everything(bus, topic) if record.partition == 1)
             await deployment.forget(topic, 1, first.offset + 1)
             journal = Journal()
-            async with bus.join(topic, f"g-{topic}", "lone", Drives(journal, "lone")):
-                await journal.until(lambda: journal.of("lone") == ALL and len(journal.read) == 39)
+            async with bus.join(topic, f"g-{topic}", "single", JournalWorker(journal, "single")):
+                await journal.until(lambda: journal.of("single") == ALL and len(journal.read) == 39)
                 await appender.append(topic, outgoing("later"))
                 await journal.until(lambda: "later" in journal.read)
-            assert journal.held == {}
+            assert journal.owners == {}
         assert len(journal.read) == len(set(journal.read)) == 40
 
-    async def test_a_drive_starts_where_the_group_has_settled(self, bus: Bus, line: str) -> None:
+    async def test_a_worker_starts_at_the_committed_offset(self, bus: Bus, line: str) -> None:
         group = f"g-{line}"
-        async with owning(bus, "settling") as writer:
+        async with owning(bus, "committing") as writer:
             await writer.commit(writing(line, "a", "b", "c"))
         [_, _, c] = await everything(bus, line)
-        async with owning(bus, "settling") as writer:
+        async with owning(bus, "committing") as writer:
             transaction = Transaction()
             transaction.commit_offset(group, TopicPartition(line, 0), c.offset)
             await writer.commit(transaction)
         journal = Journal()
-        async with bus.join(line, group, "one", Drives(journal, "one")):
+        async with bus.join(line, group, "one", JournalWorker(journal, "one")):
             await journal.until(lambda: bool(journal.read))
         assert journal.read == ["c"]
 
-    async def test_a_settled_offset_that_expired_is_said_to_the_drive(
+    async def test_a_committed_offset_that_has_expired_is_an_error_of_the_reader(
         self, deployment: Deployment, bus: Bus, line: str
     ) -> None:
         group = f"g-{line}"
@@ -125,87 +125,89 @@ class GroupsContract(DeploymentFixtures):
             transaction.commit_offset(group, TopicPartition(line, 0), a.offset)
             await writer.commit(transaction)
         await deployment.forget(line, 0, c.offset)
-        told: asyncio.Future[PositionLost] = asyncio.get_running_loop().create_future()
+        raised: asyncio.Future[PositionLost] = asyncio.get_running_loop().create_future()
 
-        async def drive(reader: Reader) -> None:
+        async def worker(reader: Reader) -> None:
             try:
                 await reader.read()
             except PositionLost as exc:
-                told.set_result(exc)
+                raised.set_result(exc)
                 await asyncio.Event().wait()
 
-        async with bus.join(line, group, "one", drive):
-            lost = await asyncio.wait_for(told, PATIENCE)
+        async with bus.join(line, group, "one", worker):
+            lost = await asyncio.wait_for(raised, TIMEOUT)
         assert (lost.offset, lost.earliest) == (a.offset, c.offset)
 
     async def test_two_members_share(self, deployment: Deployment, bus: Bus, topic: str) -> None:
         journal = Journal()
         async with (
             deployment.connect() as another,
-            bus.join(topic, f"g-{topic}", "a", Drives(journal, "a")),
-            another.join(topic, f"g-{topic}", "b", Drives(journal, "b")),
+            bus.join(topic, f"g-{topic}", "a", JournalWorker(journal, "a")),
+            another.join(topic, f"g-{topic}", "b", JournalWorker(journal, "b")),
         ):
             await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
-        assert journal.clashes == []
-        assert journal.held == {}
+        assert journal.conflicts == []
+        assert journal.owners == {}
 
-    async def test_a_partition_is_given_away_only_after_its_drive_has_ended(
+    async def test_a_partition_moves_only_after_its_worker_has_ended(
         self, deployment: Deployment, bus: Bus, topic: str
     ) -> None:
         journal = Journal()
         async with (
             deployment.connect() as another,
-            bus.join(topic, f"g-{topic}", "a", Drives(journal, "a", ending=0.3)),
+            bus.join(topic, f"g-{topic}", "a", JournalWorker(journal, "a", ending=0.3)),
         ):
             await journal.until(lambda: journal.of("a") == ALL)
-            async with another.join(topic, f"g-{topic}", "b", Drives(journal, "b", ending=0.3)):
+            async with another.join(topic, f"g-{topic}", "b", JournalWorker(journal, "b", ending=0.3)):
                 await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
-        assert journal.clashes == []
+        assert journal.conflicts == []
 
-    async def test_who_stays_takes_over_from_who_leaves(self, deployment: Deployment, bus: Bus, topic: str) -> None:
+    async def test_a_member_that_stays_gets_the_partitions_of_one_that_leaves(
+        self, deployment: Deployment, bus: Bus, topic: str
+    ) -> None:
         journal = Journal()
         async with (
             deployment.connect() as another,
             bus.appender() as appender,
-            bus.join(topic, f"g-{topic}", "a", Drives(journal, "a")),
+            bus.join(topic, f"g-{topic}", "a", JournalWorker(journal, "a")),
         ):
-            async with another.join(topic, f"g-{topic}", "b", Drives(journal, "b", ending=0.2)):
+            async with another.join(topic, f"g-{topic}", "b", JournalWorker(journal, "b", ending=0.2)):
                 await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
             await journal.until(lambda: journal.of("a") == ALL)
             await appender.append(topic, outgoing(*(str(number) for number in range(40))))
             await journal.until(lambda: len(journal.read) == 40)
-        assert journal.clashes == []
+        assert journal.conflicts == []
 
-    async def test_a_member_of_the_same_name_gets_what_the_older_had(
+    async def test_a_newer_member_of_the_same_name_gets_the_partitions_of_the_older(
         self, deployment: Deployment, bus: Bus, topic: str
     ) -> None:
-        """As after a crash that nobody noticed: the older one is put out, the others keep theirs."""
-        journal, returned = Journal(), Journal()
+        """As after a crash that was not detected: the older one is fenced, the others keep theirs."""
+        journal, restarted = Journal(), Journal()
         async with (
             deployment.connect() as another,
             deployment.connect() as third,
-            bus.join(topic, f"g-{topic}", "a", Drives(journal, "a")),
-            another.join(topic, f"g-{topic}", "b", Drives(journal, "b")),
+            bus.join(topic, f"g-{topic}", "a", JournalWorker(journal, "a")),
+            another.join(topic, f"g-{topic}", "b", JournalWorker(journal, "b")),
         ):
             await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
-            had = journal.of("b")
-            async with third.join(topic, f"g-{topic}", "b", Drives(returned, "b")):
-                await returned.until(lambda: returned.of("b") == had)
+            before = journal.of("b")
+            async with third.join(topic, f"g-{topic}", "b", JournalWorker(restarted, "b")):
+                await restarted.until(lambda: restarted.of("b") == before)
                 await journal.until(lambda: journal.of("b") == set())
-                assert journal.of("a") == ALL - had
+                assert journal.of("a") == ALL - before
 
-    async def test_groups_do_not_disturb_one_another(self, bus: Bus, topic: str) -> None:
+    async def test_groups_are_independent(self, bus: Bus, topic: str) -> None:
         journals = {name: Journal() for name in ("left", "right")}
         async with bus.appender() as appender:
             await appender.append(topic, outgoing(*(str(number) for number in range(20))))
         async with (
-            bus.join(topic, f"left-{topic}", "m", Drives(journals["left"], "m")),
-            bus.join(topic, f"right-{topic}", "m", Drives(journals["right"], "m")),
+            bus.join(topic, f"left-{topic}", "m", JournalWorker(journals["left"], "m")),
+            bus.join(topic, f"right-{topic}", "m", JournalWorker(journals["right"], "m")),
         ):
             for journal in journals.values():
                 await journal.until(partial(journal.has_read, 20))
 
-    async def test_a_drive_that_fails_is_logged_and_started_again(
+    async def test_a_worker_that_fails_is_logged_and_restarted(
         self, bus: Bus, line: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         journal = Journal()
@@ -214,29 +216,29 @@ class GroupsContract(DeploymentFixtures):
             if journal.starts["m", 0] < 2:
                 await journal.begin("m", 0)
                 await journal.end("m", 0)
-                raise RuntimeError("a bug of the drive")
-            await Drives(journal, "m")(reader)
+                raise RuntimeError("a bug of the worker")
+            await JournalWorker(journal, "m")(reader)
 
         async with bus.appender() as appender:
             await appender.append(line, outgoing("a"))
         async with bus.join(line, f"g-{line}", "m", fail_twice):
             await journal.until(lambda: journal.read == ["a"])
-        assert caplog.text.count("RuntimeError: a bug of the drive") == 2
+        assert caplog.text.count("RuntimeError: a bug of the worker") == 2
 
-    async def test_a_drive_that_ends_is_started_again(self, bus: Bus, line: str) -> None:
+    async def test_a_worker_that_returns_is_restarted(self, bus: Bus, line: str) -> None:
         journal = Journal()
 
-        async def end_at_once(reader: Reader) -> None:
+        async def return_at_once(reader: Reader) -> None:
             await journal.begin("m", 0)
             await journal.end("m", 0)
 
-        async with bus.join(line, f"g-{line}", "m", end_at_once):
+        async with bus.join(line, f"g-{line}", "m", return_at_once):
             await journal.until(lambda: journal.starts["m", 0] == 3)
 
-    async def test_copying_across_a_change_of_hands_loses_and_repeats_nothing(
+    async def test_copying_while_partitions_move_loses_and_repeats_nothing(
         self, deployment: Deployment, bus: Bus, topic: str, line: str
     ) -> None:
-        """Consume, copy, produce with a writer a partition, while members come and go."""
+        """Consume, copy and produce with one writer for each partition, while members join and leave."""
         total = 600
         group = f"g-{topic}"
 
@@ -256,13 +258,13 @@ class GroupsContract(DeploymentFixtures):
 
 
 async def copy(bus: Bus, group: str, target: str, reader: Reader) -> None:
-    """Copy one partition exactly once, as a drive: open the writer, go to what is settled, then on for ever."""
+    """Copy one partition exactly once: open the writer, seek to the committed offset, then copy without end."""
     [partition] = reader.positions
     position = TopicPartition(reader.topic, partition)
     async with bus.writer(f"{group}-{partition}") as writer:
-        settled = await writer.committed(group, position)
-        if settled is not None:
-            reader.seek(partition, settled)
+        committed = await writer.committed(group, position)
+        if committed is not None:
+            reader.seek(partition, committed)
         while True:
             records = await reader.read(limit=50)
             transaction = Transaction()

@@ -1,4 +1,4 @@
-"""A server that goes away and comes back: waited for, said, and nothing lost."""
+"""A server that stops and starts again: a problem is reported meanwhile, and nothing is lost."""
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
@@ -11,7 +11,7 @@ from shared.errors import TrelayError, Unavailable
 from tests.contracts.bus.deployment import DeploymentFixtures, ServedDeployment, new_topic
 from tests.contracts.bus.groups import copy
 from tests.contracts.bus.records import (
-    PATIENCE,
+    TIMEOUT,
     ends,
     grown,
     hand_over,
@@ -24,17 +24,17 @@ from tests.contracts.bus.records import (
 )
 
 CROWD = 20
-"""Writers that commit at once: that the server goes between an answer and what it does after it is then certain."""
+"""Writers that commit at once, so that the server certainly stops between a response and what follows it."""
 
 
 @pytest.mark.timeout(180)
 class OutagesContract(DeploymentFixtures):
-    """Give these tests a server that nobody else uses, running when each of them begins.
+    """These tests need a server of their own, running when each of them begins.
 
-    Starting one takes seconds, so each test asks everybody what an outage does to them.
+    Starting one takes seconds, so each test checks many clients during one outage.
     """
 
-    async def test_an_outage_is_said_to_all_and_survived_by_all(
+    async def test_all_clients_report_an_outage_and_survive_it(
         self, deployment: ServedDeployment, bus: Bus, topic: str, line: str
     ) -> None:
         async with (
@@ -47,19 +47,19 @@ class OutagesContract(DeploymentFixtures):
             reading = asyncio.create_task(read_some(reader, 2))
             await deployment.stop_server()
             with pytest.raises(Unavailable):
-                await asyncio.wait_for(writer.commit(writing(line, "b")), PATIENCE)
+                await asyncio.wait_for(writer.commit(writing(line, "b")), TIMEOUT)
             with pytest.raises(TrelayError):
                 await writer.commit(writing(line, "c"))
             with pytest.raises(Unavailable):
-                await asyncio.wait_for(appender.append(topic, outgoing("during")), PATIENCE)
-            await self._nothing_is_known(deployment, bus, topic)
-            await problem(bus, there=True)
+                await asyncio.wait_for(appender.append(topic, outgoing("during")), TIMEOUT)
+            await self._all_calls_fail(deployment, bus, topic)
+            await problem(bus, expected=True)
 
             await deployment.start_server()
-            await problem(bus, there=False)
+            await problem(bus, expected=False)
             await appender.append(topic, outgoing("after", "after that"))
-            assert "before" in texts(await asyncio.wait_for(reading, PATIENCE))
-        await decided(bus, "successor")
+            assert "before" in texts(await asyncio.wait_for(reading, TIMEOUT))
+        await final(bus, "successor")
         found = await visible(bus, line)
         assert found in (["a"], ["a", "b"])
         async with owning(bus, "successor") as writer:
@@ -67,10 +67,10 @@ class OutagesContract(DeploymentFixtures):
         assert await visible(bus, line) == [*found, "d"]
         assert set(await visible(bus, topic)) - {"during"} == {"before", "after", "after that"}
 
-    async def test_what_an_outage_interrupts_is_whole_or_not_there_and_goes_on_where_it_was(
+    async def test_interrupted_transactions_are_whole_or_absent_and_work_resumes(
         self, deployment: ServedDeployment, bus: Bus, topic: str, line: str
     ) -> None:
-        """A writer at full speed, and a group that copies: the server goes in the middle of their transactions."""
+        """A writer at full speed, and a group that copies: the server stops in the middle of their transactions."""
         size, total = 200, 400
         target = await new_topic(bus, partitions=1)
         group = f"g-{topic}"
@@ -92,11 +92,11 @@ class OutagesContract(DeploymentFixtures):
             await grown(bus, line, 3 * size)
             await deployment.stop_server()
             with pytest.raises(Unavailable):
-                await asyncio.wait_for(writing_on, PATIENCE)
-            await problem(bus, there=True)
+                await asyncio.wait_for(writing_on, TIMEOUT)
+            await problem(bus, expected=True)
 
             await deployment.start_server()
-            await decided(bus, "interrupted")
+            await final(bus, "interrupted")
             found = await visible(bus, line)
             assert len(found) % size == 0
             assert found == [f"{number}.{part}" for number in range(len(found) // size) for part in range(size)]
@@ -105,7 +105,7 @@ class OutagesContract(DeploymentFixtures):
             await grown(bus, target, total)
         assert sorted(await visible(bus, target), key=int) == [str(number) for number in range(total)]
 
-    async def test_what_was_committed_a_moment_before_an_outage_is_visible_after_it(
+    async def test_a_commit_just_before_an_outage_is_visible_after_it(
         self, deployment: ServedDeployment, bus: Bus
     ) -> None:
         lines = [await new_topic(bus, partitions=1) for _ in range(CROWD)]
@@ -122,38 +122,38 @@ class OutagesContract(DeploymentFixtures):
         async with AsyncExitStack() as stack:
             writers = [await stack.enter_async_context(bus.writer(f"hasty-{line}")) for line in lines]
             committing = [asyncio.create_task(commit(*pair)) for pair in zip(writers, lines, strict=True)]
-            await asyncio.wait_for(halfway.wait(), PATIENCE)
+            await asyncio.wait_for(halfway.wait(), TIMEOUT)
             await deployment.stop_server()
             await asyncio.gather(*committing)
             await deployment.start_server()
         for line in lines:
-            await decided(bus, f"hasty-{line}")
+            await final(bus, f"hasty-{line}")
             found = await visible(bus, line)
             assert found == ["a"] or (found == [] and line not in committed), f"{line} of {len(committed)} committed"
 
-    async def _nothing_is_known(self, deployment: ServedDeployment, bus: Bus, topic: str) -> None:
+    async def _all_calls_fail(self, deployment: ServedDeployment, bus: Bus, topic: str) -> None:
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(bus.bounds(topic), PATIENCE)
+            await asyncio.wait_for(bus.bounds(topic), TIMEOUT)
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(bus.epoch(topic), PATIENCE)
+            await asyncio.wait_for(bus.epoch(topic), TIMEOUT)
         with pytest.raises(Unavailable):
-            async with asyncio.timeout(PATIENCE), bus.writer("nobody"):
+            async with asyncio.timeout(TIMEOUT), bus.writer("unavailable"):
                 pass
         with pytest.raises(Unavailable):
-            async with asyncio.timeout(PATIENCE), deployment.connect():
+            async with asyncio.timeout(TIMEOUT), deployment.connect():
                 pass
 
 
-async def problem(bus: Bus, *, there: bool) -> None:
-    """Wait until the bus says that something keeps it from working, or that nothing does any more."""
-    async with asyncio.timeout(PATIENCE):
-        while (bus.problem is not None) != there:
+async def problem(bus: Bus, *, expected: bool) -> None:
+    """Wait until the bus has a problem, or has none any more."""
+    async with asyncio.timeout(TIMEOUT):
+        while (bus.problem is not None) != expected:
             await asyncio.sleep(0.02)
 
 
-async def decided(bus: Bus, name: str) -> None:
-    """Own a name for a moment, as soon as the server lets us: by then, all that its writers did is decided."""
-    async with asyncio.timeout(PATIENCE):
+async def final(bus: Bus, name: str) -> None:
+    """Own a name for a moment, as soon as the server is up: then all that its writers did is final."""
+    async with asyncio.timeout(TIMEOUT):
         while True:
             try:
                 async with bus.writer(name):

@@ -1,4 +1,4 @@
-"""Readers: positions, waiting, seeking, what is lost, and how much is held."""
+"""Readers: positions, waits, seeks, lost positions, and bounded memory."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ from shared.bus.protocol import Bus, Outgoing, Record, Transaction
 from shared.errors import PositionLost
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures
 from tests.contracts.bus.records import (
-    PATIENCE,
+    TIMEOUT,
     ends,
     everything,
     hand_over,
@@ -27,7 +27,7 @@ MIB = 1024 * 1024
 
 
 class ReadingContract(DeploymentFixtures):
-    async def test_reads_from_the_positions_given(self, bus: Bus, line: str) -> None:
+    async def test_reads_from_the_given_positions(self, bus: Bus, line: str) -> None:
         async with owning(bus, "positions") as writer:
             await writer.commit(writing(line, "a", "b"))
             await writer.commit(writing(line, "c", "d"))
@@ -40,7 +40,7 @@ class ReadingContract(DeploymentFixtures):
                 assert texts(found) == ["a", "b", "c", "d"][skipped:]
                 assert reader.positions[0] > found[-1].offset
 
-    async def test_a_position_resumes_behind_what_was_read(self, bus: Bus, line: str) -> None:
+    async def test_a_position_resumes_after_the_last_record_read(self, bus: Bus, line: str) -> None:
         async with owning(bus, "resumed") as writer:
             for number in range(5):
                 await writer.commit(writing(line, f"{number}.a", f"{number}.b", f"{number}.c"))
@@ -54,7 +54,7 @@ class ReadingContract(DeploymentFixtures):
                 positions = dict(reader.positions)
         assert seen == [f"{number}.{part}" for number in range(5) for part in "abc"]
 
-    async def test_reads_the_partitions_given_and_no_others(self, bus: Bus, topic: str) -> None:
+    async def test_reads_the_given_partitions_and_no_others(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "some") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(100))))
         wanted = [record for record in await everything(bus, topic) if record.partition in {1, 3}]
@@ -66,12 +66,12 @@ class ReadingContract(DeploymentFixtures):
             offsets = [record.offset for record in found if record.partition == partition]
             assert offsets == sorted(offsets)
 
-    async def test_returns_as_many_as_asked_for_at_most(self, bus: Bus, line: str) -> None:
+    async def test_returns_no_more_than_the_limit(self, bus: Bus, line: str) -> None:
         async with owning(bus, "limited") as writer:
             await writer.commit(writing(line, *(str(number) for number in range(25))))
         async with bus.reader(line, {0: 0}) as reader:
             seen: list[str] = []
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while len(seen) < 25:
                     found = await reader.read(limit=10)
                     assert 1 <= len(found) <= 10
@@ -83,16 +83,16 @@ class ReadingContract(DeploymentFixtures):
             for number in range(5):
                 await writer.commit(writing(topic, *(f"{number}.{part}" for part in range(10))))
         bounds = await ends(bus, topic)
-        async with bus.reader(topic, dict.fromkeys(bounds, 0)) as reader, asyncio.timeout(PATIENCE):
+        async with bus.reader(topic, dict.fromkeys(bounds, 0)) as reader, asyncio.timeout(TIMEOUT):
             while any(reader.positions[number] < end for number, end in bounds.items()):
                 await reader.read(wait=0.2)
 
-    async def test_waits_as_long_as_told(self, bus: Bus, line: str) -> None:
+    async def test_waits_for_the_given_time(self, bus: Bus, line: str) -> None:
         async with bus.reader(line, {0: 0}) as reader:
             loop = asyncio.get_running_loop()
             began = loop.time()
             assert not await reader.read(wait=0.3)
-            assert 0.25 < loop.time() - began < PATIENCE
+            assert 0.25 < loop.time() - began < TIMEOUT
 
     async def test_wakes_for_a_write(self, deployment: Deployment, bus: Bus, topic: str) -> None:
         async with (
@@ -105,9 +105,9 @@ class ReadingContract(DeploymentFixtures):
                 done, _ = await asyncio.wait([waiting], timeout=0.05)
                 assert not done
                 await writer.commit(writing(topic, str(number)))
-                assert texts(await asyncio.wait_for(waiting, PATIENCE)) == [str(number)]
+                assert texts(await asyncio.wait_for(waiting, TIMEOUT)) == [str(number)]
 
-    async def test_a_cancelled_read_takes_nothing(self, bus: Bus, topic: str) -> None:
+    async def test_a_cancelled_read_consumes_nothing(self, bus: Bus, topic: str) -> None:
         seed = random.randrange(10**6)
         print("seed", seed)
         rng = random.Random(seed)
@@ -119,7 +119,7 @@ class ReadingContract(DeploymentFixtures):
                     await appender.append(topic, outgoing(str(number)))
 
             writing_on = asyncio.create_task(write())
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 while len(found) < 60:
                     reading = asyncio.create_task(reader.read(limit=3))
                     await asyncio.wait([reading], timeout=rng.uniform(0, 0.003))
@@ -129,7 +129,7 @@ class ReadingContract(DeploymentFixtures):
             await writing_on
         assert sorted(texts(found), key=int) == [str(number) for number in range(60)]
 
-    async def test_goes_where_it_is_sent(self, bus: Bus, topic: str) -> None:
+    async def test_reads_on_from_a_seek(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "seeking") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(40))))
         records = await everything(bus, topic)
@@ -141,7 +141,7 @@ class ReadingContract(DeploymentFixtures):
             reader.seek(0, first[0].offset)
             assert texts(await read_some(reader, len(first))) == texts(first)
 
-    async def test_a_seek_forgets_what_was_fetched_ahead(self, bus: Bus, line: str) -> None:
+    async def test_a_seek_drops_what_was_fetched_ahead(self, bus: Bus, line: str) -> None:
         async with owning(bus, "ahead") as writer:
             await writer.commit(writing(line, *(str(number) for number in range(40))))
         records = await everything(bus, line)
@@ -150,7 +150,7 @@ class ReadingContract(DeploymentFixtures):
                 reader.seek(0, records[target].offset)
                 assert texts(await reader.read(limit=1)) == [str(target)]
 
-    async def test_a_lost_position_is_said_and_can_be_left(self, deployment: Deployment, bus: Bus, line: str) -> None:
+    async def test_a_lost_position_is_an_error_until_a_seek(self, deployment: Deployment, bus: Bus, line: str) -> None:
         async with owning(bus, "expiring") as writer:
             for number in range(4):
                 await writer.commit(writing(line, str(number)))
@@ -159,13 +159,13 @@ class ReadingContract(DeploymentFixtures):
         async with bus.reader(line, {0: records[0].offset}) as reader:
             for _ in range(2):
                 with pytest.raises(PositionLost) as raised:
-                    await asyncio.wait_for(reader.read(), PATIENCE)
+                    await asyncio.wait_for(reader.read(), TIMEOUT)
                 lost = (raised.value.topic, raised.value.partition, raised.value.offset, raised.value.earliest)
                 assert lost == (line, 0, records[0].offset, records[2].offset)
             reader.seek(0, records[2].offset)
             assert texts(await read_some(reader, 2)) == ["2", "3"]
 
-    async def test_a_lost_position_costs_nothing_of_the_other_partitions(
+    async def test_a_lost_position_loses_no_records_of_other_partitions(
         self, deployment: Deployment, bus: Bus, topic: str
     ) -> None:
         async with owning(bus, "half") as writer:
@@ -175,7 +175,7 @@ class ReadingContract(DeploymentFixtures):
         await deployment.forget(topic, 2, lost[-1].offset)
         expected = [record for record in records if record.partition != 2] + lost[-1:]
         found: list[Record] = []
-        async with bus.reader(topic, dict.fromkeys(range(4), 0)) as reader, asyncio.timeout(PATIENCE):
+        async with bus.reader(topic, dict.fromkeys(range(4), 0)) as reader, asyncio.timeout(TIMEOUT):
             while len(found) < len(expected):
                 try:
                     found += await reader.read(limit=7)
@@ -183,17 +183,17 @@ class ReadingContract(DeploymentFixtures):
                     reader.seek(exc.partition, exc.earliest)
         assert sorted(texts(found), key=int) == sorted(texts(expected), key=int)
 
-    async def test_a_position_of_a_longer_topic_is_lost(self, bus: Bus, line: str) -> None:
+    async def test_a_position_beyond_the_end_is_lost(self, bus: Bus, line: str) -> None:
         async with owning(bus, "short") as writer:
             await writer.commit(writing(line, "a"))
         [end] = (await ends(bus, line)).values()
         async with bus.reader(line, {0: end + 100}) as reader:
             with pytest.raises(PositionLost):
-                await asyncio.wait_for(reader.read(), PATIENCE)
+                await asyncio.wait_for(reader.read(), TIMEOUT)
             reader.seek(0, 0)
             assert texts(await read_some(reader, 1)) == ["a"]
 
-    async def test_two_readers_do_not_disturb_one_another(self, bus: Bus, topic: str) -> None:
+    async def test_two_readers_are_independent(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "both") as writer:
             await writer.commit(writing(topic, *(str(number) for number in range(50))))
         everywhere = dict.fromkeys(range(4), 0)
@@ -202,8 +202,8 @@ class ReadingContract(DeploymentFixtures):
             second = await read_some(right, 50)
         assert sorted(texts(first)) == sorted(texts(second))
 
-    async def test_what_is_not_read_is_not_held(self, bus: Bus, topic: str) -> None:
-        """96 MiB wait in the log; a reader that takes one record and then pauses holds a bounded part of them."""
+    async def test_records_that_are_not_read_are_not_held_in_memory(self, bus: Bus, topic: str) -> None:
+        """The log has 96 MiB; a reader that takes one record and then pauses holds a bounded part of them."""
         body = random.Random(1).randbytes(MIB)  # does not compress
         async with owning(bus, "heavy") as writer:
             for number in range(0, 96, 8):
@@ -214,7 +214,7 @@ class ReadingContract(DeploymentFixtures):
         try:
             async with bus.reader(topic, dict.fromkeys(range(4), 0)) as reader:
                 found = list(await reader.read(limit=1))
-                # Nothing tells us when a reader has stopped fetching ahead, so give it time to go too far.
+                # No event shows that a reader has stopped fetching ahead, so give it time to fetch too much.
                 await asyncio.sleep(1.0)
                 held, _ = tracemalloc.get_traced_memory()
                 assert held < 40 * MIB
@@ -223,7 +223,7 @@ class ReadingContract(DeploymentFixtures):
             tracemalloc.stop()
         assert len({record.key for record in found}) == 96
 
-    async def test_reading_while_writing_misses_nothing(self, deployment: Deployment, bus: Bus, topic: str) -> None:
+    async def test_reading_during_writes_misses_nothing(self, deployment: Deployment, bus: Bus, topic: str) -> None:
         async with (
             deployment.connect() as another,
             bus.reader(topic, await ends(bus, topic)) as reader,

@@ -1,4 +1,4 @@
-"""The whole suite. An implementation inherits it in its own test module and says what `deployment` is."""
+"""The whole suite. An implementation inherits it in its own test module and provides `deployment`."""
 
 from tests.contracts.bus.appending import AppendingContract
 from tests.contracts.bus.crashes import CrashesContract
@@ -10,8 +10,8 @@ from tests.contracts.bus.writing import WritingContract
 
 
 class BusContract(TopicsContract, WritingContract, AppendingContract, ReadingContract, GroupsContract):
-    """What every bus promises; see `shared.bus.protocol`."""
+    """The guarantees of every bus; see `shared.bus.protocol`."""
 
 
 class ServedBusContract(CrashesContract, OutagesContract):
-    """What a bus with a server promises beyond that. Its tests stop the server, so nobody else may use it."""
+    """Further guarantees of a bus with a server. Its tests stop the server, so no other test may use it."""

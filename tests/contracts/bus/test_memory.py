@@ -1,4 +1,4 @@
-"""The bus in memory keeps the promises of every bus."""
+"""The bus in memory keeps the guarantees of every bus."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.contracts.bus.suite import BusContract
 
 
 class MemoryDeployment:
-    """One bus; connecting gives the same again."""
+    """One bus for all connections."""
 
     def __init__(self) -> None:
         self._bus = MemoryBus()

@@ -1,4 +1,4 @@
-"""The bus on PostgreSQL keeps the promises of every bus."""
+"""The bus on PostgreSQL keeps the guarantees of every bus."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ WHERE bus_records.tx = batch.tx AND name = $1
 
 
 class PostgresDeployment:
-    """A database of one test."""
+    """The database of one test."""
 
     def __init__(self, database: DatabaseOptions) -> None:
         self.database = database
@@ -59,7 +59,7 @@ class TestPostgresBus(BusContract):
 
 
 class OwnPostgresDeployment(PostgresDeployment):
-    """A server that one test has to itself."""
+    """A server for one test alone."""
 
     def __init__(self, server: PostgresServer) -> None:
         self._own = server
@@ -79,7 +79,7 @@ class OwnPostgresDeployment(PostgresDeployment):
 
 @pytest.fixture(scope="class")
 def stopped_and_started(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
-    """A server for one class, whose tests leave it running or not."""
+    """A server for one class, whose tests may stop it."""
     with skipping_without("PostgreSQL (wheel)", request.config), postgres_server() as server:
         yield server
 

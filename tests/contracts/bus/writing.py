@@ -18,11 +18,11 @@ from shared.bus.protocol import (
 )
 from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures, new_topic
-from tests.contracts.bus.records import PATIENCE, by_key, everything, grown, hand_over, owning, texts, visible, writing
+from tests.contracts.bus.records import TIMEOUT, by_key, everything, grown, hand_over, owning, texts, visible, writing
 
 
 class WritingContract(DeploymentFixtures):
-    async def test_a_record_comes_back_as_it_was_written(self, bus: Bus, topic: str) -> None:
+    async def test_a_record_is_read_as_it_was_written(self, bus: Bus, topic: str) -> None:
         written = Outgoing(b"\x00key", bytes(range(256)), (("trail", b"orders 1 a"), ("empty", b""), ("trail", b"2")))
         transaction = Transaction({topic: [written, Outgoing(b"gone", None)]})
         async with owning(bus, "intact") as writer:
@@ -33,7 +33,7 @@ class WritingContract(DeploymentFixtures):
         assert (deletion.key, deletion.value, tuple(deletion.headers)) == (b"gone", None, ())
         assert record.timestamp > 1_600_000_000_000
 
-    async def test_a_key_lies_in_its_partition_and_keeps_its_order(self, bus: Bus, topic: str) -> None:
+    async def test_a_key_is_in_its_partition_and_keeps_its_order(self, bus: Bus, topic: str) -> None:
         seed = random.randrange(10**6)
         print("seed", seed)
         rng = random.Random(seed)
@@ -74,7 +74,7 @@ class WritingContract(DeploymentFixtures):
         assert await bus.committed("readers", TopicPartition(topic, 0)) is None
         assert await bus.committed("others", TopicPartition(topic, 1)) is None
 
-    async def test_offsets_alone_are_a_transaction(self, bus: Bus, topic: str) -> None:
+    async def test_a_transaction_may_have_offsets_alone(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "offsets-alone") as writer:
             for offset in (3, 4):
                 transaction = Transaction()
@@ -82,7 +82,7 @@ class WritingContract(DeploymentFixtures):
                 await writer.commit(transaction)
         assert await bus.committed("skipping", TopicPartition(topic, 0)) == 4
 
-    async def test_a_writer_knows_what_the_owner_before_it_has_settled(self, bus: Bus, topic: str) -> None:
+    async def test_a_writer_knows_the_offset_that_the_owner_before_has_committed(self, bus: Bus, topic: str) -> None:
         position = TopicPartition(topic, 0)
         for offset in range(5):
             async with bus.writer("resuming") as writer:
@@ -93,7 +93,7 @@ class WritingContract(DeploymentFixtures):
                 await writer.commit(transaction)
         assert sorted(await visible(bus, topic)) == ["0", "1", "2", "3", "4"]
 
-    async def test_a_writer_that_was_put_out_is_not_told_what_is_settled(self, bus: Bus, topic: str) -> None:
+    async def test_a_fenced_writer_does_not_get_the_committed_offset(self, bus: Bus, topic: str) -> None:
         async with bus.writer("contested") as older, bus.writer("contested") as newer:
             with pytest.raises(Fenced):
                 await older.committed("contested", TopicPartition(topic, 0))
@@ -131,34 +131,34 @@ class WritingContract(DeploymentFixtures):
                 await asyncio.sleep(0)
         assert found == [f"{round_}.{number}" for round_ in range(rounds) for number in range(size)]
 
-    async def test_no_more_than_the_promised_number_is_under_way(self, bus: Bus, topic: str) -> None:
-        under_way = 0
+    async def test_no_more_than_the_guaranteed_number_is_in_flight(self, bus: Bus, topic: str) -> None:
+        in_flight = 0
         most = 0
 
         async def watched(done: Awaitable[None]) -> None:
-            nonlocal under_way
+            nonlocal in_flight
             await done
-            under_way -= 1
+            in_flight -= 1
 
         async with owning(bus, "bounded") as writer, asyncio.TaskGroup() as group:
             for number in range(20):
                 done = await writer.submit(writing(topic, *(f"{number}.{part}" for part in range(20))))
-                await asyncio.sleep(0)  # lets those that are done already be counted as such
-                under_way += 1
-                most = max(most, under_way)
+                await asyncio.sleep(0)  # lets those that are done be counted
+                in_flight += 1
+                most = max(most, in_flight)
                 group.create_task(watched(done))
-        # The one whose end let the last submit go on may still wait for its turn to be counted.
+        # The one whose end let the last submit continue may not have been counted yet.
         assert most <= IN_FLIGHT + 1
         assert len(await visible(bus, topic)) == 400
 
-    async def test_what_is_pipelined_becomes_visible_in_order(self, bus: Bus, line: str) -> None:
+    async def test_pipelined_transactions_become_visible_in_order(self, bus: Bus, line: str) -> None:
         async with owning(bus, "pipelined") as writer:
             done = [await writer.submit(writing(line, f"{number}.a", f"{number}.b")) for number in range(30)]
             for number in reversed(range(30)):
                 await done[number]
         assert await visible(bus, line) == [f"{number}.{part}" for number in range(30) for part in "ab"]
 
-    async def test_tasks_that_share_a_writer_do_not_disturb_it(self, bus: Bus, topic: str, line: str) -> None:
+    async def test_tasks_can_share_a_writer(self, bus: Bus, topic: str, line: str) -> None:
         async with owning(bus, "shared") as writer:
             transactions = [writing(topic, f"{number}.a", f"{number}.b", key="k") for number in range(30)]
             transactions[7] = writing(line, "7.a", "7.b")
@@ -167,7 +167,7 @@ class WritingContract(DeploymentFixtures):
         assert await visible(bus, topic) == order
         assert await visible(bus, line) == ["7.a", "7.b"]
 
-    async def test_one_that_is_done_becomes_visible_with_all_before_it(self, bus: Bus, line: str) -> None:
+    async def test_a_committed_transaction_becomes_visible_with_all_before_it(self, bus: Bus, line: str) -> None:
         async with owning(bus, "prefix") as writer:
             for number in range(0, 20, 2):
                 await hand_over(writer, writing(line, str(number)))
@@ -176,7 +176,7 @@ class WritingContract(DeploymentFixtures):
                 await grown(bus, line, number + 2)
                 assert await visible(bus, line) == [str(seen) for seen in range(number + 2)]
 
-    async def test_a_record_at_the_limit_passes(self, bus: Bus, line: str) -> None:
+    async def test_a_record_at_the_limit_is_written(self, bus: Bus, line: str) -> None:
         fits = Outgoing(b"k", b"v" * (RECORD_LIMIT - 1))
         async with owning(bus, "at-limit") as writer:
             await writer.commit(Transaction({line: [fits, Outgoing(b"k", b"small")]}))
@@ -184,16 +184,16 @@ class WritingContract(DeploymentFixtures):
         assert large.value == fits.value
         assert small.value == b"small"
 
-    async def test_a_record_too_large_spoils_its_transaction_and_the_writer(
+    async def test_a_record_above_the_limit_fails_its_transaction_and_the_writer(
         self, bus: Bus, topic: str, line: str
     ) -> None:
         async with owning(bus, "too-large") as writer:
             before = await writer.submit(writing(topic, "a"))
-            spoilt = writing(topic, "b")
-            spoilt.append(line, b"k", b"v" * RECORD_LIMIT)
-            spoilt.append(topic, b"c", b"c")
+            too_large = writing(topic, "b")
+            too_large.append(line, b"k", b"v" * RECORD_LIMIT)
+            too_large.append(topic, b"c", b"c")
             with pytest.raises(TooLarge, match=f"{line}.*{RECORD_LIMIT + 1}.*{RECORD_LIMIT}"):
-                await writer.commit(spoilt)
+                await writer.commit(too_large)
             with pytest.raises(TrelayError):
                 await writer.commit(writing(topic, "d"))
             await before
@@ -203,7 +203,7 @@ class WritingContract(DeploymentFixtures):
             await writer.commit(writing(topic, "e", key="a"))
         assert await visible(bus, topic) == ["a", "e"]
 
-    async def test_none_becomes_visible_after_one_that_failed(self, bus: Bus, line: str) -> None:
+    async def test_no_transaction_becomes_visible_after_one_that_failed(self, bus: Bus, line: str) -> None:
         async with owning(bus, "failing") as writer:
             outcomes = [await self._outcome(writer, writing(line, "a"))]
             outcomes += [await self._outcome(writer, Transaction({line: [Outgoing(b"b", b"v" * (RECORD_LIMIT + 1))]}))]
@@ -213,16 +213,16 @@ class WritingContract(DeploymentFixtures):
         assert all(isinstance(result, TrelayError) for result in results[1:])
         assert await visible(bus, line) == ["a"]
 
-    async def test_a_failure_that_nobody_awaits_makes_no_noise(self, bus: Bus, line: str) -> None:
-        heard: list[dict[str, object]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
-        async with bus.writer("unheard") as older, bus.writer("unheard"):
+    async def test_a_failure_that_is_not_awaited_is_not_reported_by_the_event_loop(self, bus: Bus, line: str) -> None:
+        reported: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+        async with bus.writer("not-awaited") as older, bus.writer("not-awaited"):
             for _ in range(IN_FLIGHT + 1):
                 try:
                     await hand_over(older, writing(line, "a"))
                 except Fenced:
                     break
-        assert heard == []
+        assert reported == []
         assert await visible(bus, line) == []
 
     async def test_a_newer_writer_fences_the_older(self, bus: Bus, line: str) -> None:
@@ -247,7 +247,7 @@ class WritingContract(DeploymentFixtures):
                 await newer.commit(writing(line, "b"))
         assert await visible(bus, line) == ["a", "b"]
 
-    async def test_two_names_do_not_disturb_one_another(self, bus: Bus, line: str) -> None:
+    async def test_writers_of_two_names_are_independent(self, bus: Bus, line: str) -> None:
         async with owning(bus, "left") as left, owning(bus, "right") as right:
             for number in range(5):
                 await asyncio.gather(
@@ -257,27 +257,27 @@ class WritingContract(DeploymentFixtures):
         assert [text for text in found if text[0] == "l"] == [f"l{number}" for number in range(5)]
         assert [text for text in found if text[0] == "r"] == [f"r{number}" for number in range(5)]
 
-    async def test_once_a_writer_is_open_what_the_older_had_under_way_is_decided(
+    async def test_once_a_writer_is_open_what_the_older_had_in_flight_is_final(
         self, deployment: Deployment, bus: Bus, line: str
     ) -> None:
-        """The older one writes as fast as it can while newer ones open, each of which reads where it stands."""
+        """The older one writes as fast as it can while newer ones open, and each of them reads what is visible."""
         async with deployment.connect() as another:
             for round_ in range(5):
-                name = f"decided-{line}-{round_}"
+                name = f"final-{line}-{round_}"
                 async with bus.writer(name) as older:
                     writing_on = asyncio.create_task(self._write_until_fenced(older, line, round_))
                     await asyncio.sleep(0)
                     async with another.writer(name):
-                        settled = await visible(another, line)
+                        found = await visible(another, line)
                         with pytest.raises(TrelayError):
-                            await asyncio.wait_for(writing_on, PATIENCE)
-                        assert await visible(another, line) == settled
+                            await asyncio.wait_for(writing_on, TIMEOUT)
+                        assert await visible(another, line) == found
             whole = await visible(another, line)
         for round_ in range(5):
             mine = [text for text in whole if text.startswith(f"{round_}.")]
             assert mine == [f"{round_}.{number}.{part}" for number in range(len(mine) // 5) for part in range(5)]
 
-    async def test_leaving_drops_or_commits_what_is_under_way_and_nothing_between(self, bus: Bus, line: str) -> None:
+    async def test_leaving_drops_or_commits_what_is_in_flight_and_nothing_in_between(self, bus: Bus, line: str) -> None:
         async with owning(bus, "leaving") as writer:
             for number in range(IN_FLIGHT):
                 await hand_over(writer, writing(line, *(f"{number}.{part}" for part in range(100))))
@@ -289,7 +289,7 @@ class WritingContract(DeploymentFixtures):
             await writer.commit(writing(line, "last"))
         assert await visible(bus, line) == [*found, "last"]
 
-    async def test_a_writer_to_a_topic_that_is_not_there_says_so(self, bus: Bus, line: str) -> None:
+    async def test_a_topic_that_does_not_exist_is_named(self, bus: Bus, line: str) -> None:
         async with owning(bus, "lost") as writer:
             with pytest.raises(Unavailable, match="not-there"):
                 await writer.commit(writing("not-there", "a"))
@@ -307,7 +307,7 @@ class WritingContract(DeploymentFixtures):
             assert numbers == sorted(numbers)
 
     async def _outcome(self, writer: Writer, transaction: Transaction) -> Awaitable[None]:
-        """Submit, and hand back what it ends with, wherever that is raised."""
+        """Submit, and return an awaitable of the outcome, wherever an error is raised."""
         try:
             return await writer.submit(transaction)
         except TrelayError as exc:

@@ -1,6 +1,7 @@
 """Situations that only Kafka has."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from shared.bus.kafka.bus import connect_kafka
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
-from tests.contracts.bus.groups import Drives, Journal
+from tests.contracts.bus.groups import Journal, JournalWorker
 from tests.servers.kafka import Kafka
 
 DIE_HALFWAY = """
@@ -148,18 +149,26 @@ async def test_more_replicas_than_brokers_is_an_error(kafka: Kafka, unique_name:
             await bus.ensure_topics([TopicOptions(name=unique_name, replicas=7)])
 
 
-async def test_a_fenced_member_rejoins_when_its_successor_is_gone(kafka: Kafka, unique_name: str) -> None:
+async def test_a_fenced_member_rejoins_when_its_successor_is_gone(
+    kafka: Kafka, unique_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two processes of one name, by mistake: the newer one works, the older one stands by."""
     options = KafkaOptions(servers=kafka.bootstrap, session_timeout=6.0)
     older, newer = Journal(), Journal()
+    caplog.set_level(logging.INFO, "shared.bus.kafka.membership")
     async with connect_kafka(options) as bus, connect_kafka(options) as another:
         await bus.ensure_topics([TopicOptions(name=unique_name, partitions=4)])
-        async with bus.join(unique_name, unique_name, "m", Drives(older, "older")):
+        async with bus.join(unique_name, unique_name, "m", JournalWorker(older, "older")):
             await older.until(lambda: older.of("older") == {0, 1, 2, 3})
-            async with another.join(unique_name, unique_name, "m", Drives(newer, "newer")):
+            async with another.join(unique_name, unique_name, "m", JournalWorker(newer, "newer")):
                 await newer.until(lambda: newer.of("newer") == {0, 1, 2, 3})
-                await older.until(lambda: older.held == {})
+                await older.until(lambda: older.owners == {})
                 assert await has_problem(bus)
                 assert another.problem is None
             await older.until(lambda: older.of("older") == {0, 1, 2, 3})
             assert bus.problem is None
+    begin, end = [line for line in caplog.records if line.name == "shared.bus.kafka.membership"]
+    assert begin.getMessage() == "fenced by a newer member of the same name; standing by"
+    assert end.getMessage() == "rejoined consumer group"
+    assert end.__dict__["after_s"] > 0
+    assert (begin.__dict__["member"], end.__dict__["member"]) == ("m", "m")

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from collections.abc import Callable
 
 import asyncpg
@@ -90,14 +91,17 @@ async def test_a_listener_that_is_interrupted_while_it_notifies_listens_again(ow
         await receiver.until(lambda: receiver.received[-1] == "again")
 
 
-async def test_after_an_outage_handlers_learn_that_notifications_may_be_missed(own_postgres: PostgresServer) -> None:
+async def test_after_an_outage_handlers_learn_that_notifications_may_be_missed(
+    own_postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "shared.database.listener")
     receiver = Receiver()
     options = DatabaseOptions(url=own_postgres.dsn())
     async with Listener.opened(options, {"c": receiver.handle}, receiver.on_use):
         await receiver.until(lambda: receiver.received == [None])
         assert receiver.problem is None
         await asyncio.to_thread(own_postgres.kill)
-        await receiver.until(lambda: receiver.problem is not None)
+        await receiver.until(lambda: "connection refused" in str(receiver.problem))  # it has tried to reconnect
         assert str(receiver.problem).startswith(options.address)
         assert receiver.received == [None]
         await asyncio.to_thread(own_postgres.start)
@@ -105,6 +109,11 @@ async def test_after_an_outage_handlers_learn_that_notifications_may_be_missed(o
         assert receiver.problem is None
         await notify(own_postgres.dsn(), "c", "again")
         await receiver.until(lambda: receiver.received[-1] == "again")
+    begin, end = [line for line in caplog.records if line.name == "shared.database.listener"]
+    assert begin.getMessage() == "lost LISTEN connection; polling until reconnected"
+    assert begin.__dict__["error"].startswith(options.address)
+    assert end.getMessage() == "LISTEN connection restored"
+    assert end.__dict__["after_s"] > 0
 
 
 async def test_a_server_that_is_not_up_yet_is_a_problem_until_it_is(own_postgres: PostgresServer) -> None:

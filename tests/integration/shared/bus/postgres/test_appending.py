@@ -8,7 +8,7 @@ import pytest
 from shared.bus.postgres import PostgresBus
 from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
-from tests.contracts.bus.records import PATIENCE, visible
+from tests.contracts.bus.records import TIMEOUT, visible
 
 _REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused by the test'; END $$;
@@ -19,7 +19,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON trelay.bus_batches FOR EACH ROW EXECUTE F
 async def test_an_unexpected_error_ends_its_calls_and_not_the_appender(
     bus: PostgresBus, line: str, sql: asyncpg.Connection
 ) -> None:
-    async with asyncio.timeout(PATIENCE), bus.appender() as appender:
+    async with asyncio.timeout(TIMEOUT), bus.appender() as appender:
         await sql.execute(_REFUSE)
         with pytest.raises(Unavailable, match="refused by the test"):
             await appender.append(line, [Outgoing(b"k", b"lost")])

@@ -8,7 +8,7 @@ import pytest
 from shared.bus.postgres import PostgresBus
 from shared.bus.protocol import Outgoing, Transaction
 from shared.errors import PositionLost
-from tests.contracts.bus.records import PATIENCE, everything, texts
+from tests.contracts.bus.records import TIMEOUT, everything, texts
 
 
 async def write(bus: PostgresBus, topic: str, *pairs: tuple[bytes, bytes | None]) -> None:
@@ -38,7 +38,7 @@ async def test_a_reader_reaches_the_end_over_gaps(bus: PostgresBus, kept: str) -
     async with bus.reader(kept, {0: 3}) as reader:
         waiting = asyncio.create_task(reader.read())
         await write(bus, kept, (b"a", b"4"))
-        assert texts(await asyncio.wait_for(waiting, PATIENCE)) == ["4"]
+        assert texts(await asyncio.wait_for(waiting, TIMEOUT)) == ["4"]
         assert reader.positions == {0: 4}
 
 

@@ -87,7 +87,9 @@ async def test_nothing_is_lost_or_repeated_when_the_server_dies_too(
         try:
             await asyncio.gather(*(member.start() for member in members))
             until = time.monotonic() + 12
-            await asyncio.gather(feed.run(total), kill_the_server(), *(member.suffer(until) for member in members))
+            await asyncio.gather(
+                feed.run(total), kill_the_server(), *(member.kill_and_pause(until) for member in members)
+            )
             async with asyncio.timeout(90):
                 while sum((await ends(bus, target)).values()) < total:
                     await asyncio.sleep(0.2)

@@ -14,7 +14,7 @@ from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgre
 from shared.bus.protocol import Bus, TopicOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from tests.contracts.bus.groups import Drives, Journal
+from tests.contracts.bus.groups import Journal, JournalWorker
 
 ALL = {0, 1, 2, 3}
 
@@ -23,7 +23,7 @@ ALL = {0, 1, 2, 3}
 async def member(database: DatabaseOptions, topic: str, name: str, journal: Journal) -> AsyncIterator[Bus]:
     async with (
         connect_postgres(PostgresBusOptions(), database) as bus,
-        bus.join(topic, "g", name, Drives(journal, name)),
+        bus.join(topic, "g", name, JournalWorker(journal, name)),
     ):
         yield bus
 
@@ -58,7 +58,7 @@ async def test_a_member_that_leaves_releases_its_partitions_at_once(
         async with member(migrated_database, topic, "b", journal):
             await journal.until(lambda: len(journal.of("a")) == len(journal.of("b")) == 2)
         await journal.until(lambda: journal.of("a") == ALL)
-    assert journal.clashes == []
+    assert journal.conflicts == []
 
 
 async def test_of_two_members_of_one_name_the_newer_stays(migrated_database: DatabaseOptions, topic: str) -> None:
@@ -102,8 +102,8 @@ async def test_names_with_separators_do_not_mix_up_groups(migrated_database: Dat
     one, two = Journal(), Journal()
     async with (
         connect_postgres(PostgresBusOptions(), migrated_database) as bus,
-        bus.join(topic, "g", "x/m", Drives(one, "x/m")),
-        bus.join(topic, "g/x", "m", Drives(two, "m")),
+        bus.join(topic, "g", "x/m", JournalWorker(one, "x/m")),
+        bus.join(topic, "g/x", "m", JournalWorker(two, "m")),
     ):
         await one.until(lambda: one.of("x/m") == ALL)
         await two.until(lambda: two.of("m") == ALL)

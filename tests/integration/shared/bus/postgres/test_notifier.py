@@ -8,7 +8,7 @@ import asyncpg
 from shared.bus.postgres import PostgresBus, PostgresBusOptions, connect_postgres
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.database.options import DatabaseOptions
-from tests.contracts.bus.records import PATIENCE, ends, read_some, texts, writing
+from tests.contracts.bus.records import TIMEOUT, ends, read_some, texts, writing
 
 _COMMIT_WITHOUT_NOTIFICATION = """
 SELECT trelay.bus_write('{k}', $2, '{null}', null, null, $1, '{1}', '{1}', '{}', '{}', '{}', '{}', null, '{}', '{}')
@@ -23,7 +23,7 @@ async def test_a_commit_without_a_notification_is_found_by_polling(
         assert not await reader.read(wait=0.3)
         waiting = asyncio.create_task(reader.read())
         await sql.execute(_COMMIT_WITHOUT_NOTIFICATION, [partition], [b"a"])
-        assert texts(await asyncio.wait_for(waiting, PATIENCE)) == ["a"]
+        assert texts(await asyncio.wait_for(waiting, TIMEOUT)) == ["a"]
 
 
 async def test_readers_of_other_processes_wake_long_before_they_would_poll(
@@ -40,7 +40,7 @@ async def test_readers_of_other_processes_wake_long_before_they_would_poll(
             await asyncio.sleep(0.02)
             began = time.monotonic()
             await writer.commit(writing(line, str(number)))
-            await asyncio.wait_for(waiting, PATIENCE)
+            await asyncio.wait_for(waiting, TIMEOUT)
             taken.append(time.monotonic() - began)
     assert sorted(taken)[10] < 0.7  # without a notification, it would poll after a second
 
@@ -57,7 +57,7 @@ async def test_a_commit_without_records_sends_no_notification(
         await writer.commit(transaction)
         await writer.commit(writing(line, "a"))
         await read_some(reader, 1)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not received:
                 await asyncio.sleep(0.01)
                 await listener.fetchval("SELECT 1")

@@ -7,7 +7,7 @@ from shared.bus.protocol import Outgoing, TopicOptions, Transaction
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.lease import Leases, PostgresLeaseStore
-from tests.contracts.bus.groups import Drives, Journal
+from tests.contracts.bus.groups import Journal, JournalWorker
 from tests.contracts.bus.records import hand_over, read_some, writing
 
 _GRANTS = """
@@ -46,7 +46,7 @@ async def use(database: DatabaseOptions) -> None:
         )
         async with (
             bus.writer("w") as writer,
-            bus.join("log", "g", "m", Drives(journal, "m")),
+            bus.join("log", "g", "m", JournalWorker(journal, "m")),
             bus.reader("log", {0: 0, 1: 0}) as reader,
         ):
             await hand_over(writer, writing("log", "a"))

@@ -15,7 +15,7 @@ from shared.database.options import DatabaseOptions
 from shared.errors import PositionLost
 from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
-from tests.contracts.bus.records import PATIENCE, everything, texts, visible, writing
+from tests.contracts.bus.records import TIMEOUT, everything, texts, visible, writing
 
 _DAYS_AGO = "UPDATE trelay.bus_batches SET written_ms = written_ms - 8 * 86400000 WHERE last_offset < $1"
 
@@ -51,7 +51,7 @@ async def test_a_reader_behind_the_earliest_offset_gets_an_error(
         for number in range(6):
             await writer.commit(writing(line, str(number)))
         assert texts(await reader.read(limit=1)) == ["0"]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not cast("PostgresReader", reader)._fetched.records:  # what it has fetched ahead, it may return
                 await asyncio.sleep(0.01)
         await sql.execute(_DAYS_AGO, 6)
@@ -109,7 +109,7 @@ async def test_a_connected_process_deletes_expired_records_by_itself(
     await sql.execute("UPDATE trelay.leases SET expires_at = clock_timestamp() WHERE name = $1", LEASE)
     async with (
         connect_postgres(PostgresBusOptions(retention_check_interval=0.1), migrated_database),
-        asyncio.timeout(PATIENCE),
+        asyncio.timeout(TIMEOUT),
     ):
         while await bus.bounds(line) != {0: (1, 1)}:
             await asyncio.sleep(0.05)
@@ -128,7 +128,7 @@ async def test_an_unexpected_error_does_not_end_retention(
         async with bus.writer("w") as writer:
             await writer.commit(writing("line", "a", "b"))
         await sql.execute(_DAYS_AGO, 2)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while "refused by the test" not in caplog.text:
                 await asyncio.sleep(0.01)
             await sql.execute("DROP FUNCTION trelay.bus_trim")

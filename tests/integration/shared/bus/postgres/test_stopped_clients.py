@@ -13,7 +13,7 @@ from shared.bus.postgres.plan import Plan
 from shared.bus.postgres.pools import Pools
 from shared.database.options import DatabaseOptions
 from shared.errors import Fenced
-from tests.contracts.bus.records import PATIENCE, visible, writing
+from tests.contracts.bus.records import TIMEOUT, visible, writing
 
 _CUT = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'trelay bus writing'
@@ -70,7 +70,7 @@ async def test_a_writer_that_lost_its_connection_has_failed_and_its_successor_co
         done = await writer.submit(writing(line, *(str(number) for number in range(2000))))
         while not await sql.fetchval(_CUT):
             await asyncio.sleep(0)
-        await asyncio.wait({asyncio.ensure_future(done)}, timeout=PATIENCE)
+        await asyncio.wait({asyncio.ensure_future(done)}, timeout=TIMEOUT)
     async with bus.writer("cut") as writer:
         found = await visible(bus, line)
         assert len(found) in {0, 2000}
