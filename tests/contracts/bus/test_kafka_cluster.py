@@ -18,7 +18,7 @@ from tests.contracts.bus.deployment import new_topic
 from tests.contracts.bus.groups import copy
 from tests.contracts.bus.kafka import ClusterDeployment
 from tests.contracts.bus.outages import OutagesContract
-from tests.contracts.bus.records import PATIENCE, ends, outgoing, writing
+from tests.contracts.bus.records import TIMEOUT, ends, outgoing, writing
 from tests.contracts.bus.suite import BusContract
 from tests.servers.cluster import Cluster, kafka_cluster_servers
 from tests.servers.missing import skipping_without
@@ -185,7 +185,7 @@ class TestOneBrokerAway:
                     await own_cluster.wait_until_whole()
                 transactions.enough = copies.enough = True
                 await asyncio.gather(*writing_on)
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(TIMEOUT):
                     await asyncio.gather(transactions.all_read(), copies.all_read())
                 for task in following:
                     task.cancel()
