@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help run run-kafka test test-chaos check format docs bench lock clean
+.PHONY: help run run-kafka test test-chaos check coverage format docs bench lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,11 +26,13 @@ test: .venv ## every test but chaos; PYTEST='tests/unit -k name' narrows it
 test-chaos: .venv ## the long tests that kill parts at random; each prints its seed
 	@$(BIN)/python -m pytest -m chaos --timeout=3600 $(PYTEST)
 
-check: .venv ## lint, format, types, import contracts and the coverage of modules without I/O, as CI runs them
+check: .venv ## lint, format, types and import contracts, as CI runs them
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+coverage: .venv ## the branches of the modules without I/O that their unit tests do not run
 	@$(BIN)/python -m tests.pure_coverage
 
 format: .venv ## put the code into the project's format

@@ -91,7 +91,8 @@ class DeliveryCollector(Collector):
         )
         yield counter("batches", "Batches read from the bus.", hub.batches)
         yield counter("events", "Events read from the bus.", hub.events)
-        yield counter("deliveries", "Events delivered, once per connection.", hub.deliveries)
+        deliveries = hub.deliveries + catch_up.deliveries
+        yield counter("deliveries", "Events delivered, once per connection, live or catching up.", deliveries)
         yield counter("lagging", "Times that a connection exceeded its outbox and had to catch up.", hub.lagging)
         yield counter("catch_ups", "Times that a connection began to catch up.", catch_up.started)
         yield counter(

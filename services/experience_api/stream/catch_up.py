@@ -50,6 +50,7 @@ class CatchUpCounts:
     started: int = 0
     log_reads: int = 0
     deliveries: int = 0
+    """Events written to connections that catch up."""
     gaps: int = 0
 
 
@@ -155,8 +156,11 @@ class CatchUp:
         return progress
 
     async def _send_from_log(self, connection: Connection, replay: Replay) -> None:
+        gaps: list[bytes] = []
+
         def gap(lost: PositionLost) -> bytes:
-            return self._gap(connection, NOT_KEPT, str(lost), replay.cursor)
+            gaps.append(self._gap(connection, NOT_KEPT, str(lost), replay.cursor))
+            return gaps[-1]
 
         try:
             frames = await self._log_reader.read_chunk(replay, gap)
@@ -164,16 +168,18 @@ class CatchUp:
             await self._wait_for_bus(connection, exc)
             return
         self.counts.log_reads += 1
-        await self._write(connection, frames)
+        await self._write(connection, frames, gaps)
 
-    async def _write(self, connection: Connection, frames: list[bytes]) -> None:
+    async def _write(self, connection: Connection, frames: list[bytes], gaps: list[bytes]) -> None:
+        """Write frames; the gaps among them are not events."""
         start = size = 0
         for number, frame in enumerate(frames, 1):
             size += len(frame)
             if size >= _CHUNK or number == len(frames):
                 await self._drained(connection)
-                self.counts.deliveries += number - start
-                connection.outbox.force(b"".join(frames[start:number]))
+                chunk = frames[start:number]
+                self.counts.deliveries += sum(frame not in gaps for frame in chunk) if gaps else len(chunk)
+                connection.outbox.force(b"".join(chunk))
                 start, size = number, 0
 
     async def _verify_ahead(self, connection: Connection, replay: Replay) -> None:

@@ -35,8 +35,8 @@ def test_the_counts_of_the_stream_are_read_on_collection() -> None:
     assert registry.get_sample_value(deliveries) == 0
     hub = HubCounts(deliveries=70)
     hub.endings[close_codes.TOO_SLOW.label] += 2
-    found[0] = Counts(hub, CatchUpCounts(gaps=1), 3, 40, 5000, 6)
-    assert registry.get_sample_value(deliveries) == 70
+    found[0] = Counts(hub, CatchUpCounts(deliveries=7, gaps=1), 3, 40, 5000, 6)
+    assert registry.get_sample_value(deliveries) == 77
     assert registry.get_sample_value(endings, {"reason": "too_slow"}) == 2
     assert registry.get_sample_value(endings, {"reason": "draining"}) == 0
     assert registry.get_sample_value("trelay_experience_connections") == 40
