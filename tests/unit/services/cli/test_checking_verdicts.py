@@ -11,6 +11,7 @@ import jsonschema
 import jsonschema_rs
 import pytest
 import regress
+import trustme
 
 from services.cli import main
 from services.standalone.settings import WholeSettings
@@ -161,6 +162,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("settings")
     (folder / "password.txt").write_text("secret\n")
     (folder / "order.json").write_text("{}")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued = authority.issue_cert("localhost")
+    issued.private_key_pem.write_to_path(folder / "own.key")
+    issued.cert_chain_pems[0].write_to_path(folder / "own.pem")
     return folder
 
 
@@ -216,11 +222,10 @@ def _pattern_properties(
                 yield from validator.descend(value, below, path=key, schema_path=pattern)
 
 
+EMPTY = ["", "# nothing but a comment", "{}", "system:"]
+"""Settings with nothing but defaults: services start with them, and `check` refuses them, for nothing would run."""
+
 RIGHT = [
-    "",
-    "# nothing but a comment",
-    "{}",
-    "system:",
     "bus: {kind: postgres}",
     "bus: {kind: kafka, servers: '[::1]:9092'}",
     "bus: {kind: '${BUS:-postgres}'}",
@@ -302,6 +307,16 @@ def test_what_is_right_is_right_for_all(
 ) -> None:
     (folder / "trelay.yaml").write_text(text)
     assert main(["check", str(folder / "trelay.yaml")]) == 0, capsys.readouterr().err
+    assert validator(document.read(text).value)
+
+
+@pytest.mark.parametrize("text", EMPTY)
+def test_settings_without_a_section_are_valid_and_refused_by_check_alone(
+    text: str, folder: Path, validator: Validator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "trelay.yaml").write_text(text)
+    assert main(["check", str(folder / "trelay.yaml")]) == 2
+    assert "no settings" in capsys.readouterr().err
     assert validator(document.read(text).value)
 
 
