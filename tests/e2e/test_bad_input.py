@@ -144,10 +144,10 @@ def test_a_file_that_was_missing_is_read_when_it_comes(observed: Observed) -> No
     [
         ("secret", 401, "The client id and secret were not accepted"),
         ("token", 401, "The token is not valid: register again"),
-        ("huge", 413, "the body is above the limit of 1048576 bytes"),
+        ("huge", 413, "the body exceeds the limit of 1048576 bytes"),
         ("binary", 400, "the body is not JSON"),
-        ("not gzip", 400, "the body cannot be read to its end, or decoded"),
-        ("no channel", 400, "attribute 'channel' is missing"),
+        ("not gzip", 400, "the body is incomplete or cannot be decoded"),
+        ("no channel", 400, "attribute 'channel': missing"),
     ],
 )
 def test_a_request_is_told_what_is_wrong_with_it(observed: Observed, asked: str, status: int, detail: str) -> None:
