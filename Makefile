@@ -26,11 +26,12 @@ test: .venv ## every test but chaos; PYTEST='tests/unit -k name' narrows it
 test-chaos: .venv ## the long tests that kill parts at random; each prints its seed
 	@$(BIN)/python -m pytest -m chaos --timeout=3600 $(PYTEST)
 
-check: .venv ## lint, format, types and import contracts, as CI runs them
+check: .venv ## lint, format, types, import contracts and the coverage of modules without I/O, as CI runs them
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.pure_coverage
 
 coverage: .venv ## the branches of the modules without I/O that their unit tests do not run
 	@$(BIN)/python -m tests.pure_coverage

@@ -69,8 +69,8 @@ class Expression:
         members = narrowing.split(self._expression)
         try:
             return None if members is None else {name: Expression(part) for name, part in members.items()}
-        except ValueError:
-            return None  # split in the wrong place
+        except ValueError:  # pragma: no cover -- no expression is known that `split` splits in the wrong place
+            return None
 
     def text(self, draft: Draft) -> str | None:
         """Return its value where that is text, None where it is undefined.

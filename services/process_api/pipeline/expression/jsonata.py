@@ -43,7 +43,7 @@ class Jsonata:
             self._compiled = jsonatapy.compile(expression, timeout=time_limit_ms, max_sequence_length=_SEQUENCE_LIMIT)
         except BaseException as exc:  # a panic of its Rust code is not an `Exception`
             if not _is_its_own(exc):
-                raise
+                raise  # pragma: no cover -- an interruption from outside, such as Ctrl-C
             raise ValueError(f"the expression does not compile: {exc}") from exc
 
     def evaluate(self, data: bytes | None, event: dict[str, Any] | None) -> bytes | None:
@@ -62,7 +62,7 @@ class Jsonata:
             found = self._compiled.evaluate_json_or_none(root, bindings)
         except BaseException as exc:  # as above
             if not _is_its_own(exc):
-                raise
+                raise  # pragma: no cover -- as above
             if not str(exc).startswith(_TIMED_OUT):
                 raise Malformed(f"the expression failed: {exc}") from exc
             found = self._again(root, bindings)
@@ -74,7 +74,7 @@ class Jsonata:
             found: str | None = self._compiled.evaluate_json_or_none(root, bindings)
         except ValueError as exc:
             raise EvaluationTimeout(f"the expression failed: {exc}") from exc
-        return found
+        return found  # pragma: no cover -- only after the machine was paused
 
 
 def _is_its_own(error: BaseException) -> bool:

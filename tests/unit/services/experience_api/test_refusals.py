@@ -31,3 +31,7 @@ def test_problem_details_name_the_refusal_and_the_detail() -> None:
 
 def test_the_default_detail_is_the_title() -> None:
     assert Refused(refusals.DRAINING).detail == refusals.DRAINING.title
+
+
+def test_the_metric_label_of_a_refusal_has_no_hyphen() -> None:
+    assert refusals.ALREADY_CONNECTED.label == "already_connected"

@@ -186,6 +186,19 @@ def test_an_ipv6_household_shares_one_budget() -> None:
     assert Origin(ip_address("192.0.2.1"), proxied=False).budget_key == "192.0.2.1"
 
 
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (Origin(ip_address("192.0.2.1"), proxied=False), "found 192.0.2.1"),
+        (Origin(ip_address("127.0.0.1"), proxied=True), "a proxy has forwarded the request"),
+        (Origin(None, proxied=True, unverified="the address is not known"), "the address is not known"),
+    ],
+)
+def test_the_reason_says_why_a_request_is_not_from_this_machine(found: Origin, reason: str) -> None:
+    assert not found.loopback
+    assert found.not_loopback == reason
+
+
 @pytest.mark.parametrize("text", ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1"])
 def test_a_network_is_written_as_cidr(text: str) -> None:
     assert TypeAdapter(Cidr).validate_python(text) == text

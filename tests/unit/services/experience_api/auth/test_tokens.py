@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.experience_api.auth.tokens import Tokens
+from services.experience_api.auth.tokens import TokenOptions, Tokens, new_key
 from services.experience_api.refusals import TOKEN_REFUSED, Refused
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
@@ -150,3 +150,27 @@ def test_hostile_tokens_are_refused(text: str) -> None:
     for token in (text, f"{text}.{payload}.{signature}", f"{header}.{text}.{signature}", f"{header}.{payload}.{text}"):
         if token:
             assert refused(issuing, token)
+
+
+def test_the_keys_of_the_settings_are_signing_keys_in_their_order() -> None:
+    options = TokenOptions.model_validate(
+        {"keys": [{"id": "2026", "secret": "k" * 32}, {"id": "2025", "secret": "o" * 32}]}
+    )
+    assert [key.key() for key in options.keys] == [SigningKey("2026", b"k" * 32), SigningKey("2025", b"o" * 32)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ([{"id": "a", "secret": "k" * 31}], "at least 32 bytes"),
+        ([{"id": "a", "secret": "k" * 32}, {"id": "a", "secret": "o" * 32}], "two keys with the same id"),
+    ],
+)
+def test_a_short_key_and_a_repeated_id_are_refused(keys: list[dict[str, str]], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        TokenOptions.model_validate({"keys": keys})
+
+
+def test_a_generated_key_is_random() -> None:
+    assert new_key() != new_key()
+    assert new_key(lambda size: b"r" * size) == SigningKey("generated", b"r" * 32)

@@ -380,3 +380,15 @@ def test_a_cursor_beyond_the_end_of_the_log_is_moved_back(log: Log) -> None:
     replay.skip(0, 10)
     assert CODEC.decode(replay.cursor.decode()) == (10, 10, 0)
     assert replay.take(1000) == ([], Progress.LIVE)
+
+
+def test_a_replay_from_memory_skips_channels_that_do_not_match(log: Log) -> None:
+    replica = Replica(log, 100_000)
+    for channel in ("a", "d", "b", "a"):
+        log.publish(channel)
+    for partition in (0, 1):
+        replica.feed(partition, 20)
+    replay = Replay(replica.history, (0, 1, 0), lambda channel: channel != b"d")
+    frames, progress = replay.take(10**6)
+    assert [decoded(frame)[0] for frame in frames] == ["0/0", "0/2"]
+    assert progress is Progress.LIVE

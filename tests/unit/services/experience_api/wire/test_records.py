@@ -2,6 +2,7 @@ import logging
 
 import pytest
 
+from services.experience_api.wire import records
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.records import FrameEncoder
 from tests.unit.services.experience_api.events import event
@@ -61,3 +62,10 @@ def test_a_malformed_record_is_skipped_counted_and_logged(caplog: pytest.LogCapt
     fields = vars(entry)
     assert (fields["topic"], fields["partition"], fields["offset"]) == ("trelay.publish", 0, 0)
     assert "UTF-8" in fields["error"]
+
+
+def test_the_number_of_shared_channel_names_is_limited() -> None:
+    encoder = FrameEncoder(CODEC, (0, 0))
+    for offset in range(records._NAMES_LIMIT + 1):
+        assert len(list(encoder.batches([record(f"channel {offset}", offset)]))) == 1
+    assert list(encoder._names) == [f"channel {records._NAMES_LIMIT}".encode()]

@@ -37,3 +37,8 @@ def test_an_expanded_member_stays_expanded() -> None:
 def test_expanded_values_can_be_nested() -> None:
     nested: Node = {"a": [Raw(b"1"), {"b": Raw(b"[]")}], "é": {}}
     assert text(nested) == '{"a":[1,{"b":[]}],"é":{}}'.encode()
+
+
+def test_an_expanded_value_is_returned_as_it_is() -> None:
+    members: Members = {"a": Raw(b"1")}
+    assert expanded(members) is members

@@ -63,3 +63,13 @@ def test_isolation_ends_when_everything_in_flight_is_committed() -> None:
         commits += 1
     assert commits == 4
     assert oversize.exclude_rejected(Batch([record("orders:1", 10)])).rejects == []
+
+
+def test_a_reject_that_fits_is_not_truncated() -> None:
+    oversize = OversizeFilter()
+    large = Reject("f:3", b"y" * 10**6, "not JSON", "source", "f:3")
+    small = Reject("f:4", b"y", "not JSON", "source", "f:4")
+    batch = Batch(rejects=[large, small])
+    oversize.note_too_large(batch)
+    oversize.note_too_large(batch)
+    assert oversize.exclude_rejected(batch).rejects[1] is small

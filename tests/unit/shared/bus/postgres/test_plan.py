@@ -87,3 +87,13 @@ def test_a_plan_without_records_is_empty() -> None:
 @given(st.lists(st.tuples(st.text(max_size=8), st.binary(max_size=30)), max_size=5))
 def test_headers_are_decoded_as_they_were_encoded(headers: list[tuple[str, bytes]]) -> None:
     assert unpack_headers(pack_headers(headers)) == tuple(headers)
+
+
+def test_the_arguments_are_batches_compacted_topics_and_offsets() -> None:
+    records = {"line": [Outgoing(b"a", b"1")], "compacted": [Outgoing(b"c", b"2")]}
+    partition = COMPACTED.partitions[partition_of(b"c", 2)]
+    assert plan(records, TOPICS, "group", [(11, 5)]).arguments() == (
+        *([21], [1], [2]),
+        *([partition], [b"c"], [b"2"], [None]),
+        *("group", [11], [5]),
+    )

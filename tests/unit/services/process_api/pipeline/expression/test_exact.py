@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.process_api.pipeline.expression import exact
 from services.process_api.pipeline.expression.exact import inexact, number, ordered, value
 from shared.errors import Malformed
 
@@ -124,3 +125,11 @@ def test_a_single_number_out_of_range_is_refused() -> None:
 def test_numbers_are_compared_as_written(one: str, other: str) -> None:
     left, right = ordered(number(one.encode()), number(other.encode()))
     assert (left < right, left == right) == (Decimal(one) < Decimal(other), Decimal(one) == Decimal(other))
+
+
+@pytest.mark.parametrize(
+    ("token", "kept"),
+    [(b"7", True), (b"9007199254740993", False), (b"0.1", True), (b"1-2", True), (b"1e99999999999999999999", False)],
+)
+def test_a_token_is_kept_unless_it_is_a_number_that_would_be_altered(token: bytes, kept: bool) -> None:
+    assert exact._kept(token) is kept

@@ -71,3 +71,32 @@ def test_null_and_undefined_differ() -> None:
 def test_the_entity_is_not_an_attribute() -> None:
     assert term("$event.data").value(draft({"a": 1})) is None
     assert term("$event.subject").scalar(draft({})) == "C-1"
+
+
+def test_numbers_with_many_digits_are_compared_exactly() -> None:
+    data = Draft(event(text='{"a":0.12345678901234567}'))
+    assert term("a < 1").test(data) is True
+    assert term("a > 0.5").test(data) is False
+
+
+def test_texts_are_ordered_and_a_comparison_with_undefined_is_undefined() -> None:
+    assert term("a < 'z'").test(draft({"a": "b"})) is True
+    assert term("a < 'z'").test(draft({})) is None
+
+
+def test_an_expanded_object_is_not_a_scalar() -> None:
+    data = draft({"a": {"b": 1}})
+    assert term("a.b = 1").test(data) is True
+    with pytest.raises(Undecided):
+        term("a = 1").test(data)
+
+
+def test_and_stops_at_the_first_part_that_is_false() -> None:
+    assert term("a = 1 and b = 2").test(draft({"a": 1, "b": 2})) is True
+    assert term("a = 1 and b = 2").test(draft({"a": 2, "b": []})) is False
+
+
+def test_undefined_is_empty_in_a_concatenation() -> None:
+    found = term("'a' & b & 'c' & d").value(draft({"d": 7}))
+    assert found is not None
+    assert text(found) == b'"ac7"'

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.steps.validate import ValidateOptions
+from services.process_api.pipeline.steps.validate import ValidateOptions, compiled
 from shared.errors import Malformed
 from tests.unit.services.process_api.making import apply, draft, event, without_data
 
@@ -75,3 +75,8 @@ def test_a_schema_that_is_not_usable_is_refused(tmp_path: Path, content: str | N
         (tmp_path / "order.json").write_text(content)
     with pytest.raises(ValidationError, match=reason):
         ValidateOptions.model_validate({"validate": "order.json"}, context={"folder": tmp_path})
+
+
+def test_a_referenced_schema_is_not_fetched() -> None:
+    with pytest.raises(ValueError, match="not a JSON Schema"):
+        compiled({"$ref": "https://schemas.example.com/order.json"})

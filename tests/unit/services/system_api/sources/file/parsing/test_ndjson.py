@@ -132,3 +132,7 @@ def test_nothing_passes_that_json_rejects(middle: str) -> None:
     except Malformed:
         return
     assert isinstance(_strict(data.decode()), dict)
+
+
+def test_a_time_with_a_missing_parent_is_no_time() -> None:
+    assert Ndjson("id", "meta.at").read(b'{"id":"a"}') == ("a", b'{"id":"a"}', None)

@@ -61,3 +61,9 @@ def test_numbers_are_never_reused() -> None:
     assert known.forget("10.x") is True
     assert known.forget("10.x") is False
     assert known.next_number == 11
+
+
+def test_a_file_that_was_not_moved_keeps_its_progress() -> None:
+    known = catalogue(_1=progress("a", 1))
+    before = known.files[".1"]
+    assert known.move(".1", file("a", 1)) is before

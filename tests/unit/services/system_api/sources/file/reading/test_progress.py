@@ -3,6 +3,7 @@
 import pytest
 
 from services.system_api.sources.file.reading.progress import (
+    SAMPLE,
     Count,
     Progress,
     fingerprint_of,
@@ -48,3 +49,12 @@ def test_ids_are_unique_and_contain_the_number() -> None:
     assert len(set(ids)) == len(ids)
     assert [number_of(file_id) for file_id in ids] == [1, 2, 1, 1, 1]
     assert new_file_id(1, (1, 2), b"x") == ids[0]
+
+
+def test_a_file_is_identified_by_device_and_inode() -> None:
+    assert PROGRESS.inode == (1, 2**63)
+
+
+def test_the_head_is_what_was_read_of_a_file_limited_to_a_sample() -> None:
+    assert PROGRESS.head == SAMPLE == 512
+    assert Progress(path="in/a", dev=1, ino=1, offset=7, line=1, fingerprint="", sample=0).head == 7

@@ -61,3 +61,16 @@ def test_thousands_of_polls_under_one_long_transaction_keep_few_observations() -
     assert len(horizon._pending) <= 64
     horizon.observe(20_000, set())
     assert horizon.value == 20_000
+
+
+def test_many_different_observations_are_thinned_out_and_the_newest_is_kept() -> None:
+    horizon = Horizon()
+    transactions = [f"{number}/1" for number in range(100)]
+    for number in range(100):
+        horizon.observe(number, set(transactions[: number + 1]))
+        assert len(horizon._pending) <= 64
+    horizon.observe(None, set(transactions[50:]))
+    assert horizon.value is not None
+    assert horizon.value < 50
+    horizon.observe(None, set())
+    assert horizon.value == 99

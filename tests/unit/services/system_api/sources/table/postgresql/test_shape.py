@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.sources.table.postgresql.shape import order_error
+from services.system_api.sources.table.postgresql.shape import Shape, order_error
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,18 @@ from services.system_api.sources.table.postgresql.shape import order_error
 )
 def test_rows_can_be_ordered_by_some_types(by_time: bool, type_: str, error: str | None) -> None:
     assert order_error("c", type_, by_time=by_time) == error
+
+
+@pytest.mark.parametrize(
+    ("column", "type_", "order_type", "mode"),
+    [
+        (None, None, "bigint", "by id (bigint)"),
+        ("at", "timestamp with time zone", "timestamptz", "by at (timestamptz)"),
+        ("at", "timestamp without time zone", "timestamp", "by at (timestamp)"),
+    ],
+)
+def test_the_mode_names_the_order_column_and_its_type(
+    column: str | None, type_: str | None, order_type: str, mode: str
+) -> None:
+    shape = Shape("t", "id", "uuid", column, type_, "UTC", "id", None, None, (), versioned=True)
+    assert (shape.order, shape.order_type, shape.mode) == (column or "id", order_type, mode)
