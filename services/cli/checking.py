@@ -149,7 +149,7 @@ async def _bus(options: BusOptions, database: DatabaseOptions) -> str:
 
 async def _source(name: str, options: AnySource) -> str:
     """Open it at its beginning and look once: reading moves nothing, only what follows a commit would."""
-    opening = build_source(name, options, SYSTEM_CLOCK, random.Random())  # noqa: S311 -- trace ids that nobody sees
+    opening = build_source(name, options, SYSTEM_CLOCK, random.Random())  # noqa: S311 -- trace ids that are not used
     async with opening({}) as source:
         batch = await source.poll(1)
     if batch.problems:

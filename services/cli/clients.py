@@ -33,7 +33,7 @@ def clients() -> None:
               "one more word, 'orders.**' for any.")  # fmt: skip
 @click.option("--may-send", is_flag=True, help="It may send, too; others are disconnected when they do.")
 @click.option("--loopback-only", is_flag=True, help="It is accepted from this machine only.")
-@click.option("--note", default="", help="A word for whoever reads the list.")
+@click.option("--note", default="", help="A remark that `list` shows.")
 @click.option(
     "--secret-file",
     type=click.File("r"),

@@ -97,7 +97,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click hands over each option by its
         with client_errors_translated():
             uvloop.run(_until_told(order))
     except BrokenPipeError:
-        mute()  # whoever read our output, `head` for one, has enough
+        mute()  # the reader of the output, such as `head`, has closed it
 
 
 def _loaded(file: CursorFile) -> str | None:

@@ -25,13 +25,13 @@ from shared.runtime.run import Failing, Running
 from shared.runtime.tasks import Tasks
 
 _DRAIN = 1.0
-"""Seconds for what is under way when it stops: nobody here is sent to another replica."""
+"""Seconds for requests in progress at the stop: there is no other replica to send subscribers to."""
 STANDALONE = "standalone"
 """The name of the one process: its service in logs and metrics, and its replica."""
 _LOOK_EVERY = 0.02
 
 Watching = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
-"""Shows, for ever, what a subscriber at an address gets; calls back when it is connected."""
+"""Shows what a subscriber at an address receives, without end; calls back when it is connected."""
 
 
 class Together:
@@ -102,7 +102,7 @@ async def _watched(url: str, watching: Watching | None, health: Health, tasks: T
 
 
 def _anywhere(options: SystemOptions | ProcessOptions) -> ListenOptions:
-    """Return where a service listens that nobody needs to find: on any free port, unless the settings say more."""
+    """Return the listener of a service that needs no known address: any free port, unless the settings name one."""
     if "listen" in options.model_fields_set:
         return options.listen
     return options.listen.model_copy(update={"port": 0, "shutdown_timeout": _DRAIN})

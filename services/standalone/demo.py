@@ -66,7 +66,7 @@ async def make_table(dsn: str, script: str) -> None:
 
 
 async def grow_feed(feed: Path, clock: Clock, rng: random.Random) -> None:
-    """Append a reading now and then, for ever."""
+    """Append a reading now and then, without end."""
     while True:
         await clock.sleep(_READING_EVERY)
         reading = {
@@ -84,7 +84,7 @@ def _append(feed: Path, text: str) -> None:
 
 
 async def take_orders(dsn: str, clock: Clock, rng: random.Random) -> None:
-    """Insert an order or move one on, for ever."""
+    """Insert an order or change the state of one, without end."""
     connections = database(dsn)
     try:
         while True:
@@ -115,7 +115,7 @@ async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:
 async def print_events(
     url: str, account: ClientCredentials, cursor_file: Path, say: Callable[[str], None], connected: Callable[[], None]
 ) -> None:
-    """Print a line for each event, going on where the last run of this program was; for ever.
+    """Print a line for each event, without end; resume where the last run of this program stopped.
 
     `connected` is called when a connection has been made: nothing that is published from then on is missed.
     """

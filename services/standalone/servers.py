@@ -47,10 +47,10 @@ class OwnServer:
 
     server: Server
     turn: Lock
-    """Held by whoever starts or stops it."""
+    """Held while the server is started or stopped."""
 
     async def kept_up(self, say: Callable[[str], None], clock: Clock) -> None:
-        """Start it again whenever it ends, for ever: its data and its address are where they were."""
+        """Restart the server whenever it ends; its data and its address stay the same."""
         while True:
             await clock.sleep(_LOOK_EVERY)
             if self.server.running:

@@ -1,4 +1,4 @@
-"""What `make run` and `make run-kafka` say to whoever typed it."""
+"""The output of `make run` and `make run-kafka` on the terminal."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ DEMO = "demo"
 
 
 def say(text: str) -> None:
-    """Print it now; once nobody reads it (`head` has enough, the terminal is closed), ask ourselves to stop."""
+    """Print at once; stop the process when the output is closed (`head` has ended, the terminal is gone)."""
     try:
         print(text, flush=True)
     except OSError as exc:

@@ -1,4 +1,4 @@
-"""What is found in settings after they are read: with the path of the place, for whoever knows the lines."""
+"""Faults and warnings found in settings after they are read, each with the path of its setting."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple

@@ -46,7 +46,7 @@ class Commits:
         self._news.set()
 
     async def follow(self) -> None:
-        """Settle batches as they become visible, for ever; raises what `submit` does, as soon as it is known."""
+        """Settle batches as they become visible, without end; raises what `submit` does, as soon as it is known."""
         while True:
             await self.drain()
             self._news.clear()

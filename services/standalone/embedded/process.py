@@ -31,7 +31,7 @@ class ServerFailed(TrelayError):
 @cache
 def _starter() -> ThreadPoolExecutor:
     # The kernel sends the death signal when the *thread* that started the child ends, not the process. So all
-    # children are started by one thread that lives as long as we do, whoever asks.
+    # children are started by one thread that lives as long as this process.
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded-starter")
 
 
@@ -44,7 +44,7 @@ def dying_with_us(command: Sequence[str], death_signal: signal.Signals) -> list[
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on now, for a server that will come back to it.
+    """Return a free port of the loopback, for a server that will use it again after a restart.
 
     Below the range that Linux gives to outgoing connections (32768 to 60999): one of those could hold the port when
     the server restarts, and a client that keeps knocking at a closed port of that range ends up connected to itself.
