@@ -117,10 +117,11 @@ async def test_it_runs_in_an_empty_folder_and_says_how_to_go_on(installed: Insta
         address = (await program.line(READY.pattern))[1]
         typed = (await program.line(r"^ +(\S+trelay) clients add")).group(1)
         assert Path(typed) == Path(installed.trelay)
-        status, answer = await asyncio.to_thread(ask, f"http://{address}/readyz")
-        assert (status, answer["ready"], answer["missing"]) == (200, True, {})
         for channel in ("sensors", "stock", r"orders\.\w+"):
             await program.line(rf"^{channel} ")
+        # Events of every source have arrived, so every part is connected by now.
+        status, answer = await asyncio.to_thread(ask, f"http://{address}/readyz")
+        assert (status, answer["ready"], answer["missing"]) == (200, True, {})
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     finally:
