@@ -59,6 +59,7 @@ class TestKafkaClusterOutage(OutagesContract):
         return ClusterDeployment(own_cluster, patience=3.0)
 
 
+@pytest.mark.chaos
 class TestKafkaClusterCrashes(CrashesContract):
     """Processes are killed and paused, and so is one broker after the other."""
 
@@ -149,6 +150,7 @@ async def go_on(*steady: Steady) -> None:
         await asyncio.gather(*(each.goes_on() for each in steady))
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(240)
 class TestOneBrokerAway:
     @pytest.mark.parametrize("how", ["killed", "paused"])
