@@ -51,6 +51,7 @@ async def own_cluster(stopped_and_started: Cluster) -> AsyncIterator[Cluster]:
     stopped_and_started.resume()
 
 
+@pytest.mark.chaos
 class TestKafkaClusterOutage(OutagesContract):
     """The whole cluster goes away and comes back."""
 
