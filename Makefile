@@ -18,6 +18,7 @@ run: .venv ## Trelay in one process, on a PostgreSQL of its own, with the exampl
 	@exec $(BIN)/python -m services.cli run
 
 run-kafka: .venv ## Trelay as three processes, on a Kafka and a PostgreSQL of their own
+	@command -v mvn >/dev/null || $(BIN)/python -m tests.servers.debian mvn maven
 	@exec $(BIN)/python -m services.standalone.three_processes
 
 test: .venv ## every test but chaos; PYTEST='tests/unit -k name' narrows it

@@ -50,7 +50,9 @@ def main() -> int:
     for unreachable in (r"case _:\n\s+assert_never\(.*\)", r"if __name__ == .__main__.:"):
         measuring.exclude(unreachable)
     with measuring.collect():
-        status = pytest.main(["-q", "-p", "no:cacheprovider", "--hypothesis-profile=coverage", *chosen])
+        # Coverage slows the state machines down; on a busy machine they would exceed the timeout of a test.
+        options = ["-q", "-p", "no:cacheprovider", "--timeout=600", "--hypothesis-profile=coverage"]
+        status = pytest.main([*options, *chosen])
     if status != pytest.ExitCode.OK:
         return int(status)
     total = measuring.report(show_missing=True, skip_covered=True, file=sys.stdout)

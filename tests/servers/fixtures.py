@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from services.standalone.data import KAFKA_POM
-from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.kafka import KafkaServer
 from services.standalone.embedded.postgres import PostgresServer
 from tests.servers.cluster import Cluster, kafka_cluster_servers
 from tests.servers.databases import Databases
-from tests.servers.kafka import GivenKafka, Kafka, kafka_server
+from tests.servers.kafka import GivenKafka, Kafka, find_jars, kafka_server
 from tests.servers.missing import skipping_without
 from tests.servers.postgres import GivenPostgres, Origin, Postgres, postgres_server
 from tests.servers.smtp import MailServer, smtp_server
@@ -69,7 +67,7 @@ def own_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
 def kafka_jars(request: pytest.FixtureRequest) -> Path:
     """The folder of Kafka's jars."""
     with skipping_without("Kafka", request.config):
-        return resolved_jars(KAFKA_POM, cache_folder())
+        return find_jars()
 
 
 @pytest.fixture(scope="session")

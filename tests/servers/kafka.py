@@ -10,6 +10,7 @@ from typing import Protocol
 from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
+from tests.servers.debian import need_command
 
 
 class Kafka(Protocol):
@@ -28,6 +29,15 @@ class GivenKafka:
     bootstrap: str
 
 
+def find_jars() -> Path:
+    """Return the folder of Kafka's jars; Maven is installed where it is needed and missing.
+
+    Raises:
+        ServerMissing: there is no way to resolve them.
+    """
+    return resolved_jars(KAFKA_POM, cache_folder(), lambda: need_command("mvn", "maven"))
+
+
 @contextmanager
 def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
     """Run a broker in a temporary folder; without `quick_start` its code gets fully compiled, for measuring.
@@ -35,7 +45,7 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
     Raises:
         ServerMissing: no Java, or no jars and no way to resolve them.
     """
-    jars = resolved_jars(KAFKA_POM, cache_folder())
+    jars = find_jars()
     with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
         server = KafkaServer(KafkaOptions(Path(folder), jars, quick_start=quick_start, settings=settings or {}))
         try:

