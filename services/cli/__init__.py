@@ -1,7 +1,4 @@
-"""`trelay` on the command line.
-
-`command` is what is typed, one module a subcommand; each is a thin shell around what the services offer themselves.
-"""
+"""The command line `trelay`: `command` is the entry point, and each subcommand has a module of its own."""
 
 from services.cli.command import main
 

@@ -1,6 +1,6 @@
-"""The command itself: its subcommands, and how it ends.
+"""The command `trelay`: its subcommands and its exit status.
 
-Exit status: 0, done; 1, it could not be done; 2, asked wrongly, or the settings are wrong; 130, interrupted.
+Exit status: 0, done; 1, failed; 2, wrong usage or wrong settings; 130, interrupted.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from services.standalone.terminal import mute
 from shared.errors import SettingsError, TrelayError
 from shared.runtime.run import fill_standard_streams
 
-OK, FAILED, ASKED_WRONGLY, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 _COMMANDS = {
     "run": ("running", "run_everything"),
@@ -22,11 +22,11 @@ _COMMANDS = {
     "clients": ("clients", "clients"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
-"""Where each command is: module and name."""
+"""By command: its module, and its name there."""
 
 
-class _WhenAskedFor(click.Group):
-    """Imports a command when it is asked for: a subscriber need not wait for all that the services need."""
+class _LazyGroup(click.Group):
+    """Imports a subcommand when it is used, so that `subscribe` does not wait for the imports of the services."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- as click calls it
         return list(_COMMANDS)
@@ -41,28 +41,28 @@ class _WhenAskedFor(click.Group):
 
 _EPILOG = """\b
 Examples:
-  trelay run                                     everything on this machine, with examples to watch
-  trelay check trelay.yaml --live                is the file right, and does what it names answer?
+  trelay run                                     run everything on this machine, with examples
+  trelay check trelay.yaml --live                check the file, and probe the systems that it names
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor
 """
 
 
 @click.group(
-    cls=_WhenAskedFor,
+    cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=_EPILOG,
 )
 @click.version_option(package_name="trelay", message="%(prog)s %(version)s")
 def trelay() -> None:
-    """Moves what changes upstream to WebSocket subscribers, exactly once.
+    """Streams changes in upstream systems to WebSocket subscribers, exactly once.
 
-    Each command explains itself: trelay COMMAND --help.
+    trelay COMMAND --help describes a command.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return the exit status; what went wrong is said in a sentence on standard error."""
+    """Run the command and return the exit status; an error is one sentence on standard error."""
     fill_standard_streams()
     try:
         status = trelay.main(args=arguments, prog_name="trelay", standalone_mode=False)
@@ -72,17 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except (TrelayError, OSError) as exc:
-        return _ended_by(exc)
+        return _status_of(exc)
     return status if isinstance(status, int) else OK
 
 
-def _ended_by(error: TrelayError | OSError) -> int:
+def _status_of(error: TrelayError | OSError) -> int:
     if isinstance(error, SettingsError):
         click.echo(error, err=True)
-        return ASKED_WRONGLY
+        return USAGE_ERROR
     if isinstance(error, TrelayError):
         click.echo(f"trelay: {error}", err=True)
         return FAILED
-    mute()  # it may be our output that cannot be written
+    mute()  # the error may be that standard output cannot be written
     click.echo(f"trelay: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
     return FAILED

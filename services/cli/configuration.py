@@ -1,4 +1,4 @@
-"""The options that say where the settings are, and the parts of the file that a command reads."""
+"""The options that name the settings file or a data folder, and the database that these name."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def config_option(command: F) -> F:
-    """Add `--config FILE`, which may stand in the environment as well."""
+    """Add `--config FILE`, which the environment can set as well."""
     return click.option(
         "-c",
         "--config",
@@ -40,10 +40,10 @@ def data_option(command: F) -> F:
 
 
 def database(config: Path, data: Path | None) -> DatabaseOptions:
-    """Return where the database is: as the settings file says, or the one that `trelay run` keeps in a data folder.
+    """Return the database of the settings file, or the one that `trelay run` keeps in a data folder.
 
     Raises:
-        SettingsError: the file is wrong, or there is no such database in the folder.
+        SettingsError: the file is wrong, or the folder has no database.
     """
     if data is None:
         try:

@@ -1,4 +1,4 @@
-"""`trelay migrate`: brings the database's tables to the newest revision."""
+"""`trelay migrate`: migrates the tables of the database to the newest revision."""
 
 import asyncio
 from pathlib import Path
@@ -14,10 +14,10 @@ from shared.settings import load
 @click.command("migrate")
 @config_option
 def migrate_database(config: Path) -> None:
-    """Bring the database's tables to the newest revision.
+    """Migrate the tables of the database to the newest revision.
 
-    Safe to repeat, and while services run: replicas of the release before go on with the new tables. The services do
-    the same when they start.
+    It can be repeated, and can run while services run: replicas of the previous release work with the new tables.
+    Services also migrate when they start.
     """
     options = load(config, DatabaseSettings).database
     revision = asyncio.run(migrate(options))

@@ -1,4 +1,4 @@
-"""Asking what the settings name whether it answers: all at once, each within a bound."""
+"""Probes the systems that the settings name, all at once, each with a timeout."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -9,24 +9,24 @@ from shared.runtime.redaction import one_line, redact
 from shared.runtime.tasks import started
 
 Probe = Callable[[], Awaitable[str]]
-"""Returns what answered, in a few words; raises what keeps it from that."""
+"""Returns a few words about what answered; raises the reason if nothing did."""
 
 
 class Outcome(NamedTuple):
-    """What came of one probe."""
+    """The outcome of one probe."""
 
     what: str
     works: bool
     said: str
-    """What answered, or why nothing did."""
+    """What answered, or the reason why nothing did."""
 
     def line(self, width: int) -> str:
-        """Return it for a terminal, the name padded to `width`."""
+        """Return the line for a terminal, with the name padded to `width`."""
         return f"{'ok    ' if self.works else 'failed'}  {self.what:<{width}}  {self.said}".rstrip()
 
 
 async def outcomes(probes: Mapping[str, Probe], within: float) -> AsyncGenerator[Outcome, None]:
-    """Yield what comes of the probes in their order, each as soon as it and those before it have ended."""
+    """Yield the outcomes in the order of the probes, each as soon as it and those before it have ended."""
     tasks = [started(f"probe {what}", _outcome(what, probe, within)) for what, probe in probes.items()]
     try:
         for task in tasks:
@@ -45,6 +45,6 @@ async def _outcome(what: str, probe: Probe, within: float) -> Outcome:
         said = f"no answer within {within:g} s"
     except TrelayError as exc:
         said = str(exc)
-    except Exception as exc:  # noqa: BLE001 -- one probe that fails in its own way must not hide what the others found
+    except Exception as exc:  # noqa: BLE001 -- an unexpected failure of one probe must not hide the others
         said = f"{type(exc).__name__}: {exc}"
     return Outcome(what, works=False, said=one_line(redact(said)))

@@ -1,1 +1,1 @@
-"""Runs all of Trelay on one machine, in one process or in three, with servers and example sources of its own."""
+"""Runs all of Trelay on one machine, in one process or three, with its own servers and example sources."""

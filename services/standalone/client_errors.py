@@ -1,4 +1,4 @@
-"""The client library's errors, raised as our own."""
+"""Translates the errors of the client library."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from trelay_client import TrelayClientError, UsageError
 
 @contextmanager
 def client_errors_translated() -> Iterator[None]:
-    """Raise what the client library raises inside as an error of ours, with the same text.
+    """Translate the errors of the client library in the context into Trelay's, with the same text.
 
     Raises:
         SettingsError: an argument of the client library cannot be used.

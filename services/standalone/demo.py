@@ -1,6 +1,6 @@
-"""What `make run` shows: an upstream that changes while somebody looks on, and a subscriber that prints what comes.
+"""The demonstration of `make run`: example sources that change, and a subscriber that prints the events.
 
-The examples are copied into the data folder the first time and grow there; the originals are never written to.
+The examples are copied into the data folder once and change there; the originals are read-only.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ _WIDTH = 160
 
 
 def copy_examples(target: Path) -> Path:
-    """Copy what is not there yet, and return the settings file among it."""
+    """Copy the examples that are not there yet, and return their settings file."""
     _copy_missing(EXAMPLES, target)
-    # The settings are ours and follow the release; the data is the reader's from now on.
+    # The settings belong to the release and are replaced; the data belongs to the user from the first copy on.
     settings = target / SETTINGS
     settings.write_bytes((EXAMPLES / SETTINGS).read_bytes())
     return settings
@@ -51,12 +51,12 @@ def _copy_missing(originals: Traversable, target: Path) -> None:
 
 
 def database(dsn: str) -> ConnectionPool:
-    """Return what connects to the database in which the orders are."""
-    return ConnectionPool(DatabaseOptions(url=dsn), size=1, purpose="showcase")
+    """Return connections to the database with the example table."""
+    return ConnectionPool(DatabaseOptions(url=dsn), size=1, purpose="demo")
 
 
 async def make_table(dsn: str, script: str) -> None:
-    """Make the table that the example watches."""
+    """Create the example table."""
     connections = database(dsn)
     try:
         async with connections.use() as connection:
@@ -66,7 +66,7 @@ async def make_table(dsn: str, script: str) -> None:
 
 
 async def grow_feed(feed: Path, clock: Clock, rng: random.Random) -> None:
-    """Append a reading now and then, without end."""
+    """Append a reading every two seconds, until cancelled."""
     while True:
         await clock.sleep(_READING_EVERY)
         reading = {
@@ -74,7 +74,7 @@ async def grow_feed(feed: Path, clock: Clock, rng: random.Random) -> None:
             "celsius": round(rng.uniform(-5, 25), 1),
             "at": rfc3339(clock.time()),
         }
-        with suppress(OSError):  # a disk that is full, say; there is a next one
+        with suppress(OSError):  # a full disk, for example; the next reading may succeed
             await asyncio.to_thread(_append, feed, json.dumps(reading) + "\n")
 
 
@@ -84,12 +84,12 @@ def _append(feed: Path, text: str) -> None:
 
 
 async def take_orders(dsn: str, clock: Clock, rng: random.Random) -> None:
-    """Insert an order or change the state of one, without end."""
+    """Insert or update an order every three seconds, until cancelled."""
     connections = database(dsn)
     try:
         while True:
             await clock.sleep(_ORDER_EVERY)
-            with suppress(TrelayError, asyncpg.PostgresError):  # the next one will do
+            with suppress(TrelayError, asyncpg.PostgresError):  # the next order may succeed
                 async with connections.use() as connection:
                     await _order(connection, rng)
     finally:
@@ -97,14 +97,14 @@ async def take_orders(dsn: str, clock: Clock, rng: random.Random) -> None:
 
 
 async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:
-    moved_on = ""
-    if rng.random() < 0.5:  # noqa: PLR2004 -- a coin
-        moved_on = await connection.execute(
+    updated = ""
+    if rng.random() < 0.5:  # noqa: PLR2004 -- every second time
+        updated = await connection.execute(
             "UPDATE shop.orders SET state = $1, updated_at = now()"
             " WHERE id = (SELECT id FROM shop.orders ORDER BY random() LIMIT 1)",
             rng.choice(_STATES),
         )
-    if moved_on != "UPDATE 1":
+    if updated != "UPDATE 1":
         await connection.execute(
             "INSERT INTO shop.orders (region, amount) VALUES ($1, $2::float8)",
             rng.choice(_REGIONS),
@@ -115,9 +115,9 @@ async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:
 async def print_events(
     url: str, account: ClientCredentials, cursor_file: Path, say: Callable[[str], None], connected: Callable[[], None]
 ) -> None:
-    """Print a line for each event, without end; resume where the last run of this program stopped.
+    """Print a line for each event, from the cursor of the last run on, until cancelled.
 
-    `connected` is called when a connection has been made: nothing that is published from then on is missed.
+    `connected` is called after each connect: every event published from then on is received.
     """
     with client_errors_translated():
         await _print_events(url, account, CursorFile(cursor_file), say, connected)
@@ -143,7 +143,7 @@ async def _print_events(
                     await asyncio.to_thread(place.save, frame.cursor)
                     kept = True
                 except UsageError as exc:
-                    # Not worth the end: what has been shown may be shown once more after the next start.
+                    # Not fatal: after the next start, some events may be printed again.
                     if kept:
                         say(f"({exc})")
                     kept = False

@@ -45,7 +45,7 @@ from trelay_client import ClientCredentials
 logger = logging.getLogger(__name__)
 
 DATABASE_URL = "TRELAY_DATABASE_URL"
-WATCHER = "showcase"
+WATCHER = "demo-subscriber"
 _NOTE = "made by make run"
 """Tells the clients of the demonstration from those of an operator."""
 

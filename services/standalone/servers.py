@@ -1,6 +1,6 @@
-"""The servers that `make run` and `make run-kafka` start for themselves: what keeps one from running is said in words.
+"""The servers that `make run` and `make run-kafka` start: an error names the reason and what to do.
 
-Starting and stopping block, and happen in threads.
+Starting and stopping block, so both run in threads.
 """
 
 import asyncio
@@ -20,65 +20,65 @@ from shared.errors import SettingsError
 from shared.runtime.clock import Clock
 
 _POSTGRES_STOP, _BROKER_STOP = 1.5, 5.0
-_LOOK_EVERY = 1.0
-_AGAIN_EVERY = 10.0
+_CHECK_INTERVAL = 1.0
+_RETRY_INTERVAL = 10.0
 
 
 class Server(Protocol):
-    """A PostgreSQL or a Kafka of our own."""
+    """An embedded PostgreSQL or Kafka."""
 
     @property
     def running(self) -> bool:
-        """Whether it lives."""
+        """Whether its process runs."""
         ...
 
     def start(self) -> None:
-        """Return when it answers."""
+        """Start it, and return when it answers."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class OwnServer:
-    """One that runs."""
+    """A running server."""
 
     name: str
     address: str
-    """What its clients connect to; it stays, over restarts."""
+    """The address for clients; a restart keeps it."""
 
     server: Server
-    turn: Lock
-    """Held while the server is started or stopped."""
+    lock: Lock
+    """Held while it is started or stopped."""
 
     async def kept_up(self, say: Callable[[str], None], clock: Clock) -> None:
-        """Restart the server whenever it ends; its data and its address stay the same."""
+        """Restart it whenever it ends, with the same data and address, until cancelled."""
         while True:
-            await clock.sleep(_LOOK_EVERY)
+            await clock.sleep(_CHECK_INTERVAL)
             if self.server.running:
                 continue
-            say(f"({self.name} has ended, and is started again)")
+            say(f"({self.name} has ended; restarting)")
             try:
                 await asyncio.to_thread(self._start)
             except (ServerFailed, ServerMissing) as exc:
-                say(f"({exc}\nThe next try is in {_AGAIN_EVERY:g} s)")
-                await clock.sleep(_AGAIN_EVERY)
+                say(f"({exc}\nRetrying in {_RETRY_INTERVAL:g} s)")
+                await clock.sleep(_RETRY_INTERVAL)
 
     def _start(self) -> None:
-        with self.turn:
+        with self.lock:
             self.server.start()
 
 
 @asynccontextmanager
 async def own_postgres(folder: Path) -> AsyncIterator[OwnServer]:
-    """Run a PostgreSQL that keeps everything in `folder`.
+    """Run a PostgreSQL with its files in `folder`.
 
     Raises:
-        SettingsError: it cannot be run there; the text says what would help.
+        SettingsError: it cannot run there; the text says what to do.
     """
     try:
         server, address = await asyncio.to_thread(_started_postgres, folder)
     except FolderInUse as exc:
         raise SettingsError(
-            f"{exc}. It runs here already? Stop that one, or let this one keep its data elsewhere: TRELAY_DATA=…"
+            f"{exc}. If Trelay already runs with this folder, stop it, or choose another folder: TRELAY_DATA=…"
         ) from exc
     except (ServerFailed, ServerMissing, OSError) as exc:
         raise SettingsError(f"the database cannot be started: {exc}") from exc
@@ -95,10 +95,10 @@ def _started_postgres(folder: Path) -> tuple[PostgresServer, str]:
 
 @asynccontextmanager
 async def own_kafka(folder: Path, jars: Path) -> AsyncIterator[OwnServer]:
-    """Run a Kafka that keeps everything in `folder`.
+    """Run a Kafka with its files in `folder`.
 
     Raises:
-        SettingsError: it cannot be run there; the text says what would help.
+        SettingsError: it cannot run there; the text says what to do.
     """
     try:
         server, address = await asyncio.to_thread(_started_kafka, folder, jars)
@@ -117,26 +117,26 @@ def _started_kafka(folder: Path, jars: Path) -> tuple[KafkaServer, str]:
 
 @asynccontextmanager
 async def _running(own: OwnServer, stop: Callable[[], None]) -> AsyncIterator[None]:
-    def in_turn() -> None:
-        with own.turn:
+    def stop_locked() -> None:
+        with own.lock:
             stop()
 
     try:
         yield
     finally:
-        await asyncio.to_thread(in_turn)
+        await asyncio.to_thread(stop_locked)
 
 
 def need_port(port: int) -> None:
-    """Make sure, before anything is started, that we can listen on this port of the loopback.
+    """Check, before anything starts, that this port of the loopback is free.
 
     Raises:
-        SettingsError: we cannot.
+        SettingsError: it is not.
     """
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as exc:
         reason = os.strerror(exc.errno) if exc.errno else exc
         raise SettingsError(
-            f"cannot listen on 127.0.0.1 port {port}: {reason}. Name another: TRELAY_PORT=… (0 takes a free one)"
+            f"cannot listen on 127.0.0.1 port {port}: {reason}. Choose another: TRELAY_PORT=… (0 takes a free port)"
         ) from exc

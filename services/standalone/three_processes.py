@@ -43,7 +43,7 @@ LAYERS = ("experience", "process", "system")
 
 _SHUTDOWN_TIMEOUT = 15.0
 _SERVICE_STOP = 4.0
-_START_PATIENCE = 60.0
+_START_TIMEOUT = 60.0
 _LOOK_EVERY = 1.0
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks this machine itself, whatever proxy the environment names."""
@@ -131,7 +131,7 @@ class _Layers:
             dying_with_us(command, signal.SIGTERM),
             ready=lambda _pid: _ready(self.ports[layer]),
             environment=self.environment,
-            patience=_START_PATIENCE,
+            timeout=_START_TIMEOUT,
         )
 
 

@@ -181,7 +181,7 @@ async def test_its_database_is_started_again_when_it_ends(tmp_path: Path) -> Non
     async with running(tmp_path) as program:
         postmaster = int((tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(postmaster, signal.SIGKILL)
-        await program.line("PostgreSQL has ended, and is started again")
+        await program.line("PostgreSQL has ended; restarting")
         with (tmp_path / "examples" / "sensors.ndjson").open("a") as feed:
             feed.write(json.dumps({"sensor": "afterwards", "celsius": 1, "at": "2026-01-01T00:00:00Z"}) + "\n")
         await program.line("afterwards")
@@ -223,7 +223,7 @@ async def test_it_runs_without_standard_streams(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec("sh", "-c", shell, env=environment)
     try:
         async with asyncio.timeout(60):
-            while not (tmp_path / "showcase.cursor").exists():  # written once it has shown an event
+            while not (tmp_path / "demo-subscriber.cursor").exists():  # written once it has shown an event
                 assert process.returncode is None
                 await asyncio.sleep(0.05)
         process.send_signal(signal.SIGTERM)

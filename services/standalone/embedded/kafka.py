@@ -23,8 +23,8 @@ from services.standalone.embedded.process import (
 )
 
 _READY = b"Kafka Server started"
-_START_PATIENCE = 60.0
-_PORT_PATIENCE = 5.0
+_START_TIMEOUT = 60.0
+_PORT_TIMEOUT = 5.0
 _JAVA_NEEDED = 17  # Apache Kafka 4 runs on no older one
 _LOG_SETTINGS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -69,10 +69,10 @@ class KafkaOptions:
     """The folder with Kafka's jars and those they need; see `services.standalone.embedded.jars`."""
 
     quick_start: bool = True
-    """Let Java's first compiler do: up 0.5 s sooner, and slower under load; not for measuring."""
+    """Use Java's first compiler only: it starts 0.5 s sooner and is slower under load; not for measurements."""
 
     heap: str = "512m"
-    """What Java may take for objects, as it writes sizes."""
+    """The limit of Java's heap, in Java's notation."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of server.properties."""
@@ -85,7 +85,7 @@ class KafkaOptions:
 
 
 class KafkaServer:
-    """Start, stop, kill and pause it as often as you like: ports and data stay."""
+    """It can be started, stopped, killed and paused any number of times: ports and data stay."""
 
     def __init__(self, options: KafkaOptions) -> None:
         self._options = options
@@ -100,7 +100,7 @@ class KafkaServer:
 
     @property
     def running(self) -> bool:
-        """Whether the broker lives."""
+        """Whether the broker runs."""
         return self._process.running
 
     @property
@@ -128,17 +128,17 @@ class KafkaServer:
             self._format()
         self._process.start(
             dying_with_us([*self._command(), "kafka.Kafka", str(self._folder / "server.properties")], signal.SIGKILL),
-            ready=lambda _: _READY in self._process.said(),
+            ready=lambda _: _READY in self._process.output(),
             environment=_environment(),
-            patience=_START_PATIENCE,
+            timeout=_START_TIMEOUT,
         )
 
-    def stop(self, patience: float = 10.0) -> None:
-        """Shut down in order; killed after `patience` seconds (the next start then recovers its logs)."""
-        self._process.stop((signal.SIGTERM, patience))
+    def stop(self, timeout: float = 10.0) -> None:
+        """Shut down in order; killed after `timeout` seconds (the next start then recovers its logs)."""
+        self._process.stop((signal.SIGTERM, timeout))
 
     def kill(self) -> None:
-        """SIGKILL it: what was acknowledged is there after the next start, unless the machine fails too."""
+        """Send SIGKILL: acknowledged records are there after the next start, unless the machine fails too."""
         self._process.kill()
 
     def restart(self) -> None:
@@ -147,11 +147,11 @@ class KafkaServer:
         self.start()
 
     def pause(self) -> None:
-        """SIGSTOP it: connections stay open and nothing answers."""
+        """Send SIGSTOP: connections stay open and nothing answers."""
         self._process.pause()
 
     def resume(self) -> None:
-        """Let a paused one go on."""
+        """Continue a paused broker."""
         self._process.resume()
 
     def _command(self) -> list[str]:
@@ -178,7 +178,7 @@ class KafkaServer:
         if self._options.cluster is not None:
             return
         kept = self._folder / "ports.json"
-        if kept.exists() and wait_until(lambda: all(map(port_is_free, self._ports().values())), _PORT_PATIENCE):
+        if kept.exists() and wait_until(lambda: all(map(port_is_free, self._ports().values())), _PORT_TIMEOUT):
             return
         clients = free_port()
         controller = clients

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own: its data, password, port and log in one folder, reachable from the loopback alone."""
+"""An embedded PostgreSQL: its data, password, port and log in one folder, reachable from the loopback only."""
 
 import fcntl
 import os
@@ -25,36 +25,36 @@ from services.standalone.embedded.process import (
 )
 
 USER = "trelay"
-_START_PATIENCE = 60.0  # after a kill under load, recovery replays the log before the server is ready
-_ORPHAN_PATIENCE = 20.0
-_PORT_PATIENCE = 2.0
+_START_TIMEOUT = 60.0  # after a kill under load, recovery replays the log before the server is ready
+_ORPHAN_TIMEOUT = 20.0
+_PORT_TIMEOUT = 2.0
 _STATE_LINE = 7
 _WRONG = re.compile(r"FATAL|PANIC|ERROR|error:")
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 class FolderInUse(ServerFailed):
-    """Somebody who lives runs a PostgreSQL in this folder."""
+    """A running process uses a PostgreSQL in this folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresOptions:
-    """How a PostgreSQL of our own runs."""
+    """How an embedded PostgreSQL runs."""
 
     folder: Path
-    """Where everything it writes goes; made if it is not there."""
+    """The folder for all its files; created if it does not exist."""
 
     password: bool = True
-    """Whether clients of the loopback must know the password (made by chance, kept in `folder`)."""
+    """Whether clients need the password, which is random and kept in `folder`."""
 
     durable: bool = True
-    """Whether a commit waits for the disk. Without, a crash of the *machine* may cost the data."""
+    """Whether a commit waits for the disk. If not, a crash of the *machine* may lose data."""
 
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of postgresql.conf."""
 
     orphan_signal: signal.Signals = signal.SIGINT
-    """What it gets when we are killed; SIGINT shuts down with a checkpoint, SIGQUIT at once."""
+    """The signal that it gets when this process is killed: SIGINT writes a checkpoint, SIGQUIT does not."""
 
 
 class PostgresServer:
@@ -79,7 +79,7 @@ class PostgresServer:
 
     @property
     def running(self) -> bool:
-        """Whether the postmaster lives."""
+        """Whether the postmaster runs."""
         return self._process.running
 
     @property
@@ -105,11 +105,11 @@ class PostgresServer:
         return f"postgresql://{USER}{password}@127.0.0.1:{self.port}/{database}"
 
     def start(self) -> None:
-        """Return when it answers queries; makes the data at the first time, and the database `trelay`.
+        """Return when it answers queries; the first start creates the data and the database `trelay`.
 
         Raises:
             ServerMissing: it cannot be run by this user.
-            FolderInUse: somebody who lives uses the folder.
+            FolderInUse: a running process uses the folder.
             ServerFailed: it did not start.
         """
         folder = self._folder
@@ -126,18 +126,18 @@ class PostgresServer:
             [*self._ordinary_user(), *dying_with_us(command, self._options.orphan_signal)],
             ready=self._is_ready,
             environment=_ENVIRONMENT,
-            patience=_START_PATIENCE,
+            timeout=_START_TIMEOUT,
         )
 
-    def stop(self, patience: float = 3.0) -> None:
-        """Shut down with a checkpoint; after `patience` seconds without one (the next start then recovers)."""
-        self._process.stop((signal.SIGINT, patience), (signal.SIGQUIT, 1.0))
+    def stop(self, timeout: float = 3.0) -> None:
+        """Shut down with a checkpoint; after `timeout` seconds without one (the next start then recovers)."""
+        self._process.stop((signal.SIGINT, timeout), (signal.SIGQUIT, 1.0))
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def kill(self) -> None:
-        """SIGKILL it and its backends; what was committed is there after the next start."""
+        """Send SIGKILL to it and its backends; committed data is there after the next start."""
         self._process.kill()
         self._kill_all()
 
@@ -158,7 +158,7 @@ class PostgresServer:
 
     def _choose_port(self) -> None:
         kept = self._folder / "port"
-        if not kept.exists() or not wait_until(lambda: port_is_free(self.port), _PORT_PATIENCE):
+        if not kept.exists() or not wait_until(lambda: port_is_free(self.port), _PORT_TIMEOUT):
             kept.write_text(str(free_port()))
 
     def _ordinary_user(self) -> list[str]:
@@ -167,7 +167,7 @@ class PostgresServer:
     def _take_folder(self) -> None:
         if self._lock is not None:
             return
-        # The lock is the kernel's: it goes with us, however we end. The server does not inherit it.
+        # The kernel releases the lock when this process ends in any way. The server does not inherit it.
         lock = FileIO(str(self._folder / "owner.lock"), "a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -181,11 +181,11 @@ class PostgresServer:
         self._lock = lock
 
     def _stop_orphan(self) -> None:
-        """Stop what an owner that was killed left behind: it may not have ended yet."""
+        """Stop a server whose owner was killed: it may not have ended yet."""
         for pid in _processes_in(self._data):
             if [str(pid)] == self._postmaster_file()[:1]:
                 os.kill(pid, signal.SIGINT)
-        if not wait_until(lambda: not _processes_in(self._data), _ORPHAN_PATIENCE):
+        if not wait_until(lambda: not _processes_in(self._data), _ORPHAN_TIMEOUT):
             self._kill_all()
 
     def _signal_all(self, number: signal.Signals) -> None:
@@ -195,7 +195,7 @@ class PostgresServer:
 
     def _kill_all(self) -> None:
         self._signal_all(signal.SIGKILL)
-        if not wait_until(lambda: not _processes_in(self._data), _ORPHAN_PATIENCE):
+        if not wait_until(lambda: not _processes_in(self._data), _ORPHAN_TIMEOUT):
             raise ServerFailed(f"processes {_processes_in(self._data)} on {self._data} do not end")
 
     def _postmaster_file(self) -> list[str]:
@@ -224,7 +224,7 @@ class PostgresServer:
         return {**chosen, **self._options.settings}
 
     def _make_data(self) -> None:
-        """Make the data aside and put it in place when it is whole, so that a start that broke off is begun again."""
+        """Create the data in another folder and move it when complete, so that an interrupted start can be repeated."""
         folder = self._folder
         password = folder / "password"
         password.touch(mode=0o600)
@@ -237,7 +237,7 @@ class PostgresServer:
         if not self._options.durable:
             initdb.append("--no-sync")
         self._run(initdb, "")
-        # Without a server: the database is there before the first one is.
+        # In single-user mode: the database exists before the first server starts.
         self._run(["postgres", "--single", "-D", str(half_made), "postgres"], f"CREATE DATABASE {USER};\n")
         half_made.replace(self._data)
 
@@ -258,16 +258,16 @@ class PostgresServer:
 
 
 def _reason(output: str) -> str:
-    """Return the lines that say what is wrong, all if none does: initdb tells of every step."""
+    """Return the lines that name an error, all lines if none does: initdb reports every step."""
     lines = output.strip().splitlines()
     return "\n".join([line for line in lines if _WRONG.search(line)] or lines)
 
 
 def _processes_in(folder: Path) -> list[int]:
-    """Return the processes of the PostgreSQL on this data: all of them work in its folder."""
+    """Return the processes of the PostgreSQL on this data: their working folder is the data folder."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile, or is somebody else's
+        with suppress(OSError):  # it has ended meanwhile, or belongs to another user
             if (process / "cwd").readlink() == folder and (process / "comm").read_text().strip() == "postgres":
                 found.append(int(process.name))
     return found

@@ -1,4 +1,4 @@
-"""One server as a child process that never outlives us: started, watched until it is ready, stopped, killed."""
+"""A server as a child process that does not outlive its parent: starts it, waits until it is ready, stops it."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ _TAIL_LINES = 15
 
 
 class ServerMissing(TrelayError):
-    """A server's programs cannot be had on this machine; the text says what to install."""
+    """The programs of a server are not on this machine; the text names what to install."""
 
 
 class ServerFailed(TrelayError):
@@ -30,13 +30,13 @@ class ServerFailed(TrelayError):
 
 @cache
 def _starter() -> ThreadPoolExecutor:
-    # The kernel sends the death signal when the *thread* that started the child ends, not the process. So all
-    # children are started by one thread that lives as long as this process.
+    # The kernel sends the death signal when the *thread* that started the child ends, not the process. So one thread,
+    # which lives as long as the process, starts all children.
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="embedded-starter")
 
 
 def dying_with_us(command: Sequence[str], death_signal: signal.Signals) -> list[str]:
-    """Return the command, told by the kernel with `death_signal` when we are gone, SIGKILL included (Linux)."""
+    """Return the command with `death_signal` set, which the kernel sends when this process ends in any way (Linux)."""
     setpriv = which("setpriv")
     if not sys.platform.startswith("linux") or setpriv is None:
         return list(command)
@@ -44,10 +44,10 @@ def dying_with_us(command: Sequence[str], death_signal: signal.Signals) -> list[
 
 
 def free_port() -> int:
-    """Return a free port of the loopback, for a server that will use it again after a restart.
+    """Return a free port of the loopback, for a server that keeps it over restarts.
 
-    Below the range that Linux gives to outgoing connections (32768 to 60999): one of those could hold the port when
-    the server restarts, and a client that keeps knocking at a closed port of that range ends up connected to itself.
+    It is below the range that Linux uses for outgoing connections (32768 to 60999). One of those could hold the port
+    when the server restarts, and a client that retries a closed port in that range can connect to itself.
     """
     while True:
         port = 12_000 + secrets.randbelow(20_000)
@@ -56,18 +56,18 @@ def free_port() -> int:
 
 
 def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port of the loopback now."""
+    """Return whether a server could listen on this port of the loopback now."""
     try:
-        # create_server sets SO_REUSEADDR, as servers do: old connections in TIME_WAIT do not count.
+        # create_server sets SO_REUSEADDR, as servers do, so that connections in TIME_WAIT do not count.
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:
         return False
     return True
 
 
-def wait_until(condition: Callable[[], bool], patience: float) -> bool:
-    """Return True as soon as the condition holds, False if it does not within `patience` seconds."""
-    deadline = time.monotonic() + patience
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Return True as soon as the condition holds, False if it does not within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -76,7 +76,7 @@ def wait_until(condition: Callable[[], bool], patience: float) -> bool:
 
 
 class ServerProcess:
-    """A program that runs in its own session, so that Ctrl-C reaches us and not it; its output goes to a file."""
+    """A program in a session of its own, which Ctrl-C at the terminal does not reach; its output goes to a file."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -93,7 +93,7 @@ class ServerProcess:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it has started and not ended."""
         return self._child is not None and self._child.poll() is None
 
     def start(
@@ -102,41 +102,41 @@ class ServerProcess:
         *,
         ready: Callable[[int], bool],
         environment: Mapping[str, str] | None = None,
-        patience: float,
+        timeout: float,
     ) -> None:
-        """Start it and return once `ready(pid)` says so.
+        """Start it and return once `ready(pid)` is true.
 
         Raises:
-            ServerFailed: it ended, or was not ready within `patience` seconds; then it no longer runs.
+            ServerFailed: it ended, or was not ready within `timeout` seconds; then it no longer runs.
         """
         if self.running:
-            raise ServerFailed(f"{self.name} runs already")
+            raise ServerFailed(f"{self.name} is already running")
         self._child = _starter().submit(self._spawn, command, environment).result()
         child = self._child
-        in_time = wait_until(lambda: child.poll() is not None or ready(child.pid), patience)
+        in_time = wait_until(lambda: child.poll() is not None or ready(child.pid), timeout)
         if child.poll() is not None:
             raise ServerFailed(f"{self.name} ended with status {child.returncode}:\n{self.tail()}")
         if not in_time:
             self.kill()
-            raise ServerFailed(f"{self.name} was not ready after {patience:g} s:\n{self.tail()}")
+            raise ServerFailed(f"{self.name} was not ready after {timeout:g} s:\n{self.tail()}")
 
     def stop(self, *requests: tuple[signal.Signals, float]) -> None:
-        """Send each signal in turn and wait its seconds for the end; SIGKILL if none of them does it."""
+        """Send each signal in turn and wait its seconds for the process to end; in the end, send SIGKILL."""
         if self._child is None:
             return
-        for number, patience in requests:
+        for number, timeout in requests:
             if not self.running:
                 break
-            self._child.send_signal(signal.SIGCONT)  # one that is paused would not hear the next
+            self._child.send_signal(signal.SIGCONT)  # a paused process would not receive the next signal
             self._child.send_signal(number)
             try:
-                self._child.wait(patience)
+                self._child.wait(timeout)
             except subprocess.TimeoutExpired:
                 continue
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL it, and return when it is gone."""
+        """Send SIGKILL, and return when the process has ended."""
         if self._child is None:
             return
         self._child.kill()
@@ -144,15 +144,15 @@ class ServerProcess:
         self._child = None
 
     def pause(self) -> None:
-        """SIGSTOP it: its sockets stay open and nothing answers."""
+        """Send SIGSTOP: its sockets stay open and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused one go on."""
+        """Continue a paused process."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def said(self) -> bytes:
-        """Return what it has written to its log since it was last started."""
+    def output(self) -> bytes:
+        """Return what it has written to its log since its last start."""
         with self.log.open("rb") as log:
             log.seek(self._begin)
             return log.read()

@@ -30,7 +30,7 @@ class Mortal:
         self._loop.call_soon_threadsafe(self.lives.set)
 
 
-async def test_one_that_has_ended_is_started_until_it_runs_and_then_left_alone() -> None:
+async def test_a_server_that_ends_is_restarted_until_it_runs() -> None:
     server, clock, said = Mortal(), FastClock(), list[str]()
     keeping = asyncio.create_task(OwnServer("PostgreSQL", "", server, Lock()).kept_up(said.append, clock))
     async with asyncio.timeout(20):
@@ -41,16 +41,16 @@ async def test_one_that_has_ended_is_started_until_it_runs_and_then_left_alone()
     keeping.cancel()
     assert server.starts == 2
     assert said == [
-        "(PostgreSQL has ended, and is started again)",
-        "(no space left on device\nThe next try is in 10 s)",
-        "(PostgreSQL has ended, and is started again)",
+        "(PostgreSQL has ended; restarting)",
+        "(no space left on device\nRetrying in 10 s)",
+        "(PostgreSQL has ended; restarting)",
     ]
 
 
-def test_a_port_that_is_taken_is_named_with_what_to_do() -> None:
+def test_a_port_in_use_is_named_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        expected = re.escape(f"port {port}: Address already in use. Name another: TRELAY_PORT")
+        expected = re.escape(f"port {port}: Address already in use. Choose another: TRELAY_PORT")
         with pytest.raises(SettingsError, match=expected):
             need_port(port)
     need_port(0)

@@ -28,12 +28,12 @@ def at_once(_: int) -> bool:
     return True
 
 
-def test_starts_in_a_session_of_its_own_so_that_ctrl_c_is_not_for_it(process: ServerProcess) -> None:
-    process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+def test_it_has_a_session_of_its_own_that_ctrl_c_does_not_reach(process: ServerProcess) -> None:
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
     try:
         assert Path(f"/proc/{process.pid}/stat").read_text().split()[5] == str(process.pid)
-        with pytest.raises(ServerFailed, match="runs already"):
-            process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+        with pytest.raises(ServerFailed, match="is already running"):
+            process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
     finally:
         process.kill()
     assert not process.running
@@ -41,7 +41,7 @@ def test_starts_in_a_session_of_its_own_so_that_ctrl_c_is_not_for_it(process: Se
 
 def test_one_that_ends_early_shows_its_log(process: ServerProcess) -> None:
     with pytest.raises(ServerFailed, match=r"(?s)sleeper ended with status 3.*out of paper"):
-        process.start(["sh", "-c", "echo out of paper; exit 3"], ready=lambda _: False, patience=5)
+        process.start(["sh", "-c", "echo out of paper; exit 3"], ready=lambda _: False, timeout=5)
 
 
 def test_one_that_is_never_ready_is_killed(process: ServerProcess) -> None:
@@ -52,12 +52,12 @@ def test_one_that_is_never_ready_is_killed(process: ServerProcess) -> None:
         return False
 
     with pytest.raises(ServerFailed, match=r"not ready after 0\.1 s"):
-        process.start(LONGER_THAN_ANY_TEST, ready=never, patience=0.1)
+        process.start(LONGER_THAN_ANY_TEST, ready=never, timeout=0.1)
     assert ended(pids[0])
 
 
 def test_stop_goes_from_asking_to_killing(process: ServerProcess) -> None:
-    process.start(DEAF, ready=at_once, patience=5)
+    process.start(DEAF, ready=at_once, timeout=5)
     pid = process.pid
     process.stop((signal.SIGTERM, 0.1))
     assert ended(pid)
@@ -66,7 +66,7 @@ def test_stop_goes_from_asking_to_killing(process: ServerProcess) -> None:
 
 
 def test_stop_reaches_one_that_is_paused(process: ServerProcess) -> None:
-    process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
     pid = process.pid
     process.pause()
     assert wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
@@ -76,7 +76,7 @@ def test_stop_reaches_one_that_is_paused(process: ServerProcess) -> None:
 
 def test_a_child_outlives_the_thread_that_asked_for_it(process: ServerProcess) -> None:
     command = dying_with_us(LONGER_THAN_ANY_TEST, signal.SIGKILL)
-    thread = threading.Thread(target=lambda: process.start(command, ready=at_once, patience=5))
+    thread = threading.Thread(target=lambda: process.start(command, ready=at_once, timeout=5))
     thread.start()
     thread.join()
     assert not ended(process.pid, patience=0.2)
@@ -86,7 +86,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it(process: ServerProcess) -
 def test_a_long_log_is_put_aside(process: ServerProcess) -> None:
     with process.log.open("wb") as log:
         log.truncate(32 * 1024 * 1024)
-    process.start(LONGER_THAN_ANY_TEST, ready=at_once, patience=5)
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
     process.kill()
     assert process.log.stat().st_size == 0
     assert process.log.with_name("log.previous").exists()
@@ -98,9 +98,9 @@ def test_what_it_said_is_what_it_said_since_its_start(process: ServerProcess, be
         log.truncate(before)
     for word in ("first", "second"):
         command = ["sh", "-c", f"echo {word}; sleep 600"]
-        process.start(command, ready=lambda _: b"\n" in process.said(), patience=5)
+        process.start(command, ready=lambda _: b"\n" in process.output(), timeout=5)
         process.kill()
-        assert process.said() == f"{word}\n".encode()
+        assert process.output() == f"{word}\n".encode()
 
 
 def test_free_ports_are_not_those_of_outgoing_connections() -> None:
