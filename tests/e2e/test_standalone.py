@@ -121,14 +121,14 @@ async def test_demo_clients_exist_with_the_examples_alone(tmp_path: Path) -> Non
         assert await registering(program.address, "demo", "demo") == 401
         program.process.send_signal(signal.SIGTERM)
         assert await program.process.wait() == 0
-    assert not (data / "showcase.secret").exists()
+    assert not (data / "demo-subscriber.secret").exists()
     # The same database with the examples, and then without them again.
     async with running(data) as program:
         assert await registering(program.address, "demo", "demo") == 201
-    secret = (data / "showcase.secret").read_text()
+    secret = (data / "demo-subscriber.secret").read_text()
     async with running(data, "--config", str(settings)) as program:
         assert await registering(program.address, "demo", "demo") == 401
-        assert await registering(program.address, "showcase", secret) == 401
+        assert await registering(program.address, "demo-subscriber", secret) == 401
     async with running(data) as program:
         assert await registering(program.address, "demo", "demo") == 201
 
