@@ -1,4 +1,4 @@
-"""Whether the certificate files that settings name can be used. Reads them, and asks no server."""
+"""Checks the certificate files that the settings name, without a connection to a server."""
 
 import ssl
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from shared.settings import Finding, KeyPath, parts
 
 
 def faults(settings: BaseModel) -> list[Finding]:
-    """Return what is wrong with each file: missing, unreadable, no certificate, or not the key of its certificate."""
+    """Return the faults of the files: missing, unreadable, not a certificate, or not the key of the certificate."""
     return [fault for path, part in parts(settings) for fault in _faults(path, part)]
 
 
@@ -44,7 +44,7 @@ def _read(path: KeyPath, file: Path) -> list[Finding]:
     except OSError as exc:
         return [Finding(path, f"{file} cannot be read: {exc.strerror}")]
     except ValueError:
-        return [Finding(path, f"{str(file)!r} is no path of a file")]
+        return [Finding(path, f"{str(file)!r} is not a file")]
     return []
 
 
@@ -62,7 +62,7 @@ def _authorities(path: KeyPath, file: Path) -> Iterator[Finding]:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except (OSError, ValueError):
-        yield Finding(path, f"{file} holds no certificates; expected a PEM file of authorities")
+        yield Finding(path, f"{file} contains no certificates; expected a PEM file of certificate authorities")
 
 
 def _client_pair(path: KeyPath, cert_file: Path, key_file: Path | None) -> Iterator[Finding]:
@@ -77,7 +77,7 @@ def _client_pair(path: KeyPath, cert_file: Path, key_file: Path | None) -> Itera
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, password=lambda: "")
     except (OSError, ValueError):
         if key_file is None:
-            sentence = f"{cert_file} cannot be used; expected a PEM file of a certificate and its key, not encrypted"
+            sentence = f"{cert_file} cannot be used; expected a PEM file with a certificate and its unencrypted key"
         else:
-            sentence = f"{cert_file} and the key {key_file} cannot be used; expected a certificate with its own key"
+            sentence = f"{cert_file} and the key {key_file} cannot be used; expected a certificate and its own key"
         yield Finding((*path, "cert_file"), sentence)

@@ -1,4 +1,4 @@
-"""`trelay check` and `trelay schema`: what the settings file may say, and whether this one is right."""
+"""`trelay check` and `trelay schema`: validate settings files, and describe them for editors."""
 
 import asyncio
 import json
@@ -24,30 +24,29 @@ from shared.errors import SettingsError, TrelayError
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.settings import SECTIONS, Finding, Loaded, json_schema, load_placed, parse_placed
 
-_WRONG = 2
-_MORE_THAN_A_FILE = 2 * 1_048_576
-"""Bytes that are read of standard input: above the limit for settings, so that a stream without end is refused."""
-
+_INVALID = 2
+_STDIN_LIMIT = 2 * 1_048_576
+"""Bytes that are read from standard input: above the limit for settings, so that an endless stream is an error."""
 
 _CONFIG = "TRELAY_CONFIG"
 _STANDARD_INPUT = "-"
 
 
-@click.command(short_help="Check settings files: all faults at once.")
+@click.command(short_help="Check settings files.")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
-@click.option("-c", "--config", multiple=True, metavar="FILE", help="A settings file, as other commands take it.")
-@click.option("--live", is_flag=True, help="Also ask what the file names: database, bus, sources, mail server.")
+@click.option("-c", "--config", multiple=True, metavar="FILE", help="A settings file, like FILE.")
+@click.option("--live", is_flag=True, help="Also connect to the database, bus, sources and mail server.")
 @click.option(
-    "--within", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds to wait for answers."
+    "--timeout", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Seconds for each connection."
 )
-def check(files: tuple[str, ...], *, config: tuple[str, ...], live: bool, within: float) -> int:
-    """Check settings files, each by itself: every section, all faults at once, each with its place.
+def check(files: tuple[str, ...], *, config: tuple[str, ...], live: bool, timeout: float) -> int:
+    """Check each settings file: all sections, all faults at once, each with line and column.
 
-    FILE is a settings file, or - for standard input; without one, the file that TRELAY_CONFIG names, else trelay.yaml.
+    FILE is a settings file, or - for standard input; the default is the file that TRELAY_CONFIG names, else
+    trelay.yaml.
 
-    With --live, a line for each thing that the file names says whether it answers. Nothing is written and nothing is
-    taken from a source. Exit status: 0, all is well, but for warnings; 1, something does not answer; 2, a file is
-    wrong.
+    With --live, one line for each system that the file names tells whether it answers. Nothing is written, and no
+    source is changed. Exit status: 0, valid, perhaps with warnings; 1, a system does not answer; 2, a file is invalid.
 
     \b
     Examples:
@@ -56,32 +55,32 @@ def check(files: tuple[str, ...], *, config: tuple[str, ...], live: bool, within
       trelay check system.yaml process.yaml
     """  # noqa: D301 -- click's mark against rewrapping
     named = [*files, *config] or [os.environ.get(_CONFIG) or "trelay.yaml"]
-    return max(_checked(file, within if live else None) for file in named)
+    return max(_check_file(file, timeout if live else None) for file in named)
 
 
-def _checked(file: str, within: float | None) -> int:
-    """Check one file and return the exit status; ask what it names, where `within` says for how many seconds."""
+def _check_file(file: str, timeout: float | None) -> int:
+    """Check one file and return the exit status; with a timeout, connect to the systems that it names as well."""
     try:
         loaded = _load(file)
-        warnings = _judged(loaded)
+        warnings = _warnings_of(loaded)
     except SettingsError as exc:
         click.echo(exc, err=True)
-        return _WRONG
+        return _INVALID
     for warning in warnings:
         click.echo(warning, err=True)
     count = f", {len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else ""
     click.echo(f"{loaded.name}: OK{count}")
-    return 0 if within is None else asyncio.run(_ask(_probes(loaded.settings), within))
+    return 0 if timeout is None else asyncio.run(_probe(_probes(loaded.settings), timeout))
 
 
 def _load(file: str) -> Loaded[WholeSettings]:
     if file != _STANDARD_INPUT:
         return load_placed(Path(file), WholeSettings)
-    content = b"" if sys.stdin is None else sys.stdin.buffer.read(_MORE_THAN_A_FILE)
+    content = b"" if sys.stdin is None else sys.stdin.buffer.read(_STDIN_LIMIT)
     return parse_placed(content, WholeSettings, name="<stdin>", folder=Path.cwd())
 
 
-def _judged(loaded: Loaded[WholeSettings]) -> list[str]:
+def _warnings_of(loaded: Loaded[WholeSettings]) -> list[str]:
     """Return the warnings as lines.
 
     Raises:
@@ -95,7 +94,7 @@ def _judged(loaded: Loaded[WholeSettings]) -> list[str]:
     faults = [*pipeline_faults(pipelines), *wiring.faults(sources, pipelines), *certificates.faults(settings)]
     if faults:
         raise SettingsError("\n".join(loaded.lines(faults)))
-    return loaded.lines([*wiring.doubts(sources, pipelines), *exposure.doubts(settings)], "warning: ")
+    return loaded.lines([*wiring.warnings(sources, pipelines), *exposure.warnings(settings)], "warning: ")
 
 
 @click.command()
@@ -111,10 +110,10 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(WholeSettings), indent=2, ensure_ascii=False))
 
 
-async def _ask(probes: dict[str, Probe], within: float) -> int:
+async def _probe(probes: dict[str, Probe], timeout: float) -> int:
     width = max(map(len, probes))
     failed = False
-    async for outcome in outcomes(probes, within):
+    async for outcome in outcomes(probes, timeout):
         click.echo(outcome.line(width))
         failed = failed or not outcome.works
     return 1 if failed else 0
@@ -143,19 +142,19 @@ async def _bus(options: BusOptions, database: DatabaseOptions) -> str:
         try:
             kept = await bus.bounds(options.topics.publish)
         except TrelayError as exc:
-            return f"{options.kind}; {options.topics.publish} is not there yet: {exc}"
+            return f"{options.kind}; {options.topics.publish} does not exist yet: {exc}"
     return f"{options.kind}; {options.topics.publish} has {len(kept)} partitions"
 
 
 async def _source(name: str, options: AnySource) -> str:
-    """Open it at its beginning and look once: reading moves nothing, only what follows a commit would."""
+    """Open the source at its beginning and poll once, without a commit: this changes nothing upstream."""
     opening = build_source(name, options, SYSTEM_CLOCK, random.Random())  # noqa: S311 -- trace ids that are not used
     async with opening({}) as source:
         batch = await source.poll(1)
     if batch.problems:
         raise TrelayError("; ".join(batch.problems))
     if batch.rejects:
-        raise TrelayError(f"what comes first is no event: {batch.rejects[0].error}")
+        raise TrelayError(f"the first input is not an event: {batch.rejects[0].error}")
     return "an event can be read" if batch.records else "nothing to read yet"
 
 

@@ -1,4 +1,4 @@
-"""`trelay clients`: who may register."""
+"""`trelay clients`: manages the clients that may register."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,26 +22,26 @@ from shared.errors import Malformed, TrelayError
 def clients() -> None:
     """Add, list, disable and enable clients: the applications that may register.
 
-    A client is known by its id and a secret. It registers with both and gets a token, with which it subscribes.
+    A client has an id and a secret. It registers with both, and gets a token to subscribe with.
     """
 
 
 @clients.command(short_help="Add a client, and print its secret, once.")
 @click.argument("client_id")
 @click.option("--channels", default=",".join(EVERY_CHANNEL), show_default=True, metavar="PATTERNS",
-              callback=patterns_of, help="What it may subscribe to, separated by commas: 'orders.eu', 'orders.*' for "
-              "one more word, 'orders.**' for any.")  # fmt: skip
-@click.option("--may-send", is_flag=True, help="It may send, too; others are disconnected when they do.")
+              callback=patterns_of, help="The channels it may subscribe to, separated by commas: 'orders.eu', "
+              "'orders.*' for one more word, 'orders.**' for any number.")  # fmt: skip
+@click.option("--may-send", is_flag=True, help="It may also send; other clients are disconnected when they send.")
 @click.option("--loopback-only", is_flag=True, help="It is accepted from this machine only.")
 @click.option("--note", default="", help="A remark that `list` shows.")
 @click.option(
     "--secret-file",
     type=click.File("r"),
-    help="A file with a secret of your choice, - for standard input; without it, one that cannot be guessed is made.",
+    help="A file with a secret that you chose, or - for standard input; the default is a random secret.",
 )
 @config_option
 @data_option
-def add(  # noqa: PLR0913 -- click hands over each option by its name
+def add(  # noqa: PLR0913 -- click passes each option by name
     client_id: str,
     *,
     channels: tuple[str, ...],
@@ -52,12 +52,12 @@ def add(  # noqa: PLR0913 -- click hands over each option by its name
     config: Path,
     data: Path | None,
 ) -> None:
-    """Add a client, and print its secret: this once, for it is not kept.
+    """Add a client, and print its secret once: it is not stored, and cannot be shown again.
 
     \b
     Example:
       trelay clients add billing --channels 'orders.**,stock.eu' --note 'team billing'
-      trelay clients add billing --data var          for the one that `make run` runs
+      trelay clients add billing --data var          the deployment of `make run`
     """  # noqa: D301 -- click's mark against rewrapping
     chosen = None if secret_file is None else secret_file.read().rstrip("\r\n")
     options = database(config, data)
@@ -81,14 +81,14 @@ def add(  # noqa: PLR0913 -- click hands over each option by its name
     click.echo(f"client_id: {client_id}")
     if chosen is None:
         click.echo(f"client_secret: {secret}")
-        click.echo("The secret is not kept: it cannot be shown again.", err=True)
+        click.echo("The secret is not stored and cannot be shown again.", err=True)
 
 
 @clients.command("list", short_help="List the clients.")
 @config_option
 @data_option
 def list_all(config: Path, data: Path | None) -> None:
-    """List the clients: id, channels, and what is special about each."""
+    """List the clients with their channels, restrictions and notes."""
     options = database(config, data)
 
     async def work() -> list[Client]:
@@ -97,18 +97,18 @@ def list_all(config: Path, data: Path | None) -> None:
 
     found = asyncio.run(work())
     rows = [("CLIENT", "CHANNELS", "", "NOTE")]
-    rows += [(client.client_id, " ".join(client.channels), _special(client), client.note) for client in found]
+    rows += [(client.client_id, " ".join(client.channels), _marks(client), client.note) for client in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@clients.command(short_help="Disconnect a client, and let it in no more.")
+@clients.command(short_help="Disable a client and close its connection.")
 @click.argument("client_id")
 @config_option
 @data_option
 def disable(client_id: str, config: Path, data: Path | None) -> None:
-    """Let a client neither register nor connect; if it is connected, it is disconnected now."""
+    """Disable a client: its connection is closed, and it can neither register nor connect."""
     asyncio.run(_change(database(config, data), client_id, disabled=True))
 
 
@@ -117,7 +117,7 @@ def disable(client_id: str, config: Path, data: Path | None) -> None:
 @config_option
 @data_option
 def enable(client_id: str, config: Path, data: Path | None) -> None:
-    """Undo disable. The client's token is good again, if it has not expired meanwhile."""
+    """Enable a disabled client. Its token is valid again, unless it has expired."""
     asyncio.run(_change(database(config, data), client_id, disabled=False))
 
 
@@ -125,7 +125,7 @@ async def _change(options: DatabaseOptions, client_id: str, *, disabled: bool) -
     async with _registry(options) as registry:
         known = await (registry.disable(client_id) if disabled else registry.enable(client_id))
     if not known:
-        raise TrelayError(f"there is no client {client_id!r}; 'trelay clients list' shows those there are")
+        raise TrelayError(f"found no client {client_id!r}; 'trelay clients list' lists the clients")
     click.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
 
 
@@ -138,10 +138,10 @@ async def _registry(options: DatabaseOptions) -> AsyncIterator[PostgresRegistry]
         await engine.dispose()
 
 
-def _special(client: Client) -> str:
-    marks = {
+def _marks(client: Client) -> str:
+    all_marks = {
         "disabled": client.disabled,
         "may send": client.may_send,
         "loopback only": client.loopback_only,
     }
-    return ", ".join(mark for mark, is_so in marks.items() if is_so)
+    return ", ".join(mark for mark, applies in all_marks.items() if applies)

@@ -35,7 +35,7 @@ def data_option(command: F) -> F:
         "--data",
         type=click.Path(path_type=Path, file_okay=False),
         metavar="FOLDER",
-        help="In place of a settings file: the data folder of a `make run` or `trelay run` on this machine.",
+        help="Instead of a settings file: the data folder of `make run` or `trelay run` on this machine.",
     )(command)
 
 
@@ -51,10 +51,10 @@ def database(config: Path, data: Path | None) -> DatabaseOptions:
         except SettingsError as exc:
             if config.exists():
                 raise
-            raise SettingsError(f"{exc}; name one with --config, or a data folder with --data") from exc
+            raise SettingsError(f"{exc}; expected --config with a settings file, or --data with a data folder") from exc
     try:
         return DatabaseOptions(url=PostgresServer(PostgresOptions(data / "postgres")).dsn())
     except FileNotFoundError as exc:
-        raise SettingsError(f"{data} holds no database of `trelay run`: {exc.filename} is missing") from exc
+        raise SettingsError(f"{data} contains no database of `trelay run`: {exc.filename} is missing") from exc
     except OSError as exc:
         raise SettingsError(f"{exc.filename} cannot be read: {exc.strerror}") from exc

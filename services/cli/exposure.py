@@ -1,4 +1,4 @@
-"""What travels between machines without TLS, by the settings. No I/O."""
+"""Warns of connections between machines without TLS. No I/O."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from shared.http.server import ListenOptions
 from shared.settings import Finding, KeyPath, parts
 
 
-def doubts(settings: BaseModel) -> list[Finding]:
-    """Return a warning for each listener and each connection that others on the network can read."""
-    return [doubt for path, part in parts(settings) for doubt in _doubts(path, part)]
+def warnings(settings: BaseModel) -> list[Finding]:
+    """Return a warning for each listener and each connection that other machines on the network can read."""
+    return [warning for path, part in parts(settings) for warning in _warnings(path, part)]
 
 
-def _doubts(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
+def _warnings(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
     match part:
         case ListenOptions(tls=None) if not is_local(part.host):
             host = part.host or "every address"
             yield Finding(
                 (*path, "host"),
                 f"{host} accepts connections from other machines without TLS; add `tls`,"
-                " or listen on 127.0.0.1 behind a proxy that ends TLS",
+                " or listen on 127.0.0.1 behind a proxy that terminates TLS",
             )
         case DatabaseOptions(tls=None):
             yield from _remote(
@@ -43,14 +43,14 @@ def _doubts(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
             pass
 
 
-def _remote(path: KeyPath, hosts: list[str], mend: str) -> Iterator[Finding]:
+def _remote(path: KeyPath, hosts: list[str], remedy: str) -> Iterator[Finding]:
     remote = [host for host in hosts if not is_local(host)]
     if remote:
-        yield Finding(path, f"{remote[0]} is another machine, and the connection to it is not encrypted; {mend}")
+        yield Finding(path, f"{remote[0]} is another machine, and the connection to it is not encrypted; {remedy}")
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine by its loopback, or by a Unix socket."""
+    """Return whether a host is the loopback of this machine, or a Unix socket."""
     if host.startswith("/") or host.lower() == "localhost":
         return True
     try:

@@ -1,13 +1,13 @@
-"""Lists of channels on the command line."""
+"""Channel patterns as a command-line option."""
 
 import click
 
 
 def patterns_of(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Take a list of patterns of channels apart; none without the option.
+    """Split a comma-separated list of channel patterns; without the option it is empty.
 
     Raises:
-        BadParameter: the option is given and names no channel, as with a variable that is not set.
+        BadParameter: the option is given without a pattern, for example by an unset variable.
     """
     patterns = tuple(pattern.strip() for pattern in (value or "").split(",") if pattern.strip())
     if value is not None and not patterns:

@@ -25,9 +25,9 @@ class Outcome(NamedTuple):
         return f"{'ok    ' if self.works else 'failed'}  {self.what:<{width}}  {self.said}".rstrip()
 
 
-async def outcomes(probes: Mapping[str, Probe], within: float) -> AsyncGenerator[Outcome, None]:
+async def outcomes(probes: Mapping[str, Probe], timeout: float) -> AsyncGenerator[Outcome, None]:
     """Yield the outcomes in the order of the probes, each as soon as it and those before it have ended."""
-    tasks = [started(f"probe {what}", _outcome(what, probe, within)) for what, probe in probes.items()]
+    tasks = [started(f"probe {what}", _outcome(what, probe, timeout)) for what, probe in probes.items()]
     try:
         for task in tasks:
             yield await task
@@ -37,12 +37,12 @@ async def outcomes(probes: Mapping[str, Probe], within: float) -> AsyncGenerator
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _outcome(what: str, probe: Probe, within: float) -> Outcome:
+async def _outcome(what: str, probe: Probe, timeout: float) -> Outcome:
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(timeout):
             return Outcome(what, works=True, said=await probe())
     except TimeoutError:
-        said = f"no answer within {within:g} s"
+        said = f"no answer within {timeout:g} s"
     except TrelayError as exc:
         said = str(exc)
     except Exception as exc:  # noqa: BLE001 -- an unexpected failure of one probe must not hide the others

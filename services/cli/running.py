@@ -1,4 +1,4 @@
-"""`trelay run`: everything on this machine."""
+"""`trelay run`: runs everything on this machine."""
 
 from pathlib import Path
 
@@ -11,18 +11,17 @@ from services.standalone import one_process
 @click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", envvar="TRELAY_CONFIG",
               show_envvar=True, help="The settings file; without it, the examples.")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER", default=Path("var"),
-              show_default=True, envvar="TRELAY_DATA", show_envvar=True, help="Where everything is kept.")  # fmt: skip
+              show_default=True, envvar="TRELAY_DATA", show_envvar=True, help="The folder for all data.")  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="TRELAY_PORT",
-              show_envvar=True, help="Where subscribers connect, on 127.0.0.1; 0 takes a free one.")  # fmt: skip
+              show_envvar=True, help="The port for subscribers on 127.0.0.1; 0 takes a free one.")  # fmt: skip
 def run_everything(config: Path | None, data: Path, port: int) -> int:
     """Run the three services in one process, on a PostgreSQL of their own, until Ctrl-C.
 
-    The same as `make run`: started again, it goes on where it was.
+    It is the same as `make run`. Started again, it resumes where it stopped.
 
     \b
     Examples:
       trelay run
       trelay run --config trelay.yaml --data /var/lib/trelay
     """  # noqa: D301 -- click's mark against rewrapping
-    arguments = ["--data", str(data), "--port", str(port)]
-    return one_process.main(arguments if config is None else [*arguments, "--config", str(config)])
+    return one_process.run_standalone(one_process.Command(data.resolve(), port, config))

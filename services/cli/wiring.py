@@ -1,4 +1,4 @@
-"""Whether sections fit together: the sources, and the pipelines that take their events. No I/O."""
+"""Checks that sources and pipelines fit together. No I/O."""
 
 import difflib
 import re
@@ -11,9 +11,9 @@ from shared.settings import Finding
 
 
 def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
-    """Return each thing that makes events end as dead letters, or never come.
+    """Return each setting by which events become dead letters, or a pipeline never gets any.
 
-    What is in no section of this file may be in another deployment's: see `doubts`.
+    A part that no section of this file has may be in another file: see `warnings`.
     """
     found = [
         Finding(("process", "pipelines", pipeline, "sources", number), fault)
@@ -28,8 +28,8 @@ def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOpt
     return found
 
 
-def doubts(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
-    """Return each thing that is only right if another file, or another program, has the rest of it."""
+def warnings(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
+    """Return each setting that works only if another settings file has the other half of it."""
     found = [] if sources else _without_channel(pipelines)
     return found if pipelines else _without_pipeline(sources, pipelines)
 
@@ -38,8 +38,7 @@ def _without_channel(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
     return [
         Finding(
             ("process", "pipelines", name),
-            "neither a channel nor a route, so that its events reach no subscriber;"
-            " give it a `channel`, or a step `route`",
+            "found neither a `channel` nor a step `route`, so its events reach no subscriber; add one of them",
         )
         for name, options in pipelines.items()
         if options.channel is None and not any(isinstance(step, RouteOptions) for step in options.steps)
@@ -51,7 +50,7 @@ def _without_pipeline(sources: Mapping[str, AnySource], pipelines: Mapping[str, 
     return [
         Finding(
             ("system", "sources", name),
-            "no channel, and no pipeline takes its events; give it a `channel`, or a pipeline",
+            "found no `channel`, and no pipeline that takes its events; add one of them",
         )
         for name, options in sources.items()
         if options.channel is None and not any(pattern.fullmatch(name) for pattern in taken)
@@ -63,10 +62,10 @@ def _faults(name: str, sources: Mapping[str, AnySource]) -> Iterator[str]:
     meant = [source for source in sources if pattern.fullmatch(source)]
     if not meant:
         close = difflib.get_close_matches(name, sources, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sources)}"
-        yield f"no source is called {name!r}; {hint}"
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of: {', '.join(sources)}"
+        yield f"found no source {name!r}; {hint}"
     elif all(sources[source].channel is not None for source in meant):
-        yield f"source {meant[0]!r} has a channel, so its events go to the subscribers and to no pipeline"
+        yield f"source {meant[0]!r} has a channel, so its events go to subscribers directly and not through a pipeline"
 
 
 def _pattern(name: str) -> re.Pattern[str]:

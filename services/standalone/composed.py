@@ -1,4 +1,4 @@
-"""The three services in one process and one event loop, sharing all they can: bus, database, alerts, health."""
+"""The three services in one process and one event loop, with one bus, database, alerts and health."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -28,14 +28,14 @@ _DRAIN = 1.0
 """Seconds for requests in progress at the stop: there is no other replica to send subscribers to."""
 STANDALONE = "standalone"
 """The name of the one process: its service in logs and metrics, and its replica."""
-_LOOK_EVERY = 0.02
+_CHECK_INTERVAL = 0.02
 
-Watching = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
-"""Shows what a subscriber at an address receives, without end; calls back when it is connected."""
+RunSubscriber = Callable[[str, Callable[[], None]], Coroutine[Any, Any, None]]
+"""Runs a subscriber of the service at a URL until cancelled; calls back when it is connected."""
 
 
-class Together:
-    """The three services, sharing all they can."""
+class ComposedServices:
+    """The three services with common parts."""
 
     def __init__(self, settings: StandaloneSettings, database: DatabaseOptions, port: int) -> None:
         shared = {"database": database, "bus": settings.bus, "alerts": settings.alerts, "logs": settings.logs}
@@ -45,20 +45,20 @@ class Together:
         experience = settings.experience.model_copy(
             update={"listen": listen, "drain_within": _DRAIN, "connections": connections}
         )
-        process = settings.process.model_copy(update={"listen": _anywhere(settings.process), "node": STANDALONE})
-        system = settings.system.model_copy(update={"listen": _anywhere(settings.system), "node": STANDALONE})
+        process = settings.process.model_copy(update={"listen": _free_listener(settings.process), "node": STANDALONE})
+        system = settings.system.model_copy(update={"listen": _free_listener(settings.system), "node": STANDALONE})
         self._experience = ExperienceSettings(**shared, experience=experience)
         self._process = ProcessSettings(**shared, process=process)
         self._system = SystemSettings(**shared, system=system)
         self._settings = settings
         self._database = database
         self.url = self.sources_url = ""
-        """Where subscribers and operators find them, while they run."""
+        """The addresses for subscribers and for operators, while they run."""
         self._running: list[Running] = []
 
     @asynccontextmanager
-    async def running(self, watching: Watching | None) -> AsyncIterator[Tasks]:
-        """Run them, and `watching` from before the first event comes; yield what else is to run as long."""
+    async def running(self, subscriber: RunSubscriber | None) -> AsyncIterator[Tasks]:
+        """Run them, and the subscriber before the first event; yield the group for further tasks."""
         database, health = self._database, Health(STANDALONE)
         async with AsyncExitStack() as stack:
             alerts = await stack.enter_async_context(
@@ -76,12 +76,12 @@ class Together:
             process = await stack.enter_async_context(build_process_api(self._process, **given))
             tasks = await stack.enter_async_context(Tasks())
             for name, service in (("experience", experience), ("process", process)):
-                tasks.keep(f"the {name} layer", raised(service))
+                tasks.keep(f"the {name} layer", raise_failure(service))
             self.url = experience.listening.url
-            await tasks.meanwhile(_watched(self.url, watching, health, tasks))
+            await tasks.meanwhile(_subscribed(self.url, subscriber, health, tasks))
             system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **given))
             self.sources_url = system.listening.url
-            tasks.keep("the system layer", raised(system))
+            tasks.keep("the system layer", raise_failure(system))
             self._running = [experience, process, system]
             yield tasks
 
@@ -90,24 +90,24 @@ class Together:
         return [name for service in self._running for name in await service.reload()]
 
 
-async def _watched(url: str, watching: Watching | None, health: Health, tasks: Tasks) -> None:
-    """Wait until events can reach subscribers; begin to watch, and return when nothing that comes now is missed."""
+async def _subscribed(url: str, subscriber: RunSubscriber | None, health: Health, tasks: Tasks) -> None:
+    """Wait until events can be delivered, start the subscriber, and return when it is connected."""
     while not health.readiness.ready:
-        await SYSTEM_CLOCK.sleep(_LOOK_EVERY)
-    if watching is None:
+        await SYSTEM_CLOCK.sleep(_CHECK_INTERVAL)
+    if subscriber is None:
         return
     connected = asyncio.Event()
-    tasks.keep("watcher", watching(url, connected.set))
+    tasks.keep("demo subscriber", subscriber(url, connected.set))
     await connected.wait()
 
 
-def _anywhere(options: SystemOptions | ProcessOptions) -> ListenOptions:
+def _free_listener(options: SystemOptions | ProcessOptions) -> ListenOptions:
     """Return the listener of a service that needs no known address: any free port, unless the settings name one."""
     if "listen" in options.model_fields_set:
         return options.listen
     return options.listen.model_copy(update={"port": 0, "shutdown_timeout": _DRAIN})
 
 
-async def raised(running: Failing) -> None:
+async def raise_failure(running: Failing) -> None:
     """Wait for a failure and raise it."""
     raise await running.failed()

@@ -1,12 +1,11 @@
-"""The three services in one process, on a PostgreSQL of their own: what `make run` starts.
+"""`make run` and `trelay run`: the three services in one process, on a PostgreSQL of their own.
 
-    TRELAY_CONFIG  the settings file; without one, the examples
-    TRELAY_PORT    where the experience layer listens, on the loopback (8080)
-    TRELAY_DATA    where everything is kept (var/)
+    TRELAY_CONFIG  the settings file; by default the examples
+    TRELAY_PORT    the port of the experience layer on the loopback (8080)
+    TRELAY_DATA    the folder for all data (var/)
 
-Without a settings file it runs the examples, with clients for a demonstration. With one it runs what that says, and
-makes no client; where it names no `database`, a PostgreSQL is started in the data folder, and
-`${TRELAY_DATABASE_URL}` in the file leads there.
+Without a settings file it runs the examples and adds demo clients. With a settings file it adds no client. If the file
+has no section `database`, a PostgreSQL runs in the data folder; its address is `${TRELAY_DATABASE_URL}` in the file.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from typing import Any
 from services.experience_api.auth.clients import ClientExists, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.standalone import demo
-from services.standalone.composed import STANDALONE, Together, Watching
+from services.standalone.composed import STANDALONE, ComposedServices, RunSubscriber
 from services.standalone.data import EXAMPLES
 from services.standalone.servers import need_port, own_postgres
 from services.standalone.settings import StandaloneSettings
@@ -45,14 +44,14 @@ from trelay_client import ClientCredentials
 logger = logging.getLogger(__name__)
 
 DATABASE_URL = "TRELAY_DATABASE_URL"
-WATCHER = "demo-subscriber"
+SUBSCRIBER = "demo-subscriber"
 _NOTE = "made by make run"
-"""Tells the clients of the demonstration from those of an operator."""
+"""Marks the demo clients, so that a client of an operator with the same name is left alone."""
 
 _QUIET = LogOptions(
     format="text", level="warning", loggers={"shared.http.health": "error", "shared.runtime.reloading": "info"}
 )
-"""Unless the settings say otherwise: what a start waits for is no news here; what keeps it from starting is said."""
+"""Unless the settings say otherwise. A start waits for its own servers, so readiness is not worth a line."""
 
 _SHUTDOWN_TIMEOUT = 4.5
 IDENTITY = Identity(STANDALONE, STANDALONE)
@@ -62,18 +61,22 @@ _PLACEHOLDER = "postgresql://trelay@127.0.0.1/trelay"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What the command line and the environment say."""
+    """The arguments of the command line, with defaults from the environment."""
 
     data: Path
     port: int
     settings: Path | None
-    """None: the examples."""
+    """None runs the examples."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or Ctrl-C, and return the exit status."""
+    return run_standalone(read_command(arguments, os.environ))
+
+
+def run_standalone(command: Command) -> int:
+    """Run until SIGTERM or Ctrl-C, and return the exit status."""
     outlive_hangup()
-    command = read_command(arguments, os.environ)
     configure(_QUIET, IDENTITY)
     reload = Reload()
 
@@ -84,10 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> Command:
-    """Read the command line; what it does not say is in the environment."""
+    """Read the command line; the environment has the defaults."""
     parser = argparse.ArgumentParser(
         prog="python -m services.standalone",
-        description="All of Trelay in one process, on a PostgreSQL of its own. Without --config: the examples.",
+        description="Runs all of Trelay in one process, on a PostgreSQL of its own; by default the examples.",
     )
     add_config_and_version(parser, environment)
     parser.add_argument(
@@ -95,22 +98,22 @@ def read_command(arguments: Sequence[str] | None, environment: Mapping[str, str]
         type=Path,
         metavar="FOLDER",
         default=Path(environment.get("TRELAY_DATA") or "var"),
-        help="where everything is kept (TRELAY_DATA; var)",
+        help="the folder for all data (TRELAY_DATA; var)",
     )
     parser.add_argument(
         "--port",
         type=_port,
         metavar="PORT",
         default=environment.get("TRELAY_PORT") or "8080",
-        help="where subscribers connect, on 127.0.0.1; 0 takes a free one (TRELAY_PORT; 8080)",
+        help="the port for subscribers on 127.0.0.1; 0 takes a free one (TRELAY_PORT; 8080)",
     )
     found = parser.parse_args(arguments)
     return Command(found.data.resolve(), found.port, found.config)
 
 
 def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:  # noqa: PLR2004 -- what a port is
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 0 to 65535 (TRELAY_PORT says it, too)")
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:  # noqa: PLR2004 -- the largest port
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a port, 0 to 65535 (the default is TRELAY_PORT)")
     return int(text)
 
 
@@ -122,7 +125,7 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         environment = {DATABASE_URL: _PLACEHOLDER, **os.environ}
         settings = load(path, StandaloneSettings, environment)
         configure(_logs_of(settings), IDENTITY)
-        # Only now are the settings known to be good, and where the database is.
+        # From here on the settings are known to be valid.
         need_port(command.port)
         own = None
         if "database" not in settings.model_fields_set:
@@ -131,9 +134,9 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
             settings = load(path, StandaloneSettings, environment)
         database = settings.database if own is None else DatabaseOptions(url=own.address)
         account = await prepare(command, database, environment[DATABASE_URL], command.data)
-        services = Together(settings, database, command.port)
-        watching = None if account is None else _watching(command, account)
-        tasks = await stack.enter_async_context(services.running(watching))
+        services = ComposedServices(settings, database, command.port)
+        subscriber = None if account is None else _subscriber(command, account)
+        tasks = await stack.enter_async_context(services.running(subscriber))
         reload.add(
             SettingsFile(
                 settings,
@@ -159,32 +162,32 @@ def _logs_of(settings: StandaloneSettings) -> LogOptions:
 
 
 async def examples(data: Path) -> Path:
-    """Return the settings file of the examples, all of which are then in the data folder."""
+    """Copy the examples into the data folder, and return their settings file."""
     try:
         return await asyncio.to_thread(demo.copy_examples, data / "examples")
     except OSError as exc:
         raise SettingsError(f"{data} cannot be written to: {exc.strerror}") from exc
 
 
-def _watching(command: Command, account: ClientCredentials) -> Watching:
-    """Return how the subscriber of this program is run."""
+def _subscriber(command: Command, account: ClientCredentials) -> RunSubscriber:
+    """Return the function that runs the subscriber of this program."""
 
-    def watching(url: str, connected: Callable[[], None]) -> Coroutine[Any, Any, None]:
-        return demo.print_events(url, account, command.data / f"{WATCHER}.cursor", say, connected)
+    def subscriber(url: str, connected: Callable[[], None]) -> Coroutine[Any, Any, None]:
+        return demo.print_events(url, account, command.data / f"{SUBSCRIBER}.cursor", say, connected)
 
-    return watching
+    return subscriber
 
 
 async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: Path) -> ClientCredentials | None:
-    """Make what must be there before the services start; return the credentials of the subscriber that prints events.
+    """Prepare the database before the services start; return the credentials of the subscriber that prints events.
 
-    With a settings file there is no such subscriber, and the clients of the demonstration are disabled where an earlier
-    run left them: their secrets are known to everybody.
+    With a settings file there is no such subscriber, and demo clients that an earlier run added are disabled, because
+    the secret of one is public.
     """
     try:
         await migrate(database)
     except Unavailable as exc:
-        raise SettingsError(f"the database is needed from the start: {exc}") from exc
+        raise SettingsError(f"the database must be reachable at the start: {exc}") from exc
     engine = create_engine(database)
     try:
         registry = PostgresRegistry(engine, database)
@@ -192,40 +195,40 @@ async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: P
             await _disable_demo_clients(registry)
             return None
         await demo.make_table(dsn, (EXAMPLES / "orders.sql").read_text())
-        return await _make_demo_clients(registry, data / f"{WATCHER}.secret")
+        return await _add_demo_clients(registry, data / f"{SUBSCRIBER}.secret")
     finally:
         await engine.dispose()
 
 
 def show(tasks: Tasks, examples: Path, dsn: str) -> None:
-    """Let the examples change."""
-    rng = random.Random()  # noqa: S311 -- a show
+    """Change the examples while the program runs."""
+    rng = random.Random()  # noqa: S311 -- example data
     tasks.keep("example feed", demo.grow_feed(examples / "sensors.ndjson", SYSTEM_CLOCK, rng))
     tasks.keep("example orders", demo.take_orders(dsn, SYSTEM_CLOCK, rng))
 
 
-async def _make_demo_clients(registry: PostgresRegistry, secret_file: Path) -> ClientCredentials:
-    """Make `demo`, for the reader, and the client of the subscriber that prints events; return the latter."""
-    watcher = ClientCredentials(WATCHER, _secret(secret_file))
-    for name, secret in ((DEMO, DEMO), (WATCHER, watcher.client_secret)):
+async def _add_demo_clients(registry: PostgresRegistry, secret_file: Path) -> ClientCredentials:
+    """Add `demo`, for the user, and the client of the subscriber that prints events; return the latter."""
+    subscriber = ClientCredentials(SUBSCRIBER, _secret(secret_file))
+    for name, secret in ((DEMO, DEMO), (SUBSCRIBER, subscriber.client_secret)):
         try:
             await add_client(registry, name, secret=secret, loopback_only=True, note=_NOTE)
         except ClientExists:
             await registry.enable(name)
-    return watcher
+    return subscriber
 
 
 async def _disable_demo_clients(registry: PostgresRegistry) -> None:
-    for name in (DEMO, WATCHER):
+    for name in (DEMO, SUBSCRIBER):
         client = await registry.find(name)
         if client is not None and client.note == _NOTE and not client.disabled:
             await registry.disable(name)
             logger.warning("disabled a demo client", extra={"client_id": name})
 
 
-def _secret(kept: Path) -> str:
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.touch(mode=0o600)
-        kept.write_text(secrets.token_urlsafe(32))
-    return kept.read_text()
+def _secret(file: Path) -> str:
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32))
+    return file.read_text()

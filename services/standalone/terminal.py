@@ -11,7 +11,7 @@ from shutil import which
 from services.standalone.data import EXAMPLES
 
 DEMO = "demo"
-"""The client for the reader: id and secret."""
+"""The id and the secret of the demo client."""
 
 
 def say(text: str) -> None:
@@ -26,26 +26,26 @@ def say(text: str) -> None:
 
 
 def mute() -> None:
-    """Let standard output go nowhere: what is still buffered must not fail again, here or at the exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    """Redirect standard output to /dev/null, so that buffered output does not fail again at the exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered: str, *, demo: bool) -> str:
-    """Return what is said once everything runs.
+    """Return the text that is printed once everything runs.
 
-    `folder` is where everything is written, `registered` what tells `trelay clients` where the clients are, `demo`
+    `folder` holds all data; `registered` are the options with which `trelay clients` finds the database; `demo` is
     whether the examples run, with their client.
     """
     trelay = command_typed()
     add = f"    {trelay} clients add billing --channels 'orders.**' {registered}"
     lines = [
         f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
-        f"  settings {as_typed(settings)}, everything that is written in {as_typed(folder)}. Try, in another terminal:",
+        f"  Settings: {as_typed(settings)}. Data: {as_typed(folder)}. Try, in another terminal:",
     ]
     if not demo:
-        lines += [add, f"    {trelay} subscribe {url} --client-id billing", "  Ctrl-C stops."]
+        lines += [add, f"    {trelay} subscribe {url} --client-id billing", "  Ctrl-C stops it."]
         return "\n".join(lines)
     examples = folder / "examples"
     stock = Path(str(EXAMPLES / "drop" / "stock-monday.csv"))
@@ -56,13 +56,13 @@ def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered
         f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
         f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {as_typed(examples / "sensors.ndjson")}',
         f"    cp {as_typed(stock)} {as_typed(examples / 'drop' / 'stock-again.csv')}",
-        "  Ctrl-C stops. Events, as they arrive at a subscriber:",
+        "  Ctrl-C stops it. Events that a subscriber receives:",
     ]
     return "\n".join(lines)
 
 
 def command_typed(program: str = sys.argv[0], python: str = sys.executable, search: str | None = None) -> str:
-    """Return what the reader types for the command `trelay`: how this program was started, where that can be repeated.
+    """Return the command `trelay` as the user types it: as this program was started, if that was by the script.
 
     `search` is the search path for commands, by default the one of the environment.
     """
@@ -76,6 +76,6 @@ def command_typed(program: str = sys.argv[0], python: str = sys.executable, sear
 
 
 def as_typed(path: Path) -> str:
-    """Return a path as the reader would type it into a shell, here."""
+    """Return a path as the user types it into a shell in the current folder."""
     here = Path.cwd()
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

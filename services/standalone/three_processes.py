@@ -1,6 +1,7 @@
-"""The three services as three processes, on a Kafka and a PostgreSQL of their own: what `make run-kafka` starts.
+"""`make run-kafka`: the three services as three processes, on a Kafka and a PostgreSQL of their own.
 
-The same examples and the same settings as `make run`, one section apart. What each process logs is in the data folder.
+It uses the same examples and settings as `make run`, except for the section `bus`. The log of each process is in the
+data folder.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from services.standalone.embedded.process import ServerFailed, ServerMissing, Se
 from services.standalone.one_process import (
     DATABASE_URL,
     IDENTITY,
-    WATCHER,
+    SUBSCRIBER,
     Command,
     examples,
     prepare,
@@ -42,11 +43,11 @@ from shared.runtime.tasks import Tasks
 LAYERS = ("experience", "process", "system")
 
 _SHUTDOWN_TIMEOUT = 15.0
-_SERVICE_STOP = 4.0
+_SERVICE_TIMEOUT = 4.0
 _START_TIMEOUT = 60.0
-_LOOK_EVERY = 1.0
-_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks this machine itself, whatever proxy the environment names."""
+_CHECK_INTERVAL = 1.0
+_LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Opens URLs of this machine, without a proxy that the environment may name."""
 
 
 def main() -> int:
@@ -72,7 +73,7 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         if original is None:
             original = await examples(folder)
         need_port(command.port)
-        say("Starting PostgreSQL and Kafka; the first time, Kafka is fetched …")
+        say("Starting PostgreSQL and Kafka; the first start downloads Kafka …")
         jars = await asyncio.to_thread(resolved_jars, KAFKA_POM, cache_folder())
         postgres = await stack.enter_async_context(own_postgres(folder / "postgres"))
         dsn = postgres.address
@@ -83,17 +84,17 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         settings = await asyncio.to_thread(_write_settings, original, kafka.address, ports)
         layers = _Layers(settings, ports, folder, {**os.environ, DATABASE_URL: dsn})
         processes = [await stack.enter_async_context(layers.running(layer)) for layer in ("experience", "process")]
-        # Between the layers: the watcher leaves before what it watches.
+        # Between the layers: the subscriber stops before the service that it is connected to.
         tasks = await stack.enter_async_context(Tasks())
         url = f"http://127.0.0.1:{ports['experience']}"
         if account is not None:
             connected = asyncio.Event()
-            cursor = folder / f"{WATCHER}.cursor"
-            tasks.keep("watcher", demo.print_events(url, account, cursor, say, connected.set))
+            cursor = folder / f"{SUBSCRIBER}.cursor"
+            tasks.keep("demo subscriber", demo.print_events(url, account, cursor, say, connected.set))
             await connected.wait()
         processes.append(await stack.enter_async_context(layers.running("system")))
         for process in processes:
-            tasks.keep(process.name, _watch(process))
+            tasks.keep(process.name, _raise_when_ended(process))
         for own in (postgres, kafka):
             tasks.keep(own.name, own.kept_up(say, SYSTEM_CLOCK))
         reload.add(lambda: _hang_up(processes))
@@ -117,13 +118,13 @@ class _Layers:
 
     @asynccontextmanager
     async def running(self, layer: str) -> AsyncIterator[ServerProcess]:
-        """Run one, from when it is ready."""
+        """Run one service; the context is entered when it is ready."""
         process = ServerProcess(f"the {layer} layer", self.folder / f"{layer}.log")
         await asyncio.to_thread(self._start, process, layer)
         try:
             yield process
         finally:
-            await asyncio.to_thread(process.stop, (signal.SIGTERM, _SERVICE_STOP))
+            await asyncio.to_thread(process.stop, (signal.SIGTERM, _SERVICE_TIMEOUT))
 
     def _start(self, process: ServerProcess, layer: str) -> None:
         command = [sys.executable, "-m", f"services.{layer}_api", "--config", str(self.settings)]
@@ -136,29 +137,29 @@ class _Layers:
 
 
 async def _hang_up(processes: Sequence[ServerProcess]) -> list[str]:
-    """Let each service reload what it can; its own log says what that was."""
+    """Send SIGHUP to each service, so that it reloads; its own log names what it reloaded."""
     running = [process for process in processes if process.running]
     for process in running:
         os.kill(process.pid, signal.SIGHUP)
     return [process.name for process in running]
 
 
-async def _watch(process: ServerProcess) -> None:
+async def _raise_when_ended(process: ServerProcess) -> None:
     while process.running:
-        await SYSTEM_CLOCK.sleep(_LOOK_EVERY)
+        await SYSTEM_CLOCK.sleep(_CHECK_INTERVAL)
     raise Unavailable(f"{process.name} has ended:\n{process.tail()}")
 
 
 def _ready(port: int) -> bool:
     try:
-        with _DIRECTLY.open(f"http://127.0.0.1:{port}/readyz", timeout=2):
+        with _LOCAL.open(f"http://127.0.0.1:{port}/readyz", timeout=2):
             return True
     except OSError:
         return False
 
 
 def _write_settings(original: Path, bootstrap: str, ports: Mapping[str, int]) -> Path:
-    """Write the settings of the three processes: the original's, with Kafka as the bus."""
+    """Write the settings of the three processes: those of the original, with Kafka as the bus."""
     settings = yaml.safe_load(original.read_text()) or {}
     settings |= {
         "database": {"url": f"${{{DATABASE_URL}}}"},

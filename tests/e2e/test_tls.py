@@ -117,7 +117,7 @@ async def test_what_a_subscriber_sends_and_gets_is_encrypted(deployment: Deploym
             assert json.loads(await socket.recv())["data"] == {"n": 1}
     await whoever_does_not_trust_the_authority_or_speaks_no_tls_gets_nothing(deployment)
     command = ["-m", "services.cli", "subscribe", url, "--client-id", CLIENT, "--client-secret", SECRET, "--count", "1"]
-    command += ["--ca", str(tmp_path / "ca.pem"), "--cursor-file", str(tmp_path / "cursor")]
+    command += ["--ca-file", str(tmp_path / "ca.pem"), "--cursor-file", str(tmp_path / "cursor")]
     subscribing = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

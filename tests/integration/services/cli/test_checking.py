@@ -60,7 +60,7 @@ async def test_what_does_not_answer_is_said_with_the_reason(
     assert await checked(str(file), "--live") == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]].count("failed") >= 2
-    assert "failed  source orders  what comes first is no event: " in "\n".join(lines)
+    assert "failed  source orders  the first input is not an event: " in "\n".join(lines)
     assert f"failed  mail server    mail server 127.0.0.1:{smtp.port}: " in "\n".join(lines)
 
 
@@ -103,8 +103,10 @@ async def test_a_pipeline_of_a_source_that_is_not_there_is_named(
     file.write_text(f"{RIGHT}process:\n  pipelines:\n    p: {{sources: [ordres], channel: orders, steps: []}}\n")
     assert await checked(str(file)) == 2
     left, name = capsys.readouterr().err.splitlines()
-    assert name == f"{file}:13:19: process.pipelines.p.sources.0: no source is called 'ordres'; did you mean 'orders'?"
-    assert left.startswith(f"{file}:10:5: system.sources.orders: no channel, and no pipeline takes its events")
+    assert name == f"{file}:13:19: process.pipelines.p.sources.0: found no source 'ordres'; did you mean 'orders'?"
+    assert left.startswith(
+        f"{file}:10:5: system.sources.orders: found no `channel`, and no pipeline that takes its events"
+    )
 
 
 async def test_a_source_whose_pipelines_may_be_elsewhere_is_a_warning(
@@ -113,7 +115,7 @@ async def test_a_source_whose_pipelines_may_be_elsewhere_is_a_warning(
     assert await checked(str(file)) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{file}: OK, 1 warning\n"
-    assert captured.err.startswith(f"{file}:10:5: warning: system.sources.orders: no channel")
+    assert captured.err.startswith(f"{file}:10:5: warning: system.sources.orders: found no `channel`")
     assert captured.err.count("\n") == 1
 
 
@@ -137,8 +139,8 @@ async def test_warnings_are_counted_and_change_no_exit_status(
     assert [
         line.removeprefix(f"{file}:").partition(", ")[0].partition(";")[0] for line in captured.err.splitlines()
     ] == [
-        "3:5: warning: system.sources.clicks: no channel",
-        "4:5: warning: system.sources.orders: no channel",
+        "3:5: warning: system.sources.clicks: found no `channel`",
+        "4:5: warning: system.sources.orders: found no `channel`",
         "4:27: warning: system.sources.orders.url: db.example.com is another machine",
         "6:12: warning: experience.listen.host: 0.0.0.0 accepts connections from other machines without TLS",
     ]

@@ -57,7 +57,7 @@ def _clients(run: Run) -> None:
 
     status, _, err = run("clients", "disable", "nobody")
     assert status == 1
-    assert "there is no client 'nobody'" in err
+    assert "found no client 'nobody'" in err
 
 
 @pytest.mark.parametrize(

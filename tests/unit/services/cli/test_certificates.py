@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_place(folder: Path, place:
 @pytest.mark.parametrize("name", ["server.pem", "sealed.pem"])
 def test_a_certificate_of_ours_needs_its_key_beside_it(folder: Path, name: str) -> None:
     (fault,) = faults(settings(PLACES["bus.cert_file"], folder, both=name))
-    assert "expected a PEM file of a certificate and its key, not encrypted" in fault.sentence
+    assert "expected a PEM file with a certificate and its unencrypted key" in fault.sentence
 
 
 @pytest.mark.parametrize(

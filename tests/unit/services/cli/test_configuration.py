@@ -42,10 +42,10 @@ def test_a_data_folder_says_where_its_database_is(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_database_is_said(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"holds no database of `trelay run`: .* is missing"):
+    with pytest.raises(SettingsError, match=r"contains no database of `trelay run`: .* is missing"):
         database(tmp_path / "absent.yaml", tmp_path)
 
 
 def test_where_there_is_no_file_the_options_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"No such file or directory; name one with --config, or .* --data"):
+    with pytest.raises(SettingsError, match=r"No such file or directory; expected --config .*, or --data"):
         database(tmp_path / "absent.yaml", None)

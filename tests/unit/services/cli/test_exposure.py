@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.exposure import doubts, is_local
+from services.cli.exposure import is_local, warnings
 from services.standalone.settings import WholeSettings
 
 TABLE = {"kind": "table", "url": "postgresql://reader@db.example.com/shop", "table": "orders", "type": "t"}
@@ -11,7 +11,7 @@ MAIL = {"host": "mail.example.com", "security": "none"}
 
 
 def places(given: dict[str, Any]) -> list[str]:
-    return [str(doubt).partition(": ")[0] for doubt in doubts(WholeSettings.model_validate(given))]
+    return [str(warning).partition(": ")[0] for warning in warnings(WholeSettings.model_validate(given))]
 
 
 @pytest.mark.parametrize(

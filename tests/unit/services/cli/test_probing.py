@@ -23,7 +23,7 @@ async def breaks() -> str:
 
 async def test_each_is_asked_and_none_hides_another() -> None:
     probes = {"database": answers, "bus": refuses, "mail": hangs, "source orders": breaks, "last": answers}
-    found = [outcome async for outcome in outcomes(probes, within=0.05)]
+    found = [outcome async for outcome in outcomes(probes, timeout=0.05)]
     assert found == [
         Outcome("database", True, "PostgreSQL 18"),
         Outcome("bus", False, "postgresql://u:***@db refused\\nand more"),
@@ -44,12 +44,12 @@ async def test_they_are_asked_at_once() -> None:
         await meeting.wait()
         return "met"
 
-    found = [outcome async for outcome in outcomes(dict.fromkeys("abc", meets), within=10)]
+    found = [outcome async for outcome in outcomes(dict.fromkeys("abc", meets), timeout=10)]
     assert all(outcome.works for outcome in found)
 
 
-async def test_whoever_looks_away_leaves_nothing_running() -> None:
-    stream = outcomes({"first": answers, "second": hangs}, within=1000)
+async def test_a_caller_that_stops_early_leaves_no_probe_running() -> None:
+    stream = outcomes({"first": answers, "second": hangs}, timeout=1000)
     assert (await anext(stream)).what == "first"
     await stream.aclose()
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("probe")]

@@ -6,21 +6,28 @@ import pytest
 import trustme
 
 from services.cli import main
-from services.cli.subscribing import Order, _until_told
+from services.cli.subscribing import Subscription, _until_signal
 from tests.unit.clients.python.trelay_client.fake_server import CREDENTIALS, FakeServer, connected, event, session
 from trelay_client import CursorFile, Stopped
 
 
-def order(stage: FakeServer, **more: object) -> Order:
-    given = {"channels": [], "cursor": None, "cursor_file": None, "count": None, "trust": None, "quiet": False, **more}
-    return Order(url=stage.url, credentials=CREDENTIALS, **given)  # type: ignore[arg-type]
+def subscription(stage: FakeServer, **more: object) -> Subscription:
+    given: dict[str, object] = {
+        "channels": [],
+        "cursor": None,
+        "cursor_file": None,
+        "count": None,
+        "ssl_context": None,
+        "quiet": False,
+    }
+    return Subscription(url=stage.url, credentials=CREDENTIALS, **{**given, **more})  # type: ignore[arg-type]
 
 
 async def test_prints_each_event_as_a_line_and_leaves_after_so_many(capsys: pytest.CaptureFixture[str]) -> None:
     async with FakeServer(
         session(connected(channels=["orders.**"]), event(1), event(2), event(3), stay=True)
     ).up() as stage:
-        await _until_told(order(stage, count=2))
+        await _until_signal(subscription(stage, count=2))
     captured = capsys.readouterr()
     assert [json.loads(line)["id"] for line in captured.out.splitlines()] == ["1", "2"]
     assert captured.err == "connected, to orders.**; the next event comes after cursor start\n"
@@ -31,9 +38,9 @@ async def test_keeps_the_cursor_in_a_file_and_goes_on_from_it(
 ) -> None:
     file = CursorFile(tmp_path / "cursor")
     async with FakeServer(session(event(1), event(2), stay=True), session(event(3), stay=True)).up() as stage:
-        await _until_told(order(stage, count=2, cursor_file=file))
+        await _until_signal(subscription(stage, count=2, cursor_file=file))
         assert (tmp_path / "cursor").read_text() == "after-2\n"
-        await _until_told(order(stage, count=1, cursor="after-2", cursor_file=file))
+        await _until_signal(subscription(stage, count=1, cursor="after-2", cursor_file=file))
         assert stage.requests[1]["cursor"] == "after-2"
     assert (tmp_path / "cursor").read_text() == "after-3\n"
     assert len(capsys.readouterr().out.splitlines()) == 3
@@ -48,14 +55,14 @@ async def test_says_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str
     }
     draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
     async with FakeServer(session(connected(), gap, draining), session(event(1), stay=True)).up() as stage:
-        await _until_told(order(stage, count=1, quiet=True))
+        await _until_signal(subscription(stage, count=1, quiet=True))
     assert capsys.readouterr().err == "events may be missing before this: not-kept: since\\nyesterday\n"
 
 
 async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
     draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
     async with FakeServer(session(connected(), draining), session(event(1), stay=True)).up() as stage:
-        await _until_told(order(stage, count=1))
+        await _until_signal(subscription(stage, count=1))
     said = capsys.readouterr().err.splitlines()
     assert said[:2] == [
         "connected, to every channel; the next event comes after cursor start",
@@ -67,13 +74,13 @@ async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
 async def test_ends_when_told_not_to_come_back() -> None:
     async with FakeServer(session(connected(), close=(4503, "consumer removed"))).up() as stage:
         with pytest.raises(Stopped, match="consumer removed"):
-            await _until_told(order(stage))
+            await _until_signal(subscription(stage))
 
 
 async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = CursorFile(tmp_path / "cursor")
     async with FakeServer(session(event(1), event(2), stay=True)).up() as stage:
-        running = asyncio.create_task(_until_told(order(stage, cursor_file=file)))
+        running = asyncio.create_task(_until_signal(subscription(stage, cursor_file=file)))
         printed = ""
         while printed.count("\n") < 2:
             await asyncio.sleep(0.01)
@@ -86,17 +93,17 @@ async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "say who subscribes"),
+        ([], "expected credentials"),
         (["--token", "x", "--client-secret", "y"], "not both"),
         (["--token", "x", "--cursor", "a", "--cursor-file", "b"], "not both"),
         (["--token", "x", "nowhere"], "found 'nowhere'; expected a URL"),
         (["--token", "x", "--count", "0"], "0 is not in the range"),
-        (["--token", "x", "--ca", "/absent"], "does not exist"),
-        (["--token", "x", "--cursor-file", "/absent/cursor"], "there is no folder /absent"),
-        (["--client-id", "x"], "say the secret, too"),
+        (["--token", "x", "--ca-file", "/absent"], "does not exist"),
+        (["--token", "x", "--cursor-file", "/absent/cursor"], "found no folder /absent"),
+        (["--client-id", "x"], "expected the secret as well"),
         (["--token", "x", "--channels", ""], "'--channels': names no channel"),
         (["--token", "x", "--channels", " , "], "'--channels': names no channel"),
-        (["--token", "x", "--cursor", "", "--cursor-file", "/absent/cursor"], "there is no folder /absent"),
+        (["--token", "x", "--cursor", "", "--cursor-file", "/absent/cursor"], "found no folder /absent"),
     ],
 )
 def test_what_is_asked_wrongly_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,8 +115,8 @@ def test_what_is_asked_wrongly_is_said(arguments: list[str], said: str, capsys: 
 
 def test_whom_to_trust_must_be_certificates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ca.pem").write_text("nonsense")
-    assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem")]) == 2
-    assert "ca.pem holds no certificates" in capsys.readouterr().err
+    assert main(["subscribe", "--token", "x", "--ca-file", str(tmp_path / "ca.pem")]) == 2
+    assert "ca.pem contains no certificates" in capsys.readouterr().err
     (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
-    assert main(["subscribe", "--token", "x", "--ca", str(tmp_path / "ca.pem"), "nowhere"]) == 2
+    assert main(["subscribe", "--token", "x", "--ca-file", str(tmp_path / "ca.pem"), "nowhere"]) == 2
     assert "expected a URL" in capsys.readouterr().err

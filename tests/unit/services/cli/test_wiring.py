@@ -1,6 +1,6 @@
 import pytest
 
-from services.cli.wiring import doubts, faults
+from services.cli.wiring import faults, warnings
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.registry import AnySource
@@ -24,11 +24,11 @@ def test_a_name_that_gives_events_is_right(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("order.eu", "no source is called 'order.eu'; did you mean 'orders.eu'?"),
-        ("zzz", "no source is called 'zzz'; there are: orders.eu, stock"),
-        ("orders", "no source is called 'orders'; did you mean 'orders.eu'?"),
-        ("stock", "source 'stock' has a channel, so its events go to the subscribers and to no pipeline"),
-        ("st*", "source 'stock' has a channel, so its events go to the subscribers and to no pipeline"),
+        ("order.eu", "found no source 'order.eu'; did you mean 'orders.eu'?"),
+        ("zzz", "found no source 'zzz'; expected one of: orders.eu, stock"),
+        ("orders", "found no source 'orders'; did you mean 'orders.eu'?"),
+        ("stock", "source 'stock' has a channel, so its events go to subscribers directly and not through a pipeline"),
+        ("st*", "source 'stock' has a channel, so its events go to subscribers directly and not through a pipeline"),
     ],
 )
 def test_a_name_that_gives_none_is_named_with_its_place(name: str, said: str) -> None:
@@ -38,7 +38,7 @@ def test_a_name_that_gives_none_is_named_with_its_place(name: str, said: str) ->
 
 def test_sources_in_another_file_are_not_missed() -> None:
     assert faults({}, pipelines("orders")) == []
-    assert doubts({}, pipelines("orders")) == []
+    assert warnings({}, pipelines("orders")) == []
 
 
 def made(**options: object) -> dict[str, PipelineOptions]:
@@ -46,13 +46,13 @@ def made(**options: object) -> dict[str, PipelineOptions]:
 
 
 def test_a_pipeline_that_leads_nowhere_is_named() -> None:
-    said = "process.pipelines.p: neither a channel nor a route"
+    said = "process.pipelines.p: found neither a `channel` nor a step `route`"
     (fault,) = faults(SOURCES, made(steps=[{"filter": "a"}]))
     assert str(fault).startswith(said)
-    assert doubts(SOURCES, made()) == []
-    # Whoever else writes to the topic may give his events channels.
-    (doubt,) = doubts({}, made())
-    assert str(doubt).startswith(said)
+    assert warnings(SOURCES, made()) == []
+    # Another program that writes to the topic may give its events channels.
+    (warning,) = warnings({}, made())
+    assert str(warning).startswith(said)
     assert faults({}, made()) == []
 
 
@@ -61,15 +61,15 @@ def test_a_route_leads_somewhere(route: object) -> None:
     assert faults(SOURCES, made(steps=[{"route": route}])) == []
 
 
-def test_a_source_that_nobody_takes_is_named() -> None:
+def test_a_source_without_a_pipeline_is_named() -> None:
     more: dict[str, AnySource] = {**SOURCES, "sensors": FileSourceKind.model_validate(FILE)}
-    said = "system.sources.sensors: no channel, and no pipeline takes its events"
+    said = "system.sources.sensors: found no `channel`, and no pipeline that takes its events"
     (fault,) = faults(more, pipelines("orders.*"))
     assert str(fault).startswith(said)
-    assert doubts(more, pipelines("orders.*")) == []
+    assert warnings(more, pipelines("orders.*")) == []
 
 
-def test_a_source_whose_pipelines_may_be_in_another_file_is_only_doubted() -> None:
+def test_a_source_whose_pipelines_may_be_in_another_file_is_a_warning() -> None:
     assert faults(SOURCES, {}) == []
-    (doubt,) = doubts(SOURCES, {})
-    assert str(doubt).startswith("system.sources.orders.eu: no channel")
+    (warning,) = warnings(SOURCES, {})
+    assert str(warning).startswith("system.sources.orders.eu: found no `channel`")

@@ -7,7 +7,7 @@ from pathlib import Path
 from services.experience_api.app import STREAM, build_experience_api
 from services.experience_api.registry.memory import MemoryRegistry
 from services.process_api.app import build_process_api
-from services.standalone.composed import Together
+from services.standalone.composed import ComposedServices
 from services.standalone.data import EXAMPLES
 from services.standalone.settings import StandaloneSettings
 from services.system_api.app import BUS, build_system_api
@@ -31,7 +31,7 @@ def test_the_examples_are_good_settings(tmp_path: Path) -> None:
 
 
 def test_only_subscribers_have_an_address_that_is_chosen() -> None:
-    together = Together(StandaloneSettings(), DATABASE, 8080)
+    together = ComposedServices(StandaloneSettings(), DATABASE, 8080)
     assert together._experience.experience.listen.port == 8080
     assert together._system.system.listen.port == 0
     assert together._process.process.listen.port == 0
@@ -39,11 +39,11 @@ def test_only_subscribers_have_an_address_that_is_chosen() -> None:
 
 def test_an_address_that_the_settings_choose_stands() -> None:
     settings = parse("system: {listen: {port: 9001}}", StandaloneSettings, {})
-    assert Together(settings, DATABASE, 8080)._system.system.listen.port == 9001
+    assert ComposedServices(settings, DATABASE, 8080)._system.system.listen.port == 9001
 
 
 def test_a_restart_is_the_same_replica_so_that_nothing_waits_for_a_lease() -> None:
-    together = Together(StandaloneSettings(), DATABASE, 8080)
+    together = ComposedServices(StandaloneSettings(), DATABASE, 8080)
     names = {
         together._experience.experience.connections.node,
         together._process.process.node,
@@ -67,7 +67,7 @@ class Hurried(SystemClock):
 
 
 async def test_an_outage_is_told_once_for_each_part_however_many_services_share_it() -> None:
-    together = Together(StandaloneSettings(), DATABASE, 0)
+    together = ComposedServices(StandaloneSettings(), DATABASE, 0)
     bus, health, alerts, clock = MemoryBus(), Health("test"), RecordingAlerts(), Hurried()
     leases = MemoryLeaseStore()
     async with AsyncExitStack() as stack, asyncio.timeout(30):
