@@ -42,6 +42,7 @@ alerts:
   recipients: [devops@example.com]
   name: "Orders: Köln/1"
   group_wait: 5
+  resolve_wait: 60
   repeat_interval: 3600
   mails_per_hour: 10
   spool: spool
@@ -66,7 +67,7 @@ system:
       interval: 1
       batch: 1000
       poll_timeout: 60
-      retry: {attempts: 3, first_wait: 0.1, longest_wait: 1, give_up_after: 60}
+      retry: {attempts: 3, first_wait: 0.1, longest_wait: 1, probe_interval: 60, give_up_after: 60}
       line_limit: 1048576
       forget_hours: 24
       csv: {delimiter: ";", quotes: true, header: true, columns: [sku, at, level], types: {level: integer}}

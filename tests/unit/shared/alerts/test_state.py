@@ -11,6 +11,7 @@ from shared.alerts.budget import Budget
 from shared.alerts.state import CONFIRM_TIMEOUT, MAX_TRACKED, AlertState, Intervals, Notification
 
 INTERVALS = Intervals(group_wait=5.0, repeat_interval=3600.0)
+CALM = Intervals(group_wait=5.0, repeat_interval=3600.0, resolve_wait=60.0)
 
 
 def state(per_hour: int = 10, intervals: Intervals = INTERVALS) -> AlertState:
@@ -83,6 +84,67 @@ def test_a_problem_that_flaps_between_two_mails_is_not_reported_early() -> None:
     mail = alerts.take(3605.0)
     assert mail is not None
     assert (mail.ongoing[0].times, mail.ongoing[0].text) == (101, "refused again")
+
+
+def test_a_problem_that_comes_and_goes_has_one_mail_at_its_beginning_and_one_at_its_end() -> None:
+    """Up for 20 s and down for 20 s, for half an hour."""
+    alerts, mails = state(intervals=CALM), list[Notification]()
+    now = 0.0
+    while now < 1800.0:
+        alerts.begin("source", "orders", "refused", now)
+        mails += taken_until(alerts, now, now + 20.0)
+        alerts.end("source", "orders", "answers", now + 20.0)
+        mails += taken_until(alerts, now + 20.0, now + 40.0)
+        now += 40.0
+    mails += taken_until(alerts, now, now + 3600.0)
+    assert [(len(mail.began), len(mail.ended)) for mail in mails] == [(1, 0), (0, 1)]
+    (ended,) = mails[1].ended
+    assert (ended.times, ended.text, ended.ended_at) == (45, "answers", 1780.0)
+    assert mails[1].at == 1780.0 + 5 * 60.0 + 5.0
+
+
+def test_an_end_that_is_not_certain_yet_is_still_ongoing_in_other_mails() -> None:
+    alerts = state(intervals=CALM)
+    alerts.begin("source", "orders", "refused", 0.0)
+    alerts.take(5.0)
+    alerts.end("source", "orders", "answers", 10.0)
+    alerts.begin("source", "rates", "timeout", 12.0)
+    mail = alerts.take(17.0)
+    assert mail is not None
+    assert [(problem.place, problem.text, problem.ended_at) for problem in mail.ongoing] == [
+        ("orders", "refused", None)
+    ]
+    assert mail.ended == []
+    assert places(alerts.take(75.0), "ended") == ["orders"]
+
+
+def test_a_short_problem_is_one_mail_once_it_is_certainly_over() -> None:
+    alerts = state(intervals=CALM)
+    alerts.begin("source", "orders", "refused", 0.0)
+    alerts.end("source", "orders", "answers", 1.0)
+    assert alerts.take(5.0) is None
+    assert alerts.due(5.0) == 61.0
+    assert places(alerts.take(61.0), "ended") == ["orders"]
+
+
+def test_the_last_mail_of_a_process_reports_ends_that_are_not_certain_yet() -> None:
+    alerts = state(intervals=CALM)
+    alerts.begin("source", "orders", "refused", 0.0)
+    alerts.take(5.0)
+    alerts.end("source", "orders", "answers", 10.0)
+    assert len(alerts.save()) == 1, "a later process reports the end, if this one cannot"
+    assert places(alerts.take(11.0, flush=True), "ended") == ["orders"]
+
+
+def taken_until(alerts: AlertState, now: float, until: float) -> list[Notification]:
+    """Take every mail that is due up to a time."""
+    mails = []
+    while (due := alerts.due(now)) is not None and due <= until:
+        now = max(now, due)
+        mail = alerts.take(now)
+        assert mail is not None
+        mails.append(mail)
+    return mails
 
 
 def test_a_problem_that_began_and_ended_before_the_mail_is_reported_as_ended() -> None:
@@ -231,9 +293,11 @@ class Reader:
             self.read(mail)
 
 
-@given(steps, st.integers(1, 5))
-def test_the_reader_of_all_mails_knows_what_is_open_and_is_never_flooded(taken: list[Step], per_hour: int) -> None:
-    alerts, reader, now = state(per_hour), Reader(), 0.0
+@given(steps, st.integers(1, 5), st.sampled_from([INTERVALS, CALM]))
+def test_the_reader_of_all_mails_knows_what_is_open_and_is_never_flooded(
+    taken: list[Step], per_hour: int, intervals: Intervals
+) -> None:
+    alerts, reader, now = state(per_hour, intervals), Reader(), 0.0
     opened: set[str] = set()
     occurred: dict[str, int] = {}
     for step in taken:
