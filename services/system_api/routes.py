@@ -38,6 +38,7 @@ def describe(status: SourceStatus, now: float) -> dict[str, Any]:
         "error": status.error,
         "failures": status.failures,
         "problems": list(status.problems),
+        "waiting": list(status.waiting),
         "position": dict(islice(status.position.items(), _PARTS)),
         "parts": len(status.position),
     }

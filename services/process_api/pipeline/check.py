@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from services.process_api.pipeline.expression import trial
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.step import StepOptions
 from shared.errors import SettingsError
+from shared.expression import trial
 from shared.settings import Finding, KeyPath
 
 

@@ -3,8 +3,8 @@
 from copy import copy
 from typing import Self
 
-from services.process_api.pipeline.nodes import Node, Raw, expanded, text
 from shared.events.event import Attributes, Channel, MalformedEvent, decode, encode, json_string, text_of
+from shared.expression.nodes import Node, Raw, expanded, text
 
 _DATA = b',"data":'
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import msgspec
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.nodes import Members, Node, Raw, child, expanded, text
 from shared.errors import Malformed
+from shared.expression.nodes import Members, Node, Raw, child, expanded, text
 
 _NAME = r"(?:`[^`]+`|[\w-]+)"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")

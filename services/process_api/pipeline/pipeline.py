@@ -10,12 +10,12 @@ from typing import Annotated
 from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.jsonata import EvaluationTimeout
 from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.step import ChannelName
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed, Unavailable
 from shared.events.event import channel, json_string
+from shared.expression.jsonata import EvaluationTimeout
 from shared.settings import Options
 
 logger = logging.getLogger(__name__)

@@ -64,6 +64,16 @@ class SourceOptions(Options):
     probed every `probe_interval` seconds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that left the upstream before it was read, and cannot be read any more."""
+
+    text: str
+    """What it was, with its place, and why it could not be read."""
+    size: int = 0
+    """The bytes that are known to be lost; 0 if that is not known."""
+
+
 @dataclass(slots=True)
 class Batch:
     """What one poll found, and the checkpoint to save with it."""
@@ -77,6 +87,11 @@ class Batch:
     problems: tuple[str, ...] = ()
     """What is wrong with parts of the source (a file that cannot be read, for example) while the others are read.
     Repeated with every batch until it is over."""
+    waiting: tuple[str, ...] = ()
+    """What was seen upstream and cannot be published yet, each with the reason (an incomplete line, for example).
+    Repeated with every batch until it is over. While something waits, the source is not caught up."""
+    losses: tuple[Loss, ...] = ()
+    """What was found to be lost since the last batch: each loss is in one batch."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to publish or to save."""

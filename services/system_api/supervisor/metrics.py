@@ -19,6 +19,9 @@ class SourceMetrics:
         self.polls = metrics.polls.labels(source)
         self.retries = metrics.retries.labels(source)
         self.restarts = metrics.restarts.labels(source)
+        self.losses = metrics.losses.labels(source)
+        self.lost_bytes = metrics.lost_bytes.labels(source)
+        self.waiting = metrics.waiting.labels(source)
         self.poll_seconds = metrics.poll_seconds.labels(source)
         self.commit_seconds = metrics.commit_seconds.labels(source)
         self.caught_up = metrics.caught_up.labels(source)
@@ -48,6 +51,24 @@ class SystemMetrics:
         self.polls = counter("polls_total", "Successful polls, including those that found nothing.")
         self.retries = counter("retries_total", "Polls and openings that failed because the upstream was unavailable.")
         self.restarts = counter("restarts_total", "Times the source was closed and opened again.")
+        self.losses = Counter(
+            "trelay_source_losses_total",
+            "Files or other parts that left the upstream before all of them was read.",
+            ["source"],
+            registry=registry,
+        )
+        self.lost_bytes = Counter(
+            "trelay_source_lost_bytes_total",
+            "Bytes known to be lost with them; what is not known is not counted.",
+            ["source"],
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "trelay_source_waiting",
+            "Parts that were seen upstream and cannot be published yet, such as a line without its end.",
+            ["source"],
+            registry=registry,
+        )
         self.poll_seconds = Histogram(
             "trelay_system_poll_seconds",
             "Duration of a poll in seconds.",

@@ -81,7 +81,16 @@ class Reporter:
         """A poll succeeded; it took `took` seconds."""
         self._metrics.polls.inc()
         self._metrics.poll_seconds.observe(took)
+        self._note_losses(batch)
+        self.status.waiting = batch.waiting
+        self._metrics.waiting.set(len(batch.waiting))
         self._note_problems(batch.problems)
+
+    def _note_losses(self, batch: Batch) -> None:
+        for loss in batch.losses:
+            self._metrics.losses.inc()
+            self._metrics.lost_bytes.inc(loss.size)
+            logger.error("data lost at the source", extra=self._fields | {"error": loss.text, "bytes": loss.size})
 
     def progressed(self, *, caught_up: bool) -> None:
         """What a poll found is being committed; when caught up, everything that was waiting upstream is published."""

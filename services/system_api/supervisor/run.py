@@ -119,7 +119,7 @@ class SourceRun:
             batch = await self._retry(Activity.POLLING, lambda: self._poll(source, publisher))
             self._report.polled(batch, self._clock.monotonic() - began)
             await self._publish(publisher, batch)
-            self._report.progressed(caught_up=not batch.more)
+            self._report.progressed(caught_up=not batch.more and not batch.waiting)
             if batch.more:
                 await asyncio.sleep(0)  # poll and publish may not have waited: let other tasks run
             else:

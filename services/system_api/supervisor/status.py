@@ -60,6 +60,8 @@ class SourceStatus:
     """When a poll last found that nothing more was waiting: everything older has been published."""
     problems: tuple[str, ...] = ()
     """What is wrong with parts of the source (a file, for example) while the other parts are read."""
+    waiting: tuple[str, ...] = ()
+    """What was seen upstream and cannot be published yet, each with the reason."""
     position: dict[str, str] = field(default_factory=dict)
     """The checkpoint that was committed last, by part, as text."""
     outage_since: float | None = None

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.expression import Condition
-from services.process_api.pipeline.steps.step import Example, ExpressionText, Step, StepOptions
+from services.process_api.pipeline.steps.step import Example, Step, StepOptions
+from shared.expression.expression import Condition
+from shared.expression.settings import ExpressionText
 
 
 class FilterOptions(StepOptions):

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.steps.step import Example, ExpressionText, Step, StepOptions
+from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
+from shared.expression.expression import Expression
+from shared.expression.settings import ExpressionText
 
 
 class MapOptions(StepOptions):

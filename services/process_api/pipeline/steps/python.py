@@ -11,10 +11,10 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression import exact
-from services.process_api.pipeline.nodes import Node, Raw
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed, Unavailable
+from shared.expression import exact
+from shared.expression.nodes import Node, Raw
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _check_json = msgspec.json.Decoder(Raw).decode

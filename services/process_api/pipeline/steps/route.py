@@ -8,10 +8,11 @@ import msgspec
 from pydantic import Discriminator, Field, Tag
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.steps.step import ChannelName, Example, ExpressionText, Step, StepOptions
+from services.process_api.pipeline.steps.step import ChannelName, Example, Step, StepOptions
 from shared.errors import Malformed
 from shared.events.event import channel
+from shared.expression.expression import Expression
+from shared.expression.settings import ExpressionText
 from shared.settings import Options
 
 # Channels are few and events are many. A malformed name is not cached.

@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, JsonValue, field_validator
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.expression import Expression
-from services.process_api.pipeline.nodes import Raw
 from services.process_api.pipeline.paths import check_attribute, parse, put
-from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions, check_expression
+from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
 from shared.errors import Malformed
+from shared.expression.expression import Expression
+from shared.expression.nodes import Raw
+from shared.expression.settings import check_expression
 
 _MARK = "="
 

@@ -7,8 +7,6 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression import names
-from services.process_api.pipeline.expression.expression import Expression
 from services.process_api.pipeline.paths import PATTERN, REMOVABLE_PATTERN, parse, parse_removable
 from shared.errors import Malformed
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, channel
@@ -61,18 +59,6 @@ class StepOptions(Options):
         """
 
 
-def check_expression(written: str) -> str:
-    """Return an expression as it is written.
-
-    Raises:
-        ValueError: it does not compile, or names a function or a variable that does not exist.
-    """
-    Expression(written)
-    if unknown := names.unknown(written):
-        raise ValueError("; ".join(unknown))
-    return written
-
-
 def _path(written: str) -> str:
     parse(written)
     return written
@@ -89,9 +75,6 @@ def _channel(written: str) -> str:
     except Malformed as exc:
         raise ValueError(str(exc)) from None
 
-
-ExpressionText = Annotated[str, AfterValidator(check_expression), Field(json_schema_extra={"minLength": 1})]
-"""A JSONata expression, as `expression` describes it; it compiles, and what it names exists."""
 
 PathText = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": PATTERN})]
 """A path to something in an event that may be changed; see `paths`."""

@@ -9,9 +9,9 @@ import jsonschema_rs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression import exact
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
+from shared.expression import exact
 from shared.settings import beside_file
 
 _SIZE_LIMIT = 1_048_576

@@ -9,10 +9,12 @@ from services.system_api.supervisor.status import SourceStatus, State
 def test_a_source_that_works_has_no_problem() -> None:
     status = SourceStatus("orders", 0)
     status.progressed(100, caught_up=True)
+    status.waiting = ("a.ndjson: line 7 has no end yet",)
     status.committed({str(part): b"1" for part in range(60)})
     described = describe(status, 103.5)
     assert described["state"] == "running"
     assert described["caught_up_seconds_ago"] == 3.5
+    assert described["waiting"] == ["a.ndjson: line 7 has no end yet"]
     assert (len(described["position"]), described["parts"]) == (50, 60)
     assert problem(status) is None
 

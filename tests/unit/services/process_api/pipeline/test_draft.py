@@ -5,10 +5,10 @@ import json
 import pytest
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.nodes import Raw
 from services.process_api.pipeline.paths import parse, put
 from shared.errors import Malformed
 from shared.events.event import Channel, Envelope, MalformedEvent, wrap
+from shared.expression.nodes import Raw
 from tests.unit.services.process_api.making import data_of, draft, event, text_of_data, without_data
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.nodes import Raw, text
 from services.process_api.pipeline.paths import check_attribute, parse, parse_removable, pop, put, remove
 from shared.errors import Malformed
+from shared.expression.nodes import Raw, text
 from tests.unit.services.process_api.making import data_of, draft, without_data
 
 

@@ -10,7 +10,6 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.process_api.pipeline.expression.jsonata import Jsonata
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch, Tally
 from services.process_api.worker.poison import PoisonTracker
@@ -19,6 +18,7 @@ from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
 from shared.events.dead_letter import KEPT_BYTES
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, headers_of, unpack_provenance
+from shared.expression.jsonata import Jsonata
 from tests.unit.services.process_api.making import batch, event, pipeline, record, selection
 
 TOPICS = TopicsOptions()

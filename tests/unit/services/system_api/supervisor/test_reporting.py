@@ -5,7 +5,7 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.system_api.sources.source import Batch
+from services.system_api.sources.source import Batch, Loss
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.status import State
@@ -122,3 +122,25 @@ def test_an_outage_of_many_kinds_has_one_recovery(caplog: pytest.LogCaptureFixtu
     report.progressed(caught_up=False)
     messages = [record.message for record in caplog.records]
     assert messages == ["source blocked", "source unavailable; retrying", "source down; probing", "source recovered"]
+
+
+def test_each_loss_is_counted_and_logged_as_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    report, registry = reporter()
+    report.polled(Batch(losses=(Loss("a.log: gone after byte 5", 12), Loss("b.log: gone"))), 0.01)
+    report.polled(Batch(), 0.01)
+    assert registry.get_sample_value("trelay_source_losses_total", {"source": "orders"}) == 2
+    assert registry.get_sample_value("trelay_source_lost_bytes_total", {"source": "orders"}) == 12
+    assert [(record.levelno, record.message, fields(record)["error"]) for record in caplog.records] == [
+        (logging.ERROR, "data lost at the source", "a.log: gone after byte 5"),
+        (logging.ERROR, "data lost at the source", "b.log: gone"),
+    ]
+
+
+def test_what_waits_is_shown_until_it_is_over() -> None:
+    report, registry = reporter()
+    report.polled(Batch(waiting=("a.csv: a quote is open since line 3",)), 0.01)
+    assert report.status.waiting == ("a.csv: a quote is open since line 3",)
+    assert registry.get_sample_value("trelay_source_waiting", {"source": "orders"}) == 1
+    report.polled(Batch(), 0.01)
+    assert not report.status.waiting
+    assert registry.get_sample_value("trelay_source_waiting", {"source": "orders"}) == 0

@@ -1,10 +1,13 @@
 """One run of a source: how it ends."""
 
+import contextlib
 import random
+from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.system_api.sources.source import Batch, Checkpoint, Source
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import BusUnavailable
@@ -15,7 +18,7 @@ from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.errors import SettingsError
 from shared.runtime.clock import SYSTEM_CLOCK
-from tests.unit.services.system_api.harness import OPTIONS, TOPICS, Harness
+from tests.unit.services.system_api.harness import OPTIONS, TOPICS, Harness, Numbers, nothing
 
 
 def source_run(bus: MemoryBus, harness: Harness, watchdog: Watchdog) -> SourceRun:
@@ -39,3 +42,31 @@ async def test_a_settings_error_surfaces() -> None:
     await bus.ensure_topics(TOPICS.all())
     with pytest.raises(SettingsError):
         await source_run(bus, Harness(before=refuse), Watchdog(10)).run()
+
+
+class WaitingNumbers(Numbers):
+    """Numbers of which something waits, until `last` is 0."""
+
+    async def poll(self, limit: int) -> Batch:
+        batch = await super().poll(limit)
+        batch.waiting = ("row 26: its end is missing",) if self.last else ()
+        return batch
+
+
+async def test_a_source_is_not_caught_up_while_something_waits() -> None:
+    harness = Harness()
+    sources = []
+
+    @contextlib.asynccontextmanager
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        assert not checkpoint
+        sources.append(WaitingNumbers(1, 25, nothing))
+        yield sources[0]
+
+    async with harness.running(harness.poller(open_source=open_source)) as poller:
+        await harness.until(lambda: bool(poller.status.waiting))
+        await harness.until(lambda: len(harness.published()) == 25)
+        assert poller.status.caught_up_at is None
+        sources[0].last = 0
+        await harness.until(lambda: poller.status.caught_up_at is not None)
+        assert not poller.status.waiting

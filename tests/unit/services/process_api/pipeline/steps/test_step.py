@@ -5,14 +5,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from services.process_api.pipeline.steps.step import ChannelName, ExpressionText, PathText
+from services.process_api.pipeline.steps.step import ChannelName, PathText
 
 
 @pytest.mark.parametrize(
     ("kind", "valid", "invalid", "reason"),
     [
-        (ExpressionText, "a > 1", "a >", "does not compile"),
-        (ExpressionText, "$uppercase(a)", "$upercase(a)", "unknown function"),
         (PathText, "data.a", "data.", "is not a path"),
         (ChannelName, "orders.eu", "orders/eu", "expected dotted words"),
     ],

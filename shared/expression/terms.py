@@ -12,10 +12,10 @@ from typing import Any, Final, TypeGuard
 
 import msgspec
 
-from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.exact import Number, number, ordered
-from services.process_api.pipeline.nodes import Node, Raw, child, text
 from shared.events.event import json_string
+from shared.expression.document import Document
+from shared.expression.exact import Number, number, ordered
+from shared.expression.nodes import Node, Raw, child, text
 
 
 class Undecided(Exception):
@@ -51,26 +51,26 @@ ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 class Term:
     """A part of an expression, with three ways to evaluate it. Each raises `Undecided` where only JSONata can."""
 
-    value: Callable[[Draft], Node | None]
+    value: Callable[[Document], Node | None]
     """The JSON value as text, so that it can be copied; None for undefined."""
-    scalar: Callable[[Draft], Scalar | None]
+    scalar: Callable[[Document], Scalar | None]
     """The value where it is neither an object nor an array."""
-    test: Callable[[Draft], bool | None]
+    test: Callable[[Document], bool | None]
     """Whether it is true as `$boolean` says."""
 
 
 def literal(value: Scalar, written: bytes) -> Term:
     """A literal of the expression."""
     raw, truth = Raw(written), _truth(value)
-    return Term(lambda _draft: raw, lambda _draft: value, lambda _draft: truth)
+    return Term(lambda _document: raw, lambda _document: value, lambda _document: truth)
 
 
 def member(names: Sequence[str]) -> Term:
     """A path into the entity."""
     *parents, last = names
 
-    def look(draft: Draft) -> Node | None:
-        node = draft.data()
+    def look(document: Document) -> Node | None:
+        node = document.data()
         for name in parents:
             if type(node) is not dict:
                 break
@@ -87,8 +87,8 @@ def member(names: Sequence[str]) -> Term:
 def attribute(name: str) -> Term:
     """An attribute of the event, from `$event.name`."""
 
-    def look(draft: Draft) -> Node | None:
-        return None if name == "data_base64" else draft.attributes().get(name)
+    def look(document: Document) -> Node | None:
+        return None if name == "data_base64" else document.attributes().get(name)
 
     return _of_value(look)
 
@@ -96,10 +96,10 @@ def attribute(name: str) -> Term:
 def constructed(members: Mapping[str, Term]) -> Term:
     """An object of these members, without those that are undefined."""
 
-    def build(draft: Draft) -> Node | None:
-        if type(draft.data()) is not dict:
+    def build(document: Document) -> Node | None:
+        if type(document.data()) is not dict:
             raise Undecided
-        found = {name: term.value(draft) for name, term in members.items()}
+        found = {name: term.value(document) for name, term in members.items()}
         return Raw(text({name: node for name, node in found.items() if node is not None}))
 
     return _of_value(build)
@@ -108,18 +108,18 @@ def constructed(members: Mapping[str, Term]) -> Term:
 def joined(parts: Sequence[Term]) -> Term:
     """The concatenation of texts; an undefined one is empty."""
 
-    def join(draft: Draft) -> str:
-        return "".join(_joinable(part.scalar(draft)) for part in parts)
+    def join(document: Document) -> str:
+        return "".join(_joinable(part.scalar(document)) for part in parts)
 
-    return Term(lambda draft: Raw(json_string(join(draft))), join, lambda draft: bool(join(draft)))
+    return Term(lambda document: Raw(json_string(join(document))), join, lambda document: bool(join(document)))
 
 
 def equals(left: Term, right: Term, *, wanted: bool) -> Term:
     """Whether two values are equal, or with `wanted` false, unequal; false in both cases if one is undefined."""
     one_of, other_of = left.scalar, right.scalar
 
-    def test(draft: Draft) -> bool:
-        one, other = one_of(draft), other_of(draft)
+    def test(document: Document) -> bool:
+        one, other = one_of(document), other_of(document)
         if type(one) is str and type(other) is str:
             return (one == other) is wanted
         return one is not None and other is not None and _same(one, other) is wanted
@@ -130,8 +130,8 @@ def equals(left: Term, right: Term, *, wanted: bool) -> Term:
 def among(left: Term, choices: Sequence[Scalar]) -> Term:
     """Whether a value is one of some literals."""
 
-    def test(draft: Draft) -> bool:
-        found = left.scalar(draft)
+    def test(document: Document) -> bool:
+        found = left.scalar(document)
         return found is not None and any(_same(found, choice) for choice in choices)
 
     return _of_test(test)
@@ -142,8 +142,8 @@ def compared(sign: str, left: Term, right: Term) -> Term:
     decide = ORDERS[sign]
     one_of, other_of = left.scalar, right.scalar
 
-    def test(draft: Draft) -> bool | None:
-        one, other = one_of(draft), other_of(draft)
+    def test(document: Document) -> bool | None:
+        one, other = one_of(document), other_of(document)
         if type(one) in _SHORT and type(other) in _SHORT:
             return decide(one, other)
         if _is_number(one) and _is_number(other):
@@ -163,9 +163,9 @@ def every(parts: Sequence[Term]) -> Term:
     """`and`."""
     tests = [part.test for part in parts]
 
-    def test(draft: Draft) -> bool:
+    def test(document: Document) -> bool:
         for holds in tests:  # noqa: SIM110 -- a generator costs twice as much, and every event comes through here
-            if not holds(draft):
+            if not holds(document):
                 return False
         return True
 
@@ -175,14 +175,14 @@ def every(parts: Sequence[Term]) -> Term:
 def some(parts: Sequence[Term]) -> Term:
     """`or`."""
     tests = [part.test for part in parts]
-    return _of_test(lambda draft: any(holds(draft) for holds in tests))
+    return _of_test(lambda document: any(holds(document) for holds in tests))
 
 
 def negated(part: Term) -> Term:
     """`$not(…)`; of undefined, undefined."""
 
-    def test(draft: Draft) -> bool | None:
-        found = part.test(draft)
+    def test(document: Document) -> bool | None:
+        found = part.test(document)
         return None if found is None else not found
 
     return _of_test(test)
@@ -190,27 +190,27 @@ def negated(part: Term) -> Term:
 
 def existing(part: Term) -> Term:
     """`$exists(…)`."""
-    return _of_test(lambda draft: part.value(draft) is not None)
+    return _of_test(lambda document: part.value(document) is not None)
 
 
-def _of_value(look: Callable[[Draft], Node | None]) -> Term:
-    def value(draft: Draft) -> Node | None:
-        node = look(draft)
+def _of_value(look: Callable[[Document], Node | None]) -> Term:
+    def value(document: Document) -> Node | None:
+        node = look(document)
         # Two places must not share a value that may be changed in one of them.
         return node if node is None or type(node) is Raw else Raw(text(node))
 
-    def scalar(draft: Draft) -> Scalar | None:
-        return _scalar(look(draft))
+    def scalar(document: Document) -> Scalar | None:
+        return _scalar(look(document))
 
-    def test(draft: Draft) -> bool | None:
-        return _truth(_scalar(look(draft)))
+    def test(document: Document) -> bool | None:
+        return _truth(_scalar(look(document)))
 
     return Term(value, scalar, test)
 
 
-def _of_test(test: Callable[[Draft], bool | None]) -> Term:
-    def value(draft: Draft) -> Node | None:
-        found = test(draft)
+def _of_test(test: Callable[[Document], bool | None]) -> Term:
+    def value(document: Document) -> Node | None:
+        found = test(document)
         return None if found is None else TRUE if found else FALSE
 
     return Term(value, test, test)

@@ -34,7 +34,7 @@ def faults(expressions: Sequence[str], seconds: float = SECONDS) -> dict[str, st
 
 def _try(expressions: Sequence[str], seconds: float) -> tuple[list[str], str]:
     """Return the verdict on each expression that terminated, empty where it is valid; and what stopped the others."""
-    command = [sys.executable, "-m", "services.process_api.pipeline.expression"]
+    command = [sys.executable, "-m", "shared.expression"]
     given = json.dumps(expressions).encode()
     try:
         run = subprocess.run(command, input=given, capture_output=True, timeout=seconds, check=False)  # noqa: S603 -- our own module

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression.expression import Condition, Expression
-from services.process_api.pipeline.expression.jsonata import Jsonata
 from shared.errors import Malformed
+from shared.expression.expression import Condition, Expression
+from shared.expression.jsonata import Jsonata
 from tests.unit.services.process_api.making import draft, event, without_data
-from tests.unit.services.process_api.pipeline.expression.expressions import entities, plain_expressions, same
+from tests.unit.shared.expression.expressions import entities, plain_expressions, same
 
 BIG = 9007199254740993
 ENTITY = {"id": BIG, "amount": 120, "name": "Ada", "lines": [{"price": 2, "quantity": 3}], "ids": [BIG, BIG + 2]}

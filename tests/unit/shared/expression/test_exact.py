@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.process_api.pipeline.expression import exact
-from services.process_api.pipeline.expression.exact import inexact, number, ordered, value
 from shared.errors import Malformed
+from shared.expression import exact
+from shared.expression.exact import inexact, number, ordered, value
 
 WHOLE = st.one_of(
     st.integers(), st.integers(2**53 - 9, 2**53 + 9), st.integers(2**63 - 9, 2**64 + 9), st.integers(-(2**70), 2**70)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.process_api.pipeline.expression.jsonata import Jsonata
-from services.process_api.pipeline.expression.narrowing import names_its_members, narrowed, split
-from services.process_api.pipeline.nodes import Raw, text
 from shared.errors import Malformed
-from tests.unit.services.process_api.pipeline.expression.expressions import entities, plain_expressions, same
+from shared.expression.jsonata import Jsonata
+from shared.expression.narrowing import names_its_members, narrowed, split
+from shared.expression.nodes import Raw, text
+from tests.unit.shared.expression.expressions import entities, plain_expressions, same
 
 NAMED = [
     "amount > 100",

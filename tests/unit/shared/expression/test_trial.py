@@ -1,6 +1,6 @@
 """Expressions that do not terminate are found in a separate process."""
 
-from services.process_api.pipeline.expression import trial
+from shared.expression import trial
 
 
 def test_valid_expressions_have_no_faults() -> None:

@@ -28,7 +28,7 @@ FUNCTIONS: Final = frozenset({
 """The functions of jsonatapy 2.2.13, without their `$`."""
 
 VARIABLES: Final = frozenset({"event"})
-"""What Trelay binds, without the `$`."""
+"""What Trelay binds for an event, without the `$`."""
 
 _ROOTS = frozenset({"", "$"})
 """`$` and `$$`."""
@@ -41,14 +41,17 @@ _ALIKE = 0.7
 """How similar a suggested name is, as difflib counts: `$uppercase` for `$upper`, but not `$split` for `$limit`."""
 
 
-def unknown(expression: str) -> list[str]:
-    """Return a sentence for each name that does not exist, in the order of the text; none where there is no verdict."""
+def unknown(expression: str, variables: frozenset[str] = VARIABLES) -> list[str]:
+    """Return a sentence for each name that does not exist, in the order of the text; none where there is no verdict.
+
+    `variables` are those that Trelay binds, without the `$`.
+    """
     try:
-        walk = _Walk()
+        walk = _Walk(variables)
         walk.visit(_Syntax().parse(expression, _no_regex), _Scope(None, is_frame=True))
     except Exception:  # noqa: BLE001 -- a parser of a hostile text may fail in any way; jsonatapy says what is wrong
         return []
-    return [] if walk.evaluates_text else [use.sentence(expression) for use in walk.unknown()]
+    return [] if walk.evaluates_text else [use.sentence(expression, variables) for use in walk.unknown()]
 
 
 def _no_regex(_pattern: str, _flags: object) -> None:
@@ -88,31 +91,32 @@ class _Use(NamedTuple):
     scope: _Scope
     sigil: str = "$"
 
-    def sentence(self, text: str) -> str:
+    def sentence(self, text: str, variables: frozenset[str]) -> str:
         shown = f"{self.sigil}{self.name}"
         start = text.rfind(shown, 0, self.end)  # a name in backticks ends before its token does
         line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
         place = f"column {column}" if "\n" not in text else f"line {line}, column {column}"
         kind = "function" if self.called else "variable"
-        return f"unknown {kind} {shown[:60]} at {place} of the expression{self._hint()}"
+        return f"unknown {kind} {shown[:60]} at {place} of the expression{self._hint(variables)}"
 
-    def _hint(self) -> str:
-        bound = {*self.scope.visible(), *VARIABLES}
+    def _hint(self, variables: frozenset[str]) -> str:
+        bound = {*self.scope.visible(), *variables}
         folded = {name.casefold(): name for name in sorted(FUNCTIONS | bound)}
         close = difflib.get_close_matches(self.name.casefold(), folded, n=1, cutoff=_ALIKE)
         if close:
             return f"; did you mean ${folded[close[0]]}?"
         if self.called:
             return ": neither JSONata nor the expression defines it"
-        return f"; bound there: {', '.join(f'${name}' for name in sorted(bound))}"
+        listed = ", ".join(f"${name}" for name in sorted(bound))
+        return f"; bound there: {listed}" if listed else ": none is bound there"
 
 
 class _Walk:
     """Collects what a syntax tree binds and uses. What a node's fields hold, `Parser` says."""
 
-    def __init__(self) -> None:
+    def __init__(self, variables: frozenset[str]) -> None:
         self.evaluates_text = False
-        self._everywhere = {*FUNCTIONS, *VARIABLES}
+        self._everywhere = {*FUNCTIONS, *variables}
         self._seen: set[int] = set()
         self._uses: list[_Use] = []
         self._paths: list[_Scope] = []

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.process_api.pipeline.expression.jsonata import Jsonata
-from services.process_api.pipeline.expression.names import FUNCTIONS, unknown
 from shared.errors import Malformed
-from tests.unit.services.process_api.pipeline.expression.test_jsonata import CASES
+from shared.expression.jsonata import Jsonata
+from shared.expression.names import FUNCTIONS, unknown
+from tests.unit.shared.expression.test_jsonata import CASES
 
 IN = "of the expression"
 

@@ -7,7 +7,7 @@ members that it reads. That is decided from its text, conservatively: some expre
 
 import re
 
-from services.process_api.pipeline.nodes import Members
+from shared.expression.nodes import Members
 
 _STRING = re.compile(r'"[^"]*"|\'[^\']*\'|`[^`]*`')
 # Where an operand is expected, not an operator.

@@ -3,10 +3,10 @@
 import pytest
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression import plain
-from services.process_api.pipeline.expression.terms import NULL, Term, Undecided
-from services.process_api.pipeline.nodes import text
 from services.process_api.pipeline.paths import parse, put
+from shared.expression import plain
+from shared.expression.nodes import text
+from shared.expression.terms import NULL, Term, Undecided
 from tests.unit.services.process_api.making import draft, event
 
 

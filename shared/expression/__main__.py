@@ -6,8 +6,8 @@ import resource
 import sys
 from pathlib import Path
 
-from services.process_api.pipeline.expression.jsonata import EvaluationTimeout, Jsonata
 from shared.errors import Malformed
+from shared.expression.jsonata import EvaluationTimeout, Jsonata
 
 _MEMORY = 256 * 1024**2
 """Bytes that the trial may add to the address space. The library's allocator has reserved a gibibyte of it by then,

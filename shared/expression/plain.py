@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from services.process_api.pipeline.expression import terms
-from services.process_api.pipeline.expression.exact import number
-from services.process_api.pipeline.expression.terms import NULL, Scalar, Term
 from shared.events.event import json_string
+from shared.expression import terms
+from shared.expression.exact import number
+from shared.expression.terms import NULL, Scalar, Term
 
 _TOKEN = re.compile(
     r"\s*(?:"

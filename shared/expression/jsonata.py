@@ -9,8 +9,8 @@ from typing import Any
 
 import jsonatapy
 
-from services.process_api.pipeline.expression.exact import inexact
 from shared.errors import Malformed
+from shared.expression.exact import inexact
 
 TIME_LIMIT_MS = 3000
 """An event takes microseconds. The limit is so long that a paused process does not reach it twice."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.process_api.pipeline.nodes import Members, Node, Raw, child, expanded, text
+from shared.expression.nodes import Members, Node, Raw, child, expanded, text
 
 
 def test_one_level_is_expanded_at_a_time() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import jsonata
 import pytest
 
-from services.process_api.pipeline.expression.jsonata import EvaluationTimeout, Jsonata
 from shared.errors import Malformed
+from shared.expression.jsonata import EvaluationTimeout, Jsonata
 
 ORDER = {
     "id": 7,

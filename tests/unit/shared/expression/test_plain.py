@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression import plain
-from services.process_api.pipeline.expression.jsonata import Jsonata
-from services.process_api.pipeline.expression.terms import Undecided
-from services.process_api.pipeline.nodes import text
+from shared.expression import plain
+from shared.expression.jsonata import Jsonata
+from shared.expression.nodes import text
+from shared.expression.terms import Undecided
 from tests.unit.services.process_api.making import event
-from tests.unit.services.process_api.pipeline.expression.expressions import entities, plain_expressions, same
+from tests.unit.shared.expression.expressions import entities, plain_expressions, same
 
 ATTRIBUTES = {"type": "order.updated", "subject": "C-1", "sequence": 5}
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.expression import narrowing, plain
-from services.process_api.pipeline.expression.exact import inexact
-from services.process_api.pipeline.expression.jsonata import Jsonata
-from services.process_api.pipeline.expression.terms import Undecided
-from services.process_api.pipeline.nodes import Raw, text
 from shared.errors import Malformed
+from shared.expression import narrowing, plain
+from shared.expression.document import Document
+from shared.expression.exact import inexact
+from shared.expression.jsonata import Jsonata
+from shared.expression.nodes import Raw, text
+from shared.expression.terms import Undecided
 
 _any_value = msgspec.json.Decoder().decode
 _string = msgspec.json.Decoder(str).decode
@@ -41,7 +41,7 @@ class Expression:
         self._expression = expression
         self._plain = plain.parse(expression)
 
-    def value(self, draft: Draft) -> bytes | None:
+    def value(self, document: Document) -> bytes | None:
         """Return its value for an event as JSON text; None where it is undefined.
 
         Raises:
@@ -49,18 +49,18 @@ class Expression:
         """
         if self._plain is not None:
             try:
-                found = self._plain.value(draft)
+                found = self._plain.value(document)
             except Undecided:
                 pass
             else:
                 return None if found is None else text(found)
         try:
-            return self._whole.value(draft)
+            return self._whole.value(document)
         except Inexact:
-            if self._members is None or type(draft.data()) is not dict:
+            if self._members is None or type(document.data()) is not dict:
                 raise
         # One member may copy a number that another must not see.
-        made = {name: member.value(draft) for name, member in self._members.items()}
+        made = {name: member.value(document) for name, member in self._members.items()}
         return text({name: Raw(written) for name, written in made.items() if written is not None})
 
     @functools.cached_property
@@ -72,13 +72,13 @@ class Expression:
         except ValueError:  # pragma: no cover -- no expression is known that `split` splits in the wrong place
             return None
 
-    def text(self, draft: Draft) -> str | None:
+    def text(self, document: Document) -> str | None:
         """Return its value where that is text, None where it is undefined.
 
         Raises:
             Malformed: as for `value`, or the value is not text.
         """
-        found = self.value(draft)
+        found = self.value(document)
         if found is None:
             return None
         if found[:1] != b'"':
@@ -98,7 +98,7 @@ class Condition:
         self._whole = _Whole(f"$boolean(({expression}\n))")
         self._plain = plain.parse(expression)
 
-    def holds(self, draft: Draft) -> bool:
+    def holds(self, document: Document) -> bool:
         """Whether its value is true as `$boolean` says; undefined is not.
 
         Raises:
@@ -106,10 +106,10 @@ class Condition:
         """
         if self._plain is not None:
             try:
-                return bool(self._plain.test(draft))
+                return bool(self._plain.test(document))
             except Undecided:
                 pass
-        return self._whole.value(draft) == b"true"
+        return self._whole.value(document) == b"true"
 
 
 class _Whole:
@@ -121,30 +121,30 @@ class _Whole:
         self._uses_event = "$event" in expression
         self._names_its_members = narrowing.names_its_members(expression)
 
-    def value(self, draft: Draft) -> bytes | None:
+    def value(self, document: Document) -> bytes | None:
         """Evaluate on the entity; where that holds a number that JSONata would alter, on the members that are named.
 
         Raises:
             Inexact: they hold such a number as well, or it is unknown which members the expression reads.
         """
-        data = draft.data_text()
+        data = document.data_text()
         if data is not None and (number := inexact(data)) is not None:
-            members = draft.data()
+            members = document.data()
             if type(members) is not dict or not self._names_its_members:
                 raise Inexact(number)
             data = text(narrowing.narrowed(members, self._expression))
             if (number := inexact(data)) is not None:
                 raise Inexact(number)
-        return self._jsonata.evaluate(data, _attributes(draft) if self._uses_event else None)
+        return self._jsonata.evaluate(data, _attributes(document) if self._uses_event else None)
 
 
-def _attributes(draft: Draft) -> dict[str, Any]:
+def _attributes(document: Document) -> dict[str, Any]:
     """Return the value of `$event`.
 
     Raises:
         Malformed: an attribute is a number that JSONata would alter.
     """
-    attributes = {name: bytes(raw) for name, raw in draft.attributes().items() if name != "data_base64"}
+    attributes = {name: bytes(raw) for name, raw in document.attributes().items() if name != "data_base64"}
     for name, written in attributes.items():
         if written[:1] != b'"' and inexact(written) is not None:
             raise Malformed(f"attribute {name!r} is {written[:80].decode()}, which JSONata would alter")
