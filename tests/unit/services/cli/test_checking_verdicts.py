@@ -36,6 +36,7 @@ BEYOND_A_SCHEMA = (
     "does not appear to be",
     "JSON Schema",
     "the key is too short",
+    "the token is too short",
     "belong together",
     "needs `user`",
     "needs `cert_file`",
