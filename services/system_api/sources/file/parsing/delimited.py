@@ -13,7 +13,8 @@ from typing import Annotated
 import msgspec
 
 from services.system_api.sources.file.parsing.parser import Row
-from services.system_api.sources.file.parsing.splitter import Cut, cut_lines, row_cutter
+from services.system_api.sources.file.parsing.rows import RowCutter
+from services.system_api.sources.file.parsing.splitter import Cut, cut_lines
 from shared.errors import Malformed
 
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -93,7 +94,8 @@ class Csv:
         types: Mapping[str, ColumnType],
     ) -> None:
         """`subject` and `time` name columns. Without a header, `columns` is required."""
-        self.cut: Cut = row_cutter(delimiter.encode()) if quotes else cut_lines
+        known = len(columns) if columns is not None and not header else 0
+        self.cut: Cut = RowCutter(delimiter.encode(), known) if quotes else cut_lines
         self.wants_header = header
         self._subject = subject
         self._time = time

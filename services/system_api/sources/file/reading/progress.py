@@ -29,6 +29,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rejects: int = 0
     truncated: bool = False
     """Whether some of its bytes are in no event and in no dead letter, because a line was too large."""
+    carriage_returns: bool = False
+    """Whether its lines end in carriage returns alone."""
     done: tuple[int, int] | None = None
     """Size and modification time (ns) of a dropped file that is completely published."""
 

@@ -250,10 +250,10 @@ async def test_a_wrong_header_without_a_newline_is_a_problem_too(tmp_path: Path)
 
 
 async def test_a_file_with_rejects_is_deleted_but_not_one_with_a_truncated_line(tmp_path: Path) -> None:
-    (tmp_path / "a.ndjson").write_text("no json\n")
+    (tmp_path / "a.ndjson").write_text('no json\n{"id":"0"}\n')
     (tmp_path / "b.ndjson").write_text("x" * 2_000_000 + '\n{"id":"1"}\n')
     async with dropping(tmp_path, after="delete").opened() as poller:
-        assert await poller.drain() == lines(1)
+        assert sorted(each["id"] for each in await poller.drain()) == ["0", "1"]
         await until(lambda: not (tmp_path / "a.ndjson").exists())
         await poller.drain()
     assert len(poller.rejects) == 2
