@@ -7,8 +7,6 @@ other load, from the begin of the commit until a reader has the record.
 
 import argparse
 import asyncio
-import json
-import random
 import statistics
 import time
 import uuid
@@ -21,11 +19,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition as BarePosition
 
 from benchmarks.bare import bare_producer
+from benchmarks.bus_records import events
 from shared.bus.kafka import KafkaOptions
 from shared.bus.kafka.bus import connect_kafka
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
-from shared.events.headers import headers_of
 from shared.runtime.allocation import keep_freed_memory
 from tests.servers.kafka import kafka_server
 
@@ -40,30 +38,6 @@ class Cost(NamedTuple):
     """Microseconds a record."""
     rate: float
     """Records a second."""
-
-
-def events(count: int) -> list[Outgoing]:
-    """Make records of about 1 KB, as the services write them: JSON that compresses as JSON does, one header."""
-    rng = random.Random(1)
-    made = []
-    for number in range(count):
-        data = {
-            "id": number,
-            "customer": rng.randrange(10**6),
-            "items": [{"sku": f"{rng.getrandbits(32):08x}", "qty": 1, "price": rng.random()} for _ in range(12)],
-        }
-        event = {
-            "specversion": "1.0",
-            "id": f"orders:{number}",
-            "source": "/sources/orders",
-            "type": "order.updated",
-            "channel": "orders.eu",
-            "traceparent": f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01",
-            "data": data,
-        }
-        headers = list(headers_of(b"orders 1700000000000 orders:%d" % number))
-        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), headers))
-    return made
 
 
 async def measured(work: Callable[[], Awaitable[None]], records: int) -> Cost:

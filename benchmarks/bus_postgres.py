@@ -8,8 +8,6 @@ transactions follow, then the round trip of one record without other load, besid
 
 import argparse
 import asyncio
-import json
-import random
 import statistics
 import time
 import uuid
@@ -22,13 +20,13 @@ import asyncpg
 import psutil
 import uvloop
 
+from benchmarks.bus_records import events
 from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.postgres.records import pack_headers
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, TopicPartition, Transaction, Writer
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from shared.events.headers import headers_of
 from shared.runtime.allocation import keep_freed_memory
 from tests.servers.postgres import Origin, postgres_server
 
@@ -55,26 +53,6 @@ class Cost(NamedTuple):
     """Microseconds of the server's processes a record."""
     rate: float
     """Records a second."""
-
-
-def events(count: int) -> list[Outgoing]:
-    """Make records of about 1 KB, as the services write them: JSON, and one header."""
-    rng = random.Random(1)
-    made = []
-    for number in range(count):
-        items = [{"sku": f"{rng.getrandbits(32):08x}", "qty": 1, "price": rng.random()} for _ in range(12)]
-        event = {
-            "specversion": "1.0",
-            "id": f"orders:{number}",
-            "source": "/sources/orders",
-            "type": "order.updated",
-            "channel": "orders.eu",
-            "traceparent": f"00-{rng.getrandbits(128):032x}-{rng.getrandbits(64):016x}-01",
-            "data": {"id": number, "customer": rng.randrange(10**6), "items": items},
-        }
-        headers = headers_of(b"orders 1700000000000 orders:%d" % number)
-        made.append(Outgoing(b"%d" % (number % 500), json.dumps(event).encode(), headers))
-    return made
 
 
 class Bench:

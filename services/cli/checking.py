@@ -101,6 +101,9 @@ def _warnings_of(loaded: Loaded[WholeSettings]) -> list[str]:
 def schema() -> None:
     """Print the JSON Schema of the settings file, for editors.
 
+    `trelay check` refuses every file that the schema refuses, and checks what a schema cannot express: rules about
+    several keys, files and expressions.
+
     \b
     Example: in VS Code with the YAML extension, begin the file with
       # yaml-language-server: $schema=trelay.schema.json

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from services.system_api.supervisor.status import SourceStatus, State
+from services.system_api.supervisor.status import UNHEALTHY, SourceStatus
 from shared.runtime.clock import Clock, rfc3339
 
 _PARTS = 50
@@ -46,9 +46,6 @@ def describe(status: SourceStatus, now: float) -> dict[str, Any]:
 
 def problem(status: SourceStatus) -> str | None:
     """Return the problem of a source as one line; None if it has none."""
-    if status.state in _UNHEALTHY:
+    if status.state in UNHEALTHY:
         return f"{status.state}: {status.error}"
     return "; ".join(status.problems) or None
-
-
-_UNHEALTHY = {State.BLOCKED, State.RETRYING, State.DOWN, State.FAILED}

@@ -56,7 +56,7 @@ class Mailer:
         self._clock = clock
         self._rng = rng
         self._budget = Budget(options.mails_per_hour, clock.time())
-        intervals = Intervals(options.group_wait, options.repeat_interval)
+        intervals = Intervals(options.group_wait, options.repeat_interval, options.resolve_wait)
         self._state = AlertState(intervals, self._budget, clock.time())
         self._changed = asyncio.Event()
         self._stopping = False

@@ -92,6 +92,10 @@ class AlertOptions(Options):
     group_wait: float = Field(default=5.0, ge=0)
     """Seconds from the first change to the mail, so that problems that begin together share a mail."""
 
+    resolve_wait: float = Field(default=60.0, ge=0)
+    """Seconds for which a problem must be over until a mail reports its end; twice as long if it began twice, and so on
+    up to five times. A problem that comes and goes has one mail at its beginning and one at its end."""
+
     repeat_interval: float = Field(default=3600.0, gt=0)
     """Seconds between mails about a problem that lasts, and between mails about events of one kind and place."""
 

@@ -20,11 +20,16 @@ MAX_TRACKED = 1000
 _NAME_LIMIT, _TEXT_LIMIT = 200, 2000
 
 
+MAX_FLAPS = 5
+"""The most times `resolve_wait` that the end of a problem waits, however often it came back."""
+
+
 class Intervals(NamedTuple):
     """How soon and how often to notify, in seconds, as Alertmanager names it; see `AlertOptions`."""
 
     group_wait: float
     repeat_interval: float
+    resolve_wait: float = 0.0
 
 
 @dataclass(slots=True)
@@ -37,7 +42,10 @@ class Problem:
     started_at: float
     times: int = 1
     """How often it began since `started_at`."""
+    flaps: int = 0
+    """How often it began again after it had ended."""
     ended_at: float | None = None
+    end_text: str = ""
     notified: bool = False
     """Whether a mail reported its beginning."""
     unconfirmed_since: float | None = None
@@ -96,6 +104,7 @@ class AlertState:
             return True
         # A problem whose end no mail has reported yet is simply still open.
         changed = problem.ended_at is not None
+        problem.flaps += changed
         problem.ended_at = problem.unconfirmed_since = None
         problem.times += 1
         problem.text = text[:_TEXT_LIMIT]
@@ -107,7 +116,7 @@ class AlertState:
         if problem is None or problem.ended_at is not None:
             return False
         problem.ended_at, problem.unconfirmed_since = now, None
-        problem.text = text[:_TEXT_LIMIT] or problem.text
+        problem.end_text = text[:_TEXT_LIMIT]
         return True
 
     def event(self, kind: str, place: str, text: str, now: float) -> bool:
@@ -127,8 +136,8 @@ class AlertState:
         return first
 
     def save(self) -> list[tuple[str, str, str, float]]:
-        """Return what a later process needs to report the end of the open problems that this one reported."""
-        open_ = [problem for problem in self._problems.values() if problem.notified and problem.ended_at is None]
+        """Return what a later process needs to report the end of the problems that this one reported."""
+        open_ = [problem for problem in self._problems.values() if problem.notified]
         return [(problem.kind, problem.place, problem.text[:_NAME_LIMIT], problem.started_at) for problem in open_]
 
     def restore(self, saved: object, now: float) -> None:
@@ -153,18 +162,23 @@ class AlertState:
         """Return the mail that is due now, None if none is. With `flush`, changes do not wait for `group_wait`."""
         self._end_unconfirmed(now)
         due = self.due(now)
+        calm_at = float("inf") if flush else now
         if flush and due is not None and any(True for _ in self._changes_due()):
             due = self._budget.ready_at(now)
         if due is None or due > now:
             return None
         self._budget.spend(now)
-        problems = list(self._problems.values())
+        over = {key: problem for key, problem in self._problems.items() if self._is_over(problem, calm_at)}
+        for key in over:
+            del self._problems[key]
+        lasting = self._problems.values()
         notification = Notification(
             at=now,
-            began=[problem for problem in problems if problem.ended_at is None and not problem.notified],
-            ended=[problem for problem in problems if problem.ended_at is not None],
+            began=[problem for problem in lasting if problem.ended_at is None and not problem.notified],
+            ended=[replace(problem, text=problem.end_text or problem.text) for problem in over.values()],
             occurred=[replace(occurrence) for occurrence in self._occurrences.values() if occurrence.times],
-            ongoing=[problem for problem in problems if problem.ended_at is None and problem.notified],
+            # One that has ended is over only if it does not begin again for a while.
+            ongoing=[replace(problem, ended_at=None) for problem in lasting if problem.notified],
             omitted=self._omitted,
         )
         self._mark_notified(notification)
@@ -174,10 +188,11 @@ class AlertState:
         """When each change will have waited for `group_wait`."""
         wait = self._intervals.group_wait
         for problem in self._problems.values():
+            calm_at = 0.0 if problem.ended_at is None else self._calm_at(problem, problem.ended_at)
             if not problem.notified:
-                yield problem.started_at + wait
+                yield max(problem.started_at + wait, calm_at)
             elif problem.ended_at is not None:
-                yield problem.ended_at + wait
+                yield calm_at + wait
             elif problem.unconfirmed_since is not None:
                 yield problem.unconfirmed_since + CONFIRM_TIMEOUT + wait
         for occurrence in self._occurrences.values():
@@ -189,11 +204,18 @@ class AlertState:
     def _repeats_due(self) -> Iterator[float]:
         """When to report again what lasts, and what occurred again."""
         interval = self._intervals.repeat_interval
-        if any(problem.notified and problem.ended_at is None for problem in self._problems.values()):
+        if any(problem.notified for problem in self._problems.values()):
             yield self._last_mail_at + interval
         for occurrence in self._occurrences.values():
             if occurrence.times and occurrence.notified_at is not None:
                 yield occurrence.notified_at + interval
+
+    def _calm_at(self, problem: Problem, ended_at: float) -> float:
+        """Return when a problem that ended then is over, unless it begins again: later, the more often it began."""
+        return ended_at + self._intervals.resolve_wait * min(problem.flaps + 1, MAX_FLAPS)
+
+    def _is_over(self, problem: Problem, now: float) -> bool:
+        return problem.ended_at is not None and self._calm_at(problem, problem.ended_at) <= now
 
     def _end_unconfirmed(self, now: float) -> None:
         for problem in self._problems.values():
@@ -203,7 +225,6 @@ class AlertState:
 
     def _mark_notified(self, notification: Notification) -> None:
         now = notification.at
-        self._problems = {key: problem for key, problem in self._problems.items() if problem.ended_at is None}
         for problem in notification.began:
             problem.notified = True
         for key, occurrence in list(self._occurrences.items()):

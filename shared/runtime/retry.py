@@ -35,7 +35,10 @@ class RetryOptions(Options):
     """Seconds: the maximum of the first wait. The maximum doubles with each attempt."""
 
     longest_wait: float = Field(default=30.0, ge=0)
-    """Seconds: the maximum of any wait, and the interval of the attempts after an outage was reported."""
+    """Seconds: the maximum of any wait."""
+
+    probe_interval: float | None = Field(default=None, gt=0)
+    """Seconds between the attempts after an outage was reported; by default `longest_wait`."""
 
     give_up_after: float | None = Field(default=None, gt=0)
     """Seconds in all after which no attempt begins; without it, `attempts` alone decides."""

@@ -1,9 +1,13 @@
-"""What pyproject.toml asks for, what the lock names and what is installed agree, and none is older than we need."""
+"""What is imported, declared in pyproject.toml, locked and installed agrees, and none is older than we need."""
 
+import ast
 import re
+import sys
 import tomllib
-from importlib.metadata import version
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -20,15 +24,13 @@ OLDEST = {
     "sqlalchemy": "2.1",
 }
 
-PRIVATE = {
-    "aiohttp": "the request factory and _prepare_hook",
-    "aiokafka": "the modules conn, protocol and record",
-    "alembic": "_upgrade_revs",
-}
-"""Whose private parts are used, so that the next minor release may break."""
-
 OURS = {"trelay-client"}
 """Installed from this repository, and so in no lock."""
+
+DISTRIBUTIONS = {("services", "shared"): "pyproject.toml", ("clients/python",): "clients/python/pyproject.toml"}
+"""The folders of each distribution, and the file that declares what it requires."""
+
+OUR_PACKAGES = {"services", "shared", "trelay", *OURS}
 
 LOCKED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;\\]+)", re.MULTILINE)
 
@@ -73,12 +75,43 @@ def test_what_the_services_need_has_an_upper_bound(asked: dict[str, Requirement]
             assert not Requirement(text).specifier.contains("9999"), text
 
 
-@pytest.mark.parametrize("name", PRIVATE)
-def test_the_next_minor_release_of_what_is_used_privately_is_excluded(
-    name: str, asked: dict[str, Requirement], locked: dict[str, Version]
-) -> None:
-    major, minor, *_ = locked[name].release
-    assert not asked[name].specifier.contains(f"{major}.{minor + 1}")
+@pytest.mark.parametrize("folders", DISTRIBUTIONS)
+def test_every_import_is_declared(folders: tuple[str, ...]) -> None:
+    """What only another package requires can be gone with the next release of that one."""
+    project = declared(folders)
+    optional = [text for group in project.get("optional-dependencies", {}).values() for text in group]
+    assert imported(folders) - OUR_PACKAGES - names([*project["dependencies"], *optional]) == set()
+
+
+@pytest.mark.parametrize("folders", DISTRIBUTIONS)
+def test_every_required_package_is_imported(folders: tuple[str, ...]) -> None:
+    assert names(declared(folders)["dependencies"]) - imported(folders) - OURS == set()
+
+
+def declared(folders: tuple[str, ...]) -> dict[str, Any]:
+    found: dict[str, Any] = tomllib.loads((ROOT / DISTRIBUTIONS[folders]).read_text())["project"]
+    return found
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {canonicalize_name(Requirement(text).name) for text in requirements}
+
+
+def imported(folders: tuple[str, ...]) -> set[str]:
+    """Name the distributions that the modules below some folders import."""
+    modules = {name for folder in folders for path in (ROOT / folder).rglob("*.py") for name in _imports(path)}
+    assert len(modules) > len(folders)
+    providers = packages_distributions()
+    foreign = modules - sys.stdlib_module_names
+    return {canonicalize_name(each) for name in foreign for each in providers.get(name, [name])}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module.partition(".")[0]
 
 
 def test_jsonata_is_the_one_release_that_was_checked(asked: dict[str, Requirement], locked: dict[str, Version]) -> None:

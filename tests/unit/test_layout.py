@@ -1,6 +1,8 @@
 """What a reviewer would say twice about where code lives and what files are called."""
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,8 @@ SERVICES = ("system_api", "process_api", "experience_api")
 LONGEST = 300
 FULLEST = 16
 """Modules in one folder, `__init__` and `__main__` apart."""
+SENTENCE = re.compile(r"[A-Z][^.]+(?:\.\w[^.]*)*\.(?:\s|$)")
+"""A docstring begins with one, and a file name may stand in it."""
 VAGUE = {"base", "common", "core", "handler", "handlers", "helper", "helpers", "manager", "misc", "util", "utils"}
 
 WITHOUT_MIRROR = {
@@ -34,7 +38,7 @@ TASKS = "shared/runtime/tasks.py"
 
 
 def test_every_module_is_named_sized_tested_and_placed() -> None:
-    found = [*faults(ROOT), *package_faults(ROOT)]
+    found = [*faults(ROOT), *length_faults(ROOT), *package_faults(ROOT)]
     assert not found, "\n".join(found)
 
 
@@ -50,8 +54,6 @@ def faults(root: Path) -> Iterator[str]:
             tree = ast.parse(text)
             if VAGUE & {module.stem, *module.parts[:-1]}:
                 yield f"{module}: name it for what it holds"
-            if len(text.splitlines()) > LONGEST:
-                yield f"{module}: longer than {LONGEST} lines, split it"
             if not _known_untested(module) and holds_code(tree) and not has_mirror(module, tests):
                 yield f"{module}: no test_{module.stem}*.py under {', '.join(f'tests/{kind}' for kind in MIRRORS)}"
             if module.as_posix() != TASKS:
@@ -60,14 +62,23 @@ def faults(root: Path) -> Iterator[str]:
                 yield from (f"{module}: imports {name}" for name in foreign_services(module, tree))
 
 
+def length_faults(root: Path) -> Iterator[str]:
+    """Name the modules below `root` that are too long, tests and benchmarks among them."""
+    for source in (*SOURCES, "tests", "benchmarks"):
+        for path in sorted((root / source).rglob("*.py")):
+            if len(path.read_text().splitlines()) > LONGEST:
+                yield f"{path.relative_to(root)}: longer than {LONGEST} lines, split it"
+
+
 def package_faults(root: Path) -> Iterator[str]:
     """Name the packages below `root` that do not say what lives in them, and the folders that hold too much."""
     folders = {path.parent for source in SOURCES for path in (root / source).rglob("*.py")}
     for folder in sorted(folders):
         package = folder.relative_to(root)
         init = folder / "__init__.py"
-        if not init.exists() or ast.get_docstring(ast.parse(init.read_text())) is None:
-            yield f"{package}: no docstring in __init__.py, say what lives here"
+        docstring = ast.get_docstring(ast.parse(init.read_text())) if init.exists() else None
+        if docstring is None or not SENTENCE.match(docstring):
+            yield f"{package}: no sentence at the start of the docstring of __init__.py, say what lives here"
         modules = [path for path in folder.glob("*.py") if not path.stem.startswith("__")]
         if len(modules) > FULLEST:
             yield f"{package}: {len(modules)} modules, more than {FULLEST}: split it"
@@ -131,6 +142,18 @@ def foreign_services(module: Path, tree: ast.Module) -> Iterator[str]:
                 yield name
 
 
+def test_the_paths_that_pyproject_names_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    paths = [*project["tool"]["ruff"]["lint"]["per-file-ignores"], *project["tool"]["mypy"]["files"]]
+    assert [path for path in paths if not any(ROOT.glob(path))] == []
+
+
+def test_the_folders_that_the_readme_of_the_tests_names_exist() -> None:
+    named = re.findall(r"`([a-z]+/)`", (ROOT / "tests" / "README.md").read_text())
+    assert "unit/" in named
+    assert [name for name in named if not (ROOT / "tests" / name).is_dir()] == []
+
+
 class TestRules:
     """Each rule sees what it is there for."""
 
@@ -150,9 +173,14 @@ class TestRules:
         assert [fault.partition(":")[0] for fault in faults(tree)] == ["services/helpers/names.py", "shared/utils.py"]
 
     def test_long_modules(self, tree: Path) -> None:
-        write(tree / "shared" / "words.py", "word = 1\n" * (LONGEST + 1))
-        (fault,) = faults(tree)
-        assert fault == "shared/words.py: longer than 300 lines, split it"
+        write(tree / "shared" / "words.py", "word = 1\n" * LONGEST)
+        assert list(length_faults(tree)) == []
+        for module in ("shared/words.py", "tests/unit/shared/test_clock.py"):
+            write(tree / module, "word = 1\n" * (LONGEST + 1))
+        assert list(length_faults(tree)) == [
+            f"{module}: longer than 300 lines, split it"
+            for module in ("shared/words.py", "tests/unit/shared/test_clock.py")
+        ]
 
     def test_modules_without_tests(self, tree: Path) -> None:
         write(tree / "shared" / "lease.py", self.CODE)
@@ -217,12 +245,16 @@ class TestRules:
         assert list(faults(tree)) == []
 
     def test_packages_say_what_lives_in_them(self, tmp_path: Path) -> None:
-        write(tmp_path / "shared" / "__init__.py", '"""What lives here."""\n')
+        write(
+            tmp_path / "shared" / "__init__.py", '"""What lives here: see docs/kafka.md, for example. And so on."""\n'
+        )
         assert list(package_faults(tmp_path)) == []
+        write(tmp_path / "shared" / "alerts" / "__init__.py", '"""Alerts"""\n')
         write(tmp_path / "shared" / "bus" / "__init__.py", "")
         write(tmp_path / "shared" / "lease" / "store.py", self.CODE)
         assert list(package_faults(tmp_path)) == [
-            f"shared/{name}: no docstring in __init__.py, say what lives here" for name in ("bus", "lease")
+            f"shared/{name}: no sentence at the start of the docstring of __init__.py, say what lives here"
+            for name in ("alerts", "bus", "lease")
         ]
 
     def test_folders_that_hold_too_much(self, tmp_path: Path) -> None:

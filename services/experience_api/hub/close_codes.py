@@ -7,12 +7,6 @@ reconnect until something has changed. Below 4000 are the codes that RFC 6455, 7
 import re
 from dataclasses import dataclass
 
-REASON_LIMIT = 123
-"""Bytes of reason that fit into a Close frame beside the code (RFC 6455, 5.5)."""
-
-RECONNECT = range(4000, 4500)
-STOP = range(4500, 5000)
-
 
 @dataclass(frozen=True, slots=True)
 class CloseReason:

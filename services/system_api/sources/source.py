@@ -61,7 +61,7 @@ class SourceOptions(Options):
 
     retry: RetryOptions = RetryOptions()
     """How to retry an upstream that is unavailable. Once the policy is exhausted, the source is reported as down, and
-    probed every `longest_wait` seconds."""
+    probed every `probe_interval` seconds."""
 
 
 @dataclass(frozen=True, slots=True)

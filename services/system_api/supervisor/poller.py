@@ -30,6 +30,8 @@ _CANCEL_TIMEOUT = 5.0
 _FENCED_PAUSE = 15.0
 """Seconds to wait after a newer owner fenced this one: longer than a lease, or two owners would fence each other in
 turns."""
+_MAX_ABANDONED = 3
+"""Runs that may ignore their cancellation until no further one is started: each keeps its memory and connections."""
 
 
 class Poller:
@@ -57,6 +59,7 @@ class Poller:
         self._failures = 0
         """Consecutive runs that ended early."""
         self._fenced = False
+        self._abandoned: list[asyncio.Task[None]] = []
         self._fields: dict[str, object] = {"component": "source", "source": self.name}
 
     @property
@@ -88,7 +91,8 @@ class Poller:
             lost = tasks.start(f"lease of source {self.name}", lease.lost())
             while True:
                 began = self._clock.monotonic()
-                await self._wait_for_run(tasks.start(f"source {self.name}", self._run_once()), lost)
+                if self._may_run():
+                    await self._wait_for_run(tasks.start(f"source {self.name}", self._run_once()), lost)
                 if lost.done() or self._fenced:
                     return
                 long = self._clock.monotonic() - began > self._options.retry.longest_wait
@@ -96,6 +100,14 @@ class Poller:
                 self._report.restarted()
                 pause = tasks.start(f"pause of source {self.name}", self._clock.sleep(self._pause()))
                 await asyncio.wait({lost, pause}, return_when=asyncio.FIRST_COMPLETED)
+
+    def _may_run(self) -> bool:
+        """Return whether another run may start; report why not."""
+        self._abandoned = [run for run in self._abandoned if not run.done()]
+        if len(self._abandoned) < _MAX_ABANDONED:
+            return True
+        self._report.failed(f"{_MAX_ABANDONED} runs hang and ignore their cancellation; restart this replica")
+        return False
 
     async def _wait_for_run(self, run: asyncio.Task[None], lost: asyncio.Task[None]) -> None:
         """Wait until a run ends; cancel it when the lease is lost or the run has stalled."""
@@ -140,6 +152,7 @@ class Poller:
         run.cancel()
         await asyncio.wait({run}, timeout=_CANCEL_TIMEOUT)
         if not run.done():
+            self._abandoned.append(run)
             logger.error("run ignored cancellation; abandoned", extra=self._fields | {"after_s": _CANCEL_TIMEOUT})
 
     def _pause(self) -> float:

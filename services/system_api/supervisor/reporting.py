@@ -4,11 +4,15 @@ import logging
 
 from services.system_api.sources.source import Batch
 from services.system_api.supervisor.metrics import SystemMetrics
+from services.system_api.supervisor.part_problems import PartNotice
 from services.system_api.supervisor.status import Notice, SourceStatus, State
 from shared.alerts import Alerts
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
+
+SOURCE, PART = "source", "part of source"
+"""The kinds of the alerts."""
 
 
 class Reporter:
@@ -27,13 +31,14 @@ class Reporter:
 
     def standby(self) -> None:
         """Another replica runs the source, or is about to."""
-        self._alert("source", self.status.standby(self._clock.time()))
+        self._alert(self.status.standby(self._clock.time()))
+        self._note_problems(())
         self._log_recovery("source moved to another replica")
         self._entered()
 
-    def opening(self) -> None:
+    def starting(self) -> None:
         """The source is being opened; one that is down stays down until it answers."""
-        self.status.opening(self._clock.time())
+        self.status.starting(self._clock.time())
         self._entered()
 
     def blocked(self, error: str) -> None:
@@ -53,10 +58,11 @@ class Reporter:
 
     def down(self, error: str) -> None:
         """The upstream is unavailable and the retry policy is exhausted."""
+        self._metrics.retries.inc()
         notice = self.status.down(error, self._clock.time())
         if notice is not None:
             self._log_problem(logging.ERROR, "source down; probing", error)
-        self._alert("source", notice)
+        self._alert(notice)
         self._entered()
 
     def failed(self, error: str) -> None:
@@ -64,7 +70,7 @@ class Reporter:
         notice = self.status.failed(error, self._clock.time())
         if notice is not None:
             self._log_problem(logging.ERROR, "source failed; restarting", error)
-        self._alert("source", notice)
+        self._alert(notice)
         self._entered()
 
     def restarted(self) -> None:
@@ -78,15 +84,7 @@ class Reporter:
         self._note_losses(batch)
         self.status.waiting = batch.waiting
         self._metrics.waiting.set(len(batch.waiting))
-        notice = self.status.note_problems(batch.problems)
-        if notice is None:
-            return
-        if notice.begun:
-            self._degraded_since = self._clock.monotonic()
-            logger.error("source degraded", extra=self._fields | {"error": "; ".join(batch.problems)})
-        else:
-            logger.info("source no longer degraded", extra=self._fields | self._after(self._degraded_since))
-        self._alert("source-part", notice)
+        self._note_problems(batch.problems)
 
     def _note_losses(self, batch: Batch) -> None:
         for loss in batch.losses:
@@ -97,7 +95,7 @@ class Reporter:
     def progressed(self, *, caught_up: bool) -> None:
         """What a poll found is being committed; when caught up, everything that was waiting upstream is published."""
         now = self._clock.time()
-        self._alert("source", self.status.progressed(now, caught_up=caught_up))
+        self._alert(self.status.progressed(now, caught_up=caught_up))
         self._log_recovery("source recovered")
         if caught_up:
             self._metrics.caught_up.set(now)
@@ -121,13 +119,27 @@ class Reporter:
     def _entered(self) -> None:
         self._metrics.enter(self.status.state)
 
-    def _alert(self, kind: str, notice: Notice | None) -> None:
+    def _note_problems(self, problems: tuple[str, ...]) -> None:
+        notices = self.status.note_problems(problems)
+        if any(notice.begun for notice in notices):
+            if self._degraded_since is None:
+                self._degraded_since = self._clock.monotonic()
+            logger.error("source degraded", extra=self._fields | {"error": "; ".join(problems)})
+        elif notices and not problems:
+            logger.info("source no longer degraded", extra=self._fields | self._after(self._degraded_since))
+            self._degraded_since = None
+        for notice in notices:
+            self._alert_part(notice)
+
+    def _alert(self, notice: Notice | None) -> None:
         if notice is None:
             return
-        if notice.begun:
-            self._alerts.begin(kind, self._name, notice.text)
-        else:
-            self._alerts.end(kind, self._name, notice.text)
+        change = self._alerts.begin if notice.begun else self._alerts.end
+        change(SOURCE, self._name, notice.text)
+
+    def _alert_part(self, notice: PartNotice) -> None:
+        change = self._alerts.begin if notice.begun else self._alerts.end
+        change(PART, f"{self._name}: {notice.part}", notice.text)
 
     def _log_problem(self, level: int, message: str, error: str) -> None:
         if self._unwell_since is None:

@@ -93,7 +93,7 @@ class SourceRun:
             with bus_errors():
                 writer = await stack.enter_async_context(self._context.bus.writer(f"system.{self._name}"))
                 checkpoint = await self._checkpoint()
-            self._report.opening()
+            self._report.starting()
             source = await self._retry(
                 Activity.OPENING, lambda: stack.enter_async_context(self._open_source(checkpoint))
             )
@@ -162,9 +162,13 @@ class SourceRun:
     async def _wait(self, source: Source, took: float) -> None:
         """Wait for the interval, or for a change."""
         delay = self._schedule.next_poll(took, self._context.rng.random())
+        self._watchdog.begin(Activity.WAITING, self._clock.monotonic(), delay)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
-                await source.wait_for_change()
+                with contextlib.suppress(Unavailable):  # the next poll finds out, and is retried by the policy
+                    await source.wait_for_change()
+                    return
+                await asyncio.Event().wait()
 
     async def _retry(self, activity: Activity, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat an attempt by the retry policy; when it is exhausted, report the source down and probe it."""

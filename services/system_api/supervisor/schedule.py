@@ -24,7 +24,8 @@ class Schedule:
 
     def next_probe(self, roll: float) -> float:
         """Return the seconds until an upstream that is down is probed again."""
-        return self.retry.longest_wait * (1 - _JITTER * roll)
+        interval = self.retry.longest_wait if self.retry.probe_interval is None else self.retry.probe_interval
+        return interval * (1 - _JITTER * roll)
 
     def after_failures(self, failures: int, roll: float) -> float:
         """Return the seconds before a source that failed `failures` times in a row is restarted.

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from services.system_api.supervisor.part_problems import PartNotice, PartProblems
+
 
 class State(StrEnum):
     """What a source is doing."""
@@ -12,14 +14,21 @@ class State(StrEnum):
     """Another replica runs it, or is about to."""
     BLOCKED = "blocked"
     """Trelay's own bus or database is unavailable; the upstream is not at fault."""
-    OPENING = "opening"
-    READING = "reading"
+    STARTING = "starting"
+    """It is being opened."""
+    RUNNING = "running"
+    DEGRADED = "degraded"
+    """It runs, and something is wrong with a part of it: a file that cannot be read, for example."""
     RETRYING = "retrying"
-    """The upstream is unavailable, and the retry policy is not exhausted."""
+    """It does not work, and the retry policy is not exhausted."""
     DOWN = "down"
-    """The retry policy is exhausted; the upstream is probed until it answers."""
-    FAILED = "failed"
-    """It failed in a way that a retry does not fix: a bug, or settings that cannot work. Restarted after a pause."""
+    """The retry policy is exhausted, or it failed in a way that a retry does not fix; it is tried until it works."""
+    PAUSED = "paused"
+    """An operator paused it."""
+
+
+UNHEALTHY = frozenset({State.BLOCKED, State.RETRYING, State.DOWN})
+"""The states whose reason is in `SourceStatus.error`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,9 @@ class SourceStatus:
     """What was seen upstream and cannot be published yet, each with the reason."""
     position: dict[str, str] = field(default_factory=dict)
     """The checkpoint that was committed last, by part, as text."""
-    _outage: bool = False
+    outage_since: float | None = None
+    """When the outage began that has an alert; None while there is none."""
+    _parts: PartProblems = field(default_factory=PartProblems)
 
     def enter(self, state: State, now: float, error: str | None = None) -> None:
         """Enter a state; an error replaces the last one."""
@@ -64,47 +75,47 @@ class SourceStatus:
         if error is not None:
             self.error = error
 
-    def opening(self, now: float) -> None:
-        """Note that the source is being opened; one that is down stays down until it answers."""
-        if self.failures == 0 and not self._outage:
-            self.enter(State.OPENING, now)
+    def starting(self, now: float) -> None:
+        """Note that the source is being opened; one that does not work stays in its state until it does."""
+        if self.failures == 0 and self.outage_since is None:
+            self.enter(State.STARTING, now)
 
     def retrying(self, error: str, now: float) -> None:
         """Note that the upstream is unavailable."""
         self.failures += 1
-        self.enter(State.DOWN if self._outage else State.RETRYING, now, error)
+        self.enter(State.RETRYING if self.outage_since is None else State.DOWN, now, error)
 
     def down(self, error: str, now: float) -> Notice | None:
         """Note that the retry policy is exhausted."""
-        return self._begin_outage(State.DOWN, error, now, f"source {self.name} is down: {error}")
+        self.failures += 1
+        text = f"down: {error} (tried {self.failures} times; it is tried until it works)"
+        return self._begin_outage(error, now, text)
 
     def failed(self, error: str, now: float) -> Notice | None:
         """Note that the source failed for another reason than an unavailable upstream."""
         self.failures += 1
-        return self._begin_outage(State.FAILED, error, now, f"source {self.name} failed and is restarted: {error}")
+        return self._begin_outage(error, now, f"failed: {error} (it is restarted until it works)")
 
     def progressed(self, now: float, *, caught_up: bool) -> Notice | None:
         """Note that a poll succeeded and its result is being committed: the source works."""
-        self.enter(State.READING, now)
+        self.enter(State.DEGRADED if self.problems else State.RUNNING, now)
         self.polled_at = now
         if caught_up:
             self.caught_up_at = now
         self.failures, self.error = 0, None
-        return self._end_outage(f"source {self.name} recovered")
+        return self._end_outage("works again")
 
     def standby(self, now: float) -> Notice | None:
         """Note that another replica owns the source; from now on that replica reports its outages."""
         self.enter(State.STANDBY, now)
-        return self._end_outage(f"source {self.name} now runs on another replica")
+        self.failures, self.error = 0, None
+        return self._end_outage("runs on another replica now, which reports what is wrong there")
 
-    def note_problems(self, problems: tuple[str, ...]) -> Notice | None:
-        """Note what is wrong with parts of the source; return a notice when the first begins or the last is over."""
-        before, self.problems = self.problems, problems
-        if problems and not before:
-            return Notice(begun=True, text=f"source {self.name} is degraded: {'; '.join(problems)}")
-        if before and not problems:
-            return Notice(begun=False, text=f"source {self.name} is no longer degraded")
-        return None
+    def note_problems(self, problems: tuple[str, ...]) -> list[PartNotice]:
+        """Note what is wrong with parts of the source; return a notice for each problem that begins or is over."""
+        notices = self._parts.note(problems)
+        self.problems = self._parts.texts
+        return notices
 
     def committed(self, checkpoint: Mapping[str, bytes | None]) -> None:
         """Note the parts of a checkpoint that was committed; None removes a part."""
@@ -114,11 +125,13 @@ class SourceStatus:
             else:
                 self.position[part] = value.decode(errors="replace")
 
-    def _begin_outage(self, state: State, error: str, now: float, text: str) -> Notice | None:
-        self.enter(state, now, error)
-        first, self._outage = not self._outage, True
-        return Notice(begun=True, text=text) if first else None
+    def _begin_outage(self, error: str, now: float, text: str) -> Notice | None:
+        self.enter(State.DOWN, now, error)
+        if self.outage_since is not None:
+            return None
+        self.outage_since = now
+        return Notice(begun=True, text=text)
 
     def _end_outage(self, text: str) -> Notice | None:
-        was, self._outage = self._outage, False
-        return Notice(begun=False, text=text) if was else None
+        since, self.outage_since = self.outage_since, None
+        return None if since is None else Notice(begun=False, text=text)

@@ -12,6 +12,7 @@ class Activity(StrEnum):
     POLLING = "a poll"
     PUBLISHING = "publishing a batch"
     SETTLING = "settling a batch"
+    WAITING = "waiting for a change"
 
     @property
     def uses_bus(self) -> bool:
@@ -26,18 +27,18 @@ class Watchdog:
     timeout: float
     """Seconds that one activity may take."""
     activity: Activity | None = None
-    """What has begun and has not ended; None while the run waits on purpose."""
-    _began: float = 0.0
+    """What has begun and has not ended; None while the run sleeps between two attempts."""
+    _ends: float = 0.0
 
-    def begin(self, activity: Activity, now: float) -> None:
-        """Start the timer for an activity."""
+    def begin(self, activity: Activity, now: float, expected: float = 0.0) -> None:
+        """Start the timer for an activity, which takes `expected` seconds if all is well."""
         self.activity = activity
-        self._began = now
+        self._ends = now + expected + self.timeout
 
     def pause(self) -> None:
-        """Stop the timer: a run that waits on purpose does not stall."""
+        """Stop the timer: a run that sleeps does not stall."""
         self.activity = None
 
     def stalled(self, now: float) -> Activity | None:
-        """Return the activity that has taken longer than the timeout."""
-        return self.activity if self.activity is not None and now - self._began > self.timeout else None
+        """Return the activity that has taken longer than the timeout, and than expected."""
+        return self.activity if self.activity is not None and now > self._ends else None

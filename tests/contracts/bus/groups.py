@@ -10,17 +10,7 @@ import pytest
 from shared.bus.protocol import Bus, Reader, TopicPartition, Transaction
 from shared.errors import PositionLost
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures
-from tests.contracts.bus.records import (
-    TIMEOUT,
-    everything,
-    grown,
-    hand_over,
-    outgoing,
-    owning,
-    texts,
-    visible,
-    writing,
-)
+from tests.contracts.bus.records import TIMEOUT, everything, grown, hand_over, outgoing, owning, texts, visible, writing
 
 
 class Journal:

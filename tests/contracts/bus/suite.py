@@ -2,6 +2,7 @@
 
 from tests.contracts.bus.appending import AppendingContract
 from tests.contracts.bus.crashes import CrashesContract
+from tests.contracts.bus.fencing import FencingContract
 from tests.contracts.bus.groups import GroupsContract
 from tests.contracts.bus.outages import OutagesContract
 from tests.contracts.bus.reading import ReadingContract
@@ -9,7 +10,7 @@ from tests.contracts.bus.topics import TopicsContract
 from tests.contracts.bus.writing import WritingContract
 
 
-class BusContract(TopicsContract, WritingContract, AppendingContract, ReadingContract, GroupsContract):
+class BusContract(TopicsContract, WritingContract, FencingContract, AppendingContract, ReadingContract, GroupsContract):
     """The guarantees of every bus; see `shared.bus.protocol`."""
 
 

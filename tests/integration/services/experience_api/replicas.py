@@ -192,6 +192,11 @@ class Deployment:
         finally:
             await connection.close()
 
+    async def expire_tokens(self) -> None:
+        """Move the last connection of every consumer to long ago."""
+        async with self.sql() as database:
+            await database.execute("UPDATE trelay.consumers SET last_seen_at = '2000-01-01'")
+
     async def until_no_connection(self) -> None:
         """Wait until every claim has been released."""
         async with self.sql() as connection, asyncio.timeout(TIMEOUT):

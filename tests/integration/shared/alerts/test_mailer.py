@@ -16,7 +16,8 @@ from tests.servers.smtp import MailServer
 
 def options(server: MailServer, **more: object) -> AlertOptions:
     smtp = SmtpOptions(host=server.host, port=server.port, security="none", timeout=5)
-    return AlertOptions.model_validate({"smtp": smtp, "recipients": ["devops@example.com"], "group_wait": 0.05, **more})
+    given = {"smtp": smtp, "recipients": ["devops@example.com"], "group_wait": 0.05, "resolve_wait": 0, **more}
+    return AlertOptions.model_validate(given)
 
 
 async def reported(readiness: Readiness, *, works: bool) -> None:

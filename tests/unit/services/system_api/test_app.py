@@ -51,7 +51,7 @@ async def test_a_file_becomes_events_and_operators_see_its_position(tmp_path: Pa
         ready = await ask(f"{url}/readyz", lambda answer: bool(answer["ready"]))
     assert ready["notes"] == {}
     orders = found["orders"]
-    assert (orders["state"], orders["error"], orders["problems"]) == ("reading", None, [])
+    assert (orders["state"], orders["error"], orders["problems"]) == ("running", None, [])
     (position,) = [json.loads(value) for part, value in orders["position"].items() if part]
     assert (position["offset"], position["rows"]) == (33, 3)
     assert sum(len(bus.records("trelay.publish", number)) for number in range(4)) == 3
@@ -76,7 +76,7 @@ async def test_a_source_that_is_down_is_a_note_of_readiness_and_stops_no_other(t
         assert alerts.open == {("source", "other")}
         (tmp_path / "missing").mkdir()
         write(tmp_path / "missing" / "b.ndjson", 1)
-        await ask(f"{url}/sources", lambda answer: answer["other"]["state"] == "reading")
+        await ask(f"{url}/sources", lambda answer: answer["other"]["state"] == "running")
         assert alerts.open == set()
 
 

@@ -12,14 +12,14 @@ def test_a_source_that_works_has_no_problem() -> None:
     status.waiting = ("a.ndjson: line 7 has no end yet",)
     status.committed({str(part): b"1" for part in range(60)})
     described = describe(status, 103.5)
-    assert described["state"] == "reading"
+    assert described["state"] == "running"
     assert described["caught_up_seconds_ago"] == 3.5
     assert described["waiting"] == ["a.ndjson: line 7 has no end yet"]
     assert (len(described["position"]), described["parts"]) == (50, 60)
     assert problem(status) is None
 
 
-@pytest.mark.parametrize("state", [State.BLOCKED, State.RETRYING, State.DOWN, State.FAILED])
+@pytest.mark.parametrize("state", [State.BLOCKED, State.RETRYING, State.DOWN])
 def test_a_problem_is_one_line(state: State) -> None:
     status = SourceStatus("orders", 0)
     status.enter(state, 1, "connection refused")

@@ -1,25 +1,13 @@
 """When mails are due, and what they mail."""
 
-import json
 from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.alerts.budget import Budget
-from shared.alerts.state import CONFIRM_TIMEOUT, MAX_TRACKED, AlertState, Intervals, Notification
-
-INTERVALS = Intervals(group_wait=5.0, repeat_interval=3600.0)
-
-
-def state(per_hour: int = 10, intervals: Intervals = INTERVALS) -> AlertState:
-    return AlertState(intervals, Budget(per_hour, 0.0), 0.0)
-
-
-def places(mail: Notification | None, section: str) -> list[str]:
-    assert mail is not None
-    return [entry.place for entry in getattr(mail, section)]
+from shared.alerts.state import MAX_TRACKED, Intervals
+from tests.unit.shared.alerts.mails import CALM, INTERVALS, Reader, places, state
 
 
 def test_without_changes_no_mail_is_due() -> None:
@@ -202,38 +190,11 @@ steps = st.lists(
 )
 
 
-class Reader:
-    """Knows only what the mails mail."""
-
-    def __init__(self) -> None:
-        self.open: set[str] = set()
-        self.occurred: dict[str, int] = {}
-        self.mails: list[float] = []
-
-    def read(self, mail: Notification) -> None:
-        assert mail.began or mail.ended or mail.occurred or mail.ongoing or mail.omitted
-        assert {problem.place for problem in mail.ongoing} <= self.open
-        for problem in mail.began:
-            assert problem.place not in self.open, "reported twice"
-            self.open.add(problem.place)
-        for problem in mail.ended:
-            self.open.discard(problem.place)
-        for occurrence in mail.occurred:
-            self.occurred[occurrence.place] = self.occurred.get(occurrence.place, 0) + occurrence.times
-        self.mails.append(mail.at)
-
-    def follow(self, alerts: AlertState, now: float, until: float) -> None:
-        """Read every mail that is due up to a time."""
-        while (due := alerts.due(now)) is not None and due <= until:
-            now = max(now, due)
-            mail = alerts.take(now)
-            assert mail is not None, "a mail that is due can be taken"
-            self.read(mail)
-
-
-@given(steps, st.integers(1, 5))
-def test_the_reader_of_all_mails_knows_what_is_open_and_is_never_flooded(taken: list[Step], per_hour: int) -> None:
-    alerts, reader, now = state(per_hour), Reader(), 0.0
+@given(steps, st.integers(1, 5), st.sampled_from([INTERVALS, CALM]))
+def test_the_reader_of_all_mails_knows_what_is_open_and_is_never_flooded(
+    taken: list[Step], per_hour: int, intervals: Intervals
+) -> None:
+    alerts, reader, now = state(per_hour, intervals), Reader(), 0.0
     opened: set[str] = set()
     occurred: dict[str, int] = {}
     for step in taken:
@@ -256,68 +217,3 @@ def test_the_reader_of_all_mails_knows_what_is_open_and_is_never_flooded(taken: 
     assert len(reader.mails) <= per_hour * (1 + hours) + 1e-6
     if not opened:
         assert alerts.due(now + 2 * (INTERVALS.repeat_interval + 3600.0)) is None
-
-
-def after_a_restart(earlier: AlertState, now: float, per_hour: int = 10) -> AlertState:
-    later = state(per_hour)
-    later.restore(json.loads(json.dumps(earlier.save())), now)
-    return later
-
-
-def test_a_problem_that_an_earlier_process_reported_ends_when_it_does_not_begin_again() -> None:
-    earlier = state()
-    earlier.begin("source", "orders", "refused", 0.0)
-    earlier.take(5.0)
-    later = after_a_restart(earlier, 100.0)
-    due = later.due(100.0)
-    assert due == 100.0 + CONFIRM_TIMEOUT + INTERVALS.group_wait
-    assert later.take(due - 1) is None
-    mail = later.take(due)
-    assert places(mail, "ended") == ["orders"]
-    assert mail is not None
-    (ended,) = mail.ended
-    assert (ended.started_at, ended.ended_at) == (0.0, 100.0 + CONFIRM_TIMEOUT)
-    assert "refused" in ended.text
-    assert later.save() == []
-
-
-def test_a_problem_that_an_earlier_process_reported_and_begins_again_is_ongoing() -> None:
-    earlier = state()
-    earlier.begin("source", "orders", "refused", 0.0)
-    earlier.take(5.0)
-    later = after_a_restart(earlier, 100.0)
-    later.begin("source", "orders", "refused", 130.0)
-    assert later.take(100.0 + 2 * CONFIRM_TIMEOUT) is None
-    later.end("source", "orders", "answers", 2000.0)
-    assert places(later.take(2005.0), "ended") == ["orders"]
-
-
-def test_a_problem_that_begins_before_the_state_is_restored_is_reported_once() -> None:
-    earlier = state()
-    earlier.begin("source", "orders", "refused", 0.0)
-    earlier.take(5.0)
-    later = state()
-    later.begin("source", "orders", "refused", 100.0)
-    later.restore(earlier.save(), 100.1)
-    assert later.take(200.0) is None
-
-
-def test_a_problem_that_no_mail_reported_is_not_restored() -> None:
-    earlier = state()
-    earlier.begin("source", "orders", "refused", 0.0)
-    assert after_a_restart(earlier, 1.0).due(1.0) is None
-
-
-junk = st.recursive(
-    st.none() | st.floats() | st.text() | st.integers(), lambda inner: st.lists(inner) | st.tuples(inner)
-)
-
-
-@given(st.lists(st.tuples(st.text(), st.text(), st.text(), st.floats()) | junk) | junk)
-def test_every_restored_problem_ends_whatever_was_saved(saved: object) -> None:
-    alerts, reader = state(), Reader()
-    alerts.restore(saved, 1000.0)
-    reader.open = {place for _, place, *_ in alerts.save()}
-    reader.follow(alerts, 1000.0, 1000.0 + CONFIRM_TIMEOUT + INTERVALS.group_wait)
-    assert reader.open == set()
-    assert alerts.due(5000.0) is None

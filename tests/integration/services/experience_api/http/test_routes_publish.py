@@ -5,7 +5,6 @@ import string
 from typing import Any
 
 import pytest
-from aiohttp import WSServerHandshakeError
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.auth.tokens import Tokens
@@ -13,14 +12,7 @@ from services.experience_api.registry.tokens import SigningKey
 from tests.integration.services.experience_api.replicas import Deployment, Headers, Replica
 
 UNLIMITED = {"handshakes": {"failures": 100_000}}
-RECONCILING = {"connections": {"reconcile_interval": 0.1}}
 CIPHER = string.ascii_letters + string.digits + "-_"
-
-
-async def expire_tokens(deployment: Deployment) -> None:
-    """Move the last connection of every consumer to long ago."""
-    async with deployment.sql() as database:
-        await database.execute("UPDATE trelay.consumers SET last_seen_at = '2000-01-01'")
 
 
 async def test_events_arrive_after_the_first_frame(replica: Replica) -> None:
@@ -130,98 +122,12 @@ async def test_a_token_of_another_client_or_another_signer_is_refused(replica: R
 async def test_a_token_expires_some_days_after_the_last_connection(deployment: Deployment) -> None:
     async with deployment.replica({"tokens": {"expires_after_days_disconnected": 0.5}}) as replica:
         token = await replica.register()
-        await expire_tokens(deployment)
+        await deployment.expire_tokens()
         response = await replica.upgrade(token)
         assert (response.status, response.code) == (401, "token-expired")
         assert "register again" in response.json["detail"]
         async with replica.connect(await replica.register()) as subscription:
             await subscription.next()
-
-
-def browser(token: str) -> dict[str, Any]:
-    """Send the token as a script in a browser does, which can read a close code but no HTTP status."""
-    return {"protocols": ("cloudevents.json", f"bearer.{token}")}
-
-
-async def test_a_browser_gets_a_close_code_for_a_refused_token(replica: Replica) -> None:
-    old = await replica.register()
-    token = await replica.register()
-    for refused in (old, "a.b.c", token[:-1] + "AE"[token[-1] == "A"]):
-        async with replica.connect(**browser(refused)) as subscription:
-            assert await subscription.closed() == (4505, "token refused")
-    async with replica.connect(**browser(token)) as subscription:
-        await subscription.next()
-    await replica.registry.unregister("demo")
-    async with replica.connect(**browser(token)) as subscription:
-        assert await subscription.closed() == (4505, "token refused")
-    await replica.register()
-    await replica.registry.disable("demo")
-    async with replica.connect(**browser(token)) as subscription:
-        assert await subscription.closed() == (
-            4505,
-            "token refused",
-        )  # of another registration: checked first
-
-
-async def test_a_browser_gets_a_close_code_for_a_disabled_client(replica: Replica) -> None:
-    token = await replica.register()
-    await replica.registry.disable("demo")
-    async with replica.connect(**browser(token)) as subscription:
-        assert await subscription.closed() == (4504, "client disabled")
-
-
-async def test_a_browser_gets_a_close_code_for_an_expired_token(replica: Replica, deployment: Deployment) -> None:
-    token = await replica.register()
-    await expire_tokens(deployment)
-    async with replica.connect(**browser(token)) as subscription:
-        assert await subscription.closed() == (4506, "token expired")
-    text = (await replica.request("GET", "/metrics")).text
-    assert 'trelay_experience_handshakes_total{outcome="token_expired"} 1.0' in text
-
-
-async def test_a_browser_that_fails_too_often_is_refused_before_the_upgrade(deployment: Deployment) -> None:
-    async with deployment.replica({"handshakes": {"failures": 2, "failures_per_second": 0.01}}) as replica:
-        for _ in range(2):
-            async with replica.connect(**browser("a.b.c")) as subscription:
-                assert (await subscription.closed())[0] == 4505
-        with pytest.raises(WSServerHandshakeError, match="429"):
-            async with replica.connect(**browser("a.b.c")):
-                pytest.fail("admitted")
-
-
-async def test_a_browser_that_does_not_answer_the_close_frame_is_dropped(replica: Replica) -> None:
-    protocols = "cloudevents.json, bearer.a.b.c"
-    response = await asyncio.wait_for(replica.upgrade(headers={"Sec-WebSocket-Protocol": protocols}), 30)
-    assert response.status == 101
-
-
-async def test_a_live_connection_is_closed_when_its_token_is_no_longer_valid(deployment: Deployment) -> None:
-    """A change made by hand in the database sends no notice."""
-    async with deployment.replica(RECONCILING) as replica, deployment.sql() as database:
-        async with replica.connect(await replica.register()) as subscription:
-            await subscription.next()
-            await database.execute("DELETE FROM trelay.consumers")
-            assert await subscription.closed() == (4505, "token refused")
-        async with replica.connect(await replica.register()) as subscription:
-            await subscription.next()
-            await database.execute("DELETE FROM trelay.connections; UPDATE trelay.clients SET disabled = true")
-            assert await subscription.closed() == (4504, "client disabled")
-
-
-async def test_a_lost_claim_closes_with_the_code_of_an_expired_token(
-    deployment: Deployment,
-) -> None:
-    """As after a database was restored from an old backup."""
-    async with (
-        deployment.replica(RECONCILING) as replica,
-        deployment.sql() as database,
-        replica.connect(await replica.register()) as subscription,
-    ):
-        await subscription.next()
-        await database.execute(
-            "UPDATE trelay.consumers SET last_seen_at = '2000-01-01'; DELETE FROM trelay.connections"
-        )
-        assert await subscription.closed() == (4506, "token expired")
 
 
 async def test_keys_of_the_settings_can_be_rotated(deployment: Deployment) -> None:

@@ -11,11 +11,7 @@ import trustme
 import uvloop
 import websockets
 
-from services.experience_api.hub.close_codes import (
-    DRAINING,
-    LOST,
-    TOO_SLOW,
-)
+from services.experience_api.hub.close_codes import DRAINING, LOST, TOO_SLOW
 from shared.bus.memory import MemoryBus
 from tests.integration.services.experience_api.streams import (
     TOPIC,

@@ -1,5 +1,3 @@
-import base64
-import itertools
 import json
 import re
 from typing import Any
@@ -7,56 +5,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict, MultiDict
 
-from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events, receipt
+from services.experience_api.http.entity import EntityOptions, receipt
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.errors import Malformed, TooLarge
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
+from tests.unit.services.experience_api.http.pushes import STRUCTURED, TRACE, WHOLE, one, read, without
 
-STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
-TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-WHOLE = {
-    "specversion": "1.0",
-    "id": "7",
-    "source": "/shop",
-    "type": "order.updated",
-    "subject": "4711",
-    "time": "2026-01-02T03:04:05Z",
-    "channel": "orders.eu",
-    "traceparent": TRACE,
-    "data": {"total": 12.50},
-}
-
-
-def read(
-    body: bytes | str | Any,
-    content_type: str = STRUCTURED,
-    query: str = "",
-    headers: dict[str, str] | None = None,
-    options: EntityOptions | None = None,
-) -> list[PushedEvent]:
-    pairs = [pair.partition("=") for pair in query.split("&") if pair]
-    text = body if isinstance(body, bytes | str) else json.dumps(body)
-    push = Push(
-        CIMultiDict({"Content-Type": content_type, **(headers or {})}),
-        MultiDict((name, value) for name, _, value in pairs),
-        text.encode() if isinstance(text, str) else text,
-    )
-    ids = itertools.count(1)
-    defaults = Defaults("2023-11-14T22:13:20.500Z", lambda: f"made-{next(ids)}", lambda: TRACE)
-    return parse_events(push, defaults, options or EntityOptions())
-
-
-def one(*arguments: Any, **keywords: Any) -> dict[str, Any]:
-    (pushed,) = read(*arguments, **keywords)
-    value: dict[str, Any] = json.loads(pushed.value)
-    return value
-
-
-def without(*names: str, **changed: Any) -> dict[str, Any]:
-    return {name: value for name, value in (WHOLE | changed).items() if name not in names}
 
 
 def test_a_structured_event_is_unaltered() -> None:
@@ -133,68 +89,6 @@ def test_a_batch_is_limited() -> None:
 def test_an_invalid_event_refuses_the_batch_and_its_index_is_named(bad: Any, why: str) -> None:
     with pytest.raises(Malformed, match=re.escape(why)):
         read([WHOLE, bad, WHOLE], BATCH)
-
-
-def test_binary_mode_takes_attributes_from_headers_and_json_inline() -> None:
-    headers = {
-        "ce-specversion": "1.0",
-        "CE-ID": "7",
-        "ce-source": "/shop",
-        "ce-type": "order.updated",
-        "ce-channel": "orders.eu",
-        "ce-subject": "Euro%20%E2%82%AC%20%F0%9F%98%80",
-        "ce-myext": '"quoted \\"text\\""',
-        "x-other": "not an attribute",
-    }
-    event = one('{"a": 1}', "application/json; charset=UTF-8", headers=headers)
-    assert event["data"] == {"a": 1}
-    assert event["datacontenttype"] == "application/json; charset=UTF-8"
-    assert event["subject"] == "Euro € 😀"
-    assert event["myext"] == 'quoted "text"'
-    assert "x-other" not in event
-
-
-def binary_headers(**changed: str) -> dict[str, str]:
-    names = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "t", "channel": "c", **changed}
-    return {f"ce-{name}": value for name, value in names.items()}
-
-
-def test_binary_mode_keeps_other_data_as_base64() -> None:
-    event = one(b"\x00\xff", "image/png", headers=binary_headers())
-    assert base64.b64decode(event["data_base64"]) == b"\x00\xff"
-    assert event["datacontenttype"] == "image/png"
-    assert "data" not in event
-
-
-def test_binary_mode_without_a_body_has_no_data() -> None:
-    event = one(b"", "", headers=binary_headers())
-    assert not {"data", "data_base64", "datacontenttype"} & set(event)
-
-
-@pytest.mark.parametrize(
-    ("headers", "why"),
-    [
-        (binary_headers(subject="%ff"), "not UTF-8"),
-        (binary_headers(subject="a%0Ab"), "control character"),
-        (binary_headers(subject="\udcff"), "not UTF-8"),
-        (binary_headers(channel="a b"), "channel"),
-        (binary_headers(datacontenttype="text/plain"), "datacontenttype"),
-        (binary_headers(data="x"), "'ce-data'"),
-        (binary_headers(**{"my-ext": "x"}), "attribute 'my-ext'"),
-        (binary_headers(specversion="2"), "specversion"),
-        (binary_headers(id=""), "attribute 'id'"),
-        ({"ce-id": "7"}, "specversion"),
-    ],
-)
-def test_binary_mode_names_an_invalid_header(headers: dict[str, str], why: str) -> None:
-    with pytest.raises(Malformed, match=re.escape(why)):
-        read("{}", "application/json", headers=headers)
-
-
-def test_a_repeated_header_is_refused() -> None:
-    push = Push(CIMultiDict([*binary_headers().items(), ("Ce-Id", "8")]), MultiDict(), b"")
-    with pytest.raises(Malformed, match="more than once"):
-        parse_events(push, Defaults("", str, str), EntityOptions())
 
 
 @pytest.mark.parametrize("body", ['{"a": 1}', "[1, 2]", '"text"', "7", "null"])

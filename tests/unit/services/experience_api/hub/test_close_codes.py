@@ -6,17 +6,15 @@ from pathlib import Path
 import pytest
 
 from services.experience_api.hub import close_codes
-from services.experience_api.hub.close_codes import (
-    ALL,
-    DRAINING,
-    REASON_LIMIT,
-    RECONNECT,
-    STOP,
-    CloseReason,
-    of_protocol_error,
-)
+from services.experience_api.hub.close_codes import ALL, DRAINING, CloseReason, of_protocol_error
 
 ROOT = Path(__file__).parents[5]
+
+REASON_LIMIT = 123
+"""Bytes of reason that fit into a Close frame beside the code (RFC 6455, 5.5)."""
+
+RECONNECT = range(4000, 4500)
+STOP = range(4500, 5000)
 
 
 def test_all_reasons_are_listed_and_codes_and_names_are_unique() -> None:

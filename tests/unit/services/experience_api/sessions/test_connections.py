@@ -1,167 +1,37 @@
 import asyncio
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from services.experience_api.auth.origin import Origin
 from services.experience_api.hub import close_codes
-from services.experience_api.hub.close_codes import (
-    CLAIM_LOST,
-    DISABLED,
-    REMOVED,
-    REPLACED,
-    TAKEN_OVER,
-    CloseReason,
-)
-from services.experience_api.refusals import ALREADY_CONNECTED, TOKEN_REFUSED, UNAVAILABLE, Refusal, Refused
+from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, REMOVED, REPLACED, TAKEN_OVER
+from services.experience_api.refusals import ALREADY_CONNECTED, TOKEN_REFUSED, UNAVAILABLE
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe
-from services.experience_api.registry.protocol import Claim, Client, Held, Node
-from services.experience_api.registry.tokens import TokenClaims
-from services.experience_api.sessions.connections import Connections, ConnectionsOptions
-from services.experience_api.sessions.node import NodeLease
-from services.experience_api.sessions.slots import ConnectionSlot
+from services.experience_api.registry.notices import ClaimLost, LossReason, Probe
+from services.experience_api.registry.protocol import Claim, Held, Node
+from services.experience_api.sessions.connections import ConnectionsOptions
 from shared.errors import Unavailable
-from shared.lease import Leases, MemoryLeaseStore
-from shared.runtime.clock import SYSTEM_CLOCK
-from shared.runtime.tasks import Tasks
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
+from tests.unit.services.experience_api.sessions.replicas import (
+    OPTIONS,
+    ORIGIN,
+    Deployment,
+    a_deployment,
+    claims,
+    connected,
+    reason,
+    refusal_of,
+)
 from tests.unit.skipping_loop import SkippingLoop
-
-TIMEOUT = 10.0
-ORIGIN = Origin(ip_address("192.0.2.1"), proxied=False)
-OPTIONS = ConnectionsOptions(probe_timeout=0.05, reconcile_interval=600)
-
-
-def claims(client_id: str = "demo", token: str = "first") -> TokenClaims:
-    return TokenClaims(client_id, hashlib.sha256(token.encode()).digest())
-
-
-class Socket:
-    """A connection that responds, or does not."""
-
-    def __init__(self, *, alive: bool = True) -> None:
-        self.alive = alive
-        self.ended: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
-
-    def end(self, reason: CloseReason) -> None:
-        if not self.ended.done():
-            self.ended.set_result(reason)
-
-    async def responds(self, timeout: float) -> bool:
-        if not self.alive:
-            await asyncio.sleep(timeout)
-        return self.alive
-
-
-class Registry(MemoryRegistry):
-    """Can be unavailable, can lose notices, and counts calls."""
-
-    unavailable = False
-    loses_notices = False
-    invalid_fails = False
-    claims = 0
-    releases = 0
-
-    async def claim(self, *arguments: Any, **keywords: Any) -> Claim | Held:
-        self.claims += 1
-        self._check()
-        return await super().claim(*arguments, **keywords)
-
-    async def release(self, client_id: str, connection_id: UUID) -> None:
-        self.releases += 1
-        self._check()
-        await super().release(client_id, connection_id)
-
-    async def held_by(self, node: Node) -> dict[UUID, str]:
-        self._check()
-        return await super().held_by(node)
-
-    async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
-        if self.invalid_fails:
-            raise Unavailable("the registry became unavailable")
-        return await super().invalid(tokens, good_for_days)
-
-    async def notify(self, notice: Notice) -> None:
-        if not self.loses_notices:
-            await super().notify(notice)
-
-    def reconnect(self) -> None:
-        """Do what a listener does after it has reconnected."""
-        self.loses_notices = False
-        for on_notice in self._listeners:
-            on_notice(None)
-
-    def _check(self) -> None:
-        if self.unavailable:
-            raise Unavailable("the registry is unavailable")
-
-
-@dataclass
-class Deployment:
-    """Replicas on one registry."""
-
-    registry: Registry
-    leases: MemoryLeaseStore
-    stack: AsyncExitStack
-    options: ConnectionsOptions
-
-    async def replica(self, name: str) -> Connections:
-        tasks = await self.stack.enter_async_context(Tasks())
-        ready = asyncio.Event()
-        leases = Leases(self.leases, name)
-        node = NodeLease(leases, name, SYSTEM_CLOCK, lambda problem: ready.set() if problem is None else None)
-        connections = Connections(self.registry, node, tasks, self.options, good_for_days=30)
-        tasks.keep("node", node.run(connections.lose_all))
-        await ready.wait()
-        await self.stack.enter_async_context(connections.open())
-        return connections
-
-
-@asynccontextmanager
-async def a_deployment(options: ConnectionsOptions) -> AsyncIterator[Deployment]:
-    leases = MemoryLeaseStore()
-    registry = Registry(leases)
-    await registry.add(Client("demo", "x"))
-    await registry.register(claims())
-    async with AsyncExitStack() as stack:
-        yield Deployment(registry, leases, stack, options)
 
 
 @pytest.fixture
 async def deployment() -> AsyncIterator[Deployment]:
     async with a_deployment(OPTIONS) as deployment:
         yield deployment
-
-
-@asynccontextmanager
-async def connected(
-    replica: Connections, token: str = "first", *, alive: bool = True
-) -> AsyncIterator[tuple[ConnectionSlot, Socket]]:
-    async with replica.slot(claims(token=token), ORIGIN) as slot:
-        socket = Socket(alive=alive)
-        slot.attach(socket)
-        yield slot, socket
-
-
-async def refusal_of(replica: Connections, token: str = "first") -> Refusal:
-    with pytest.raises(Refused) as refused:
-        async with replica.slot(claims(token=token), ORIGIN):
-            pytest.fail("admitted")
-    return refused.value.refusal
-
-
-async def reason(socket: Socket) -> CloseReason:
-    async with asyncio.timeout(TIMEOUT):
-        return await socket.ended
 
 
 async def test_a_slot_is_claimed_and_released(deployment: Deployment) -> None:

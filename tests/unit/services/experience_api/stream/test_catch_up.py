@@ -1,99 +1,24 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 
 from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
-from services.experience_api.hub.connection import Connection
-from services.experience_api.stream.catch_up import CatchUp, CatchUpOptions
-from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.feed import SHORTER_CHECKS
-from services.experience_api.stream.history import History, HistoryOptions
-from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
 from services.experience_api.wire.cursor import CursorCodec
-from services.experience_api.wire.records import FrameEncoder
-from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing, Reader, TopicOptions
-from shared.errors import Unavailable
-from shared.runtime.clock import SYSTEM_CLOCK
+from shared.bus.protocol import Outgoing, TopicOptions
 from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
-from tests.unit.services.experience_api.records import record
-
-TOPIC = "trelay.publish"
-ON_THE_BUS = 20
-
-
-class FlakyBus(MemoryBus):
-    """Fails as often as the test says."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unavailable = 0
-        """How many more calls of `bounds` fail."""
-        self.broken = False
-        self.unreadable = 0
-        """How many more readers cannot be opened."""
-
-    @asynccontextmanager
-    async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
-        if self.unreadable:
-            self.unreadable -= 1
-            raise Unavailable("unavailable")
-        async with super().reader(topic, positions) as reader:
-            yield reader
-
-    async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
-        if self.unavailable:
-            self.unavailable -= 1
-            raise Unavailable("unavailable")
-        if self.broken:
-            raise ZeroDivisionError
-        return await super().bounds(topic)
-
-
-class Parts:
-    """A replica that has read 30 events, of which memory has the last ten and the bus the first twenty."""
-
-    def __init__(self, bus: FlakyBus, codec: CursorCodec, drain_timeout: float = 10.0) -> None:
-        self.bus = bus
-        self.codec = codec
-        self.history = History(codec, (ON_THE_BUS,), HistoryOptions())
-        self.joined: list[Connection] = []
-        self.pauses = 0
-        self.catch_up = CatchUp(
-            self.history,
-            LogReader(bus, TOPIC, LogReaderOptions()),
-            ControlEvents(SYSTEM_CLOCK, 25.0),
-            self.joined.append,
-            options=CatchUpOptions(drain_timeout=drain_timeout),
-            pause=self._pause,
-        )
-        self._encoder = FrameEncoder(codec, (ON_THE_BUS,))
-        self.read_to(30)
-
-    def read_to(self, end: int) -> None:
-        """Let the replica read further."""
-        for batch in self._encoder.batches([record("a", offset) for offset in range(self.history.head[0], end)]):
-            self.history.extend(batch)
-            self.catch_up.notify_progress()
-
-    def restart(self, offset: int) -> None:
-        """Restart the history as a feed does that retention has overtaken."""
-        self.history.restart(self.codec, (offset,))
-        self._encoder = FrameEncoder(self.codec, (offset,))
-
-    async def until_live(self) -> None:
-        async with asyncio.timeout(10):
-            while self.catch_up.active:
-                await asyncio.sleep(0)
-
-    async def _pause(self) -> None:
-        self.pauses += 1
-        await asyncio.sleep(0)
+from tests.unit.services.experience_api.stream.catch_up_parts import (
+    ON_THE_BUS,
+    TOPIC,
+    CongestedTransport,
+    FlakyBus,
+    Parts,
+    append,
+)
 
 
 @pytest.fixture
@@ -234,25 +159,6 @@ async def test_cancelled_connections_receive_nothing_more(parts: Parts) -> None:
         await asyncio.sleep(0)
     assert transport.sent == b""
     assert parts.joined == []
-
-
-class CongestedTransport(FakeTransport):
-    """Pauses writing after the first write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.connection: Connection | None = None
-
-    def write(self, data: bytes | memoryview) -> None:
-        super().write(data)
-        if self.connection is not None:
-            self.connection.pause_writing()
-            self.connection = None
-
-
-async def append(bus: FlakyBus, *numbers: int) -> None:
-    async with bus.appender() as appender:
-        await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"0/%d"}' % number) for number in range(*numbers)])
 
 
 async def test_events_that_the_replica_has_lost_are_a_gap_for_a_connection_at_its_head(

@@ -45,13 +45,13 @@ def test_retries_are_counted_and_the_first_one_is_logged(caplog: pytest.LogCaptu
     ]
 
 
-def test_opening_does_not_hide_an_outage() -> None:
+def test_starting_does_not_hide_an_outage() -> None:
     report, _ = reporter()
-    report.opening()
-    assert report.status.state.value == "opening"
+    report.starting()
+    assert report.status.state.value == "starting"
     report.retrying("refused")
     report.down("refused")
-    report.opening()
+    report.starting()
     assert report.status.state.value == "down"
 
 

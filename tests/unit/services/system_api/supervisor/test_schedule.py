@@ -22,6 +22,11 @@ def test_probes_wait_for_the_longest_wait_less_jitter() -> None:
     assert [SCHEDULE.next_probe(roll) for roll in (0, 0.5)] == pytest.approx([30, 28.5])
 
 
+def test_probes_have_an_interval_of_their_own_where_one_is_set() -> None:
+    schedule = Schedule(1.0, RetryOptions(longest_wait=5, probe_interval=300))
+    assert [schedule.next_probe(roll) for roll in (0, 1)] == pytest.approx([300, 270])
+
+
 def test_pauses_double_up_to_the_ceiling_and_are_never_zero() -> None:
     least = [SCHEDULE.after_failures(failures, 0) for failures in range(1, 10)]
     most = [SCHEDULE.after_failures(failures, 1) for failures in range(1, 10)]

@@ -10,15 +10,15 @@ def test_an_outage_has_one_notice_at_its_beginning_and_one_at_its_end() -> None:
     assert status.state.value == "retrying"
     begun = status.down("refused", 3)
     assert begun is not None
-    assert (begun.begun, begun.text) == (True, "source orders is down: refused")
+    assert (begun.begun, begun.text) == (True, "down: refused (tried 2 times; it is tried until it works)")
     assert status.down("refused", 4) is None
     assert status.failed("KeyError", 5) is None
-    status.enter(State.OPENING, 6)
+    status.enter(State.STARTING, 6)
     status.retrying("refused", 7)
     assert status.state.value == "down", "a retry does not end an outage"
     over = status.progressed(8, caught_up=False)
     assert over is not None
-    assert (over.begun, over.text) == (False, "source orders recovered")
+    assert (over.begun, over.text) == (False, "works again")
     assert status.progressed(9, caught_up=True) is None
     assert (status.error, status.failures, status.polled_at, status.caught_up_at) == (None, 0, 9, 9)
 
@@ -33,33 +33,49 @@ def test_an_outage_ends_here_when_another_replica_takes_over() -> None:
     assert status.down("refused", 4) is not None
 
 
-def test_opening_leaves_a_source_that_is_down_in_its_state() -> None:
+def test_starting_leaves_a_source_that_is_down_in_its_state() -> None:
     status = SourceStatus("orders", 0)
-    status.opening(1)
-    assert status.state.value == "opening"
+    status.starting(1)
+    assert status.state.value == "starting"
     status.down("refused", 2)
-    status.opening(3)
+    status.starting(3)
     assert status.state.value == "down"
+
+
+def test_a_source_with_a_problem_of_a_part_is_degraded_while_it_works() -> None:
+    status = SourceStatus("orders", 0)
+    status.note_problems(("a.csv: permission denied",))
+    status.progressed(1, caught_up=True)
+    assert status.state.value == "degraded"
+    status.down("refused", 2)
+    assert status.state.value == "down"
+    status.note_problems(())
+    status.progressed(3, caught_up=True)
+    assert status.state is State.RUNNING
+
+
+def test_a_source_that_another_replica_runs_has_no_error_here() -> None:
+    status = SourceStatus("orders", 0)
+    status.retrying("refused", 1)
+    status.standby(2)
+    assert (status.state, status.error, status.failures) == (State.STANDBY, None, 0)
 
 
 def test_since_is_when_the_state_was_entered() -> None:
     status = SourceStatus("orders", 0)
     status.progressed(5, caught_up=False)
     status.progressed(7, caught_up=False)
-    assert (status.state, status.since, status.caught_up_at) == (State.READING, 5, None)
+    assert (status.state, status.since, status.caught_up_at) == (State.RUNNING, 5, None)
 
 
 def test_problems_of_parts_have_one_notice_at_the_beginning_and_one_at_the_end() -> None:
     status = SourceStatus("orders", 0)
-    assert status.note_problems(()) is None
-    begun = status.note_problems(("a.csv: permission denied",))
-    assert begun is not None
-    assert "a.csv: permission denied" in begun.text
-    assert status.note_problems(("a.csv: permission denied", "b.csv: no header")) is None
+    assert status.note_problems(()) == []
+    assert status.note_problems(("a.csv: permission denied",)) == [(True, "a.csv", "permission denied")]
+    assert status.note_problems(("a.csv: permission denied", "b.csv: no header")) == [(True, "b.csv", "no header")]
     assert status.problems == ("a.csv: permission denied", "b.csv: no header")
-    over = status.note_problems(())
-    assert over is not None
-    assert not over.begun
+    assert status.note_problems(("b.csv: no header",)) == [(False, "a.csv", "works again")]
+    assert status.note_problems(()) == [(False, "b.csv", "works again")]
 
 
 def test_the_position_is_what_was_committed_part_by_part() -> None:

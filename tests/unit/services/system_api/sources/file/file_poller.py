@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +105,17 @@ def write(path: Path, *numbers: int, mode: str = "a", end: str = "\n") -> None:
 
 def lines(*numbers: int) -> list[dict[str, str]]:
     return [{"id": str(number)} for number in numbers]
+
+
+def dropping(folder: Path, clock: ManualClock | None = None, pattern: str = "*.ndjson", **drop: Any) -> FilePoller:
+    """Make a poller of whole files, which need not be stable for a while."""
+    drop = {"stable_seconds": 0} | drop
+    format_ = "csv" if pattern.endswith(".csv") else "ndjson"
+    return FilePoller(folder / pattern, clock, mode="drop", drop=drop, format=format_)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a thread does."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)

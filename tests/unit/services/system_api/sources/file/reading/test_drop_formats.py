@@ -6,17 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.services.system_api.sources.file.file_poller import FilePoller
-from tests.unit.services.system_api.sources.file.reading.test_drop import until
-
-
-def dropping(folder: Path, pattern: str = "*.csv", **drop: Any) -> FilePoller:
-    return FilePoller(folder / pattern, mode="drop", drop={"stable_seconds": 0} | drop)
+from tests.unit.services.system_api.sources.file.file_poller import FilePoller, dropping, until
 
 
 @pytest.mark.parametrize("after", ["archive", "delete"])
 async def test_rows_that_end_in_carriage_returns_are_read(tmp_path: Path, after: str) -> None:
-    path, poller = tmp_path / "stock.csv", dropping(tmp_path, after=after)
+    path, poller = tmp_path / "stock.csv", dropping(tmp_path, pattern="*.csv", after=after)
     path.write_bytes(b"id,name,qty\r1,apple,3\r2,pear,4\r3,plum,5")
     async with poller.opened():
         await poller.poll(1)
@@ -65,7 +60,7 @@ async def test_what_is_no_utf8_text_is_refused_and_stays(
 
 @pytest.mark.parametrize("after", ["keep", "archive", "delete"])
 async def test_a_file_without_a_single_event_stays_and_is_a_problem(tmp_path: Path, after: str) -> None:
-    path, poller = tmp_path / "a.ndjson", dropping(tmp_path, "*.ndjson", after=after)
+    path, poller = tmp_path / "a.ndjson", dropping(tmp_path, after=after)
     path.write_text("id,name\n1,apple\n")
     for _ in range(2):
         assert await poller.drain_reopened() == []
@@ -90,7 +85,7 @@ async def test_a_stray_quote_costs_one_row_of_a_thousand(tmp_path: Path) -> None
     path = tmp_path / "b.csv"
     good = [f"{number},good" for number in range(2, 2002)]
     path.write_text("\n".join(["id,txt", "0,fine", '1,"open', *good[:1000], '2002,"quoted"', *good[1000:]]) + "\n")
-    poller = dropping(tmp_path, after="archive")
+    poller = dropping(tmp_path, pattern="*.csv", after="archive")
     rows = await poller.drain_reopened()
     assert len(rows) == 2002
     assert "quoted" in [row["txt"] for row in rows]

@@ -1,9 +1,7 @@
 """Files that grow: every line exactly once, through rotation, truncation, rewriting and crashes."""
 
 import asyncio
-import contextlib
 import os
-import random
 import shutil
 from pathlib import Path
 
@@ -75,60 +73,6 @@ async def test_a_poll_that_was_not_committed_is_repeated_with_the_same_ids(tmp_p
     assert poller.ids[5:15] == [(value or b"").partition(b'"id":"')[2].partition(b'"')[0].decode() for value in again]
 
 
-@pytest.mark.parametrize("reopened", [True, False])
-async def test_a_file_that_is_renamed_within_the_glob_is_the_same(tmp_path: Path, reopened: bool) -> None:
-    poller = FilePoller(tmp_path / "*.ndjson")
-    write(tmp_path / "a.ndjson", 1)
-    async with poller.opened():
-        assert await poller.drain() == lines(1)
-        if not reopened:
-            (tmp_path / "a.ndjson").rename(tmp_path / "b.ndjson")
-            write(tmp_path / "b.ndjson", 2)
-            assert await poller.drain() == lines(2)
-    if reopened:
-        (tmp_path / "a.ndjson").rename(tmp_path / "b.ndjson")
-        write(tmp_path / "b.ndjson", 2)
-        assert await poller.drain_reopened() == lines(2)
-    assert len(poller.files) == 1
-
-
-@pytest.mark.parametrize("reopened", [True, False])
-async def test_a_file_that_is_rotated_out_of_the_glob_is_read_to_its_end_first(tmp_path: Path, reopened: bool) -> None:
-    path, rotated = tmp_path / "a.ndjson", tmp_path / "a.ndjson.1"
-    poller = FilePoller(path)
-    write(path, 1)
-    async with poller.opened():
-        await poller.drain()
-        if reopened:
-            await poller.drain()
-    async with poller.opened():
-        if not reopened:
-            await poller.drain()
-        write(path, 2)
-        path.rename(rotated)
-        write(rotated, 3)
-        write(path, 4)
-        os.utime(path, (1, 1))
-        assert await poller.drain() == lines(2, 3, 4)
-        write(rotated, 5)
-        assert await poller.drain() == lines(5)
-
-
-async def test_a_file_that_is_deleted_is_read_to_its_end(tmp_path: Path) -> None:
-    path, clock = tmp_path / "a.ndjson", ManualClock()
-    write(path, 1)
-    async with FilePoller(tmp_path / "*.ndjson", clock, interval=1).opened() as poller:
-        await poller.drain()
-        write(path, 2, 3, end="")
-        path.unlink()
-        assert await poller.drain() == lines(2)
-        clock.at += 4
-        assert await poller.drain() == []
-        clock.at += 2
-        assert await poller.drain() == lines(3)
-        assert await poller.drain() == []
-
-
 async def test_a_deleted_file_that_was_nothing_but_a_bad_header_is_no_failure(tmp_path: Path) -> None:
     clock = ManualClock()
     (tmp_path / "a.csv").write_text("key,name")
@@ -138,67 +82,6 @@ async def test_a_deleted_file_that_was_nothing_but_a_bad_header_is_no_failure(tm
         await poller.drain()
         clock.at += 6
         assert await poller.drain() == []
-
-
-@pytest.mark.parametrize("size", [3, 5])
-async def test_a_truncated_file_is_read_from_its_beginning(tmp_path: Path, size: int) -> None:
-    path = tmp_path / "a.ndjson"
-    write(path, 11, 12, 13, 14)
-    async with FilePoller(path).opened() as poller:
-        await poller.drain()
-        write(path, *range(21, 21 + size), mode="w")
-        assert await poller.drain() == lines(*range(21, 21 + size))
-        write(path, 31)
-        assert await poller.drain() == lines(31)
-    assert len(set(poller.ids)) == len(poller.ids)
-    assert len(poller.files) == 1
-
-
-async def test_a_file_that_is_rewritten_at_the_same_size_is_read_from_its_beginning(tmp_path: Path) -> None:
-    path = tmp_path / "a.ndjson"
-    write(path, 1)
-    async with FilePoller(path).opened() as poller:
-        assert await poller.drain() == lines(1)
-        write(path, 2, mode="w")
-        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))  # the time stamps of a file system are coarse
-        assert await poller.drain() == lines(2)
-        assert await poller.drain() == []
-
-
-@pytest.mark.parametrize("reopened", [True, False])
-async def test_an_incomplete_line_that_is_taken_back_repeats_nothing(tmp_path: Path, reopened: bool) -> None:
-    path, poller = tmp_path / "a.ndjson", FilePoller(tmp_path / "a.ndjson")
-    write(path, 1, 2)
-    size = path.stat().st_size
-    async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(poller.opened())
-        write(path, 3, end="")
-        assert await poller.drain() == lines(1, 2)
-        if reopened:
-            await stack.aclose()
-            await stack.enter_async_context(poller.opened())
-        os.truncate(path, size)
-        assert await poller.drain() == []
-        write(path, 4)
-        assert await poller.drain() == lines(4)
-
-
-async def test_an_incomplete_line_of_a_file_that_was_moved_away_waits_for_its_end(tmp_path: Path) -> None:
-    path, elsewhere, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", ManualClock()
-    elsewhere.mkdir()
-    path.write_text('{"id":"1"}\n{"id"')
-    async with FilePoller(tmp_path / "*.ndjson", clock).opened() as poller:
-        await poller.drain()
-        path.rename(elsewhere / "a.ndjson")
-        for _ in range(3):
-            clock.at += 6
-            await poller.drain()
-        with (elsewhere / "a.ndjson").open("a") as file:
-            file.write(':"2"}\n')
-        clock.at += 6
-        await poller.drain()
-    assert poller.data == lines(1, 2)
-    assert poller.rejects == []
 
 
 async def test_a_copy_in_the_same_glob_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -260,31 +143,6 @@ async def test_unusable_files_are_not_opened_again(tmp_path: Path) -> None:
         assert len(poller.problems) == 40
         assert not (await poller.poll()).more
         assert len(poller.problems) == 40
-
-
-async def test_contents_that_changed_while_the_source_was_closed_are_read_from_the_beginning(tmp_path: Path) -> None:
-    path, poller = tmp_path / "a.ndjson", FilePoller(tmp_path / "a.ndjson")
-    write(path, 11, 12)
-    await poller.drain_reopened()
-    write(path, 21, 22, mode="w")
-    assert await poller.drain_reopened() == lines(21, 22)
-    assert len(set(poller.ids)) == 4
-
-
-async def test_an_editor_that_writes_a_copy_and_renames_it_repeats_nothing(tmp_path: Path) -> None:
-    path, copy = tmp_path / "a.ndjson", tmp_path / ".a.ndjson.swp"
-    write(path, 1, 2)
-    async with FilePoller(path).opened() as poller:
-        await poller.drain()
-        copy.write_bytes(path.read_bytes())
-        write(copy, 3)
-        copy.rename(path)
-        assert await poller.drain() == lines(3)
-        write(path, 4)
-        assert await poller.drain() == lines(4)
-        copy.write_text('{"id":"9"}\n')
-        copy.rename(path)
-        assert await poller.drain() == lines(9)
 
 
 async def test_a_file_with_two_names_is_one(tmp_path: Path) -> None:
@@ -350,29 +208,6 @@ async def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeyp
             assert len(poller.problems) == 1
         assert len(await poller.drain()) == 1
         assert not poller.problems
-
-
-async def test_positions_are_kept_while_files_are_missing_and_forgotten_in_the_end(tmp_path: Path) -> None:
-    path, elsewhere, clock = tmp_path / "a.ndjson", tmp_path / "elsewhere", ManualClock()
-    elsewhere.mkdir()
-    write(path, 1)
-    async with FilePoller(tmp_path / "*.ndjson", clock, forget_hours=1, interval=1).opened() as poller:
-        await poller.drain()
-        path.rename(elsewhere / "a")
-        for _ in range(3):
-            clock.at += 1000
-            assert await poller.drain() == []
-        (elsewhere / "a").rename(path)
-        assert await poller.drain() == []
-        assert len(poller.files) == 1
-        path.rename(elsewhere / "a")
-        for _ in range(6):
-            clock.at += 1000
-            await poller.drain()
-        assert poller.files == {}
-        (elsewhere / "a").rename(path)
-        assert await poller.drain() == lines(1)
-    assert poller.ids[0] != poller.ids[1]
 
 
 async def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -443,81 +278,6 @@ async def test_a_change_is_notified(tmp_path: Path) -> None:
             write(path, number)
             await poller.until(number)
     assert poller.data == lines(1, 2, 3)
-
-
-class RandomOperations:
-    """Operations on a file and on the source that reads it, at random."""
-
-    def __init__(self, folder: Path, rng: random.Random) -> None:
-        self.path = folder / "a.ndjson"
-        self.path.touch()
-        self.poller = FilePoller(self.path)
-        self.rng = rng
-        self.written = 0
-        self.rotated = 0
-        self.opened = contextlib.AsyncExitStack()
-
-    async def reopen(self) -> None:
-        await self.opened.aclose()
-        await self.opened.enter_async_context(self.poller.opened())
-
-    async def write(self) -> None:
-        count = self.rng.randrange(1, 40)
-        write(self.path, *range(self.written, self.written + count))
-        self.written += count
-
-    async def write_a_part(self) -> None:
-        line = f'{{"id":"{self.written}"}}\n'
-        cut = self.rng.randrange(len(line))
-        with self.path.open("a") as file:
-            file.write(line[:cut])
-        if self.rng.random() < 0.5:
-            await self.poll()
-        with self.path.open("a") as file:
-            file.write(line[cut:])
-        self.written += 1
-
-    async def poll(self) -> None:
-        await self.poller.poll(self.rng.randrange(1, 50))
-
-    async def crash(self) -> None:
-        for _ in range(self.rng.randrange(1, 3)):
-            await self.poller.source.poll(self.rng.randrange(1, 50))  # and not committed
-        await self.reopen()
-
-    async def rotate(self) -> None:
-        await self.poller.drain()  # if it is rotated twice between two scans, the order is unknown
-        if self.path.stat().st_size:
-            self.rotated += 1
-            self.path.rename(self.path.with_suffix(f".{self.rotated}"))
-            self.path.touch()
-
-    async def edit(self) -> None:
-        await self.poller.drain()
-        copy = self.path.with_suffix(".copy")
-        copy.write_bytes(self.path.read_bytes())
-        copy.rename(self.path)
-
-
-@pytest.mark.parametrize("seed", range(12))
-async def test_random_operations_publish_every_line_once_and_in_order(tmp_path: Path, seed: int) -> None:
-    random_operations = RandomOperations(tmp_path, random.Random(seed))
-    operations = [random_operations.write] * 3 + [random_operations.poll] * 2
-    operations += [
-        random_operations.write_a_part,
-        random_operations.crash,
-        random_operations.reopen,
-        random_operations.rotate,
-        random_operations.edit,
-    ]
-    await random_operations.reopen()
-    async with random_operations.opened:
-        for _ in range(300):
-            await random_operations.rng.choice(operations)()
-        await random_operations.poller.drain()
-    assert random_operations.poller.data == lines(*range(random_operations.written)), f"seed {seed}"
-    assert len(set(random_operations.poller.ids)) == random_operations.written
-    assert random_operations.poller.rejects == []
 
 
 async def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

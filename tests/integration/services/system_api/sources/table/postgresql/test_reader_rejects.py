@@ -1,0 +1,165 @@
+"""Rows of PostgreSQL that cannot be events, and rows that are large: which go to the dead letter, alone and once."""
+
+import secrets
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.errors import Unavailable
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
+from tests.servers.postgres import Postgres
+
+
+@pytest.mark.parametrize(
+    ("nullable", "options"),
+    [("id", {}), ("changed", {"updated_at_column": "changed"}), ("id", {"updated_at_column": "changed"})],
+)
+async def test_rows_without_a_key_go_to_the_dead_letter_once(
+    database: str, upstream: asyncpg.Connection, nullable: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_INTERVAL", 0.0)
+    monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_SHARE", 0)
+    await upstream.execute("CREATE TABLE orders (id bigint, n int, changed timestamptz DEFAULT now())")
+    await upstream.execute(
+        f"INSERT INTO orders (id, n) VALUES (1, 1), (2, 2); UPDATE orders SET {nullable} = NULL WHERE n = 2"
+    )
+    poller = TablePoller(database, **options)
+    for _ in range(2):
+        async with poller.opened() as source:
+            await poller.poll(source)
+            await poller.poll(source)
+    assert poller.ids == [1]
+    [(identity, error)] = poller.rejects
+    assert identity.startswith("orders:null-key.")
+    assert error == f"orders, row without key or time: column '{nullable}' is NULL"
+    async with poller.opened() as source:
+        await upstream.execute("UPDATE orders SET n = 3 WHERE n = 2")
+        await poller.poll(source)
+        assert len(poller.rejects) == 2
+        await upstream.execute("UPDATE orders SET id = 2, changed = now() WHERE n = 3")
+        assert [row["n"] for row in await poller.poll(source)] == [3]
+
+
+async def test_rows_that_cannot_be_events_go_to_the_dead_letter(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text, note text)")
+    await upstream.execute("INSERT INTO orders (who, note) VALUES ('a', ''), (NULL, ''), ('b', repeat('x', 2000))")
+    poller = TablePoller(database, subject="who", row_limit=1000)
+    async with poller.opened() as source:
+        await poller.poll(source)
+        await poller.poll(source)
+    assert poller.ids == [1]
+    assert poller.rejects == [
+        ("orders:2", "orders, key 2: column 'who' is NULL"),
+        ("orders:3", "orders, key 3: found a row of 2028 bytes, the limit is 1000"),
+    ]
+
+
+async def test_a_row_that_fails_the_statement_goes_to_the_dead_letter_alone(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute("CREATE TABLE kept (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute(
+        "INSERT INTO kept (note) SELECT CASE WHEN n % 50 = 7 THEN 'x' ELSE n::text END FROM generate_series(1, 250) n"
+    )
+    await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        await poller.drain(source)
+    assert poller.ids == [number for number in range(1, 251) if number % 50 != 7]
+    assert [event["data"]["n"] for event in poller.events] == poller.ids
+    assert len(poller.rejects) == 5
+    assert poller.rejects[0] == ("orders:7", 'orders, key 7: invalid input syntax for type integer: "x"')
+
+
+async def test_large_rows_are_read_in_small_batches(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 100_000)
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        assert [len(await poller.poll(source, 5)) for _ in range(2)] == [5, 5]
+        assert [len(await poller.poll(source)) for _ in range(3)] == [9, 9, 2]
+
+
+async def test_rows_larger_than_the_previous_ones_are_not_read_all_at_once(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 100_000)
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute("INSERT INTO orders (note) SELECT repeat('x', 10000) FROM generate_series(1, 30)")
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        first = await source.poll(1000)
+        assert (len(first.records), first.more) == (10, True)
+        poller.save(first)
+        await poller.drain(source)
+    assert poller.ids == list(range(1, 31))
+
+
+async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.source._MAX_BYTES", 1_000_000)
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, note text)")
+    await upstream.execute("INSERT INTO orders (note) VALUES ('a'), (repeat('x', 50_000_000)), ('b')")
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        batch = await source.poll(1000)
+    assert len(batch.records) == 2, "it takes no space of the rows after it"
+    [reject] = batch.rejects
+    assert reject.error == "orders, key 2: found a row of 50000018 bytes, the limit is 1048576"
+    assert reject.value == b'{"id":2,"note":"' + b"x" * (65536 - 16)
+
+
+async def test_a_slow_search_for_rows_without_a_key_does_not_delay_other_rows(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute("CREATE TABLE kept (id bigint, n bigserial)")
+    await upstream.execute("INSERT INTO kept VALUES (1), (2); INSERT INTO kept SELECT NULL FROM generate_series(1, 9)")
+    await upstream.execute("CREATE VIEW orders AS SELECT id, CASE WHEN id IS NULL THEN pg_sleep(1)::text END FROM kept")
+    poller = TablePoller(database, poll_timeout=1.0)
+    async with poller.opened() as source:
+        with pytest.raises(Unavailable):
+            await poller.poll(source)
+        assert len(await poller.poll(source)) == 2
+        assert len(poller.problems) == 1
+        assert "cannot search for rows without a key or a time" in poller.problems[0]
+        await upstream.execute("INSERT INTO kept VALUES (3)")
+        assert len(await poller.poll(source)) == 1
+
+
+async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
+    database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute("CREATE TABLE kept (id bigint, note text)")
+    await upstream.execute("INSERT INTO kept VALUES (1, '1'), (NULL, 'x')")
+    await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        with pytest.raises(Unavailable):
+            await poller.poll(source)
+        assert len(await poller.poll(source)) == 1
+    [problem] = poller.problems
+    assert problem.endswith('invalid input syntax for type integer: "x"')
+
+
+async def test_a_row_with_undecodable_text_is_rejected_alone(postgres: Postgres) -> None:
+    name = f"ascii_{secrets.token_hex(4)}"
+    async with connected(postgres.dsn("postgres")) as server:
+        await server.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            async with connected(postgres.dsn(name)) as upstream:
+                await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
+                await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
+            poller = TablePoller(postgres.dsn(name), subject="who")
+            async with poller.opened() as source:
+                await poller.drain(source)
+        finally:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    assert poller.ids == [1, 3]
+    assert poller.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]

@@ -1,0 +1,194 @@
+"""Settings files, valid and invalid, on which  and validators of JSON Schema must agree."""
+
+WHOLE = """\
+database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca_file: ca.pem, verify: true},
+  pool_size: 4, connect_timeout: 5, statement_timeout: 15.5}
+bus:
+  kind: kafka
+  servers: kafka-0:9092, kafka-1:9092
+  topics: {prefix: trelay, partitions: 4, replicas: 3, retention_hours: 168, dead_letter_retention_hours: 2160}
+  security_protocol: SASL_SSL
+  ca_file: ca.pem
+  cert_file: own.pem
+  key_file: own.key
+  sasl_mechanism: PLAIN
+  user: trelay
+  password: {file: password.txt}
+  compression: zstd
+  request_timeout: 5
+  delivery_timeout: 15
+  session_timeout: 10
+alerts:
+  smtp: {host: mail, port: 587, security: starttls, ca_file: ca.pem, user: trelay, password: secret, timeout: 15}
+  sender: trelay@localhost
+  recipients: [devops@example.com]
+  name: "Orders: Köln/1"
+  group_wait: 5
+  resolve_wait: 60
+  repeat_interval: 3600
+  mails_per_hour: 10
+  spool: spool
+  max_unsent: 100
+logs: {format: text, level: debug, loggers: {aiohttp: warning}}
+system:
+  listen: {host: 127.0.0.1, port: 8081, health: {host: 127.0.0.1, port: 9081}, backlog: 10, body_limit: 2048,
+    limits: {header_timeout: 10, keepalive_timeout: 75, max_idle_per_address: 100, max_idle: 5000},
+    shutdown_timeout: 5}
+  node: system-0
+  lease_seconds: 6
+  sources:
+    stock:
+      kind: file
+      path: stock/*.csv
+      format: csv
+      mode: drop
+      type: stock.level
+      subject: sku
+      time: at
+      channel: stock.eu
+      interval: 1
+      batch: 1000
+      poll_timeout: 60
+      retry: {attempts: 3, first_wait: 0.1, longest_wait: 1, probe_interval: 60, give_up_after: 60}
+      line_limit: 1048576
+      forget_hours: 24
+      csv: {delimiter: ";", quotes: true, header: true, columns: [sku, at, level], types: {level: integer}}
+      drop: {ready: done-file, stable_seconds: 1, done_suffix: .ok, after: archive, archive: done, receipt: true}
+    orders:
+      kind: table
+      url: postgresql://trelay@db/shop
+      password: secret
+      tls: {ca_file: ca.pem, verify: true}
+      table: shop.orders
+      key: id
+      updated_at_column: updated_at
+      subject: id
+      columns: [id, amount]
+      time_zone: Europe/Berlin
+      overlap: 0
+      early_limit: 10000
+      row_limit: 1048576
+      notify: orders_changed
+      type: order.updated
+process:
+  listen: {port: 8082}
+  node: process-0
+  transaction: {events: 1000, bytes: 4194304, seconds: 0.1}
+  pipelines:
+    orders:
+      sources: [orders, "ord*"]
+      channel: orders.all
+      steps:
+        - filter: amount > 100
+        - set: {data.region: eu, subject: =customer.id, "data.`first name`": [1, {a: null}]}
+        - drop: [data.card, data.customer.email]
+        - drop: data.secret
+        - rename: {data.cust: data.customer, data.kind: type}
+        - validate: {type: object}
+        - validate: order.json
+        - map: "{'id': id}"
+        - route: {by: region, table: {eu: orders.eu}, default: orders.other}
+        - route: '"orders." & region'
+        - python: copy:copy
+experience:
+  listen: {port: 8080, tls: {cert_file: own.pem, key_file: own.key, key_password: secret, reload_interval: 10}}
+  trusted_proxies: [10.0.0.0/8, "fd00::/8"]
+  tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
+    expires_after_days_disconnected: 30}
+  secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000}
+  handshakes: {failures: 50, failures_per_second: 1, addresses: 100, max_concurrent: 100, retry_after: 1}
+  registrations: {failures: 20}
+  connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60}
+  entity: {allow: [127.0.0.1], body_timeout: 30, timeout: 10, batch_limit: 1000, source: /sources/entity, type: e.p}
+  delivery:
+    feed: {preload: 5000}
+    history: {limit_bytes: 1048576}
+    hub: {outbox_bytes: 1048576, heartbeat: {seconds: 25}}
+    catch_up: {log_reader: {readers: 8, chunk_bytes: 1048576}, drain_timeout: 30}
+    drain: {wave: 200, pause: 0.2, spread: 4}
+    close_timeout: 5
+    inbound_bytes: 262144
+  drain_within: 15
+"""
+"""Every setting that there is, but for those of the other kind of bus."""
+
+
+EMPTY = ["", "# nothing but a comment", "{}", "system:"]
+"""Settings with nothing but defaults: services start with them, and `check` refuses them, for nothing would run."""
+
+
+RIGHT = [
+    "bus: {kind: postgres}",
+    "bus: {kind: kafka, servers: '[::1]:9092'}",
+    "bus: {kind: '${BUS:-postgres}'}",
+    "experience: {listen: {port: '${PORT:-8080}'}}",
+    "experience: {tokens: {expires_after_days_disconnected: 0.5}}",
+    "experience: {listen: {port: 8080.0}}",
+    "logs: {format: '${FORMAT:-json}'}",
+    "alerts: {name: 'Köln: Büro/1'}",
+    "alerts: {sender: 'a+b@é.example'}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, channel: a, csv: {header: true}}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, channel: a, csv: {header: '${H:-yes}'}}}}",
+    "system: {sources: {a: {kind: table, url: 'sqlite:///a.db', table: t, type: t, channel: a-b_c.D1}}}",
+    "process: {pipelines: {a: {sources: ['*'], channel: a, steps: [{set: {'data.é': 1, subject: =id}}]}}}",
+]
+
+
+WRONG = [
+    "[]",
+    "text",
+    "sistem: {}",
+    "system: []",
+    "bus: {}",
+    "bus: {kind: rabbit}",
+    "bus: {kind: kafka, servers: nowhere}",
+    "bus: {kind: postgres, servers: 'a:1'}",
+    "bus: {kind: postgres, topics: {prefix: 'a b'}}",
+    "experience: {listen: {port: yes}}",
+    "experience: {listen: {port: '8080'}}",
+    "experience: {listen: {port: true}}",
+    "experience: {listen: {port: 8080.5}}",
+    "experience: {listen: {port: 65536}}",
+    "experience: {listen: {port: null}}",
+    "experience: {listen: {port: '$${PORT}'}}",
+    "experience: {tokens: {expires_after_days_disconnected: 0}}",
+    "experience: {tokens: {expires_after_days_disconnected: 40000}}",
+    "experience: {trusted_proxies: [localhost]}",
+    "experience: {entity: {allow: ['10.0.0.0/8 ']}}",
+    "logs: {format: xml}",
+    "logs: {loggers: {aiohttp: loud}}",
+    "alerts: {name: 'a\"b'}",
+    "alerts: {name: ''}",
+    "alerts: {sender: 'Trelay <trelay@example.com>'}",
+    'alerts: {sender: "a\\"b@example.com"}',
+    "database: {url: 'mysql://db/trelay'}",
+    "database: {tls: {verify: no}}",
+    "system: {sources: {Orders: {kind: file, path: a.csv, type: t, subject: id}}}",
+    "system: {sources: {a: {path: a.csv, type: t, subject: id}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, channel: a b}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, channel: a..b}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {header: yes}}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {header: 1}}}}",
+    "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {delimiter: '||'}}}}",
+    "system: {sources: {a: {kind: table, url: 'sqlite:///a.db', table: t, type: t, key: 5}}}",
+    "system: {sources: {a: {kind: table, url: 'mysql://db/a', table: t, type: t}}}",
+    "process: {pipelines: {A: {sources: [a]}}}",
+    "process: {pipelines: {a: {}}}",
+    "process: {pipelines: {a: {sources: []}}}",
+    "process: {pipelines: {a: {sources: [a], channel: a/b}}}",
+    "process: {pipelines: {a: {sources: [a], chanel: a}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{filtr: a}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [filter]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{filter: a, map: b}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{filter: ''}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{set: {}}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{set: {id: 1}}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{set: {a.b: 1}}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{set: {data..a: 1}}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{drop: type}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{drop: []}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{rename: {data.a: source}}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{route: {by: a, table: {x: 'a b'}}}]}}}",
+    "process: {pipelines: {a: {sources: [a], steps: [{python: no function}]}}}",
+]
