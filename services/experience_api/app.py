@@ -9,9 +9,9 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api.auth.admission import Admission
-from services.experience_api.auth.clients import Verifier
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.origin import Networks
+from services.experience_api.auth.verifier import Verifier
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
