@@ -41,7 +41,7 @@ BEYOND_A_SCHEMA = (
     "needs `cert_file`",
     "smtp is set without recipients",
     "there is no column",
-    "would become",
+    "attribute '",
     "longest_wait",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
