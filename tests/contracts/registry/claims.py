@@ -152,7 +152,7 @@ class ClaimsContract(RegistryFixtures):
         await released(registry, await claimed(registry, node))
         assert await registry.invalid([claims()], DAYS) == {}
 
-    async def test_invalid_tokens_are_told_apart(self, registry: Registry) -> None:
+    async def test_invalid_tokens_are_distinguished(self, registry: Registry) -> None:
         await registry.add(Client("shop", "x"))
         await registry.register(claims("shop", "its own"))
         await registry.disable("shop")

@@ -73,7 +73,7 @@ async def test_a_poll_that_was_not_committed_is_repeated_with_the_same_ids(tmp_p
     assert poller.ids[5:15] == [(value or b"").partition(b'"id":"')[2].partition(b'"')[0].decode() for value in again]
 
 
-async def test_a_deleted_file_that_was_nothing_but_a_bad_header_is_no_failure(tmp_path: Path) -> None:
+async def test_a_deleted_file_with_only_a_bad_header_is_no_failure(tmp_path: Path) -> None:
     clock = ManualClock()
     (tmp_path / "a.csv").write_text("key,name")
     async with FilePoller(tmp_path / "*.csv", clock, interval=1).opened() as poller:
