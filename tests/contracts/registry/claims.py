@@ -176,6 +176,19 @@ class ClaimsContract(RegistryFixtures):
         await deployment.pass_days(DAYS + 1)
         assert await registry.invalid([claims()], DAYS) == {claims(): TOKEN_EXPIRED}
 
+    async def test_a_client_is_connected_from_its_claim_to_its_release(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node
+    ) -> None:
+        assert await registry.connected([]) == await registry.connected(["demo", "unknown"]) == set()
+        claim = await claimed(registry, node)
+        assert await registry.connected(["demo", "unknown"]) == {"demo"}
+        assert await registry.connected(["unknown"]) == set()
+        await released(registry, claim)
+        assert await registry.connected(["demo"]) == set()
+        await claimed(registry, other)
+        await dies(deployment, other)
+        assert await registry.connected(["demo"]) == set()
+
     async def test_concurrent_claims_and_releases_never_deadlock(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:

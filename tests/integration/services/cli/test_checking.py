@@ -48,8 +48,8 @@ async def test_each_system_that_responds_is_listed(file: Path, capsys: pytest.Ca
     assert right == f"{file}: OK, 1 warning"
     assert database.startswith("ok      database       PostgreSQL 1")
     assert bus.startswith("ok      bus            postgres; trelay.publish ")
-    assert source == "ok      source orders  an event can be read"
-    assert mail.startswith("ok      mail server    127.0.0.1:")
+    assert source == "ok      source/orders  an event can be read"
+    assert mail.startswith("ok      mail           127.0.0.1:")
 
 
 async def test_each_system_that_does_not_respond_is_listed_with_the_reason(
@@ -60,8 +60,8 @@ async def test_each_system_that_does_not_respond_is_listed_with_the_reason(
     assert await checked(str(file), "--live") == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]].count("failed") >= 2
-    assert "failed  source orders  the first input is not an event: " in "\n".join(lines)
-    assert f"failed  mail server    mail server 127.0.0.1:{smtp.port}: " in "\n".join(lines)
+    assert "failed  source/orders  the first input is not an event: " in "\n".join(lines)
+    assert f"failed  mail           mail server 127.0.0.1:{smtp.port}: " in "\n".join(lines)
 
 
 async def test_a_wrong_file_is_not_asked_about(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
