@@ -167,10 +167,10 @@ class _Service:
 
     async def _drain(self) -> None:
         """Leave in order. What is not done in time is dropped when what follows is closed."""
-        self._handshake_admission.close()  # 1. late requests are told to connect again
+        self._handshake_admission.close()  # 1. late requests get 503 and a time to wait
         self._registration_admission.close()
         self._pushes.close()
-        # 2. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
+        # 2. subscribers are disconnected in waves, each with a time to wait; not if the process has no time left
         if self._delivery is not None and not cancel_requested():
             await self._delivery.drain(self._options.drain_within)
         # 3. the listener closes, and with it the requests that are in progress

@@ -40,7 +40,7 @@ class EntityOptions(Options):
 
     allow: tuple[Cidr, ...] = ()
     """The networks that may push, in CIDR notation; by default none. `127.0.0.0/8` and `"::1/128"` are this machine:
-    all its users, and everybody behind a proxy on it that adds no header and that `trusted_proxies` does not name."""
+    all its users, and every client of a proxy on it that adds no header and that `trusted_proxies` does not name."""
 
     body_timeout: float = Field(default=30.0, gt=0)
     """Seconds in which the body of a request must arrive."""

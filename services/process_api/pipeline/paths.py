@@ -28,7 +28,7 @@ _FIXED = {
 
 
 def _pattern(*fixed: str) -> str:
-    """Return what a JSON Schema can say of a path to anything but these attributes, by ECMA-262."""
+    """Return a pattern of ECMA-262 for the paths that do not lead to these attributes."""
     member = r"(`[^`]+`|[^\x00-,./:-@\[-\^`{-\x7f]+)"
     attribute = rf"(?!`?({'|'.join(fixed)})`?$)(`[a-z0-9]{{1,64}}`|[a-z0-9]{{1,64}})"
     return rf"^((data|`data`)(\.{member})*|{attribute})$"

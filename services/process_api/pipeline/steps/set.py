@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, field_validator
+from pydantic_core import InitErrorDetails
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse, put
@@ -47,16 +48,21 @@ class SetOptions(StepOptions):
     @field_validator("set")
     @classmethod
     def _fits(cls, values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """Check the constants; an expression was checked as a value of its own."""
+        faults: list[InitErrorDetails] = []
         for path, value in values.items():
             try:
                 if isinstance(value, str) and value.startswith(_MARK):
-                    continue  # checked by itself
+                    continue
                 if parse(path).names[0] == "data":
                     strict_json.check(_constant(value))
                 else:
                     check_attribute(path, _constant(value))
             except (ValueError, Malformed) as exc:
-                raise ValueError(f"{path}: {exc}") from None
+                fault = ValueError(str(exc))
+                faults.append({"type": "value_error", "loc": (path,), "input": value, "ctx": {"error": fault}})
+        if faults:  # each at the place of its key
+            raise ValidationError.from_exception_data(cls.__name__, faults)
         return values
 
     def expressions(self) -> list[str]:

@@ -53,7 +53,7 @@ class OpenFile:
     ) -> Self | None:
         """Open a new file; `identity` is hashed into its id.
 
-        Returns None for an empty file without an `identity`: nothing would tell it from another empty file.
+        Returns None for an empty file without an `identity`: it could not be distinguished from another empty file.
         """
         descriptor, (head,) = await io_thread.run(open_verified, found.path, found.inode, [(0, SAMPLE)])
         if not head and not identity:

@@ -53,7 +53,7 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def fingerprint_of(head: bytes, last: bytes) -> str:
-    """Return a hash that tells a file read up to some offset from a file with other contents."""
+    """Return a hash that distinguishes a file read up to some offset from files with other contents."""
     return hashlib.blake2b(b"%d:%b%b" % (len(head), head, last), digest_size=8).hexdigest()
 
 
