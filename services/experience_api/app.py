@@ -9,8 +9,8 @@ from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api.auth.admission import Admission
-from services.experience_api.auth.clients import Verifier
 from services.experience_api.auth.consumers import Registration
+from services.experience_api.auth.verifier import Verifier
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
@@ -167,10 +167,10 @@ class _Service:
 
     async def _drain(self) -> None:
         """Leave in order. What is not done in time is dropped when what follows is closed."""
-        self._handshake_admission.close()  # 1. late requests are told to connect again
+        self._handshake_admission.close()  # 1. late requests get 503 and a time to wait
         self._registration_admission.close()
         self._pushes.close()
-        # 2. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
+        # 2. subscribers are disconnected in waves, each with a time to wait; not if the process has no time left
         if self._delivery is not None and not cancel_requested():
             await self._delivery.drain(self._options.drain_within)
         # 3. the listener closes, and with it the requests that are in progress

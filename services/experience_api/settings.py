@@ -3,8 +3,8 @@
 from pydantic import Field
 
 from services.experience_api.auth.admission import AdmissionOptions
-from services.experience_api.auth.clients import VerifyOptions
 from services.experience_api.auth.tokens import TokenOptions
+from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.sessions.connections import ConnectionsOptions
 from services.experience_api.stream.delivery import DeliveryOptions

@@ -51,7 +51,7 @@ _NOTE = "made by make run"
 _QUIET = LogOptions(
     format="text", level="warning", loggers={"shared.http.health": "error", "shared.runtime.reloading": "info"}
 )
-"""Unless the settings say otherwise. A start waits for its own servers, so readiness is not worth a line."""
+"""The default here. A start waits for its own servers, so lines about readiness would only repeat that."""
 
 _SHUTDOWN_TIMEOUT = 4.5
 IDENTITY = Identity(STANDALONE, STANDALONE)

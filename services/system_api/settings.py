@@ -27,7 +27,7 @@ class SystemOptions(Options):
     after a crash. By default each start has a random name, and waits until the leases of the previous one expire."""
 
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
-    """Seconds until another replica takes over the sources of one that died."""
+    """Seconds after which another replica takes over the sources of one that failed."""
 
     sources: dict[SourceName, AnySource] = Field(default_factory=dict)
     """By name. A source with a new name is a new source: it starts from the beginning."""

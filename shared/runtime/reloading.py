@@ -1,4 +1,4 @@
-"""What SIGHUP does: loads again what can change while a service runs, and says what needs a restart.
+"""What SIGHUP does: loads again what can change while a service runs, and logs what needs a restart.
 
 reload = Reload()
 reload.add(SettingsFile(settings, read, logs_of, apply).reload)

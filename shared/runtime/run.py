@@ -49,7 +49,7 @@ OK, FAILED, BAD_SETTINGS = 0, 1, 2
 
 
 class ServiceSettings(Protocol):
-    """What every service's settings say of the process."""
+    """The settings of the process, which every service has."""
 
     @property
     def logs(self) -> LogOptions:
@@ -109,7 +109,7 @@ def run(main: Main, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT, reload: Reloa
         print(exc, file=sys.stderr)  # noqa: T201 -- for the user at the terminal; logging may not be configured yet
         return BAD_SETTINGS
     finally:
-        outlive_hangup()  # the loop has taken its handler away, and with it ours
+        outlive_hangup()  # the loop has removed its handler, and ours with it
 
 
 def outlive_hangup() -> None:

@@ -27,7 +27,7 @@ def test_settings_on_a_page_are_right_and_lead_somewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for variable in re.findall(r"\$\{([A-Z_]+)\}", block):
-        monkeypatch.setenv(variable, "secret")
+        monkeypatch.setenv(variable, "a secret that is long enough")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     file = tmp_path / "trelay.yaml"
     file.write_text(block.replace("/etc/trelay/", f"{tmp_path}/"))

@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from multidict import MultiMapping
 
-from services.experience_api.auth.admission import Admission
-from services.experience_api.auth.clients import Verifier
-from services.experience_api.auth.credentials import read_client
+from services.experience_api.auth.admission import Admission, Attempt
+from services.experience_api.auth.credentials import ClientCredentials, read_client
 from services.experience_api.auth.tokens import Tokens
+from services.experience_api.auth.turns import Turns
+from services.experience_api.auth.verifier import Verifier
 from services.experience_api.refusals import LOOPBACK_ONLY, Refused
 from services.experience_api.registry.protocol import Client, Consumers
 from shared.http.origin import Origin
@@ -38,6 +39,7 @@ class Registration:
         self._consumers = consumers
         self._tokens = tokens
         self._clock = clock
+        self._turns = Turns()
 
     async def register(self, headers: MultiMapping[str], origin: Origin) -> Registered:
         """Return a new token, which replaces the previous one; a connection with that one ends with `REPLACED`.
@@ -65,8 +67,20 @@ class Registration:
     @asynccontextmanager
     async def _authenticated(self, headers: MultiMapping[str], origin: Origin) -> AsyncIterator[Client]:
         with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
-            client = await self._verifier.verify(read_client(headers))
+            client = await self._verified(read_client(headers), origin, attempt)
             if client.loopback_only and not origin.loopback:
                 raise Refused(LOOPBACK_ONLY, f"{LOOPBACK_ONLY.title}: {origin.not_loopback}")
             yield client
             attempt.succeeded(self._clock.monotonic())
+
+    async def _verified(self, credentials: ClientCredentials, origin: Origin, attempt: Attempt) -> Client:
+        lane = f"client {credentials.client_id}"
+        if self._verifier.knows(credentials):
+            attempt.proven(lane, self._clock.monotonic())
+            return await self._verifier.verify(credentials, origin.budget_key)
+        async with AsyncExitStack() as stack:
+            if attempt.crowded:
+                await stack.enter_async_context(self._turns.turn(origin.budget_key))
+            client = await self._verifier.verify(credentials, origin.budget_key)
+        attempt.proven(lane, self._clock.monotonic())
+        return client

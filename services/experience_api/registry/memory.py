@@ -120,6 +120,10 @@ class MemoryRegistry:
     async def held_by(self, node: Node) -> dict[UUID, str]:
         return {held.connection_id: client_id for client_id, held in self._connections.items() if held.node == node}
 
+    async def connected(self, client_ids: Sequence[str]) -> set[str]:
+        found = {client_id: held for client_id, held in self._connections.items() if client_id in client_ids}
+        return {client_id for client_id, held in found.items() if self._alive(held.node)}
+
     async def release_dead(self) -> int:
         dead = [client_id for client_id, held in self._connections.items() if not self._alive(held.node)]
         for client_id in dead:

@@ -172,6 +172,10 @@ class PostgresRegistry:
             rows = await connection.fetch(statements.HELD_BY, node.name, node.epoch)
         return {row["connection_id"]: row["client_id"] for row in rows}
 
+    async def connected(self, client_ids: Sequence[str]) -> set[str]:
+        async with self._pool.use() as connection:
+            return {row["client_id"] for row in await connection.fetch(statements.CONNECTED, client_ids)}
+
     async def release_dead(self) -> int:
         async with self._pool.use() as connection:
             released = await connection.fetch(statements.RELEASE_DEAD)

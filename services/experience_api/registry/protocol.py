@@ -149,6 +149,10 @@ class Connections(Protocol):
         """Return the claims of a node: connection id to client id."""
         ...
 
+    async def connected(self, client_ids: Sequence[str]) -> set[str]:
+        """Return which of these clients have a connection: a claim whose node holds its lease."""
+        ...
+
     async def release_dead(self) -> int:
         """Release the claims of dead nodes, and return how many there were.
 

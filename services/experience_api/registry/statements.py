@@ -142,6 +142,13 @@ RETURNING consumers.client_id
 
 HELD_BY = "SELECT connection_id, client_id FROM trelay.connections WHERE node = $1 AND node_epoch = $2"
 
+CONNECTED = """
+SELECT connections.client_id
+FROM trelay.connections
+JOIN trelay.leases ON leases.name = 'node/' || connections.node AND leases.epoch = connections.node_epoch
+WHERE connections.client_id = ANY($1::text[]) AND leases.expires_at > now()
+"""
+
 # A replica with a generated name leaves its lease behind. It is not needed once no claim refers to it.
 DELETE_NODES = """
 DELETE FROM trelay.leases

@@ -18,13 +18,13 @@ from uuid import UUID
 from pydantic import Field
 
 from services.experience_api.hub import close_codes
+from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import (
     ALREADY_CONNECTED,
     CLIENT_DISABLED,
     TOKEN_EXPIRED,
     TOKEN_REFUSED,
     UNAVAILABLE,
-    Refusal,
     Refused,
 )
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe, ProbeResult
@@ -153,20 +153,23 @@ class Connections:
         claimed = [slot for slot in self._slots.values() if slot.claim is not None and slot.lost is None]
         held = await self._registry.held_by(node)
         if lost := [slot for slot in claimed if slot.connection_id not in held]:
-            invalid = await self._invalid([slot.token for slot in lost])
+            reasons = await self._reasons([slot.token for slot in lost])
             for slot in lost:
-                refusal = invalid.get(slot.token)
-                slot.lose(close_codes.CLAIM_LOST if refusal is None else CLOSE_REASONS[refusal])
+                slot.lose(reasons.get(slot.token, close_codes.CLAIM_LOST))
         for connection_id, client_id in held.items():
             if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)
         await self._registry.release_dead()
 
-    async def _invalid(self, tokens: list[TokenClaims]) -> dict[TokenClaims, Refusal]:
+    async def _reasons(self, tokens: list[TokenClaims]) -> dict[TokenClaims, CloseReason]:
+        """Return why the claims of these tokens were lost, as far as that can be found out without their notices."""
         try:
-            return await self._registry.invalid(tokens, self._good_for_days)
+            invalid = await self._registry.invalid(tokens, self._good_for_days)
+            connected = await self._registry.connected([token.client_id for token in tokens])
         except Unavailable:
             return {}  # the claims are lost all the same; the next handshake gets the refusal
+        taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in connected}
+        return taken_over | {token: CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
 
     async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
         if claims.client_id in self._claiming:

@@ -55,7 +55,7 @@ class Handshake:
             with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
                 carried = read_token(headers)
                 claims = self._tokens.read(carried.token, carried.client_id)
-                attempt.identified(claims.client_id, self._clock.monotonic())
+                attempt.proven(_lane(claims), self._clock.monotonic())
                 with _log_refusal(claims.client_id):
                     channels, cursor = _requested(query)
                     slot, claim = await self._slot(stack, claims, origin)
@@ -72,6 +72,11 @@ class Handshake:
             raise Refused(UNAVAILABLE, retry_after=1.0) from exc
         assert slot.claim is not None, "claimed on entering"
         return slot, slot.claim
+
+
+def _lane(claims: TokenClaims) -> str:
+    """Return what a genuine token is charged to: a replaced one must not exclude its successor."""
+    return f"client {claims.client_id} {claims.token_hash.hex()}"
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """How the checkpoint of a source is saved: its parts by key, and one part that the supervisor keeps for itself. No I/O.
 
-That part is committed with every batch, in the transaction of its events. So the counts are those of exactly the batches
-that are committed, and a request of an operator is carried out exactly once, whatever crashes.
+That part is committed with every batch, in the transaction of its events. So the counts are those of exactly the
+batches that are committed, and a request of an operator is carried out exactly once, whatever crashes.
 """
 
 from collections.abc import Mapping

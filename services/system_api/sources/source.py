@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Field
 
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
+from shared.events import strict_json
+from shared.events.attributes import check_attribute
 from shared.events.dead_letter import Reject
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, Channel, Envelope, json_string, wrap
 from shared.events.event import channel as checked
@@ -238,6 +240,22 @@ class EventBuilder:
         return Outgoing(
             self._key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
         )
+
+    def checked(self, position: str, subject: str, data: bytes, time: str | None = None) -> Outgoing:
+        """Build the event of one change as `event` does, of values that are not known to be valid.
+
+        Raises:
+            Malformed: names what readers would refuse: in the data, by the rule of `strict_json`, or an attribute.
+        """
+        strict_json.check(data)
+        try:
+            check_attribute("subject", json_string(subject))
+        except UnicodeEncodeError as exc:
+            raise Malformed(f"attribute 'subject': found {subject[:80]!r}; expected text without surrogates") from exc
+        if time is None:
+            return self.event(position, subject, data)
+        check_attribute("time", json_string(time))
+        return self.event(position, subject, data, time.encode())
 
     def numbered(self, prefix: str) -> NumberedEvent:
         """Return a function that builds events of this batch whose positions are `prefix`, a colon and a number.

@@ -169,12 +169,13 @@ async def copy_under_kills(
 
 
 async def copied(bus: Bus, target: str, count: int) -> None:
-    """Wait until this number of records is copied."""
+    """Wait until this number of records is copied, for as long as more of them come."""
     positions = dict.fromkeys(await ends(bus, target), 0)
     seen = 0
-    async with bus.reader(target, positions) as reader, asyncio.timeout(4 * TIMEOUT):
+    async with bus.reader(target, positions) as reader:
         while seen < count:
-            seen += len(await reader.read())
+            async with asyncio.timeout(4 * TIMEOUT):
+                seen += len(await reader.read())
 
 
 async def feed(bus: Bus, topic: str, seconds: float, rate: int) -> int:

@@ -24,10 +24,10 @@ from tests.servers.cluster import Cluster, kafka_cluster_servers
 from tests.servers.missing import skipping_without
 
 KEYS = 8
-GOES_ON_WITHIN = 20.0
-"""Seconds after a broker is gone. A killed one is missed after 3 s (`broker.session.timeout.ms`), after the controllers
-have elected a new one if need be (3 s); a paused one holds requests until `request_timeout` (5 s). The rest is room for
-a busy machine."""
+STUCK_AFTER = 2 * TIMEOUT
+"""Seconds without progress that count as stuck. How long it really takes is printed: 3 s until the cluster misses a
+broker (`broker.session.timeout.ms`), the election, and what docs/kafka.md adds for Trelay. On a busy machine those that
+still run may miss their own session as well, and all of that begins again."""
 
 
 class TestKafkaClusterBus(BusContract):
@@ -53,11 +53,11 @@ async def own_cluster(stopped_and_started: Cluster) -> AsyncIterator[Cluster]:
 
 @pytest.mark.chaos
 class TestKafkaClusterOutage(OutagesContract):
-    """The whole cluster goes away and comes back."""
+    """The whole cluster stops and starts again."""
 
     @pytest.fixture
     async def deployment(self, own_cluster: Cluster) -> ClusterDeployment:
-        return ClusterDeployment(own_cluster, patience=3.0)
+        return ClusterDeployment(own_cluster, timeout=3.0)
 
 
 @pytest.mark.chaos
@@ -147,7 +147,7 @@ class Steady:
 
 async def go_on(*steady: Steady) -> None:
     """Wait until all of them do."""
-    async with asyncio.timeout(GOES_ON_WITHIN):
+    async with asyncio.timeout(STUCK_AFTER):
         await asyncio.gather(*(each.goes_on() for each in steady))
 
 
@@ -155,7 +155,7 @@ async def go_on(*steady: Steady) -> None:
 @pytest.mark.timeout(240)
 class TestOneBrokerAway:
     @pytest.mark.parametrize("how", ["killed", "paused"])
-    async def test_everything_goes_on_while_one_broker_is_away(
+    async def test_everything_continues_without_one_broker(
         self, own_cluster: Cluster, how: Literal["killed", "paused"], unique_name: str
     ) -> None:
         """Each broker in turn, so that each leader, each coordinator and the active controller is away once."""

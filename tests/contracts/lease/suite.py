@@ -104,7 +104,7 @@ class LeaseStoreContract:
         first = await granted(store, name, "a")
         assert await granted(store, name, "a") > first
 
-    async def test_a_released_lease_is_free_and_its_epoch_goes_on(self, store: LeaseStore, name: str) -> None:
+    async def test_a_released_lease_is_free_and_its_epoch_increases(self, store: LeaseStore, name: str) -> None:
         first = await granted(store, name, "a")
         await store.release(name, "a", first)
         assert not await store.renew(name, "a", first, LONG)

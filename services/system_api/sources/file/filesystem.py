@@ -5,6 +5,7 @@ A file is opened by its path and checked by its inode: a path that names another
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,6 +17,9 @@ from shared.errors import TrelayError, Unavailable
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """Without O_NONBLOCK, opening a pipe in the place of a file would block until it has a writer."""
+
+_ESCAPED = re.compile(r"\[([*?[])\]")
+"""What `glob.escape` writes for a character that would be a wildcard."""
 
 
 class FileStat(NamedTuple):
@@ -49,14 +53,19 @@ class Rewritten(TrelayError):
 def folder_of(pattern: str) -> str:
     """Return the deepest folder of a pattern that has no wildcard; it must exist."""
     folder = Path(pattern).parent
-    while glob.has_magic(str(folder)):
+    while is_glob(str(folder)):
         folder = folder.parent
-    return str(folder)
+    return literal(str(folder))
 
 
 def is_glob(pattern: str) -> bool:
-    """Whether a path has wildcards."""
-    return glob.has_magic(pattern)
+    """Whether a path has wildcards; an escaped character, such as `[*]`, is none."""
+    return glob.has_magic(_ESCAPED.sub("", pattern))
+
+
+def literal(path: str) -> str:
+    """Return a path without wildcards as the system knows it: with the characters that were escaped."""
+    return _ESCAPED.sub(r"\1", path)
 
 
 def list_files(pattern: str) -> list[FileStat]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from watchfiles import Change, awatch
 
-from services.system_api.sources.file.filesystem import folder_of
+from services.system_api.sources.file.filesystem import folder_of, literal
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class FolderWatcher:
         self._fields: dict[str, object] = {"component": "source", "source": source}
         self._names = re.compile("|".join(fnmatch.translate(Path(pattern).name + end) for end in ("", suffix)))
         self._folder = folder_of(pattern)
-        self._recursive = str(Path(pattern).parent) != self._folder
+        self._recursive = literal(str(Path(pattern).parent)) != self._folder
         self._clock = clock
         self._changed = asyncio.Event()
 

@@ -41,7 +41,10 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
 
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
             identity = FileIdentity(name, file_id, path)
-            return Parser(_format(options), builder, identity, options.line_limit, offset=offset, line=line)
+            whole = options.mode == "drop"
+            return Parser(
+                _format(options), builder, identity, options.line_limit, offset=offset, line=line, whole=whole
+            )
 
         async with AsyncExitStack() as stack:
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))

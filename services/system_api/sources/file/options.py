@@ -1,5 +1,6 @@
 """The settings of a file source; at least `{kind: file, path: orders.ndjson, type: order.updated, subject: id}`."""
 
+import glob
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -25,7 +26,9 @@ def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
     for part in Path(pattern).parts:
         if "[" in _CLASS.sub("", part):
             raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
-    return str(beside_file(pattern, info))
+    # Wildcards in the name of the settings file's own folder are part of the name.
+    folder = glob.escape(str(beside_file("", info)))
+    return str(Path(folder) / pattern)
 
 
 class CsvOptions(Options):

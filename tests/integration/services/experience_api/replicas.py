@@ -199,8 +199,12 @@ class Deployment:
 
     async def until_no_connection(self) -> None:
         """Wait until every claim has been released."""
+        await self.until_connections(0)
+
+    async def until_connections(self, count: int) -> None:
+        """Wait until no more claims than these are left."""
         async with self.sql() as connection, asyncio.timeout(TIMEOUT):
-            while await connection.fetchval("SELECT count(*) FROM trelay.connections"):
+            while await connection.fetchval("SELECT count(*) FROM trelay.connections") > count:
                 await asyncio.sleep(0.005)
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Claim, Client, Held
 from shared.database.engine import create_engine
@@ -109,6 +110,7 @@ class CountingRegistry(PostgresRegistry):
 
 
 async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscribers(deployment: Deployment) -> None:
+    """The flood, the subscriber and those that connect meanwhile all have one address."""
     engine = create_engine(deployment.database)
     registry = CountingRegistry(engine, deployment.database)
     options: dict[str, Any] = {"handshakes": {"failures": 50, "failures_per_second": 5}}
@@ -116,26 +118,53 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
         replica = await stack.enter_async_context(deployment.replica(options, registry=registry))
         subscription = await stack.enter_async_context(replica.connect(await replica.register()))
         await subscription.next()
+        secret = await add_client(registry, "shop")
+        token = await replica.register("shop", secret)
         before = registry.queries
         program = [sys.executable, "-m", "tests.integration.services.experience_api.flood", replica.url, "3"]
         flood = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
         assert flood.stdout is not None
         assert await flood.stdout.readline() == b"started\n"
         delays: list[float] = []
+        handshakes: list[float] = []
         while flood.returncode is None and len(delays) < 100:
             began = monotonic()
             await replica.push("orders", len(delays))
             assert (await subscription.next())["data"] == {"number": len(delays)}
             delays.append(monotonic() - began)
+            if len(delays) % 10 == 0:
+                began = monotonic()
+                async with replica.connect(token) as other:
+                    assert (await other.next())["type"] == "trelay.connected"
+                handshakes.append(monotonic() - began)
+                await deployment.until_connections(1)
             await asyncio.sleep(0.02)
         output, _ = await flood.communicate()
         responses = dict(pair.split(b"=") for pair in output.split())
         print(responses, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
-        assert registry.queries == before
+        print(f"handshakes: median {median(handshakes):.4f} s, worst {max(handshakes):.4f} s")
+        assert registry.queries == before + 2 * len(handshakes)  # a claim and a release each, and none for the flood
         assert set(responses) <= {b"401", b"429"}
         assert int(responses[b"429"]) > int(responses[b"401"])
         assert len(delays) >= 10
     await engine.dispose()
+
+
+async def test_an_address_that_fails_excludes_no_client_behind_it(deployment: Deployment) -> None:
+    """Stale tokens and wrong secrets come from the address of those that are right, without a pause."""
+    options = {"handshakes": {"failures": 3}, "registrations": {"failures": 3, "failures_per_second": 0.01}}
+    async with deployment.replica(options) as replica:
+        secret = await add_client(replica.registry, "shop")
+        stale, old = await replica.register(), {"client_id": "shop", "client_secret": "an old one"}
+        await replica.register()
+        failed: list[int] = []
+        for _ in range(10):
+            failed = [(await replica.upgrade("stale")).status, (await replica.upgrade(stale)).status]
+            failed += [(await replica.request("POST", "/consumers", old)).status for _ in range(2)]
+            assert set(failed) <= {401, 429}
+            async with replica.connect(await replica.register("shop", secret)) as subscription:
+                assert (await subscription.next())["type"] == "trelay.connected"
+        assert failed == [429] * 4
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /ws/publish HT", UPGRADE], ids=["silent", "line", "headers"])

@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_place(folder: Path, place:
 
 
 @pytest.mark.parametrize("name", ["server.pem", "sealed.pem"])
-def test_a_certificate_of_ours_needs_its_key_beside_it(folder: Path, name: str) -> None:
+def test_a_certificate_file_needs_its_key(folder: Path, name: str) -> None:
     (fault,) = faults(settings(PLACES["bus.cert_file"], folder, both=name))
     assert "expected a PEM file with a certificate and its unencrypted key" in fault.sentence
 
@@ -103,7 +103,7 @@ def test_a_certificate_of_ours_needs_its_key_beside_it(folder: Path, name: str) 
         ("empty", ["bus.cert_file"]),
     ],
 )
-def test_a_certificate_of_ours_may_have_its_key_in_another_file(folder: Path, key: str, places: list[str]) -> None:
+def test_a_certificate_file_may_have_its_key_in_another_file(folder: Path, key: str, places: list[str]) -> None:
     given = {"bus": SASL | {"cert_file": "{cert}", "key_file": "{key}"}}
     found = faults(settings(given, folder, cert="server.pem", key=key))
     assert [str(fault).partition(": ")[0] for fault in found] == places

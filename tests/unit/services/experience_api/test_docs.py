@@ -10,6 +10,7 @@ import pytest
 
 from services.experience_api import refusals
 from services.experience_api.auth.admission import AdmissionOptions
+from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.hub.hub import HubOptions
@@ -124,7 +125,10 @@ def test_the_limits_are_those_of_the_settings() -> None:
     assert found["heartbeat"] == f"{HubOptions().heartbeat.seconds:g} s"
     assert found["messages you may send, with permission"] == f"{delivery.inbound_bytes // 1024} KiB each"
     failed = f"{handshakes.failures} at once, then {handshakes.failures_per_second:g} per second, else 429"
-    assert found["failed connection attempts per address and per client"] == failed
+    assert found["failed connection attempts per address, and per token at an address"] == failed
     seconds = 1 / registrations.failures_per_second
     failed = f"{registrations.failures} at once, then 1 every {seconds:g} seconds, else 429"
-    assert found["failed registrations per address"] == failed
+    assert found["failed registrations per address, and per client at an address"] == failed
+    secrets = VerifyOptions()
+    failed = f"{secrets.guesses} different ones at once, then {secrets.guesses_per_second:g} per second, else 429"
+    assert found["wrong secrets chosen by the operator, per client at an address"] == failed

@@ -20,7 +20,7 @@ def health() -> Health:
     return Health("test")
 
 
-async def test_alive_whatever_is_missing_and_ready_only_when_nothing_is(health: Health) -> None:
+async def test_always_alive_and_ready_only_when_nothing_is_missing(health: Health) -> None:
     health.readiness.require("bus")
     async with serve(application(ANY_PORT, health), ANY_PORT, health) as at, ClientSession(at.health_url) as client:
         async with client.get("/healthz") as response:
@@ -54,7 +54,7 @@ async def test_health_may_have_a_port_of_its_own(health: Health) -> None:
             assert response.status == 404
 
 
-async def test_health_answers_until_the_requests_under_way_have_ended(health: Health) -> None:
+async def test_health_responds_until_the_requests_in_progress_have_ended(health: Health) -> None:
     listen = ListenOptions(port=0, health=HealthOptions(port=0))
     entered, go_on = asyncio.Event(), asyncio.Event()
 
@@ -95,7 +95,7 @@ async def test_health_answers_until_the_requests_under_way_have_ended(health: He
     await serving
 
 
-async def test_errors_are_problems_and_tell_no_versions(health: Health) -> None:
+async def test_errors_are_problem_details_without_versions(health: Health) -> None:
     async def fails(_request: web.Request) -> NoReturn:
         raise RuntimeError("insides")
 

@@ -51,7 +51,7 @@ async def test_changed_log_settings_take_effect_once(
     assert caplog.records == []
 
 
-async def test_other_changes_are_said_to_need_a_restart_until_they_are_undone(
+async def test_other_changes_are_logged_as_needing_a_restart_until_they_are_undone(
     file: Path, settings: SettingsFile[Settings], applied: list[LogOptions], caplog: pytest.LogCaptureFixture
 ) -> None:
     (file.parent / "secret").write_text("one")
@@ -68,7 +68,7 @@ async def test_other_changes_are_said_to_need_a_restart_until_they_are_undone(
 
 
 @pytest.mark.parametrize("text", ["logs: {level: loud}", "logs: [", None])
-async def test_settings_that_are_wrong_are_said_and_not_used(
+async def test_wrong_settings_are_logged_and_not_used(
     file: Path,
     settings: SettingsFile[Settings],
     applied: list[LogOptions],

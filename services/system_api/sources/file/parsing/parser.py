@@ -6,12 +6,11 @@ Skipped are blank lines, a byte order mark at the beginning, and the header of a
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from services.system_api.sources.file.parsing.splitter import Cut, Splitter
+from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
+from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed, TooLarge
 from shared.events.dead_letter import Reject
-
-BOM = b"\xef\xbb\xbf"
 
 
 class UnusableFile(Malformed):
@@ -30,8 +29,17 @@ class Format(Protocol):
         """Cuts the bytes into pieces, one line or row each."""
         ...
 
-    def normalize(self, piece: bytes) -> bytes:
-        """Prepare a piece with carriage returns for `read`; a piece without them needs no preparation."""
+    @property
+    def suspicious(self) -> Suspicious:
+        """Decides whether pieces have to go through `prepare` before `read`."""
+        ...
+
+    def prepare(self, piece: bytes) -> bytes:
+        """Check what `read` does not, and return the piece for `read`; pieces with carriage returns come here too.
+
+        Raises:
+            Malformed: as for `read`.
+        """
         ...
 
     def read(self, piece: bytes) -> Row:
@@ -83,13 +91,24 @@ class FileIdentity:
 
 
 class Parser:
-    """Reads one file from a saved position onwards: feed its `splitter`, then call `take`."""
+    """Reads one file from a saved position onwards: call `feed`, then `take`."""
 
     def __init__(
-        self, form: Format, builder: EventBuilder, identity: FileIdentity, limit: int, *, offset: int = 0, line: int = 0
+        self,
+        form: Format,
+        builder: EventBuilder,
+        identity: FileIdentity,
+        limit: int,
+        *,
+        offset: int = 0,
+        line: int = 0,
+        whole: bool = False,
     ) -> None:
-        """`limit` is the maximum size of a line in bytes; the bytes fed begin at `offset`, after `line` lines."""
-        self.splitter = Splitter(form.cut, limit, offset)
+        """`limit` is the maximum size of a line in bytes; the bytes fed begin at `offset`, after `line` lines.
+
+        `whole` tells a file that is complete from one that grows: a growing one may still get its first newline.
+        """
+        self.splitter = Splitter(form.cut, limit, offset, form.suspicious)
         self.line = line
         """Lines taken so far."""
         self.rows = 0
@@ -104,6 +123,43 @@ class Parser:
         """The format while its header is needed."""
         self._builder = builder
         self._identity = identity
+        self._whole = whole
+        self._beginning: bytes | None = b"" if offset == 0 else None
+        """The first bytes of the file, until they are known to be text with newlines."""
+
+    def feed(self, data: bytes) -> None:
+        """Add the bytes that follow in the file. Only when nothing is waiting.
+
+        Raises:
+            UnusableFile: the file is no text, or its lines end in carriage returns alone.
+        """
+        if self._beginning is not None:
+            self._check_beginning(data)
+        self.splitter.feed(data)
+
+    def _check_beginning(self, data: bytes) -> None:
+        splitter, head = self.splitter, self._beginning or b""
+        self._beginning = head = (head + data)[:SIGNATURE_BYTES]
+        if (found := recognise(head)) is not None:
+            raise UnusableFile(f"{self._identity.path}: found {found}; expected text in UTF-8")
+        waiting = splitter.rest + data
+        if splitter.offset or b"\n" in waiting:
+            self._beginning = None if len(head) == SIGNATURE_BYTES else head
+        elif self._ends_in_carriage_returns(waiting):
+            if not self._whole:
+                raise UnusableFile(
+                    f"{self._identity.path}: found carriage returns and no newline; expected lines that end in"
+                    " newlines: with mode: drop, carriage returns alone are accepted"
+                )
+            splitter.use_carriage_returns()
+
+    def _ends_in_carriage_returns(self, data: bytes) -> bool:
+        """Whether bytes without a newline are several lines. A carriage return within a quoted field ends none."""
+        if b"\r" not in data[:-1]:
+            return False
+        first = next(iter(self._form.cut(data[:-1].replace(b"\r", b"\n"))[0]), None)
+        # Between the members of a JSON object, a carriage return is white space.
+        return first is not None and (not first.lstrip().startswith(b"{") or first.rstrip().endswith(b"}"))
 
     def resume(self, head: bytes) -> None:
         """Read the header from the beginning of the file, to resume in the middle of it.
@@ -112,7 +168,9 @@ class Parser:
             UnusableFile: as for `take`.
         """
         offset = 0
-        for piece in self._form.cut(head)[0]:
+        if self.splitter.carriage_returns:
+            head = head.replace(b"\r", b"\n")
+        for piece in self._form.cut(head.removeprefix(BOM))[0]:
             if self._headed is None:
                 return
             self._read_checked(piece, offset)
@@ -164,7 +222,7 @@ class Parser:
             if self._headed is not None:
                 raise UnusableFile(f"{self._identity.path}: header: {exc}") from exc
             raise
-        return self._form.read(self._form.normalize(text))
+        return self._form.read(self._form.prepare(text))
 
     def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> None:
         if isinstance(error, UnusableFile):

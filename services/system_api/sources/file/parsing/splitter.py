@@ -1,13 +1,19 @@
 """Splits bytes into lines or rows of limited size, in order, with the offset of each. No I/O."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.system_api.sources.file.parsing.rows import RowCutter
 from shared.events.dead_letter import KEPT_BYTES
+
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8. At the beginning of a file it belongs to no field."""
 
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
 """Returns the complete pieces, each without the newline that ends it, and the rest."""
+
+Suspicious = Callable[[bytes, int], bool]
+"""Whether pieces, given as one text with the size of the longest, have to be checked one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +31,9 @@ def cut_lines(data: bytes) -> tuple[list[bytes], bytes]:
     return pieces, pieces.pop()
 
 
-def row_cutter(delimiter: bytes) -> Cut:
-    """Return a function that splits CSV rows: a quoted newline belongs to its field (RFC 4180, section 2, rule 6).
-
-    A quote opens a field only at the beginning of the field; elsewhere it is an ordinary character.
-    """
-    field = rb'(?:"(?:[^"]++|"")*+"[^%b\n]*+|[^"%b\n][^%b\n]*+|)' % ((re.escape(delimiter),) * 3)
-    row = re.compile(rb"%b(?:%b%b)*+\n" % (field, re.escape(delimiter), field))
-
-    def cut(data: bytes) -> tuple[list[bytes], bytes]:
-        if b'"' not in data:
-            return cut_lines(data)
-        pieces, start = list[bytes](), 0
-        while (found := row.match(data, start)) is not None:
-            pieces.append(data[start : found.end() - 1])
-            start = found.end()
-        return pieces, data[start:]
-
-    return cut
+def never_suspicious(_pieces: bytes, _longest: int) -> bool:
+    """Check nothing; see `Suspicious`."""
+    return False
 
 
 class Splitter:
@@ -53,17 +44,18 @@ class Splitter:
     follows.
     """
 
-    def __init__(self, cut: Cut, limit: int, offset: int = 0) -> None:
+    def __init__(self, cut: Cut, limit: int, offset: int = 0, suspicious: Suspicious = never_suspicious) -> None:
         """`offset` is the offset of the first byte that is fed."""
         self._cut = cut
+        self._suspicious = suspicious
         self.limit = limit
         self.kept = min(KEPT_BYTES, limit)
         """Bytes that are kept of a line above the limit."""
         self.offset = offset
         """Offset of the first byte that was not taken."""
         self.plain = True
-        """Whether all waiting pieces are UTF-8, without carriage returns or NUL bytes, and within the limit: one check
-        for all of them is cheaper than one for each."""
+        """Whether all waiting pieces are UTF-8, without carriage returns or NUL bytes, within the limit, and not
+        suspicious: one check for all of them is cheaper than one for each."""
         self.single = True
         """Whether each waiting piece is one line."""
         self._pieces: list[bytes] = []
@@ -73,6 +65,8 @@ class Splitter:
         """A complete line above the limit; it comes before all pieces."""
         self._skipped: Oversized | None = None
         """An incomplete line above the limit: its newline has not been fed."""
+        self.carriage_returns = False
+        """Whether carriage returns end the lines; the pieces have newlines in their place."""
         self.ended = False
         """Whether everything was taken of a file that does not end in a newline."""
         self._unended = False
@@ -87,9 +81,26 @@ class Splitter:
         """Number of bytes fed that belong to no complete piece."""
         return len(self._rest) if self._skipped is None else self._skipped.size
 
+    @property
+    def open_lines(self) -> int:
+        """Number of complete lines that wait because a quote before them is open."""
+        return self._rest.count(b"\n")
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes fed that belong to no complete piece, unless they are above the limit."""
+        return self._rest
+
+    def use_carriage_returns(self) -> None:
+        """From now on, a carriage return ends a line."""
+        self.carriage_returns = True
+        self._rest = self._rest.replace(b"\r", b"\n")
+
     def feed(self, data: bytes) -> None:
         """Add the bytes that follow in the file. Only when nothing is waiting."""
         assert not self.waiting, "take first"
+        if self.carriage_returns:
+            data = data.replace(b"\r", b"\n")
         if self._skipped is not None:
             skipped, newline = self._skipped, data.find(b"\n")
             if newline < 0:
@@ -120,6 +131,20 @@ class Splitter:
             self._wait_with(pieces, whole)
             self._unended = True
 
+    def abandon_open_quote(self) -> bool:
+        """Stop waiting for a closing quote if all complete lines behind the open one are rows; return whether they are.
+
+        Only when nothing is waiting. Afterwards the line of the open quote is a piece of its own, and waits.
+        """
+        assert not self.waiting, "take first"
+        end = self._cut.abandoned_end(self._rest) if isinstance(self._cut, RowCutter) else None
+        if end is None:
+            return False
+        whole = self._rest
+        pieces, self._rest = self._split(whole[end + 1 :])
+        self._wait_with([whole[:end], *pieces], whole)
+        return True
+
     def take_oversized(self) -> tuple[int, Oversized] | None:
         """Return the line above the limit with its offset; it comes before all pieces."""
         if self._oversized is None:
@@ -143,6 +168,17 @@ class Splitter:
         return False
 
     def _split(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Split; a byte order mark stays with the first piece, but is not taken for a part of its first field."""
+        if self.offset or self._oversized is not None or not data.startswith(BOM):
+            return self._split_rows(data)
+        pieces, rest = self._split_rows(data[len(BOM) :])
+        if pieces:
+            pieces[0] = BOM + pieces[0]
+        else:
+            rest = BOM + rest
+        return pieces, rest
+
+    def _split_rows(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Split; of a row of several lines above the limit only the first line is a piece."""
         complete = list[bytes]()
         while True:
@@ -165,11 +201,13 @@ class Splitter:
     def _wait_with(self, pieces: list[bytes], whole: bytes) -> None:
         self._pieces, self._next = pieces, 0
         self.single = self._cut is cut_lines or b'"' not in whole
+        longest = max(map(len, pieces), default=0)
         self.plain = (
             b"\r" not in whole
             and b"\0" not in whole
-            and (len(whole) <= self.limit or max(map(len, pieces), default=0) <= self.limit)
+            and longest <= self.limit
             and (whole.isascii() or _is_utf8(memoryview(whole)[: whole.rfind(b"\n") + 1]))
+            and not self._suspicious(whole, longest)
         )
 
 

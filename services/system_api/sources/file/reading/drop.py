@@ -138,7 +138,7 @@ class DropSource:
         await self._forget_gone(missing, now)
 
     def _list_ready(self) -> list[FileStat]:
-        """Return the files that are ready as far as names tell."""
+        """Return the files that are ready, judged by names alone."""
         drop = self._options.drop
         found = [file for file in list_files(self._options.path) if not file.path.endswith(RECEIPT)]
         if drop.after is After.ARCHIVE:

@@ -35,6 +35,10 @@ class Finalizer:
         if file_id in self._started:
             return
         self._started.add(file_id)
+        if progress.rejects and not progress.rows:
+            # Perhaps it is of another format, or of other columns: what was in it must not disappear.
+            self._note(file_id, progress, "file not finalized; none of its lines became an event", _no_event(progress))
+            return
         if self._options.after is After.DELETE and progress.truncated:
             logger.warning(
                 "file not deleted; it has a line that is in no dead letter as a whole",
@@ -50,14 +54,23 @@ class Finalizer:
 
     async def _finalize(self, file_id: str, progress: Progress) -> None:
         file = FinishedFile(self._source, file_id, Path(progress.path), progress)
-        fields = self._fields | {"path": progress.path}
         try:
             await self._io_thread.run(finalize, file, self._options, rfc3339(self._clock.time()))
         except FileError as exc:
-            if self.problems.get(file_id) != str(exc):
-                logger.warning("cannot finalize file; retrying", extra=fields | {"error": str(exc)})
-            self.problems[file_id] = str(exc)
+            self._note(file_id, progress, "cannot finalize file; retrying", str(exc))
             self._started.discard(file_id)
         else:
             if self.problems.pop(file_id, None) is not None:
-                logger.info("file finalized", extra=fields)
+                logger.info("file finalized", extra=self._fields | {"path": progress.path})
+
+    def _note(self, file_id: str, progress: Progress, message: str, error: str) -> None:
+        if self.problems.get(file_id) != error:
+            logger.warning(message, extra=self._fields | {"path": progress.path, "error": error})
+        self.problems[file_id] = error
+
+
+def _no_event(progress: Progress) -> str:
+    return (
+        f"{progress.path}: none of its lines became an event, {progress.rejects} are in the dead letter topic;"
+        " the file stays: correct the file or the settings, and touch the file to have it read again"
+    )

@@ -53,7 +53,7 @@ class OpenFile:
     ) -> Self | None:
         """Open a new file; `identity` is hashed into its id.
 
-        Returns None for an empty file without an `identity`: nothing would tell it from another empty file.
+        Returns None for an empty file without an `identity`: it could not be distinguished from another empty file.
         """
         descriptor, (head,) = await io_thread.run(open_verified, found.path, found.inode, [(0, SAMPLE)])
         if not head and not identity:
@@ -74,9 +74,11 @@ class OpenFile:
         try:
             _check_fingerprint(found, left, head, last, tail)
             parser = make(file_id, found.path, left.offset, left.line)
+            if left.carriage_returns:
+                parser.splitter.use_carriage_returns()
             if left.offset:
                 parser.resume(head)
-                parser.last = last
+                parser.last = _piece(left, last)
         except BaseException:
             io_thread.submit(close, descriptor)
             raise
@@ -115,7 +117,7 @@ class OpenFile:
                 self._head = (self._head[: self._position] + data)[:SAMPLE]
             self._position += len(data)
             self._before = (data if len(data) >= SAMPLE else self._before + data)[-SAMPLE:]
-            parser.splitter.feed(data)
+            parser.feed(data)
         parser.take(batch, limit)
         return True
 
@@ -153,6 +155,7 @@ class OpenFile:
             sample=len(last),
             rows=parser.rows + (earlier.rows if earlier else 0),
             rejects=parser.rejects + (earlier.rejects if earlier else 0),
+            carriage_returns=parser.splitter.carriage_returns,
             truncated=parser.truncated or (earlier is not None and earlier.truncated),
             done=None if done is None else (done.size, done.mtime),
         )
@@ -163,5 +166,13 @@ class OpenFile:
 
 
 def _check_fingerprint(found: FileStat, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:
-    if len(tail) < min(SAMPLE, left.offset) or fingerprint_of(head[: left.head], last) != left.fingerprint:
+    if (
+        len(tail) < min(SAMPLE, left.offset)
+        or fingerprint_of(head[: left.head], _piece(left, last)) != left.fingerprint
+    ):
         raise Rewritten(f"{found.path}: the contents read up to byte {left.offset} are no longer there")
+
+
+def _piece(left: Progress, data: bytes) -> bytes:
+    """Return bytes of a file as its splitter returns them."""
+    return data.replace(b"\r", b"\n") if left.carriage_returns else data

@@ -9,7 +9,7 @@ An incomplete last line waits for its end; in a file that was deleted it counts 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from services.system_api.sources.file.filesystem import FileStat, find_inodes, is_glob, list_files
+from services.system_api.sources.file.filesystem import FileStat, find_inodes, is_glob, list_files, literal
 from services.system_api.sources.file.folder_watcher import FolderWatcher
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
@@ -97,7 +97,7 @@ class TailSource:
             elif file.size and not self._problems.unusable(file):
                 jobs.append(Job(file, None, candidates=self._catalogue.candidates(file, gone)))
         if not found and not jobs and not is_glob(self._options.path):
-            raise Unavailable(f"{self._options.path}: no such file")
+            raise Unavailable(f"{literal(self._options.path)}: no such file")
         self._scan_at = now + self._options.interval
         self._open_files.log_lost(self._jobs, [*found, *renamed.values()])
         self._jobs = jobs[::-1]

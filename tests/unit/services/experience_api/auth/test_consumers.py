@@ -1,3 +1,4 @@
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
@@ -6,12 +7,20 @@ import pytest
 from multidict import CIMultiDict
 
 from services.experience_api.auth.admission import Admission, AdmissionOptions
-from services.experience_api.auth.clients import Verifier, VerifyOptions, add_client
+from services.experience_api.auth.clients import add_client
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.tokens import Tokens
-from services.experience_api.refusals import LOOPBACK_ONLY, TOKEN_REFUSED, TOO_MANY_ATTEMPTS, WRONG_CREDENTIALS, Refused
+from services.experience_api.auth.verifier import Verifier, VerifyOptions
+from services.experience_api.refusals import (
+    LOOPBACK_ONLY,
+    TOKEN_REFUSED,
+    TOO_MANY_ATTEMPTS,
+    WRONG_CREDENTIALS,
+    Refusal,
+    Refused,
+)
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.protocol import Claim, Node
+from services.experience_api.registry.protocol import Claim, Client, Node
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.http.origin import Origin
 from shared.lease import MemoryLeaseStore
@@ -100,3 +109,67 @@ async def test_wrong_secrets_use_up_the_budget_of_an_address_and_right_ones_do_n
         found.append(refused.value.refusal)
     assert found == [WRONG_CREDENTIALS] * 5 + [TOO_MANY_ATTEMPTS]
     await registration.register(DEMO, LOCAL)
+
+
+async def refusals_of(registration: Registration, headers: CIMultiDict[str], count: int) -> list[Refusal]:
+    found = []
+    for _ in range(count):
+        with pytest.raises(Refused) as refused:
+            await registration.register(headers, REMOTE)
+        found.append(refused.value.refusal)
+    return found
+
+
+async def test_an_address_that_fails_excludes_no_right_secret(
+    registry: MemoryRegistry, registration: Registration
+) -> None:
+    """A neighbour with the same address may be another program, or the same client with an old secret."""
+    generated = await add_client(registry, "shop")
+    await add_client(registry, "chosen", secret="chosen")
+    assert TOO_MANY_ATTEMPTS in await refusals_of(registration, WRONG, 20)
+    for name, secret in (("shop", generated), ("chosen", "chosen")):
+        right = CIMultiDict({"client_id": name, "client_secret": secret})
+        stale = CIMultiDict({"client_id": name, "client_secret": "an old one"})
+        for _ in range(3):
+            assert await refusals_of(registration, stale, 20) == [TOO_MANY_ATTEMPTS] * 20
+            assert (await registration.register(right, REMOTE)).client_id == name
+            await registration.unregister(right, REMOTE)
+
+
+async def test_a_client_refused_at_one_address_is_accepted_at_another(registration: Registration) -> None:
+    assert await refusals_of(registration, DEMO, 6) == [LOOPBACK_ONLY] * 5 + [TOO_MANY_ATTEMPTS]
+    await registration.register(DEMO, LOCAL)
+
+
+class BlockingRegistry(MemoryRegistry):
+    """Blocks look-ups while `proceed` is not set, and counts those that run at once."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryLeaseStore())
+        self.proceed = asyncio.Event()
+        self.running = self.most = 0
+
+    async def find(self, client_id: str) -> Client | None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        await self.proceed.wait()
+        self.running -= 1
+        return await super().find(client_id)
+
+
+async def test_an_address_that_fails_has_one_look_up_at_a_time() -> None:
+    registry = BlockingRegistry()
+    with Verifier.opened(registry, VerifyOptions()) as verifier:
+        admission = Admission(AdmissionOptions(failures=5, failures_per_second=0.001))
+        registration = Registration(admission, verifier, registry, TOKENS, SYSTEM_CLOCK)
+        wrong = CIMultiDict({"client_id": "demo", "client_secret": "trs_" + "x" * 43})
+        registry.proceed.set()
+        await refusals_of(registration, wrong, 5)
+        registry.proceed.clear()
+        registry.most = 0
+        waiting = [asyncio.create_task(refusals_of(registration, wrong, 1)) for _ in range(10)]
+        while not registry.running:
+            await asyncio.sleep(0)
+        registry.proceed.set()
+        assert await asyncio.gather(*waiting) == [[TOO_MANY_ATTEMPTS]] * 10
+        assert registry.most == 1

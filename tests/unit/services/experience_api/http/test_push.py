@@ -86,7 +86,7 @@ async def test_an_invalid_event_never_reaches_the_bus() -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])
-def test_the_allow_list_lets_its_networks_push(address: str) -> None:
+def test_networks_of_the_allow_list_may_push(address: str) -> None:
     pushes().check(came_from(address))
 
 
@@ -99,7 +99,7 @@ def test_the_allow_list_lets_its_networks_push(address: str) -> None:
         (Origin(None, proxied=True, unverified="the address is not known"), "the address is not known"),
     ],
 )
-def test_everybody_else_is_refused(where: Origin, said: str) -> None:
+def test_all_other_addresses_are_refused(where: Origin, said: str) -> None:
     with pytest.raises(Refused) as refused:
         pushes().check(where)
     assert refused.value.refusal is ADDRESS_NOT_ALLOWED

@@ -103,7 +103,7 @@ async def test_a_replica_that_loses_notices_is_displaced_and_detects_it(deployme
         deployment.registry.loses_notices = True
         async with second.slot(claims(), ORIGIN) as slot:
             deployment.registry.reconnect()
-            assert await reason(cut_off) is CLAIM_LOST
+            assert await reason(cut_off) is TAKEN_OVER
             assert slot.lost is None
 
 

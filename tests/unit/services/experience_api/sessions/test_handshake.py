@@ -175,6 +175,36 @@ async def test_failures_use_up_the_budget_of_their_address_alone(deployment: Dep
         pass
 
 
+async def test_an_address_that_fails_excludes_no_genuine_token(deployment: Deployment) -> None:
+    token = await deployment.token()
+    found = [await deployment.refusal(bearer("bogus")) for _ in range(50)]
+    assert found == [TOKEN_REFUSED] * 5 + [TOO_MANY_ATTEMPTS] * 45
+    for _ in range(20):
+        async with deployment.admit(bearer(token)):
+            pass
+        assert await deployment.refusal(bearer("bogus")) is TOO_MANY_ATTEMPTS
+    assert deployment.registry.claims == 20
+
+
+async def test_a_replaced_token_that_is_tried_again_and_again_does_not_exclude_its_successor(
+    deployment: Deployment,
+) -> None:
+    old = await deployment.token()
+    new = await deployment.token()
+    found = [await deployment.refusal(bearer(old)) for _ in range(20)]
+    assert found == [TOKEN_REFUSED] * 5 + [TOO_MANY_ATTEMPTS] * 15
+    async with deployment.admit(bearer(new)):
+        pass
+
+
+async def test_a_client_refused_at_one_address_is_admitted_at_another(deployment: Deployment) -> None:
+    token = await deployment.token()
+    found = [await deployment.refusal(bearer(token), query="channels=secret") for _ in range(6)]
+    assert found == [CHANNEL_NOT_PERMITTED] * 5 + [TOO_MANY_ATTEMPTS]
+    async with deployment.admit(bearer(token), origin=ELSEWHERE):
+        pass
+
+
 async def test_valid_consumers_behind_one_address_use_up_no_budget(deployment: Deployment) -> None:
     token = await deployment.token()
     for _ in range(20):

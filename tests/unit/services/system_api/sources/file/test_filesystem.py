@@ -22,7 +22,15 @@ from shared.errors import Unavailable
 
 @pytest.mark.parametrize(
     ("pattern", "folder"),
-    [("/a/b/*.x", "/a/b"), ("/a/*/c/x", "/a"), ("/a/**/x", "/a"), ("a.x", "."), ("*", "."), ("/a/[bc]/x", "/a")],
+    [
+        ("/a/b/*.x", "/a/b"),
+        ("/a/*/c/x", "/a"),
+        ("/a/**/x", "/a"),
+        ("a.x", "."),
+        ("*", "."),
+        ("/a/[bc]/x", "/a"),
+        ("/a[[]1]/[?]/x", "/a[1]/?"),
+    ],
 )
 def test_the_folder_that_must_exist(pattern: str, folder: str) -> None:
     assert folder_of(pattern) == folder

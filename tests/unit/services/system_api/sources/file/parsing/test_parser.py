@@ -1,5 +1,6 @@
 """From bytes to events and rejects: every byte in exactly one of them, for any bytes."""
 
+import gzip
 import json
 import random
 from collections.abc import Callable
@@ -185,3 +186,96 @@ def test_a_header_that_is_not_found_is_an_error() -> None:
     with pytest.raises(UnusableFile, match="no header found within the first 3 bytes"):
         parser(csv_with_header(), offset=50).resume(b"id,")
     parser(Ndjson("id", None), offset=50).resume(b"")
+
+
+@pytest.mark.parametrize("portion", [1, 2, 3, 4, 100])
+def test_a_byte_order_mark_before_a_quoted_header_with_a_line_break_is_skipped(portion: int) -> None:
+    content = b'\xef\xbb\xbf"id\nx","name"\n"1","x"\n2,y\n'
+    form = Csv("id\nx", None, delimiter=",", quotes=True, header=True, columns=None, types={})
+    _, batch = parse(form, content, [portion] * (len(content) // portion))
+    assert not batch.rejects
+    assert [json.loads(record.value or b"")["data"] for record in batch.records] == [
+        {"id\nx": "1", "name": "x"},
+        {"id\nx": "2", "name": "y"},
+    ]
+    resumed = parser(Csv("id\nx", None, delimiter=",", quotes=True, header=True, columns=None, types={}), offset=25)
+    resumed.resume(content)
+
+
+def test_a_byte_order_mark_that_is_not_at_the_beginning_belongs_to_its_field() -> None:
+    form = Csv("id", None, delimiter=",", quotes=True, header=False, columns=("id",), types={})
+    _, batch = parse(form, b'1\n\xef\xbb\xbf"2\n')
+    assert [json.loads(record.value or b"")["data"] for record in batch.records] == [{"id": "1"}, {"id": '\ufeff"2'}]
+
+
+def whole_parser(form: Format, *, offset: int = 0, line: int = 0) -> Parser:
+    builder = EventBuilder("orders", "t", None, SYSTEM_CLOCK, random.Random(1))
+    identity = FileIdentity("orders", "1.ab", "in/a")
+    return Parser(form, builder, identity, LIMIT, offset=offset, line=line, whole=True)
+
+
+def feed_all(reader: Parser, batch: Batch, content: bytes, portion: int) -> None:
+    for at in range(0, len(content), portion):
+        reader.feed(content[at : at + portion])
+        take_all(reader, batch)
+
+
+def parse_whole(form: Format, content: bytes, portion: int = 1000) -> Batch:
+    reader, batch = whole_parser(form), Batch()
+    feed_all(reader, batch, content, portion)
+    reader.splitter.finish()
+    take_all(reader, batch)
+    assert reader.splitter.offset == len(content)
+    return batch
+
+
+@pytest.mark.parametrize("portion", [1, 2, 7, 1000])
+def test_lines_of_a_whole_file_may_end_in_carriage_returns(portion: int) -> None:
+    for form, content in (
+        (csv_with_header(), b"id,b\r1,\r2,x\r"),
+        (Ndjson("id", None), b'{"id":"1"}\r{"id":"2"}'),
+    ):
+        batch = parse_whole(form, content, portion)
+        assert [json.loads(record.value or b"")["subject"] for record in batch.records] == ["1", "2"]
+        assert not batch.rejects
+
+
+def test_a_carriage_return_within_the_only_line_of_a_whole_file_ends_nothing() -> None:
+    assert len(parse_whole(Ndjson("id", None), b'{"id":\r"1"}').records) == 1
+    assert not parse_whole(csv_with_header(), b'id,"a\rb"').rejects
+    assert len(parse_whole(csv_with_header(), b'id,"a\rb"\n1,2\n').records) == 1
+
+
+def test_a_whole_file_whose_lines_end_in_carriage_returns_is_resumed() -> None:
+    content = b"id,b\r1,2\r3,4\r"
+    reader, batch = whole_parser(csv_with_header(), offset=9, line=2), Batch()
+    reader.splitter.use_carriage_returns()
+    reader.resume(content)
+    reader.feed(content[9:])
+    reader.take(batch, 10)
+    assert [json.loads(record.value or b"")["data"] for record in batch.records] == [{"id": "3", "b": "4"}]
+
+
+def test_a_growing_file_whose_lines_end_in_carriage_returns_is_unusable() -> None:
+    reader = parser(csv_with_header())
+    reader.feed(b"id,b")
+    reader.feed(b"\r")
+    with pytest.raises(UnusableFile, match=r"in/a\.ndjson: found carriage returns and no newline; expected lines that"):
+        reader.feed(b"1,2\r")
+    reader = parser(csv_with_header())
+    reader.feed(b"id,b\r")
+    reader.feed(b"\n")
+    reader.take(Batch(), 10)
+    reader.feed(b"1,2\r3")
+    reader.feed(b"\n")
+    assert reader.splitter.waiting
+
+
+@pytest.mark.parametrize("portion", [1, 16])
+def test_a_file_that_is_no_text_is_unusable(portion: int) -> None:
+    content = gzip.compress(b'{"id":"1"}\n' * 10)
+    for form in (Ndjson("id", None), csv_format()):
+        reader, batch = parser(form), Batch()
+        with pytest.raises(UnusableFile, match=r"in/a\.ndjson: found gzip-compressed data; expected text in UTF-8"):
+            feed_all(reader, batch, content, portion)
+        assert not batch

@@ -3,15 +3,17 @@
 import csv
 import io
 import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.system_api.sources.file.parsing.splitter import Cut, Splitter, cut_lines, row_cutter
+from services.system_api.sources.file.parsing.rows import RowCutter
+from services.system_api.sources.file.parsing.splitter import Cut, Splitter, cut_lines
 
 LIMIT = 64
-CUTS: dict[str, Cut] = {"lines": cut_lines, "rows": row_cutter(b",")}
+CUTS: dict[str, Callable[[], Cut]] = {"lines": lambda: cut_lines, "rows": lambda: RowCutter(b",")}
 
 # Mostly the bytes that matter to a splitter, so that short examples reach edge cases.
 CONTENT = st.lists(
@@ -50,8 +52,8 @@ def pieces_of(content: bytes, cut: Cut, sizes: list[int]) -> list[tuple[int, int
 @example(content=b'"' + b"x" * 63 + b"\n" + b"y" * 10 + b'"\n', sizes=[70])
 @example(content=b"x" * 65, sizes=[64, 1])
 def test_every_byte_is_in_one_piece_and_portions_do_not_matter(kind: str, content: bytes, sizes: list[int]) -> None:
-    whole = pieces_of(content, CUTS[kind], [])
-    assert pieces_of(content, CUTS[kind], sizes) == whole
+    whole = pieces_of(content, CUTS[kind](), [])
+    assert pieces_of(content, CUTS[kind](), sizes) == whole
     at = 0
     for offset, size, kept in whole:
         assert offset == at
@@ -74,18 +76,20 @@ def test_rows_are_those_of_the_standard_library(rows: list[list[str]]) -> None:
         csv.writer(one, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(row)
         expected.append(one.getvalue().encode()[:-1])
     if all(len(row) <= LIMIT for row in expected):
-        assert [content[offset : offset + size] for offset, size, _ in pieces_of(content, CUTS["rows"], [])] == expected
+        assert [
+            content[offset : offset + size] for offset, size, _ in pieces_of(content, CUTS["rows"](), [])
+        ] == expected
 
 
 def test_a_stray_quote_affects_one_line() -> None:
     content = b'1,"open\n' + b"".join(b"%d,fine\n" % n for n in range(2, 40))
-    found = [kept for _, _, kept in pieces_of(content, CUTS["rows"], [])]
+    found = [kept for _, _, kept in pieces_of(content, CUTS["rows"](), [])]
     assert found == content.split(b"\n")[:-1]
 
 
 def test_a_quote_within_text_is_an_ordinary_character() -> None:
     content = b'1,6" pipe\n2,"a ""b"" c"\n'
-    assert [kept for _, _, kept in pieces_of(content, CUTS["rows"], [])] == [b'1,6" pipe', b'2,"a ""b"" c"']
+    assert [kept for _, _, kept in pieces_of(content, CUTS["rows"](), [])] == [b'1,6" pipe', b'2,"a ""b"" c"']
 
 
 def test_a_huge_line_is_not_buffered() -> None:
@@ -124,6 +128,6 @@ def test_long_content_is_split_in_linear_time() -> None:
     content = b"".join(
         b'%d,"%b"\n' % (n, b"\n".join([b"x" * rows.randrange(20)] * rows.randrange(3))) for n in range(20_000)
     )
-    splitter = Splitter(row_cutter(b","), 1_048_576)
+    splitter = Splitter(RowCutter(b","), 1_048_576)
     splitter.feed(content)
     assert len(splitter.take(30_000)) == 20_000

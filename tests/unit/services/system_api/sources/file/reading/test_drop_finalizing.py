@@ -56,10 +56,10 @@ async def test_a_crash_between_commit_and_archive_repeats_only_the_archiving(tmp
 
 
 async def test_a_file_with_rejects_is_deleted_but_not_one_with_a_truncated_line(tmp_path: Path) -> None:
-    (tmp_path / "a.ndjson").write_text("no json\n")
+    (tmp_path / "a.ndjson").write_text('no json\n{"id":"0"}\n')
     (tmp_path / "b.ndjson").write_text("x" * 2_000_000 + '\n{"id":"1"}\n')
     async with dropping(tmp_path, after="delete").opened() as poller:
-        assert await poller.drain() == lines(1)
+        assert sorted(each["id"] for each in await poller.drain()) == ["0", "1"]
         await until(lambda: not (tmp_path / "a.ndjson").exists())
         await poller.drain()
     assert len(poller.rejects) == 2
@@ -121,7 +121,7 @@ async def test_the_archive_may_be_on_another_disk(tmp_path: Path, monkeypatch: p
     assert [found.read_bytes() for found in (tmp_path / "archive").iterdir()] == [content]
 
 
-async def test_an_empty_file_is_put_away_as_well(tmp_path: Path) -> None:
+async def test_an_empty_file_is_archived_as_well(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").touch()
     async with dropping(tmp_path, after="archive").opened() as poller:
         assert await poller.drain() == []

@@ -70,7 +70,9 @@ async def test_an_unusable_file_is_not_opened_again_until_it_changes(open_files:
     assert not open_files.problems.texts
 
 
-async def test_the_outcome_tells_the_end_from_a_file_that_cannot_be_read(open_files: OpenFiles, tmp_path: Path) -> None:
+async def test_the_outcome_distinguishes_the_end_from_a_file_that_cannot_be_read(
+    open_files: OpenFiles, tmp_path: Path
+) -> None:
     (tmp_path / "a").write_text("id\n1\n2")
     (tmp_path / "b").write_text("key\n1\n")
     (tmp_path / "c").touch()
