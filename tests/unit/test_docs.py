@@ -11,7 +11,7 @@ from services.cli import main
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = [
     (page.name, number, block)
-    for page in sorted(DOCS.glob("*.md"))
+    for page in sorted(DOCS.rglob("*.md"))
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
     if not block.startswith("- ")  # a step alone, which the tests of the steps run
 ]
