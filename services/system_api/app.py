@@ -10,7 +10,7 @@ from aiohttp import web
 from services.system_api.operations.controls import Controls
 from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.operations.postgres import PostgresSourceStore
-from services.system_api.operations.previewing import preview
+from services.system_api.operations.previewing import preview, saved
 from services.system_api.operations.store import SourceStore
 from services.system_api.operators import Operators
 from services.system_api.overview import Overview
@@ -101,11 +101,15 @@ class _Service:
         parts = self._parts
         overview = Overview(self._reporters, self._controls, self._store, self._leases, parts.node, parts.clock)
         operators = Operators(self._options.operators, parts.clock)
-        SourceRoutes(overview, self._controls, self._store, operators, self._preview).add_to(app)
+        SourceRoutes(overview, self._controls, self._store, operators, self._preview, self._position).add_to(app)
 
     async def _preview(self, name: str, place: Place) -> Mapping[str, Any]:
         topic = self._settings.bus.topics.checkpoints
         return await preview(self._parts.bus.connected, topic, name, place, self._opener(name))
+
+    async def _position(self, name: str) -> Mapping[str, str]:
+        found = await saved(self._parts.bus.connected, self._settings.bus.topics.checkpoints, name)
+        return {part: value.decode(errors="replace") for part, value in found.items()}
 
     def _opener(self, name: str) -> SourceOpener:
         return build_source(name, self._options.sources[name], self._parts.clock, self._parts.rng)

@@ -38,11 +38,14 @@ class SourceRoutes:
     store: SourceStore
     operators: Operators
     preview: Preview
+    position: Callable[[str], Awaitable[Mapping[str, str]]]
+    """Returns the whole saved position of a source."""
 
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints."""
         app.router.add_get("/sources", self._all)
         app.router.add_get("/sources/{name}", self._one)
+        app.router.add_get("/sources/{name}/position", self._position)
         for action, handler in (
             ("pause", self._pause),
             ("resume", self._resume),
@@ -59,6 +62,11 @@ class SourceRoutes:
     async def _one(self, request: web.Request) -> web.Response:
         self._check_reader(request)
         return await self._shown(self._source(request))
+
+    async def _position(self, request: web.Request) -> web.Response:
+        self._check_reader(request)
+        position = await self.position(self._source(request))
+        return web.json_response({"position": position, "parts": len(position)}, headers=_FRESH)
 
     async def _pause(self, request: web.Request) -> web.Response:
         operator, source, body = await self._command(request, {"reason"})
