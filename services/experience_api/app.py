@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.consumers import Registration
-from services.experience_api.auth.origin import Networks
 from services.experience_api.auth.verifier import Verifier
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
@@ -31,6 +30,7 @@ from shared.composition.serving import RunningService, serving
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.http.health import NotYet
+from shared.http.origin import Networks
 from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested

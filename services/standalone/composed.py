@@ -11,6 +11,7 @@ from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessOptions, ProcessSettings
 from services.standalone.settings import StandaloneSettings
 from services.system_api.app import build_system_api
+from services.system_api.operations.postgres import PostgresSourceStore
 from services.system_api.settings import SystemOptions, SystemSettings
 from shared.alerts import alerting
 from shared.alerts.outages import alert_on_outages
@@ -80,7 +81,10 @@ class ComposedServices:
                 tasks.keep(f"the {name} layer", raise_failure(service))
             self.url = experience.listening.url
             await tasks.meanwhile(_subscribed(self.url, subscriber, health, tasks))
-            system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **given))
+            operations = await stack.enter_async_context(PostgresSourceStore.opened(database))
+            system = await stack.enter_async_context(
+                build_system_api(self._system, leases=leases, operations=operations, **given)
+            )
             self.sources_url = system.listening.url
             tasks.keep("the system layer", raise_failure(system))
             self._running = [experience, process, system]

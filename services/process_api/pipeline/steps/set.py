@@ -8,9 +8,11 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError, field_va
 from pydantic_core import InitErrorDetails
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.paths import check_attribute, parse, put
+from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
 from shared.errors import Malformed
+from shared.events import strict_json
+from shared.events.attributes import check_attribute
 from shared.expression.expression import Expression
 from shared.expression.nodes import Raw
 from shared.expression.settings import check_expression
@@ -53,7 +55,7 @@ class SetOptions(StepOptions):
                 if isinstance(value, str) and value.startswith(_MARK):
                     continue
                 if parse(path).names[0] == "data":
-                    _constant(value)
+                    strict_json.check(_constant(value))
                 else:
                     check_attribute(path, _constant(value))
             except (ValueError, Malformed) as exc:

@@ -37,6 +37,7 @@ system:
     shutdown_timeout: 5}
   node: system-0
   lease_seconds: 6
+  operators: {oncall: {token: 0123456789abcdef0123456789abcdef}}
   sources:
     stock:
       kind: file

@@ -36,12 +36,13 @@ BEYOND_A_SCHEMA = (
     "does not appear to be",
     "JSON Schema",
     "the key is too short",
+    "the token is too short",
     "belong together",
     "needs `user`",
     "needs `cert_file`",
     "smtp is set without recipients",
     "there is no column",
-    "would become",
+    "attribute '",
     "longest_wait",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""

@@ -46,6 +46,20 @@ async def test_keeps_the_cursor_in_a_file_and_resumes_from_it(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+async def test_reports_an_unreadable_frame_and_continues_behind_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = '{"cursor":"after-bad","id":"bad","source":"/s","type":"t","data":1e400}'
+    file = CursorFile(tmp_path / "cursor")
+    async with FakeServer(session(event(1), bad, event(2), stay=True)).up() as stage:
+        await _until_signal(subscription(stage, count=2, quiet=True, cursor_file=file))
+    captured = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in captured.out.splitlines()] == ["1", "2"]
+    assert captured.err.startswith("skipping an unreadable frame, after cursor after-bad: not JSON that can be read: ")
+    assert captured.err.endswith(f"{bad}\n")
+    assert (tmp_path / "cursor").read_text() == "after-2\n"
+
+
 async def test_prints_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     gap = {
         "source": "/trelay",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
-from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter
+from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed, TooLarge
 from shared.events.dead_letter import Reject
@@ -29,8 +29,17 @@ class Format(Protocol):
         """Cuts the bytes into pieces, one line or row each."""
         ...
 
-    def normalize(self, piece: bytes) -> bytes:
-        """Prepare a piece with carriage returns for `read`; a piece without them needs no preparation."""
+    @property
+    def suspicious(self) -> Suspicious:
+        """Decides whether pieces have to go through `prepare` before `read`."""
+        ...
+
+    def prepare(self, piece: bytes) -> bytes:
+        """Check what `read` does not, and return the piece for `read`; pieces with carriage returns come here too.
+
+        Raises:
+            Malformed: as for `read`.
+        """
         ...
 
     def read(self, piece: bytes) -> Row:
@@ -99,7 +108,7 @@ class Parser:
 
         `whole` tells a file that is complete from one that grows: a growing one may still get its first newline.
         """
-        self.splitter = Splitter(form.cut, limit, offset)
+        self.splitter = Splitter(form.cut, limit, offset, form.suspicious)
         self.line = line
         """Lines taken so far."""
         self.rows = 0
@@ -213,7 +222,7 @@ class Parser:
             if self._headed is not None:
                 raise UnusableFile(f"{self._identity.path}: header: {exc}") from exc
             raise
-        return self._form.read(self._form.normalize(text))
+        return self._form.read(self._form.prepare(text))
 
     def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> None:
         if isinstance(error, UnusableFile):
