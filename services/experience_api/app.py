@@ -115,7 +115,7 @@ class _Service:
         """Open everything; on leaving, drain, and close everything in reverse."""
         options, parts = self._options, self._parts
         days = options.tokens.expires_after_days_disconnected
-        app = application(options.listen, parts.health)
+        app = application(options.listen, parts.health, reasons=False)
         self._add_routes(app)
         async with AsyncExitStack() as stack:
             verifier = stack.enter_context(Verifier.opened(self._registry, options.secrets, clock=parts.clock))

@@ -22,6 +22,7 @@ from shared.database.options import DatabaseOptions
 from shared.http.server import Health, ListenOptions
 from shared.lease import PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.reloading import Section
 from shared.runtime.run import Failing, Running
 from shared.runtime.tasks import Tasks
 
@@ -89,8 +90,13 @@ class ComposedServices:
             self._running = [experience, process, system]
             yield tasks
 
+    @property
+    def sections(self) -> list[Section]:
+        """The sections of the settings file that can change while they run."""
+        return [section for service in self._running for section in service.sections]
+
     async def reload(self) -> list[str]:
-        """Load again what can change while they run; return what was loaded."""
+        """Load again what else can change while they run; return what was loaded."""
         return [name for service in self._running for name in await service.reload()]
 
 
