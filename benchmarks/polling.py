@@ -15,6 +15,7 @@ from services.system_api.operations.requests import Control
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
+from services.system_api.supervisor.replicas import Turn
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from shared.alerts import RecordingAlerts
@@ -49,7 +50,7 @@ async def polled(
         control = SourceControl(SOURCE, MemorySourceStore())
         control.update(Control())
         opener, leases = source(SOURCE, options, SYSTEM_CLOCK, rng), Leases(MemoryLeaseStore(), "bench")
-        poller = Poller(options, opener, leases, context, reporter, control)
+        poller = Poller(options, opener, leases, context, reporter, control, Turn(granted=True))
         async with Tasks() as tasks:
 
             async def work() -> None:

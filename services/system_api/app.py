@@ -21,6 +21,7 @@ from services.system_api.sources.source import Place, SourceOpener
 from services.system_api.supervisor.description import problem
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
+from services.system_api.supervisor.replicas import Replicas
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from services.system_api.supervisor.sharing import StatusPublisher
@@ -136,9 +137,11 @@ class _Service:
         parts, options = self._parts, self._options
         leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
         context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng)
+        replicas = Replicas(parts.node, options.sources, self._leases, leases, lambda: parts.bus.problem, parts.clock)
         async with Tasks() as polling:
+            polling.keep("replicas", replicas.run())
             for name, source in options.sources.items():
-                control = self._controls.of(name)
-                poller = Poller(source, self._opener(name), leases, context, self._reporters[name], control)
+                reporter, control, turn = self._reporters[name], self._controls.of(name), replicas.turn(name)
+                poller = Poller(source, self._opener(name), leases, context, reporter, control, turn)
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()

@@ -1,6 +1,7 @@
 """Runs one source while this replica holds its lease, and restarts it when it fails or stalls.
 
-    run              acquires the lease
+    run              waits for the turn of this replica, and ends when it is over
+     └ _own          acquires the lease
      └ _supervise    starts one run after another while the lease is held and the source is not paused
         └ _attend    one run, until it fails; cancels it when it stalls, or when an operator asks for something else
 
@@ -19,6 +20,7 @@ from services.system_api.operations.requests import Command, Control
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import BusUnavailable
+from services.system_api.supervisor.replicas import Turn
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import Lasting, SourceContext, SourceRun
 from services.system_api.supervisor.schedule import Schedule
@@ -61,6 +63,7 @@ class Poller:
         context: SourceContext,
         reporter: Reporter,
         control: SourceControl,
+        turn: Turn,
     ) -> None:
         """The source's name is the reporter's."""
         self.name = reporter.status.name
@@ -71,6 +74,7 @@ class Poller:
         self._clock = context.clock
         self._report = reporter
         self._control = control
+        self._turn = turn
         self._schedule = Schedule(options.interval, options.retry)
         self._lasting = Lasting(control, OversizeFilter(), Wakeup())
         self._failures = 0
@@ -86,26 +90,36 @@ class Poller:
         return self._report.status
 
     async def run(self) -> None:
-        """Run the source whenever this replica holds its lease. Never returns; cancel it to stop."""
+        """Run the source whenever it is this replica's turn. Never returns; cancel it to stop."""
         while True:
-            self._fenced = False
-            try:
-                async with self._leases.hold(f"source/{self.name}") as lease:
-                    self._report.owned(lease.epoch)
-                    await self._control.known()
-                    await self._supervise(lease)
+            await self._turn.granted()
+            async with Tasks() as tasks:
+                owning = tasks.start(f"owner of source {self.name}", self._own())
+                revoked = tasks.start(f"turn of source {self.name}", self._turn.revoked())
+                await _first(owning, revoked)
+            if not self._turn.mine:
                 self._report.standby()
-            except Unavailable as exc:
-                self._report.blocked(str(exc))
-                self._failures += 1
-            except Exception as exc:
-                # A bug here must not stop the other sources.
-                logger.exception("unexpected error in poller", extra=self._fields)
-                self._report.failed(f"{type(exc).__name__}: {exc}")
-                self._failures += 1
-            finally:
-                self._report.disowned()
-            await self._clock.sleep(_FENCED_PAUSE if self._fenced else self._pause())
+
+    async def _own(self) -> None:
+        """Run the source while this replica holds its lease, and return when it is lost."""
+        self._fenced = False
+        try:
+            async with self._leases.hold(f"source/{self.name}") as lease:
+                self._report.owned(lease.epoch)
+                await self._control.known()
+                await self._supervise(lease)
+            self._report.standby()
+        except Unavailable as exc:
+            self._report.blocked(str(exc))
+            self._failures += 1
+        except Exception as exc:
+            # A bug here must not stop the other sources.
+            logger.exception("unexpected error in poller", extra=self._fields)
+            self._report.failed(f"{type(exc).__name__}: {exc}")
+            self._failures += 1
+        finally:
+            self._report.disowned()
+        await self._clock.sleep(_FENCED_PAUSE if self._fenced else self._pause())
 
     async def _supervise(self, lease: Lease) -> None:
         """Start one run after another until the lease is lost, or a newer owner has fenced this one."""

@@ -13,6 +13,7 @@ from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder, Source, SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
+from services.system_api.supervisor.replicas import Turn
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from shared.alerts import RecordingAlerts
@@ -121,12 +122,15 @@ class Harness:
     last: int = 25
     before: Callable[[int], Awaitable[None]] = nothing
 
-    def poller(self, options: SourceOptions = OPTIONS, open_source: SourceOpener | None = None) -> Poller:
+    def poller(
+        self, options: SourceOptions = OPTIONS, open_source: SourceOpener | None = None, turn: Turn | None = None
+    ) -> Poller:
         reporter = Reporter("numbers", self.alerts, SystemMetrics(CollectorRegistry(), ["numbers"]), self.clock)
         context = SourceContext(self.bus, TOPICS, self.clock, random.Random(1))
         leases = Leases(self.store, "us", clock=BriefClock())
         self.controls = Controls(self.operations, ["numbers"])
-        return Poller(options, open_source or self.open, leases, context, reporter, self.controls.of("numbers"))
+        control = self.controls.of("numbers")
+        return Poller(options, open_source or self.open, leases, context, reporter, control, turn or Turn(granted=True))
 
     @contextlib.asynccontextmanager
     async def open(self, checkpoint: Checkpoint) -> AsyncIterator[Source]:

@@ -1,6 +1,8 @@
 """The counts that are committed with every batch."""
 
-from services.system_api.operations.checkpoints import PART, OwnPart, changes, split
+import pytest
+
+from services.system_api.operations.checkpoints import PART, OwnPart, changes, checkpoint_key, checkpoint_part, split
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import Outgoing
 from shared.events.dead_letter import Reject
@@ -35,3 +37,8 @@ def test_it_is_saved_beside_the_parts_of_the_source() -> None:
 
 def test_the_changes_from_one_checkpoint_to_another() -> None:
     assert changes({"a": b"1", "b": b"2"}, {"b": b"2", "c": b"3"}) == {"a": None, "b": b"2", "c": b"3"}
+
+
+@pytest.mark.parametrize("part", ["", "7", "a/b"])
+def test_a_checkpoint_part_and_its_key_map_to_each_other(part: str) -> None:
+    assert checkpoint_part("orders", checkpoint_key("orders", part)) == part

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.operations.checkpoints import OwnPart, checkpoint_key, checkpoint_part
+from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.sources.source import Batch
 from services.system_api.supervisor.publisher import (
     BusUnavailable,
@@ -32,11 +32,6 @@ def test_events_rejects_and_checkpoint_are_one_transaction() -> None:
             Outgoing(b"orders/~trelay", b'{"rows":2,"published":1,"rejected":1}'),
         ],
     }
-
-
-@pytest.mark.parametrize("part", ["", "7", "a/b"])
-def test_a_checkpoint_part_and_its_key_map_to_each_other(part: str) -> None:
-    assert checkpoint_part("orders", checkpoint_key("orders", part)) == part
 
 
 def test_an_unavailable_bus_is_no_unavailable_upstream() -> None:

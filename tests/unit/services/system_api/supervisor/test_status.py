@@ -62,6 +62,23 @@ def test_a_source_that_another_replica_runs_has_no_error_here() -> None:
     assert (status.state, status.error, status.failures) == (State.STANDBY, None, 0)
 
 
+def test_nothing_is_expected_of_a_paused_source() -> None:
+    status = SourceStatus("orders", 0)
+    status.down("refused", 1)
+    over = status.paused(2, "paused by oncall")
+    assert over is not None
+    assert not over.begun
+    assert (status.state.value, status.error, status.failures) == ("paused", "paused by oncall", 0)
+    status.starting(3)
+    assert (status.state, status.error) == (State.STARTING, None)
+
+
+def test_a_source_resumes_from_what_is_committed() -> None:
+    status = SourceStatus("orders", 0)
+    status.resuming(OwnPart(rows=7, published=7), {"": b"7"})
+    assert (status.position, status.own.published) == ({"": "7"}, 7)
+
+
 def test_since_is_when_the_state_was_entered() -> None:
     status = SourceStatus("orders", 0)
     status.progressed(5, caught_up=False)
