@@ -1,16 +1,17 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from services.experience_api.hub import close_codes
-from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, REMOVED, REPLACED, TAKEN_OVER
+from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, REMOVED, REPLACED, TAKEN_OVER, CloseReason
 from services.experience_api.refusals import ALREADY_CONNECTED, TOKEN_REFUSED, UNAVAILABLE
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.notices import ClaimLost, LossReason, Probe
-from services.experience_api.registry.protocol import Claim, Held, Node
+from services.experience_api.registry.protocol import Claim, Client, Held, Node
 from services.experience_api.sessions.connections import ConnectionsOptions
 from shared.errors import Unavailable
 from tests.unit.services.experience_api.hub.connections import connection
@@ -19,6 +20,7 @@ from tests.unit.services.experience_api.sessions.replicas import (
     OPTIONS,
     ORIGIN,
     Deployment,
+    Socket,
     a_deployment,
     claims,
     connected,
@@ -254,3 +256,69 @@ async def test_an_unavailable_registry_is_an_error(deployment: Deployment) -> No
         async with replica.slot(claims(), ORIGIN):
             pytest.fail("admitted")
     assert not replica._slots
+
+
+async def test_a_takeover_from_another_replica_is_announced_and_no_other(deployment: Deployment) -> None:
+    announced: list[uuid.UUID] = []
+
+    async def announce(connection_id: uuid.UUID) -> None:
+        announced.append(connection_id)
+
+    one, two = await deployment.replica("one"), await deployment.replica("two")
+    one._announce = two._announce = announce
+    async with connected(one, alive=False), one.slot(claims(), ORIGIN):
+        assert announced == []
+    async with connected(one, alive=False) as (slot, _), two.slot(claims(), ORIGIN):
+        assert announced == [slot.connection_id]
+
+
+async def test_a_takeover_that_cannot_be_announced_admits_nobody(deployment: Deployment) -> None:
+    async def announce(_: uuid.UUID) -> None:
+        raise Unavailable("the bus is unavailable")
+
+    one, two = await deployment.replica("one"), await deployment.replica("two")
+    two._announce = announce
+    async with connected(one, alive=False):
+        with pytest.raises(Unavailable):
+            async with two.slot(claims(), ORIGIN):
+                pytest.fail("admitted")
+    assert await deployment.registry.held_by(Node("two", 1)) == {}
+
+
+def test_many_connections_are_ended_in_waves_with_times_to_reconnect_that_differ() -> None:
+    """All claims of a replica are void, for example because another process has its name."""
+
+    async def lose() -> tuple[list[float], list[float]]:
+        async with a_deployment(OPTIONS) as deployment, AsyncExitStack() as stack:
+            replica = await deployment.replica("one")
+            for number in range(150):
+                token = claims(f"client-{number}", "its own")
+                await deployment.registry.add(Client(token.client_id, "x"))
+                await deployment.registry.register(token)
+                slot = await stack.enter_async_context(replica.slot(token, ORIGIN))
+                slot.attach(socket := Timed())
+                sockets.append(socket)
+            began = asyncio.get_running_loop().time()
+            replica.lose_all()
+            for socket in sockets:
+                assert await reason(socket) is CLAIM_LOST
+            return [socket.ended_at - began for socket in sockets], [socket.wait or 0.0 for socket in sockets]
+
+    sockets: list[Timed] = []
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        ends, waits = runner.run(lose())
+    assert 0.4 <= max(ends) < 2.0
+    assert len({round(end, 3) for end in ends}) == 6
+    assert len(set(waits)) == 150
+    assert min(waits) >= 1.0
+    assert max(waits) > 8.0
+
+
+class Timed(Socket):
+    """Records when it was ended."""
+
+    ended_at = 0.0
+
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
+        self.ended_at = asyncio.get_running_loop().time()
+        super().end(reason, wait)
