@@ -14,6 +14,7 @@ from services.experience_api.auth.credentials import SUBPROTOCOL, in_subprotocol
 from services.experience_api.auth.origin import Networks, Origin, origin
 from services.experience_api.http.entity import Push, receipt
 from services.experience_api.http.errors import refusing
+from services.experience_api.http.gate import Gate
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.retry_after import RetryAfter
 from services.experience_api.hub.audience import Subscriber
@@ -77,6 +78,7 @@ class Routes:
         """`proxies` are trusted to name the client's address; `days` is how long an unused token is valid."""
         self._registrations = _Outcomes(metrics.registrations, clock, rng)
         self._handshakes = _Outcomes(metrics.handshakes, clock, rng)
+        self._gate = Gate()
         self._pushed = _Outcomes(metrics.pushes, clock, rng)
         self._registration = registration
         self._handshake = handshake
@@ -123,6 +125,7 @@ class Routes:
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or headers.get("Sec-WebSocket-Version") != _VERSION:
             raise Refused(refusals.UPGRADE_REQUIRED)
+        await self._gate.enter()
         handshake, delivery = self._handshake.get(), self._stream.get().delivery
         try:
             async with handshake.admit(headers, request.query, self._origin(request)) as slot:
