@@ -14,9 +14,9 @@ import click
 import uvloop
 
 from services.cli.patterns import patterns_of
+from services.cli.tls import ca_context
 from services.standalone.client_errors import client_errors_translated
 from services.standalone.terminal import mute
-from shared.errors import SettingsError
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.redaction import one_line
 from trelay_client import CONNECTED, GAP, ClientCredentials, CursorFile, Frame, Token, UnreadableFrame, subscribe
@@ -93,7 +93,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
         _loaded(file) if file is not None else cursor or None,
         file,
         count,
-        _ssl_context(ca_file),
+        ca_context(ca_file),
         quiet,
     )
     try:
@@ -118,15 +118,6 @@ def _credentials(client_id: str | None, client_secret: str | None, token: str | 
     if not client_secret and (sys.stdin is None or not sys.stdin.isatty()):
         raise click.UsageError("expected the secret as well: in TRELAY_CLIENT_SECRET, or as --client-secret")
     return ClientCredentials(client_id, client_secret or click.prompt("Secret", hide_input=True, err=True))
-
-
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | None:
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as exc:
-        raise SettingsError(f"{ca_file} contains no certificates: {exc.strerror or exc}") from exc
 
 
 async def _until_signal(subscription: Subscription) -> None:

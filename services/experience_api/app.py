@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.consumers import Registration
-from services.experience_api.auth.origin import Networks
 from services.experience_api.auth.verifier import Verifier
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
@@ -33,6 +32,7 @@ from shared.composition.serving import RunningService, serving
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.http.health import NotYet
+from shared.http.origin import Networks
 from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
@@ -117,7 +117,7 @@ class _Service:
         """Open everything; on leaving, drain, and close everything in reverse."""
         options, parts = self._options, self._parts
         days = options.tokens.expires_after_days_disconnected
-        app = application(options.listen, parts.health)
+        app = application(options.listen, parts.health, reasons=False)
         self._add_routes(app)
         async with AsyncExitStack() as stack:
             verifier = stack.enter_context(Verifier.opened(self._registry, options.secrets, clock=parts.clock))

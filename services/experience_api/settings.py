@@ -3,13 +3,13 @@
 from pydantic import Field
 
 from services.experience_api.auth.admission import AdmissionOptions
-from services.experience_api.auth.origin import Cidr
 from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.sessions.connections import ConnectionsOptions
 from services.experience_api.stream.delivery import DeliveryOptions
 from shared.composition.settings import SharedSettings
+from shared.http.origin import Cidr
 from shared.http.server import ListenOptions
 from shared.settings import Options
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from services.system_api.operators import OperatorOptions
 from services.system_api.sources.registry import AnySource
 from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
@@ -15,7 +16,11 @@ class SystemOptions(Options):
     """The section `system`."""
 
     listen: ListenOptions = ListenOptions(port=8081)
-    """The listener for operators: health, metrics and `GET /sources`. No subscriber and no upstream connects here."""
+    """The listener for operators: health, metrics and `/sources`. No subscriber and no upstream connects here."""
+
+    operators: dict[Name, OperatorOptions] = Field(default_factory=dict)
+    """Who may pause, resume and rewind sources, and read `GET /sources`, by name. Without any, requests from this
+    machine itself may, and `GET /sources` is as open as the listener."""
 
     node: str | None = Field(default=None, min_length=1, max_length=100)
     """Name of this replica, unique among the running ones. A replica that keeps its name owns its sources again at once

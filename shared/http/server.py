@@ -111,11 +111,14 @@ class Listening:
         return [self.certificate.name] if loaded else []
 
 
-def application(listen: ListenOptions, health: Health) -> web.Application:
-    """Return the application that a service adds its routes to."""
+def application(listen: ListenOptions, health: Health, *, reasons: bool = True) -> web.Application:
+    """Return the application that a service adds its routes to.
+
+    Without `reasons`, its `/readyz` names the parts that are missing and not why: for a listener that strangers reach.
+    """
     app = web.Application(middlewares=[problems], client_max_size=listen.body_limit)
     if listen.health is None:
-        _add_health(app, health)
+        _add_health(app, health, reasons=reasons)
     return app
 
 
@@ -139,7 +142,7 @@ async def serve(
         health_url = None
         if listen.health is not None:
             own = web.Application(middlewares=[problems])
-            _add_health(own, health)
+            _add_health(own, health, reasons=True)
             at = (listen.health.host, listen.health.port)
             health_url = await stack.enter_async_context(_site(own, at, listen, tasks, clock, context=None))
         context = None if certificate is None else certificate.context
@@ -217,12 +220,12 @@ def _limited(protocol: web.RequestHandler) -> LimitedConnection | None:
     return found if isinstance(found, LimitedConnection) else None
 
 
-def _add_health(app: web.Application, health: Health) -> None:
+def _add_health(app: web.Application, health: Health, *, reasons: bool) -> None:
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True}, headers=_UNCACHED)
 
     async def readyz(_request: web.Request) -> web.Response:
-        found = health.readiness.describe()
+        found = health.readiness.describe(reasons=reasons)
         return web.json_response(found, status=200 if found["ready"] else 503, headers=_UNCACHED)
 
     async def metrics(request: web.Request) -> web.Response:

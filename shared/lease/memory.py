@@ -1,11 +1,12 @@
 """Leases in memory, for unit tests."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from shared.database.watchers import Watchers
-from shared.lease.store import Granted, Taken
+from shared.lease.store import Granted, Held, Taken, watched
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 
@@ -56,7 +57,16 @@ class MemoryLeaseStore:
         row = self._rows.get(name)
         if row is not None and (row.owner, row.epoch) == (owner, epoch):
             row.expires_at = self._clock.monotonic()
-            self._watchers.notify([name])
+            self._watchers.notify(watched(name))
+
+    async def held(self, prefix: str) -> Sequence[Held]:
+        """Return the leases that are held now."""
+        now = self._clock.monotonic()
+        return [
+            Held(name, row.owner, row.epoch, row.expires_at - now)
+            for name, row in sorted(self._rows.items())
+            if name.startswith(prefix) and row.expires_at > now
+        ]
 
     def peek(self, name: str) -> tuple[int, float] | None:
         """Return the epoch of a lease and the seconds until it expires, below 0 if it has; None if never taken."""

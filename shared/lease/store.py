@@ -1,6 +1,7 @@
 """The store of leases. `tests/contracts/lease/` has a test for each guarantee below."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +21,22 @@ class Taken:
 
     expires_in: float
     """Seconds until it expires, unless its owner renews it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease that has not expired."""
+
+    name: str
+    owner: str
+    epoch: int
+    expires_in: float
+    """Seconds until it expires, unless its owner renews it."""
+
+
+def watched(name: str) -> tuple[str, str]:
+    """Return the names under which a lease may be watched; see `LeaseStore.watch`."""
+    return name, name[: name.rfind("/") + 1]
 
 
 class LeaseStore(Protocol):
@@ -52,6 +69,13 @@ class LeaseStore(Protocol):
         """Release a lease, and notify those that wait for it; do nothing if another owner has it."""
         ...
 
+    async def held(self, prefix: str) -> Sequence[Held]:
+        """Return the leases that are held now and whose names begin with `prefix`, in the order of their names."""
+        ...
+
     def watch(self, name: str) -> AbstractContextManager[asyncio.Event]:
-        """Watch a lease: the event is set when it may have been released. A notification may be missed."""
+        """Watch a lease: the event is set when it may have been released. A notification may be missed.
+
+        A name that ends with `/` watches all leases whose names begin with it, up to their last `/`.
+        """
         ...

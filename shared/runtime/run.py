@@ -27,7 +27,7 @@ from shared.errors import SettingsError
 from shared.runtime.allocation import keep_freed_memory
 from shared.runtime.identity import Identity, release, unique_node_name
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.reloading import Reload, SettingsFile
+from shared.runtime.reloading import Reload, Section, SettingsFile, log_section
 from shared.runtime.tasks import cancelled, started
 from shared.settings import load
 
@@ -73,8 +73,13 @@ class Failing(Protocol):
 class Running(Failing, Protocol):
     """A service while it runs."""
 
+    @property
+    def sections(self) -> Sequence[Section]:
+        """The sections of the settings file that can change while it runs."""
+        ...
+
     async def reload(self) -> list[str]:
-        """Load again what can change while it runs; return what was loaded."""
+        """Load again what else can change while it runs; return what was loaded."""
         ...
 
 
@@ -135,13 +140,14 @@ def run_service(
     configured: ServiceSettings = settings
     identity = Identity(service, configured.node or unique_node_name())
     configure(configured.logs, identity)
+    logs = log_section(_logs_of, lambda logs: configure(logs, identity))
+    file = SettingsFile(settings, lambda: load(path, model), [logs])
     reload = Reload()
-    reload.add(
-        SettingsFile(settings, lambda: load(path, model), _logs_of, lambda logs: configure(logs, identity)).reload
-    )
+    reload.add(file.reload)
 
     async def main(stop: asyncio.Event) -> None:
         async with build(settings, node=identity.node) as running:
+            file.add(*running.sections)
             reload.add(running.reload)
             settle()
             logger.info("started", extra={"pid": os.getpid()})

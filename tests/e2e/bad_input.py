@@ -124,7 +124,7 @@ async def give_bad_input(folder: Path, dsn: str, port: int) -> Observed:
             _append(folder / "good.ndjson", b'{"n": 2}')
             await subscriber.expect(11, _TIMEOUT)
             observed.dead = await _dead_letters(dsn, DEAD)
-            observed.readyz = await _json(f"{deployment.url}/readyz")
+            observed.readyz = await _json(f"http://127.0.0.1:{system_port}/readyz")
             observed.sources = await _json(f"http://127.0.0.1:{system_port}/sources")
             # The missing file appears.
             (folder / "not-yet").mkdir()

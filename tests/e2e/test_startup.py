@@ -60,7 +60,7 @@ async def running(folder: Path, services: tuple[str, ...], ports: Mapping[str, i
 
 
 def _program(folder: Path, name: str, ports: Mapping[str, int]) -> Program:
-    port = free_port()
+    port = free_port()  # of the listener for operators: that for subscribers shows no reasons
     settings: dict[str, Any] = {
         "database": {"url": f"postgresql://trelay@127.0.0.1:{ports['database']}/trelay"},
         "bus": {"kind": "kafka", "servers": f"127.0.0.1:{ports['kafka']}", "topics": {"partitions": 1}},
@@ -68,7 +68,7 @@ def _program(folder: Path, name: str, ports: Mapping[str, int]) -> Program:
             "smtp": {"host": "127.0.0.1", "port": ports["mail"], "security": "none"},
             "recipients": ["devops@example.com"],
         },
-        name: {"listen": {"port": port}},
+        name: {"listen": {"port": 0, "health": {"port": port}}},
     }
     home = folder / name
     home.mkdir()

@@ -15,12 +15,12 @@ import msgspec
 from multidict import MultiMapping
 from pydantic import Field
 
-from services.experience_api.auth.origin import Cidr
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.bus.protocol import Outgoing
 from shared.errors import Malformed, TooLarge
 from shared.events import event, strict_json
 from shared.events.headers import Provenance
+from shared.http.origin import Cidr
 from shared.settings import Options
 
 SOURCE_NAME = "entity"

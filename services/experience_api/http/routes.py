@@ -11,7 +11,6 @@ from prometheus_client import Counter
 from services.experience_api import refusals
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.credentials import SUBPROTOCOL, in_subprotocol
-from services.experience_api.auth.origin import Networks, Origin, origin
 from services.experience_api.http.entity import Push, receipt
 from services.experience_api.http.errors import refusing
 from services.experience_api.http.gate import Gate
@@ -25,6 +24,7 @@ from services.experience_api.sessions.connections import CLOSE_REASONS
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
+from shared.http.origin import Networks, Origin, origin
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,6 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.experience_api.auth.origin import Origin
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import (
@@ -35,6 +34,7 @@ from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.probes import Probes
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
+from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 from shared.settings import Form, Options

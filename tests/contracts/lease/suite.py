@@ -138,6 +138,31 @@ class LeaseStoreContract:
         await store.release(name, "a", first)
         assert isinstance(await store.acquire(name, "b", LONG), Taken)
 
+    async def test_the_leases_that_are_held_are_listed_by_prefix(self, store: LeaseStore, name: str) -> None:
+        epochs = {each: await granted(store, each, "a") for each in (f"{name}/2", f"{name}/1", f"{name}%/1")}
+        await store.release(f"{name}/2", "a", epochs[f"{name}/2"])
+        await granted(store, f"{name}/3", "b", SHORT)
+        epochs[f"{name}/3"] = await once_free(store, f"{name}/3", "c")
+        found = await store.held(f"{name}/")
+        assert [(held.name, held.owner, held.epoch) for held in found] == [
+            (f"{name}/1", "a", epochs[f"{name}/1"]),
+            (f"{name}/3", "c", epochs[f"{name}/3"]),
+        ]
+        assert all(LONG - TIMEOUT < held.expires_in <= LONG for held in found)
+
+    async def test_watchers_of_a_prefix_are_notified(self, deployment: Deployment, name: str) -> None:
+        async with deployment.connect() as owner, deployment.connect() as waiting:
+            with waiting.watch(f"{name}/") as released, waiting.watch(f"{name}/1/") as other:
+                async with asyncio.timeout(TIMEOUT):
+                    while not released.is_set():
+                        await owner.release(f"{name}/1", "a", await granted(owner, f"{name}/1", "a"))
+                        await asyncio.sleep(SHORT)
+                released.clear()
+                other.clear()
+                await owner.release(f"{name}/1", "a", await granted(owner, f"{name}/1", "a"))
+                await asyncio.wait_for(released.wait(), TIMEOUT)
+                assert not other.is_set()
+
     async def test_watchers_are_notified_of_a_release(self, deployment: Deployment, name: str) -> None:
         async with deployment.connect() as owner, deployment.connect() as waiting:
             with waiting.watch(name) as released, waiting.watch(name + "/2") as other:

@@ -11,6 +11,7 @@ bus:
   ca_file: ca.pem
   cert_file: own.pem
   key_file: own.key
+  key_password: secret
   sasl_mechanism: PLAIN
   user: trelay
   password: {file: password.txt}
@@ -36,6 +37,7 @@ system:
     shutdown_timeout: 5}
   node: system-0
   lease_seconds: 6
+  operators: {oncall: {token: 0123456789abcdef0123456789abcdef}}
   sources:
     stock:
       kind: file
@@ -95,7 +97,8 @@ experience:
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
     expires_after_days_disconnected: 30}
-  secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000}
+  secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000, guesses: 20, guesses_per_second: 2,
+    known_ttl: 86400, known_size: 10000}
   handshakes: {failures: 50, failures_per_second: 1, addresses: 100, max_concurrent: 100, retry_after: 1}
   registrations: {failures: 20}
   connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60}

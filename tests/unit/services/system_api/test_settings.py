@@ -13,8 +13,9 @@ from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.settings import load
 
-PAGE = (Path(__file__).parents[4] / "docs" / "upstream-owners.md").read_text()
-SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+DOCS = Path(__file__).parents[4] / "docs"
+PAGES = [page.read_text() for page in [DOCS / "upstream-owners.md", *sorted((DOCS / "sources").glob("*.md"))]]
+SNIPPETS = [snippet for page in PAGES for snippet in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -34,7 +35,7 @@ def settings_of(model: type[BaseModel], prefix: str = "", *, without: type[BaseM
 
 
 def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> None:
-    reference = PAGE.partition("## Reference: settings")[2].partition("\n## ")[0]
+    reference = "".join(page.partition("## Reference: settings")[2].partition("\n## ")[0] for page in PAGES)
     documented = re.findall(r"^\| `([a-z_.]+)` \|", reference, re.MULTILINE)
     expected = [
         *settings_of(SourceOptions),

@@ -34,6 +34,21 @@ async def test_always_alive_and_ready_only_when_nothing_is_missing(health: Healt
             assert response.headers["Cache-Control"] == "no-store"
 
 
+async def test_a_listener_for_strangers_names_the_missing_parts_without_reasons(health: Health) -> None:
+    health.readiness.require("bus", lambda: "Kafka at kafka-0:9092: connection refused")
+    health.readiness.note("mail", lambda: "mail server mail:25: connection refused")
+    hidden = {"ready": False, "draining": False, "missing": {"bus": "unavailable"}, "notes": {"mail": "unavailable"}}
+    for listen in (ANY_PORT, ListenOptions(port=0, health=HealthOptions(port=0))):
+        app = application(listen, health, reasons=False)
+        async with serve(app, listen, health) as at, ClientSession() as client:
+            async with client.get(f"{at.health_url}/readyz") as response:
+                assert response.status == 503
+                found = await response.json()
+            assert (found == hidden) == (listen is ANY_PORT)
+            assert ("kafka-0" in found["missing"]["bus"]) == (listen is not ANY_PORT)
+        health.readiness.draining = False
+
+
 async def test_metrics_in_the_format_that_is_asked_for(health: Health) -> None:
     async with serve(application(ANY_PORT, health), ANY_PORT, health) as at, ClientSession(at.url) as client:
         async with client.get("/metrics") as response:

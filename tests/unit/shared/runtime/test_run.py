@@ -125,6 +125,8 @@ class Settings(Options):
 
 
 class Ends:
+    sections = ()
+
     def __init__(self, error: BaseException | None) -> None:
         self._error = error
 

@@ -11,6 +11,25 @@ from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
 
+_VALUES = {
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "xmlbinary": "base64",
+    "lc_monetary": "C",
+    "lc_numeric": "C",
+    "lc_time": "C",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "gin_fuzzy_search_limit": "0",
+    "row_security": "on",
+}
+"""Settings that decide how a value is written, or which rows a statement returns: the same, whatever the settings of
+the server and of the account are. The search path stays the account's: views and their functions may need it."""
+
 
 def database_of(options: TableSourceOptions) -> DatabaseOptions:
     """Return the database of the table."""
@@ -31,9 +50,7 @@ async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
         # Nothing is ever written upstream.
         "default_transaction_read_only": "on",
         "default_transaction_isolation": "read committed",
-        # The same text for the same value, whatever the settings of server and account are.
-        "datestyle": "ISO",
-        "bytea_output": "hex",
+        **_VALUES,
         # Plan with the actual ranges and lists, so that the index is used and a long list is hashed.
         "plan_cache_mode": "force_custom_plan",
     }

@@ -7,7 +7,6 @@ from ipaddress import ip_address
 import pytest
 from multidict import CIMultiDict, MultiDict
 
-from services.experience_api.auth.origin import Origin
 from services.experience_api.http.entity import EntityOptions, Push
 from services.experience_api.http.push import Pushes
 from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
@@ -16,6 +15,7 @@ from shared.bus.protocol import Outgoing
 from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed, Unavailable
 from shared.events.telemetry import parse
+from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK
 
 TOPICS = TopicsOptions()

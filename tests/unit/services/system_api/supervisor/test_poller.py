@@ -18,7 +18,10 @@ async def test_everything_is_published_once_and_the_checkpoint_is_saved() -> Non
     async with harness.running(harness.poller()) as poller:
         await harness.until(lambda: poller.status.caught_up_at is not None)
     assert harness.published() == numbers(25)
-    assert await harness.bus.latest(TOPICS.checkpoints, b"numbers") == {b"numbers": b"25"}
+    assert await harness.bus.latest(TOPICS.checkpoints, b"numbers") == {
+        b"numbers": b"25",
+        b"numbers/~trelay": b'{"rows":25,"published":25}',
+    }
     assert poller.status.position == {"": "25"}
     assert harness.alerts.calls == []
 

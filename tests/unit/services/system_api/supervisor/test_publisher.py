@@ -2,12 +2,11 @@
 
 import pytest
 
+from services.system_api.operations.checkpoints import OwnPart, checkpoint_key, checkpoint_part
 from services.system_api.sources.source import Batch
 from services.system_api.supervisor.publisher import (
     BusUnavailable,
     bus_errors,
-    checkpoint_key,
-    checkpoint_part,
     compose,
 )
 from shared.bus.protocol import Outgoing
@@ -21,7 +20,8 @@ TOPICS = TopicsOptions()
 def test_events_rejects_and_checkpoint_are_one_transaction() -> None:
     event, reject = Outgoing(b"k", b"v"), Reject("orders:1", b"x", "bad", "source", "source:f:1")
     batch = Batch([event], [reject], {"": b"1", "7": b"2", "6": None})
-    transaction = compose("orders", TOPICS.publish, TOPICS, batch)
+    own = OwnPart(rows=2, published=1, rejected=1)
+    transaction = compose("orders", TOPICS.publish, TOPICS, batch, own)
     assert transaction.records == {
         TOPICS.publish: [event],
         TOPICS.dead_letter: [reject.record()],
@@ -29,6 +29,7 @@ def test_events_rejects_and_checkpoint_are_one_transaction() -> None:
             Outgoing(b"orders", b"1"),
             Outgoing(b"orders/7", b"2"),
             Outgoing(b"orders/6", None),
+            Outgoing(b"orders/~trelay", b'{"rows":2,"published":1,"rejected":1}'),
         ],
     }
 

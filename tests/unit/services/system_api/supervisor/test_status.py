@@ -1,5 +1,6 @@
 """The status that operators see, and the changes that need an alert."""
 
+from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.supervisor.status import SourceStatus, State
 
 
@@ -80,6 +81,7 @@ def test_problems_of_parts_have_one_notice_at_the_beginning_and_one_at_the_end()
 
 def test_the_position_is_what_was_committed_part_by_part() -> None:
     status = SourceStatus("orders", 0)
-    status.committed({"a": b"1", "b": b"2"})
-    status.committed({"a": None, "b": b"3"})
+    status.committed({"a": b"1", "b": b"2"}, OwnPart())
+    status.committed({"a": None, "b": b"3"}, OwnPart(rows=3, published=3))
+    assert status.own.published == 3
     assert status.position == {"b": "3"}

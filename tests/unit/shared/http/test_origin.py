@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
-from services.experience_api.auth.origin import Cidr, Networks, Origin, origin
+from shared.http.origin import Cidr, Networks, Origin, origin
 
 PROXIES = Networks(["10.0.0.0/8", "2001:db8:1::/64"])
 NOBODY = Networks([])
