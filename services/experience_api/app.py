@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Unpack
+from uuid import UUID
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -22,6 +23,7 @@ from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from shared.bus.protocol import Appender, Bus
@@ -121,9 +123,18 @@ class _Service:
             verifier = stack.enter_context(Verifier.opened(self._registry, options.secrets, clock=parts.clock))
             tasks = await stack.enter_async_context(Tasks())
             node = self._node()
-            connections = Connections(self._registry, node, tasks, options.connections, days)
+            connections = Connections(
+                self._registry,
+                node,
+                tasks,
+                options.connections,
+                days,
+                announce=self._announce,
+                clock=parts.clock,
+                rng=parts.rng,
+            )
             await stack.enter_async_context(connections.open())
-            tasks.keep("stream", parts.bus.keep(self._run_stream))
+            tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             yield await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
 
@@ -137,6 +148,8 @@ class _Service:
             proxies=Networks(options.trusted_proxies),
             metrics=self._metrics,
             days=options.tokens.expires_after_days_disconnected,
+            clock=self._parts.clock,
+            rng=self._parts.rng,
         ).add_to(app)
 
     def _node(self) -> NodeLease:
@@ -144,13 +157,21 @@ class _Service:
         leases = Leases(self._leases, parts.node, ttl=self._options.connections.lease_seconds, clock=parts.clock)
         return NodeLease(leases, parts.node, parts.clock, parts.report(LEASE))
 
-    async def _run_stream(self, bus: Bus) -> None:
+    async def _announce(self, connection_id: UUID) -> None:
+        await self._stream.get().takeovers.announce(connection_id)
+
+    async def _run_stream(self, bus: Bus, connections: Connections) -> None:
         parts = self._parts
 
         def inbound(appender: Appender) -> Inbound:
             return Inbound(appender, self._topics.inbound, parts.alerts, self._metrics, parts.clock, _new_id)
 
-        stream_parts = StreamParts(self._topics.publish, self._options.delivery, inbound, self._metrics.delayed)
+        def takeovers(bus: Bus, appender: Appender) -> Takeovers:
+            return Takeovers(bus, appender, self._topics.takeovers, connections.on_notice, parts.clock)
+
+        stream_parts = StreamParts(
+            self._topics.publish, self._options.delivery, inbound, takeovers, self._metrics.delayed
+        )
         await run_stream(stream_parts, bus, self._stream, parts.clock)
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
@@ -159,7 +180,7 @@ class _Service:
         tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
         self._registration.set(Registration(self._registration_admission, verifier, self._registry, tokens, clock))
         self._handshake.set(Handshake(self._handshake_admission, tokens, connections, clock))
-        await node.run(connections.lose_all)
+        await node.run(connections.lose_all, connections.reconcile_soon)
 
     async def _prepare(self) -> None:
         if self._migrates:

@@ -25,6 +25,7 @@ from pydantic import Field
 from shared.errors import SettingsError
 from shared.http.health import Readiness
 from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions, LimitedConnection
+from shared.http.listener import Tls, accepting, bound_sockets
 from shared.http.metrics import ProcessMetrics, ReadinessCollector
 from shared.http.problem import problems
 from shared.http.tls import Certificate, TlsOptions
@@ -175,20 +176,14 @@ async def _site(
         limiter = ConnectionLimiter(listen.limits, runner.server, clock)
         tasks.keep(f"connection limits on port {port}", limiter.enforce())
         try:
-            server = await asyncio.get_running_loop().create_server(
-                limiter.protocol,
-                host,
-                port,
-                ssl=context,
-                ssl_handshake_timeout=None if context is None else listen.limits.header_timeout,
-                backlog=listen.backlog,
-            )
+            sockets = await bound_sockets(host, port, listen.backlog)
         except OSError as exc:
             # The text of an error with a number repeats the address.
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or exc
             raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from exc
-        stack.callback(server.close)
-        bound = server.sockets[0].getsockname()[1]
+        tls = None if context is None else Tls(context, listen.limits.header_timeout)
+        bound = sockets[0].getsockname()[1]
+        stack.enter_context(accepting(sockets, limiter.protocol, tasks, tls))
         name = f"[{host}]" if ":" in host else host
         yield f"{'http' if context is None else 'https'}://{name}:{bound}"
 

@@ -44,6 +44,14 @@ class MemoryLeaseStore:
         row.expires_at = now + ttl
         return True
 
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Renew a lease although it may have expired."""
+        row = self._rows.get(name)
+        if row is None or (row.owner, row.epoch) != (owner, epoch):
+            return False
+        row.expires_at = self._clock.monotonic() + ttl
+        return True
+
     async def release(self, name: str, owner: str, epoch: int) -> None:
         """Release a lease."""
         row = self._rows.get(name)

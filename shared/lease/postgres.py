@@ -39,6 +39,11 @@ UPDATE trelay.leases SET expires_at = clock_timestamp() + make_interval(secs => 
 WHERE name = $1 AND owner = $2 AND epoch = $3 AND expires_at > clock_timestamp()
 RETURNING true
 """
+_REVIVE = """
+UPDATE trelay.leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
+WHERE name = $1 AND owner = $2 AND epoch = $3
+RETURNING true
+"""
 # The row stays, because its epoch must continue to grow.
 _RELEASE = f"""
 WITH released AS (
@@ -82,6 +87,11 @@ class PostgresLeaseStore:
         """Extend a lease to `ttl` seconds from now."""
         async with self._pool.use() as connection:
             return await connection.fetchval(_RENEW, name, owner, epoch, ttl) is not None
+
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Renew a lease although it may have expired."""
+        async with self._pool.use() as connection:
+            return await connection.fetchval(_REVIVE, name, owner, epoch, ttl) is not None
 
     async def release(self, name: str, owner: str, epoch: int) -> None:
         """Release a lease."""

@@ -58,6 +58,13 @@ class LeaseStore(Protocol):
         """Extend a lease to `ttl` seconds from now; return False if it has expired or another owner has it."""
         ...
 
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Renew a lease although it may have expired; return False if another owner, or a later epoch, has had it.
+
+        Whoever did something because the lease had expired, did so rightly: its owner has to find out what.
+        """
+        ...
+
     async def release(self, name: str, owner: str, epoch: int) -> None:
         """Release a lease, and notify those that wait for it; do nothing if another owner has it."""
         ...

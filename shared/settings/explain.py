@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -74,6 +75,8 @@ _LENGTHS = {
     "too_short": ("at least", "min_length", "entry", "entries"),
 }
 
+_NAMED_KEYS = re.compile(r"([a-z_]+(?:, [a-z_]+)*): ")
+
 _NUMBERS = {"finite_number", "float_parsing", "float_type"}
 _WHOLE_NUMBERS = {"int_from_float", "int_parsing", "int_type"}
 
@@ -102,11 +105,25 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
             refused = _Refused(kind, context, path[-1] if of_key else value, secret=secret)
             expected = _quantity(refused, path, document, keys)
             sentence = _sentence(detail["msg"], refused) if expected is None else f"{expected}, {refused.found}"
+            path, sentence = _at_named_key(path, sentence, keys, document)
             sentence = f"the key itself: {sentence}" if of_key else sentence
         found.setdefault(path, [])
         if sentence not in found[path]:
             found[path].append(sentence)
     return [Fault(path, document.place(path), "; or ".join(sentences)) for path, sentences in found.items()]
+
+
+def _at_named_key(path: KeyPath, sentence: str, keys: Keys, document: Document) -> tuple[KeyPath, str]:
+    """Move a fault to the key that its sentence begins with (`csv: …`): a validator of a whole part knows no places.
+
+    Of several keys (`ca_file, cert_file: …`), the first one that is in the file is taken.
+    """
+    found = _NAMED_KEYS.match(sentence)
+    names = [] if found is None else found[1].split(", ")
+    if found is None or not set(names) <= set(keys.at(path, document.value)):
+        return path, sentence
+    name = next((name for name in names if (*path, name) in document.places), names[0])
+    return (*path, name), sentence[found.end() :] if len(names) == 1 else sentence
 
 
 def mistyped(document: Document, keys: Keys, references: set[KeyPath]) -> Iterator[Fault]:

@@ -97,6 +97,27 @@ class LeaseStoreContract:
         assert await granted(store, name, "a") > epoch
         assert not await store.renew(name, "a", epoch, LONG)
 
+    async def test_an_expired_lease_that_nobody_else_took_is_revived(self, store: LeaseStore, name: str) -> None:
+        epoch = await granted(store, name, "a", SHORT)
+        await asyncio.sleep(SHORT * 1.5)
+        assert await store.revive(name, "a", epoch, LONG)
+        assert isinstance(await store.acquire(name, "b", LONG), Taken)
+        assert await store.renew(name, "a", epoch, LONG)
+        assert await store.revive(name, "a", epoch, LONG)
+
+    async def test_a_lease_that_another_owner_or_epoch_has_had_is_not_revived(
+        self, store: LeaseStore, name: str
+    ) -> None:
+        first = await granted(store, name, "a", SHORT)
+        second = await once_free(store, name, "b")
+        assert not await store.revive(name, "a", first, LONG)
+        await store.release(name, "b", second)
+        assert not await store.revive(name, "a", first, LONG)
+        assert not await store.revive(name, "a", second, LONG)
+        assert await granted(store, name, "b") > second
+        assert not await store.revive(name, "b", second, LONG)
+        assert not await store.revive(name + "/2", "a", 1, LONG)
+
     async def test_a_lease_that_was_never_taken_is_not_renewed(self, store: LeaseStore, name: str) -> None:
         assert not await store.renew(name, "a", 1, LONG)
 

@@ -185,6 +185,33 @@ class ClaimsContract(RegistryFixtures):
         assert await registry.held_by(node) == {}
         assert list((await registry.held_by(other)).values()) == ["shop"]
 
+    async def test_the_claims_of_a_node_that_may_come_back_are_kept_for_a_while(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        claim = await claimed(registry, node)
+        await dies(deployment, node)
+        assert await registry.release_dead(after=600) == 0
+        assert list(await registry.held_by(node)) == [claim.connection_id]
+        assert await deployment.leases.revive(f"node/{node.name}", node.name, node.epoch, 600)
+        assert await registry.release_dead() == 0
+        await dies(deployment, node)
+        await deployment.pass_days(1)
+        assert await registry.release_dead(after=600) == 1
+
+    async def test_a_claim_names_the_connection_that_it_displaces(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node
+    ) -> None:
+        first = await claimed(registry, node)
+        assert first.displaced is None
+        second = await attempt(registry, other, instead_of=first.connection_id)
+        assert isinstance(second, Claim)
+        assert second.displaced == Held(first.connection_id, node.name)
+        await dies(deployment, other)
+        third = await claimed(registry, node)
+        assert third.displaced == Held(second.connection_id, other.name)
+        await released(registry, third)
+        assert (await claimed(registry, node)).displaced is None
+
     async def test_a_loopback_only_client_connects_from_the_loopback_only(self, registry: Registry, node: Node) -> None:
         await registry.add(Client("local", "x", loopback_only=True))
         await registry.register(claims("local", "its own"))

@@ -40,7 +40,7 @@ BEYOND_A_SCHEMA = (
     "belong together",
     "needs `user`",
     "needs `cert_file`",
-    "smtp is set without recipients",
+    "smtp needs at least one address",
     "there is no column",
     "attribute '",
     "longest_wait",

@@ -75,7 +75,7 @@ STEP = "process.pipelines.orders.steps.0"
         (steps("set: {data.a: .nan}"), f"f.yaml:6:17: {STEP}.set.data.a: expected a finite number, found NaN"),
         (
             steps("set: {data.a: 1, type: [a]}"),
-            f"f.yaml:6:28: {STEP}.set.type: attribute 'type' would become [\"a\"], expected text",
+            f"f.yaml:6:28: {STEP}.set.type: attribute 'type': found [\"a\"]; expected text",
         ),
         (
             steps("set: {data.a: 1, data.b: =$nw()}"),

@@ -45,10 +45,12 @@ class Socket:
     def __init__(self, *, alive: bool = True) -> None:
         self.alive = alive
         self.ended: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
+        self.wait: float | None = None
 
-    def end(self, reason: CloseReason) -> None:
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
+            self.wait = wait
 
     async def responds(self, timeout: float) -> bool:
         if not self.alive:
