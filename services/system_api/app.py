@@ -14,6 +14,7 @@ from services.system_api.operations.previewing import preview, saved
 from services.system_api.operations.store import SourceStore
 from services.system_api.operators import Operators
 from services.system_api.overview import Overview
+from services.system_api.replicas.membership import Replicas
 from services.system_api.routes import SourceRoutes
 from services.system_api.settings import SystemSettings
 from services.system_api.sources.registry import build_source
@@ -21,7 +22,6 @@ from services.system_api.sources.source import Place, SourceOpener
 from services.system_api.supervisor.description import problem
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
-from services.system_api.supervisor.replicas import Replicas
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from services.system_api.supervisor.sharing import StatusPublisher

@@ -17,10 +17,10 @@ from enum import Enum, auto
 
 from services.system_api.operations.controls import SourceControl
 from services.system_api.operations.requests import Command, Control
+from services.system_api.replicas.membership import Turn
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import BusUnavailable
-from services.system_api.supervisor.replicas import Turn
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import Lasting, SourceContext, SourceRun
 from services.system_api.supervisor.schedule import Schedule

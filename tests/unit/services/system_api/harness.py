@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from services.system_api.operations.controls import Controls
 from services.system_api.operations.memory import MemorySourceStore
+from services.system_api.replicas.membership import Turn
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder, Source, SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
-from services.system_api.supervisor.replicas import Turn
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from shared.alerts import RecordingAlerts

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
 
+from services.system_api.replicas.membership import Turn
 from services.system_api.sources.source import Checkpoint, Source
-from services.system_api.supervisor.replicas import Turn
 from services.system_api.supervisor.status import State
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Transaction, Writer

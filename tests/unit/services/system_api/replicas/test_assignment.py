@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.supervisor.assignment import _takers, share_of
+from services.system_api.replicas.assignment import _takers, share_of
 
 SOURCES = [f"s{number:02}" for number in range(9)]
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from services.system_api.supervisor.replicas import Replicas, Turn
+from services.system_api.replicas.membership import Replicas, Turn
 from shared.lease import Granted, Leases, MemoryLeaseStore
 from shared.runtime.clock import SystemClock
 from shared.runtime.tasks import Tasks

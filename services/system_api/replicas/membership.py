@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 
-from services.system_api.supervisor.assignment import share_of
+from services.system_api.replicas.assignment import share_of
 from shared.errors import Unavailable
 from shared.lease import Lease, Leases, LeaseStore
 from shared.runtime.clock import Clock
