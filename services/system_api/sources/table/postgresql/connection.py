@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
+from shared.database.connecting import open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
@@ -54,7 +55,7 @@ async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
         # Plan with the actual ranges and lists, so that the index is used and a long list is hashed.
         "plan_cache_mode": "force_custom_plan",
     }
-    connection: asyncpg.Connection = await asyncpg.connect(**arguments)
+    connection = await open_connection(arguments)
     try:
         for type_ in ("timestamptz", "timestamp"):
             # Microseconds as the server counts them: exact, with `infinity`, and cheaper than a datetime.
@@ -83,11 +84,6 @@ def table_errors(place: str) -> Iterator[None]:
             asyncpg.InvalidCachedStatementError,
         ) as exc:
             raise Unavailable(f"{place}: {exc.args[0]}") from exc
-        except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as exc:
-            raise Unavailable(
-                f"{place}: {exc.args[0]}: found a pooler in transaction mode;"
-                " connect directly, or through a pooler in session mode"
-            ) from exc
 
 
 def _same(value: tuple[int]) -> tuple[int]:

@@ -1,10 +1,15 @@
 """A session: whatever the settings of server and account are, a value has the same text."""
 
+import asyncio
+import dataclasses
+
 import asyncpg
 import pytest
 
-from shared.errors import SettingsError
-from tests.integration.services.system_api.sources.table.table_poller import TablePoller
+from shared.errors import SettingsError, Unavailable
+from tests.integration.services.system_api.sources.table.table_poller import TIMED, TablePoller
+from tests.servers.missing import skipping_without
+from tests.servers.pgbouncer import pgbouncer
 
 HOSTILE = {
     "datestyle": "German, DMY",
@@ -78,3 +83,47 @@ async def test_an_unknown_zone_is_an_error_of_the_settings(database: str, upstre
     with pytest.raises(SettingsError, match=r"orders\.time_zone: .*Mars"):
         async with TablePoller(database, updated_at_column="changed", time_zone="Mars").opened():
             pass
+
+
+@pytest.mark.parametrize("options", [{}, {"updated_at_column": "changed"}])
+async def test_through_a_pooler_in_session_mode(
+    request: pytest.FixtureRequest, database: str, upstream: asyncpg.Connection, options: dict[str, str]
+) -> None:
+    await upstream.execute(TIMED)
+    with skipping_without("PgBouncer", request.config), pgbouncer("session", database) as pooled:
+        poller = TablePoller(pooled, notify="news", **options)
+        async with poller.opened() as source:
+            for number in range(3):
+                await upstream.execute("INSERT INTO orders (n) VALUES ($1); ", number)
+                assert [row["n"] for row in await poller.poll(source)] == [number]
+            await upstream.execute("NOTIFY news")
+            await asyncio.wait_for(source.wait_for_change(), 10)
+            connection = source._reader._session.connection  # type: ignore[attr-defined]
+            assert await connection.fetchval("SELECT current_setting('default_transaction_read_only')") == "on"
+
+
+async def test_through_a_pooler_in_transaction_mode(
+    request: pytest.FixtureRequest, database: str, upstream: asyncpg.Connection
+) -> None:
+    await upstream.execute(TIMED)
+    with (
+        skipping_without("PgBouncer", request.config),
+        pgbouncer("transaction", database) as pooled,
+        pytest.raises(Unavailable, match="found a pooler in transaction mode; connect directly, or through"),
+    ):
+        async with TablePoller(pooled).opened():
+            pass
+
+
+async def test_another_server_process_is_an_error_that_names_the_pooler(
+    database: str, upstream: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await upstream.execute(TIMED)
+    poller = TablePoller(database)
+    async with poller.opened() as source:
+        reader = source._reader  # type: ignore[attr-defined]
+        reader._session = dataclasses.replace(reader._session, pid=1)
+        with pytest.raises(Unavailable, match="another server process answers than before"):
+            await poller.poll(source)
+        await upstream.execute("INSERT INTO orders (n) VALUES (1)")
+        assert len(await poller.poll(source)) == 1
