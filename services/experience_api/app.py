@@ -188,15 +188,19 @@ class _Service:
 
     async def _drain(self) -> None:
         """Leave in order. What is not done in time is dropped when what follows is closed."""
-        self._handshake_admission.close()  # 1. late requests get 503 and a time to wait
+        # 1. load balancers notice that `/readyz` answers 503; until then, what they send here is served as before
+        if not cancel_requested():  # by a second signal
+            await self._parts.clock.sleep(self._options.drain_delay)
+        # 2. late requests are told to connect again
+        self._handshake_admission.close()
         self._registration_admission.close()
         self._pushes.close()
-        # 2. subscribers are disconnected in waves, each with a time to wait; not if the process has no time left
+        # 3. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
         if self._delivery is not None and not cancel_requested():
             await self._delivery.drain(self._options.drain_within)
-        # 3. the listener closes, and with it the requests that are in progress
-        # 4. what was accepted is on the bus, and the stream ends
-        # 5. the replica's lease is released; the database goes last, because 2 and 3 release claims
+        # 4. the listener closes, and with it the requests that are in progress
+        # 5. what was accepted is on the bus, and the stream ends
+        # 6. the replica's lease is released; the database goes last, because 3 and 4 release claims
 
 
 def _new_id() -> str:

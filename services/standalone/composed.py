@@ -45,7 +45,7 @@ class ComposedServices:
         # One replica name, kept over restarts: nothing waits for the leases of the last run to expire.
         connections = settings.experience.connections.model_copy(update={"node": STANDALONE})
         experience = settings.experience.model_copy(
-            update={"listen": listen, "drain_within": _DRAIN, "connections": connections}
+            update={"listen": listen, "drain_delay": 0.0, "drain_within": _DRAIN, "connections": connections}
         )
         process = settings.process.model_copy(update={"listen": _free_listener(settings.process), "node": STANDALONE})
         system = settings.system.model_copy(update={"listen": _free_listener(settings.system), "node": STANDALONE})

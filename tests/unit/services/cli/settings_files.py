@@ -111,6 +111,7 @@ experience:
     drain: {wave: 200, pause: 0.2, spread: 4}
     close_timeout: 5
     inbound_bytes: 262144
+  drain_delay: 5
   drain_within: 15
 """
 """Every setting that there is, but for those of the other kind of bus."""
