@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from services.system_api.sources.file.folder_watcher import FolderWatcher
+from services.system_api.sources.file.formats import DocumentMaker, line_format
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.file.parsing.delimited import Csv
-from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
+from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.drop import DropSource
 from services.system_api.sources.file.reading.finalizer import Finalizer
+from services.system_api.sources.file.reading.open_document import Documents
+from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
+from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
 from services.system_api.sources.file.reading.tail import TailSource
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
@@ -41,14 +43,23 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
 
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
             identity = FileIdentity(name, file_id, path)
-            whole = options.mode == "drop"
             return Parser(
-                _format(options), builder, identity, options.line_limit, offset=offset, line=line, whole=whole
+                line_format(options),
+                builder,
+                identity,
+                options.line_limit,
+                offset=offset,
+                line=line,
+                whole=options.mode == "drop",
+                encoding=options.encoding,
             )
 
         async with AsyncExitStack() as stack:
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))
-            open_files = OpenFiles(name, io_thread, make, catalogue)
+            opener: FileOpener = LineFiles(io_thread, make)
+            if options.document_reason is not None:
+                opener = Documents(io_thread, DocumentMaker(name, options, builder, clock))
+            open_files = OpenFiles(name, opener, catalogue)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())
             tasks.keep(f"folder watcher of source {name}", watcher.run())
@@ -60,18 +71,3 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
                 yield DropSource(options, builder, io_thread, watcher, open_files, finalizer, clock)
 
     return open_source
-
-
-def _format(options: FileSourceOptions) -> Format:
-    if options.known_format == "ndjson":
-        return Ndjson(options.subject, options.time)
-    csv = options.csv
-    return Csv(
-        options.subject,
-        options.time,
-        delimiter=csv.delimiter,
-        quotes=csv.quotes,
-        header=csv.header,
-        columns=csv.columns,
-        types=csv.types,
-    )

@@ -43,6 +43,8 @@ system:
       kind: file
       path: stock/*.csv
       format: csv
+      compression: none
+      encoding: latin-1
       mode: drop
       type: stock.level
       subject: sku
@@ -56,6 +58,17 @@ system:
       forget_hours: 24
       csv: {delimiter: ";", quotes: true, header: true, columns: [sku, at, level], types: {level: integer}}
       drop: {ready: done-file, stable_seconds: 1, done_suffix: .ok, after: archive, archive: done, receipt: true}
+    catalog:
+      kind: file
+      path: catalog/*.json.zip
+      format: json
+      compression: zip
+      records: data.items
+      zip: {members: "*.json"}
+      mode: drop
+      type: item.listed
+      subject: id
+      channel: catalog
     orders:
       kind: table
       url: postgresql://trelay@db/shop

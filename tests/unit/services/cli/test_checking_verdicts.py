@@ -42,6 +42,9 @@ BEYOND_A_SCHEMA = (
     "needs `cert_file`",
     "smtp needs at least one address",
     "there is no column",
+    "there is no encoding",
+    "is no encoding of text",
+    "can only be read as a whole",
     "attribute '",
     "longest_wait",
 )

@@ -44,8 +44,11 @@ class Splitter:
     follows.
     """
 
-    def __init__(self, cut: Cut, limit: int, offset: int = 0, suspicious: Suspicious = never_suspicious) -> None:
-        """`offset` is the offset of the first byte that is fed."""
+    def __init__(
+        self, cut: Cut, limit: int, offset: int = 0, suspicious: Suspicious = never_suspicious, *, utf8: bool = True
+    ) -> None:
+        """`offset` is the offset of the first byte that is fed; the bytes are ASCII, and UTF-8 or something else."""
+        self._utf8 = utf8
         self._cut = cut
         self._suspicious = suspicious
         self.limit = limit
@@ -206,7 +209,7 @@ class Splitter:
             b"\r" not in whole
             and b"\0" not in whole
             and longest <= self.limit
-            and (whole.isascii() or _is_utf8(memoryview(whole)[: whole.rfind(b"\n") + 1]))
+            and (whole.isascii() or (self._utf8 and _is_utf8(memoryview(whole)[: whole.rfind(b"\n") + 1])))
             and not self._suspicious(whole, longest)
         )
 

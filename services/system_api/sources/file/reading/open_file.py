@@ -1,6 +1,7 @@
 """One open file: reads its bytes into a parser and tracks the position."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
 from services.system_api.sources.file.filesystem import (
@@ -24,6 +25,22 @@ HEAD = 65_536
 
 MakeParser = Callable[[str, str, int, int], Parser]
 """Makes the parser of a file from its id and path, and the offset and line to resume from."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineFiles:
+    """A `FileOpener`: opens files of lines or rows in UTF-8."""
+
+    io_thread: IoThread
+    make: MakeParser
+
+    async def begin(self, found: FileStat, number: int, *identity: int) -> "OpenFile | None":
+        """See `FileOpener`."""
+        return await OpenFile.begin(self.io_thread, found, self.make, number, *identity)
+
+    async def resume(self, found: FileStat, file_id: str, left: Progress) -> "OpenFile":
+        """See `FileOpener`."""
+        return await OpenFile.resume(self.io_thread, found, self.make, file_id, left)
 
 
 class OpenFile:

@@ -12,6 +12,7 @@ from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
+from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import Job, OpenFiles, Outcome
 from services.system_api.sources.file.reading.progress import Count
 from services.system_api.sources.source import Batch, EventBuilder
@@ -27,7 +28,7 @@ def make(file_id: str, path: str, offset: int, line: int) -> Parser:
 @pytest.fixture
 async def open_files() -> AsyncIterator[OpenFiles]:
     async with IoThread.opened("disk") as io_thread:
-        open_files = OpenFiles("files", io_thread, make, Catalogue(Count(), {}, 10))
+        open_files = OpenFiles("files", LineFiles(io_thread, make), Catalogue(Count(), {}, 10))
         yield open_files
         open_files.close_all()
 
