@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from services.system_api.sources.file.folder_watcher import FolderWatcher
-from services.system_api.sources.file.formats import DocumentMaker, line_format
+from services.system_api.sources.file.formats import DocumentMaker, line_format, record_opener
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
@@ -58,7 +58,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))
             opener: FileOpener = LineFiles(io_thread, make)
             if options.document_reason is not None:
-                opener = Documents(io_thread, DocumentMaker(name, options, builder, clock))
+                opener = Documents(io_thread, DocumentMaker(name, options, record_opener(options), builder, clock))
             open_files = OpenFiles(name, opener, catalogue)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())

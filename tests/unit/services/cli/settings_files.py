@@ -69,6 +69,25 @@ system:
       type: item.listed
       subject: id
       channel: catalog
+    prices:
+      kind: file
+      path: prices/*.xml
+      format: xml
+      records: /prices/price
+      xml: {lists: [price]}
+      mode: drop
+      type: price.changed
+      subject: id
+      channel: prices
+    staff:
+      kind: file
+      path: staff/*.xlsx
+      format: excel
+      excel: {sheet: Staff, skip_rows: 2}
+      mode: drop
+      type: person.joined
+      subject: id
+      channel: staff
     orders:
       kind: table
       url: postgresql://trelay@db/shop

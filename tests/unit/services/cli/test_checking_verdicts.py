@@ -45,6 +45,8 @@ BEYOND_A_SCHEMA = (
     "there is no encoding",
     "is no encoding of text",
     "can only be read as a whole",
+    "expected the path of the elements",
+    "expected names of members",
     "attribute '",
     "longest_wait",
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.system_api.sources.file.filesystem import FileStat, Rewritten, list_files
-from services.system_api.sources.file.formats import DocumentMaker
+from services.system_api.sources.file.formats import DocumentMaker, record_opener
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.parser import UnusableFile
@@ -22,7 +22,7 @@ from tests.unit.services.system_api.sources.file.document_files import ndjson, r
 def opener(io_thread: IoThread, path: Path) -> Documents:
     options = FileSourceOptions(kind="file", path=str(path), type="t", subject="id", mode="drop", encoding="utf-16-le")
     builder = EventBuilder("files", "t", None, SYSTEM_CLOCK, random.Random(1))
-    return Documents(io_thread, DocumentMaker("files", options, builder, SYSTEM_CLOCK))
+    return Documents(io_thread, DocumentMaker("files", options, record_opener(options), builder, SYSTEM_CLOCK))
 
 
 async def found(path: Path) -> FileStat:
