@@ -185,6 +185,24 @@ class Snapshotting(Protocol):
         ...
 
 
+@runtime_checkable
+class Countable(Protocol):
+    """Sources whose upstream can tell how much it has, so that it can be compared with what is published."""
+
+    async def count(self, since: datetime, until: datetime) -> int:
+        """Return how many entities the upstream has now that changed last within [since, until); both are aware.
+
+        Raises:
+            Malformed: the settings do not allow it; the text tells why.
+            Unavailable: the upstream does not answer, or not in time.
+        """
+        ...
+
+    def entity(self, position: str) -> str:
+        """Return what the events of one entity have in common; `position` is that of an event, from its id."""
+        ...
+
+
 class SourceOpener(Protocol):
     """Opens a source for the poller."""
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 
 import asyncpg
 
@@ -19,7 +20,7 @@ from services.system_api.sources.table.postgresql.observing import Observer, Tab
 from services.system_api.sources.table.postgresql.session import Session, open_session
 from services.system_api.sources.table.postgresql.shape import Shape
 from services.system_api.sources.table.postgresql.statements import ReadLimits
-from shared.errors import SettingsError, Unavailable
+from shared.errors import Malformed, SettingsError, Unavailable
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -156,6 +157,22 @@ class PostgresReader:
     def holder(self) -> str | None:
         """Describe the open transactions that hold the horizon back; see `TableReader`."""
         return self._observer.holder(self._session)
+
+    async def count_between(self, since: datetime, until: datetime) -> int:
+        """Return how many rows have a time within [since, until).
+
+        Raises:
+            Malformed: rows are ordered by their key.
+            Unavailable: the server does not answer, or not in time.
+        """
+        with self._translated_errors():
+            session = await self._connected()
+            if not session.shape.by_time:
+                raise Malformed("rows without updated_at_column cannot be counted by time")
+            found: int = await session.connection.fetchval(
+                statements.count_between(session.shape), since.isoformat(), until.isoformat()
+            )
+            return found
 
     def problem(self, ledger: Ledger[int]) -> str | None:
         """Report keys or times that went back or are ahead; see `TableReader`."""

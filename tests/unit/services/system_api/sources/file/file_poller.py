@@ -62,6 +62,7 @@ class FilePoller:
         return batch
 
     async def commit(self, batch: Batch) -> None:
+        assert batch.rows in {None, len(batch.records) + len(batch.rejects) + batch.skipped}, "rows are unaccounted for"
         for record in batch.records:
             self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
             self.ids.append(unpack_provenance(dict(record.headers)[PROVENANCE]).id)
