@@ -6,8 +6,9 @@ from typing import Any
 
 from services.system_api.operations.previewing import preview, saved
 from services.system_api.operations.reconciling import reconcile
+from services.system_api.sources.capabilities import Place
 from services.system_api.sources.registry import AnySource, build_source
-from services.system_api.sources.source import Place, SourceOpener
+from services.system_api.sources.source import SourceOpener
 from shared.bus.topics import TopicsOptions
 from shared.composition.parts import Parts
 

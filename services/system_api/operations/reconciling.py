@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from services.system_api.sources.source import Checkpoint, Countable, SourceOpener
+from services.system_api.sources.capabilities import Countable
+from services.system_api.sources.source import Checkpoint, SourceOpener
 from shared.bus.protocol import Bus, Record
 from shared.errors import Malformed, PositionLost, Unavailable
 from shared.events.event import MalformedEvent

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from services.system_api.sources.source import Place
+from services.system_api.sources.capabilities import Place
 from shared.errors import Malformed
 
 _EXPECTED = (

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from services.system_api.operations.reconciling import reconcile
-from services.system_api.sources.source import Countable
+from services.system_api.sources.capabilities import Countable
 from services.system_api.sources.table.opening import table_source
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Transaction
