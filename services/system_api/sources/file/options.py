@@ -7,9 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from services.system_api.sources.file.folders.globbing import escaped
 from services.system_api.sources.file.parsing.delimited import ColumnType
 from services.system_api.sources.source import SourceOptions
-from shared.settings import Form, Options, RelativePath, beside_file
+from shared.settings import Form, Options, RelativePath
 
 _CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
 """What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
@@ -25,7 +26,9 @@ def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
     for part in Path(pattern).parts:
         if "[" in _CLASS.sub("", part):
             raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
-    return str(beside_file(pattern, info))
+    folder = (info.context or {}).get("folder")
+    # Characters of a glob in the folder of the settings are no wildcards.
+    return pattern if folder is None else str(Path(escaped(str(folder))) / pattern)
 
 
 class CsvOptions(Options):
@@ -110,6 +113,10 @@ class FileSourceOptions(SourceOptions):
     """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
+    rotated: Annotated[str, AfterValidator(_glob_beside_file)] | None = Field(default=None, min_length=1)
+    """Where rotation puts files of `mode: tail`, as a glob, such as `old/*.log*`: files that were begun in `path` are
+    read on there, and files that were created and rotated between two looks are read. What was there before the source
+    was started first is not read."""
     forget_hours: float = Field(default=24.0, gt=0)
     """Hours for which the position in a file is kept after the file disappeared. If a disk is unmounted for longer, all
     of its files are read again from the beginning."""
@@ -125,6 +132,8 @@ class FileSourceOptions(SourceOptions):
             raise ValueError("csv: the format is ndjson; remove csv, or set format: csv")
         if "drop" in self.model_fields_set and self.mode != "drop":
             raise ValueError("drop: the mode is tail; set mode: drop")
+        if self.rotated is not None and self.mode != "tail":
+            raise ValueError("rotated: the mode is drop; remove rotated, or set mode: tail")
         if kind == "ndjson" and self.time is not None and _nested(self.subject, self.time):
             raise ValueError(
                 f"subject {self.subject!r} and time {self.time!r}: one is inside the other; expected separate members"
