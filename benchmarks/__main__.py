@@ -1,6 +1,6 @@
 """Every benchmark, one after the other, each in a process of its own: `make bench`.
 
-`python -m benchmarks NAME …` runs those named alone; `python -m benchmarks.NAME --help` tells what one can be told.
+`python -m benchmarks NAME …` runs those named alone; `python -m benchmarks.NAME --help` lists its options.
 """
 
 import argparse

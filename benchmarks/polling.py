@@ -9,6 +9,10 @@ from typing import TypeVar
 from prometheus_client import CollectorRegistry
 
 from benchmarks.measuring import Cost, measured
+from services.system_api.operations.controls import SourceControl
+from services.system_api.operations.memory import MemorySourceStore
+from services.system_api.operations.requests import Control
+from services.system_api.replicas.membership import Turn
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
@@ -43,9 +47,10 @@ async def polled(
     async with connect(bus_options, database) as bus:
         await bus.ensure_topics(topics.all())
         context = SourceContext(bus, topics, SYSTEM_CLOCK, rng)
-        poller = Poller(
-            options, source(SOURCE, options, SYSTEM_CLOCK, rng), Leases(MemoryLeaseStore(), "bench"), context, reporter
-        )
+        control = SourceControl(SOURCE, MemorySourceStore())
+        control.update(Control())
+        opener, leases = source(SOURCE, options, SYSTEM_CLOCK, rng), Leases(MemoryLeaseStore(), "bench")
+        poller = Poller(options, opener, leases, context, reporter, control, Turn(granted=True))
         async with Tasks() as tasks:
 
             async def work() -> None:

@@ -149,7 +149,7 @@ class Bench:
         bus_options = KafkaOptions(servers=self.servers, topics=topics, compression=compression)
         async with connect_kafka(bus_options) as bus:
             transactions = TransactionOptions(events=PER_TRANSACTION)
-            stream = Stream(bus, topics, selection, transactions, reporter, SYSTEM_CLOCK)
+            stream = Stream(bus, topics, lambda: selection, transactions, reporter, SYSTEM_CLOCK)
 
             def published() -> float | None:
                 return registry.get_sample_value("trelay_process_events_published_total", {"pipeline": "orders"})

@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("trelay")
 
 @pytest.fixture(autouse=True)
 def _nothing_blocks_the_loop() -> Iterator[None]:
-    """Fail a test in which our code makes a blocking call on the event loop, where it would stop everybody else.
+    """Fail a test in which our code makes a blocking call on the event loop, where it would stop every other task.
 
     The servers for one machine are synchronous on purpose.
     """

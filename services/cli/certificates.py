@@ -32,7 +32,7 @@ def _faults(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
             if part.ca_file is not None:
                 yield from _authorities((*path, "ca_file"), part.ca_file)
             if part.cert_file is not None:
-                yield from _client_pair(path, part.cert_file, part.key_file)
+                yield from _client_pair(path, part, part.cert_file)
         case _:
             pass
 
@@ -65,19 +65,19 @@ def _authorities(path: KeyPath, file: Path) -> Iterator[Finding]:
         yield Finding(path, f"{file} contains no certificates; expected a PEM file of certificate authorities")
 
 
-def _client_pair(path: KeyPath, cert_file: Path, key_file: Path | None) -> Iterator[Finding]:
+def _client_pair(path: KeyPath, options: KafkaOptions, cert_file: Path) -> Iterator[Finding]:
     unreadable = _read((*path, "cert_file"), cert_file)
-    if key_file is not None:
-        unreadable += _read((*path, "key_file"), key_file)
+    if options.key_file is not None:
+        unreadable += _read((*path, "key_file"), options.key_file)
     if unreadable:
         yield from unreadable
         return
     try:
-        # A function, because OpenSSL would otherwise prompt at the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(cert_file, key_file, password=lambda: "")
+        options.load_client_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     except (OSError, ValueError):
-        if key_file is None:
-            sentence = f"{cert_file} cannot be used; expected a PEM file with a certificate and its unencrypted key"
-        else:
-            sentence = f"{cert_file} and the key {key_file} cannot be used; expected a certificate and its own key"
+        files = f"{cert_file}" if options.key_file is None else f"{cert_file} and the key {options.key_file}"
+        expected = (
+            "a PEM file with a certificate and its key" if options.key_file is None else "a certificate and its key"
+        )
+        sentence = f"{files} cannot be used; expected {expected}, and `key_password` if the key is encrypted"
         yield Finding((*path, "cert_file"), sentence)

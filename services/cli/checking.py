@@ -128,9 +128,9 @@ def _probes(settings: WholeSettings) -> dict[str, Probe]:
         "bus": partial(_bus, settings.bus, settings.database),
     }
     for name, options in settings.system.sources.items():
-        probes[f"source {name}"] = partial(_source, name, options)
+        probes[f"source/{name}"] = partial(_source, name, options)
     if settings.alerts.smtp is not None:
-        probes["mail server"] = partial(_mail, settings.alerts.smtp)
+        probes["mail"] = partial(_mail, settings.alerts.smtp)
     return probes
 
 

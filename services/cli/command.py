@@ -20,6 +20,7 @@ _COMMANDS = {
     "schema": ("checking", "schema"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
+    "sources": ("sources", "sources"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
 """By command: its module, and its name there."""
@@ -43,6 +44,7 @@ _EPILOG = """\b
 Examples:
   trelay run                                     run everything on this machine, with examples
   trelay check trelay.yaml --live                check the file, and probe the systems that it names
+  trelay sources list                            every source, with its state and owner
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor
 """

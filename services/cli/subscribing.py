@@ -14,13 +14,15 @@ import click
 import uvloop
 
 from services.cli.patterns import patterns_of
+from services.cli.tls import ca_context
 from services.standalone.client_errors import client_errors_translated
 from services.standalone.terminal import mute
-from shared.errors import SettingsError
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.redaction import one_line
-from trelay_client import CONNECTED, GAP, ClientCredentials, CursorFile, Frame, Token, subscribe
+from trelay_client import CONNECTED, GAP, ClientCredentials, CursorFile, Frame, Token, UnreadableFrame, subscribe
 
+_SHOWN = 200
+"""Characters shown of a frame that cannot be read."""
 _SAVE_INTERVAL = 0.5
 """Seconds between two writes of the cursor: after a kill, the events of this time may be printed again."""
 
@@ -91,7 +93,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
         _loaded(file) if file is not None else cursor or None,
         file,
         count,
-        _ssl_context(ca_file),
+        ca_context(ca_file),
         quiet,
     )
     try:
@@ -118,15 +120,6 @@ def _credentials(client_id: str | None, client_secret: str | None, token: str | 
     return ClientCredentials(client_id, client_secret or click.prompt("Secret", hide_input=True, err=True))
 
 
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext | None:
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as exc:
-        raise SettingsError(f"{ca_file} contains no certificates: {exc.strerror or exc}") from exc
-
-
 async def _until_signal(subscription: Subscription) -> None:
     """Print events until SIGTERM or SIGINT; both end it with exit status 0."""
     loop = asyncio.get_running_loop()
@@ -147,6 +140,7 @@ async def _print_events(subscription: Subscription) -> None:
         subscription.channels,
         subscription.cursor,
         on_retry=lambda reason: None if subscription.quiet else _report(reason),
+        on_unreadable=lambda frame: _report_unreadable(frame, saver),
         ssl_context=subscription.ssl_context,
     )
     try:
@@ -173,9 +167,13 @@ class _CursorSaver:
         self._cursor: str | None = None
         self._saved_at = 0.0
 
+    def pass_by(self, cursor: str | None) -> None:
+        """Remember the cursor of a frame that was not printed."""
+        self._cursor = cursor or self._cursor
+
     async def note(self, cursor: str | None) -> None:
         """Remember the cursor, and save it if it is time."""
-        self._cursor = cursor or self._cursor
+        self.pass_by(cursor)
         if self._file is not None and SYSTEM_CLOCK.monotonic() - self._saved_at >= _SAVE_INTERVAL:
             self._saved_at = SYSTEM_CLOCK.monotonic()
             await self.save()
@@ -196,6 +194,13 @@ def _report_control_event(frame: Frame, *, quiet: bool) -> None:
         _report(f"connected, to {_list(details.get('channels'))}; the next event comes after cursor {frame.cursor}")
     elif not quiet:
         _report(f"{kind}: {json.dumps(data)}")
+
+
+def _report_unreadable(frame: UnreadableFrame, saver: _CursorSaver) -> None:
+    """Report a frame that is skipped; never left out, because an event is not printed."""
+    saver.pass_by(frame.cursor)
+    behind = f"after cursor {frame.cursor}" if frame.cursor else "without a cursor"
+    _report(f"skipping an unreadable frame, {behind}: {frame.reason}: {frame.text[:_SHOWN]}")
 
 
 def _list(channels: object) -> str:

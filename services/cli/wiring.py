@@ -11,9 +11,9 @@ from shared.settings import Finding
 
 
 def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
-    """Return each setting by which events become dead letters, or a pipeline never gets any.
+    """Return a fault for each setting that dead-letters events, or leaves a pipeline without any.
 
-    A part that no section of this file has may be in another file: see `warnings`.
+    Settings whose counterpart may be in another file are warnings instead.
     """
     found = [
         Finding(("process", "pipelines", pipeline, "sources", number), fault)
@@ -29,7 +29,7 @@ def faults(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOpt
 
 
 def warnings(sources: Mapping[str, AnySource], pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
-    """Return each setting that works only if another settings file has the other half of it."""
+    """Return a warning for each setting that works only if another file has its counterpart."""
     found = [] if sources else _without_channel(pipelines)
     return found if pipelines else _without_pipeline(sources, pipelines)
 
@@ -59,13 +59,13 @@ def _without_pipeline(sources: Mapping[str, AnySource], pipelines: Mapping[str, 
 
 def _faults(name: str, sources: Mapping[str, AnySource]) -> Iterator[str]:
     pattern = _pattern(name)
-    meant = [source for source in sources if pattern.fullmatch(source)]
-    if not meant:
+    matching = [source for source in sources if pattern.fullmatch(source)]
+    if not matching:
         close = difflib.get_close_matches(name, sources, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"expected one of: {', '.join(sources)}"
         yield f"found no source {name!r}; {hint}"
-    elif all(sources[source].channel is not None for source in meant):
-        yield f"source {meant[0]!r} has a channel, so its events go to subscribers directly and not through a pipeline"
+    elif all(sources[source].channel is not None for source in matching):
+        yield f"source {matching[0]!r} has a channel, so its events go to subscribers directly, not through a pipeline"
 
 
 def _pattern(name: str) -> re.Pattern[str]:

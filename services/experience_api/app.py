@@ -4,13 +4,13 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Unpack
+from uuid import UUID
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.consumers import Registration
-from services.experience_api.auth.origin import Networks
 from services.experience_api.auth.verifier import Verifier
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
@@ -23,6 +23,7 @@ from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from shared.bus.protocol import Appender, Bus
@@ -31,6 +32,7 @@ from shared.composition.serving import RunningService, serving
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.http.health import NotYet
+from shared.http.origin import Networks
 from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
@@ -115,15 +117,24 @@ class _Service:
         """Open everything; on leaving, drain, and close everything in reverse."""
         options, parts = self._options, self._parts
         days = options.tokens.expires_after_days_disconnected
-        app = application(options.listen, parts.health)
+        app = application(options.listen, parts.health, reasons=False)
         self._add_routes(app)
         async with AsyncExitStack() as stack:
             verifier = stack.enter_context(Verifier.opened(self._registry, options.secrets, clock=parts.clock))
             tasks = await stack.enter_async_context(Tasks())
             node = self._node()
-            connections = Connections(self._registry, node, tasks, options.connections, days)
+            connections = Connections(
+                self._registry,
+                node,
+                tasks,
+                options.connections,
+                days,
+                announce=self._announce,
+                clock=parts.clock,
+                rng=parts.rng,
+            )
             await stack.enter_async_context(connections.open())
-            tasks.keep("stream", parts.bus.keep(self._run_stream))
+            tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             yield await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
 
@@ -137,6 +148,8 @@ class _Service:
             proxies=Networks(options.trusted_proxies),
             metrics=self._metrics,
             days=options.tokens.expires_after_days_disconnected,
+            clock=self._parts.clock,
+            rng=self._parts.rng,
         ).add_to(app)
 
     def _node(self) -> NodeLease:
@@ -144,13 +157,21 @@ class _Service:
         leases = Leases(self._leases, parts.node, ttl=self._options.connections.lease_seconds, clock=parts.clock)
         return NodeLease(leases, parts.node, parts.clock, parts.report(LEASE))
 
-    async def _run_stream(self, bus: Bus) -> None:
+    async def _announce(self, connection_id: UUID) -> None:
+        await self._stream.get().takeovers.announce(connection_id)
+
+    async def _run_stream(self, bus: Bus, connections: Connections) -> None:
         parts = self._parts
 
         def inbound(appender: Appender) -> Inbound:
             return Inbound(appender, self._topics.inbound, parts.alerts, self._metrics, parts.clock, _new_id)
 
-        stream_parts = StreamParts(self._topics.publish, self._options.delivery, inbound, self._metrics.delayed)
+        def takeovers(bus: Bus, appender: Appender) -> Takeovers:
+            return Takeovers(bus, appender, self._topics.takeovers, connections.on_notice, parts.clock)
+
+        stream_parts = StreamParts(
+            self._topics.publish, self._options.delivery, inbound, takeovers, self._metrics.delayed
+        )
         await run_stream(stream_parts, bus, self._stream, parts.clock)
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
@@ -159,7 +180,7 @@ class _Service:
         tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
         self._registration.set(Registration(self._registration_admission, verifier, self._registry, tokens, clock))
         self._handshake.set(Handshake(self._handshake_admission, tokens, connections, clock))
-        await node.run(connections.lose_all)
+        await node.run(connections.lose_all, connections.reconcile_soon)
 
     async def _prepare(self) -> None:
         if self._migrates:
@@ -167,15 +188,19 @@ class _Service:
 
     async def _drain(self) -> None:
         """Leave in order. What is not done in time is dropped when what follows is closed."""
-        self._handshake_admission.close()  # 1. late requests are told to connect again
+        # 1. load balancers notice that `/readyz` answers 503; until then, what they send here is served as before
+        if not cancel_requested():  # by a second signal
+            await self._parts.clock.sleep(self._options.drain_delay)
+        # 2. late requests are told to connect again
+        self._handshake_admission.close()
         self._registration_admission.close()
         self._pushes.close()
-        # 2. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
+        # 3. subscribers are disconnected in waves, each with a time to come back; not if the process has no time left
         if self._delivery is not None and not cancel_requested():
             await self._delivery.drain(self._options.drain_within)
-        # 3. the listener closes, and with it the requests that are in progress
-        # 4. what was accepted is on the bus, and the stream ends
-        # 5. the replica's lease is released; the database goes last, because 2 and 3 release claims
+        # 4. the listener closes, and with it the requests that are in progress
+        # 5. what was accepted is on the bus, and the stream ends
+        # 6. the replica's lease is released; the database goes last, because 3 and 4 release claims
 
 
 def _new_id() -> str:

@@ -19,7 +19,7 @@ class Refusal:
     """Stable, for programs."""
     title: str
     headers: tuple[tuple[str, str], ...] = ()
-    """Headers of the response that tell what to do about it."""
+    """Headers of the response, such as `Retry-After`."""
 
     @property
     def label(self) -> str:

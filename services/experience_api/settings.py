@@ -1,17 +1,23 @@
 """The settings of this service, composed of what its parts declare."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from services.experience_api.auth.admission import AdmissionOptions
-from services.experience_api.auth.origin import Cidr
 from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.sessions.connections import ConnectionsOptions
 from services.experience_api.stream.delivery import DeliveryOptions
 from shared.composition.settings import SharedSettings
+from shared.http.origin import Cidr
 from shared.http.server import ListenOptions
+from shared.runtime.run import SHUTDOWN_TIMEOUT
 from shared.settings import Options
+
+_DRAIN_LIMIT = SHUTDOWN_TIMEOUT - 3.0
+"""Seconds; the rest of the shutdown takes some as well."""
 
 
 class ExperienceOptions(Options):
@@ -46,9 +52,22 @@ class ExperienceOptions(Options):
     delivery: DeliveryOptions = DeliveryOptions()
     """The stream: history, catching up, connections, drain."""
 
-    drain_within: float = Field(default=15.0, ge=0)
-    """Seconds in which subscribers are closed when the service stops. Kubernetes kills after 30, so the rest of the
-    shutdown must fit as well."""
+    drain_delay: float = Field(default=5.0, ge=0)
+    """Seconds for which the service goes on as before after it was asked to stop, while `/readyz` answers 503 already.
+    Load balancers, and the nodes of Kubernetes, need that long to notice; until then they send new connections here."""
+
+    drain_within: float = Field(default=12.0, ge=0)
+    """Seconds in which subscribers are closed after that. The process ends 25 seconds after it was asked to stop,
+    because Kubernetes kills after 30."""
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        together = self.drain_delay + self.drain_within
+        if together > _DRAIN_LIMIT:
+            raise ValueError(
+                f"drain_delay and drain_within are {together:g} seconds together; expected at most {_DRAIN_LIMIT:g}"
+            )
+        return self
 
 
 class ExperienceSettings(SharedSettings):

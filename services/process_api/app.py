@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Unpack
 
 from services.process_api.pipeline.check import build, faults
+from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.settings import ProcessSettings
 from services.process_api.worker.metrics import ProcessMetrics
@@ -17,7 +19,10 @@ from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.errors import SettingsError, Unavailable
 from shared.http.server import application
+from shared.runtime.reloading import Apply, Section
 from shared.runtime.tasks import Tasks
+
+_PIPELINES = ("process", "pipelines")
 
 BUS = "bus"
 """The required part in `/readyz`."""
@@ -36,15 +41,19 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         SettingsError: an expression runs away, a function cannot be imported, or the listener or the alerts cannot be
             set up as the settings say.
     """
-    pipelines = settings.process.pipelines
-    if wrong := await asyncio.to_thread(faults, pipelines):
-        raise SettingsError("\n".join(map(str, wrong)))
+    selection = await _checked(settings.process.pipelines)
     async with opened_parts("process_api", settings, **given) as parts, Tasks() as tasks:
-        service = _Service(settings, build(pipelines), parts)
+        service = _Service(settings, selection, parts)
         app = application(settings.process.listen, parts.health)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
-            yield running
+            yield dataclasses.replace(running, sections=(Section(_PIPELINES, service.prepare_pipelines),))
+
+
+async def _checked(pipelines: Mapping[str, PipelineOptions]) -> Selection:
+    if wrong := await asyncio.to_thread(faults, pipelines):
+        raise SettingsError("\n".join(map(str, wrong)))
+    return build(pipelines)
 
 
 class _Service:
@@ -59,6 +68,20 @@ class _Service:
         self._reporter = Reporter(parts.alerts, self._metrics, parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
 
+    async def prepare_pipelines(self, pipelines: Mapping[str, PipelineOptions]) -> Apply:
+        """Check and build pipelines; those that run are replaced at the next batch of each partition.
+
+        Raises:
+            SettingsError: as for `build_process_api`.
+        """
+        selection = await _checked(pipelines)
+
+        def apply() -> None:
+            self._metrics.declare(selection.pipelines)
+            self._selection = selection
+
+        return apply
+
     async def run_pipelines(self, bus: Bus) -> None:
         """Process the partitions that the group assigns to this replica.
 
@@ -66,7 +89,8 @@ class _Service:
             Unavailable: the bus does not answer.
         """
         clock = self._parts.clock
-        stream = Stream(bus, self._topics, self._selection, self._options.transaction, self._reporter, clock)
+        transaction = self._options.transaction
+        stream = Stream(bus, self._topics, lambda: self._selection, transaction, self._reporter, clock)
         async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
             while True:
                 with contextlib.suppress(Unavailable):  # the bus reports that as its own problem

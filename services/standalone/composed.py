@@ -11,6 +11,7 @@ from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessOptions, ProcessSettings
 from services.standalone.settings import StandaloneSettings
 from services.system_api.app import build_system_api
+from services.system_api.operations.postgres import PostgresSourceStore
 from services.system_api.settings import SystemOptions, SystemSettings
 from shared.alerts import alerting
 from shared.alerts.outages import alert_on_outages
@@ -21,6 +22,7 @@ from shared.database.options import DatabaseOptions
 from shared.http.server import Health, ListenOptions
 from shared.lease import PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.reloading import Section
 from shared.runtime.run import Failing, Running
 from shared.runtime.tasks import Tasks
 
@@ -43,7 +45,7 @@ class ComposedServices:
         # One replica name, kept over restarts: nothing waits for the leases of the last run to expire.
         connections = settings.experience.connections.model_copy(update={"node": STANDALONE})
         experience = settings.experience.model_copy(
-            update={"listen": listen, "drain_within": _DRAIN, "connections": connections}
+            update={"listen": listen, "drain_delay": 0.0, "drain_within": _DRAIN, "connections": connections}
         )
         process = settings.process.model_copy(update={"listen": _free_listener(settings.process), "node": STANDALONE})
         system = settings.system.model_copy(update={"listen": _free_listener(settings.system), "node": STANDALONE})
@@ -79,14 +81,22 @@ class ComposedServices:
                 tasks.keep(f"the {name} layer", raise_failure(service))
             self.url = experience.listening.url
             await tasks.meanwhile(_subscribed(self.url, subscriber, health, tasks))
-            system = await stack.enter_async_context(build_system_api(self._system, leases=leases, **given))
+            operations = await stack.enter_async_context(PostgresSourceStore.opened(database))
+            system = await stack.enter_async_context(
+                build_system_api(self._system, leases=leases, operations=operations, **given)
+            )
             self.sources_url = system.listening.url
             tasks.keep("the system layer", raise_failure(system))
             self._running = [experience, process, system]
             yield tasks
 
+    @property
+    def sections(self) -> list[Section]:
+        """The sections of the settings file that can change while they run."""
+        return [section for service in self._running for section in service.sections]
+
     async def reload(self) -> list[str]:
-        """Load again what can change while they run; return what was loaded."""
+        """Load again what else can change while they run; return what was loaded."""
         return [name for service in self._running for name in await service.reload()]
 
 

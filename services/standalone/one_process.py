@@ -35,7 +35,7 @@ from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.identity import Identity
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.reloading import Reload, SettingsFile
+from shared.runtime.reloading import Reload, SettingsFile, log_section
 from shared.runtime.run import add_config_and_version, outlive_hangup, run, settle, until
 from shared.runtime.tasks import Tasks
 from shared.settings import load
@@ -51,7 +51,7 @@ _NOTE = "made by make run"
 _QUIET = LogOptions(
     format="text", level="warning", loggers={"shared.http.health": "error", "shared.runtime.reloading": "info"}
 )
-"""Unless the settings say otherwise. A start waits for its own servers, so readiness is not worth a line."""
+"""The default here. A start waits for its own servers, so lines about readiness would only repeat that."""
 
 _SHUTDOWN_TIMEOUT = 4.5
 IDENTITY = Identity(STANDALONE, STANDALONE)
@@ -137,14 +137,9 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         services = ComposedServices(settings, database, command.port)
         subscriber = None if account is None else _subscriber(command, account)
         tasks = await stack.enter_async_context(services.running(subscriber))
-        reload.add(
-            SettingsFile(
-                settings,
-                lambda: load(path, StandaloneSettings, environment),
-                _logs_of,
-                lambda logs: configure(logs, IDENTITY),
-            ).reload
-        )
+        logs = log_section(_logs_of, lambda logs: configure(logs, IDENTITY))
+        file = SettingsFile(settings, lambda: load(path, StandaloneSettings, environment), [logs, *services.sections])
+        reload.add(file.reload)
         reload.add(services.reload)
         settle()
         if own is not None:

@@ -168,6 +168,7 @@ def _write_settings(original: Path, bootstrap: str, ports: Mapping[str, int]) ->
     }
     for layer, port in ports.items():
         settings[layer] = {**settings.get(layer, {}), "listen": {"port": port}}
+    settings["experience"]["drain_delay"] = 0  # there is no load balancer
     settings["system"]["node"] = "run-kafka"
     written = original.with_name("trelay-kafka.yaml")
     written.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))

@@ -1,19 +1,30 @@
 """The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Unpack
+from typing import Any, Unpack
 
 from aiohttp import web
 
-from services.system_api.routes import add_routes, problem
+from services.system_api.operations.controls import Controls
+from services.system_api.operations.memory import MemorySourceStore
+from services.system_api.operations.postgres import PostgresSourceStore
+from services.system_api.operations.previewing import preview, saved
+from services.system_api.operations.store import SourceStore
+from services.system_api.operators import Operators
+from services.system_api.overview import Overview
+from services.system_api.replicas.membership import Replicas
+from services.system_api.routes import SourceRoutes
 from services.system_api.settings import SystemSettings
 from services.system_api.sources.registry import build_source
+from services.system_api.sources.source import Place, SourceOpener
+from services.system_api.supervisor.description import problem
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
+from services.system_api.supervisor.sharing import StatusPublisher
 from shared.bus.protocol import Bus
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
@@ -30,19 +41,30 @@ unready."""
 
 @asynccontextmanager
 async def build_system_api(
-    settings: SystemSettings, *, leases: LeaseStore | None = None, **given: Unpack[Given]
+    settings: SystemSettings,
+    *,
+    leases: LeaseStore | None = None,
+    operations: SourceStore | None = None,
+    **given: Unpack[Given],
 ) -> AsyncIterator[RunningService]:
     """Run the service for as long as the context lasts.
 
     What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
-    tables are not migrated here.
+    tables are not migrated here, and what operators ask is kept in memory unless a store for it is given too.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
     """
-    opened = PostgresLeaseStore.opened(settings.database) if leases is None else nullcontext(leases)
-    async with opened_parts("system_api", settings, **given) as parts, opened as store, Tasks() as tasks:
-        service = _Service(settings, parts, store, migrates=leases is None)
+    async with AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(opened_parts("system_api", settings, **given))
+        store = operations or MemorySourceStore(parts.clock)
+        migrates = leases is None
+        if leases is None:
+            leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
+            if operations is None:
+                store = await stack.enter_async_context(PostgresSourceStore.opened(settings.database))
+        tasks = await stack.enter_async_context(Tasks())
+        service = _Service(settings, parts, leases, store, migrates=migrates)
         app = application(settings.system.listen, parts.health)
         service.add_routes(app)
         async with serving(app, settings.system.listen, parts, tasks, tasks.cancel_all) as running:
@@ -53,11 +75,15 @@ async def build_system_api(
 class _Service:
     """The sources, and what each of them reports to."""
 
-    def __init__(self, settings: SystemSettings, parts: Parts, leases: LeaseStore, *, migrates: bool) -> None:
+    def __init__(
+        self, settings: SystemSettings, parts: Parts, leases: LeaseStore, store: SourceStore, *, migrates: bool
+    ) -> None:
         self._settings = settings
         self._options = settings.system
         self._parts = parts
         self._leases = leases
+        self._store = store
+        self._controls = Controls(store, self._options.sources)
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
@@ -73,7 +99,21 @@ class _Service:
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoints that show the sources."""
-        add_routes(app, {name: each.status for name, each in self._reporters.items()}, self._parts.clock)
+        parts = self._parts
+        overview = Overview(self._reporters, self._controls, self._store, self._leases, parts.node, parts.clock)
+        operators = Operators(self._options.operators, parts.clock)
+        SourceRoutes(overview, self._controls, self._store, operators, self._preview, self._position).add_to(app)
+
+    async def _preview(self, name: str, place: Place) -> Mapping[str, Any]:
+        topic = self._settings.bus.topics.checkpoints
+        return await preview(self._parts.bus.connected, topic, name, place, self._opener(name))
+
+    async def _position(self, name: str) -> Mapping[str, str]:
+        found = await saved(self._parts.bus.connected, self._settings.bus.topics.checkpoints, name)
+        return {part: value.decode(errors="replace") for part, value in found.items()}
+
+    def _opener(self, name: str) -> SourceOpener:
+        return build_source(name, self._options.sources[name], self._parts.clock, self._parts.rng)
 
     async def keep_sources(self) -> None:
         """Wait for the database and the bus, then run the sources.
@@ -86,16 +126,22 @@ class _Service:
             await when_available(partial(migrate, self._settings.database), report, self._parts.clock)
         else:
             report(None)
-        await self._parts.bus.keep(self._poll_sources)
+        publisher = StatusPublisher(self._reporters.values(), self._store, self._parts.node, self._parts.clock)
+        async with Tasks() as tasks:
+            tasks.keep("source controls", self._controls.follow())
+            tasks.keep("source statuses", publisher.run())
+            await tasks.meanwhile(self._parts.bus.keep(self._poll_sources))
 
     async def _poll_sources(self, bus: Bus) -> None:
         """Run a poller for each source, until a programming error ends one."""
         parts, options = self._parts, self._options
         leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
         context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng)
+        replicas = Replicas(parts.node, options.sources, self._leases, leases, lambda: parts.bus.problem, parts.clock)
         async with Tasks() as polling:
+            polling.keep("replicas", replicas.run())
             for name, source in options.sources.items():
-                open_source = build_source(name, source, parts.clock, parts.rng)
-                poller = Poller(source, open_source, leases, context, self._reporters[name])
+                reporter, control, turn = self._reporters[name], self._controls.of(name), replicas.turn(name)
+                poller = Poller(source, self._opener(name), leases, context, reporter, control, turn)
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()

@@ -1,51 +1,169 @@
-"""`GET /sources`: the status of each source, for operators."""
+"""The endpoints for operators: `GET /sources`, and what they may ask of a source.
 
-from collections.abc import Mapping
-from itertools import islice
-from typing import Any
+Any replica accepts a request. What is asked is kept in the database, and the replica that owns the source obeys it.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from aiohttp import web
 
-from services.system_api.supervisor.status import UNHEALTHY, SourceStatus
-from shared.runtime.clock import Clock, rfc3339
+from services.system_api.operations.controls import Controls
+from services.system_api.operations.requests import Command, parse_place
+from services.system_api.operations.store import SourceStore
+from services.system_api.operators import Operator, Operators
+from services.system_api.overview import Overview
+from services.system_api.sources.source import Place
+from shared.errors import Malformed, ProblemError, SettingsError, Unavailable
 
-_PARTS = 50
-"""Parts of a position in a response: a source may have read thousands of files."""
-
-
-def add_routes(app: web.Application, statuses: Mapping[str, SourceStatus], clock: Clock) -> None:
-    """Add `GET /sources`."""
-
-    async def sources(_request: web.Request) -> web.Response:
-        now = clock.time()
-        described = {name: describe(status, now) for name, status in statuses.items()}
-        return web.json_response(described, headers=_FRESH)
-
-    app.router.add_get("/sources", sources)
-
+logger = logging.getLogger(__name__)
 
 _FRESH = {"Cache-Control": "no-store"}
+_REASON_LIMIT = 500
+
+Preview = Callable[[str, Place], Awaitable[Mapping[str, Any]]]
+"""Returns what a rewind of a source to a place would do, and changes nothing."""
+_Body = Mapping[str, Any]
 
 
-def describe(status: SourceStatus, now: float) -> dict[str, Any]:
-    """Return the status of a source as JSON; `now` is in seconds since 1970."""
-    behind = None if status.caught_up_at is None else round(now - status.caught_up_at, 3)
-    return {
-        "state": status.state,
-        "since": rfc3339(status.since),
-        "polled_at": None if status.polled_at is None else rfc3339(status.polled_at),
-        "caught_up_seconds_ago": behind,
-        "error": status.error,
-        "failures": status.failures,
-        "problems": list(status.problems),
-        "waiting": list(status.waiting),
-        "position": dict(islice(status.position.items(), _PARTS)),
-        "parts": len(status.position),
-    }
+@dataclass(frozen=True, slots=True)
+class SourceRoutes:
+    """What the endpoints need."""
+
+    overview: Overview
+    controls: Controls
+    store: SourceStore
+    operators: Operators
+    preview: Preview
+    position: Callable[[str], Awaitable[Mapping[str, str]]]
+    """Returns the whole saved position of a source."""
+
+    def add_to(self, app: web.Application) -> None:
+        """Add the endpoints."""
+        app.router.add_get("/sources", self._all)
+        app.router.add_get("/sources/{name}", self._one)
+        app.router.add_get("/sources/{name}/position", self._position)
+        for action, handler in (
+            ("pause", self._pause),
+            ("resume", self._resume),
+            ("poll", self._poll),
+            ("rewind", self._rewind),
+            ("snapshot", self._snapshot),
+        ):
+            app.router.add_post(f"/sources/{{name}}/{action}", handler)
+
+    async def _all(self, request: web.Request) -> web.Response:
+        self._check_reader(request)
+        return web.json_response(await self.overview.all(), headers=_FRESH)
+
+    async def _one(self, request: web.Request) -> web.Response:
+        self._check_reader(request)
+        return await self._shown(self._source(request))
+
+    async def _position(self, request: web.Request) -> web.Response:
+        self._check_reader(request)
+        position = await self.position(self._source(request))
+        return web.json_response({"position": position, "parts": len(position)}, headers=_FRESH)
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        operator, source, body = await self._command(request, {"reason"})
+        reason = body.get("reason", "")
+        if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
+            raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
+        self.controls.of(source).update(await self.store.pause(source, operator.name, reason))
+        _audit("pause", source, operator, reason=reason)
+        return await self._shown(source, status=202)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        operator, source, _ = await self._command(request, set())
+        self.controls.of(source).update(await self.store.resume(source, operator.name))
+        _audit("resume", source, operator)
+        return await self._shown(source, status=202)
+
+    async def _poll(self, request: web.Request) -> web.Response:
+        operator, source, _ = await self._command(request, set())
+        if self.controls.of(source).current.paused:
+            _conflict(f"source {source} is paused; resume it first")
+        self.controls.of(source).update(await self.store.poll(source))
+        _audit("poll", source, operator)
+        return await self._shown(source, status=202)
+
+    async def _rewind(self, request: web.Request) -> web.Response:
+        operator, source, body = await self._command(request, {"to", "dry_run"})
+        place = parse_place(body.get("to"))
+        dry_run = body.get("dry_run", False)
+        if not isinstance(dry_run, bool):
+            raise Malformed("dry_run: expected true or false")
+        if dry_run:
+            return web.json_response(await self._previewed(source, place), headers=_FRESH)
+        return await self._ask(source, operator, Command.REWIND, json.dumps(body["to"]))
+
+    async def _previewed(self, source: str, place: Place) -> Mapping[str, Any]:
+        try:
+            return await self.preview(source, place)
+        except SettingsError as exc:
+            raise Malformed(str(exc)) from exc
+        except Unavailable as exc:
+            detail = f"source {source} cannot be asked now: {exc}"
+            raise ProblemError(detail, status=503, detail=detail, headers={"Retry-After": "1"}, members={}) from exc
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        operator, source, _ = await self._command(request, set())
+        return await self._ask(source, operator, Command.SNAPSHOT, None)
+
+    async def _ask(self, source: str, operator: Operator, command: Command, place: str | None) -> web.Response:
+        self.controls.of(source).update(await self.store.request(source, command, place, operator.name))
+        _audit(command, source, operator, to=place)
+        return await self._shown(source, status=202)
+
+    async def _shown(self, source: str, status: int = 200) -> web.Response:
+        found = (await self.overview.all())[source]
+        return web.json_response({"name": source, **found}, status=status, headers=_FRESH)
+
+    async def _command(self, request: web.Request, members: set[str]) -> tuple[Operator, str, _Body]:
+        """Return who asks, of which source, and the body; its members may be `members`."""
+        operator = self.operators.identify(request.remote, request.headers)
+        source = self._source(request)
+        body = _parse(await request.read())
+        if unknown := sorted(body.keys() - members):
+            raise Malformed(f"found the member {unknown[0]!r}; expected {_listed(members)}")
+        return operator, source, body
+
+    def _check_reader(self, request: web.Request) -> None:
+        """Check who reads, where operators have tokens; without tokens, the listener itself decides who can."""
+        if self.operators.named:
+            self.operators.identify(request.remote, request.headers)
+
+    def _source(self, request: web.Request) -> str:
+        name = request.match_info["name"]
+        if name not in self.controls:
+            detail = f"there is no source {name[:63]!r}; GET /sources lists them"
+            raise ProblemError(detail, status=404, detail=detail, headers={}, members={})
+        return name
 
 
-def problem(status: SourceStatus) -> str | None:
-    """Return the problem of a source as one line; None if it has none."""
-    if status.state in UNHEALTHY:
-        return f"{status.state}: {status.error}"
-    return "; ".join(status.problems) or None
+def _parse(body: bytes) -> _Body:
+    try:
+        found = json.loads(body or b"{}")
+    except ValueError as exc:
+        raise Malformed(f"the body is not JSON: {exc}") from exc
+    if not isinstance(found, dict):
+        raise Malformed("the body: expected a JSON object")
+    return found
+
+
+def _listed(members: set[str]) -> str:
+    return ", ".join(sorted(members)) or "an empty body"
+
+
+def _conflict(detail: str) -> NoReturn:
+    raise ProblemError(detail, status=409, detail=detail, headers={}, members={})
+
+
+def _audit(command: str, source: str, operator: Operator, **more: object) -> None:
+    fields = {"component": "operators", "command": command, "source": source}
+    fields |= {"operator": operator.name, "address": operator.address}
+    logger.warning("operator request accepted", extra=fields | {key: value for key, value in more.items() if value})

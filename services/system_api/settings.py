@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from services.system_api.operators import OperatorOptions
 from services.system_api.sources.registry import AnySource
 from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
@@ -15,14 +16,18 @@ class SystemOptions(Options):
     """The section `system`."""
 
     listen: ListenOptions = ListenOptions(port=8081)
-    """The listener for operators: health, metrics and `GET /sources`. No subscriber and no upstream connects here."""
+    """The listener for operators: health, metrics and `/sources`. No subscriber and no upstream connects here."""
+
+    operators: dict[Name, OperatorOptions] = Field(default_factory=dict)
+    """Who may pause, resume and rewind sources, and read `GET /sources`, by name. Without any, requests from this
+    machine itself may, and `GET /sources` is as open as the listener."""
 
     node: str | None = Field(default=None, min_length=1, max_length=100)
     """Name of this replica, unique among the running ones. A replica that keeps its name owns its sources again at once
     after a crash. By default each start has a random name, and waits until the leases of the previous one expire."""
 
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
-    """Seconds until another replica takes over the sources of one that died."""
+    """Seconds after which another replica takes over the sources of one that failed."""
 
     sources: dict[SourceName, AnySource] = Field(default_factory=dict)
     """By name. A source with a new name is a new source: it starts from the beginning."""

@@ -112,5 +112,5 @@ class AlertOptions(Options):
     @model_validator(mode="after")
     def _recipients_are_named(self) -> Self:
         if self.smtp is not None and not self.recipients:
-            raise ValueError("smtp is set without recipients: name at least one address in recipients")
+            raise ValueError("recipients: smtp needs at least one address to send mails to")
         return self

@@ -7,6 +7,8 @@ from pydantic import Field
 from shared.bus.protocol import TopicOptions
 from shared.settings import Form, Options
 
+_TAKEOVERS_HOURS = 24.0
+
 
 class TopicsOptions(Options):
     """Settings of all topics; `TopicsOptions.all` shows how the topics differ."""
@@ -52,6 +54,11 @@ class TopicsOptions(Options):
         """What consumers with the permission to send have sent; keyed by client."""
         return f"{self.prefix}.inbound"
 
+    @property
+    def takeovers(self) -> str:
+        """Connections that one replica of the experience layer has taken over from another; keyed by connection."""
+        return f"{self.prefix}.takeovers"
+
     def all(self) -> list[TopicOptions]:
         """Return the options of every topic."""
 
@@ -66,4 +73,5 @@ class TopicsOptions(Options):
             topic(self.checkpoints, 1, None, compact=True),
             topic(self.dead_letter, 1, self.dead_letter_retention_hours),
             topic(self.inbound, self.partitions, self.retention_hours),
+            topic(self.takeovers, 1, _TAKEOVERS_HOURS),
         ]

@@ -28,6 +28,17 @@ class BusConnection:
         """Why the bus cannot be used now; None if it can."""
         return self._reason if self._bus is None else self._bus.problem
 
+    @property
+    def connected(self) -> Bus:
+        """The bus.
+
+        Raises:
+            Unavailable: it is not connected; the text says why.
+        """
+        if self._bus is None:
+            raise Unavailable(str(self._reason))
+        return self._bus
+
     def wait_for(self, part: str) -> None:
         """Report, until the first attempt to connect, that it waits for another part."""
         self._reason = NotYet(f"waiting for {part}")

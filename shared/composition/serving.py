@@ -8,6 +8,7 @@ from aiohttp import web
 
 from shared.composition.parts import Parts
 from shared.http.server import Listening, ListenOptions, serve
+from shared.runtime.reloading import Section
 from shared.runtime.tasks import Tasks
 
 
@@ -17,13 +18,15 @@ class RunningService:
 
     listening: Listening
     tasks: Tasks
+    sections: tuple[Section, ...] = ()
+    """The sections of the settings file that can change while it runs."""
 
     async def failed(self) -> BaseException:
         """Wait until something fails that the service cannot run without, and return the error."""
         return await self.tasks.failed()
 
     async def reload(self) -> list[str]:
-        """Load again what can change while it runs; return what was loaded."""
+        """Load again what else can change while it runs; return what was loaded."""
         return await self.listening.reload()
 
 

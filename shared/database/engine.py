@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from shared.database.connecting import open_connection
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
 
@@ -18,7 +19,7 @@ _GRACE = 2.0
 
 
 def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
-    """Return the keyword arguments of `asyncpg.connect`; `purpose` appears in `pg_stat_activity`.
+    """Return the arguments of `connecting.open_connection`; `purpose` appears in `pg_stat_activity`.
 
     Raises:
         SettingsError: a file in the options cannot be read.
@@ -35,6 +36,9 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
             "statement_timeout": _milliseconds(options.statement_timeout),
             # A client that stops in a transaction must not hold its locks for long.
             "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
+            # Connections are kept for long, and wait for locks as long as for anything else.
+            "idle_session_timeout": "0",
+            "lock_timeout": "0",
             # A client whose machine is gone is detected after 10 + 3 * 3 s, not after two hours.
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "3",
@@ -50,7 +54,7 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
     arguments = connect_arguments(options, "registrations")
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(**arguments)
+        return await open_connection(arguments)
 
     return create_async_engine(
         "postgresql+asyncpg://",

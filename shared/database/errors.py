@@ -22,6 +22,7 @@ _UNAVAILABLE = (
 _UNAUTHORIZED = ("28", "42501")  # password, pg_hba.conf, privilege
 _NOT_MIGRATED = ("3F000", "42P01", "42703", "42883")  # unknown schema, table, column, function
 _NO_DATABASE = "3D000"
+_NO_SESSION = ("26000", "42P05")  # a prepared statement that is missing, or of somebody else
 
 _CLIENT_ERRORS = (
     asyncpg.PostgresError,
@@ -82,6 +83,12 @@ def _by_state(address: str, error: asyncpg.PostgresError) -> TrelayError | None:
         return Unauthorized(text)
     if state.startswith(_NOT_MIGRATED):
         return Unavailable(f"{text}; run `trelay migrate`")
+    if state in _NO_SESSION:
+        # The client's text goes on for ten lines.
+        return Unavailable(
+            f"{text.splitlines()[0]}: found a pooler in transaction mode;"
+            " connect directly, or through a pooler in session mode"
+        )
     if state.startswith(_UNAVAILABLE) or state == _NO_DATABASE:
         return Unavailable(text)
     return None

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import asyncpg
 
+from shared.database.connecting import open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
@@ -118,7 +119,7 @@ class Listener:
 
     @asynccontextmanager
     async def _opened_connection(self) -> AsyncIterator[asyncpg.Connection]:
-        connection: asyncpg.Connection = await asyncpg.connect(**self._arguments)
+        connection = await open_connection(self._arguments)
         try:
             for channel, handler in self._channels.items():
                 await connection.add_listener(channel, _callback(handler))

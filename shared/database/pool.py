@@ -12,6 +12,7 @@ from typing import Self
 
 import asyncpg
 
+from shared.database.connecting import open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import translate
 from shared.database.options import DatabaseOptions
@@ -98,8 +99,7 @@ class ConnectionPool:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        opened: asyncpg.Connection = await asyncpg.connect(**self._arguments)
-        return opened
+        return await open_connection(self._arguments)
 
     def _release(self, connection: asyncpg.Connection) -> None:
         # In a transaction, its user was interrupted. Closing the connection rolls back, and always works.

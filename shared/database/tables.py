@@ -96,6 +96,38 @@ signing_keys = Table(
     comment="Keys that sign tokens if the settings have none. Useless alone: of a token, only a hash is stored.",
 )
 
+source_controls = Table(
+    "source_controls",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("paused", Boolean, nullable=False, server_default=_NO),
+    Column("reason", Text, nullable=False, server_default=text("''")),
+    Column("changed_by", Text, nullable=False, server_default=text("''"), comment="who paused or resumed it"),
+    Column("changed_at", DateTime(timezone=True)),
+    Column("polls", BigInteger, nullable=False, server_default=text("0"), comment="polls that were asked for"),
+    Column("generation", BigInteger, nullable=False, server_default=text("0"), comment="grows with each request"),
+    Column("command", Text, comment="of the newest request: rewind or snapshot"),
+    Column("place", Text, comment="where to, as JSON"),
+    Column("requested_by", Text),
+    Column("requested_at", DateTime(timezone=True)),
+    Column("done_generation", BigInteger, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Column("result", Text, comment="JSON"),
+    Column("done_at", DateTime(timezone=True)),
+    comment="What operators ask of sources. Whether a request was carried out is decided by the checkpoint.",
+)
+
+source_statuses = Table(
+    "source_statuses",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("node", Text, nullable=False, comment="the owner"),
+    Column("epoch", BigInteger, nullable=False, comment="of the owner's lease"),
+    Column("status", Text, nullable=False, comment="JSON"),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    comment="The status of each source, as its owner published it last.",
+)
+
 # The PostgreSQL bus. Its statements are in shared/bus/postgres/; the revision that creates the tables explains them.
 
 bus_tx = Sequence("bus_tx", data_type=BigInteger, metadata=metadata)

@@ -15,6 +15,9 @@ from typing import NewType
 import msgspec
 
 from shared.errors import Malformed
+from shared.events import strict_json
+from shared.events.attributes import check_attribute
+from shared.events.strict_json import EVENT_LEVELS
 
 Channel = NewType("Channel", str)
 """What subscribers subscribe to: dotted words, e.g. `orders.eu`."""
@@ -27,14 +30,12 @@ CHANNEL_LIMIT = 200
 """Characters of a channel's name."""
 
 _CHANNEL = re.compile(CHANNEL_PATTERN)
-_NAME = re.compile(r"[a-z0-9]{1,64}")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 _required = ("specversion", "id", "source", "type")
 _json_text = msgspec.json.Encoder().encode
 _json_string = msgspec.json.Decoder(str).decode
 _attributes = msgspec.json.Decoder(Attributes).decode
-_any_value = msgspec.json.Decoder().decode
 
 
 class MalformedEvent(Malformed):
@@ -106,7 +107,7 @@ def decode(value: bytes) -> Attributes:
     try:
         attributes = _attributes(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise MalformedEvent(f"not a JSON object: {exc}") from exc
+        raise MalformedEvent(f"not a JSON object: {strict_json.fault_of(value, EVENT_LEVELS) or exc}") from exc
     name = ""
     try:
         for name in _required:
@@ -141,29 +142,32 @@ def text_of(attributes: Attributes, name: str) -> str | None:
         raise MalformedEvent(f"attribute {name!r} is not a string") from exc
 
 
+def check_data(data: bytes) -> None:
+    """Check the data of an event, valid JSON, by the rule of `strict_json`.
+
+    Raises:
+        MalformedEvent: names the value and its place.
+    """
+    try:
+        strict_json.check_valid(data)
+    except Malformed as exc:
+        raise MalformedEvent(f"data: {exc}") from exc
+
+
 def validate(attributes: Attributes) -> None:
     """Check an event from outside Trelay, beyond what `decode` checks.
 
     Raises:
-        MalformedEvent: names the attribute: its name has other characters than `[a-z0-9]`, an extension is not a
-            string, integer or boolean, `data` and `data_base64` are both present, or `traceparent` or `channel` is
-            malformed.
+        Malformed: names the attribute that breaks the rule of `attributes` or, in `data`, of `strict_json`; or `data`
+            and `data_base64` are both present, or `traceparent` or `channel` is malformed.
     """
     for name, raw in attributes.items():
-        if name in {"data", "data_base64"}:
-            continue
-        if not _NAME.fullmatch(name):
-            raise MalformedEvent(f"attribute {name[:80]!r}: expected at most 64 lower-case letters and digits")
-        try:
-            plain = isinstance(_any_value(raw), str | int)  # bool is an int
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # a number out of range is an error as well
-            plain = False
-        if not plain:
-            raise MalformedEvent(f"attribute {name!r}: expected a string, an integer or a boolean")
-    if "data" in attributes and "data_base64" in attributes:
-        raise MalformedEvent("data and data_base64 exclude one another; expected one of them")
-    for name in ("subject", "time", "datacontenttype", "data_base64"):
-        text_of(attributes, name)
+        if name != "data":
+            check_attribute(name, raw)
+    if "data" in attributes:
+        if "data_base64" in attributes:
+            raise MalformedEvent("data and data_base64 exclude one another; expected one of them")
+        check_data(bytes(attributes["data"]))
     traceparent = text_of(attributes, "traceparent")
     if traceparent is not None and not _TRACEPARENT.fullmatch(traceparent):
         raise MalformedEvent(f"traceparent: found {traceparent[:80]!r}; expected the form of W3C Trace Context")

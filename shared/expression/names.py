@@ -1,13 +1,13 @@
-"""Which functions and variables an expression names that do not exist: JSONata finds out with the first event only.
+"""Finds functions and variables in an expression that do not exist, before the first event is evaluated.
 
-A function that does not exist fails every event, and a variable that does not exist is undefined. The scopes are those
-of the reference implementation (jsonata.js 2.x, `evaluate`): a block and a lambda have a frame of their own, `:=` binds
-in the innermost frame, and `@$x` and `#$i` bind for the path that they stand in. Within a frame the order is ignored,
-because a lambda may use what is bound after it.
+To JSONata, a call of an unknown function is an error of each event, and an unknown variable is undefined. The scopes
+are those of the reference implementation (jsonata.js 2.x, `evaluate`): a block and a lambda have a frame of their own,
+`:=` binds in the innermost frame, and `@$x` and `#$i` bind within their path. The order within a frame is ignored,
+because a lambda may use a name that is bound after it.
 
-jsonatapy shows no syntax tree, so the parser is that of jsonata-python, a port of the reference. It reads all that
-jsonatapy compiles, but for spellings outside the language (flags of regular expressions such as `/a/g`); such an
-expression gets no verdict. Neither does one that calls `$eval`, which can bind names that no parser sees.
+jsonatapy exposes no syntax tree, so the parser is that of jsonata-python, a port of the reference. It reads everything
+that jsonatapy compiles, except spellings outside the language, such as the flag in `/a/g`. Such an expression is not
+checked. Neither is one that calls `$eval`, which can bind any name.
 """
 
 import difflib
@@ -33,41 +33,41 @@ VARIABLES: Final = frozenset({"event"})
 _ROOTS = frozenset({"", "$"})
 """`$` and `$$`."""
 _CALLED_MEMBERS = frozenset({"next"})
-"""Members that hold a function without the expression's doing: `next` of a match."""
+"""Members that hold a function which the expression does not define: `next` of a match."""
 _PATH = frozenset({".", "[", "{", "^", "@", "#"})
-"""The operators that make one path of their operands."""
+"""The operators whose operands form one path."""
 
 _ALIKE = 0.7
-"""How similar a suggested name is, as difflib counts: `$uppercase` for `$upper`, but not `$split` for `$limit`."""
+"""Minimum similarity of a suggestion, by difflib: `$uppercase` for `$upper`, but not `$split` for `$limit`."""
 
 
 def unknown(expression: str, variables: frozenset[str] = VARIABLES) -> list[str]:
-    """Return a sentence for each name that does not exist, in the order of the text; none where there is no verdict.
+    """Return a sentence for each name that does not exist, in the order of the text; none if it cannot be checked.
 
     `variables` are those that Trelay binds, without the `$`.
     """
     try:
         walk = _Walk(variables)
         walk.visit(_Syntax().parse(expression, _no_regex), _Scope(None, is_frame=True))
-    except Exception:  # noqa: BLE001 -- a parser of a hostile text may fail in any way; jsonatapy says what is wrong
+    except Exception:  # noqa: BLE001 -- hostile text may fail the parser in any way; jsonatapy reports the error
         return []
     return [] if walk.evaluates_text else [use.sentence(expression, variables) for use in walk.unknown()]
 
 
 def _no_regex(_pattern: str, _flags: object) -> None:
-    """Stand in for a compiled regular expression: jsonatapy has compiled it, in a dialect that Python's may refuse."""
+    """Replace the compiled regular expression: jsonatapy has compiled it, and Python's dialect may refuse it."""
 
 
 class _Syntax(Parser):  # type: ignore[misc]  # published without types
-    """The parser without its second pass, which prepares evaluation and takes exponential time for nested `??`."""
+    """The parser without its second pass, which prepares the evaluation in exponential time for nested `??`."""
 
     def process_ast(self, expr: Any) -> Any:
-        """Keep the tree as it was read."""
+        """Return the tree unprocessed."""
         return expr
 
 
 class _Scope:
-    """A region in which names are bound: a frame of the evaluation, or a path."""
+    """A part of the expression that binds names: a frame of the evaluation, or a path."""
 
     def __init__(self, outer: "_Scope | None", *, is_frame: bool, names: Iterable[str] = ()) -> None:
         self.outer = outer
@@ -82,7 +82,7 @@ class _Scope:
 
 
 class _Use(NamedTuple):
-    """A name, used somewhere."""
+    """One use of a name."""
 
     name: str
     end: int
@@ -112,7 +112,7 @@ class _Use(NamedTuple):
 
 
 class _Walk:
-    """Collects what a syntax tree binds and uses. What a node's fields hold, `Parser` says."""
+    """Collects the names that a syntax tree binds and uses. `Parser` documents the fields of a node."""
 
     def __init__(self, variables: frozenset[str]) -> None:
         self.evaluates_text = False
@@ -125,20 +125,20 @@ class _Walk:
         self._computed_keys = False
 
     def unknown(self) -> list[_Use]:
-        """Return the uses of names that are bound nowhere around them."""
-        if self._parents:  # a path that a `%` leads through hands its bindings on to what is around it
+        """Return the uses of names that no enclosing scope binds."""
+        if self._parents:  # the bindings of a path that contains `%` are visible around it
             self._everywhere.update(*(path.names for path in self._paths))
         return sorted((use for use in self._uses if not self._exists(use)), key=lambda use: use.end)
 
     def _exists(self, use: _Use) -> bool:
         if use.sigil:
             return use.name in self._everywhere or use.name in use.scope.visible()
-        # A member can only be called in an object that the expression has built with a function in it.
+        # A member can only be called if the expression itself builds an object with a function in it.
         return self._computed_keys or use.name in self._texts or use.name in _CALLED_MEMBERS
 
     def visit(self, node: Any, scope: _Scope, *, in_path: bool = False) -> None:
-        """Walk through a node, which belongs to the path of the node around it if `in_path`."""
-        if node is None or id(node) in self._seen:  # of `a ?? b`, `a` stands in the condition and in the consequence
+        """Visit a node; with `in_path` it belongs to the path of its parent."""
+        if node is None or id(node) in self._seen:  # in `a ?? b`, `a` is part of the condition and of the consequence
             return
         self._seen.add(id(node))
         if node.type == "variable":

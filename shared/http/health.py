@@ -22,6 +22,10 @@ class NotYet(str):
     __slots__ = ()
 
 
+WITHOUT_REASON = "unavailable"
+"""Takes the place of every reason where strangers may read it."""
+
+
 class Readiness:
     """Which parts must be connected before traffic may come, and what is wrong with those that are not.
 
@@ -86,15 +90,13 @@ class Readiness:
         wrong = {**self.missing(), **self.notes()}
         return {part: part not in wrong for part in (*self._required, *self._notes)}
 
-    def describe(self) -> dict[str, Any]:
-        """Return what `/readyz` answers."""
+    def describe(self, *, reasons: bool = True) -> dict[str, Any]:
+        """Return the body of `/readyz`. Without `reasons`, which may name addresses, each is the same word."""
         missing = self.missing()
-        return {
-            "ready": not self.draining and not missing,
-            "draining": self.draining,
-            "missing": missing,
-            "notes": self.notes(),
-        }
+        problems = {"missing": missing, "notes": self.notes()}
+        if not reasons:
+            problems = {kind: dict.fromkeys(parts, WITHOUT_REASON) for kind, parts in problems.items()}
+        return {"ready": not self.draining and not missing, "draining": self.draining, **problems}
 
     def _problems(self, parts: Mapping[str, list[Probe]], *, logged: bool) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -25,6 +25,7 @@ from pydantic import Field
 from shared.errors import SettingsError
 from shared.http.health import Readiness
 from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions, LimitedConnection
+from shared.http.listener import Tls, accepting, bound_sockets
 from shared.http.metrics import ProcessMetrics, ReadinessCollector
 from shared.http.problem import problems
 from shared.http.tls import Certificate, TlsOptions
@@ -110,11 +111,14 @@ class Listening:
         return [self.certificate.name] if loaded else []
 
 
-def application(listen: ListenOptions, health: Health) -> web.Application:
-    """Return the application that a service adds its routes to."""
+def application(listen: ListenOptions, health: Health, *, reasons: bool = True) -> web.Application:
+    """Return the application that a service adds its routes to.
+
+    Without `reasons`, its `/readyz` names the parts that are missing and not why: for a listener that strangers reach.
+    """
     app = web.Application(middlewares=[problems], client_max_size=listen.body_limit)
     if listen.health is None:
-        _add_health(app, health)
+        _add_health(app, health, reasons=reasons)
     return app
 
 
@@ -138,7 +142,7 @@ async def serve(
         health_url = None
         if listen.health is not None:
             own = web.Application(middlewares=[problems])
-            _add_health(own, health)
+            _add_health(own, health, reasons=True)
             at = (listen.health.host, listen.health.port)
             health_url = await stack.enter_async_context(_site(own, at, listen, tasks, clock, context=None))
         context = None if certificate is None else certificate.context
@@ -172,20 +176,14 @@ async def _site(
         limiter = ConnectionLimiter(listen.limits, runner.server, clock)
         tasks.keep(f"connection limits on port {port}", limiter.enforce())
         try:
-            server = await asyncio.get_running_loop().create_server(
-                limiter.protocol,
-                host,
-                port,
-                ssl=context,
-                ssl_handshake_timeout=None if context is None else listen.limits.header_timeout,
-                backlog=listen.backlog,
-            )
+            sockets = await bound_sockets(host, port, listen.backlog)
         except OSError as exc:
             # The text of an error with a number repeats the address.
             reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else exc.strerror or exc
             raise SettingsError(f"cannot listen on {host} port {port}: {reason}") from exc
-        stack.callback(server.close)
-        bound = server.sockets[0].getsockname()[1]
+        tls = None if context is None else Tls(context, listen.limits.header_timeout)
+        bound = sockets[0].getsockname()[1]
+        stack.enter_context(accepting(sockets, limiter.protocol, tasks, tls))
         name = f"[{host}]" if ":" in host else host
         yield f"{'http' if context is None else 'https'}://{name}:{bound}"
 
@@ -222,12 +220,12 @@ def _limited(protocol: web.RequestHandler) -> LimitedConnection | None:
     return found if isinstance(found, LimitedConnection) else None
 
 
-def _add_health(app: web.Application, health: Health) -> None:
+def _add_health(app: web.Application, health: Health, *, reasons: bool) -> None:
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"alive": True}, headers=_UNCACHED)
 
     async def readyz(_request: web.Request) -> web.Response:
-        found = health.readiness.describe()
+        found = health.readiness.describe(reasons=reasons)
         return web.json_response(found, status=200 if found["ready"] else 503, headers=_UNCACHED)
 
     async def metrics(request: web.Request) -> web.Response:

@@ -10,6 +10,16 @@ owner renews it. When the owner dies, the lease expires and another replica take
 from shared.lease.holding import Lease, Leases
 from shared.lease.memory import MemoryLeaseStore
 from shared.lease.postgres import CHANNEL, PostgresLeaseStore
-from shared.lease.store import Granted, LeaseStore, Taken
+from shared.lease.store import Granted, Held, LeaseStore, Taken
 
-__all__ = ["CHANNEL", "Granted", "Lease", "LeaseStore", "Leases", "MemoryLeaseStore", "PostgresLeaseStore", "Taken"]
+__all__ = [
+    "CHANNEL",
+    "Granted",
+    "Held",
+    "Lease",
+    "LeaseStore",
+    "Leases",
+    "MemoryLeaseStore",
+    "PostgresLeaseStore",
+    "Taken",
+]

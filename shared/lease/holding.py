@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from shared.errors import Unavailable
@@ -21,6 +21,9 @@ _MARGIN = 1 / 6
 """The share of the TTL, at its end, in which the owner must have stopped already."""
 _RETRIES = 24
 """Attempts in one TTL while the store does not answer."""
+
+_LATE = "not renewed in time"
+_TAKEN = "expired, or taken by another owner"
 
 
 class Lease:
@@ -57,6 +60,10 @@ class Lease:
         self._lost.set()
 
 
+OnLapse = Callable[[Lease], None]
+"""Takes a lease that lapses, because the store has not answered for too long, and takes it again once it is revived."""
+
+
 class Leases:
     """The leases of one replica."""
 
@@ -72,13 +79,17 @@ class Leases:
         """By lease, in monotonic seconds: when it was lost."""
 
     @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[Lease]:
+    async def hold(self, name: str, on_lapse: OnLapse | None = None) -> AsyncIterator[Lease]:
         """Wait until `name` is free and take it; leaving the context releases it.
 
         If a newer process of the same owner took the lease from this one, this one does not take it back while the
         newer process lives: that is its restart, or an unwanted second process.
 
         The body is not interrupted when the lease is lost: it must check `lost()` and `held`.
+
+        With `on_lapse`, a lease that cannot be renewed in time is not lost: it lapses. It is not held then, and others
+        may take what it protects; the owner has to find out what was taken once it is revived. It is lost only when
+        another owner has had it.
 
         Raises:
             Unavailable: the store does not answer.
@@ -89,7 +100,7 @@ class Leases:
         self._displaced.discard(name)
         self._log_acquired_again(name)
         async with Tasks() as tasks:
-            renewing = tasks.start(f"renew lease {name}", self._keep(lease))
+            renewing = tasks.start(f"renew lease {name}", self._keep(lease, on_lapse))
             try:
                 yield lease
             finally:
@@ -120,30 +131,53 @@ class Leases:
         """
         return requested_at + self._ttl * (1 - _MARGIN)
 
-    async def _keep(self, lease: Lease) -> None:
+    async def _keep(self, lease: Lease, on_lapse: OnLapse | None) -> None:
         """Renew the lease until that fails; however this ends, the lease counts as lost from then on."""
-        pause = self._ttl / _RENEWALS
         try:
             while True:
-                await self._clock.sleep(min(pause, max(lease.remaining, 0)))
-                if lease.remaining <= 0:
-                    self._log_lost(lease, "not renewed in time")
-                    return
-                renewed = await self._renew(lease)
-                if renewed is False:
+                reason = await self._renew_while_held(lease)
+                if on_lapse is not None and await self._revived(lease, on_lapse):
+                    continue
+                if on_lapse is not None or reason == _TAKEN:
                     self._displaced.add(lease.name)
-                    self._log_lost(lease, "expired, or taken by another owner")
-                    return
-                pause = self._ttl / (_RETRIES if renewed is None else _RENEWALS)
+                self._log_lost(lease, reason)
+                return
         finally:
             lease.lose()
 
-    async def _renew(self, lease: Lease) -> bool | None:
+    async def _renew_while_held(self, lease: Lease) -> str:
+        """Renew the lease until that fails; return why it did."""
+        pause = self._ttl / _RENEWALS
+        while True:
+            await self._clock.sleep(min(pause, max(lease.remaining, 0)))
+            if lease.remaining <= 0:
+                return _LATE
+            renewed = await self._ask(self._store.renew, lease, lease.remaining)
+            if renewed is False:
+                return _TAKEN
+            pause = self._ttl / (_RETRIES if renewed is None else _RENEWALS)
+
+    async def _revived(self, lease: Lease, on_lapse: OnLapse) -> bool:
+        """Revive the lease once the store answers; return False if another owner has had it."""
+        lease.extend(self._clock.monotonic())
+        self._lost_at[lease.name] = self._clock.monotonic()
+        logger.warning("lease lapsed; waiting for the lease store", extra=_fields(lease.name))
+        on_lapse(lease)
+        while (revived := await self._ask(self._store.revive, lease, self._ttl / _RENEWALS)) is None:
+            await self._clock.sleep(self._ttl / _RETRIES)
+        if revived:
+            self._log_acquired_again(lease.name)
+            on_lapse(lease)
+        return revived
+
+    async def _ask(
+        self, renew: Callable[[str, str, int, float], Awaitable[bool]], lease: Lease, timeout: float
+    ) -> bool | None:
         """Return whether the lease is still held; None if the store does not answer."""
         requested_at = self._clock.monotonic()
         try:
-            async with asyncio.timeout(lease.remaining):
-                renewed = await self._store.renew(lease.name, lease.owner, lease.epoch, self._ttl)
+            async with asyncio.timeout(timeout):
+                renewed = await renew(lease.name, lease.owner, lease.epoch, self._ttl)
         except (Unavailable, TimeoutError) as exc:
             logger.debug("lease not renewed yet", extra=_fields(lease.name) | {"error": str(exc) or "no answer"})
             return None

@@ -1,11 +1,12 @@
 """Leases in memory, for unit tests."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from shared.database.watchers import Watchers
-from shared.lease.store import Granted, Taken
+from shared.lease.store import Granted, Held, Taken, watched
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 
@@ -43,12 +44,29 @@ class MemoryLeaseStore:
         row.expires_at = now + ttl
         return True
 
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Renew a lease although it may have expired."""
+        row = self._rows.get(name)
+        if row is None or (row.owner, row.epoch) != (owner, epoch):
+            return False
+        row.expires_at = self._clock.monotonic() + ttl
+        return True
+
     async def release(self, name: str, owner: str, epoch: int) -> None:
         """Release a lease."""
         row = self._rows.get(name)
         if row is not None and (row.owner, row.epoch) == (owner, epoch):
             row.expires_at = self._clock.monotonic()
-            self._watchers.notify([name])
+            self._watchers.notify(watched(name))
+
+    async def held(self, prefix: str) -> Sequence[Held]:
+        """Return the leases that are held now."""
+        now = self._clock.monotonic()
+        return [
+            Held(name, row.owner, row.epoch, row.expires_at - now)
+            for name, row in sorted(self._rows.items())
+            if name.startswith(prefix) and row.expires_at > now
+        ]
 
     def peek(self, name: str) -> tuple[int, float] | None:
         """Return the epoch of a lease and the seconds until it expires, below 0 if it has; None if never taken."""

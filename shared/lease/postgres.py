@@ -1,7 +1,7 @@
 """Leases in the table `trelay.leases`, with the clock of the database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Self
 
@@ -9,7 +9,7 @@ from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
 from shared.database.watchers import Watchers
-from shared.lease.store import Granted, Taken
+from shared.lease.store import Granted, Held, Taken, watched
 
 CHANNEL = "trelay_leases"
 """The channel of notifications about released leases; see `PostgresLeaseStore.on_notification`."""
@@ -39,6 +39,11 @@ UPDATE trelay.leases SET expires_at = clock_timestamp() + make_interval(secs => 
 WHERE name = $1 AND owner = $2 AND epoch = $3 AND expires_at > clock_timestamp()
 RETURNING true
 """
+_REVIVE = """
+UPDATE trelay.leases SET expires_at = clock_timestamp() + make_interval(secs => $4)
+WHERE name = $1 AND owner = $2 AND epoch = $3
+RETURNING true
+"""
 # The row stays, because its epoch must continue to grow.
 _RELEASE = f"""
 WITH released AS (
@@ -47,6 +52,10 @@ WITH released AS (
 )
 SELECT pg_notify('{CHANNEL}', name) FROM released
 """  # noqa: S608 -- a constant of this module
+_HELD = """
+SELECT name, owner, epoch, extract(epoch FROM expires_at - clock_timestamp())::float8 AS expires_in
+FROM trelay.leases WHERE starts_with(name, $1) AND expires_at > clock_timestamp() ORDER BY name COLLATE "C"
+"""
 
 
 class PostgresLeaseStore:
@@ -79,10 +88,21 @@ class PostgresLeaseStore:
         async with self._pool.use() as connection:
             return await connection.fetchval(_RENEW, name, owner, epoch, ttl) is not None
 
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        """Renew a lease although it may have expired."""
+        async with self._pool.use() as connection:
+            return await connection.fetchval(_REVIVE, name, owner, epoch, ttl) is not None
+
     async def release(self, name: str, owner: str, epoch: int) -> None:
         """Release a lease."""
         async with self._pool.use() as connection:
             await connection.execute(_RELEASE, name, owner, epoch)
+
+    async def held(self, prefix: str) -> Sequence[Held]:
+        """Return the leases that are held now."""
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(_HELD, prefix)
+        return [Held(row["name"], row["owner"], row["epoch"], row["expires_in"]) for row in rows]
 
     def watch(self, name: str) -> AbstractContextManager[asyncio.Event]:
         """Watch a lease."""
@@ -93,4 +113,4 @@ class PostgresLeaseStore:
         if name is None:
             self._watchers.notify_all()
         else:
-            self._watchers.notify([name])
+            self._watchers.notify(watched(name))

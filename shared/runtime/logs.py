@@ -107,7 +107,7 @@ class TextLines(logging.Formatter):
         fields = "".join(f" {name}={_short(value)}" for name, value in named.items())
         line = f"{_time(record)} {record.levelname:<7} {record.name}: {message}{fields}"
         if record.exc_info:
-            # The mark tells these lines, which may hold text from outside, from lines of the log.
+            # The mark distinguishes these lines, which may hold text from outside, from lines of the log.
             line += "".join(f"\n  | {one_line(part)}" for part in _clean(_traceback(record)).splitlines())
         return line
 

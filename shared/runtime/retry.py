@@ -76,10 +76,12 @@ def retrying(
     on_retry: Callable[[RetryCallState], None] | None = None,
     retry_on: type[Exception] | tuple[type[Exception], ...] = Unavailable,
     clock: Clock = SYSTEM_CLOCK,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
     rng: random.Random | None = None,
 ) -> AsyncRetrying:
     """Retry `Unavailable`; any other error is a bug or bad data, and is raised at once.
 
+    `sleep` waits between two attempts, by default on the clock.
     After the last attempt, its error is raised unchanged.
     """
     stop = stop_after_attempt(options.attempts)
@@ -88,7 +90,7 @@ def retrying(
         stop=stop if options.give_up_after is None else stop_any(stop, stop_after_delay(options.give_up_after)),
         wait=FullJitter(options, rng or random.Random()),  # noqa: S311 -- jitter, not a secret
         before_sleep=on_retry,
-        sleep=clock.sleep,
+        sleep=sleep or clock.sleep,
         reraise=True,
     )
 

@@ -27,7 +27,7 @@ from shared.errors import SettingsError
 from shared.runtime.allocation import keep_freed_memory
 from shared.runtime.identity import Identity, release, unique_node_name
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.reloading import Reload, SettingsFile
+from shared.runtime.reloading import Reload, Section, SettingsFile, log_section
 from shared.runtime.tasks import cancelled, started
 from shared.settings import load
 
@@ -49,7 +49,7 @@ OK, FAILED, BAD_SETTINGS = 0, 1, 2
 
 
 class ServiceSettings(Protocol):
-    """What every service's settings say of the process."""
+    """The settings of the process, which every service has."""
 
     @property
     def logs(self) -> LogOptions:
@@ -73,8 +73,13 @@ class Failing(Protocol):
 class Running(Failing, Protocol):
     """A service while it runs."""
 
+    @property
+    def sections(self) -> Sequence[Section]:
+        """The sections of the settings file that can change while it runs."""
+        ...
+
     async def reload(self) -> list[str]:
-        """Load again what can change while it runs; return what was loaded."""
+        """Load again what else can change while it runs; return what was loaded."""
         ...
 
 
@@ -109,7 +114,7 @@ def run(main: Main, *, shutdown_timeout: float = SHUTDOWN_TIMEOUT, reload: Reloa
         print(exc, file=sys.stderr)  # noqa: T201 -- for the user at the terminal; logging may not be configured yet
         return BAD_SETTINGS
     finally:
-        outlive_hangup()  # the loop has taken its handler away, and with it ours
+        outlive_hangup()  # the loop has removed its handler, and ours with it
 
 
 def outlive_hangup() -> None:
@@ -135,13 +140,14 @@ def run_service(
     configured: ServiceSettings = settings
     identity = Identity(service, configured.node or unique_node_name())
     configure(configured.logs, identity)
+    logs = log_section(_logs_of, lambda logs: configure(logs, identity))
+    file = SettingsFile(settings, lambda: load(path, model), [logs])
     reload = Reload()
-    reload.add(
-        SettingsFile(settings, lambda: load(path, model), _logs_of, lambda logs: configure(logs, identity)).reload
-    )
+    reload.add(file.reload)
 
     async def main(stop: asyncio.Event) -> None:
         async with build(settings, node=identity.node) as running:
+            file.add(*running.sections)
             reload.add(running.reload)
             settle()
             logger.info("started", extra={"pid": os.getpid()})

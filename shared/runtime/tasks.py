@@ -30,7 +30,7 @@ class Tasks:
     """Tasks that run as long as a context.
 
     An endless task that ends, with or without an error, is logged, kept as the failure and wakes `failed()`: the owner
-    of the context decides what to do. The other tasks go on.
+    of the context decides what to do. The other tasks continue.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,8 @@
-"""Explains what a model refused to the author of the settings file, in the terms of the file."""
+"""Turns the errors of a model into sentences for the author of the settings file."""
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from shared.settings.quantities import example, unit_of
 from shared.settings.schema import Keys
 
 _SHOWN = 60
-"""Characters of a wrong value that are repeated: enough to recognise it."""
+"""Characters of a wrong value that are shown: enough to recognise it."""
 
 _WHOLE, _NUMBER, _LIST, _MAPPING = (
     "expected a whole number",
@@ -74,6 +75,8 @@ _LENGTHS = {
     "too_short": ("at least", "min_length", "entry", "entries"),
 }
 
+_NAMED_KEYS = re.compile(r"([a-z_]+(?:, [a-z_]+)*): ")
+
 _NUMBERS = {"finite_number", "float_parsing", "float_type"}
 _WHOLE_NUMBERS = {"int_from_float", "int_parsing", "int_type"}
 
@@ -81,8 +84,8 @@ _WHOLE_NUMBERS = {"int_from_float", "int_parsing", "int_type"}
 def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[KeyPath]) -> list[Fault]:
     """Turn the errors of a model into sentences with places.
 
-    The errors of several alternatives at one place become one sentence. Values at `hidden` paths and secrets are not
-    repeated, nor cited by a validator's own sentence.
+    The errors of several alternatives at one place become one sentence. Values at `hidden` paths and secrets are
+    never shown, not even where a validator's own sentence quotes them.
     """
     found: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
@@ -102,17 +105,31 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
             refused = _Refused(kind, context, path[-1] if of_key else value, secret=secret)
             expected = _quantity(refused, path, document, keys)
             sentence = _sentence(detail["msg"], refused) if expected is None else f"{expected}, {refused.found}"
+            path, sentence = _at_named_key(path, sentence, keys, document)
             sentence = f"the key itself: {sentence}" if of_key else sentence
         found.setdefault(path, [])
         if sentence not in found[path]:
             found[path].append(sentence)
-    return [Fault(path, document.place(path), "; or ".join(said)) for path, said in found.items()]
+    return [Fault(path, document.place(path), "; or ".join(sentences)) for path, sentences in found.items()]
+
+
+def _at_named_key(path: KeyPath, sentence: str, keys: Keys, document: Document) -> tuple[KeyPath, str]:
+    """Move a fault to the key that its sentence begins with (`csv: …`): a validator of a whole part knows no places.
+
+    Of several keys (`ca_file, cert_file: …`), the first one that is in the file is taken.
+    """
+    found = _NAMED_KEYS.match(sentence)
+    names = [] if found is None else found[1].split(", ")
+    if found is None or not set(names) <= set(keys.at(path, document.value)):
+        return path, sentence
+    name = next((name for name in names if (*path, name) in document.places), names[0])
+    return (*path, name), sentence[found.end() :] if len(names) == 1 else sentence
 
 
 def mistyped(document: Document, keys: Keys, references: set[KeyPath]) -> Iterator[Fault]:
-    """Name the scalars that a model takes for values of another type: the text `yes` for true, or true for 1.
+    """Yield a fault for each scalar that a model would convert: the text `yes` to true, or true to 1.
 
-    A text that refers to the environment may stand for a value of any type.
+    A text that refers to the environment may have a value of any type.
     """
     for path, value in _scalars((), document.value):
         wanted = keys.types(path, document.value) - {"null"}
@@ -144,7 +161,7 @@ def _types(value: Any) -> set[str]:
 
 
 def unknown_key(name: str, known: Iterable[str]) -> str:
-    """Return the sentence for an unknown key, with the known key that is most like it."""
+    """Return the sentence for an unknown key, with the most similar known key."""
     known = list(known)
     return f"unknown key {name[:_SHOWN]!r}{_suggestion(name, known)}"
 
@@ -157,12 +174,12 @@ def _suggestion(name: str, known: list[str]) -> str:
 
 
 def _path(location: tuple[str | int, ...], value: Any, *, missing: bool) -> KeyPath:
-    """Return the location as a path in the file: without the names of the alternatives in it."""
+    """Return the location as a path in the file, without the names of alternatives."""
     path: list[str | int] = []
     chosen = False
     for part in location[:-1] if missing else location:
         if isinstance(value, dict) and part == value.get("kind") and not chosen:
-            # The name of the alternative that the kind chose; a key may have the same name.
+            # The name of the alternative that `kind` selects. A key may have the same name.
             chosen = True
             continue
         chosen = False
@@ -186,7 +203,7 @@ def _value(value: Any, path: KeyPath) -> Any:
 
 
 def _kind(path: KeyPath, context: Mapping[str, Any], value: Any, hidden: set[KeyPath]) -> tuple[KeyPath, str]:
-    """Name the alternative that does not exist; `context` quotes the key that chooses, and the choices."""
+    """Return the path and the sentence for a kind that does not exist; `context` has the key and the choices."""
     key = str(context.get("discriminator", "kind")).strip("'")
     if not isinstance(value, dict) or key not in value:
         return (*path, key), "is required"
@@ -207,12 +224,12 @@ class _Refused(NamedTuple):
 
     @property
     def found(self) -> str:
-        """What was found, as the end of a sentence."""
+        """The found value, as the end of a sentence."""
         return f"found {'a value that is not shown' if self.secret else _shown(self.value)}"
 
 
 def _quantity(refused: _Refused, path: KeyPath, document: Document, keys: Keys) -> str | None:
-    """Say what number is expected where a setting has a unit; None for everything else."""
+    """Return which number is expected of a setting with a unit; None for all other settings."""
     if refused.kind not in _NUMBERS | _WHOLE_NUMBERS:
         return None
     description, default = keys.about(path, document.value)
@@ -227,7 +244,7 @@ def _quantity(refused: _Refused, path: KeyPath, document: Document, keys: Keys) 
 def _sentence(message: str, refused: _Refused) -> str:
     kind, context, value, secret = refused
     if kind in {"value_error", "assertion_error"}:
-        # The sentence of one of our validators, which may cite the value.
+        # The sentence of one of our validators, which may quote the value.
         text = str(context.get("error") or message.partition(", ")[2])
         return text.replace(value, "***") if secret and isinstance(value, str) and value else text
     if kind in _LENGTHS:
@@ -249,7 +266,7 @@ def _length(refused: _Refused) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Repeat a wrong value, in one short line."""
+    """Return a wrong value as one short line."""
     if value is None:
         return "nothing"
     if isinstance(value, dict):

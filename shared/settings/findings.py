@@ -9,7 +9,7 @@ from shared.settings.document import KeyPath
 
 
 class Finding(NamedTuple):
-    """One thing to say of a place in the settings."""
+    """One fault or warning, with its place in the settings."""
 
     path: KeyPath
     sentence: str

@@ -34,7 +34,7 @@ class Loaded(Generic[Model]):
 
     @property
     def empty(self) -> bool:
-        """Whether no section says anything."""
+        """Whether every section is empty or absent."""
         return not any(self.document.value.values())
 
     def lines(self, findings: Iterable[Finding], kind: str = "") -> list[str]:
@@ -119,10 +119,10 @@ def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, fo
 
 def _sections(found: Document, known: list[str]) -> dict[str, Any]:
     """Return the sections that the model declares, and note the keys that are no section of any service."""
-    everybody = sorted({*known, *SECTIONS})
+    all_known = sorted({*known, *SECTIONS})
     for key in found.value:
-        if key not in everybody:
-            found.faults.append(Fault((key,), found.place((key,)), explain.unknown_key(key, everybody)))
+        if key not in all_known:
+            found.faults.append(Fault((key,), found.place((key,)), explain.unknown_key(key, all_known)))
     # An empty section means the same as one that is absent.
     return {key: value for key, value in found.value.items() if key in known and value is not None}
 

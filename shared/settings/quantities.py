@@ -1,4 +1,4 @@
-"""Quantities that are written with a unit, where a plain number is expected: which number is meant."""
+"""Converts a quantity with a unit, such as `5s`, into the plain number that a setting expects."""
 
 import re
 from typing import Any
@@ -16,13 +16,13 @@ _PLAIN = 5
 
 
 def unit_of(name: str, description: str) -> str | None:
-    """Return the unit of a setting, as its name or its description begins to say it: `seconds` or `bytes`, say."""
+    """Return the unit that ends the name of a setting or begins its description, such as `seconds` or `bytes`."""
     words = [*reversed(name.split("_")), *re.findall(r"\A\w+", description)]
     return next((word.lower() for word in words if word.lower() in {*_TIMES, "bytes"}), None)
 
 
 def example(unit: str, written: Any, default: Any, *, whole: bool) -> str:
-    """Return a number of the unit: the one that a text means (`5s`, `1MiB`), else the default, else any."""
+    """Return a number in this unit: of a text such as `5s` or `1MiB`, else the default, else 5."""
     found = _WRITTEN.fullmatch(written.strip()) if isinstance(written, str) else None
     meant = None if found is None else _meant(unit, float(found["number"]), found["unit"].lower())
     if meant is None:

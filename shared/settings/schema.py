@@ -14,14 +14,14 @@ _NOT_TEXT = {"integer", "number", "boolean"}
 _BOUNDED = {"const", "enum", "pattern", "minLength", "maxLength"}
 _ABOUT = ("description", "default", "title")
 _NOT_STANDARD = {"discriminator", "format"}
-"""Keywords that strict validators refuse, as Pydantic uses them: of OpenAPI, and formats of no standard."""
+"""Keywords of Pydantic that strict validators refuse: one of OpenAPI, and formats that no standard defines."""
 
 
 def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     """Return the schema of a file for `model`, by JSON Schema 2020-12 with the patterns of ECMA-262.
 
-    Whatever it refuses, `load` refuses too. What concerns several keys, or needs more than a pattern, `load` alone
-    knows. What is no free text may be written `${NAME}` too, and a section may be left empty.
+    `load` refuses everything that the schema refuses. `load` alone checks rules about several keys, and rules that no
+    pattern expresses. A value that is not free text may also be `${NAME}`, and a section may be empty.
     """
     schema = model.model_json_schema(mode="validation")
     for kind in _kinds(schema):
@@ -33,7 +33,7 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _kinds(node: Any) -> Iterator[str]:
-    """Yield the references to what is told apart by its `kind`, which even the default kind must name."""
+    """Yield the references to models that their `kind` distinguishes; even the default kind must be written."""
     if isinstance(node, dict):
         yield from node.get("discriminator", {}).get("mapping", {}).values()
     for item in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -61,7 +61,7 @@ def _with_references(node: Any) -> Any:
 
 
 def _inside_with_references(keyword: str, item: Any) -> Any:
-    """Continue in the values of keywords that hold schemas: by name, in a list, or one. Other values are data."""
+    """Convert the schemas below a keyword: a mapping of them, a list, or one. All other values are data."""
     if keyword in {"properties", "patternProperties", "$defs"}:
         return {name: _with_references(schema) for name, schema in item.items()}
     if keyword in {"anyOf", "oneOf", "allOf", "prefixItems"}:
@@ -73,22 +73,22 @@ def _inside_with_references(keyword: str, item: Any) -> Any:
 
 @functools.lru_cache(maxsize=8)
 def _of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Make the schema of a model once: for all settings that takes 0.1 s."""
+    """Return the schema of a model, made once: it takes 0.1 s for all settings."""
     return model.model_json_schema(mode="validation")
 
 
 class Keys:
-    """Which keys a model knows at a path, and whether a value there is a secret."""
+    """Looks up what a model knows about a path: its keys, types, description, and whether it is a secret."""
 
     def __init__(self, model: type[BaseModel]) -> None:
         self._schema = _of(model)
 
     def at(self, path: KeyPath, value: Any) -> list[str]:
-        """Return the keys that are known at `path` of a file that holds `value`; none where any key may be."""
+        """Return the known keys at `path` of a file that holds `value`; none if any key is permitted."""
         return sorted({key for node in self._nodes(path, value) for key in node.get("properties", ())})
 
     def about(self, path: KeyPath, value: Any) -> tuple[str, Any]:
-        """Return the description and the default of what lies at `path`; an empty text and None where it has none."""
+        """Return the description and the default of the setting at `path`; an empty text and None without them."""
         nodes = self._nodes(path, value)
         description = next((str(node["description"]) for node in nodes if "description" in node), "")
         return description, next((node["default"] for node in nodes if "default" in node), None)
@@ -102,7 +102,7 @@ class Keys:
         )
 
     def types(self, path: KeyPath, value: Any) -> set[str]:
-        """Return which types of JSON a value at `path` may have; none where any may stand, or nothing is known."""
+        """Return the JSON types that a value at `path` may have; none if any is permitted or nothing is known."""
         found = [node for node in self._nodes(path, value) if not node.keys() & {"$ref", "anyOf", "oneOf", "allOf"}]
         return {node["type"] for node in found} if all("type" in node for node in found) else set()
 
@@ -116,16 +116,16 @@ class Keys:
         return nodes
 
     def _choices(self, node: Mapping[str, Any], value: Any) -> Iterator[Mapping[str, Any]]:
-        """Follow references, and of alternatives that a key distinguishes, the one that the value names."""
+        """Follow references. Of alternatives that a key distinguishes, follow the one that the value names."""
         if "$ref" in node:
             yield from self._choices(self._schema["$defs"][node["$ref"].rpartition("/")[2]], value)
             return
         yield node
-        told_apart = node.get("discriminator")
-        if told_apart is not None:
-            name = _inside(value, told_apart["propertyName"])
-            if isinstance(name, str) and name in told_apart["mapping"]:
-                yield from self._choices({"$ref": told_apart["mapping"][name]}, value)
+        discriminator = node.get("discriminator")
+        if discriminator is not None:
+            name = _inside(value, discriminator["propertyName"])
+            if isinstance(name, str) and name in discriminator["mapping"]:
+                yield from self._choices({"$ref": discriminator["mapping"][name]}, value)
                 return
         for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
             yield from self._choices(choice, value)
@@ -135,7 +135,7 @@ def _children(node: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str,
     if isinstance(part, int):
         found = [node.get("items")]
     else:
-        # A mapping whose keys have a form has `patternProperties`: one pattern, as Pydantic writes it.
+        # Pydantic writes one pattern for a mapping whose keys must have a form.
         patterns = node.get("patternProperties", {}).values()
         found = [node.get("properties", {}).get(part), node.get("additionalProperties"), *patterns]
     yield from (child for child in found if isinstance(child, dict))

@@ -53,14 +53,14 @@ INSERT INTO people VALUES (1, 'Ada'), (NULL, 'Nobody'), (3, NULL), (4, 'Grace');
 """
 _BUS = {"kind": "postgres", "topics": {"prefix": "bad", "partitions": 2}}
 _QUICK = {"interval": 0.1, "retry": {"attempts": 2, "first_wait": 0.1, "longest_wait": 0.5}}
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 DEAD = 12
 """Dead letters that there must be."""
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """What was put aside."""
+    """One record of the dead-letter topic."""
 
     value: bytes
     error: str
@@ -70,7 +70,7 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request was told."""
+    """One response to a request that is refused."""
 
     status: int
     detail: str
@@ -78,13 +78,13 @@ class Answer:
 
 @dataclass
 class Observed:
-    """What came of it."""
+    """Everything that is observed of the run."""
 
     folder: Path
     port: int
     """Of the database."""
     closed_port: int
-    """Where nobody listens."""
+    """A port without a listener."""
     dead: list[DeadLetter] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Observed:
         """Return the data of a source's events."""
         return [event["data"] for event in self.events if event["source"] == f"/sources/{source}"]
 
-    def put_aside(self, value: bytes) -> DeadLetter:
+    def dead_letter_of(self, value: bytes) -> DeadLetter:
         """Return the one dead letter with this value."""
         (found,) = [letter for letter in self.dead if letter.value == value]
         return found
@@ -120,17 +120,17 @@ async def give_bad_input(folder: Path, dsn: str, port: int) -> Observed:
             subscribing = tasks.create_task(subscriber.run())
             await subscriber.connected()
             await _feed(folder, dsn)
-            await _knock(deployment, subscriber.token, observed.answers)
+            await _send_requests(deployment, subscriber.token, observed.answers)
             _append(folder / "good.ndjson", b'{"n": 2}')
-            await subscriber.expect(11, _PATIENCE)
+            await subscriber.expect(11, _TIMEOUT)
             observed.dead = await _dead_letters(dsn, DEAD)
-            observed.readyz = await _json(f"{deployment.url}/readyz")
+            observed.readyz = await _json(f"http://127.0.0.1:{system_port}/readyz")
             observed.sources = await _json(f"http://127.0.0.1:{system_port}/sources")
-            # What was missing comes.
+            # The missing file appears.
             (folder / "not-yet").mkdir()
             _append(folder / "not-yet" / "late.ndjson", b'{"n": 1}')
             _append(folder / "good.ndjson", b'{"n": 3}')
-            await subscriber.expect(13, _PATIENCE)
+            await subscriber.expect(13, _TIMEOUT)
             (observed.status,) = await deployment.stop()
             subscribing.cancel()
     finally:
@@ -210,14 +210,14 @@ def _append(path: Path, *lines: bytes) -> None:
         file.write(b"".join(line + b"\n" for line in lines))
 
 
-async def _knock(deployment: Placed, token: str, answers: dict[str, Answer]) -> None:
-    """Ask for what must be refused."""
+async def _send_requests(deployment: Placed, token: str, answers: dict[str, Answer]) -> None:
+    """Send requests that must be refused."""
     url = deployment.url
     byte = "A" if token[-10] != "A" else "B"
     altered = {"Authorization": f"Bearer {token[:-10]}{byte}{token[-9:]}"}
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
     upgrade["Sec-WebSocket-Key"] = "AAAAAAAAAAAAAAAAAAAAAA=="
-    # A connection each: after some of these, the server rightly does not go on with the one it has.
+    # One connection each: after some of these requests, the server closes it.
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
 
         async def ask(
@@ -237,17 +237,17 @@ async def _knock(deployment: Placed, token: str, answers: dict[str, Answer]) -> 
 
 
 async def _dead_letters(dsn: str, count: int) -> list[DeadLetter]:
-    """Return what lies in the dead letter once there are `count`; or what there is when patience has run out."""
+    """Return the dead letters once there are `count`, or those that there are after the timeout."""
     options: BusOptions = TypeAdapter(BusOptions).validate_python(_BUS)
     found: list[DeadLetter] = []
     async with connect(options, DatabaseOptions(url=dsn)) as bus:
         bounds = await bus.bounds(options.topics.dead_letter)
         first = {partition: begin for partition, (begin, _) in bounds.items()}
         async with bus.reader(options.topics.dead_letter, first) as reader:
-            while records := await reader.read(wait=2.0 if len(found) >= count else _PATIENCE):
+            while records := await reader.read(wait=2.0 if len(found) >= count else _TIMEOUT):
                 for record in records:
-                    told = {name: value.decode() for name, value in record.headers}
-                    letter = DeadLetter(record.value or b"", told["error"], told["origin"], told["stage"])
+                    headers = {name: value.decode() for name, value in record.headers}
+                    letter = DeadLetter(record.value or b"", headers["error"], headers["origin"], headers["stage"])
                     found.append(letter)
     return found
 

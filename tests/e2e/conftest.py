@@ -6,5 +6,5 @@ import pytest
 
 @pytest.fixture
 def seed() -> int:
-    """Of everything that is left to chance; printed, and given by TRELAY_TEST_SEED to see a run again."""
+    """Seeds everything random. It is printed; TRELAY_TEST_SEED repeats a run."""
     return int(os.environ.get("TRELAY_TEST_SEED") or secrets.randbits(32))

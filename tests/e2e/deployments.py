@@ -160,7 +160,7 @@ def _settings(
                 }
             },
         },
-        "experience": {"connections": {"lease_seconds": 2}},
+        "experience": {"connections": {"lease_seconds": 2}, "drain_delay": 0},
     }
     for name, port in ports.items():
         settings[name]["listen"] = {"port": port}

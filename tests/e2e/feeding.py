@@ -1,4 +1,4 @@
-"""The upstream: rows and lines whose subject and number tell, at every hop, which event of which subject it is."""
+"""The upstream: rows and lines whose subject and number identify each event at every hop."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What lies on the topics of a deployment, as the audit wants it; and what a deployment needs before it starts."""
+"""Reads the topics of a deployment for the audit, and prepares what a deployment needs before it starts."""
 
 import json
 from collections.abc import AsyncIterator, Sequence

@@ -68,10 +68,10 @@ class Program:
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused one go on."""
+        """Continue after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
 
-    async def stop(self, patience: float = 30.0) -> int:
+    async def stop(self, timeout: float = 30.0) -> int:
         """Ask it to stop and return its exit status.
 
         Raises:
@@ -80,31 +80,31 @@ class Program:
         assert self._process is not None, f"{self.name} was not started"
         self._process.terminate()
         try:
-            return await self.ended(patience)
+            return await self.ended(timeout)
         except TimeoutError:
-            raise AssertionError(f"{self.name} still runs after {patience} s\n{self.tail()}") from None
+            raise AssertionError(f"{self.name} still runs after {timeout} s\n{self.tail()}") from None
 
-    async def ended(self, patience: float) -> int:
+    async def ended(self, timeout: float) -> int:
         """Wait for its end and return its exit status.
 
         Raises:
             TimeoutError: it still runs.
         """
         assert self._process is not None, f"{self.name} was not started"
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(timeout):
             while (status := self._process.poll()) is None:
                 await asyncio.sleep(_POLL)
         return status
 
-    async def ready(self, patience: float = 60.0) -> None:
-        """Wait until `/readyz` says yes.
+    async def ready(self, timeout: float = 60.0) -> None:
+        """Wait until `/readyz` responds with 200.
 
         Raises:
-            AssertionError: it ended, or is not ready in time; with what it said last, and the end of its log.
+            AssertionError: it ended, or is not ready in time; the text has its last response and the end of its log.
         """
         answer = "nothing yet"
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 while (asked := await asyncio.to_thread(_ask, self.ready_url))[0] is not True:
                     answer = asked[1]
                     assert self._process is not None
@@ -113,7 +113,7 @@ class Program:
                     )
                     await asyncio.sleep(_POLL)
         except TimeoutError:
-            raise AssertionError(f"{self.name} is not ready after {patience} s: {answer}\n{self.tail()}") from None
+            raise AssertionError(f"{self.name} is not ready after {timeout} s: {answer}\n{self.tail()}") from None
 
     def tail(self, lines: int = 60) -> str:
         """Return the end of its log."""

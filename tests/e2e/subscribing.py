@@ -14,7 +14,7 @@ _PAUSE = 0.05
 
 @dataclass
 class RecordingSubscriber:
-    """Registers, connects, comes back with its last cursor when a connection ends, and writes down all it gets."""
+    """Registers, connects, reconnects with its last cursor when a connection ends, and records what it receives."""
 
     url: str
     """`http://127.0.0.1:port` of the experience layer; any of them."""
@@ -23,7 +23,7 @@ class RecordingSubscriber:
     channels: str = ""
     events: list[dict[str, Any]] = field(default_factory=list)
     control: list[dict[str, Any]] = field(default_factory=list)
-    """What the experience layer itself had to say."""
+    """The events of the experience layer itself."""
     cursor: str | None = None
     connections: int = 0
     open_timeout: float = 10.0
@@ -34,7 +34,7 @@ class RecordingSubscriber:
     _token: str | None = None
 
     async def run(self) -> None:
-        """Subscribe for ever; cancel to stop."""
+        """Subscribe until cancelled."""
         while True:
             try:
                 if self._token is None:
@@ -64,16 +64,16 @@ class RecordingSubscriber:
         async with self._news:
             await self._news.wait_for(lambda: self.cursor is not None)
 
-    async def expect(self, count: int, patience: float) -> None:
-        """Wait until `count` events came; return as well when `patience` seconds have passed: the audit tells more."""
+    async def expect(self, count: int, timeout: float) -> None:
+        """Wait until `count` events arrived, or `timeout` seconds passed: the audit finds what is missing."""
         try:
-            async with asyncio.timeout(patience), self._news:
+            async with asyncio.timeout(timeout), self._news:
                 await self._news.wait_for(lambda: self.count >= count)
         except TimeoutError:
-            print(f"{self.client_id}: {self.count} of {count} events after {patience} s")
+            print(f"{self.client_id}: {self.count} of {count} events after {timeout} s")
 
     def gaps(self) -> list[dict[str, Any]]:
-        """Return what was said to be missing."""
+        """Return the gaps that were reported."""
         return [frame for frame in self.control if frame["type"] == "trelay.gap"]
 
     async def _register(self) -> str:

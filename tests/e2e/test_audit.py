@@ -12,7 +12,7 @@ def audit(ingest: list[Sighting], publish: list[Sighting], subscriber: list[Sigh
     return noted.faults()
 
 
-def test_a_clean_way_has_no_fault() -> None:
+def test_exact_delivery_has_no_fault() -> None:
     assert audit(WAY, WAY, WAY) == []
 
 

@@ -41,7 +41,7 @@ def test_everything_else_went_on(observed: Observed) -> None:
     assert observed.status == 0
 
 
-def test_nothing_is_put_aside_twice_or_without_need(observed: Observed) -> None:
+def test_nothing_is_dead_lettered_twice_or_without_need(observed: Observed) -> None:
     assert len(observed.dead) == DEAD, observed.dead
 
 
@@ -54,8 +54,8 @@ def test_nothing_is_put_aside_twice_or_without_need(observed: Observed) -> None:
     ],
     ids=["malformed", "without its subject", "binary"],
 )
-def test_a_line_is_put_aside_unaltered(observed: Observed, value: bytes, line: int, said: str) -> None:
-    letter = observed.put_aside(value)
+def test_a_line_is_dead_lettered_unaltered(observed: Observed, value: bytes, line: int, said: str) -> None:
+    letter = observed.dead_letter_of(value)
     path = observed.folder / "lines.ndjson"
     assert letter.stage == "source"
     assert letter.origin == f"lines:{path}:{line}"
@@ -63,7 +63,7 @@ def test_a_line_is_put_aside_unaltered(observed: Observed, value: bytes, line: i
     assert letter.error.endswith(said)
 
 
-def test_a_line_of_2_mib_is_put_aside_by_its_beginning(observed: Observed) -> None:
+def test_the_beginning_of_a_line_of_2_mib_is_dead_lettered(observed: Observed) -> None:
     (letter,) = [letter for letter in observed.dead if letter.origin.endswith("lines.ndjson:5")]
     assert letter.value == HUGE[:65_536]
     assert f"line 5, bytes 94-{93 + len(HUGE)}: found a line of {len(HUGE)} bytes, the limit is 1048576" in letter.error
@@ -78,8 +78,8 @@ def test_a_line_of_2_mib_is_put_aside_by_its_beginning(observed: Observed) -> No
     ],
     ids=["too few fields", "no integer", "binary"],
 )
-def test_a_row_of_a_csv_file_is_put_aside_unaltered(observed: Observed, value: bytes, line: int, said: str) -> None:
-    letter = observed.put_aside(value)
+def test_a_row_of_a_csv_file_is_dead_lettered_unaltered(observed: Observed, value: bytes, line: int, said: str) -> None:
+    letter = observed.dead_letter_of(value)
     path = observed.folder / "drop" / "stock.csv"
     assert letter.origin == f"rows:{path}:{line}"
     assert letter.error.startswith(f"{path}, line {line}, bytes ")
@@ -87,14 +87,14 @@ def test_a_row_of_a_csv_file_is_put_aside_unaltered(observed: Observed, value: b
     assert path.exists()
 
 
-def test_a_row_with_a_null_key_is_put_aside(observed: Observed) -> None:
-    letter = observed.put_aside(b'{"id":null,"name":"Nobody"}')
+def test_a_row_with_a_null_key_is_dead_lettered(observed: Observed) -> None:
+    letter = observed.dead_letter_of(b'{"id":null,"name":"Nobody"}')
     assert letter.error == "people, row without key or time: column 'id' is NULL"
     assert letter.origin.startswith("people:people:")
 
 
-def test_a_row_with_a_null_subject_is_put_aside(observed: Observed) -> None:
-    letter = observed.put_aside(b'{"id":3,"name":null}')
+def test_a_row_with_a_null_subject_is_dead_lettered(observed: Observed) -> None:
+    letter = observed.dead_letter_of(b'{"id":3,"name":null}')
     assert letter.error == "people, key 3: column 'name' is NULL"
     assert letter.origin == "people:people:key 3"
 
@@ -108,7 +108,9 @@ def test_a_row_with_a_null_subject_is_put_aside(observed: Observed) -> None:
     ],
     ids=["without a channel", "an expression that fails", "no name of a channel"],
 )
-def test_an_event_that_its_pipeline_refuses_is_put_aside_as_it_came(observed: Observed, entity: int, said: str) -> None:
+def test_an_event_that_its_pipeline_refuses_is_dead_lettered_unaltered(
+    observed: Observed, entity: int, said: str
+) -> None:
     subjects = {
         json.loads(letter.value)["data"]["id"]: letter for letter in observed.dead if letter.stage == "pipeline"
     }
@@ -150,7 +152,9 @@ def test_a_file_that_was_missing_is_read_when_it_comes(observed: Observed) -> No
         ("no channel", 400, "attribute 'channel': missing"),
     ],
 )
-def test_a_request_is_told_what_is_wrong_with_it(observed: Observed, asked: str, status: int, detail: str) -> None:
+def test_a_response_names_what_is_wrong_with_the_request(
+    observed: Observed, asked: str, status: int, detail: str
+) -> None:
     answer = observed.answers[asked]
     assert answer.status == status
     assert detail in answer.detail
@@ -176,7 +180,7 @@ def test_no_secret_and_no_traceback_is_in_the_log(observed: Observed) -> None:
     ],
     ids=["unknown key", "expression", "no number", "no file"],
 )
-def test_a_fault_in_the_settings_is_said_in_a_line(tmp_path: Path, module: str, text: str | None, said: str) -> None:
+def test_a_fault_in_the_settings_is_one_line(tmp_path: Path, module: str, text: str | None, said: str) -> None:
     path = tmp_path / "trelay.yaml"
     if text is not None:
         path.write_text(text)
@@ -187,7 +191,7 @@ def test_a_fault_in_the_settings_is_said_in_a_line(tmp_path: Path, module: str, 
     assert ended.stderr.count("\n") == 1
 
 
-def test_all_in_one_process_says_in_a_line_what_keeps_it_from_starting(tmp_path: Path) -> None:
+def test_one_process_names_what_prevents_its_start_in_one_line(tmp_path: Path) -> None:
     path, port = tmp_path / "trelay.yaml", free_port()
     path.write_text(f"database: {{url: 'postgresql://trelay@127.0.0.1:{port}/trelay'}}\n")
     for arguments, said in (

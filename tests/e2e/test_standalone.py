@@ -21,7 +21,7 @@ READY = re.compile(r"Trelay is ready: ws://(127\.0\.0\.1:\d+)/ws/publish")
 
 
 class Standalone:
-    """The program, and what it says."""
+    """The program and its output."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -67,13 +67,13 @@ async def push(address: str, number: int) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_it_shows_what_changes_and_goes_on_after_sigkill(tmp_path: Path) -> None:
+async def test_it_shows_what_changes_and_resumes_after_sigkill(tmp_path: Path) -> None:
     async with running(tmp_path) as program:
         for channel in ("sensors", "stock", r"orders\.\w+"):
             await program.line(rf"^{channel} ")
         await push(program.address, 1)
         await program.line(r'^greetings .*"number": 1')
-    # That was a SIGKILL. While nobody listened, the upstream went on.
+    # That was a SIGKILL. The upstream changes while nothing reads it.
     with (tmp_path / "examples" / "sensors.ndjson").open("a") as feed:
         feed.write(json.dumps({"sensor": "while away", "celsius": 1, "at": "2026-01-01T00:00:00Z"}) + "\n")
     async with running(tmp_path) as program:
@@ -162,7 +162,7 @@ async def test_sighup_reloads_what_it_can_and_ends_nothing(tmp_path: Path, setti
         assert await program.process.wait() == 0
 
 
-async def test_a_fault_in_the_settings_is_said_in_a_line_before_anything_starts(tmp_path: Path) -> None:
+async def test_a_fault_in_the_settings_is_one_line_before_anything_starts(tmp_path: Path) -> None:
     settings = tmp_path / "trelay.yaml"
     settings.write_text("system:\n  sources:\n    a: {kind: file, path: a.ndjson, type: t, subjct: id}\n")
     command = [sys.executable, "-m", "services.standalone", "--config", str(settings), "--data", str(tmp_path / "var")]
@@ -218,7 +218,7 @@ SHELL = "exec {python} -m services.standalone --port 0 --data {data} {streams}"
 @pytest.mark.timeout(120)
 async def test_it_runs_without_standard_streams(tmp_path: Path) -> None:
     shell = SHELL.format(python=sys.executable, data=tmp_path, streams="<&- >&- 2>&-")
-    # Nothing of the surroundings: variables for libpq must not lead elsewhere either.
+    # Nothing of this process's environment: variables of libpq could name another server.
     environment = {"PATH": os.environ["PATH"], "PGSSLMODE": "require", "PGHOST": "nowhere.invalid", "PGPORT": "1"}
     process = await asyncio.create_subprocess_exec("sh", "-c", shell, env=environment)
     try:
@@ -235,7 +235,7 @@ async def test_it_runs_without_standard_streams(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_it_ends_in_silence_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
+async def test_it_ends_without_an_error_when_its_output_is_closed(tmp_path: Path) -> None:
     shell = SHELL.format(python=sys.executable, data=tmp_path, streams="| head -n 1")
     process = await asyncio.create_subprocess_exec(
         "sh", "-c", shell, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

@@ -1,4 +1,4 @@
-"""Each service alone, begun before anything that it needs: it says what it waits for, and goes on from there."""
+"""Each service, started before everything that it needs: it names what it waits for, and continues from there."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ LOGGED = {
     "experience": ["bus", "mail", "registry"],
 }
 """By service: the parts whose turn to be connected has come."""
-PATIENCE = 60.0
+TIMEOUT = 60.0
 WHILE = 5.0
 """Seconds of waiting in which each part is tried several times."""
 
@@ -60,7 +60,7 @@ async def running(folder: Path, services: tuple[str, ...], ports: Mapping[str, i
 
 
 def _program(folder: Path, name: str, ports: Mapping[str, int]) -> Program:
-    port = free_port()
+    port = free_port()  # of the listener for operators: that for subscribers shows no reasons
     settings: dict[str, Any] = {
         "database": {"url": f"postgresql://trelay@127.0.0.1:{ports['database']}/trelay"},
         "bus": {"kind": "kafka", "servers": f"127.0.0.1:{ports['kafka']}", "topics": {"partitions": 1}},
@@ -68,7 +68,7 @@ def _program(folder: Path, name: str, ports: Mapping[str, int]) -> Program:
             "smtp": {"host": "127.0.0.1", "port": ports["mail"], "security": "none"},
             "recipients": ["devops@example.com"],
         },
-        name: {"listen": {"port": port}},
+        name: {"listen": {"port": 0, "health": {"port": port}}},
     }
     home = folder / name
     home.mkdir()
@@ -84,7 +84,7 @@ async def ask(program: Program, path: str) -> tuple[int, dict[str, Any]]:
 
 
 async def alive(program: Program) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             try:
                 assert await ask(program, "/healthz") == (200, {"alive": True})
@@ -96,7 +96,7 @@ async def alive(program: Program) -> None:
 
 async def waiting(program: Program, *parts: str) -> dict[str, str]:
     """Return what it waits for once that includes `parts`."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while True:
             status, found = await ask(program, "/readyz")
             if status == 503 and set(parts) <= found["missing"].keys():
@@ -110,7 +110,7 @@ def lines(program: Program) -> list[dict[str, Any]]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("service", SERVICES)
-async def test_one_that_waits_says_for_what_and_stops_when_told(tmp_path: Path, service: str) -> None:
+async def test_a_waiting_service_names_the_missing_part_and_stops_on_sigterm(tmp_path: Path, service: str) -> None:
     ports = {name: free_port() for name in ("database", "kafka", "mail")}
     async with running(tmp_path, (service,), ports) as (program,):
         expected = WAITS_FOR[service]
@@ -151,15 +151,15 @@ async def test_all_become_ready_when_what_they_need_comes_and_outlive_its_restar
         await asyncio.to_thread(own_kafka.start)
         smtp.up()
         for program in programs:
-            await program.ready(PATIENCE)
+            await program.ready(TIMEOUT)
             await until_noted(program, {})
-        # Both go away and come back.
+        # Both stop and start again.
         await asyncio.gather(asyncio.to_thread(own_postgres.stop), asyncio.to_thread(own_kafka.kill))
         for program in programs:
             await waiting(program)
         await asyncio.gather(asyncio.to_thread(own_postgres.start), asyncio.to_thread(own_kafka.start))
         for program in programs:
-            await program.ready(PATIENCE)
+            await program.ready(TIMEOUT)
         assert [await program.stop() for program in programs] == [0, 0, 0]
         for program in programs:
             assert program.starts == 1
@@ -167,6 +167,6 @@ async def test_all_become_ready_when_what_they_need_comes_and_outlive_its_restar
 
 
 async def until_noted(program: Program, notes: dict[str, str]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while (await ask(program, "/readyz"))[1]["notes"] != notes:
             await asyncio.sleep(0.05)

@@ -115,7 +115,7 @@ async def test_what_a_subscriber_sends_and_gets_is_encrypted(deployment: Deploym
             async with session.post(f"{url}/entity?channel=a", json={"n": 1}) as answer:
                 assert answer.status == 202
             assert json.loads(await socket.recv())["data"] == {"n": 1}
-    await whoever_does_not_trust_the_authority_or_speaks_no_tls_gets_nothing(deployment)
+    await clients_without_tls_or_without_the_authority_get_nothing(deployment)
     command = ["-m", "services.cli", "subscribe", url, "--client-id", CLIENT, "--client-secret", SECRET, "--count", "1"]
     command += ["--ca-file", str(tmp_path / "ca.pem"), "--cursor-file", str(tmp_path / "cursor")]
     subscribing = await asyncio.create_subprocess_exec(
@@ -133,7 +133,7 @@ async def test_what_a_subscriber_sends_and_gets_is_encrypted(deployment: Deploym
     assert [await program.stop() for program in deployment.programs] == [0, 0, 0]
 
 
-async def whoever_does_not_trust_the_authority_or_speaks_no_tls_gets_nothing(deployment: Deployment) -> None:
+async def clients_without_tls_or_without_the_authority_get_nothing(deployment: Deployment) -> None:
     async with aiohttp.ClientSession() as session:
         for name, port in deployment.ports.items():
             with pytest.raises(aiohttp.ClientConnectorCertificateError):
@@ -156,7 +156,7 @@ async def test_sighup_reloads_certificates_and_log_settings_and_ends_nothing(dep
         (restart,) = lines(program, "changed settings need a restart")
         assert restart["sections"] == ["alerts"]
     assert before != serial_numbers(deployment) == dict.fromkeys(deployment.ports, issued)
-    # What cannot be used is said, and what was loaded stays.
+    # A certificate that cannot be used is logged, and the loaded one stays.
     (deployment.folder / "server.key").write_text("no key")
     (deployment.folder / "trelay.yaml").write_text("logs: {level: loud}")
     for program in deployment.programs:

@@ -102,7 +102,7 @@ def test_version_schema_and_check(installed: Installation) -> None:
 
 
 @pytest.mark.timeout(120)
-async def test_it_runs_in_an_empty_folder_and_says_how_to_go_on(installed: Installation) -> None:
+async def test_it_runs_in_an_empty_folder_and_names_the_next_steps(installed: Installation) -> None:
     folder = installed.folder / "empty"
     folder.mkdir()
     process = await asyncio.create_subprocess_exec(

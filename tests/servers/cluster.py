@@ -44,7 +44,7 @@ SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition as one broker knows it."""
+    """A partition in the metadata of one broker."""
 
     topic: str
     number: int
@@ -82,7 +82,7 @@ class Cluster:
             list(killing.map(KafkaServer.kill, self.nodes))
 
     def resume(self) -> None:
-        """Let every node go on that runs."""
+        """Continue every paused node."""
         for node in self.nodes:
             if node.running:
                 node.resume()
@@ -91,7 +91,7 @@ class Cluster:
         """Wait until every node answers and knows of no replica that is out of sync.
 
         Raises:
-            TimeoutError: it is not so in time; the text says what is missing.
+            TimeoutError: not in time; the text says what is missing.
         """
         missing: str | None = "nothing was asked yet"
         try:
@@ -124,7 +124,7 @@ class Cluster:
         await self.wait_until_whole()
 
     async def nodes_that_know(self, topic: str) -> list[KafkaServer]:
-        """Return the nodes that answer and have heard of a topic."""
+        """Return the nodes that respond and know a topic."""
         found = []
         for node in self.nodes:
             with suppress(*_NO_ANSWER):

@@ -30,7 +30,7 @@ class Databases:
             await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def drop_templates(self) -> None:
-        """Leave nothing behind on a server that is not ours."""
+        """Drop every database, because the server may be shared."""
         while self._templates:
             _, name = self._templates.popitem()
             await self._execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -52,4 +52,4 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
             server.start()
             yield server
         finally:
-            server.kill()  # nobody will ask for the data again
+            server.kill()  # the data is not needed again

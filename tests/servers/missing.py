@@ -23,7 +23,7 @@ def skipping_without(name: str, config: pytest.Config) -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run where nobody reads its last lines."""
+    """Fail the run in CI, where its last lines are not read."""
     if os.environ.get("CI") == "true" and session.config.stash.get(_MISSING, {}):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -32,7 +32,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Generator[None, None, None]:
-    """Say below everything else which servers were missing, and why."""
+    """Print at the very end which servers were missing, and why."""
     yield
     for name, reason in config.stash.get(_MISSING, {}).items():
         verdict = "FAILED, for CI=true" if os.environ.get("CI") == "true" else "skipped"

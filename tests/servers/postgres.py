@@ -51,7 +51,7 @@ def postgres_server(
     binaries = _binaries(origin)
     with tempfile.TemporaryDirectory(prefix="trelay-postgres-") as folder:
         # Trusting the loopback spares each connection the 5 ms that proving a password takes; at once, when we are
-        # killed, for nobody will ask for the data again.
+        # killed, because the data is not needed again.
         server = PostgresServer(
             PostgresOptions(
                 Path(folder),

@@ -5,9 +5,9 @@ import psutil
 from services.standalone.embedded.process import wait_until
 
 
-def ended(pid: int, patience: float = 20.0) -> bool:
-    """Return whether a process ends within `patience` seconds; one that waits to be reaped by its parent has ended."""
-    return wait_until(lambda: not _lives(pid), patience)
+def ended(pid: int, timeout: float = 20.0) -> bool:
+    """Return whether a process ends within `timeout` seconds; one that waits to be reaped by its parent has ended."""
+    return wait_until(lambda: not _lives(pid), timeout)
 
 
 def _lives(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""A mail server that keeps what it gets, and can be told to refuse, to wait or to be away."""
+"""A mail server that keeps its mails, and on request refuses, delays or stops."""
 
 import asyncio
 import ssl
@@ -121,7 +121,7 @@ class MailServer:
 
 @contextmanager
 def smtp_server(*, login: tuple[str, str] | None = None, authority_file: Path | None = None) -> Iterator[MailServer]:
-    """Run a mail server; with `authority_file` it demands STARTTLS, and writes there whom to trust."""
+    """Run a mail server; with `authority_file` it requires STARTTLS, and writes its authority's certificate there."""
     tls = None
     if authority_file is not None:
         authority = trustme.CA()

@@ -119,7 +119,7 @@ def test_jsonata_is_the_one_release_that_was_checked(asked: dict[str, Requiremen
     assert str(locked["jsonatapy"]) == version("jsonatapy") == "2.2.13"
 
 
-def test_all_that_is_asked_for_is_locked_within_its_bounds(
+def test_every_requirement_is_locked_within_its_bounds(
     asked: dict[str, Requirement], locked: dict[str, Version]
 ) -> None:
     for name, requirement in asked.items():
@@ -127,14 +127,12 @@ def test_all_that_is_asked_for_is_locked_within_its_bounds(
         assert requirement.specifier.contains(locked[name]), f"{name}: run make lock"
 
 
-def test_all_that_is_asked_for_is_installed_as_locked(
-    asked: dict[str, Requirement], locked: dict[str, Version]
-) -> None:
+def test_every_requirement_is_installed_as_locked(asked: dict[str, Requirement], locked: dict[str, Version]) -> None:
     installed = {name: Version(version(name)) for name in asked}
     assert installed == {name: locked[name] for name in asked}
 
 
-def test_hashes_alone_say_what_may_be_installed(lock: str, locked: dict[str, Version]) -> None:
+def test_only_hashes_decide_what_may_be_installed(lock: str, locked: dict[str, Version]) -> None:
     blocks = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
     without = [block.split(" ")[0] for block in blocks if block.strip() and "--hash=sha256:" not in block]
     assert without == []
@@ -142,7 +140,7 @@ def test_hashes_alone_say_what_may_be_installed(lock: str, locked: dict[str, Ver
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
-def test_what_is_ours_is_required_and_not_locked(name: str, locked: dict[str, Version]) -> None:
+def test_our_own_packages_are_required_and_not_locked(name: str, locked: dict[str, Version]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"{name}=={project['version']}" in project["dependencies"]
     assert name not in locked
@@ -151,7 +149,7 @@ def test_what_is_ours_is_required_and_not_locked(name: str, locked: dict[str, Ve
     assert library["version"] == project["version"]
 
 
-def test_what_the_client_library_asks_for_is_locked(locked: dict[str, Version]) -> None:
+def test_what_the_client_library_requires_is_locked(locked: dict[str, Version]) -> None:
     client = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text())["project"]
     for requirement in map(Requirement, client["dependencies"]):
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)])

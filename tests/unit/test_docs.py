@@ -11,7 +11,7 @@ from services.cli import main
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCKS = [
     (page.name, number, block)
-    for page in sorted(DOCS.glob("*.md"))
+    for page in sorted(DOCS.rglob("*.md"))
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
     if not block.startswith("- ")  # a step alone, which the tests of the steps run
 ]
@@ -27,7 +27,7 @@ def test_settings_on_a_page_are_right_and_lead_somewhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for variable in re.findall(r"\$\{([A-Z_]+)\}", block):
-        monkeypatch.setenv(variable, "secret")
+        monkeypatch.setenv(variable, "a secret that is long enough")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     file = tmp_path / "trelay.yaml"
     file.write_text(block.replace("/etc/trelay/", f"{tmp_path}/"))

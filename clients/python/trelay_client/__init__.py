@@ -11,7 +11,7 @@ without I/O, as a model for a client in any language.
 
 from trelay_client.cursor_file import CursorFile
 from trelay_client.errors import TrelayClientError, UsageError
-from trelay_client.state import CONNECTED, GAP, Frame, Stopped
+from trelay_client.state import CONNECTED, GAP, Frame, Stopped, UnreadableFrame
 from trelay_client.stream import ClientCredentials, Token, subscribe
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Stopped",
     "Token",
     "TrelayClientError",
+    "UnreadableFrame",
     "UsageError",
     "subscribe",
 ]

@@ -7,7 +7,3 @@ class TrelayClientError(Exception):
 
 class UsageError(TrelayClientError):
     """An argument cannot be used: an invalid URL, or a cursor file that cannot be read or written."""
-
-
-class Malformed(TrelayClientError):
-    """The server sent a frame that is not an event."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from trelay_client.errors import Malformed, TrelayClientError
+from trelay_client.errors import TrelayClientError
 
 CONNECTED, GAP = "trelay.connected", "trelay.gap"
 _CONTROL_SOURCE = "/trelay"
@@ -30,6 +30,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _STABLE = 10.0
 """Seconds after which a connection counts as stable, and the next pause is the first one again."""
 _WAIT = re.compile(r"; wait=(\d{1,6}(?:\.\d{1,6})?)$")
+_CURSOR = re.compile(r'\{"cursor":"([^"\\]+)"')
+"""The relay writes the cursor first, so that it can be read where the rest cannot."""
 _SEEN_LIMIT = 10_000
 
 _decode = msgspec.json.Decoder().decode
@@ -51,6 +53,16 @@ class Frame(NamedTuple):
     def own(self) -> bool:
         """Whether it is a control event of Trelay (connected, gap, …) and not an event of a source."""
         return self.event.get("source") == _CONTROL_SOURCE
+
+
+class UnreadableFrame(NamedTuple):
+    """One frame that is not an event, or not JSON that can be read."""
+
+    text: str
+    """The frame as it arrived."""
+    cursor: str | None
+    """Resumes after this frame; None where it cannot be found."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +93,19 @@ class SubscriptionState:
         """Start a new connection."""
         self._received = False
 
-    def received(self, text: str) -> Frame | None:
+    def received(self, text: str) -> Frame | UnreadableFrame | None:
         """Handle one frame; return None for an event that was already received.
 
-        Raises:
-            Malformed: the frame is not an event.
+        The cursor moves behind a frame that cannot be read as well, so that it does not come again.
         """
-        try:
-            event = _decode(text)
-        except (msgspec.DecodeError, UnicodeError) as exc:
-            raise Malformed(f"received a frame that is not JSON: {text[:80]!r}") from exc
-        if not isinstance(event, dict):
-            raise Malformed(f"received a frame that is not an event: {text[:80]!r}")
         self._received = True
         self._registered = False
+        try:
+            event = _decode(text)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+            return self._unreadable(text, f"not JSON that can be read: {exc}")
+        if not isinstance(event, dict):
+            return self._unreadable(text, f"found {type(event).__name__}; expected an object")
         data = event.get("data")
         cursor = event.get("cursor")
         if cursor is None and event.get("type") == CONNECTED and isinstance(data, dict):
@@ -103,6 +114,12 @@ class SubscriptionState:
             self.cursor = cursor
         frame = Frame(text, event, cursor if isinstance(cursor, str) else None)
         return None if not frame.own and self._repeated(event) else frame
+
+    def _unreadable(self, text: str, reason: str) -> UnreadableFrame:
+        found = _CURSOR.match(text)
+        cursor = None if found is None else found[1]
+        self.cursor = cursor or self.cursor
+        return UnreadableFrame(text, cursor, reason)
 
     def closed(self, code: int, reason: str, connected_s: float) -> Reconnect:
         """Handle a Close frame of a connection that was open for `connected_s` seconds.

@@ -1,6 +1,7 @@
 """The connections of a subscription: does what `state` decides."""
 
 import asyncio
+import logging
 import os
 import random
 import ssl
@@ -14,8 +15,10 @@ import aiohttp
 from yarl import URL
 
 from trelay_client.clock import SYSTEM_CLOCK, Clock
-from trelay_client.errors import Malformed, UsageError
-from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState
+from trelay_client.errors import UsageError
+from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
+
+logger = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT = 10.0
 _MISSED_HEARTBEATS = 2.5
@@ -49,6 +52,12 @@ class Token:
         return "Token(…)"
 
 
+def log_unreadable(frame: UnreadableFrame) -> None:
+    """Log a frame that cannot be read, with its beginning."""
+    fields = {"cursor": frame.cursor, "reason": frame.reason, "frame": frame.text[:_DETAIL_LIMIT]}
+    logger.warning("skipping unreadable frame", extra=fields)
+
+
 async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     url: str,
     credentials: ClientCredentials | Token,
@@ -56,6 +65,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     cursor: str | None = None,
     *,
     on_retry: Callable[[str], None] = lambda _reason: None,
+    on_unreadable: Callable[[UnreadableFrame], None] = log_unreadable,
     ssl_context: ssl.SSLContext | None = None,
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
@@ -63,8 +73,9 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     """Yield every event once, and Trelay's control events (connected, gap), until closed.
 
     `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. `on_retry`
-    receives a text before each pause: what happened, and the seconds until the next attempt. Close the generator
-    (`contextlib.aclosing`) to disconnect.
+    receives a text before each pause: what happened, and the seconds until the next attempt. `on_unreadable` receives
+    each frame that cannot be read, and may raise to end the stream; the events behind that frame follow, and it does
+    not come again. Close the generator (`contextlib.aclosing`) to disconnect.
 
     Raises:
         Stopped: the client must not reconnect.
@@ -90,6 +101,8 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
                     async for item in items:
                         if isinstance(item, Frame):
                             yield item
+                        elif isinstance(item, UnreadableFrame):
+                            on_unreadable(item)
                         else:
                             upcoming = item
             assert upcoming is not None, "an attempt ends with a reconnection"
@@ -149,7 +162,7 @@ class _Connection:
             return None, self._state.lost(f"cannot register at {self._base}: {_describe(exc)}", 0.0)
         return str(token), None
 
-    async def frames(self, token: str) -> AsyncGenerator[Frame | Reconnect, None]:
+    async def frames(self, token: str) -> AsyncGenerator[Frame | UnreadableFrame | Reconnect, None]:
         """Yield the frames of one connection, and the reconnection at its end."""
         self._state.connecting()
         started = self._clock.monotonic()
@@ -168,7 +181,7 @@ class _Connection:
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
                 frame = self._state.received(message.data)
-                if frame is not None and frame.event.get("type") == CONNECTED and frame.own:
+                if isinstance(frame, Frame) and frame.event.get("type") == CONNECTED and frame.own:
                     timeout = _receive_timeout(frame)
                 if frame is not None:
                     yield frame
@@ -176,8 +189,6 @@ class _Connection:
             yield self._ended(socket.close_code, reason, self._clock.monotonic() - started)
         except TimeoutError:
             yield self._state.lost(f"received nothing for {timeout:g} s", self._clock.monotonic() - started)
-        except Malformed as exc:
-            yield self._state.lost(str(exc), self._clock.monotonic() - started)
         finally:
             with suppress(TimeoutError):
                 await socket.close()

@@ -9,12 +9,12 @@ from multidict import MultiMapping
 
 from services.experience_api.auth.admission import Admission, Attempt
 from services.experience_api.auth.credentials import ClientCredentials, read_client
-from services.experience_api.auth.origin import Origin
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.auth.turns import Turns
 from services.experience_api.auth.verifier import Verifier
 from services.experience_api.refusals import LOOPBACK_ONLY, Refused
 from services.experience_api.registry.protocol import Client, Consumers
+from shared.http.origin import Origin
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ import msgspec
 from multidict import MultiMapping
 from pydantic import Field
 
-from services.experience_api.auth.origin import Cidr
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.bus.protocol import Outgoing
 from shared.errors import Malformed, TooLarge
-from shared.events import event
+from shared.events import event, strict_json
 from shared.events.headers import Provenance
+from shared.http.origin import Cidr
 from shared.settings import Options
 
 SOURCE_NAME = "entity"
@@ -40,7 +40,7 @@ class EntityOptions(Options):
 
     allow: tuple[Cidr, ...] = ()
     """The networks that may push, in CIDR notation; by default none. `127.0.0.0/8` and `"::1/128"` are this machine:
-    all its users, and everybody behind a proxy on it that adds no header and that `trusted_proxies` does not name."""
+    all its users, and every client of a proxy on it that adds no header and that `trusted_proxies` does not name."""
 
     body_timeout: float = Field(default=30.0, gt=0)
     """Seconds in which the body of a request must arrive."""
@@ -142,19 +142,22 @@ def _is_json(media: str) -> bool:
     return bool(slash) and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _compact(body: bytes) -> bytes:
-    """Check that a body is JSON in UTF-8, and return it without white space, because each frame is written to many."""
+def _compact(body: bytes, levels: int = strict_json.EVENT_LEVELS) -> bytes:
+    """Check that a body is JSON that every reader accepts, with at most so many nested objects and arrays.
+
+    Return it without white space, because each frame is written to many.
+    """
     try:
-        body.decode()  # msgspec does not check the bytes inside strings
-        return msgspec.json.format(body, indent=-1)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise Malformed(f"the body is not JSON: {exc}") from exc
+        strict_json.check(body, levels)
+    except Malformed as exc:
+        raise Malformed(f"the body is not JSON that every reader accepts: {exc}") from exc
+    return msgspec.json.format(body, indent=-1)
 
 
 def _read_batch(push: Push, defaults: Defaults, options: EntityOptions) -> list[PushedEvent]:
     query = _query(push, "channel")
     try:
-        items: Sequence[msgspec.Raw] = _batch(_compact(push.body))
+        items: Sequence[msgspec.Raw] = _batch(_compact(push.body, strict_json.EVENT_LEVELS + 1))
     except msgspec.DecodeError as exc:
         raise Malformed(f"the body is not a JSON array: {exc}") from exc
     if len(items) > options.batch_limit:
@@ -181,7 +184,7 @@ def _binary(push: Push, media: str) -> event.Attributes:
     if content_type := push.headers.get("Content-Type"):
         found["datacontenttype"] = _raw(event.json_string(_plain_text("Content-Type", content_type)))
     if _is_json(media):
-        found["data"] = _raw(_compact(push.body))
+        found["data"] = _raw(_compact(push.body, strict_json.DATA_LEVELS))
     elif push.body:
         found["data_base64"] = _raw(event.json_string(base64.b64encode(push.body).decode()))
     return event.decode(event.encode(found))
@@ -199,7 +202,7 @@ def _plain(body: bytes, query: Mapping[str, str], defaults: Defaults, options: E
         "datacontenttype": "application/json",
     }
     found = {name: _raw(event.json_string(text)) for name, text in attributes.items() if text is not None}
-    return {**found, "data": _raw(_compact(body))}
+    return {**found, "data": _raw(_compact(body, strict_json.DATA_LEVELS))}
 
 
 def _finish(found: event.Attributes, query: Mapping[str, str], defaults: Defaults) -> PushedEvent:

@@ -9,12 +9,12 @@ import random
 from collections.abc import Awaitable, Callable
 
 from services.experience_api import refusals
-from services.experience_api.auth.origin import Networks, Origin
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events
 from services.experience_api.refusals import Refused
 from shared.bus.protocol import Appender
 from shared.errors import Unavailable
 from shared.events.telemetry import continue_trace
+from shared.http.origin import Networks, Origin
 from shared.runtime.clock import Clock, rfc3339
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
@@ -10,10 +11,11 @@ from prometheus_client import Counter
 from services.experience_api import refusals
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.credentials import SUBPROTOCOL, in_subprotocol
-from services.experience_api.auth.origin import Networks, Origin, origin
 from services.experience_api.http.entity import Push, receipt
 from services.experience_api.http.errors import refusing
+from services.experience_api.http.gate import Gate
 from services.experience_api.http.push import Pushes
+from services.experience_api.http.retry_after import RetryAfter
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.metrics import ACCEPTED, ExperienceMetrics
@@ -22,8 +24,12 @@ from services.experience_api.sessions.connections import CLOSE_REASONS
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
+from shared.http.origin import Networks, Origin, origin
+from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _VERSION = "13"
 """RFC 6455; earlier versions were drafts."""
@@ -36,10 +42,27 @@ _MESSAGE_LIMIT = 1024
 _SECRET = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
+class _Outcomes:
+    """Counts the outcomes of one endpoint, and spreads the times to retry that its refusals name."""
+
+    def __init__(self, counters: Mapping[str, Counter], clock: Clock, rng: random.Random) -> None:
+        self._counters = counters
+        self._retry_after = RetryAfter(clock, rng)
+
+    def accepted(self) -> None:
+        self._counters[ACCEPTED].inc()
+        self._retry_after.served()
+
+    def refused(self, refused: Refused) -> Refused:
+        """Count a refusal; return it with the time to wait that the response names."""
+        self._counters[refused.refusal.label].inc()
+        return self._retry_after.spread(refused)
+
+
 class Routes:
     """Handles requests to the endpoints."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it serves, each from another part
         self,
         registration: LateBound[Registration],
         handshake: LateBound[Handshake],
@@ -49,8 +72,14 @@ class Routes:
         proxies: Networks,
         metrics: ExperienceMetrics,
         days: float,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
         """`proxies` are trusted to name the client's address; `days` is how long an unused token is valid."""
+        self._registrations = _Outcomes(metrics.registrations, clock, rng)
+        self._handshakes = _Outcomes(metrics.handshakes, clock, rng)
+        self._gate = Gate()
+        self._pushed = _Outcomes(metrics.pushes, clock, rng)
         self._registration = registration
         self._handshake = handshake
         self._stream = stream
@@ -60,14 +89,14 @@ class Routes:
         self._days = days
 
     def add_to(self, app: web.Application) -> None:
-        app.router.add_post("/consumers", _counted(self._register, self._metrics.registrations))
-        app.router.add_delete("/consumers", _counted(self._unregister, self._metrics.registrations))
-        app.router.add_post("/entity", _counted(self._push, self._metrics.pushes))
-        app.router.add_get("/ws/publish", _counted(self._publish, self._metrics.handshakes), allow_head=False)
+        app.router.add_post("/consumers", _counted(self._register, self._registrations))
+        app.router.add_delete("/consumers", _counted(self._unregister, self._registrations))
+        app.router.add_post("/entity", _counted(self._push, self._pushed))
+        app.router.add_get("/ws/publish", _counted(self._publish, self._handshakes), allow_head=False)
 
     async def _register(self, request: web.Request) -> web.StreamResponse:
         registered = await self._registration.get().register(request.headers, self._origin(request))
-        self._metrics.registrations[ACCEPTED].inc()
+        self._registrations.accepted()
         body = {
             "client_id": registered.client_id,
             "token": registered.token,
@@ -80,7 +109,7 @@ class Routes:
 
     async def _unregister(self, request: web.Request) -> web.StreamResponse:
         await self._registration.get().unregister(request.headers, self._origin(request))
-        self._metrics.registrations[ACCEPTED].inc()
+        self._registrations.accepted()
         return web.Response(status=204)
 
     async def _push(self, request: web.Request) -> web.StreamResponse:
@@ -88,7 +117,7 @@ class Routes:
         appender = self._stream.get().appender
         body = await self._pushes.body(request.read())
         events = await self._pushes.append(Push(request.headers, request.query, body), appender)
-        self._metrics.pushes[ACCEPTED].inc()
+        self._pushed.accepted()
         self._metrics.pushed_events.inc(len(events))
         return web.Response(status=202, body=receipt(events), content_type="application/json")
 
@@ -96,10 +125,11 @@ class Routes:
         headers = request.headers
         if headers.get("Upgrade", "").lower() != "websocket" or headers.get("Sec-WebSocket-Version") != _VERSION:
             raise Refused(refusals.UPGRADE_REQUIRED)
+        await self._gate.enter()
         handshake, delivery = self._handshake.get(), self._stream.get().delivery
         try:
             async with handshake.admit(headers, request.query, self._origin(request)) as slot:
-                self._metrics.handshakes[ACCEPTED].inc()
+                self._handshakes.accepted()
                 served = await delivery.serve(
                     request, slot.subscriber, slot.cursor, slot.protocols, on_open=slot.attach
                 )
@@ -108,7 +138,7 @@ class Routes:
             reason = CLOSE_REASONS.get(exc.refusal)
             if reason is None or not in_subprotocol(headers):
                 raise
-            self._metrics.handshakes[exc.refusal.label].inc()
+            self._handshakes.refused(exc)
             return await _refuse_after_upgrade(request, reason)
         return served.response
 
@@ -126,9 +156,7 @@ async def _refuse_after_upgrade(request: web.Request, reason: CloseReason) -> we
     return socket
 
 
-def _counted(
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], outcomes: Mapping[str, Counter]
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _counted(handler: Handler, outcomes: _Outcomes) -> Handler:
     """Count the refusals of a handler; the middleware of the application responds to them."""
 
     async def counting(request: web.Request) -> web.StreamResponse:
@@ -136,8 +164,7 @@ def _counted(
             with refusing(request.client_max_size):
                 return await handler(request)
         except Refused as exc:
-            outcomes[exc.refusal.label].inc()
-            raise
+            raise outcomes.refused(exc) from exc
 
     return counting
 

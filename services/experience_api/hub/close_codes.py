@@ -42,7 +42,7 @@ NO_PONG = CloseReason(4002, "no pong", wait=0.0)
 INTERNAL = CloseReason(4003, "internal error", wait=5.0)
 """The server failed; its log has the reason."""
 CLAIM_LOST = CloseReason(4004, "claim lost", wait=1.0)
-"""This replica may no longer hold the connection: its lease has expired."""
+"""This replica may no longer hold the connection: another process has its lease."""
 
 MAY_NOT_SEND = CloseReason(4500, "consumers may not send")
 REPLACED = CloseReason(4501, "replaced by a new registration")

@@ -105,7 +105,8 @@ class MemoryRegistry:
         consumer.last_seen = self._clock.monotonic()
         if held is not None and held.connection_id == instead_of:
             await self.notify(ClaimLost(held.connection_id, LossReason.TAKEN_OVER))
-        return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send)
+        displaced = None if held is None else Held(held.connection_id, held.node.name)
+        return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send, displaced=displaced)
 
     async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
         found = {token: self._refusal(token, good_for_days) for token in tokens}
@@ -120,8 +121,12 @@ class MemoryRegistry:
     async def held_by(self, node: Node) -> dict[UUID, str]:
         return {held.connection_id: client_id for client_id, held in self._connections.items() if held.node == node}
 
-    async def release_dead(self) -> int:
-        dead = [client_id for client_id, held in self._connections.items() if not self._alive(held.node)]
+    async def connected(self, client_ids: Sequence[str]) -> set[str]:
+        found = {client_id: held for client_id, held in self._connections.items() if client_id in client_ids}
+        return {client_id for client_id, held in found.items() if self._alive(held.node)}
+
+    async def release_dead(self, after: float = 0.0) -> int:
+        dead = [client_id for client_id, held in self._connections.items() if self._dead_for(held.node, after)]
         for client_id in dead:
             self._consumers[client_id].last_seen = self._last_seen(client_id)
             del self._connections[client_id]
@@ -166,6 +171,10 @@ class MemoryRegistry:
     def _alive(self, node: Node) -> bool:
         epoch, expires_in = self._lease(node)
         return epoch == node.epoch and expires_in > 0
+
+    def _dead_for(self, node: Node, seconds: float) -> bool:
+        epoch, expires_in = self._lease(node)
+        return epoch != node.epoch or expires_in <= -seconds
 
     def _last_seen(self, client_id: str) -> float:
         """Return when the consumer was last connected. Its node's lease tells if its claim was never released."""

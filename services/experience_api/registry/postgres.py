@@ -172,9 +172,13 @@ class PostgresRegistry:
             rows = await connection.fetch(statements.HELD_BY, node.name, node.epoch)
         return {row["connection_id"]: row["client_id"] for row in rows}
 
-    async def release_dead(self) -> int:
+    async def connected(self, client_ids: Sequence[str]) -> set[str]:
         async with self._pool.use() as connection:
-            released = await connection.fetch(statements.RELEASE_DEAD)
+            return {row["client_id"] for row in await connection.fetch(statements.CONNECTED, client_ids)}
+
+    async def release_dead(self, after: float = 0.0) -> int:
+        async with self._pool.use() as connection:
+            released = await connection.fetch(statements.RELEASE_DEAD, timedelta(seconds=after))
             await connection.execute(statements.DELETE_NODES)
         return len(released)
 
@@ -255,6 +259,9 @@ def _verdict(row: asyncpg.Record | None, client_id: str, connection_id: UUID, *,
         raise Refused(refusals.TOKEN_EXPIRED)
     if not row["leased"]:
         raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
-    if row["epoch"] is not None:
-        return Claim(client_id, connection_id, row["epoch"], tuple(row["channels"]), may_send=row["may_send"])
-    return None if row["holder"] is None else Held(row["holder"], row["holder_node"])
+    holder = None if row["holder"] is None else Held(row["holder"], row["holder_node"])
+    if row["epoch"] is None:
+        return holder
+    return Claim(
+        client_id, connection_id, row["epoch"], tuple(row["channels"]), may_send=row["may_send"], displaced=holder
+    )

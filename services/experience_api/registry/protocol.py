@@ -38,6 +38,14 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """Another connection holds the claim, and its node is alive."""
+
+    connection_id: UUID
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to be a client's one connection, until it is released or lost."""
 
@@ -47,14 +55,8 @@ class Claim:
     """Grows with each claim that displaces another."""
     channels: tuple[str, ...]
     may_send: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Another connection holds the claim, and its node is alive."""
-
-    connection_id: UUID
-    node: str
+    displaced: Held | None = None
+    """The connection that held the claim before and has not released it; its node may not know yet."""
 
 
 class Clients(Protocol):
@@ -149,8 +151,12 @@ class Connections(Protocol):
         """Return the claims of a node: connection id to client id."""
         ...
 
-    async def release_dead(self) -> int:
-        """Release the claims of dead nodes, and return how many there were.
+    async def connected(self, client_ids: Sequence[str]) -> set[str]:
+        """Return which of these clients have a connection: a claim whose node holds its lease."""
+        ...
+
+    async def release_dead(self, after: float = 0.0) -> int:
+        """Release the claims of nodes that have been dead for `after` seconds, and return how many there were.
 
         Correctness does not depend on it: such claims block no other, and the lease of a dead node still tells when
         its consumers were last connected.

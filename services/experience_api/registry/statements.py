@@ -120,6 +120,8 @@ released AS (
 UPDATE trelay.consumers SET last_seen_at = now() FROM released WHERE consumers.client_id = released.client_id
 """
 
+# $1 how long a node must have been dead.
+#
 # SKIP LOCKED: a consumer with a claim or release in progress needs no cleaning up.
 RELEASE_DEAD = """
 WITH dead AS (
@@ -127,7 +129,7 @@ WITH dead AS (
     FROM trelay.consumers
     JOIN trelay.connections ON connections.client_id = consumers.client_id
     LEFT JOIN trelay.leases ON leases.name = 'node/' || connections.node
-    WHERE leases.epoch IS DISTINCT FROM connections.node_epoch OR leases.expires_at <= now()
+    WHERE leases.epoch IS DISTINCT FROM connections.node_epoch OR leases.expires_at <= now() - $1::interval
     FOR UPDATE OF consumers SKIP LOCKED
 ),
 released AS (
@@ -141,6 +143,13 @@ RETURNING consumers.client_id
 """
 
 HELD_BY = "SELECT connection_id, client_id FROM trelay.connections WHERE node = $1 AND node_epoch = $2"
+
+CONNECTED = """
+SELECT connections.client_id
+FROM trelay.connections
+JOIN trelay.leases ON leases.name = 'node/' || connections.node AND leases.epoch = connections.node_epoch
+WHERE connections.client_id = ANY($1::text[]) AND leases.expires_at > now()
+"""
 
 # A replica with a generated name leaves its lease behind. It is not needed once no claim refers to it.
 DELETE_NODES = """

@@ -8,8 +8,9 @@ claim; one that does not is displaced.
 import asyncio
 import contextlib
 import logging
+import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
@@ -17,23 +18,24 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.experience_api.auth.origin import Origin
 from services.experience_api.hub import close_codes
+from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import (
     ALREADY_CONNECTED,
     CLIENT_DISABLED,
     TOKEN_EXPIRED,
     TOKEN_REFUSED,
-    UNAVAILABLE,
-    Refusal,
     Refused,
 )
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe, ProbeResult
 from services.experience_api.registry.protocol import Claim, Held, Registry
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.probes import Probes
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
+from shared.http.origin import Origin
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 from shared.settings import Form, Options
 
@@ -53,6 +55,17 @@ CLOSE_REASONS = {
 """The close reason for each refusal of a token."""
 _RELEASE_TIMEOUT = 5.0
 """Seconds for a release. A failed one is made up for by the next reconciliation."""
+_DEAD_AFTER = 600.0
+"""Seconds after which a replica without a lease does not come back, so that its claims are released. One that only
+cannot reach the database keeps its connections, and needs their claims when it is back."""
+_WAVE = 25
+_PAUSE = 0.1
+"""Of many connections whose claims are lost at once, so many are ended every so many seconds: all of them reconnect."""
+_SPREAD = 10.0
+"""Seconds over which they reconnect at least."""
+
+Announce = Callable[[UUID], Awaitable[None]]
+"""Tells all replicas, not through the database, that a connection was taken over."""
 
 
 class ConnectionsOptions(Options):
@@ -62,9 +75,9 @@ class ConnectionsOptions(Options):
     """The unique name of this replica. None generates one from the host's name and random digits."""
 
     lease_seconds: float = Field(default=30.0, ge=1)
-    """Seconds that the database may be unavailable before this replica closes its connections, because other replicas
-    could claim them by then. The clients of a dead replica need not wait that long: they displace a connection that
-    does not answer."""
+    """Seconds that a replica may be unable to reach the database before others may claim its connections without
+    asking it. It keeps them nevertheless, and closes those that another replica has claimed. The clients of a dead
+    replica need not wait that long: they displace a connection that does not answer."""
 
     probe_timeout: float = Field(default=1.5, gt=0, le=8)
     """Seconds that a connection has to answer a ping when another connection of its client arrives."""
@@ -76,10 +89,22 @@ class ConnectionsOptions(Options):
 class Connections:
     """The connections of this replica, and their claims."""
 
-    def __init__(
-        self, registry: Registry, node: NodeLease, tasks: Tasks, options: ConnectionsOptions, good_for_days: float
+    def __init__(  # noqa: PLR0913 -- what it is made of, each from another part
+        self,
+        registry: Registry,
+        node: NodeLease,
+        tasks: Tasks,
+        options: ConnectionsOptions,
+        good_for_days: float,
+        *,
+        announce: Announce | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random | None = None,
     ) -> None:
         """`good_for_days` is how long a token is valid after its last connection."""
+        self._announce = announce
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
         self._registry = registry
         self._node = node
         self._tasks = tasks
@@ -87,7 +112,7 @@ class Connections:
         self._good_for_days = good_for_days
         self._slots: dict[UUID, ConnectionSlot] = {}
         self._claiming: set[str] = set()
-        self._probes: dict[UUID, asyncio.Future[bool]] = {}
+        self._probes = Probes(registry, self._slots, options.probe_timeout)
         self._reconcile_now = asyncio.Event()
 
     @asynccontextmanager
@@ -123,25 +148,27 @@ class Connections:
             del self._slots[slot.connection_id]
 
     def lose_all(self) -> None:
-        """End every connection: this replica's lease is lost, and other replicas may claim each of them."""
-        for slot in list(self._slots.values()):
-            slot.lose(close_codes.CLAIM_LOST)
+        """End every connection: another process has this replica's lease, and all claims are void."""
+        lost = [(slot, close_codes.CLAIM_LOST) for slot in self._slots.values()]
+        _ = self._tasks.start("end connections", self._lose(lost))
+
+    def reconcile_soon(self) -> None:
+        """Compare the connections here with the claims in the database as soon as possible."""
+        self._reconcile_now.set()
 
     def on_notice(self, notice: Notice | None) -> None:
         """Handle a notice of any replica, this one included."""
         match notice:
             case None:
-                self._reconcile_now.set()
+                self.reconcile_soon()
             case ClaimLost(connection_id=connection_id, reason=reason):
                 if (slot := self._slots.get(connection_id)) is not None:
                     slot.lose(_CLOSE_REASONS[reason])
             case Probe():
                 if notice.node == self._node.name:
-                    _ = self._tasks.start(f"probe {notice.connection_id}", self._answer(notice))
-            case ProbeResult(probe_id=probe_id, alive=alive):
-                waiter = self._probes.get(probe_id)
-                if waiter is not None and not waiter.done():
-                    waiter.set_result(alive)
+                    _ = self._tasks.start(f"probe {notice.connection_id}", self._probes.answer(notice))
+            case ProbeResult():
+                self._probes.on_result(notice)
 
     async def reconcile(self) -> None:
         """Bring the connections here in line with the claims in the database: notices may have been missed.
@@ -153,20 +180,32 @@ class Connections:
         claimed = [slot for slot in self._slots.values() if slot.claim is not None and slot.lost is None]
         held = await self._registry.held_by(node)
         if lost := [slot for slot in claimed if slot.connection_id not in held]:
-            invalid = await self._invalid([slot.token for slot in lost])
-            for slot in lost:
-                refusal = invalid.get(slot.token)
-                slot.lose(close_codes.CLAIM_LOST if refusal is None else CLOSE_REASONS[refusal])
+            reasons = await self._reasons([slot.token for slot in lost])
+            await self._lose([(slot, reasons.get(slot.token, close_codes.CLAIM_LOST)) for slot in lost])
         for connection_id, client_id in held.items():
             if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)
-        await self._registry.release_dead()
+        await self._registry.release_dead(_DEAD_AFTER)
 
-    async def _invalid(self, tokens: list[TokenClaims]) -> dict[TokenClaims, Refusal]:
+    async def _lose(self, lost: list[tuple[ConnectionSlot, CloseReason]]) -> None:
+        """End connections in waves, with times to reconnect that are spread."""
+        self._rng.shuffle(lost)
+        spread = max(_SPREAD, 2 * len(lost) / _WAVE * _PAUSE)
+        for number, (slot, reason) in enumerate(lost):
+            if number and number % _WAVE == 0:
+                await self._clock.sleep(_PAUSE)
+            wait = None if reason.wait is None or len(lost) == 1 else reason.wait + self._rng.uniform(0, spread)
+            slot.lose(reason, wait)
+
+    async def _reasons(self, tokens: list[TokenClaims]) -> dict[TokenClaims, CloseReason]:
+        """Return why the claims of these tokens were lost, as far as that can be found out without their notices."""
         try:
-            return await self._registry.invalid(tokens, self._good_for_days)
+            invalid = await self._registry.invalid(tokens, self._good_for_days)
+            connected = await self._registry.connected([token.client_id for token in tokens])
         except Unavailable:
             return {}  # the claims are lost all the same; the next handshake gets the refusal
+        taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in connected}
+        return taken_over | {token: CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
 
     async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
         if claims.client_id in self._claiming:
@@ -183,7 +222,7 @@ class Connections:
         try:
             node = self._node.current()
             verdict = await claim(node)
-            if isinstance(verdict, Held) and not await self._responds(verdict):
+            if isinstance(verdict, Held) and not await self._probes.responds(verdict, self._node.name):
                 silent = verdict.connection_id
                 verdict = await claim(node, instead_of=silent)
                 if isinstance(verdict, Claim) and silent in self._slots:
@@ -192,36 +231,11 @@ class Connections:
             self._claiming.discard(claims.client_id)
         if isinstance(verdict, Held):
             raise Refused(ALREADY_CONNECTED)
+        displaced = verdict.displaced
+        if displaced is not None and displaced.node != self._node.name and self._announce is not None:
+            # Its node receives no notice if it cannot reach the database, and still delivers.
+            await self._announce(displaced.connection_id)
         return verdict
-
-    async def _responds(self, held: Held) -> bool:
-        timeout = self._options.probe_timeout
-        if held.node == self._node.name:
-            slot = self._slots.get(held.connection_id)
-            return slot is not None and await slot.responds(timeout)
-        if self._registry.problem is not None:
-            # No answer would arrive here, and a live connection must not lose its claim because of that.
-            raise Refused(UNAVAILABLE, "no connection to other replicas at the moment; try again", retry_after=1.0)
-        probe = Probe(held.connection_id, held.node, uuid.uuid4())
-        result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._probes[probe.probe_id] = result
-        try:
-            # A little longer than the holder has, for its answer to arrive.
-            async with asyncio.timeout(timeout * 1.2):
-                await self._registry.notify(probe)
-                return await result
-        except TimeoutError:
-            return False
-        finally:
-            del self._probes[probe.probe_id]
-
-    async def _answer(self, probe: Probe) -> None:
-        slot = self._slots.get(probe.connection_id)
-        alive = slot is not None and await slot.responds(self._options.probe_timeout)
-        try:
-            await self._registry.notify(ProbeResult(probe.probe_id, alive))
-        except Unavailable as exc:
-            logger.warning("probe answer failed", extra={"connection_id": str(probe.connection_id), "error": str(exc)})
 
     async def _release(self, slot: ConnectionSlot, client_id: str) -> None:
         if slot.lost not in {None, close_codes.CLAIM_LOST}:

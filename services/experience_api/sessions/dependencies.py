@@ -10,10 +10,12 @@ from services.experience_api.auth.tokens import TokenOptions, Tokens, new_key
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
 from shared.bus.protocol import Appender, Bus
 from shared.runtime.clock import Clock
 from shared.runtime.retry import when_available
+from shared.runtime.tasks import Tasks
 
 Report = Callable[[str | None], None]
 """Takes what is wrong, and None if nothing is."""
@@ -26,6 +28,7 @@ class StreamParts:
     topic: str
     options: DeliveryOptions
     inbound: Callable[[Appender], Inbound]
+    takeovers: Callable[[Bus, Appender], Takeovers]
     on_delay: Callable[[str, float], None]
 
 
@@ -35,6 +38,7 @@ class Stream:
 
     delivery: Delivery
     appender: Appender
+    takeovers: Takeovers
 
 
 async def load_tokens(
@@ -57,11 +61,13 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         Unavailable: the bus does not answer.
         Exception: a bug ended the delivery.
     """
-    async with bus.appender() as appender:
+    async with bus.appender() as appender, Tasks() as tasks:
+        takeovers = parts.takeovers(bus, appender)
+        tasks.keep("takeovers", takeovers.run())
         inbound = parts.inbound(appender)
         callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay)
         async with Delivery(bus, parts.topic, parts.options, callbacks=callbacks, clock=clock) as delivery:
-            stream.set(Stream(delivery, appender))
+            stream.set(Stream(delivery, appender, takeovers))
             try:
                 raise await delivery.failed()
             finally:

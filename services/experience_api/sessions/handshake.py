@@ -12,7 +12,6 @@ from multidict import MultiMapping
 
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.credentials import SUBPROTOCOL, offered_protocols, read_token
-from services.experience_api.auth.origin import Origin
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.hub.audience import ChannelNotPermitted, Subscriber, narrow
 from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, UNAVAILABLE, Refused
@@ -21,6 +20,7 @@ from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Malformed
+from shared.http.origin import Origin
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)

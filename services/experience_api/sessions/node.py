@@ -37,20 +37,27 @@ class NodeLease:
             raise Refused(UNAVAILABLE, retry_after=_PAUSE)
         return Node(self.name, self._lease.epoch)
 
-    async def run(self, on_lost: Callable[[], None]) -> None:
+    async def run(self, on_lost: Callable[[], None], on_revived: Callable[[], None] = lambda: None) -> None:
         """Hold the lease until cancelled, then release it. A lost lease is acquired again under another epoch.
 
-        `on_lost` is called when other replicas may claim what was claimed under the lost epoch.
+        While the database does not answer, the lease lapses: what was claimed stays claimed unless another replica
+        claims it, which needs the database. `on_revived` is called once the lease is held again, to find out what was
+        claimed. `on_lost` is called when another process has the lease, so that all claims are void.
         """
         while True:
             try:
-                await self._hold(on_lost)
+                await self._hold(on_lost, on_revived)
             except Unavailable as exc:
                 self._report(str(exc))
                 await self._clock.sleep(_PAUSE)
 
-    async def _hold(self, on_lost: Callable[[], None]) -> None:
-        async with self._leases.hold(f"node/{self.name}") as lease:
+    async def _hold(self, on_lost: Callable[[], None], on_revived: Callable[[], None]) -> None:
+        def on_lapse(lease: Lease) -> None:
+            self._report(None if lease.held else "the lease of this replica has lapsed: the database does not answer")
+            if lease.held:
+                on_revived()
+
+        async with self._leases.hold(f"node/{self.name}", on_lapse) as lease:
             self._lease = lease
             self._report(None)
             try:

@@ -12,8 +12,8 @@ from services.experience_api.registry.tokens import TokenClaims
 class Connection(Protocol):
     """What a slot needs of a live connection."""
 
-    def end(self, reason: CloseReason) -> None:
-        """Close it."""
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
+        """Close it; `wait` replaces the reason's own seconds to wait before reconnecting."""
         ...
 
     async def responds(self, timeout: float) -> bool:
@@ -38,20 +38,24 @@ class ConnectionSlot:
         self.claim: Claim | None = None
         self.lost: CloseReason | None = None
         """Why the claim is lost; None while this slot holds it."""
+        self._wait: float | None = None
         self._connection: Connection | None = None
 
     def attach(self, connection: Connection) -> None:
         """Attach the connection, and end it at once if the claim is already lost."""
         self._connection = connection
         if self.lost is not None:
-            connection.end(self.lost)
+            connection.end(self.lost, self._wait)
 
-    def lose(self, reason: CloseReason) -> None:
-        """End the connection, now or when it is attached. The first reason counts."""
+    def lose(self, reason: CloseReason, wait: float | None = None) -> None:
+        """End the connection, now or when it is attached. The first reason counts.
+
+        `wait` replaces the reason's own seconds to wait before reconnecting.
+        """
         if self.lost is None:
-            self.lost = reason
+            self.lost, self._wait = reason, wait
             if self._connection is not None:
-                self._connection.end(reason)
+                self._connection.end(reason, wait)
 
     async def responds(self, timeout: float) -> bool:
         """Return whether the connection is alive. One that is not attached yet counts as alive."""

@@ -3,7 +3,17 @@
 from copy import copy
 from typing import Self
 
-from shared.events.event import Attributes, Channel, MalformedEvent, decode, encode, json_string, text_of
+from shared.events.event import (
+    Attributes,
+    Channel,
+    MalformedEvent,
+    check_data,
+    decode,
+    encode,
+    json_string,
+    text_of,
+    validate,
+)
 from shared.expression.nodes import Node, Raw, expanded, text
 
 _DATA = b',"data":'
@@ -16,7 +26,7 @@ class Draft:
     can be split without parsing.
     """
 
-    __slots__ = ("_attributes", "_data", "_data_text", "_head", "_value", "channel")
+    __slots__ = ("_attributes", "_data", "_data_text", "_foreign", "_head", "_value", "channel")
 
     def __init__(self, value: bytes, *, spliced: bool = False) -> None:
         """Start with the event as it came; `spliced` says that the system layer spliced it.
@@ -28,6 +38,7 @@ class Draft:
         self.channel: Channel | None = None
         """The channel that a step set. It precedes the pipeline's own and the event's own."""
         self._value: bytes | None = value  # None once anything is changed
+        self._foreign = not spliced  # not written by the system layer
         self._head: bytes | None = None  # the attributes as they came, without a channel; None once parsed as a whole
         self._attributes: Attributes | None = None
         self._data: Node | None = None
@@ -114,6 +125,22 @@ class Draft:
         """Return a copy of this event for each entity, with the ids `<id>/1`, `<id>/2` and so on."""
         identity = self.attribute("id")
         return [self._copy(f"{identity}/{number}", entity) for number, entity in enumerate(entities, 1)]
+
+    def check(self) -> None:
+        """Check that readers accept the event, by the rules of `shared.events`.
+
+        An event that the system layer spliced and no step changed was checked there; an attribute, when it was set.
+
+        Raises:
+            Malformed: names the attribute, or the value in the data and its place.
+        """
+        if not self._foreign and not self.changed:
+            return
+        if self._foreign:
+            validate(self.attributes())
+        data = self.data_text()
+        if data is not None:
+            check_data(data)
 
     def encoded(self, channel: bytes) -> bytes:
         """Return the event's bytes with this channel, a JSON string."""

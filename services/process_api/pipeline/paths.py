@@ -7,16 +7,15 @@ than letters, digits, `_` and `-` stands in backquotes, as in JSONata: data.`fir
 import re
 from dataclasses import dataclass
 
-import msgspec
-
 from services.process_api.pipeline.draft import Draft
 from shared.errors import Malformed
+from shared.events.attributes import NAME_PATTERN, check_attribute
 from shared.expression.nodes import Members, Node, Raw, child, expanded, text
 
 _NAME = r"(?:`[^`]+`|[\w-]+)"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
 _NAMES = re.compile(_NAME)
-_ATTRIBUTE = re.compile(r"[a-z0-9]{1,64}")
+_ATTRIBUTE = re.compile(NAME_PATTERN)
 
 _FIXED = {
     "id": "it identifies the event",
@@ -26,13 +25,10 @@ _FIXED = {
     "channel": "a route step or the `channel` of the pipeline sets it",
     "cursor": "the experience layer sets it",
 }
-_TEXTS = frozenset({"type", "subject", "time", "datacontenttype", "dataschema"})
-
-_scalar = msgspec.json.Decoder(str | int | bool).decode
 
 
 def _pattern(*fixed: str) -> str:
-    """Return what a JSON Schema can say of a path to anything but these attributes, by ECMA-262."""
+    """Return a pattern of ECMA-262 for the paths that do not lead to these attributes."""
     member = r"(`[^`]+`|[^\x00-,./:-@\[-\^`{-\x7f]+)"
     attribute = rf"(?!`?({'|'.join(fixed)})`?$)(`[a-z0-9]{{1,64}}`|[a-z0-9]{{1,64}})"
     return rf"^((data|`data`)(\.{member})*|{attribute})$"
@@ -87,23 +83,6 @@ def parse_removable(written: str) -> Path:
     if path.names == ("type",):
         raise ValueError("'type' can be set, but not removed: every event has one")
     return path
-
-
-def check_attribute(name: str, value: bytes) -> None:
-    """Check a value for an attribute.
-
-    Raises:
-        Malformed: it is not a text, an integer or a boolean; or not a text, or empty, where CloudEvents requires text.
-    """
-    try:
-        found = _scalar(value)
-    except msgspec.DecodeError:
-        found = None
-    if found is None or (name in _TEXTS and not isinstance(found, str)):
-        wanted = "text" if name in _TEXTS else "text, an integer or a boolean"
-        raise Malformed(f"attribute {name!r} would become {value[:80].decode(errors='replace')}, expected {wanted}")
-    if name in _TEXTS and not found:
-        raise Malformed(f"attribute {name!r} would become empty")
 
 
 def put(draft: Draft, path: Path, value: Node) -> None:

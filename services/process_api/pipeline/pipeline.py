@@ -117,6 +117,7 @@ class Pipeline:
                 """ (a route is an expression: a constant needs quotes of its own, such as '"orders"')"""
             )
         key, wanted = _written(chosen)
+        draft.check()
         return key, draft.encoded(wanted)
 
 

@@ -10,7 +10,7 @@ from shared.bus.transaction_queue import PendingTransactions
 from shared.runtime import failpoints
 
 Settled = Callable[[Batch, float], None]
-"""Told of each batch that is visible, and when its first record was read."""
+"""Called with each batch that became visible, and the time at which its first record was read."""
 
 
 class _Submitted(NamedTuple):

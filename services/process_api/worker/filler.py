@@ -1,6 +1,6 @@
 """Fills batches: reads the records that wait, runs the pipelines on them, and yields to other tasks in between."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
@@ -40,13 +40,14 @@ class Filler:
     def __init__(
         self,
         reader: Reader,
-        selection: Selection,
+        selection: Callable[[], Selection],
         poison: PoisonTracker,
         options: TransactionOptions,
         reporter: Reporter,
         pace: Pace,
         clock: Clock,
     ) -> None:
+        """`selection` returns the pipelines for the next batch; one batch has the same ones throughout."""
         (self._partition,) = reader.positions
         self._reader = reader
         self._selection = selection
@@ -68,10 +69,10 @@ class Filler:
 
         A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own.
         """
-        batch = Batch(self._selection, self._poison)
         self.isolated = self._poison.is_isolated(self._next_offset)
         limit = 1 if self.isolated else self._options.events
         records = await self._read(limit, None)
+        batch = Batch(self._selection(), self._poison)  # after the wait, in which the pipelines may be replaced
         began = self._clock.monotonic()
         while records:
             try:

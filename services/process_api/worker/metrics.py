@@ -54,6 +54,10 @@ class ProcessMetrics:
             registry=registry,
         )
         self._clock = clock
+        self.declare(pipelines)
+
+    def declare(self, pipelines: Iterable[Pipeline]) -> None:
+        """Let the metrics of these pipelines read 0 until they run."""
         for pipeline in pipelines:
             for metric in (self.taken, self.published, self.rejected):
                 metric.labels(pipeline.name)

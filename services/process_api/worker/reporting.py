@@ -75,7 +75,7 @@ class Reporter:
         """End the pauses of partitions that neither report them any more nor commit; called every few seconds.
 
         A paused partition reports that again after each restart of its worker, within seconds. One that does not was
-        assigned to another replica, or came back from there with the event done.
+        assigned to another replica, or returned from there after the event was processed.
         """
         for position, pause in list(self._paused.items()):
             pause.checks += 1

@@ -10,7 +10,7 @@ Any error ends the run of a partition; the bus starts another, which resumes at 
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch
@@ -36,11 +36,12 @@ class Stream:
         self,
         bus: Bus,
         topics: TopicsOptions,
-        selection: Selection,
+        selection: Callable[[], Selection],
         options: TransactionOptions,
         reporter: Reporter,
         clock: Clock,
     ) -> None:
+        """`selection` returns the pipelines for the next batch."""
         self._bus = bus
         self._topics = topics
         self._selection = selection

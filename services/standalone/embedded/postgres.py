@@ -60,7 +60,7 @@ class PostgresOptions:
 class PostgresServer:
     """Start, stop and kill it as often as you like: port, password and data stay.
 
-    A server that an owner before us left behind on the same folder is stopped first; one whose owner lives is not
+    A server that an earlier owner left running on the same folder is stopped first; one whose owner runs is not
     touched.
     """
 
@@ -148,7 +148,7 @@ class PostgresServer:
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused one go on."""
+        """Continue after `pause`."""
         self._signal_all(signal.SIGCONT)
 
     def restart(self) -> None:

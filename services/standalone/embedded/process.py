@@ -121,7 +121,7 @@ class ServerProcess:
             raise ServerFailed(f"{self.name} was not ready after {timeout:g} s:\n{self.tail()}")
 
     def stop(self, *requests: tuple[signal.Signals, float]) -> None:
-        """Send each signal in turn and wait its seconds for the process to end; in the end, send SIGKILL."""
+        """Send each signal in turn and wait its seconds for the process to end; at last, send SIGKILL."""
         if self._child is None:
             return
         for number, timeout in requests:

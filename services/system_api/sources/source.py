@@ -5,13 +5,16 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, Field
 
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
+from shared.events import strict_json
+from shared.events.attributes import check_attribute
 from shared.events.dead_letter import Reject
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, Channel, Envelope, json_string, wrap
 from shared.events.event import channel as checked
@@ -94,6 +97,11 @@ class Batch:
     Repeated with every batch until it is over. While something waits, the source is not caught up."""
     losses: tuple[Loss, ...] = ()
     """What was found to be lost since the last batch: each loss is in one batch."""
+    rows: int | None = None
+    """How many rows, lines or messages the reader got from the upstream for this batch, counted where they arrive. Each
+    must be in a record, a reject or `skipped`, or `trelay_source_unaccounted_rows` is not 0. None: not counted."""
+    skipped: int = 0
+    """Those of `rows` that are no event on purpose: published before, blank, or a header."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to publish or to save."""
@@ -132,6 +140,49 @@ class Settling(Protocol):
 
         Raises:
             Unavailable: it is logged; the source repeats the action on a later poll. The events are already committed.
+        """
+        ...
+
+
+Place = Literal["beginning", "end"] | datetime | Checkpoint
+"""Where an operator rewinds a source to: everything there is, what comes from now on, what has changed since a time, or
+what comes after a saved position."""
+
+
+@runtime_checkable
+class Rewinding(Protocol):
+    """Sources that can name the checkpoint of another place than the one they were opened at.
+
+    Any source can be rewound to its beginning, which is the empty checkpoint, and to a saved position. A source needs
+    this protocol for the end, for a time, and where its beginning is not the empty checkpoint: because a setting names
+    another place to start from, or because the ids of events come from what the checkpoint remembers.
+    """
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the whole checkpoint from which exactly what comes after `place` is read, with the same ids as before.
+
+        The source may have been opened for this alone. It is closed afterwards.
+
+        Raises:
+            Malformed: the source has no such place; the text tells which it has.
+            Unavailable: worth retrying.
+        """
+        ...
+
+
+@runtime_checkable
+class Snapshotting(Protocol):
+    """Sources that can publish again, beside what changes, everything that is there now."""
+
+    async def snapshot(self) -> dict[str, bytes | None]:
+        """Begin a snapshot: the polls that follow also return what is there now, with the ids that it had before.
+
+        Returns the parts of the checkpoint that begin it, which are committed before the next poll; the progress of a
+        snapshot is part of the checkpoint. One that is in progress begins again.
+
+        Raises:
+            Malformed: the settings allow no snapshot; the text tells why.
+            Unavailable: worth retrying.
         """
         ...
 
@@ -191,6 +242,22 @@ class EventBuilder:
         return Outgoing(
             self._key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
         )
+
+    def checked(self, position: str, subject: str, data: bytes, time: str | None = None) -> Outgoing:
+        """Build the event of one change as `event` does, of values that are not known to be valid.
+
+        Raises:
+            Malformed: names what readers would refuse: in the data, by the rule of `strict_json`, or an attribute.
+        """
+        strict_json.check(data)
+        try:
+            check_attribute("subject", json_string(subject))
+        except UnicodeEncodeError as exc:
+            raise Malformed(f"attribute 'subject': found {subject[:80]!r}; expected text without surrogates") from exc
+        if time is None:
+            return self.event(position, subject, data)
+        check_attribute("time", json_string(time))
+        return self.event(position, subject, data, time.encode())
 
     def numbered(self, prefix: str) -> NumberedEvent:
         """Return a function that builds events of this batch whose positions are `prefix`, a colon and a number.

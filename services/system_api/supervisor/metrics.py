@@ -22,6 +22,7 @@ class SourceMetrics:
         self.losses = metrics.losses.labels(source)
         self.lost_bytes = metrics.lost_bytes.labels(source)
         self.waiting = metrics.waiting.labels(source)
+        self.unaccounted = metrics.unaccounted.labels(source)
         self.poll_seconds = metrics.poll_seconds.labels(source)
         self.commit_seconds = metrics.commit_seconds.labels(source)
         self.caught_up = metrics.caught_up.labels(source)
@@ -66,6 +67,12 @@ class SystemMetrics:
         self.waiting = Gauge(
             "trelay_source_waiting",
             "Parts that were seen upstream and cannot be published yet, such as a line without its end.",
+            ["source"],
+            registry=registry,
+        )
+        self.unaccounted = Gauge(
+            "trelay_source_unaccounted_rows",
+            "Rows that were read and are in no event, in no reject and not skipped on purpose; not 0: a bug.",
             ["source"],
             registry=registry,
         )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from services.system_api.operations.checkpoints import PART, OwnPart, checkpoint_key
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, Transaction, Writer
 from shared.bus.topics import TopicsOptions
@@ -12,8 +13,8 @@ from shared.errors import TrelayError, Unavailable
 from shared.runtime import failpoints
 from shared.runtime.clock import Clock
 
-Settle = Callable[[Batch, float], Awaitable[None]]
-"""Called once a batch is committed, with the seconds that took."""
+Settle = Callable[[Batch, OwnPart, float], Awaitable[None]]
+"""Called once a batch is committed, with what was saved beside it, and the seconds that took."""
 
 
 class BusUnavailable(TrelayError):
@@ -29,17 +30,7 @@ def bus_errors() -> Iterator[None]:
         raise BusUnavailable(str(exc)) from exc
 
 
-def checkpoint_key(source: str, part: str) -> bytes:
-    """Return the record key of one part of a source's checkpoint."""
-    return f"{source}/{part}".encode() if part else source.encode()
-
-
-def checkpoint_part(source: str, key: bytes) -> str:
-    """Return the part of a record key; the inverse of `checkpoint_key`."""
-    return key.decode()[len(source) + 1 :]
-
-
-def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch) -> Transaction:
+def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch, own: OwnPart) -> Transaction:
     """Return the transaction that publishes a batch to the topic `destination` and saves its checkpoint."""
     transaction = Transaction()
     if batch.records:
@@ -48,11 +39,13 @@ def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch) 
         transaction.records[topics.dead_letter] = [reject.record() for reject in batch.rejects]
     for part, value in batch.checkpoint.items():
         transaction.append(topics.checkpoints, checkpoint_key(source, part), value)
+    transaction.append(topics.checkpoints, checkpoint_key(source, PART), own.save())
     return transaction
 
 
 class _Submitted(NamedTuple):
     batch: Batch
+    own: OwnPart
     began: float
 
 
@@ -75,16 +68,16 @@ class Publisher:
         """The batches that were submitted and are not settled, oldest first."""
         return [submitted.batch for submitted in self._pending.unsettled]
 
-    async def submit(self, batch: Batch) -> None:
-        """Submit a batch; return when the next one may be filled, while this one still commits.
+    async def submit(self, batch: Batch, own: OwnPart) -> None:
+        """Submit a batch, counted in `own`; return when the next one may be filled, while this one still commits.
 
         Raises (also for an earlier batch):
             BusUnavailable, Fenced, TooLarge: as `Writer.submit`; open a new writer and resume from the checkpoint.
         """
         began = self._clock.monotonic()
-        transaction = compose(self._source, self._destination, self._topics, batch)
+        transaction = compose(self._source, self._destination, self._topics, batch, own)
         failpoints.reach("system.before-submit")
-        await self._pending.submit(_Submitted(batch, began), transaction)
+        await self._pending.submit(_Submitted(batch, own, began), transaction)
         failpoints.reach("system.after-submit")
         # The writer has no more than this in flight, so older transactions are committed: nothing waits here.
         await self._pending.drain(IN_FLIGHT)
@@ -95,4 +88,4 @@ class Publisher:
 
     async def _committed(self, submitted: _Submitted) -> None:
         failpoints.reach("system.before-settle")
-        await self._settle(submitted.batch, self._clock.monotonic() - submitted.began)
+        await self._settle(submitted.batch, submitted.own, self._clock.monotonic() - submitted.began)

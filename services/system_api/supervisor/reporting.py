@@ -2,9 +2,11 @@
 
 import logging
 
-from services.system_api.sources.source import Batch
+from services.system_api.operations.checkpoints import OwnPart
+from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.part_problems import PartNotice
+from services.system_api.supervisor.rates import Rates
 from services.system_api.supervisor.status import Notice, SourceStatus, State
 from shared.alerts import Alerts
 from shared.runtime.clock import Clock
@@ -24,6 +26,7 @@ class Reporter:
         self._alerts = alerts
         self._metrics = metrics.of(name)
         self._clock = clock
+        self._rates = Rates(clock.monotonic())
         self._fields: dict[str, object] = {"component": "source", "source": name}
         self._unwell_since: float | None = None
         """When the outage was first logged, by the monotonic clock; None while the source works."""
@@ -33,8 +36,40 @@ class Reporter:
         """Another replica runs the source, or is about to."""
         self._alert(self.status.standby(self._clock.time()))
         self._note_problems(())
+        self.counted(OwnPart())
         self._log_recovery("source moved to another replica")
         self._entered()
+
+    def measure(self) -> SourceStatus:
+        """Return the status with the rates of now."""
+        self.status.per_second = self._rates.per_second(self._clock.monotonic())
+        return self.status
+
+    def owned(self, epoch: int) -> None:
+        """This replica has the lease of the source, of this epoch."""
+        self.status.epoch = epoch
+
+    def disowned(self) -> None:
+        """This replica has no lease of the source."""
+        self.status.epoch = None
+
+    def paused(self, by: str, reason: str) -> None:
+        """An operator has paused the source."""
+        if self.status.state is not State.PAUSED:
+            logger.warning("source paused", extra=self._fields | {"by": by, "reason": reason})
+        self._unwell_since = None
+        self._alert(self.status.paused(self._clock.time(), f"paused by {by}{f': {reason}' if reason else ''}"))
+        self._note_problems(())
+        self._entered()
+
+    def resuming(self, own: OwnPart, checkpoint: Checkpoint) -> None:
+        """The source is about to be opened at a checkpoint."""
+        self.status.resuming(own, checkpoint)
+        self.counted(own)
+
+    def counted(self, own: OwnPart) -> None:
+        """Rows were counted that moved no checkpoint."""
+        self._metrics.unaccounted.set(own.unaccounted)
 
     def starting(self) -> None:
         """The source is being opened; one that is down stays down until it answers."""
@@ -101,11 +136,13 @@ class Reporter:
             self._metrics.caught_up.set(now)
         self._entered()
 
-    def committed(self, batch: Batch, took: float) -> None:
-        """A batch is visible on the bus, `took` seconds after it was submitted."""
+    def committed(self, batch: Batch, own: OwnPart, took: float) -> None:
+        """A batch is visible on the bus, `took` seconds after it was submitted; `own` counts it."""
+        self.counted(own)
+        self._rates.add(len(batch.records), len(batch.rejects), self._clock.monotonic())
         self._metrics.published.inc(len(batch.records))
         self._metrics.commit_seconds.observe(took)
-        self.status.committed(batch.checkpoint)
+        self.status.committed(batch.checkpoint, own)
         if batch.rejects:
             self._metrics.rejected.inc(len(batch.rejects))
             first = batch.rejects[0]

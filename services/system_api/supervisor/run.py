@@ -2,11 +2,12 @@
 
     writer      opening it fences an older owner, so the checkpoint that is read next is final
     checkpoint
+    request     of an operator to rewind the source, if there is one
     source      opened at the checkpoint
     poll → publish with checkpoint → settle → wait, and again
 
 A failure ends the run; the poller starts another one. An unavailable upstream does not end it: the attempt is repeated
-by the source's retry policy, and at `longest_wait` once the policy is exhausted.
+by the source's retry policy, and at `probe_interval` once the policy is exhausted.
 """
 
 import asyncio
@@ -15,17 +16,32 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from services.system_api.sources.source import Batch, Checkpoint, Settling, Source, SourceOpener, SourceOptions
+from services.system_api.operations.checkpoints import OwnPart, checkpoint_part, split
+from services.system_api.operations.controls import SourceControl
+from services.system_api.operations.rewinding import checkpoint_at
+from services.system_api.sources.source import (
+    Batch,
+    Checkpoint,
+    Place,
+    Settling,
+    Snapshotting,
+    Source,
+    SourceOpener,
+    SourceOptions,
+)
+from services.system_api.supervisor.operator_requests import OperatorRequests, Saved
 from services.system_api.supervisor.oversize import OversizeFilter
-from services.system_api.supervisor.publisher import Publisher, Settle, bus_errors, checkpoint_part
+from services.system_api.supervisor.publisher import Publisher, Settle, bus_errors
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.schedule import Schedule
+from services.system_api.supervisor.wakeup import Wakeup
 from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
-from shared.errors import TooLarge, TrelayError, Unavailable
+from shared.errors import Malformed, TooLarge, TrelayError, Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
 
@@ -45,6 +61,15 @@ class SourceContext:
     rng: random.Random
 
 
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What outlives a run: the poller reads or sets it meanwhile, or the next run needs it."""
+
+    control: SourceControl
+    oversize: OversizeFilter
+    wakeup: Wakeup
+
+
 class SourceRun:
     """Runs one source until something fails."""
 
@@ -54,31 +79,36 @@ class SourceRun:
         open_source: SourceOpener,
         context: SourceContext,
         reporter: Reporter,
+        lasting: Lasting,
         watchdog: Watchdog,
-        oversize: OversizeFilter,
     ) -> None:
-        """`watchdog` and `oversize` outlive this run: the poller reads the one, the next run needs the other."""
+        """`watchdog` is this run's own; the poller reads it."""
         self._name = reporter.status.name
         self._options = options
         self._open_source = open_source
         self._context = context
         self._clock = context.clock
         self._report = reporter
+        self._control = lasting.control
         self._watchdog = watchdog
-        self._oversize = oversize
+        self._oversize = lasting.oversize
+        self._wakeup = lasting.wakeup
+        self._requests = OperatorRequests(self._name, lasting.control, context.topics.checkpoints, context.clock)
         self._schedule = Schedule(options.interval, options.retry)
         self._policy = retrying(
             options.retry,
             on_retry=lambda state: reporter.retrying(str(state.outcome and state.outcome.exception())),
-            clock=context.clock,
+            sleep=self._sleep,
             rng=context.rng,
         )
         """One for all polls: to make a policy costs 40 µs, to use it costs 20."""
+        self._own = OwnPart()
+        """As of the last batch that was submitted."""
         self._last = Batch()
         """What was submitted to the bus last."""
 
     async def run(self) -> None:
-        """Run the source; never returns.
+        """Run the source; return only if it is paused, once a rewind that was asked for is carried out.
 
         Raises:
             BusUnavailable: the bus is unavailable.
@@ -92,13 +122,18 @@ class SourceRun:
             self._begin(Activity.CONNECTING)
             with bus_errors():
                 writer = await stack.enter_async_context(self._context.bus.writer(f"system.{self._name}"))
-                checkpoint = await self._checkpoint()
+                saved = await self._checkpoint()
+            self._own, checkpoint = await self._requests.rewind(saved, writer, partial(self._plan, saved.checkpoint))
+            self._report.resuming(self._own, checkpoint)
+            if self._control.current.paused:
+                return
             self._report.starting()
             source = await self._retry(
                 Activity.OPENING, lambda: stack.enter_async_context(self._open_source(checkpoint))
             )
             publisher = Publisher(self._name, destination, topics, writer, self._settling(source), self._clock)
             try:
+                await self._begin_snapshot(source, publisher)
                 await self._read(source, publisher)
             except TooLarge:
                 self._oversize.note_too_large(self._last, publisher.unsettled)
@@ -109,9 +144,30 @@ class SourceRun:
                         await publisher.drain()
                 raise
 
-    async def _checkpoint(self) -> Checkpoint:
+    async def _checkpoint(self) -> Saved:
         saved = await self._context.bus.latest(self._context.topics.checkpoints, self._name.encode())
-        return {checkpoint_part(self._name, key): value for key, value in saved.items()}
+        return Saved(*split({checkpoint_part(self._name, key): value for key, value in saved.items()}))
+
+    async def _plan(self, current: Checkpoint, place: Place) -> Checkpoint:
+        return await self._retry(Activity.OPENING, lambda: checkpoint_at(place, current, self._open_source))
+
+    async def _begin_snapshot(self, source: Source, publisher: Publisher) -> None:
+        request = self._requests.snapshot
+        if request is None:
+            return
+        if not isinstance(source, Snapshotting):
+            await self._requests.refuse_snapshot(request, "this kind of source has no snapshots")
+            return
+        try:
+            parts = await self._retry(Activity.OPENING, source.snapshot)
+        except Malformed as exc:
+            await self._requests.refuse_snapshot(request, str(exc))
+            return
+        self._own = self._own.carried_out(request.generation)
+        self._begin(Activity.PUBLISHING)
+        await publisher.submit(Batch(checkpoint=parts), self._own)
+        await publisher.drain()
+        await self._requests.snapshot_begun(request)
 
     async def _read(self, source: Source, publisher: Publisher) -> None:
         while True:
@@ -136,8 +192,11 @@ class SourceRun:
     async def _publish(self, publisher: Publisher, batch: Batch) -> None:
         self._begin(Activity.PUBLISHING)
         self._last = self._oversize.exclude_rejected(batch)
+        self._own = self._own.after(self._last)
         if self._last:
-            await publisher.submit(self._last)
+            await publisher.submit(self._last, self._own)
+        else:
+            self._report.counted(self._own)
         if not batch.more or self._oversize.isolating:
             await publisher.drain()
         self._watchdog.pause()
@@ -145,9 +204,9 @@ class SourceRun:
     def _settling(self, source: Source) -> Settle:
         settling = source if isinstance(source, Settling) else None
 
-        async def settle(batch: Batch, took: float) -> None:
+        async def settle(batch: Batch, own: OwnPart, took: float) -> None:
             self._oversize.note_committed()
-            self._report.committed(batch, took)
+            self._report.committed(batch, own, took)
             if settling is None:
                 return
             self._begin(Activity.SETTLING)
@@ -160,15 +219,14 @@ class SourceRun:
         return settle
 
     async def _wait(self, source: Source, took: float) -> None:
-        """Wait for the interval, or for a change."""
+        """Wait for the interval, for a change, or for an operator who asks for a poll."""
         delay = self._schedule.next_poll(took, self._context.rng.random())
         self._watchdog.begin(Activity.WAITING, self._clock.monotonic(), delay)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                with contextlib.suppress(Unavailable):  # the next poll finds out, and is retried by the policy
-                    await source.wait_for_change()
-                    return
-                await asyncio.Event().wait()
+        await self._wakeup.wait(partial(_changed, source), delay)
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait between two attempts, unless an operator asks for one now."""
+        await self._wakeup.wait(partial(self._clock.sleep, seconds))
 
     async def _retry(self, activity: Activity, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat an attempt by the retry policy; when it is exhausted, report the source down and probe it."""
@@ -185,7 +243,7 @@ class SourceRun:
         except Unavailable as exc:
             self._report.down(str(exc))
         while True:
-            await self._clock.sleep(self._schedule.next_probe(self._context.rng.random()))
+            await self._sleep(self._schedule.next_probe(self._context.rng.random()))
             try:
                 return await watched()
             except Unavailable as exc:
@@ -193,3 +251,10 @@ class SourceRun:
 
     def _begin(self, activity: Activity) -> None:
         self._watchdog.begin(activity, self._clock.monotonic())
+
+
+async def _changed(source: Source) -> None:
+    with contextlib.suppress(Unavailable):  # the next poll finds out, and is retried by the policy
+        await source.wait_for_change()
+        return
+    await asyncio.Event().wait()

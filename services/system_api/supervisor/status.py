@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.supervisor.part_problems import PartNotice, PartProblems
 
 
@@ -64,6 +65,12 @@ class SourceStatus:
     """What was seen upstream and cannot be published yet, each with the reason."""
     position: dict[str, str] = field(default_factory=dict)
     """The checkpoint that was committed last, by part, as text."""
+    per_second: tuple[float, float] = (0.0, 0.0)
+    """Events and rejects a second, over the last minute."""
+    own: OwnPart = field(default_factory=OwnPart)
+    """What is committed of this source in all: counts, and the newest request that was carried out."""
+    epoch: int | None = None
+    """Of the lease that this replica holds on the source; None while it holds none."""
     outage_since: float | None = None
     """When the outage began that has an alert; None while there is none."""
     _parts: PartProblems = field(default_factory=PartProblems)
@@ -79,6 +86,7 @@ class SourceStatus:
         """Note that the source is being opened; one that does not work stays in its state until it does."""
         if self.failures == 0 and self.outage_since is None:
             self.enter(State.STARTING, now)
+            self.error = None
 
     def retrying(self, error: str, now: float) -> None:
         """Note that the upstream is unavailable."""
@@ -111,14 +119,26 @@ class SourceStatus:
         self.failures, self.error = 0, None
         return self._end_outage("runs on another replica now, which reports what is wrong there")
 
+    def paused(self, now: float, reason: str) -> Notice | None:
+        """Note that an operator has paused the source: from now on nothing is expected of it."""
+        self.enter(State.PAUSED, now)
+        self.failures, self.error = 0, reason or None
+        return self._end_outage("paused by an operator")
+
+    def resuming(self, own: OwnPart, checkpoint: Mapping[str, bytes]) -> None:
+        """Note the checkpoint that the source resumes from."""
+        self.own = own
+        self.position = {part: value.decode(errors="replace") for part, value in checkpoint.items()}
+
     def note_problems(self, problems: tuple[str, ...]) -> list[PartNotice]:
         """Note what is wrong with parts of the source; return a notice for each problem that begins or is over."""
         notices = self._parts.note(problems)
         self.problems = self._parts.texts
         return notices
 
-    def committed(self, checkpoint: Mapping[str, bytes | None]) -> None:
+    def committed(self, checkpoint: Mapping[str, bytes | None], own: OwnPart) -> None:
         """Note the parts of a checkpoint that was committed; None removes a part."""
+        self.own = own
         for part, value in checkpoint.items():
             if value is None:
                 self.position.pop(part, None)

@@ -178,9 +178,8 @@ def _tls(options: KafkaOptions) -> ssl.SSLContext | None:
         return None
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
-        if options.cert_file is not None:
-            context.load_cert_chain(options.cert_file, options.key_file)
-    except OSError as exc:  # ssl.SSLError is one
+        options.load_client_certificate(context)
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = {"ca_file": options.ca_file, "cert_file": options.cert_file, "key_file": options.key_file}
         named = ", ".join(f"{name} {path}" for name, path in files.items() if path is not None)
         raise SettingsError(f"bus: {named} cannot be used: {exc}") from exc

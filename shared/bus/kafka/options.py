@@ -1,6 +1,7 @@
 """How to reach Kafka, and its timeouts."""
 
 import re
+import ssl
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -51,6 +52,9 @@ class KafkaOptions(Options):
     key_file: RelativePath | None = None
     """PEM file of the private key of `cert_file`; by default it is in `cert_file` as well."""
 
+    key_password: Secret | None = None
+    """The password of the private key, if it is encrypted."""
+
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     """Kafka's `sasl.mechanism`."""
 
@@ -89,7 +93,20 @@ class KafkaOptions(Options):
             )
         if self.key_file and not self.cert_file:
             raise ValueError("key_file: needs `cert_file`, the certificate of the key")
+        if self.key_password and not self.cert_file:
+            raise ValueError("key_password: needs `cert_file`, the certificate of the key")
         return self
+
+    def load_client_certificate(self, context: ssl.SSLContext) -> None:
+        """Load the client certificate, if there is one, with its key.
+
+        Raises:
+            OSError, ValueError: a file cannot be read, or is not a certificate with its key and the password of that.
+        """
+        if self.cert_file is not None:
+            password = self.key_password.get_secret_value() if self.key_password else ""
+            # A function, because OpenSSL would otherwise prompt at the terminal.
+            context.load_cert_chain(self.cert_file, self.key_file, lambda: password)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

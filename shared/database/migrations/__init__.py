@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from shared.database.connecting import open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
@@ -47,7 +48,7 @@ async def migrate(options: DatabaseOptions) -> str:
     arguments["server_settings"] |= {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(**arguments)
+        return await open_connection(arguments)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     with database_errors(options.address):

@@ -83,9 +83,9 @@ class OwnKafkaDeployment(KafkaDeployment):
 class ClusterDeployment(KafkaDeployment):
     """Three brokers; each partition is on all of them. The server that stops is all of them at once."""
 
-    def __init__(self, cluster: Cluster, *, patience: float = 15.0) -> None:
+    def __init__(self, cluster: Cluster, *, timeout: float = 15.0) -> None:
         self._cluster = cluster
-        options = KafkaOptions(kind="kafka", servers=cluster.bootstrap, session_timeout=6.0, delivery_timeout=patience)
+        options = KafkaOptions(kind="kafka", servers=cluster.bootstrap, session_timeout=6.0, delivery_timeout=timeout)
         super().__init__(cluster, options)
 
     @asynccontextmanager
@@ -116,6 +116,6 @@ class _ReplicatedBus(KafkaBus):
         wanted = list(topics)
         await super().ensure_topics([options.model_copy(update={"replicas": 3}) for options in wanted])
         for options in wanted:
-            # Else another connection of the test may ask a broker that has not heard of the topic yet.
+            # Else another connection of the test may ask a broker that does not know the topic yet.
             while len(await self._servers.nodes_that_know(options.name)) < len(self._servers.nodes):
                 await asyncio.sleep(_POLL)

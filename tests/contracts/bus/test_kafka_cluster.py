@@ -53,11 +53,11 @@ async def own_cluster(stopped_and_started: Cluster) -> AsyncIterator[Cluster]:
 
 @pytest.mark.chaos
 class TestKafkaClusterOutage(OutagesContract):
-    """The whole cluster goes away and comes back."""
+    """The whole cluster stops and starts again."""
 
     @pytest.fixture
     async def deployment(self, own_cluster: Cluster) -> ClusterDeployment:
-        return ClusterDeployment(own_cluster, patience=3.0)
+        return ClusterDeployment(own_cluster, timeout=3.0)
 
 
 @pytest.mark.chaos
@@ -155,7 +155,7 @@ async def go_on(*steady: Steady) -> None:
 @pytest.mark.timeout(240)
 class TestOneBrokerAway:
     @pytest.mark.parametrize("how", ["killed", "paused"])
-    async def test_everything_goes_on_while_one_broker_is_away(
+    async def test_everything_continues_without_one_broker(
         self, own_cluster: Cluster, how: Literal["killed", "paused"], unique_name: str
     ) -> None:
         """Each broker in turn, so that each leader, each coordinator and the active controller is away once."""

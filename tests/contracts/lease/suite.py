@@ -97,6 +97,27 @@ class LeaseStoreContract:
         assert await granted(store, name, "a") > epoch
         assert not await store.renew(name, "a", epoch, LONG)
 
+    async def test_an_expired_lease_that_nobody_else_took_is_revived(self, store: LeaseStore, name: str) -> None:
+        epoch = await granted(store, name, "a", SHORT)
+        await asyncio.sleep(SHORT * 1.5)
+        assert await store.revive(name, "a", epoch, LONG)
+        assert isinstance(await store.acquire(name, "b", LONG), Taken)
+        assert await store.renew(name, "a", epoch, LONG)
+        assert await store.revive(name, "a", epoch, LONG)
+
+    async def test_a_lease_that_another_owner_or_epoch_has_had_is_not_revived(
+        self, store: LeaseStore, name: str
+    ) -> None:
+        first = await granted(store, name, "a", SHORT)
+        second = await once_free(store, name, "b")
+        assert not await store.revive(name, "a", first, LONG)
+        await store.release(name, "b", second)
+        assert not await store.revive(name, "a", first, LONG)
+        assert not await store.revive(name, "a", second, LONG)
+        assert await granted(store, name, "b") > second
+        assert not await store.revive(name, "b", second, LONG)
+        assert not await store.revive(name + "/2", "a", 1, LONG)
+
     async def test_a_lease_that_was_never_taken_is_not_renewed(self, store: LeaseStore, name: str) -> None:
         assert not await store.renew(name, "a", 1, LONG)
 
@@ -104,7 +125,7 @@ class LeaseStoreContract:
         first = await granted(store, name, "a")
         assert await granted(store, name, "a") > first
 
-    async def test_a_released_lease_is_free_and_its_epoch_goes_on(self, store: LeaseStore, name: str) -> None:
+    async def test_a_released_lease_is_free_and_its_epoch_increases(self, store: LeaseStore, name: str) -> None:
         first = await granted(store, name, "a")
         await store.release(name, "a", first)
         assert not await store.renew(name, "a", first, LONG)
@@ -116,6 +137,31 @@ class LeaseStoreContract:
         await store.release(name, "b", second)
         await store.release(name, "a", first)
         assert isinstance(await store.acquire(name, "b", LONG), Taken)
+
+    async def test_the_leases_that_are_held_are_listed_by_prefix(self, store: LeaseStore, name: str) -> None:
+        epochs = {each: await granted(store, each, "a") for each in (f"{name}/2", f"{name}/1", f"{name}%/1")}
+        await store.release(f"{name}/2", "a", epochs[f"{name}/2"])
+        await granted(store, f"{name}/3", "b", SHORT)
+        epochs[f"{name}/3"] = await once_free(store, f"{name}/3", "c")
+        found = await store.held(f"{name}/")
+        assert [(held.name, held.owner, held.epoch) for held in found] == [
+            (f"{name}/1", "a", epochs[f"{name}/1"]),
+            (f"{name}/3", "c", epochs[f"{name}/3"]),
+        ]
+        assert all(LONG - TIMEOUT < held.expires_in <= LONG for held in found)
+
+    async def test_watchers_of_a_prefix_are_notified(self, deployment: Deployment, name: str) -> None:
+        async with deployment.connect() as owner, deployment.connect() as waiting:
+            with waiting.watch(f"{name}/") as released, waiting.watch(f"{name}/1/") as other:
+                async with asyncio.timeout(TIMEOUT):
+                    while not released.is_set():
+                        await owner.release(f"{name}/1", "a", await granted(owner, f"{name}/1", "a"))
+                        await asyncio.sleep(SHORT)
+                released.clear()
+                other.clear()
+                await owner.release(f"{name}/1", "a", await granted(owner, f"{name}/1", "a"))
+                await asyncio.wait_for(released.wait(), TIMEOUT)
+                assert not other.is_set()
 
     async def test_watchers_are_notified_of_a_release(self, deployment: Deployment, name: str) -> None:
         async with deployment.connect() as owner, deployment.connect() as waiting:

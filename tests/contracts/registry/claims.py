@@ -5,19 +5,10 @@ import uuid
 
 import pytest
 
-from services.experience_api.refusals import (
-    CLIENT_DISABLED,
-    LOOPBACK_ONLY,
-    TOKEN_EXPIRED,
-    TOKEN_REFUSED,
-    UNAVAILABLE,
-    Refusal,
-    Refused,
-)
+from services.experience_api.refusals import LOOPBACK_ONLY, UNAVAILABLE, Refused
 from services.experience_api.registry.notices import ClaimLost, LossReason
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
 from tests.contracts.registry.deployment import (
-    DAYS,
     Deployment,
     RegistryFixtures,
     alive,
@@ -27,16 +18,9 @@ from tests.contracts.registry.deployment import (
     dies,
     held,
     listening,
+    refusal_of,
     released,
 )
-
-
-async def refusal_of(
-    registry: Registry, node: Node, client_id: str = "demo", token: str = "first", *, loopback: bool = True
-) -> Refusal:
-    with pytest.raises(Refused) as refused:
-        await attempt(registry, node, client_id, token, loopback=loopback)
-    return refused.value.refusal
 
 
 class ClaimsContract(RegistryFixtures):
@@ -146,35 +130,18 @@ class ClaimsContract(RegistryFixtures):
                 )
                 (holder,) = [verdict for verdict in verdicts if isinstance(verdict, Claim)]
 
-    async def test_a_valid_token_is_not_among_the_invalid(self, registry: Registry, node: Node) -> None:
-        assert await registry.invalid([], DAYS) == {}
-        assert await registry.invalid([claims()], DAYS) == {}
-        await released(registry, await claimed(registry, node))
-        assert await registry.invalid([claims()], DAYS) == {}
-
-    async def test_invalid_tokens_are_told_apart(self, registry: Registry) -> None:
-        await registry.add(Client("shop", "x"))
-        await registry.register(claims("shop", "its own"))
-        await registry.disable("shop")
-        tokens = [claims(), claims(token="older"), claims("shop", "its own"), claims("unknown")]
-        assert await registry.invalid(tokens, DAYS) == {
-            claims(token="older"): TOKEN_REFUSED,
-            claims("shop", "its own"): CLIENT_DISABLED,
-            claims("unknown"): TOKEN_REFUSED,
-        }
-        await registry.unregister("demo")
-        assert await registry.invalid([claims()], DAYS) == {claims(): TOKEN_REFUSED}
-
-    async def test_a_token_is_invalid_some_days_after_its_client_was_connected(
-        self, deployment: Deployment, registry: Registry, node: Node
+    async def test_a_client_is_connected_from_its_claim_to_its_release(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
+        assert await registry.connected([]) == await registry.connected(["demo", "unknown"]) == set()
         claim = await claimed(registry, node)
-        await deployment.pass_days(DAYS + 1)
-        assert await registry.invalid([claims()], DAYS) == {}
+        assert await registry.connected(["demo", "unknown"]) == {"demo"}
+        assert await registry.connected(["unknown"]) == set()
         await released(registry, claim)
-        assert await registry.invalid([claims()], DAYS) == {}
-        await deployment.pass_days(DAYS + 1)
-        assert await registry.invalid([claims()], DAYS) == {claims(): TOKEN_EXPIRED}
+        assert await registry.connected(["demo"]) == set()
+        await claimed(registry, other)
+        await dies(deployment, other)
+        assert await registry.connected(["demo"]) == set()
 
     async def test_concurrent_claims_and_releases_never_deadlock(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
@@ -205,71 +172,6 @@ class ClaimsContract(RegistryFixtures):
                 administer(),
             )
 
-    async def test_a_token_is_valid_for_some_days_after_the_registration(
-        self, deployment: Deployment, registry: Registry, node: Node
-    ) -> None:
-        await deployment.pass_days(DAYS - 0.01)
-        await claimed(registry, node)
-
-    async def test_a_token_that_was_never_used_expires(
-        self, deployment: Deployment, registry: Registry, node: Node
-    ) -> None:
-        await deployment.pass_days(DAYS + 0.01)
-        assert await refusal_of(registry, node) is TOKEN_EXPIRED
-
-    async def test_registering_again_replaces_an_expired_token(
-        self, deployment: Deployment, registry: Registry, node: Node
-    ) -> None:
-        await deployment.pass_days(DAYS + 1)
-        await registry.register(claims(token="second"))
-        await claimed(registry, node, token="second")
-
-    async def test_a_token_is_valid_for_some_days_after_the_last_connection(
-        self, deployment: Deployment, registry: Registry, node: Node
-    ) -> None:
-        for _ in range(2):
-            await deployment.pass_days(DAYS - 1)
-            await released(registry, await claimed(registry, node))
-        await deployment.pass_days(DAYS + 1)
-        assert await refusal_of(registry, node) is TOKEN_EXPIRED
-
-    async def test_the_days_begin_at_the_end_of_a_long_connection(
-        self, deployment: Deployment, registry: Registry, node: Node
-    ) -> None:
-        claim = await claimed(registry, node)
-        await deployment.pass_days(3 * DAYS)
-        await released(registry, claim)
-        await deployment.pass_days(DAYS - 1)
-        await claimed(registry, node)
-
-    async def test_the_token_of_a_live_connection_does_not_expire(
-        self, deployment: Deployment, registry: Registry, node: Node, other: Node
-    ) -> None:
-        await claimed(registry, node)
-        await deployment.pass_days(3 * DAYS)
-        await held(registry, other)
-
-    @pytest.mark.parametrize("cleaned_up", [False, True])
-    async def test_the_lease_of_a_dead_node_tells_when_its_consumers_were_last_connected(
-        self, deployment: Deployment, registry: Registry, node: Node, other: Node, cleaned_up: bool
-    ) -> None:
-        await claimed(registry, node)
-        await deployment.pass_days(3 * DAYS)
-        await dies(deployment, node)
-        await deployment.pass_days(DAYS - 1)
-        assert await registry.release_dead() == 1 if cleaned_up else True
-        await released(registry, await claimed(registry, other))
-
-    @pytest.mark.parametrize("cleaned_up", [False, True])
-    async def test_the_days_pass_after_a_node_has_died(
-        self, deployment: Deployment, registry: Registry, node: Node, other: Node, cleaned_up: bool
-    ) -> None:
-        await claimed(registry, node)
-        await dies(deployment, node)
-        await deployment.pass_days(DAYS + 1)
-        assert await registry.release_dead() == 1 if cleaned_up else True
-        assert await refusal_of(registry, other) is TOKEN_EXPIRED
-
     async def test_releasing_dead_claims_releases_no_others(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
@@ -283,13 +185,35 @@ class ClaimsContract(RegistryFixtures):
         assert await registry.held_by(node) == {}
         assert list((await registry.held_by(other)).values()) == ["shop"]
 
+    async def test_the_claims_of_a_node_that_may_come_back_are_kept_for_a_while(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        claim = await claimed(registry, node)
+        await dies(deployment, node)
+        assert await registry.release_dead(after=600) == 0
+        assert list(await registry.held_by(node)) == [claim.connection_id]
+        assert await deployment.leases.revive(f"node/{node.name}", node.name, node.epoch, 600)
+        assert await registry.release_dead() == 0
+        await dies(deployment, node)
+        await deployment.pass_days(1)
+        assert await registry.release_dead(after=600) == 1
+
+    async def test_a_claim_names_the_connection_that_it_displaces(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node
+    ) -> None:
+        first = await claimed(registry, node)
+        assert first.displaced is None
+        second = await attempt(registry, other, instead_of=first.connection_id)
+        assert isinstance(second, Claim)
+        assert second.displaced == Held(first.connection_id, node.name)
+        await dies(deployment, other)
+        third = await claimed(registry, node)
+        assert third.displaced == Held(second.connection_id, other.name)
+        await released(registry, third)
+        assert (await claimed(registry, node)).displaced is None
+
     async def test_a_loopback_only_client_connects_from_the_loopback_only(self, registry: Registry, node: Node) -> None:
         await registry.add(Client("local", "x", loopback_only=True))
         await registry.register(claims("local", "its own"))
         assert await refusal_of(registry, node, "local", "its own", loopback=False) is LOOPBACK_ONLY
         await claimed(registry, node, "local", "its own", loopback=True)
-
-    async def test_another_clients_token_is_refused(self, registry: Registry, node: Node) -> None:
-        await registry.add(Client("shop", "x"))
-        await registry.register(claims("shop", "its own"))
-        assert await refusal_of(registry, node, "demo", "its own") is TOKEN_REFUSED

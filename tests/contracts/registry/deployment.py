@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
 from services.experience_api.registry.tokens import TokenClaims
@@ -139,3 +140,12 @@ async def alive(deployment: Deployment, name: str) -> Node:
 async def dies(deployment: Deployment, node: Node) -> None:
     """End the lease of a node, as if it had died and its lease expired."""
     await deployment.leases.release(f"node/{node.name}", node.name, node.epoch)
+
+
+async def refusal_of(
+    registry: Registry, node: Node, client_id: str = "demo", token: str = "first", *, loopback: bool = True
+) -> Refusal:
+    """Return why a claim is refused."""
+    with pytest.raises(Refused) as refused:
+        await attempt(registry, node, client_id, token, loopback=loopback)
+    return refused.value.refusal

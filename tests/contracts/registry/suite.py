@@ -4,11 +4,12 @@ from tests.contracts.registry.claims import ClaimsContract
 from tests.contracts.registry.clients import ClientsContract
 from tests.contracts.registry.consumers import ConsumersContract
 from tests.contracts.registry.notices import NoticesContract
+from tests.contracts.registry.tokens import TokensContract
 
 
 class ClientsSuite(ClientsContract, ConsumersContract, NoticesContract):
     """The guarantees of every registry about clients, consumers and notices."""
 
 
-class ClaimsSuite(ClaimsContract):
-    """The guarantees of every registry about connections."""
+class ClaimsSuite(ClaimsContract, TokensContract):
+    """The guarantees of every registry about connections and their tokens."""

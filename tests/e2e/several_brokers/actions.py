@@ -11,7 +11,7 @@ from statistics import median
 from time import monotonic
 
 _BEGINS_WITHIN = 1.0
-"""Seconds after an action in which a silence that is due to it begins."""
+"""Seconds after an action in which a pause without events counts as caused by it."""
 
 
 @dataclass

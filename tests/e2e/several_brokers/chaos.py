@@ -31,7 +31,7 @@ class Chaos:
     seed: int
     log: ActionLog
     faults: list[str] = field(default_factory=list)
-    """What nobody did: services that ended by themselves."""
+    """Services that ended although no action stopped them."""
 
     async def everything(self, seconds: float) -> None:
         """Kill and pause brokers, services and PostgreSQL side by side, and move subscribers."""
@@ -56,7 +56,7 @@ class Chaos:
                 await self.cluster.wait_until_whole()
 
     def check_services(self) -> None:
-        """Note services that ended by themselves, and start them again as Kubernetes does."""
+        """Note services that ended without an action, and start them again as Kubernetes does."""
         for program in self.programs:
             if program.status is not None:
                 self.faults.append(f"{program.name} ended by itself with {program.status}")

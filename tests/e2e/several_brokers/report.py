@@ -20,7 +20,7 @@ _SHOWN = 5
 
 @dataclass
 class Report:
-    """Figures, the log of actions, and the logs of everybody."""
+    """Figures, the log of actions, and the logs of all processes."""
 
     log: ActionLog
     subscribers: Sequence[RoamingSubscriber]
@@ -81,7 +81,7 @@ class Report:
         return [silence_after(at, subscriber.arrived_at) for subscriber in self.subscribers for at in moments]
 
     def _repeated(self) -> Iterator[str]:
-        """Tell of some events that came again, with the seconds of the run."""
+        """Describe some events that arrived twice, with the seconds of the run."""
         for subscriber in self.subscribers:
             for before, again in subscriber.repeated()[:_SHOWN]:
                 moments = f"{before.at - self.log.began:.2f} and {again.at - self.log.began:.2f}"

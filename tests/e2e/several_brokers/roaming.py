@@ -50,7 +50,7 @@ class RoamingSubscriber(RecordingSubscriber):
         return self.arrivals[-1].at if self.arrivals else 0.0
 
     def move(self) -> None:
-        """Go to another replica, in the middle of whatever comes."""
+        """Connect to another replica while events arrive."""
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.transport.abort()

@@ -24,7 +24,7 @@ from tests.servers.cluster import Cluster
 
 _SUBSCRIBERS = ("subscriber-1", "subscriber-2")
 _ALONE = 0.25
-"""Share of the time in which brokers alone are hit, so that what they cost can be told from the rest."""
+"""Share of the time in which brokers alone are killed, so that their cost can be separated from the rest."""
 _ARRIVES_WITHIN = 180.0
 _SETTLED = 5.0
 """Seconds after the last event in which none may come again."""

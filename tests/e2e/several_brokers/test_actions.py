@@ -1,4 +1,4 @@
-"""The instruments themselves: which silence counts as due to an action, and which errors as bugs."""
+"""How pauses without events are attributed to actions, and which errors count as bugs."""
 
 import pytest
 

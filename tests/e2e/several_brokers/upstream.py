@@ -1,4 +1,4 @@
-"""An upstream that goes on changing: a file that grows, and tables with quick and with late commits."""
+"""An upstream that keeps changing: a file that grows, and tables with quick and with late commits."""
 
 import asyncio
 import random

@@ -57,7 +57,7 @@ async def test_each_leader_is_killed_in_turn_and_every_acknowledged_record_stays
     assert await values(cluster, b"2") == [b"0", b"1", b"2"]
 
 
-async def test_a_paused_leader_is_replaced_and_comes_back(own_kafka_cluster: Cluster) -> None:
+async def test_a_paused_leader_is_replaced_and_returns(own_kafka_cluster: Cluster) -> None:
     cluster = own_kafka_cluster
     await make_topic(cluster)
     leader = await cluster.leader(TOPIC, 0)
@@ -68,7 +68,7 @@ async def test_a_paused_leader_is_replaced_and_comes_back(own_kafka_cluster: Clu
     assert await values(cluster, b"meanwhile") == [b"meanwhile"]
 
 
-async def test_all_nodes_are_killed_at_once_and_come_back(own_kafka_cluster: Cluster) -> None:
+async def test_all_nodes_are_killed_at_once_and_return(own_kafka_cluster: Cluster) -> None:
     cluster = own_kafka_cluster
     address = cluster.bootstrap
     await make_topic(cluster)

@@ -35,17 +35,17 @@ def test_a_missing_command_is_installed_once(debian: Path) -> None:
     assert debian.read_text().splitlines() == ["update -qq", "install -y -qq --no-install-recommends brewer"]
 
 
-def test_a_failed_installation_is_told_in_its_own_words(debian: Path) -> None:
+def test_a_failed_installation_shows_the_output_of_apt(debian: Path) -> None:
     with pytest.raises(ServerMissing, match="Unable to locate package"):
         install("unknown")
 
 
-def test_a_package_without_the_command_is_said(debian: Path) -> None:
+def test_a_package_without_the_command_is_reported(debian: Path) -> None:
     with pytest.raises(ServerMissing, match="has no command 'brew'"):
         need_command("brew", "brewer")
 
 
-def test_who_is_not_root_is_told_what_to_ask_for(debian: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_the_error_names_the_package_to_install(debian: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ServerMissing, match="as root: apt-get install brewer"):
         need_command("brewer", "brewer")

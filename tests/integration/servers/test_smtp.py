@@ -21,7 +21,7 @@ async def send(server: MailServer, subject: str = "down") -> None:
     await aiosmtplib.send(mail(subject), hostname=server.host, port=server.port, timeout=10)
 
 
-async def test_a_mail_server_takes_mails_or_is_told_by_a_variable(smtp_address: tuple[str, int]) -> None:
+async def test_a_mail_server_accepts_mails_or_a_variable_names_one(smtp_address: tuple[str, int]) -> None:
     host, port = smtp_address
     errors, _ = await aiosmtplib.send(mail("hello"), hostname=host, port=port, timeout=10)
     assert errors == {}
@@ -38,7 +38,7 @@ async def test_keeps_what_it_gets(smtp: MailServer) -> None:
     assert mails[0].user is None
 
 
-async def test_refuses_as_told(smtp: MailServer) -> None:
+async def test_refuses_on_request(smtp: MailServer) -> None:
     smtp.refuse_with = "451 later"
     with pytest.raises(aiosmtplib.SMTPDataError) as refused:
         await send(smtp)
@@ -49,7 +49,7 @@ async def test_refuses_as_told(smtp: MailServer) -> None:
     assert len(smtp.mails) == 1
 
 
-async def test_lets_senders_wait_as_told(smtp: MailServer) -> None:
+async def test_delays_its_responses_on_request(smtp: MailServer) -> None:
     smtp.answering.clear()
     with pytest.raises(aiosmtplib.SMTPTimeoutError):
         await aiosmtplib.send(mail("slow"), hostname=smtp.host, port=smtp.port, timeout=0.2)
@@ -57,7 +57,7 @@ async def test_lets_senders_wait_as_told(smtp: MailServer) -> None:
     await send(smtp)
 
 
-async def test_is_away_and_comes_back_at_the_same_address(smtp: MailServer) -> None:
+async def test_it_stops_and_returns_at_the_same_address(smtp: MailServer) -> None:
     smtp.down()
     with pytest.raises(aiosmtplib.SMTPConnectError):
         await send(smtp)
@@ -66,7 +66,7 @@ async def test_is_away_and_comes_back_at_the_same_address(smtp: MailServer) -> N
     assert len(smtp.mails) == 1
 
 
-async def test_demands_encryption_and_login_as_told(tmp_path: Path) -> None:
+async def test_requires_encryption_and_login_on_request(tmp_path: Path) -> None:
     with smtp_server(login=("trelay", "secret"), authority_file=tmp_path / "ca.pem") as server:
         context = ssl.create_default_context(cafile=str(tmp_path / "ca.pem"))
         with pytest.raises(aiosmtplib.SMTPAuthenticationError):

@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field, JsonValue, field_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, field_validator
+from pydantic_core import InitErrorDetails
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.paths import check_attribute, parse, put
+from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
 from shared.errors import Malformed
+from shared.events import strict_json
+from shared.events.attributes import check_attribute
 from shared.expression.expression import Expression
 from shared.expression.nodes import Raw
 from shared.expression.settings import check_expression
@@ -45,16 +48,21 @@ class SetOptions(StepOptions):
     @field_validator("set")
     @classmethod
     def _fits(cls, values: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """Check the constants; an expression was checked as a value of its own."""
+        faults: list[InitErrorDetails] = []
         for path, value in values.items():
             try:
                 if isinstance(value, str) and value.startswith(_MARK):
-                    continue  # checked by itself
+                    continue
                 if parse(path).names[0] == "data":
-                    _constant(value)
+                    strict_json.check(_constant(value))
                 else:
                     check_attribute(path, _constant(value))
             except (ValueError, Malformed) as exc:
-                raise ValueError(f"{path}: {exc}") from None
+                fault = ValueError(str(exc))
+                faults.append({"type": "value_error", "loc": (path,), "input": value, "ctx": {"error": fault}})
+        if faults:  # each at the place of its key
+            raise ValidationError.from_exception_data(cls.__name__, faults)
         return values
 
     def expressions(self) -> list[str]:

@@ -10,17 +10,19 @@ from services.system_api.sources.file.dropping.finalizer import Finalizer
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.listing import Listing
+from services.system_api.sources.file.formats import DocumentMaker, line_format
 from services.system_api.sources.file.held_files import PROCESS_BUDGET, DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.file.parsing.delimited import Csv
-from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
+from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.folder_view import FolderView
 from services.system_api.sources.file.reading.losses import Losses
+from services.system_api.sources.file.reading.open_document import Documents
+from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
+from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
 from services.system_api.sources.file.tailing.changes import ChangeTracker
 from services.system_api.sources.file.tailing.rotation import Rotation
@@ -49,16 +51,25 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
 
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
             identity = FileIdentity(name, file_id, path)
-            whole = options.mode == "drop"
             return Parser(
-                _format(options), builder, identity, options.line_limit, offset=offset, line=line, whole=whole
+                line_format(options),
+                builder,
+                identity,
+                options.line_limit,
+                offset=offset,
+                line=line,
+                whole=options.mode == "drop",
+                encoding=options.encoding,
             )
 
         async with AsyncExitStack() as stack:
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))
             tails = options.mode == "tail"
             disk = Disk(io_thread, HeldFiles(PROCESS_BUDGET if tails else DescriptorBudget(0)))
-            open_files = OpenFiles(name, disk, make, catalogue)
+            opener: FileOpener = LineFiles(disk, make)
+            if options.document_reason is not None:
+                opener = Documents(disk, DocumentMaker(name, options, builder, clock))
+            open_files = OpenFiles(name, opener, disk, catalogue)
             stack.callback(disk.release_all)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())
@@ -104,18 +115,3 @@ async def _drop(
     io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}, finalizer"))
     finalizer = Finalizer(name, options.drop, io_thread, tasks, clock)
     return DropSource(options, builder, watcher, view, open_files, finalizer, clock)
-
-
-def _format(options: FileSourceOptions) -> Format:
-    if options.known_format == "ndjson":
-        return Ndjson(options.subject, options.time)
-    csv = options.csv
-    return Csv(
-        options.subject,
-        options.time,
-        delimiter=csv.delimiter,
-        quotes=csv.quotes,
-        header=csv.header,
-        columns=csv.columns,
-        types=csv.types,
-    )

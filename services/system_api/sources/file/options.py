@@ -1,5 +1,6 @@
 """The settings of a file source; at least `{kind: file, path: orders.ndjson, type: order.updated, subject: id}`."""
 
+import glob
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -7,28 +8,36 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from services.system_api.sources.file.folders.globbing import escaped
+from services.system_api.sources.file.documents.content import Compression
+from services.system_api.sources.file.format_options import (
+    LINE_FORMATS,
+    Encoding,
+    FileFormat,
+    MemberPath,
+    ZipOptions,
+    compression_of,
+    format_of,
+    keeps_ascii,
+)
 from services.system_api.sources.file.parsing.delimited import ColumnType
 from services.system_api.sources.source import SourceOptions
-from shared.settings import Form, Options, RelativePath
+from shared.settings import Form, Options, RelativePath, beside_file
 
 _CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
 """What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
 
-_FORMATS: dict[str, Literal["ndjson", "csv"]] = {
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".csv": "csv",
-}
+
+_SECTIONS = {"csv": ("csv",), "records": ("json",)}
+"""The formats that each of these settings is for."""
 
 
 def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
     for part in Path(pattern).parts:
         if "[" in _CLASS.sub("", part):
             raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
-    folder = (info.context or {}).get("folder")
-    # Characters of a glob in the folder of the settings are no wildcards.
-    return pattern if folder is None else str(Path(escaped(str(folder))) / pattern)
+    # Wildcards in the name of the settings file's own folder are part of the name.
+    folder = glob.escape(str(beside_file("", info)))
+    return str(Path(folder) / pattern)
 
 
 class CsvOptions(Options):
@@ -101,8 +110,14 @@ class FileSourceOptions(SourceOptions):
     """Files of lines or rows."""
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
     """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file."""
-    format: Literal["ndjson", "csv"] | None = None
-    """The format; by default derived from the extension of `path`: .ndjson, .jsonl or .csv."""
+    format: FileFormat | None = None
+    """The format; by default derived from the extension of `path`: .ndjson, .jsonl, .csv or .json, with that of a
+    compression behind it if there is one."""
+    compression: Compression | None = None
+    """How the files are compressed; by default derived from the extension of `path`: .gz, .zst, .bz2 or .zip. Such
+    files are read with `mode: drop`."""
+    encoding: Encoding = "utf-8"
+    """The encoding of text, such as `latin-1`, `cp1252` or `utf-16`. Events are UTF-8."""
     subject: str = Field(min_length=1)
     """Where the event's subject, the entity's key, is: a member of the NDJSON object (`customer.id` if nested), or a
     CSV column."""
@@ -122,42 +137,64 @@ class FileSourceOptions(SourceOptions):
     of its files are read again from the beginning."""
     csv: CsvOptions = CsvOptions()
     """How rows of `format: csv` are read."""
+    records: MemberPath | None = None
+    """Where the records of a JSON document are: the path to an array or an object, such as `data.items`; arrays on the
+    way are entered. By default the document is an array of records, or records one after another."""
+    zip: ZipOptions = ZipOptions()
+    """What is read of archives with `compression: zip`."""
     drop: DropOptions = DropOptions()
     """How files are taken with `mode: drop`."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         kind = self.known_format
-        if "csv" in self.model_fields_set and kind != "csv":
-            raise ValueError("csv: the format is ndjson; remove csv, or set format: csv")
+        for section, wanted in _SECTIONS.items():
+            if section in self.model_fields_set and kind not in wanted:
+                raise ValueError(f"{section}: the format is {kind}; remove {section}, or set format: {wanted[0]}")
+        if "zip" in self.model_fields_set and self.known_compression is not Compression.ZIP:
+            raise ValueError("zip: the files are not ZIP archives; remove zip, or set compression: zip")
         if "drop" in self.model_fields_set and self.mode != "drop":
             raise ValueError("drop: the mode is tail; set mode: drop")
         if self.rotated is not None and self.mode != "tail":
             raise ValueError("rotated: the mode is drop; remove rotated, or set mode: tail")
-        if kind == "ndjson" and self.time is not None and _nested(self.subject, self.time):
+        if self.mode == "tail" and (reason := self.document_reason) is not None:
+            raise ValueError(f"mode: {reason} can only be read as a whole; set mode: drop")
+        if kind != "csv" and self.time is not None and _nested(self.subject, self.time):
             raise ValueError(
                 f"subject {self.subject!r} and time {self.time!r}: one is inside the other; expected separate members"
             )
         return self
 
     @property
-    def known_format(self) -> Literal["ndjson", "csv"]:
+    def known_format(self) -> FileFormat:
         """The format that is set, or that the extension of the path stands for.
 
         Raises:
             ValueError: the extension is unknown.
         """
-        if self.format is not None:
-            return self.format
-        suffix = Path(self.path).suffix.lower()
-        if suffix not in _FORMATS:
-            *others, last = _FORMATS
-            found = f"the extension {suffix!r}" if suffix else "no extension"
-            raise ValueError(
-                f"format: found {found} in {self.path!r}; expected {', '.join(others)} or {last};"
-                " or set format: ndjson or format: csv"
-            )
-        return _FORMATS[suffix]
+        return format_of(self.path) if self.format is None else self.format
+
+    @property
+    def known_compression(self) -> Compression:
+        """The compression that is set, or that the extension of the path stands for."""
+        return compression_of(self.path) if self.compression is None else self.compression
+
+    @property
+    def reads_encoding_by_line(self) -> bool:
+        """Whether lines or rows can be found before they are decoded."""
+        separator = self.csv.delimiter if self.known_format == "csv" else ""
+        return keeps_ascii(self.encoding, separator)
+
+    @property
+    def document_reason(self) -> str | None:
+        """Why a file is read as a document and not as a file of lines; None if it is one of lines."""
+        if self.known_format not in LINE_FORMATS:
+            return f"a file of format {self.known_format}"
+        if self.known_compression is not Compression.NONE:
+            return f"a file compressed by {self.known_compression}"
+        if not self.reads_encoding_by_line:
+            return f"a file in {self.encoding}"
+        return None
 
 
 def _nested(one: str, other: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
-from importlib import import_module
 from zoneinfo import ZoneInfo
 
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
@@ -20,12 +19,12 @@ from services.system_api.sources.table.postgresql.shape import Shape
 from services.system_api.sources.table.rows import PositionOf, RowEvents, Time
 from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource
 from services.system_api.sources.table.sqlite.file import SqliteFile
+from services.system_api.sources.table.sqlite.final import FinalKeys, FinalNumbers, FinalTexts
 from services.system_api.sources.table.sqlite.reader import SqliteReader
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from shared.errors import SettingsError
 from shared.runtime.clock import Clock
-from shared.runtime.extras import extra
 
 _GRAIN = 2.0
 """Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so more rows may be written in a second that was read."""
@@ -42,14 +41,7 @@ class TableSourceKind(TableSourceOptions):
 
 
 def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
-    """Return what opens the source of this name.
-
-    Raises:
-        SettingsError: it is in SQLite, and the extra `sqlite` is not installed.
-    """
-    if not options.on_postgresql:
-        with extra("sqlite", f"system.sources.{name}.url: sqlite"):
-            import_module("aiosqlite")  # SQLAlchemy imports it by name
+    """Return what opens the source of this name."""
 
     @asynccontextmanager
     async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
@@ -81,8 +73,7 @@ class _Assembly:
         signal: ChangeSignal,
     ) -> Source:
         options, checkpoint = self.options, self.checkpoint
-        subject = options.subject or options.key
-        events = RowEvents(self.builder, options.table, subject, options.row_limit, position, time)
+        events = RowEvents(self.builder, options.table, options.subject_name, options.row_limit, position, time)
         ledger = Ledger(mode, kind, checkpoint)
         limits = Limits(options.early_limit, options.poll_timeout * _NULL_KEY_SHARE)
         return TableSource(reader, ledger, NullKeyRows(checkpoint), events, signal, limits, self.clock)
@@ -90,29 +81,32 @@ class _Assembly:
 
 async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
     signal = ChangeSignal()
-    reader = PostgresReader(assembly.builder.name, assembly.options, signal.set)
+    reader = PostgresReader(assembly.builder.name, assembly.options, signal.set, assembly.clock)
     stack.callback(reader.close)
     shape = await reader.open()
-    position = _by_key if shape.updated_at_column is None else _by_time if shape.versioned else _by_time_only
+    position = _by_key if not shape.by_time else _by_time if shape.versioned else _by_time_only
     return assembly.source(reader, shape.mode, int, position, await _time(shape), signal)
 
 
 async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
-    options, clock = assembly.options, assembly.clock
+    options, clock, name = assembly.options, assembly.clock, assembly.builder.name
     file = SqliteFile(options, clock)
     stack.push_async_callback(file.close)
     shape = await sqlite_shape_of(file, options)
     age = options.overlap + _GRAIN
+    signal = ChangeSignal()
     if shape.updated_at_column is None:
-        by_key = SqliteReader[int](file, shape, lambda highest: highest + 1)
-        return assembly.source(by_key, shape.mode, int, _by_key, timestamps.unknown, ChangeSignal())
+        keys = FinalKeys(options.overlap, clock)
+        by_key = SqliteReader[int](name, options, file, shape, keys)
+        return assembly.source(by_key, shape.mode, int, _by_key, timestamps.unknown, signal)
     if shape.kind is int:
         numbers = Numbers()
-        by_number = SqliteReader[int](file, shape, lambda latest: numbers.written(clock.time() - age, latest))
-        return assembly.source(by_number, shape.mode, int, _by_number, numbers.rfc3339, ChangeSignal())
-    texts = Texts(shape.updated_at_column, await _zone(options.time_zone))
-    by_text = SqliteReader[str](file, shape, lambda latest: texts.written(clock.time() - age, latest))
-    return assembly.source(by_text, shape.mode, str, _by_text, texts.rfc3339, ChangeSignal())
+        by_number = SqliteReader[int](name, options, file, shape, FinalNumbers(numbers, age, clock))
+        return assembly.source(by_number, shape.mode, int, _by_number, numbers.rfc3339, signal)
+    zone = await _zone(options.time_zone)
+    texts = Texts(shape.updated_at_column, zone)
+    by_text = SqliteReader[str](name, options, file, shape, FinalTexts(texts, zone, age, clock))
+    return assembly.source(by_text, shape.mode, str, _by_text, texts.rfc3339, signal)
 
 
 async def _zone(name: str | None) -> tzinfo:
@@ -127,7 +121,7 @@ async def _zone(name: str | None) -> tzinfo:
 
 
 async def _time(shape: Shape) -> Time[int]:
-    if shape.updated_at_column is None:
+    if not shape.by_time:
         return timestamps.unknown
     if shape.order_type == "timestamptz":
         return timestamps.absolute()

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from services.system_api.sources.source import SourceOptions
+from services.system_api.sources.table.sql import identifiers
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
 from shared.settings import Form, Secret, beside_file
@@ -15,6 +16,14 @@ from shared.settings import Form, Secret, beside_file
 _POSTGRESQL = ("postgresql://", "postgres://")
 _SQLITE = "sqlite:///"
 _SHARE_OF_POLL = 0.8
+
+
+def _table(name: str) -> str:
+    identifiers(name)
+    return name
+
+
+_Column = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
 
 class TableSourceOptions(SourceOptions):
@@ -33,33 +42,35 @@ class TableSourceOptions(SourceOptions):
     tls: DatabaseTlsOptions | None = None
     """TLS to the server. By default the connection is unencrypted: for this machine or a trusted network only."""
 
-    table: str = Field(min_length=1, max_length=200)
-    """A table or view, with its schema if it has one: `shop.orders`."""
+    table: Annotated[str, AfterValidator(_table)] = Field(min_length=1, max_length=200)
+    """A table or view, with its schema if it has one: `shop.orders`. A name with a dot is in double quotes:
+    `shop."price.list"`."""
 
-    key: str = Field(default="id", min_length=1)
-    """The column that identifies a row. Without `updated_at_column` rows are read in its order: then it must be an
-    integer that grows, from a sequence or an identity column."""
+    key: _Column | Annotated[tuple[_Column, ...], Field(min_length=1, max_length=16)] = "id"
+    """The column that identifies a row, or several: `[order_id, line]`. Without `updated_at_column` rows are read in
+    its order: then it is one column, an integer that grows, from a sequence or an identity column."""
 
-    updated_at_column: str | None = Field(default=None, min_length=1)
+    updated_at_column: _Column | None = None
     """A column that every insert and every update sets to the time of its transaction, as `now()` and triggers that use
     it do. With it inserts and updates are read, without it only inserts. It needs an index, followed by `key`."""
 
-    subject: str | None = Field(default=None, min_length=1)
-    """The column that becomes the event's subject, the entity's key; by default `key`."""
+    subject: _Column | None = None
+    """The column that becomes the event's subject, the entity's key; by default `key`, and the values of several
+    columns are joined by commas."""
 
-    columns: tuple[str, ...] | None = Field(default=None, min_length=1)
+    columns: Annotated[tuple[_Column, ...], Field(min_length=1)] | None = None
     """The columns that become the event's data; by default all columns."""
 
     time_zone: Annotated[str, Form(r"^[A-Za-z0-9_+/-]{1,64}$", "a time zone, such as Europe/Berlin")] | None = None
-    """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. By default PostgreSQL's setting
-    `TimeZone`, and UTC on SQLite. A zone with daylight saving time needs an `overlap` of an hour."""
+    """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. Required in
+    PostgreSQL if the column has none; UTC by default in SQLite."""
 
     overlap: float = Field(default=0.0, ge=0, le=86_400)
     """Seconds during which a row may still appear below one that was read.
 
-    PostgreSQL lists its open transactions, so 0 is enough, unless applications set `updated_at_column` by their own
-    clocks: then the largest error of these clocks. SQLite has one writer at a time: 0 is enough for `key`; for
-    `updated_at_column`, the longest time between an application taking a value and committing it.
+    0 is enough where the database tells which rows are final: PostgreSQL lists its open transactions, SQLite has one
+    writer at a time. Set it if applications make the keys or the times themselves, to the longest time between an
+    application taking a value and committing its row, and the largest error of these clocks.
     """
 
     early_limit: int = Field(default=10_000, ge=100, le=1_000_000)
@@ -76,7 +87,7 @@ class TableSourceOptions(SourceOptions):
         | None
     ) = None
     """PostgreSQL only: the channel that a trigger on the table notifies, so that a change is read at once and not after
-    `interval`; docs/upstream-owners.md has the trigger."""
+    `interval`; docs/sources/tables.md has the trigger."""
 
     @property
     def on_postgresql(self) -> bool:
@@ -89,16 +100,28 @@ class TableSourceOptions(SourceOptions):
         return self.poll_timeout * _SHARE_OF_POLL
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        return (self.key,) if isinstance(self.key, str) else self.key
+
+    @property
+    def subject_name(self) -> str:
+        """What becomes the event's subject, for errors."""
+        return self.subject or ", ".join(self.keys)
+
+    @property
     def order_column(self) -> str:
         """The column that rows are ordered by."""
-        return self.updated_at_column or self.key
+        return self.updated_at_column or self.keys[0]
 
     @property
     def named_columns(self) -> list[tuple[str, str]]:
         """Each column that a setting names, as setting and column."""
-        named = {"key": self.key, "updated_at_column": self.updated_at_column, "subject": self.subject}
-        columns = [("columns", column) for column in self.columns or ()]
-        return [*((setting, column) for setting, column in named.items() if column is not None), *columns]
+        return [
+            *(("key", column) for column in self.keys),
+            *((name, column) for name in ("updated_at_column", "subject") if (column := getattr(self, name))),
+            *(("columns", column) for column in self.columns or ()),
+        ]
 
     @property
     def path(self) -> Path:
@@ -131,6 +154,10 @@ class TableSourceOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if len(set(self.keys)) < len(self.keys):
+            raise ValueError("key: found a column twice; expected different columns")
+        if len(self.keys) > 1 and self.updated_at_column is None:
+            raise ValueError("key: found several columns, in whose order rows do not grow; set `updated_at_column`")
         if self.on_postgresql:
             return self
         for name in ("notify", "password", "tls"):

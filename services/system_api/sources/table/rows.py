@@ -7,6 +7,7 @@ from services.system_api.sources.source import Batch, EventBuilder
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.null_key_rows import NullKeyRow
+from shared.events import strict_json
 from shared.events.dead_letter import KEPT_BYTES, Reject
 
 PositionOf = Callable[[Row[Order]], str]
@@ -40,16 +41,21 @@ class RowEvents(Generic[Order]):
         self._builder.begin_batch()
         position_of, time_of, limit = self._position, self._time, self._limit
         event, append = self._builder.event, batch.records.append
+        rows = list(rows)
+        plain = strict_json.are_plain([row.data for row in rows])
         for row in rows:
             order, key, _, subject, data, error = row
             position = position_of(row)
             if error is not None:
                 self._reject(batch, position, f"key {key}", data, error)
-            elif subject is None:
-                self._reject(batch, position, f"key {key}", data, f"column {self._subject!r} is NULL")
+            elif not subject:
+                found = "NULL" if subject is None else "empty"
+                self._reject(batch, position, f"key {key}", data, f"column {self._subject!r} is {found}")
             elif len(data) > limit:
                 too_large = f"found a row of {len(data)} bytes, the limit is {limit}"
                 self._reject(batch, position, f"key {key}", data, too_large)
+            elif not plain and (fault := strict_json.fault_of(data)) is not None:
+                self._reject(batch, position, f"key {key}", data, fault)
             else:
                 append(event(position, subject, data, time_of(order)))
 

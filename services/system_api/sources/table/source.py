@@ -24,6 +24,10 @@ _MIN_PAUSE = 0.01
 is queried for at most half of the time."""
 _MAX_BYTES = 16 * 1_048_576
 """Approximate maximum size of the rows of one poll."""
+_MAX_ROWS = 4000
+"""Maximum number of rows of one poll: to make events of more would keep the event loop for more than 50 ms."""
+_FIRST_ROWS = 256
+"""Maximum number of rows of the first poll, when their size is unknown: a database makes JSON of all of them."""
 
 
 class TableReader(Protocol[Order]):
@@ -52,6 +56,10 @@ class TableReader(Protocol[Order]):
             Unavailable: also if it takes longer than `timeout` seconds: without an index for it the whole table is
                 read, and rows with a key wait meanwhile.
         """
+        ...
+
+    def holder(self) -> str | None:
+        """Describe the open transactions that hold the horizon back; None if none are known."""
         ...
 
     def problem(self, ledger: Ledger[Order], /) -> str | None:
@@ -103,8 +111,8 @@ class TableSource(Generic[Order]):
         self._horizon: Order | None = None
         self._moved_at = clock.monotonic()
         self._behind = False
-        self._row_size = 1
-        """Mean size of a row in bytes."""
+        self._row_size = 0
+        """Mean size of a row in bytes; 0 if it is unknown."""
         self._null_key_due = clock.monotonic()
         self._null_key_failures = 0
         self._null_key_error: str | None = None
@@ -120,7 +128,8 @@ class TableSource(Generic[Order]):
             # While the rows read are all below the horizon, a newer horizon would not help.
             self._observed(await reader.observe())
         horizon, held_back = self._horizon, len(ledger.emitted) >= self._early_limit
-        limit = min(limit, max(1, _MAX_BYTES // self._row_size))
+        most = max(1, _MAX_BYTES // self._row_size) if self._row_size else _FIRST_ROWS
+        limit = min(limit, _MAX_ROWS, most)
         rows: list[Row[Order]] = []
         complete = True
         if not held_back or horizon is not None:
@@ -138,6 +147,7 @@ class TableSource(Generic[Order]):
             self._events.reject_null_key_rows(rejected, batch)
             batch.checkpoint |= part
         batch.problems = tuple(self._problem(held_back=held_back))
+        batch.waiting = batch.problems or ((self._held_back(),) if held_back else ())
         now = self._clock.monotonic()
         self._pause_until = now + max(_MIN_PAUSE, now - began)
         return batch
@@ -176,10 +186,7 @@ class TableSource(Generic[Order]):
     def _problem(self, *, held_back: bool) -> list[str]:
         found: list[str] = []
         if held_back and self._clock.monotonic() - self._moved_at > _STALL_TIMEOUT:
-            found.append(
-                f"a transaction stays open, and early_limit ({self._early_limit}) rows were read above it:"
-                " only final rows are read until it ends"
-            )
+            found.append(self._held_back())
         if self._null_key_rows.overflowing:
             found.append(
                 f"more than {LIMIT} rows have no key or no time: no more are dead-lettered until some are corrected"
@@ -188,3 +195,11 @@ class TableSource(Generic[Order]):
             found.append(f"cannot search for rows without a key or a time: {self._null_key_error}")
         problem = self._reader.problem(self._ledger)
         return found if problem is None else [*found, problem]
+
+    def _held_back(self) -> str:
+        holder = self._reader.holder()
+        why = "rows are not final yet" if holder is None else f"a transaction stays open ({holder})"
+        return (
+            f"{why}, and early_limit ({self._early_limit}) rows were read that may be followed by lower ones:"
+            " only final rows are read until then"
+        )

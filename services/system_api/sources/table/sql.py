@@ -2,11 +2,16 @@
 
 import difflib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
+
+_PARTS = 2
+"""A schema and a table."""
+
+Quote = Callable[[str], str]
 
 
 def quoted(name: str) -> str:
@@ -14,9 +19,42 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def quoted_table(name: str) -> str:
+def identifiers(name: str) -> tuple[str, ...]:
+    """Divide the name of a table at its dots: `shop.orders`, or in double quotes as in SQL, `"my.shop"."orders"`.
+
+    Raises:
+        ValueError: a part is empty, or there are more than a schema and a table.
+    """
+    parts = []
+    rest: str | None = name
+    while rest is not None:
+        part, rest = _first_part(rest)
+        parts.append(part)
+    if "" in parts or len(parts) > _PARTS or "\0" in name:
+        raise ValueError(
+            f"found {name!r}; expected a table, or schema.table;"
+            ' a name with a dot is written in double quotes: shop."price.list"'
+        )
+    return tuple(parts)
+
+
+def _first_part(name: str) -> tuple[str, str | None]:
+    """Return the first part and what follows its dot."""
+    end = 0
+    while name.startswith('"') and (end := name.find('"', end + 1)) > 0:
+        if name[end + 1 : end + 2] == '"':
+            end += 1  # a doubled quote stands for one
+        elif name[end + 1 : end + 2] in {"", "."}:
+            return name[1:end].replace('""', '"'), name[end + 2 :] if name[end + 1 :] else None
+        else:
+            break
+    part, dot, rest = name.partition(".")
+    return part, rest if dot else None
+
+
+def quoted_table(name: str, quote: Quote = quoted) -> str:
     """Quote a table's name, with its schema if it has one."""
-    return ".".join(quoted(part) for part in name.split("."))
+    return ".".join(quote(part) for part in identifiers(name))
 
 
 def check_columns(table: str, named: Iterable[tuple[str, str]], columns: Sequence[str]) -> None:
@@ -34,16 +72,37 @@ def check_columns(table: str, named: Iterable[tuple[str, str]], columns: Sequenc
             )
 
 
-def suggest_index(table: str, order: str, key: str, *, named: bool = False) -> None:
+def check_unique(table: str, key: Sequence[str], unique: Iterable[Collection[str]], quote: Quote = quoted) -> None:
+    """Check that no two rows can have the same key.
+
+    `unique` are the columns of each unique index, the primary key first.
+
+    Raises:
+        SettingsError: no unique index is within the columns of the key.
+    """
+    unique = list(unique)
+    if any(set(columns) <= set(key) for columns in unique):
+        return
+    names = ", ".join(repr(name) for name in key)
+    advice = f"set `key: [{', '.join(unique[0])}]`, which is unique, or " if unique else ""
+    name = quote("_".join([*identifiers(table), *key]))
+    create = f"CREATE UNIQUE INDEX {name} ON {quoted_table(table, quote)} ({', '.join(map(quote, key))})"
+    raise SettingsError(
+        f"key: table {table}: nothing keeps two rows from having the same {names}, and one of them would be missed;"
+        f" {advice}make it unique: {create}"
+    )
+
+
+def suggest_index(table: str, columns: Iterable[str], *, named: bool = False) -> None:
     """Log the statement that creates the missing index; with `named`, the index has a name."""
-    columns = ", ".join(dict.fromkeys((quoted(order), quoted(key))))
-    name = quoted("_".join(dict.fromkeys((table.replace(".", "_"), order, key)))) + " " if named else ""
+    columns = list(dict.fromkeys(columns))
+    name = quoted("_".join([*identifiers(table), *columns])) + " " if named else ""
     logger.warning(
         "no index on the order column; each poll reads the whole table",
         extra={
             "component": "source",
             "table": table,
-            "column": order,
-            "suggestion": f"CREATE INDEX {name}ON {quoted_table(table)} ({columns})",
+            "column": columns[0],
+            "suggestion": f"CREATE INDEX {name}ON {quoted_table(table)} ({', '.join(map(quoted, columns))})",
         },
     )

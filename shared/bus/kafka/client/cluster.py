@@ -142,7 +142,7 @@ class Cluster:
         """Seconds after which the coordinator aborts a transaction that its producer does not end.
 
         Twice the delivery timeout, so no transaction that is still tried. Readers of its partitions wait until then for
-        a process that died in a transaction and does not restart; a new owner ends the transaction at once.
+        a process that failed during a transaction and does not restart; a new owner ends the transaction at once.
         """
         return 2 * self.options.delivery_timeout
 

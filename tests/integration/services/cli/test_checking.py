@@ -40,7 +40,7 @@ async def checked(*arguments: str) -> int:
     return await asyncio.to_thread(main, ["check", *arguments])
 
 
-async def test_what_answers_is_said(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_each_system_that_responds_is_listed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     await asyncio.to_thread(main, ["migrate", "--config", str(file)])
     capsys.readouterr()
     assert await checked(str(file), "--live") == 0
@@ -48,11 +48,11 @@ async def test_what_answers_is_said(file: Path, capsys: pytest.CaptureFixture[st
     assert right == f"{file}: OK, 1 warning"
     assert database.startswith("ok      database       PostgreSQL 1")
     assert bus.startswith("ok      bus            postgres; trelay.publish ")
-    assert source == "ok      source orders  an event can be read"
-    assert mail.startswith("ok      mail server    127.0.0.1:")
+    assert source == "ok      source/orders  an event can be read"
+    assert mail.startswith("ok      mail           127.0.0.1:")
 
 
-async def test_what_does_not_answer_is_said_with_the_reason(
+async def test_each_system_that_does_not_respond_is_listed_with_the_reason(
     file: Path, smtp: MailServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     smtp.down()
@@ -60,8 +60,8 @@ async def test_what_does_not_answer_is_said_with_the_reason(
     assert await checked(str(file), "--live") == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]].count("failed") >= 2
-    assert "failed  source orders  the first input is not an event: " in "\n".join(lines)
-    assert f"failed  mail server    mail server 127.0.0.1:{smtp.port}: " in "\n".join(lines)
+    assert "failed  source/orders  the first input is not an event: " in "\n".join(lines)
+    assert f"failed  mail           mail server 127.0.0.1:{smtp.port}: " in "\n".join(lines)
 
 
 async def test_a_wrong_file_is_not_asked_about(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +157,7 @@ async def test_without_warnings_it_is_ok(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "{}", "---\n", "system:\nprocess: {}\n", "null"])
-async def test_a_file_that_says_nothing_is_an_error(
+async def test_a_file_without_settings_is_an_error(
     tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "trelay.yaml"
@@ -169,7 +169,7 @@ async def test_a_file_that_says_nothing_is_an_error(
     assert captured.err.count("\n") == 1
 
 
-async def test_several_files_are_checked_each_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_several_files_are_checked_separately(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("good", "wrong", "doubtful", "absent")
     good, wrong, doubtful, absent = (tmp_path / f"{name}.yaml" for name in names)
     good.write_text(QUIET)

@@ -69,7 +69,7 @@ def _clients(run: Run) -> None:
         (["add", "x", "--channels", ","], "'--channels': names no channel"),
     ],
 )
-async def test_what_is_no_client_is_refused(run: Run, arguments: list[str], said: str) -> None:
+async def test_an_invalid_client_id_is_refused(run: Run, arguments: list[str], said: str) -> None:
     status, _, err = await asyncio.to_thread(run, "clients", *arguments)
     assert status == 2
     assert said in err
@@ -94,7 +94,7 @@ async def test_a_database_that_is_away_is_named(tmp_path: Path, capsys: pytest.C
         assert "Traceback" not in err
 
 
-async def test_without_tables_it_says_what_to_do(run: Run) -> None:
+async def test_without_tables_the_error_says_what_to_do(run: Run) -> None:
     status, _, err = await asyncio.to_thread(run, "clients", "list")
     assert status == 1
     assert "trelay migrate" in err

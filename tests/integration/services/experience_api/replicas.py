@@ -31,6 +31,7 @@ def settings(database: DatabaseOptions, experience: dict[str, Any] | None = None
     """Return the settings of a replica: the loopback, which may push, a free port, and a fast shutdown."""
     section = {
         "listen": {"port": 0},
+        "drain_delay": 0,
         "drain_within": 2,
         "connections": {"probe_timeout": 0.5},
         "delivery": {"drain": {"spread": 0}},

@@ -13,6 +13,8 @@ from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.memory import MemoryBus
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
+from shared.runtime.clock import SystemClock
+from tests.integration.services.experience_api.cutting import linked
 from tests.integration.services.experience_api.replicas import (
     TIMEOUT,
     Deployment,
@@ -91,25 +93,65 @@ async def test_a_restart_of_the_database_does_not_affect_connections(own_postgre
         await engine.dispose()
 
 
-async def test_connections_are_closed_when_the_database_is_unavailable_for_too_long(
-    own_postgres: PostgresServer,
-) -> None:
+async def test_connections_outlive_an_outage_of_the_database(own_postgres: PostgresServer) -> None:
+    """However long it is: nobody else can claim them without the database. Others are told to come back later."""
     options = DatabaseOptions(url=own_postgres.dsn())
     async with running(settings(options, QUICK)) as client:
         await ready(client)
         engine = create_engine(options)
-        await add_client(PostgresRegistry(engine, options), "demo", secret="demo")
+        for name in ("demo", "other"):
+            await add_client(PostgresRegistry(engine, options), name, secret=name)
         await engine.dispose()
-        token = await client.register()
-        async with client.connect(token) as subscription:
+        other = await client.register("other", "other")
+        async with client.connect(await client.register()) as subscription:
             await subscription.next()
             await asyncio.to_thread(own_postgres.stop)
-            assert (await subscription.closed())[0] == 4004
-        assert await until_missing(client, "node_lease")
-        await asyncio.to_thread(own_postgres.start)
-        await ready(client)
-        async with client.connect(token) as again:
-            await again.next()
+            assert await until_missing(client, "node_lease")
+            refused = await client.upgrade(other)
+            assert (refused.status, refused.code) == (503, "unavailable")
+            assert int(refused.headers["Retry-After"]) >= 1
+            await client.push("orders", 1)
+            assert (await subscription.next())["data"] == {"number": 1}
+            await asyncio.to_thread(own_postgres.start)
+            await ready(client)
+            await client.push("orders", 2)
+            assert (await subscription.next())["data"] == {"number": 2}
+            async with client.connect(other) as second:
+                await second.next()
+            assert (await client.register("other", "other")) != other
+            await client.push("orders", 3)
+            assert (await subscription.next())["data"] == {"number": 3}
+
+
+async def test_a_replica_cut_off_from_the_database_keeps_what_no_other_replica_has_taken_over(
+    deployment: Deployment,
+) -> None:
+    async with AsyncExitStack() as stack:
+        link, url = await stack.enter_async_context(linked(deployment.database.url))
+        behind = Deployment(deployment.database.model_copy(update={"url": url}), deployment.bus)
+        whole = await stack.enter_async_context(deployment.replica(QUICK))
+        cut_off = await stack.enter_async_context(behind.replica(QUICK))
+        await add_client(whole.registry, "other", secret="other")
+        token, other = await whole.register(), await whole.register("other", "other")
+        taken = await stack.enter_async_context(cut_off.connect(token))
+        kept = await stack.enter_async_context(cut_off.connect(other))
+        for subscription in (taken, kept):
+            await subscription.next()
+        link.cut_now()
+        assert await until_missing(cut_off, "node_lease")
+        await whole.push("orders", 1)
+        assert (await taken.next())["data"] == (await kept.next())["data"] == {"number": 1}
+        async with whole.connect(token) as instead:
+            assert (await instead.next())["type"] == "trelay.connected"
+            assert (await taken.closed())[0] == 4502
+            await whole.push("orders", 2)
+            assert (await instead.next())["data"] == {"number": 2}
+            assert (await kept.next())["data"] == {"number": 2}
+            link.cut = False
+            await ready(cut_off)
+            await whole.push("orders", 3)
+            assert (await kept.next())["data"] == {"number": 3}
+            assert (await instead.next())["data"] == {"number": 3}
 
 
 async def test_a_stopping_replica_closes_its_subscribers_and_releases_their_claims(
@@ -128,6 +170,51 @@ async def test_a_stopping_replica_closes_its_subscribers_and_releases_their_clai
         await deployment.until_no_connection()
         async with stays.connect(token) as again:
             await again.next()
+
+
+class HeldClock(SystemClock):
+    """Lets the sleep of the drain last until the test ends it."""
+
+    DELAY = 17.25
+
+    def __init__(self) -> None:
+        self.draining, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds != self.DELAY:
+            await super().sleep(seconds)
+            return
+        self.draining.set()
+        await self.go_on.wait()
+
+
+async def test_a_stopping_replica_serves_as_before_until_load_balancers_have_noticed(deployment: Deployment) -> None:
+    clock, leave = HeldClock(), asyncio.Event()
+    started: asyncio.Future[Replica] = asyncio.get_running_loop().create_future()
+
+    async def live() -> None:
+        async with deployment.replica({"drain_delay": clock.DELAY}, clock=clock) as replica:
+            await add_client(replica.registry, "other", secret="other")
+            started.set_result(replica)
+            await leave.wait()
+
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as clients:
+        _ = group.create_task(live())
+        client = await clients.enter_async_context(ReplicaClient.of((await started).url))
+        old = await clients.enter_async_context(client.connect(await client.register()))
+        await old.next()
+        leave.set()
+        await clock.draining.wait()
+        readyz = await client.request("GET", "/readyz")
+        assert (readyz.status, readyz.json["draining"]) == (503, True)
+        late = await clients.enter_async_context(client.connect(await client.register("other", "other")))
+        assert (await late.next())["type"] == "trelay.connected"
+        await client.push("orders", 1)
+        for subscription in (old, late):
+            assert (await subscription.next())["data"] == {"number": 1}
+        clock.go_on.set()
+        for subscription in (old, late):
+            assert (await subscription.closed())[0] == 4000
 
 
 async def test_a_draining_replica_refuses_every_request(deployment: Deployment) -> None:

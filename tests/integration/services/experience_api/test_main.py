@@ -18,6 +18,7 @@ bus:
   kind: postgres
 experience:
   listen: {{port: {port}}}
+  drain_delay: 0
   drain_within: 3
   entity: {{allow: [127.0.0.0/8]}}
   delivery: {{drain: {{spread: 0}}}}

@@ -27,7 +27,7 @@ async def test_data_of_a_newer_postgresql_is_left_alone(tmp_path: Path) -> None:
             raise AssertionError("a server that cannot read its data")
 
 
-async def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
+async def test_a_path_that_is_no_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"the database cannot be started: .*Not a directory"):
         async with own_postgres(tmp_path / "file" / "data"):

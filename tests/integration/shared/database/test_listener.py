@@ -11,7 +11,7 @@ from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Receiver:
@@ -31,7 +31,7 @@ class Receiver:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()

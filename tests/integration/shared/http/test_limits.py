@@ -18,7 +18,7 @@ from shared.runtime.clock import SystemClock
 from tests.unit.shared.http.test_tls import issue
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-PATIENCE = 10.0
+TIMEOUT = 10.0
 OPTIONS = ConnectionLimitOptions(header_timeout=10, keepalive_timeout=75, max_idle=6, max_idle_per_address=3)
 LARGE = 30_000_000
 HEADERS = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -87,7 +87,7 @@ class Listener:
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
     """Wait until the server closes the connection, and return what it sent before."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         try:
             return await reader.read()
         except ConnectionResetError:

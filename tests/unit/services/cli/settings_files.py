@@ -11,6 +11,7 @@ bus:
   ca_file: ca.pem
   cert_file: own.pem
   key_file: own.key
+  key_password: secret
   sasl_mechanism: PLAIN
   user: trelay
   password: {file: password.txt}
@@ -36,11 +37,14 @@ system:
     shutdown_timeout: 5}
   node: system-0
   lease_seconds: 6
+  operators: {oncall: {token: 0123456789abcdef0123456789abcdef}}
   sources:
     stock:
       kind: file
       path: stock/*.csv
       format: csv
+      compression: none
+      encoding: latin-1
       mode: drop
       type: stock.level
       subject: sku
@@ -54,6 +58,17 @@ system:
       forget_hours: 24
       csv: {delimiter: ";", quotes: true, header: true, columns: [sku, at, level], types: {level: integer}}
       drop: {ready: done-file, stable_seconds: 1, done_suffix: .ok, after: archive, archive: done, receipt: true}
+    catalog:
+      kind: file
+      path: catalog/*.json.zip
+      format: json
+      compression: zip
+      records: data.items
+      zip: {members: "*.json"}
+      mode: drop
+      type: item.listed
+      subject: id
+      channel: catalog
     orders:
       kind: table
       url: postgresql://trelay@db/shop
@@ -95,7 +110,8 @@ experience:
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
     expires_after_days_disconnected: 30}
-  secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000}
+  secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000, guesses: 20, guesses_per_second: 2,
+    known_ttl: 86400, known_size: 10000}
   handshakes: {failures: 50, failures_per_second: 1, addresses: 100, max_concurrent: 100, retry_after: 1}
   registrations: {failures: 20}
   connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60}
@@ -108,6 +124,7 @@ experience:
     drain: {wave: 200, pause: 0.2, spread: 4}
     close_timeout: 5
     inbound_bytes: 262144
+  drain_delay: 5
   drain_within: 15
 """
 """Every setting that there is, but for those of the other kind of bus."""

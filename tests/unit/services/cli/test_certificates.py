@@ -88,9 +88,9 @@ def test_a_file_that_cannot_be_used_is_named_with_its_place(folder: Path, place:
 
 
 @pytest.mark.parametrize("name", ["server.pem", "sealed.pem"])
-def test_a_certificate_of_ours_needs_its_key_beside_it(folder: Path, name: str) -> None:
+def test_a_certificate_file_needs_its_key(folder: Path, name: str) -> None:
     (fault,) = faults(settings(PLACES["bus.cert_file"], folder, both=name))
-    assert "expected a PEM file with a certificate and its unencrypted key" in fault.sentence
+    assert "expected a PEM file with a certificate and its key, and `key_password` if" in fault.sentence
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_certificate_of_ours_needs_its_key_beside_it(folder: Path, name: str) 
         ("empty", ["bus.cert_file"]),
     ],
 )
-def test_a_certificate_of_ours_may_have_its_key_in_another_file(folder: Path, key: str, places: list[str]) -> None:
+def test_a_certificate_file_may_have_its_key_in_another_file(folder: Path, key: str, places: list[str]) -> None:
     given = {"bus": SASL | {"cert_file": "{cert}", "key_file": "{key}"}}
     found = faults(settings(given, folder, cert="server.pem", key=key))
     assert [str(fault).partition(": ")[0] for fault in found] == places
@@ -132,10 +132,14 @@ def test_a_listener_needs_a_certificate_with_its_key(
     assert [fault.path for fault in faults(given)] == places
 
 
-def test_an_encrypted_key_needs_its_password(folder: Path) -> None:
+@pytest.mark.parametrize("place", ["listener", "bus"])
+def test_an_encrypted_key_needs_its_password(folder: Path, place: str) -> None:
     tls = {"cert_file": "{certificate}", "key_file": "{key}", "key_password": "hunter2"}
-    given = {"system": {"listen": {"tls": tls}}}
-    assert faults(settings(given, folder, certificate="server.pem", key="sealed.key")) == []
+
+    def given() -> dict[str, Any]:
+        return {"system": {"listen": {"tls": tls}}} if place == "listener" else {"bus": SASL | tls}
+
+    assert faults(settings(given(), folder, certificate="server.pem", key="sealed.key")) == []
     tls["key_password"] = "wrong"
-    (fault,) = faults(settings(given, folder, certificate="server.pem", key="sealed.key"))
+    (fault,) = faults(settings(given(), folder, certificate="server.pem", key="sealed.key"))
     assert "wrong" not in fault.sentence

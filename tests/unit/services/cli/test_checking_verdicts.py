@@ -36,12 +36,16 @@ BEYOND_A_SCHEMA = (
     "does not appear to be",
     "JSON Schema",
     "the key is too short",
+    "the token is too short",
     "belong together",
     "needs `user`",
     "needs `cert_file`",
-    "smtp is set without recipients",
+    "smtp needs at least one address",
     "there is no column",
-    "would become",
+    "there is no encoding",
+    "is no encoding of text",
+    "can only be read as a whole",
+    "attribute '",
     "longest_wait",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
@@ -113,7 +117,7 @@ def _pattern_properties(
 
 
 @pytest.mark.parametrize("text", [WHOLE, *RIGHT])
-def test_what_is_right_is_right_for_all(
+def test_valid_files_are_valid_for_all(
     text: str, folder: Path, validator: Validator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "trelay.yaml").write_text(text)
@@ -132,7 +136,7 @@ def test_settings_without_a_section_are_valid_and_refused_by_check_alone(
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_wrong_is_wrong_for_all(
+def test_invalid_files_are_invalid_for_all(
     text: str, folder: Path, validator: Validator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "trelay.yaml").write_text(text)

@@ -23,7 +23,7 @@ def test_every_command_has_a_sentence(capsys: pytest.CaptureFixture[str]) -> Non
         assert main([name, "--help"]) == 0
 
 
-def test_the_release_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("trelay ")
 
@@ -39,9 +39,7 @@ def test_the_release_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["migrate", "--config", "/absent.yaml"], "/absent.yaml: the settings file cannot be read: No such file"),
     ],
 )
-def test_what_is_asked_wrongly_is_said_in_a_sentence(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_usage_error_is_one_sentence(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert said in error
@@ -64,7 +62,7 @@ def test_output_that_goes_nowhere_is_no_traceback(streams: str, status: int, sai
     assert (ended.returncode, ended.stderr) == (status, said)
 
 
-def test_output_that_nobody_reads_any_more_ends_in_silence() -> None:
+def test_a_closed_output_ends_the_command_without_an_error() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "services.cli", "schema"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:

@@ -30,7 +30,7 @@ def test_the_option_comes_before_the_environment(
     assert output == f"{Path(expected)!r}\n"
 
 
-def test_a_data_folder_says_where_its_database_is(tmp_path: Path) -> None:
+def test_a_data_folder_names_its_database(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     folder.mkdir()
     (folder / "port").write_text("12345")
@@ -41,7 +41,7 @@ def test_a_data_folder_says_where_its_database_is(tmp_path: Path) -> None:
     assert options.password.get_secret_value() == "s3cret"
 
 
-def test_a_folder_without_a_database_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_database_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"contains no database of `trelay run`: .* is missing"):
         database(tmp_path / "absent.yaml", tmp_path)
 

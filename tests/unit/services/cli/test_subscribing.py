@@ -33,7 +33,7 @@ async def test_prints_each_event_as_a_line_and_leaves_after_so_many(capsys: pyte
     assert captured.err == "connected, to orders.**; the next event comes after cursor start\n"
 
 
-async def test_keeps_the_cursor_in_a_file_and_goes_on_from_it(
+async def test_keeps_the_cursor_in_a_file_and_resumes_from_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = CursorFile(tmp_path / "cursor")
@@ -46,7 +46,21 @@ async def test_keeps_the_cursor_in_a_file_and_goes_on_from_it(
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-async def test_says_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_reports_an_unreadable_frame_and_continues_behind_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = '{"cursor":"after-bad","id":"bad","source":"/s","type":"t","data":1e400}'
+    file = CursorFile(tmp_path / "cursor")
+    async with FakeServer(session(event(1), bad, event(2), stay=True)).up() as stage:
+        await _until_signal(subscription(stage, count=2, quiet=True, cursor_file=file))
+    captured = capsys.readouterr()
+    assert [json.loads(line)["id"] for line in captured.out.splitlines()] == ["1", "2"]
+    assert captured.err.startswith("skipping an unreadable frame, after cursor after-bad: not JSON that can be read: ")
+    assert captured.err.endswith(f"{bad}\n")
+    assert (tmp_path / "cursor").read_text() == "after-2\n"
+
+
+async def test_prints_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     gap = {
         "source": "/trelay",
         "type": "trelay.gap",
@@ -59,7 +73,7 @@ async def test_says_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == "events may be missing before this: not-kept: since\\nyesterday\n"
 
 
-async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_prints_losses(capsys: pytest.CaptureFixture[str]) -> None:
     draining = {"source": "/trelay", "type": "trelay.draining", "data": {"wait": 1}}
     async with FakeServer(session(connected(), draining), session(event(1), stay=True)).up() as stage:
         await _until_signal(subscription(stage, count=1))
@@ -71,7 +85,7 @@ async def test_says_losses(capsys: pytest.CaptureFixture[str]) -> None:
     assert said[2].startswith("connection lost; retrying in ")
 
 
-async def test_ends_when_told_not_to_come_back() -> None:
+async def test_ends_when_the_close_code_forbids_reconnecting() -> None:
     async with FakeServer(session(connected(), close=(4503, "consumer removed"))).up() as stage:
         with pytest.raises(Stopped, match="consumer removed"):
             await _until_signal(subscription(stage))
@@ -106,7 +120,7 @@ async def test_cancelled_it_saves_its_cursor_and_ends(tmp_path: Path, capsys: py
         (["--token", "x", "--cursor", "", "--cursor-file", "/absent/cursor"], "found no folder /absent"),
     ],
 )
-def test_what_is_asked_wrongly_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_usage_error_is_reported(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["subscribe", *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error

@@ -27,8 +27,8 @@ def test_a_name_that_gives_events_is_right(name: str) -> None:
         ("order.eu", "found no source 'order.eu'; did you mean 'orders.eu'?"),
         ("zzz", "found no source 'zzz'; expected one of: orders.eu, stock"),
         ("orders", "found no source 'orders'; did you mean 'orders.eu'?"),
-        ("stock", "source 'stock' has a channel, so its events go to subscribers directly and not through a pipeline"),
-        ("st*", "source 'stock' has a channel, so its events go to subscribers directly and not through a pipeline"),
+        ("stock", "source 'stock' has a channel, so its events go to subscribers directly, not through a pipeline"),
+        ("st*", "source 'stock' has a channel, so its events go to subscribers directly, not through a pipeline"),
     ],
 )
 def test_a_name_that_gives_none_is_named_with_its_place(name: str, said: str) -> None:

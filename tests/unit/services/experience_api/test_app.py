@@ -17,7 +17,7 @@ from shared.http.server import Health
 from shared.lease import MemoryLeaseStore
 
 SETTINGS = ExperienceSettings.model_validate(
-    {"experience": {"listen": {"port": 0}, "drain_within": 1, "entity": {"allow": ["127.0.0.0/8"]}}}
+    {"experience": {"listen": {"port": 0}, "drain_delay": 0, "drain_within": 1, "entity": {"allow": ["127.0.0.0/8"]}}}
 )
 
 

@@ -54,6 +54,7 @@ def test_a_signing_key_comes_from_the_environment_and_is_not_shown() -> None:
         ),
         ("experience: {tokens: {expires_after_days_disconnected: 0}}", "expires_after_days_disconnected", "0"),
         ("experience: {connections: {node: 'a b'}}", "experience.connections.node", "expected 1 to 100 letters"),
+        ("experience: {drain_delay: 15, drain_within: 15}", "experience", "30 seconds together; expected at most 22"),
         ("experience: {handshake: {}}", "experience.handshake", "handshakes"),
         (
             "experience: {delivery: {hub: {heartbeat: {second: 5}}}}",

@@ -18,6 +18,7 @@ from shared.bus.topics import TopicsOptions
 from shared.composition.serving import RunningService
 from shared.errors import SettingsError
 from shared.events.headers import headers_of
+from shared.runtime.reloading import SettingsFile
 from tests.unit.services.process_api.making import event
 
 TOPICS = TopicsOptions()
@@ -60,6 +61,45 @@ async def test_an_event_is_processed_and_counted() -> None:
         )
     published = [record for number in range(TOPICS.partitions) for record in bus.records(TOPICS.publish, number)]
     assert [json.loads(record.value or b"")["data"] for record in published] == [{"n": 1, "seen": True}]
+
+
+async def publish(bus: MemoryBus, number: int) -> None:
+    async with bus.appender() as appender:
+        record = Outgoing(b"C-1", event({"n": number}), headers_of(b"orders 1 orders:%d" % number))
+        await appender.append(TOPICS.ingest, [record])
+
+
+async def test_pipelines_are_replaced_between_two_batches_and_all_or_none_of_them() -> None:
+    bus = MemoryBus()
+    file = settings({"set": {"data.version": 1}})
+    async with running(file, bus) as service:
+        read = [settings({"set": {"data.version": 2}}), settings({"filter": "($f := function(){$f()}; $f())"})]
+        reload = SettingsFile(file, lambda: read.pop(0), service.sections).reload
+        await ask(service, "/readyz", is_ready)
+        for number, loaded in ((1, ["process.pipelines"]), (2, []), (3, None)):
+            await publish(bus, number)
+            total = f'trelay_process_events_published_total{{pipeline="orders"}} {number}.0'
+            await ask(service, "/metrics", lambda text, total=total: total in text)  # type: ignore[misc]
+            if loaded is not None:
+                assert await reload() == loaded
+    published = [record for number in range(TOPICS.partitions) for record in bus.records(TOPICS.publish, number)]
+    assert [json.loads(record.value or b"")["data"] for record in published] == [
+        {"n": 1, "version": 1},
+        {"n": 2, "version": 2},
+        {"n": 3, "version": 2},
+    ]
+
+
+async def test_an_added_pipeline_reads_zero_until_it_runs() -> None:
+    file = settings()
+    pipelines = file.process.pipelines
+    more = file.process.model_copy(update={"pipelines": pipelines | {"more": pipelines["orders"]}})
+    async with running(file, MemoryBus()) as service:
+        reload = SettingsFile(file, lambda: file.model_copy(update={"process": more}), service.sections).reload
+        assert await reload() == ["process.pipelines"]
+        await ask(
+            service, "/metrics", lambda text: 'trelay_process_events_published_total{pipeline="more"} 0.0' in text
+        )
 
 
 async def test_it_starts_without_its_bus_and_reports_what_it_waits_for() -> None:

@@ -74,6 +74,10 @@ STEP = "process.pipelines.orders.steps.0"
         (steps("map: '$upercase(region)'"), " of the expression; did you mean $uppercase?"),
         (steps("set: {data.a: .nan}"), f"f.yaml:6:17: {STEP}.set.data.a: expected a finite number, found NaN"),
         (
+            steps("set: {data.a: 1, type: [a]}"),
+            f"f.yaml:6:28: {STEP}.set.type: attribute 'type': found [\"a\"]; expected text",
+        ),
+        (
             steps("set: {data.a: 1, data.b: =$nw()}"),
             f"f.yaml:6:28: {STEP}.set.data.b: unknown function $nw at column 1",
         ),

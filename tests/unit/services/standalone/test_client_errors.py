@@ -6,7 +6,7 @@ from trelay_client import Stopped, TrelayClientError, UsageError
 
 
 @pytest.mark.parametrize(("raised", "expected"), [(UsageError, SettingsError), (Stopped, TrelayError)])
-def test_an_error_of_the_client_is_one_of_ours_with_the_same_text(
+def test_an_error_of_the_client_becomes_a_trelay_error_with_the_same_text(
     raised: type[TrelayClientError], expected: type[TrelayError]
 ) -> None:
     with pytest.raises(expected, match="the reason") as caught, client_errors_translated():

@@ -37,7 +37,7 @@ def test_only_subscribers_have_an_address_that_is_chosen() -> None:
     assert together._process.process.listen.port == 0
 
 
-def test_an_address_that_the_settings_choose_stands() -> None:
+def test_an_address_in_the_settings_is_kept() -> None:
     settings = parse("system: {listen: {port: 9001}}", StandaloneSettings, {})
     assert ComposedServices(settings, DATABASE, 8080)._system.system.listen.port == 9001
 
@@ -66,7 +66,7 @@ class Hurried(SystemClock):
         await asyncio.sleep(0.001)
 
 
-async def test_an_outage_is_told_once_for_each_part_however_many_services_share_it() -> None:
+async def test_an_outage_is_logged_once_for_each_part_however_many_services_share_it() -> None:
     together = ComposedServices(StandaloneSettings(), DATABASE, 0)
     bus, health, alerts, clock = MemoryBus(), Health("test"), RecordingAlerts(), Hurried()
     leases = MemoryLeaseStore()

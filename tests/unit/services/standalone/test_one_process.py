@@ -8,12 +8,12 @@ import pytest
 from services.standalone.one_process import Command, read_command
 
 
-def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_environment_sets_port_and_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     command = read_command([], {"TRELAY_PORT": "9000", "TRELAY_DATA": str(tmp_path)})
     assert command == Command(tmp_path, 9000, None)
 
 
-def test_the_command_line_says_it_louder(tmp_path: Path) -> None:
+def test_the_command_line_overrides_the_environment(tmp_path: Path) -> None:
     command = read_command(
         ["--port", "0", "--config", "my.yaml"], {"TRELAY_PORT": "9000", "TRELAY_DATA": str(tmp_path)}
     )
@@ -27,7 +27,7 @@ def test_the_settings_file_may_stand_in_the_environment() -> None:
     assert read_command([], {"TRELAY_CONFIG": ""}).settings is None
 
 
-def test_the_release_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         read_command(["--version"], {})
     assert ended.value.code == 0

@@ -1,4 +1,4 @@
-"""What is said to the reader of a terminal."""
+"""The messages for the reader of a terminal."""
 
 import os
 import pty
@@ -32,7 +32,7 @@ def test_without_the_examples_there_is_no_demo_client_to_name() -> None:
     assert any("subscribe http://127.0.0.1:9000 --client-id billing" in line for line in lines)
 
 
-def test_its_commands_can_be_pasted_whatever_the_folder_is_called() -> None:
+def test_its_commands_can_be_pasted_for_any_folder_name() -> None:
     folder = Path("/it's a; folder")
     copy = next(line for line in said(folder) if line.startswith("    cp "))
     assert shlex.split(copy) == [
@@ -83,7 +83,7 @@ say("more")
 """
 
 
-def test_once_nobody_reads_it_asks_itself_to_stop_in_silence() -> None:
+def test_a_closed_output_stops_it_without_an_error() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", TALKING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
     ) as program:
@@ -94,7 +94,7 @@ def test_once_nobody_reads_it_asks_itself_to_stop_in_silence() -> None:
         assert program.wait(30) == 0
 
 
-def test_once_its_terminal_is_closed_it_asks_itself_to_stop_in_silence() -> None:
+def test_a_closed_terminal_stops_it_without_an_error() -> None:
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", TALKING], stdout=theirs, stderr=subprocess.PIPE, env=dict(os.environ)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from services.system_api.operations.controls import Controls
+from services.system_api.operations.memory import MemorySourceStore
+from services.system_api.replicas.membership import Turn
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder, Source, SourceOpener, SourceOptions
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
@@ -112,18 +115,22 @@ class Harness:
 
     bus: MemoryBus = field(default_factory=MemoryBus)
     store: StealableLeases = field(default_factory=StealableLeases)
+    operations: MemorySourceStore = field(default_factory=MemorySourceStore)
     clock: InstantClock = field(default_factory=InstantClock)
     alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
     opened: list[Source] = field(default_factory=list)
     last: int = 25
     before: Callable[[int], Awaitable[None]] = nothing
 
-    def poller(self, options: SourceOptions = OPTIONS, open_source: SourceOpener | None = None) -> Poller:
+    def poller(
+        self, options: SourceOptions = OPTIONS, open_source: SourceOpener | None = None, turn: Turn | None = None
+    ) -> Poller:
         reporter = Reporter("numbers", self.alerts, SystemMetrics(CollectorRegistry(), ["numbers"]), self.clock)
         context = SourceContext(self.bus, TOPICS, self.clock, random.Random(1))
-        return Poller(
-            options, open_source or self.open, Leases(self.store, "us", clock=BriefClock()), context, reporter
-        )
+        leases = Leases(self.store, "us", clock=BriefClock())
+        self.controls = Controls(self.operations, ["numbers"])
+        control = self.controls.of("numbers")
+        return Poller(options, open_source or self.open, leases, context, reporter, control, turn or Turn(granted=True))
 
     @contextlib.asynccontextmanager
     async def open(self, checkpoint: Checkpoint) -> AsyncIterator[Source]:
@@ -135,6 +142,7 @@ class Harness:
     async def running(self, poller: Poller) -> AsyncIterator[Poller]:
         await self.bus.ensure_topics(TOPICS.all())
         async with Tasks() as tasks:
+            tasks.keep("controls", self.controls.follow())
             tasks.keep("poller", poller.run())
             yield poller
 

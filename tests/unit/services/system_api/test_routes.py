@@ -1,34 +1,136 @@
-"""How the status of a source is shown."""
+"""The endpoints for operators, on the whole service without a server."""
 
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
 import pytest
 
-from services.system_api.routes import describe, problem
-from services.system_api.supervisor.status import SourceStatus, State
+from services.system_api.app import build_system_api
+from services.system_api.settings import SystemSettings
+from shared.alerts import RecordingAlerts
+from shared.bus.memory import MemoryBus
+from shared.lease import MemoryLeaseStore
+from tests.unit.services.system_api.sources.file.file_poller import write
+
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-def test_a_source_that_works_has_no_problem() -> None:
-    status = SourceStatus("orders", 0)
-    status.progressed(100, caught_up=True)
-    status.waiting = ("a.ndjson: line 7 has no end yet",)
-    status.committed({str(part): b"1" for part in range(60)})
-    described = describe(status, 103.5)
-    assert described["state"] == "running"
-    assert described["caught_up_seconds_ago"] == 3.5
-    assert described["waiting"] == ["a.ndjson: line 7 has no end yet"]
-    assert (len(described["position"]), described["parts"]) == (50, 60)
-    assert problem(status) is None
+class Api:
+    """The endpoints of one service."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self._url = url
+        self._session = session
+
+    async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        async with self._session.post(f"{self._url}/sources/{path}", json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def get(self, path: str = "", **headers: str) -> tuple[int, Any]:
+        async with self._session.get(f"{self._url}/sources{path}", headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def until(self, condition: Callable[[Any], bool]) -> Any:
+        """Wait until the source satisfies a condition."""
+        async with asyncio.timeout(10):
+            while not condition(found := (await self.get("/orders"))[1]):
+                await asyncio.sleep(0.01)
+        return found
 
 
-@pytest.mark.parametrize("state", [State.BLOCKED, State.RETRYING, State.DOWN])
-def test_a_problem_is_one_line(state: State) -> None:
-    status = SourceStatus("orders", 0)
-    status.enter(state, 1, "connection refused")
-    assert problem(status) == f"{state}: connection refused"
+@contextlib.asynccontextmanager
+async def running(folder: Path, bus: MemoryBus, **system: Any) -> AsyncIterator[Api]:
+    source = {"kind": "file", "path": str(folder / "a.ndjson"), "type": "t", "subject": "id", "channel": "c"}
+    given = {"node": "n", "listen": {"port": 0}, "sources": {"orders": source | {"interval": 3600}}, **system}
+    settings = SystemSettings.model_validate({"system": given})
+    outside: dict[str, Any] = {"leases": MemoryLeaseStore(), "alerts": RecordingAlerts()}
+    async with (
+        build_system_api(settings, bus=bus, **outside) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Api(service.listening.url, session)
 
 
-def test_standby_is_no_problem_but_a_degraded_source_is() -> None:
-    status = SourceStatus("orders", 0)
-    status.enter(State.STANDBY, 1)
-    assert problem(status) is None
-    status.note_problems(("a.csv: Permission denied", "b.csv: Permission denied"))
-    assert problem(status) == "a.csv: Permission denied; b.csv: Permission denied"
+async def test_a_source_is_paused_resumed_polled_and_rewound(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    bus = MemoryBus()
+    write(tmp_path / "a.ndjson", 1, 2, 3)
+    async with running(tmp_path, bus) as api:
+        found = await api.until(lambda orders: orders["state"] == "running")
+        assert (found["name"], found["owner"], found["counts"]["published"]) == ("orders", "n", 3)
+        status, answer = await api.post("orders/pause", {"reason": "maintenance"})
+        assert (status, answer["paused"]["by"], answer["paused"]["reason"]) == (202, "loopback", "maintenance")
+        await api.until(lambda orders: orders["state"] == "paused")
+        status, problem = await api.post("orders/poll")
+        assert (status, problem["detail"]) == (409, "source orders is paused; resume it first")
+        status, answer = await api.post("orders/rewind", {"to": "beginning", "dry_run": True})
+        assert (status, answer["dry_run"], answer["from"] != answer["to"]) == (200, True, True)
+        assert (await api.get("/orders"))[1]["request"] is None
+        status, answer = await api.post("orders/rewind", {"to": "beginning"})
+        assert (status, answer["request"]["command"], answer["request"]["to"]) == (202, "rewind", '"beginning"')
+        await api.until(lambda orders: orders["request"]["state"] == "done")
+        assert (await api.post("orders/resume"))[0] == 202
+        await api.until(lambda orders: orders["counts"]["published"] == 6)
+        write(tmp_path / "a.ndjson", 1, 2, 3, 4)
+        assert (await api.post("orders/poll"))[0] == 202
+        await api.until(lambda orders: orders["counts"]["published"] >= 7)
+    audited = [record.__dict__ for record in caplog.records if record.message == "operator request accepted"]
+    assert [(line["command"], line["source"], line["operator"], line["address"]) for line in audited] == [
+        (command, "orders", "loopback", "127.0.0.1") for command in ("pause", "rewind", "resume", "poll")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("other/pause", None, 404, "there is no source 'other'"),
+        ("orders/pause", {"why": "x"}, 400, "found the member 'why'; expected reason"),
+        ("orders/pause", {"reason": 7}, 400, "reason: expected text"),
+        ("orders/pause", [], 400, "expected a JSON object"),
+        ("orders/resume", {"reason": "x"}, 400, "expected an empty body"),
+        ("orders/rewind", {}, 400, "to: found null"),
+        ("orders/rewind", {"to": "start"}, 400, 'to: found "start"'),
+        ("orders/rewind", {"to": "end", "dry_run": "yes"}, 400, "dry_run: expected true or false"),
+        ("orders/rewind", {"to": {"position": {"": "x"}}, "dry_run": True}, 400, "not that of a file source"),
+        ("orders/stop", None, 404, "there is nothing at"),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused_with_a_reason(
+    tmp_path: Path, path: str, body: Any, status: int, said: str
+) -> None:
+    write(tmp_path / "a.ndjson", 1)
+    async with running(tmp_path, MemoryBus()) as api:
+        await api.until(lambda orders: orders["state"] == "running")
+        found, problem = await api.post(path, body)
+    assert (found, problem["title"] != "", said in problem["detail"]) == (status, True, True), problem
+
+
+async def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, MemoryBus()) as api,
+        api._session.post(f"{api._url}/sources/orders/pause", data=b"{") as answer,
+    ):
+        problem = await answer.json(content_type=None)
+    assert (answer.status, "the body is not JSON" in problem["detail"]) == (400, True)
+
+
+async def test_with_operators_every_request_needs_a_token(tmp_path: Path) -> None:
+    async with running(tmp_path, MemoryBus(), operators={"alice": {"token": TOKEN}}) as api:
+        for path in ("", "/orders"):
+            assert (await api.get(path))[0] == 401
+        assert (await api.post("orders/pause"))[0] == 401
+        assert (await api.get("", Authorization="Bearer wrong"))[0] == 401
+        assert (await api.get("", Authorization=f"Bearer {TOKEN}"))[0] == 200
+        status, answer = await api.post("orders/pause", Authorization=f"Bearer {TOKEN}")
+        assert (status, answer["paused"]["by"]) == (202, "alice")
+
+
+async def test_without_operators_a_page_in_a_browser_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, MemoryBus()) as api:
+        status, problem = await api.post("orders/pause", Origin="https://example.com")
+    assert (status, "none from a browser" in problem["detail"]) == (403, True)

@@ -8,13 +8,15 @@ import pytest
 from pydantic import BaseModel
 
 from services.system_api.settings import SystemSettings
+from services.system_api.sources.file.format_options import ZipOptions
 from services.system_api.sources.file.options import CsvOptions, DropOptions, FileSourceOptions
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.settings import load
 
-PAGE = (Path(__file__).parents[4] / "docs" / "upstream-owners.md").read_text()
-SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+DOCS = Path(__file__).parents[4] / "docs"
+PAGES = [page.read_text() for page in [DOCS / "upstream-owners.md", *sorted((DOCS / "sources").glob("*.md"))]]
+SNIPPETS = [snippet for page in PAGES for snippet in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -34,12 +36,13 @@ def settings_of(model: type[BaseModel], prefix: str = "", *, without: type[BaseM
 
 
 def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> None:
-    reference = PAGE.partition("## Reference: settings")[2].partition("\n## ")[0]
+    reference = "".join(page.partition("## Reference: settings")[2].partition("\n## ")[0] for page in PAGES)
     documented = re.findall(r"^\| `([a-z_.]+)` \|", reference, re.MULTILINE)
     expected = [
         *settings_of(SourceOptions),
         *settings_of(TableSourceOptions, without=SourceOptions),
-        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop"}),
+        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop", "zip"}),
+        *settings_of(ZipOptions, "zip."),
         *settings_of(CsvOptions, "csv."),
         *settings_of(DropOptions, "drop."),
     ]

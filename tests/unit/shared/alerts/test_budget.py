@@ -39,7 +39,7 @@ def test_a_later_process_continues_with_the_saved_state() -> None:
         st.sampled_from(["tokens", "at"]), st.none() | st.text() | st.floats() | st.integers(), min_size=1
     )
 )
-def test_a_mail_may_be_sent_soon_whatever_was_saved(saved: object) -> None:
+def test_a_mail_may_be_sent_soon_after_any_saved_state(saved: object) -> None:
     budget = Budget(10, now=1000.0)
     budget.restore(saved, now=1000.0)
     assert 1000.0 <= budget.ready_at(1000.0) <= 1000.0 + 360.0

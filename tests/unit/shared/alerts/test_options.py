@@ -22,7 +22,7 @@ def test_the_port_follows_from_the_security(security: str, port: int) -> None:
 @pytest.mark.parametrize(
     ("alerts", "error"),
     [
-        ("{smtp: {host: mail}}", "smtp is set without recipients"),
+        ("{smtp: {host: mail}}", "recipients: smtp needs at least one address"),
         ("{smtp: {host: mail, user: a}, recipients: [a@b]}", "user and password belong together"),
         ("{smtp: {host: mail, security: none, user: a, password: b}, recipients: [a@b]}", "not sent without TLS"),
         ('{recipients: ["a@b\\nBcc: c@d"]}', r"alerts\.recipients\.0: expected a bare e-mail address"),

@@ -64,7 +64,7 @@ def test_a_problem_that_no_mail_reported_is_not_restored() -> None:
 
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text(), st.floats()) | junk) | junk)
-def test_every_restored_problem_ends_whatever_was_saved(saved: object) -> None:
+def test_every_restored_problem_ends_after_any_saved_state(saved: object) -> None:
     alerts, reader = state(), Reader()
     alerts.restore(saved, 1000.0)
     reader.open = {place for _, place, *_ in alerts.save()}

@@ -130,7 +130,7 @@ async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     assert gone.cancelled()
 
 
-async def test_each_call_finishes_as_its_round_says() -> None:
+async def test_each_call_has_the_outcome_of_its_commit() -> None:
     async def append_round(calls: list[Call]) -> None:
         for call in calls:
             call.finish(TooLarge("b is too large") if call.topic == "b" else None)

@@ -3,7 +3,7 @@
 from shared.bus.topics import TopicsOptions
 
 
-def test_the_five_topics_and_their_retention() -> None:
+def test_the_six_topics_and_their_retention() -> None:
     topics = {topic.name: topic for topic in TopicsOptions(partitions=6, replicas=3, retention_hours=24).all()}
     assert set(topics) == {
         "trelay.ingest",
@@ -11,6 +11,7 @@ def test_the_five_topics_and_their_retention() -> None:
         "trelay.checkpoints",
         "trelay.dead-letter",
         "trelay.inbound",
+        "trelay.takeovers",
     }
     assert [name for name, topic in topics.items() if topic.compact] == ["trelay.checkpoints"]
     assert topics["trelay.checkpoints"].retention_hours is None

@@ -94,7 +94,7 @@ async def test_the_problem_of_a_connected_bus_is_its_own() -> None:
     assert connection.problem == "not connected yet"
 
 
-def test_before_the_first_attempt_the_reason_is_not_worth_a_log_line() -> None:
+def test_before_the_first_attempt_the_problem_is_no_outage_yet() -> None:
     connection = connecting(MemoryBus(), Pauses())
     assert connection.problem == "not connected yet"
     connection.wait_for("lease_store")

@@ -80,3 +80,13 @@ def test_a_refused_connection_is_described_in_words() -> None:
     with pytest.raises(Unavailable) as caught, database_errors("database db:5432/x"):
         raise refused
     assert str(caught.value) == "database db:5432/x: connection refused"
+
+
+def test_lost_prepared_statements_are_those_of_a_pooler() -> None:
+    error = asyncpg.InvalidSQLStatementNameError('prepared statement "a" does not exist\nHINT: many lines')
+    with pytest.raises(Unavailable) as caught, database_errors("database here"):
+        raise error
+    assert str(caught.value) == (
+        'database here: prepared statement "a" does not exist: found a pooler in transaction mode;'
+        " connect directly, or through a pooler in session mode"
+    )

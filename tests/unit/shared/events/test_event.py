@@ -113,7 +113,7 @@ def test_the_malformed_attribute_of_a_foreign_event_is_named(extra: dict[str, ob
 
 @pytest.mark.parametrize("value", [b"1e400", b'"\xff"', b'{"a":1e400}'])
 def test_an_extension_that_cannot_be_read_is_named(value: bytes) -> None:
-    with pytest.raises(Malformed, match="'ext': expected a string, an integer or a boolean"):
+    with pytest.raises(Malformed, match=r"'ext': found .* expected text, a boolean or an integer"):
         validate(decode(minimal()[:-1] + b',"ext":' + value + b"}"))
 
 

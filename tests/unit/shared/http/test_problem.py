@@ -53,7 +53,7 @@ async def test_every_error_is_a_problem(error: Exception, status: int, detail: s
     assert (body["status"], body["detail"]) == (status, detail)
 
 
-async def test_what_is_unavailable_says_when_to_come_back() -> None:
+async def test_an_unavailable_service_sets_retry_after() -> None:
     response, _ = await told(Unavailable("x"))
     assert response.headers["Retry-After"] == "1"
 

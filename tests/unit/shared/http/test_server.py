@@ -20,7 +20,7 @@ def health() -> Health:
     return Health("test")
 
 
-async def test_alive_whatever_is_missing_and_ready_only_when_nothing_is(health: Health) -> None:
+async def test_always_alive_and_ready_only_when_nothing_is_missing(health: Health) -> None:
     health.readiness.require("bus")
     async with serve(application(ANY_PORT, health), ANY_PORT, health) as at, ClientSession(at.health_url) as client:
         async with client.get("/healthz") as response:
@@ -32,6 +32,21 @@ async def test_alive_whatever_is_missing_and_ready_only_when_nothing_is(health: 
         async with client.get("/readyz") as response:
             assert response.status == 200
             assert response.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_listener_for_strangers_names_the_missing_parts_without_reasons(health: Health) -> None:
+    health.readiness.require("bus", lambda: "Kafka at kafka-0:9092: connection refused")
+    health.readiness.note("mail", lambda: "mail server mail:25: connection refused")
+    hidden = {"ready": False, "draining": False, "missing": {"bus": "unavailable"}, "notes": {"mail": "unavailable"}}
+    for listen in (ANY_PORT, ListenOptions(port=0, health=HealthOptions(port=0))):
+        app = application(listen, health, reasons=False)
+        async with serve(app, listen, health) as at, ClientSession() as client:
+            async with client.get(f"{at.health_url}/readyz") as response:
+                assert response.status == 503
+                found = await response.json()
+            assert (found == hidden) == (listen is ANY_PORT)
+            assert ("kafka-0" in found["missing"]["bus"]) == (listen is not ANY_PORT)
+        health.readiness.draining = False
 
 
 async def test_metrics_in_the_format_that_is_asked_for(health: Health) -> None:
@@ -54,7 +69,7 @@ async def test_health_may_have_a_port_of_its_own(health: Health) -> None:
             assert response.status == 404
 
 
-async def test_health_answers_until_the_requests_under_way_have_ended(health: Health) -> None:
+async def test_health_responds_until_the_requests_in_progress_have_ended(health: Health) -> None:
     listen = ListenOptions(port=0, health=HealthOptions(port=0))
     entered, go_on = asyncio.Event(), asyncio.Event()
 
@@ -95,7 +110,7 @@ async def test_health_answers_until_the_requests_under_way_have_ended(health: He
     await serving
 
 
-async def test_errors_are_problems_and_tell_no_versions(health: Health) -> None:
+async def test_errors_are_problem_details_without_versions(health: Health) -> None:
     async def fails(_request: web.Request) -> NoReturn:
         raise RuntimeError("insides")
 

@@ -32,6 +32,10 @@ class FailingStore(MemoryLeaseStore):
         self.renewed.set()
         return await super().renew(name, owner, epoch, ttl)
 
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        await self._answer()
+        return await super().revive(name, owner, epoch, ttl)
+
     async def another_renewal(self) -> None:
         self.renewed.clear()
         await asyncio.wait_for(self.renewed.wait(), TIMEOUT)
@@ -131,6 +135,52 @@ async def test_a_lease_is_lost_before_another_owner_can_have_it(store: FailingSt
         store.unavailable = False
         store.answering.set()
         assert isinstance(await store.acquire("s", "b", TTL), Taken)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_lease_that_may_lapse_is_revived_after_an_outage(
+    store: FailingStore, silent: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    lapses: asyncio.Queue[bool] = asyncio.Queue()
+    async with of(store, "a").hold("s", lambda lease: lapses.put_nowait(lease.held)) as lease:
+        store.unavailable = not silent
+        store.answering.clear()
+        assert await lapses.get() is False
+        assert not lease.held
+        await asyncio.sleep(5 * TTL)
+        assert not lease.held
+        store.unavailable = False
+        store.answering.set()
+        with caplog.at_level(logging.INFO):
+            assert await lapses.get() is True
+        assert lease.held
+        assert isinstance(await store.acquire("s", "b", TTL), Taken)
+        await store.another_renewal()
+        assert lease.held
+    assert [line.getMessage() for line in caplog.records] == [
+        "lease lapsed; waiting for the lease store",
+        "acquired lease again",
+    ]
+    assert isinstance(await store.acquire("s", "b", TTL), Granted)
+
+
+async def test_a_lapsed_lease_that_another_owner_took_is_lost(store: FailingStore) -> None:
+    lapses: list[bool] = []
+    async with of(store, "a").hold("s", lambda lease: lapses.append(lease.held)) as lease:
+        store.unavailable = True
+        await asyncio.sleep(2 * TTL)
+        assert isinstance(await MemoryLeaseStore.acquire(store, "s", "b", TTL), Granted)
+        store.unavailable = False
+        await is_lost(lease)
+        assert lapses == [False]
+
+
+async def test_a_lease_that_may_lapse_and_another_process_took_is_lost(store: FailingStore) -> None:
+    lapses: list[bool] = []
+    async with of(store, "a").hold("s", lambda lease: lapses.append(lease.held)) as lease:
+        assert isinstance(await store.acquire("s", "a", TIMEOUT), Granted)
+        await is_lost(lease)
+        assert lapses == [False]
 
 
 async def test_a_process_that_was_stopped_knows_at_once_that_its_lease_is_lost(store: FailingStore) -> None:

@@ -159,5 +159,5 @@ def test_a_level_of_a_part_is_replaced_too() -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=st.text(), value=st.recursive(st.none() | st.text() | st.integers() | st.floats(), st.lists))
-def test_whatever_is_logged_is_one_line_of_json(message: str, value: object) -> None:
+def test_every_log_record_is_one_line_of_json(message: str, value: object) -> None:
     assert line(record("%s", message, value=value))["level"] == "warning"

@@ -9,14 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
-from shared.runtime.reloading import Reload, SettingsFile
+from shared.runtime.reloading import Apply, Reload, Section, SettingsFile, log_section
 from shared.runtime.run import OK, run
 from shared.settings import Options, Secret, load
 
 
+class Pipelines(Options):
+    channel: str = "a"
+    listen: int = 80
+
+
 class Settings(Options):
     database: str = "here"
+    process: Pipelines = Pipelines()
     secret: Secret | None = None
     logs: LogOptions = LogOptions()
 
@@ -35,7 +42,7 @@ def applied() -> list[LogOptions]:
 @pytest.fixture
 def settings(file: Path, applied: list[LogOptions]) -> SettingsFile[Settings]:
     read = load(file, Settings)
-    return SettingsFile(read, lambda: load(file, Settings), lambda settings: settings.logs, applied.append)
+    return SettingsFile(read, lambda: load(file, Settings), [log_section(lambda found: found.logs, applied.append)])
 
 
 async def test_changed_log_settings_take_effect_once(
@@ -51,7 +58,7 @@ async def test_changed_log_settings_take_effect_once(
     assert caplog.records == []
 
 
-async def test_other_changes_are_said_to_need_a_restart_until_they_are_undone(
+async def test_other_changes_are_logged_as_needing_a_restart_until_they_are_undone(
     file: Path, settings: SettingsFile[Settings], applied: list[LogOptions], caplog: pytest.LogCaptureFixture
 ) -> None:
     (file.parent / "secret").write_text("one")
@@ -68,7 +75,7 @@ async def test_other_changes_are_said_to_need_a_restart_until_they_are_undone(
 
 
 @pytest.mark.parametrize("text", ["logs: {level: loud}", "logs: [", None])
-async def test_settings_that_are_wrong_are_said_and_not_used(
+async def test_wrong_settings_are_logged_and_not_used(
     file: Path,
     settings: SettingsFile[Settings],
     applied: list[LogOptions],
@@ -84,6 +91,51 @@ async def test_settings_that_are_wrong_are_said_and_not_used(
     (record,) = caplog.records
     assert record.getMessage() == "changed settings are not used"
     assert str(file) in vars(record)["error"]
+
+
+@pytest.fixture
+def channels(settings: SettingsFile[Settings]) -> list[str]:
+    """The channels that took effect; `wrong` cannot be used."""
+    found: list[str] = []
+
+    async def prepare(channel: str) -> Apply:
+        if channel == "wrong":
+            raise SettingsError("process.channel: wrong")
+        return lambda: found.append(channel)
+
+    settings.add(Section(("process", "channel"), prepare))
+    return found
+
+
+async def test_a_section_within_a_section_takes_effect(
+    file: Path, settings: SettingsFile[Settings], channels: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    file.write_text("process: {channel: b}")
+    assert await settings.reload() == ["process.channel"]
+    assert await settings.reload() == []
+    assert caplog.records == []
+    file.write_text("process: {channel: a, listen: 81}")
+    assert await settings.reload() == ["process.channel"]
+    assert channels == ["b", "a"]
+    (record,) = caplog.records
+    assert vars(record)["sections"] == ["process"]
+
+
+async def test_of_several_sections_all_take_effect_or_none(
+    file: Path,
+    settings: SettingsFile[Settings],
+    channels: list[str],
+    applied: list[LogOptions],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file.write_text("logs: {level: debug}\nprocess: {channel: wrong}")
+    assert await settings.reload() == []
+    (record,) = caplog.records
+    assert (record.getMessage(), vars(record)["error"]) == ("changed settings are not used", "process.channel: wrong")
+    assert (applied, channels) == ([], [])
+    file.write_text("logs: {level: debug}\nprocess: {channel: b}")
+    assert await settings.reload() == ["logs", "process.channel"]
+    assert (applied, channels) == ([LogOptions(level="debug")], ["b"])
 
 
 async def test_a_part_that_fails_keeps_no_other_from_being_loaded(caplog: pytest.LogCaptureFixture) -> None:
@@ -158,12 +210,14 @@ import os, signal, sys
 from pathlib import Path
 from contextlib import asynccontextmanager
 from shared.runtime import run as runtime
+from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
 from shared.settings import Options
 class Settings(Options):
     logs: LogOptions = LogOptions()
     node: str | None = None
 class Service:
+    sections = ()
     async def failed(self):
         os.kill(os.getpid(), signal.SIGTERM)
         import asyncio; await asyncio.Event().wait()

@@ -100,7 +100,7 @@ def test_a_thread_that_hangs_does_not_keep_a_failed_process_alive() -> None:
     assert "shutdown timeout; exiting without cleanup" in ended.stderr
 
 
-def test_a_failure_is_logged_and_the_status_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_logged_and_sets_the_exit_status(caplog: pytest.LogCaptureFixture) -> None:
     async def main(_stop: asyncio.Event) -> None:
         raise RuntimeError("broken")
 
@@ -125,6 +125,8 @@ class Settings(Options):
 
 
 class Ends:
+    sections = ()
+
     def __init__(self, error: BaseException | None) -> None:
         self._error = error
 
@@ -192,7 +194,7 @@ def test_the_settings_file_may_stand_in_the_environment(tmp_path: Path, monkeypa
     assert opened == ["one replica-1", "closed", "other replica-1", "closed"]
 
 
-def test_without_a_settings_file_the_ways_to_name_it_are_said(
+def test_without_a_settings_file_the_error_lists_the_ways_to_name_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("TRELAY_CONFIG", raising=False)
@@ -202,7 +204,7 @@ def test_without_a_settings_file_the_ways_to_name_it_are_said(
     assert "--config FILE or TRELAY_CONFIG" in capsys.readouterr().err
 
 
-def test_the_release_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run_service("system", Settings, build([]), ["--version"])
     assert ended.value.code == OK

@@ -1,7 +1,7 @@
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import Discriminator, Field, IPvAnyNetwork, StringConstraints, field_validator
+from pydantic import Discriminator, Field, IPvAnyNetwork, StringConstraints, field_validator, model_validator
 
 from shared.errors import SettingsError
 from shared.settings import Form, Options, Secret, json_schema, parse
@@ -34,6 +34,22 @@ class Times(Options):
     """How fast they come back."""
 
 
+class Pair(Options):
+    cert: str | None = None
+    key: str | None = None
+    ca: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.key is not None and self.cert is None:
+            raise ValueError("cert: is needed for the key")
+        if self.key == self.cert == "":
+            raise ValueError("cert, key: both are empty")
+        if self.ca is not None:
+            raise ValueError(f"{self.ca}: no authority")
+        return self
+
+
 Name = Annotated[str, StringConstraints(pattern="^[a-z]+$")]
 
 
@@ -46,6 +62,7 @@ class System(Options):
     limits: Table | None = None
     token: Secret | None = None
     times: Times | None = None
+    pair: Pair | None = None
     pairs: dict[str, int] = Field(default={}, min_length=2)
     named: Annotated[str, Form("^[a-z]+$", "a name of lower-case letters")] | None = None
     by_name: dict[Annotated[str, Form("^[a-z]+$", "a name of lower-case letters")], int] = Field(default_factory=dict)
@@ -139,6 +156,9 @@ def refused(yaml: str, **env: str) -> str:
             "sources: {Or: {kind: table}}",
             "system.sources.Or: the key itself: expected text of the form ^[a-z]+$, found 'Or'",
         ),
+        ("pair: {key: x}", "f.yaml:2:3: system.pair.cert: is needed for the key"),
+        ("pair: {key: x, cert: y, ca: zzz}", "f.yaml:2:3: system.pair: zzz: no authority"),
+        ("pair: {cert: '', key: ''}", "f.yaml:2:10: system.pair.cert: cert, key: both are empty"),
         ("mode: slow", "system.mode: expected 'safe' or 'fast', found 'slow'"),
         ("either: x", "system.either: expected a whole number, found 'x'; or expected a list, found 'x'"),
         ("network: 10.0.0.0/99", "system.network: value is not a valid IPv4 or IPv6 network"),

@@ -37,7 +37,7 @@ def test_the_unit_is_that_of_the_name_or_the_description(name: str, description:
         ("bytes", "512b", "512"),
     ],
 )
-def test_the_example_is_what_was_meant(unit: str, written: object, number: str) -> None:
+def test_the_example_is_the_intended_value(unit: str, written: object, number: str) -> None:
     assert example(unit, written, 7, whole=False) == number
 
 

@@ -91,7 +91,7 @@ def _target(file: FinishedFile, options: DropOptions) -> Path | None:
     folder = options.archive or file.path.parent / ARCHIVE
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.path.name
-    # The id tells two files of the same name apart.
+    # The id distinguishes two files of the same name.
     return target.with_name(f"{target.name}.{file.file_id}") if target.exists() else target
 
 

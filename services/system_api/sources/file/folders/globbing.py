@@ -26,11 +26,6 @@ def unescaped(part: str) -> str:
     return _ESCAPED.sub(r"\1", part)
 
 
-def escaped(path: str) -> str:
-    """Return the pattern that matches a path only."""
-    return glob.escape(path)
-
-
 class Glob:
     """A path whose parts may have the wildcards `*`, `?` and `[…]`, or be `**` for any folders.
 
@@ -47,6 +42,11 @@ class Glob:
         """The deepest folder without a wildcard; it must exist."""
         self._below = tuple(_Part(part) for part in folders[fixed:])
         self._name = _Part(name)
+
+    @property
+    def path(self) -> str:
+        """The pattern for people: without wildcards, the path that it stands for."""
+        return self.pattern if self.has_wildcards else str(Path(self.folder) / (self._name.literal or ""))
 
     @property
     def has_wildcards(self) -> bool:

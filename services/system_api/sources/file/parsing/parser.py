@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
-from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter
+from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed, TooLarge
 from shared.events.dead_letter import Reject
+
+_NAMES = {"utf-8": "UTF-8"}
 
 
 class UnusableFile(Malformed):
@@ -29,8 +31,17 @@ class Format(Protocol):
         """Cuts the bytes into pieces, one line or row each."""
         ...
 
-    def normalize(self, piece: bytes) -> bytes:
-        """Prepare a piece with carriage returns for `read`; a piece without them needs no preparation."""
+    @property
+    def suspicious(self) -> Suspicious:
+        """Decides whether pieces have to go through `prepare` before `read`."""
+        ...
+
+    def prepare(self, piece: bytes) -> bytes:
+        """Check what `read` does not, and return the piece for `read`; pieces with carriage returns come here too.
+
+        Raises:
+            Malformed: as for `read`.
+        """
         ...
 
     def read(self, piece: bytes) -> Row:
@@ -84,7 +95,7 @@ class FileIdentity:
 class Parser:
     """Reads one file from a saved position onwards: call `feed`, then `take`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what differs from UTF-8 that grows has defaults
         self,
         form: Format,
         builder: EventBuilder,
@@ -94,12 +105,15 @@ class Parser:
         offset: int = 0,
         line: int = 0,
         whole: bool = False,
+        encoding: str = "utf-8",
     ) -> None:
         """`limit` is the maximum size of a line in bytes; the bytes fed begin at `offset`, after `line` lines.
 
+        `encoding` is one in which newlines, quotes and delimiters are those of ASCII.
         `whole` tells a file that is complete from one that grows: a growing one may still get its first newline.
         """
-        self.splitter = Splitter(form.cut, limit, offset)
+        self.splitter = Splitter(form.cut, limit, offset, form.suspicious, utf8=encoding == "utf-8")
+        self._encoding = encoding
         self.line = line
         """Lines taken so far."""
         self.rows = 0
@@ -202,7 +216,7 @@ class Parser:
         try:
             if len(piece) > self.splitter.limit:
                 raise self._too_large(len(piece))
-            text = _text(piece if offset else piece.removeprefix(BOM))
+            text = _text(piece if offset else piece.removeprefix(BOM), self._encoding)
             if not text or text.isspace():
                 return None
             if self._headed is not None:
@@ -213,7 +227,7 @@ class Parser:
             if self._headed is not None:
                 raise UnusableFile(f"{self._identity.path}: header: {exc}") from exc
             raise
-        return self._form.read(self._form.normalize(text))
+        return self._form.read(self._form.prepare(text))
 
     def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> None:
         if isinstance(error, UnusableFile):
@@ -248,16 +262,16 @@ class Parser:
         batch.rejects.append(reject)
 
 
-def _text(piece: bytes) -> bytes:
-    """Return a piece without the carriage return before its newline.
+def _text(piece: bytes, encoding: str) -> bytes:
+    """Return a piece in UTF-8, without the carriage return before its newline.
 
     Raises:
-        Malformed: it is not UTF-8 text.
+        Malformed: it is not text in this encoding.
     """
     if (nul := piece.find(b"\0")) >= 0:
         raise Malformed(f"found a NUL byte at its byte {nul}; expected text")
     try:
-        piece.decode()
+        text = piece.decode(encoding)
     except UnicodeDecodeError as exc:
-        raise Malformed(f"not UTF-8: {exc.reason} at its byte {exc.start}") from exc
-    return piece.removesuffix(b"\r")
+        raise Malformed(f"not {_NAMES.get(encoding, encoding)}: {exc.reason} at its byte {exc.start}") from exc
+    return (piece if encoding == "utf-8" else text.encode()).removesuffix(b"\r")

@@ -54,6 +54,10 @@ class Disk:
         """Hold an open file, or close it where the limit does not allow that."""
         self._io_thread.submit(self.held.give, file.inode, file.path, descriptor)
 
+    def submit(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call `work` in the I/O thread without waiting for it; it must not raise."""
+        self._io_thread.submit(work, *args, **kwargs)
+
     def close(self, descriptor: int) -> None:
         """Close a file."""
         self._io_thread.submit(close, descriptor)

@@ -1,11 +1,13 @@
 """One open file: reads its bytes into a parser and tracks the position."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 
 from services.system_api.sources.file.filesystem import FileStat, Rewritten, read_on, status_of
 from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.disk import Disk, Opened
+from services.system_api.sources.file.reading.opened import IncompleteLine
 from services.system_api.sources.file.reading.progress import SAMPLE, Progress, fingerprint_of, new_file_id
 from services.system_api.sources.source import Batch
 
@@ -16,6 +18,22 @@ HEAD = 65_536
 
 MakeParser = Callable[[str, str, int, int], Parser]
 """Makes the parser of a file from its id and path, and the offset and line to resume from."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineFiles:
+    """A `FileOpener`: opens files of lines or rows in UTF-8."""
+
+    disk: Disk
+    make: MakeParser
+
+    async def begin(self, found: FileStat, number: int, *identity: int) -> "OpenFile | None":
+        """See `FileOpener`."""
+        return await OpenFile.begin(self.disk, found, self.make, number, *identity)
+
+    async def resume(self, found: FileStat, file_id: str, left: Progress) -> "OpenFile":
+        """See `FileOpener`."""
+        return await OpenFile.resume(self.disk, found, self.make, file_id, left)
 
 
 class OpenFile:
@@ -46,7 +64,7 @@ class OpenFile:
     async def begin(cls, disk: Disk, found: FileStat, make: MakeParser, number: int, *identity: int) -> Self | None:
         """Open a new file; `identity` is hashed into its id.
 
-        Returns None for an empty file without an `identity`: nothing would tell it from another empty file.
+        Returns None for an empty file without an `identity`: it could not be distinguished from another empty file.
         """
         opened = await disk.open(found, [(0, SAMPLE)])
         (head,) = opened.parts
@@ -161,6 +179,18 @@ class OpenFile:
             truncated=parser.truncated or (earlier is not None and earlier.truncated),
             done=None if done is None else (done.size, done.mtime),
         )
+
+    @property
+    def incomplete(self) -> IncompleteLine | None:
+        """The line or row at the end of what was read, if it has begun; see `OpenedFile`."""
+        splitter = self.parser.splitter
+        if not splitter.incomplete:
+            return None
+        return IncompleteLine(splitter.offset, self.parser.line + 1, splitter.incomplete, splitter.open_lines - 1)
+
+    def abandon_open_quote(self) -> bool:
+        """Stop waiting for a closing quote; see `OpenedFile`."""
+        return self.parser.splitter.abandon_open_quote()
 
     def close(self) -> None:
         """Stop reading. The file may stay open, to be read on when it has left its path."""

@@ -11,7 +11,7 @@ from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.file_problems import FileProblems
 from services.system_api.sources.file.reading.jobs import Job
-from services.system_api.sources.file.reading.open_file import MakeParser, OpenFile
+from services.system_api.sources.file.reading.opened import FileOpener, OpenedFile
 from services.system_api.sources.file.reading.progress import save
 from services.system_api.sources.source import Batch
 
@@ -37,15 +37,15 @@ class Outcome(Enum):
 class OpenFiles:
     """Opens files, reads them, and tracks the position in each."""
 
-    def __init__(self, source: str, disk: Disk, make: MakeParser, catalogue: Catalogue) -> None:
+    def __init__(self, source: str, opener: FileOpener, disk: Disk, catalogue: Catalogue) -> None:
         """`source` is the name of the source, for the log."""
-        self.open: dict[str, OpenFile] = {}
+        self.open: dict[str, OpenedFile] = {}
         """By id, the least recently read first."""
         self.catalogue = catalogue
         self.disk = disk
         self.problems = FileProblems(source)
         self._fields: dict[str, object] = {"component": "source", "source": source}
-        self._make = make
+        self._opener = opener
         self._stat_at_end: dict[str, tuple[int, int]] = {}
         """By id: size and modification time of files when their end was read."""
         self._checkpoint: dict[str, bytes | None] = {}
@@ -185,7 +185,7 @@ class OpenFiles:
             self.disk.release(FileStat(known.path, *known.inode, 0, 0))
             self._checkpoint[file_id] = None
 
-    async def _get(self, job: Job, identity: tuple[int, ...]) -> OpenFile | None:
+    async def _get(self, job: Job, identity: tuple[int, ...]) -> OpenedFile | None:
         open_file = None if job.file_id is None else self.open.pop(job.file_id, None)
         if open_file is None:
             open_file = await self._open(job, identity)
@@ -194,13 +194,13 @@ class OpenFiles:
             self.open[open_file.id] = open_file
         return open_file
 
-    async def _open(self, job: Job, identity: tuple[int, ...]) -> OpenFile | None:
+    async def _open(self, job: Job, identity: tuple[int, ...]) -> OpenedFile | None:
         catalogue = self.catalogue
         if job.file_id is not None:
             return await self._resume(job.file, job.file_id)
         if (open_file := await self._resume_candidate(job)) is not None:
             return open_file
-        open_file = await OpenFile.begin(self.disk, job.file, self._make, catalogue.next_number, *identity)
+        open_file = await self._opener.begin(job.file, catalogue.next_number, *identity)
         if open_file is not None:
             job.file_id = open_file.id
             self._warn_of_copy(open_file)
@@ -208,10 +208,10 @@ class OpenFiles:
             self.save_count()
         return open_file
 
-    async def _resume(self, file: FileStat, file_id: str) -> OpenFile:
-        return await OpenFile.resume(self.disk, file, self._make, file_id, self.catalogue.files[file_id])
+    async def _resume(self, file: FileStat, file_id: str) -> OpenedFile:
+        return await self._opener.resume(file, file_id, self.catalogue.files[file_id])
 
-    async def _resume_candidate(self, job: Job) -> OpenFile | None:
+    async def _resume_candidate(self, job: Job) -> OpenedFile | None:
         """Continue a missing file in the file that has its name and its contents."""
         for file_id in job.candidates:
             try:
@@ -229,7 +229,7 @@ class OpenFiles:
             return open_file
         return None
 
-    def _warn_of_copy(self, open_file: OpenFile) -> None:
+    def _warn_of_copy(self, open_file: OpenedFile) -> None:
         beginning = open_file.beginning
         original = next((other for other in self.open.values() if other.beginning == beginning), None)
         if beginning is not None and original is not None:
@@ -263,7 +263,7 @@ class OpenFiles:
         if open_file is not None:
             open_file.close()
 
-    def _save(self, file_id: str, open_file: OpenFile) -> None:
+    def _save(self, file_id: str, open_file: OpenedFile) -> None:
         progress = open_file.progress()
         self.catalogue.update(file_id, progress)
         self._checkpoint[file_id] = save(progress)

@@ -37,6 +37,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether some of its bytes are in no event and in no dead letter, because a line was too large."""
     carriage_returns: bool = False
     """Whether its lines end in carriage returns alone."""
+    part: int = 0
+    """Of a document: the number of the part that is read, such as a file in an archive."""
+    position: int = 0
+    """Of a document: the number of the next record in the part, or the offset in its content."""
+    size: int = 0
+    """Of a document: the size at which its fingerprint was taken."""
     done: tuple[int, int] | None = None
     """Size and modification time (ns) of a dropped file that is completely published."""
 
@@ -61,7 +67,7 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def fingerprint_of(head: bytes, last: bytes) -> str:
-    """Return a hash that tells a file read up to some offset from a file with other contents."""
+    """Return a hash that distinguishes a file read up to some offset from files with other contents."""
     return hashlib.blake2b(b"%d:%b%b" % (len(head), head, last), digest_size=8).hexdigest()
 
 

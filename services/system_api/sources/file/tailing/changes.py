@@ -61,7 +61,7 @@ class ChangeTracker:
         if unavailable is not None and not self.jobs:
             raise unavailable
         if not (self.jobs or self._view.inodes or self._glob.has_wildcards or self._followed()):
-            raise Unavailable(f"{self._glob.pattern}: no such file")
+            raise Unavailable(f"{self._glob.path}: no such file")
 
     def retry(self, job: Job) -> None:
         """Try a file again that could not be read."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.opened import IncompleteLine
 
 _BRIEFLY = 5.0
 """Seconds that a line may be incomplete before the source is not caught up: most writers are about to end it."""
@@ -32,25 +32,23 @@ class IncompleteLines:
     def __init__(self) -> None:
         self._lines: dict[str, _Incomplete] = {}
 
-    def note(self, job: Job, parser: Parser, now: float) -> None:
+    def note(self, job: Job, found: IncompleteLine | None, now: float) -> None:
         """Note what a file ends with, when its end was read."""
         assert job.file_id is not None, "it was read"
-        splitter = parser.splitter
-        if not splitter.incomplete:
+        if found is None:
             self._lines.pop(job.file_id, None)
             return
         before = self._lines.get(job.file_id)
-        same = before is not None and before.offset == splitter.offset
-        behind, line = splitter.open_lines - 1, parser.line + 1
-        place = f"{job.file.path}: line {line}"
-        text = (
-            f"{place}: a quote is open; {behind} lines behind it wait until it is closed or the row exceeds line_limit"
-            if behind >= 0
-            else f"{place}: its end has not come yet ({splitter.incomplete} bytes)"
-        )
-        self._lines[job.file_id] = _Incomplete(
-            job, splitter.offset, before.since if before is not None and same else now, text, behind
-        )
+        same = before is not None and before.offset == found.offset
+        place = f"{job.file.path}: line {found.line}"
+        text = f"{place}: its end has not come yet ({found.size} bytes)"
+        if found.behind >= 0:
+            text = (
+                f"{place}: a quote is open; {found.behind} lines behind it wait until it is closed or the row exceeds"
+                " line_limit"
+            )
+        since = before.since if before is not None and same else now
+        self._lines[job.file_id] = _Incomplete(job, found.offset, since, text, found.behind)
 
     def forget(self, file_id: str) -> None:
         """Forget a file that ends no longer with an incomplete line."""

@@ -100,7 +100,7 @@ class TailSource:
 
     def _at_end(self, job: Job, batch: Batch, limit: int) -> Outcome:
         assert job.file_id is not None, "it was read"
-        now, parser = self._clock.monotonic(), self._open_files.open[job.file_id].parser
+        now, open_file = self._clock.monotonic(), self._open_files.open[job.file_id]
         self._unwatched.discard(job.file_id)
         if job.file_id in self._departed.ending:
             outcome = self._open_files.finish(job, batch, limit)
@@ -108,9 +108,9 @@ class TailSource:
                 self._departed.end(job.file_id)
                 self._lines.forget(job.file_id)
             return outcome
-        if self._lines.abandons(job.file_id, now) and parser.splitter.abandon_open_quote():
+        if self._lines.abandons(job.file_id, now) and open_file.abandon_open_quote():
             return Outcome.MORE
-        self._lines.note(job, parser, now)
+        self._lines.note(job, open_file.incomplete, now)
         return Outcome.END
 
     async def _after_rewrite(self, job: Job) -> bool:

@@ -1,13 +1,15 @@
 """Reads the shape of a table from the catalog and checks the settings against it."""
 
 import logging
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
 
 import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
-from services.system_api.sources.table.postgresql import statements
-from services.system_api.sources.table.postgresql.shape import Shape, order_error
-from services.system_api.sources.table.sql import check_columns, quoted_table, suggest_index
+from services.system_api.sources.table.postgresql import definitions
+from services.system_api.sources.table.postgresql.shape import Key, Sequence, Shape, order_error, order_type
+from services.system_api.sources.table.sql import check_columns, check_unique, quoted_table, suggest_index
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -17,40 +19,79 @@ _OUT_OF_ORDER = {"m": "a materialized view", "f": "a foreign table"}
 """Relations whose rows appear on a refresh or on another server's commit, of which open transactions say nothing."""
 
 
-async def shape_of(
-    connection: asyncpg.Connection, options: TableSourceOptions, *, standby: bool, time_zone: str
-) -> Shape:
-    """Return the shape of the table; `time_zone` is the server's setting.
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """What the catalog has of a table or view."""
+
+    name: str
+    """Quoted, with its schema."""
+    kind: str
+    columns: dict[str, asyncpg.Record]
+    beneath: "_Relation | None"
+    """The table or view of which this view shows the rows, each once; None if it is unknown."""
+    unique: Several[list[str]]
+    """The columns of each unique index."""
+
+    @property
+    def table(self) -> "_Relation":
+        """The relation that stores the rows, as far as it is known."""
+        return self if self.beneath is None else self.beneath.table
+
+    def stored(self, column: str) -> asyncpg.Record | None:
+        """Return the column of the table that this column of a view shows; it has the same name."""
+        if self.beneath is None:
+            return self.columns.get(column)
+        shown = self.columns.get(column)
+        return self.beneath.stored(column) if shown is not None and shown["updatable"] else None
+
+
+async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, *, standby: bool) -> Shape:
+    """Return the shape of the table.
 
     Raises:
         SettingsError: the table cannot be read with these settings; the text names setting, table and column.
     """
     table = options.table
-    found = await connection.fetch(statements.COLUMNS, quoted_table(table))
-    if not found:
+    oid = await connection.fetchval("SELECT to_regclass($1)::oid", quoted_table(table))
+    if oid is None:
         raise SettingsError(f"table: there is no table {table!r}, or the account may not see it")
-    _check_exactness(options, found[0]["kind"], standby=standby)
-    columns = {row["name"]: row for row in found}
+    relation = await _relation(connection, oid)
+    _check_exactness(options, relation.kind, standby=standby)
+    columns = relation.columns
     check_columns(table, options.named_columns, list(columns))
-    key, order = columns[options.key], columns[options.order_column]
-    _check_order(options, order)
-    if options.updated_at_column is None:
-        _check_sequence(table, key)
+    order = columns[options.order_column]
+    type_ = _order_type(options, order)
+    sequence = None if options.updated_at_column is not None else _sequence(options, relation)
     shape = Shape(
         table=table,
-        key=options.key,
-        key_cast=key["cast"],
+        relation=relation.name,
+        keys=tuple(Key(name, columns[name]["cast"]) for name in options.keys),
         updated_at_column=options.updated_at_column,
-        updated_at_type=None if options.updated_at_column is None else order["type"],
-        time_zone=options.time_zone or time_zone,
-        subject=options.subject or options.key,
+        order_type=type_,
+        time_zone=options.time_zone,
+        subject=options.subject,
         columns=options.columns,
-        sequence=key["sequence"] if key["readable"] else None,
-        nullable=tuple(dict.fromkeys(row["name"] for row in (order, key) if not row["filled"])),
-        versioned=key["kind"] in _TABLES,
+        sequence=sequence,
+        nullable=tuple(dict.fromkeys(name for name in (order["name"], *options.keys) if not columns[name]["filled"])),
+        versioned=relation.kind in _TABLES,
     )
-    _advise(options, shape, order, key)
+    _check_key(options, relation, sequence)
+    if relation.kind in _TABLES and not order["leads"]:
+        suggest_index(table, (shape.order_column, *options.keys))
     return shape
+
+
+async def _relation(connection: asyncpg.Connection, oid: int) -> _Relation:
+    found = await connection.fetch(definitions.COLUMNS, oid)
+    kind, name = found[0]["kind"], found[0]["relation"]
+    beneath = await connection.fetchval(definitions.BENEATH, oid) if kind == "v" else None
+    return _Relation(
+        name,
+        kind,
+        {row["name"]: row for row in found},
+        None if beneath is None else await _relation(connection, beneath),
+        [row[0] for row in await connection.fetch(definitions.UNIQUE, oid)],
+    )
 
 
 def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -> None:
@@ -68,18 +109,41 @@ def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -
         )
 
 
-def _check_order(options: TableSourceOptions, order: asyncpg.Record) -> None:
+def _order_type(options: TableSourceOptions, order: asyncpg.Record) -> str:
     by_time = options.updated_at_column is not None
     # A key may be of a domain: its base type counts.
-    error = order_error(order["name"], order["type"] if by_time else order["beneath"], by_time=by_time)
-    if error is not None:
-        raise SettingsError(f"{'updated_at_column' if by_time else 'key'}: table {options.table}: {error}")
+    given = order["type"] if by_time else order["beneath"]
+    type_ = order_type(given, by_time=by_time)
+    setting = "updated_at_column" if by_time else "key"
+    if type_ is None:
+        error = order_error(order["name"], given, by_time=by_time)
+        raise SettingsError(f"{setting}: table {options.table}: {error}")
+    if type_ == "timestamp" and options.time_zone is None:
+        raise SettingsError(
+            f"time_zone: table {options.table}: column {order['name']!r} has no time zone;"
+            " set `time_zone` to the zone of the applications that write it, such as UTC or Europe/Berlin"
+        )
+    return type_
 
 
-def _check_sequence(table: str, key: asyncpg.Record) -> None:
+def _sequence(options: TableSourceOptions, relation: _Relation) -> Sequence | None:
+    """Return the sequence of the key.
+
+    Raises:
+        SettingsError: there is none, or keys from it do not grow with time.
+    """
+    table, (name,) = options.table, options.keys
+    key = relation.stored(name)
+    if key is None or key["sequence"] is None:
+        if options.overlap > 0:
+            return None
+        what = f"column {name!r}" if key is not None else f"column {name!r} of this view"
+        raise SettingsError(
+            f"key: table {table}: no sequence is known to give the values of {what}, so a lower one may appear after a"
+            " higher one: set `updated_at_column`, or set `overlap` to the seconds between an application making a key"
+            " and committing its row, if keys grow with time"
+        )
     sequence = key["sequence"]
-    if sequence is None:
-        return
     if key["cache"] > 1:
         raise SettingsError(
             f"key: table {table}: each session caches {key['cache']} keys, so keys do not grow with time:"
@@ -91,19 +155,20 @@ def _check_sequence(table: str, key: asyncpg.Record) -> None:
             f"key: table {table}: keys do not grow one by one, or applications allocate them in advance: ALTER SEQUENCE"
             f" {sequence} INCREMENT 1 NO CYCLE if nothing relies on its increment, or set `updated_at_column`"
         )
+    return Sequence(key["sequence_oid"], sequence, key["readable"])
 
 
-def _advise(options: TableSourceOptions, shape: Shape, order: asyncpg.Record, key: asyncpg.Record) -> None:
-    table = options.table
-    if order["kind"] in _TABLES and not order["leads"]:
-        suggest_index(table, shape.order, shape.key)
-    if order["kind"] in _TABLES and not key["identifies"]:
-        logger.warning(
-            "no unique index on the key column; a second row with the same key may be missed",
-            extra={"component": "source", "table": table, "column": key["name"]},
-        )
-    if shape.order_type == "timestamp" and options.time_zone is None:
-        logger.warning(
-            "column has no time zone; using the server's, set time_zone to use another one",
-            extra={"component": "source", "table": table, "column": shape.order, "time_zone": shape.time_zone},
-        )
+def _check_key(options: TableSourceOptions, relation: _Relation, sequence: Sequence | None) -> None:
+    """Check that the key tells rows apart, as far as the catalog knows."""
+    table = relation.table
+    keys = [relation.stored(name) for name in options.keys]
+    extra = {"component": "source", "table": options.table, "column": ", ".join(options.keys)}
+    if table.kind not in _TABLES or None in keys:
+        logger.info("cannot check that the key is unique; a second row with the same key is missed", extra=extra)
+        return
+    try:
+        check_unique(options.table, options.keys, table.unique)
+    except SettingsError:
+        if sequence is None:
+            raise
+        logger.warning("no unique index on the key column; a second row with the same key may be missed", extra=extra)

@@ -6,10 +6,30 @@ from contextlib import contextmanager
 import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
+from shared.database.connecting import open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
+
+_VALUES = {
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "xmlbinary": "base64",
+    "lc_monetary": "C",
+    "lc_numeric": "C",
+    "lc_time": "C",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "gin_fuzzy_search_limit": "0",
+    "row_security": "on",
+}
+"""Settings that decide how a value is written, or which rows a statement returns: the same, whatever the settings of
+the server and of the account are. The search path stays the account's: views and their functions may need it."""
 
 
 def database_of(options: TableSourceOptions) -> DatabaseOptions:
@@ -31,13 +51,11 @@ async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
         # Nothing is ever written upstream.
         "default_transaction_read_only": "on",
         "default_transaction_isolation": "read committed",
-        # The same text for the same value, whatever the settings of server and account are.
-        "datestyle": "ISO",
-        "bytea_output": "hex",
+        **_VALUES,
         # Plan with the actual ranges and lists, so that the index is used and a long list is hashed.
         "plan_cache_mode": "force_custom_plan",
     }
-    connection: asyncpg.Connection = await asyncpg.connect(**arguments)
+    connection = await open_connection(arguments)
     try:
         for type_ in ("timestamptz", "timestamp"):
             # Microseconds as the server counts them: exact, with `infinity`, and cheaper than a datetime.
@@ -66,11 +84,6 @@ def table_errors(place: str) -> Iterator[None]:
             asyncpg.InvalidCachedStatementError,
         ) as exc:
             raise Unavailable(f"{place}: {exc.args[0]}") from exc
-        except (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError) as exc:
-            raise Unavailable(
-                f"{place}: {exc.args[0]}: found a pooler in transaction mode;"
-                " connect directly, or through a pooler in session mode"
-            ) from exc
 
 
 def _same(value: tuple[int]) -> tuple[int]:

@@ -53,6 +53,16 @@ class Horizon:
         self._resolve()
         self._merge()
 
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """The transactions that hold it back: those of the oldest observation that has not resolved."""
+        return self._pending[0].open if self._pending else frozenset()
+
+    def raise_to(self, value: int) -> None:
+        """Note that rows below `value` are final for another reason."""
+        self.value = value if self.value is None else max(self.value, value)
+        self._resolve()
+
     def _resolve(self) -> None:
         done = [observation.bound for observation in self._pending if not observation.open]
         if done:

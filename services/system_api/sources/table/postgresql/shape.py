@@ -2,8 +2,33 @@
 
 from dataclasses import dataclass
 
-_INTEGERS = frozenset({"smallint", "integer", "bigint"})
-_TIMES = {"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp"}
+from services.system_api.sources.table.sql import quoted
+
+INTEGERS = frozenset({"smallint", "integer", "bigint"})
+_TIMES = {
+    "timestamp with time zone": "timestamptz",
+    "timestamp without time zone": "timestamp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One column of the key."""
+
+    name: str
+    cast: str
+    """Its type, for a cast."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """What gives the keys."""
+
+    oid: int
+    name: str
+    """Quoted, with its schema."""
+    readable: bool
+    """Whether the account may read its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,42 +36,60 @@ class Shape:
     """The columns of a table that matter, from the catalog."""
 
     table: str
-    key: str
-    key_cast: str
-    """The type of the key, for a cast."""
+    """As in the settings."""
+    relation: str
+    """Quoted, with its schema."""
+    keys: tuple[Key, ...]
     updated_at_column: str | None
-    updated_at_type: str | None
-    time_zone: str
+    order_type: str
+    """The type of the order column, for a cast."""
+    time_zone: str | None
     """Time zone of `updated_at_column` if that column has none."""
-    subject: str
+    subject: str | None
+    """The column of subjects; None: the key."""
     columns: tuple[str, ...] | None
-    sequence: str | None
-    """The sequence of the key, quoted; None if it is unknown or may not be read."""
+    sequence: Sequence | None
     nullable: tuple[str, ...]
     """Those of the order column and the key that may be NULL."""
     versioned: bool
     """Whether rows have an `xmin`; rows of views do not."""
 
     @property
-    def order(self) -> str:
-        """The column that rows are ordered by."""
-        return self.updated_at_column or self.key
+    def by_time(self) -> bool:
+        """Whether rows are ordered by a time, and not by their key."""
+        return self.updated_at_column is not None
 
     @property
-    def order_type(self) -> str:
-        """The type of the order column, for a cast."""
-        return _TIMES[self.updated_at_type] if self.updated_at_type is not None else "bigint"
+    def order_column(self) -> str:
+        """The column that rows are ordered by."""
+        return self.updated_at_column or self.keys[0].name
+
+    @property
+    def order(self) -> str:
+        """The expression that rows are ordered by."""
+        return f"t.{quoted(self.order_column)}"
+
+    @property
+    def key_columns(self) -> list[str]:
+        """The expressions of the key's columns."""
+        return [f"t.{quoted(key.name)}" for key in self.keys]
 
     @property
     def mode(self) -> str:
         """What must not change under a checkpoint."""
-        return f"by {self.order} ({self.order_type})"
+        keys = "".join(f", {key.name}" for key in self.keys) if len(self.keys) > 1 else ""
+        return f"by {self.order_column}{keys} ({self.order_type})"
 
 
-def order_error(column: str, type_: str, *, by_time: bool) -> str | None:
-    """Return why rows cannot be ordered by a column of this type; None if they can."""
+def order_type(type_: str, *, by_time: bool) -> str | None:
+    """Return how rows are ordered by a column of this type; None if they cannot be."""
     if by_time:
-        return None if type_ in _TIMES else f"column {column!r} is {type_}; expected timestamp or timestamptz"
-    if type_ in _INTEGERS:
-        return None
+        return _TIMES.get(type_)
+    return "bigint" if type_ in INTEGERS else None
+
+
+def order_error(column: str, type_: str, *, by_time: bool) -> str:
+    """Return why rows cannot be ordered by a column of this type."""
+    if by_time:
+        return f"column {column!r} is {type_}; expected timestamp or timestamptz"
     return f"column {column!r} is {type_}; set `updated_at_column`, or a key that is an integer and grows"

@@ -45,7 +45,7 @@ def local(zone: tzinfo) -> Callable[[int], bytes | None]:
 
 
 def unknown(_order: object) -> None:
-    """Return None: a key does not tell the time."""
+    """Return None: a key holds no time."""
 
 
 def _to_the_second(second: int) -> bytes:

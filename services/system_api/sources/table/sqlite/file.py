@@ -1,26 +1,27 @@
-"""A SQLite file, opened read-only, and reopened after any failure."""
+"""A SQLite file, opened read-only in a thread of its own, and reopened after any failure."""
 
 import asyncio
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
-
-from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sqlite.values import Value, text
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
-_READ_ONLY = {"mode": "ro", "uri": "true"}
 _BUSY = 5.0
 """Seconds to wait while the file is locked by a writer."""
 _STEPS = 100_000
 """Instructions of SQLite's virtual machine between two checks of the clock: about a millisecond."""
+LENGTH_LIMIT = 4 * 1_048_576
+"""Maximum size of one value in bytes: more than a row may have. SQLite does not load a larger one."""
+
+Read = TypeVar("Read")
 
 
 class SqliteFile:
@@ -28,9 +29,9 @@ class SqliteFile:
 
     def __init__(self, options: TableSourceOptions, clock: Clock) -> None:
         self._place = f"database {options.path}, table {options.table}"
-        url = URL.create("sqlite+aiosqlite", database=f"file:{quote(str(options.path))}", query=_READ_ONLY)
-        self._engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY})
-        self._connection: AsyncConnection | None = None
+        self._uri = f"file:{quote(str(options.path))}?mode=ro"
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
+        self._connection: sqlite3.Connection | None = None
         self._path = options.path
         self._clock = clock
         self._timeout = options.statement_timeout
@@ -38,49 +39,61 @@ class SqliteFile:
         self._opened: tuple[int, int] | None = None
         """Device and inode of the open file."""
 
-    async def fetch(
-        self, statement: str, arguments: Sequence[Value] = (), timeout: float | None = None
-    ) -> Sequence[Any]:
-        """Return the rows of a statement.
+    async def fetch(self, statement: str, arguments: Sequence[Value] = (), timeout: float | None = None) -> list[Any]:
+        """Return all rows of a statement that has few. Raises what `run` raises."""
+        return await self.run(lambda connection: connection.execute(statement, arguments).fetchall(), timeout)
+
+    async def run(self, read: Callable[[sqlite3.Connection], Read], timeout: float | None = None) -> Read:
+        """Call a function with the connection, in the file's thread.
 
         Raises:
-            Unavailable: the file does not exist, is locked or not a SQLite file, has no such table, or the statement
+            Unavailable: the file does not exist, is locked or not a SQLite file, has no such table, or the function
                 took longer than `timeout` seconds, by default four fifths of `poll_timeout`.
         """
         self._deadline = self._clock.monotonic() + (self._timeout if timeout is None else timeout)
         try:
-            connection = await self._connected()
-            found = (await connection.exec_driver_sql(statement, tuple(arguments))).fetchall()
-            await connection.rollback()
-        except DBAPIError as exc:
-            await self.close()
-            raise Unavailable(f"{self._place}: {exc.orig}") from exc
-        return found
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, read)
+        except asyncio.CancelledError:
+            self._deadline = 0.0  # the statement ends at its next check
+            raise
 
     async def close(self) -> None:
-        """Close the file."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.close()
+        """Close the file, once the statement that runs has ended."""
+        self._deadline = 0.0
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=False)
+
+    def _run(self, read: Callable[[sqlite3.Connection], Read]) -> Read:
+        try:
+            return read(self._connected())
+        except sqlite3.Error as exc:
+            self._disconnect()
+            raise Unavailable(f"{self._place}: {exc}") from exc
 
     def _is_late(self) -> bool:
         return self._clock.monotonic() > self._deadline
 
-    async def _connected(self) -> AsyncConnection:
-        there = await asyncio.to_thread(_inode_of, self._path)
+    def _connected(self) -> sqlite3.Connection:
+        there = _inode_of(self._path)
         if there != self._opened:
             # Another file was renamed to this path: SQLite would read the deleted one.
-            await self.close()
+            self._disconnect()
         if self._connection is None:
             self._opened = there
-            self._connection = await self._engine.connect()
-            raw = await self._connection.get_raw_connection()
-            assert raw.driver_connection is not None
+            connect = partial(sqlite3.connect, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            connection = connect(self._uri, uri=True)
             # SQLite accepts any bytes as text; one such row must not fail the statement.
-            raw.driver_connection.text_factory = text
+            connection.text_factory = text
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LENGTH_LIMIT)
             # Only this handler can end a statement: cancelling the wait for it does not.
-            await raw.driver_connection.set_progress_handler(self._is_late, _STEPS)
+            connection.set_progress_handler(self._is_late, _STEPS)
+            self._connection = connection
         return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

@@ -1,102 +1,161 @@
 """Reads a table in SQLite in order."""
 
-from collections.abc import Callable, Sequence
+import logging
+import sqlite3
+from collections.abc import Sequence
 from typing import Generic
 
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
-from services.system_api.sources.table.sql import quoted, quoted_table
-from services.system_api.sources.table.sqlite.file import SqliteFile
-from services.system_api.sources.table.sqlite.shape import SqliteShape
-from services.system_api.sources.table.sqlite.values import Value, as_text, digest, encoded
+from services.system_api.sources.table.options import TableSourceOptions, settings_errors
+from services.system_api.sources.table.sqlite.file import LENGTH_LIMIT, SqliteFile
+from services.system_api.sources.table.sqlite.final import Final
+from services.system_api.sources.table.sqlite.shape import VERSION, SqliteShape, sqlite_shape_of
+from services.system_api.sources.table.sqlite.statements import Statements
+from services.system_api.sources.table.sqlite.values import NAMES, Value, as_text, digest, encoded, key_of
+from shared.errors import SettingsError
 
-_NAMES = {int: "integer", str: "text"}
+logger = logging.getLogger(__name__)
+
+_SINGLE_ROWS = 100
+"""Rows that a poll reads one by one after one was too large to load."""
+_TOO_LARGE = "string or blob too big"
 
 
 class SqliteReader(Generic[Order]):
     """A `TableReader` of one table."""
 
-    def __init__(self, file: SqliteFile, shape: SqliteShape, final: Callable[[Order], Order]) -> None:
-        """`final` returns the horizon for the highest order value in the table."""
+    def __init__(
+        self, name: str, options: TableSourceOptions, file: SqliteFile, shape: SqliteShape, final: Final[Order]
+    ) -> None:
+        self._name = name
+        self._options = options
         self._file = file
-        self._shape = shape
-        self._final: Callable[[Order], Order] = final
-        self._table = quoted_table(shape.table)
-        self._order, self._key = quoted(shape.order), quoted(shape.key)
-        self._tie = self._key if shape.updated_at_column is None else _as_text(self._key)
-        self._columns = ", ".join(quoted(name) for name in shape.columns)
-        # SQLite stores a type with each value, and sorts all integers before all text.
-        self._placed = f"typeof({self._order}) = '{_NAMES[shape.kind]}' AND {self._key} IS NOT NULL"
+        self._final: Final[Order] = final
+        self._version: int | None = None
+        self._use(shape)
 
     async def observe(self) -> Order | None:
         """Return the horizon; see `TableReader`."""
-        statement = f"""
-            SELECT {self._order} FROM {self._table} WHERE {self._placed} ORDER BY {self._order} DESC LIMIT 1
-        """  # noqa: S608 -- every name is quoted
-        found = await self._file.fetch(statement)
-        return self._final(found[0][0]) if found else None
+        ((version,),) = await self._file.fetch(VERSION)
+        if version != self._version:
+            await self._read_shape(version)
+        found = await self._file.fetch(self._statements.highest())
+        return self._final.below(found[0][0]) if found else None
 
     async def rows(
-        self, limit: int, _max_bytes: int, ledger: Ledger[Order], below: Order | None
+        self, limit: int, max_bytes: int, ledger: Ledger[Order], below: Order | None
     ) -> tuple[list[Row[Order]], bool]:
-        """Return the next rows; see `TableReader`. `max_bytes` is not applied."""
-        # Emitted rows are recognised only after reading: the state of a row is a hash of its contents.
-        asked = limit + len(ledger.emitted)
-        statement, arguments = self._statement(asked, ledger, below)
-        found = [self._row(values) for values in await self._file.fetch(statement, arguments)]
-        rows = [row for row in found if row.identity not in ledger.emitted]
-        return rows[:limit], len(found) < asked and len(rows) <= limit
+        """Return the next rows; see `TableReader`."""
+        return await self._file.run(lambda connection: self._read(connection, limit, max_bytes, ledger, below))
 
     async def null_key_rows(self, _known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
         """Return rows without a key or order value; see `TableReader`."""
-        statement = f"""
-            SELECT typeof({self._order}), {self._key} IS NULL, {self._columns} FROM {self._table}
-            WHERE NOT ({self._placed}) LIMIT ?
-        """  # noqa: S608 -- every name is quoted
         found = []
-        for type_, no_key, *values in await self._file.fetch(statement, (LIMIT + 1,), timeout):
+        for type_, missing, *values in await self._file.fetch(self._statements.null_key_rows(), (LIMIT + 1,), timeout):
             data, _ = encoded(self._shape.columns, values)
-            error = f"column {self._shape.key if no_key else self._shape.order!r} is NULL"
-            if type_ not in {"null", _NAMES[self._shape.kind]}:
-                error = f"column {self._shape.order!r} is {type_}; expected {_NAMES[self._shape.kind]}"
+            error = f"column {missing or self._shape.order!r} is NULL"
+            if type_ not in {"null", NAMES[self._shape.kind]} and missing is None:
+                error = f"column {self._shape.order!r} is {type_}; expected {NAMES[self._shape.kind]}"
             found.append(NullKeyRow(digest(data), data, error))
         return found
 
-    def problem(self, _ledger: Ledger[Order]) -> None:
-        """Return None: SQLite has no such problem."""
+    def holder(self) -> None:
+        """Return None: there is one writer at a time."""
 
-    def _statement(self, limit: int, ledger: Ledger[Order], below: Order | None) -> tuple[str, list[Value]]:
-        conditions, position = [self._placed], ledger.position
-        arguments: list[Value] = []
-        if position is not None and position.key is None:
-            conditions.append(f"{self._order} >= ?")
-            arguments.append(position.order)
-        elif position is not None and self._shape.updated_at_column is None:
-            conditions.append(f"{self._order} > ?")
-            arguments.append(position.order)
-        elif position is not None and position.key is not None:
-            # The first condition alone lets SQLite use the index.
-            conditions.append(f"{self._order} >= ? AND ({self._order} > ? OR {self._tie} > ?)")
-            arguments += [position.order, position.order, position.key]
-        if below is not None:
-            conditions.append(f"{self._order} < ?")
-            arguments.append(below)
-        statement = f"""
-            SELECT {self._order}, {self._tie}, {quoted(self._shape.subject)}, {self._columns} FROM {self._table}
-            WHERE {" AND ".join(conditions)}
-            ORDER BY {", ".join(dict.fromkeys([self._order, self._tie]))}
-            LIMIT ?
-        """  # noqa: S608 -- every name is quoted
-        return statement, [*arguments, limit]
+    def problem(self, _ledger: Ledger[Order]) -> str | None:
+        """Return what is wrong with the times; see `TableReader`."""
+        return self._final.problem()
+
+    def _use(self, shape: SqliteShape) -> None:
+        self._shape = shape
+        self._statements = Statements(shape)
+
+    async def _read_shape(self, version: int) -> None:
+        """Read the definition of the table again: columns were added, or it was dropped and created again."""
+        if self._version is not None:
+            extra = {"component": "source", "source": self._name, "table": self._shape.table}
+            logger.info("table has changed; reading its definition again", extra=extra)
+        await self._file.fetch(self._statements.exists())
+        with settings_errors(self._name):
+            shape = await sqlite_shape_of(self._file, self._options)
+            if (shape.mode, shape.assigned) != (self._shape.mode, self._shape.assigned):
+                raise SettingsError(
+                    f"table: the definition of column {shape.order!r} has changed;"
+                    " give the source another name to start from the beginning"
+                )
+        self._use(shape)
+        self._version = version
+
+    def _read(
+        self, connection: sqlite3.Connection, limit: int, max_bytes: int, ledger: Ledger[Order], below: Order | None
+    ) -> tuple[list[Row[Order]], bool]:
+        """Read rows one by one until there are enough, so that only these are in memory."""
+        # Emitted rows are recognised only after reading: the state of a row is a hash of its contents.
+        asked = limit + len(ledger.emitted)
+        statement, arguments = self._statements.rows(asked, ledger.position, below)
+        rows: list[Row[Order]] = []
+        size = count = 0
+        try:
+            for values in connection.execute(statement, arguments):
+                count += 1
+                row = self._row(values)
+                if row.identity in ledger.emitted:
+                    continue
+                rows.append(row)
+                size += len(row.data)
+                if len(rows) > limit or size >= max_bytes:
+                    return rows[:limit], False
+        except sqlite3.DataError as exc:
+            if str(exc) != _TOO_LARGE:
+                raise
+            return (rows, False) if rows else self._read_singly(connection, limit, max_bytes, ledger, below)
+        return rows[:limit], count < asked and len(rows) <= limit
+
+    def _read_singly(
+        self, connection: sqlite3.Connection, limit: int, max_bytes: int, ledger: Ledger[Order], below: Order | None
+    ) -> tuple[list[Row[Order]], bool]:
+        """Read the next rows one by one, with those values that can be loaded."""
+        asked = min(limit, _SINGLE_ROWS) + len(ledger.emitted)
+        statement, arguments = self._statements.positions(asked, ledger.position, below)
+        found = connection.execute(statement, arguments).fetchall()
+        rows: list[Row[Order]] = []
+        size = 0
+        for rowid_or_keys in found:
+            row = self._single_row(connection, rowid_or_keys)
+            if row is None or row.identity in ledger.emitted:
+                continue
+            rows.append(row)
+            size += len(row.data)
+            if size >= max_bytes:
+                return rows, False
+        return rows, len(found) < asked
+
+    def _single_row(self, connection: sqlite3.Connection, place: Sequence[Value]) -> Row[Order] | None:
+        """Return the row at a place, with an error if a value is too large; None if it was deleted meanwhile."""
+        order, *ties = place
+        values: list[Value] = []
+        error = None
+        for column in (None, *self._shape.columns):
+            try:
+                found = connection.execute(self._statements.one_value(column), place).fetchone()
+            except sqlite3.DataError as exc:
+                if str(exc) != _TOO_LARGE:
+                    raise
+                error = f"column {column or self._options.subject_name!r} is larger than {LENGTH_LIMIT} bytes"
+                values.append(None)
+                continue
+            if found is None:
+                return None
+            values.append(found[0])
+        row = self._row((order, *ties, *values))
+        return row if error is None else row._replace(error=error)
 
     def _row(self, values: Sequence[Value]) -> Row[Order]:
-        order, key, subject, *rest = values
-        data, error = encoded(self._shape.columns, rest)
+        keys = len(self._shape.keys)
+        order, key, subject = values[0], key_of(values[1 : keys + 1]), values[keys + 1]
+        data, error = encoded(self._shape.columns, values[keys + 2 :])
         version = "" if self._shape.updated_at_column is None else digest(data)
-        return Row(order, as_text(key) or "", version, as_text(subject), data, error)  # type: ignore[arg-type] # `_placed`
-
-
-def _as_text(key: str) -> str:
-    """Return an expression for the key as text: keys of different types in one column would not compare by value."""
-    return f"CASE typeof({key}) WHEN 'blob' THEN lower(hex({key})) ELSE CAST({key} AS TEXT) END"
+        text = key if self._shape.subject is None else as_text(subject)
+        return Row(order, key, version, text, data, error)  # type: ignore[arg-type] # the statement checks its type

@@ -5,17 +5,25 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.system_api.sources.table.options import TableSourceOptions
-from services.system_api.sources.table.sql import check_columns, quoted, quoted_table, suggest_index
+from services.system_api.sources.table.sql import (
+    check_columns,
+    check_unique,
+    identifiers,
+    quoted,
+    quoted_table,
+    suggest_index,
+)
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
 _COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?, ?)"
-_LEADS = """
-    SELECT 1 FROM pragma_index_list(?, ?) l JOIN pragma_index_info(l.name, ?) i
-    WHERE i.seqno = 0 AND i.name = ? AND NOT l.partial
+_INDEXES = """
+    SELECT l.name, l."unique", i.name FROM pragma_index_list(?, ?) l JOIN pragma_index_info(l.name, ?) i
+    WHERE NOT l.partial ORDER BY l.origin <> 'pk', l.seq, i.seqno
 """
+VERSION = "PRAGMA schema_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +31,26 @@ class SqliteShape:
     """The columns of a table that matter."""
 
     table: str
-    key: str
+    keys: tuple[str, ...]
     updated_at_column: str | None
     kind: type[int] | type[str]
     """The type of the order value."""
-    subject: str
+    subject: str | None
+    """The column of subjects; None: the key."""
     columns: tuple[str, ...]
+    assigned: bool
+    """Whether SQLite assigns the keys."""
 
     @property
     def order(self) -> str:
         """The column that rows are ordered by."""
-        return self.updated_at_column or self.key
+        return self.updated_at_column or self.keys[0]
 
     @property
     def mode(self) -> str:
         """What must not change under a checkpoint."""
-        return f"by {self.order} ({self.kind.__name__})"
+        keys = "".join(f", {name}" for name in self.keys) if len(self.keys) > 1 else ""
+        return f"by {self.order}{keys} ({self.kind.__name__})"
 
 
 class _Column(NamedTuple):
@@ -52,6 +64,29 @@ class _Column(NamedTuple):
         return "INT" in self.declared_type.upper()
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    schema: str
+    name: str
+    columns: dict[str, _Column]
+    is_table: bool
+    sql: str
+    """The statement that created it."""
+    rowid: str | None
+    """The column that is another name of the rowid, which SQLite assigns."""
+    indexes: dict[str, tuple[bool, list[str]]]
+    """Whether each index is unique, and its columns."""
+
+    @property
+    def unique(self) -> list[list[str]]:
+        """The columns of the primary key and of each unique index."""
+        key = sorted(
+            filter(lambda column: column.primary_key, self.columns.values()), key=lambda each: each.primary_key
+        )
+        found = [columns for unique, columns in self.indexes.values() if unique and None not in columns]
+        return [[column.name for column in key], *found] if key else found
+
+
 async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> SqliteShape:
     """Return the shape of the table.
 
@@ -59,39 +94,72 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         Unavailable: the file cannot be read.
         SettingsError: the table cannot be read with these settings; the text names setting, table and column.
     """
-    schema, _, table = options.table.rpartition(".")
-    schema = schema or "main"
-    columns = {row[0]: _Column(*row) for row in await file.fetch(_COLUMNS, (table, schema))}
-    if not columns:
-        raise SettingsError(f"table: there is no table {options.table!r}")
-    check_columns(options.table, options.named_columns, list(columns))
-    order = columns[options.order_column]
+    table = await _table(file, options.table)
+    check_columns(options.table, options.named_columns, list(table.columns))
     by_key = options.updated_at_column is None
-    if by_key and not order.integer:
-        error = f"column {order.name!r} is {order.declared_type or 'of no type'}"
+    order = table.columns[options.order_column]
+    if by_key:
+        _check_grows(options, table, order)
+    if table.is_table:
+        check_unique(options.table, options.keys, table.unique)
+        if order.name != table.rowid and not any(columns[0] == order.name for _, columns in table.indexes.values()):
+            suggest_index(options.table, (order.name, *options.keys), named=True)
+    if by_key and order.name == table.rowid and "AUTOINCREMENT" not in table.sql.upper():
+        logger.warning(
+            "key of a deleted row can be reused, and the new row missed;"
+            " declare the key as INTEGER PRIMARY KEY AUTOINCREMENT",
+            extra={"component": "source", "table": options.table},
+        )
+    return SqliteShape(
+        table=options.table,
+        keys=options.keys,
+        updated_at_column=options.updated_at_column,
+        kind=int if by_key else await _kind_of_time(file, options.table, order),
+        subject=options.subject,
+        columns=options.columns or tuple(table.columns),
+        assigned=order.name == table.rowid,
+    )
+
+
+async def _table(file: SqliteFile, given: str) -> _Table:
+    *schemas, name = identifiers(given)
+    schema = schemas[0] if schemas else "main"
+    columns = {row[0]: _Column(*row) for row in await file.fetch(_COLUMNS, (name, schema))}
+    if not columns:
+        raise SettingsError(f"table: there is no table {given!r}")
+    statement = f"SELECT type, sql FROM {quoted(schema)}.sqlite_master WHERE name = ? COLLATE NOCASE"  # noqa: S608
+    type_, sql = next(iter(await file.fetch(statement, (name,))), ("view", ""))
+    keys = [column for column in columns.values() if column.primary_key]
+    indexes: dict[str, tuple[bool, list[str]]] = {}
+    for index, unique, column in await file.fetch(_INDEXES, (name, schema, schema)):
+        indexes.setdefault(index, (bool(unique), []))[1].append(column)
+    # https://sqlite.org/lang_createtable.html#rowid: a primary key of exactly this type, without an index of its own.
+    single = len(keys) == 1 and keys[0].declared_type.upper() == "INTEGER"
+    own_index = any(columns == [keys[0].name] for _, columns in indexes.values()) if single else False
+    rowid = keys[0].name if single and not own_index and type_ == "table" else None
+    return _Table(schema, name, columns, type_ == "table", sql or "", rowid, indexes)
+
+
+def _check_grows(options: TableSourceOptions, table: _Table, key: _Column) -> None:
+    if not key.integer:
+        error = f"column {key.name!r} is {key.declared_type or 'of no type'}"
         raise SettingsError(
             f"key: table {options.table}: {error}; set `updated_at_column`, or a key that is an integer and grows"
         )
-    is_rowid = order.name == options.key and order.integer and order.primary_key
-    if not is_rowid and not await file.fetch(_LEADS, (table, schema, schema, order.name)):
-        suggest_index(options.table, order.name, options.key, named=True)
-    if by_key:
-        await _advise_autoincrement(file, options.table, schema, table)
-    return SqliteShape(
-        table=options.table,
-        key=options.key,
-        updated_at_column=options.updated_at_column,
-        kind=int if by_key else await _kind_of_time(file, options.table, order),
-        subject=options.subject or options.key,
-        columns=options.columns or tuple(columns),
-    )
+    if key.name != table.rowid and options.overlap == 0:
+        raise SettingsError(
+            f"key: table {options.table}: SQLite does not assign the values of column {key.name!r}, so a lower one may"
+            " appear after a higher one: declare it as INTEGER PRIMARY KEY AUTOINCREMENT, set `updated_at_column`, or"
+            " set `overlap` to the seconds between an application making a key and committing its row, if keys grow"
+            " with time"
+        )
 
 
 async def _kind_of_time(file: SqliteFile, table: str, order: _Column) -> type[int] | type[str]:
     """Return the type of the latest time; in an empty table, that of the declaration."""
-    column = quoted(order.name)
+    column = f"t.{quoted(order.name)}"
     statement = f"""
-        SELECT typeof({column}) FROM {quoted_table(table)} WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1
+        SELECT typeof({column}) FROM {quoted_table(table)} t WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1
     """  # noqa: S608 -- every name is quoted
     found = await file.fetch(statement)
     type_ = found[0][0] if found else "integer" if order.integer else "text"
@@ -100,14 +168,3 @@ async def _kind_of_time(file: SqliteFile, table: str, order: _Column) -> type[in
             f"updated_at_column: table {table}: column {order.name!r} holds {type_}; expected text or integers"
         )
     return int if type_ == "integer" else str
-
-
-async def _advise_autoincrement(file: SqliteFile, table: str, schema: str, name: str) -> None:
-    statement = f"SELECT sql FROM {quoted(schema)}.sqlite_master WHERE name = ? AND type = 'table'"  # noqa: S608
-    found = await file.fetch(statement, (name,))
-    if found and "AUTOINCREMENT" not in found[0][0].upper():
-        logger.warning(
-            "key of a deleted row can be reused, and the new row missed;"
-            " declare the key as INTEGER PRIMARY KEY AUTOINCREMENT",
-            extra={"component": "source", "table": table},
-        )

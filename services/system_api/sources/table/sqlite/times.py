@@ -2,43 +2,25 @@
 
 import re
 from datetime import UTC, datetime, tzinfo
-from typing import Protocol
 
-from services.system_api.sources.table.entries import Order
 from shared.errors import SettingsError
 from shared.runtime.clock import rfc3339
 
 _UNITS = ((10**11, 1), (10**14, 10**3), (10**17, 10**6))
 """Limits below which a number counts seconds, milliseconds or microseconds; above them, nanoseconds."""
 
-_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
-
-
-class Times(Protocol[Order]):
-    """The format of the times in one column."""
-
-    def written(self, seconds: float, like: Order) -> Order:
-        """Format seconds since 1970 like a value of the column, rounded down.
-
-        Raises:
-            SettingsError: that value is not a time.
-        """
-        ...
-
-    def rfc3339(self, value: Order) -> bytes | None:
-        """Return the time as RFC 3339; None if the value is not a time."""
-        ...
+_ISO = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?")
 
 
 class Numbers:
     """Integers since 1970."""
 
     def written(self, seconds: float, like: int) -> int:
-        """See `Times`."""
+        """Format seconds since 1970 like a value of the column, rounded down."""
         return int(seconds * _unit(like))
 
     def rfc3339(self, value: int) -> bytes | None:
-        """See `Times`."""
+        """Return the time as RFC 3339."""
         return rfc3339(value / _unit(value)).encode()
 
 
@@ -49,18 +31,29 @@ class Texts:
         self._column = column
         self._zone = zone
 
-    def written(self, seconds: float, like: str) -> str:
-        """See `Times`."""
-        if not _ISO.match(like):
-            raise SettingsError(
-                f"updated_at_column: column {self._column!r} holds {like[:40]!r};"
-                " expected times like '2026-01-31 12:34:56'"
-            )
-        there = datetime.fromtimestamp(int(seconds), UTC).astimezone(self._zone).replace(tzinfo=None)
-        return there.isoformat(sep=like[10])
+    def written(self, local: datetime, like: str) -> str:
+        """Format a local time like a value of the column, rounded down."""
+        return local.replace(microsecond=0).isoformat(sep=like[10])
+
+    def parsed(self, value: str) -> datetime:
+        """Return the local time of a value.
+
+        Raises:
+            SettingsError: that value is not a time.
+        """
+        found = _ISO.match(value)
+        try:
+            if found is not None:
+                return datetime.fromisoformat(found[0])
+        except ValueError:
+            pass
+        raise SettingsError(
+            f"updated_at_column: column {self._column!r} holds {value[:40]!r};"
+            " expected times like '2026-01-31 12:34:56'"
+        )
 
     def rfc3339(self, value: str) -> bytes | None:
-        """See `Times`."""
+        """Return the time as RFC 3339; None if the value is not a time."""
         try:
             there = datetime.fromisoformat(value)
             return rfc3339((there if there.tzinfo else there.replace(tzinfo=self._zone)).timestamp()).encode()

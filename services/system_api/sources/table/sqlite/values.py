@@ -7,9 +7,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.system_api.sources.table import keys
+
 _encode = msgspec.json.Encoder(enc_hook=bytes).encode
 
 Value = int | float | str | bytes | None
+
+NAMES = {int: "integer", str: "text"}
+"""What SQLite calls the types of order values."""
 
 
 class BrokenText(bytes):
@@ -49,6 +54,11 @@ def as_text(value: Value) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def key_of(values: Sequence[Value]) -> str:
+    """Return a key as one text."""
+    return keys.encoded([as_text(value) or "" for value in values])
 
 
 def digest(data: bytes) -> str:

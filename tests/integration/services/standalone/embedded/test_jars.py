@@ -36,7 +36,7 @@ def test_resolves_once_for_each_content(maven: Path) -> None:
     assert (maven / "runs").read_text().count("ran") == 2
 
 
-def test_a_failure_is_told_in_mavens_words_and_leaves_nothing_to_be_taken_for_whole(maven: Path) -> None:
+def test_a_failure_shows_mavens_output_and_leaves_no_incomplete_folder(maven: Path) -> None:
     (maven / "broken").touch()
     with pytest.raises(ServerMissing, match=r"jars: no such artifact$"):
         resolved_jars(maven / "pom.xml", maven / "cache")
@@ -64,7 +64,7 @@ def test_two_processes_take_turns(maven: Path) -> None:
     assert (maven / "runs").read_text().count("ran") == 1
 
 
-def test_the_cache_is_where_the_desktop_standard_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_is_in_the_folder_of_the_xdg_specification(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "trelay"
     monkeypatch.delenv("XDG_CACHE_HOME")

@@ -66,7 +66,7 @@ async def test_keeps_records_over_a_restart_and_stops_without_a_trace(own_kafka:
     assert ended(pid)
 
 
-async def test_answers_nothing_while_paused_and_goes_on_after(own_kafka: KafkaServer) -> None:
+async def test_does_not_respond_while_paused_and_continues_afterwards(own_kafka: KafkaServer) -> None:
     await produce(own_kafka, b"seven")
     own_kafka.pause()
     consumer = AIOKafkaConsumer(TOPIC, bootstrap_servers=own_kafka.bootstrap, request_timeout_ms=500)
@@ -99,9 +99,7 @@ def test_a_broker_that_does_not_start_shows_its_log(kafka_jars: Path, tmp_path: 
         KafkaServer(options).start()
 
 
-def test_starts_whatever_its_cluster_is_called(
-    kafka_jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_starts_with_any_cluster_name(kafka_jars: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One name of 64 begins with a dash, as options do."""
     monkeypatch.setattr(secrets, "token_bytes", lambda size: b"\xfb" * size)
     server = KafkaServer(KafkaOptions(tmp_path, kafka_jars))
@@ -110,7 +108,7 @@ def test_starts_whatever_its_cluster_is_called(
     assert "cluster.id=-_v7" in (tmp_path / "data" / "meta.properties").read_text()
 
 
-def test_no_java_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_java_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(ServerMissing, match="default-jre-headless"):

@@ -39,7 +39,7 @@ def run(server: PostgresServer, statement: str) -> object:
     return asyncio.run(fetch(server.dsn(), statement))
 
 
-def test_is_of_the_version_it_says(own_postgres: PostgresServer) -> None:
+def test_it_is_of_the_version_that_it_reports(own_postgres: PostgresServer) -> None:
     said = run(own_postgres, "SHOW server_version_num")
     assert isinstance(said, str)
     assert int(said) // 10_000 == own_postgres.version
@@ -77,7 +77,7 @@ def test_keeps_data_over_a_restart_under_open_connections(own_postgres: Postgres
     assert asyncio.run(scenario()) == 7
 
 
-async def test_answers_nothing_while_paused_and_goes_on_after(own_postgres: PostgresServer) -> None:
+async def test_does_not_respond_while_paused_and_continues_afterwards(own_postgres: PostgresServer) -> None:
     connection = await asyncpg.connect(own_postgres.dsn())
     own_postgres.pause()
     asking = asyncio.ensure_future(connection.fetchval("SELECT 7"))
@@ -96,7 +96,7 @@ def test_stop_leaves_no_process(own_postgres: PostgresServer) -> None:
     assert all(ended(pid) for pid in pids)
 
 
-def test_lives_while_the_thread_that_started_it_ends(own_postgres: PostgresServer) -> None:
+def test_outlives_the_thread_that_started_it(own_postgres: PostgresServer) -> None:
     asyncio.run(asyncio.to_thread(own_postgres.restart))  # the pool's threads end with the loop
     assert run(own_postgres, "SELECT 1") == 1
 
@@ -104,7 +104,7 @@ def test_lives_while_the_thread_that_started_it_ends(own_postgres: PostgresServe
 class TestOwner:
     """A folder has one owner at a time, and what an owner that was killed left is taken over."""
 
-    def test_a_killed_owner_takes_its_server_with_it_and_the_next_goes_on(self, tmp_path: Path) -> None:
+    def test_a_killed_owner_ends_its_server_and_the_next_one_resumes(self, tmp_path: Path) -> None:
         with subprocess.Popen(
             [sys.executable, "-c", OWNER, str(tmp_path / "pg")], stdout=subprocess.PIPE, text=True
         ) as owner:

@@ -79,11 +79,11 @@ def test_a_child_outlives_the_thread_that_asked_for_it(process: ServerProcess) -
     thread = threading.Thread(target=lambda: process.start(command, ready=at_once, timeout=5))
     thread.start()
     thread.join()
-    assert not ended(process.pid, patience=0.2)
+    assert not ended(process.pid, timeout=0.2)
     process.kill()
 
 
-def test_a_long_log_is_put_aside(process: ServerProcess) -> None:
+def test_a_long_log_is_rotated(process: ServerProcess) -> None:
     with process.log.open("wb") as log:
         log.truncate(32 * 1024 * 1024)
     process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
@@ -93,7 +93,7 @@ def test_a_long_log_is_put_aside(process: ServerProcess) -> None:
 
 
 @pytest.mark.parametrize("before", [0, 100, 32 * 1024 * 1024])
-def test_what_it_said_is_what_it_said_since_its_start(process: ServerProcess, before: int) -> None:
+def test_its_output_is_that_since_its_start(process: ServerProcess, before: int) -> None:
     with process.log.open("wb") as log:
         log.truncate(before)
     for word in ("first", "second"):

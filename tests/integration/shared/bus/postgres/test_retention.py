@@ -100,7 +100,7 @@ async def test_a_tombstone_of_a_compacted_topic_is_deleted_in_time(
     assert [record.key for record in await everything(bus, kept)] == [b"b"]
 
 
-async def test_a_connected_process_deletes_expired_records_by_itself(
+async def test_a_connected_process_deletes_expired_records(
     migrated_database: DatabaseOptions, bus: PostgresBus, line: str, sql: asyncpg.Connection
 ) -> None:
     async with bus.writer("w") as writer:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trelay_client.errors import Malformed
-from trelay_client.state import Reconnect, Stopped, SubscriptionState
+from trelay_client.state import Frame, Reconnect, Stopped, SubscriptionState, UnreadableFrame
 
 
 class HighRandom(random.Random):
@@ -42,7 +41,7 @@ def test_the_cursor_advances_with_every_frame_that_has_one() -> None:
 def test_a_stream_can_be_resumed_from_its_first_frame(attributes: dict[str, Any]) -> None:
     state = new_state()
     got = state.received(json.dumps({"source": "/trelay", "type": "trelay.connected", **attributes}))
-    assert got is not None
+    assert isinstance(got, Frame)
     assert got.own
     assert (got.cursor, state.cursor) == ("start", "start")
 
@@ -66,9 +65,20 @@ def test_the_memory_of_received_events_is_limited() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "12", '"x"', "\ud800"])
-def test_an_invalid_frame_is_refused(text: str) -> None:
-    with pytest.raises(Malformed):
-        new_state().received(text)
+def test_an_invalid_frame_is_unreadable_and_leaves_the_cursor(text: str) -> None:
+    state = new_state("before")
+    found = state.received(text)
+    assert isinstance(found, UnreadableFrame)
+    assert (found.text, found.cursor, state.cursor) == (text, None, "before")
+
+
+@pytest.mark.parametrize("data", ["1e400", "9" * 5000, r'"\ud83d"', "NaN", "[" * 100_000])
+def test_the_cursor_moves_behind_a_frame_that_cannot_be_read(data: str) -> None:
+    state = new_state("before")
+    found = state.received(f'{{"cursor":"behind","id":"1","data":{data}}}')
+    assert isinstance(found, UnreadableFrame)
+    assert (found.cursor, state.cursor) == ("behind", "behind")
+    assert found.reason.startswith("not JSON that can be read: ")
 
 
 @pytest.mark.parametrize(
@@ -152,9 +162,8 @@ def test_ten_thousand_losses_do_not_overflow() -> None:
 
 
 @given(st.text() | st.dictionaries(st.text(), st.none() | st.text() | st.integers()).map(json.dumps))
-def test_any_frame_is_an_event_or_refused(text: str) -> None:
-    with contextlib.suppress(Malformed):
-        new_state().received(text)
+def test_any_frame_is_an_event_or_unreadable(text: str) -> None:
+    assert isinstance(new_state().received(text), Frame | UnreadableFrame)
 
 
 @given(st.integers(1000, 4999), st.text(max_size=200), st.floats(0, 1e6))

@@ -21,7 +21,7 @@ from tests.unit.clients.python.trelay_client.fake_server import (
     refusal,
     session,
 )
-from trelay_client import Stopped, Token, UsageError, subscribe
+from trelay_client import Stopped, Token, UnreadableFrame, UsageError, subscribe
 from trelay_client.stream import _describe, base_url
 
 
@@ -211,10 +211,32 @@ async def test_pings_count_as_received() -> None:
         assert server.retries == []
 
 
-async def test_a_malformed_frame_is_a_loss() -> None:
-    async with FakeServer(session("no json"), session(event(1), stay=True)).up() as server:
-        assert ids(await server.take(1)) == ["1"]
-        assert server.retries[0].startswith("received a frame that is not JSON")
+TOO_LARGE = '{"cursor":"after-bad","id":"bad","source":"/s","type":"t","data":1e400}'
+
+
+async def test_an_unreadable_frame_is_reported_and_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeServer(session(event(1), TOO_LARGE, "no json", event(2), stay=True)).up() as server:
+        assert ids(await server.take(2)) == ["1", "2"]
+        assert server.retries == []
+        unreadable = list[UnreadableFrame]()
+    assert [record.message for record in caplog.records] == ["skipping unreadable frame"] * 2
+    assert [record.__dict__["cursor"] for record in caplog.records] == ["after-bad", None]
+    async with FakeServer(session(TOO_LARGE), session(event(2), stay=True)).up() as server:
+        assert ids(await server.take(1, on_unreadable=unreadable.append)) == ["2"]
+        assert server.requests[1]["cursor"] == "after-bad"
+    assert [frame.text for frame in unreadable] == [TOO_LARGE]
+
+
+async def test_the_caller_may_end_the_stream_at_an_unreadable_frame() -> None:
+    class UnreadableError(Exception):
+        pass
+
+    def refuse(_frame: UnreadableFrame) -> None:
+        raise UnreadableError
+
+    async with FakeServer(session(TOO_LARGE, stay=True)).up() as server:
+        with pytest.raises(UnreadableError):
+            await server.take(1, on_unreadable=refuse)
 
 
 async def test_a_server_that_goes_away_is_reconnected_to() -> None:

@@ -9,7 +9,6 @@ from multidict import CIMultiDict
 from services.experience_api.auth.admission import Admission, AdmissionOptions
 from services.experience_api.auth.clients import add_client
 from services.experience_api.auth.consumers import Registration
-from services.experience_api.auth.origin import Origin
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.auth.verifier import Verifier, VerifyOptions
 from services.experience_api.refusals import (
@@ -23,6 +22,7 @@ from services.experience_api.refusals import (
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Claim, Client, Node
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
+from shared.http.origin import Origin
 from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
 

@@ -7,7 +7,6 @@ from ipaddress import ip_address
 import pytest
 from multidict import CIMultiDict, MultiDict
 
-from services.experience_api.auth.origin import Origin
 from services.experience_api.http.entity import EntityOptions, Push
 from services.experience_api.http.push import Pushes
 from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
@@ -16,6 +15,7 @@ from shared.bus.protocol import Outgoing
 from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed, Unavailable
 from shared.events.telemetry import parse
+from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK
 
 TOPICS = TopicsOptions()
@@ -86,7 +86,7 @@ async def test_an_invalid_event_never_reaches_the_bus() -> None:
 
 
 @pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])
-def test_the_allow_list_lets_its_networks_push(address: str) -> None:
+def test_networks_of_the_allow_list_may_push(address: str) -> None:
     pushes().check(came_from(address))
 
 
@@ -99,7 +99,7 @@ def test_the_allow_list_lets_its_networks_push(address: str) -> None:
         (Origin(None, proxied=True, unverified="the address is not known"), "the address is not known"),
     ],
 )
-def test_everybody_else_is_refused(where: Origin, said: str) -> None:
+def test_all_other_addresses_are_refused(where: Origin, said: str) -> None:
     with pytest.raises(Refused) as refused:
         pushes().check(where)
     assert refused.value.refusal is ADDRESS_NOT_ALLOWED

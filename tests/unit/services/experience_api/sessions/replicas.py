@@ -11,7 +11,6 @@ from uuid import UUID
 
 import pytest
 
-from services.experience_api.auth.origin import Origin
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.memory import MemoryRegistry
@@ -22,6 +21,7 @@ from services.experience_api.sessions.connections import Connections, Connection
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
+from shared.http.origin import Origin
 from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
@@ -45,10 +45,12 @@ class Socket:
     def __init__(self, *, alive: bool = True) -> None:
         self.alive = alive
         self.ended: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
+        self.wait: float | None = None
 
-    def end(self, reason: CloseReason) -> None:
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
         if not self.ended.done():
             self.ended.set_result(reason)
+            self.wait = wait
 
     async def responds(self, timeout: float) -> bool:
         if not self.alive:

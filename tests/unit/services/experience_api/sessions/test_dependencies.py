@@ -11,6 +11,7 @@ from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.stream.delivery import DeliveryOptions
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
@@ -85,7 +86,10 @@ async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> No
         metrics = ExperienceMetrics(CollectorRegistry())
         return Inbound(appender, "trelay.inbound", RecordingAlerts(), metrics, SYSTEM_CLOCK, lambda: "id")
 
-    parts = StreamParts(TopicsOptions().publish, DeliveryOptions(), inbound, lambda source, seconds: None)
+    def takeovers(bus: Bus, appender: Appender) -> Takeovers:
+        return Takeovers(bus, appender, TopicsOptions().takeovers, lambda _: None, SYSTEM_CLOCK)
+
+    parts = StreamParts(TopicsOptions().publish, DeliveryOptions(), inbound, takeovers, lambda source, seconds: None)
     await connection.keep(lambda bus: run_stream(parts, bus, stream, SYSTEM_CLOCK))
 
 

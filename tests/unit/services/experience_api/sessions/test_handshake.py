@@ -8,7 +8,6 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from services.experience_api.auth.admission import Admission, AdmissionOptions
-from services.experience_api.auth.origin import Origin
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.hub.audience import interest_in
 from services.experience_api.refusals import (
@@ -30,6 +29,7 @@ from services.experience_api.sessions.connections import Connections, Connection
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.slots import ConnectionSlot
+from shared.http.origin import Origin
 from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks

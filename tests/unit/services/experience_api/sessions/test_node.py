@@ -25,9 +25,20 @@ class FlakyStore(MemoryLeaseStore):
     unavailable = False
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
+        self._check()
+        return await super().acquire(name, owner, ttl)
+
+    async def renew(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        self._check()
+        return await super().renew(name, owner, epoch, ttl)
+
+    async def revive(self, name: str, owner: str, epoch: int, ttl: float) -> bool:
+        self._check()
+        return await super().revive(name, owner, epoch, ttl)
+
+    def _check(self) -> None:
         if self.unavailable:
             raise Unavailable("the store is unavailable")
-        return await super().acquire(name, owner, ttl)
 
 
 class Reports:
@@ -118,3 +129,22 @@ async def test_a_lost_lease_is_reported_and_acquired_again(store: FlakyStore, re
     await store.release("node/one", "one", twin.epoch)
     await reports.until(None)
     assert node.current() == Node("one", 3)
+
+
+async def test_a_node_that_cannot_reach_the_database_keeps_its_claims_and_is_revived_under_its_epoch(
+    store: FlakyStore, reports: Reports, tasks: Tasks
+) -> None:
+    clock = FastClock()
+    node = NodeLease(Leases(store, "one", ttl=0.2, clock=clock), "one", clock, reports.report)
+    revived = asyncio.Event()
+    tasks.keep("node", node.run(reports.lost, revived.set))
+    await reports.until(None)
+    store.unavailable = True
+    await reports.until("the lease of this replica has lapsed: the database does not answer")
+    assert refused(node)
+    assert not revived.is_set()
+    store.unavailable = False
+    await reports.until(None)
+    assert revived.is_set()
+    assert node.current() == Node("one", 1)
+    assert reports.losses == 0

@@ -12,10 +12,12 @@ class Recorder:
 
     def __init__(self, *, alive: bool = True) -> None:
         self.reasons: list[CloseReason] = []
+        self.waits: list[float | None] = []
         self._alive = alive
 
-    def end(self, reason: CloseReason) -> None:
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
         self.reasons.append(reason)
+        self.waits.append(wait)
 
     async def responds(self, timeout: float) -> bool:
         return self._alive
@@ -46,3 +48,13 @@ def test_a_slot_lost_before_attaching_ends_the_attached_connection() -> None:
     slot.lose(REPLACED)
     slot.attach(connection)
     assert connection.reasons == [REPLACED]
+
+
+def test_the_time_to_wait_of_a_lost_slot_is_the_connections() -> None:
+    before, after = ConnectionSlot(uuid.uuid4(), TOKEN), ConnectionSlot(uuid.uuid4(), TOKEN)
+    connection = Recorder()
+    before.lose(CLAIM_LOST, 2.5)
+    before.attach(connection)
+    after.attach(connection)
+    after.lose(CLAIM_LOST, 3.5)
+    assert connection.waits == [2.5, 3.5]

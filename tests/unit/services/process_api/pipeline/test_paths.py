@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.paths import check_attribute, parse, parse_removable, pop, put, remove
+from services.process_api.pipeline.paths import parse, parse_removable, pop, put, remove
 from shared.errors import Malformed
+from shared.events.attributes import check_attribute
 from shared.expression.nodes import Raw, text
 from tests.unit.services.process_api.making import data_of, draft, without_data
 
@@ -112,11 +113,11 @@ def test_setting_attributes() -> None:
     ("name", "value", "reason"),
     [
         ("subject", b"5", "expected text"),
-        ("subject", b'""', "would become empty"),
+        ("subject", b'""', 'found ""; expected text that is not empty'),
         ("type", b"null", "expected text"),
-        ("priority", b"1.5", "expected text, an integer or a boolean"),
-        ("priority", b"{}", "expected text, an integer or a boolean"),
-        ("priority", b"null", "expected text, an integer or a boolean"),
+        ("priority", b"1.5", "expected text, a boolean or an integer"),
+        ("priority", b"{}", "expected text, a boolean or an integer"),
+        ("priority", b"null", "expected text, a boolean or an integer"),
     ],
 )
 def test_a_value_that_an_attribute_cannot_have_is_refused(name: str, value: bytes, reason: str) -> None:

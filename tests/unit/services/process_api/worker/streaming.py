@@ -97,7 +97,7 @@ class Setting:
 
     def stream(self) -> Stream:
         selection = Selection([(["orders", "orders-*"], each) for each in self.pipelines])
-        return Stream(self.bus, TOPICS, selection, self.options, self.reporter, self.clock)
+        return Stream(self.bus, TOPICS, lambda: selection, self.options, self.reporter, self.clock)
 
     @contextlib.asynccontextmanager
     async def running(self, member: str = MEMBER) -> AsyncIterator[Stream]:

@@ -61,7 +61,7 @@ def test_the_official_sdk_reads_an_output(steps: list[Any]) -> None:
     ],
     ids=["others around it", "another before it", "reversed", "alone", "another content type", "former name"],
 )
-def test_an_output_has_the_standard_headers_whatever_headers_its_record_had(
+def test_an_output_has_the_standard_headers_for_any_headers_of_its_record(
     headers: tuple[tuple[str, bytes], ...],
 ) -> None:
     (output,) = added(dataclasses.replace(record(event(1)), headers=headers)).outputs

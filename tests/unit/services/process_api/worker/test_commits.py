@@ -12,7 +12,7 @@ from tests.unit.services.process_api.making import batch, event, pipeline, recor
 
 
 class Slow:
-    """A `Writer` that makes transactions visible when it is told to."""
+    """A `Writer` whose transactions the test makes visible."""
 
     def __init__(self) -> None:
         self.submitted: list[asyncio.Future[None]] = []
@@ -58,7 +58,7 @@ async def test_batches_are_settled_in_their_order_when_they_are_visible() -> Non
     assert settled[-1] == (7, 3.0)
 
 
-async def test_an_error_is_told_to_whoever_follows_and_the_span_tells_what_it_may_be_about() -> None:
+async def test_an_error_fails_the_commits_that_follow_and_its_span_bounds_the_cause() -> None:
     writer = Slow()
     commits = Commits(writer, lambda _done, _began: None)
     for first in (0, 5, 10):

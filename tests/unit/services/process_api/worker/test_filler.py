@@ -80,7 +80,7 @@ def filler(
     reporter = Reporter(RecordingAlerts(), ProcessMetrics(CollectorRegistry(), [chosen], time), time)
     return Filler(
         reader,
-        selection(chosen),
+        lambda: selection(chosen),
         poison or PoisonTracker(),
         options or TransactionOptions(seconds=1000),
         reporter,

@@ -38,7 +38,7 @@ def test_a_record_whose_dead_letter_is_refused_is_truncated_once() -> None:
     assert not poison.isolate(15, 15, "and still")
 
 
-def test_the_same_refusal_again_is_not_worth_another_attempt() -> None:
+def test_the_same_refusal_twice_is_not_retried() -> None:
     poison = PoisonTracker()
     assert poison.isolate(10, 19, "too large")
     assert not poison.isolate(10, 19, "too large")

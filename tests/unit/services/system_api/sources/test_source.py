@@ -6,6 +6,7 @@ import random
 import pytest
 
 from services.system_api.sources.source import Batch, EventBuilder
+from shared.errors import Malformed
 from shared.events.dead_letter import Reject
 from shared.events.event import Channel, decode, validate
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
@@ -32,6 +33,21 @@ def test_an_event_carries_its_place_and_its_key() -> None:
     assert record.key == "customer é".encode()
     assert record.headers[0] == CONTENT_TYPE
     assert unpack_provenance(dict(record.headers)[PROVENANCE]) == ("orders", 1_767_323_045_678, "orders:4711@9")
+
+
+def test_values_that_are_not_known_to_be_valid_are_checked() -> None:
+    builder = event_builder()
+    event = json.loads(builder.checked("1", "a", b'{"n":1}', "2020-01-01T00:00:00+02:00").value or b"")
+    assert (event["subject"], event["data"], event["time"]) == ("a", {"n": 1}, "2020-01-01T00:00:00+02:00")
+    assert json.loads(builder.checked("1", "a", b"1").value or b"")["time"] == "2026-01-02T03:04:05.678Z"
+    for subject, data, time, fault in (
+        ("", b"1", None, "'subject'"),
+        ("\ud83d", b"1", None, "'subject'"),
+        ("a", b"[1e400]", None, r"\[0\], byte 1: found the number 1e400"),
+        ("a", b"1", "2020-01-01", "'time'"),
+    ):
+        with pytest.raises(Malformed, match=fault):
+            builder.checked("1", subject, data, time)
 
 
 def test_a_percent_sign_is_a_character_like_any_other() -> None:

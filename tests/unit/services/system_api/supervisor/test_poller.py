@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable
 
+from services.system_api.replicas.membership import Turn
 from services.system_api.sources.source import Checkpoint, Source
 from services.system_api.supervisor.status import State
 from shared.bus.memory import MemoryBus
@@ -18,7 +19,10 @@ async def test_everything_is_published_once_and_the_checkpoint_is_saved() -> Non
     async with harness.running(harness.poller()) as poller:
         await harness.until(lambda: poller.status.caught_up_at is not None)
     assert harness.published() == numbers(25)
-    assert await harness.bus.latest(TOPICS.checkpoints, b"numbers") == {b"numbers": b"25"}
+    assert await harness.bus.latest(TOPICS.checkpoints, b"numbers") == {
+        b"numbers": b"25",
+        b"numbers/~trelay": b'{"rows":25,"published":25}',
+    }
     assert poller.status.position == {"": "25"}
     assert harness.alerts.calls == []
 
@@ -150,6 +154,22 @@ async def test_a_lost_lease_stops_reading_until_it_is_acquired_again() -> None:
         await harness.until(lambda: len(harness.published()) == count + 10)
     assert harness.published() == numbers(count + 10)
     assert harness.store.granted == ["source/numbers"] * 2
+
+
+async def test_a_source_is_released_when_it_is_the_turn_of_another_replica() -> None:
+    harness, turn = Harness(last=5), Turn()
+    async with harness.running(harness.poller(turn=turn)) as poller:
+        await asyncio.sleep(0.02)  # nothing signals that nothing happens
+        assert harness.store.granted == []
+        turn.set(granted=True)
+        await harness.until(lambda: len(harness.published()) == 5)
+        turn.set(granted=False)
+        await harness.until(lambda: poller.status.state is State.STANDBY and poller.status.epoch is None)
+        assert await harness.store.held("source/") == []
+        harness.last = 8
+        turn.set(granted=True)
+        await harness.until(lambda: len(harness.published()) == 8)
+    assert harness.published() == numbers(8)
 
 
 async def test_it_pauses_after_a_newer_owner_fenced_it() -> None:

@@ -2,12 +2,11 @@
 
 import pytest
 
+from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.sources.source import Batch
 from services.system_api.supervisor.publisher import (
     BusUnavailable,
     bus_errors,
-    checkpoint_key,
-    checkpoint_part,
     compose,
 )
 from shared.bus.protocol import Outgoing
@@ -21,7 +20,8 @@ TOPICS = TopicsOptions()
 def test_events_rejects_and_checkpoint_are_one_transaction() -> None:
     event, reject = Outgoing(b"k", b"v"), Reject("orders:1", b"x", "bad", "source", "source:f:1")
     batch = Batch([event], [reject], {"": b"1", "7": b"2", "6": None})
-    transaction = compose("orders", TOPICS.publish, TOPICS, batch)
+    own = OwnPart(rows=2, published=1, rejected=1)
+    transaction = compose("orders", TOPICS.publish, TOPICS, batch, own)
     assert transaction.records == {
         TOPICS.publish: [event],
         TOPICS.dead_letter: [reject.record()],
@@ -29,13 +29,9 @@ def test_events_rejects_and_checkpoint_are_one_transaction() -> None:
             Outgoing(b"orders", b"1"),
             Outgoing(b"orders/7", b"2"),
             Outgoing(b"orders/6", None),
+            Outgoing(b"orders/~trelay", b'{"rows":2,"published":1,"rejected":1}'),
         ],
     }
-
-
-@pytest.mark.parametrize("part", ["", "7", "a/b"])
-def test_a_checkpoint_part_and_its_key_map_to_each_other(part: str) -> None:
-    assert checkpoint_part("orders", checkpoint_key("orders", part)) == part
 
 
 def test_an_unavailable_bus_is_no_unavailable_upstream() -> None:

@@ -5,6 +5,7 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.sources.source import Batch, Loss
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.reporting import Reporter
@@ -58,7 +59,7 @@ def test_starting_does_not_hide_an_outage() -> None:
 def test_a_commit_counts_its_rejects_and_logs_the_first(caplog: pytest.LogCaptureFixture) -> None:
     report, registry = reporter()
     rejects = [Reject(f"orders:{n}", b"", "no JSON", "source", f"source:f:{n}") for n in (3, 4)]
-    report.committed(Batch([Outgoing(b"k", b"v")] * 5, rejects, {"": b"9"}), 0.01)
+    report.committed(Batch([Outgoing(b"k", b"v")] * 5, rejects, {"": b"9"}), OwnPart(), 0.01)
     assert registry.get_sample_value("trelay_system_events_published_total", {"source": "orders"}) == 5
     assert registry.get_sample_value("trelay_system_rejects_total", {"source": "orders"}) == 2
     (logged,) = caplog.records

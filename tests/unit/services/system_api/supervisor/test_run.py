@@ -7,12 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.system_api.operations.controls import SourceControl
+from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.sources.source import Batch, Checkpoint, Source
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import BusUnavailable
 from services.system_api.supervisor.reporting import Reporter
-from services.system_api.supervisor.run import SourceContext, SourceRun
+from services.system_api.supervisor.run import Lasting, SourceContext, SourceRun
+from services.system_api.supervisor.wakeup import Wakeup
 from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
@@ -24,7 +27,8 @@ from tests.unit.services.system_api.harness import OPTIONS, TOPICS, Harness, Num
 def source_run(bus: MemoryBus, harness: Harness, watchdog: Watchdog) -> SourceRun:
     reporter = Reporter("numbers", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["numbers"]), SYSTEM_CLOCK)
     context = SourceContext(bus, TOPICS, SYSTEM_CLOCK, random.Random(1))
-    return SourceRun(OPTIONS, harness.open, context, reporter, watchdog, OversizeFilter())
+    lasting = Lasting(SourceControl("numbers", MemorySourceStore()), OversizeFilter(), Wakeup())
+    return SourceRun(OPTIONS, harness.open, context, reporter, lasting, watchdog)
 
 
 async def test_missing_topics_are_reported_as_the_bus() -> None:

@@ -1,5 +1,6 @@
 """The status that operators see, and the changes that need an alert."""
 
+from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.supervisor.status import SourceStatus, State
 
 
@@ -61,6 +62,23 @@ def test_a_source_that_another_replica_runs_has_no_error_here() -> None:
     assert (status.state, status.error, status.failures) == (State.STANDBY, None, 0)
 
 
+def test_nothing_is_expected_of_a_paused_source() -> None:
+    status = SourceStatus("orders", 0)
+    status.down("refused", 1)
+    over = status.paused(2, "paused by oncall")
+    assert over is not None
+    assert not over.begun
+    assert (status.state.value, status.error, status.failures) == ("paused", "paused by oncall", 0)
+    status.starting(3)
+    assert (status.state, status.error) == (State.STARTING, None)
+
+
+def test_a_source_resumes_from_what_is_committed() -> None:
+    status = SourceStatus("orders", 0)
+    status.resuming(OwnPart(rows=7, published=7), {"": b"7"})
+    assert (status.position, status.own.published) == ({"": "7"}, 7)
+
+
 def test_since_is_when_the_state_was_entered() -> None:
     status = SourceStatus("orders", 0)
     status.progressed(5, caught_up=False)
@@ -80,6 +98,7 @@ def test_problems_of_parts_have_one_notice_at_the_beginning_and_one_at_the_end()
 
 def test_the_position_is_what_was_committed_part_by_part() -> None:
     status = SourceStatus("orders", 0)
-    status.committed({"a": b"1", "b": b"2"})
-    status.committed({"a": None, "b": b"3"})
+    status.committed({"a": b"1", "b": b"2"}, OwnPart())
+    status.committed({"a": None, "b": b"3"}, OwnPart(rows=3, published=3))
+    assert status.own.published == 3
     assert status.position == {"b": "3"}

@@ -4,6 +4,13 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from pydantic import SecretStr
 
 from shared.bus.kafka.bus import _tls
 from shared.bus.kafka.options import KafkaOptions
@@ -18,6 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     issued.private_key_and_cert_chain_pem.write_to_path(str(folder / "both.pem"))
     issued.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
     issued.private_key_pem.write_to_path(str(folder / "key.pem"))
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    encrypted = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2"))
+    (folder / "encrypted.pem").write_bytes(encrypted)
     return folder
 
 
@@ -40,6 +50,18 @@ def test_files_that_cannot_be_used_are_named(folder: Path, files: dict[str, str]
         _tls(options(folder, **files))
     for file in files.values():
         assert str(folder / file) in str(raised.value)
+
+
+def test_an_encrypted_key_needs_its_password_and_prompts_for_none(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sealed = options(folder, cert_file="cert.pem", key_file="encrypted.pem")
+    with pytest.raises(SettingsError, match=r"^bus: cert_file .* cannot be used: "):
+        _tls(sealed)
+    assert _tls(sealed.model_copy(update={"key_password": SecretStr("hunter2")})) is not None
+    with pytest.raises(SettingsError, match=r"^bus: cert_file .* cannot be used: "):
+        _tls(sealed.model_copy(update={"key_password": SecretStr("wrong")}))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_without_tls_there_is_no_context() -> None:

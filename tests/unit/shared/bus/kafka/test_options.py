@@ -35,11 +35,13 @@ def test_certificates_need_tls(given: dict[str, str]) -> None:
         KafkaOptions.model_validate(given)
 
 
-def test_a_key_needs_its_certificate() -> None:
-    with pytest.raises(ValidationError, match="key_file: needs `cert_file`"):
-        KafkaOptions.model_validate({"security_protocol": "SSL", "key_file": "us.key"})
-
-
 def test_a_password_is_not_shown() -> None:
     options = KafkaOptions(security_protocol="SASL_SSL", user="trelay", password=SecretStr("s3cret"))
     assert "s3cret" not in repr(options) + str(options.model_dump()) + options.model_dump_json()
+
+
+@pytest.mark.parametrize("given", [{"key_file": "us.key"}, {"key_password": "secret"}])
+def test_a_key_needs_its_certificate(given: dict[str, str]) -> None:
+    (name,) = given
+    with pytest.raises(ValidationError, match=f"{name}: needs `cert_file`"):
+        KafkaOptions.model_validate({"security_protocol": "SSL", **given})

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from services.system_api.sources.table.postgresql import reader
+from services.system_api.sources.table.postgresql import observing
 from tests.integration.services.system_api.sources.table.table_poller import connected
 
 
@@ -24,4 +24,4 @@ async def other(database: str) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 def no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_MARGIN", 0)
+    monkeypatch.setattr(observing, "_MARGIN", 0)

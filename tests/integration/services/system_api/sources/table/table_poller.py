@@ -31,6 +31,7 @@ class TablePoller:
         self.rejects: list[tuple[str, str]] = []
         """Ids and errors."""
         self.problems: tuple[str, ...] = ()
+        self.waiting: tuple[str, ...] = ()
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Source]:
@@ -63,6 +64,7 @@ class TablePoller:
         self.events += events
         self.rejects += [(reject.id, reject.error) for reject in batch.rejects]
         self.problems = batch.problems
+        self.waiting = batch.waiting
         return [event["data"] for event in events]
 
     @property

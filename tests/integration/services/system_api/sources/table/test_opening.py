@@ -32,7 +32,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> 
 
 
 async def test_by_key(url: str) -> None:
-    poller = TablePoller(url)
+    poller = TablePoller(url, overlap=0.01)
     async with poller.opened() as source:
         await poller.poll(source)
     assert [event["id"] for event in poller.events] == ["orders:7"]
@@ -50,10 +50,10 @@ async def test_by_time_the_event_has_the_time_of_the_update(url: str) -> None:
 
 
 async def test_a_checkpoint_of_another_column(url: str) -> None:
-    poller = TablePoller(url)
+    poller = TablePoller(url, overlap=0.01)
     async with poller.opened() as source:
         await poller.poll(source)
-    changed = TablePoller(url, updated_at_column="changed")
+    changed = TablePoller(url, updated_at_column="changed", time_zone="UTC")
     changed.saved = poller.saved
     with pytest.raises(
         SettingsError, match=r"^system\.sources\.orders: the checkpoint is of rows 'by id.*another name"

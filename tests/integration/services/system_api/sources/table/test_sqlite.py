@@ -145,7 +145,7 @@ async def test_a_row_that_cannot_be_an_event_goes_to_the_dead_letter(upstream: s
 
 
 async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.Connection, url: str) -> None:
-    upstream.execute("CREATE TABLE orders (id TEXT, changed)")
+    upstream.execute("CREATE TABLE orders (id TEXT UNIQUE, changed)")
     upstream.execute("INSERT INTO orders VALUES ('a', '2020-01-01 00:00'), (NULL, '2020-01-01 00:00'), ('b', NULL)")
     upstream.execute("INSERT INTO orders VALUES ('c', 17)")
     poller = TablePoller(url, updated_at_column="changed")

@@ -32,10 +32,13 @@ class ManualClock(SystemClock):
 class FilePoller:
     """Opens a file source, and keeps what was committed."""
 
-    def __init__(self, path: Path, clock: SystemClock | None = None, **options: Any) -> None:
+    def __init__(
+        self, path: Path, clock: SystemClock | None = None, *, folder: Path | None = None, **options: Any
+    ) -> None:
+        """`folder` is that of the settings file."""
         given = {"kind": "file", "path": str(path), "type": "t", "subject": "id", "interval": 0.001} | options
         self.clock = clock or SystemClock()
-        self.options = FileSourceOptions.model_validate(given)
+        self.options = FileSourceOptions.model_validate(given, context={"folder": folder})
         self.checkpoint: dict[str, bytes] = {}
         self.data: list[Any] = []
         self.ids: list[str] = []

@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_kind_is_an_error(checkpoint: dict[str, bytes]) 
         Ledger("key", int, checkpoint)
 
 
-def test_a_changed_mode_is_an_error_that_says_what_to_do() -> None:
+def test_a_changed_mode_is_an_error_with_a_remedy() -> None:
     _, saved = Ledger("key", int, {}).take([row(1)], 10, complete=True)
     with pytest.raises(SettingsError, match="another name"):
         Ledger("changed", int, {part: value for part, value in saved.items() if value is not None})

@@ -37,6 +37,7 @@ class MemoryReader:
         self.table: list[int] = []
         self.without_key: list[NullKeyRow] = []
         self.reported: str | None = None
+        self.holds: str | None = "process 7"
         self.fails_at: str | None = None
         self.calls: list[str] = []
 
@@ -56,6 +57,9 @@ class MemoryReader:
     async def null_key_rows(self, _known: frozenset[str], _timeout: float) -> Sequence[NullKeyRow]:
         self._call("null_key_rows")
         return self.without_key
+
+    def holder(self) -> str | None:
+        return self.holds
 
     def problem(self, _ledger: Ledger[int]) -> str | None:
         return self.reported
@@ -146,10 +150,15 @@ async def test_above_early_limit_it_reads_final_rows_only_and_reports_it_when_th
     reader.table += [30]
     batch = await source.poll(10)
     assert (len(batch.records), batch.problems) == (0, ())
+    [waiting] = batch.waiting
+    assert waiting.startswith("a transaction stays open (process 7), and early_limit (5) rows were read")
     clock.at += table_source._STALL_TIMEOUT + 1
     batch = await source.poll(10)
     assert len(batch.problems) == 1
     assert "a transaction stays open" in batch.problems[0]
+    assert batch.waiting == batch.problems
+    reader.holds = None
+    assert "rows are not final yet" in (await source.poll(10)).waiting[0]
     reader.horizon = 25
     assert (await source.poll(10)).problems == ()
     assert await polled(source) == [30]
@@ -188,7 +197,8 @@ async def test_a_search_for_rows_without_a_key_that_always_fails_is_reported_and
 
 async def test_a_problem_of_the_reader_is_reported(source: TableSource[int], reader: MemoryReader) -> None:
     reader.reported = "the sequence was set back"
-    assert (await source.poll(10)).problems == ("the sequence was set back",)
+    batch = await source.poll(10)
+    assert batch.problems == batch.waiting == ("the sequence was set back",)
 
 
 async def test_large_rows_are_read_in_small_numbers(

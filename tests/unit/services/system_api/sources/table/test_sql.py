@@ -2,7 +2,14 @@
 
 import pytest
 
-from services.system_api.sources.table.sql import check_columns, quoted, quoted_table, suggest_index
+from services.system_api.sources.table.sql import (
+    check_columns,
+    check_unique,
+    identifiers,
+    quoted,
+    quoted_table,
+    suggest_index,
+)
 from shared.errors import SettingsError
 
 
@@ -29,9 +36,17 @@ def test_columns_that_exist_are_no_error() -> None:
     check_columns("orders", [("key", "id"), ("columns", "n")], ["id", "n"])
 
 
+def test_a_key_is_unique_if_a_unique_index_is_within_it() -> None:
+    check_unique("orders", ["id", "line"], [["n"], ["line"]])
+    with pytest.raises(SettingsError, match=r"set `key: \[id, line\]"):
+        check_unique("orders", ["id"], [["id", "line"]])
+    with pytest.raises(SettingsError, match=r'be missed; make it unique: CREATE UNIQUE INDEX "s_o_id" ON "s"\."o"'):
+        check_unique("s.o", ["id"], [])
+
+
 def test_the_log_has_the_statement_that_creates_the_index(caplog: pytest.LogCaptureFixture) -> None:
-    suggest_index("shop.orders", "changed", "id")
-    suggest_index("orders", "id", "id", named=True)
+    suggest_index("shop.orders", ["changed", "id"])
+    suggest_index("orders", ["id", "id"], named=True)
     assert [record.__dict__["suggestion"] for record in caplog.records] == [
         'CREATE INDEX ON "shop"."orders" ("changed", "id")',
         'CREATE INDEX "orders_id" ON "orders" ("id")',
@@ -41,3 +56,26 @@ def test_the_log_has_the_statement_that_creates_the_index(caplog: pytest.LogCapt
 def test_names_are_quoted() -> None:
     assert quoted('a"b') == '"a""b"'
     assert quoted_table('Shop.Order "s') == '"Shop"."Order ""s"'
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("orders", ("orders",)),
+        ("shop.orders", ("shop", "orders")),
+        ('"my.shop"."price ""list"""', ("my.shop", 'price "list"')),
+        ('shop."a.b"', ("shop", "a.b")),
+        ('Order "s', ('Order "s',)),
+        ('"half', ('"half',)),
+        ('"a"b', ('"a"b',)),
+        ("ä ö%s", ("ä ö%s",)),
+    ],
+)
+def test_a_name_is_divided_at_its_dots(name: str, parts: tuple[str, ...]) -> None:
+    assert identifiers(name) == parts
+
+
+@pytest.mark.parametrize("name", ["", ".", "a.", ".a", "a..b", "a.b.c", 'a.""', '"a.b".', "a\0b"])
+def test_a_name_that_is_no_table_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match=r"expected a table, or schema\.table"):
+        identifiers(name)

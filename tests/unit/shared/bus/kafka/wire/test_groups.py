@@ -5,7 +5,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocol
 from shared.bus.kafka.wire.groups import assigned_partitions, assignment_to, join_group, leave_group, user_data_of
 
 
-def test_user_data_comes_back_from_a_subscription() -> None:
+def test_user_data_round_trips_through_a_subscription() -> None:
     request = join_group(
         "g", timeout=6.0, member_id="", instance_id="node-1", protocol="p", topic="t", user_data=b"data"
     ).prepare({11: (0, 5)})
@@ -15,7 +15,7 @@ def test_user_data_comes_back_from_a_subscription() -> None:
     assert (request.session_timeout, request.rebalance_timeout, request.group_instance_id) == (6000, 6000, "node-1")
 
 
-def test_an_assignment_comes_back_for_its_topic() -> None:
+def test_an_assignment_round_trips_for_its_topic() -> None:
     assignment = assignment_to("t", {3, 1})
     assert assigned_partitions("t", assignment) == {1, 3}
     assert assigned_partitions("other", assignment) == set()

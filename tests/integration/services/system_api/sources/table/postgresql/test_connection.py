@@ -54,7 +54,7 @@ async def test_a_table_that_has_changed_is_an_error(
     database: str, upstream: asyncpg.Connection, change: str, error: str
 ) -> None:
     await upstream.execute(TIMED)
-    poller = TablePoller(database, updated_at_column="changed")
+    poller = TablePoller(database, updated_at_column="changed", time_zone="UTC")
     async with poller.opened() as source:
         await poller.poll(source)
         await upstream.execute(change)

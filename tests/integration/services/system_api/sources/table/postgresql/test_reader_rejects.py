@@ -13,14 +13,18 @@ from tests.servers.postgres import Postgres
 
 @pytest.mark.parametrize(
     ("nullable", "options"),
-    [("id", {}), ("changed", {"updated_at_column": "changed"}), ("id", {"updated_at_column": "changed"})],
+    [
+        ("id", {"overlap": 0.01}),
+        ("changed", {"updated_at_column": "changed"}),
+        ("id", {"updated_at_column": "changed"}),
+    ],
 )
 async def test_rows_without_a_key_go_to_the_dead_letter_once(
     database: str, upstream: asyncpg.Connection, nullable: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_INTERVAL", 0.0)
     monkeypatch.setattr("services.system_api.sources.table.source._NULL_KEY_SHARE", 0)
-    await upstream.execute("CREATE TABLE orders (id bigint, n int, changed timestamptz DEFAULT now())")
+    await upstream.execute("CREATE TABLE orders (id bigint UNIQUE, n int, changed timestamptz DEFAULT now())")
     await upstream.execute(
         f"INSERT INTO orders (id, n) VALUES (1, 1), (2, 2); UPDATE orders SET {nullable} = NULL WHERE n = 2"
     )
@@ -117,10 +121,10 @@ async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database
 async def test_a_slow_search_for_rows_without_a_key_does_not_delay_other_rows(
     database: str, upstream: asyncpg.Connection
 ) -> None:
-    await upstream.execute("CREATE TABLE kept (id bigint, n bigserial)")
+    await upstream.execute("CREATE TABLE kept (id bigint UNIQUE, n bigserial)")
     await upstream.execute("INSERT INTO kept VALUES (1), (2); INSERT INTO kept SELECT NULL FROM generate_series(1, 9)")
     await upstream.execute("CREATE VIEW orders AS SELECT id, CASE WHEN id IS NULL THEN pg_sleep(1)::text END FROM kept")
-    poller = TablePoller(database, poll_timeout=1.0)
+    poller = TablePoller(database, poll_timeout=1.0, overlap=0.01)
     async with poller.opened() as source:
         with pytest.raises(Unavailable):
             await poller.poll(source)
@@ -134,10 +138,10 @@ async def test_a_slow_search_for_rows_without_a_key_does_not_delay_other_rows(
 async def test_a_row_without_a_key_that_fails_the_statement_stops_no_other(
     database: str, upstream: asyncpg.Connection
 ) -> None:
-    await upstream.execute("CREATE TABLE kept (id bigint, note text)")
+    await upstream.execute("CREATE TABLE kept (id bigint UNIQUE, note text)")
     await upstream.execute("INSERT INTO kept VALUES (1, '1'), (NULL, 'x')")
     await upstream.execute("CREATE VIEW orders AS SELECT id, note::int AS n FROM kept")
-    poller = TablePoller(database)
+    poller = TablePoller(database, overlap=0.01)
     async with poller.opened() as source:
         with pytest.raises(Unavailable):
             await poller.poll(source)

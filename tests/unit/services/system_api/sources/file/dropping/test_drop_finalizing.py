@@ -121,7 +121,7 @@ async def test_the_archive_may_be_on_another_disk(tmp_path: Path, monkeypatch: p
     assert [found.read_bytes() for found in (tmp_path / "archive").iterdir()] == [content]
 
 
-async def test_an_empty_file_is_put_away_as_well(tmp_path: Path) -> None:
+async def test_an_empty_file_is_archived_as_well(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson").touch()
     async with dropping(tmp_path, after="archive").opened() as poller:
         assert await poller.drain() == []

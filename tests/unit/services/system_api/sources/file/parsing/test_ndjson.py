@@ -78,7 +78,7 @@ def test_a_line_without_a_subject_is_an_error(line: bytes, error: str) -> None:
         LINES.read(line)
 
 
-def test_an_integer_may_be_the_subject_whatever_its_size() -> None:
+def test_an_integer_of_any_size_may_be_the_subject() -> None:
     line = b'{"id":123456789012345678901234567890}'
     assert LINES.read(line)[0] == "123456789012345678901234567890"
 
@@ -100,7 +100,7 @@ def test_an_invalid_time_is_an_error(time: str) -> None:
 
 
 def test_carriage_returns_between_values_become_spaces() -> None:
-    assert LINES.normalize(b'{"id":\r"a"}') == b'{"id": "a"}'
+    assert LINES.prepare(b'{"id":\r"a"}') == b'{"id": "a"}'
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))  # a lone surrogate is no character

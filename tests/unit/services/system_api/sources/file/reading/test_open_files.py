@@ -15,6 +15,7 @@ from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
 from services.system_api.sources.file.reading.progress import Count
 from services.system_api.sources.source import Batch, EventBuilder
@@ -32,7 +33,7 @@ def make(file_id: str, path: str, offset: int, line: int) -> Parser:
 async def open_files() -> AsyncIterator[OpenFiles]:
     async with IoThread.opened("disk") as io_thread:
         disk = Disk(io_thread, HeldFiles(DescriptorBudget(10)))
-        open_files = OpenFiles("files", disk, make, Catalogue(Count(), {}, 10))
+        open_files = OpenFiles("files", LineFiles(disk, make), disk, Catalogue(Count(), {}, 10))
         yield open_files
         open_files.close_all()
         disk.release_all()
@@ -76,7 +77,9 @@ async def test_an_unusable_file_is_not_opened_again_until_it_changes(open_files:
     assert not open_files.problems.texts
 
 
-async def test_the_outcome_tells_the_end_from_a_file_that_cannot_be_read(open_files: OpenFiles, tmp_path: Path) -> None:
+async def test_the_outcome_distinguishes_the_end_from_a_file_that_cannot_be_read(
+    open_files: OpenFiles, tmp_path: Path
+) -> None:
     (tmp_path / "a").write_text("id\n1\n2")
     (tmp_path / "b").write_text("key\n1\n")
     (tmp_path / "c").touch()

@@ -11,8 +11,7 @@ from services.system_api.sources.file.filesystem import FileError, open_verified
 from services.system_api.sources.file.held_files import DescriptorBudget
 from services.system_api.sources.file.reading import disk as disk_module
 from services.system_api.sources.source import Loss
-from shared.errors import Unavailable
-from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines, write
+from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, write
 
 
 @pytest.mark.parametrize("limit", [0, 10])
@@ -40,20 +39,6 @@ async def test_a_file_that_is_deleted_before_its_turn_is_read_if_it_is_held_or_e
     assert poller.losses[0].text in poller.problems
 
 
-async def test_a_name_that_is_not_utf8_stops_no_other_file(tmp_path: Path) -> None:
-    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ndjson"))
-    write(tmp_path / "a.ndjson", 1)
-    write(strange, 2)
-    async with FilePoller(tmp_path / "*.ndjson").opened() as poller:
-        assert await poller.drain() == lines(1)
-        assert len(poller.problems) == 1
-        assert "\\xff.ndjson': not read: its name is not UTF-8" in poller.problems[0]
-        (tmp_path / "a.ndjson").rename(tmp_path / "b.ndjson")
-        strange.rename(tmp_path / "a.ndjson")
-        assert await poller.drain() == lines(2)
-        assert not poller.problems
-
-
 async def test_unusable_files_are_not_opened_again(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number}.csv").write_text("x,y\n1,2\n")
@@ -79,19 +64,6 @@ async def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.M
             write(tmp_path / "a" / f"{number}.ndjson", number + 1000)
         assert sorted(int(each["id"]) for each in await poller.drain(30)) == list(range(1000, 1100))
     assert await poller.drain_reopened() == []
-
-
-async def test_a_missing_folder_or_file_is_an_error(tmp_path: Path) -> None:
-    async with FilePoller(tmp_path / "in" / "*.ndjson").opened() as poller:
-        with pytest.raises(Unavailable, match=f"folder {tmp_path}/in: No such file or directory"):
-            await poller.poll()
-        (tmp_path / "in").mkdir()
-        assert await poller.drain() == []
-    async with FilePoller(tmp_path / "a.ndjson").opened() as poller:
-        with pytest.raises(Unavailable, match=r"a\.ndjson: no such file"):
-            await poller.poll()
-        write(tmp_path / "a.ndjson", 1)
-        assert await poller.drain() == lines(1)
 
 
 async def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

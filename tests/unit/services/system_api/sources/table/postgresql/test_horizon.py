@@ -74,3 +74,23 @@ def test_many_different_observations_are_thinned_out_and_the_newest_is_kept() ->
     assert horizon.value < 50
     horizon.observe(None, set())
     assert horizon.value == 99
+
+
+def test_it_tells_which_transactions_it_waits_for() -> None:
+    horizon = Horizon()
+    assert horizon.waits_for == frozenset()
+    horizon.observe(10, {"1/1", "1/2"})
+    horizon.observe(20, {"1/2", "1/3"})
+    assert horizon.waits_for == {"1/2"}
+    horizon.observe(30, {"1/3"})
+    assert (horizon.value, set(horizon.waits_for)) == (10, {"1/3"})
+
+
+def test_it_is_raised_for_another_reason_and_never_lowered() -> None:
+    horizon = Horizon()
+    horizon.observe(10, {"1/1"})
+    horizon.raise_to(5)
+    horizon.raise_to(4)
+    assert (horizon.value, set(horizon.waits_for)) == (5, {"1/1"})
+    horizon.raise_to(10)
+    assert (horizon.value, horizon.waits_for) == (10, frozenset())

@@ -2,32 +2,46 @@
 
 import pytest
 
-from services.system_api.sources.table.postgresql.shape import Shape, order_error
+from services.system_api.sources.table.postgresql.shape import Key, Shape, order_error, order_type
+
+NO_KEY = "column 'c' is text; set `updated_at_column`, or a key that is an integer and grows"
 
 
 @pytest.mark.parametrize(
-    ("by_time", "type_", "error"),
+    ("by_time", "type_", "expected"),
     [
-        (False, "bigint", None),
-        (False, "text", "column 'c' is text; set `updated_at_column`, or a key that is an integer and grows"),
-        (True, "timestamp with time zone", None),
-        (True, "date", "column 'c' is date; expected timestamp or timestamptz"),
+        (False, "smallint", "bigint"),
+        (False, "bigint", "bigint"),
+        (False, "text", None),
+        (True, "timestamp with time zone", "timestamptz"),
+        (True, "timestamp without time zone", "timestamp"),
+        (True, "date", None),
     ],
 )
-def test_rows_can_be_ordered_by_some_types(by_time: bool, type_: str, error: str | None) -> None:
-    assert order_error("c", type_, by_time=by_time) == error
+def test_rows_can_be_ordered_by_some_types(by_time: bool, type_: str, expected: str | None) -> None:
+    assert order_type(type_, by_time=by_time) == expected
+
+
+def test_the_error_for_any_other_type_says_what_to_do() -> None:
+    assert order_error("c", "text", by_time=False) == NO_KEY
+    assert order_error("c", "date", by_time=True) == "column 'c' is date; expected timestamp or timestamptz"
 
 
 @pytest.mark.parametrize(
-    ("column", "type_", "order_type", "mode"),
+    ("keys", "column", "type_", "mode"),
     [
-        (None, None, "bigint", "by id (bigint)"),
-        ("at", "timestamp with time zone", "timestamptz", "by at (timestamptz)"),
-        ("at", "timestamp without time zone", "timestamp", "by at (timestamp)"),
+        (["id"], None, "bigint", "by id (bigint)"),
+        (["id"], "at", "timestamptz", "by at (timestamptz)"),
+        (["a", "b"], "at", "timestamp", "by at, a, b (timestamp)"),
     ],
 )
 def test_the_mode_names_the_order_column_and_its_type(
-    column: str | None, type_: str | None, order_type: str, mode: str
+    keys: list[str], column: str | None, type_: str, mode: str
 ) -> None:
-    shape = Shape("t", "id", "uuid", column, type_, "UTC", "id", None, None, (), versioned=True)
-    assert (shape.order, shape.order_type, shape.mode) == (column or "id", order_type, mode)
+    shape = Shape(
+        "t", '"t"', tuple(Key(key, "uuid") for key in keys), column, type_, "UTC", None, None, None, (), versioned=True
+    )
+    assert (shape.order_column, shape.mode) == (column or "id", mode)
+    assert shape.order == f't."{column or "id"}"'
+    assert shape.key_columns == [f't."{key}"' for key in keys]
+    assert shape.by_time == (column is not None)

@@ -2,25 +2,21 @@
 
 from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.postgresql import statements
-from services.system_api.sources.table.postgresql.shape import Shape
+from services.system_api.sources.table.postgresql.shape import Key, Sequence, Shape
 
 KEYED = Shape(
     table='Shop.Order "s',
-    key="Id",
-    key_cast="integer",
+    relation='"Shop"."Order ""s"',
+    keys=(Key("Id", "integer"),),
     updated_at_column=None,
-    updated_at_type=None,
+    order_type="bigint",
     time_zone="UTC",
     subject="Id",
     columns=None,
-    sequence="public.s",
+    sequence=Sequence(7, "public.s", readable=True),
     nullable=(),
     versioned=True,
 )
-
-
-def test_literals() -> None:
-    assert statements.literal("it's") == "'it''s'"
 
 
 def test_rows_above_the_position_are_selected() -> None:
@@ -35,7 +31,3 @@ def test_rows_above_the_position_are_selected() -> None:
     )
     assert 't."Id" >= $1::bigint' in statement
     assert arguments == [5, 10, 1000]
-
-
-def test_the_bound_of_keys_is_the_next_value_of_the_sequence() -> None:
-    assert statements.bound(KEYED) == "SELECT last_value + is_called::int FROM public.s"

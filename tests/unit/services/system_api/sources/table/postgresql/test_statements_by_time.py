@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.postgresql import statements
-from services.system_api.sources.table.postgresql.shape import Shape
+from services.system_api.sources.table.postgresql.shape import Key, Shape
 
 BY_TIME = Shape(
     table="shop.orders",
-    key="id",
-    key_cast="uuid",
+    relation="shop.orders",
+    keys=(Key("id", "uuid"),),
     updated_at_column="updated_at",
-    updated_at_type="timestamp with time zone",
+    order_type="timestamptz",
     time_zone="UTC",
     subject="id",
     columns=None,
@@ -31,6 +31,18 @@ def test_rows_are_ordered_by_the_time_and_then_by_the_key() -> None:
     assert arguments == [(7,), "k", ["v k"], 10, 1000]
 
 
+def test_a_key_of_several_columns_is_compared_column_by_column() -> None:
+    shape = replace(BY_TIME, keys=(Key("a", "text"), Key("b", "integer")), subject=None)
+    statement, arguments = statements.rows(shape, LIMITS, Position(7, "x%2Cy,5"), below=None, emitted=["v k"])
+    assert '(t."updated_at", t."a", t."b") > ($1::timestamptz, $2::text::text, $3::text::integer)' in statement
+    assert 'ORDER BY t."updated_at", t."a", t."b"\n' in statement
+    assert arguments[:3] == [(7,), "x,y", "5"]
+    assert statements.key_text(shape) == (
+        "(replace(replace(t.\"a\"::text, '%', '%25'), ',', '%2C') || ',' || "
+        "replace(replace(t.\"b\"::text, '%', '%25'), ',', '%2C'))"
+    )
+
+
 def test_without_xmin_the_time_distinguishes_the_states_of_a_row() -> None:
     statement, _ = statements.rows(replace(BY_TIME, versioned=False), LIMITS, None, below=None, emitted=[])
     assert 't."updated_at"::text AS version' in statement
@@ -48,18 +60,13 @@ def test_without_data_only_the_position_is_read() -> None:
 
 
 def test_one_row_is_read_by_its_key() -> None:
-    statement = statements.data_of_one(BY_TIME, 100)
+    statement, arguments = statements.data_of_one(BY_TIME, 100, "k")
     assert 'WHERE t."id" = $1::text::uuid' in statement
     assert "> 100 THEN least(" in statement
+    assert arguments == ["k"]
 
 
 def test_the_error_of_a_row_with_a_null_key_or_time_names_the_column() -> None:
     statement = statements.null_key_rows(BY_TIME)
     assert 'WHERE t."updated_at" IS NULL OR t."id" IS NULL' in statement
     assert "WHEN t.\"updated_at\" IS NULL THEN 'column ''updated_at'' is NULL'" in statement
-
-
-def test_the_bound_of_times_is_the_time_of_the_statement() -> None:
-    assert statements.bound(BY_TIME) == "SELECT statement_timestamp()"
-    local = replace(BY_TIME, updated_at_type="timestamp without time zone", time_zone="Europe/Berlin")
-    assert statements.bound(local) == "SELECT statement_timestamp() AT TIME ZONE 'Europe/Berlin'"

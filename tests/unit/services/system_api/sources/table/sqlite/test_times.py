@@ -1,6 +1,6 @@
 """Times in SQLite in each format."""
 
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -20,15 +20,24 @@ def test_numbers_of_every_unit(unit: int) -> None:
 @pytest.mark.parametrize(
     ("latest", "expected"),
     [
-        ("2023-11-14 22:13:20", "2023-11-14 22:13:20"),
+        ("2023-11-14 22:13", "2023-11-14 22:13:20"),
         ("2023-11-14T22:13:20.123456Z", "2023-11-14T22:13:20"),
     ],
 )
-def test_texts_of_either_format(latest: str, expected: str) -> None:
-    assert Texts("at").written(NOW, latest) == expected
-    assert Texts("at", timezone(timedelta(hours=2))).written(NOW, latest) == expected.replace("22:", "00:").replace(
-        "14", "15"
-    )
+def test_texts_are_written_in_the_format_of_the_column(latest: str, expected: str) -> None:
+    assert Texts("at").written(datetime.fromisoformat("2023-11-14T22:13:20.999"), latest) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2023-11-14 22:13", "2023-11-14T22:13:00"),
+        ("2023-11-14T22:13:20.5+05:00", "2023-11-14T22:13:20.500000"),
+        ("2023-11-14 22:13:20.123456789", "2023-11-14T22:13:20.123456"),
+    ],
+)
+def test_the_local_time_of_a_text(value: str, expected: str) -> None:
+    assert Texts("at").parsed(value).isoformat() == expected
 
 
 @pytest.mark.parametrize(
@@ -43,6 +52,7 @@ def test_the_time_of_a_row(value: str, expected: bytes | None) -> None:
     assert Texts("at", timezone(timedelta(hours=2))).rfc3339(value) == expected
 
 
-def test_text_that_is_not_a_time() -> None:
-    with pytest.raises(SettingsError, match="column 'at' holds 'soon'"):
-        Texts("at").written(NOW, "soon")
+@pytest.mark.parametrize("value", ["soon", "2023-13-14 22:13"])
+def test_text_that_is_not_a_time(value: str) -> None:
+    with pytest.raises(SettingsError, match=f"column 'at' holds '{value}'"):
+        Texts("at").parsed(value)

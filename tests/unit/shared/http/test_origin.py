@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 from pydantic import TypeAdapter, ValidationError
 
-from services.experience_api.auth.origin import Cidr, Networks, Origin, origin
+from shared.http.origin import Cidr, Networks, Origin, origin
 
 PROXIES = Networks(["10.0.0.0/8", "2001:db8:1::/64"])
 NOBODY = Networks([])
@@ -60,7 +60,7 @@ def test_the_header_is_read_from_the_right_and_only_through_trusted_hops() -> No
     assert seen("::ffff:10.0.0.1", "203.0.113.9") == "203.0.113.9"
 
 
-def test_a_trusted_peer_that_forwards_for_nobody_is_itself() -> None:
+def test_a_trusted_peer_without_forwarding_headers_is_the_origin() -> None:
     assert seen("10.0.0.1") == "10.0.0.1"
     assert seen("10.0.0.1", "10.0.0.2") == "10.0.0.2"
 
@@ -179,7 +179,7 @@ def test_anything_else_is_not_the_loopback(peer: str | None) -> None:
     assert not origin(peer, CIMultiDict(), NOBODY).loopback
 
 
-def test_an_ipv6_household_shares_one_budget() -> None:
+def test_the_addresses_of_an_ipv6_64_share_one_budget() -> None:
     one, same, other = (Origin(ip_address(text), proxied=False).budget_key for text in ("1::2", "1::3:4", "1:0:0:1::2"))
     assert one == same == "1::/64"
     assert other != one
@@ -194,7 +194,7 @@ def test_an_ipv6_household_shares_one_budget() -> None:
         (Origin(None, proxied=True, unverified="the address is not known"), "the address is not known"),
     ],
 )
-def test_the_reason_says_why_a_request_is_not_from_this_machine(found: Origin, reason: str) -> None:
+def test_the_reason_names_why_a_request_is_not_from_this_machine(found: Origin, reason: str) -> None:
     assert not found.loopback
     assert found.not_loopback == reason
 

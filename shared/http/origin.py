@@ -5,7 +5,7 @@ address. `X-Forwarded-For` is believed only as far as trusted proxies have writt
 the first address that is not a trusted proxy's is where the request comes from.
 
 An address permits something only where it is verified: it is that of a peer that connects directly, or a trusted proxy
-has named it. Behind an untrusted proxy everybody has the address of the proxy, often the loopback.
+has named it. Behind an untrusted proxy every client has the address of the proxy, often the loopback.
 """
 
 import ipaddress
@@ -80,7 +80,7 @@ class Origin:
 
     @property
     def budget_key(self) -> str:
-        """What shares one budget: an IPv4 address, or an IPv6 /64, for that is what one household is given.
+        """The key of one budget: an IPv4 address, or an IPv6 /64, which is what one site is assigned.
 
         Behind an untrusted proxy that is the proxy's address.
         """
@@ -88,7 +88,7 @@ class Origin:
 
 
 def origin(peer: str | None, headers: MultiMapping[str], trusted: Networks) -> Origin:
-    """Find where a request comes from: the peer itself, or what trusted proxies say of it."""
+    """Find where a request comes from: the peer itself, or what trusted proxies name."""
     address = _address(peer or "")
     proxied_by = next((name for name in headers if _PROXY_HEADER.fullmatch(name)), None)
     hops = [hop for line in headers.getall("X-Forwarded-For", []) for hop in line.split(",")]

@@ -1,0 +1,148 @@
+"""Controls and statuses in the tables `trelay.source_controls` and `trelay.source_statuses`."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Self
+
+import asyncpg
+
+from services.system_api.operations.requests import Command, Control, Outcome, Request
+from services.system_api.operations.store import SharedStatus
+from shared.database.listener import Listener
+from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
+from shared.database.watchers import Watchers
+
+CHANNEL = "trelay_source_controls"
+"""The channel of notifications about changed controls."""
+_CONNECTIONS = 2
+_ALL = "controls"
+
+_SECONDS = "extract(epoch FROM {0})::float8 AS {0}"
+_COLUMNS = ", ".join(
+    (
+        *("source", "paused", "reason", "changed_by", _SECONDS.format("changed_at"), "polls"),
+        *("generation", "command", "place", "requested_by", _SECONDS.format("requested_at")),
+        *("done_generation", "error", "result", _SECONDS.format("done_at")),
+    )
+)
+_CONTROLS = f"SELECT {_COLUMNS} FROM trelay.source_controls"  # noqa: S608 -- constants of this module
+_PRESENT = "INSERT INTO trelay.source_controls (source) VALUES ($1) ON CONFLICT (source) DO NOTHING"
+_UPDATE = "UPDATE trelay.source_controls SET {} WHERE source = $1 {} RETURNING " + _COLUMNS  # noqa: S608 -- the same
+
+_PAUSE = _UPDATE.format("paused = $2, changed_by = $3, reason = $4, changed_at = clock_timestamp()", "")
+_POLL = _UPDATE.format("polls = polls + 1", "")
+_REQUEST = _UPDATE.format(
+    "generation = generation + 1, command = $2, place = $3, requested_by = $4, requested_at = clock_timestamp()", ""
+)
+_SETTLE = _UPDATE.format(
+    "done_generation = $2, error = $3, result = $4, done_at = clock_timestamp()", "AND done_generation < $2"
+)
+_STATUSES = f"SELECT source, node, epoch, status, {_SECONDS.format('updated_at')} FROM trelay.source_statuses"  # noqa: S608 -- the same
+_PUBLISH = """
+INSERT INTO trelay.source_statuses AS known (source, node, epoch, status, updated_at)
+SELECT source, node, epoch, status, clock_timestamp()
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS given (source, node, epoch, status)
+ON CONFLICT (source) DO UPDATE
+SET node = excluded.node, epoch = excluded.epoch, status = excluded.status, updated_at = excluded.updated_at
+WHERE known.epoch <= excluded.epoch
+"""
+
+
+class PostgresSourceStore:
+    """A `SourceStore` that all replicas share."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        """The caller must pass notifications of `CHANNEL` to `on_notification`, as `opened` does."""
+        self._pool = pool
+        self._watchers: Watchers[str] = Watchers()
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, options: DatabaseOptions) -> AsyncIterator[Self]:
+        """Open a store with a pool of its own. It connects at its first use."""
+        async with ConnectionPool.opened(options, size=_CONNECTIONS, purpose="source operations") as pool:
+            store = cls(pool)
+            async with Listener.opened(options, {CHANNEL: store.on_notification}):
+                yield store
+
+    async def controls(self) -> Mapping[str, Control]:
+        """Return what operators ask, by source."""
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(_CONTROLS)
+        return {row["source"]: _control(row) for row in rows}
+
+    async def pause(self, source: str, by: str, reason: str) -> Control:
+        """Ask that the source be paused."""
+        return await self._change(_PAUSE, source, True, by, reason)  # noqa: FBT003 -- a value of the statement
+
+    async def resume(self, source: str, by: str) -> Control:
+        """Ask that the source run."""
+        return await self._change(_PAUSE, source, False, by, "")  # noqa: FBT003 -- the same
+
+    async def poll(self, source: str) -> Control:
+        """Ask for a poll now."""
+        return await self._change(_POLL, source)
+
+    async def request(self, source: str, command: Command, place: str | None, by: str) -> Control:
+        """Ask for something that is carried out once."""
+        return await self._change(_REQUEST, source, command, place, by)
+
+    async def settle(self, source: str, outcome: Outcome) -> None:
+        """Note what came of a request."""
+        result = json.dumps(dict(outcome.result))
+        async with self._pool.use() as connection:
+            await connection.fetchrow(_SETTLE, source, outcome.generation, outcome.error, result)
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, source)
+
+    async def publish(self, statuses: Sequence[SharedStatus]) -> None:
+        """Publish statuses."""
+        # In one order, so that two replicas that publish the same sources never wait for each other.
+        ordered = sorted(statuses, key=lambda status: status.source)
+        columns = [
+            [status.source for status in ordered],
+            [status.node for status in ordered],
+            [status.epoch for status in ordered],
+            [json.dumps(dict(status.status)) for status in ordered],
+        ]
+        async with self._pool.use() as connection:
+            await connection.execute(_PUBLISH, *columns)
+
+    async def statuses(self) -> Mapping[str, SharedStatus]:
+        """Return what was published last, by source."""
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(_STATUSES)
+        return {
+            row["source"]: SharedStatus(
+                row["source"], row["node"], row["epoch"], json.loads(row["status"]), row["updated_at"]
+            )
+            for row in rows
+        }
+
+    def watch(self) -> AbstractContextManager[asyncio.Event]:
+        """Watch the controls."""
+        return self._watchers.watch([_ALL])
+
+    def on_notification(self, _source: str | None) -> None:
+        """Handle a notification of `CHANNEL`."""
+        self._watchers.notify([_ALL])
+
+    async def _change(self, statement: str, source: str, *values: object) -> Control:
+        async with self._pool.use() as connection, connection.transaction():
+            await connection.execute(_PRESENT, source)
+            row = await connection.fetchrow(statement, source, *values)
+            await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, source)
+        assert row is not None, "inserted before, and never deleted"
+        return _control(row)
+
+
+def _control(row: asyncpg.Record) -> Control:
+    request = outcome = None
+    if row["command"] is not None:
+        command = Command(row["command"])
+        request = Request(row["generation"], command, row["place"], row["requested_by"], row["requested_at"])
+    if row["done_generation"]:
+        outcome = Outcome(row["done_generation"], row["error"], json.loads(row["result"]), row["done_at"])
+    return Control(row["paused"], row["reason"], row["changed_by"], row["changed_at"], row["polls"], request, outcome)

@@ -1,0 +1,66 @@
+"""What all replicas share of the sources. `tests/contracts/operations/` has a test for each guarantee below."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.system_api.operations.requests import Command, Control, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStatus:
+    """The status of a source, as its owner published it."""
+
+    source: str
+    node: str
+    epoch: int
+    """Of the owner's lease."""
+    status: Mapping[str, Any]
+    """JSON."""
+    at: float = 0.0
+    """When it was published, in seconds since 1970, by the clock of the store."""
+
+
+class SourceStore(Protocol):
+    """Controls and statuses by source. Every change is atomic, and survives restarts of all replicas.
+
+    All methods raise `Unavailable` if the store does not answer; it is not known then whether the change took place.
+    """
+
+    async def controls(self) -> Mapping[str, Control]:
+        """Return what operators ask, by source; a source that nothing was ever asked of is absent."""
+        ...
+
+    async def pause(self, source: str, by: str, reason: str) -> Control:
+        """Ask that the source be paused; return what is asked of it now."""
+        ...
+
+    async def resume(self, source: str, by: str) -> Control:
+        """Ask that the source run."""
+        ...
+
+    async def poll(self, source: str) -> Control:
+        """Ask for a poll now."""
+        ...
+
+    async def request(self, source: str, command: Command, place: str | None, by: str) -> Control:
+        """Ask for something that is carried out once; it has the next generation."""
+        ...
+
+    async def settle(self, source: str, outcome: Outcome) -> None:
+        """Note what came of a request; an outcome of an older one changes nothing."""
+        ...
+
+    async def publish(self, statuses: Sequence[SharedStatus]) -> None:
+        """Publish statuses; one of an older epoch than the published one changes nothing."""
+        ...
+
+    async def statuses(self) -> Mapping[str, SharedStatus]:
+        """Return what was published last, by source."""
+        ...
+
+    def watch(self) -> AbstractContextManager[asyncio.Event]:
+        """Watch the controls: the event is set when one may have changed. A notification may be missed."""
+        ...

@@ -1,0 +1,103 @@
+"""Who may operate the sources: those with a token, or, where none is configured, this machine alone."""
+
+import hashlib
+import hmac
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multidict import MultiMapping
+from pydantic import Field, SecretStr, field_validator
+
+from shared.errors import ProblemError
+from shared.http.origin import Networks, origin
+from shared.runtime.clock import Clock
+from shared.settings import Options, Secret
+
+logger = logging.getLogger(__name__)
+
+_MIN_TOKEN = 24
+_LOG_INTERVAL = 1.0
+LOOPBACK = "loopback"
+"""The name of an operator without a token."""
+_BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode")
+
+
+class OperatorOptions(Options):
+    """One person or program that may operate the sources."""
+
+    token: Secret = Field()
+    """Sent as `Authorization: Bearer …`; at least 24 characters, such as those of `openssl rand -hex 16`."""
+
+    @field_validator("token")
+    @classmethod
+    def _is_long(cls, token: SecretStr) -> SecretStr:
+        length = len(token.get_secret_value())
+        if length < _MIN_TOKEN:
+            raise ValueError(f"the token is too short: found {length} characters, expected at least {_MIN_TOKEN}")
+        return token
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Who sent a request."""
+
+    name: str
+    address: str
+
+
+class Operators:
+    """Decides who sent a request, and whether they may."""
+
+    def __init__(self, options: Mapping[str, OperatorOptions], clock: Clock) -> None:
+        self._digests = {name: _digest(each.token.get_secret_value()) for name, each in options.items()}
+        self._clock = clock
+        self._logged_at = -_LOG_INTERVAL
+        self._refused = 0
+
+    @property
+    def named(self) -> bool:
+        """Whether operators have tokens."""
+        return bool(self._digests)
+
+    def identify(self, peer: str | None, headers: MultiMapping[str]) -> Operator:
+        """Return who sent a request.
+
+        Raises:
+            ProblemError: 401, the token is missing or unknown; 403, there are no tokens, and the request is not from
+                this machine.
+        """
+        sender = origin(peer, headers, Networks(()))
+        address = str(sender.address)
+        if not self.named:
+            if not sender.loopback:
+                raise self._refusal(403, f"{_NO_TOKENS}; {sender.not_loopback}", address)
+            # A page in a browser on this machine may send requests too, and says so.
+            if any(name in headers for name in _BROWSER_HEADERS):
+                raise self._refusal(403, f"{_NO_TOKENS}, and none from a browser", address)
+            return Operator(LOOPBACK, address)
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        digest = _digest(token.strip())
+        # All are compared, so that the time tells nothing.
+        found = [name for name, known in self._digests.items() if hmac.compare_digest(known, digest)]
+        if scheme.lower() != "bearer" or not found:
+            detail = "expected the token of an operator (`system.operators`) as `Authorization: Bearer …`"
+            raise self._refusal(401, detail, address)
+        return Operator(found[0], address)
+
+    def _refusal(self, status: int, detail: str, address: str) -> ProblemError:
+        self._refused += 1
+        now = self._clock.monotonic()
+        if now - self._logged_at >= _LOG_INTERVAL:
+            fields = {"component": "operators", "address": address, "reason": detail, "count": self._refused}
+            logger.warning("operator request refused", extra=fields)
+            self._logged_at, self._refused = now, 0
+        headers = {"WWW-Authenticate": 'Bearer realm="trelay operators"'} if status == 401 else {}  # noqa: PLR2004 -- HTTP
+        return ProblemError(detail, status=status, detail=detail, headers=headers, members={})
+
+
+_NO_TOKENS = "no operators are configured (`system.operators`): only requests from this machine itself are accepted"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

@@ -1,0 +1,72 @@
+"""Records of a document, whatever its format: each is one JSON object, or the reason why there is none."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from shared.errors import Malformed
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class FoundRecord(NamedTuple):
+    """One record of a document."""
+
+    data: bytes
+    """The record as a JSON object; where it has an error, what is kept of it."""
+    place: str
+    """Where it is in the document, such as `line 17` or `bytes 120-340`."""
+    error: str | None = None
+    size: int = 0
+    """Bytes of the record, where `data` does not have all of them."""
+
+
+Records = Iterator[FoundRecord | None]
+"""The records of a document, in order. None says that reading goes on and has found none yet: so that the caller can
+stop waiting while a large file is skipped."""
+
+
+class Stream(Protocol):
+    """Bytes that are read in order."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes; none at the end.
+
+        Raises:
+            UnreadableDocument: the content is broken from here on.
+        """
+        ...
+
+
+class UnreadableDocument(Malformed):
+    """The document is broken, or not of this format, from some place on: nothing behind it can be read."""
+
+
+def encode_values(values: Any) -> bytes:
+    """Return values of Python as JSON: decimals and integers with all digits, bytes in base64.
+
+    Raises:
+        Malformed: a value cannot be JSON, such as a number that is infinite.
+    """
+    try:
+        data = _encode(values)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        raise Malformed(f"not JSON: {exc}") from exc
+    # msgspec writes null for a float that is not a number.
+    if b"null" in data and (place := _not_finite(values, "")) is not None:
+        raise Malformed(f"{place[0]}: found {place[1]}; expected a finite number")
+    return data
+
+
+def _not_finite(value: Any, place: str) -> tuple[str, float] | None:
+    """Return the place and the value of the first float that is not finite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else (place, value)
+    items: Any = ()
+    if isinstance(value, dict):
+        items = ((f"{place}.{name}" if place else str(name), item) for name, item in value.items())
+    elif isinstance(value, list | tuple):
+        items = ((f"{place}[{number}]", item) for number, item in enumerate(value))
+    return next((found for where, item in items if (found := _not_finite(item, where)) is not None), None)

@@ -1,0 +1,103 @@
+"""The SQL statements for a table in SQLite.
+
+Every column is quoted and qualified: SQLite takes a quoted name without a table for text if there is no such column.
+"""
+
+from typing import Any
+
+from services.system_api.sources.table.keys import decoded
+from services.system_api.sources.table.ledger import Position
+from services.system_api.sources.table.sql import quoted, quoted_table
+from services.system_api.sources.table.sqlite.shape import SqliteShape
+from services.system_api.sources.table.sqlite.values import NAMES, Value
+
+
+class Statements:
+    """The statements for one shape. Rows are returned as order value, key columns, subject, columns."""
+
+    def __init__(self, shape: SqliteShape) -> None:
+        self._shape = shape
+        self._table = f"{quoted_table(shape.table)} t"
+        self._order = column(shape.order)
+        keys = [column(name) for name in shape.keys]
+        self._ties = keys if shape.updated_at_column is None else [_as_text(key) for key in keys]
+        self._subject = "NULL" if shape.subject is None else column(shape.subject)
+        self._columns = ", ".join(column(name) for name in shape.columns)
+        filled = "".join(f" AND {key} IS NOT NULL" for key in keys)
+        # SQLite stores a type with each value, and sorts all integers before all text.
+        self._placed = f"typeof({self._order}) = '{NAMES[shape.kind]}'{filled}"
+
+    def exists(self) -> str:
+        """Return a statement that fails if there is no table."""
+        return f"SELECT 1 FROM {self._table} LIMIT 0"  # noqa: S608 -- every name is quoted
+
+    def highest(self) -> str:
+        """Return the statement for the highest order value."""
+        return (
+            f"SELECT {self._order} FROM {self._table} WHERE {self._placed}"  # noqa: S608 -- every name is quoted
+            f" ORDER BY {self._order} DESC LIMIT 1"
+        )
+
+    def rows(self, limit: int, position: Position[Any] | None, below: Value) -> tuple[str, list[Value]]:
+        """Return the statement for the rows above a position and below an order value, and its arguments."""
+        return self._above(f"{self._subject}, {self._columns}", limit, position, below)
+
+    def positions(self, limit: int, position: Position[Any] | None, below: Value) -> tuple[str, list[Value]]:
+        """Return the same without the contents of the rows."""
+        return self._above("", limit, position, below)
+
+    def one_value(self, name: str | None) -> str:
+        """Return the statement for a column of the row at a place, or for its subject: arguments as in `positions`."""
+        expression = self._subject if name is None else column(name)
+        ties = "".join(f" AND {tie} = ?" for tie in self._ties)
+        return f"SELECT {expression} FROM {self._table} WHERE {self._order} = ?{ties} LIMIT 1"  # noqa: S608
+
+    def null_key_rows(self) -> str:
+        """Return the statement for type of the order value, the key column that is NULL, and columns."""
+        missing = " ".join(f"WHEN {column(name)} IS NULL THEN {_literal(name)}" for name in self._shape.keys)
+        return f"""
+            SELECT typeof({self._order}), CASE {missing} END, {self._columns} FROM {self._table}
+            WHERE NOT ({self._placed}) LIMIT ?
+        """  # noqa: S608 -- every name is quoted
+
+    def _above(
+        self, contents: str, limit: int, position: Position[Any] | None, below: Value
+    ) -> tuple[str, list[Value]]:
+        conditions, arguments = [self._placed], list[Value]()
+        if position is not None and position.key is None:
+            conditions.append(f"{self._order} >= ?")
+            arguments.append(position.order)
+        elif position is not None and self._shape.updated_at_column is None:
+            conditions.append(f"{self._order} > ?")
+            arguments.append(position.order)
+        elif position is not None and position.key is not None:
+            # The first condition alone lets SQLite use the index.
+            marks = ", ".join("?" for _ in self._ties)
+            conditions.append(f"{self._order} >= ?")
+            conditions.append(f"({self._order}, {', '.join(self._ties)}) > (?, {marks})")
+            arguments += [position.order, position.order, *decoded(position.key, len(self._ties))]
+        if below is not None:
+            conditions.append(f"{self._order} < ?")
+            arguments.append(below)
+        selected = [self._order, *self._ties, *([contents] if contents else [])]
+        statement = f"""
+            SELECT {", ".join(selected)} FROM {self._table}
+            WHERE {" AND ".join(conditions)}
+            ORDER BY {", ".join(dict.fromkeys([self._order, *self._ties]))}
+            LIMIT ?
+        """  # noqa: S608 -- every name is quoted
+        return statement, [*arguments, limit]
+
+
+def column(name: str) -> str:
+    """Return the expression for a column."""
+    return f"t.{quoted(name)}"
+
+
+def _as_text(key: str) -> str:
+    """Return an expression for the key as text: keys of different types in one column would not compare by value."""
+    return f"CASE typeof({key}) WHEN 'blob' THEN lower(hex({key})) ELSE CAST({key} AS TEXT) END"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,53 @@
+import asyncio
+from contextlib import AsyncExitStack
+
+from services.experience_api.hub.close_codes import CLAIM_LOST, CloseReason
+from services.experience_api.registry.protocol import Client
+from tests.unit.services.experience_api.sessions.replicas import (
+    OPTIONS,
+    ORIGIN,
+    Socket,
+    a_deployment,
+    claims,
+    reason,
+)
+from tests.unit.skipping_loop import SkippingLoop
+
+
+class Timed(Socket):
+    """Records when it was ended."""
+
+    ended_at = 0.0
+
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
+        self.ended_at = asyncio.get_running_loop().time()
+        super().end(reason, wait)
+
+
+def test_many_connections_are_ended_in_waves_with_times_to_reconnect_that_differ() -> None:
+    """All claims of a replica are void, for example because another process has its name."""
+
+    async def lose() -> tuple[list[float], list[float]]:
+        async with a_deployment(OPTIONS) as deployment, AsyncExitStack() as stack:
+            replica = await deployment.replica("one")
+            for number in range(150):
+                token = claims(f"client-{number}", "its own")
+                await deployment.registry.add(Client(token.client_id, "x"))
+                await deployment.registry.register(token)
+                slot = await stack.enter_async_context(replica.slot(token, ORIGIN))
+                slot.attach(socket := Timed())
+                sockets.append(socket)
+            began = asyncio.get_running_loop().time()
+            replica.lose_all()
+            for socket in sockets:
+                assert await reason(socket) is CLAIM_LOST
+            return [socket.ended_at - began for socket in sockets], [socket.wait or 0.0 for socket in sockets]
+
+    sockets: list[Timed] = []
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        ends, waits = runner.run(lose())
+    assert 0.4 <= max(ends) < 2.0
+    assert len({round(end, 3) for end in ends}) == 6
+    assert len(set(waits)) == 150
+    assert min(waits) >= 1.0
+    assert max(waits) > 8.0
