@@ -1,22 +1,20 @@
-"""Opens a table source at a checkpoint: connects its options, the reader of its database and the ledger."""
+"""Opens a table that is read in the order of its keys or times."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
-from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
+from services.system_api.sources.source import Source
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import NullKeyRows
-from services.system_api.sources.table.options import TableSourceOptions, settings_errors
+from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql import timestamps
+from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.reader import PostgresReader
 from services.system_api.sources.table.postgresql.shape import Shape
-from services.system_api.sources.table.rows import PositionOf, RowEvents, Time
+from services.system_api.sources.table.rows import PositionOf, Time
 from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.final import FinalKeys, FinalNumbers, FinalTexts
@@ -24,72 +22,45 @@ from services.system_api.sources.table.sqlite.reader import SqliteReader
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from shared.errors import SettingsError
-from shared.runtime.clock import Clock
 
 _GRAIN = 2.0
 """Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so more rows may be written in a second that was read."""
-_NULL_KEY_SHARE = 0.2
-"""Share of `poll_timeout` that a search for rows without a key may take."""
 
 
-class TableSourceKind(TableSourceOptions):
-    """Rows of a table or a view."""
-
-    def opener(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
-        """Return what opens the source of this name."""
-        return table_source(name, self, clock, rng)
+async def open_incremental(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    """Open the source; `stack` closes it."""
+    return await (_on_postgresql if assembly.options.on_postgresql else _on_sqlite)(stack, assembly)
 
 
-def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
-    """Return what opens the source of this name."""
-
-    @asynccontextmanager
-    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
-        assembly = _Assembly(options, EventBuilder(name, options.type, options.channel, clock, rng), checkpoint, clock)
-        async with AsyncExitStack() as stack:
-            with settings_errors(name):
-                source = await (_on_postgresql if options.on_postgresql else _on_sqlite)(stack, assembly)
-            yield source
-
-    return open_source
-
-
-@dataclass(frozen=True, slots=True)
-class _Assembly:
-    """The parts that every table source is made of."""
-
-    options: TableSourceOptions
-    builder: EventBuilder
-    checkpoint: Checkpoint
-    clock: Clock
-
-    def source(
-        self,
-        reader: TableReader[Order],
-        mode: str,
-        kind: type[Order],
-        position: PositionOf[Order],
-        time: Time[Order],
-        signal: ChangeSignal,
-    ) -> Source:
-        options, checkpoint = self.options, self.checkpoint
-        events = RowEvents(self.builder, options.table, options.subject_name, options.row_limit, position, time)
-        ledger = Ledger(mode, kind, checkpoint)
-        limits = Limits(options.early_limit, options.poll_timeout * _NULL_KEY_SHARE)
-        return TableSource(reader, ledger, NullKeyRows(checkpoint), events, signal, limits, self.clock)
+def _source(
+    assembly: Assembly,
+    reader: TableReader[Order],
+    mode: str,
+    kind: type[Order],
+    position: PositionOf[Order],
+    time: Time[Order],
+    signal: ChangeSignal,
+) -> Source:
+    checkpoint = assembly.checkpoint
+    ledger = Ledger(mode, kind, checkpoint)
+    limits = Limits(assembly.options.early_limit, assembly.null_key_timeout)
+    events = assembly.events(position, time)
+    return TableSource(reader, ledger, NullKeyRows(checkpoint), events, signal, limits, assembly.clock)
 
 
-async def _on_postgresql(stack: AsyncExitStack, assembly: _Assembly) -> Source:
+async def _on_postgresql(stack: AsyncExitStack, assembly: Assembly) -> Source:
     signal = ChangeSignal()
-    reader = PostgresReader(assembly.builder.name, assembly.options, signal.set, assembly.clock)
-    stack.callback(reader.close)
-    shape = await reader.open()
+    keeper = SessionKeeper(assembly.name, assembly.options, signal.set)
+    stack.callback(keeper.close)
+    with keeper.errors():
+        shape = (await keeper.session()).shape
+    reader = PostgresReader(keeper, assembly.clock)
     position = _by_key if not shape.by_time else _by_time if shape.versioned else _by_time_only
-    return assembly.source(reader, shape.mode, int, position, await _time(shape), signal)
+    return _source(assembly, reader, shape.mode, int, position, await _time(shape), signal)
 
 
-async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
-    options, clock, name = assembly.options, assembly.clock, assembly.builder.name
+async def _on_sqlite(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    options, clock, name = assembly.options, assembly.clock, assembly.name
     file = SqliteFile(options, clock)
     stack.push_async_callback(file.close)
     shape = await sqlite_shape_of(file, options)
@@ -98,15 +69,15 @@ async def _on_sqlite(stack: AsyncExitStack, assembly: _Assembly) -> Source:
     if shape.updated_at_column is None:
         keys = FinalKeys(options.overlap, clock)
         by_key = SqliteReader[int](name, options, file, shape, keys)
-        return assembly.source(by_key, shape.mode, int, _by_key, timestamps.unknown, signal)
+        return _source(assembly, by_key, shape.mode, int, _by_key, timestamps.unknown, signal)
     if shape.kind is int:
         numbers = Numbers()
         by_number = SqliteReader[int](name, options, file, shape, FinalNumbers(numbers, age, clock))
-        return assembly.source(by_number, shape.mode, int, _by_number, numbers.rfc3339, signal)
+        return _source(assembly, by_number, shape.mode, int, _by_number, numbers.rfc3339, signal)
     zone = await _zone(options.time_zone)
     texts = Texts(shape.updated_at_column, zone)
     by_text = SqliteReader[str](name, options, file, shape, FinalTexts(texts, zone, age, clock))
-    return assembly.source(by_text, shape.mode, str, _by_text, texts.rfc3339, signal)
+    return _source(assembly, by_text, shape.mode, str, _by_text, texts.rfc3339, signal)
 
 
 async def _zone(name: str | None) -> tzinfo:
