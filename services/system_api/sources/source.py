@@ -74,6 +74,8 @@ class Loss:
     """What it was, with its place, and why it could not be read."""
     size: int = 0
     """The bytes that are known to be lost; 0 if that is not known."""
+    count: int = 1
+    """The number of files or other parts that the text names together."""
 
 
 @dataclass(slots=True)
