@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -24,6 +25,7 @@ _CONNECT_TIMEOUT = 10.0
 _MISSED_HEARTBEATS = 2.5
 """Heartbeats without any frame, not even a ping, after which a connection counts as lost."""
 _FRAME_LIMIT = 16 * 1024 * 1024
+_SSL_NOISE = re.compile(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$")
 _DETAIL_LIMIT = 300
 _NOT_SUCCESSFUL = 300
 """From this status on, a response is a redirect or an error."""
@@ -265,8 +267,11 @@ def _describe(error: Exception) -> str:
         cause = error.os_error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"certificate not trusted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError) and cause.reason:
-        return f"TLS handshake failed: {cause.reason.replace('_', ' ').lower()}"
+    if isinstance(cause, ssl.SSLError):  # its errno is OpenSSL's, not the system's
+        # Python knows no reason for an error that is newer than itself: `[SSL] record layer failure (_ssl.c:1028)`.
+        reason = getattr(cause, "reason", None)
+        text = reason.replace("_", " ").lower() if reason else _SSL_NOISE.sub("", cause.strerror or str(cause))
+        return f"TLS handshake failed: {text}"
     if isinstance(cause, OSError) and cause.errno:
         # Errors of name resolution have negative numbers and their own texts.
         return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)

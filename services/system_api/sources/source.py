@@ -5,9 +5,8 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, Field
 
@@ -75,6 +74,8 @@ class Loss:
     """What it was, with its place, and why it could not be read."""
     size: int = 0
     """The bytes that are known to be lost; 0 if that is not known."""
+    count: int = 1
+    """The number of files or other parts that the text names together."""
 
 
 @dataclass(slots=True)
@@ -138,49 +139,6 @@ class Settling(Protocol):
 
         Raises:
             Unavailable: it is logged; the source repeats the action on a later poll. The events are already committed.
-        """
-        ...
-
-
-Place = Literal["beginning", "end"] | datetime | Checkpoint
-"""Where an operator rewinds a source to: everything there is, what comes from now on, what has changed since a time, or
-what comes after a saved position."""
-
-
-@runtime_checkable
-class Rewinding(Protocol):
-    """Sources that can name the checkpoint of another place than the one they were opened at.
-
-    Any source can be rewound to its beginning, which is the empty checkpoint, and to a saved position. A source needs
-    this protocol for the end, for a time, and where its beginning is not the empty checkpoint: because a setting names
-    another place to start from, or because the ids of events come from what the checkpoint remembers.
-    """
-
-    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
-        """Return the whole checkpoint from which exactly what comes after `place` is read, with the same ids as before.
-
-        The source may have been opened for this alone. It is closed afterwards.
-
-        Raises:
-            Malformed: the source has no such place; the text tells which it has.
-            Unavailable: worth retrying.
-        """
-        ...
-
-
-@runtime_checkable
-class Snapshotting(Protocol):
-    """Sources that can publish again, beside what changes, everything that is there now."""
-
-    async def snapshot(self) -> dict[str, bytes | None]:
-        """Begin a snapshot: the polls that follow also return what is there now, with the ids that it had before.
-
-        Returns the parts of the checkpoint that begin it, which are committed before the next poll; the progress of a
-        snapshot is part of the checkpoint. One that is in progress begins again.
-
-        Raises:
-            Malformed: the settings allow no snapshot; the text tells why.
-            Unavailable: worth retrying.
         """
         ...
 

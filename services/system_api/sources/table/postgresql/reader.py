@@ -5,6 +5,7 @@ One poll reads the bound, the open transactions and the rows, in this order; see
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import asyncpg
 
@@ -17,7 +18,7 @@ from services.system_api.sources.table.postgresql.null_keys import read_null_key
 from services.system_api.sources.table.postgresql.observing import Observer, TableChanged
 from services.system_api.sources.table.postgresql.session import Session
 from services.system_api.sources.table.postgresql.statements import ReadLimits
-from shared.errors import Unavailable
+from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import Clock
 
 _MOST_ROWS = 100_000
@@ -116,6 +117,22 @@ class PostgresReader:
     def holder(self) -> str | None:
         """Describe the open transactions that hold the horizon back; see `TableReader`."""
         return self._observer.holder(self._keeper.current)
+
+    async def count_between(self, since: datetime, until: datetime) -> int:
+        """Return how many rows have a time within [since, until).
+
+        Raises:
+            Malformed: rows are ordered by their key.
+            Unavailable: the server does not answer, or not in time.
+        """
+        with self._keeper.errors():
+            session = await self._keeper.session()
+            if not session.shape.by_time:
+                raise Malformed("rows without updated_at_column cannot be counted by time")
+            found: int = await session.connection.fetchval(
+                statements.count_between(session.shape), since.isoformat(), until.isoformat()
+            )
+            return found
 
     def problem(self, ledger: Ledger[int]) -> str | None:
         """Report keys or times that went back or are ahead; see `TableReader`."""

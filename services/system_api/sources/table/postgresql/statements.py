@@ -161,6 +161,14 @@ def data_of_one(shape: Shape, limit: int, key: str) -> tuple[str, list[object]]:
     return statement, where.arguments
 
 
+def count_between(shape: Shape) -> str:
+    """Return the statement that counts rows by time: $1 and $2 are the bounds in ISO 8601, the second excluded."""
+    zone = "" if shape.time_zone is None else f" AT TIME ZONE {literal(shape.time_zone)}"
+    low, high = (f"(${number}::text::timestamptz{zone})" for number in (1, 2))
+    keyed = "".join(f" AND t.{quoted(name)} IS NOT NULL" for name in shape.nullable)
+    return f"SELECT count(*) FROM {shape.relation} t WHERE {shape.order} >= {low} AND {shape.order} < {high}{keyed}"  # noqa: S608 -- every name is quoted
+
+
 def null_key_rows(shape: Shape) -> str:
     """Return the statement for rows with a NULL key or order value: $1 known digests, $2 limit.
 

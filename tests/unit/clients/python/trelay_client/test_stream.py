@@ -152,6 +152,8 @@ async def test_a_connection_error_is_described() -> None:
         assert re.search(
             "TLS handshake failed: (record layer failure|wrong version number); retrying in ", server.retries[0]
         )
+    newer = ssl.SSLError(1, "[SSL] record layer failure (_ssl.c:1028)")
+    assert _describe(newer) == "TLS handshake failed: record layer failure"
     assert _describe(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "Name or service not known"
 
 

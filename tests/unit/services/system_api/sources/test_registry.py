@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from services.system_api.sources.file.opening import FileSourceKind
-from services.system_api.sources.file.reading.tail import TailSource
+from services.system_api.sources.file.tailing.tail import TailSource
 from services.system_api.sources.registry import build_source
 from shared.runtime.clock import SYSTEM_CLOCK
 

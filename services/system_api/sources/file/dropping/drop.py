@@ -9,14 +9,15 @@ from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
-from services.system_api.sources.file.filesystem import FileStat, list_files, still_exists
-from services.system_api.sources.file.folder_watcher import FolderWatcher
-from services.system_api.sources.file.io_thread import IoThread
+from services.system_api.sources.file.dropping.finalizer import Finalizer
+from services.system_api.sources.file.dropping.stability import Stability
+from services.system_api.sources.file.filesystem import FileStat, Inode, still_exists
+from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.options import After, FileSourceOptions, Ready
-from services.system_api.sources.file.reading.finalize import RECEIPT, in_archive
-from services.system_api.sources.file.reading.finalizer import Finalizer
-from services.system_api.sources.file.reading.open_files import Job, OpenFiles, Outcome
-from services.system_api.sources.file.reading.stability import Stability
+from services.system_api.sources.file.reading.file_problems import shown
+from services.system_api.sources.file.reading.folder_view import FolderView
+from services.system_api.sources.file.reading.jobs import Job, Jobs
+from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import Clock
 
@@ -41,27 +42,28 @@ class DropSource:
         self,
         options: FileSourceOptions,
         builder: EventBuilder,
-        io_thread: IoThread,
         watcher: FolderWatcher,
+        view: FolderView,
         open_files: OpenFiles,
         finalizer: Finalizer,
         clock: Clock,
     ) -> None:
         self._options = options
         self._builder = builder
-        self._io_thread = io_thread
         self._watcher = watcher
+        self._view = view
         self._open_files = open_files
+        self._disk = open_files.disk
         self._problems = open_files.problems
         self._catalogue = open_files.catalogue
         self._finalizer = finalizer
         self._clock = clock
         drop = options.drop
         self._stability = Stability(drop.stable_seconds if drop.ready is Ready.STABLE else 0)
-        self._jobs: list[Job] = []
-        """Complete files that have something to read, in reverse order."""
-        self._scan_at = clock.monotonic()
-        """When to list the folder again, while there is something to read."""
+        """The files that are not taken yet."""
+        self._jobs = Jobs()
+        """Complete files that have something to read."""
+        self._first = True
         self._uncommitted: dict[str, bytes | None] = {}
         """Files that were read to their end in a batch that is not known to be committed, each with the part of the
         checkpoint that says so: an earlier batch with other lines of the file has another value for that part."""
@@ -71,18 +73,18 @@ class DropSource:
     async def poll(self, limit: int) -> Batch:
         """Read on in the oldest complete file."""
         batch = Batch()
-        if not self._jobs or self._clock.monotonic() >= self._scan_at:
-            await self._scan()
+        if not self._jobs or self._view.due:
+            await self._look()
         self._builder.begin_batch()
         for _ in range(_CHUNKS):
             if not self._jobs or len(batch.records) + len(batch.rejects) >= limit:
                 break
-            if not await self._read_on(self._jobs[-1], batch, limit):
-                self._jobs.pop()
+            job = self._jobs.first
+            if not await self._read_on(job, batch, limit):
+                self._jobs.remove(job.file.inode)
         batch.checkpoint = self._open_files.take_checkpoint()
         batch.more = bool(self._jobs)
-        problems = (self._problems.texts, self._finalizer.problems.values(), self._lost.values())
-        batch.problems = tuple(sorted(text for texts in problems for text in texts))
+        batch.problems = shown([*self._problems.texts, *self._finalizer.problems.values(), *self._lost.values()])
         return batch
 
     async def wait_for_change(self) -> None:
@@ -100,67 +102,86 @@ class DropSource:
         """Return whether the file may have more."""
         outcome = await self._open_files.read(job, batch, limit, job.file.size, job.file.mtime)
         self._lost.pop(job.file_id or "", None)
+        if outcome is Outcome.REWRITTEN:
+            self._forget(job.file_id or "")
+            job.file_id = None
+            return True
         if outcome is Outcome.END:
             outcome = await self._finish(job, batch, limit)
+        if outcome is Outcome.SKIPPED and job.file.inode in self._problems.failed:
+            self._stability.note(job.file, self._clock.monotonic())  # it is tried again
         return outcome is Outcome.MORE
 
     async def _finish(self, job: Job, batch: Batch, limit: int) -> Outcome:
         """Read the last line of a file whose end was found, and mark the file as completed."""
         if not await self._open_files.unchanged(job):
-            return Outcome.SKIPPED  # it was not complete after all; a later scan reads the rest
+            return Outcome.SKIPPED  # it was not complete after all; a later look finds the rest
         outcome = self._open_files.finish(job, batch, limit)
         if outcome is Outcome.END and job.file_id is not None:
             self._uncommitted[job.file_id] = self._open_files.complete(job)
         return outcome
 
-    async def _scan(self) -> None:
-        found = self._problems.decodable(await self._io_thread.run(self._list_ready))
+    async def _look(self) -> None:
+        thorough = self._view.thorough
+        changes = await self._view.look()
         now = self._clock.monotonic()
-        result = self._catalogue.classify(found, now)
-        stable = {file.inode for file in self._stability.ready(found, now)}
-        self._scan_at = now + self._options.interval
-        self._problems.forget_missing(found)
-        jobs, missing = list[Job](), set(result.missing)
-        for file, file_id in result.present:
-            if file_id is None and (file_id := await self._find_remounted(file, missing)) is not None:
-                missing.discard(file_id)
-            job = self._job(file, file_id)
-            if job is not None and file.inode in stable:
-                if job.file_id is None:
-                    candidates = self._catalogue.candidates(file, missing)
-                    job.candidates = [each for each in candidates if not self._completed_as(each)]
-                jobs.append(job)
-        # An open file that was deleted is still read to its end.
-        jobs += [job for job in self._jobs if job.file_id in missing and job.file_id in self._open_files.open]
-        # Files that are open come first.
-        jobs.sort(key=lambda job: job.file_id not in self._open_files.open)
-        self._jobs = jobs[::-1]
-        await self._forget_gone(missing, now)
+        if self._first:
+            self._catalogue.begin(self._view.inodes, now)
+        left = [inode for each in changes for inode in each.gone]
+        for inode in left:
+            self._leave(inode, now)
+        for file in (file for each in changes for file in each.changed):
+            await self._change(file, now)
+        await self._take_ready(now)
+        if thorough or left or self._first:
+            self._finalizer.retry()
+            await self._forget_gone(now)
+        self._first = False
 
-    def _list_ready(self) -> list[FileStat]:
-        """Return the files that are ready, judged by names alone."""
-        drop = self._options.drop
-        found = [file for file in list_files(self._options.path) if not file.path.endswith(RECEIPT)]
-        if drop.after is After.ARCHIVE:
-            found = [file for file in found if not in_archive(Path(file.path), drop)]
-        if drop.ready is Ready.DONE_FILE:
-            found = [file for file in found if Path(file.path + drop.done_suffix).exists()]
-        return found
+    def _leave(self, inode: Inode, now: float) -> None:
+        """Note that no path leads to a file any more. If it is open, it is read to its end."""
+        self._problems.forget(inode)
+        self._stability.forget(inode)
+        file_id = self._catalogue.note_gone(inode, now)
+        if file_id not in self._open_files.open:
+            self._jobs.remove(inode)
 
-    def _job(self, file: FileStat, file_id: str | None) -> Job | None:
-        """Return a job if there is something to read in a file; finalize a completed file if that is still to do."""
+    async def _change(self, file: FileStat, now: float) -> None:
+        """Note that a file is new or has changed; finalize a completed file if that is still to do."""
+        if not self._problems.decodable(file):
+            return
+        self._jobs.remove(file.inode)
+        file_id = self._open_files.found(file)
+        if file_id is None:
+            file_id = await self._find_remounted(file)
         if file_id is not None:
             match self._state(file, file_id):
                 case FileState.COMPLETED:
                     if file_id not in self._uncommitted:
-                        self._finalizer.start(file_id, self._catalogue.move(file_id, file))
-                    return None
+                        self._finalizer.start(file_id, self._catalogue.files[file_id])
+                    return
                 case FileState.REWRITTEN:
                     self._forget(file_id)
-                    file_id = None
                 case FileState.PARTLY_READ:
-                    self._catalogue.move(file_id, file)
-        return None if self._problems.unusable(file) else Job(file, file_id)
+                    pass
+        if not self._problems.unusable(file):
+            self._stability.note(file, now)
+
+    async def _take_ready(self, now: float) -> None:
+        """Make jobs of the files that are complete."""
+        ready = self._stability.ready(now)
+        if self._options.drop.ready is Ready.DONE_FILE and ready:
+            ready = await self._disk.run(_done, ready, self._options.drop.done_suffix)
+        for file in ready:
+            self._stability.forget(file.inode)
+            job = Job(file, self._catalogue.id_of(file.inode))
+            if job.file_id is None:
+                missing = [each for each in self._catalogue.missing if not self._completed_as(each)]
+                job.candidates = self._catalogue.candidates(file, missing)
+            if job.file_id in self._open_files.open:
+                self._jobs.add_first([job])
+            else:
+                self._jobs.add(job)
 
     def _state(self, file: FileStat, file_id: str) -> FileState:
         done = self._completed_as(file_id)
@@ -168,20 +189,22 @@ class DropSource:
             return FileState.PARTLY_READ
         return FileState.COMPLETED if done == (file.size, file.mtime) else FileState.REWRITTEN
 
-    async def _find_remounted(self, file: FileStat, missing: Iterable[str]) -> str | None:
+    async def _find_remounted(self, file: FileStat) -> str | None:
         """Return the id of a completed file that had another inode: its disk was mounted again, for example."""
-        for file_id in self._catalogue.candidates(file, missing):
+        for file_id in self._catalogue.candidates(file, self._catalogue.missing):
             if self._state(file, file_id) is FileState.COMPLETED and await self._open_files.agrees(file, file_id):
                 self._open_files.move(file_id, file)
+                self._catalogue.missing.pop(file_id, None)
                 return file_id
         return None
 
-    async def _forget_gone(self, missing: set[str], now: float) -> None:
+    async def _forget_gone(self, now: float) -> None:
         """Forget finalized files at once, and others when they have been missing for too long."""
+        missing = set(self._catalogue.missing)
         gone = missing.intersection(self._catalogue.expired(now))
         if self._options.drop.after is not After.KEEP:
             gone |= {file_id for file_id in missing if self._completed_as(file_id)}
-        gone -= await self._io_thread.run(self._existing, gone)
+        gone -= await self._disk.run(self._existing, gone)
         for file_id in gone - self._uncommitted.keys():
             self._forget(file_id)
         self._lost = {
@@ -202,3 +225,8 @@ class DropSource:
     def _forget(self, file_id: str) -> None:
         self._finalizer.forget(file_id)
         self._open_files.forget(file_id)
+
+
+def _done(files: Iterable[FileStat], suffix: str) -> list[FileStat]:
+    """Return the files that have a done-file. Blocking."""
+    return [file for file in files if Path(file.path + suffix).exists()]

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.system_api.sources.file.filesystem import FileError
+from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.options import After, DropOptions, Ready
 from services.system_api.sources.file.reading.progress import Progress
 
 RECEIPT = ".receipt.json"
 
-_ARCHIVE = "archive"
+ARCHIVE = "archive"
+"""The name of the folder for archived files, in the folder of each."""
 _BLOCK = 1_048_576
 
 
@@ -63,9 +65,19 @@ def _action(options: DropOptions) -> str:
     return options.after if options.after is not After.KEEP else "write the receipt of"
 
 
-def in_archive(path: Path, options: DropOptions) -> bool:
-    """Whether a file is in the archive already, where a glob with `**` finds it."""
-    return path.parent.name == _ARCHIVE if options.archive is None else path.is_relative_to(options.archive)
+def is_own_output(path: str, glob: Glob, options: DropOptions) -> bool:
+    """Whether a file that the glob finds is a receipt, or in the archive already."""
+    if path.endswith(RECEIPT):
+        return True
+    return options.after is After.ARCHIVE and _in_archive(Path(path), glob, options)
+
+
+def _in_archive(path: Path, glob: Glob, options: DropOptions) -> bool:
+    folder = path.parent
+    if options.archive is not None:
+        return folder == options.archive
+    # A folder of that name is an archive only if the source reads the folder above it.
+    return folder.name == ARCHIVE and glob.matches(str(folder.parent / path.name))
 
 
 def _was_changed(file: FinishedFile) -> bool:
@@ -76,7 +88,7 @@ def _was_changed(file: FinishedFile) -> bool:
 def _target(file: FinishedFile, options: DropOptions) -> Path | None:
     if options.after is not After.ARCHIVE:
         return None
-    folder = options.archive or file.path.parent / _ARCHIVE
+    folder = options.archive or file.path.parent / ARCHIVE
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.path.name
     # The id distinguishes two files of the same name.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.system_api.sources.file.reading import drop as drop_module
+from services.system_api.sources.file.folders import listing as listing_module
 from tests.unit.services.system_api.sources.file.file_poller import ManualClock, dropping, lines, until, write
 
 
@@ -108,7 +108,7 @@ async def test_a_file_that_is_not_listed_for_a_while_is_not_read_again(
         assert await poller.drain() == lines(1)
         # As for an account that may list the folder but not enter it; root may do both.
         with monkeypatch.context() as patch:
-            patch.setattr(drop_module, "list_files", lambda _: [])
+            patch.setattr(listing_module, "regular_file", lambda _: None)
             await poller.drain()
         assert await poller.drain() == []
     assert len(poller.files) == 1

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from services.system_api.sources.file.dropping.finalizer import Finalizer
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import DropOptions
-from services.system_api.sources.file.reading.finalizer import Finalizer
 from services.system_api.sources.file.reading.progress import Progress
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
@@ -16,7 +16,7 @@ def progress(path: Path) -> Progress:
     return Progress(path=str(path), dev=1, ino=1, offset=0, line=0, fingerprint="", sample=0, done=done)
 
 
-async def test_a_failure_is_repeated_by_the_next_start(tmp_path: Path) -> None:
+async def test_a_failure_is_repeated(tmp_path: Path) -> None:
     path, archive = tmp_path / "a", tmp_path / "archive"
     path.touch()
     archive.touch()
@@ -27,7 +27,7 @@ async def test_a_failure_is_repeated_by_the_next_start(tmp_path: Path) -> None:
         while "1" not in finalizer.problems:
             await io_thread.run(archive.exists)
         archive.unlink()
-        finalizer.start("1", known)
+        finalizer.retry()
         while finalizer.problems:
             await io_thread.run(archive.exists)
     assert (archive / "a").exists()

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from services.system_api.sources.file.dropping import finalize as finalize_module
+from services.system_api.sources.file.dropping.finalize import FinishedFile, finalize, is_own_output
 from services.system_api.sources.file.filesystem import FileError
+from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.options import DropOptions
-from services.system_api.sources.file.reading import finalize as finalize_module
-from services.system_api.sources.file.reading.finalize import FinishedFile, finalize, in_archive
 from services.system_api.sources.file.reading.progress import Progress
 
 NOW = "2026-01-02T03:04:05.000Z"
@@ -106,13 +107,23 @@ def test_an_error_names_the_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("archive", "path", "inside"),
+    ("pattern", "archive", "path", "own"),
     [
-        (None, "in/archive/a", True),
-        (None, "in/a", False),
-        ("/put", "/put/x/a", True),
-        ("/put", "/in/archive/a", False),
+        ("/in/*.csv", None, "/in/a.csv", False),
+        ("/in/*", None, "/in/a.csv.receipt.json", True),
+        ("/in/**/*.csv", None, "/in/archive/a.csv", True),
+        ("/in/**/*.csv", None, "/in/b/archive/a.csv", True),
+        ("/in/**/*.csv", None, "/in/b/archives/a.csv", False),
+        ("/archive/*.csv", None, "/archive/a.csv", False),
+        ("/archive/**/*.csv", None, "/archive/a.csv", False),
+        ("/archive/**/*.csv", None, "/archive/archive/a.csv", True),
+        ("/in/*/a.csv", None, "/in/archive/a.csv", False),
+        ("/data/in/**", "/data/in/done", "/data/in/done/a.csv", True),
+        ("/data/in/**", "/data", "/data/in/a.csv", False),
+        ("/data/in/**", "/data/in/done", "/data/in/archive/a.csv", False),
     ],
 )
-def test_what_lies_in_the_archive(archive: str | None, path: str, inside: bool) -> None:
-    assert in_archive(Path(path), DropOptions.model_validate({"archive": archive})) is inside
+def test_what_the_source_wrote_itself_is_not_read(pattern: str, archive: str | None, path: str, own: bool) -> None:
+    options = DropOptions.model_validate({"after": "archive", "archive": archive})
+    assert is_own_output(path, Glob(pattern), options) is own
+    assert is_own_output(path, Glob(pattern), DropOptions()) is path.endswith("receipt.json")

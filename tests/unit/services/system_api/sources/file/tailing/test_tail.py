@@ -1,14 +1,13 @@
 """Files that grow: every line exactly once, through rotation, truncation, rewriting and crashes."""
 
 import asyncio
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from services.system_api.sources.file.filesystem import FileError, open_verified
-from services.system_api.sources.file.reading import open_file as reading_module
+from services.system_api.sources.file import held_files as held_module
+from services.system_api.sources.file.reading import disk as disk_module
 from shared.errors import SettingsError
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines, write
 
@@ -99,74 +98,6 @@ async def test_a_copy_in_the_same_glob_is_logged(tmp_path: Path, caplog: pytest.
         assert (logged.__dict__["path"], logged.__dict__["original"]) == (str(copy), str(path))
 
 
-async def test_a_file_that_is_deleted_before_its_turn_is_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    clock = ManualClock()
-    for name in "abcd":
-        write(tmp_path / f"{name}.ndjson", *range(10))
-        os.utime(tmp_path / f"{name}.ndjson", (ord(name), ord(name)))
-    async with FilePoller(tmp_path / "*.ndjson", clock).opened() as poller:
-        await poller.poll(5)
-        (tmp_path / "a.ndjson").unlink()
-        (tmp_path / "b.ndjson").unlink()
-        (tmp_path / "c.ndjson").rename(tmp_path / "e.ndjson")
-        clock.at += 1
-        await poller.drain()
-    assert len(poller.data) == 30
-    assert [
-        (record.message, record.__dict__["source"], record.__dict__["path"])
-        for record in caplog.records
-        if record.levelname == "ERROR"
-    ] == [("file deleted before its end was read", "files", str(tmp_path / "b.ndjson"))]
-
-
-async def test_unusable_files_are_not_opened_again(tmp_path: Path) -> None:
-    for number in range(40):
-        (tmp_path / f"{number}.csv").write_text("x,y\n1,2\n")
-    async with FilePoller(tmp_path / "*.csv", ManualClock()).opened() as poller:
-        await poller.drain()
-        assert len(poller.problems) == 40
-        assert not (await poller.poll()).more
-        assert len(poller.problems) == 40
-
-
-async def test_more_files_than_may_be_open(tmp_path: Path) -> None:
-    poller = FilePoller(tmp_path / "**" / "*.ndjson")
-    for folder in ("a", "b/c"):
-        (tmp_path / folder).mkdir(parents=True)
-        for number in range(100):
-            write(tmp_path / folder / f"{number}.ndjson", number)
-    async with poller.opened():
-        assert len(await poller.drain(30)) == 200
-        assert len(list(Path("/proc/self/fd").iterdir())) < 150
-        for number in range(100):
-            write(tmp_path / "a" / f"{number}.ndjson", number + 1000)
-        assert sorted(int(each["id"]) for each in await poller.drain(30)) == list(range(1000, 1100))
-    assert await poller.drain_reopened() == []
-
-
-async def test_a_file_that_cannot_be_read_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a", "b", "c"):
-        write(tmp_path / f"{name}.ndjson", 1)
-    broken = tmp_path / "b.ndjson"
-
-    def fail(path: str, *rest: object) -> object:
-        if Path(path) == broken:
-            raise FileError(f"{path}: Permission denied")
-        return open_verified(path, *rest)  # type: ignore[arg-type]
-
-    async with FilePoller(tmp_path / "*.ndjson").opened() as poller:
-        with monkeypatch.context() as patched:
-            patched.setattr(reading_module, "open_verified", fail)
-            assert len(await poller.drain()) == 2
-            assert poller.problems == [f"{broken}: Permission denied"]
-            await poller.drain()
-            assert len(poller.problems) == 1
-        assert len(await poller.drain()) == 1
-        assert not poller.problems
-
-
 async def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
     poller = FilePoller(tmp_path / "a.ndjson")
     for foreign in ({"": b'{"xmin":7}'}, {"": b"[]"}, {"x": b"{}"}):
@@ -246,7 +177,8 @@ async def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monke
         asyncio.run_coroutine_threadsafe(released.wait(), loop).result()
         raise OSError
 
-    monkeypatch.setattr(reading_module, "open_verified", hang)
+    monkeypatch.setattr(disk_module, "open_verified", hang)
+    monkeypatch.setattr(held_module, "open_file", lambda *_: None)
     async with asyncio.timeout(10), FilePoller(tmp_path / "*.ndjson").opened() as poller:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):

@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
+from services.system_api.sources.file.dropping.finalize import FinishedFile, finalize
 from services.system_api.sources.file.filesystem import FileError
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import After, DropOptions
-from services.system_api.sources.file.reading.finalize import FinishedFile, finalize
 from services.system_api.sources.file.reading.progress import Progress
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.tasks import Tasks
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Finalizer:
-    """Finalizes files one by one, each once. After a failure the next `start` for that file repeats it."""
+    """Finalizes files one by one, each once. After a failure, `retry` repeats it."""
 
     def __init__(self, source: str, options: DropOptions, io_thread: IoThread, tasks: Tasks, clock: Clock) -> None:
         """`io_thread` is not the one that reads, because a read must not wait for it; `tasks` end with the source."""
@@ -29,6 +29,7 @@ class Finalizer:
         self._fields: dict[str, object] = {"component": "source", "source": source}
         self._started: set[str] = set()
         """Files that are being finalized, or were."""
+        self._failed: dict[str, Progress] = {}
 
     def start(self, file_id: str, progress: Progress) -> None:
         """Finalize a file, unless that is done or in progress."""
@@ -47,9 +48,16 @@ class Finalizer:
         if self._options.after is not After.KEEP or self._options.receipt:
             _ = self._tasks.start(f"finalize {progress.path}", self._finalize(file_id, progress))
 
+    def retry(self) -> None:
+        """Repeat what has failed."""
+        failed, self._failed = self._failed, {}
+        for file_id, progress in failed.items():
+            self.start(file_id, progress)
+
     def forget(self, file_id: str) -> None:
         """Forget a file that is gone, or was replaced by a new one."""
         self._started.discard(file_id)
+        self._failed.pop(file_id, None)
         self.problems.pop(file_id, None)
 
     async def _finalize(self, file_id: str, progress: Progress) -> None:
@@ -58,7 +66,9 @@ class Finalizer:
             await self._io_thread.run(finalize, file, self._options, rfc3339(self._clock.time()))
         except FileError as exc:
             self._note(file_id, progress, "cannot finalize file; retrying", str(exc))
-            self._started.discard(file_id)
+            if file_id in self._started:
+                self._started.discard(file_id)
+                self._failed[file_id] = progress
         else:
             if self.problems.pop(file_id, None) is not None:
                 logger.info("file finalized", extra=self._fields | {"path": progress.path})
