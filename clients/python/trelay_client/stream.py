@@ -6,13 +6,10 @@ import os
 import random
 import re
 import ssl
-import struct
-import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from socket import IPPROTO_TCP
 from types import SimpleNamespace
 
 import aiohttp
@@ -20,12 +17,10 @@ from yarl import URL
 
 from trelay_client.clock import SYSTEM_CLOCK, Clock
 from trelay_client.errors import UsageError
+from trelay_client.progress import bytes_received
 from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
 
 logger = logging.getLogger(__name__)
-
-if sys.platform == "linux":
-    from socket import TCP_INFO
 
 _CONNECT_TIMEOUT = 10.0
 _MISSED_HEARTBEATS = 2.5
@@ -33,9 +28,6 @@ _MISSED_HEARTBEATS = 2.5
 _FRAME_LIMIT = 16 * 1024 * 1024
 _SSL_NOISE = re.compile(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$")
 _DETAIL_LIMIT = 300
-_TCP_INFO_SIZE = 256
-_TCP_BYTES_RECEIVED = 128
-"""The offset of `tcpi_bytes_received` in `struct tcp_info` (linux/tcp.h)."""
 _NOT_SUCCESSFUL = 300
 """From this status on, a response is a redirect or an error."""
 
@@ -185,18 +177,18 @@ class _Connection:
         except (aiohttp.ClientError, OSError) as exc:
             yield self._state.lost(f"cannot connect to {self._base}: {_describe(exc)}", 0.0)
             return
-        timeout, arrived = _CONNECT_TIMEOUT, _bytes_received(socket)
+        timeout, arrived = _CONNECT_TIMEOUT, bytes_received(socket)
         try:
             while True:
                 try:
                     message = await socket.receive(timeout=timeout)
                 except TimeoutError:
                     # A large frame on a slow line may take any time, as long as more of it arrives.
-                    before, arrived = arrived, _bytes_received(socket)
+                    before, arrived = arrived, bytes_received(socket)
                     if arrived == before:
                         raise
                     continue
-                arrived = _bytes_received(socket)
+                arrived = bytes_received(socket)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
                 frame = self._state.received(message.data)
@@ -254,18 +246,6 @@ class _Refusals:
     ) -> None:
         successful = params.response.status < _NOT_SUCCESSFUL
         self.detail = "not a WebSocket endpoint" if successful else await _detail(params.response)
-
-
-def _bytes_received(socket: aiohttp.ClientWebSocketResponse[bool]) -> int:
-    """Return a number that grows as bytes arrive; 0 where the system does not tell."""
-    peer = socket.get_extra_info("socket")
-    if peer is None or sys.platform != "linux":
-        return 0
-    try:
-        info = peer.getsockopt(IPPROTO_TCP, TCP_INFO, _TCP_INFO_SIZE)
-        return int(struct.unpack_from("=Q", info, _TCP_BYTES_RECEIVED)[0])
-    except (OSError, struct.error):
-        return 0
 
 
 def _receive_timeout(frame: Frame) -> float:
