@@ -48,6 +48,29 @@ def rewind(name: str, preview: Mapping[str, Any]) -> Iterator[str]:
     yield "The events in between come again, with the ids that they had."
 
 
+def reconciled(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about a comparison with the upstream."""
+    yield f"source {found['name']}, {found['from']} to {found['to']}"
+    yield f"  upstream   {found['upstream']}"
+    yield f"  published  {found['published']} ({found['events']} events)"
+    if found["difference"] > 0:
+        yield f"  {found['difference']} are not published, or their events are not kept any more"
+    elif found["difference"] < 0:
+        yield f"  {-found['difference']} are published and not upstream any more"
+    else:
+        yield "  no difference"
+    if not found["complete"]:
+        yield "  the topic has not kept all events of this range"
+
+
+def windows(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a table of counts by hour."""
+    names = ("rows", "published", "rejected", "skipped")
+    yield f"{'HOUR':24}" + "".join(f"  {name.upper():>12}" for name in names)
+    for window in found:
+        yield f"{window['from']:24}" + "".join(f"  {window[name]:12}" for name in names)
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration, short."""
     if seconds is None:

@@ -82,6 +82,20 @@ def show(*, name: str, position: bool, url: str, token: str | None, ca_file: Pat
     _run(work, url, token, ca_file)
 
 
+@sources.command(short_help="Show what a source read and published, by hour.")
+@click.argument("name")
+@click.option("--hours", type=click.IntRange(1, 744), default=24, show_default=True, help="How far back.")
+@_address_options
+def counts(*, name: str, hours: int, url: str, token: str | None, ca_file: Path | None, as_json: bool) -> None:
+    """Show how many rows a source read, published, rejected and skipped on purpose, by hour (UTC)."""
+
+    async def work(client: SystemClient) -> None:
+        found = await client.windows(name, hours)
+        _print(found, source_listing.windows(found["windows"]), as_json=as_json)
+
+    _run(work, url, token, ca_file)
+
+
 @sources.command(short_help="Pause a source.")
 @click.argument("name")
 @click.option("--reason", default="", help="Why; it is shown as long as the source is paused.")
@@ -195,6 +209,32 @@ def snapshot(*, name: str, wait: float, url: str, token: str | None, ca_file: Pa
         await _settled(client, answer, wait, f"{name} has begun its snapshot", as_json=as_json)
 
     _run(work, url, token, ca_file)
+
+
+@sources.command(short_help="Compare what an upstream has with what is published.")
+@click.argument("name")
+@click.option("--from", "since", required=True, metavar="TIME", help="The beginning of the range (RFC 3339).")
+@click.option("--to", "until", required=True, metavar="TIME", help="Its end, excluded; before the lag of the source.")
+@_address_options
+def reconcile(
+    *, name: str, since: str, until: str, url: str, token: str | None, ca_file: Path | None, as_json: bool
+) -> int:
+    """Count the rows that changed last within a range of time, upstream and in what is published, and compare.
+
+    Exit status 1: they differ. Rows that were deleted upstream are published and not there any more.
+
+    \b
+    Example:
+      trelay sources reconcile orders --from 2026-01-31T00:00:00Z --to 2026-02-01T00:00:00Z
+    """  # noqa: D301 -- as above
+    found: dict[str, Any] = {}
+
+    async def work(client: SystemClient) -> None:
+        found.update(await client.ask(name, "reconcile", {"from": since, "to": until}))
+        _print(found, source_listing.reconciled(found), as_json=as_json)
+
+    _run(work, url, token, ca_file)
+    return 1 if found["difference"] else 0
 
 
 async def _settled(client: SystemClient, answer: Mapping[str, Any], wait: float, done: str, *, as_json: bool) -> None:

@@ -12,7 +12,9 @@ import aiohttp
 from shared.errors import SettingsError, TrelayError
 from shared.runtime.redaction import one_line
 
-_TIMEOUT = 60.0
+_TIMEOUT = 600.0
+"""Seconds for one call: a comparison reads all that is kept of a topic."""
+_CONNECT_TIMEOUT = 15.0
 _DETAIL_LIMIT = 1000
 
 
@@ -40,7 +42,7 @@ class SystemClient:
         connector = (
             aiohttp.TCPConnector() if address.ssl_context is None else aiohttp.TCPConnector(ssl=address.ssl_context)
         )
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT, connect=_CONNECT_TIMEOUT)
         async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
             yield cls(address, session)
 
@@ -59,6 +61,11 @@ class SystemClient:
         found: Mapping[str, Any] = await self._call("GET", f"/sources/{name}/position")
         return found
 
+    async def windows(self, name: str, hours: int) -> Mapping[str, Any]:
+        """Return the counts of one source by hour. Raises `TrelayError`."""
+        found: Mapping[str, Any] = await self._call("GET", f"/sources/{name}/windows?hours={hours}")
+        return found
+
     async def ask(self, name: str, action: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Ask something of a source; return the answer. Raises `TrelayError`."""
         answer: Mapping[str, Any] = await self._call("POST", f"/sources/{name}/{action}", body)
@@ -71,7 +78,7 @@ class SystemClient:
         except aiohttp.InvalidURL as exc:
             raise SettingsError(f"--url: found {self._url!r}; expected http://host:port") from exc
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            reason = str(exc) or f"no answer within {_TIMEOUT:g} s"
+            reason = str(exc) or "no answer in time"
             raise TrelayError(f"{self._url}: {reason}; expected a replica of the system layer (--url)") from exc
 
 

@@ -1,24 +1,22 @@
 """The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Unpack
+from typing import Unpack
 
 from aiohttp import web
 
+from services.system_api.inquiries import Inquiries
 from services.system_api.operations.controls import Controls
 from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.operations.postgres import PostgresSourceStore
-from services.system_api.operations.previewing import preview, saved
 from services.system_api.operations.store import SourceStore
 from services.system_api.operators import Operators
 from services.system_api.overview import Overview
 from services.system_api.replicas.membership import Replicas
 from services.system_api.routes import SourceRoutes
 from services.system_api.settings import SystemSettings
-from services.system_api.sources.registry import build_source
-from services.system_api.sources.source import Place, SourceOpener
 from services.system_api.supervisor.description import problem
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
@@ -84,6 +82,7 @@ class _Service:
         self._leases = leases
         self._store = store
         self._controls = Controls(store, self._options.sources)
+        self._inquiries = Inquiries(self._options.sources, settings.bus.topics, parts)
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
@@ -102,18 +101,7 @@ class _Service:
         parts = self._parts
         overview = Overview(self._reporters, self._controls, self._store, self._leases, parts.node, parts.clock)
         operators = Operators(self._options.operators, parts.clock)
-        SourceRoutes(overview, self._controls, self._store, operators, self._preview, self._position).add_to(app)
-
-    async def _preview(self, name: str, place: Place) -> Mapping[str, Any]:
-        topic = self._settings.bus.topics.checkpoints
-        return await preview(self._parts.bus.connected, topic, name, place, self._opener(name))
-
-    async def _position(self, name: str) -> Mapping[str, str]:
-        found = await saved(self._parts.bus.connected, self._settings.bus.topics.checkpoints, name)
-        return {part: value.decode(errors="replace") for part, value in found.items()}
-
-    def _opener(self, name: str) -> SourceOpener:
-        return build_source(name, self._options.sources[name], self._parts.clock, self._parts.rng)
+        SourceRoutes(overview, self._controls, self._store, operators, self._inquiries, parts.clock).add_to(app)
 
     async def keep_sources(self) -> None:
         """Wait for the database and the bus, then run the sources.
@@ -142,6 +130,6 @@ class _Service:
             polling.keep("replicas", replicas.run())
             for name, source in options.sources.items():
                 reporter, control, turn = self._reporters[name], self._controls.of(name), replicas.turn(name)
-                poller = Poller(source, self._opener(name), leases, context, reporter, control, turn)
+                poller = Poller(source, self._inquiries.opener(name), leases, context, reporter, control, turn)
                 polling.keep(f"poller of source {name}", poller.run())
             raise await polling.failed()

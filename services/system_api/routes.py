@@ -5,28 +5,30 @@ Any replica accepts a request. What is asked is kept in the database, and the re
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
 
+from services.system_api.inquiries import Inquiries
 from services.system_api.operations.controls import Controls
-from services.system_api.operations.requests import Command, parse_place
+from services.system_api.operations.requests import Command, parse_place, parse_time
 from services.system_api.operations.store import SourceStore
+from services.system_api.operations.windows import HOUR, within
 from services.system_api.operators import Operator, Operators
 from services.system_api.overview import Overview
-from services.system_api.sources.source import Place
 from shared.errors import Malformed, ProblemError, SettingsError, Unavailable
+from shared.runtime.clock import Clock, rfc3339
 
 logger = logging.getLogger(__name__)
 
 _FRESH = {"Cache-Control": "no-store"}
 _REASON_LIMIT = 500
+_MAX_HOURS = 31 * 24
 
-Preview = Callable[[str, Place], Awaitable[Mapping[str, Any]]]
-"""Returns what a rewind of a source to a place would do, and changes nothing."""
 _Body = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +39,22 @@ class SourceRoutes:
     controls: Controls
     store: SourceStore
     operators: Operators
-    preview: Preview
-    position: Callable[[str], Awaitable[Mapping[str, str]]]
-    """Returns the whole saved position of a source."""
+    inquiries: Inquiries
+    clock: Clock
 
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints."""
         app.router.add_get("/sources", self._all)
         app.router.add_get("/sources/{name}", self._one)
         app.router.add_get("/sources/{name}/position", self._position)
+        app.router.add_get("/sources/{name}/windows", self._windows)
         for action, handler in (
             ("pause", self._pause),
             ("resume", self._resume),
             ("poll", self._poll),
             ("rewind", self._rewind),
             ("snapshot", self._snapshot),
+            ("reconcile", self._reconcile),
         ):
             app.router.add_post(f"/sources/{{name}}/{action}", handler)
 
@@ -65,8 +68,20 @@ class SourceRoutes:
 
     async def _position(self, request: web.Request) -> web.Response:
         self._check_reader(request)
-        position = await self.position(self._source(request))
+        position = await _answered(self.inquiries.position(self._source(request)))
         return web.json_response({"position": position, "parts": len(position)}, headers=_FRESH)
+
+    async def _windows(self, request: web.Request) -> web.Response:
+        self._check_reader(request)
+        source, hours = self._source(request), request.query.get("hours", "24")
+        if not hours.isascii() or not hours.isdigit() or not 0 < int(hours[:6]) <= _MAX_HOURS:
+            raise Malformed(f"hours: found {hours[:20]!r}; expected a number from 1 to {_MAX_HOURS}")
+        since = self.clock.time() - int(hours) * HOUR
+        windows = [
+            {"from": rfc3339(window.began_at), "to": rfc3339(window.began_at + HOUR), **window.totals}
+            for window in within(await self.store.windows(source, since), since)
+        ]
+        return web.json_response({"windows": windows}, headers=_FRESH)
 
     async def _pause(self, request: web.Request) -> web.Response:
         operator, source, body = await self._command(request, {"reason"})
@@ -98,21 +113,20 @@ class SourceRoutes:
         if not isinstance(dry_run, bool):
             raise Malformed("dry_run: expected true or false")
         if dry_run:
-            return web.json_response(await self._previewed(source, place), headers=_FRESH)
+            return web.json_response(await _answered(self.inquiries.preview(source, place)), headers=_FRESH)
         return await self._ask(source, operator, Command.REWIND, json.dumps(body["to"]))
-
-    async def _previewed(self, source: str, place: Place) -> Mapping[str, Any]:
-        try:
-            return await self.preview(source, place)
-        except SettingsError as exc:
-            raise Malformed(str(exc)) from exc
-        except Unavailable as exc:
-            detail = f"source {source} cannot be asked now: {exc}"
-            raise ProblemError(detail, status=503, detail=detail, headers={"Retry-After": "1"}, members={}) from exc
 
     async def _snapshot(self, request: web.Request) -> web.Response:
         operator, source, _ = await self._command(request, set())
         return await self._ask(source, operator, Command.SNAPSHOT, None)
+
+    async def _reconcile(self, request: web.Request) -> web.Response:
+        operator, source, body = await self._command(request, {"from", "to"})
+        since, until = (parse_time(name, body.get(name)) for name in ("from", "to"))
+        _audit("reconcile", source, operator)
+        found = await _answered(self.inquiries.reconcile(source, since, until))
+        answer = {"name": source, "from": since.isoformat(), "to": until.isoformat(), **found}
+        return web.json_response(answer, headers=_FRESH)
 
     async def _ask(self, source: str, operator: Operator, command: Command, place: str | None) -> web.Response:
         self.controls.of(source).update(await self.store.request(source, command, place, operator.name))
@@ -143,6 +157,16 @@ class SourceRoutes:
             detail = f"there is no source {name[:63]!r}; GET /sources lists them"
             raise ProblemError(detail, status=404, detail=detail, headers={}, members={})
         return name
+
+
+async def _answered(inquiry: Awaitable[T]) -> T:
+    """Await an inquiry; what cannot be answered is told to the operator."""
+    try:
+        return await inquiry
+    except SettingsError as exc:
+        raise Malformed(str(exc)) from exc
+    except Unavailable as exc:
+        raise ProblemError(str(exc), status=503, detail=str(exc), headers={"Retry-After": "1"}, members={}) from exc
 
 
 def _parse(body: bytes) -> _Body:

@@ -128,6 +128,18 @@ source_statuses = Table(
     comment="The status of each source, as its owner published it last.",
 )
 
+source_windows = Table(
+    "source_windows",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("began_at", DateTime(timezone=True), primary_key=True, comment="the full hour"),
+    Column("rows", BigInteger, nullable=False),
+    Column("published", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("skipped", BigInteger, nullable=False),
+    comment="Counts since the source exists, as of the end of the hour: two rows differ by what happened between.",
+)
+
 # The PostgreSQL bus. Its statements are in shared/bus/postgres/; the revision that creates the tables explains them.
 
 bus_tx = Sequence("bus_tx", data_type=BigInteger, metadata=metadata)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from services.system_api.operations.requests import Command, Control, Outcome, Request
 from services.system_api.operations.store import SharedStatus
+from services.system_api.operations.windows import COUNTS, HOUR, Window
 from shared.database.watchers import Watchers
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
@@ -20,6 +21,7 @@ class MemorySourceStore:
         self._clock = clock
         self._controls: dict[str, Control] = {}
         self._statuses: dict[str, SharedStatus] = {}
+        self._windows: dict[str, dict[float, Window]] = {}
         self._watchers: Watchers[str] = Watchers()
 
     async def controls(self) -> Mapping[str, Control]:
@@ -55,7 +57,22 @@ class MemorySourceStore:
         for status in statuses:
             known = self._statuses.get(status.source)
             if known is None or known.epoch <= status.epoch:
-                self._statuses[status.source] = replace(status, at=self._clock.time())
+                now = self._clock.time()
+                self._statuses[status.source] = replace(status, at=now)
+                counts = status.status["counts"]
+                window = Window(now // HOUR * HOUR, {name: counts[name] for name in COUNTS})
+                self._windows.setdefault(status.source, {})[window.began_at] = window
+
+    async def windows(self, source: str, since: float) -> Sequence[Window]:
+        """Return the windows since a time, and the last one before it."""
+        found = [window for _, window in sorted(self._windows.get(source, {}).items())]
+        before = [window for window in found if window.began_at < since][-1:]
+        return [*before, *(window for window in found if window.began_at >= since)]
+
+    async def forget_windows(self, before: float) -> None:
+        """Forget old windows."""
+        for source, windows in self._windows.items():
+            self._windows[source] = {at: window for at, window in windows.items() if at >= before}
 
     async def statuses(self) -> Mapping[str, SharedStatus]:
         """Return what was published last, by source."""

@@ -10,6 +10,7 @@ import asyncpg
 
 from services.system_api.operations.requests import Command, Control, Outcome, Request
 from services.system_api.operations.store import SharedStatus
+from services.system_api.operations.windows import COUNTS, Window
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
@@ -42,13 +43,31 @@ _SETTLE = _UPDATE.format(
 )
 _STATUSES = f"SELECT source, node, epoch, status, {_SECONDS.format('updated_at')} FROM trelay.source_statuses"  # noqa: S608 -- the same
 _PUBLISH = """
-INSERT INTO trelay.source_statuses AS known (source, node, epoch, status, updated_at)
-SELECT source, node, epoch, status, clock_timestamp()
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS given (source, node, epoch, status)
-ON CONFLICT (source) DO UPDATE
-SET node = excluded.node, epoch = excluded.epoch, status = excluded.status, updated_at = excluded.updated_at
-WHERE known.epoch <= excluded.epoch
+WITH given AS (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::bigint[]) AS given (source, node, epoch, status, rows, published, rejected, skipped)
+), accepted AS (
+    INSERT INTO trelay.source_statuses AS known (source, node, epoch, status, updated_at)
+    SELECT source, node, epoch, status, clock_timestamp() FROM given
+    ON CONFLICT (source) DO UPDATE
+    SET node = excluded.node, epoch = excluded.epoch, status = excluded.status, updated_at = excluded.updated_at
+    WHERE known.epoch <= excluded.epoch
+    RETURNING source
+)
+INSERT INTO trelay.source_windows (source, began_at, rows, published, rejected, skipped)
+SELECT source, date_trunc('hour', clock_timestamp(), 'UTC'), rows, published, rejected, skipped
+FROM given JOIN accepted USING (source)
+ON CONFLICT (source, began_at) DO UPDATE
+SET rows = excluded.rows, published = excluded.published, rejected = excluded.rejected, skipped = excluded.skipped
 """
+_WINDOWS = f"""
+SELECT {_SECONDS.format("began_at")}, rows, published, rejected, skipped
+FROM trelay.source_windows WHERE source = $1 AND began_at >= coalesce(
+    (SELECT max(began_at) FROM trelay.source_windows WHERE source = $1 AND began_at < to_timestamp($2)),
+    to_timestamp($2)
+) ORDER BY source_windows.began_at
+"""  # noqa: S608 -- constants of this module
+_FORGET_WINDOWS = "DELETE FROM trelay.source_windows WHERE began_at < to_timestamp($1)"
 
 
 class PostgresSourceStore:
@@ -106,9 +125,21 @@ class PostgresSourceStore:
             [status.node for status in ordered],
             [status.epoch for status in ordered],
             [json.dumps(dict(status.status)) for status in ordered],
+            *([status.status["counts"][name] for status in ordered] for name in COUNTS),
         ]
         async with self._pool.use() as connection:
             await connection.execute(_PUBLISH, *columns)
+
+    async def windows(self, source: str, since: float) -> Sequence[Window]:
+        """Return the windows since a time, and the last one before it."""
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(_WINDOWS, source, since)
+        return [Window(row["began_at"], {name: row[name] for name in COUNTS}) for row in rows]
+
+    async def forget_windows(self, before: float) -> None:
+        """Forget old windows."""
+        async with self._pool.use() as connection:
+            await connection.execute(_FORGET_WINDOWS, before)
 
     async def statuses(self) -> Mapping[str, SharedStatus]:
         """Return what was published last, by source."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from services.system_api.operations.checkpoints import checkpoint_part, split
 from services.system_api.operations.rewinding import checkpoint_at, described
-from services.system_api.sources.source import Checkpoint, Place, SourceOpener
+from services.system_api.sources.capabilities import Place
+from services.system_api.sources.source import Checkpoint, SourceOpener
 from shared.bus.protocol import Bus
 from shared.errors import Unavailable
 

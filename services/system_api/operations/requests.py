@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from services.system_api.sources.source import Place
+from services.system_api.sources.capabilities import Place
 from shared.errors import Malformed
 
 _EXPECTED = (
@@ -86,20 +86,26 @@ def parse_place(given: object) -> Place:
         case "beginning" | "end":
             return given
         case {"time": str(text), **rest} if not rest:
-            return _time(text)
+            return parse_time("to.time", text)
         case {"position": dict(parts), **rest} if not rest and parts:
             return {_text(part): _text(value).encode() for part, value in parts.items()}
         case _:
             raise Malformed(f"to: found {json.dumps(given)[:200]}; {_EXPECTED}")
 
 
-def _time(text: str) -> datetime:
+def parse_time(member: str, given: object) -> datetime:
+    """Return a time that an operator names, in UTC; `member` is where.
+
+    Raises:
+        Malformed: it is none, or has no time zone.
+    """
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(given if isinstance(given, str) else "")
     except ValueError as exc:
-        raise Malformed(f"to.time: found {text[:60]!r}; expected RFC 3339, such as 2026-01-31T12:00:00Z") from exc
+        found = json.dumps(given)[:60]
+        raise Malformed(f"{member}: found {found}; expected RFC 3339, such as 2026-01-31T12:00:00Z") from exc
     if time.tzinfo is None:
-        raise Malformed(f"to.time: found {text[:60]!r}, which has no time zone; expected one, such as a final Z")
+        raise Malformed(f"{member}: found {given!r}, which has no time zone; expected one, such as a final Z")
     return time.astimezone(UTC)
 
 

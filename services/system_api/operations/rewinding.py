@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from services.system_api.sources.source import Checkpoint, Place, Rewinding, SourceOpener
+from services.system_api.sources.capabilities import Place, Rewinding
+from services.system_api.sources.source import Checkpoint, SourceOpener
 from shared.errors import Malformed, SettingsError
 
 logger = logging.getLogger(__name__)

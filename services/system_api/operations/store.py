@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.system_api.operations.requests import Command, Control, Outcome
+from services.system_api.operations.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class SharedStatus:
     epoch: int
     """Of the owner's lease."""
     status: Mapping[str, Any]
-    """JSON."""
+    """JSON; its `counts` are those of `windows.COUNTS`."""
     at: float = 0.0
     """When it was published, in seconds since 1970, by the clock of the store."""
 
@@ -54,7 +55,18 @@ class SourceStore(Protocol):
         ...
 
     async def publish(self, statuses: Sequence[SharedStatus]) -> None:
-        """Publish statuses; one of an older epoch than the published one changes nothing."""
+        """Publish statuses, and their counts as those of the current window.
+
+        One of an older epoch than the published one changes nothing.
+        """
+        ...
+
+    async def windows(self, source: str, since: float) -> Sequence[Window]:
+        """Return the windows of a source that began since a time, in order, and the last one before it."""
+        ...
+
+    async def forget_windows(self, before: float) -> None:
+        """Forget the windows of all sources that began before a time."""
         ...
 
     async def statuses(self) -> Mapping[str, SharedStatus]:

@@ -5,10 +5,10 @@ import random
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
+import msgspec
 from pydantic import AfterValidator, Field
 
 from shared.bus.protocol import Headers, Outgoing
@@ -16,7 +16,17 @@ from shared.errors import Malformed
 from shared.events import strict_json
 from shared.events.attributes import check_attribute
 from shared.events.dead_letter import Reject
-from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, Channel, Envelope, json_string, wrap
+from shared.events.event import (
+    CHANNEL_LIMIT,
+    CHANNEL_PATTERN,
+    Attributes,
+    Channel,
+    Envelope,
+    encode,
+    json_string,
+    text_of,
+    wrap,
+)
 from shared.events.event import channel as checked
 from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
@@ -75,6 +85,8 @@ class Loss:
     """What it was, with its place, and why it could not be read."""
     size: int = 0
     """The bytes that are known to be lost; 0 if that is not known."""
+    count: int = 1
+    """The number of files or other parts that the text names together."""
 
 
 @dataclass(slots=True)
@@ -133,54 +145,11 @@ class Source(Protocol):
 class Settling(Protocol):
     """Sources that act once a batch is committed: archive or delete a file, acknowledge to a queue."""
 
-    async def settle(self, batch: Batch) -> None:
+    async def settle(self, batch: Batch, /) -> None:
         """Act on a batch whose transaction, checkpoint included, is committed. Called in the order of the polls.
 
         Raises:
             Unavailable: it is logged; the source repeats the action on a later poll. The events are already committed.
-        """
-        ...
-
-
-Place = Literal["beginning", "end"] | datetime | Checkpoint
-"""Where an operator rewinds a source to: everything there is, what comes from now on, what has changed since a time, or
-what comes after a saved position."""
-
-
-@runtime_checkable
-class Rewinding(Protocol):
-    """Sources that can name the checkpoint of another place than the one they were opened at.
-
-    Any source can be rewound to its beginning, which is the empty checkpoint, and to a saved position. A source needs
-    this protocol for the end, for a time, and where its beginning is not the empty checkpoint: because a setting names
-    another place to start from, or because the ids of events come from what the checkpoint remembers.
-    """
-
-    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
-        """Return the whole checkpoint from which exactly what comes after `place` is read, with the same ids as before.
-
-        The source may have been opened for this alone. It is closed afterwards.
-
-        Raises:
-            Malformed: the source has no such place; the text tells which it has.
-            Unavailable: worth retrying.
-        """
-        ...
-
-
-@runtime_checkable
-class Snapshotting(Protocol):
-    """Sources that can publish again, beside what changes, everything that is there now."""
-
-    async def snapshot(self) -> dict[str, bytes | None]:
-        """Begin a snapshot: the polls that follow also return what is there now, with the ids that it had before.
-
-        Returns the parts of the checkpoint that begin it, which are committed before the next poll; the progress of a
-        snapshot is part of the checkpoint. One that is in progress begins again.
-
-        Raises:
-            Malformed: the settings allow no snapshot; the text tells why.
-            Unavailable: worth retrying.
         """
         ...
 
@@ -212,6 +181,9 @@ class EventBuilder:
         self.name = name
         self._head = Envelope(f"/sources/{name}", type_, channel).head()
         self._key = None if channel is None else channel.encode()
+        self._shared_attributes = {"specversion": "1.0", "source": f"/sources/{name}", "type": type_}
+        if channel is not None:
+            self._shared_attributes["channel"] = channel
         self._clock = clock
         self._rng = rng
         self.begin_batch()
@@ -256,6 +228,24 @@ class EventBuilder:
             return self.event(position, subject, data)
         check_attribute("time", json_string(time))
         return self.event(position, subject, data, time.encode())
+
+    def complete(self, position: str, attributes: Attributes) -> Outgoing:
+        """Build an event from attributes that are valid and hold a subject; those that are missing are added.
+
+        `position` is as for `event`. For what `event` cannot build: data that is not JSON, and events that keep the
+        attributes that they came with.
+        """
+        identity, span = f"{self.name}:{position}", next(self._spans)
+        added = self._shared_attributes | {
+            "id": identity,
+            "time": self._now.decode(),
+            "traceparent": f"{self._trace.decode()}{span:016x}-01",
+        }
+        value = {name: msgspec.Raw(json_string(text)) for name, text in added.items()} | attributes
+        subject = text_of(attributes, "subject") or ""
+        return Outgoing(
+            self._key or subject.encode(), encode(value), (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
+        )
 
     def numbered(self, prefix: str) -> NumberedEvent:
         """Return a function that builds events of this batch whose positions are `prefix`, a colon and a number.

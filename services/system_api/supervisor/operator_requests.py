@@ -13,7 +13,8 @@ from services.system_api.operations.checkpoints import PART, OwnPart, changes, c
 from services.system_api.operations.controls import SourceControl
 from services.system_api.operations.requests import Command, Outcome, Request, parse_place
 from services.system_api.operations.rewinding import described
-from services.system_api.sources.source import Checkpoint, Place
+from services.system_api.sources.capabilities import Place
+from services.system_api.sources.source import Checkpoint
 from services.system_api.supervisor.publisher import bus_errors
 from shared.bus.protocol import Transaction, Writer
 from shared.errors import TrelayError, Unavailable

@@ -123,7 +123,7 @@ class Reporter:
 
     def _note_losses(self, batch: Batch) -> None:
         for loss in batch.losses:
-            self._metrics.losses.inc()
+            self._metrics.losses.inc(loss.count)
             self._metrics.lost_bytes.inc(loss.size)
             logger.error("data lost at the source", extra=self._fields | {"error": loss.text, "bytes": loss.size})
 

@@ -22,16 +22,8 @@ from typing import TypeVar
 from services.system_api.operations.checkpoints import OwnPart, checkpoint_part, split
 from services.system_api.operations.controls import SourceControl
 from services.system_api.operations.rewinding import checkpoint_at
-from services.system_api.sources.source import (
-    Batch,
-    Checkpoint,
-    Place,
-    Settling,
-    Snapshotting,
-    Source,
-    SourceOpener,
-    SourceOptions,
-)
+from services.system_api.sources.capabilities import Place, Snapshotting
+from services.system_api.sources.source import Batch, Checkpoint, Settling, Source, SourceOpener, SourceOptions
 from services.system_api.supervisor.operator_requests import OperatorRequests, Saved
 from services.system_api.supervisor.oversize import OversizeFilter
 from services.system_api.supervisor.publisher import Publisher, Settle, bus_errors

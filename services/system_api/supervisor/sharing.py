@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from services.system_api.operations.store import SharedStatus, SourceStore
+from services.system_api.operations.windows import HOUR
 from services.system_api.supervisor.description import describe
 from services.system_api.supervisor.reporting import Reporter
 from shared.errors import Unavailable
@@ -16,6 +17,8 @@ _CHECK_INTERVAL = 0.5
 _INTERVAL = 5.0
 """Seconds between two publications of one source whose state is the same."""
 _RETRY_INTERVAL = 2.0
+_KEPT = 31 * 24 * HOUR
+"""Seconds for which the counts of each hour are kept."""
 _DECISIVE = ("state", "error", "problems")
 """What is published at once when it changes."""
 
@@ -28,6 +31,7 @@ class StatusPublisher:
         self._store = store
         self._node = node
         self._clock = clock
+        self._forget_at = 0.0
         self._published: dict[str, tuple[Mapping[str, Any], int, float]] = {}
         """By source: what, under which epoch, and when by the monotonic clock."""
 
@@ -49,8 +53,15 @@ class StatusPublisher:
         if not due:
             return
         await self._store.publish(due)
+        await self._forget_old_windows()
         for shared in due:
             self._published[shared.source] = (shared.status, shared.epoch, now)
+
+    async def _forget_old_windows(self) -> None:
+        now = self._clock.time()
+        if now >= self._forget_at:
+            await self._store.forget_windows(now - _KEPT)
+            self._forget_at = now + HOUR
 
     def _due(self, reporter: Reporter, now: float) -> SharedStatus | None:
         status = reporter.measure()

@@ -93,18 +93,28 @@ class SourceStoreContract:
     async def test_a_status_of_an_older_epoch_does_not_replace_a_newer_one(
         self, deployment: Deployment, store: SourceStore
     ) -> None:
-        await store.publish([SharedStatus("orders", "old", 3, {"state": "running"}), status("rates", 1)])
+        await store.publish([status("orders", 3, node="old"), status("rates", 1)])
         async with deployment.connect() as other:
-            await other.publish([SharedStatus("orders", "new", 4, {"state": "starting"})])
-        await store.publish([SharedStatus("orders", "old", 3, {"state": "down"}), status("rates", 1, state="down")])
+            await other.publish([status("orders", 4, "starting", node="new")])
+        await store.publish([status("orders", 3, "down", node="old"), status("rates", 1, "down")])
         found = await store.statuses()
-        assert (found["orders"].node, found["orders"].epoch, found["orders"].status) == (
-            "new",
-            4,
-            {"state": "starting"},
-        )
-        assert found["rates"].status == {"state": "down"}, "the same owner goes on"
+        assert found["orders"].status["state"] == "starting"
+        assert (found["orders"].node, found["orders"].epoch) == ("new", 4)
+        assert found["rates"].status["state"] == "down", "the same owner goes on"
         assert found["rates"].at > 0
+
+    async def test_the_counts_of_the_current_hour_are_those_that_were_published_last(self, store: SourceStore) -> None:
+        await store.publish([status("orders", 3, rows=5), status("rates", 3, rows=1)])
+        await store.publish([status("orders", 3, rows=9)])
+        await store.publish([status("orders", 2, rows=7)])
+        windows = await store.windows("orders", 0.0)
+        assert windows[-1].totals == {"rows": 9, "published": 9, "rejected": 0, "skipped": 0}
+        assert windows[-1].began_at % 3600 == 0
+        assert await store.windows("orders", windows[-1].began_at + 3600) == [windows[-1]], "the last one before"
+        await store.forget_windows(windows[-1].began_at)
+        assert len(await store.windows("orders", 0.0)) == 1
+        await store.forget_windows(windows[-1].began_at + 1)
+        assert await store.windows("orders", 0.0) == []
 
     async def test_replicas_that_publish_at_once_do_not_wait_for_each_other(self, deployment: Deployment) -> None:
         many = [status(f"s{number}", 1) for number in range(50)]
@@ -133,5 +143,6 @@ class SourceStoreContract:
                     await asyncio.wait_for(changed.wait(), TIMEOUT)
 
 
-def status(source: str, epoch: int, state: str = "running") -> SharedStatus:
-    return SharedStatus(source, "n", epoch, {"state": state})
+def status(source: str, epoch: int, state: str = "running", node: str = "n", rows: int = 0) -> SharedStatus:
+    counts = {"rows": rows, "published": rows, "rejected": 0, "skipped": 0}
+    return SharedStatus(source, node, epoch, {"state": state, "counts": counts})

@@ -1,29 +1,26 @@
-"""Blocking file system calls, for an I/O thread: find files, open them, read on.
+"""Blocking file system calls on single files, for an I/O thread: open them, read on.
 
 A file is opened by its path and checked by its inode: a path that names another file by then is detected.
 """
 
-import glob
 import os
-import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from services.system_api.sources.file.globbing import expand
-from shared.errors import TrelayError, Unavailable
+from shared.errors import TrelayError
 
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 """Without O_NONBLOCK, opening a pipe in the place of a file would block until it has a writer."""
 
-_ESCAPED = re.compile(r"\[([*?[])\]")
-"""What `glob.escape` writes for a character that would be a wildcard."""
+Inode = tuple[int, int]
+"""Device and inode number: unique among the files that exist at the same time."""
 
 
 class FileStat(NamedTuple):
-    """A file as a listing of its folder shows it."""
+    """A file as a look at it shows it."""
 
     path: str
     dev: int
@@ -33,8 +30,8 @@ class FileStat(NamedTuple):
     """Nanoseconds."""
 
     @property
-    def inode(self) -> tuple[int, int]:
-        """Device and inode number: unique among the files that exist at the same time."""
+    def inode(self) -> Inode:
+        """Device and inode number."""
         return self.dev, self.ino
 
 
@@ -50,46 +47,6 @@ class Rewritten(TrelayError):
     """The contents that were read are no longer in the file."""
 
 
-def folder_of(pattern: str) -> str:
-    """Return the deepest folder of a pattern that has no wildcard; it must exist."""
-    folder = Path(pattern).parent
-    while is_glob(str(folder)):
-        folder = folder.parent
-    return literal(str(folder))
-
-
-def is_glob(pattern: str) -> bool:
-    """Whether a path has wildcards; an escaped character, such as `[*]`, is none."""
-    return glob.has_magic(_ESCAPED.sub("", pattern))
-
-
-def literal(path: str) -> str:
-    """Return a path without wildcards as the system knows it: with the characters that were escaped."""
-    return _ESCAPED.sub(r"\1", path)
-
-
-def list_files(pattern: str) -> list[FileStat]:
-    """Return the regular files of a glob, oldest first.
-
-    Raises:
-        Unavailable: the folder does not exist or cannot be read.
-    """
-    folder = folder_of(pattern)
-    try:
-        os.scandir(folder).close()
-    except OSError as exc:
-        raise Unavailable(f"folder {folder}: {exc.strerror}") from exc
-    found = []
-    for path in expand(pattern):
-        try:
-            status = os.stat(path)  # noqa: PTH116 -- of ten thousand files, a Path for each costs more than all the rest
-        except OSError:
-            continue  # deleted meanwhile, or a broken link
-        if stat.S_ISREG(status.st_mode):
-            found.append(_found(path, status))
-    return sorted(found, key=lambda file: (file.mtime, file.path))
-
-
 def is_undecodable(path: str) -> bool:
     """Whether a path is not UTF-8: then neither a checkpoint nor an error could name it."""
     if path.isascii():
@@ -101,7 +58,16 @@ def is_undecodable(path: str) -> bool:
     return False
 
 
-def still_exists(path: str, inode: tuple[int, int]) -> bool:
+def regular_file(path: str, *, follow: bool = True) -> FileStat | None:
+    """Return a file as it is now; None if there is none, or if it is no regular file."""
+    try:
+        status = os.stat(path, follow_symlinks=follow)  # noqa: PTH116 -- a Path for each file costs more than the rest
+    except OSError:
+        return None
+    return stat_of(path, status) if stat.S_ISREG(status.st_mode) else None
+
+
+def still_exists(path: str, inode: Inode) -> bool:
     """Whether a file is still at its path; true if that cannot be checked, as in a folder that may not be entered."""
     try:
         status = Path(path).stat()
@@ -112,29 +78,15 @@ def still_exists(path: str, inode: tuple[int, int]) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
-def find_inodes(folders: Iterable[str], inodes: frozenset[tuple[int, int]]) -> list[FileStat]:
-    """Return the files of these folders that have one of these inodes, under any name."""
-    numbers = {number for _, number in inodes}
-    found = []
-    for folder in folders:
-        try:
-            with os.scandir(folder) as entries:
-                candidates = [entry.path for entry in entries if entry.inode() in numbers]
-        except OSError:
-            continue
-        for path in candidates:
-            if is_undecodable(path):
-                continue
-            try:
-                file = _found(path, Path(path).stat(follow_symlinks=False))
-            except OSError:
-                continue
-            if file.inode in inodes:
-                found.append(file)
-    return found
+def open_file(path: str, inode: Inode) -> int | None:
+    """Return a descriptor of a file; None if its path names another file by now, or none that can be opened."""
+    try:
+        return open_verified(path, inode, [])[0]
+    except (FileError, Replaced):
+        return None
 
 
-def open_verified(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, int]]) -> tuple[int, list[bytes]]:
+def open_verified(path: str, inode: Inode, spans: Sequence[tuple[int, int]]) -> tuple[int, list[bytes]]:
     """Open a file; return its descriptor and the bytes of each span (offset and size), fewer at the end of the file.
 
     Raises:
@@ -149,19 +101,29 @@ def open_verified(path: str, inode: tuple[int, int], spans: Sequence[tuple[int, 
         raise FileError(f"{path}: {exc.strerror}") from exc
     try:
         _check_inode(descriptor, path, inode)
-        return descriptor, [os.pread(descriptor, size, offset) for offset, size in spans]
-    except OSError as exc:
-        os.close(descriptor)
-        raise FileError(f"{path}: {exc.strerror}") from exc
     except Replaced:
         os.close(descriptor)
         raise
+    return descriptor, read_spans(descriptor, path, spans)
 
 
-def _check_inode(descriptor: int, path: str, inode: tuple[int, int]) -> None:
+def _check_inode(descriptor: int, path: str, inode: Inode) -> None:
     status = os.fstat(descriptor)
     if (status.st_dev, status.st_ino) != inode:
         raise Replaced(f"{path}: found another file in its place")
+
+
+def read_spans(descriptor: int, path: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Return the bytes of each span (offset and size) of an open file; close it if that fails.
+
+    Raises:
+        FileError: it cannot be read.
+    """
+    try:
+        return [os.pread(descriptor, size, offset) for offset, size in spans]
+    except OSError as exc:
+        close(descriptor)
+        raise FileError(f"{path}: {exc.strerror}") from exc
 
 
 def close(descriptor: int) -> None:
@@ -177,17 +139,18 @@ def status_of(descriptor: int, path: str) -> FileStat:
         FileError: the status cannot be read.
     """
     try:
-        return _found(path, os.fstat(descriptor))
+        return stat_of(path, os.fstat(descriptor))
     except OSError as exc:
         raise FileError(f"{path}: {exc.strerror}") from exc
 
 
-def is_deleted(descriptor: int) -> bool:
-    """Whether an open file has no name left: its bytes exist only while it is open."""
+def path_of(descriptor: int, path: str) -> str:
+    """Return where an open file is now, through links; `path` if that is unknown, as for a deleted file."""
     try:
-        return os.fstat(descriptor).st_nlink == 0
+        found = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 -- see above
     except OSError:
-        return True  # deleted on a file server, for example
+        return path  # not on Linux
+    return path if found.endswith(" (deleted)") or is_undecodable(found) else found
 
 
 def read_on(descriptor: int, path: str, position: int, before: bytes, size: int) -> bytes:
@@ -207,5 +170,6 @@ def read_on(descriptor: int, path: str, position: int, before: bytes, size: int)
     return data[len(before) :]
 
 
-def _found(path: str, status: os.stat_result) -> FileStat:
+def stat_of(path: str, status: os.stat_result) -> FileStat:
+    """Return what the status of a file says."""
     return FileStat(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)

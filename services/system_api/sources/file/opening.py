@@ -4,20 +4,29 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from services.system_api.sources.file.folder_watcher import FolderWatcher
+from services.system_api.sources.file.dropping.drop import DropSource
+from services.system_api.sources.file.dropping.finalize import is_own_output
+from services.system_api.sources.file.dropping.finalizer import Finalizer
+from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
+from services.system_api.sources.file.folders.globbing import Glob
+from services.system_api.sources.file.folders.listing import Listing
 from services.system_api.sources.file.formats import DocumentMaker, line_format, record_opener
+from services.system_api.sources.file.held_files import PROCESS_BUDGET, DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
-from services.system_api.sources.file.reading.drop import DropSource
-from services.system_api.sources.file.reading.finalizer import Finalizer
+from services.system_api.sources.file.reading.disk import Disk
+from services.system_api.sources.file.reading.folder_view import FolderView
+from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_document import Documents
 from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
-from services.system_api.sources.file.reading.tail import TailSource
+from services.system_api.sources.file.tailing.changes import ChangeTracker
+from services.system_api.sources.file.tailing.rotation import Rotation
+from services.system_api.sources.file.tailing.tail import TailSource
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import Tasks
@@ -39,7 +48,6 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
         count, files = load(checkpoint)
         builder = EventBuilder(name, options.type, options.channel, clock, rng)
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
-        watcher = FolderWatcher(name, options.path, clock, suffix=options.drop.done_suffix)
 
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
             identity = FileIdentity(name, file_id, path)
@@ -56,18 +64,54 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
 
         async with AsyncExitStack() as stack:
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))
-            opener: FileOpener = LineFiles(io_thread, make)
+            tails = options.mode == "tail"
+            disk = Disk(io_thread, HeldFiles(PROCESS_BUDGET if tails else DescriptorBudget(0)))
+            opener: FileOpener = LineFiles(disk, make)
             if options.document_reason is not None:
-                opener = Documents(io_thread, DocumentMaker(name, options, record_opener(options), builder, clock))
-            open_files = OpenFiles(name, opener, catalogue)
+                opener = Documents(disk, DocumentMaker(name, options, record_opener(options), builder, clock))
+            open_files = OpenFiles(name, opener, disk, catalogue)
+            stack.callback(disk.release_all)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())
-            tasks.keep(f"folder watcher of source {name}", watcher.run())
-            if options.mode == "tail":
-                yield TailSource(options, builder, io_thread, watcher, open_files, clock)
-            else:
-                finalizing = await stack.enter_async_context(IoThread.opened(f"source {name}, finalizer"))
-                finalizer = Finalizer(name, options.drop, finalizing, tasks, clock)
-                yield DropSource(options, builder, io_thread, watcher, open_files, finalizer, clock)
+            yield await (_tail if tails else _drop)(name, options, builder, open_files, tasks, stack, clock)
 
     return open_source
+
+
+async def _tail(
+    name: str,
+    options: FileSourceOptions,
+    builder: EventBuilder,
+    open_files: OpenFiles,
+    tasks: Tasks,
+    _stack: AsyncExitStack,
+    clock: Clock,
+) -> Source:
+    glob = Glob(options.path)
+    rotated = None if options.rotated is None else Glob(options.rotated)
+    globs = [glob] if rotated is None else [glob, rotated]
+    view = FolderView(Listing(globs), open_files.disk, options.interval, clock, hold=True)
+    watcher = FolderWatcher(name, globs, clock)
+    tasks.keep(f"folder watcher of source {name}", watcher.run(view.note_paths))
+    losses = Losses(options.forget_hours * 3600)
+    tracker = ChangeTracker(glob, view, open_files, Rotation(glob, rotated), losses, clock)
+    return TailSource(builder, watcher, tracker, open_files, losses, clock)
+
+
+async def _drop(
+    name: str,
+    options: FileSourceOptions,
+    builder: EventBuilder,
+    open_files: OpenFiles,
+    tasks: Tasks,
+    stack: AsyncExitStack,
+    clock: Clock,
+) -> Source:
+    glob = Glob(options.path)
+    listing = Listing([glob], lambda path: is_own_output(path, glob, options.drop))
+    view = FolderView(listing, open_files.disk, options.interval, clock, hold=False)
+    watcher = FolderWatcher(name, [glob], clock, suffix=options.drop.done_suffix)
+    tasks.keep(f"folder watcher of source {name}", watcher.run(view.note_paths))
+    io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}, finalizer"))
+    finalizer = Finalizer(name, options.drop, io_thread, tasks, clock)
+    return DropSource(options, builder, watcher, view, open_files, finalizer, clock)

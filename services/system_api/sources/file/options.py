@@ -132,6 +132,10 @@ class FileSourceOptions(SourceOptions):
     """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
+    rotated: Annotated[str, AfterValidator(_glob_beside_file)] | None = Field(default=None, min_length=1)
+    """Where rotation puts files of `mode: tail`, as a glob, such as `old/*.log*`: files that were begun in `path` are
+    read on there, and files that were created and rotated between two looks are read. What was there before the source
+    was started first is not read."""
     forget_hours: float = Field(default=24.0, gt=0)
     """Hours for which the position in a file is kept after the file disappeared. If a disk is unmounted for longer, all
     of its files are read again from the beginning."""
@@ -162,6 +166,8 @@ class FileSourceOptions(SourceOptions):
             raise ValueError("zip: the files are not ZIP archives; remove zip, or set compression: zip")
         if "drop" in self.model_fields_set and self.mode != "drop":
             raise ValueError("drop: the mode is tail; set mode: drop")
+        if self.rotated is not None and self.mode != "tail":
+            raise ValueError("rotated: the mode is drop; remove rotated, or set mode: tail")
         if self.mode == "tail" and (reason := self.document_reason) is not None:
             raise ValueError(f"mode: {reason} can only be read as a whole; set mode: drop")
         if kind != "csv" and self.time is not None and _nested(self.subject, self.time):
@@ -174,7 +180,9 @@ class FileSourceOptions(SourceOptions):
         """Return why files cannot be read with the settings of format, compression and encoding."""
         kind, records = self.known_format, self.records
         if kind == "xml" and (records is None or not records.startswith("/")):
-            return f"records: found {records or 'nothing'!r}; expected the path of the elements, such as '/orders/order'"
+            return (
+                f"records: found {records or 'nothing'!r}; expected the path of the elements, such as '/orders/order'"
+            )
         if kind == "json" and records is not None and records.startswith("/"):
             return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
         if kind in SEEKING_FORMATS and self.known_compression is not Compression.NONE:

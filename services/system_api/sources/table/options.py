@@ -18,6 +18,10 @@ _SQLITE = "sqlite:///"
 _SHARE_OF_POLL = 0.8
 
 
+_FOR_INCREMENTAL = {"updated_at_column", "time_zone", "overlap", "early_limit"}
+_FOR_DIFF = {"diff_limit", "deleted_type"}
+
+
 def _table(name: str) -> str:
     identifiers(name)
     return name
@@ -45,6 +49,10 @@ class TableSourceOptions(SourceOptions):
     table: Annotated[str, AfterValidator(_table)] = Field(min_length=1, max_length=200)
     """A table or view, with its schema if it has one: `shop.orders`. A name with a dot is in double quotes:
     `shop."price.list"`."""
+
+    mode: Literal["incremental", "diff"] = "incremental"
+    """How changes are found. `incremental` reads the rows above the last one that was read, by `updated_at_column` or
+    by `key`. `diff` compares all rows of a small table again and again, and finds deletes too."""
 
     key: _Column | Annotated[tuple[_Column, ...], Field(min_length=1, max_length=16)] = "id"
     """The column that identifies a row, or several: `[order_id, line]`. Without `updated_at_column` rows are read in
@@ -80,6 +88,12 @@ class TableSourceOptions(SourceOptions):
     row_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a row in bytes, as JSON. A larger row goes to the dead letter topic with its first 64 KiB."""
 
+    diff_limit: int = Field(default=100_000, ge=1, le=1_000_000)
+    """`mode: diff`: maximum number of rows of the table. About 500 bytes of memory are needed for each."""
+
+    deleted_type: str | None = Field(default=None, min_length=1, max_length=200)
+    """`mode: diff`: the CloudEvents `type` of the event of a deleted row; by default `type` followed by `.deleted`."""
+
     notify: (
         Annotated[
             str, Form(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", "at most 63 letters, digits and '_', beginning with no digit")
@@ -98,6 +112,11 @@ class TableSourceOptions(SourceOptions):
     def statement_timeout(self) -> float:
         """Seconds after which a statement ends: before the poll that it belongs to counts as stalled."""
         return self.poll_timeout * _SHARE_OF_POLL
+
+    @property
+    def compares(self) -> bool:
+        """Whether all rows are compared."""
+        return self.mode == "diff"
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -156,8 +175,13 @@ class TableSourceOptions(SourceOptions):
     def _consistent(self) -> Self:
         if len(set(self.keys)) < len(self.keys):
             raise ValueError("key: found a column twice; expected different columns")
-        if len(self.keys) > 1 and self.updated_at_column is None:
-            raise ValueError("key: found several columns, in whose order rows do not grow; set `updated_at_column`")
+        if len(self.keys) > 1 and self.updated_at_column is None and not self.compares:
+            raise ValueError(
+                "key: found several columns, in whose order rows do not grow; set `updated_at_column`, or `mode: diff`"
+            )
+        foreign = _FOR_INCREMENTAL if self.compares else _FOR_DIFF
+        for name in sorted(foreign & self.model_fields_set):
+            raise ValueError(f"{name}: `mode: {self.mode}` does not use this; remove it")
         if self.on_postgresql:
             return self
         for name in ("notify", "password", "tls"):

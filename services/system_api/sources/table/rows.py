@@ -36,28 +36,29 @@ class RowEvents(Generic[Order]):
         self._position: PositionOf[Order] = position
         self._time: Time[Order] = time
 
-    def add(self, rows: Iterable[Row[Order]], batch: Batch) -> None:
-        """Append an event or a reject to the batch for each row."""
+    def add(self, rows: Iterable[Row[Order]], batch: Batch) -> set[str]:
+        """Append an event or a reject to the batch for each row; return the keys of those that were rejected."""
         self._builder.begin_batch()
         position_of, time_of, limit = self._position, self._time, self._limit
         event, append = self._builder.event, batch.records.append
         rows = list(rows)
         plain = strict_json.are_plain([row.data for row in rows])
+        rejected = set[str]()
         for row in rows:
             order, key, _, subject, data, error = row
-            position = position_of(row)
-            if error is not None:
-                self._reject(batch, position, f"key {key}", data, error)
-            elif not subject:
-                found = "NULL" if subject is None else "empty"
-                self._reject(batch, position, f"key {key}", data, f"column {self._subject!r} is {found}")
-            elif len(data) > limit:
-                too_large = f"found a row of {len(data)} bytes, the limit is {limit}"
-                self._reject(batch, position, f"key {key}", data, too_large)
-            elif not plain and (fault := strict_json.fault_of(data)) is not None:
-                self._reject(batch, position, f"key {key}", data, fault)
+            if error is None:
+                if not subject:
+                    error = f"column {self._subject!r} is {'NULL' if subject is None else 'empty'}"
+                elif len(data) > limit:
+                    error = f"found a row of {len(data)} bytes, the limit is {limit}"
+                elif not plain:
+                    error = strict_json.fault_of(data)
+            if error is None:
+                append(event(position_of(row), subject or "", data, time_of(order)))
             else:
-                append(event(position, subject, data, time_of(order)))
+                rejected.add(key)
+                self._reject(batch, position_of(row), f"key {key}", data, error)
+        return rejected
 
     def reject_null_key_rows(self, rows: Iterable[NullKeyRow], batch: Batch) -> None:
         """Append a reject to the batch for each row without a key or order value."""

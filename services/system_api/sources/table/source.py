@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol
+from datetime import datetime
+from typing import Generic, Protocol, runtime_checkable
 
 from services.system_api.sources.source import Batch
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
 from services.system_api.sources.table.rows import RowEvents
-from shared.errors import Unavailable
+from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import Clock
 
 _STALL_TIMEOUT = 5.0
@@ -64,6 +65,15 @@ class TableReader(Protocol[Order]):
 
     def problem(self, ledger: Ledger[Order], /) -> str | None:
         """Return what is wrong with the table, None if nothing."""
+        ...
+
+
+@runtime_checkable
+class CountingReader(Protocol):
+    """Readers of databases that can count rows by time."""
+
+    async def count_between(self, since: datetime, until: datetime) -> int:
+        """Return how many rows have a time within [since, until). Raises `Malformed` or `Unavailable`."""
         ...
 
 
@@ -140,17 +150,29 @@ class TableSource(Generic[Order]):
         if rows:
             self._row_size = max(1, sum(len(row.data) for row in rows) // len(rows))
         fresh, saved = ledger.take(rows, horizon, complete=complete)
-        batch = Batch(checkpoint=saved, more=not complete)
+        batch = Batch(checkpoint=saved, more=not complete, rows=len(rows), skipped=len(rows) - len(fresh))
         self._events.add(fresh, batch)
         if null_key_rows is not None:
             rejected, part = self._null_key_rows.take(null_key_rows)
             self._events.reject_null_key_rows(rejected, batch)
+            batch.rows = len(rows) + len(null_key_rows)
+            batch.skipped += len(null_key_rows) - len(rejected)
             batch.checkpoint |= part
         batch.problems = tuple(self._problem(held_back=held_back))
         batch.waiting = batch.problems or ((self._held_back(),) if held_back else ())
         now = self._clock.monotonic()
         self._pause_until = now + max(_MIN_PAUSE, now - began)
         return batch
+
+    async def count(self, since: datetime, until: datetime) -> int:
+        """Return how many rows changed last within [since, until); see `Countable`."""
+        if not isinstance(self._reader, CountingReader):
+            raise Malformed("rows can be counted in PostgreSQL only")
+        return await self._reader.count_between(since, until)
+
+    def entity(self, position: str) -> str:
+        """Return the key of the row of an event: the position without the row's version."""
+        return position.rpartition("@")[0] or position
 
     async def wait_for_change(self) -> None:
         """Return when the database has notified of a change."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.source_listing import details, duration, rewind, table
+from services.cli.source_listing import details, duration, reconciled, rewind, table
 
 
 def source(**more: Any) -> dict[str, Any]:
@@ -73,6 +73,22 @@ def test_a_rewind_is_shown_from_and_to() -> None:
         "  about 12 events come again",
         "The events in between come again, with the ids that they had.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("difference", "said"),
+    [
+        (0, "no difference"),
+        (2, "2 are not published, or their events are not kept any more"),
+        (-1, "1 are published and not upstream any more"),
+    ],
+)
+def test_a_comparison_tells_what_a_difference_means(difference: int, said: str) -> None:
+    found = {"name": "orders", "from": "a", "to": "b", "upstream": 10 + difference, "published": 10, "events": 12}
+    lines = list(reconciled(found | {"difference": difference, "complete": False}))
+    assert lines[0] == "source orders, a to b"
+    assert f"  {said}" in lines
+    assert lines[-1] == "  the topic has not kept all events of this range"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ def test_an_operator_sees_pauses_rewinds_and_resumes_a_source(
     assert "orders  running  n" in said(capsys, "list")
     assert "published: 3" in said(capsys, "show", "orders")
     assert said(capsys, "poll", "orders") == "orders polls now\n"
+    hours = said(capsys, "counts", "orders", "--hours", "1").splitlines()
+    assert hours[0].split() == ["HOUR", "ROWS", "PUBLISHED", "REJECTED", "SKIPPED"]
     assert said(capsys, "pause", "orders", "--reason", "maintenance") == "orders is paused\n"
     assert "paused by loopback: maintenance" in said(capsys, "list")
     assert "paused; resume it first" in said(capsys, "poll", "orders", status=1)

@@ -98,6 +98,14 @@ async def test_a_source_is_paused_resumed_polled_and_rewound(tmp_path: Path, cap
         ("orders/rewind", {"to": "end", "dry_run": "yes"}, 400, "dry_run: expected true or false"),
         ("orders/rewind", {"to": {"position": {"": "x"}}, "dry_run": True}, 400, "not that of a file source"),
         ("orders/stop", None, 404, "there is nothing at"),
+        ("orders/reconcile", {"from": "2026-01-01T00:00:00Z"}, 400, "to: found null; expected RFC 3339"),
+        ("orders/reconcile", {"from": "2026-01-01T00:00:00", "to": "x"}, 400, "which has no time zone"),
+        (
+            "orders/reconcile",
+            {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"},
+            400,
+            "this kind of source cannot count",
+        ),
     ],
 )
 async def test_what_cannot_be_asked_is_refused_with_a_reason(
@@ -108,6 +116,17 @@ async def test_what_cannot_be_asked_is_refused_with_a_reason(
         await api.until(lambda orders: orders["state"] == "running")
         found, problem = await api.post(path, body)
     assert (found, problem["title"] != "", said in problem["detail"]) == (status, True, True), problem
+
+
+async def test_the_counts_of_a_source_by_hour(tmp_path: Path) -> None:
+    write(tmp_path / "a.ndjson", 1, 2, 3)
+    async with running(tmp_path, MemoryBus()) as api, asyncio.timeout(20):
+        windows: list[Any] = []
+        while sum(window["published"] for window in windows) < 3:
+            windows = (await api.get("/orders/windows"))[1]["windows"]
+        assert sum(window["rows"] for window in windows) == 3
+        for hours in ("0", "x", "745", ""):
+            assert (await api.get(f"/orders/windows?hours={hours}"))[0] == 400
 
 
 async def test_a_body_that_is_no_json_is_refused(tmp_path: Path) -> None:

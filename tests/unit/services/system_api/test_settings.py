@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.system_api.settings import SystemSettings
+from services.system_api.sources.file.format_options import ZipOptions
 from services.system_api.sources.file.options import CsvOptions, DropOptions, FileSourceOptions
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
@@ -22,7 +23,8 @@ SNIPPETS = [snippet for page in PAGES for snippet in re.findall(r"```yaml\n(.*?)
 def test_every_example_of_the_documentation_is_valid_and_has_a_channel(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ORDERS_PASSWORD", "secret")
+    for variable in re.findall(r"\$\{([A-Z_]+)\}", snippet):
+        monkeypatch.setenv(variable, "secret")
     path = tmp_path / "trelay.yaml"
     path.write_text(snippet)
     (source,) = load(path, SystemSettings).system.sources.values()
@@ -40,7 +42,8 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
     expected = [
         *settings_of(SourceOptions),
         *settings_of(TableSourceOptions, without=SourceOptions),
-        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop"}),
+        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop", "zip"}),
+        *settings_of(ZipOptions, "zip."),
         *settings_of(CsvOptions, "csv."),
         *settings_of(DropOptions, "drop."),
     ]

@@ -194,6 +194,7 @@ class Parser:
         read, event = self._form.read, self._builder.numbered(self._identity.file)
         # Pieces that are not plain are checked one by one; so is the first, for its byte order mark and header.
         plain, single, offset, line = splitter.plain, splitter.single, splitter.offset, self.line
+        skipped = 0
         pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
         for piece in pieces:
             try:
@@ -202,10 +203,14 @@ class Parser:
                     append(event(offset, subject, data, time))
                 elif (row := self._read_checked(piece, offset)) is not None:
                     append(event(offset, *row))
+                else:
+                    skipped += 1
             except Malformed as exc:
-                self._reject(batch, piece, exc, line=line + 1, offset=offset)
+                skipped += not self._reject(batch, piece, exc, line=line + 1, offset=offset)
             offset += len(piece) + 1
             line += 1 if single else 1 + piece.count(b"\n")
+        batch.rows = (batch.rows or 0) + len(pieces)
+        batch.skipped += skipped
         if pieces:
             self.last = b"" if splitter.ended else pieces[-1]
         self.line = line
@@ -229,20 +234,23 @@ class Parser:
             raise
         return self._form.read(self._form.prepare(text))
 
-    def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> None:
+    def _reject(self, batch: Batch, piece: bytes, error: Malformed, *, line: int, offset: int) -> bool:
+        """Append the reject of a piece; return False for a blank one, which needs none."""
         if isinstance(error, UnusableFile):
             raise error
         if piece.isspace():
-            return
+            return False
         kept = piece[: self.splitter.kept] if isinstance(error, TooLarge) else piece
         self._add_reject(batch, self._identity.reject(kept, str(error), line=line, offset=offset, size=len(piece)))
         self.truncated = self.truncated or kept is not piece
+        return True
 
     def _take_oversized(self, batch: Batch) -> None:
         found = self.splitter.take_oversized()
         if found is None:
             return
         offset, oversized = found
+        batch.rows = (batch.rows or 0) + 1
         self.line += 1
         self.last = b""
         self.truncated = True

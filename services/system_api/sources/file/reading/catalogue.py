@@ -1,33 +1,16 @@
-"""The files that a source knows, matched against a listing of its folder. No I/O.
+"""The files that a source knows, matched against the files that were found. No I/O.
 
 A file is known by its inode. If the inode is gone, a file of the same name with the same contents is the same file (an
 editor that writes a copy and renames it, a disk that was mounted again). The caller that opens the file compares the
 contents.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Container, Iterable
 
 import msgspec
 
-from services.system_api.sources.file.filesystem import FileStat
+from services.system_api.sources.file.filesystem import FileStat, Inode
 from services.system_api.sources.file.reading.progress import Count, Progress, number_of
-
-
-class PresentFile(NamedTuple):
-    """A file that was found."""
-
-    file: FileStat
-    file_id: str | None
-    """Its id if the inode is known."""
-
-
-class Listing(NamedTuple):
-    """The files of a folder, matched against the known ones."""
-
-    present: list[PresentFile]
-    missing: list[str]
-    """Ids of known files whose inode was not found."""
 
 
 class Catalogue:
@@ -37,19 +20,31 @@ class Catalogue:
         """`forget_after` is in seconds."""
         self.count = count
         self.files = files
+        self.missing: dict[str, float] = {}
+        """Ids of files that were not found where they belong, each since when, by a monotonic clock."""
         self._forget_after = forget_after
-        self._missing: dict[str, float] = {}
+        self._ids = {file.inode: file_id for file_id, file in files.items()}
 
-    def classify(self, found: Sequence[FileStat], now: float) -> Listing:
-        """Match found files against the known ones and note which are missing; `now` is of a monotonic clock."""
-        inodes = {file.inode: file_id for file_id, file in self.files.items()}
-        files: dict[tuple[int, int], FileStat] = {}
-        for file in found:
-            files.setdefault(file.inode, file)  # of several hard links only the first
-        missing = [file_id for inode, file_id in inodes.items() if inode not in files]
-        present = [PresentFile(file, inodes.get(inode)) for inode, file in files.items()]
-        self._missing = {file_id: self._missing.get(file_id, now) for file_id in missing}
-        return Listing(present, missing)
+    def id_of(self, inode: Inode) -> str | None:
+        """Return the id of the file with an inode if it is known."""
+        return self._ids.get(inode)
+
+    def begin(self, found: Container[Inode], now: float) -> None:
+        """Note after the first look which of the known files were not found."""
+        self.missing = {file_id: now for inode, file_id in self._ids.items() if inode not in found}
+
+    def note_found(self, file: FileStat) -> str | None:
+        """Note that a file was found; return its id if it is known."""
+        if (file_id := self._ids.get(file.inode)) is not None:
+            self.missing.pop(file_id, None)
+            self.move(file_id, file)
+        return file_id
+
+    def note_gone(self, inode: Inode, now: float) -> str | None:
+        """Note that no path leads to an inode any more; return the id of the file if it is known."""
+        if (file_id := self._ids.get(inode)) is not None:
+            self.missing.setdefault(file_id, now)
+        return file_id
 
     def candidates(self, file: FileStat, missing: Iterable[str]) -> list[str]:
         """Return the missing files that `file` may be: of the same name and not larger. The newest comes first."""
@@ -61,17 +56,27 @@ class Catalogue:
         """Update the path and the inode of a known file; return its progress."""
         known = self.files[file_id]
         if (known.path, *known.inode) != (file.path, *file.inode):
-            known = msgspec.structs.replace(known, path=file.path, dev=file.dev, ino=file.ino)
-            self.files[file_id] = known
+            moved = msgspec.structs.replace(known, path=file.path, dev=file.dev, ino=file.ino)
+            self._set(file_id, moved)
+            return moved
         return known
 
+    def update(self, file_id: str, progress: Progress) -> None:
+        """Replace the progress of a known file."""
+        self._set(file_id, progress)
+
+    def still_active(self, file_id: str, now: float) -> None:
+        """Note that a missing file has changed: it counts as missing from now on."""
+        if file_id in self.missing:
+            self.missing[file_id] = now
+
     def missing_for(self, file_id: str, now: float) -> float:
-        """Return for how many seconds a file has been missing; 0 if it is not missing."""
-        return now - self._missing.get(file_id, now)
+        """Return for how many seconds a file has been missing without a change; 0 if it is not missing."""
+        return now - self.missing.get(file_id, now)
 
     def expired(self, now: float) -> Iterable[str]:
         """Return the files that have been missing for longer than `forget_after`."""
-        return [file_id for file_id, since in self._missing.items() if now - since > self._forget_after]
+        return [file_id for file_id, since in self.missing.items() if now - since > self._forget_after]
 
     @property
     def next_number(self) -> int:
@@ -80,10 +85,20 @@ class Catalogue:
 
     def add(self, file_id: str, progress: Progress) -> None:
         """Add a new file, which has the next number."""
-        self.count = Count(self.count.files + 1)
-        self.files[file_id] = progress
+        self.count = msgspec.structs.replace(self.count, files=self.count.files + 1)
+        self._set(file_id, progress)
 
     def forget(self, file_id: str) -> bool:
         """Remove a file; return whether it was known."""
-        self._missing.pop(file_id, None)
-        return self.files.pop(file_id, None) is not None
+        self.missing.pop(file_id, None)
+        known = self.files.pop(file_id, None)
+        if known is not None and self._ids.get(known.inode) == file_id:
+            del self._ids[known.inode]
+        return known is not None
+
+    def _set(self, file_id: str, progress: Progress) -> None:
+        before = self.files.get(file_id)
+        if before is not None and before.inode != progress.inode and self._ids.get(before.inode) == file_id:
+            del self._ids[before.inode]
+        self.files[file_id] = progress
+        self._ids[progress.inode] = file_id

@@ -12,17 +12,10 @@ from typing import BinaryIO
 
 from services.system_api.sources.file.documents.reader import DocumentReader
 from services.system_api.sources.file.documents.records import UnreadableDocument
-from services.system_api.sources.file.filesystem import (
-    FileError,
-    FileStat,
-    Rewritten,
-    close,
-    is_deleted,
-    open_verified,
-    status_of,
-)
-from services.system_api.sources.file.io_thread import IoThread
+from services.system_api.sources.file.filesystem import FileError, FileStat, Rewritten, close, read_spans, status_of
 from services.system_api.sources.file.parsing.parser import UnusableFile
+from services.system_api.sources.file.reading.disk import Disk
+from services.system_api.sources.file.reading.opened import IncompleteLine
 from services.system_api.sources.file.reading.progress import SAMPLE, Progress, new_file_id
 from services.system_api.sources.source import Batch
 from shared.errors import SettingsError
@@ -37,27 +30,26 @@ Called in the I/O thread; may raise `UnreadableDocument`."""
 class Documents:
     """A `FileOpener`: opens files as documents."""
 
-    io_thread: IoThread
+    disk: Disk
     make: MakeDocument
 
     async def begin(self, found: FileStat, number: int, *identity: int) -> "OpenDocument | None":
         """See `FileOpener`."""
-        descriptor, samples = await self.io_thread.run(open_verified, found.path, found.inode, _spans(found.size))
-        file_id = new_file_id(number, found.inode, samples[0], *identity)
-        return OpenDocument(self, found, descriptor, file_id, _fingerprint(samples))
+        opened = await self.disk.open(found, _spans(found.size))
+        file_id = new_file_id(number, found.inode, opened.parts[0], *identity)
+        return OpenDocument(self, found, opened.descriptor, file_id, _fingerprint(opened.parts))
 
     async def resume(self, found: FileStat, file_id: str, left: Progress) -> "OpenDocument":
         """See `FileOpener`."""
-        spans = _spans(left.size)
-        descriptor, samples = await self.io_thread.run(open_verified, found.path, found.inode, spans)
-        if found.size < left.size or _fingerprint(samples) != left.fingerprint:
-            self.io_thread.submit(close, descriptor)
+        opened = await self.disk.open(found, _spans(left.size))
+        if found.size < left.size or _fingerprint(opened.parts) != left.fingerprint:
+            self.disk.close(opened.descriptor)
             raise Rewritten(f"{found.path}: the contents that were read are no longer there")
         fingerprint = left.fingerprint
         if found.size > left.size:
-            samples = (await self.io_thread.run(open_verified, found.path, found.inode, _spans(found.size)))[1]
-            fingerprint = _fingerprint(samples)
-        return OpenDocument(self, found, descriptor, file_id, fingerprint, left)
+            spans = _spans(found.size)
+            fingerprint = _fingerprint(await self.disk.run(read_spans, opened.descriptor, found.path, spans))
+        return OpenDocument(self, found, opened.descriptor, file_id, fingerprint, left)
 
 
 class OpenDocument:
@@ -108,7 +100,7 @@ class OpenDocument:
     async def fill(self, batch: Batch, limit: int) -> bool:
         """See `OpenedFile`. An error is raised once the records before it are saved."""
         if self._error is None:
-            more = await self._opener.io_thread.run(self._read, batch, limit)
+            more = await self._opener.disk.run(self._read, batch, limit)
             if self._error is None:
                 return more
         if self.unsaved:
@@ -141,11 +133,25 @@ class OpenDocument:
 
     async def status(self) -> FileStat:
         """See `OpenedFile`."""
-        return await self._opener.io_thread.run(status_of, self._descriptor, self.path)
+        return await self._opener.disk.run(status_of, self._descriptor, self.path)
 
-    async def deleted(self) -> bool:
+    @property
+    def descriptor(self) -> int:
         """See `OpenedFile`."""
-        return await self._opener.io_thread.run(is_deleted, self._descriptor)
+        return self._descriptor
+
+    @property
+    def incomplete(self) -> IncompleteLine | None:
+        """None: a document is read when it is complete."""
+        return None
+
+    def abandon_open_quote(self) -> bool:
+        """Return False: a document waits for nothing."""
+        return False
+
+    def note_look(self, found: FileStat) -> None:
+        """See `OpenedFile`."""
+        self.path = found.path
 
     def progress(self, done: FileStat | None = None) -> Progress:
         """See `OpenedFile`."""
@@ -170,7 +176,11 @@ class OpenDocument:
 
     def close(self) -> None:
         """See `OpenedFile`."""
-        self._opener.io_thread.submit(self._close)
+        self._opener.disk.submit(self._close)
+
+    def release(self) -> None:
+        """See `OpenedFile`."""
+        self.close()
 
     def _close(self) -> None:
         if self._reader is not None:

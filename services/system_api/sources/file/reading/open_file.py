@@ -4,17 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from services.system_api.sources.file.filesystem import (
-    FileStat,
-    Rewritten,
-    close,
-    is_deleted,
-    open_verified,
-    read_on,
-    status_of,
-)
-from services.system_api.sources.file.io_thread import IoThread
+from services.system_api.sources.file.filesystem import FileStat, Rewritten, read_on, status_of
 from services.system_api.sources.file.parsing.parser import Parser
+from services.system_api.sources.file.reading.disk import Disk, Opened
+from services.system_api.sources.file.reading.opened import IncompleteLine
 from services.system_api.sources.file.reading.progress import SAMPLE, Progress, fingerprint_of, new_file_id
 from services.system_api.sources.source import Batch
 
@@ -31,16 +24,16 @@ MakeParser = Callable[[str, str, int, int], Parser]
 class LineFiles:
     """A `FileOpener`: opens files of lines or rows in UTF-8."""
 
-    io_thread: IoThread
+    disk: Disk
     make: MakeParser
 
     async def begin(self, found: FileStat, number: int, *identity: int) -> "OpenFile | None":
         """See `FileOpener`."""
-        return await OpenFile.begin(self.io_thread, found, self.make, number, *identity)
+        return await OpenFile.begin(self.disk, found, self.make, number, *identity)
 
     async def resume(self, found: FileStat, file_id: str, left: Progress) -> "OpenFile":
         """See `FileOpener`."""
-        return await OpenFile.resume(self.io_thread, found, self.make, file_id, left)
+        return await OpenFile.resume(self.disk, found, self.make, file_id, left)
 
 
 class OpenFile:
@@ -50,14 +43,17 @@ class OpenFile:
     now), `Rewritten` (its contents are not those that were read) and `UnusableFile` (it is not of this format).
     """
 
-    def __init__(self, io_thread: IoThread, found: FileStat, descriptor: int, parser: Parser, file_id: str) -> None:
+    def __init__(self, disk: Disk, found: FileStat, opened: Opened, parser: Parser, file_id: str) -> None:
         """Use `begin` or `resume`."""
         self.id = file_id
         self.path = found.path
         self.inode = found.inode
         self.parser = parser
-        self._io_thread = io_thread
-        self._descriptor = descriptor
+        self.mtime = found.mtime
+        """The modification time that the last look showed."""
+        self._disk = disk
+        self._descriptor = opened.descriptor
+        self._real = opened.real
         self._head = b""
         self._before = b""
         """The bytes right before the position."""
@@ -65,29 +61,29 @@ class OpenFile:
         self._earlier: Progress | None = None
 
     @classmethod
-    async def begin(
-        cls, io_thread: IoThread, found: FileStat, make: MakeParser, number: int, *identity: int
-    ) -> Self | None:
+    async def begin(cls, disk: Disk, found: FileStat, make: MakeParser, number: int, *identity: int) -> Self | None:
         """Open a new file; `identity` is hashed into its id.
 
         Returns None for an empty file without an `identity`: it could not be distinguished from another empty file.
         """
-        descriptor, (head,) = await io_thread.run(open_verified, found.path, found.inode, [(0, SAMPLE)])
+        opened = await disk.open(found, [(0, SAMPLE)])
+        (head,) = opened.parts
         if not head and not identity:
-            io_thread.submit(close, descriptor)
+            disk.keep(found, opened.descriptor)
             return None
         file_id = new_file_id(number, found.inode, head, *identity)
-        open_file = cls(io_thread, found, descriptor, make(file_id, found.path, 0, 0), file_id)
+        open_file = cls(disk, found, opened, make(file_id, found.path, 0, 0), file_id)
         open_file._head = head
         return open_file
 
     @classmethod
-    async def resume(cls, io_thread: IoThread, found: FileStat, make: MakeParser, file_id: str, left: Progress) -> Self:
+    async def resume(cls, disk: Disk, found: FileStat, make: MakeParser, file_id: str, left: Progress) -> Self:
         """Open a file that was read before, and check that its contents are still those that were read."""
         sampled = left.offset - 1 - left.sample
         before = max(0, left.offset - SAMPLE)
         spans = [(0, HEAD), (max(0, sampled), left.sample), (before, left.offset - before)]
-        descriptor, (head, last, tail) = await io_thread.run(open_verified, found.path, found.inode, spans)
+        opened = await disk.open(found, spans)
+        head, last, tail = opened.parts
         try:
             _check_fingerprint(found, left, head, last, tail)
             parser = make(file_id, found.path, left.offset, left.line)
@@ -97,16 +93,25 @@ class OpenFile:
                 parser.resume(head)
                 parser.last = _piece(left, last)
         except BaseException:
-            io_thread.submit(close, descriptor)
+            disk.keep(found, opened.descriptor)
             raise
-        open_file = cls(io_thread, found, descriptor, parser, file_id)
+        open_file = cls(disk, found, opened, parser, file_id)
         open_file._head, open_file._before, open_file._earlier = head[:SAMPLE], tail, left
         return open_file
+
+    def note_look(self, found: FileStat) -> None:
+        """Note where the file is, and its modification time."""
+        self.path, self.mtime = found.path, found.mtime
 
     @property
     def unsaved(self) -> bool:
         """Whether the position has moved since it was last saved."""
         return self.parser.splitter.offset != self._saved
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the file, as long as it is open."""
+        return self._descriptor
 
     @property
     def waiting(self) -> bool:
@@ -127,7 +132,7 @@ class OpenFile:
         """Read on; append to the batch until it holds `limit` events and rejects; return whether there may be more."""
         parser = self.parser
         if not parser.splitter.waiting:
-            data = await self._io_thread.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
+            data = await self._disk.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
             if not data:
                 return False
             if self._position < SAMPLE:
@@ -151,11 +156,7 @@ class OpenFile:
 
     async def status(self) -> FileStat:
         """Return the current size and modification time."""
-        return await self._io_thread.run(status_of, self._descriptor, self.path)
-
-    async def deleted(self) -> bool:
-        """Whether the file has no name left: one that was only moved may still grow."""
-        return await self._io_thread.run(is_deleted, self._descriptor)
+        return await self._disk.run(status_of, self._descriptor, self.path)
 
     def progress(self, done: FileStat | None = None) -> Progress:
         """Return the position to save, and count it as saved; `done` is passed when the whole file has been read."""
@@ -164,12 +165,14 @@ class OpenFile:
         last = parser.last[-SAMPLE:]
         return Progress(
             path=self.path,
+            real="" if self._real == self.path else self._real,
             dev=self.inode[0],
             ino=self.inode[1],
             offset=offset,
             line=parser.line,
             fingerprint=fingerprint_of(self._head[: min(SAMPLE, offset)], last),
             sample=len(last),
+            mtime=self.mtime,
             rows=parser.rows + (earlier.rows if earlier else 0),
             rejects=parser.rejects + (earlier.rejects if earlier else 0),
             carriage_returns=parser.splitter.carriage_returns,
@@ -177,9 +180,25 @@ class OpenFile:
             done=None if done is None else (done.size, done.mtime),
         )
 
+    @property
+    def incomplete(self) -> IncompleteLine | None:
+        """The line or row at the end of what was read, if it has begun; see `OpenedFile`."""
+        splitter = self.parser.splitter
+        if not splitter.incomplete:
+            return None
+        return IncompleteLine(splitter.offset, self.parser.line + 1, splitter.incomplete, splitter.open_lines - 1)
+
+    def abandon_open_quote(self) -> bool:
+        """Stop waiting for a closing quote; see `OpenedFile`."""
+        return self.parser.splitter.abandon_open_quote()
+
     def close(self) -> None:
-        """Close the file in the background."""
-        self._io_thread.submit(close, self._descriptor)
+        """Stop reading. The file may stay open, to be read on when it has left its path."""
+        self._disk.keep(FileStat(self.path, *self.inode, 0, 0), self._descriptor)
+
+    def release(self) -> None:
+        """Stop reading, and close the file: nothing of it is wanted any more."""
+        self._disk.close(self._descriptor)
 
 
 def _check_fingerprint(found: FileStat, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:

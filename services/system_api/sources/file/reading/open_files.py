@@ -1,14 +1,16 @@
 """The open files of a source: reads them one at a time, and collects the parts of the checkpoint that moved."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from services.system_api.sources.file.filesystem import FileError, FileStat, Replaced, Rewritten
 from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.catalogue import Catalogue
+from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.file_problems import FileProblems
+from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.opened import FileOpener, OpenedFile
 from services.system_api.sources.file.reading.progress import save
 from services.system_api.sources.source import Batch
@@ -16,20 +18,7 @@ from services.system_api.sources.source import Batch
 logger = logging.getLogger(__name__)
 
 _OPEN_LIMIT = 64
-"""Idle files that stay open: lines written to an open file before it is deleted can still be read."""
-
-
-@dataclass(slots=True)
-class Job:
-    """A file that may have something to read."""
-
-    file: FileStat
-    file_id: str | None
-    """None until a new file has been opened."""
-    candidates: Sequence[str] = ()
-    """Missing files of the same name: if the contents of one agree, this is that file."""
-    outside_glob: bool = False
-    """Whether it was moved out of the glob: it is read to its end, but not read again if it is rewritten."""
+"""Files that keep a parser and its buffers. More files are held open without them."""
 
 
 class Outcome(Enum):
@@ -41,16 +30,19 @@ class Outcome(Enum):
     """Everything in the file has been read; it is open."""
     SKIPPED = "skipped"
     """Nothing can be read from the file now; it is closed."""
+    REWRITTEN = "rewritten"
+    """What was read is no longer in the file: it is a new file. What is known of the old one is still there."""
 
 
 class OpenFiles:
     """Opens files, reads them, and tracks the position in each."""
 
-    def __init__(self, source: str, opener: FileOpener, catalogue: Catalogue) -> None:
+    def __init__(self, source: str, opener: FileOpener, disk: Disk, catalogue: Catalogue) -> None:
         """`source` is the name of the source, for the log."""
         self.open: dict[str, OpenedFile] = {}
         """By id, the least recently read first."""
         self.catalogue = catalogue
+        self.disk = disk
         self.problems = FileProblems(source)
         self._fields: dict[str, object] = {"component": "source", "source": source}
         self._opener = opener
@@ -72,7 +64,7 @@ class OpenFiles:
             return Outcome.SKIPPED
         except Replaced:
             self.close(job.file_id)
-            return Outcome.SKIPPED  # the next listing shows what happened to it
+            return Outcome.SKIPPED  # the next look shows what happened to it
         except Rewritten as exc:
             return self._after_rewrite(job, exc)
         self.problems.clear(job.file)
@@ -96,14 +88,38 @@ class OpenFiles:
         """Close a file of which everything has been read; return the part of the checkpoint that says so."""
         assert job.file_id is not None, "it is open"
         open_file = self.open.pop(job.file_id)
-        self.catalogue.files[job.file_id] = progress = open_file.progress(done=job.file)
+        progress = open_file.progress(done=job.file)
+        self.catalogue.update(job.file_id, progress)
         self._checkpoint[job.file_id] = part = save(progress)
-        open_file.close()
+        open_file.release()
         return part
 
+    def end(self, file_id: str) -> None:
+        """Close a file that has left, and of which all that can be read was read."""
+        self.close(file_id)
+        known = msgspec.structs.replace(self.catalogue.files[file_id], ended=True)
+        self.catalogue.update(file_id, known)
+        self._checkpoint[file_id] = save(known)
+        self.disk.release(FileStat(known.path, *known.inode, 0, 0))
+
+    def found(self, file: FileStat) -> str | None:
+        """Note that a file is where it belongs; return its id if it is known."""
+        file_id = self.catalogue.note_found(file)
+        if file_id is not None and (known := self.catalogue.files[file_id]).ended:
+            known = msgspec.structs.replace(known, ended=False)
+            self.catalogue.update(file_id, known)
+            self._checkpoint[file_id] = save(known)
+        return file_id
+
     def move(self, file_id: str, file: FileStat) -> None:
-        """Save a new path and inode of a file that is not open."""
-        self._checkpoint[file_id] = save(self.catalogue.move(file_id, file))
+        """Save a new path and inode of a file."""
+        before = self.catalogue.files[file_id]
+        if (moved := self.catalogue.move(file_id, file)) is not before:
+            self._checkpoint[file_id] = save(moved)
+
+    def save_count(self) -> None:
+        """Save what is known of the source itself."""
+        self._checkpoint[""] = save(self.catalogue.count)
 
     def take_checkpoint(self) -> dict[str, bytes | None]:
         """Return the parts of the checkpoint that moved since the last call; None removes a part."""
@@ -121,7 +137,7 @@ class OpenFiles:
         return self._stat_at_end.get(file_id) == (file.size, file.mtime) or self.problems.unusable(file)
 
     async def unchanged(self, job: Job) -> bool:
-        """Whether an open file has the size and the modification time that the listing showed."""
+        """Whether an open file has the size and the modification time that the last look showed."""
         assert job.file_id is not None, "it is open"
         try:
             now = await self.open[job.file_id].status()
@@ -130,12 +146,8 @@ class OpenFiles:
             return False
         return (now.size, now.mtime) == (job.file.size, job.file.mtime)
 
-    async def deleted(self, file_id: str) -> bool:
-        """Whether an open file has no name left."""
-        return await self.open[file_id].deleted()
-
     async def agrees(self, file: FileStat, file_id: str) -> bool:
-        """Whether a file has the contents of a missing one, as far as its fingerprint tells."""
+        """Whether a file has the contents that were read of a known one, as far as its fingerprint tells."""
         try:
             open_file = await self._resume(file, file_id)
         except (FileError, Replaced, Rewritten, UnusableFile):
@@ -144,7 +156,7 @@ class OpenFiles:
         return True
 
     def close(self, file_id: str | None) -> None:
-        """Close a file and save the position in it."""
+        """Stop reading a file and save the position in it; it may stay open without its parser."""
         open_file = None if file_id is None else self.open.pop(file_id, None)
         if open_file is not None:
             if open_file.unsaved:
@@ -166,24 +178,19 @@ class OpenFiles:
         """Close a file and remove it from the catalogue and the checkpoint."""
         if file_id is None:
             return
+        known = self.catalogue.files.get(file_id)
         self._discard(file_id)
         self._stat_at_end.pop(file_id, None)
-        if self.catalogue.forget(file_id):
+        if known is not None and self.catalogue.forget(file_id):
+            self.disk.release(FileStat(known.path, *known.inode, 0, 0))
             self._checkpoint[file_id] = None
-
-    def log_lost(self, jobs: Sequence[Job], found: Sequence[FileStat]) -> None:
-        """Log which of the files that were to be read have been deleted, given the files that exist now."""
-        inodes, paths = {file.inode for file in found}, {file.path for file in found}
-        for job in jobs:
-            # An open file is read to its end, and a file in the place of another may be its copy.
-            if job.file_id not in self.open and job.file.inode not in inodes and job.file.path not in paths:
-                logger.error("file deleted before its end was read", extra=self._fields | {"path": job.file.path})
 
     async def _get(self, job: Job, identity: tuple[int, ...]) -> OpenedFile | None:
         open_file = None if job.file_id is None else self.open.pop(job.file_id, None)
         if open_file is None:
             open_file = await self._open(job, identity)
         if open_file is not None:
+            open_file.note_look(job.file)
             self.open[open_file.id] = open_file
         return open_file
 
@@ -198,7 +205,7 @@ class OpenFiles:
             job.file_id = open_file.id
             self._warn_of_copy(open_file)
             catalogue.add(open_file.id, open_file.progress())
-            self._checkpoint[""] = save(catalogue.count)
+            self.save_count()
         return open_file
 
     async def _resume(self, file: FileStat, file_id: str) -> OpenedFile:
@@ -212,8 +219,11 @@ class OpenFiles:
             except Rewritten:
                 continue
             if (missing := self.open.pop(file_id, None)) is not None:
-                missing.close()
+                missing.release()
+            known = self.catalogue.files[file_id]
+            self.disk.release(FileStat(known.path, *known.inode, 0, 0))
             job.file_id = file_id
+            self.catalogue.missing.pop(file_id, None)
             # At once, for the old inode may be reused by any other file.
             self._save(file_id, open_file)
             return open_file
@@ -237,9 +247,7 @@ class OpenFiles:
             "file was rewritten; reading it from the beginning",
             extra=self._fields | {"path": job.file.path, "error": str(error)},
         )
-        self.forget(job.file_id)
-        job.file_id = None
-        return Outcome.SKIPPED if job.outside_glob else Outcome.MORE
+        return Outcome.REWRITTEN
 
     def _note_problem(self, job: Job, error: FileError | UnusableFile) -> None:
         unusable = isinstance(error, UnusableFile)
@@ -256,5 +264,6 @@ class OpenFiles:
             open_file.close()
 
     def _save(self, file_id: str, open_file: OpenedFile) -> None:
-        self.catalogue.files[file_id] = progress = open_file.progress()
+        progress = open_file.progress()
+        self.catalogue.update(file_id, progress)
         self._checkpoint[file_id] = save(progress)

@@ -1,10 +1,21 @@
 """What `OpenFiles` needs of an open file, and of what opens one."""
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from services.system_api.sources.file.filesystem import FileStat
 from services.system_api.sources.file.reading.progress import Progress
 from services.system_api.sources.source import Batch
+
+
+class IncompleteLine(NamedTuple):
+    """A line or row that has begun and has no end yet."""
+
+    offset: int
+    line: int
+    """Its number in the file."""
+    size: int
+    behind: int
+    """Complete lines behind it that wait because a quote in it is open; -1 if no quote is open."""
 
 
 class OpenedFile(Protocol):
@@ -51,16 +62,37 @@ class OpenedFile(Protocol):
         """Return the current size and modification time."""
         ...
 
-    async def deleted(self) -> bool:
-        """Whether the file has no name left."""
-        ...
-
     def progress(self, done: FileStat | None = None) -> Progress:
         """Return the position to save, and count it as saved; `done` is passed when the whole file has been read."""
         ...
 
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the file, as long as it is open."""
+        ...
+
+    @property
+    def incomplete(self) -> IncompleteLine | None:
+        """The line or row at the end of what was read, if it has begun and its end has not come yet."""
+        ...
+
+    def abandon_open_quote(self) -> bool:
+        """Stop waiting for a closing quote if all lines behind the open one are rows; return whether they are.
+
+        Only when nothing is waiting. Then `fill` returns them.
+        """
+        ...
+
+    def note_look(self, found: FileStat) -> None:
+        """Note where the file is, and its modification time."""
+        ...
+
     def close(self) -> None:
-        """Close the file."""
+        """Stop reading. The file may stay open, to be read on when it has left its path."""
+        ...
+
+    def release(self) -> None:
+        """Stop reading, and close the file: nothing of it is wanted any more."""
         ...
 
 

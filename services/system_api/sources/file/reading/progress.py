@@ -16,6 +16,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     path: str
     """Where it was last seen."""
+    real: str = ""
+    """Where a link led when the file was opened; empty if `path` is no link."""
     dev: int
     ino: int
     offset: int
@@ -25,6 +27,10 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of its head and of the last line before `offset`; see `fingerprint_of`."""
     sample: int
     """Bytes of the last line that are part of the fingerprint; they end before the newline at `offset - 1`."""
+    mtime: int = 0
+    """The file's modification time (ns) when it was read last; 0 if unknown."""
+    ended: bool = False
+    """Whether it has left, and all that could be read of it was read."""
     rows: int = 0
     rejects: int = 0
     truncated: bool = False
@@ -56,6 +62,8 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     files: int = 0
     """How many files it has begun to read: the next file gets the next number."""
+    since: int | None = None
+    """Of the files that `rotated` matches, unknown ones are read if they are newer than this (ns)."""
 
 
 def fingerprint_of(head: bytes, last: bytes) -> str:

@@ -56,12 +56,14 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
     if oid is None:
         raise SettingsError(f"table: there is no table {table!r}, or the account may not see it")
     relation = await _relation(connection, oid)
-    _check_exactness(options, relation.kind, standby=standby)
     columns = relation.columns
+    if not options.compares:
+        _check_exactness(options, relation.kind, standby=standby)
     check_columns(table, options.named_columns, list(columns))
     order = columns[options.order_column]
-    type_ = _order_type(options, order)
-    sequence = None if options.updated_at_column is not None else _sequence(options, relation)
+    type_ = "" if options.compares else _order_type(options, order)
+    by_key = options.updated_at_column is None and not options.compares
+    sequence = _sequence(options, relation) if by_key else None
     shape = Shape(
         table=table,
         relation=relation.name,
@@ -140,8 +142,8 @@ def _sequence(options: TableSourceOptions, relation: _Relation) -> Sequence | No
         what = f"column {name!r}" if key is not None else f"column {name!r} of this view"
         raise SettingsError(
             f"key: table {table}: no sequence is known to give the values of {what}, so a lower one may appear after a"
-            " higher one: set `updated_at_column`, or set `overlap` to the seconds between an application making a key"
-            " and committing its row, if keys grow with time"
+            " higher one: set `updated_at_column`, or `mode: diff` for a small table, or set `overlap` to the seconds"
+            " between an application making a key and committing its row, if keys grow with time"
         )
     sequence = key["sequence"]
     if key["cache"] > 1:

@@ -32,6 +32,16 @@ _VALUES = {
 the server and of the account are. The search path stays the account's: views and their functions may need it."""
 
 
+_ROW_ERRORS = ("22", "54", "P0")
+"""Classes of SQLSTATE that one row can cause: a value that does not convert, a JSON that is too long, an exception
+raised by a function of a view."""
+
+
+def is_row_error(error: asyncpg.PostgresError) -> bool:
+    """Return whether one row may have caused an error of a statement."""
+    return (error.sqlstate or "").startswith(_ROW_ERRORS)
+
+
 def database_of(options: TableSourceOptions) -> DatabaseOptions:
     """Return the database of the table."""
     return DatabaseOptions(

@@ -56,7 +56,8 @@ async def _prepared(connection: asyncpg.Connection, options: TableSourceOptions)
     shape = await shape_of(connection, options, standby=server["standby"])
     try:
         identity = await connection.fetchval(bounds.identity(shape))
-        await connection.fetchrow(bounds.state(shape, 0))
+        if not options.compares:
+            await connection.fetchrow(bounds.state(shape, 0))
     except asyncpg.InvalidParameterValueError as exc:
         raise SettingsError(f"time_zone: {exc}") from exc
     return Session(connection, shape, identity, server["pid"], server["two_phase"])

@@ -42,7 +42,7 @@ class Shape:
     keys: tuple[Key, ...]
     updated_at_column: str | None
     order_type: str
-    """The type of the order column, for a cast."""
+    """The type of the order column, for a cast; empty: all rows are compared."""
     time_zone: str | None
     """Time zone of `updated_at_column` if that column has none."""
     subject: str | None
@@ -75,8 +75,15 @@ class Shape:
         return [f"t.{quoted(key.name)}" for key in self.keys]
 
     @property
+    def nullable_columns(self) -> list[str]:
+        """The expressions of the columns that may be NULL and must not."""
+        return [f"t.{quoted(name)}" for name in self.nullable]
+
+    @property
     def mode(self) -> str:
         """What must not change under a checkpoint."""
+        if not self.order_type:
+            return f"diff by {', '.join(key.name for key in self.keys)}"
         keys = "".join(f", {key.name}" for key in self.keys) if len(self.keys) > 1 else ""
         return f"by {self.order_column}{keys} ({self.order_type})"
 
@@ -92,4 +99,7 @@ def order_error(column: str, type_: str, *, by_time: bool) -> str:
     """Return why rows cannot be ordered by a column of this type."""
     if by_time:
         return f"column {column!r} is {type_}; expected timestamp or timestamptz"
-    return f"column {column!r} is {type_}; set `updated_at_column`, or a key that is an integer and grows"
+    return (
+        f"column {column!r} is {type_}; set `updated_at_column`, or a key that is an integer and grows, or `mode: diff`"
+        " for a small table"
+    )

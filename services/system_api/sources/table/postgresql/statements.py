@@ -22,7 +22,7 @@ class ReadLimits:
     """Maximum size of a row."""
 
 
-class _Where:
+class Where:
     """The conditions of a statement, and its arguments in the order of their numbers."""
 
     def __init__(self, conditions: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ def rows(
     row but its position: the data is an empty object, the subject NULL.
     """
     key, version, columns = key_text(shape), _version(shape), shape.key_columns
-    where = _Where(f"t.{quoted(name)} IS NOT NULL" for name in shape.nullable)
+    where = Where(f"{column} IS NOT NULL" for column in shape.nullable_columns)
     _add_range(where, shape, position, below)
     if emitted:
         where.add(f"({version} || ' ' || {key}) <> ALL ({where.argument(emitted, 'text[]')})")
@@ -88,13 +88,13 @@ def rows(
         last_ties=", ".join(f"s.tie{number}" for number in range(len(columns))),
         key=key,
         version=version,
-        subject=_subject(shape) if with_data else "NULL::text",
-        data=_data(shape) if with_data else "'{}'::bytea",
+        subject=subject(shape) if with_data else "NULL::text",
+        data=data(shape) if with_data else "'{}'::bytea",
         relation=shape.relation,
         where=where,
         order_by=", ".join(dict.fromkeys([shape.order, *columns])),
         limit=where.argument(limits.rows, "bigint"),
-        kept=_kept("q.data", limits.bytes_per_row),
+        kept=kept("q.data", limits.bytes_per_row),
         max_bytes=where.argument(limits.bytes, "bigint"),
     )
     return statement, where.arguments
@@ -110,7 +110,7 @@ def key_text(shape: Shape) -> str:
     return "(" + f" || {literal(SEPARATOR)} || ".join(columns) + ")"
 
 
-def _add_range(where: _Where, shape: Shape, position: Position[int] | None, below: int | None) -> None:
+def _add_range(where: Where, shape: Shape, position: Position[int] | None, below: int | None) -> None:
     """Add the conditions for rows above a position and below an order value."""
     order = shape.order
 
@@ -123,18 +123,18 @@ def _add_range(where: _Where, shape: Shape, position: Position[int] | None, belo
     elif position is not None and not shape.by_time:
         where.add(f"{order} > {order_argument(position.order)}")
     elif position is not None and position.key is not None:
-        placed = [order_argument(position.order), *_key_arguments(where, shape, position.key)]
+        placed = [order_argument(position.order), *key_arguments(where, shape, position.key)]
         where.add(f"({', '.join([order, *shape.key_columns])}) > ({', '.join(placed)})")
     if below is not None:
         where.add(f"{order} < {order_argument(below)}")
 
 
-def _key_arguments(where: _Where, shape: Shape, key: str) -> list[str]:
+def key_arguments(where: Where, shape: Shape, key: str) -> list[str]:
     values = decoded(key, len(shape.keys))
     return [f"{where.argument(value, 'text')}::{column.cast}" for value, column in zip(values, shape.keys, strict=True)]
 
 
-def _kept(data: str, limit: int) -> str:
+def kept(data: str, limit: int) -> str:
     """Return the subquery for the number of bytes kept of a row, and for the error if these are not all."""
     size = f"octet_length({data})"
     return f"""
@@ -146,19 +146,27 @@ def _kept(data: str, limit: int) -> str:
 
 def data_of_one(shape: Shape, limit: int, key: str) -> tuple[str, list[object]]:
     """Return the statement for subject, data and error of the row with one key, and its arguments."""
-    where = _Where(())
-    for column, argument in zip(shape.key_columns, _key_arguments(where, shape, key), strict=True):
+    where = Where(())
+    for column, argument in zip(shape.key_columns, key_arguments(where, shape, key), strict=True):
         where.add(f"{column} = {argument}")
     statement = f"""
         SELECT q.subject, substring(q.data FOR c.kept), c.error
         FROM (
-            SELECT {_subject(shape)} AS subject, {_data(shape)} AS data
+            SELECT {subject(shape)} AS subject, {data(shape)} AS data
             FROM {shape.relation} t
             WHERE {where}
             LIMIT 1
-        ) q CROSS JOIN LATERAL ({_kept("q.data", limit)}) c
+        ) q CROSS JOIN LATERAL ({kept("q.data", limit)}) c
     """  # noqa: S608 -- every name is quoted
     return statement, where.arguments
+
+
+def count_between(shape: Shape) -> str:
+    """Return the statement that counts rows by time: $1 and $2 are the bounds in ISO 8601, the second excluded."""
+    zone = "" if shape.time_zone is None else f" AT TIME ZONE {literal(shape.time_zone)}"
+    low, high = (f"(${number}::text::timestamptz{zone})" for number in (1, 2))
+    keyed = "".join(f" AND t.{quoted(name)} IS NOT NULL" for name in shape.nullable)
+    return f"SELECT count(*) FROM {shape.relation} t WHERE {shape.order} >= {low} AND {shape.order} < {high}{keyed}"  # noqa: S608 -- every name is quoted
 
 
 def null_key_rows(shape: Shape) -> str:
@@ -176,7 +184,7 @@ def null_key_rows(shape: Shape) -> str:
                k.error
         FROM (
             SELECT substr(encode(sha256(convert_to((t.*)::text, 'UTF8')), 'hex'), 1, 24) AS digest,
-                   {_data(shape)} AS data, CASE {error} END AS error
+                   {data(shape)} AS data, CASE {error} END AS error
             FROM {shape.relation} t
             WHERE {missing}
             LIMIT $2::bigint
@@ -191,11 +199,11 @@ def _version(shape: Shape) -> str:
     return "t.xmin::text" if shape.versioned else f"{shape.order}::text"
 
 
-def _subject(shape: Shape) -> str:
+def subject(shape: Shape) -> str:
     return key_text(shape) if shape.subject is None else f"t.{quoted(shape.subject)}::text"
 
 
-def _data(shape: Shape) -> str:
+def data(shape: Shape) -> str:
     # `t` or `c` alone would be a column of that name if there is one.
     row = "row_to_json(t.*)"
     if shape.columns is not None:

@@ -24,6 +24,11 @@ LENGTH_LIMIT = 4 * 1_048_576
 Read = TypeVar("Read")
 
 
+def is_too_large(error: sqlite3.DataError) -> bool:
+    """Return whether a value was not loaded because it is larger than `LENGTH_LIMIT`."""
+    return str(error) == "string or blob too big"
+
+
 class SqliteFile:
     """The file that the options name; it may not exist yet."""
 

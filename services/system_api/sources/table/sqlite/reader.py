@@ -9,18 +9,18 @@ from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
-from services.system_api.sources.table.sqlite.file import LENGTH_LIMIT, SqliteFile
+from services.system_api.sources.table.sqlite.file import SqliteFile, is_too_large
 from services.system_api.sources.table.sqlite.final import Final
+from services.system_api.sources.table.sqlite.rows import Rows
 from services.system_api.sources.table.sqlite.shape import VERSION, SqliteShape, sqlite_shape_of
 from services.system_api.sources.table.sqlite.statements import Statements
-from services.system_api.sources.table.sqlite.values import NAMES, Value, as_text, digest, encoded, key_of
+from services.system_api.sources.table.sqlite.values import NAMES, digest, encoded
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
 _SINGLE_ROWS = 100
 """Rows that a poll reads one by one after one was too large to load."""
-_TOO_LARGE = "string or blob too big"
 
 
 class SqliteReader(Generic[Order]):
@@ -56,7 +56,7 @@ class SqliteReader(Generic[Order]):
         for type_, missing, *values in await self._file.fetch(self._statements.null_key_rows(), (LIMIT + 1,), timeout):
             data, _ = encoded(self._shape.columns, values)
             error = f"column {missing or self._shape.order!r} is NULL"
-            if type_ not in {"null", NAMES[self._shape.kind]} and missing is None:
+            if missing is None and self._shape.kind is not None and type_ not in {"null", NAMES[self._shape.kind]}:
                 error = f"column {self._shape.order!r} is {type_}; expected {NAMES[self._shape.kind]}"
             found.append(NullKeyRow(digest(data), data, error))
         return found
@@ -71,6 +71,7 @@ class SqliteReader(Generic[Order]):
     def _use(self, shape: SqliteShape) -> None:
         self._shape = shape
         self._statements = Statements(shape)
+        self._rows: Rows[Order] = Rows(shape, self._statements, self._options.subject_name)
 
     async def _read_shape(self, version: int) -> None:
         """Read the definition of the table again: columns were added, or it was dropped and created again."""
@@ -100,7 +101,7 @@ class SqliteReader(Generic[Order]):
         try:
             for values in connection.execute(statement, arguments):
                 count += 1
-                row = self._row(values)
+                row = self._rows.row(values)
                 if row.identity in ledger.emitted:
                     continue
                 rows.append(row)
@@ -108,7 +109,7 @@ class SqliteReader(Generic[Order]):
                 if len(rows) > limit or size >= max_bytes:
                     return rows[:limit], False
         except sqlite3.DataError as exc:
-            if str(exc) != _TOO_LARGE:
+            if not is_too_large(exc):
                 raise
             return (rows, False) if rows else self._read_singly(connection, limit, max_bytes, ledger, below)
         return rows[:limit], count < asked and len(rows) <= limit
@@ -122,8 +123,8 @@ class SqliteReader(Generic[Order]):
         found = connection.execute(statement, arguments).fetchall()
         rows: list[Row[Order]] = []
         size = 0
-        for rowid_or_keys in found:
-            row = self._single_row(connection, rowid_or_keys)
+        for place in found:
+            row = self._rows.single(connection, place)
             if row is None or row.identity in ledger.emitted:
                 continue
             rows.append(row)
@@ -131,31 +132,3 @@ class SqliteReader(Generic[Order]):
             if size >= max_bytes:
                 return rows, False
         return rows, len(found) < asked
-
-    def _single_row(self, connection: sqlite3.Connection, place: Sequence[Value]) -> Row[Order] | None:
-        """Return the row at a place, with an error if a value is too large; None if it was deleted meanwhile."""
-        order, *ties = place
-        values: list[Value] = []
-        error = None
-        for column in (None, *self._shape.columns):
-            try:
-                found = connection.execute(self._statements.one_value(column), place).fetchone()
-            except sqlite3.DataError as exc:
-                if str(exc) != _TOO_LARGE:
-                    raise
-                error = f"column {column or self._options.subject_name!r} is larger than {LENGTH_LIMIT} bytes"
-                values.append(None)
-                continue
-            if found is None:
-                return None
-            values.append(found[0])
-        row = self._row((order, *ties, *values))
-        return row if error is None else row._replace(error=error)
-
-    def _row(self, values: Sequence[Value]) -> Row[Order]:
-        keys = len(self._shape.keys)
-        order, key, subject = values[0], key_of(values[1 : keys + 1]), values[keys + 1]
-        data, error = encoded(self._shape.columns, values[keys + 2 :])
-        version = "" if self._shape.updated_at_column is None else digest(data)
-        text = key if self._shape.subject is None else as_text(subject)
-        return Row(order, key, version, text, data, error)  # type: ignore[arg-type] # the statement checks its type

@@ -33,13 +33,15 @@ class SqliteShape:
     table: str
     keys: tuple[str, ...]
     updated_at_column: str | None
-    kind: type[int] | type[str]
-    """The type of the order value."""
+    kind: type[int] | type[str] | None
+    """The type of the order value; None: all rows are compared."""
     subject: str | None
     """The column of subjects; None: the key."""
     columns: tuple[str, ...]
     assigned: bool
     """Whether SQLite assigns the keys."""
+    integers: frozenset[str]
+    """The columns of the key that hold integers."""
 
     @property
     def order(self) -> str:
@@ -49,6 +51,8 @@ class SqliteShape:
     @property
     def mode(self) -> str:
         """What must not change under a checkpoint."""
+        if self.kind is None:
+            return f"diff by {', '.join(self.keys)}"
         keys = "".join(f", {name}" for name in self.keys) if len(self.keys) > 1 else ""
         return f"by {self.order}{keys} ({self.kind.__name__})"
 
@@ -96,7 +100,7 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
     """
     table = await _table(file, options.table)
     check_columns(options.table, options.named_columns, list(table.columns))
-    by_key = options.updated_at_column is None
+    by_key = options.updated_at_column is None and not options.compares
     order = table.columns[options.order_column]
     if by_key:
         _check_grows(options, table, order)
@@ -114,10 +118,11 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         table=options.table,
         keys=options.keys,
         updated_at_column=options.updated_at_column,
-        kind=int if by_key else await _kind_of_time(file, options.table, order),
+        kind=None if options.compares else int if by_key else await _kind_of_time(file, options.table, order),
         subject=options.subject,
         columns=options.columns or tuple(table.columns),
         assigned=order.name == table.rowid,
+        integers=frozenset(name for name in options.keys if table.columns[name].integer),
     )
 
 
@@ -144,14 +149,15 @@ def _check_grows(options: TableSourceOptions, table: _Table, key: _Column) -> No
     if not key.integer:
         error = f"column {key.name!r} is {key.declared_type or 'of no type'}"
         raise SettingsError(
-            f"key: table {options.table}: {error}; set `updated_at_column`, or a key that is an integer and grows"
+            f"key: table {options.table}: {error}; set `updated_at_column`, or a key that is an integer and grows, or"
+            " `mode: diff` for a small table"
         )
     if key.name != table.rowid and options.overlap == 0:
         raise SettingsError(
             f"key: table {options.table}: SQLite does not assign the values of column {key.name!r}, so a lower one may"
             " appear after a higher one: declare it as INTEGER PRIMARY KEY AUTOINCREMENT, set `updated_at_column`, or"
-            " set `overlap` to the seconds between an application making a key and committing its row, if keys grow"
-            " with time"
+            " `mode: diff` for a small table, or set `overlap` to the seconds between an application making a key and"
+            " committing its row, if keys grow with time"
         )
 
 

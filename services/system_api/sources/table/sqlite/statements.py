@@ -3,6 +3,7 @@
 Every column is quoted and qualified: SQLite takes a quoted name without a table for text if there is no such column.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from services.system_api.sources.table.keys import decoded
@@ -25,7 +26,8 @@ class Statements:
         self._columns = ", ".join(column(name) for name in shape.columns)
         filled = "".join(f" AND {key} IS NOT NULL" for key in keys)
         # SQLite stores a type with each value, and sorts all integers before all text.
-        self._placed = f"typeof({self._order}) = '{NAMES[shape.kind]}'{filled}"
+        typed = "1" if shape.kind is None else f"typeof({self._order}) = '{NAMES[shape.kind]}'"
+        self._placed = f"{typed}{filled}"
 
     def exists(self) -> str:
         """Return a statement that fails if there is no table."""
@@ -45,6 +47,22 @@ class Statements:
     def positions(self, limit: int, position: Position[Any] | None, below: Value) -> tuple[str, list[Value]]:
         """Return the same without the contents of the rows."""
         return self._above("", limit, position, below)
+
+    def following(self, place: Sequence[Value] | None, *, contents: bool) -> str:
+        """Return the statement for the rows after a place: the values of its key are the arguments, and a limit."""
+        keys, marks = ", ".join(self._ties), ", ".join("?" for _ in self._ties)
+        above = "" if place is None else f" AND ({keys}) > ({marks})"
+        selected = f", {self._subject}, {self._columns}" if contents else ""
+        return (
+            f"SELECT {self._order}, {keys}{selected} FROM {self._table} WHERE {self._placed}{above}"  # noqa: S608
+            f" ORDER BY {keys} LIMIT ?"
+        )
+
+    def one_row(self) -> str:
+        """Return the statement for the row at a place: arguments as in `positions`."""
+        ties = "".join(f" AND {tie} = ?" for tie in self._ties)
+        selected = ", ".join([self._order, *self._ties, self._subject, self._columns])
+        return f"SELECT {selected} FROM {self._table} WHERE {self._order} = ?{ties} LIMIT 1"  # noqa: S608
 
     def one_value(self, name: str | None) -> str:
         """Return the statement for a column of the row at a place, or for its subject: arguments as in `positions`."""

@@ -27,7 +27,7 @@ def test_a_place(given: object, place: object) -> None:
     [
         (None, "to: found null; expected"),
         ("start", 'to: found "start"; expected "beginning", "end"'),
-        ({"time": "noon"}, "to.time: found 'noon'; expected RFC 3339"),
+        ({"time": "noon"}, 'to.time: found "noon"; expected RFC 3339'),
         ({"time": "2026-01-31T12:00:00"}, "has no time zone"),
         ({"time": "2026-01-31T12:00:00Z", "position": {}}, "to: found"),
         ({"time": 7}, "to: found"),

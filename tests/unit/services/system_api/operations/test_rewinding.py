@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from services.system_api.operations.rewinding import checkpoint_at, described
-from services.system_api.sources.source import Checkpoint, Place, Source
+from services.system_api.sources.capabilities import Place
+from services.system_api.sources.source import Checkpoint, Source
 from shared.errors import Malformed, SettingsError
 from tests.unit.services.system_api.harness import Harness
 

@@ -137,6 +137,15 @@ def test_each_loss_is_counted_and_logged_as_an_error(caplog: pytest.LogCaptureFi
     ]
 
 
+def test_rows_that_are_in_nothing_are_a_metric_that_is_not_0() -> None:
+    report, registry = reporter()
+    assert registry.get_sample_value("trelay_source_unaccounted_rows", {"source": "orders"}) == 0
+    report.counted(OwnPart(rows=10, published=7, rejected=1, skipped=1))
+    assert registry.get_sample_value("trelay_source_unaccounted_rows", {"source": "orders"}) == 1
+    report.standby()
+    assert registry.get_sample_value("trelay_source_unaccounted_rows", {"source": "orders"}) == 0, "another counts on"
+
+
 def test_what_waits_is_shown_until_it_is_over() -> None:
     report, registry = reporter()
     report.polled(Batch(waiting=("a.csv: a quote is open since line 3",)), 0.01)

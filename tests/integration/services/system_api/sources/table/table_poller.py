@@ -55,6 +55,7 @@ class TablePoller:
 
     def save(self, batch: Batch) -> list[dict[str, Any]]:
         """Save the checkpoint of a batch; return the data of its events."""
+        assert batch.rows in {None, len(batch.records) + len(batch.rejects) + batch.skipped}, "rows are unaccounted for"
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.saved.pop(part)

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from services.system_api.sources.file.filesystem import FileStat
+from services.system_api.sources.file.folders.globbing import Glob
+from services.system_api.sources.file.folders.listing import Listing
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.source import Batch, Settling, Source
+from services.system_api.sources.source import Batch, Loss, Settling, Source
 from shared.events.dead_letter import Reject
 from shared.events.headers import PROVENANCE, unpack_provenance
 from shared.runtime.clock import SystemClock
@@ -41,6 +44,8 @@ class FilePoller:
         self.ids: list[str] = []
         self.rejects: list[Reject] = []
         self.problems: list[str] = []
+        self.waiting: list[str] = []
+        self.losses: list[Loss] = []
         self._source: Source | None = None
 
     @property
@@ -62,11 +67,14 @@ class FilePoller:
         return batch
 
     async def commit(self, batch: Batch) -> None:
+        assert batch.rows in {None, len(batch.records) + len(batch.rejects) + batch.skipped}, "rows are unaccounted for"
         for record in batch.records:
             self.data.append(json.loads((record.value or b"").partition(b'"data":')[2][:-1]))
             self.ids.append(unpack_provenance(dict(record.headers)[PROVENANCE]).id)
         self.rejects += batch.rejects
         self.problems = list(batch.problems)
+        self.waiting = list(batch.waiting)
+        self.losses += batch.losses
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.checkpoint.pop(part, None)
@@ -98,6 +106,11 @@ class FilePoller:
     def files(self) -> dict[str, Any]:
         """The file parts of the checkpoint, decoded."""
         return {part: json.loads(value) for part, value in self.checkpoint.items() if part}
+
+
+def list_files(pattern: str) -> Sequence[FileStat]:
+    """Return the files of a glob, oldest first."""
+    return Listing([Glob(pattern)]).look({}, 1.0, 0.0).changed
 
 
 def write(path: Path, *numbers: int, mode: str = "a", end: str = "\n") -> None:

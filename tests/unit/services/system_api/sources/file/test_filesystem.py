@@ -1,6 +1,5 @@
 """The blocking file system calls."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,51 +9,48 @@ from services.system_api.sources.file.filesystem import (
     Replaced,
     Rewritten,
     close,
-    find_inodes,
-    folder_of,
-    list_files,
+    open_file,
     open_verified,
+    path_of,
     read_on,
+    regular_file,
     status_of,
+    still_exists,
 )
-from shared.errors import Unavailable
+from tests.unit.services.system_api.sources.file.file_poller import list_files
 
 
-@pytest.mark.parametrize(
-    ("pattern", "folder"),
-    [
-        ("/a/b/*.x", "/a/b"),
-        ("/a/*/c/x", "/a"),
-        ("/a/**/x", "/a"),
-        ("a.x", "."),
-        ("*", "."),
-        ("/a/[bc]/x", "/a"),
-        ("/a[[]1]/[?]/x", "/a[1]/?"),
-    ],
-)
-def test_the_folder_that_must_exist(pattern: str, folder: str) -> None:
-    assert folder_of(pattern) == folder
+def test_only_regular_files_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("abc")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    (tmp_path / "broken").symlink_to(tmp_path / "missing")
+    file = regular_file(str(tmp_path / "a"))
+    assert file is not None
+    assert (file.size, file.inode) == (3, (file.dev, file.ino))
+    link = regular_file(str(tmp_path / "link"))
+    assert link is not None
+    assert link.inode == file.inode
+    assert regular_file(str(tmp_path / "link"), follow=False) is None
+    assert regular_file(str(tmp_path / "broken")) is None
+    assert regular_file(str(tmp_path)) is None
+    assert still_exists(str(tmp_path / "a"), file.inode)
+    assert not still_exists(str(tmp_path / "a"), (0, 0))
+    assert not still_exists(str(tmp_path / "b"), file.inode)
 
 
-def test_a_listing_has_regular_files_oldest_first(tmp_path: Path) -> None:
-    for name, time in (("b", 1), ("a", 2), ("c", 1)):
-        (tmp_path / name).write_text("x")
-        os.utime(tmp_path / name, (time, time))
-    (tmp_path / "folder").mkdir()
-    (tmp_path / ".hidden").touch()
-    assert [Path(file.path).name for file in list_files(f"{tmp_path}/*")] == ["b", "c", "a"]
-    assert list_files(f"{tmp_path}/missing") == []
-    with pytest.raises(Unavailable, match=r"folder .*/missing: No such file"):
-        list_files(f"{tmp_path}/missing/*")
-
-
-def test_a_file_is_found_by_its_inode_under_any_name(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
-    (file,) = list_files(f"{tmp_path}/a")
-    (tmp_path / "a").rename(tmp_path / "b")
-    (tmp_path / "a").touch()
-    found = find_inodes([str(tmp_path), str(tmp_path / "missing")], frozenset([file.inode]))
-    assert [each.path for each in found] == [f"{tmp_path}/b"]
+def test_the_path_of_an_open_file_follows_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    (file,) = list_files(str(path))
+    descriptor = open_file(file.path, file.inode)
+    assert descriptor is not None
+    assert open_file(file.path, (0, 0)) is None
+    path.rename(tmp_path / "b")
+    assert path_of(descriptor, str(path)) == str(tmp_path / "b")
+    (tmp_path / "b").unlink()
+    assert path_of(descriptor, str(path)) == str(path)
+    close(descriptor)
+    assert path_of(descriptor, "a") == "a"
 
 
 def test_a_path_that_names_another_file_is_detected(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from services.system_api.sources.file.dropping.drop import DropSource
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.file.reading.drop import DropSource
-from services.system_api.sources.file.reading.tail import TailSource
+from services.system_api.sources.file.tailing.tail import TailSource
 from services.system_api.sources.source import Settling, Source
 from shared.runtime.clock import SYSTEM_CLOCK
 

@@ -46,3 +46,10 @@ def test_a_row_without_a_key_is_identified_by_its_contents() -> None:
     batch = Batch()
     events().reject_null_key_rows([NullKeyRow("abc", b"{}", "column 'id' is NULL")], batch)
     assert [reject.id for reject in batch.rejects] == ["orders:null-key.abc"]
+
+
+def test_data_that_a_strict_reader_refuses_is_a_reject() -> None:
+    batch = Batch()
+    rows = [Row(5, "1", "", "ann", b'{"n":1e999}'), Row(5, "2", "", "ann", b'{"n":1}')]
+    assert events().add(rows, batch) == {"1"}
+    assert len(batch.records) == len(batch.rejects) == 1

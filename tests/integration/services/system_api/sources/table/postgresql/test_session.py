@@ -73,7 +73,7 @@ async def test_values_do_not_depend_on_the_settings_of_the_server(database: str,
 async def test_nothing_can_be_written(database: str, upstream: asyncpg.Connection) -> None:
     await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY)")
     async with TablePoller(database).opened() as source:
-        connection = source._reader._session.connection  # type: ignore[attr-defined]
+        connection = source._reader._keeper.current.connection  # type: ignore[attr-defined]
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await connection.execute("INSERT INTO orders DEFAULT VALUES")
 
@@ -98,7 +98,7 @@ async def test_through_a_pooler_in_session_mode(
                 assert [row["n"] for row in await poller.poll(source)] == [number]
             await upstream.execute("NOTIFY news")
             await asyncio.wait_for(source.wait_for_change(), 10)
-            connection = source._reader._session.connection  # type: ignore[attr-defined]
+            connection = source._reader._keeper.current.connection  # type: ignore[attr-defined]
             assert await connection.fetchval("SELECT current_setting('default_transaction_read_only')") == "on"
 
 
@@ -121,8 +121,8 @@ async def test_another_server_process_is_an_error_that_names_the_pooler(
     await upstream.execute(TIMED)
     poller = TablePoller(database)
     async with poller.opened() as source:
-        reader = source._reader  # type: ignore[attr-defined]
-        reader._session = dataclasses.replace(reader._session, pid=1)
+        keeper = source._reader._keeper  # type: ignore[attr-defined]
+        keeper.current = dataclasses.replace(keeper.current, pid=1)
         with pytest.raises(Unavailable, match="another server process answers than before"):
             await poller.poll(source)
         await upstream.execute("INSERT INTO orders (n) VALUES (1)")

@@ -1,7 +1,7 @@
 """Which files are known, new, missing and forgotten."""
 
 from services.system_api.sources.file.filesystem import FileStat
-from services.system_api.sources.file.reading.catalogue import Catalogue, PresentFile
+from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.progress import Count, Progress
 
 
@@ -19,14 +19,22 @@ def catalogue(**files: Progress) -> Catalogue:
 
 def test_a_file_is_known_by_its_inode_under_any_name() -> None:
     known = catalogue(_1=progress("a", 1), _2=progress("b", 2))
-    found = known.classify([file("b", 1), file("c", 3)], 0)
-    assert found.present == [PresentFile(file("b", 1), ".1"), PresentFile(file("c", 3), None)]
-    assert found.missing == [".2"]
+    known.begin({(1, 1), (1, 3)}, 0)
+    assert known.note_found(file("b", 1)) == ".1"
+    assert known.files[".1"].path == "b"
+    assert known.note_found(file("c", 3)) is None
+    assert (known.id_of((1, 2)), known.id_of((1, 3))) == (".2", None)
+    assert known.missing == {".2": 0}
 
 
-def test_the_order_is_kept_and_a_second_hard_link_left_out() -> None:
-    found = catalogue().classify([file("a", 1), file("b", 2), file("c", 1), file("d", 3)], 0)
-    assert [present.file.path for present in found.present] == ["a", "b", "d"]
+def test_a_file_is_missing_until_it_is_found_again() -> None:
+    known = catalogue(_1=progress("a", 1))
+    assert known.note_gone((1, 1), 5) == ".1"
+    assert known.note_gone((1, 1), 6) == ".1"
+    assert known.note_gone((1, 2), 6) is None
+    assert known.missing == {".1": 5}
+    known.note_found(file("a", 1))
+    assert known.missing == {}
 
 
 def test_a_missing_file_of_the_same_name_is_a_candidate_the_newest_first() -> None:
@@ -38,20 +46,31 @@ def test_a_missing_file_of_the_same_name_is_a_candidate_the_newest_first() -> No
 def test_a_moved_file_is_known_by_its_new_inode() -> None:
     known = catalogue(_1=progress("a", 1))
     assert known.move(".1", file("b", 8)) == progress("b", 8)
-    assert known.classify([file("b", 8)], 0).missing == []
+    assert (known.id_of((1, 8)), known.id_of((1, 1))) == (".1", None)
 
 
-def test_missing_time_counts_from_the_first_listing_without_the_file() -> None:
+def test_missing_time_counts_from_the_first_look_without_the_file_or_its_last_change() -> None:
     known = catalogue(_1=progress("a", 1))
-    known.classify([], 100)
-    known.classify([], 105)
+    known.begin((), 100)
     assert known.missing_for(".1", 107) == 7
     assert list(known.expired(110)) == []
     assert list(known.expired(111)) == [".1"]
-    known.classify([file("a", 1)], 112)
-    known.classify([], 120)
+    known.still_active(".1", 111)
+    assert list(known.expired(112)) == []
+    known.note_found(file("a", 1))
+    known.still_active(".1", 113)
+    known.note_gone((1, 1), 120)
     assert known.missing_for(".1", 121) == 1
     assert known.missing_for("unknown", 121) == 0
+
+
+def test_another_file_may_get_the_inode_of_a_known_one() -> None:
+    known = catalogue(_1=progress("a", 1))
+    known.add("10.x", progress("b", 1))
+    assert known.forget(".1")
+    assert known.id_of((1, 1)) == "10.x"
+    known.update("10.x", progress("b", 2))
+    assert known.id_of((1, 1)) is None
 
 
 def test_numbers_are_never_reused() -> None:

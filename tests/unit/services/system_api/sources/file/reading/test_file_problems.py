@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from services.system_api.sources.file.filesystem import FileStat
-from services.system_api.sources.file.reading.file_problems import FileProblems
+from services.system_api.sources.file.reading.file_problems import FileProblems, shown
 
 FILE = FileStat("in/a.csv", 1, 2, 100, 5)
 OTHER = FileStat("in/b.csv", 1, 3, 100, 5)
@@ -37,9 +37,9 @@ def test_a_problem_is_forgotten_with_its_file(caplog: pytest.LogCaptureFixture) 
     caplog.set_level(logging.INFO)
     problems = FileProblems("orders")
     problems.note(FILE, "in/a.csv: header: empty", unusable=True)
-    problems.forget_missing([FILE, OTHER])
+    problems.forget(OTHER.inode)
     assert problems.texts
-    problems.forget_missing([OTHER])
+    problems.forget(FILE.inode)
     assert not problems.texts
     assert not problems.unusable(FILE)
     assert logged(caplog)[1:] == [("unreadable file is gone", None, "in/a.csv: header: empty")]
@@ -58,8 +58,25 @@ def test_a_file_whose_name_is_not_utf8_is_left_out_and_logged_once(caplog: pytes
     problems = FileProblems("orders")
     strange = OTHER._replace(path="in/\udcff.csv")
     for _ in range(2):
-        assert problems.decodable([FILE, strange]) == [FILE]
+        assert problems.decodable(FILE)
+        assert not problems.decodable(strange)
     assert problems.texts == ["b'in/\\xff.csv': not read: its name is not UTF-8; rename it"]
     assert logged(caplog) == [("file name is not UTF-8; file not read", "b'in/\\xff.csv'", None)]
-    assert problems.decodable([FILE]) == [FILE]
+    assert problems.decodable(OTHER)
     assert not problems.texts
+    assert not problems.decodable(strange)
+    problems.forget(strange.inode)
+    assert not problems.texts
+
+
+def test_of_many_problems_the_first_are_shown() -> None:
+    assert shown(["b", "a"]) == ("a", "b")
+    many = shown([f"{number:03}" for number in range(150)])
+    assert (len(many), many[99:]) == (101, ("099", "and 50 more problems like these"))
+
+
+def test_files_that_may_be_readable_later_are_tried_again() -> None:
+    problems = FileProblems("orders")
+    problems.note(OTHER, "in/b.csv: Permission denied", unusable=False)
+    problems.note(FILE, "in/a.csv: header: empty", unusable=True)
+    assert problems.failed == [OTHER.inode]

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from services.system_api.sources.file.filesystem import FileStat, Replaced, Rewritten, list_files
+from services.system_api.sources.file.filesystem import FileStat, Replaced, Rewritten
+from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
+from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.open_file import CHUNK, OpenFile
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import SYSTEM_CLOCK
-from tests.unit.services.system_api.sources.file.file_poller import write
+from tests.unit.services.system_api.sources.file.file_poller import list_files, write
 
 
 def make(file_id: str, path: str, offset: int, line: int) -> Parser:
@@ -22,22 +24,24 @@ def make(file_id: str, path: str, offset: int, line: int) -> Parser:
 
 
 @pytest.fixture
-async def io_thread() -> AsyncIterator[IoThread]:
+async def disk() -> AsyncIterator[Disk]:
     async with IoThread.opened("disk") as io_thread:
-        yield io_thread
+        disk = Disk(io_thread, HeldFiles(DescriptorBudget(10)))
+        yield disk
+        disk.release_all()
 
 
-async def begin(io_thread: IoThread, path: Path) -> OpenFile:
-    (file,) = await io_thread.run(list_files, str(path))
-    open_file = await OpenFile.begin(io_thread, file, make, 1)
+async def begin(disk: Disk, path: Path) -> OpenFile:
+    (file,) = await disk.run(list_files, str(path))
+    open_file = await OpenFile.begin(disk, file, make, 1)
     assert open_file is not None
     return open_file
 
 
-async def test_a_large_file_is_read_in_chunks(io_thread: IoThread, tmp_path: Path) -> None:
+async def test_a_large_file_is_read_in_chunks(disk: Disk, tmp_path: Path) -> None:
     path = tmp_path / "a"
     write(path, *range(30_000))
-    open_file, batch = await begin(io_thread, path), Batch()
+    open_file, batch = await begin(disk, path), Batch()
     while await open_file.fill(batch, 10**6):
         assert len(batch.records) * 10 <= (open_file.position // CHUNK + 1) * CHUNK
     assert len(batch.records) == 30_000
@@ -50,17 +54,17 @@ async def test_a_large_file_is_read_in_chunks(io_thread: IoThread, tmp_path: Pat
 
 
 @pytest.mark.parametrize("first", [1, 30, 200])
-async def test_it_is_recognised_by_its_contents_alone(io_thread: IoThread, tmp_path: Path, first: int) -> None:
+async def test_it_is_recognised_by_its_contents_alone(disk: Disk, tmp_path: Path, first: int) -> None:
     path = tmp_path / "a"
     write(path, *range(first))
-    open_file, batch = await begin(io_thread, path), Batch()
+    open_file, batch = await begin(disk, path), Batch()
     while await open_file.fill(batch, 10**6):
         pass
     left = open_file.progress()
     open_file.close()
     write(path, first)
-    (file,) = await io_thread.run(list_files, str(path))
-    again = await OpenFile.resume(io_thread, file, make, open_file.id, left)
+    (file,) = await disk.run(list_files, str(path))
+    again = await OpenFile.resume(disk, file, make, open_file.id, left)
     batch = Batch()
     assert await again.fill(batch, 10)
     assert (len(batch.records), again.progress().rows) == (1, first + 1)
@@ -69,20 +73,20 @@ async def test_it_is_recognised_by_its_contents_alone(io_thread: IoThread, tmp_p
     content[left.offset - 3] = ord("x")
     path.write_bytes(content)
     with pytest.raises(Rewritten):
-        await OpenFile.resume(io_thread, file, make, open_file.id, left)
+        await OpenFile.resume(disk, file, make, open_file.id, left)
     path.write_bytes(content[: left.offset - 1])
     with pytest.raises(Rewritten):
-        await OpenFile.resume(io_thread, file, make, open_file.id, left)
+        await OpenFile.resume(disk, file, make, open_file.id, left)
 
 
-async def test_an_empty_file_is_not_opened_without_an_identity(io_thread: IoThread, tmp_path: Path) -> None:
+async def test_an_empty_file_is_not_opened_without_an_identity(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    (file,) = await io_thread.run(list_files, str(tmp_path / "a"))
-    assert await OpenFile.begin(io_thread, file, make, 1) is None
-    assert await OpenFile.begin(io_thread, file, make, 1, file.size, file.mtime) is not None
+    (file,) = await disk.run(list_files, str(tmp_path / "a"))
+    assert await OpenFile.begin(disk, file, make, 1) is None
+    assert await OpenFile.begin(disk, file, make, 1, file.size, file.mtime) is not None
 
 
-async def test_a_path_that_names_another_file_is_not_opened(io_thread: IoThread, tmp_path: Path) -> None:
+async def test_a_path_that_names_another_file_is_not_opened(disk: Disk, tmp_path: Path) -> None:
     write(tmp_path / "a", 1)
     with pytest.raises(Replaced):
-        await OpenFile.begin(io_thread, FileStat(str(tmp_path / "a"), 0, 0, 11, 0), make, 1)
+        await OpenFile.begin(disk, FileStat(str(tmp_path / "a"), 0, 0, 11, 0), make, 1)

@@ -2,21 +2,25 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from services.system_api.sources.file.filesystem import FileStat, list_files
+from services.system_api.sources.file.filesystem import FileStat
+from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
+from services.system_api.sources.file.reading.disk import Disk
+from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.open_file import LineFiles
-from services.system_api.sources.file.reading.open_files import Job, OpenFiles, Outcome
+from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
 from services.system_api.sources.file.reading.progress import Count
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.unit.services.system_api.sources.file.file_poller import list_files
 
 
 def make(file_id: str, path: str, offset: int, line: int) -> Parser:
@@ -28,12 +32,14 @@ def make(file_id: str, path: str, offset: int, line: int) -> Parser:
 @pytest.fixture
 async def open_files() -> AsyncIterator[OpenFiles]:
     async with IoThread.opened("disk") as io_thread:
-        open_files = OpenFiles("files", LineFiles(io_thread, make), Catalogue(Count(), {}, 10))
+        disk = Disk(io_thread, HeldFiles(DescriptorBudget(10)))
+        open_files = OpenFiles("files", LineFiles(disk, make), disk, Catalogue(Count(), {}, 10))
         yield open_files
         open_files.close_all()
+        disk.release_all()
 
 
-async def found(folder: Path) -> list[FileStat]:
+async def found(folder: Path) -> Sequence[FileStat]:
     return await asyncio.to_thread(list_files, f"{folder}/*")
 
 

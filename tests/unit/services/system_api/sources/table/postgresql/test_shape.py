@@ -4,7 +4,10 @@ import pytest
 
 from services.system_api.sources.table.postgresql.shape import Key, Shape, order_error, order_type
 
-NO_KEY = "column 'c' is text; set `updated_at_column`, or a key that is an integer and grows"
+NO_KEY = (
+    "column 'c' is text; set `updated_at_column`, or a key that is an integer and grows, or `mode: diff`"
+    " for a small table"
+)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,7 @@ def test_the_error_for_any_other_type_says_what_to_do() -> None:
         (["id"], None, "bigint", "by id (bigint)"),
         (["id"], "at", "timestamptz", "by at (timestamptz)"),
         (["a", "b"], "at", "timestamp", "by at, a, b (timestamp)"),
+        (["id"], None, "", "diff by id"),
     ],
 )
 def test_the_mode_names_the_order_column_and_its_type(
@@ -45,3 +49,4 @@ def test_the_mode_names_the_order_column_and_its_type(
     assert shape.order == f't."{column or "id"}"'
     assert shape.key_columns == [f't."{key}"' for key in keys]
     assert shape.by_time == (column is not None)
+    assert shape.nullable_columns == []

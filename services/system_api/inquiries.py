@@ -1,0 +1,42 @@
+"""What operators ask about a source, answered by any replica from the bus and the upstream; nothing is changed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from services.system_api.operations.previewing import preview, saved
+from services.system_api.operations.reconciling import reconcile
+from services.system_api.sources.capabilities import Place
+from services.system_api.sources.registry import AnySource, build_source
+from services.system_api.sources.source import SourceOpener
+from shared.bus.topics import TopicsOptions
+from shared.composition.parts import Parts
+
+
+class Inquiries:
+    """Answers about the sources. All methods raise `Unavailable` if the bus or the upstream does not answer."""
+
+    def __init__(self, sources: Mapping[str, AnySource], topics: TopicsOptions, parts: Parts) -> None:
+        self._sources = sources
+        self._topics = topics
+        self._parts = parts
+
+    def opener(self, name: str) -> SourceOpener:
+        """Return what opens a source."""
+        return build_source(name, self._sources[name], self._parts.clock, self._parts.rng)
+
+    async def position(self, name: str) -> Mapping[str, str]:
+        """Return the whole saved position of a source."""
+        found = await saved(self._parts.bus.connected, self._topics.checkpoints, name)
+        return {part: value.decode(errors="replace") for part, value in found.items()}
+
+    async def preview(self, name: str, place: Place) -> Mapping[str, Any]:
+        """Return what a rewind would do. Raises `Malformed`, `SettingsError`."""
+        return await preview(self._parts.bus.connected, self._topics.checkpoints, name, place, self.opener(name))
+
+    async def reconcile(self, name: str, since: datetime, until: datetime) -> Mapping[str, Any]:
+        """Return what the upstream has and what is published, of changes within [since, until). Raises `Malformed`."""
+        bus = self._parts.bus.connected
+        topic = self._topics.ingest if self._sources[name].channel is None else self._topics.publish
+        checkpoint = await saved(bus, self._topics.checkpoints, name)
+        return await reconcile(bus, topic, name, (self.opener(name), checkpoint), since, until)

@@ -1,0 +1,1 @@
+"""Takes whole files from a folder, and archives or deletes them when they are published."""

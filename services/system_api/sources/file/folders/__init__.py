@@ -1,0 +1,1 @@
+"""Folders: which files a glob finds, what changed, and where a file went."""

@@ -1,0 +1,1 @@
+"""Follows files that grow, through rotation, truncation and deletion."""

@@ -1,0 +1,148 @@
+"""Turns what changed in the folders of a tailed source into jobs: what is to be read, and in which order."""
+
+from collections.abc import Iterable
+
+from services.system_api.sources.file.filesystem import FileStat, Inode
+from services.system_api.sources.file.folders.globbing import Glob
+from services.system_api.sources.file.folders.listing import Changes
+from services.system_api.sources.file.reading.folder_view import FolderView
+from services.system_api.sources.file.reading.jobs import Job, Jobs
+from services.system_api.sources.file.reading.losses import Losses
+from services.system_api.sources.file.reading.open_files import OpenFiles
+from services.system_api.sources.file.reading.progress import Progress
+from services.system_api.sources.file.tailing.departed import Departed
+from services.system_api.sources.file.tailing.rotation import Rotation
+from shared.errors import Unavailable
+from shared.runtime.clock import Clock
+
+
+class ChangeTracker:
+    """The jobs of a tailed source, as its folders change."""
+
+    def __init__(
+        self, glob: Glob, view: FolderView, open_files: OpenFiles, rotation: Rotation, losses: Losses, clock: Clock
+    ) -> None:
+        """`glob` is that of the setting `path`."""
+        self.jobs = Jobs()
+        self.departed = Departed(open_files.disk, open_files, losses)
+        self._glob = glob
+        self._view = view
+        self._open_files = open_files
+        self._problems = open_files.problems
+        self._catalogue = open_files.catalogue
+        self._rotation = rotation
+        self._losses = losses
+        self._clock = clock
+        self._failed: list[Job] = []
+        """Files that could not be read, and are tried again at the interval."""
+        self._first = True
+
+    async def look(self) -> None:
+        """Find what has changed, if that is due, and add the jobs.
+
+        Raises:
+            Unavailable: the folder or the file does not exist, and nothing is left to read.
+        """
+        if self.jobs and not self._view.due:
+            return
+        now, thorough, unavailable = self._clock.monotonic(), self._view.thorough, None
+        try:
+            changes = await self._view.look()
+        except Unavailable as exc:
+            changes, unavailable = [], exc
+        left = {inode for each in changes for inode in each.gone}
+        if self._first and unavailable is None:
+            self._begin(changes, now)
+        for each in changes:
+            self._apply(each, now)
+        if thorough or left:
+            await self._follow(left, now)
+        self._first = self._first and unavailable is not None
+        if unavailable is not None and not self.jobs:
+            raise unavailable
+        if not (self.jobs or self._view.inodes or self._glob.has_wildcards or self._followed()):
+            raise Unavailable(f"{self._glob.path}: no such file")
+
+    def retry(self, job: Job) -> None:
+        """Try a file again that could not be read."""
+        self._failed.append(job)
+
+    def _begin(self, changes: Iterable[Changes], now: float) -> None:
+        self._rotation.begin((file for each in changes for file in each.changed), self._open_files)
+        self._catalogue.begin(self._view.inodes, now)
+
+    def _followed(self) -> bool:
+        return any(not self._catalogue.files[each].ended for each in self._catalogue.missing)
+
+    def _apply(self, changes: Changes, now: float) -> None:
+        for inode in changes.gone:
+            self._leave(inode, now)
+        for file in changes.changed:
+            self._change(file)
+        for path in changes.vanished:
+            self._losses.add(path, f"{path}: came and was gone before it could be opened")
+
+    def _change(self, file: FileStat) -> None:
+        if not self._problems.decodable(file):
+            return
+        file_id = self._open_files.found(file)
+        if file_id is not None:
+            self._losses.over(file_id)
+            if not self._open_files.idle(file_id, file):
+                self.jobs.add(Job(file, file_id))
+        elif file.size and not self._problems.unusable(file) and self._rotation.wanted(file, self._catalogue):
+            self.jobs.add(Job(file, None))
+
+    def _leave(self, inode: Inode, now: float) -> None:
+        """Note that no path leads to a file any more."""
+        unusable = self._problems.is_unusable(inode)
+        self._problems.forget(inode)
+        held = self._open_files.disk.held
+        held.unheld.discard(inode)
+        file_id, job = self._catalogue.note_gone(inode, now), self.jobs.remove(inode)
+        if unusable and file_id is not None:
+            self._open_files.forget(file_id)  # the problem has named it
+        if unusable or job is None:
+            return
+        if file_id in self._open_files.open or (file_id is None and inode in held):
+            job.departed = True
+            self.jobs.add_first([job])
+        elif file_id is not None:
+            self.departed.note_unread(file_id, job.file.size)
+        else:
+            text = f"{job.file.path}: gone before it was opened, with {job.file.size} bytes"
+            self._losses.add(job.file.path, text, job.file.size)
+
+    async def _follow(self, left: Iterable[Inode], now: float) -> None:
+        """Look at the missing files; `left` are those that have just left."""
+        for job in self._failed:
+            if job.file.inode not in self.jobs:
+                self.jobs.add(job)
+        self._failed.clear()
+        ids = self._catalogue.missing if self._first else filter(None, map(self._catalogue.id_of, left))
+        departed = {each: known for each in ids if not (known := self._catalogue.files[each]).ended}
+        self.jobs.add_first(await self.departed.look(now, lambda known: known.inode in self.jobs))
+        if departed:
+            await self._name_missed(departed)
+        self._expire(now)
+
+    async def _name_missed(self, departed: dict[str, Progress]) -> None:
+        for missed in await self._open_files.disk.run(self._rotation.missed, departed, self._is_known):
+            if missed.file_id in self._catalogue.files and await self._open_files.agrees(missed.file, missed.file_id):
+                continue  # a copy
+            self._losses.add(
+                missed.file.path,
+                f"{missed.file.path}: looks like {missed.like} after a rotation, and was never read; set rotated to"
+                " have such files read",
+                missed.file.size,
+            )
+
+    def _is_known(self, inode: Inode) -> bool:
+        return inode in self._view.inodes or self._catalogue.id_of(inode) is not None
+
+    def _expire(self, now: float) -> None:
+        for file_id in self._catalogue.expired(now):
+            if self._catalogue.files[file_id].inode in self.jobs:
+                self.departed.ending.add(file_id)
+            elif file_id not in self.departed.written:
+                self._open_files.forget(file_id)

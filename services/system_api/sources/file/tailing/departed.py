@@ -1,0 +1,230 @@
+"""Files that no path of the source leads to any more: moved, deleted, or rotated behind a link.
+
+    held        read on through its descriptor, wherever it is
+    found       elsewhere by its inode, or a copy with its contents: opened, and read on from there
+    not found   after a while a loss, unless everything in it was read while it was watched
+
+A file that was deleted ends when nobody has it open for writing any more.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from services.system_api.sources.file.filesystem import FileStat, regular_file
+from services.system_api.sources.file.folders.neighbourhood import Neighbourhood
+from services.system_api.sources.file.held_files import state_of
+from services.system_api.sources.file.reading.disk import Disk
+from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.losses import Losses
+from services.system_api.sources.file.reading.open_files import OpenFiles
+from services.system_api.sources.file.reading.progress import Progress
+
+_GRACE = 5.0
+"""Seconds after which a file that left counts as gone: an editor or a mount may put it back."""
+_UNKNOWN_WRITER = 60.0
+"""Seconds without a change after which a deleted file is complete, where it is unknown whether it is open elsewhere."""
+_COPIES = 20
+"""Files with a similar name that are compared with one that was not found."""
+_SEARCHES = 200
+"""Files for which copies are searched at once."""
+
+
+class Departed:
+    """The missing files of a tailed source."""
+
+    def __init__(self, disk: Disk, open_files: OpenFiles, losses: Losses) -> None:
+        self._disk = disk
+        self._open_files = open_files
+        self._catalogue = open_files.catalogue
+        self._losses = losses
+        self._lost: dict[str, float] = {}
+        """Files that were not found, each since when."""
+        self._unread: dict[str, int] = {}
+        """The sizes of files that had something to read when they left."""
+        self.moved: set[str] = set()
+        """Files that exist elsewhere. Any other missing file is continued by a file of its name and contents."""
+        self.ending: set[str] = set()
+        """Files that no longer grow, so that their last line is complete."""
+        self.written: set[str] = set()
+        """Deleted files that another process still has open for writing."""
+
+    async def look(self, now: float, busy: Callable[[Progress], bool]) -> list[Job]:
+        """Return what there is to read in missing files, oldest first; `busy` tells which have a job."""
+        catalogue = self._catalogue
+        missing = [
+            file_id
+            for file_id in catalogue.missing
+            if not (known := catalogue.files[file_id]).ended and not busy(known)
+        ]
+        self._forget_found()
+        open_ = {each: file.descriptor for each, file in self._open_files.open.items()}
+        states = await self._disk.run(_states, self._disk, {each: catalogue.files[each] for each in missing}, open_)
+        if unknown := [file_id for file_id in missing if file_id not in states]:
+            states |= await self._search(unknown, now)
+        jobs = [job for file_id, state in states.items() if (job := self._job(file_id, state, now)) is not None]
+        return sorted(jobs, key=lambda job: (job.file.mtime, job.file.path))
+
+    def note_unread(self, file_id: str, size: int) -> None:
+        """Note that a file of this size had something to read when it left."""
+        self._unread[file_id] = size
+
+    async def find_copy(self, file_id: str) -> Job | None:
+        """Return a job for the copy that was made of a file before the file was truncated."""
+        known = self._catalogue.files[file_id]
+        near = await self._disk.run(_near, [known])
+        copy = await self._copy(file_id, near)
+        if copy is None:
+            return None
+        self._open_files.move(file_id, copy)
+        return Job(copy, file_id, departed=True)
+
+    def end(self, file_id: str) -> None:
+        """Note that everything in a departed file has been read, and that it grows no more."""
+        self.ending.discard(file_id)
+        self._open_files.end(file_id)
+
+    def _job(self, file_id: str, state: "_State", now: float) -> Job | None:
+        file = state.file
+        self._lost.pop(file_id, None)
+        self._losses.over(file_id)
+        if state.deleted:
+            self.moved.discard(file_id)
+        else:
+            self.moved.add(file_id)
+            self._open_files.move(file_id, file)
+        if not self._open_files.idle(file_id, file):
+            self._catalogue.still_active(file_id, now)
+            return Job(file, file_id, departed=True)
+        self.written.discard(file_id)
+        if state.deleted and state.written:
+            self.written.add(file_id)
+            return None
+        if state.deleted and self._quiet_for(file_id, now, _GRACE if state.written is False else _UNKNOWN_WRITER):
+            self.ending.add(file_id)
+            return Job(file, file_id, departed=True)
+        return None
+
+    def waiting(self) -> list[str]:
+        """Return as text which deleted files are still written to."""
+        files = self._catalogue.files
+        return [
+            f"{files[file_id].path}: deleted, and still open for writing by another process" for file_id in self.written
+        ]
+
+    def _forget_found(self) -> None:
+        """Forget what was known of files that are missing no more."""
+        missing = self._catalogue.missing.keys()
+        for ids in (self.moved, self.ending, self.written):
+            ids.intersection_update(missing)
+        for sizes in (self._lost, self._unread):
+            for file_id in sizes.keys() - missing:
+                del sizes[file_id]
+
+    def _quiet_for(self, file_id: str, now: float, seconds: float) -> bool:
+        return self._catalogue.missing_for(file_id, now) > seconds
+
+    async def _search(self, unknown: list[str], now: float) -> dict[str, "_State"]:
+        """Search for files that are not held: at once, and again before they count as lost."""
+        due = [file_id for file_id in unknown if file_id not in self._lost or now - self._lost[file_id] > _GRACE]
+        if not due:
+            return {}
+        files = {file_id: self._catalogue.files[file_id] for file_id in due}
+        near = await self._disk.run(_near, list(files.values()))
+        found = await self._disk.run(_by_inode, near, files)
+        for file_id in [each for each in due if each not in found][:_SEARCHES]:
+            if (copy := await self._copy(file_id, near)) is not None:
+                self._open_files.move(file_id, copy)
+                found[file_id] = _State(copy, deleted=False, written=None)
+        for file_id in due:
+            if file_id in found:
+                continue
+            if file_id in self._lost:
+                self._lose(file_id, near)
+            else:
+                self._lost[file_id] = now
+        await self._disk.run(self._disk.held.hold, [state.file for state in found.values()])
+        return found
+
+    async def _copy(self, file_id: str, near: Neighbourhood) -> FileStat | None:
+        """Return a file with a similar name that has the contents that were read of a file."""
+        known = self._catalogue.files[file_id]
+        if not known.offset:
+            return None
+        for candidate in await self._disk.run(_similar, near, known, self._catalogue.id_of):
+            if await self._open_files.agrees(candidate, file_id):
+                return candidate
+        return None
+
+    def _lose(self, file_id: str, near: Neighbourhood) -> None:
+        known = self._catalogue.files[file_id]
+        del self._lost[file_id]
+        searched = "" if near.complete else "; not all folders beside it were searched: set rotated"
+        text = (
+            f"{known.path}: gone while it was not open; it was read up to byte {known.offset}, and what was written"
+            f" behind that is lost{searched}"
+        )
+        self._losses.add(file_id, text, max(0, self._unread.get(file_id, 0) - known.offset))
+        self._open_files.end(file_id)
+
+
+class _State(NamedTuple):
+    """Where a departed file is."""
+
+    file: FileStat
+    deleted: bool
+    written: bool | None
+    """Whether a deleted file is open for writing elsewhere; None if that is unknown."""
+
+
+def _states(disk: Disk, files: dict[str, Progress], descriptors: dict[str, int]) -> dict[str, _State]:
+    """Return the states of those files that are open, held, or where they were. Blocking."""
+    held = disk.held.states({known.inode for known in files.values()})
+    found, reachable = {}, list[FileStat]()
+    for file_id, known in files.items():
+        state = held.get(known.inode)
+        if (descriptor := descriptors.get(file_id)) is not None:
+            state = state_of(descriptor, known.path, known.inode)
+        if state is not None:
+            found[file_id] = _State(state.file, state.deleted, state.written)
+            continue
+        for path in (known.path, known.real):
+            file = regular_file(path) if path else None
+            if file is not None and file.inode == known.inode:
+                found[file_id] = _State(file, deleted=False, written=None)
+                reachable.append(file)
+                break
+    disk.held.hold(reachable)
+    disk.held.pin(known.inode for known in files.values())
+    return found
+
+
+def _near(files: Iterable[Progress]) -> Neighbourhood:
+    """Return what is near the paths of files. Blocking."""
+    places = dict[str, None]()
+    for known in files:
+        places |= dict.fromkeys(path for path in (known.path, known.real) if path)
+        try:
+            places[str(Path(known.path).resolve(strict=True))] = None
+        except OSError:
+            continue
+    return Neighbourhood(places)
+
+
+def _by_inode(near: Neighbourhood, files: dict[str, Progress]) -> dict[str, _State]:
+    found = {}
+    for file_id, known in files.items():
+        file = near.by_inode(known.inode)
+        if file is None or file.size < known.offset:
+            continue
+        if known.offset or Path(file.path).name.startswith(Path(known.path).stem):
+            found[file_id] = _State(file, deleted=False, written=None)
+    return found
+
+
+def _similar(near: Neighbourhood, known: Progress, id_of: Callable[[tuple[int, int]], str | None]) -> list[FileStat]:
+    """Return unknown files with names like that of a known one, the newest first."""
+    names = [path for path in (known.path, known.real) if path]
+    found = {file.inode: file for name in names for file in near.named_like(name) if file.size >= known.offset}
+    unknown = [file for file in found.values() if id_of(file.inode) is None]
+    return sorted(unknown, key=lambda file: file.mtime, reverse=True)[:_COPIES]

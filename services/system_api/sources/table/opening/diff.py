@@ -1,0 +1,57 @@
+"""Opens a table whose rows are compared."""
+
+from contextlib import AsyncExitStack
+
+from services.system_api.sources.source import Source
+from services.system_api.sources.table.diff.deletions import Deletions, KeyColumn
+from services.system_api.sources.table.diff.source import DiffEvents, DiffLimits, DiffReader, DiffSource
+from services.system_api.sources.table.diff.state import DiffState
+from services.system_api.sources.table.ledger import Row
+from services.system_api.sources.table.null_key_rows import NullKeyRows
+from services.system_api.sources.table.opening.assembly import Assembly
+from services.system_api.sources.table.postgresql import timestamps
+from services.system_api.sources.table.postgresql.diff_reader import PostgresDiffReader
+from services.system_api.sources.table.postgresql.keeper import SessionKeeper
+from services.system_api.sources.table.source import ChangeSignal
+from services.system_api.sources.table.sqlite.diff_reader import SqliteDiffReader
+from services.system_api.sources.table.sqlite.file import SqliteFile
+from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
+
+_VERBATIM = ("smallint", "integer", "bigint", "numeric", "boolean")
+"""Types of PostgreSQL whose text is their JSON."""
+
+
+async def open_diff(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    """Open the source; `stack` closes it."""
+    options, clock = assembly.options, assembly.clock
+    signal = ChangeSignal()
+    reader: DiffReader
+    if options.on_postgresql:
+        keeper = SessionKeeper(assembly.name, options, signal.set)
+        stack.callback(keeper.close)
+        with keeper.errors():
+            shape = (await keeper.session()).shape
+        key = [KeyColumn(each.name, each.cast.startswith(_VERBATIM)) for each in shape.keys]
+        mode, reader = shape.mode, PostgresDiffReader(keeper)
+    else:
+        file = SqliteFile(options, clock)
+        stack.push_async_callback(file.close)
+        found = await sqlite_shape_of(file, options)
+        key = [KeyColumn(name, name in found.integers) for name in found.keys]
+        mode, reader = found.mode, SqliteDiffReader(assembly.name, options, file, found)
+    return DiffSource(
+        reader,
+        DiffState(mode, assembly.checkpoint),
+        NullKeyRows(assembly.checkpoint),
+        DiffEvents(
+            assembly.events(_position, timestamps.unknown),
+            Deletions(assembly.builder(options.deleted_type or f"{options.type}.deleted"), key),
+        ),
+        DiffLimits(options.diff_limit, assembly.null_key_timeout),
+        signal,
+        clock,
+    )
+
+
+def _position(row: Row[int]) -> str:
+    return f"{row.key}@{row.order}"

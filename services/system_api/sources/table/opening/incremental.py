@@ -1,0 +1,123 @@
+"""Opens a table that is read in the order of its keys or times."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo
+
+from services.system_api.sources.source import Source
+from services.system_api.sources.table.entries import Order
+from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.null_key_rows import NullKeyRows
+from services.system_api.sources.table.opening.assembly import Assembly
+from services.system_api.sources.table.postgresql import timestamps
+from services.system_api.sources.table.postgresql.keeper import SessionKeeper
+from services.system_api.sources.table.postgresql.reader import PostgresReader
+from services.system_api.sources.table.postgresql.shape import Shape
+from services.system_api.sources.table.rows import PositionOf, Time
+from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource
+from services.system_api.sources.table.sqlite.file import SqliteFile
+from services.system_api.sources.table.sqlite.final import FinalKeys, FinalNumbers, FinalTexts
+from services.system_api.sources.table.sqlite.reader import SqliteReader
+from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
+from services.system_api.sources.table.sqlite.times import Numbers, Texts
+from shared.errors import SettingsError
+
+_GRAIN = 2.0
+"""Seconds: SQLite's `CURRENT_TIMESTAMP` has no fractions, so more rows may be written in a second that was read."""
+
+
+async def open_incremental(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    """Open the source; `stack` closes it."""
+    return await (_on_postgresql if assembly.options.on_postgresql else _on_sqlite)(stack, assembly)
+
+
+def _source(
+    assembly: Assembly,
+    reader: TableReader[Order],
+    mode: str,
+    kind: type[Order],
+    position: PositionOf[Order],
+    time: Time[Order],
+    signal: ChangeSignal,
+) -> Source:
+    checkpoint = assembly.checkpoint
+    ledger = Ledger(mode, kind, checkpoint)
+    limits = Limits(assembly.options.early_limit, assembly.null_key_timeout)
+    events = assembly.events(position, time)
+    return TableSource(reader, ledger, NullKeyRows(checkpoint), events, signal, limits, assembly.clock)
+
+
+async def _on_postgresql(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    signal = ChangeSignal()
+    keeper = SessionKeeper(assembly.name, assembly.options, signal.set)
+    stack.callback(keeper.close)
+    with keeper.errors():
+        shape = (await keeper.session()).shape
+    reader = PostgresReader(keeper, assembly.clock)
+    position = _by_key if not shape.by_time else _by_time if shape.versioned else _by_time_only
+    return _source(assembly, reader, shape.mode, int, position, await _time(shape), signal)
+
+
+async def _on_sqlite(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    options, clock, name = assembly.options, assembly.clock, assembly.name
+    file = SqliteFile(options, clock)
+    stack.push_async_callback(file.close)
+    shape = await sqlite_shape_of(file, options)
+    age = options.overlap + _GRAIN
+    signal = ChangeSignal()
+    if shape.updated_at_column is None:
+        keys = FinalKeys(options.overlap, clock)
+        by_key = SqliteReader[int](name, options, file, shape, keys)
+        return _source(assembly, by_key, shape.mode, int, _by_key, timestamps.unknown, signal)
+    if shape.kind is int:
+        numbers = Numbers()
+        by_number = SqliteReader[int](name, options, file, shape, FinalNumbers(numbers, age, clock))
+        return _source(assembly, by_number, shape.mode, int, _by_number, numbers.rfc3339, signal)
+    zone = await _zone(options.time_zone)
+    texts = Texts(shape.updated_at_column, zone)
+    by_text = SqliteReader[str](name, options, file, shape, FinalTexts(texts, zone, age, clock))
+    return _source(assembly, by_text, shape.mode, str, _by_text, texts.rfc3339, signal)
+
+
+async def _zone(name: str | None) -> tzinfo:
+    if name is None:
+        return UTC
+    try:
+        return await asyncio.to_thread(ZoneInfo, name)
+    except (KeyError, ValueError, OSError) as exc:
+        raise SettingsError(
+            f"time_zone: found the unknown zone {name!r}; expected a name such as Europe/Berlin"
+        ) from exc
+
+
+async def _time(shape: Shape) -> Time[int]:
+    if not shape.by_time:
+        return timestamps.unknown
+    if shape.order_type == "timestamptz":
+        return timestamps.absolute()
+    try:
+        return timestamps.local(await _zone(shape.time_zone))
+    except SettingsError:
+        # The server knows the zone, this system does not: the events have the time of reading.
+        return timestamps.unknown
+
+
+def _by_key(row: Row[int]) -> str:
+    return row.key
+
+
+def _by_time(row: Row[int]) -> str:
+    return f"{row.key}@{row.order + timestamps.SINCE_1970}.{row.version}"
+
+
+def _by_time_only(row: Row[int]) -> str:
+    return f"{row.key}@{row.order + timestamps.SINCE_1970}"
+
+
+def _by_number(row: Row[int]) -> str:
+    return f"{row.key}@{row.order}.{row.version}"
+
+
+def _by_text(row: Row[str]) -> str:
+    return f"{row.key}@{row.order}.{row.version}"

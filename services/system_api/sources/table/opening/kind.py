@@ -1,0 +1,37 @@
+"""The kind of source, and which way of reading its settings ask for."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
+from services.system_api.sources.table.opening.assembly import Assembly
+from services.system_api.sources.table.opening.diff import open_diff
+from services.system_api.sources.table.opening.incremental import open_incremental
+from services.system_api.sources.table.options import TableSourceOptions, settings_errors
+from shared.runtime.clock import Clock
+
+
+class TableSourceKind(TableSourceOptions):
+    """Rows of a table or a view."""
+
+    def opener(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
+        """Return what opens the source of this name."""
+        return table_source(name, self, clock, rng)
+
+
+def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
+    """Return what opens the source of this name."""
+
+    def builder(type_: str) -> EventBuilder:
+        return EventBuilder(name, type_, options.channel, clock, rng)
+
+    @asynccontextmanager
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        assembly = Assembly(name, options, builder, checkpoint, clock)
+        async with AsyncExitStack() as stack:
+            with settings_errors(name):
+                source = await (open_diff if options.compares else open_incremental)(stack, assembly)
+            yield source
+
+    return open_source

@@ -1,0 +1,25 @@
+"""What any replica answers about a source."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.system_api.inquiries import Inquiries
+from shared.composition.parts import opened_parts
+from shared.errors import Unavailable
+from tests.unit.services.system_api.test_app import settings
+
+
+async def test_without_a_bus_nothing_is_known(tmp_path: Path) -> None:
+    given = settings(tmp_path)
+    async with opened_parts("system_api", given) as parts:
+        inquiries = Inquiries(given.system.sources, given.bus.topics, parts)
+        day = datetime(2026, 1, 1, tzinfo=UTC)
+        for asked in (
+            inquiries.position("orders"),
+            inquiries.preview("orders", "beginning"),
+            inquiries.reconcile("orders", day, day),
+        ):
+            with pytest.raises(Unavailable, match="not connected yet"):
+                await asked
