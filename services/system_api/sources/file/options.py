@@ -181,7 +181,7 @@ class FileSourceOptions(SourceOptions):
         kind, records = self.known_format, self.records
         if kind == "xml" and (records is None or not records.startswith("/")):
             return (
-                f"records: found {records or 'nothing'!r}; expected the path of the elements, such as '/orders/order'"
+                f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
             )
         if kind == "json" and records is not None and records.startswith("/"):
             return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
