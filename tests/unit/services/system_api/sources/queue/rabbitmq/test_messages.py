@@ -1,5 +1,6 @@
 """What RabbitMQ delivers, as messages."""
 
+import dataclasses
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +9,17 @@ from aiormq.abc import DeliveredMessage
 from pamqp import commands
 from pamqp.header import ContentHeader
 
-from services.system_api.sources.queue.rabbitmq.messages import fingerprint, from_queue, from_stream, offset_of
+from services.system_api.sources.queue.rabbitmq.messages import (
+    fingerprint,
+    from_queue,
+    from_stream,
+    newest_tag,
+    offset_of,
+)
 
 
-def delivered(body: bytes = b"1", *, redelivered: bool = False, **properties: Any) -> DeliveredMessage:
-    delivery = commands.Basic.Deliver("tag", 7, redelivered, "exchange", "orders.eu")
+def delivered(body: bytes = b"1", *, tag: int = 7, redelivered: bool = False, **properties: Any) -> DeliveredMessage:
+    delivery = commands.Basic.Deliver("tag", tag, redelivered, "exchange", "orders.eu")
     header = ContentHeader(properties=commands.Basic.Properties(**properties))
     return DeliveredMessage(delivery=delivery, header=header, body=body, channel=None)  # type: ignore[arg-type] # unused
 
@@ -26,6 +33,15 @@ def test_a_message_of_a_queue() -> None:
     assert (message.place, message.key, message.content_type) == ("m-1", "orders.eu", "text/plain")
     assert message.headers == {"a": "x", "b": "\ufffd", "c": "true", "d": "1.5", "h": "x", "i": "false"}
     assert (message.time, message.identified, message.deliveries) == (when.timestamp(), True, 1)
+
+
+def test_the_newest_tag_is_that_of_one_channel() -> None:
+    channel: Any = object()
+    ours = [dataclasses.replace(delivered(tag=tag), channel=channel) for tag in (7, 9)]
+    messages = [from_queue(each) for each in (*ours, delivered())]
+    assert newest_tag(messages, channel) == 9
+    assert newest_tag([*messages[:1], messages[1]._replace(token=None)], channel) == 7
+    assert newest_tag(messages[2:], channel) == 0
 
 
 def test_without_an_id_the_content_is_the_id() -> None:
