@@ -180,9 +180,7 @@ class FileSourceOptions(SourceOptions):
         """Return why files cannot be read with the settings of format, compression and encoding."""
         kind, records = self.known_format, self.records
         if kind == "xml" and (records is None or not records.startswith("/")):
-            return (
-                f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
-            )
+            return f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
         if kind == "json" and records is not None and records.startswith("/"):
             return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
         if kind in SEEKING_FORMATS and self.known_compression is not Compression.NONE:
