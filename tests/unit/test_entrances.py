@@ -15,7 +15,8 @@ from multidict import CIMultiDict, MultiDict
 
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, parse_events
 from services.process_api.pipeline.pipeline import Rejected
-from services.system_api.sources.file.parsing.delimited import ColumnType, Csv
+from services.system_api.sources.file.parsing.columns import ColumnType
+from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
 from services.system_api.sources.source import Batch, EventBuilder

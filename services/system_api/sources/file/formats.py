@@ -18,6 +18,7 @@ from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
+from services.system_api.sources.file.parsing.text_lines import FixedWidthLines, PatternLines
 from services.system_api.sources.source import EventBuilder
 from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
@@ -25,18 +26,33 @@ from shared.runtime.extras import extra
 
 def line_format(options: FileSourceOptions) -> Format:
     """Return what reads the lines or rows of one file."""
-    if options.known_format == "ndjson":
-        return Ndjson(options.subject, options.time)
-    csv = options.csv
-    return Csv(
-        options.subject,
-        options.time,
-        delimiter=csv.delimiter,
-        quotes=csv.quotes,
-        header=csv.header,
-        columns=csv.columns,
-        types=csv.types,
-    )
+    subject, time, skip = options.subject, options.time, options.skip_lines
+    match options.known_format:
+        case "csv":
+            csv = options.csv
+            return Csv(
+                subject,
+                time,
+                delimiter=options.csv_delimiter,
+                quotes=csv.quotes,
+                header=csv.header,
+                columns=csv.columns,
+                types=csv.types,
+                quote=csv.quote,
+                escape=csv.escape or "",
+                nulls=csv.nulls,
+                decimal=csv.decimal,
+                pad=csv.ragged == "pad",
+                skip_lines=skip,
+            )
+        case "text":
+            assert options.text is not None, "the options require it"
+            return PatternLines(options.text.pattern, subject, time, options.text.types, skip_lines=skip)
+        case "fixed":
+            assert options.fixed is not None, "the options require it"
+            return FixedWidthLines(options.fixed.places, subject, time, options.fixed.types, skip_lines=skip)
+        case _:
+            return Ndjson(subject, time)
 
 
 OpenRecords = Callable[[Content, int, int], Records]
@@ -124,7 +140,7 @@ def record_opener(options: FileSourceOptions) -> OpenRecords | None:
     path = (options.records or "").strip("/").replace("/", ".").split(".") if options.records else ()
     with extra("files", f"format: {kind}"):
         match kind:
-            case "ndjson" | "csv":
+            case "ndjson" | "csv" | "text" | "fixed":
                 return None
             case "json":
                 return lambda content, part, _start: read_json(content.open(part), path, limit)

@@ -10,20 +10,24 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from services.system_api.sources.file.documents.content import Compression
 from services.system_api.sources.file.format_options import (
+    AUTO,
     BINARY_FORMATS,
     LINE_FORMATS,
     SEEKING_FORMATS,
+    CsvOptions,
     Encoding,
     ExcelOptions,
     FileFormat,
+    FixedOptions,
     RecordsPath,
+    TextOptions,
     XmlOptions,
     ZipOptions,
     compression_of,
+    delimiter_of,
     format_of,
     keeps_ascii,
 )
-from services.system_api.sources.file.parsing.delimited import ColumnType
 from services.system_api.sources.source import SourceOptions
 from shared.settings import Form, Options, RelativePath, beside_file
 
@@ -31,7 +35,15 @@ _CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
 """What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
 
 
-_SECTIONS = {"csv": ("csv",), "records": ("json", "xml"), "xml": ("xml",), "excel": ("excel",)}
+_SECTIONS = {
+    "csv": ("csv",),
+    "text": ("text",),
+    "fixed": ("fixed",),
+    "records": ("json", "xml"),
+    "xml": ("xml",),
+    "excel": ("excel",),
+    "skip_lines": ("csv", "text", "fixed"),
+}
 """The formats that each of these settings is for."""
 
 
@@ -42,33 +54,6 @@ def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
     # Wildcards in the name of the settings file's own folder are part of the name.
     folder = glob.escape(str(beside_file("", info)))
     return str(Path(folder) / pattern)
-
-
-class CsvOptions(Options):
-    """How rows are read; the rest is RFC 4180."""
-
-    delimiter: Annotated[str, Form(r"^[\x09\x20-\x7e]$", "one ASCII character, such as ';' or a tab")] = ","
-    """The ASCII character between fields."""
-    quotes: bool = True
-    """Whether a field may be in double quotes. Otherwise a double quote is an ordinary character."""
-    header: bool = True
-    """Whether the first row names the columns."""
-    columns: tuple[str, ...] | None = Field(default=None, min_length=1)
-    """Names of the columns: required without a header; with a header they replace its names."""
-    types: dict[str, ColumnType] = Field(default_factory=dict)
-    """JSON types of columns by name; a column without an entry is a string."""
-
-    @model_validator(mode="after")
-    def _consistent_columns(self) -> Self:
-        if not self.header and self.columns is None:
-            raise ValueError("columns: required with header: false; name the columns, such as columns: [id, name]")
-        if self.delimiter == '"' and self.quotes:
-            raise ValueError("delimiter: found the quote character; set quotes: false, or another delimiter")
-        if self.columns is not None and len(set(self.columns)) < len(self.columns):
-            raise ValueError("columns: found a name twice; expected distinct names")
-        if self.columns is not None and (unknown := sorted(self.types.keys() - set(self.columns))):
-            raise ValueError(f"types: there is no column {unknown[0]!r}; expected names from columns")
-        return self
 
 
 class Ready(StrEnum):
@@ -141,6 +126,12 @@ class FileSourceOptions(SourceOptions):
     of its files are read again from the beginning."""
     csv: CsvOptions = CsvOptions()
     """How rows of `format: csv` are read."""
+    text: TextOptions | None = None
+    """How lines of `format: text` are read; required there."""
+    fixed: FixedOptions | None = None
+    """Where the fields of `format: fixed` are; required there."""
+    skip_lines: int = Field(default=0, ge=0, le=1000)
+    """Lines at the beginning of each file that are not read, before the header if there is one; not with NDJSON."""
     records: RecordsPath | None = None
     """Where the records of a document are. In JSON, the path to an array or an object, such as `data.items`; arrays on
     the way are entered; by default the document is an array of records, or records one after another. In XML, the names
@@ -183,11 +174,24 @@ class FileSourceOptions(SourceOptions):
             return f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
         if kind == "json" and records is not None and records.startswith("/"):
             return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
+        if kind in {"text", "fixed"}:
+            return self._unnamed(kind)
         if kind in SEEKING_FORMATS and self.known_compression is not Compression.NONE:
             return f"compression: {kind} files are compressed inside; remove compression, or set compression: none"
         if kind in BINARY_FORMATS and self.encoding != "utf-8":
             return f"encoding: {kind} files are no text; remove encoding"
         return None
+
+    def _unnamed(self, kind: str) -> str | None:
+        """Return what the settings of a line format lack: themselves, or a field that is named."""
+        if kind == "text":
+            fields = None if self.text is None else self.text.pattern.groupindex.keys()
+        else:
+            fields = None if self.fixed is None else self.fixed.columns.keys()
+        if fields is None:
+            return f"{kind}: required with format: {kind}"
+        missing = [name for name in (self.subject, self.time) if name is not None and name not in fields]
+        return f"{kind}: there is no field {missing[0]!r}; found {', '.join(fields)}" if missing else None
 
     @property
     def known_format(self) -> FileFormat:
@@ -204,9 +208,16 @@ class FileSourceOptions(SourceOptions):
         return compression_of(self.path) if self.compression is None else self.compression
 
     @property
+    def csv_delimiter(self) -> str:
+        """The delimiter that is set, or that the extension of the path stands for; empty if it is to be found."""
+        if "delimiter" in self.csv.model_fields_set:
+            return "" if self.csv.delimiter == AUTO else self.csv.delimiter
+        return delimiter_of(self.path)
+
+    @property
     def reads_encoding_by_line(self) -> bool:
         """Whether lines or rows can be found before they are decoded."""
-        separator = self.csv.delimiter if self.known_format == "csv" else ""
+        separator = self.csv_delimiter if self.known_format == "csv" else ""
         return keeps_ascii(self.encoding, separator)
 
     @property

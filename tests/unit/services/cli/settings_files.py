@@ -56,7 +56,10 @@ system:
       retry: {attempts: 3, first_wait: 0.1, longest_wait: 1, probe_interval: 60, give_up_after: 60}
       line_limit: 1048576
       forget_hours: 24
-      csv: {delimiter: ";", quotes: true, header: true, columns: [sku, at, level], types: {level: integer}}
+      skip_lines: 1
+      csv:
+        {delimiter: ";", quotes: true, quote: "'", escape: "~", nulls: ["NULL"], decimal: ",", ragged: pad,
+         header: true, columns: [sku, at, level], types: {level: integer}}
       drop: {ready: done-file, stable_seconds: 1, done_suffix: .ok, after: archive, archive: done, receipt: true}
     catalog:
       kind: file
@@ -88,6 +91,22 @@ system:
       type: person.joined
       subject: id
       channel: staff
+    access:
+      kind: file
+      path: access.log
+      format: text
+      text: {pattern: '(?P<client>\\S+) (?P<status>\\d+)', types: {status: integer}}
+      type: page.requested
+      subject: client
+      channel: access
+    bookings:
+      kind: file
+      path: bookings.dat
+      format: fixed
+      fixed: {columns: {account: 1-10, amount: 11-20}, types: {amount: number}}
+      type: booking.made
+      subject: account
+      channel: bookings
     orders:
       kind: table
       url: postgresql://trelay@db/shop

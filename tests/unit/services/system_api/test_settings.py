@@ -8,8 +8,15 @@ import pytest
 from pydantic import BaseModel
 
 from services.system_api.settings import SystemSettings
-from services.system_api.sources.file.format_options import ZipOptions
-from services.system_api.sources.file.options import CsvOptions, DropOptions, FileSourceOptions
+from services.system_api.sources.file.format_options import (
+    CsvOptions,
+    ExcelOptions,
+    FixedOptions,
+    TextOptions,
+    XmlOptions,
+    ZipOptions,
+)
+from services.system_api.sources.file.options import DropOptions, FileSourceOptions
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.settings import load
@@ -36,16 +43,26 @@ def settings_of(model: type[BaseModel], prefix: str = "", *, without: type[BaseM
     yield from (f"{prefix}{name}" for name in model.model_fields.keys() - inherited)
 
 
+SECTIONS: dict[str, type[BaseModel]] = {
+    "csv": CsvOptions,
+    "text": TextOptions,
+    "fixed": FixedOptions,
+    "xml": XmlOptions,
+    "excel": ExcelOptions,
+    "zip": ZipOptions,
+    "drop": DropOptions,
+}
+"""The sections in the settings of a file source."""
+
+
 def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> None:
     reference = "".join(page.partition("## Reference: settings")[2].partition("\n## ")[0] for page in PAGES)
     documented = re.findall(r"^\| `([a-z_.]+)` \|", reference, re.MULTILINE)
     expected = [
         *settings_of(SourceOptions),
         *settings_of(TableSourceOptions, without=SourceOptions),
-        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop", "zip"}),
-        *settings_of(ZipOptions, "zip."),
-        *settings_of(CsvOptions, "csv."),
-        *settings_of(DropOptions, "drop."),
+        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in SECTIONS),
+        *(name for section, options in SECTIONS.items() for name in settings_of(options, f"{section}.")),
     ]
     expected.remove("kind")  # each kind declares it; the page lists it once
     assert sorted(documented) == sorted(expected)

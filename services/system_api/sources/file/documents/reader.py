@@ -77,6 +77,7 @@ class RecordReader:
                 self._next += 1
             if found is not None and self._next > self.position:
                 self.position = self._next
+                batch.rows = (batch.rows or 0) + 1
                 size += len(found.data)
                 try:
                     subject, data, when = self._row(found)

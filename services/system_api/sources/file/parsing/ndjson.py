@@ -33,6 +33,7 @@ class Ndjson:
     """Reads lines; without state, so that one instance reads all files."""
 
     cut = staticmethod(cut_lines)
+    skip_lines = 0
 
     def __init__(self, subject: str, time: str | None) -> None:
         """`subject` and `time` name members; dots lead to nested ones: `customer.id`."""

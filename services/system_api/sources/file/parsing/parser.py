@@ -32,6 +32,11 @@ class Format(Protocol):
         ...
 
     @property
+    def skip_lines(self) -> int:
+        """How many lines at the beginning of a file are not read."""
+        ...
+
+    @property
     def suspicious(self) -> Suspicious:
         """Decides whether pieces have to go through `prepare` before `read`."""
         ...
@@ -112,7 +117,8 @@ class Parser:
         `encoding` is one in which newlines, quotes and delimiters are those of ASCII.
         `whole` tells a file that is complete from one that grows: a growing one may still get its first newline.
         """
-        self.splitter = Splitter(form.cut, limit, offset, form.suspicious, utf8=encoding == "utf-8")
+        skip = max(0, form.skip_lines - line)
+        self.splitter = Splitter(form.cut, limit, offset, form.suspicious, utf8=encoding == "utf-8", skip_lines=skip)
         self._encoding = encoding
         self.line = line
         """Lines taken so far."""
@@ -162,7 +168,10 @@ class Parser:
         """Whether bytes without a newline are several lines. A carriage return within a quoted field ends none."""
         if b"\r" not in data[:-1]:
             return False
-        first = next(iter(self._form.cut(data[:-1].replace(b"\r", b"\n"))[0]), None)
+        lines = data[:-1].replace(b"\r", b"\n").split(b"\n", self._form.skip_lines)
+        if len(lines) <= self._form.skip_lines:
+            return self._form.skip_lines > 0
+        first = next(iter(self._form.cut(lines[-1])[0]), None)
         # Between the members of a JSON object, a carriage return is white space.
         return first is not None and (not first.lstrip().startswith(b"{") or first.rstrip().endswith(b"}"))
 
@@ -172,10 +181,11 @@ class Parser:
         Raises:
             UnusableFile: as for `take`.
         """
-        offset = 0
         if self.splitter.carriage_returns:
             head = head.replace(b"\r", b"\n")
-        for piece in self._form.cut(head.removeprefix(BOM))[0]:
+        *skipped, head = head.removeprefix(BOM).split(b"\n", self._form.skip_lines)
+        offset = sum(map(len, skipped)) + len(skipped)
+        for piece in self._form.cut(head)[0]:
             if self._headed is None:
                 return
             self._read_checked(piece, offset)
@@ -190,21 +200,26 @@ class Parser:
             UnusableFile: the header is wrong. The batch is unchanged; this parser cannot be used any more.
         """
         self._take_oversized(batch)
+        skip = max(0, self._form.skip_lines - self.line)
+        skipped = len(self.splitter.take(min(limit, skip))) if skip else 0
+        self.line += skipped
+        batch.rows = (batch.rows or 0) + skipped
         splitter, append, before = self.splitter, batch.records.append, len(batch.records)
         read, event = self._form.read, self._builder.numbered(self._identity.file)
-        # Pieces that are not plain are checked one by one; so is the first, for its byte order mark and header.
+        # Pieces that are not plain are checked one by one, and so are those up to the header or byte order mark.
         plain, single, offset, line = splitter.plain, splitter.single, splitter.offset, self.line
-        skipped = 0
+        unchecked = plain and self._headed is None
         pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
         for piece in pieces:
             try:
-                if plain and piece and offset:
+                if unchecked and piece and offset:
                     subject, data, time = read(piece)
                     append(event(offset, subject, data, time))
                 elif (row := self._read_checked(piece, offset)) is not None:
                     append(event(offset, *row))
                 else:
                     skipped += 1
+                    unchecked = plain and self._headed is None
             except Malformed as exc:
                 skipped += not self._reject(batch, piece, exc, line=line + 1, offset=offset)
             offset += len(piece) + 1

@@ -23,27 +23,59 @@ class _Quote(Enum):
     CLOSED = "closed"
 
 
+_CANDIDATES = (b",", b";", b"\t", b"|")
+"""What a delimiter is looked for among, the likeliest first."""
+
+
 class RowCutter:
     """Returns the complete rows of some bytes, each without its newline, and the rest."""
 
-    def __init__(self, delimiter: bytes, columns: int = 0) -> None:
-        """`columns` is the number of fields in a row; if it is 0, it is taken from the first row that is not blank."""
+    def __init__(self, delimiter: bytes, columns: int = 0, *, quote: bytes = b'"', escape: bytes = b"") -> None:
+        """`columns` is the number of fields in a row; if it is 0, it is taken from the first row that is not blank.
+
+        An empty `delimiter` is taken from that row as well: the one of comma, semicolon, tab and bar that occurs most
+        often outside quotes. `escape` stands before a quote inside quotes; without it, quotes there are doubled.
+        """
         self.columns = columns
-        self._delimiter = delimiter
-        d = re.escape(delimiter)
-        self._quoted = re.compile(rb'"(?:[^"]++|"")*+"')
-        self._bare = re.compile(rb"[^%b\n]*+" % d)
-        field = rb'(?:"(?:[^"\n]++|"")*+"[^%b\n]*+|[^"%b\n][^%b\n]*+|)' % (d, d, d)
-        self._line = re.compile(rb"%b(?:%b%b)*+\n" % (field, d, field))
-        self._field = rb'(?:"(?:[^"\n]++|"")*+"|[^"%b\n][^%b\n]*+|)' % (d, d)
+        self.quote = quote
+        self.delimiter = delimiter
+        q, e = re.escape(quote), re.escape(escape)
+        # Inside quotes, on one line and on several.
+        escaped = rb"|%b[^\n]" % e if escape else b""
+        self._inside_line = rb"(?:[^%b%b\n]++|%b%b%b)*+" % (q, e, q, q, escaped)
+        escaped = rb"|%b." % e if escape else b""
+        self._quoted = re.compile(rb"%b(?:[^%b%b]++|%b%b%b)*+%b" % (q, q, e, q, q, escaped, q), re.DOTALL)
+        self._bare: re.Pattern[bytes]
+        self._line: re.Pattern[bytes]
+        self._field = b""
         self._whole: re.Pattern[bytes] | None = None
+        if delimiter:
+            self._use(delimiter)
+
+    def _use(self, delimiter: bytes) -> None:
+        self.delimiter = delimiter
+        d, q, inside = re.escape(delimiter), re.escape(self.quote), self._inside_line
+        self._bare = re.compile(rb"[^%b\n]*+" % d)
+        field = rb"(?:%b%b%b[^%b\n]*+|[^%b%b\n][^%b\n]*+|)" % (q, inside, q, d, q, d, d)
+        self._line = re.compile(rb"%b(?:%b%b)*+\n" % (field, d, field))
+        self._field = rb"(?:%b%b%b|[^%b%b\n][^%b\n]*+|)" % (q, inside, q, q, d, d)
+
+    def _find_delimiter(self, data: bytes) -> None:
+        """Take the delimiter from the first line that is not blank and complete."""
+        for line in data.split(b"\n")[:-1]:
+            if line and not line.isspace():
+                unquoted = self._quoted.sub(b"", line)
+                self._use(max(_CANDIDATES, key=unquoted.count))
+                return
 
     def __call__(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Cut; see `Cut`."""
-        if b'"' not in data:
+        if not self.delimiter:
+            self._find_delimiter(data)
+        if self.quote not in data or not self.delimiter:
             pieces = data.split(b"\n")
             rest = pieces.pop()
-            if not self.columns:
+            if not self.columns and self.delimiter:
                 self._learn(pieces)
             return pieces, rest
         pieces, start = list[bytes](), 0
@@ -88,7 +120,7 @@ class RowCutter:
         """Return the index of the newline that ends a row of several lines; None if that has not come yet."""
         at = start
         while True:
-            if data[at : at + 1] == b'"':
+            if data[at : at + 1] == self.quote:
                 end = self._end_of_quoted(data, at)
                 if end is _Quote.OPEN:
                     return None
@@ -110,14 +142,14 @@ class RowCutter:
             return first
         if closed is None or end == len(data) or data[end:] == b"\r":
             return _Quote.OPEN
-        ends = data[end] in b"\n" + self._delimiter or data[end : end + 2] == b"\r\n"
+        ends = data[end] in b"\n" + self.delimiter or data[end : end + 2] == b"\r\n"
         if first < 0 or ends or not self.columns:
             return _Quote.CLOSED
         return self._before_text(data, first, end)
 
     def _before_text(self, data: bytes, first: int, end: int) -> "int | _Quote":
         """The same for a field of several lines whose closing quote, before `end`, is followed by text."""
-        if data[end - 2] in b"\n" + self._delimiter:
+        if data[end - 2] in b"\n" + self.delimiter:
             return first  # it opens a field
         if data.find(b"\n", first + 1) < 0:
             return _Quote.OPEN
@@ -131,7 +163,7 @@ class RowCutter:
         if self.columns <= 1:
             return False
         if self._whole is None:
-            more = rb"(?:%b%b){%d}" % (re.escape(self._delimiter), self._field, self.columns - 1)
+            more = rb"(?:%b%b){%d}" % (re.escape(self.delimiter), self._field, self.columns - 1)
             self._whole = re.compile(rb"%b%b\r?\n" % (self._field, more))
         for _ in range(count):
             found = self._whole.match(data, at, end + 1)
@@ -144,7 +176,7 @@ class RowCutter:
         """Return where the first field begins whose quote is not closed; the end if there is none."""
         at = 0
         while at < len(rest):
-            if rest[at : at + 1] == b'"' and self._quoted.match(rest, at) is None:
+            if rest[at : at + 1] == self.quote and self._quoted.match(rest, at) is None:
                 return at
             at = self._after_field(rest, at) + 1
         return len(rest)

@@ -45,9 +45,20 @@ class Splitter:
     """
 
     def __init__(
-        self, cut: Cut, limit: int, offset: int = 0, suspicious: Suspicious = never_suspicious, *, utf8: bool = True
+        self,
+        cut: Cut,
+        limit: int,
+        offset: int = 0,
+        suspicious: Suspicious = never_suspicious,
+        *,
+        utf8: bool = True,
+        skip_lines: int = 0,
     ) -> None:
-        """`offset` is the offset of the first byte that is fed; the bytes are ASCII, and UTF-8 or something else."""
+        """`offset` is the offset of the first byte that is fed; the bytes are ASCII, and UTF-8 or something else.
+
+        The first `skip_lines` pieces are lines, whatever quotes are in them.
+        """
+        self._skip_lines = skip_lines
         self._utf8 = utf8
         self._cut = cut
         self._suspicious = suspicious
@@ -184,6 +195,11 @@ class Splitter:
     def _split_rows(self, data: bytes) -> tuple[list[bytes], bytes]:
         """Split; of a row of several lines above the limit only the first line is a piece."""
         complete = list[bytes]()
+        if self._skip_lines:
+            *complete, data = data.split(b"\n", self._skip_lines)
+            self._skip_lines -= len(complete)
+            if self._skip_lines:
+                return complete, data
         while True:
             pieces, rest = self._cut(data)
             good = self._good(pieces, data)
@@ -203,7 +219,7 @@ class Splitter:
 
     def _wait_with(self, pieces: list[bytes], whole: bytes) -> None:
         self._pieces, self._next = pieces, 0
-        self.single = self._cut is cut_lines or b'"' not in whole
+        self.single = not isinstance(self._cut, RowCutter) or self._cut.quote not in whole
         longest = max(map(len, pieces), default=0)
         self.plain = (
             b"\r" not in whole

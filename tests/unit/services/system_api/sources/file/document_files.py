@@ -147,6 +147,29 @@ KINDS = [
     kind("a.ndjson", lambda records: ndjson(records).decode().encode("utf-16-be"), encoding="UTF-16BE"),
     kind("l.csv", lambda records: csv(records).decode().encode("latin-1"), encoding="latin-1"),
     kind("l.ndjson.gz", lambda records: gzip.compress(ndjson(records).decode().encode("cp1252")), encoding="cp1252"),
+    kind(
+        "a.log",
+        lambda records: "".join(f"{r['id']} [{r['name']}] {r['n']}\n" for r in records).encode(),
+        format="text",
+        text={"pattern": r"(?P<id>\d+) \[(?P<name>[^\]]*)\] (?P<n>\d+)"},
+    ),
+    kind(
+        "a.dat",
+        lambda records: ("# header\n" + "".join(f"{r['id']:>4}{r['name']:8}{r['n']}\n" for r in records)).encode(
+            "cp850"
+        ),
+        format="fixed",
+        encoding="cp850",
+        skip_lines=1,
+        fixed={"columns": {"id": "1-4", "name": "5-12", "n": "13-20"}},
+    ),
+    kind("a.tsv", lambda records: csv(records).replace(b",", b"\t")),
+    kind(
+        "semicolon.csv.gz",
+        lambda records: gzip.compress(b'"Report\n\n' + csv(records).replace(b",", b";")),
+        skip_lines=2,
+        csv={"delimiter": "auto"},
+    ),
     kind("a.parquet", parquet),
     kind("a.avro", avro),
     kind("a.avro.gz", lambda records: gzip.compress(avro(records))),

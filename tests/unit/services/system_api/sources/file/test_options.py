@@ -32,7 +32,7 @@ def test_four_settings_are_enough() -> None:
         ({"time": "id"}, "one is inside the other"),
         ({"subject": "order.id", "time": "order"}, "one is inside the other"),
         ({"format": "csv", "csv": {"header": False}}, "name the columns"),
-        ({"format": "csv", "csv": {"delimiter": '"'}}, "delimiter: found the quote character"),
+        ({"format": "csv", "csv": {"delimiter": '"'}}, "which is the delimiter or the escape"),
         ({"format": "csv", "csv": {"delimiter": "é"}}, "delimiter"),
         ({"format": "csv", "csv": {"columns": ["a", "a"]}}, "found a name twice"),
         ({"format": "csv", "csv": {"columns": ["a"], "types": {"b": "integer"}}}, "there is no column 'b'"),

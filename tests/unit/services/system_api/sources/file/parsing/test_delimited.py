@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.file.parsing.delimited import ColumnType, Csv
+from services.system_api.sources.file.parsing.columns import ColumnType
+from services.system_api.sources.file.parsing.delimited import Csv
 from shared.errors import Malformed
 
 
