@@ -6,11 +6,12 @@ from typing import Annotated
 from pydantic import Field
 
 from services.system_api.sources.file.opening import FileSourceKind
+from services.system_api.sources.http.polling.opening import HttpSourceKind
 from services.system_api.sources.source import SourceOpener
 from services.system_api.sources.table.opening import TableSourceKind
 from shared.runtime.clock import Clock
 
-AnySource = Annotated[FileSourceKind | TableSourceKind, Field(discriminator="kind")]
+AnySource = Annotated[FileSourceKind | HttpSourceKind | TableSourceKind, Field(discriminator="kind")]
 """The settings of one source, by `kind`. Each class has `opener`, which connects them to the code that reads."""
 
 

@@ -47,6 +47,8 @@ BEYOND_A_SCHEMA = (
     "can only be read as a whole",
     "attribute '",
     "longest_wait",
+    "required with changes.kind",
+    "if it is intended, add it to network.allow",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
 

@@ -7,6 +7,7 @@ from services.standalone.settings import WholeSettings
 
 TABLE = {"kind": "table", "url": "postgresql://reader@db.example.com/shop", "table": "orders", "type": "t"}
 TLS = {"cert_file": "a", "key_file": "b"}
+API = {"kind": "http", "url": "http://api.example.com/orders", "type": "t", "id": "id"}
 MAIL = {"host": "mail.example.com", "security": "none"}
 
 
@@ -92,3 +93,17 @@ def test_a_connection_to_another_machine_without_tls_is_named(given: dict[str, A
 )
 def test_what_is_encrypted_or_stays_on_this_machine_is_not_mentioned(given: dict[str, Any]) -> None:
     assert places(given) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://api.example.com/orders", True),
+        ("http://10.0.0.1/orders", True),
+        ("http://localhost:8000/orders", False),
+        ("https://api.example.com/orders", False),
+    ],
+)
+def test_an_api_elsewhere_without_tls_is_named(url: str, named: bool) -> None:
+    source = API | {"url": url, "network": {"private": True}}
+    assert places({"system": {"sources": {"a": source}}}) == (["system.sources.a.url"] if named else [])

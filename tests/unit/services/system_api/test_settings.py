@@ -10,6 +10,12 @@ from pydantic import BaseModel
 from services.system_api.settings import SystemSettings
 from services.system_api.sources.file.format_options import ZipOptions
 from services.system_api.sources.file.options import CsvOptions, DropOptions, FileSourceOptions
+from services.system_api.sources.http.polling.options import (
+    ByCursorOptions,
+    BySnapshotOptions,
+    ByTimeOptions,
+    HttpSourceOptions,
+)
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.settings import load
@@ -23,7 +29,8 @@ SNIPPETS = [snippet for page in PAGES for snippet in re.findall(r"```yaml\n(.*?)
 def test_every_example_of_the_documentation_is_valid_and_has_a_channel(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ORDERS_PASSWORD", "secret")
+    for variable in re.findall(r"\$\{([A-Z_]+)\}", snippet):
+        monkeypatch.setenv(variable, "secret")
     path = tmp_path / "trelay.yaml"
     path.write_text(snippet)
     (source,) = load(path, SystemSettings).system.sources.values()
@@ -45,8 +52,16 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
         *settings_of(ZipOptions, "zip."),
         *settings_of(CsvOptions, "csv."),
         *settings_of(DropOptions, "drop."),
+        *settings_of(HttpSourceOptions, without=SourceOptions),
+        *(
+            name
+            for kind in (ByTimeOptions, BySnapshotOptions, ByCursorOptions)
+            for name in settings_of(kind, "changes.")
+        ),
+        "interval",  # whose default is another one for HTTP
     ]
-    expected.remove("kind")  # each kind declares it; the page lists it once
+    # Each kind declares its name; the page lists `kind` once, and `changes.kind` in the title of its table.
+    expected = [name for name in expected if name not in {"kind", "changes.kind"}] + ["kind"]
     assert sorted(documented) == sorted(expected)
 
 
