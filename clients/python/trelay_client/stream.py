@@ -17,6 +17,7 @@ from yarl import URL
 
 from trelay_client.clock import SYSTEM_CLOCK, Clock
 from trelay_client.errors import UsageError
+from trelay_client.progress import bytes_received
 from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
 
 logger = logging.getLogger(__name__)
@@ -176,10 +177,18 @@ class _Connection:
         except (aiohttp.ClientError, OSError) as exc:
             yield self._state.lost(f"cannot connect to {self._base}: {_describe(exc)}", 0.0)
             return
-        timeout = _CONNECT_TIMEOUT
+        timeout, arrived = _CONNECT_TIMEOUT, bytes_received(socket)
         try:
             while True:
-                message = await socket.receive(timeout=timeout)
+                try:
+                    message = await socket.receive(timeout=timeout)
+                except TimeoutError:
+                    # A large frame on a slow line may take any time, as long as more of it arrives.
+                    before, arrived = arrived, bytes_received(socket)
+                    if arrived == before:
+                        raise
+                    continue
+                arrived = bytes_received(socket)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
                 frame = self._state.received(message.data)

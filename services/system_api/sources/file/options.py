@@ -10,10 +10,14 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from services.system_api.sources.file.documents.content import Compression
 from services.system_api.sources.file.format_options import (
+    BINARY_FORMATS,
     LINE_FORMATS,
+    SEEKING_FORMATS,
     Encoding,
+    ExcelOptions,
     FileFormat,
-    MemberPath,
+    RecordsPath,
+    XmlOptions,
     ZipOptions,
     compression_of,
     format_of,
@@ -27,7 +31,7 @@ _CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
 """What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
 
 
-_SECTIONS = {"csv": ("csv",), "records": ("json",)}
+_SECTIONS = {"csv": ("csv",), "records": ("json", "xml"), "xml": ("xml",), "excel": ("excel",)}
 """The formats that each of these settings is for."""
 
 
@@ -111,7 +115,7 @@ class FileSourceOptions(SourceOptions):
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
     """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file."""
     format: FileFormat | None = None
-    """The format; by default derived from the extension of `path`: .ndjson, .jsonl, .csv or .json, with that of a
+    """The format; by default derived from the extension of `path`, such as .csv, .json or .parquet, with that of a
     compression behind it if there is one."""
     compression: Compression | None = None
     """How the files are compressed; by default derived from the extension of `path`: .gz, .zst, .bz2 or .zip. Such
@@ -137,9 +141,14 @@ class FileSourceOptions(SourceOptions):
     of its files are read again from the beginning."""
     csv: CsvOptions = CsvOptions()
     """How rows of `format: csv` are read."""
-    records: MemberPath | None = None
-    """Where the records of a JSON document are: the path to an array or an object, such as `data.items`; arrays on the
-    way are entered. By default the document is an array of records, or records one after another."""
+    records: RecordsPath | None = None
+    """Where the records of a document are. In JSON, the path to an array or an object, such as `data.items`; arrays on
+    the way are entered; by default the document is an array of records, or records one after another. In XML, the names
+    of elements from the root on, such as `/orders/order`; required."""
+    xml: XmlOptions = XmlOptions()
+    """How elements of `format: xml` become values."""
+    excel: ExcelOptions = ExcelOptions()
+    """Which rows of `format: excel` are read."""
     zip: ZipOptions = ZipOptions()
     """What is read of archives with `compression: zip`."""
     drop: DropOptions = DropOptions()
@@ -151,6 +160,8 @@ class FileSourceOptions(SourceOptions):
         for section, wanted in _SECTIONS.items():
             if section in self.model_fields_set and kind not in wanted:
                 raise ValueError(f"{section}: the format is {kind}; remove {section}, or set format: {wanted[0]}")
+        if reason := self._unreadable():
+            raise ValueError(reason)
         if "zip" in self.model_fields_set and self.known_compression is not Compression.ZIP:
             raise ValueError("zip: the files are not ZIP archives; remove zip, or set compression: zip")
         if "drop" in self.model_fields_set and self.mode != "drop":
@@ -164,6 +175,19 @@ class FileSourceOptions(SourceOptions):
                 f"subject {self.subject!r} and time {self.time!r}: one is inside the other; expected separate members"
             )
         return self
+
+    def _unreadable(self) -> str | None:
+        """Return why files cannot be read with the settings of format, compression and encoding."""
+        kind, records = self.known_format, self.records
+        if kind == "xml" and (records is None or not records.startswith("/")):
+            return f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
+        if kind == "json" and records is not None and records.startswith("/"):
+            return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
+        if kind in SEEKING_FORMATS and self.known_compression is not Compression.NONE:
+            return f"compression: {kind} files are compressed inside; remove compression, or set compression: none"
+        if kind in BINARY_FORMATS and self.encoding != "utf-8":
+            return f"encoding: {kind} files are no text; remove encoding"
+        return None
 
     @property
     def known_format(self) -> FileFormat:

@@ -213,6 +213,25 @@ async def test_pings_count_as_received() -> None:
         assert server.retries == []
 
 
+async def test_parts_of_a_frame_count_as_received() -> None:
+    async def dripping(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(json.dumps(connected(heartbeat=0.2)))
+        text = json.dumps({**event(1), "data": "x" * 300}).encode()
+        assert request.transport is not None
+        request.transport.write(b"\x81\x7e" + len(text).to_bytes(2, "big"))
+        for start in range(0, len(text), 20):  # for longer than the 0.5 s of its timeout
+            await asyncio.sleep(0.1)
+            request.transport.write(text[start : start + 20])
+        await socket.receive()
+        return socket
+
+    async with FakeServer(dripping).up() as server:
+        assert ids(await server.take(1)) == ["1"]
+        assert server.retries == []
+
+
 TOO_LARGE = '{"cursor":"after-bad","id":"bad","source":"/s","type":"t","data":1e400}'
 
 

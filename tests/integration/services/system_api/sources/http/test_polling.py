@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.system_api.sources.capabilities import Rewinding
 from services.system_api.sources.http.client.failures import UnusableResponse
 from services.system_api.sources.http.polling import reading
-from services.system_api.sources.capabilities import Rewinding
 from shared.errors import Malformed
 from tests.integration.services.system_api.sources.http.http_poller import HttpPoller, orders
 from tests.servers.http_api import HttpApi, Listing
