@@ -2,9 +2,11 @@
 
 import ipaddress
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
+from services.system_api.delivery.options import DeliverOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.alerts import SmtpOptions
 from shared.bus.kafka import KafkaOptions
@@ -37,6 +39,8 @@ def _warnings(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
         case KafkaOptions() if "SSL" not in part.security_protocol:
             hosts = [host for host, _ in part.addresses]
             yield from _remote((*path, "servers"), hosts, "set `security_protocol` to SSL or SASL_SSL")
+        case DeliverOptions() if urlsplit(part.url).scheme == "http":
+            yield from _remote((*path, "url"), [urlsplit(part.url).hostname or ""], "use https")
         case SmtpOptions(security="none"):
             yield from _remote((*path, "host"), [part.host], "set `security` to starttls or tls")
         case _:

@@ -50,6 +50,15 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
     assert sorted(documented) == sorted(expected)
 
 
+def test_direct_delivery_needs_a_channel_for_every_source() -> None:
+    source = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
+    given = {"deliver": {"url": "https://relay/entity"}, "sources": {"a": source | {"channel": "c"}, "b": source}}
+    with pytest.raises(ValueError, match="source 'b' needs a channel"):
+        SystemSettings.model_validate({"system": given})
+    given["sources"] = {"a": source | {"channel": "c"}}
+    assert SystemSettings.model_validate({"system": given}).system.deliver is not None
+
+
 def test_the_settings_may_name_the_replica() -> None:
     assert SystemSettings().node is None
     assert SystemSettings.model_validate({"system": {"node": "system-0"}}).node == "system-0"
