@@ -14,6 +14,7 @@ from services.cli import certificates, exposure, wiring
 from services.cli.probing import Probe, outcomes
 from services.process_api.pipeline.check import faults as pipeline_faults
 from services.standalone.settings import WholeSettings
+from services.system_api.sources.capabilities import Probing
 from services.system_api.sources.registry import AnySource, build_source
 from shared.alerts import SmtpOptions
 from shared.alerts import probe as probe_mail
@@ -150,7 +151,9 @@ async def _bus(options: BusOptions, database: DatabaseOptions) -> str:
 
 
 async def _source(name: str, options: AnySource) -> str:
-    """Open the source at its beginning and poll once, without a commit: this changes nothing upstream."""
+    """Probe a source, or open it at its beginning and poll once, without a commit: this changes nothing upstream."""
+    if isinstance(options, Probing):
+        return await options.probe(name)
     opening = build_source(name, options, SYSTEM_CLOCK, random.Random())  # noqa: S311 -- trace ids that are not used
     async with opening({}) as source:
         batch = await source.poll(1)

@@ -3,7 +3,7 @@
 import re
 from functools import cached_property
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -70,7 +70,7 @@ class DatabaseOptions(Options):
     def _move_password(cls, given: Any) -> Any:
         if not isinstance(given, dict) or not isinstance(given.get("url"), str):
             return given
-        parts = urlsplit(given["url"])
+        parts = _split(given["url"])
         account, at, hosts = parts.netloc.rpartition("@")
         user, colon, password = account.partition(":")
         if not colon:
@@ -85,7 +85,7 @@ class DatabaseOptions(Options):
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
+        parts = _split(url)
         if not url.startswith(_SCHEMES) or not parts.netloc:
             raise ValueError("expected postgresql://user@host:port/database")
         hosts = _hosts(parts.netloc)
@@ -120,6 +120,14 @@ class DatabaseOptions(Options):
         """The hosts and the name of the database, for errors and logs; never the user."""
         parts = urlsplit(self.url)
         return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as exc:
+        # Python releases of 2025 and later, and asyncpg with them, read no IPv6 address beside other hosts.
+        raise ValueError(f"expected postgresql://user@host:port/database; {exc}; in place of one, name a host") from exc
 
 
 def _is_port(text: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -16,6 +17,7 @@ from yarl import URL
 
 from trelay_client.clock import SYSTEM_CLOCK, Clock
 from trelay_client.errors import UsageError
+from trelay_client.progress import bytes_received
 from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
 
 logger = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ _CONNECT_TIMEOUT = 10.0
 _MISSED_HEARTBEATS = 2.5
 """Heartbeats without any frame, not even a ping, after which a connection counts as lost."""
 _FRAME_LIMIT = 16 * 1024 * 1024
+_SSL_NOISE = re.compile(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$")
 _DETAIL_LIMIT = 300
 _NOT_SUCCESSFUL = 300
 """From this status on, a response is a redirect or an error."""
@@ -174,10 +177,18 @@ class _Connection:
         except (aiohttp.ClientError, OSError) as exc:
             yield self._state.lost(f"cannot connect to {self._base}: {_describe(exc)}", 0.0)
             return
-        timeout = _CONNECT_TIMEOUT
+        timeout, arrived = _CONNECT_TIMEOUT, bytes_received(socket)
         try:
             while True:
-                message = await socket.receive(timeout=timeout)
+                try:
+                    message = await socket.receive(timeout=timeout)
+                except TimeoutError:
+                    # A large frame on a slow line may take any time, as long as more of it arrives.
+                    before, arrived = arrived, bytes_received(socket)
+                    if arrived == before:
+                        raise
+                    continue
+                arrived = bytes_received(socket)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
                 frame = self._state.received(message.data)
@@ -265,8 +276,11 @@ def _describe(error: Exception) -> str:
         cause = error.os_error
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"certificate not trusted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError) and cause.reason:
-        return f"TLS handshake failed: {cause.reason.replace('_', ' ').lower()}"
+    if isinstance(cause, ssl.SSLError):  # its errno is OpenSSL's, not the system's
+        # Python knows no reason for an error that is newer than itself: `[SSL] record layer failure (_ssl.c:1028)`.
+        reason = getattr(cause, "reason", None)
+        text = reason.replace("_", " ").lower() if reason else _SSL_NOISE.sub("", cause.strerror or str(cause))
+        return f"TLS handshake failed: {text}"
     if isinstance(cause, OSError) and cause.errno:
         # Errors of name resolution have negative numbers and their own texts.
         return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)

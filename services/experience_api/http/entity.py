@@ -43,7 +43,7 @@ class EntityOptions(Options):
     all its users, and every client of a proxy on it that adds no header and that `trusted_proxies` does not name."""
 
     body_timeout: float = Field(default=30.0, gt=0)
-    """Seconds in which the body of a request must arrive."""
+    """Seconds in which more of the body of a request must arrive, however little."""
 
     timeout: float = Field(default=10.0, gt=0, le=120)
     """Seconds in which the bus must store the events; after that the request fails and the sender has to retry."""

@@ -59,15 +59,22 @@ class Pushes:
             return f"{origin.unverified}; the setting `experience.trusted_proxies` names those that are trusted"
         return f"{origin.address} is not on the allow list"
 
-    async def body(self, arriving: Awaitable[bytes]) -> bytes:
-        """Return the body once it has arrived.
+    async def body(self, read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
+        """Return the body once it has arrived. `read` returns what has arrived meanwhile, and nothing at the end.
 
         Raises:
-            Refused: `TOO_SLOW`.
+            Refused: `TOO_SLOW`; `TOO_LARGE`: it has more than `limit` bytes.
         """
+        body = bytearray()
         try:
-            async with asyncio.timeout(self._options.body_timeout):
-                return await arriving
+            while True:
+                async with asyncio.timeout(self._options.body_timeout):
+                    chunk = await read()
+                if not chunk:
+                    return bytes(body)
+                body += chunk
+                if len(body) > limit:
+                    raise Refused(refusals.TOO_LARGE, f"the body exceeds the limit of {limit} bytes")
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW) from exc
 

@@ -115,7 +115,7 @@ class Routes:
     async def _push(self, request: web.Request) -> web.StreamResponse:
         self._pushes.check(self._origin(request))
         appender = self._stream.get().appender
-        body = await self._pushes.body(request.read())
+        body = await self._pushes.body(request.content.readany, request.client_max_size)
         events = await self._pushes.append(Push(request.headers, request.query, body), appender)
         self._pushed.accepted()
         self._metrics.pushed_events.inc(len(events))

@@ -11,8 +11,9 @@ from typing import Any
 
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import LOST, CloseReason
-from services.experience_api.hub.heartbeat import alive
+from services.experience_api.hub.heartbeat import Progress, alive, reads
 from services.experience_api.hub.outbox import Outbox
+from services.experience_api.hub.progress import Socket, measure
 from services.experience_api.wire.frames import PING
 
 _EMPTY_FRAMES_LIMIT = 500
@@ -23,15 +24,17 @@ class Connection(asyncio.Protocol):
     """One socket of a consumer, from its upgrade to its end."""
 
     __slots__ = (
-        "_buffered_before",
         "_closed_waiter",
         "_drain_waiter",
         "_empty_frames",
         "_inner",
         "_on_detach",
         "_paused",
+        "_peer",
+        "_progress",
         "_received",
         "_response_waiter",
+        "_stalled",
         "_task",
         "_transport",
         "_transport_open",
@@ -48,8 +51,13 @@ class Connection(asyncio.Protocol):
         transport: asyncio.Transport,
         inner: asyncio.Protocol,
         on_detach: Callable[["Connection"], None],
+        peer: Socket | None = None,
     ) -> None:
-        """`inner` is aiohttp's protocol. `on_detach` is called once, when nothing more may be written to the outbox."""
+        """`inner` is aiohttp's protocol. `on_detach` is called once, when nothing more may be written to the outbox.
+
+        `peer` is the socket of the transport.
+        """
+        self._peer = peer
         self.subscriber = subscriber
         self.outbox = outbox
         self.ending: CloseReason | None = None
@@ -61,7 +69,8 @@ class Connection(asyncio.Protocol):
         self._on_detach: Callable[[Connection], None] | None = on_detach
         self._received = True
         self._empty_frames = 0
-        self._buffered_before = 0
+        self._progress = Progress(0)
+        self._stalled = 0
         self._paused = False
         self._task: asyncio.Task[Any] | None = None
         self._drain_waiter: asyncio.Future[None] | None = None
@@ -87,31 +96,59 @@ class Connection(asyncio.Protocol):
         """Drop the connection and its buffered bytes at once."""
         self._transport.abort()
 
+    def drop(self) -> None:
+        """Drop the connection. What our kernel has accepted still reaches a peer that reads on."""
+        if self.progress().buffered:
+            self._transport.abort()
+        else:
+            self._transport.close()
+
     def detach(self) -> None:
         """Report once that nothing more may be written to the outbox."""
         if self._on_detach is not None:
             on_detach, self._on_detach = self._on_detach, None
             on_detach(self)
 
+    def progress(self) -> Progress:
+        """Measure how far the peer has got with what was written to it."""
+        buffered = self._transport.get_write_buffer_size() if self._transport_open else 0
+        return measure(self._peer if self._transport_open else None, buffered)
+
+    def acknowledged(self) -> int:
+        """Return a number that grows as the peer reads."""
+        progress = self.progress()
+        return -progress.buffered if progress.acknowledged is None else progress.acknowledged
+
     def heartbeat(self) -> bool:
         """Send a ping; return False if the peer has shown no sign of life since the previous one."""
-        buffered = self.outbox.buffered
-        found = alive(received=self._received, buffered_before=self._buffered_before, buffered=buffered)
+        before, now = self._progress, self.progress()
+        found = alive(received=self._received, before=before, now=now, stalled=self._stalled)
+        self._stalled = 0 if self._received or reads(before, now) else self._stalled + 1
         self._received = False
         self._empty_frames = 0
-        self._buffered_before = buffered
+        self._progress = now
         self.outbox.offer(PING)
         return found
 
     async def responds(self, timeout: float) -> bool:
-        """Send a ping and return whether anything arrives within `timeout` seconds. A connection that ends does not."""
+        """Send a ping and return whether anything arrives within `timeout` seconds. A connection that ends does not.
+
+        A peer that has a backlog, and reads of it, responds as well: it has not come to the ping yet.
+        """
         if self.ending is not None:
             return False
         if self._response_waiter is None:
             self._response_waiter = asyncio.get_running_loop().create_future()
+        before = self.progress()
         self.outbox.offer(PING)
         done, _ = await asyncio.wait([self._response_waiter], timeout=timeout)
-        return bool(done) and self.ending is None
+        if self.has_ended():
+            return False
+        return bool(done) or (before.backlog and reads(before, self.progress()))
+
+    def has_ended(self) -> bool:
+        """Whether the connection ends."""
+        return self.ending is not None
 
     @property
     def congested(self) -> bool:

@@ -1,12 +1,14 @@
 """Schedules pings and judges whether a peer is alive: one timing wheel for all connections, not one timer each."""
 
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
 from shared.settings import Options
 
 SLOTS = 16
+_BACKLOG = 16_384
+"""Bytes: more than are on their way to a peer that reads as fast as events come."""
 
 
 class HeartbeatOptions(Options):
@@ -44,10 +46,53 @@ class Wheel(Generic[Member]):
         return list(self._slots[self._current])
 
 
-def alive(*, received: bool, buffered_before: int, buffered: int) -> bool:
-    """Judge the time between two pings: did anything arrive, and how many bytes were buffered before and are now?
+class Progress(NamedTuple):
+    """A measurement of one connection."""
 
-    A slow reader answers late, because the ping queues behind what it has not read yet. It is alive as long as its
-    buffer shrinks.
+    buffered: int
+    """Bytes that our kernel has not accepted yet."""
+    acknowledged: int | None = None
+    """Bytes that the peer's kernel has acknowledged since the connection began; None if that is not known."""
+    queued: int = 0
+    """Bytes that our kernel has accepted and the peer's has not acknowledged."""
+    window: int = 0
+    """Bytes that the peer's kernel has room for."""
+
+    @property
+    def end(self) -> int:
+        """What `acknowledged` will be once everything has arrived that was written so far."""
+        return (self.acknowledged or 0) + self.queued + self.buffered
+
+    @property
+    def backlog(self) -> bool:
+        """Whether more waits than is on its way to a peer that keeps up."""
+        return self.buffered > 0 if self.acknowledged is None else self.queued + self.buffered >= _BACKLOG
+
+
+def reads(before: Progress, now: Progress) -> bool:
+    """Return whether the peer has read between two measurements.
+
+    If it had more to read than its kernel holds, it has read when more was acknowledged. Otherwise all that is left is
+    with its kernel, whose window grows as the program reads.
     """
-    return received or 0 < buffered < buffered_before
+    if before.acknowledged is None or now.acknowledged is None:
+        return 0 < now.buffered < before.buffered
+    if before.backlog or now.acknowledged < before.end:
+        return now.acknowledged > before.acknowledged
+    return now.window > before.window
+
+
+PATIENCE = 2
+"""Heartbeats without progress after which a peer with a backlog counts as dead: the window of a peer that reads slowly
+opens in steps, each a sixteenth of its receive buffer."""
+
+
+def alive(*, received: bool, before: Progress, now: Progress, stalled: int) -> bool:
+    """Judge the time between two pings: did anything arrive, and has the peer read of what waits for it?
+
+    A slow reader answers late, because the ping queues behind what it has not read yet. It is alive as long as it
+    reads. `stalled` is the number of heartbeats before this one in which it has not.
+    """
+    if received or reads(before, now):
+        return True
+    return before.acknowledged is not None and before.backlog and stalled + 1 < PATIENCE

@@ -107,7 +107,7 @@ class Hub:
             await self._clock.sleep(self._options.heartbeat.seconds / SLOTS)
             for connection in self._wheel.advance():
                 if not connection.heartbeat():
-                    connection.end(TOO_SLOW if connection.outbox.buffered else NO_PONG)
+                    connection.end(TOO_SLOW if connection.progress().backlog else NO_PONG)
 
     def _distribute(self, batch: Batch) -> Iterable[Audience[Connection]]:
         """Add the frames to the audiences that match; return those that have any pending."""

@@ -12,15 +12,19 @@ from services.experience_api.hub.close_codes import (
     LOST,
     TOO_BIG,
     TOO_MANY_PINGS,
+    TOO_SLOW,
     CloseReason,
     of_protocol_error,
 )
 from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.progress import stall_timeout
 from services.experience_api.wire.frames import pong_frame
 
 logger = logging.getLogger(__name__)
 
 _OK = 1000
+_UNLIMITED = 86_400.0
+"""Seconds: `stall_timeout` limits the time that closing takes."""
 _CONTROL = (WSMsgType.PING, WSMsgType.PONG)
 
 
@@ -47,14 +51,20 @@ class Socket(web.WebSocketResponse):
         protocols: tuple[str, ...],
         limit: int,
         close_timeout: float,
+        slow_close_timeout: float,
     ) -> None:
-        """`limit` is the largest message accepted, in bytes; `close_timeout` the seconds to wait for a Close frame."""
+        """`limit` is the largest message accepted, in bytes.
+
+        `close_timeout` is the seconds in which a peer has to answer a Close frame, or to read of what precedes it;
+        `slow_close_timeout` that of a peer that is closed because it does not read.
+        """
         # No compression: each subscriber would need frames, and a window, of its own. No heartbeat and no automatic
         # pongs: everything written goes through the outbox.
-        super().__init__(timeout=close_timeout, autoping=False, compress=False, max_msg_size=limit, protocols=protocols)
+        super().__init__(timeout=_UNLIMITED, autoping=False, compress=False, max_msg_size=limit, protocols=protocols)
         self._connection = connection
         self._handler = handler
         self._close_timeout = close_timeout
+        self._slow_close_timeout = slow_close_timeout
 
     async def run(self) -> CloseReason:
         """Read until the connection ends, close it, and return the reason."""
@@ -85,7 +95,17 @@ class Socket(web.WebSocketResponse):
         connection.end(LEFT if code == _OK else of_protocol_error(code))
         reason = connection.ending or LOST
         text = b"" if reason is LEFT else reason.text(connection.wait).encode()
-        return await super().close(code=reason.code, message=text, drain=drain)
+        # aiohttp would close the descriptor some seconds after it has buffered the frame. The kernel then resets the
+        # connection at the peer's next pong, and the peer may never see the frame.
+        try:
+            async with stall_timeout(connection.acknowledged, self._patience(reason)):
+                return await super().close(code=reason.code, message=text, drain=drain)
+        except TimeoutError:
+            connection.drop()
+            return True
+
+    def _patience(self, reason: CloseReason) -> float:
+        return self._slow_close_timeout if reason is TOO_SLOW else self._close_timeout
 
     async def _receive_one(self) -> None:
         connection = self._connection
@@ -126,9 +146,9 @@ class Socket(web.WebSocketResponse):
         if connection.ending is LOST:
             connection.abort()
             return
+        await self.close()
         try:
-            async with asyncio.timeout(self._close_timeout):
-                await self.close()
+            async with stall_timeout(connection.acknowledged, self._close_timeout):
                 await connection.wait_closed()
         except TimeoutError:
             connection.abort()

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
 from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.progress import stall_timeout
 from services.experience_api.stream.control_events import CURSOR_AHEAD, NOT_KEPT, ControlEvents
 from services.experience_api.stream.feed import SHORTER_CHECKS
 from services.experience_api.stream.history import History
@@ -40,7 +41,8 @@ class CatchUpOptions(Options):
     """How much of the publish topic is read again at a time."""
 
     drain_timeout: float = Field(default=30.0, gt=0)
-    """Seconds that a subscriber has to read its buffered events before it is closed as too slow."""
+    """Seconds in which a subscriber has to read something of what is buffered for it, however little. It is closed as
+    too slow otherwise, and has as many seconds again in which the Close frame may reach it."""
 
 
 @dataclass(slots=True)
@@ -220,9 +222,9 @@ class CatchUp:
         await self._pause()
 
     async def _drained(self, connection: Connection) -> None:
-        """Wait until the buffer is low. If that takes too long, end the connection, which cancels this task."""
+        """Wait until the buffer is low. If the peer reads nothing, end the connection, which cancels this task."""
         try:
-            async with asyncio.timeout(self._options.drain_timeout):
+            async with stall_timeout(connection.acknowledged, self._options.drain_timeout):
                 await connection.drained()
         except TimeoutError:
             connection.end(TOO_SLOW)

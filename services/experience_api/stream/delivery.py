@@ -65,7 +65,8 @@ class DeliveryOptions(Options):
     """How subscribers are sent to other replicas when the service stops."""
 
     close_timeout: float = Field(default=5.0, gt=0)
-    """Seconds a peer has to answer a Close frame before its connection is dropped."""
+    """Seconds a peer has to answer a Close frame, or to read something of what precedes it, before its connection is
+    dropped."""
 
     inbound_bytes: int = Field(default=256 * 1024, ge=1)
     """Bytes of the largest message accepted from a client that may send."""
@@ -194,10 +195,16 @@ class Delivery:
         if transport is None:
             raise ConnectionResetError("the connection was lost before its upgrade")
         outbox = Outbox(transport, _descriptor(transport), self._options.hub.outbox_bytes)
-        connection = Connection(subscriber, outbox, transport, request.protocol, self._broadcast.remove)
-        limit = self._options.inbound_bytes if subscriber.may_send else _CONSUMER_MESSAGE_BYTES
-        close_timeout = self._options.close_timeout
-        socket = Socket(connection, self, protocols=protocols, limit=limit, close_timeout=close_timeout)
+        peer = transport.get_extra_info("socket")
+        connection = Connection(subscriber, outbox, transport, request.protocol, self._broadcast.remove, peer)
+        socket = Socket(
+            connection,
+            self,
+            protocols=protocols,
+            limit=self._options.inbound_bytes if subscriber.may_send else _CONSUMER_MESSAGE_BYTES,
+            close_timeout=self._options.close_timeout,
+            slow_close_timeout=self._options.catch_up.drain_timeout,
+        )
         self._serving += 1
         try:
             await socket.prepare(request)

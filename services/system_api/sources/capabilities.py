@@ -64,3 +64,17 @@ class Countable(Protocol):
     def entity(self, position: str) -> str:
         """Return what the events of one entity have in common; `position` is that of an event, from its id."""
         ...
+
+
+@runtime_checkable
+class Probing(Protocol):
+    """Settings of sources that can be probed without a poll, because a poll takes something from the upstream."""
+
+    async def probe(self, name: str) -> str:
+        """Connect as the source of this name would; return in a few words what answered. Nothing is changed.
+
+        Raises:
+            Unavailable: the upstream is unavailable.
+            SettingsError: the settings cannot work.
+        """
+        ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Protocol, runtime_checkable
 
+import msgspec
 from pydantic import AfterValidator, Field
 
 from shared.bus.protocol import Headers, Outgoing
@@ -15,7 +16,17 @@ from shared.errors import Malformed
 from shared.events import strict_json
 from shared.events.attributes import check_attribute
 from shared.events.dead_letter import Reject
-from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, Channel, Envelope, json_string, wrap
+from shared.events.event import (
+    CHANNEL_LIMIT,
+    CHANNEL_PATTERN,
+    Attributes,
+    Channel,
+    Envelope,
+    encode,
+    json_string,
+    text_of,
+    wrap,
+)
 from shared.events.event import channel as checked
 from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
@@ -96,6 +107,9 @@ class Batch:
     Repeated with every batch until it is over. While something waits, the source is not caught up."""
     losses: tuple[Loss, ...] = ()
     """What was found to be lost since the last batch: each loss is in one batch."""
+    taken_early: tuple[str, ...] = ()
+    """What was found since the last batch to have been read before it was complete, each with its place: it changed
+    afterwards, and is read again."""
     rows: int | None = None
     """How many rows, lines or messages the reader got from the upstream for this batch, counted where they arrive. Each
     must be in a record, a reject or `skipped`, or `trelay_source_unaccounted_rows` is not 0. None: not counted."""
@@ -134,7 +148,7 @@ class Source(Protocol):
 class Settling(Protocol):
     """Sources that act once a batch is committed: archive or delete a file, acknowledge to a queue."""
 
-    async def settle(self, batch: Batch) -> None:
+    async def settle(self, batch: Batch, /) -> None:
         """Act on a batch whose transaction, checkpoint included, is committed. Called in the order of the polls.
 
         Raises:
@@ -170,6 +184,9 @@ class EventBuilder:
         self.name = name
         self._head = Envelope(f"/sources/{name}", type_, channel).head()
         self._key = None if channel is None else channel.encode()
+        self._shared_attributes = {"specversion": "1.0", "source": f"/sources/{name}", "type": type_}
+        if channel is not None:
+            self._shared_attributes["channel"] = channel
         self._clock = clock
         self._rng = rng
         self.begin_batch()
@@ -214,6 +231,24 @@ class EventBuilder:
             return self.event(position, subject, data)
         check_attribute("time", json_string(time))
         return self.event(position, subject, data, time.encode())
+
+    def complete(self, position: str, attributes: Attributes) -> Outgoing:
+        """Build an event from attributes that are valid and hold a subject; those that are missing are added.
+
+        `position` is as for `event`. For what `event` cannot build: data that is not JSON, and events that keep the
+        attributes that they came with.
+        """
+        identity, span = f"{self.name}:{position}", next(self._spans)
+        added = self._shared_attributes | {
+            "id": identity,
+            "time": self._now.decode(),
+            "traceparent": f"{self._trace.decode()}{span:016x}-01",
+        }
+        value = {name: msgspec.Raw(json_string(text)) for name, text in added.items()} | attributes
+        subject = text_of(attributes, "subject") or ""
+        return Outgoing(
+            self._key or subject.encode(), encode(value), (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
+        )
 
     def numbered(self, prefix: str) -> NumberedEvent:
         """Return a function that builds events of this batch whose positions are `prefix`, a colon and a number.

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from services.system_api.sources.file.documents.content import Compression
 from shared.settings import Form, Options
 
-FileFormat = Literal["ndjson", "csv", "json"]
+FileFormat = Literal["ndjson", "csv", "json", "xml", "parquet", "avro", "excel"]
 
 LINE_FORMATS = frozenset[FileFormat]({"ndjson", "csv"})
 """Formats of lines or rows, which can be read while a file grows."""
@@ -19,7 +19,19 @@ _FORMATS: dict[str, FileFormat] = {
     ".jsonl": "ndjson",
     ".csv": "csv",
     ".json": "json",
+    ".xml": "xml",
+    ".parquet": "parquet",
+    ".avro": "avro",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
 }
+BINARY_FORMATS = frozenset[FileFormat]({"parquet", "avro", "excel"})
+"""Formats that are no text."""
+SEEKING_FORMATS = frozenset[FileFormat]({"parquet", "excel"})
+"""Formats that are read from several places of the file, so that it cannot be compressed as a whole."""
 _COMPRESSIONS = {
     ".gz": Compression.GZIP,
     ".zst": Compression.ZSTD,
@@ -50,8 +62,30 @@ def _encoding(name: str) -> str:
 Encoding = Annotated[str, AfterValidator(_encoding)]
 """A character encoding, by any name that Python knows; its normalized name."""
 
-MemberPath = Annotated[str, Form(r"^[^.]+(\.[^.]+)*$", "names with dots between, such as 'data.items'")]
-"""Names of members with dots between them."""
+RecordsPath = Annotated[
+    str,
+    Form(
+        r"^([^./]+(\.[^./]+)*|(/[^./ ]+)+)$",
+        "names of members with dots between, such as 'data.items', or of elements, such as '/orders/order'",
+    ),
+]
+"""A path to records: members of a JSON document with dots between, or elements of an XML document from the root on."""
+
+
+class XmlOptions(Options):
+    """How elements become values."""
+
+    lists: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Names of elements that are arrays even where there is one of them. Those that occur several times always are."""
+
+
+class ExcelOptions(Options):
+    """Which rows of a workbook are read."""
+
+    sheet: str | None = Field(default=None, min_length=1)
+    """The name of the sheet; by default the first visible one."""
+    skip_rows: int = Field(default=0, ge=0)
+    """Rows before the one that names the columns."""
 
 
 class ZipOptions(Options):

@@ -20,6 +20,7 @@ from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
 from services.system_api.sources.source import EventBuilder
 from shared.runtime.clock import Clock
+from shared.runtime.extras import extra
 
 
 def line_format(options: FileSourceOptions) -> Format:
@@ -38,12 +39,18 @@ def line_format(options: FileSourceOptions) -> Format:
     )
 
 
+OpenRecords = Callable[[Content, int, int], Records]
+"""Opens the records of a part of a content, for reading from a number on."""
+
+
 @dataclass(frozen=True, slots=True)
 class DocumentMaker:
     """Makes the readers of documents; see `MakeDocument`."""
 
     source: str
     options: FileSourceOptions
+    open_records: OpenRecords | None
+    """None for files of lines."""
     builder: EventBuilder
     clock: Clock
 
@@ -76,11 +83,17 @@ class DocumentMaker:
 
     def _part(self, content: Content, part: int, identity: FileIdentity, position: int, line: int) -> PartReader:
         options = self.options
-        if options.known_format in LINE_FORMATS:
+        if self.open_records is None:
             return LineReader(content.open(part), self._parser(identity), position, line, self.clock)
         form = Ndjson(options.subject, options.time)
         return RecordReader(
-            self._records(content, part), form, self.builder, identity, options.line_limit, position, self.clock
+            self.open_records(content, part, position),
+            form,
+            self.builder,
+            identity,
+            options.line_limit,
+            position,
+            self.clock,
         )
 
     def _parser(self, identity: FileIdentity) -> Callable[[int, int], Parser]:
@@ -100,13 +113,39 @@ class DocumentMaker:
 
         return make
 
-    def _records(self, content: Content, part: int) -> Records:
-        options = self.options
-        match options.known_format:
-            case "json":
-                path = options.records.split(".") if options.records else ()
-                return read_json(content.open(part), path, options.line_limit)
+
+def record_opener(options: FileSourceOptions) -> OpenRecords | None:
+    """Return what opens the records of a document; None for files of lines.
+
+    Raises:
+        SettingsError: a package is not installed; the text names the extra.
+    """
+    kind, limit = options.known_format, options.line_limit
+    path = (options.records or "").strip("/").replace("/", ".").split(".") if options.records else ()
+    with extra("files", f"format: {kind}"):
+        match kind:
             case "ndjson" | "csv":
-                raise AssertionError("files of lines have no records")
+                return None
+            case "json":
+                return lambda content, part, _start: read_json(content.open(part), path, limit)
+            case "xml":
+                from services.system_api.sources.file.documents.xml_records import read_xml  # noqa: PLC0415
+
+                encoding = None if options.encoding == "utf-8" else "utf-8"  # transcoded
+                lists = options.xml.lists
+                return lambda content, part, _start: read_xml(content.open(part), path, limit, lists, encoding)
+            case "parquet":
+                from services.system_api.sources.file.documents.parquet import read_parquet  # noqa: PLC0415
+
+                return lambda content, _part, start: read_parquet(content.file, start)
+            case "avro":
+                from services.system_api.sources.file.documents.avro import read_avro  # noqa: PLC0415
+
+                return lambda content, part, start: read_avro(content.open(part), start)
+            case "excel":
+                from services.system_api.sources.file.documents.excel import read_excel  # noqa: PLC0415
+
+                sheet, skip = options.excel.sheet, options.excel.skip_rows
+                return lambda content, _part, _start: read_excel(content.file, sheet, skip)
             case _:
-                assert_never(options.known_format)
+                assert_never(kind)

@@ -10,7 +10,7 @@ from services.system_api.sources.file.dropping.finalizer import Finalizer
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.listing import Listing
-from services.system_api.sources.file.formats import DocumentMaker, line_format
+from services.system_api.sources.file.formats import DocumentMaker, line_format, record_opener
 from services.system_api.sources.file.held_files import PROCESS_BUDGET, DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
@@ -68,7 +68,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
             disk = Disk(io_thread, HeldFiles(PROCESS_BUDGET if tails else DescriptorBudget(0)))
             opener: FileOpener = LineFiles(disk, make)
             if options.document_reason is not None:
-                opener = Documents(disk, DocumentMaker(name, options, builder, clock))
+                opener = Documents(disk, DocumentMaker(name, options, record_opener(options), builder, clock))
             open_files = OpenFiles(name, opener, disk, catalogue)
             stack.callback(disk.release_all)
             stack.callback(open_files.close_all)
@@ -114,4 +114,5 @@ async def _drop(
     tasks.keep(f"folder watcher of source {name}", watcher.run(view.note_paths))
     io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}, finalizer"))
     finalizer = Finalizer(name, options.drop, io_thread, tasks, clock)
+    stack.callback(finalizer.close)
     return DropSource(options, builder, watcher, view, open_files, finalizer, clock)

@@ -9,11 +9,16 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from services.system_api.sources.file.documents.content import Compression
+from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.format_options import (
+    BINARY_FORMATS,
     LINE_FORMATS,
+    SEEKING_FORMATS,
     Encoding,
+    ExcelOptions,
     FileFormat,
-    MemberPath,
+    RecordsPath,
+    XmlOptions,
     ZipOptions,
     compression_of,
     format_of,
@@ -27,7 +32,7 @@ _CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
 """What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
 
 
-_SECTIONS = {"csv": ("csv",), "records": ("json",)}
+_SECTIONS = {"csv": ("csv",), "records": ("json", "xml"), "xml": ("xml",), "excel": ("excel",)}
 """The formats that each of these settings is for."""
 
 
@@ -91,8 +96,10 @@ class DropOptions(Options):
 
     ready: Ready = Ready.STABLE
     """How a file is recognised as complete."""
-    stable_seconds: float = Field(default=1.0, ge=0)
-    """Seconds without a change after which a file counts as complete, with `ready: stable`."""
+    stable_seconds: float | None = Field(default=None, ge=0)
+    """Seconds without a change after which a file counts as complete, with `ready: stable`. By default 5 where it is
+    known that no process has the file open for writing (Linux, a local file system), and 60 elsewhere. A file that is
+    known to be open for writing is never complete."""
     done_suffix: Annotated[str, Form(r"^\.[^/]+$", "a dot and an ending without '/', such as '.done'")] = ".done"
     """What is appended to a file's name to get the name of its done-file."""
     after: After = After.KEEP
@@ -111,7 +118,7 @@ class FileSourceOptions(SourceOptions):
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
     """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file."""
     format: FileFormat | None = None
-    """The format; by default derived from the extension of `path`: .ndjson, .jsonl, .csv or .json, with that of a
+    """The format; by default derived from the extension of `path`, such as .csv, .json or .parquet, with that of a
     compression behind it if there is one."""
     compression: Compression | None = None
     """How the files are compressed; by default derived from the extension of `path`: .gz, .zst, .bz2 or .zip. Such
@@ -137,9 +144,14 @@ class FileSourceOptions(SourceOptions):
     of its files are read again from the beginning."""
     csv: CsvOptions = CsvOptions()
     """How rows of `format: csv` are read."""
-    records: MemberPath | None = None
-    """Where the records of a JSON document are: the path to an array or an object, such as `data.items`; arrays on the
-    way are entered. By default the document is an array of records, or records one after another."""
+    records: RecordsPath | None = None
+    """Where the records of a document are. In JSON, the path to an array or an object, such as `data.items`; arrays on
+    the way are entered; by default the document is an array of records, or records one after another. In XML, the names
+    of elements from the root on, such as `/orders/order`; required."""
+    xml: XmlOptions = XmlOptions()
+    """How elements of `format: xml` become values."""
+    excel: ExcelOptions = ExcelOptions()
+    """Which rows of `format: excel` are read."""
     zip: ZipOptions = ZipOptions()
     """What is read of archives with `compression: zip`."""
     drop: DropOptions = DropOptions()
@@ -151,10 +163,14 @@ class FileSourceOptions(SourceOptions):
         for section, wanted in _SECTIONS.items():
             if section in self.model_fields_set and kind not in wanted:
                 raise ValueError(f"{section}: the format is {kind}; remove {section}, or set format: {wanted[0]}")
+        if reason := self._unreadable():
+            raise ValueError(reason)
         if "zip" in self.model_fields_set and self.known_compression is not Compression.ZIP:
             raise ValueError("zip: the files are not ZIP archives; remove zip, or set compression: zip")
         if "drop" in self.model_fields_set and self.mode != "drop":
             raise ValueError("drop: the mode is tail; set mode: drop")
+        if self.drop.archive is not None and Glob(self.path).folders_are(str(self.drop.archive)):
+            raise ValueError("drop.archive: found the folder of path; expected another folder")
         if self.rotated is not None and self.mode != "tail":
             raise ValueError("rotated: the mode is drop; remove rotated, or set mode: tail")
         if self.mode == "tail" and (reason := self.document_reason) is not None:
@@ -164,6 +180,19 @@ class FileSourceOptions(SourceOptions):
                 f"subject {self.subject!r} and time {self.time!r}: one is inside the other; expected separate members"
             )
         return self
+
+    def _unreadable(self) -> str | None:
+        """Return why files cannot be read with the settings of format, compression and encoding."""
+        kind, records = self.known_format, self.records
+        if kind == "xml" and (records is None or not records.startswith("/")):
+            return f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
+        if kind == "json" and records is not None and records.startswith("/"):
+            return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
+        if kind in SEEKING_FORMATS and self.known_compression is not Compression.NONE:
+            return f"compression: {kind} files are compressed inside; remove compression, or set compression: none"
+        if kind in BINARY_FORMATS and self.encoding != "utf-8":
+            return f"encoding: {kind} files are no text; remove encoding"
+        return None
 
     @property
     def known_format(self) -> FileFormat:

@@ -19,7 +19,8 @@ class _AsDebug(logging.Filter):
         if record.exc_info:
             return True
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+        # Not `isEnabledFor`, which is False in a filter from Python 3.13.4 on.
+        return logging.getLogger(record.name).getEffectiveLevel() <= logging.DEBUG
 
 
 _as_debug = _AsDebug()

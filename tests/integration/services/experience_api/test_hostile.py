@@ -91,6 +91,20 @@ async def test_a_body_that_does_not_arrive_is_refused_after_a_timeout(deployment
         assert (await raw(replica, request)).startswith(b"HTTP/1.1 408")
 
 
+async def test_a_body_that_arrives_slowly_is_accepted(deployment: Deployment) -> None:
+    """It takes three times its timeout, and never as long for any part of it."""
+    head = b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n"
+    async with deployment.replica({"entity": {"allow": ["127.0.0.0/8"], "body_timeout": 1}}) as replica:
+        host, _, port = replica.url.removeprefix("http://").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head)
+        for part in (b'["', *[b"x"] * 26, b'"]'):
+            await asyncio.sleep(0.12)
+            writer.write(part)
+        assert (await asyncio.wait_for(reader.readline(), TIMEOUT)).startswith(b"HTTP/1.1 202")
+        writer.close()
+
+
 class CountingRegistry(PostgresRegistry):
     """Counts the queries of requests."""
 

@@ -69,6 +69,25 @@ system:
       type: item.listed
       subject: id
       channel: catalog
+    prices:
+      kind: file
+      path: prices/*.xml
+      format: xml
+      records: /prices/price
+      xml: {lists: [price]}
+      mode: drop
+      type: price.changed
+      subject: id
+      channel: prices
+    staff:
+      kind: file
+      path: staff/*.xlsx
+      format: excel
+      excel: {sheet: Staff, skip_rows: 2}
+      mode: drop
+      type: person.joined
+      subject: id
+      channel: staff
     orders:
       kind: table
       url: postgresql://trelay@db/shop
@@ -85,6 +104,28 @@ system:
       row_limit: 1048576
       notify: orders_changed
       type: order.updated
+    parcels:
+      kind: rabbitmq
+      url: amqps://trelay@rabbit:5671/shop
+      password: secret
+      tls: {ca_file: ca.pem, cert_file: own.pem, key_file: own.key}
+      queue: parcels
+      dedupe_window: 10000
+      exclusive: true
+      heartbeat: 10
+      accept: [message_ttl]
+      subject: {header: parcel}
+      content: json
+      cloudevents: true
+      message_limit: 1048576
+      max_deliveries: 5
+      prefetch: 1000
+      prefetch_bytes: 16777216
+      connect_timeout: 10
+      channel: parcels
+      type: parcel.moved
+    positions: {kind: rabbitmq, url: amqp://rabbit, stream: positions, start: latest, subject: {key: true}, channel: p,
+      type: parcel.position}
 process:
   listen: {port: 8082}
   node: process-0

@@ -45,9 +45,17 @@ BEYOND_A_SCHEMA = (
     "there is no encoding",
     "is no encoding of text",
     "can only be read as a whole",
+    "expected the path of the elements",
+    "expected names of members",
     "attribute '",
     "longest_wait",
     "needs a channel",
+    "expected one of them",
+    "a stream does not have this",
+    "a queue is read from its head",
+    "found no host",
+    "the scheme ",
+    "names no user",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
 

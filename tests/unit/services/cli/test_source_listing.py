@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.source_listing import details, duration, reconciled, rewind, table
+from services.cli.source_listing import details, duration, reconciled, rewind, table, windows
 
 
 def source(**more: Any) -> dict[str, Any]:
@@ -73,6 +73,25 @@ def test_a_rewind_is_shown_from_and_to() -> None:
         "  about 12 events come again",
         "The events in between come again, with the ids that they had.",
     ]
+
+
+def test_a_rewind_may_not_know_how_many_events_come_again() -> None:
+    shown = list(rewind("orders", {"parts_moved": 2, "from": {"": "7"}, "to": {"": "1"}}))
+    assert shown[0] == "source orders: 2 parts of its position would change"
+    assert not [line for line in shown if line.startswith("  about")]
+
+
+def test_counts_by_hour_are_a_table() -> None:
+    window = {"from": "2026-01-31T12:00:00Z", "rows": 10, "published": 9, "rejected": 1, "skipped": 0}
+    header, line = windows([window])
+    assert header.split() == ["HOUR", "ROWS", "PUBLISHED", "REJECTED", "SKIPPED"]
+    assert line.split() == ["2026-01-31T12:00:00Z", "10", "9", "1", "0"]
+    assert len(header) == len(line)
+
+
+def test_a_complete_comparison_says_nothing_of_what_was_not_kept() -> None:
+    found = {"name": "orders", "from": "a", "to": "b", "upstream": 10, "published": 10, "events": 12}
+    assert list(reconciled(found | {"difference": 0, "complete": True}))[-1] == "  no difference"
 
 
 @pytest.mark.parametrize(

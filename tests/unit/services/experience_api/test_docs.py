@@ -120,8 +120,10 @@ def test_the_limits_are_those_of_the_settings() -> None:
     handshakes, registrations = AdmissionOptions(), ExperienceOptions().registrations
     delivery = DeliveryOptions()
     assert found["events buffered for you in memory"].startswith(f"{HubOptions().outbox_bytes // 2**20} MiB")
-    assert found["time to read what is buffered"] == f"{CatchUpOptions().drain_timeout:g} s, then 4001"
-    assert found["time to answer a Close frame"] == f"{delivery.close_timeout:g} s"
+    assert (
+        found["time without reading anything of what is buffered"] == f"{CatchUpOptions().drain_timeout:g} s, then 4001"
+    )
+    assert found["time to answer a Close frame, once you have read what precedes it"] == f"{delivery.close_timeout:g} s"
     assert found["heartbeat"] == f"{HubOptions().heartbeat.seconds:g} s"
     assert found["messages you may send, with permission"] == f"{delivery.inbound_bytes // 1024} KiB each"
     failed = f"{handshakes.failures} at once, then {handshakes.failures_per_second:g} per second, else 429"

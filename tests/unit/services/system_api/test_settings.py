@@ -23,7 +23,8 @@ SNIPPETS = [snippet for page in PAGES for snippet in re.findall(r"```yaml\n(.*?)
 def test_every_example_of_the_documentation_is_valid_and_has_a_channel(
     snippet: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ORDERS_PASSWORD", "secret")
+    for variable in re.findall(r"\$\{([A-Z_]+)\}", snippet):
+        monkeypatch.setenv(variable, "secret")
     path = tmp_path / "trelay.yaml"
     path.write_text(snippet)
     (source,) = load(path, SystemSettings).system.sources.values()

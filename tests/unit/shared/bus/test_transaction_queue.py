@@ -190,6 +190,7 @@ async def test_a_bug_in_a_transaction_ends_the_queue(caplog: pytest.LogCaptureFi
         assert await outcome(await transactions.submit(recorder.transaction("a"))) is Unavailable
         with pytest.raises(Unavailable):
             _ = await transactions.submit(recorder.transaction("b"))
+    await run_all()
     assert "ZeroDivisionError" in caplog.text
 
 

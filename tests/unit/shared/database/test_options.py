@@ -1,4 +1,5 @@
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -41,7 +42,8 @@ def test_the_address_does_not_show_the_user() -> None:
 @pytest.mark.parametrize(
     ("url", "hosts"),
     [
-        ("postgresql://ann@one:1,two:2,[::1]:3,four/trelay", ["one", "two", "::1", "four"]),
+        ("postgresql://ann@one:1,two:2,four/trelay", ["one", "two", "four"]),
+        ("postgresql://ann@[::1]:3/trelay", ["::1"]),
         ("postgresql://ann@/trelay?host=/run/pg,db", ["/run/pg", "db"]),
         ("postgresql://ann@db/trelay?host=/run/pg", ["db"]),
         ("postgresql://ann@%2Frun%2Fpg:5433/trelay", ["/run/pg"]),
@@ -50,6 +52,18 @@ def test_the_address_does_not_show_the_user() -> None:
 )
 def test_the_hosts_are_those_that_are_tried(url: str, hosts: list[str]) -> None:
     assert DatabaseOptions(url=url).hosts == hosts
+
+
+def test_an_ipv6_address_beside_other_hosts_is_read_or_refused_with_a_remedy() -> None:
+    """Newer releases of Python refuse it, and asyncpg uses Python's parser."""
+    url = "postgresql://ann@one:1,[::1]:3/trelay"
+    try:
+        urlsplit(url)
+    except ValueError:
+        with pytest.raises(ValidationError, match="Invalid IPv6 URL; in place of one, name a host"):
+            DatabaseOptions(url=url)
+    else:
+        assert DatabaseOptions(url=url).hosts == ["one", "::1"]
 
 
 @pytest.mark.parametrize(

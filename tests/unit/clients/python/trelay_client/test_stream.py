@@ -152,6 +152,8 @@ async def test_a_connection_error_is_described() -> None:
         assert re.search(
             "TLS handshake failed: (record layer failure|wrong version number); retrying in ", server.retries[0]
         )
+    newer = ssl.SSLError(1, "[SSL] record layer failure (_ssl.c:1028)")
+    assert _describe(newer) == "TLS handshake failed: record layer failure"
     assert _describe(socket.gaierror(socket.EAI_NONAME, "Name or service not known")) == "Name or service not known"
 
 
@@ -207,6 +209,25 @@ async def test_pings_count_as_received() -> None:
         return socket
 
     async with FakeServer(pinging).up() as server:
+        assert ids(await server.take(1)) == ["1"]
+        assert server.retries == []
+
+
+async def test_parts_of_a_frame_count_as_received() -> None:
+    async def dripping(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(json.dumps(connected(heartbeat=0.2)))
+        text = json.dumps({**event(1), "data": "x" * 300}).encode()
+        assert request.transport is not None
+        request.transport.write(b"\x81\x7e" + len(text).to_bytes(2, "big"))
+        for start in range(0, len(text), 20):  # for longer than the 0.5 s of its timeout
+            await asyncio.sleep(0.1)
+            request.transport.write(text[start : start + 20])
+        await socket.receive()
+        return socket
+
+    async with FakeServer(dripping).up() as server:
         assert ids(await server.take(1)) == ["1"]
         assert server.retries == []
 

@@ -186,3 +186,33 @@ class TestWaitClosed:
         waiting.cancel()
         await asyncio.wait([waiting])
         one.connection_lost(None)
+
+
+class TestSlowPeers:
+    def test_a_peer_is_dropped_without_what_is_buffered_here(self, transport: FakeTransport) -> None:
+        one = connection(transport)
+        one.drop()
+        assert (transport.closed, transport.aborted) == (True, False)
+        transport.room = 0
+        one.outbox.offer(b"x")
+        one.drop()
+        assert transport.aborted
+
+    async def test_a_peer_that_reads_of_its_backlog_responds(self, transport: FakeTransport) -> None:
+        transport.room = 0
+        one = connection(transport)
+        one.outbox.offer(b"x" * 1000)
+        before = one.acknowledged()
+        probe = asyncio.create_task(one.responds(0.05))
+        await asyncio.sleep(0)
+        transport.peer_reads(100)
+        assert one.acknowledged() > before
+        assert await probe
+        assert not await one.responds(0.01)
+
+    def test_nothing_is_measured_once_the_transport_is_closed(self, transport: FakeTransport) -> None:
+        one = connection(transport)
+        transport.room = 0
+        one.outbox.offer(b"x")
+        one.connection_lost(None)
+        assert one.progress().buffered == 0

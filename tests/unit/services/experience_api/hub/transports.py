@@ -10,6 +10,7 @@ class FakeTransport:
         self.sent = b""
         self.buffered = b""
         self.aborted = False
+        self.closed = False
         self.broken = False
 
     def write(self, data: bytes | memoryview) -> None:
@@ -21,6 +22,9 @@ class FakeTransport:
 
     def abort(self) -> None:
         self.aborted = True
+
+    def close(self) -> None:
+        self.closed = True
 
     def write_directly(self, fd: int, data: bytes) -> int:
         """Behave like `os.write` on its descriptor."""

@@ -3,6 +3,7 @@
 import json
 import random
 
+import msgspec
 import pytest
 
 from services.system_api.sources.source import Batch, EventBuilder
@@ -92,3 +93,16 @@ def test_a_batch_counts_as_something_when_anything_is_to_be_saved() -> None:
     assert not Batch()
     assert Batch(checkpoint={"": b"1"})
     assert Batch(rejects=[Reject("1", b"", "e", "source", "o")])
+
+
+@pytest.mark.parametrize("channel", [None, "orders.eu"])
+def test_an_event_that_comes_with_attributes_keeps_them(channel: str | None) -> None:
+    attributes = {"id": msgspec.Raw(b'"17"'), "subject": msgspec.Raw(b'"4711"'), "data_base64": msgspec.Raw(b'"AA=="')}
+    record = event_builder(channel).complete("7@1", attributes)
+    event = json.loads(record.value or b"")
+    validate(decode(record.value or b""))
+    assert (event["id"], event["source"], event["type"]) == ("17", "/sources/orders", "order.updated")
+    assert event["time"] == "2026-01-02T03:04:05.678Z"
+    assert event.get("channel") == channel
+    assert record.key == (channel or "4711").encode()
+    assert unpack_provenance(dict(record.headers)[PROVENANCE]).id == "orders:7@1"

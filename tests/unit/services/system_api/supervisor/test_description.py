@@ -33,3 +33,12 @@ def test_standby_is_no_problem_but_a_degraded_source_is() -> None:
     assert problem(status) is None
     status.note_problems(("a.csv: Permission denied", "b.csv: Permission denied"))
     assert problem(status) == "a.csv: Permission denied; b.csv: Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [("paused by ann: maintenance", "paused by ann: maintenance"), (None, "paused")]
+)
+def test_a_paused_source_says_why(error: str | None, said: str) -> None:
+    status = SourceStatus("orders", 0)
+    status.enter(State.PAUSED, 1, error)
+    assert problem(status) == said

@@ -26,8 +26,8 @@ class Portions(io.BytesIO):
         super().__init__(content)
         self._size = size
 
-    def read(self, _size: int | None = -1, /) -> bytes:
-        return super().read(self._size)
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(self._size if size is None or size < 0 else min(size, self._size))
 
 
 def found(content: bytes, *path: str, size: int = 1 << 20, limit: int = 1 << 20) -> list[FoundRecord]:
@@ -125,5 +125,5 @@ def test_what_is_skipped_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_items, "_CHUNK", 1000)
     content = json.dumps({"skip": ["x" * 100_000, {"y": 1}], "items": [1]}).encode()
     assert len([None for record in read_json(io.BytesIO(content), ["items"], 100) if record is None]) > 10
-    with pytest.raises(UnreadableDocument, match="expected a value"):
+    with pytest.raises(UnreadableDocument, match="found a value of more than 100 bytes"):
         found(b"[" + b"1" * 10_000 + b"]", limit=100)

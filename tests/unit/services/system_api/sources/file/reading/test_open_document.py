@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.system_api.sources.file.filesystem import FileStat, Rewritten
-from services.system_api.sources.file.formats import DocumentMaker
+from services.system_api.sources.file.formats import DocumentMaker, record_opener
 from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
@@ -26,7 +26,7 @@ def opener(io_thread: IoThread, path: Path) -> Documents:
     options = FileSourceOptions(kind="file", path=str(path), type="t", subject="id", mode="drop", encoding="utf-16-le")
     builder = EventBuilder("files", "t", None, SYSTEM_CLOCK, random.Random(1))
     disk = Disk(io_thread, HeldFiles(DescriptorBudget(0)))
-    return Documents(disk, DocumentMaker("files", options, builder, SYSTEM_CLOCK))
+    return Documents(disk, DocumentMaker("files", options, record_opener(options), builder, SYSTEM_CLOCK))
 
 
 async def found(path: Path) -> FileStat:

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+from services.system_api.sources.file.filesystem import FileStat
+from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.opened import IncompleteLine
+from services.system_api.sources.file.tailing.incomplete_lines import IncompleteLines
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, write
 
 
@@ -27,6 +31,15 @@ async def test_a_line_without_an_end_waits_after_a_moment(tmp_path: Path) -> Non
         await poller.drain()
         assert poller.waiting == []
     assert len(poller.data) == 2
+
+
+def test_a_forgotten_file_waits_no_longer() -> None:
+    lines = IncompleteLines()
+    lines.note(Job(FileStat("a.csv", 1, 2, 30, 0), "id"), IncompleteLine(offset=9, line=2, size=5, behind=3), 0.0)
+    assert len(lines.waiting(60.0)) == len(lines.problems(60.0)) == len(list(lines.due(60.0))) == 1
+    lines.forget("id")
+    assert (lines.waiting(60.0), lines.problems(60.0), list(lines.due(60.0))) == ([], [], [])
+    assert not lines.abandons("id", 60.0)
 
 
 async def test_rows_behind_a_stray_quote_come_after_a_minute(tmp_path: Path) -> None:

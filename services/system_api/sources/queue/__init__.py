@@ -1,0 +1,1 @@
+"""Message queues and topics as sources: one package a broker, and what all of them share."""

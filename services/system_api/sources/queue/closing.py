@@ -1,0 +1,56 @@
+"""Connections that are closed even if their user is interrupted while it opens or closes them.
+
+A connection that is left open keeps its messages from the next one: a queue has one consumer, a client id one session.
+So both steps run in tasks of their own.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from shared.runtime.tasks import started
+
+T = TypeVar("T")
+
+_CLOSE_TIMEOUT = 2.0
+"""Seconds to wait for a connection to be closed; it goes on in the background."""
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+@asynccontextmanager
+async def surely_closed(
+    what: str, opening: Coroutine[Any, Any, T], close: Callable[[T], Coroutine[Any, Any, object]]
+) -> AsyncIterator[T]:
+    """Open a connection for as long as the context lasts. `opening` has its own timeout; what it raises is raised."""
+    task = started(f"open {what}", opening)
+    try:
+        connection = await asyncio.shield(task)
+    except BaseException:
+        task.add_done_callback(lambda done: _close_late(what, done, close))
+        raise
+    try:
+        yield connection
+    finally:
+        await asyncio.wait({_close(what, connection, close)}, timeout=_CLOSE_TIMEOUT)
+
+
+def _close(what: str, connection: T, close: Callable[[T], Coroutine[Any, Any, object]]) -> asyncio.Task[None]:
+    task = started(f"close {what}", _closed(connection, close))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+    return task
+
+
+async def _closed(connection: T, close: Callable[[T], Coroutine[Any, Any, object]]) -> None:
+    try:
+        await close(connection)
+    except Exception:  # noqa: BLE001 -- the connection was broken already, which its user has seen
+        return
+
+
+def _close_late(what: str, opened: asyncio.Task[T], close: Callable[[T], Coroutine[Any, Any, object]]) -> None:
+    """Close a connection that was opened after its user was interrupted."""
+    if not opened.cancelled() and opened.exception() is None:
+        _ = _close(what, opened.result(), close)

@@ -1,0 +1,85 @@
+"""Stands in for the poller in tests of queues: opens a source, polls, saves and settles."""
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from services.system_api.sources.queue.source import QueueSource
+from services.system_api.sources.source import Batch, Loss
+from shared.events.dead_letter import Reject
+from shared.runtime.clock import SYSTEM_CLOCK
+
+
+class Reading:
+    """A source named `s`, with what it has saved and published so far."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+        self.saved: dict[str, bytes] = {}
+        self.events: list[dict[str, Any]] = []
+        self.rejects: list[Reject] = []
+        self.losses: list[Loss] = []
+        self._opener = options.opener("s", SYSTEM_CLOCK, random.Random(1))
+
+    @property
+    def numbers(self) -> list[Any]:
+        """The data of the published events."""
+        return [event["data"] for event in self.events]
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["id"] for event in self.events]
+
+    def restarted(self) -> "Reading":
+        """Forget what the process knows of earlier runs."""
+        self._opener = self.options.opener("s", SYSTEM_CLOCK, random.Random(1))
+        return self
+
+    def resumed(self, other: "Reading") -> "Reading":
+        """Continue at the checkpoint of another one."""
+        self.saved = dict(other.saved)
+        return self
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[QueueSource]:
+        async with self._opener(dict(self.saved)) as source:
+            yield source
+
+    async def once(self) -> list[Any]:
+        """Open the source, read what waits, and close it; return the data of the new events."""
+        before = len(self.events)
+        async with self.opened() as source:
+            while await self.step(source):
+                pass
+        return self.numbers[before:]
+
+    async def until(self, count: int) -> None:
+        """Open the source, and read until so many events are published."""
+        async with self.opened() as source:
+            async with asyncio.timeout(20):
+                while len(self.events) < count:
+                    if not await self.step(source):
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(source.wait_for_change(), 0.2)
+
+    async def step(self, source: QueueSource) -> bool:
+        """Poll, save and settle; return whether there was anything."""
+        batch = await source.poll(100)
+        await self.commit(source, batch)
+        return bool(batch.records or batch.rejects or batch.skipped)
+
+    async def commit(self, source: QueueSource, batch: Batch) -> None:
+        self.losses += batch.losses
+        for part, value in batch.checkpoint.items():
+            if value is None:
+                self.saved.pop(part, None)
+            else:
+                self.saved[part] = value
+        self.events += [json.loads(record.value or b"") for record in batch.records]
+        self.rejects += batch.rejects
+        if batch:
+            await source.settle(batch)

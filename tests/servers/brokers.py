@@ -1,0 +1,15 @@
+"""The message brokers as fixtures, each shared by all tests: names of queues and topics come from `unique_name`."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.missing import skipping_without
+from tests.servers.rabbitmq import RabbitmqServer, rabbitmq_server
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitmqServer]:
+    """A RabbitMQ that all tests share."""
+    with skipping_without("RabbitMQ", request.config), rabbitmq_server() as server:
+        yield server

@@ -1,0 +1,80 @@
+"""A RabbitMQ for tests: Debian's, with its data in a temporary folder and one scheduler."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.standalone.embedded.process import ServerFailed, ServerProcess, free_port
+from tests.servers.debian import need_command
+
+_LIBRARY = Path("/usr/lib/rabbitmq/bin")
+_STARTUP = 90.0
+
+
+class RabbitmqServer:
+    """One node; it keeps its data and its port over restarts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._distribution = free_port()
+        self._process = ServerProcess("RabbitMQ", folder / "rabbitmq.out")
+        (folder / "plugins").write_text("[].")
+        (folder / "rabbitmq.conf").write_text("loopback_users = none\ndisk_free_limit.absolute = 50MB\n")
+
+    @property
+    def url(self) -> str:
+        """The URL of the broker, with its user."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+
+    def start(self) -> None:
+        """Start it, and return once it accepts connections."""
+        folder = self._folder
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "RABBITMQ_NODENAME": f"trelay{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +A 8",
+        }
+        need_command("rabbitmqctl", "rabbitmq-server")
+        try:
+            self._process.start(
+                [str(_LIBRARY / "rabbitmq-server")],
+                ready=lambda _: b"Starting broker... completed" in self._process.output(),
+                environment=environment,
+                timeout=_STARTUP,
+            )
+        except ServerFailed as exc:
+            raise ServerFailed(f"{exc}\n{self._process.tail()}") from exc
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+
+@contextmanager
+def rabbitmq_server() -> Iterator[RabbitmqServer]:
+    """Run a broker in a temporary folder.
+
+    Raises:
+        ServerMissing: it is not installed, and cannot be.
+    """
+    need_command("rabbitmqctl", "rabbitmq-server")
+    with tempfile.TemporaryDirectory(prefix="trelay-rabbitmq-") as folder:
+        server = RabbitmqServer(Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()

@@ -1,0 +1,76 @@
+"""A connection is closed whatever interrupts its user."""
+
+import asyncio
+
+import pytest
+
+from services.system_api.sources.queue.closing import surely_closed
+from shared.runtime.tasks import started
+
+
+class Connections:
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.may_open = asyncio.Event()
+        self.closed = asyncio.Event()
+        self.may_close = asyncio.Event()
+        self.may_close.set()
+        self.error: Exception | None = None
+
+    async def open(self) -> str:
+        await self.may_open.wait()
+        self.opened.set()
+        return "connection"
+
+    async def close(self, connection: str) -> None:
+        assert connection == "connection"
+        await self.may_close.wait()
+        self.closed.set()
+        if self.error is not None:
+            raise self.error
+
+    async def use(self) -> None:
+        async with surely_closed("it", self.open(), self.close):
+            await asyncio.Event().wait()
+
+
+async def test_a_user_that_is_cancelled_while_it_opens() -> None:
+    connections = Connections()
+    user = started("user", connections.use())
+    await asyncio.sleep(0)
+    user.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await user
+    connections.may_open.set()
+    await asyncio.wait_for(connections.closed.wait(), 5)
+
+
+async def test_a_user_that_is_cancelled_twice() -> None:
+    connections = Connections()
+    connections.may_open.set()
+    connections.may_close.clear()
+    user = started("user", connections.use())
+    await connections.opened.wait()
+    for _ in range(2):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        user.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await user
+    connections.may_close.set()
+    await asyncio.wait_for(connections.closed.wait(), 5)
+
+
+async def test_an_error_of_closing_is_dropped_and_one_of_opening_raised() -> None:
+    connections = Connections()
+    connections.may_open.set()
+    connections.error = OSError("broken")
+    async with surely_closed("it", connections.open(), connections.close) as connection:
+        assert connection == "connection"
+
+    async def refused() -> str:
+        raise OSError("refused")
+
+    with pytest.raises(OSError, match="refused"):
+        async with surely_closed("it", refused(), connections.close):
+            pytest.fail("it is not open")

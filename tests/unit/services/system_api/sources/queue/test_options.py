@@ -1,0 +1,31 @@
+"""What the settings of queues accept, and what they refuse with a reason."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from services.system_api.sources.queue.options import QueueSourceOptions
+
+
+def options(**given: Any) -> QueueSourceOptions:
+    return QueueSourceOptions.model_validate({"type": "t", **given})
+
+
+@pytest.mark.parametrize(
+    "name", ["auto_ack", "no_ack", "noack", "enable_auto_commit", "auto_offset_reset", "clean_start", "ack_policy"]
+)
+def test_settings_of_other_programs_that_lose_messages_are_refused_with_a_reason(name: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{name}: .*(remove this setting|set `start)"):
+        options(**{name: True})
+
+
+@pytest.mark.parametrize("subject", [{}, {"key": False}, {"key": True, "header": "x"}, {"header": ""}, "(", "$nothing"])
+def test_a_subject_that_cannot_work_is_refused(subject: object) -> None:
+    with pytest.raises(ValidationError):
+        options(subject=subject)
+
+
+@pytest.mark.parametrize("subject", [{"key": True}, {"header": "x"}, "customer.id", "$string(id) & '-'"])
+def test_subjects(subject: object) -> None:
+    assert options(subject=subject).subject
