@@ -126,6 +126,9 @@ class Reporter:
             self._metrics.losses.inc(loss.count)
             self._metrics.lost_bytes.inc(loss.size)
             logger.error("data lost at the source", extra=self._fields | {"error": loss.text, "bytes": loss.size})
+        for text in batch.taken_early:
+            self._metrics.taken_early.inc()
+            logger.warning("file changed after it was read; reading it again", extra=self._fields | {"error": text})
 
     def progressed(self, *, caught_up: bool) -> None:
         """What a poll found is being committed; when caught up, everything that was waiting upstream is published."""

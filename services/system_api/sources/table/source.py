@@ -64,7 +64,11 @@ class TableReader(Protocol[Order]):
         ...
 
     def problem(self, ledger: Ledger[Order], /) -> str | None:
-        """Return what is wrong with the table, None if nothing."""
+        """Return why rows of the table cannot be read, None if all can."""
+        ...
+
+    def warning(self) -> str | None:
+        """Return what is wrong with the table while all of its rows are read; None if nothing."""
         ...
 
 
@@ -152,14 +156,20 @@ class TableSource(Generic[Order]):
         fresh, saved = ledger.take(rows, horizon, complete=complete)
         batch = Batch(checkpoint=saved, more=not complete, rows=len(rows), skipped=len(rows) - len(fresh))
         self._events.add(fresh, batch)
+        null_keys = 0
         if null_key_rows is not None:
             rejected, part = self._null_key_rows.take(null_key_rows)
             self._events.reject_null_key_rows(rejected, batch)
             batch.rows = len(rows) + len(null_key_rows)
             batch.skipped += len(null_key_rows) - len(rejected)
             batch.checkpoint |= part
-        batch.problems = tuple(self._problem(held_back=held_back))
-        batch.waiting = batch.problems or ((self._held_back(),) if held_back else ())
+            null_keys = len(rejected)
+        problems: tuple[str, ...] = tuple(self._problem(held_back=held_back))
+        batch.waiting = problems or ((self._held_back(),) if held_back else ())
+        warning = reader.warning()
+        batch.problems = problems if warning is None else (*problems, warning)
+        batch.rows = len(rows) + null_keys
+        batch.skipped = len(rows) - len(fresh)
         now = self._clock.monotonic()
         self._pause_until = now + max(_MIN_PAUSE, now - began)
         return batch

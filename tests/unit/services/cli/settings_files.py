@@ -1,5 +1,7 @@
 """Settings files, valid and invalid, on which  and validators of JSON Schema must agree."""
 
+from tests.unit.services.cli.settings_of_http import HTTP_SOURCES
+
 WHOLE = """\
 database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca_file: ca.pem, verify: true},
   pool_size: 4, connect_timeout: 5, statement_timeout: 15.5}
@@ -88,6 +90,12 @@ system:
       type: person.joined
       subject: id
       channel: staff
+    clicks: {kind: file, path: in/clicks.ndjson, format: ndjson, rotated: old/clicks.*, type: t, subject: id,
+      channel: c}
+    tariffs: {kind: table, url: "sqlite:///t.db", table: t, mode: diff, diff_limit: 1000, type: t, channel: c,
+      deleted_type: t.removed}
+    outbox: {kind: table, url: "postgresql://trelay@db/shop", table: o, mode: outbox, published_column: sent, type: t,
+      tls: {}, channel: c}
     orders:
       kind: table
       url: postgresql://trelay@db/shop
@@ -104,67 +112,9 @@ system:
       row_limit: 1048576
       notify: orders_changed
       type: order.updated
-    tickets:
-      kind: http
-      url: https://api.example/tickets?per_page=100
-      type: ticket.updated
-      channel: tickets
-      format: csv
-      delimiter: ";"
-      records: items
-      id: id
-      subject: customer
-      time: at
-      version: rev
-      pagination: {kind: page, parameter: page, first: 1, more: page < pages, reread: true}
-      max_pages: 100
-      changes: {kind: time, parameter: since, format: unix, overlap: 60, start: "2026-01-01T00:00:00Z", ascending: true,
-        window_limit: 1000}
-      record_limit: 1048576
-      headers: {Accept: text/csv}
-      auth: {kind: oauth2, token_url: https://login.example/token, client_id: trelay, client_secret: secret,
-        scope: read, parameters: {audience: api}, credentials: body}
-      tls: {ca_file: ca.pem, cert_file: own.pem, key_file: own.key, key_password: secret}
-      network: {allow: [10.0.0.0/8, api.internal], private: true}
-      rate: {requests: 10, seconds: 60, burst: 2}
-      timeout: 20
-      longest_hold: 3600
-      response_limit: 1048576
-    prices:
-      kind: http
-      url: http://10.0.0.1/prices
-      network: {private: true}
-      type: price.changed
-      channel: prices
-      id: sku
-      auth: {kind: basic, username: trelay, password: secret}
-      pagination: {kind: offset, parameter: offset, overlap: 5, more: has_more}
-      changes: {kind: snapshot, deletes: true, deleted_type: price.removed, confirm_deletes: 2, allow_empty: false,
-        limit: 1000}
-    log:
-      kind: http
-      url: https://api.example/log
-      type: log.entry
-      channel: log
-      id: id
-      auth: {kind: api_key, name: key, value: secret, place: query}
-      pagination: {kind: cursor, cursor: meta.next, parameter: cursor}
-      changes: {kind: cursor, cursor: "items[-1].id", parameter: after, start: "0", window: 100}
-    linked:
-      kind: http
-      url: https://api.example/linked
-      type: t
-      channel: linked
-      id: id
-      auth: {kind: bearer, token: secret}
-      pagination: {kind: link, reread: false}
-    urls:
-      kind: http
-      url: https://api.example/urls
-      type: t
-      channel: urls
-      id: id
-      pagination: {kind: next, url: links.next, reread: true}
+"""
+WHOLE += HTTP_SOURCES
+WHOLE += """\
     parcels:
       kind: rabbitmq
       url: amqps://trelay@rabbit:5671/shop
@@ -240,6 +190,8 @@ RIGHT = [
     "bus: {kind: postgres}",
     "bus: {kind: kafka, servers: '[::1]:9092'}",
     "bus: {kind: '${BUS:-postgres}'}",
+    "system: {deliver: {url: 'https://relay/entity', batch_events: 500, batch_bytes: 524288, timeout: 3, state: a}}",
+    "system: {deliver: {url: 'http://127.0.0.1:8080/entity', ca_file: ca.pem, retry: {attempts: 8}}}",
     "experience: {listen: {port: '${PORT:-8080}'}}",
     "experience: {tokens: {expires_after_days_disconnected: 0.5}}",
     "experience: {listen: {port: 8080.0}}",
@@ -260,6 +212,9 @@ WRONG = [
     "system: []",
     "bus: {}",
     "bus: {kind: rabbit}",
+    "system: {deliver: {url: relay.example.com}}",
+    "system: {deliver: {url: 'https://user:secret@relay.example.com/entity'}}",
+    "system: {deliver: {}}",
     "bus: {kind: kafka, servers: nowhere}",
     "bus: {kind: postgres, servers: 'a:1'}",
     "bus: {kind: postgres, topics: {prefix: 'a b'}}",

@@ -54,6 +54,7 @@ def test_a_listener_for_others_without_tls_is_named(service: str, host: str) -> 
     ("given", "place"),
     [
         ({"system": {"sources": {"orders": TABLE}}}, "system.sources.orders.url"),
+        ({"system": {"deliver": {"url": "http://relay.example.com/entity"}}}, "system.deliver.url"),
         ({"database": {"url": "postgresql://trelay@one,two/trelay"}}, "database.url"),
         ({"database": {"url": "postgresql://trelay@127.0.0.1,10.0.0.1:5432/trelay"}}, "database.url"),
         ({"database": {"url": "postgresql:///trelay?host=db"}}, None),  # refused before
@@ -81,6 +82,8 @@ def test_a_connection_to_another_machine_without_tls_is_named(given: dict[str, A
         {"system": {"sources": {"orders": TABLE | {"tls": {}}}}},
         {"system": {"sources": {"orders": TABLE | {"url": "postgresql://reader@[::1]:5432/shop"}}}},
         {"system": {"sources": {"orders": TABLE | {"url": "sqlite:///shop.db"}}}},
+        {"system": {"deliver": {"url": "http://127.0.0.1:8080/entity"}}},
+        {"system": {"deliver": {"url": "https://relay.example.com/entity"}}},
         {"database": {"url": "postgresql://trelay@/trelay?host=/var/run/postgresql"}},
         {"database": {"url": "postgresql://trelay@%2Fvar%2Frun%2Fpostgresql/trelay"}},
         {"database": {"url": "postgresql://trelay@/trelay"}},

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.system_api.settings import SystemSettings
-from services.system_api.sources.file.format_options import ZipOptions
+from services.system_api.sources.file.format_options import ExcelOptions, XmlOptions, ZipOptions
 from services.system_api.sources.file.options import CsvOptions, DropOptions, FileSourceOptions
 from services.system_api.sources.http.polling.options import (
     ByCursorOptions,
@@ -37,6 +37,9 @@ def test_every_example_of_the_documentation_is_valid_and_has_a_channel(
     assert source.channel is not None
 
 
+_FILE_PARTS = {"csv", "drop", "excel", "xml", "zip"}
+
+
 def settings_of(model: type[BaseModel], prefix: str = "", *, without: type[BaseModel] | None = None) -> Iterator[str]:
     inherited = set() if without is None else without.model_fields.keys()
     yield from (f"{prefix}{name}" for name in model.model_fields.keys() - inherited)
@@ -48,8 +51,10 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
     expected = [
         *settings_of(SourceOptions),
         *settings_of(TableSourceOptions, without=SourceOptions),
-        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in {"csv", "drop", "zip"}),
+        *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in _FILE_PARTS),
         *settings_of(ZipOptions, "zip."),
+        *settings_of(XmlOptions, "xml."),
+        *settings_of(ExcelOptions, "excel."),
         *settings_of(CsvOptions, "csv."),
         *settings_of(DropOptions, "drop."),
         *settings_of(HttpSourceOptions, without=SourceOptions),
@@ -63,6 +68,15 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
     # Each kind declares its name; the page lists `kind` once, and `changes.kind` in the title of its table.
     expected = [name for name in expected if name not in {"kind", "changes.kind"}] + ["kind"]
     assert sorted(documented) == sorted(expected)
+
+
+def test_direct_delivery_needs_a_channel_for_every_source() -> None:
+    source = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
+    given = {"deliver": {"url": "https://relay/entity"}, "sources": {"a": source | {"channel": "c"}, "b": source}}
+    with pytest.raises(ValueError, match="source 'b' needs a channel"):
+        SystemSettings.model_validate({"system": given})
+    given["sources"] = {"a": source | {"channel": "c"}}
+    assert SystemSettings.model_validate({"system": given}).system.deliver is not None
 
 
 def test_the_settings_may_name_the_replica() -> None:

@@ -11,11 +11,12 @@ import asyncpg
 
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import NullKeyRow
-from services.system_api.sources.table.postgresql import problems, statements
+from services.system_api.sources.table.postgresql import statements
 from services.system_api.sources.table.postgresql.connection import is_row_error
+from services.system_api.sources.table.postgresql.incremental import problems
+from services.system_api.sources.table.postgresql.incremental.observing import Observer, TableChanged
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.null_keys import read_null_key_rows
-from services.system_api.sources.table.postgresql.observing import Observer, TableChanged
 from services.system_api.sources.table.postgresql.session import Session
 from services.system_api.sources.table.postgresql.statements import ReadLimits
 from shared.errors import Malformed, Unavailable
@@ -139,5 +140,8 @@ class PostgresReader:
         observer, limit = self._observer, self._options.early_limit
         if self._options.updated_at_column is None:
             return problems.of_keys(ledger, observer.next, limit, waits=self.holder() is not None)
-        zone = observer.local_clock.problem(str(self._options.time_zone))
-        return zone or problems.of_times(ledger, observer.next, limit)
+        return problems.of_times(ledger, observer.next, limit)
+
+    def warning(self) -> str | None:
+        """Report times of another zone; see `TableReader`."""
+        return self._observer.local_clock.problem(str(self._options.time_zone))

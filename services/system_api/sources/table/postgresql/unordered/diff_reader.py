@@ -8,11 +8,12 @@ from services.system_api.sources.table.diff.source import Found
 from services.system_api.sources.table.keys import decoded
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.null_key_rows import NullKeyRow
-from services.system_api.sources.table.postgresql import bounds, comparing
+from services.system_api.sources.table.postgresql import bounds
 from services.system_api.sources.table.postgresql.connection import is_row_error
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.null_keys import read_null_key_rows
 from services.system_api.sources.table.postgresql.session import Session
+from services.system_api.sources.table.postgresql.unordered import comparing
 
 _SINGLE_ROWS = 100
 """Rows that are read one by one after an error that one row may have caused."""

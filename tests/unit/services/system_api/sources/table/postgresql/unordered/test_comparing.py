@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from services.system_api.sources.table.postgresql import comparing
 from services.system_api.sources.table.postgresql.shape import Key
+from services.system_api.sources.table.postgresql.unordered import comparing
 from tests.unit.services.system_api.sources.table.postgresql.test_statements_by_time import BY_TIME
 
 SHAPE = replace(BY_TIME, keys=(Key("a", "text"), Key('b"', "integer")), nullable=('b"',), subject=None)

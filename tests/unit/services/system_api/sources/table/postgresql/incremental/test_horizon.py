@@ -1,6 +1,6 @@
 """The horizon never passes a row that may still appear, and waits for no other transaction."""
 
-from services.system_api.sources.table.postgresql.horizon import Horizon
+from services.system_api.sources.table.postgresql.incremental.horizon import Horizon
 
 
 def test_without_open_transactions_the_bound_is_the_horizon() -> None:

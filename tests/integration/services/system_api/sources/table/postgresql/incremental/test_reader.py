@@ -168,11 +168,12 @@ async def test_a_transaction_that_stays_open_is_reported_until_it_ends(
 
 
 async def test_the_statements_of_the_documentation_work(database: str, upstream: asyncpg.Connection) -> None:
-    page = (Path(__file__).parents[7] / "docs" / "sources" / "tables.md").read_text()
-    touch, notify, open_transactions = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    page = (Path(__file__).parents[8] / "docs" / "sources" / "tables.md").read_text()
+    touch, outbox, notify, open_transactions = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     await upstream.execute("CREATE SCHEMA shop")
     await upstream.execute("CREATE TABLE shop.orders (id bigserial PRIMARY KEY, n int, updated_at timestamptz)")
     await upstream.execute(touch)
+    await upstream.execute(outbox.partition("GRANT")[0])
     await upstream.execute(notify)
     poller = TablePoller(database, table="shop.orders", updated_at_column="updated_at", notify="trelay_orders")
     async with poller.opened() as source:
