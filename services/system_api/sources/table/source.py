@@ -184,7 +184,7 @@ class TableSource(Generic[Order]):
         return batch
 
     async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
-        """Return the checkpoint of a place; see `Rewinding`. From the beginning, rows without a key are rejected again."""
+        """Return the checkpoint of a place; see `Rewinding`. At the beginning, rows without a key are unknown again."""
         if place == "beginning":
             return {}
         if place == "end":
