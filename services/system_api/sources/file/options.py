@@ -135,7 +135,7 @@ class FileSourceOptions(SourceOptions):
     """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
-    rotated: Annotated[str, AfterValidator(_glob_beside_file)] | None = Field(default=None, min_length=1)
+    rotated: Annotated[str, Field(min_length=1), AfterValidator(_glob_beside_file)] | None = None
     """Where rotation puts files of `mode: tail`, as a glob, such as `old/*.log*`: files that were begun in `path` are
     read on there, and files that were created and rotated between two looks are read. What was there before the source
     was started first is not read."""
