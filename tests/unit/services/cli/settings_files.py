@@ -60,6 +60,11 @@ system:
       forget_hours: 24
       csv: {delimiter: ";", quotes: true, header: true, columns: [sku, at, level], types: {level: integer}}
       drop: {ready: done-file, stable_seconds: 1, done_suffix: .ok, after: archive, archive: done, receipt: true}
+    access: {kind: file, path: access.ndjson, format: ndjson, rotated: old/*, type: t, subject: id, channel: access}
+    teams: {kind: table, url: "sqlite:///a.db", table: teams, key: id, mode: diff, diff_limit: 1000, deleted_type: gone,
+      type: t, channel: teams}
+    outbox: {kind: table, url: "postgresql://a@db/a", table: outbox, key: id, mode: outbox, published_column: sent,
+      type: t, channel: outbox}
     catalog:
       kind: file
       path: catalog/*.json.zip

@@ -6,7 +6,9 @@ recognised as new.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import Enum
+from typing import Literal
 
 from services.system_api.sources.file.dropping.finalizer import Finalizer
 from services.system_api.sources.file.dropping.readiness import Readiness
@@ -18,7 +20,8 @@ from services.system_api.sources.file.reading.folder_view import FolderView
 from services.system_api.sources.file.reading.jobs import Job, Jobs
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
-from services.system_api.sources.source import Batch, EventBuilder
+from services.system_api.sources.file.reading.rewinding import checkpoint_at
+from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
 
 _CHUNKS = 16
@@ -109,6 +112,10 @@ class DropSource:
         if unread:
             waiting.append(f"{len(unread)} files that cannot be read; see problems")
         batch.waiting = tuple(waiting)
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint from which files are read again; see `Rewinding`."""
+        return await checkpoint_at(self._catalogue, self._disk, place)
 
     async def wait_for_change(self) -> None:
         """Return when something in the folder has changed."""

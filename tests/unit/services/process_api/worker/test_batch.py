@@ -168,6 +168,14 @@ class TestTooLarge:
         assert f"the limit is {RECORD_LIMIT}" in reject.error
         assert reject.value == event({"a": text})
 
+    def test_an_event_above_the_limit_of_subscribers_is_dead_lettered(self) -> None:
+        one = pipeline({"drop": ["data.b"]})
+        made = Batch(Selection([(["orders"], one)]), PoisonTracker(), event_limit=2000)
+        made.add([record(event({"a": "x" * 1000, "b": "x" * 5000})), record(event({"a": "x" * 2000}))])
+        assert len(made.outputs) == 1
+        (reject,) = made.rejects
+        assert reject.error.endswith("bytes, the limit is 2000 (see `bus.topics.largest_frame`)")
+
     def test_a_dead_letter_that_would_be_too_large_is_truncated(self) -> None:
         value = b"x" * (RECORD_LIMIT - 100)
         (reject,) = added(record(value)).rejects

@@ -119,6 +119,20 @@ class PostgresReader:
         """Describe the open transactions that hold the horizon back; see `TableReader`."""
         return self._observer.holder(self._keeper.current)
 
+    async def order_at(self, time: datetime) -> int:
+        """Return the order value of a time.
+
+        Raises:
+            Malformed: rows are ordered by their key.
+            Unavailable: the server does not answer.
+        """
+        with self._keeper.errors():
+            session = await self._keeper.session()
+            if not session.shape.by_time:
+                raise Malformed("a table without updated_at_column has no times; expected beginning, end or a position")
+            order: int = await session.connection.fetchval(statements.order_at(session.shape), time.isoformat())
+            return order
+
     async def count_between(self, since: datetime, until: datetime) -> int:
         """Return how many rows have a time within [since, until).
 
