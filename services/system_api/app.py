@@ -109,6 +109,9 @@ class _Service:
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
+        if store.lasting:
+            for reporter in self._reporters.values():
+                reporter.disclaim()
         self._declare()
 
     def _declare(self) -> None:

@@ -25,6 +25,11 @@ class MemorySourceStore:
         self._windows: dict[str, dict[float, Window]] = {}
         self._watchers: Watchers[str] = Watchers()
 
+    @property
+    def lasting(self) -> bool:
+        """Statuses end with the process."""
+        return False
+
     async def controls(self) -> Mapping[str, Control]:
         """Return what operators ask, by source."""
         return dict(self._controls)
@@ -77,6 +82,10 @@ class MemorySourceStore:
         """Forget old windows."""
         for source, windows in self._windows.items():
             self._windows[source] = {at: window for at, window in windows.items() if at >= before}
+
+    async def status(self, source: str) -> SharedStatus | None:
+        """Return what was published last of one source."""
+        return self._statuses.get(source)
 
     async def statuses(self) -> Mapping[str, SharedStatus]:
         """Return what was published last, by source."""
