@@ -5,6 +5,7 @@ import json
 import os
 import random
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from services.cli.probing import Probe, outcomes
 from services.process_api.pipeline.check import faults as pipeline_faults
 from services.standalone.settings import WholeSettings
 from services.system_api.sources.capabilities import Probing
+from services.system_api.sources.http.polling.options import HttpSourceOptions
+from services.system_api.sources.http.polling.trial import faults as expression_faults
 from services.system_api.sources.registry import AnySource, build_source
 from shared.alerts import SmtpOptions
 from shared.alerts import probe as probe_mail
@@ -92,10 +95,25 @@ def _warnings_of(loaded: Loaded[WholeSettings]) -> list[str]:
     if loaded.empty:
         expected = f"expected at least one section: {', '.join(SECTIONS)} (`trelay schema` describes them)"
         raise SettingsError("\n".join(loaded.lines([Finding((), f"no settings; {expected}")])))
-    faults = [*pipeline_faults(pipelines), *wiring.faults(sources, pipelines), *certificates.faults(settings)]
+    faults = [
+        *pipeline_faults(pipelines),
+        *_expression_faults(sources),
+        *wiring.faults(sources, pipelines),
+        *certificates.faults(settings),
+    ]
     if faults:
         raise SettingsError("\n".join(loaded.lines(faults)))
     return loaded.lines([*wiring.warnings(sources, pipelines), *exposure.warnings(settings)], "warning: ")
+
+
+def _expression_faults(sources: Mapping[str, AnySource]) -> list[Finding]:
+    """Return the expressions of sources that do not terminate."""
+    http = {name: options for name, options in sources.items() if isinstance(options, HttpSourceOptions)}
+    return [
+        fault
+        for name, options in http.items()
+        for fault in expression_faults(("system", "sources", name), options.expressions())
+    ]
 
 
 @click.command()

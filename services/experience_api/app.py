@@ -94,7 +94,14 @@ class _Service:
         self._stream: LateBound[Stream] = LateBound("stream")
         self._handshake_admission = Admission(options.handshakes)
         self._registration_admission = Admission(options.registrations)
-        self._pushes = Pushes(self._topics.publish, options.entity, parts.clock, parts.rng, new_id=_new_id)
+        self._pushes = Pushes(
+            self._topics.publish,
+            options.entity,
+            parts.clock,
+            parts.rng,
+            new_id=_new_id,
+            event_limit=self._topics.event_limit,
+        )
         self._declare()
 
     def _declare(self) -> None:
@@ -169,9 +176,7 @@ class _Service:
         def takeovers(bus: Bus, appender: Appender) -> Takeovers:
             return Takeovers(bus, appender, self._topics.takeovers, connections.on_notice, parts.clock)
 
-        stream_parts = StreamParts(
-            self._topics.publish, self._options.delivery, inbound, takeovers, self._metrics.delayed
-        )
+        stream_parts = StreamParts(self._topics, self._options.delivery, inbound, takeovers, self._metrics.delayed)
         await run_stream(stream_parts, bus, self._stream, parts.clock)
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:

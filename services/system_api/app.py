@@ -1,14 +1,20 @@
 """The composition root: every outside part can be replaced by an argument, and the whole runs in one event loop."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
 from aiohttp import web
 
+from services.system_api.delivery.direct import connected_directly
+from services.system_api.delivery.folder_bus import FolderBus
+from services.system_api.delivery.options import DeliverOptions
+from services.system_api.delivery.sender import Sender
 from services.system_api.inquiries import Inquiries
 from services.system_api.operations.controls import Controls
+from services.system_api.operations.folder import FolderSourceStore
 from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.operations.postgres import PostgresSourceStore
 from services.system_api.operations.store import SourceStore
@@ -24,11 +30,12 @@ from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from services.system_api.supervisor.sharing import StatusPublisher
 from shared.bus.protocol import Bus
+from shared.bus.topics import TopicsOptions
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.migrations import migrate
 from shared.http.server import application
-from shared.lease import Leases, LeaseStore, PostgresLeaseStore
+from shared.lease import Leases, LeaseStore, MemoryLeaseStore, PostgresLeaseStore
 from shared.runtime.retry import when_available
 from shared.runtime.tasks import Tasks
 
@@ -55,6 +62,11 @@ async def build_system_api(
     """
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(opened_parts("system_api", settings, **given))
+        if (deliver := settings.system.deliver) is not None:
+            parts = replace(parts, bus=parts.bus.through(partial(_delivering, deliver, settings.bus.topics, parts)))
+            if deliver.state is not None:
+                leases = leases or MemoryLeaseStore(parts.clock)
+                operations = operations or await FolderSourceStore.opened(deliver.state, parts.clock)
         store = operations or MemorySourceStore(parts.clock)
         migrates = leases is None
         if leases is None:
@@ -68,6 +80,17 @@ async def build_system_api(
         async with serving(app, settings.system.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("sources", service.keep_sources())
             yield running
+
+
+def _delivering(
+    options: DeliverOptions,
+    topics: TopicsOptions,
+    parts: Parts,
+    connect: Callable[[], AbstractAsyncContextManager[Bus]],
+) -> AbstractAsyncContextManager[Bus]:
+    """Connect to a bus whose events are delivered directly; `connect` connects to the one of the settings."""
+    kept = connect if options.state is None else partial(FolderBus.opened, options.state, topics)
+    return connected_directly(kept, partial(Sender.opened, options, parts.clock, parts.rng), topics)
 
 
 class _Service:
@@ -86,6 +109,9 @@ class _Service:
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
+        if store.lasting:
+            for reporter in self._reporters.values():
+                reporter.disclaim()
         self._declare()
 
     def _declare(self) -> None:

@@ -1,7 +1,10 @@
 """The settings of this service, composed of what its parts declare."""
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from services.system_api.delivery.options import DeliverOptions
 from services.system_api.operators import OperatorOptions
 from services.system_api.sources.registry import AnySource
 from shared.composition.settings import SharedSettings
@@ -29,8 +32,19 @@ class SystemOptions(Options):
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
     """Seconds after which another replica takes over the sources of one that failed."""
 
+    deliver: DeliverOptions | None = None
+    """Deliver events directly to `POST /entity` of the experience layer, with no bus between the layers. They arrive at
+    least once, with ids that do not change."""
+
     sources: dict[SourceName, AnySource] = Field(default_factory=dict)
     """By name. A source with a new name is a new source: it starts from the beginning."""
+
+    @model_validator(mode="after")
+    def _channels_for_delivery(self) -> Self:
+        without = [name for name, source in self.sources.items() if source.channel is None]
+        if self.deliver is not None and without:
+            raise ValueError(f"source {without[0]!r} needs a channel: with `deliver`, there are no pipelines")
+        return self
 
 
 class SystemSettings(SharedSettings):

@@ -43,6 +43,21 @@ class Alerts(Protocol):
         """Report something that neither lasts nor ends; repetitions are counted for the next `repeat_interval`."""
         ...
 
+    # A problem of something that moves between processes, such as a source, has one mail at its beginning, of one
+    # process, and one at its end, of another.
+
+    def reported(self, kind: str, place: str) -> bool:
+        """Return whether a mail has reported the beginning of a problem that is open."""
+        ...
+
+    def adopt(self, kind: str, place: str, text: str, started_at: float) -> None:
+        """Take over a problem whose beginning another process has reported: this one reports its end."""
+        ...
+
+    def hand_over(self, kind: str, place: str) -> None:
+        """Forget a problem without a mail: another process adopts it, or begins it."""
+        ...
+
 
 @asynccontextmanager
 async def alerting(
@@ -94,6 +109,16 @@ class LoggedAlerts:
 
     def event(self, kind: str, place: str, text: str) -> None:
         logger.debug("event occurred", extra={"kind": kind, "place": place, "error": text})
+
+    def reported(self, kind: str, place: str) -> bool:  # noqa: ARG002 -- as the protocol has it
+        return True
+
+    def adopt(self, kind: str, place: str, text: str, started_at: float) -> None:
+        fields = {"kind": kind, "place": place, "error": text, "since": started_at}
+        logger.debug("problem adopted", extra=fields)
+
+    def hand_over(self, kind: str, place: str) -> None:
+        logger.debug("problem handed over", extra={"kind": kind, "place": place})
 
 
 def _spool(options: AlertOptions) -> Spool:

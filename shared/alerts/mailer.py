@@ -75,6 +75,16 @@ class Mailer:
     def event(self, kind: str, place: str, text: str) -> None:
         self._note(changed=self._state.event(kind, place, text, self._clock.time()))
 
+    def reported(self, kind: str, place: str) -> bool:
+        return self._state.reported(kind, place)
+
+    def adopt(self, kind: str, place: str, text: str, started_at: float) -> None:
+        self._state.adopt(kind, place, text, started_at)
+        self._note(changed=True)
+
+    def hand_over(self, kind: str, place: str) -> None:
+        self._state.hand_over(kind, place)
+
     async def run(self) -> None:
         """Write and send mails until `stop`; then save what is known, and try once to send it."""
         self._restore(await asyncio.to_thread(self._spool.saved))

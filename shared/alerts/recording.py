@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 class AlertCall(NamedTuple):
     method: str
-    """`begin`, `end` or `event`."""
+    """`begin`, `end`, `event`, `adopt` or `hand_over`."""
     kind: str
     place: str
     text: str
@@ -26,13 +26,22 @@ class RecordingAlerts:
     def event(self, kind: str, place: str, text: str) -> None:
         self.calls.append(AlertCall("event", kind, place, text))
 
+    def reported(self, kind: str, place: str) -> bool:
+        return (kind, place) in self.open
+
+    def adopt(self, kind: str, place: str, text: str, started_at: float) -> None:  # noqa: ARG002 -- as the protocol has it
+        self.calls.append(AlertCall("adopt", kind, place, text))
+
+    def hand_over(self, kind: str, place: str) -> None:
+        self.calls.append(AlertCall("hand_over", kind, place, ""))
+
     @property
     def open(self) -> set[tuple[str, str]]:
         """Kind and place of the problems that began and have not ended."""
         found: set[tuple[str, str]] = set()
         for call in self.calls:
-            if call.method == "begin":
+            if call.method in {"begin", "adopt"}:
                 found.add((call.kind, call.place))
-            elif call.method == "end":
+            elif call.method in {"end", "hand_over"}:
                 found.discard((call.kind, call.place))
         return found

@@ -89,6 +89,7 @@ class AlertState:
         self._budget = budget
         self._problems: dict[tuple[str, str], Problem] = {}
         self._occurrences: dict[tuple[str, str], Occurrence] = {}
+        self._handed_over: set[tuple[str, str]] = set()
         self._omitted = 0
         self._omitted_since = now
         self._last_mail_at = now
@@ -118,6 +119,24 @@ class AlertState:
         problem.ended_at, problem.unconfirmed_since = now, None
         problem.end_text = text[:_TEXT_LIMIT]
         return True
+
+    def reported(self, kind: str, place: str) -> bool:
+        """Return whether a mail has reported the beginning of a problem that is open."""
+        problem = self._problems.get(_key(kind, place))
+        return problem is not None and problem.notified
+
+    def adopt(self, kind: str, place: str, text: str, started_at: float) -> None:
+        """A problem lasts whose beginning another process has reported."""
+        key = _key(kind, place)
+        problem = self._problems.setdefault(key, Problem(*key, text[:_TEXT_LIMIT], started_at))
+        problem.notified, problem.started_at = True, min(problem.started_at, started_at)
+        problem.ended_at = problem.unconfirmed_since = None
+
+    def hand_over(self, kind: str, place: str) -> None:
+        """Forget a problem, one as well that is restored later: another process reports it."""
+        key = _key(kind, place)
+        self._problems.pop(key, None)
+        self._handed_over.add(key)
 
     def event(self, kind: str, place: str, text: str, now: float) -> bool:
         """Something happens that neither lasts nor ends."""
@@ -149,6 +168,8 @@ class AlertState:
             match entry:
                 case [str(kind), str(place), str(text), float(started_at)] if 0 <= started_at <= now:
                     key = _key(kind, place)
+                    if key in self._handed_over:
+                        continue
                     restored = Problem(*key, text[:_TEXT_LIMIT], started_at, unconfirmed_since=now)
                     known = self._problems.setdefault(key, restored)
                     known.notified, known.started_at = True, started_at

@@ -4,10 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from shared.bus.protocol import TopicOptions
+from shared.bus.protocol import RECORD_LIMIT, TopicOptions
 from shared.settings import Form, Options
 
 _TAKEOVERS_HOURS = 24.0
+
+# A frame is an event with the member `"cursor":"…",`; see `services/experience_api/wire/cursor.py`.
+_CURSOR_MEMBER = 12
+_CURSOR_BYTES = 8
+_LONGEST_OFFSET = 9
+"""Bytes of an offset in a cursor, before base64."""
 
 
 class TopicsOptions(Options):
@@ -28,6 +34,17 @@ class TopicsOptions(Options):
 
     dead_letter_retention_hours: float = Field(default=24 * 90, gt=0)
     """Hours that dead letters are kept."""
+
+    largest_frame: int = Field(default=1_048_576, ge=65_536, le=RECORD_LIMIT)
+    """Bytes of the largest message to a subscriber: an event with its cursor. Larger events are refused where they
+    enter: `POST /entity` answers 413, sources and pipelines send them to the dead letter. Several client libraries
+    accept 1 MiB unless told otherwise. `experience.listen.body_limit` limits what is pushed at once as well."""
+
+    @property
+    def event_limit(self) -> int:
+        """Bytes of the largest event for subscribers."""
+        cursor = _CURSOR_BYTES + _LONGEST_OFFSET * self.partitions
+        return self.largest_frame - _CURSOR_MEMBER - (cursor + 2) // 3 * 4
 
     @property
     def ingest(self) -> str:

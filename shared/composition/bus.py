@@ -23,6 +23,12 @@ class BusConnection:
         self._bus: Bus | None = None
         self._reason: str = NotYet("not connected yet")
 
+    def through(
+        self, wrap: Callable[[Callable[[], AbstractAsyncContextManager[Bus]]], AbstractAsyncContextManager[Bus]]
+    ) -> "BusConnection":
+        """Return a connection to what `wrap` makes of the bus; `wrap` gets what connects to it."""
+        return BusConnection(lambda: wrap(self._connect), self._topics, self._clock)
+
     @property
     def problem(self) -> str | None:
         """Why the bus cannot be used now; None if it can."""

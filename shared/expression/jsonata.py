@@ -30,8 +30,8 @@ class EvaluationTimeout(Malformed):
 class Jsonata:
     """One compiled expression."""
 
-    def __init__(self, expression: str, time_limit_ms: int = TIME_LIMIT_MS) -> None:
-        """Compile it.
+    def __init__(self, expression: str, time_limit_ms: int | None = None) -> None:
+        """Compile it; the time limit of an evaluation is `TIME_LIMIT_MS` by default.
 
         Raises:
             ValueError: it does not compile, or contains a number that JSONata would alter.
@@ -40,7 +40,8 @@ class Jsonata:
             if inexact(literal.encode()) is not None:
                 raise ValueError(f"JSONata's numbers are doubles, which cannot hold {literal[:40]}")
         try:
-            self._compiled = jsonatapy.compile(expression, timeout=time_limit_ms, max_sequence_length=_SEQUENCE_LIMIT)
+            limit = TIME_LIMIT_MS if time_limit_ms is None else time_limit_ms
+            self._compiled = jsonatapy.compile(expression, timeout=limit, max_sequence_length=_SEQUENCE_LIMIT)
         except BaseException as exc:  # a panic of its Rust code is not an `Exception`
             if not _is_its_own(exc):
                 raise  # pragma: no cover -- an interruption from outside, such as Ctrl-C

@@ -6,13 +6,13 @@ response sends the same events again. They may then be stored twice, with the sa
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from services.experience_api import refusals
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events
 from services.experience_api.refusals import Refused
-from shared.bus.protocol import Appender
-from shared.errors import Unavailable
+from shared.bus.protocol import RECORD_LIMIT, Appender
+from shared.errors import TooLarge, Unavailable
 from shared.events.telemetry import continue_trace
 from shared.http.origin import Networks, Origin
 from shared.runtime.clock import Clock, rfc3339
@@ -28,7 +28,10 @@ class Pushes:
         clock: Clock,
         rng: random.Random,
         new_id: Callable[[], str],
+        event_limit: int = RECORD_LIMIT,
     ) -> None:
+        """`event_limit` is the bytes of the largest event."""
+        self._event_limit = event_limit
         self._topic = topic
         self._options = options
         self._clock = clock
@@ -51,6 +54,12 @@ class Pushes:
             raise Refused(refusals.DRAINING, retry_after=1.0)
         if not origin.within(self._allowed):
             raise Refused(refusals.ADDRESS_NOT_ALLOWED, self._why_not(origin))
+
+    def _check_sizes(self, events: Sequence[PushedEvent]) -> None:
+        for index, pushed in enumerate(events):
+            if len(pushed.value) > self._event_limit:
+                found = f"found {len(pushed.value)} bytes; expected at most {self._event_limit}"
+                raise TooLarge(f"event {index}: {found}, so that its frame is within `bus.topics.largest_frame`")
 
     def _why_not(self, origin: Origin) -> str:
         if not self._allowed:
@@ -89,6 +98,7 @@ class Pushes:
         header = push.headers.get("traceparent")
         defaults = Defaults(rfc3339(now), self._new_id, lambda: str(continue_trace(header, self._rng)))
         events = parse_events(push, defaults, self._options)
+        self._check_sizes(events)
         try:
             async with asyncio.timeout(self._options.timeout):
                 await appender.append(self._topic, [pushed.record(now) for pushed in events])

@@ -66,6 +66,11 @@ class Socket(web.WebSocketResponse):
         self._close_timeout = close_timeout
         self._slow_close_timeout = slow_close_timeout
 
+    @property
+    def peer_code(self) -> int | None:
+        """The code with which the peer closed; None if it did not."""
+        return self._close_code if self._closing else None
+
     async def run(self) -> CloseReason:
         """Read until the connection ends, close it, and return the reason."""
         connection = self._connection

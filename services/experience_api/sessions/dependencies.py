@@ -13,6 +13,7 @@ from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
 from shared.bus.protocol import Appender, Bus
+from shared.bus.topics import TopicsOptions
 from shared.runtime.clock import Clock
 from shared.runtime.retry import when_available
 from shared.runtime.tasks import Tasks
@@ -25,7 +26,7 @@ Report = Callable[[str | None], None]
 class StreamParts:
     """The parts from which the stream is built once the bus is connected."""
 
-    topic: str
+    topics: TopicsOptions
     options: DeliveryOptions
     inbound: Callable[[Appender], Inbound]
     takeovers: Callable[[Bus, Appender], Takeovers]
@@ -66,7 +67,10 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         tasks.keep("takeovers", takeovers.run())
         inbound = parts.inbound(appender)
         callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay)
-        async with Delivery(bus, parts.topic, parts.options, callbacks=callbacks, clock=clock) as delivery:
+        topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
+        async with Delivery(
+            bus, topic, parts.options, callbacks=callbacks, clock=clock, largest_frame=largest_frame
+        ) as delivery:
             stream.set(Stream(delivery, appender, takeovers))
             try:
                 raise await delivery.failed()

@@ -44,9 +44,10 @@ class Broadcast:
         self._catch_up.cancel(connection)
         self._hub.remove(connection)
 
-    def start(self, connection: Connection, cursor: str | None) -> None:
+    def start(self, connection: Connection, cursor: str | None, *, tells: bool = False) -> None:
         """Send a new connection its first frame, then serve it from its cursor.
 
+        `tells` announces large events with a control event before each.
         If the stream cannot be resumed from the cursor, send a gap event and begin with the next event.
         """
         refused: CursorRefused | None = None
@@ -64,4 +65,4 @@ class Broadcast:
         if vector == self._history.head:
             self._hub.join(connection)
         else:
-            self._catch_up.start(connection, vector)
+            self._catch_up.start(connection, vector, tells=tells)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
+from weakref import WeakSet
 
 from pydantic import Field
 
@@ -19,8 +20,10 @@ from services.experience_api.stream.control_events import CURSOR_AHEAD, NOT_KEPT
 from services.experience_api.stream.feed import SHORTER_CHECKS
 from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
+from services.experience_api.stream.oversized import LARGE
 from services.experience_api.stream.replay import Progress, Replay
 from services.experience_api.wire.cursor import Vector
+from services.experience_api.wire.frames import read_frame
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.tasks import Tasks
 from shared.settings import Options
@@ -79,6 +82,8 @@ class CatchUp:
         self._pause = pause
         self._tasks = Tasks()
         self._replays: dict[Connection, asyncio.Task[None]] = {}
+        self._told: WeakSet[Replay] = WeakSet()
+        """The replays whose subscribers are told of large events."""
         self._progress: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -88,9 +93,14 @@ class CatchUp:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._tasks.cancel_all()
 
-    def start(self, connection: Connection, vector: Vector) -> None:
-        """Send a connection that is in no audience everything from a vector on, then make it live."""
+    def start(self, connection: Connection, vector: Vector, *, tells: bool = False) -> None:
+        """Send a connection that is in no audience everything from a vector on, then make it live.
+
+        `tells` announces large events with a control event before each.
+        """
         replay = Replay(self._history, vector, connection.subscriber.interest.matches)
+        if tells:
+            self._told.add(replay)
         self.counts.started += 1
         if not connection.congested and not replay.ahead and self._step(connection, replay) is Progress.LIVE:
             return
@@ -150,7 +160,7 @@ class CatchUp:
         frames, progress = replay.take(_CHUNK)
         if frames:
             self.counts.deliveries += len(frames)
-            connection.outbox.force(b"".join(frames))
+            connection.outbox.force(b"".join(self._announced(connection, replay, frames)))
         if progress is Progress.LIVE:
             if connection.congested:
                 return Progress.TAKE  # once it has drained
@@ -170,9 +180,9 @@ class CatchUp:
             await self._wait_for_bus(connection, exc)
             return
         self.counts.log_reads += 1
-        await self._write(connection, frames, gaps)
+        await self._write(connection, replay, frames, gaps)
 
-    async def _write(self, connection: Connection, frames: list[bytes], gaps: list[bytes]) -> None:
+    async def _write(self, connection: Connection, replay: Replay, frames: list[bytes], gaps: list[bytes]) -> None:
         """Write frames; the gaps among them are not events."""
         start = size = 0
         for number, frame in enumerate(frames, 1):
@@ -181,8 +191,18 @@ class CatchUp:
                 await self._drained(connection)
                 chunk = frames[start:number]
                 self.counts.deliveries += sum(frame not in gaps for frame in chunk) if gaps else len(chunk)
-                connection.outbox.force(b"".join(chunk))
+                connection.outbox.force(b"".join(self._announced(connection, replay, chunk)))
                 start, size = number, 0
+
+    def _announced(self, connection: Connection, replay: Replay, frames: list[bytes]) -> list[bytes]:
+        if replay not in self._told:
+            return frames
+        announced = []
+        for frame in frames:
+            if len(frame) > LARGE:
+                announced.append(self._control_events.oversized(connection.subscriber, read_frame(frame)))
+            announced.append(frame)
+        return announced
 
     async def _verify_ahead(self, connection: Connection, replay: Replay) -> None:
         """Accept a cursor that is ahead of this replica only as far as the bus confirms it."""

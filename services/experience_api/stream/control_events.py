@@ -1,4 +1,4 @@
-"""Encodes the relay's own events: connected, gap, refused, draining.
+"""Encodes the relay's own events: connected, gap, oversized, refused, draining.
 
 Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it where every event does: a subscriber
 keeps the cursor of the last frame that has one, and resumes from it.
@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from services.experience_api.hub.audience import Subscriber
-from services.experience_api.wire.frames import text_frame
+from services.experience_api.wire.frames import EventFrame, text_frame
 from shared.runtime.clock import Clock, rfc3339
 
 CONNECTED = "trelay.connected"
 GAP = "trelay.gap"
 REFUSED = "trelay.refused"
 DRAINING = "trelay.draining"
+OVERSIZED = "trelay.oversized"
 
 NOT_KEPT = "not-kept"
 """Gap: retention removed the next events before they were read."""
@@ -33,10 +34,14 @@ _json = msgspec.json.Encoder().encode
 class ControlEvents:
     """Encodes control events as frames."""
 
-    def __init__(self, clock: Clock, heartbeat: float) -> None:
-        """`heartbeat` is the number of seconds within which every subscriber receives something, a ping at least."""
+    def __init__(self, clock: Clock, heartbeat: float, largest_frame: int) -> None:
+        """`heartbeat` is the number of seconds within which every subscriber receives something, a ping at least.
+
+        `largest_frame` is the bytes of the largest message that a subscriber has to accept.
+        """
         self._clock = clock
         self._heartbeat = heartbeat
+        self._largest_frame = largest_frame
 
     def connected(self, subscriber: Subscriber, cursor: bytes) -> bytes:
         """Return the first frame of a connection. The stream begins at the cursor."""
@@ -44,6 +49,7 @@ class ControlEvents:
             "connection": str(subscriber.connection_id),
             "channels": subscriber.interest.patterns,
             "heartbeat": self._heartbeat,
+            "largest_frame": self._largest_frame,
         }
         return self._frame(CONNECTED, f"{subscriber.connection_id}/connected", data, cursor)
 
@@ -52,6 +58,21 @@ class ControlEvents:
         suffix = f"gap/{cursor.decode()}"
         identity = suffix if subscriber is None else f"{subscriber.connection_id}/{suffix}"
         return self._frame(GAP, identity, {"reason": reason, "detail": detail}, cursor)
+
+    def oversized(self, subscriber: Subscriber, event: EventFrame) -> bytes:
+        """Return the frame that announces an event for which the subscriber has closed its connection with 1009."""
+        found = event.attributes
+        data = {
+            "source": found.get("source"),
+            "id": found.get("id"),
+            "bytes": event.size,
+            "skip": event.cursor,
+            "detail": (
+                f"the next event has {event.size} bytes, and your connections ended with 1009 here: accept larger "
+                "messages, or skip it with the cursor `skip`"
+            ),
+        }
+        return self._frame(OVERSIZED, f"{subscriber.connection_id}/oversized/{event.cursor}", data)
 
     def refused(self, subscriber: Subscriber, detail: str) -> bytes:
         """Return the frame that refuses a message of the subscriber."""

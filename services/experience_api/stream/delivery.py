@@ -28,6 +28,7 @@ from services.experience_api.stream.drain import DrainOptions, waves
 from services.experience_api.stream.feed import Feed, FeedOptions, OnDelay
 from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.stream.log_reader import LogReader
+from services.experience_api.stream.oversized import OversizedEvents
 from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.protocol import Bus
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -104,13 +105,16 @@ class Delivery:
         callbacks: Callbacks,
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
+        largest_frame: int = 1_048_576,
     ) -> None:
+        """`largest_frame` is the bytes of the largest message that subscribers have to accept."""
         self._bus = bus
         self._options = options
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
         self._callbacks = callbacks
-        self._control_events = ControlEvents(clock, options.hub.heartbeat.seconds)
+        self._control_events = ControlEvents(clock, options.hub.heartbeat.seconds, largest_frame)
+        self._oversized = OversizedEvents()
         self._history = History(CursorCodec("", 0), (), options.history)
         self._hub = Hub(options.hub, clock)
         self._catch_up = CatchUp(
@@ -214,7 +218,9 @@ class Delivery:
             self._start(connection, cursor)
             if on_open is not None:
                 on_open(connection)
-            return Served(socket, await socket.run())
+            reason = await socket.run()
+            self._oversized.ended(subscriber.client_id, cursor, socket.peer_code)
+            return Served(socket, reason)
         finally:
             self._serving -= 1
             if not self._serving:
@@ -259,7 +265,8 @@ class Delivery:
         if self._draining:
             self._end_draining(connection)
         else:
-            self._broadcast.start(connection, cursor)
+            tells = self._oversized.tells(connection.subscriber.client_id, cursor)
+            self._broadcast.start(connection, cursor, tells=tells)
 
     def _end_draining(self, connection: Connection) -> None:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)

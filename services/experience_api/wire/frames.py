@@ -3,6 +3,9 @@
 The frame of an event is the same for every subscriber: it is encoded once and written many times.
 """
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 import msgspec
 
 from shared.events.event import Attributes, MalformedEvent, encode
@@ -33,6 +36,22 @@ def event_frame(payload: bytes, cursor: bytes) -> bytes:
     """Return the frame of an event. `payload` comes from `event_payload`; `cursor` needs no escaping."""
     length = len(payload) + len(cursor) + 12  # `"cursor":"…",`
     return b'%b{"cursor":"%b",%b' % (_head(_TEXT, length), cursor, payload[1:])
+
+
+class EventFrame(NamedTuple):
+    """What a frame of an event says."""
+
+    size: int
+    """Bytes of the message, without the frame's header."""
+    cursor: str
+    attributes: Mapping[str, Any]
+
+
+def read_frame(frame: bytes) -> EventFrame:
+    """Read the frame of an event."""
+    payload = frame[frame.index(_CURSOR) :]
+    attributes = msgspec.json.decode(payload)
+    return EventFrame(len(payload), attributes["cursor"], attributes)
 
 
 def with_cursor(frame: bytes, cursor: bytes) -> bytes:

@@ -53,7 +53,9 @@ _Routed = tuple[bytes, Headers, bool]
 class Batch:
     """The outputs and dead letters of records of one partition, in their order."""
 
-    def __init__(self, selection: Selection, poison: PoisonTracker) -> None:
+    def __init__(self, selection: Selection, poison: PoisonTracker, event_limit: int = RECORD_LIMIT) -> None:
+        """`event_limit` is the bytes of the largest event for subscribers."""
+        self._event_limit = event_limit
         self.outputs: list[Outgoing] = []
         self.rejects: list[Reject] = []
         self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
@@ -125,13 +127,30 @@ class Batch:
         source = provenance[: provenance.find(b" ")]
         pipelines = self._selection.of(source)
         if len(pipelines) == 1:
-            self._keep(record, provenance, pipelines[0], _result(pipelines[0], record, routed, step_timer))
+            self._keep(record, provenance, pipelines[0], self._result(pipelines[0], record, routed, step_timer))
             return
         if not pipelines:
             self._reject(record, f"no pipeline takes the source {source.decode(errors='replace')[:80]!r}", provenance)
         # All results before any is kept: where one pipeline has to wait for something, the record comes again.
-        for pipeline, result in [(one, _result(one, record, routed, step_timer)) for one in pipelines]:
+        for pipeline, result in [(one, self._result(one, record, routed, step_timer)) for one in pipelines]:
             self._keep(record, provenance, pipeline, result)
+
+    def _result(
+        self, pipeline: Pipeline, record: Record, routed: _Routed, step_timer: StepTimer | None
+    ) -> list[Outgoing] | Rejected:
+        _, headers, spliced = routed
+        try:
+            outputs = pipeline.run(record.value or b"", headers, step_timer and step_timer(pipeline), spliced=spliced)
+        except Rejected as exc:
+            return exc
+        for output in outputs:
+            size = len(output[1] or b"")
+            if size > self._event_limit:
+                limit = f"{self._event_limit} (see `bus.topics.largest_frame`)"
+                return Rejected(f"the event would have {size} bytes, the limit is {limit}")
+            if size > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
+                return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
+        return outputs
 
     def _route(self, record: Record) -> _Routed | None:
         """Route a record with other headers, or one that may be poison; None where it is rejected."""
@@ -175,20 +194,6 @@ class Batch:
         self.rejects.append(reject)
         self.size += len(reject.value)
         self.unclaimed += not pipeline
-
-
-def _result(
-    pipeline: Pipeline, record: Record, routed: _Routed, step_timer: StepTimer | None
-) -> list[Outgoing] | Rejected:
-    _, headers, spliced = routed
-    try:
-        outputs = pipeline.run(record.value or b"", headers, step_timer and step_timer(pipeline), spliced=spliced)
-    except Rejected as exc:
-        return exc
-    for output in outputs:
-        if len(output[1] or b"") > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
-            return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
-    return outputs
 
 
 def _provenance_of(record: Record) -> bytes:

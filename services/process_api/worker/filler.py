@@ -9,7 +9,7 @@ from services.process_api.worker.batch import Batch
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.reporting import Reporter
-from shared.bus.protocol import Reader, Record
+from shared.bus.protocol import RECORD_LIMIT, Reader, Record
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.clock import Clock
 from shared.settings import Options
@@ -37,7 +37,7 @@ class TransactionOptions(Options):
 class Filler:
     """Makes batches of the records of one reader."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of, each from another part
         self,
         reader: Reader,
         selection: Callable[[], Selection],
@@ -46,8 +46,14 @@ class Filler:
         reporter: Reporter,
         pace: Pace,
         clock: Clock,
+        *,
+        event_limit: int = RECORD_LIMIT,
     ) -> None:
-        """`selection` returns the pipelines for the next batch; one batch has the same ones throughout."""
+        """`selection` returns the pipelines for the next batch; one batch has the same ones throughout.
+
+        `event_limit` is the bytes of the largest event for subscribers.
+        """
+        self._event_limit = event_limit
         (self._partition,) = reader.positions
         self._reader = reader
         self._selection = selection
@@ -72,7 +78,8 @@ class Filler:
         self.isolated = self._poison.is_isolated(self._next_offset)
         limit = 1 if self.isolated else self._options.events
         records = await self._read(limit, None)
-        batch = Batch(self._selection(), self._poison)  # after the wait, in which the pipelines may be replaced
+        # After the wait, in which the pipelines may be replaced.
+        batch = Batch(self._selection(), self._poison, self._event_limit)
         began = self._clock.monotonic()
         while records:
             try:

@@ -92,7 +92,14 @@ class Stream:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(commits.follow(), name=f"commits of {reader.topic}/{position.partition}")
                     filler = Filler(
-                        reader, self._selection, poison, self._options, self._report, self._pace, self._clock
+                        reader,
+                        self._selection,
+                        poison,
+                        self._options,
+                        self._report,
+                        self._pace,
+                        self._clock,
+                        event_limit=self._topics.event_limit,
                     )
                     await self._fill_and_submit(filler, commits, position)
             except ExceptionGroup as failed:

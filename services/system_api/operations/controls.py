@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.system_api.operations.requests import Control, Outcome
 from services.system_api.operations.store import SourceStore
@@ -68,6 +68,11 @@ class SourceControl:
         """Return when something else is asked than `control`."""
         while self.current == control:
             await self._changed.wait()
+
+    async def last_status(self) -> Mapping[str, Any] | None:
+        """Return the status that the last owner published, None if there is none. Raises `Unavailable`."""
+        shared = await self._store.status(self._source)
+        return None if shared is None else shared.status
 
     async def settle(self, outcome: Outcome) -> None:
         """Note what came of a request, here and in the store.

@@ -1,7 +1,7 @@
 """Controls and statuses in memory: for unit tests, and for one process on its own."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -20,9 +20,15 @@ class MemorySourceStore:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._controls: dict[str, Control] = {}
+        self._changing = asyncio.Lock()
         self._statuses: dict[str, SharedStatus] = {}
         self._windows: dict[str, dict[float, Window]] = {}
         self._watchers: Watchers[str] = Watchers()
+
+    @property
+    def lasting(self) -> bool:
+        """Statuses end with the process."""
+        return False
 
     async def controls(self) -> Mapping[str, Control]:
         """Return what operators ask, by source."""
@@ -30,27 +36,30 @@ class MemorySourceStore:
 
     async def pause(self, source: str, by: str, reason: str) -> Control:
         """Ask that the source be paused."""
-        return self._set(source, replace(self._of(source), paused=True, reason=reason, by=by, at=self._clock.time()))
+        at = self._clock.time()
+        return await self._change(source, lambda now: replace(now, paused=True, reason=reason, by=by, at=at))
 
     async def resume(self, source: str, by: str) -> Control:
         """Ask that the source run."""
-        return self._set(source, replace(self._of(source), paused=False, reason="", by=by, at=self._clock.time()))
+        at = self._clock.time()
+        return await self._change(source, lambda now: replace(now, paused=False, reason="", by=by, at=at))
 
     async def poll(self, source: str) -> Control:
         """Ask for a poll now."""
-        control = self._of(source)
-        return self._set(source, replace(control, polls=control.polls + 1))
+        return await self._change(source, lambda now: replace(now, polls=now.polls + 1))
 
     async def request(self, source: str, command: Command, place: str | None, by: str) -> Control:
         """Ask for something that is carried out once."""
-        control = self._of(source)
-        last = 0 if control.request is None else control.request.generation
-        request = Request(last + 1, command, place, by, self._clock.time())
-        return self._set(source, replace(control, request=request))
+
+        def requested(now: Control) -> Control:
+            last = 0 if now.request is None else now.request.generation
+            return replace(now, request=Request(last + 1, command, place, by, self._clock.time()))
+
+        return await self._change(source, requested)
 
     async def settle(self, source: str, outcome: Outcome) -> None:
         """Note what came of a request."""
-        self._set(source, self._of(source).settled(outcome))
+        await self._change(source, lambda now: now.settled(outcome))
 
     async def publish(self, statuses: Sequence[SharedStatus]) -> None:
         """Publish statuses."""
@@ -74,6 +83,10 @@ class MemorySourceStore:
         for source, windows in self._windows.items():
             self._windows[source] = {at: window for at, window in windows.items() if at >= before}
 
+    async def status(self, source: str) -> SharedStatus | None:
+        """Return what was published last of one source."""
+        return self._statuses.get(source)
+
     async def statuses(self) -> Mapping[str, SharedStatus]:
         """Return what was published last, by source."""
         return dict(self._statuses)
@@ -82,10 +95,13 @@ class MemorySourceStore:
         """Watch the controls."""
         return self._watchers.watch([_ALL])
 
-    def _of(self, source: str) -> Control:
-        return self._controls.get(source, Control())
-
-    def _set(self, source: str, control: Control) -> Control:
-        self._controls[source] = control
+    async def _change(self, source: str, change: Callable[[Control], Control]) -> Control:
+        async with self._changing:
+            control = change(self._controls.get(source, Control()))
+            await self._keep(self._controls | {source: control})
+            self._controls[source] = control
         self._watchers.notify([_ALL])
         return control
+
+    async def _keep(self, controls: Mapping[str, Control]) -> None:
+        """Keep the controls that are about to be those of the store, where they survive it."""

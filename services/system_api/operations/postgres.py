@@ -87,6 +87,11 @@ class PostgresSourceStore:
             async with Listener.opened(options, {CHANNEL: store.on_notification}):
                 yield store
 
+    @property
+    def lasting(self) -> bool:
+        """Statuses are in a table."""
+        return True
+
     async def controls(self) -> Mapping[str, Control]:
         """Return what operators ask, by source."""
         async with self._pool.use() as connection:
@@ -141,16 +146,17 @@ class PostgresSourceStore:
         async with self._pool.use() as connection:
             await connection.execute(_FORGET_WINDOWS, before)
 
+    async def status(self, source: str) -> SharedStatus | None:
+        """Return what was published last of one source."""
+        async with self._pool.use() as connection:
+            row = await connection.fetchrow(f"{_STATUSES} WHERE source = $1", source)
+        return None if row is None else _status(row)
+
     async def statuses(self) -> Mapping[str, SharedStatus]:
         """Return what was published last, by source."""
         async with self._pool.use() as connection:
             rows = await connection.fetch(_STATUSES)
-        return {
-            row["source"]: SharedStatus(
-                row["source"], row["node"], row["epoch"], json.loads(row["status"]), row["updated_at"]
-            )
-            for row in rows
-        }
+        return {row["source"]: _status(row) for row in rows}
 
     def watch(self) -> AbstractContextManager[asyncio.Event]:
         """Watch the controls."""
@@ -167,6 +173,10 @@ class PostgresSourceStore:
             await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, source)
         assert row is not None, "inserted before, and never deleted"
         return _control(row)
+
+
+def _status(row: asyncpg.Record) -> SharedStatus:
+    return SharedStatus(row["source"], row["node"], row["epoch"], json.loads(row["status"]), row["updated_at"])
 
 
 def _control(row: asyncpg.Record) -> Control:

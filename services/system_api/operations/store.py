@@ -30,6 +30,11 @@ class SourceStore(Protocol):
     All methods raise `Unavailable` if the store does not answer; it is not known then whether the change took place.
     """
 
+    @property
+    def lasting(self) -> bool:
+        """Whether statuses survive a restart of all replicas."""
+        ...
+
     async def controls(self) -> Mapping[str, Control]:
         """Return what operators ask, by source; a source that nothing was ever asked of is absent."""
         ...
@@ -67,6 +72,10 @@ class SourceStore(Protocol):
 
     async def forget_windows(self, before: float) -> None:
         """Forget the windows of all sources that began before a time."""
+        ...
+
+    async def status(self, source: str) -> SharedStatus | None:
+        """Return what was published last of one source."""
         ...
 
     async def statuses(self) -> Mapping[str, SharedStatus]:

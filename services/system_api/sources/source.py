@@ -107,6 +107,9 @@ class Batch:
     Repeated with every batch until it is over. While something waits, the source is not caught up."""
     losses: tuple[Loss, ...] = ()
     """What was found to be lost since the last batch: each loss is in one batch."""
+    taken_early: tuple[str, ...] = ()
+    """What was found since the last batch to have been read before it was complete, each with its place: it changed
+    afterwards, and is read again."""
     rows: int | None = None
     """How many rows, lines or messages the reader got from the upstream for this batch, counted where they arrive. Each
     must be in a record, a reject or `skipped`, or `trelay_source_unaccounted_rows` is not 0. None: not counted."""

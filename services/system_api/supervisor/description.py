@@ -19,7 +19,9 @@ def describe(status: SourceStatus, now: float) -> dict[str, Any]:
         "caught_up_at": _time(status.caught_up_at),
         "error": status.error,
         "failures": status.failures,
+        "outage_since": _time(status.outage_since),
         "problems": list(status.problems),
+        "reported": status.reported,
         "waiting": list(status.waiting),
         "counts": {
             "rows": status.own.rows,

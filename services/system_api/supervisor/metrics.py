@@ -21,6 +21,7 @@ class SourceMetrics:
         self.restarts = metrics.restarts.labels(source)
         self.losses = metrics.losses.labels(source)
         self.lost_bytes = metrics.lost_bytes.labels(source)
+        self.taken_early = metrics.taken_early.labels(source)
         self.waiting = metrics.waiting.labels(source)
         self.unaccounted = metrics.unaccounted.labels(source)
         self.poll_seconds = metrics.poll_seconds.labels(source)
@@ -61,6 +62,12 @@ class SystemMetrics:
         self.lost_bytes = Counter(
             "trelay_source_lost_bytes_total",
             "Bytes known to be lost with them; what is not known is not counted.",
+            ["source"],
+            registry=registry,
+        )
+        self.taken_early = Counter(
+            "trelay_source_taken_early_total",
+            "Files that changed right after they were read, so that they were read again.",
             ["source"],
             registry=registry,
         )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from services.system_api.sources.source import Batch
-from shared.bus.protocol import IN_FLIGHT, Outgoing, size_of
+from shared.bus.protocol import IN_FLIGHT, RECORD_LIMIT, Outgoing, size_of
 from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.headers import PROVENANCE, unpack_provenance
 
@@ -43,16 +43,21 @@ class OversizeFilter:
             self._attempts.clear()
             self.isolating = False
 
-    def exclude_rejected(self, batch: Batch) -> Batch:
-        """Return the batch with each record that the bus rejected turned into a reject of bounded size."""
-        if not self._too_large:
+    def exclude_rejected(self, batch: Batch, limit: int = RECORD_LIMIT) -> Batch:
+        """Return the batch with each record that is too large turned into a reject of bounded size.
+
+        Too large is what the bus rejected, and an event of more than `limit` bytes.
+        """
+        if not self._too_large and not any(len(record.value or b"") > limit for record in batch.records):
             return batch
         kept, rejects = list[Outgoing](), [self._truncated(reject) for reject in batch.rejects]
         for record in batch.records:
             identity = _identity(record)
-            if identity in self._too_large:
-                size = size_of(record)
-                error = f"an event of {size} bytes is above the bus's limit; its first {KEPT_BYTES} bytes are kept"
+            size = len(record.value or b"")
+            if identity in self._too_large or size > limit:
+                bus = identity in self._too_large
+                above = f"{size_of(record)} bytes is above the bus's limit" if bus else f"{size} bytes is above {limit}"
+                error = f"an event of {above}; its first {KEPT_BYTES} bytes are kept"
                 value = (record.value or b"")[:KEPT_BYTES]
                 origin, attempts = f"source:{identity}", self._attempts[identity]
                 rejects.append(Reject(identity, value, error, "source", origin, attempts=attempts))

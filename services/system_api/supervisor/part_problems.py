@@ -5,7 +5,7 @@ the same one as long as the part that it names is the same, so that each has one
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 MAX_PARTS = 20
@@ -44,6 +44,20 @@ class PartProblems:
         ]
         self._noticed = found
         return [*over, *begun]
+
+    @property
+    def noticed(self) -> Mapping[str, str]:
+        """The parts whose problems had a notice that is not over, each with what is wrong."""
+        return self._noticed
+
+    def adopt(self, problems: Iterable[str]) -> None:
+        """Take over the problems that another replica has had notices of."""
+        self.texts = tuple(problems)
+        self._noticed = self._by_part()
+
+    def forget(self) -> None:
+        """Forget all problems without a notice."""
+        self.texts, self._noticed = (), {}
 
     def _by_part(self) -> dict[str, str]:
         """Return the problems by part. A part that has a notice keeps it, whatever else appears."""

@@ -105,6 +105,8 @@ class Poller:
         self._fenced = False
         try:
             async with self._leases.hold(f"source/{self.name}") as lease:
+                if (published := await self._control.last_status()) is not None:
+                    self._report.adopt(published)
                 self._report.owned(lease.epoch)
                 await self._control.known()
                 await self._supervise(lease)

@@ -1,6 +1,9 @@
 """Where the status of a source changes; each change reaches the log, the metrics and the alerts."""
 
 import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.sources.source import Batch, Checkpoint
@@ -34,16 +37,45 @@ class Reporter:
 
     def standby(self) -> None:
         """Another replica runs the source, or is about to."""
-        self._alert(self.status.standby(self._clock.time()))
-        self._note_problems(())
+        self._hand_over()
+        self.status.standby(self._clock.time())
+        self._degraded_since = None
         self.counted(OwnPart())
         self._log_recovery("source moved to another replica")
         self._entered()
 
     def measure(self) -> SourceStatus:
         """Return the status with the rates of now."""
-        self.status.per_second = self._rates.per_second(self._clock.monotonic())
-        return self.status
+        status = self.status
+        status.per_second = self._rates.per_second(self._clock.monotonic())
+        status.reported = all(self._alerts.reported(*place) for place in self._alerted_places())
+        return status
+
+    def disclaim(self) -> None:
+        """Forget what an earlier process of this replica has reported: the owner adopts it from the shared status."""
+        self._alerts.hand_over(SOURCE, self._name)
+
+    def adopt(self, published: Mapping[str, Any]) -> None:
+        """Take over the alerts of the last owner, from the status that it has published."""
+        if not published.get("reported"):
+            return
+        status, since = self.status, published["outage_since"]
+        began = None if since is None else datetime.fromisoformat(since).timestamp()
+        now = self._clock.time()
+        status.adopt(published["error"] or "", began, tuple(published["problems"]), now)
+        if began is not None:
+            self._alerts.adopt(SOURCE, self._name, f"down: {status.error}", began)
+        for part, text in status.noticed_parts.items():
+            self._alerts.adopt(PART, f"{self._name}: {part}", text, now)
+
+    def _hand_over(self) -> None:
+        """Leave all alerts to the next owner."""
+        for place in self._alerted_places():
+            self._alerts.hand_over(*place)
+
+    def _alerted_places(self) -> list[tuple[str, str]]:
+        outage = [] if self.status.outage_since is None else [(SOURCE, self._name)]
+        return [*outage, *((PART, f"{self._name}: {part}") for part in self.status.noticed_parts)]
 
     def owned(self, epoch: int) -> None:
         """This replica has the lease of the source, of this epoch."""
@@ -126,6 +158,9 @@ class Reporter:
             self._metrics.losses.inc(loss.count)
             self._metrics.lost_bytes.inc(loss.size)
             logger.error("data lost at the source", extra=self._fields | {"error": loss.text, "bytes": loss.size})
+        for text in batch.taken_early:
+            self._metrics.taken_early.inc()
+            logger.warning("file changed after it was read; reading it again", extra=self._fields | {"error": text})
 
     def progressed(self, *, caught_up: bool) -> None:
         """What a poll found is being committed; when caught up, everything that was waiting upstream is published."""

@@ -31,7 +31,7 @@ from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.schedule import Schedule
 from services.system_api.supervisor.wakeup import Wakeup
 from services.system_api.supervisor.watchdog import Activity, Watchdog
-from shared.bus.protocol import Bus
+from shared.bus.protocol import RECORD_LIMIT, Bus
 from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed, TooLarge, TrelayError, Unavailable
 from shared.runtime.clock import Clock
@@ -183,7 +183,8 @@ class SourceRun:
 
     async def _publish(self, publisher: Publisher, batch: Batch) -> None:
         self._begin(Activity.PUBLISHING)
-        self._last = self._oversize.exclude_rejected(batch)
+        limit = RECORD_LIMIT if self._options.channel is None else self._context.topics.event_limit
+        self._last = self._oversize.exclude_rejected(batch, limit)
         self._own = self._own.after(self._last)
         if self._last:
             await publisher.submit(self._last, self._own)

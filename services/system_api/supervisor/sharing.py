@@ -19,7 +19,7 @@ _INTERVAL = 5.0
 _RETRY_INTERVAL = 2.0
 _KEPT = 31 * 24 * HOUR
 """Seconds for which the counts of each hour are kept."""
-_DECISIVE = ("state", "error", "problems")
+_DECISIVE = ("state", "error", "problems", "reported")
 """What is published at once when it changes."""
 
 

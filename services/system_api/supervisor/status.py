@@ -71,6 +71,8 @@ class SourceStatus:
     """What is committed of this source in all: counts, and the newest request that was carried out."""
     epoch: int | None = None
     """Of the lease that this replica holds on the source; None while it holds none."""
+    reported: bool = True
+    """Whether all that is wrong has been reported to people."""
     outage_since: float | None = None
     """When the outage began that has an alert; None while there is none."""
     _parts: PartProblems = field(default_factory=PartProblems)
@@ -113,11 +115,24 @@ class SourceStatus:
         self.failures, self.error = 0, None
         return self._end_outage("works again")
 
-    def standby(self, now: float) -> Notice | None:
-        """Note that another replica owns the source; from now on that replica reports its outages."""
+    def standby(self, now: float) -> None:
+        """Note that another replica owns the source; from now on that replica reports what is wrong with it."""
         self.enter(State.STANDBY, now)
-        self.failures, self.error = 0, None
-        return self._end_outage("runs on another replica now, which reports what is wrong there")
+        self.failures, self.error, self.outage_since, self.problems = 0, None, None, ()
+        self._parts.forget()
+
+    def adopt(self, error: str, since: float | None, problems: tuple[str, ...], now: float) -> None:
+        """Take over what another replica has had notices of: an outage since `since`, and problems of parts."""
+        self._parts.adopt(problems)
+        self.problems = problems
+        if since is not None:
+            self.enter(State.DOWN, now, error)
+            self.outage_since = since
+
+    @property
+    def noticed_parts(self) -> Mapping[str, str]:
+        """The parts whose problems had a notice that is not over, each with what is wrong."""
+        return self._parts.noticed
 
     def paused(self, now: float, reason: str) -> Notice | None:
         """Note that an operator has paused the source: from now on nothing is expected of it."""

@@ -127,7 +127,6 @@ class Fetcher:
         self._wakeup.set()
 
     async def close(self) -> None:
-        """Close the connections."""
         self._cluster.problems.pop(self._part, None)
         for partition in self.positions:
             self._report_hanging(partition, None)

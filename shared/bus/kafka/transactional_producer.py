@@ -175,7 +175,6 @@ class TransactionalProducer:
         self.in_transaction = False
 
     async def close(self) -> None:
-        """Close the connections."""
         await asyncio.gather(self._connections.close(), self._coordinator_connections.close())
 
     async def _produce(self, batches: Sequence[RecordBatch], deadline: float) -> None:

@@ -102,6 +102,8 @@ class SourceStoreContract:
         assert (found["orders"].node, found["orders"].epoch) == ("new", 4)
         assert found["rates"].status["state"] == "down", "the same owner goes on"
         assert found["rates"].at > 0
+        assert await store.status("orders") == found["orders"]
+        assert await store.status("other") is None
 
     async def test_the_counts_of_the_current_hour_are_those_that_were_published_last(self, store: SourceStore) -> None:
         await store.publish([status("orders", 3, rows=5), status("rates", 3, rows=1)])

@@ -144,6 +144,14 @@ def status_of(descriptor: int, path: str) -> FileStat:
         raise FileError(f"{path}: {exc.strerror}") from exc
 
 
+def is_deleted(descriptor: int) -> bool:
+    """Whether an open file has no name left: its bytes exist only while it is open."""
+    try:
+        return os.fstat(descriptor).st_nlink == 0
+    except OSError:
+        return True  # deleted on a file server, for example
+
+
 def path_of(descriptor: int, path: str) -> str:
     """Return where an open file is now, through links; `path` if that is unknown, as for a deleted file."""
     try:

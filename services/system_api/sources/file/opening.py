@@ -114,4 +114,5 @@ async def _drop(
     tasks.keep(f"folder watcher of source {name}", watcher.run(view.note_paths))
     io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}, finalizer"))
     finalizer = Finalizer(name, options.drop, io_thread, tasks, clock)
+    stack.callback(finalizer.close)
     return DropSource(options, builder, watcher, view, open_files, finalizer, clock)

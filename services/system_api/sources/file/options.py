@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from services.system_api.sources.file.documents.content import Compression
+from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.format_options import (
     AUTO,
     BINARY_FORMATS,
@@ -80,8 +81,10 @@ class DropOptions(Options):
 
     ready: Ready = Ready.STABLE
     """How a file is recognised as complete."""
-    stable_seconds: float = Field(default=1.0, ge=0)
-    """Seconds without a change after which a file counts as complete, with `ready: stable`."""
+    stable_seconds: float | None = Field(default=None, ge=0)
+    """Seconds without a change after which a file counts as complete, with `ready: stable`. By default 5 where it is
+    known that no process has the file open for writing (Linux, a local file system), and 60 elsewhere. A file that is
+    known to be open for writing is never complete."""
     done_suffix: Annotated[str, Form(r"^\.[^/]+$", "a dot and an ending without '/', such as '.done'")] = ".done"
     """What is appended to a file's name to get the name of its done-file."""
     after: After = After.KEEP
@@ -117,7 +120,7 @@ class FileSourceOptions(SourceOptions):
     """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
-    rotated: Annotated[str, AfterValidator(_glob_beside_file)] | None = Field(default=None, min_length=1)
+    rotated: Annotated[str, Field(min_length=1), AfterValidator(_glob_beside_file)] | None = None
     """Where rotation puts files of `mode: tail`, as a glob, such as `old/*.log*`: files that were begun in `path` are
     read on there, and files that were created and rotated between two looks are read. What was there before the source
     was started first is not read."""
@@ -157,6 +160,8 @@ class FileSourceOptions(SourceOptions):
             raise ValueError("zip: the files are not ZIP archives; remove zip, or set compression: zip")
         if "drop" in self.model_fields_set and self.mode != "drop":
             raise ValueError("drop: the mode is tail; set mode: drop")
+        if self.drop.archive is not None and Glob(self.path).folders_are(str(self.drop.archive)):
+            raise ValueError("drop.archive: found the folder of path; expected another folder")
         if self.rotated is not None and self.mode != "tail":
             raise ValueError("rotated: the mode is drop; remove rotated, or set mode: tail")
         if self.mode == "tail" and (reason := self.document_reason) is not None:

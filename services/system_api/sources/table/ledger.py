@@ -80,6 +80,10 @@ class Ledger(Generic[Order]):
         """Rows above the position that have been emitted: order values by identity."""
         return self._entries.known
 
+    def checkpoint_at(self, order: Order) -> dict[str, bytes]:
+        """Return the checkpoint from which all rows of this order value, and those above it, are read."""
+        return {"": _encode(_Saved(_VERSION, self._mode, Position(order, None), 0))}
+
     def take(
         self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool
     ) -> tuple[list[Row[Order]], dict[str, bytes | None]]:

@@ -47,6 +47,10 @@ class NullKeyRows:
                 " give the source another name, or set its previous kind again"
             ) from exc
 
+    def saved(self) -> dict[str, bytes]:
+        """Return the part of the checkpoint for the rows that were dead-lettered."""
+        return {PART: _encode(sorted(self.known))} if self.known else {}
+
     def take(self, rows: Sequence[NullKeyRow]) -> tuple[list[NullKeyRow], Mapping[str, bytes]]:
         """Return the rows that were not dead-lettered yet, and the part of the checkpoint to save with them.
 

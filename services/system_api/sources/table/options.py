@@ -18,8 +18,13 @@ _SQLITE = "sqlite:///"
 _SHARE_OF_POLL = 0.8
 
 
-_FOR_INCREMENTAL = {"updated_at_column", "time_zone", "overlap", "early_limit"}
-_FOR_DIFF = {"diff_limit", "deleted_type"}
+_COLUMN_SETTINGS = ("updated_at_column", "published_column", "subject")
+_OF_MODES = {
+    "incremental": {"updated_at_column", "time_zone", "overlap", "early_limit"},
+    "diff": {"diff_limit", "deleted_type"},
+    "outbox": {"published_column"},
+}
+"""The settings that one mode has, and the others have not."""
 
 
 def _table(name: str) -> str:
@@ -50,9 +55,10 @@ class TableSourceOptions(SourceOptions):
     """A table or view, with its schema if it has one: `shop.orders`. A name with a dot is in double quotes:
     `shop."price.list"`."""
 
-    mode: Literal["incremental", "diff"] = "incremental"
+    mode: Literal["incremental", "diff", "outbox"] = "incremental"
     """How changes are found. `incremental` reads the rows above the last one that was read, by `updated_at_column` or
-    by `key`. `diff` compares all rows of a small table again and again, and finds deletes too."""
+    by `key`. `diff` compares all rows of a small table again and again, and finds deletes too. `outbox` reads the rows
+    that are there, and removes them once they are published."""
 
     key: _Column | Annotated[tuple[_Column, ...], Field(min_length=1, max_length=16)] = "id"
     """The column that identifies a row, or several: `[order_id, line]`. Without `updated_at_column` rows are read in
@@ -94,6 +100,10 @@ class TableSourceOptions(SourceOptions):
     deleted_type: str | None = Field(default=None, min_length=1, max_length=200)
     """`mode: diff`: the CloudEvents `type` of the event of a deleted row; by default `type` followed by `.deleted`."""
 
+    published_column: _Column | None = None
+    """`mode: outbox`: the column that marks a row as published, a time or a boolean. By default published rows are
+    deleted."""
+
     notify: (
         Annotated[
             str, Form(r"^[A-Za-z_][A-Za-z0-9_]{0,62}$", "at most 63 letters, digits and '_', beginning with no digit")
@@ -114,9 +124,9 @@ class TableSourceOptions(SourceOptions):
         return self.poll_timeout * _SHARE_OF_POLL
 
     @property
-    def compares(self) -> bool:
-        """Whether all rows are compared."""
-        return self.mode == "diff"
+    def ordered(self) -> bool:
+        """Whether rows are read in an order in which they grow."""
+        return self.mode == "incremental"
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -138,7 +148,7 @@ class TableSourceOptions(SourceOptions):
         """Each column that a setting names, as setting and column."""
         return [
             *(("key", column) for column in self.keys),
-            *((name, column) for name in ("updated_at_column", "subject") if (column := getattr(self, name))),
+            *((name, column) for name in _COLUMN_SETTINGS if (column := getattr(self, name))),
             *(("columns", column) for column in self.columns or ()),
         ]
 
@@ -175,13 +185,13 @@ class TableSourceOptions(SourceOptions):
     def _consistent(self) -> Self:
         if len(set(self.keys)) < len(self.keys):
             raise ValueError("key: found a column twice; expected different columns")
-        if len(self.keys) > 1 and self.updated_at_column is None and not self.compares:
+        if len(self.keys) > 1 and self.updated_at_column is None and self.mode == "incremental":
             raise ValueError(
                 "key: found several columns, in whose order rows do not grow; set `updated_at_column`, or `mode: diff`"
             )
-        foreign = _FOR_INCREMENTAL if self.compares else _FOR_DIFF
-        for name in sorted(foreign & self.model_fields_set):
-            raise ValueError(f"{name}: `mode: {self.mode}` does not use this; remove it")
+        foreign = {name: mode for mode, names in _OF_MODES.items() if mode != self.mode for name in names}
+        for name in sorted(foreign.keys() & self.model_fields_set):
+            raise ValueError(f"{name}: this is a setting of `mode: {foreign[name]}`; remove it, or set that mode")
         if self.on_postgresql:
             return self
         for name in ("notify", "password", "tls"):

@@ -29,6 +29,7 @@ class RowEvents(Generic[Order]):
         time: Time[Order],
     ) -> None:
         """`subject` is the column of subjects, `limit` the maximum size of a row in bytes."""
+        self.name = builder.name
         self._builder = builder
         self._table = table
         self._subject = subject

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, runtime_checkable
 
-from services.system_api.sources.source import Batch
+from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
@@ -64,7 +64,20 @@ class TableReader(Protocol[Order]):
         ...
 
     def problem(self, ledger: Ledger[Order], /) -> str | None:
-        """Return what is wrong with the table, None if nothing."""
+        """Return why rows of the table cannot be read, None if all can."""
+        ...
+
+    def warning(self) -> str | None:
+        """Return what is wrong with the table while all of its rows are read; None if nothing."""
+        ...
+
+
+@runtime_checkable
+class TimedReader(Protocol):
+    """Readers of databases that know where a time is in the order of rows."""
+
+    async def order_at(self, time: datetime) -> Any:
+        """Return the order value of a time. Raises `Malformed` or `Unavailable`."""
         ...
 
 
@@ -152,17 +165,37 @@ class TableSource(Generic[Order]):
         fresh, saved = ledger.take(rows, horizon, complete=complete)
         batch = Batch(checkpoint=saved, more=not complete, rows=len(rows), skipped=len(rows) - len(fresh))
         self._events.add(fresh, batch)
+        null_keys = 0
         if null_key_rows is not None:
             rejected, part = self._null_key_rows.take(null_key_rows)
             self._events.reject_null_key_rows(rejected, batch)
             batch.rows = len(rows) + len(null_key_rows)
             batch.skipped += len(null_key_rows) - len(rejected)
             batch.checkpoint |= part
-        batch.problems = tuple(self._problem(held_back=held_back))
-        batch.waiting = batch.problems or ((self._held_back(),) if held_back else ())
+            null_keys = len(rejected)
+        problems: tuple[str, ...] = tuple(self._problem(held_back=held_back))
+        batch.waiting = problems or ((self._held_back(),) if held_back else ())
+        warning = reader.warning()
+        batch.problems = problems if warning is None else (*problems, warning)
+        batch.rows = len(rows) + null_keys
+        batch.skipped = len(rows) - len(fresh)
         now = self._clock.monotonic()
         self._pause_until = now + max(_MIN_PAUSE, now - began)
         return batch
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint of a place; see `Rewinding`. At the beginning, rows without a key are unknown again."""
+        if place == "beginning":
+            return {}
+        if place == "end":
+            order = await self._reader.observe()
+            if order is None:
+                raise Malformed("the table has no row yet that could be its end")
+        elif isinstance(self._reader, TimedReader):
+            order = await self._reader.order_at(place)
+        else:
+            raise Malformed("a table in SQLite has no times; expected beginning, end or a position")
+        return self._ledger.checkpoint_at(order) | self._null_key_rows.saved()
 
     async def count(self, since: datetime, until: datetime) -> int:
         """Return how many rows changed last within [since, until); see `Countable`."""

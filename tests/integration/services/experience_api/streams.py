@@ -50,10 +50,11 @@ class Stream:
         return f"{'wss' if self.secure else 'ws'}://127.0.0.1:{self.port}/?{query}"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Admit every request: `send` permits sending, `channels` and `cursor` are those of the real route."""
+        """Admit every request: `send` permits sending, `client` is the client; others are those of the real route."""
         self.ids.append(uuid4())
         interest = narrow(["**"], request.query.get("channels"))
-        who = Subscriber(self.ids[-1], f"client-{len(self.ids)}", interest, "send" in request.query)
+        client_id = request.query.get("client", f"client-{len(self.ids)}")
+        who = Subscriber(self.ids[-1], client_id, interest, "send" in request.query)
         try:
             served: Served = await self.delivery.serve(
                 request, who, request.query.get("cursor"), ("events",), on_open=self.connections.append

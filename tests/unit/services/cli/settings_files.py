@@ -1,5 +1,7 @@
 """Settings files, valid and invalid, on which  and validators of JSON Schema must agree."""
 
+from tests.unit.services.cli.settings_of_http import HTTP_SOURCES
+
 WHOLE = """\
 database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca_file: ca.pem, verify: true},
   pool_size: 4, connect_timeout: 5, statement_timeout: 15.5}
@@ -61,6 +63,11 @@ system:
         {delimiter: ";", quotes: true, quote: "'", escape: "~", nulls: ["NULL"], decimal: ",", ragged: pad,
          header: true, columns: [sku, at, level], types: {level: integer}}
       drop: {ready: done-file, stable_seconds: 1, done_suffix: .ok, after: archive, archive: done, receipt: true}
+    access: {kind: file, path: access.ndjson, format: ndjson, rotated: old/*, type: t, subject: id, channel: access}
+    teams: {kind: table, url: "sqlite:///a.db", table: teams, key: id, mode: diff, diff_limit: 1000, deleted_type: gone,
+      type: t, channel: teams}
+    outbox: {kind: table, url: "postgresql://a@db/a", table: outbox, key: id, mode: outbox, published_column: sent,
+      type: t, channel: outbox}
     catalog:
       kind: file
       path: catalog/*.json.zip
@@ -91,7 +98,7 @@ system:
       type: person.joined
       subject: id
       channel: staff
-    access:
+    weblog:
       kind: file
       path: access.log
       format: text
@@ -107,6 +114,10 @@ system:
       type: booking.made
       subject: account
       channel: bookings
+    clicks: {kind: file, path: in/clicks.ndjson, format: ndjson, rotated: old/clicks.*, type: t, subject: id,
+      channel: c}
+    tariffs: {kind: table, url: "sqlite:///t.db", table: t, mode: diff, diff_limit: 1000, type: t, channel: c,
+      deleted_type: t.removed}
     orders:
       kind: table
       url: postgresql://trelay@db/shop
@@ -123,6 +134,9 @@ system:
       row_limit: 1048576
       notify: orders_changed
       type: order.updated
+"""
+WHOLE += HTTP_SOURCES
+WHOLE += """\
     parcels:
       kind: rabbitmq
       url: amqps://trelay@rabbit:5671/shop
@@ -198,6 +212,8 @@ RIGHT = [
     "bus: {kind: postgres}",
     "bus: {kind: kafka, servers: '[::1]:9092'}",
     "bus: {kind: '${BUS:-postgres}'}",
+    "system: {deliver: {url: 'https://relay/entity', batch_events: 500, batch_bytes: 524288, timeout: 3, state: a}}",
+    "system: {deliver: {url: 'http://127.0.0.1:8080/entity', ca_file: ca.pem, retry: {attempts: 8}}}",
     "experience: {listen: {port: '${PORT:-8080}'}}",
     "experience: {tokens: {expires_after_days_disconnected: 0.5}}",
     "experience: {listen: {port: 8080.0}}",
@@ -218,6 +234,9 @@ WRONG = [
     "system: []",
     "bus: {}",
     "bus: {kind: rabbit}",
+    "system: {deliver: {url: relay.example.com}}",
+    "system: {deliver: {url: 'https://user:secret@relay.example.com/entity'}}",
+    "system: {deliver: {}}",
     "bus: {kind: kafka, servers: nowhere}",
     "bus: {kind: postgres, servers: 'a:1'}",
     "bus: {kind: postgres, topics: {prefix: 'a b'}}",

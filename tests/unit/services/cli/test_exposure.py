@@ -7,6 +7,7 @@ from services.standalone.settings import WholeSettings
 
 TABLE = {"kind": "table", "url": "postgresql://reader@db.example.com/shop", "table": "orders", "type": "t"}
 TLS = {"cert_file": "a", "key_file": "b"}
+API = {"kind": "http", "url": "http://api.example.com/orders", "type": "t", "id": "id"}
 MAIL = {"host": "mail.example.com", "security": "none"}
 
 
@@ -53,6 +54,7 @@ def test_a_listener_for_others_without_tls_is_named(service: str, host: str) -> 
     ("given", "place"),
     [
         ({"system": {"sources": {"orders": TABLE}}}, "system.sources.orders.url"),
+        ({"system": {"deliver": {"url": "http://relay.example.com/entity"}}}, "system.deliver.url"),
         ({"database": {"url": "postgresql://trelay@one,two/trelay"}}, "database.url"),
         ({"database": {"url": "postgresql://trelay@127.0.0.1,10.0.0.1:5432/trelay"}}, "database.url"),
         ({"database": {"url": "postgresql:///trelay?host=db"}}, None),  # refused before
@@ -80,6 +82,8 @@ def test_a_connection_to_another_machine_without_tls_is_named(given: dict[str, A
         {"system": {"sources": {"orders": TABLE | {"tls": {}}}}},
         {"system": {"sources": {"orders": TABLE | {"url": "postgresql://reader@[::1]:5432/shop"}}}},
         {"system": {"sources": {"orders": TABLE | {"url": "sqlite:///shop.db"}}}},
+        {"system": {"deliver": {"url": "http://127.0.0.1:8080/entity"}}},
+        {"system": {"deliver": {"url": "https://relay.example.com/entity"}}},
         {"database": {"url": "postgresql://trelay@/trelay?host=/var/run/postgresql"}},
         {"database": {"url": "postgresql://trelay@%2Fvar%2Frun%2Fpostgresql/trelay"}},
         {"database": {"url": "postgresql://trelay@/trelay"}},
@@ -92,3 +96,17 @@ def test_a_connection_to_another_machine_without_tls_is_named(given: dict[str, A
 )
 def test_what_is_encrypted_or_stays_on_this_machine_is_not_mentioned(given: dict[str, Any]) -> None:
     assert places(given) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("http://api.example.com/orders", True),
+        ("http://10.0.0.1/orders", True),
+        ("http://localhost:8000/orders", False),
+        ("https://api.example.com/orders", False),
+    ],
+)
+def test_an_api_elsewhere_without_tls_is_named(url: str, named: bool) -> None:
+    source = API | {"url": url, "network": {"private": True}}
+    assert places({"system": {"sources": {"a": source}}}) == (["system.sources.a.url"] if named else [])

@@ -21,7 +21,8 @@ from services.experience_api.stream.catch_up import CatchUpOptions
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.delivery import DeliveryOptions
 from services.experience_api.wire.cursor import ForeignCursor, MalformedCursor
-from services.experience_api.wire.frames import event_frame, event_payload, text_frame
+from services.experience_api.wire.frames import EventFrame, event_frame, event_payload, text_frame
+from shared.bus.topics import TopicsOptions
 from shared.runtime.clock import SystemClock
 from trelay_client import Stopped
 from trelay_client.state import PROTOCOL_CODES, TOKEN_CODES, SubscriptionState
@@ -71,12 +72,14 @@ def test_the_example_of_a_refusal_is_the_body_of_the_response() -> None:
 
 
 def test_every_control_event_is_shown_as_it_is_on_the_wire() -> None:
-    events = ControlEvents(Clock(), HubOptions().heartbeat.seconds)
+    events = ControlEvents(Clock(), HubOptions().heartbeat.seconds, TopicsOptions().largest_frame)
     subscriber = Subscriber(CONNECTION, "billing", interest_in(["orders.*"]))
+    oversized = EventFrame(1_200_345, CURSOR.decode(), {"source": "/sources/orders", "id": "orders:4711:1"})
     detail = "trelay.publish/2: offset 12 is no longer kept, the earliest is 87"
     assert [text_frame(frame) for frame in frames(section("Control events"))] == [
         events.connected(subscriber, CURSOR),
         events.gap(subscriber, control_events.NOT_KEPT, detail, CURSOR),
+        events.oversized(subscriber, oversized),
         events.refused(subscriber, close_codes.MAY_NOT_SEND.name),
         events.draining(subscriber, 2.5),
     ]
@@ -124,6 +127,9 @@ def test_the_limits_are_those_of_the_settings() -> None:
         found["time without reading anything of what is buffered"] == f"{CatchUpOptions().drain_timeout:g} s, then 4001"
     )
     assert found["time to answer a Close frame, once you have read what precedes it"] == f"{delivery.close_timeout:g} s"
+    assert found["size of a message, an event with its cursor"].startswith(
+        f"{TopicsOptions().largest_frame // 2**20} MiB"
+    )
     assert found["heartbeat"] == f"{HubOptions().heartbeat.seconds:g} s"
     assert found["messages you may send, with permission"] == f"{delivery.inbound_bytes // 1024} KiB each"
     failed = f"{handshakes.failures} at once, then {handshakes.failures_per_second:g} per second, else 429"

@@ -17,6 +17,12 @@ from services.system_api.sources.file.format_options import (
     ZipOptions,
 )
 from services.system_api.sources.file.options import DropOptions, FileSourceOptions
+from services.system_api.sources.http.polling.options import (
+    ByCursorOptions,
+    BySnapshotOptions,
+    ByTimeOptions,
+    HttpSourceOptions,
+)
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.settings import load
@@ -63,9 +69,26 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
         *settings_of(TableSourceOptions, without=SourceOptions),
         *(name for name in settings_of(FileSourceOptions, without=SourceOptions) if name not in SECTIONS),
         *(name for section, options in SECTIONS.items() for name in settings_of(options, f"{section}.")),
+        *settings_of(HttpSourceOptions, without=SourceOptions),
+        *(
+            name
+            for kind in (ByTimeOptions, BySnapshotOptions, ByCursorOptions)
+            for name in settings_of(kind, "changes.")
+        ),
+        "interval",  # whose default is another one for HTTP
     ]
-    expected.remove("kind")  # each kind declares it; the page lists it once
+    # Each kind declares its name; the page lists `kind` once, and `changes.kind` in the title of its table.
+    expected = [name for name in expected if name not in {"kind", "changes.kind"}] + ["kind"]
     assert sorted(documented) == sorted(expected)
+
+
+def test_direct_delivery_needs_a_channel_for_every_source() -> None:
+    source = {"kind": "file", "path": "a.ndjson", "type": "t", "subject": "id"}
+    given = {"deliver": {"url": "https://relay/entity"}, "sources": {"a": source | {"channel": "c"}, "b": source}}
+    with pytest.raises(ValueError, match="source 'b' needs a channel"):
+        SystemSettings.model_validate({"system": given})
+    given["sources"] = {"a": source | {"channel": "c"}}
+    assert SystemSettings.model_validate({"system": given}).system.deliver is not None
 
 
 def test_the_settings_may_name_the_replica() -> None:

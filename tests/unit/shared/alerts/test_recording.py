@@ -14,3 +14,7 @@ def test_calls_are_recorded() -> None:
     alerts.end("source", "never begun")
     assert recording.calls[2] == AlertCall("event", "consumer sends", "demo", "12 bytes")
     assert recording.open == {("source", "rates")}
+    alerts.adopt("source", "stock", "refused", 0.0)
+    assert alerts.reported("source", "stock")
+    alerts.hand_over("source", "rates")
+    assert recording.open == {("source", "stock")}

@@ -20,5 +20,12 @@ def test_the_six_topics_and_their_retention() -> None:
     assert topics["trelay.dead-letter"].retention_hours == 24 * 90
 
 
+def test_the_largest_event_leaves_room_for_the_cursor() -> None:
+    assert TopicsOptions().largest_frame == 2**20
+    for partitions in (1, 4, 1000):
+        topics = TopicsOptions(partitions=partitions, largest_frame=200_000)
+        assert 200_000 - 12 * partitions - 40 < topics.event_limit < 200_000
+
+
 def test_the_names_of_all_topics_have_the_prefix() -> None:
     assert all(topic.name.startswith("blue.") for topic in TopicsOptions(prefix="blue").all())

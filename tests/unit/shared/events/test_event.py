@@ -12,6 +12,7 @@ from shared.events.event import (
     Envelope,
     MalformedEvent,
     channel,
+    check_data,
     decode,
     encode,
     json_string,
@@ -138,3 +139,9 @@ def test_a_channel_is_dotted_words(name: str) -> None:
 
 def test_text_of_an_absent_attribute_is_none() -> None:
     assert text_of(decode(minimal()), "subject") is None
+
+
+def test_data_that_strict_readers_refuse_is_named() -> None:
+    check_data(b'{"a":1e300}')
+    with pytest.raises(MalformedEvent, match=r"data: a, byte 5: found the number 1e400"):
+        check_data(b'{"a":1e400}')

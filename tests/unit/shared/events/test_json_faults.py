@@ -13,6 +13,7 @@ from shared.events.json_faults import find_fault
         ('{"first name":NaN}', "`first name`, byte 14"),
         ('{"":NaN}', "``, byte 4"),
         ('{"a":1}NaN', "byte 7"),
+        ("{NaN", "byte 1"),
         ("]]NaN", "byte 2"),
         ('{"' + "n" * 100 + ' x":NaN}', f"`{'n' * 40}… (102 characters)`, byte 106"),
         ("[" * 20 + "NaN", "[0][0][0][0][0][0][0][0]…, byte 20"),

@@ -230,3 +230,8 @@ def test_suspicious_bytes_in_strings_pass() -> None:
     escaped = b"[" + b",".join([rb'{"a":"\"]"}'] * 1000) + b"]"
     check(escaped)
     assert strict_json.EVENT_LEVELS == DATA_LEVELS + 1
+
+
+def test_many_short_values_in_sparse_arrays_cannot_be_nested_too_deeply() -> None:
+    document = b'{"a":"' + b"x" * (3 * DATA_LEVELS) + b'"}'
+    assert not is_suspicious(document, len(document))

@@ -25,6 +25,18 @@ def test_a_required_part_is_missing_until_it_is_reported() -> None:
     assert readiness.missing() == {"bus": "connection refused"}
 
 
+def test_without_reasons_the_parts_alone_are_named() -> None:
+    readiness = Readiness()
+    readiness.require("bus", lambda: "Kafka at kafka-0:9092: connection refused")
+    readiness.note("mail", lambda: None)
+    assert readiness.describe(reasons=False) == {
+        "ready": False,
+        "draining": False,
+        "missing": {"bus": "unavailable"},
+        "notes": {},
+    }
+
+
 def test_a_probe_is_asked_at_every_look() -> None:
     problem: list[str | None] = [None]
     readiness = Readiness()

@@ -150,12 +150,13 @@ class _Transcoded:
             held = len(self._decoder.getstate()[0])
             try:
                 text = self._decoder.decode(data, final=not data)
-            except UnicodeDecodeError as exc:
+            except UnicodeError as exc:
+                if not isinstance(exc, UnicodeDecodeError) or "BOM" in exc.reason:  # the latter from Python 3.13 on
+                    remedy = f"set its byte order, such as encoding: {self._encoding}-le"
+                    raise UnreadableDocument(f"not {self._encoding}: no byte order mark; {remedy}") from exc
                 place = self._read - held + exc.start
                 self._error = UnreadableDocument(f"byte {place}: not {self._encoding}: {exc.reason}")
                 text = exc.object[: exc.start].decode(exc.encoding)
-            except UnicodeError as exc:  # without a byte order mark
-                raise UnreadableDocument(f"{exc}; set its byte order, such as encoding: {self._encoding}-le") from exc
             self._read += len(data)
             if text or (not data and self._error is None):
                 return text.encode(errors="surrogatepass")

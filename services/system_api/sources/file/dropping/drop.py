@@ -6,23 +6,30 @@ recognised as new.
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from enum import Enum
-from pathlib import Path
+from typing import Literal
 
 from services.system_api.sources.file.dropping.finalizer import Finalizer
-from services.system_api.sources.file.dropping.stability import Stability
+from services.system_api.sources.file.dropping.readiness import Readiness
 from services.system_api.sources.file.filesystem import FileStat, Inode, still_exists
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
-from services.system_api.sources.file.options import After, FileSourceOptions, Ready
+from services.system_api.sources.file.options import After, FileSourceOptions
 from services.system_api.sources.file.reading.file_problems import shown
 from services.system_api.sources.file.reading.folder_view import FolderView
 from services.system_api.sources.file.reading.jobs import Job, Jobs
+from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
-from services.system_api.sources.source import Batch, EventBuilder
+from services.system_api.sources.file.reading.rewinding import checkpoint_at
+from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
 
 _CHUNKS = 16
 """Maximum number of chunks read for one batch: `limit` bounds its events, this bounds its bytes."""
+
+
+_EARLY = 3_600_000_000_000
+"""Nanoseconds within which a change of a file tells that it was taken too early; a later one makes a new file of it."""
 
 
 class FileState(Enum):
@@ -58,9 +65,12 @@ class DropSource:
         self._catalogue = open_files.catalogue
         self._finalizer = finalizer
         self._clock = clock
-        drop = options.drop
-        self._stability = Stability(drop.stable_seconds if drop.ready is Ready.STABLE else 0)
+        self._readiness = Readiness(options.drop, open_files.disk)
         """The files that are not taken yet."""
+        self._losses = Losses(options.forget_hours * 3600)
+        self._early: dict[str, tuple[float, str]] = {}
+        """Files that changed right after they were read, each since when, and as text."""
+        self._new_early: list[str] = []
         self._jobs = Jobs()
         """Complete files that have something to read."""
         self._first = True
@@ -84,8 +94,28 @@ class DropSource:
                 self._jobs.remove(job.file.inode)
         batch.checkpoint = self._open_files.take_checkpoint()
         batch.more = bool(self._jobs)
-        batch.problems = shown([*self._problems.texts, *self._finalizer.problems.values(), *self._lost.values()])
+        self._describe(batch)
         return batch
+
+    def _describe(self, batch: Batch) -> None:
+        now = self._clock.monotonic()
+        for loss in self._finalizer.take_losses():
+            self._losses.add(loss.text, loss.text, loss.size)
+        batch.losses = self._losses.take(now)
+        batch.taken_early, self._new_early = tuple(self._new_early), []
+        keep = self._options.forget_hours * 3600
+        self._early = {key: (since, text) for key, (since, text) in self._early.items() if now - since <= keep}
+        unread = self._problems.texts
+        problems = [*unread, *self._finalizer.problems.values(), *self._lost.values(), *self._losses.problems(now)]
+        batch.problems = shown([*problems, *(text for _, text in self._early.values())])
+        waiting = self._readiness.waiting(now)
+        if unread:
+            waiting.append(f"{len(unread)} files that cannot be read; see problems")
+        batch.waiting = tuple(waiting)
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint from which files are read again; see `Rewinding`."""
+        return await checkpoint_at(self._catalogue, self._disk, place)
 
     async def wait_for_change(self) -> None:
         """Return when something in the folder has changed."""
@@ -109,7 +139,7 @@ class DropSource:
         if outcome is Outcome.END:
             outcome = await self._finish(job, batch, limit)
         if outcome is Outcome.SKIPPED and job.file.inode in self._problems.failed:
-            self._stability.note(job.file, self._clock.monotonic())  # it is tried again
+            self._readiness.note(job.file, self._clock.monotonic())  # it is tried again
         return outcome is Outcome.MORE
 
     async def _finish(self, job: Job, batch: Batch, limit: int) -> Outcome:
@@ -141,7 +171,7 @@ class DropSource:
     def _leave(self, inode: Inode, now: float) -> None:
         """Note that no path leads to a file any more. If it is open, it is read to its end."""
         self._problems.forget(inode)
-        self._stability.forget(inode)
+        self._readiness.forget(inode)
         file_id = self._catalogue.note_gone(inode, now)
         if file_id not in self._open_files.open:
             self._jobs.remove(inode)
@@ -161,19 +191,16 @@ class DropSource:
                         self._finalizer.start(file_id, self._catalogue.files[file_id])
                     return
                 case FileState.REWRITTEN:
+                    self._note_early(file, file_id, now)
                     self._forget(file_id)
                 case FileState.PARTLY_READ:
                     pass
         if not self._problems.unusable(file):
-            self._stability.note(file, now)
+            self._readiness.note(file, now)
 
     async def _take_ready(self, now: float) -> None:
         """Make jobs of the files that are complete."""
-        ready = self._stability.ready(now)
-        if self._options.drop.ready is Ready.DONE_FILE and ready:
-            ready = await self._disk.run(_done, ready, self._options.drop.done_suffix)
-        for file in ready:
-            self._stability.forget(file.inode)
+        for file in await self._readiness.take(now):
             job = Job(file, self._catalogue.id_of(file.inode))
             if job.file_id is None:
                 missing = [each for each in self._catalogue.missing if not self._completed_as(each)]
@@ -182,6 +209,17 @@ class DropSource:
                 self._jobs.add_first([job])
             else:
                 self._jobs.add(job)
+
+    def _note_early(self, file: FileStat, file_id: str, now: float) -> None:
+        """Note that a file changed soon after all of it was read: it was taken before it was complete."""
+        size, mtime = self._completed_as(file_id) or (0, 0)
+        if self._catalogue.files[file_id].rows and file.mtime - mtime < _EARLY:
+            text = (
+                f"{file.path}: changed after it was read ({size} bytes then, {file.size} now); it is read again as a"
+                " new file: raise drop.stable_seconds, or rename files when they are complete"
+            )
+            self._early[file.path] = (now, text)
+            self._new_early.append(text)
 
     def _state(self, file: FileStat, file_id: str) -> FileState:
         done = self._completed_as(file_id)
@@ -225,8 +263,3 @@ class DropSource:
     def _forget(self, file_id: str) -> None:
         self._finalizer.forget(file_id)
         self._open_files.forget(file_id)
-
-
-def _done(files: Iterable[FileStat], suffix: str) -> list[FileStat]:
-    """Return the files that have a done-file. Blocking."""
-    return [file for file in files if Path(file.path + suffix).exists()]

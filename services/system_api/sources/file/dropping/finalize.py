@@ -11,7 +11,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.system_api.sources.file.filesystem import FileError
+from services.system_api.sources.file.dropping.readiness import is_written
+from services.system_api.sources.file.filesystem import FileError, FileStat
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.options import After, DropOptions, Ready
 from services.system_api.sources.file.reading.progress import Progress
@@ -33,32 +34,43 @@ class FinishedFile:
     progress: Progress
 
 
-def finalize(file: FinishedFile, options: DropOptions, now: str) -> None:
+def finalize(file: FinishedFile, options: DropOptions, now: str) -> Path | None:
     """Write the receipt, then archive or delete the file, then its done-file; `now` is a time for the receipt.
 
-    A file that has changed since it was read is left alone.
+    Returns where the file is in the archive. A file that has changed since it was read is left alone.
 
     Raises:
         FileError: one of the steps failed; call again to repeat them.
     """
     try:
-        if _was_changed(file):
-            return  # the next scan reads it as a new file
+        if _was_changed(file.path, file):
+            return None  # the next look finds it as a new file
         target = _target(file, options)
         if options.receipt and not _write_receipt(file, target or file.path, now):
-            return
+            return None
+        if target is None and (options.after is not After.DELETE or file.progress.truncated):
+            return None
+        _check_writers(file, options)
         if target is not None:
-            _move(file.path, target)
-        elif options.after is After.DELETE and not file.progress.truncated:
-            file.path.unlink()
+            _move(file, target)
         else:
-            return
+            _delete(file)
         if options.ready is Ready.DONE_FILE:
             _finalize_done_file(file.path, options, target)
     except FileNotFoundError:
-        return  # someone else has removed it: nothing is left to do
+        return None  # someone else has removed it: nothing is left to do
     except OSError as exc:
         raise FileError(f"{file.path}: all of it is published, but cannot {_action(options)} it: {exc}") from exc
+    return target
+
+
+def _check_writers(file: FinishedFile, options: DropOptions) -> None:
+    known = file.progress
+    found = FileStat(str(file.path), *known.inode, 0, 0)
+    if options.ready is Ready.STABLE and is_written(found):
+        raise FileError(
+            f"{file.path}: all of it is published, but cannot {_action(options)} it: it is open for writing again"
+        )
 
 
 def _action(options: DropOptions) -> str:
@@ -80,8 +92,8 @@ def _in_archive(path: Path, glob: Glob, options: DropOptions) -> bool:
     return folder.name == ARCHIVE and glob.matches(str(folder.parent / path.name))
 
 
-def _was_changed(file: FinishedFile) -> bool:
-    status = file.path.stat()
+def _was_changed(path: Path, file: FinishedFile) -> bool:
+    status = path.stat()
     return (status.st_size, status.st_mtime_ns) != file.progress.done
 
 
@@ -95,19 +107,38 @@ def _target(file: FinishedFile, options: DropOptions) -> Path | None:
     return target.with_name(f"{target.name}.{file.file_id}") if target.exists() else target
 
 
-def _move(path: Path, target: Path) -> None:
+def _move(file: FinishedFile, target: Path) -> None:
     try:
-        path.rename(target)
+        _rename(file, target)
     except OSError as exc:
         if exc.errno != errno.EXDEV:
             raise
         # Another file system: copy under a temporary name, so that the target appears complete.
         part = target.with_name(f".{target.name}.part")
-        shutil.copy2(path, part)
+        shutil.copy2(file.path, part)
         with part.open("rb+") as copied:
             os.fsync(copied.fileno())
         part.replace(target)
-        path.unlink()
+        _delete(file)
+
+
+def _delete(file: FinishedFile) -> None:
+    hidden = file.path.with_name(f".{file.path.name}.{file.file_id}.deleted")
+    _rename(file, hidden)
+    hidden.unlink()
+
+
+def _rename(file: FinishedFile, target: Path) -> None:
+    """Rename the file that was read; a file that has taken its place, or has changed, is put back."""
+    file.path.rename(target)
+    if not _was_changed(target, file):
+        return
+    try:
+        os.link(target, file.path)  # unlike a rename, it replaces nothing
+    except FileExistsError as exc:
+        raise FileError(f"{file.path}: changed while it was finalized, and replaced since; it is {target} now") from exc
+    target.unlink()
+    raise FileNotFoundError(errno.ENOENT, "the file that was read is no longer there", str(file.path))
 
 
 def _finalize_done_file(path: Path, options: DropOptions, target: Path | None) -> None:
@@ -115,7 +146,7 @@ def _finalize_done_file(path: Path, options: DropOptions, target: Path | None) -
     if target is None:
         done.unlink(missing_ok=True)
     elif done.exists():
-        _move(done, target.with_name(target.name + options.done_suffix))
+        shutil.move(done, target.with_name(target.name + options.done_suffix))
 
 
 def _write_receipt(file: FinishedFile, target: Path, now: str) -> bool:
@@ -130,7 +161,7 @@ def _write_receipt(file: FinishedFile, target: Path, now: str) -> bool:
     with file.path.open("rb") as content:
         while block := content.read(_BLOCK):
             digest.update(block)
-    if _was_changed(file):
+    if _was_changed(file.path, file):
         return False  # it changed while its hash was computed
     progress = file.progress
     receipt = {

@@ -3,11 +3,13 @@
 import logging
 from pathlib import Path
 
+from services.system_api.sources.file.dropping.aftermath import Aftermath
 from services.system_api.sources.file.dropping.finalize import FinishedFile, finalize
-from services.system_api.sources.file.filesystem import FileError
+from services.system_api.sources.file.filesystem import FileError, close, is_deleted, open_file
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import After, DropOptions
 from services.system_api.sources.file.reading.progress import Progress
+from services.system_api.sources.source import Loss
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.tasks import Tasks
 
@@ -30,6 +32,8 @@ class Finalizer:
         self._started: set[str] = set()
         """Files that are being finalized, or were."""
         self._failed: dict[str, Progress] = {}
+        self._aftermath = Aftermath()
+        self._losses: list[Loss] = []
 
     def start(self, file_id: str, progress: Progress) -> None:
         """Finalize a file, unless that is done or in progress."""
@@ -53,6 +57,20 @@ class Finalizer:
         failed, self._failed = self._failed, {}
         for file_id, progress in failed.items():
             self.start(file_id, progress)
+        if self._aftermath:
+            _ = self._tasks.start(f"check finalized files of {self._source}", self._check())
+
+    def take_losses(self) -> list[Loss]:
+        """Return what was added to files after they were archived or deleted, each once."""
+        losses, self._losses = self._losses, []
+        return losses
+
+    def close(self) -> None:
+        """Close the files that were deleted lately."""
+        self._io_thread.submit(self._aftermath.close)
+
+    async def _check(self) -> None:
+        self._losses += await self._io_thread.run(self._aftermath.check, self._clock.monotonic())
 
     def forget(self, file_id: str) -> None:
         """Forget a file that is gone, or was replaced by a new one."""
@@ -63,7 +81,7 @@ class Finalizer:
     async def _finalize(self, file_id: str, progress: Progress) -> None:
         file = FinishedFile(self._source, file_id, Path(progress.path), progress)
         try:
-            await self._io_thread.run(finalize, file, self._options, rfc3339(self._clock.time()))
+            await self._io_thread.run(self._finalize_and_watch, file, rfc3339(self._clock.time()))
         except FileError as exc:
             self._note(file_id, progress, "cannot finalize file; retrying", str(exc))
             if file_id in self._started:
@@ -72,6 +90,25 @@ class Finalizer:
         else:
             if self.problems.pop(file_id, None) is not None:
                 logger.info("file finalized", extra=self._fields | {"path": progress.path})
+
+    def _finalize_and_watch(self, file: FinishedFile, now: str) -> None:
+        """Finalize a file, and notice what is added to it afterwards. Blocking."""
+        known, deletes = file.progress, self._options.after is not After.KEEP
+        descriptor = open_file(known.path, known.inode) if deletes else None
+        try:
+            target = finalize(file, self._options, now)
+        except FileError:
+            if descriptor is not None:
+                close(descriptor)
+            raise
+        done, at = known.done or (0, 0), self._clock.monotonic()
+        if target is not None:
+            self._aftermath.archived(known.path, done, target, at)
+        if descriptor is not None:
+            if is_deleted(descriptor):
+                self._aftermath.deleted(known.path, done, descriptor, at)
+            else:
+                close(descriptor)
 
     def _note(self, file_id: str, progress: Progress, message: str, error: str) -> None:
         if self.problems.get(file_id) != error:

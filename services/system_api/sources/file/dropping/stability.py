@@ -29,6 +29,10 @@ class Stability:
         ready = [file for file, since in self._seen.values() if now - since >= self._seconds]
         return sorted(ready, key=lambda file: (file.mtime, file.path))
 
+    def age(self, inode: Inode, now: float) -> float:
+        """Return for how many seconds a file has not changed; 0 for an unknown one."""
+        return now - self._seen[inode][1] if inode in self._seen else 0.0
+
     def unready(self, now: float) -> list[FileStat]:
         """Return the other files."""
         return [file for file, since in self._seen.values() if now - since < self._seconds]

@@ -58,6 +58,10 @@ class Glob:
         """Whether files below `folder` can match, not only files in it."""
         return bool(self._below)
 
+    def folders_are(self, folder: str) -> bool:
+        """Whether files can match in this folder only."""
+        return not self._below and self.folder == folder
+
     def matches(self, path: str) -> bool:
         """Whether a path matches, as text."""
         above = self.folder if self.folder.endswith("/") else self.folder + "/"

@@ -6,14 +6,18 @@
 An incomplete last line waits for its end; in a file that was deleted it counts as a line.
 """
 
+from datetime import datetime
+from typing import Literal
+
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.reading.file_problems import shown
 from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
+from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.file.tailing.changes import ChangeTracker
 from services.system_api.sources.file.tailing.incomplete_lines import IncompleteLines
-from services.system_api.sources.source import Batch, EventBuilder
+from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
 
 _CHUNKS = 16
@@ -63,6 +67,10 @@ class TailSource:
         self._open_files.close_idle()
         self._describe(batch)
         return batch
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint from which files are read again; see `Rewinding`."""
+        return await checkpoint_at(self._catalogue, self._open_files.disk, place)
 
     async def wait_for_change(self) -> None:
         """Return when something in the folder has changed."""

@@ -10,8 +10,8 @@ from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql import timestamps
-from services.system_api.sources.table.postgresql.diff_reader import PostgresDiffReader
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
+from services.system_api.sources.table.postgresql.unordered.diff_reader import PostgresDiffReader
 from services.system_api.sources.table.source import ChangeSignal
 from services.system_api.sources.table.sqlite.diff_reader import SqliteDiffReader
 from services.system_api.sources.table.sqlite.file import SqliteFile

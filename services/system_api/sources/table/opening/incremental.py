@@ -11,8 +11,8 @@ from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql import timestamps
+from services.system_api.sources.table.postgresql.incremental.reader import PostgresReader
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
-from services.system_api.sources.table.postgresql.reader import PostgresReader
 from services.system_api.sources.table.postgresql.shape import Shape
 from services.system_api.sources.table.rows import PositionOf, Time
 from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource

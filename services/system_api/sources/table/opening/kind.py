@@ -8,8 +8,11 @@ from services.system_api.sources.source import Checkpoint, EventBuilder, Source,
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.opening.diff import open_diff
 from services.system_api.sources.table.opening.incremental import open_incremental
+from services.system_api.sources.table.opening.outbox import open_outbox
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from shared.runtime.clock import Clock
+
+_OPENERS = {"incremental": open_incremental, "diff": open_diff, "outbox": open_outbox}
 
 
 class TableSourceKind(TableSourceOptions):
@@ -31,7 +34,7 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
         assembly = Assembly(name, options, builder, checkpoint, clock)
         async with AsyncExitStack() as stack:
             with settings_errors(name):
-                source = await (open_diff if options.compares else open_incremental)(stack, assembly)
+                source = await _OPENERS[options.mode](stack, assembly)
             yield source
 
     return open_source

@@ -8,7 +8,7 @@ import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import definitions
-from services.system_api.sources.table.postgresql.shape import Key, Sequence, Shape, order_error, order_type
+from services.system_api.sources.table.postgresql.shape import PUBLISHED, Key, Sequence, Shape, order_error, order_type
 from services.system_api.sources.table.sql import check_columns, check_unique, quoted_table, suggest_index
 from shared.errors import SettingsError
 
@@ -57,12 +57,14 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
         raise SettingsError(f"table: there is no table {table!r}, or the account may not see it")
     relation = await _relation(connection, oid)
     columns = relation.columns
-    if not options.compares:
+    if options.ordered:
         _check_exactness(options, relation.kind, standby=standby)
+    elif options.mode == "outbox":
+        _check_writable(options, relation, standby=standby)
     check_columns(table, options.named_columns, list(columns))
     order = columns[options.order_column]
-    type_ = "" if options.compares else _order_type(options, order)
-    by_key = options.updated_at_column is None and not options.compares
+    type_ = _order_type(options, order) if options.ordered else options.mode
+    by_key = options.updated_at_column is None and options.ordered
     sequence = _sequence(options, relation) if by_key else None
     shape = Shape(
         table=table,
@@ -72,6 +74,8 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
         order_type=type_,
         time_zone=options.time_zone,
         subject=options.subject,
+        published=options.published_column,
+        published_type=None if options.published_column is None else columns[options.published_column]["type"],
         columns=options.columns,
         sequence=sequence,
         nullable=tuple(dict.fromkeys(name for name in (order["name"], *options.keys) if not columns[name]["filled"])),
@@ -108,6 +112,19 @@ def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -
         raise SettingsError(
             f"table: {options.table} is {_OUT_OF_ORDER[kind]}, whose rows appear in any order:"
             " set the table that it reads, or set `updated_at_column` and `overlap`"
+        )
+
+
+def _check_writable(options: TableSourceOptions, relation: _Relation, *, standby: bool) -> None:
+    if standby:
+        raise SettingsError("url: this server is a standby, where published rows cannot be removed: set the primary")
+    if relation.kind not in _TABLES:
+        raise SettingsError(f"table: {options.table} is not a table; an outbox is one, from which rows are removed")
+    column = options.published_column
+    if column is not None and column in relation.columns and relation.columns[column]["type"] not in PUBLISHED:
+        raise SettingsError(
+            f"published_column: table {options.table}: column {column!r} is {relation.columns[column]['type']};"
+            f" expected {', '.join(PUBLISHED)}"
         )
 
 

@@ -52,14 +52,14 @@ def database_of(options: TableSourceOptions) -> DatabaseOptions:
     )
 
 
-async def connect(options: DatabaseOptions, name: str) -> asyncpg.Connection:
-    """Connect for the source of this name."""
+async def connect(options: DatabaseOptions, name: str, *, writable: bool = False) -> asyncpg.Connection:
+    """Connect for the source of this name. Transactions are read-only unless `writable`."""
     arguments = connect_arguments(options, f"source {name}")
     # Tables are resolved by the search path of the account, not by that of Trelay's own database.
     del arguments["server_settings"]["search_path"]
     arguments["server_settings"] |= {
-        # Nothing is ever written upstream.
-        "default_transaction_read_only": "on",
+        # Nothing is ever written upstream, but for the rows of an outbox.
+        "default_transaction_read_only": "off" if writable else "on",
         "default_transaction_isolation": "read committed",
         **_VALUES,
         # Plan with the actual ranges and lists, so that the index is used and a long list is hashed.

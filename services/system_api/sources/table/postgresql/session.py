@@ -9,7 +9,7 @@ from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import bounds
 from services.system_api.sources.table.postgresql.catalog import shape_of
 from services.system_api.sources.table.postgresql.connection import connect, database_of
-from services.system_api.sources.table.postgresql.horizon import Horizon
+from services.system_api.sources.table.postgresql.incremental.horizon import Horizon
 from services.system_api.sources.table.postgresql.shape import Shape
 from shared.errors import SettingsError
 
@@ -38,7 +38,7 @@ async def open_session(options: TableSourceOptions, name: str, on_notify: Callab
     Raises:
         SettingsError: the table cannot be read with these settings.
     """
-    connection = await connect(database_of(options), name)
+    connection = await connect(database_of(options), name, writable=options.mode == "outbox")
     try:
         session = await _prepared(connection, options)
         if options.notify is not None:
@@ -56,7 +56,7 @@ async def _prepared(connection: asyncpg.Connection, options: TableSourceOptions)
     shape = await shape_of(connection, options, standby=server["standby"])
     try:
         identity = await connection.fetchval(bounds.identity(shape))
-        if not options.compares:
+        if options.ordered:
             await connection.fetchrow(bounds.state(shape, 0))
     except asyncpg.InvalidParameterValueError as exc:
         raise SettingsError(f"time_zone: {exc}") from exc

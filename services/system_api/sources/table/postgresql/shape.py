@@ -5,6 +5,14 @@ from dataclasses import dataclass
 from services.system_api.sources.table.sql import quoted
 
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
+_UNORDERED = ("diff", "outbox")
+PUBLISHED = {
+    "timestamp with time zone": "now()",
+    "timestamp without time zone": "now()",
+    "date": "now()",
+    "boolean": "true",
+}
+"""Types of a column that marks rows as published, and its value then."""
 _TIMES = {
     "timestamp with time zone": "timestamptz",
     "timestamp without time zone": "timestamp",
@@ -42,7 +50,7 @@ class Shape:
     keys: tuple[Key, ...]
     updated_at_column: str | None
     order_type: str
-    """The type of the order column, for a cast; empty: all rows are compared."""
+    """The type of the order column, for a cast; for rows without an order, `diff` or `outbox`."""
     time_zone: str | None
     """Time zone of `updated_at_column` if that column has none."""
     subject: str | None
@@ -53,6 +61,9 @@ class Shape:
     """Those of the order column and the key that may be NULL."""
     versioned: bool
     """Whether rows have an `xmin`; rows of views do not."""
+    published: str | None = None
+    """The column of an outbox that marks rows as published; None: they are deleted."""
+    published_type: str | None = None
 
     @property
     def by_time(self) -> bool:
@@ -82,8 +93,8 @@ class Shape:
     @property
     def mode(self) -> str:
         """What must not change under a checkpoint."""
-        if not self.order_type:
-            return f"diff by {', '.join(key.name for key in self.keys)}"
+        if self.order_type in _UNORDERED:
+            return f"{self.order_type} by {', '.join(key.name for key in self.keys)}"
         keys = "".join(f", {key.name}" for key in self.keys) if len(self.keys) > 1 else ""
         return f"by {self.order_column}{keys} ({self.order_type})"
 

@@ -161,6 +161,12 @@ def data_of_one(shape: Shape, limit: int, key: str) -> tuple[str, list[object]]:
     return statement, where.arguments
 
 
+def order_at(shape: Shape) -> str:
+    """Return the statement for the order value of a time, $1 in ISO 8601."""
+    zone = "" if shape.time_zone is None else f" AT TIME ZONE {literal(shape.time_zone)}"
+    return f"SELECT $1::text::timestamptz{zone}"
+
+
 def count_between(shape: Shape) -> str:
     """Return the statement that counts rows by time: $1 and $2 are the bounds in ISO 8601, the second excluded."""
     zone = "" if shape.time_zone is None else f" AT TIME ZONE {literal(shape.time_zone)}"

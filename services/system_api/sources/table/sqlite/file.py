@@ -1,4 +1,4 @@
-"""A SQLite file, opened read-only in a thread of its own, and reopened after any failure."""
+"""A SQLite file, opened in a thread of its own, and reopened after any failure."""
 
 import asyncio
 import sqlite3
@@ -32,9 +32,9 @@ def is_too_large(error: sqlite3.DataError) -> bool:
 class SqliteFile:
     """The file that the options name; it may not exist yet."""
 
-    def __init__(self, options: TableSourceOptions, clock: Clock) -> None:
+    def __init__(self, options: TableSourceOptions, clock: Clock, *, writable: bool = False) -> None:
         self._place = f"database {options.path}, table {options.table}"
-        self._uri = f"file:{quote(str(options.path))}?mode=ro"
+        self._uri = f"file:{quote(str(options.path))}?mode={'rw' if writable else 'ro'}"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._path = options.path

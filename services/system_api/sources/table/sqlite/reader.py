@@ -64,7 +64,10 @@ class SqliteReader(Generic[Order]):
     def holder(self) -> None:
         """Return None: there is one writer at a time."""
 
-    def problem(self, _ledger: Ledger[Order]) -> str | None:
+    def problem(self, _ledger: Ledger[Order]) -> None:
+        """Return None: all rows can be read."""
+
+    def warning(self) -> str | None:
         """Return what is wrong with the times; see `TableReader`."""
         return self._final.problem()
 

@@ -34,7 +34,9 @@ class SqliteShape:
     keys: tuple[str, ...]
     updated_at_column: str | None
     kind: type[int] | type[str] | None
-    """The type of the order value; None: all rows are compared."""
+    """The type of the order value; None: rows are not read in an order."""
+    way: str
+    """The mode of the settings."""
     subject: str | None
     """The column of subjects; None: the key."""
     columns: tuple[str, ...]
@@ -52,7 +54,7 @@ class SqliteShape:
     def mode(self) -> str:
         """What must not change under a checkpoint."""
         if self.kind is None:
-            return f"diff by {', '.join(self.keys)}"
+            return f"{self.way} by {', '.join(self.keys)}"
         keys = "".join(f", {name}" for name in self.keys) if len(self.keys) > 1 else ""
         return f"by {self.order}{keys} ({self.kind.__name__})"
 
@@ -100,7 +102,7 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
     """
     table = await _table(file, options.table)
     check_columns(options.table, options.named_columns, list(table.columns))
-    by_key = options.updated_at_column is None and not options.compares
+    by_key = options.updated_at_column is None and options.ordered
     order = table.columns[options.order_column]
     if by_key:
         _check_grows(options, table, order)
@@ -108,7 +110,10 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         check_unique(options.table, options.keys, table.unique)
         if order.name != table.rowid and not any(columns[0] == order.name for _, columns in table.indexes.values()):
             suggest_index(options.table, (order.name, *options.keys), named=True)
-    if by_key and order.name == table.rowid and "AUTOINCREMENT" not in table.sql.upper():
+    reusable = order.name == table.rowid and "AUTOINCREMENT" not in table.sql.upper()
+    if options.mode == "outbox":
+        _check_outbox(options, table, reusable=reusable)
+    if by_key and reusable:
         logger.warning(
             "key of a deleted row can be reused, and the new row missed;"
             " declare the key as INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -118,7 +123,8 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         table=options.table,
         keys=options.keys,
         updated_at_column=options.updated_at_column,
-        kind=None if options.compares else int if by_key else await _kind_of_time(file, options.table, order),
+        kind=None if not options.ordered else int if by_key else await _kind_of_time(file, options.table, order),
+        way=options.mode,
         subject=options.subject,
         columns=options.columns or tuple(table.columns),
         assigned=order.name == table.rowid,
@@ -158,6 +164,21 @@ def _check_grows(options: TableSourceOptions, table: _Table, key: _Column) -> No
             " appear after a higher one: declare it as INTEGER PRIMARY KEY AUTOINCREMENT, set `updated_at_column`, or"
             " `mode: diff` for a small table, or set `overlap` to the seconds between an application making a key and"
             " committing its row, if keys grow with time"
+        )
+
+
+def _check_outbox(options: TableSourceOptions, table: _Table, *, reusable: bool) -> None:
+    if not table.is_table:
+        raise SettingsError(f"table: {options.table} is not a table; an outbox is one, from which rows are removed")
+    for name in options.keys:
+        declared = table.columns[name].declared_type
+        if not declared or "BLOB" in declared.upper():
+            found = f"column {name!r} is {declared or 'of no type'}"
+            raise SettingsError(f"key: table {options.table}: {found}; expected an integer or text")
+    if reusable and options.published_column is None:
+        raise SettingsError(
+            f"key: table {options.table}: SQLite can give the key of a deleted row to a new one, whose event would have"
+            " the same id: declare it as INTEGER PRIMARY KEY AUTOINCREMENT, or set `published_column`"
         )
 
 

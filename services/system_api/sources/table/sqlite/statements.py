@@ -16,9 +16,11 @@ from services.system_api.sources.table.sqlite.values import NAMES, Value
 class Statements:
     """The statements for one shape. Rows are returned as order value, key columns, subject, columns."""
 
-    def __init__(self, shape: SqliteShape) -> None:
+    def __init__(self, shape: SqliteShape, published: str | None = None) -> None:
+        """`published` is the column of an outbox that marks rows as published."""
         self._shape = shape
-        self._table = f"{quoted_table(shape.table)} t"
+        self._table_name = quoted_table(shape.table)
+        self._table = f"{self._table_name} t"
         self._order = column(shape.order)
         keys = [column(name) for name in shape.keys]
         self._ties = keys if shape.updated_at_column is None else [_as_text(key) for key in keys]
@@ -27,7 +29,10 @@ class Statements:
         filled = "".join(f" AND {key} IS NOT NULL" for key in keys)
         # SQLite stores a type with each value, and sorts all integers before all text.
         typed = "1" if shape.kind is None else f"typeof({self._order}) = '{NAMES[shape.kind]}'"
-        self._placed = f"{typed}{filled}"
+        # A time, or a boolean as a number.
+        unpublished = "" if published is None else f" AND coalesce({column(published)}, 0) IN (0, '')"
+        self._placed = f"{typed}{filled}{unpublished}"
+        self._published = published
 
     def exists(self) -> str:
         """Return a statement that fails if there is no table."""
@@ -69,6 +74,24 @@ class Statements:
         expression = self._subject if name is None else column(name)
         ties = "".join(f" AND {tie} = ?" for tie in self._ties)
         return f"SELECT {expression} FROM {self._table} WHERE {self._order} = ?{ties} LIMIT 1"  # noqa: S608
+
+    def remove(self) -> str:
+        """Return the statement that removes a row: the arguments are the values of its key as text."""
+        # A column that is not qualified: an UPDATE and a DELETE have no alias in older versions.
+        if self._published is None:
+            return f"DELETE FROM {self._table_name} WHERE {self._has_key()}"  # noqa: S608 -- every name is quoted
+        return (
+            f"UPDATE {self._table_name} SET {quoted(self._published)} = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"  # noqa: S608
+            f" WHERE {self._has_key()} AND coalesce({quoted(self._published)}, 0) IN (0, '')"
+        )
+
+    def exists_with_key(self) -> str:
+        """Return the statement that returns a row if there is one with a key: arguments as in `remove`."""
+        return f"SELECT 1 FROM {self._table_name} WHERE {self._has_key()}"  # noqa: S608 -- every name is quoted
+
+    def _has_key(self) -> str:
+        # A column with an affinity compares with text by value, and by its index.
+        return " AND ".join(f"{quoted(name)} = ?" for name in self._shape.keys)
 
     def null_key_rows(self) -> str:
         """Return the statement for type of the order value, the key column that is NULL, and columns."""

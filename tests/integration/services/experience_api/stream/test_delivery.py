@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -53,6 +54,7 @@ class TestFirstFrame:
             "connection": str(stream.ids[0]),
             "channels": ["orders.eu", "orders.us"],
             "heartbeat": 25.0,
+            "largest_frame": 1_048_576,
         }
 
     async def test_aiohttp_can_read_it(self, bus: MemoryBus, stream: Stream) -> None:
@@ -158,6 +160,40 @@ class TestSlowSubscribers:
             assert counts.hub.lagging >= 1
             assert counts.catch_up.log_reads >= 1  # memory did not reach back far enough
             assert counts.catch_up.gaps == 0
+
+
+async def test_a_client_that_cannot_take_an_event_is_told_how_to_skip_it_after_the_second_time(
+    bus: MemoryBus, stream: Stream
+) -> None:
+    """Its library accepts 1 MiB, as several do; the event is older than the limit of the entrances."""
+    async with subscribed(stream) as peer:
+        begin = peer.cursor
+    await publish(bus, TOPIC, "a", range(1))
+    await publish(bus, TOPIC, "a", range(1, 2), size=1_200_000)
+    await publish(bus, TOPIC, "a", range(2, 3))
+    await eventually(lambda: stream.delivery.counts.hub.events == 3)
+    seen = []
+    for _ in range(3):
+        async with websockets.connect(stream.url(f"client=demo&cursor={begin}"), max_size=2**20) as socket:
+            seen.append([json.loads(frame) async for frame in all_of(socket)])
+        await stream.ended(len(seen) + 1)
+    assert [[event["type"] for event in events] for events in seen] == [
+        ["trelay.connected", "t"],
+        ["trelay.connected", "t"],
+        ["trelay.connected", "t", "trelay.oversized"],
+    ]
+    notice = seen[-1][-1]["data"]
+    assert (notice["source"], notice["id"]) == ("/sources/test", "a:1")
+    assert 1_200_000 < notice["bytes"] < 1_201_000
+    async with subscribed(stream, f"client=demo&cursor={notice['skip']}") as peer:
+        assert await peer.ids(1) == ["a:2"]
+
+
+async def all_of(socket: websockets.ClientConnection) -> AsyncIterator[str | bytes]:
+    """Yield every frame up to the end, however that comes."""
+    with suppress(websockets.ConnectionClosed):
+        while True:
+            yield await socket.recv()
 
 
 class TestDrain:

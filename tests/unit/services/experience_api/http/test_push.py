@@ -7,13 +7,15 @@ from ipaddress import ip_address
 import pytest
 from multidict import CIMultiDict, MultiDict
 
-from services.experience_api.http.entity import EntityOptions, Push
+from services.experience_api.http.entity import EntityOptions, Push, PushedEvent
 from services.experience_api.http.push import Pushes
 from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
+from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.frames import event_frame, event_payload
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing
 from shared.bus.topics import TopicsOptions
-from shared.errors import Malformed, Unavailable
+from shared.errors import Malformed, TooLarge, Unavailable
 from shared.events.telemetry import parse
 from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -78,6 +80,30 @@ async def test_a_bus_that_does_not_answer_is_a_refusal_with_a_time_to_wait(hangs
         await pushes(timeout=0.01).append(plain(), Failing(hangs=hangs))
     assert refused.value.refusal is UNAVAILABLE
     assert refused.value.retry_after is not None
+
+
+async def test_the_frame_of_the_largest_event_fits() -> None:
+    """Whatever its cursor: the largest offsets of as many partitions as there are."""
+    codec = CursorCodec("e" * 32, TOPICS.partitions)
+    size = TOPICS.event_limit - len((await pushed('""')).value)
+    largest = (await pushed('"' + "x" * size + '"')).value
+    assert len(largest) == TOPICS.event_limit
+    frame = event_frame(event_payload(largest), codec.encode([2**63 - 1] * TOPICS.partitions))
+    header = 10
+    assert TOPICS.largest_frame - 3 <= len(frame) - header <= TOPICS.largest_frame
+    with pytest.raises(TooLarge, match=f"event 0: found {TOPICS.event_limit + 1} bytes; expected at most"):
+        await pushed('"' + "x" * (size + 1) + '"')
+
+
+async def pushed(data: str) -> PushedEvent:
+    """Push an event under the size limit of the default settings."""
+    bus = MemoryBus()
+    await bus.ensure_topics(TOPICS.all())
+    limit = TOPICS.event_limit
+    made = Pushes(TOPICS.publish, EntityOptions(), SYSTEM_CLOCK, random.Random(7), lambda: "id-1", event_limit=limit)
+    async with bus.appender() as appender:
+        (event,) = await made.append(plain(data), appender)
+    return event
 
 
 async def test_an_invalid_event_never_reaches_the_bus() -> None:

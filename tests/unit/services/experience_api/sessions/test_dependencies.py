@@ -89,7 +89,7 @@ async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> No
     def takeovers(bus: Bus, appender: Appender) -> Takeovers:
         return Takeovers(bus, appender, TopicsOptions().takeovers, lambda _: None, SYSTEM_CLOCK)
 
-    parts = StreamParts(TopicsOptions().publish, DeliveryOptions(), inbound, takeovers, lambda source, seconds: None)
+    parts = StreamParts(TopicsOptions(), DeliveryOptions(), inbound, takeovers, lambda source, seconds: None)
     await connection.keep(lambda bus: run_stream(parts, bus, stream, SYSTEM_CLOCK))
 
 

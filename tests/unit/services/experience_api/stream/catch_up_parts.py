@@ -64,7 +64,7 @@ class Parts:
         self.catch_up = CatchUp(
             self.history,
             LogReader(bus, TOPIC, LogReaderOptions()),
-            ControlEvents(SYSTEM_CLOCK, 25.0),
+            ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576),
             self.joined.append,
             options=CatchUpOptions(drain_timeout=drain_timeout),
             pause=self._pause,

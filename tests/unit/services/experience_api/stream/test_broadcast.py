@@ -29,7 +29,7 @@ class Parts:
     def __init__(self) -> None:
         self.history = History(CODEC, (0,), HistoryOptions())
         self.hub = Hub(HubOptions(outbox_bytes=262_144), SYSTEM_CLOCK)
-        control_events = ControlEvents(SYSTEM_CLOCK, 25.0)
+        control_events = ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576)
         log_reader = LogReader(MemoryBus(), "missing", LogReaderOptions())
         self.catch_up = CatchUp(
             self.history, log_reader, control_events, self.hub.join, options=CatchUpOptions(), pause=self._pause

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from services.experience_api.stream.control_events import ControlEvents
+from services.experience_api.wire.frames import EventFrame
 from shared.events.event import decode, validate
 from shared.runtime.clock import SystemClock
 from tests.unit.services.experience_api.events import event
@@ -14,12 +15,13 @@ class Noon(SystemClock):
         return 1_700_000_000.5
 
 
-CONTROL = ControlEvents(Noon(), 25.0)
+CONTROL = ControlEvents(Noon(), 25.0, 1_048_576)
 SUBSCRIBER = subscriber("orders.*", "stock")
 
 FRAMES = {
     "trelay.connected": CONTROL.connected(SUBSCRIBER, b"AbC"),
     "trelay.gap": CONTROL.gap(SUBSCRIBER, "not-kept", "events 1 to 5", b"AbC"),
+    "trelay.oversized": CONTROL.oversized(SUBSCRIBER, EventFrame(2_000_000, "AbC", {"source": "/s", "id": "1"})),
     "trelay.refused": CONTROL.refused(SUBSCRIBER, "consumers may not send"),
     "trelay.draining": CONTROL.draining(SUBSCRIBER, 1.234),
 }
@@ -46,8 +48,17 @@ def test_the_data_of_each() -> None:
             "connection": str(SUBSCRIBER.connection_id),
             "channels": ["orders.*", "stock"],
             "heartbeat": 25.0,
+            "largest_frame": 1_048_576,
         },
         "trelay.gap": {"reason": "not-kept", "detail": "events 1 to 5"},
+        "trelay.oversized": {
+            "source": "/s",
+            "id": "1",
+            "bytes": 2_000_000,
+            "skip": "AbC",
+            "detail": "the next event has 2000000 bytes, and your connections ended with 1009 here: accept larger "
+            "messages, or skip it with the cursor `skip`",
+        },
         "trelay.refused": {"detail": "consumers may not send"},
         "trelay.draining": {"wait": 1.2},
     }

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side
 
-from services.experience_api.wire.frames import PING, event_frame, event_payload, pong_frame, text_frame, with_cursor
+from services.experience_api.wire.frames import (
+    PING,
+    event_frame,
+    event_payload,
+    pong_frame,
+    read_frame,
+    text_frame,
+    with_cursor,
+)
 from shared.events.event import MalformedEvent
 
 EVENT = b'{"specversion":"1.0","id":"1","source":"/sources/a","type":"t","data":{"n":12345678901234567890}}'
@@ -40,6 +48,14 @@ def test_the_cursor_is_spliced_into_the_event(length: int) -> None:
     opcode, payload = received(frame)
     assert opcode is Opcode.TEXT
     assert json.loads(payload) == {"cursor": "AbC-_", **event}
+
+
+@pytest.mark.parametrize("length", [10, 100_000])
+def test_a_frame_is_read(length: int) -> None:
+    event = {"id": "1", "source": "/s", "data": "x" * length}
+    frame = event_frame(json.dumps(event).encode(), b"AbC-_")
+    found = read_frame(frame)
+    assert found == (len(received(frame)[1]), "AbC-_", {"cursor": "AbC-_", **event})
 
 
 @given(st.text(max_size=300), st.binary(max_size=60).map(bytes.hex), st.binary(max_size=60).map(bytes.hex))

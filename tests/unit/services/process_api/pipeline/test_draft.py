@@ -136,3 +136,8 @@ def test_reading_the_entity_keeps_its_text() -> None:
     read = Draft(event(text='{ "a" : 1.0 }'), spliced=True)
     assert read.data() is not None
     assert read.data_text() == b'{ "a" : 1.0 }'
+
+
+def test_an_event_of_another_program_is_checked_with_and_without_data() -> None:
+    for value in (event({"n": 1}), without_data()):
+        Draft(value).check()

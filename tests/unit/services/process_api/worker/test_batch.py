@@ -18,7 +18,7 @@ from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
 from shared.events.dead_letter import KEPT_BYTES
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, headers_of, unpack_provenance
-from shared.expression.jsonata import Jsonata
+from shared.expression import jsonata
 from tests.unit.services.process_api.making import batch, event, pipeline, record, selection
 
 TOPICS = TopicsOptions()
@@ -168,6 +168,14 @@ class TestTooLarge:
         assert f"the limit is {RECORD_LIMIT}" in reject.error
         assert reject.value == event({"a": text})
 
+    def test_an_event_above_the_limit_of_subscribers_is_dead_lettered(self) -> None:
+        one = pipeline({"drop": ["data.b"]})
+        made = Batch(Selection([(["orders"], one)]), PoisonTracker(), event_limit=2000)
+        made.add([record(event({"a": "x" * 1000, "b": "x" * 5000})), record(event({"a": "x" * 2000}))])
+        assert len(made.outputs) == 1
+        (reject,) = made.rejects
+        assert reject.error.endswith("bytes, the limit is 2000 (see `bus.topics.largest_frame`)")
+
     def test_a_dead_letter_that_would_be_too_large_is_truncated(self) -> None:
         value = b"x" * (RECORD_LIMIT - 100)
         (reject,) = added(record(value)).rejects
@@ -213,7 +221,7 @@ def test_any_records_are_accounted_for(came: list[tuple[bytes | None, bytes | No
 
 
 def test_adding_stops_after_an_expression_that_timed_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Jsonata.__init__, "__defaults__", (20,))  # milliseconds
+    monkeypatch.setattr(jsonata, "TIME_LIMIT_MS", 20)
     made = batch(pipeline({"map": "($f := function($x){ $f($x + 1) }; n > 4 ? $f(n) : n)"}))
     records = [record(event({"n": number}), number) for number in range(10)]
     assert made.add(records) == 6
@@ -224,7 +232,7 @@ def test_adding_stops_after_an_expression_that_timed_out(monkeypatch: pytest.Mon
 def test_adding_stops_after_a_time_out_even_if_another_pipeline_rejects_the_event_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Jsonata.__init__, "__defaults__", (20,))  # milliseconds
+    monkeypatch.setattr(jsonata, "TIME_LIMIT_MS", 20)
     made = batch(
         pipeline({"map": "($f := function($x){ $f($x + 1) }; $f(n))"}, name="a"),
         pipeline({"map": "missing"}, name="b"),

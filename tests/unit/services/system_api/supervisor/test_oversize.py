@@ -32,6 +32,18 @@ def test_a_record_rejected_alone_is_dead_lettered_with_its_head_and_no_other() -
     assert "its first 65536 bytes are kept" in reject.error
 
 
+def test_an_event_above_the_limit_of_subscribers_is_dead_lettered_without_being_tried() -> None:
+    oversize = OversizeFilter()
+    batch = Batch([record("orders:1", 100_000), record("orders:2", 100_001), record("orders:3", 5)])
+    filtered = oversize.exclude_rejected(batch, 100_000)
+    assert filtered.records == [batch.records[0], batch.records[2]]
+    (reject,) = filtered.rejects
+    assert (reject.id, len(reject.value)) == ("orders:2", KEPT_BYTES)
+    assert reject.error == "an event of 100001 bytes is above 100000; its first 65536 bytes are kept"
+    assert not oversize.isolating
+    assert oversize.exclude_rejected(batch) is batch
+
+
 def test_a_reject_that_is_too_large_is_truncated_too() -> None:
     oversize = OversizeFilter()
     batch = Batch(rejects=[Reject("orders:3", b"y" * 10**6, "not JSON", "source", "source:f:3")])

@@ -34,6 +34,14 @@ def test_files_whose_names_differ_in_a_number_are_different_parts() -> None:
     assert len(problems.note(["in/1.csv: no header", "in/2.csv: no header"])) == 2
 
 
+def test_problems_are_taken_over_and_forgotten_without_a_notice() -> None:
+    problems = PartProblems()
+    problems.adopt(["a.csv: no header"])
+    assert problems.noticed == {"a.csv": "no header"}
+    problems.forget()
+    assert problems.note([]) == []
+
+
 def test_beyond_a_bound_parts_share_a_notice_and_those_that_had_one_keep_it() -> None:
     problems = PartProblems()
     problems.note(["z.csv: no header"])

@@ -154,3 +154,13 @@ def test_what_waits_is_shown_until_it_is_over() -> None:
     report.polled(Batch(), 0.01)
     assert not report.status.waiting
     assert registry.get_sample_value("trelay_source_waiting", {"source": "orders"}) == 0
+
+
+def test_each_file_that_was_taken_early_is_counted_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    report, registry = reporter()
+    report.polled(Batch(taken_early=("a.csv: changed after it was read",)), 0.01)
+    report.polled(Batch(), 0.01)
+    assert registry.get_sample_value("trelay_source_taken_early_total", {"source": "orders"}) == 1
+    assert [(record.levelno, record.message, fields(record)["error"]) for record in caplog.records] == [
+        (logging.WARNING, "file changed after it was read; reading it again", "a.csv: changed after it was read")
+    ]

@@ -24,14 +24,27 @@ def test_an_outage_has_one_notice_at_its_beginning_and_one_at_its_end() -> None:
     assert (status.error, status.failures, status.polled_at, status.caught_up_at) == (None, 0, 9, 9)
 
 
-def test_an_outage_ends_here_when_another_replica_takes_over() -> None:
-    status = SourceStatus("orders", 0)
+def test_another_replica_takes_over_what_is_wrong_and_what_people_know_of_it() -> None:
+    status, other = SourceStatus("orders", 0), SourceStatus("orders", 0)
     status.down("refused", 1)
-    over = status.standby(2)
+    status.note_problems(("a.csv: no header",))
+    other.adopt("refused", status.outage_since, status.problems, 2)
+    status.standby(2)
+    assert (status.state, status.outage_since, status.problems, status.noticed_parts) == (State.STANDBY, None, (), {})
+    assert (other.state, other.outage_since, other.noticed_parts) == (State.DOWN, 1, {"a.csv": "no header"})
+    assert other.down("refused", 3) is None, "known already"
+    assert other.note_problems(("a.csv: no header",)) == []
+    over = other.progressed(4, caught_up=True)
     assert over is not None
-    assert "another replica" in over.text
-    assert status.standby(3) is None
-    assert status.down("refused", 4) is not None
+    assert not over.begun
+    assert other.note_problems(()) == [(False, "a.csv", "works again")]
+
+
+def test_problems_of_parts_are_taken_over_without_an_outage() -> None:
+    status = SourceStatus("orders", 0)
+    status.adopt("", None, ("a.csv: no header",), 1)
+    assert (status.state, status.outage_since) == (State.STANDBY, None)
+    assert status.note_problems(()) == [(False, "a.csv", "works again")]
 
 
 def test_starting_leaves_a_source_that_is_down_in_its_state() -> None:

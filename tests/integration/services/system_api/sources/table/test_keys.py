@@ -1,46 +1,21 @@
 """Keys of several columns, keys that are not unique, and keys that no sequence gives, on each database."""
 
-import contextlib
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.errors import SettingsError
-from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller
+from tests.integration.services.system_api.sources.table.upstreams import Upstream
 
 
-@dataclass
-class Upstream:
-    url: str
-    execute: Callable[[str], Awaitable[Any]]
-
-
-@pytest.fixture(params=["postgresql", "sqlite"])
-async def upstream(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> AsyncIterator[Upstream]:
-    if request.param == "postgresql":
-        async with connected(database) as connection:
-            await connection.execute("SET TimeZone = 'UTC'")
-            yield Upstream(database, connection.execute)
-        return
-    with contextlib.closing(sqlite3.connect(tmp_path / "shop.db", isolation_level=None)) as file:
-
-        async def execute(statement: str) -> None:
-            file.executescript(statement)
-
-        yield Upstream(f"sqlite:///{tmp_path}/shop.db", execute)
-
-
-async def test_every_row_of_a_key_of_two_columns_has_an_id_of_its_own(upstream: Upstream) -> None:
-    await upstream.execute(
+async def test_every_row_of_a_key_of_two_columns_has_an_id_of_its_own(each: Upstream) -> None:
+    await each.execute(
         "CREATE TABLE orders (order_id int, line int, changed timestamp NOT NULL, PRIMARY KEY (order_id, line))"
     )
     values = ", ".join(f"({order}, {line}, '2026-01-02 03:04:05')" for order in range(3) for line in range(600))
-    await upstream.execute(f"INSERT INTO orders VALUES {values}")
-    poller = TablePoller(upstream.url, key=["order_id", "line"], updated_at_column="changed", time_zone="UTC")
+    await each.execute(f"INSERT INTO orders VALUES {values}")
+    poller = TablePoller(each.url, key=["order_id", "line"], updated_at_column="changed", time_zone="UTC")
     for _ in range(4):
         async with poller.opened() as source:
             await poller.drain(source, limit=500)
@@ -53,12 +28,12 @@ async def test_every_row_of_a_key_of_two_columns_has_an_id_of_its_own(upstream: 
     assert poller.events[0]["id"].startswith("orders:0,0@")
 
 
-async def test_keys_of_two_columns_never_share_an_id_whatever_is_in_them(upstream: Upstream) -> None:
-    await upstream.execute("CREATE TABLE orders (a text, b text, changed timestamp, PRIMARY KEY (b, a))")
+async def test_keys_of_two_columns_never_share_an_id_whatever_is_in_them(each: Upstream) -> None:
+    await each.execute("CREATE TABLE orders (a text, b text, changed timestamp, PRIMARY KEY (b, a))")
     pairs = [("1,2", "3"), ("1", "2,3"), ("1%2C2", "3"), ("1,2%", ""), ("1,2", "%"), ("", ","), (",", ""), ("ä", "%25")]
     for a, b in pairs:
-        await upstream.execute(f"INSERT INTO orders VALUES ('{a}', '{b}', '2026-01-02 03:04:05')")
-    poller = TablePoller(upstream.url, key=["a", "b"], updated_at_column="changed", time_zone="UTC")
+        await each.execute(f"INSERT INTO orders VALUES ('{a}', '{b}', '2026-01-02 03:04:05')")
+    poller = TablePoller(each.url, key=["a", "b"], updated_at_column="changed", time_zone="UTC")
     for _ in range(len(pairs) + 1):
         async with poller.opened() as source:
             await poller.poll(source, 1)
@@ -66,15 +41,13 @@ async def test_keys_of_two_columns_never_share_an_id_whatever_is_in_them(upstrea
     assert len({event["subject"] for event in poller.events}) == len(pairs)
 
 
-async def test_a_row_is_updated_under_a_key_of_two_columns(upstream: Upstream) -> None:
-    await upstream.execute("CREATE TABLE orders (a int, b int, n int, changed timestamp, UNIQUE (a, b))")
-    await upstream.execute(
-        "INSERT INTO orders VALUES (1, 1, 1, '2026-01-02 00:00:00'), (1, 2, 2, '2026-01-02 00:00:00')"
-    )
-    poller = TablePoller(upstream.url, key=["b", "a"], updated_at_column="changed", time_zone="UTC")
+async def test_a_row_is_updated_under_a_key_of_two_columns(each: Upstream) -> None:
+    await each.execute("CREATE TABLE orders (a int, b int, n int, changed timestamp, UNIQUE (a, b))")
+    await each.execute("INSERT INTO orders VALUES (1, 1, 1, '2026-01-02 00:00:00'), (1, 2, 2, '2026-01-02 00:00:00')")
+    poller = TablePoller(each.url, key=["b", "a"], updated_at_column="changed", time_zone="UTC")
     async with poller.opened() as source:
         await poller.drain(source)
-        await upstream.execute("UPDATE orders SET n = 3, changed = CURRENT_TIMESTAMP WHERE b = 2")
+        await each.execute("UPDATE orders SET n = 3, changed = CURRENT_TIMESTAMP WHERE b = 2")
         assert [row["n"] for row in await poller.drain(source)] == [3]
     assert [event["subject"] for event in poller.events] == ["1,1", "2,1", "2,1"]
 
@@ -94,63 +67,61 @@ async def test_a_row_is_updated_under_a_key_of_two_columns(upstream: Upstream) -
         ({"key": ["line", "lime"]}, "key: table orders has no column 'lime'; it has order_id, line, n, changed; did"),
     ],
 )
-async def test_a_key_that_does_not_tell_rows_apart_is_refused(upstream: Upstream, options: Any, error: str) -> None:
-    await upstream.execute(
+async def test_a_key_that_does_not_tell_rows_apart_is_refused(each: Upstream, options: Any, error: str) -> None:
+    await each.execute(
         "CREATE TABLE orders (order_id int NOT NULL, line int, n int, changed timestamp, PRIMARY KEY (order_id, line));"
         "CREATE UNIQUE INDEX i1 ON orders (line, n) WHERE n > 5; CREATE UNIQUE INDEX i2 ON orders ((line + n), line)"
     )
     with pytest.raises(SettingsError) as caught:
-        async with TablePoller(upstream.url, updated_at_column="changed", time_zone="UTC", **options).opened():
+        async with TablePoller(each.url, updated_at_column="changed", time_zone="UTC", **options).opened():
             pass
     assert str(caught.value).startswith(f"system.sources.orders.{error}")
 
 
-async def test_a_key_with_more_columns_than_are_needed_is_accepted(upstream: Upstream) -> None:
-    await upstream.execute("CREATE TABLE orders (id int PRIMARY KEY, tenant text, changed timestamp)")
-    await upstream.execute("INSERT INTO orders VALUES (1, 'a', '2026-01-02 03:04:05')")
-    poller = TablePoller(upstream.url, key=["tenant", "id"], updated_at_column="changed", time_zone="UTC")
+async def test_a_key_with_more_columns_than_are_needed_is_accepted(each: Upstream) -> None:
+    await each.execute("CREATE TABLE orders (id int PRIMARY KEY, tenant text, changed timestamp)")
+    await each.execute("INSERT INTO orders VALUES (1, 'a', '2026-01-02 03:04:05')")
+    poller = TablePoller(each.url, key=["tenant", "id"], updated_at_column="changed", time_zone="UTC")
     async with poller.opened() as source:
         await poller.drain(source)
     assert poller.events[0]["subject"] == "a,1"
 
 
 @pytest.mark.parametrize("type_", ["bigint PRIMARY KEY", "bigint NOT NULL UNIQUE"])
-async def test_integer_keys_that_applications_make_are_refused_without_an_overlap(
-    upstream: Upstream, type_: str
-) -> None:
-    await upstream.execute(f"CREATE TABLE orders (id {type_}, v int)")
+async def test_integer_keys_that_applications_make_are_refused_without_an_overlap(each: Upstream, type_: str) -> None:
+    await each.execute(f"CREATE TABLE orders (id {type_}, v int)")
     with pytest.raises(SettingsError, match=r"orders\.key: .*a lower one may appear after a higher.*`overlap`"):
-        async with TablePoller(upstream.url).opened():
+        async with TablePoller(each.url).opened():
             pass
 
 
-async def test_with_an_overlap_a_lower_key_that_comes_later_is_read(upstream: Upstream) -> None:
-    await upstream.execute("CREATE TABLE orders (id bigint PRIMARY KEY, v int); INSERT INTO orders VALUES (1000, 1)")
-    poller = TablePoller(upstream.url, overlap=600)
+async def test_with_an_overlap_a_lower_key_that_comes_later_is_read(each: Upstream) -> None:
+    await each.execute("CREATE TABLE orders (id bigint PRIMARY KEY, v int); INSERT INTO orders VALUES (1000, 1)")
+    poller = TablePoller(each.url, overlap=600)
     async with poller.opened() as source:
         assert await poller.drain(source) == [{"id": 1000, "v": 1}]
         assert await poller.poll(source) == []
-        await upstream.execute("INSERT INTO orders VALUES (500, 2), (1001, 3)")
+        await each.execute("INSERT INTO orders VALUES (500, 2), (1001, 3)")
         assert [row["id"] for row in await poller.drain(source)] == [500, 1001]
     async with poller.opened() as source:
-        await upstream.execute("INSERT INTO orders VALUES (499, 4)")
+        await each.execute("INSERT INTO orders VALUES (499, 4)")
         assert [row["id"] for row in await poller.drain(source)] == [499]
 
 
-async def test_text_keys_without_a_time_are_refused(upstream: Upstream) -> None:
-    await upstream.execute("CREATE TABLE orders (id varchar(36) PRIMARY KEY)")
+async def test_text_keys_without_a_time_are_refused(each: Upstream) -> None:
+    await each.execute("CREATE TABLE orders (id varchar(36) PRIMARY KEY)")
     with pytest.raises(SettingsError, match=r"orders\.key: table orders: column 'id' is .*; set `updated_at_column`"):
-        async with TablePoller(upstream.url, overlap=600).opened():
+        async with TablePoller(each.url, overlap=600).opened():
             pass
 
 
-async def test_names_with_any_character(upstream: Upstream) -> None:
+async def test_names_with_any_character(each: Upstream) -> None:
     name, key, n, at = 'my "own".table%s', 'Key "1"', "é, $1 :x ?", "up.dated-at"
     q = {each: '"' + each.replace('"', '""') + '"' for each in (name, key, n, at)}
-    await upstream.execute(f"CREATE TABLE {q[name]} ({q[key]} int PRIMARY KEY, {q[n]} text, {q[at]} timestamp)")
-    await upstream.execute(f"INSERT INTO {q[name]} VALUES (1, '%s {{}} ?', '2026-01-02 03:04:05')")
+    await each.execute(f"CREATE TABLE {q[name]} ({q[key]} int PRIMARY KEY, {q[n]} text, {q[at]} timestamp)")
+    await each.execute(f"INSERT INTO {q[name]} VALUES (1, '%s {{}} ?', '2026-01-02 03:04:05')")
     poller = TablePoller(
-        upstream.url, table=q[name], key=[key, n], updated_at_column=at, subject=n, columns=[n, key], time_zone="UTC"
+        each.url, table=q[name], key=[key, n], updated_at_column=at, subject=n, columns=[n, key], time_zone="UTC"
     )
     async with poller.opened() as source:
         assert await poller.drain(source) == [{n: "%s {} ?", key: 1}]

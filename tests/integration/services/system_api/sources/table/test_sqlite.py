@@ -167,7 +167,10 @@ async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.C
         ({"key": "idd"}, ".key: table orders has no column 'idd'; it has id, n, name; did you mean 'id'?"),
         (
             {"key": "name"},
-            ".key: table orders: column 'name' is TEXT; set `updated_at_column`, or a key that is an integer and grows",
+            (
+                ".key: table orders: column 'name' is TEXT; set `updated_at_column`, or a key that is an integer and"
+                " grows, or `mode: diff` for a small table"
+            ),
         ),
         (
             {"updated_at_column": "n"},

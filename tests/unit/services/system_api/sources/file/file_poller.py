@@ -46,6 +46,7 @@ class FilePoller:
         self.problems: list[str] = []
         self.waiting: list[str] = []
         self.losses: list[Loss] = []
+        self.taken_early: list[str] = []
         self._source: Source | None = None
 
     @property
@@ -75,6 +76,7 @@ class FilePoller:
         self.problems = list(batch.problems)
         self.waiting = list(batch.waiting)
         self.losses += batch.losses
+        self.taken_early += batch.taken_early
         for part, value in batch.checkpoint.items():
             if value is None:
                 self.checkpoint.pop(part, None)

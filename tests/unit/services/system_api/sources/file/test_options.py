@@ -29,6 +29,11 @@ def test_four_settings_are_enough() -> None:
         ({"path": "in/[a/b].csv"}, "is not closed"),
         ({"csv": {"delimiter": ";"}}, "csv: the format is ndjson"),
         ({"drop": {"after": "delete"}}, "the mode is tail; set mode: drop"),
+        (
+            {"mode": "drop", "drop": {"archive": "in"}},
+            "drop.archive: found the folder of path; expected another folder",
+        ),
+        ({"mode": "drop", "rotated": "old/*"}, "rotated: the mode is drop"),
         ({"time": "id"}, "one is inside the other"),
         ({"subject": "order.id", "time": "order"}, "one is inside the other"),
         ({"format": "csv", "csv": {"header": False}}, "name the columns"),

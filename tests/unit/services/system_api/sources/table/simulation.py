@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.postgresql.horizon import Horizon
+from services.system_api.sources.table.postgresql.incremental.horizon import Horizon
 
 
 @dataclass

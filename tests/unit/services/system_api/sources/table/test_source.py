@@ -38,6 +38,7 @@ class MemoryReader:
         self.without_key: list[NullKeyRow] = []
         self.reported: str | None = None
         self.holds: str | None = "process 7"
+        self.warns: str | None = None
         self.fails_at: str | None = None
         self.calls: list[str] = []
 
@@ -60,6 +61,9 @@ class MemoryReader:
 
     def holder(self) -> str | None:
         return self.holds
+
+    def warning(self) -> str | None:
+        return self.warns
 
     def problem(self, _ledger: Ledger[int]) -> str | None:
         return self.reported
@@ -199,6 +203,16 @@ async def test_a_problem_of_the_reader_is_reported(source: TableSource[int], rea
     reader.reported = "the sequence was set back"
     batch = await source.poll(10)
     assert batch.problems == batch.waiting == ("the sequence was set back",)
+    reader.reported, reader.warns = None, "another zone"
+    batch = await source.poll(10)
+    assert (batch.problems, batch.waiting) == (("another zone",), ())
+
+
+async def test_rows_are_accounted_for(source: TableSource[int], reader: MemoryReader) -> None:
+    reader.table, reader.without_key = [1, 2, 3], [NullKeyRow("a", b"{}", "no key")]
+    batch = await source.poll(10)
+    assert (batch.rows, batch.skipped) == (4, 0)
+    assert len(batch.records) + len(batch.rejects) == 4
 
 
 async def test_large_rows_are_read_in_small_numbers(

@@ -111,8 +111,12 @@ async def test_the_archive_may_be_on_another_disk(tmp_path: Path, monkeypatch: p
     write(path, 1)
     content = path.read_bytes()
 
-    def refuse(_path: Path, _target: Path) -> None:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.parent != target.parent:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
     async with dropping(tmp_path, after="archive").opened() as poller:
@@ -127,6 +131,19 @@ async def test_an_empty_file_is_archived_as_well(tmp_path: Path) -> None:
         assert await poller.drain() == []
         await until(lambda: not (tmp_path / "a.ndjson").exists())
     assert (tmp_path / "archive" / "a.ndjson").stat().st_size == 0
+
+
+@pytest.mark.parametrize("pattern", ["archive/*.ndjson", "archive/**/*.ndjson"])
+async def test_an_input_folder_may_be_called_archive(tmp_path: Path, pattern: str) -> None:
+    path = tmp_path / "archive" / "x.ndjson"
+    path.parent.mkdir()
+    write(path, 1)
+    async with dropping(tmp_path, pattern=pattern, after="archive").opened() as poller:
+        assert await poller.drain() == lines(1)
+        await until(lambda: not path.exists())
+        assert await poller.drain() == []
+    assert (path.parent / "archive" / "x.ndjson").exists()
+    assert await poller.drain_reopened() == []
 
 
 async def test_the_archive_is_no_source(tmp_path: Path) -> None:

@@ -127,3 +127,52 @@ def test_what_the_source_wrote_itself_is_not_read(pattern: str, archive: str | N
     options = DropOptions.model_validate({"after": "archive", "archive": archive})
     assert is_own_output(path, Glob(pattern), options) is own
     assert is_own_output(path, Glob(pattern), DropOptions()) is path.endswith("receipt.json")
+
+
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_a_file_that_takes_the_place_of_the_one_that_was_read_is_put_back(
+    path: Path, after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, rename = finished(path), Path.rename
+
+    def replace(moved: Path, target: Path) -> Path:
+        if moved == path:
+            (path.parent / "new").write_text("id\n1\n2\n")
+            rename(path.parent / "new", path)
+        return rename(moved, target)
+
+    monkeypatch.setattr(Path, "rename", replace)
+    assert finalize(file, DropOptions.model_validate({"after": after}), NOW) is None
+    assert path.read_text() == "id\n1\n2\n"
+    assert [found for found in path.parent.rglob("*") if found.is_file()] == [path]
+
+
+def test_a_file_that_cannot_be_put_back_is_named(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, rename = finished(path), Path.rename
+
+    def replace(moved: Path, target: Path) -> Path:
+        path.write_text("id\n1\n2\n")
+        moved = rename(moved, target)
+        path.write_text("id\n3\n")
+        return moved
+
+    monkeypatch.setattr(Path, "rename", replace)
+    with pytest.raises(FileError, match=r"changed while it was finalized, and replaced since; it is .*/archive/a\.csv"):
+        finalize(file, DropOptions.model_validate({"after": "archive"}), NOW)
+    assert path.read_text() == "id\n3\n"
+    assert (path.parent / "archive" / "a.csv").read_text() == "id\n1\n2\n"
+
+
+def test_a_file_that_is_open_for_writing_again_is_not_finalized(path: Path) -> None:
+    status = path.stat()
+    file = finished(path, dev=status.st_dev, ino=status.st_ino)
+    options = DropOptions.model_validate({"after": "archive"})
+    with path.open("a"), pytest.raises(FileError, match="cannot archive it: it is open for writing again"):
+        finalize(file, options, NOW)
+    assert finalize(file, options, NOW) == path.parent / "archive" / "a.csv"
+
+
+def test_the_done_file_goes_with_its_file(path: Path) -> None:
+    path.with_name("a.csv.done").touch()
+    finalize(finished(path), DropOptions.model_validate({"after": "archive", "ready": "done-file"}), NOW)
+    assert sorted(found.name for found in (path.parent / "archive").iterdir()) == ["a.csv", "a.csv.done"]

@@ -12,6 +12,8 @@ def test_a_file_is_ready_when_it_has_not_changed_for_long_enough() -> None:
     stability.note(FILE, 103)
     assert stability.ready(104.9) == []
     assert stability.unready(104.9) == [FILE]
+    assert stability.age(FILE.inode, 104) == 4
+    assert stability.age((0, 0), 104) == 0
     assert stability.ready(105) == [FILE]
     assert stability.unready(105) == []
     for changed in (FILE._replace(size=101), FILE._replace(mtime=6), FILE._replace(path="b")):

@@ -65,7 +65,13 @@ def test_columns_have_types() -> None:
         b'{"id":"1","i":9007199254740993,"n":-1.50e3,"b":true,"j":{"a": [1]},"s":"7"}'
     )
     assert reader.read(b"1;;;;;")[1] == b'{"id":"1","i":null,"n":null,"b":null,"j":null,"s":""}'
-    for row, column in ((b"1;007;;;;", "i"), (b"1;1.0;;;;", "i"), (b"1;;1,5;;;", "n"), (b"1;;NaN;;;", "n")):
+    for row, column in (
+        (b"1;007;;;;", "i"),
+        (b"1;1.0;;;;", "i"),
+        (b"1;;1,5;;;", "n"),
+        (b"1;;NaN;;;", "n"),
+        (b"1;" + b"9" * 400 + b";;;;", "i"),
+    ):
         with pytest.raises(Malformed, match=f"column '{column}'"):
             reader.read(row)
     for row, column in ((b"1;;;yes;;", "b"), (b"1;;;;{a};", "j"), (b"1;;;;" + b"[" * 5000 + b";", "j")):

@@ -36,7 +36,8 @@ def test_the_error_for_any_other_type_says_what_to_do() -> None:
         (["id"], None, "bigint", "by id (bigint)"),
         (["id"], "at", "timestamptz", "by at (timestamptz)"),
         (["a", "b"], "at", "timestamp", "by at, a, b (timestamp)"),
-        (["id"], None, "", "diff by id"),
+        (["id"], None, "diff", "diff by id"),
+        (["id"], None, "outbox", "outbox by id"),
     ],
 )
 def test_the_mode_names_the_order_column_and_its_type(

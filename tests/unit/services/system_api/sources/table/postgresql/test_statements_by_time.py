@@ -31,6 +31,13 @@ def test_rows_are_ordered_by_the_time_and_then_by_the_key() -> None:
     assert arguments == [(7,), "k", ["v k"], 10, 1000]
 
 
+def test_rows_are_counted_by_time_in_the_zone_of_the_column() -> None:
+    counted = statements.count_between(BY_TIME)
+    assert 't."updated_at" IS NOT NULL AND t."id" IS NOT NULL' in counted
+    assert "($1::text::timestamptz AT TIME ZONE 'UTC')" in counted
+    assert "AT TIME ZONE" not in statements.count_between(replace(BY_TIME, time_zone=None))
+
+
 def test_a_key_of_several_columns_is_compared_column_by_column() -> None:
     shape = replace(BY_TIME, keys=(Key("a", "text"), Key("b", "integer")), subject=None)
     statement, arguments = statements.rows(shape, LIMITS, Position(7, "x%2Cy,5"), below=None, emitted=["v k"])

@@ -1,0 +1,128 @@
+"""Sends events to `POST /entity`, and retries what is not confirmed.
+
+A request that fails may have been stored: its events are sent again, with the same ids. So they arrive at least once.
+"""
+
+import json
+import logging
+import random
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Self
+
+import aiohttp
+
+from services.system_api.delivery.options import DeliverOptions
+from shared.bus.protocol import Outgoing
+from shared.errors import SettingsError, TooLarge, Unavailable
+from shared.runtime.clock import Clock
+from shared.runtime.retry import retrying
+
+logger = logging.getLogger(__name__)
+
+_CONTENT_TYPE = {"Content-Type": "application/cloudevents-batch+json"}
+_STORED, _TOO_LARGE = 202, 413
+_DETAIL_LIMIT = 500
+_READ_LIMIT = 65_536
+
+
+class Sender:
+    """The connection to the experience layer, shared by all sources."""
+
+    def __init__(
+        self, options: DeliverOptions, session: aiohttp.ClientSession, clock: Clock, rng: random.Random
+    ) -> None:
+        self.problem: str | None = None
+        """Why the last request failed; None if it did not."""
+        self._options = options
+        self._session = session
+        self._clock = clock
+        self._policy = retrying(options.retry, clock=clock, rng=rng)
+        self._failed_at: float | None = None
+        self._fields = {"component": "delivery", "url": options.url}
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, options: DeliverOptions, clock: Clock, rng: random.Random) -> AsyncIterator[Self]:
+        """Provide a sender; it connects at its first request.
+
+        Raises:
+            SettingsError: the CA file cannot be used.
+        """
+        context = _context(options)
+        connector = aiohttp.TCPConnector() if context is None else aiohttp.TCPConnector(ssl=context)
+        timeout = aiohttp.ClientTimeout(total=options.timeout)
+        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+            yield cls(options, session, clock, rng)
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Send events in order; return once the other side has stored all of them.
+
+        Raises:
+            Unavailable: the retry policy is exhausted; some events may have been stored.
+            TooLarge: the other side refuses a request for its size; earlier ones are stored.
+        """
+        for body in _bodies(records, self._options.batch_events, self._options.batch_bytes):
+            await self._policy(partial(self._attempt, body))
+
+    async def _attempt(self, body: bytes) -> None:
+        url = self._options.url
+        try:
+            async with self._session.post(url, data=body, headers=_CONTENT_TYPE, allow_redirects=False) as answer:
+                status, said = answer.status, await answer.content.read(_READ_LIMIT)
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
+        if status == _TOO_LARGE:
+            raise TooLarge(f"{url} answered {status}: {_detail(said)}")
+        if status != _STORED:
+            raise self._failed(f"answered {status}: {_detail(said)}")
+        self._works()
+
+    def _failed(self, reason: str) -> Unavailable:
+        if self._failed_at is None:
+            self._failed_at = self._clock.monotonic()
+            logger.warning("delivery failed; retrying", extra=self._fields | {"error": reason})
+        self.problem = f"{self._options.url}: {reason}"
+        return Unavailable(self.problem)
+
+    def _works(self) -> None:
+        if self._failed_at is not None:
+            after = round(self._clock.monotonic() - self._failed_at, 1)
+            logger.info("delivery works again", extra=self._fields | {"after_s": after})
+        self.problem = self._failed_at = None
+
+
+def _bodies(records: Sequence[Outgoing], most: int, most_bytes: int) -> Iterator[bytes]:
+    """Yield the bodies of requests: JSON arrays of events, in order."""
+    events: list[bytes] = []
+    size = 0
+    for record in records:
+        value = record.value or b"null"
+        if events and (len(events) >= most or size + len(value) > most_bytes):
+            yield b"[" + b",".join(events) + b"]"
+            events, size = [], 0
+        events.append(value)
+        size += len(value) + 1
+    if events:
+        yield b"[" + b",".join(events) + b"]"
+
+
+def _detail(body: bytes) -> str:
+    try:
+        found = json.loads(body)
+        text = found["detail"]
+    except (ValueError, TypeError, KeyError):
+        text = body.decode(errors="replace")
+    return str(text)[:_DETAIL_LIMIT]
+
+
+def _context(options: DeliverOptions) -> ssl.SSLContext | None:
+    if options.ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=options.ca_file)
+    except OSError as exc:
+        reason = f"{options.ca_file} contains no certificates: {exc.strerror or exc}"
+        raise SettingsError(f"system.deliver.ca_file: {reason}") from exc

@@ -1,0 +1,1 @@
+"""The HTTP client of the sources: authentication, limits, pace, and the addresses that it may connect to."""

@@ -1,0 +1,71 @@
+"""Requests a page and reads it, or finds that it has not changed since it was read."""
+
+from http import HTTPStatus
+
+from services.system_api.sources.http.client.client import HttpClient, Response
+from services.system_api.sources.http.client.failures import UnusableResponse, head
+from services.system_api.sources.http.polling.page_cache import FetchedPage, PageCache, PageFacts
+from services.system_api.sources.http.polling.pager import Request, Visited
+from services.system_api.sources.http.polling.reading import PageReader
+from services.system_api.sources.http.polling.records import Page, Record, digest
+from shared.errors import Malformed
+
+_NO_RECORDS = Page([], [], None, None, None)
+
+
+class PageFetcher:
+    """Fetches the pages of one source."""
+
+    def __init__(self, client: HttpClient, reader: PageReader, cache: PageCache) -> None:
+        """`cache` knows the pages whose records are all taken."""
+        self._client = client
+        self._reader = reader
+        self._cache = cache
+
+    async def fetch(self, request: Request) -> FetchedPage:
+        """Return a page.
+
+        Raises:
+            Unavailable, SettingsError: as `HttpClient.get`.
+            UnusableResponse: as well if the page is on another host, or is not what the settings say.
+        """
+        url, name = request.url, self._client.name(request.url)
+        if not self._client.trusted(url):
+            raise UnusableResponse(f"{name}: the page is on another host than `url`, and gets no credentials there")
+        response = await self._client.get(url, self._cache.conditions(url))
+        known = self._cache.get(url)
+        fingerprint = digest(response.body)
+        if known is not None and (response.unchanged or fingerprint == known.digest):
+            return FetchedPage(request, known, ())
+        page = await self._read(response, name)
+        return FetchedPage(request, facts(response, fingerprint, page), [*page.records, *page.unreadable])
+
+    async def _read(self, response: Response, name: str) -> Page:
+        if response.status == HTTPStatus.NO_CONTENT:
+            return _NO_RECORDS
+        try:
+            return await self._reader.read(response.body, response.headers.get("content-type", ""))
+        except Malformed as exc:
+            raise UnusableResponse(f"{name}: {exc}; the body begins with {head(response.body)}") from exc
+
+
+def facts(response: Response, fingerprint: str, page: Page) -> PageFacts:
+    """Return what is known of a page beside its records; `fingerprint` is the digest of its body."""
+    unreadable = [each.key for each in page.unreadable]
+    identified = [each.id for each in page.unreadable if each.id is not None]
+    ids = [record.id for record in page.records]
+    return PageFacts(
+        digest=fingerprint,
+        etag=response.headers.get("etag"),
+        last_modified=response.headers.get("last-modified"),
+        visited=Visited(response.url, response.links, [*map(_place, page.records), *unreadable], page.next, page.more),
+        cursor=page.cursor,
+        ids=[*ids, *identified],
+        unreadable=unreadable,
+        complete=len(identified) == len(unreadable),
+    )
+
+
+def _place(record: Record) -> str:
+    """Return what identifies a record at its place in the list: one that is updated may have moved."""
+    return f"{record.id}@{record.version}"

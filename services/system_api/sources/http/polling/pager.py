@@ -1,0 +1,170 @@
+"""Finds the next page, and notices when records move between pages while they are read.
+
+Pages by number or offset are windows on a list that changes meanwhile. When a record before the window is deleted, or
+moves to the end because it was updated, those after it move forward, and the first one of the next page is on the page
+before by then. Two rules find it, where the order of the list is otherwise stable:
+
+- Pages by offset overlap. If no record of a page is on the next one, more have moved than overlap: `PagesMoved`.
+- A page is read again after the next one (`reread`). If it has no record in common with what it had, more than a page
+  has moved: `PagesMoved`.
+
+After `PagesMoved` all pages are read again. No I/O.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, assert_never
+
+from yarl import URL
+
+from services.system_api.sources.http.polling.link_header import next_target
+from services.system_api.sources.http.polling.options import (
+    CursorOptions,
+    LinkOptions,
+    NextUrlOptions,
+    OffsetOptions,
+    PageOptions,
+    PaginationOptions,
+)
+from shared.errors import Malformed
+
+
+class PagesMoved(Exception):
+    """Records may have been missed: read all pages again. The text is the reason, if that does not help."""
+
+
+_MOVING = "records move between the pages faster than the pages can be read: ask for larger pages"
+
+
+class Visited(NamedTuple):
+    """What the pager needs to know of a page that was read."""
+
+    url: URL
+    """Where it came from, after redirects."""
+    links: Sequence[str]
+    """The values of the header `Link`."""
+    keys: Sequence[str]
+    """One key for each of its records; a record that is updated, and may move, has another one."""
+    next: str | None
+    """The cursor or URL that the body names."""
+    more: bool | None
+    """Whether the body says that another page follows; None where the settings do not ask it."""
+
+
+class Request(NamedTuple):
+    """A page to read."""
+
+    url: URL
+    number: int
+    """Counted from 1."""
+    reread: bool = False
+    """Whether it is read for the second time."""
+
+
+class Pager:
+    """The pages of one poll."""
+
+    def __init__(self, options: PaginationOptions | None, max_pages: int, url: URL) -> None:
+        """`url` is that of the first page, without the parameters of the pagination."""
+        self._options = options
+        self._max_pages = max_pages
+        self._skipped = 0
+        """By offset: the records before the page that is read."""
+        self._overlaps = False
+        """By offset: whether that page begins with records of the page before."""
+        self._reread = isinstance(options, PageOptions | LinkOptions | NextUrlOptions) and options.reread
+        self._last: tuple[Request, Visited] | None = None
+        """The page that was read last, but for those that are read again."""
+        self._original: Visited | None = None
+        """What the page that is read again had before."""
+        self._after: Request | None = None
+        """What follows it."""
+        if isinstance(options, PageOptions):
+            url = url.update_query({options.parameter: str(options.first)})
+        elif isinstance(options, OffsetOptions):
+            url = url.update_query({options.parameter: "0"})
+        self.first = Request(url, 1)
+
+    def after(self, request: Request, page: Visited) -> Request | None:
+        """Return the page to read after this one, None after the last.
+
+        Raises:
+            PagesMoved: records may be missing.
+            Malformed: the pages do not advance, or there are too many.
+        """
+        if request.reread:
+            if self._original is not None and self._original.keys and not _common(self._original, page):
+                raise PagesMoved(_MOVING)
+            return self._after
+        before, self._last = self._last, (request, page)
+        if before is not None:
+            self._check(request, page, before[1])
+        following = self._following(request, page, () if before is None else before[1].keys)
+        if following is not None and following.number > self._max_pages:
+            raise Malformed(f"more than {self._max_pages} pages (max_pages)")
+        if before is None or not self._reread:
+            return following
+        self._original, self._after = before[1], following
+        return before[0]._replace(reread=True)
+
+    def _check(self, request: Request, page: Visited, before: Visited) -> None:
+        if page.keys and list(page.keys) == list(before.keys):
+            raise PagesMoved(
+                f"page {request.number} has the same records as the page before; expected others. Does the API know the"
+                " parameter of `pagination`?"
+            )
+        if isinstance(self._options, OffsetOptions) and self._options.overlap:
+            # A page of one record cannot overlap the next one: that there is a next one is a change of the list.
+            ends = not page.keys and not self._overlaps
+            if not ends and not _common(before, page):
+                raise PagesMoved(_MOVING)
+
+    def _following(self, request: Request, page: Visited, keys_before: Sequence[str]) -> Request | None:
+        options = self._options
+        match options:
+            case None:
+                return None
+            case PageOptions():
+                more = bool(page.keys) if page.more is None else page.more
+                number = str(options.first + request.number)
+                url = request.url.update_query({options.parameter: number}) if more else None
+            case OffsetOptions():
+                more = bool(set(page.keys) - set(keys_before)) if page.more is None else page.more
+                url = self._by_offset(options, request, page) if more else None
+            case LinkOptions():
+                url = _joined(page, next_target(page.links))
+            case NextUrlOptions():
+                url = _joined(page, page.next)
+            case CursorOptions():
+                url = None if page.next is None else request.url.update_query({options.parameter: page.next})
+            case _:
+                assert_never(options)
+        if url == request.url:
+            raise Malformed(f"page {request.number} names itself as the next page")
+        return None if url is None else Request(url, request.number + 1)
+
+    def _by_offset(self, options: OffsetOptions, request: Request, page: Visited) -> URL:
+        count = len(page.keys)
+        if not count:
+            raise Malformed(f"page {request.number} has no records, and `pagination.more` says that others follow")
+        overlap = min(options.overlap, count - 1)
+        self._overlaps = overlap > 0
+        self._skipped += count - overlap
+        return request.url.update_query({options.parameter: str(self._skipped)})
+
+
+def _common(one: Visited, other: Visited) -> bool:
+    return not set(one.keys).isdisjoint(other.keys)
+
+
+def _joined(page: Visited, target: str | None) -> URL | None:
+    """Return the absolute URL of a reference on a page.
+
+    Raises:
+        Malformed: it is not a URL.
+    """
+    if not target:
+        return None
+    try:
+        return page.url.join(URL(target)).with_fragment(None)
+    except ValueError as exc:
+        raise Malformed(f"the next page is at {target[:100]!r}, which is not a URL") from exc

@@ -1,0 +1,56 @@
+"""Stands in for `POST /entity`: stores what it gets, and answers as it is told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+
+class Receiver:
+    """A server that stores events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.requests = 0
+        self.status = 202
+        self.largest = 1_000_000
+        """Bytes of the largest body that is accepted."""
+        self.lose_answers = False
+        """Whether to store events and cut the connection instead of an answer."""
+        self.url = ""
+
+    async def _entity(self, request: web.Request) -> web.Response:
+        self.requests += 1
+        body = await request.read()
+        if len(body) > self.largest:
+            return web.json_response({"detail": f"the body is above the limit of {self.largest} bytes"}, status=413)
+        if self.status != 202:
+            return web.json_response({"detail": "not now"}, status=self.status)
+        assert request.headers["Content-Type"] == "application/cloudevents-batch+json"
+        self.events += json.loads(body)
+        if self.lose_answers:
+            assert request.transport is not None
+            request.transport.abort()
+            await asyncio.Event().wait()
+        return web.json_response({}, status=202)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Receiver"]:
+        app = web.Application(client_max_size=10_000_000)
+        app.router.add_post("/entity", self._entity)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/entity"
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
+
+    @property
+    def ids(self) -> list[str]:
+        return [event["id"] for event in self.events]

@@ -1,0 +1,114 @@
+"""Events on their way to `POST /entity`."""
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.system_api.delivery.options import DeliverOptions
+from services.system_api.delivery.sender import Sender, _bodies
+from shared.bus.protocol import Outgoing
+from shared.errors import SettingsError, TooLarge, Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK
+from tests.unit.services.system_api.delivery.receiver import Receiver
+from tests.unit.services.system_api.harness import InstantClock
+
+
+def events(count: int, size: int = 2) -> list[Outgoing]:
+    return [Outgoing(b"k", b'{"id":"%d","data":"%b"}' % (n, b"x" * size)) for n in range(count)]
+
+
+def options(url: str, **more: Any) -> DeliverOptions:
+    return DeliverOptions.model_validate({"url": url, "retry": {"attempts": 3, "first_wait": 0.1}, **more})
+
+
+def test_bodies_are_bounded_in_events_and_bytes_and_keep_the_order() -> None:
+    bodies = list(_bodies(events(7), 3, 1_000_000))
+    assert [body.count(b'"id"') for body in bodies] == [3, 3, 1]
+    assert b"".join(bodies).replace(b"][", b",") == b"[" + b",".join(r.value or b"" for r in events(7)) + b"]"
+    assert [body.count(b'"id"') for body in _bodies(events(4, 1000), 100, 2100)] == [2, 2]
+    assert len(list(_bodies(events(2, 5000), 100, 1024))) == 2, "one event may have more"
+    assert list(_bodies([], 3, 1024)) == []
+
+
+async def test_events_are_stored_in_order() -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url, batch_events=3), InstantClock(), random.Random(1)) as sender,
+    ):
+        await sender.send(events(7))
+    assert receiver.ids == [str(n) for n in range(7)]
+    assert receiver.requests == 3
+    assert sender.problem is None
+
+
+async def test_a_failure_is_retried_by_the_policy_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = InstantClock()
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), clock, random.Random(1)) as sender,
+    ):
+        receiver.status = 503
+        with pytest.raises(Unavailable, match="answered 503: not now"):
+            await sender.send(events(1))
+        assert receiver.requests == 3
+        assert len(clock.slept) == 2
+        assert sender.problem == f"{receiver.url}: answered 503: not now"
+        receiver.status = 202
+        await sender.send(events(1))
+        assert sender.problem is None
+    messages = [record.message for record in caplog.records if record.name.endswith("sender")]
+    assert messages == ["delivery failed; retrying", "delivery works again"]
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 500])
+async def test_whatever_is_not_stored_is_unavailable(status: int) -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.status = status
+        with pytest.raises(Unavailable, match=f"answered {status}: not now"):
+            await sender.send(events(1))
+    assert receiver.events == []
+
+
+async def test_an_answer_that_is_lost_sends_the_same_events_again() -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.lose_answers = True
+        with pytest.raises(Unavailable):
+            await sender.send(events(2))
+    assert receiver.ids == ["0", "1"] * 3
+
+
+async def test_a_body_that_is_too_large_is_not_retried() -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.largest = 100
+        with pytest.raises(TooLarge, match="answered 413: the body is above the limit"):
+            await sender.send(events(1, 1000))
+    assert receiver.requests == 1
+    assert sender.problem is None
+
+
+async def test_a_server_that_is_not_there_is_unavailable() -> None:
+    given = options("http://127.0.0.1:1/entity")
+    async with Sender.opened(given, InstantClock(), random.Random(1)) as sender:
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1/entity: "):
+            await sender.send(events(1))
+
+
+async def test_a_file_without_authorities_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    given = options("https://relay/entity", ca_file=str(tmp_path / "ca.pem"))
+    with pytest.raises(SettingsError, match=r"system\.deliver\.ca_file: .* contains no certificates"):
+        async with Sender.opened(given, SYSTEM_CLOCK, random.Random(1)):
+            pass

@@ -1,0 +1,88 @@
+"""A list that changes while its pages are read, with crashes: every record is published once in its last version."""
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from shared.errors import TrelayError
+from tests.unit.services.system_api.sources.http.polling.simulation import Simulation, published
+
+PAGINATIONS: list[dict[str, Any]] = [{"kind": "page"}, {"kind": "offset", "overlap": 2}]
+CHANGES: list[dict[str, Any]] = [
+    {"kind": "time", "overlap": 0},
+    {"kind": "time", "overlap": 3, "parameter": "since"},
+    {"kind": "time", "overlap": 3, "parameter": "since", "ascending": True},
+    {"kind": "snapshot", "deleted_type": "deleted", "allow_empty": True},
+]
+RUNS = 12
+
+
+@pytest.mark.parametrize(
+    ("pagination", "changes", "newest_first"),
+    [
+        (pagination, changes, newest_first)
+        for pagination, changes, newest_first in itertools.product(PAGINATIONS, CHANGES, [False, True])
+        if not (newest_first and changes.get("ascending"))
+    ],
+)
+def test_nothing_is_skipped_and_nothing_is_repeated(pagination: Any, changes: Any, *, newest_first: bool) -> None:
+    first = random.SystemRandom().randrange(10**6)
+    print(f"seeds from {first}")
+    for seed in range(first, first + RUNS):
+        run = Simulation(seed, size=3 + seed % 3, newest_first=newest_first, pagination=pagination, changes=changes)
+        run.run(60)
+        run.settle()
+        found = published(run.events)
+        ids = [event["id"] for event in run.events]
+        assert len(set(ids)) == len(ids), f"seed {seed}"
+        for identity, record in run.list.records.items():
+            assert found.get(identity, [0])[-1] == record["version"], f"seed {seed}, {identity}"
+        assert all(versions == sorted(set(versions)) for versions in found.values()), f"seed {seed}"
+        if changes["kind"] == "snapshot":
+            assert run.known_deleted() == {event["subject"] for event in run.events} - set(run.list.records)
+
+
+def test_without_rereading_records_are_skipped() -> None:
+    """The simulation finds what the pager prevents."""
+    skipped = 0
+    for seed in range(20):
+        run = Simulation(
+            seed, size=3, pagination={"kind": "page", "reread": False}, changes={"kind": "time", "overlap": 0}
+        )
+        run.run(60)
+        run.settle()
+        found = published(run.events)
+        skipped += any(found.get(key, [0])[-1] != each["version"] for key, each in run.list.records.items())
+    assert skipped > 5
+
+
+def test_a_list_that_is_not_ascending_is_an_error_and_not_a_loss() -> None:
+    changes = {"kind": "time", "overlap": 0, "ascending": True}
+    run = Simulation(1, size=3, newest_first=True, pagination={"kind": "page"}, changes=changes)
+    for number in range(10):
+        run.clock.at += 1
+        run.list.put(f"r{number}", 1)
+    with pytest.raises(TrelayError, match=r"changes\.ascending: after a record of 2027-01-15T08:00:\d\d\.000Z the API"):
+        run.settle()
+
+
+def test_an_ascending_list_needs_little_memory_and_another_one_has_a_limit() -> None:
+    sizes = {}
+    for ascending in (True, False):
+        changes = {"kind": "time", "overlap": 3, "ascending": ascending, "window_limit": 1000}
+        run = Simulation(1, size=50, pagination={"kind": "page"}, changes=changes)
+        for number in range(1001):
+            run.clock.at += 1
+            run.list.put(f"r{number}", 1)
+        if ascending:
+            run.settle()
+            assert len(run.events) == 1001
+        else:
+            with pytest.raises(
+                TrelayError, match=r"more than 1000 records would have to be .* \(changes.window_limit\)"
+            ):
+                run.settle()
+        sizes[ascending] = run.largest
+    assert sizes[True] < sizes[False] / 5
