@@ -57,7 +57,8 @@ class BodyParser:
         media_type, charset = media_type_of(content_type)
         if not body.strip():
             raise Malformed("the body is empty")
-        match self._form or format_of(media_type):
+        form = self._form or format_of(media_type)
+        match form:
             case "json":
                 return _json(body, charset)
             case "csv":
@@ -65,7 +66,7 @@ class BodyParser:
             case "xml":
                 # The document declares its charset, unless the `Content-Type` does.
                 return _encode(_document(body if charset is None else _decoded(body, charset), self._place))
-            case form:
+            case _:
                 assert_never(form)
 
 

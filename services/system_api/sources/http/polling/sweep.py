@@ -44,6 +44,8 @@ class Sweep:
         """What errors call it."""
         self._items: deque[Record | Unreadable] = deque()
         """What is left of it."""
+        self._refused: list[str] = []
+        """The keys of its records that were rejected because of those that were published."""
         self._restarts = 0
         self._moving: str | None = None
         """Why all pages were read again so often; None otherwise."""
@@ -79,6 +81,7 @@ class Sweep:
         """Take the page that was requested; errors call it `name`."""
         self._page, self._name, self._items = page, name, deque(page.items)
         self._between = False
+        self._refused.clear()
         self._complete = self._complete and page.facts.complete
         if not page.request.reread:
             listed = self._listed_before
@@ -138,6 +141,7 @@ class Sweep:
                     position = self._changes.take(item)
                 except Malformed as exc:
                     item = Unreadable(digest(item.data), item.id, item.data, None, str(exc))
+                    self._refused.append(item.key)
                 else:
                     if position is None:
                         batch.skipped += 1
@@ -159,7 +163,8 @@ class Sweep:
 
     def _end_page(self, page: FetchedPage) -> None:
         self._page = None
-        self._cache.keep(page.request.url, page.facts)
+        unreadable = [*page.facts.unreadable, *self._refused]
+        self._cache.keep(page.request.url, page.facts._replace(unreadable=unreadable))
         self._read.add(page.request.url)
         try:
             following = self._pager.after(page.request, page.facts.visited)

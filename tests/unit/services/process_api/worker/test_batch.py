@@ -168,6 +168,13 @@ class TestTooLarge:
         assert f"the limit is {RECORD_LIMIT}" in reject.error
         assert reject.value == event({"a": text})
 
+    def test_an_event_that_is_too_large_with_its_headers_is_dead_lettered(self) -> None:
+        value = event({"a": "x" * (RECORD_LIMIT - 30_000)})
+        (reject,) = added(record(value, identity="i" * 40_000)).rejects
+        assert len(value) < RECORD_LIMIT
+        assert reject.error.startswith("the event would have ")
+        assert f"bytes, the limit is {RECORD_LIMIT}" in reject.error
+
     def test_an_event_above_the_limit_of_subscribers_is_dead_lettered(self) -> None:
         one = pipeline({"drop": ["data.b"]})
         made = Batch(Selection([(["orders"], one)]), PoisonTracker(), event_limit=2000)

@@ -54,6 +54,12 @@ def test_final_rows_are_remembered_by_the_position_alone() -> None:
     assert list(saved) == [""]
 
 
+def test_a_checkpoint_at_an_order_value_reads_from_there() -> None:
+    ledger = Ledger("key", int, Ledger("key", int, {}).checkpoint_at(5))
+    assert ledger.position == Position(5, None)
+    assert not ledger.emitted
+
+
 def test_a_full_batch_moves_the_position_no_further_than_its_last_row() -> None:
     ledger = Ledger("key", int, {})
     ledger.take([row(1), row(2)], 10, complete=False)

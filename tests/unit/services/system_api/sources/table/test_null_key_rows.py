@@ -21,6 +21,13 @@ def test_each_row_is_new_once() -> None:
     assert [row.digest for row in fresh] == ["c"]
 
 
+def test_what_is_saved_is_what_is_known() -> None:
+    null_key_rows = NullKeyRows({})
+    assert null_key_rows.saved() == {}
+    _, saved = null_key_rows.take(rows("b", "a"))
+    assert null_key_rows.saved() == saved == {PART: b'["a","b"]'}
+
+
 def test_a_corrected_row_is_forgotten() -> None:
     null_key_rows = NullKeyRows({PART: b'["a","b"]'})
     assert null_key_rows.take(rows("b")) == ([], {PART: b'["b"]'})

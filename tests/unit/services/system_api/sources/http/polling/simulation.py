@@ -61,7 +61,7 @@ class ChangingList:
     def page(self, url: URL) -> list[dict[str, Any]]:
         since = url.query.get("since", "")
         # A stable order: by time, then in the order of the changes.
-        listed = [each for each in self.records.values() if each["at"] >= since]
+        listed = [each for each in self.records.values() if each.get("at", "9") >= since]
         if self.newest_first:
             listed.reverse()
         query = url.query

@@ -146,3 +146,9 @@ def test_the_cursor_of_the_next_poll() -> None:
     changes = {"kind": "cursor", "cursor": "items[-1].id", "parameter": "since_id"}
     assert selected({"items": [{"id": 1}, {"id": 2}]}, changes=changes).cursor == "2"
     assert selected({"items": []}, changes=changes).cursor is None
+
+
+def test_a_value_that_was_marked_makes_a_record_unreadable_and_comes_back() -> None:
+    page = selected('{"items":[{"id":1,"n":"\ufdd0NaN"},{"id":2}]}'.encode())
+    assert [record.id for record in page.records] == ["2"]
+    assert page.unreadable[0].value == b'{"id":1,"n":NaN}'

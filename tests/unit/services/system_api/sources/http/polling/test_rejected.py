@@ -39,3 +39,10 @@ def test_there_is_a_limit_which_is_a_problem_until_records_are_corrected() -> No
 def test_a_checkpoint_of_another_kind_is_an_error() -> None:
     with pytest.raises(SettingsError, match="unknown part 'rejected'"):
         RejectedRecords({"rejected": b"5"})
+
+
+def test_the_whole_part() -> None:
+    rejected = RejectedRecords({})
+    assert rejected.checkpoint() == {}
+    rejected.take("a")
+    assert rejected.checkpoint() == {"rejected": b'["a"]'}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import TrelayError
+from shared.errors import Malformed, TrelayError
 from tests.unit.services.system_api.sources.http.polling.simulation import Simulation, published
 
 PAGINATIONS: list[dict[str, Any]] = [{"kind": "page"}, {"kind": "offset", "overlap": 2}]
@@ -86,3 +86,43 @@ def test_an_ascending_list_needs_little_memory_and_another_one_has_a_limit() -> 
                 run.settle()
         sizes[ascending] = run.largest
     assert sizes[True] < sizes[False] / 5
+
+
+def simulated(records: list[dict[str, Any]], **options: Any) -> Simulation:
+    run = Simulation(1, size=3, **options)
+    run.list.records = {str(number): each for number, each in enumerate(records)}
+    return run
+
+
+def test_an_unreadable_record_is_rejected_once_and_listed_again_without_a_reject() -> None:
+    run = simulated([{"id": "a", "at": "2027-01-01T00:00:00Z"}, {"x": 1}, {"id": "b"}], changes={"kind": "time"})
+    rejects = []
+    for _ in range(6):
+        rejects += run.poll().rejects
+    assert sorted(reject.value for reject in rejects) == [b'{"id": "b"}', b'{"x": 1}']
+    run.cache.drop(run.sweep.request.url if run.sweep.request else None)  # type: ignore[arg-type]
+    for _ in range(6):
+        assert run.poll().rejects == []
+    assert set(run.sweep.checkpoint()) == {"", "records/0", "rejected"}
+    assert set(run.sweep.checkpoint_at("beginning")) == {""}
+
+
+def test_pages_that_do_not_advance_are_an_error_with_their_url() -> None:
+    pagination = {"kind": "offset", "more": "true"}
+    with pytest.raises(Malformed, match=r"https://api\.example/orders\?offset=0: page 1 has no records"):
+        simulated([], pagination=pagination).poll()
+
+
+def test_pages_that_keep_moving_are_a_problem() -> None:
+    run = simulated([], pagination={"kind": "offset", "overlap": 1})
+    for number in range(40):
+        run.list.records = {f"{number}-{each}": {"id": f"{number}-{each}"} for each in range(5)}
+        run.poll()
+    assert run.sweep.problems == (
+        "records move between the pages faster than the pages can be read: ask for larger pages",
+    )
+
+
+def test_a_cursor_that_is_no_url_is_an_error() -> None:
+    with pytest.raises(Malformed, match=r"changes\.cursor: found 'http://\[::1'; expected a URL"):
+        simulated([], changes={"kind": "cursor", "cursor": "next", "start": "http://[::1"})

@@ -39,6 +39,13 @@ def test_what_a_checkpoint_has_is_published_and_to_be_removed() -> None:
     assert again.take(["2"]).keys() == {"o1", ""}
 
 
+def test_a_checkpoint_without_rejected_rows_has_no_part_for_them() -> None:
+    state = OutboxState("m", {})
+    checkpoint = saved({}, state.take(["1"]))
+    assert state.checkpoint() == checkpoint
+    assert checkpoint.keys() == {"o0", ""}
+
+
 def test_rejected_rows_are_known_until_they_are_gone() -> None:
     state = OutboxState("m", {})
     checkpoint = saved({}, state.take([], ["8", "9"]))

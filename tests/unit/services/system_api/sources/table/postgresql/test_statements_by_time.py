@@ -31,6 +31,11 @@ def test_rows_are_ordered_by_the_time_and_then_by_the_key() -> None:
     assert arguments == [(7,), "k", ["v k"], 10, 1000]
 
 
+def test_a_time_becomes_an_order_value_in_the_zone_of_the_column() -> None:
+    assert statements.order_at(BY_TIME) == "SELECT $1::text::timestamptz AT TIME ZONE 'UTC'"
+    assert statements.order_at(replace(BY_TIME, time_zone=None)) == "SELECT $1::text::timestamptz"
+
+
 def test_rows_are_counted_by_time_in_the_zone_of_the_column() -> None:
     counted = statements.count_between(BY_TIME)
     assert 't."updated_at" IS NOT NULL AND t."id" IS NOT NULL' in counted

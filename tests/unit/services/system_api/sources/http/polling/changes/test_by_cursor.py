@@ -1,0 +1,104 @@
+"""A log that is followed by a cursor."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.system_api.sources.http.polling.changes import by_cursor
+from services.system_api.sources.http.polling.changes.by_cursor import ByCursor
+from services.system_api.sources.http.polling.options import ByCursorOptions
+from shared.errors import Malformed, TrelayError
+from tests.unit.services.system_api.sources.http.polling.changes.making import record
+
+Saved = dict[str, bytes]
+
+
+def made(saved: Saved | None = None, **options: Any) -> ByCursor:
+    given = {"kind": "cursor", "cursor": "next", "parameter": "after"} | options
+    return ByCursor(ByCursorOptions.model_validate(given), saved or {})
+
+
+def save(changes: ByCursor, saved: Saved) -> None:
+    for part, value in changes.saved().items():
+        if value is None:
+            saved.pop(part, None)
+        else:
+            saved[part] = value
+
+
+def read(changes: ByCursor, ids: str, cursor: str | None) -> list[str | None]:
+    """Read one page, which is the only one of a poll."""
+    changes.begin_page([])
+    found = [changes.take(record(each)) for each in ids]
+    changes.listed([])
+    changes.page_read(cursor)
+    changes.finish(complete=True)
+    return found
+
+
+def test_the_cursor_moves_with_the_pages_and_recent_ids_are_not_repeated() -> None:
+    saved: Saved = {}
+    changes = made()
+    assert changes.query() == {}
+    assert read(changes, "abc", "c") == ["a", "b", "c"]
+    assert changes.more
+    assert changes.query() == {"after": "c"}
+    save(changes, saved)
+    again = made(saved)
+    assert again.query() == {"after": "c"}
+    assert read(again, "cd", "d") == [None, "d"]
+    assert read(again, "d", None) == [None]  # a page without a cursor does not move it
+    assert again.query() == {"after": "d"}
+    assert not again.more
+    assert again.problem is None
+    assert again.deletions(5) == []
+    assert set(again.checkpoint()) == {"", "records/0"}
+
+
+def test_only_the_newest_ids_are_remembered() -> None:
+    saved: Saved = {}
+    changes = made(window=2)
+    read(changes, "abcd", "1")
+    save(changes, saved)
+    assert set(json.loads(saved["records/0"])) == {"c", "d"}
+    again = made(saved, window=2)
+    assert read(again, "acd", "2") == ["a", None, None]
+    save(again, saved)
+    assert set(json.loads(saved["records/0"])) == {"a", "d"}
+
+
+def test_the_cursor_counts_when_all_pages_are_read() -> None:
+    changes = made()
+    changes.take(record("a"))
+    changes.page_read("1")
+    assert changes.query() == {}
+    changes.pages_moved()
+    changes.page_read(None)
+    changes.finish(complete=True)
+    assert changes.query() == {"after": "1"}
+
+
+def test_a_cursor_may_be_a_url_and_have_a_beginning() -> None:
+    changes = made(parameter=None, start="/delta?token=1")
+    assert (changes.url, changes.query()) == ("/delta?token=1", {})
+    assert made(start="1").url is None
+
+
+def test_new_records_without_a_cursor_are_an_error() -> None:
+    with pytest.raises(TrelayError, match=r"changes\.cursor: the expression gives nothing on a page with new records"):
+        read(made(), "a", None)
+
+
+def test_there_is_a_limit_of_ids_before_the_cursor_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_cursor, "_LIMIT", 2)
+    with pytest.raises(TrelayError, match="more than 2 records before the cursor moves"):
+        read(made(), "abc", "1")
+
+
+def test_it_can_be_rewound_to_its_beginning_alone() -> None:
+    changes = made(start="9")
+    assert json.loads(changes.checkpoint_at("beginning")[""]) == {"mode": "cursor", "cursor": None, "count": 0}
+    with pytest.raises(Malformed, match="has no times to rewind to"):
+        changes.checkpoint_at(datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,0 +1,68 @@
+"""Records by the time of their last change."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.system_api.sources.http.polling.changes.by_time import ByTime
+from services.system_api.sources.http.polling.options import ByTimeOptions
+from shared.errors import Malformed, SettingsError
+from shared.runtime.clock import SystemClock
+from tests.unit.services.system_api.sources.http.polling.changes.making import record
+
+
+class Clock(SystemClock):
+    def time(self) -> float:
+        return 1000.0
+
+
+def made(checkpoint: dict[str, bytes] | None = None, **options: Any) -> ByTime:
+    given = ByTimeOptions.model_validate(
+        {"kind": "time", "overlap": 10, "parameter": "since", "format": "unix"} | options
+    )
+    return ByTime(given, checkpoint or {}, Clock())
+
+
+def test_it_begins_now_at_a_time_or_with_the_oldest_record() -> None:
+    assert made().query() == {}
+    assert made(start="now").query() == {"since": "990"}
+    assert made(start="1970-01-01T00:01:00Z").query() == {"since": "60"}
+
+
+def test_a_record_without_a_time_is_refused() -> None:
+    with pytest.raises(Malformed, match="time: the expression gives nothing"):
+        made().take(record("a"))
+
+
+def test_a_record_below_the_floor_was_published() -> None:
+    changes = made(start="1970-01-01T00:01:00Z")
+    assert changes.take(record("a", 59)) is None
+    assert changes.take(record("a", 60)) == "a@60000000.v"
+    assert changes.deletions(5) == []
+
+
+def test_the_checkpoints_of_places() -> None:
+    changes = made()
+    changes.take(record("a", 100))
+    changes.finish(complete=True)
+    assert set(changes.checkpoint()) == {"", "records/0"}
+    beginning, later = changes.checkpoint_at("beginning"), changes.checkpoint_at(datetime(1970, 1, 1, 0, 2, tzinfo=UTC))
+    assert json.loads(beginning[""]) == {"mode": "time", "floor": None, "greatest": None}
+    assert made(later).query() == {"since": "120"}
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (b'{"mode":"snapshot","poll":1}', "the checkpoint is of changes.kind: snapshot; found time in the settings"),
+        (b'{"offset":5}', "not of a source of the kind http"),
+        (b'{"mode":"time","floor":"x"}', "not of a source of the kind http"),
+        (b"5", "not of a source of the kind http"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(value: bytes, error: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        made({"": value})
+    assert error in str(caught.value)
