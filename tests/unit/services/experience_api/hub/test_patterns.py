@@ -97,3 +97,13 @@ class CountingWords(dict[bytes, Any]):
     def get(self, key: bytes, default: Any = None) -> Any:
         self.steps += 1
         return super().get(key, default)
+
+
+def test_a_name_has_any_number_of_values() -> None:
+    index: PatternIndex[int] = PatternIndex()
+    for value in (1, 2, 3):
+        index.add("a.b", value)
+    assert list(index.find(b"a.b")) == [1, 2, 3]
+    for value in (2, 1, 3):
+        index.discard("a.b", value)
+    assert list(index.find(b"a.b")) == []
