@@ -38,6 +38,7 @@ _INVALID_TOKEN = f'{_BEARER}, error="invalid_token"'
 
 
 WRONG_CREDENTIALS = Refusal(401, "wrong-credentials", "The client id and secret were not accepted", _BASIC)
+CREDENTIALS_MISSING = Refusal(401, "credentials-missing", "No client id and secret were sent", _BASIC)
 TOKEN_MISSING = Refusal(401, "token-missing", "No token was sent", _challenge(_BEARER))
 TOKEN_REFUSED = Refusal(401, "token-refused", "The token is not valid: register again", _challenge(_INVALID_TOKEN))
 TOKEN_EXPIRED = Refusal(
@@ -68,6 +69,7 @@ UNAVAILABLE = Refusal(503, "unavailable", "A dependency of this service does not
 
 ALL = (
     WRONG_CREDENTIALS,
+    CREDENTIALS_MISSING,
     TOKEN_MISSING,
     TOKEN_REFUSED,
     TOKEN_EXPIRED,

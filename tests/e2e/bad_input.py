@@ -48,8 +48,11 @@ _RAW = (
     {"id": 5, "number": 5, "channel": "routed.one"},
 )
 _TABLE = """
-CREATE TABLE people (id int, name text);
+CREATE TABLE people (id int UNIQUE, name text);
+CREATE SEQUENCE people_ids OWNED BY people.id;
+ALTER TABLE people ALTER COLUMN id SET DEFAULT nextval('people_ids');
 INSERT INTO people VALUES (1, 'Ada'), (NULL, 'Nobody'), (3, NULL), (4, 'Grace');
+SELECT setval('people_ids', 4);
 """
 _BUS = {"kind": "postgres", "topics": {"prefix": "bad", "partitions": 2}}
 _QUICK = {"interval": 0.1, "retry": {"attempts": 2, "first_wait": 0.1, "longest_wait": 0.5}}

@@ -48,7 +48,7 @@ def test_nothing_is_dead_lettered_twice_or_without_need(observed: Observed) -> N
 @pytest.mark.parametrize(
     ("value", "line", "said"),
     [
-        (MALFORMED, 2, "bytes 29-49: JSON is malformed: object keys must be strings (byte 16)"),
+        (MALFORMED, 2, "bytes 29-49: JSON is malformed: expected '\"' (byte 16)"),
         (KEYLESS, 3, "bytes 51-63: member 'sensor': the subject is missing, null or empty"),
         (BINARY, 6, "found a NUL byte at its byte 0; expected text"),
     ],

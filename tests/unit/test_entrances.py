@@ -20,6 +20,9 @@ from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import Format, Parser
+from services.system_api.sources.http.polling.formats import BodyParser
+from services.system_api.sources.http.polling.options import HttpSourceOptions
+from services.system_api.sources.http.polling.records import Selector
 from services.system_api.sources.source import Batch, EventBuilder
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.rows import RowEvents
@@ -59,6 +62,20 @@ def ndjson(value: bytes) -> bytes | str:
 
 def ndjson_first_line(value: bytes) -> bytes | str:
     return parsed(Ndjson("id", None), b'{"id":"1","v":%b}\n' % value)
+
+
+def http(value: bytes) -> bytes | str:
+    """A page whose other record is readable."""
+    options = HttpSourceOptions.model_validate({"kind": "http", "url": "https://api.example/", "type": "t", "id": "id"})
+    body = b'[{"id":"before","v":1},{"id":"1","v":%b}]' % value
+    try:
+        page = Selector(options).page(BodyParser(None, ",", "place").json(body, "application/json"))
+    except Malformed as exc:
+        return str(exc)
+    if page.unreadable:
+        assert len(page.records) == 1
+        return page.unreadable[0].error
+    return builder().event("1", "1", page.records[1].data).value or b""
 
 
 def csv(kind: ColumnType) -> Entrance:
@@ -132,6 +149,7 @@ ENTRANCES: dict[str, Entrance] = {
     "NDJSON, first line": ndjson_first_line,
     "CSV json": csv(ColumnType.JSON),
     "table": table,
+    "HTTP": http,
     "entity, structured": structured,
     "entity, batch": batched,
     "entity, binary": binary,

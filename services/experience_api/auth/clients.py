@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from services.experience_api.auth.credentials import client_id
 from services.experience_api.auth.secrets import Bytes, generate, hash_secret
-from services.experience_api.hub.audience import check_pattern
+from services.experience_api.hub.patterns import check_pattern
 from services.experience_api.registry.protocol import Client, Clients
 from shared.errors import Malformed
 

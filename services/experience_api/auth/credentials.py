@@ -11,13 +11,22 @@ from dataclasses import dataclass, field
 
 from multidict import MultiMapping
 
-from services.experience_api.refusals import MALFORMED, TOKEN_MISSING, TOKEN_REFUSED, WRONG_CREDENTIALS, Refused
+from services.experience_api.refusals import (
+    CREDENTIALS_MISSING,
+    MALFORMED,
+    TOKEN_MISSING,
+    TOKEN_REFUSED,
+    WRONG_CREDENTIALS,
+    Refused,
+)
 from shared.errors import Malformed
 
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 SUBPROTOCOL = "cloudevents.json"
 """The WebSocket subprotocol of CloudEvents, with which the service answers."""
 
+_CLIENT_ID, _CLIENT_SECRET = ("Client-Id", "client_id"), ("Client-Secret", "client_secret")
+"""Several proxies drop names with an underscore."""
 _BEARER_PROTOCOL = "bearer."
 _SECRET_LIMIT = 256
 _BASIC_LIMIT = 1024
@@ -57,11 +66,17 @@ class CarriedToken:
 
 
 def read_client(headers: MultiMapping[str]) -> ClientCredentials:
-    """Read the headers `client_id` and `client_secret`, or HTTP Basic (RFC 7617).
+    """Read HTTP Basic (RFC 7617), or the headers `Client-Id` and `Client-Secret`, also with underscores.
 
     Raises:
-        Refused: `WRONG_CREDENTIALS`, whatever is wrong.
+        Refused: `CREDENTIALS_MISSING` if there are none; `WRONG_CREDENTIALS`, whatever is wrong.
     """
+    if not any(name in headers for name in ("Authorization", *_CLIENT_ID, *_CLIENT_SECRET)):
+        raise Refused(
+            CREDENTIALS_MISSING,
+            "send 'Authorization: Basic', or the headers 'Client-Id' and 'Client-Secret'; proxies such as nginx drop "
+            "headers with an underscore, such as 'client_secret'",
+        )
     found = {pair for pair in (_from_headers(headers), _from_basic(headers)) if pair is not None}
     if len(found) != 1:
         raise Refused(WRONG_CREDENTIALS)
@@ -75,7 +90,7 @@ def read_token(headers: MultiMapping[str]) -> CarriedToken:
         Refused: `TOKEN_MISSING`; `TOKEN_REFUSED` if its form is invalid or two of them differ; `MALFORMED` if
             subprotocols are offered without the supported one.
     """
-    name = _single(headers, "client_id")
+    name = _single(headers, *_CLIENT_ID)
     protocols = offered_protocols(headers)
     tokens = {item.removeprefix(_BEARER_PROTOCOL) for item in protocols if item.startswith(_BEARER_PROTOCOL)}
     if protocols and SUBPROTOCOL not in protocols:
@@ -84,12 +99,13 @@ def read_token(headers: MultiMapping[str]) -> CarriedToken:
     tokens.update(_bearer(headers))
     plain = headers.getall("token", [])
     if plain and name is None:
-        raise Refused(TOKEN_MISSING, "the header 'token' requires the header 'client_id' as well")
+        raise Refused(TOKEN_MISSING, "the header 'token' requires the header 'Client-Id' as well")
     tokens.update(plain)
     if not tokens:
         raise Refused(
             TOKEN_MISSING,
-            "send it as 'Authorization: Bearer <token>', as the headers 'token' and 'client_id', "
+            "send it as 'Authorization: Bearer <token>', as the headers 'token' and 'Client-Id' (proxies such as nginx "
+            "drop headers with an underscore, such as 'client_id'), "
             f"or as the subprotocols '{SUBPROTOCOL}, bearer.<token>'",
         )
     token = tokens.pop()
@@ -130,9 +146,9 @@ def _bearer(headers: MultiMapping[str]) -> list[str]:
 
 
 def _from_headers(headers: MultiMapping[str]) -> ClientCredentials | None:
-    if "client_secret" not in headers:
+    if not any(name in headers for name in _CLIENT_SECRET):
         return None
-    return _credentials(_single(headers, "client_id") or "", _single(headers, "client_secret") or "")
+    return _credentials(_single(headers, *_CLIENT_ID) or "", _single(headers, *_CLIENT_SECRET) or "")
 
 
 def _from_basic(headers: MultiMapping[str]) -> ClientCredentials | None:
@@ -157,9 +173,9 @@ def _credentials(name: str, secret: str) -> ClientCredentials:
     return ClientCredentials(name, secret)
 
 
-def _single(headers: MultiMapping[str], name: str) -> str | None:
-    """Return the value of a header; None if it is absent. Repetitions must be equal."""
-    values = set(headers.getall(name, []))
+def _single(headers: MultiMapping[str], *names: str) -> str | None:
+    """Return the value of a header of these names; None if it is absent. Repetitions must be equal."""
+    values = {value for name in names for value in headers.getall(name, [])}
     if len(values) > 1:
-        raise Refused(MALFORMED, f"header {name!r}: found different values; expected one")
+        raise Refused(MALFORMED, f"header {names[-1]!r}: found different values; expected one")
     return values.pop() if values else None

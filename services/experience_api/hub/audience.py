@@ -1,11 +1,5 @@
-"""Matches channels against the patterns of subscribers, and groups subscribers that receive the same bytes.
+"""Groups subscribers that receive the same bytes: those with the same patterns."""
 
-A pattern is a channel name in which `*` stands for exactly one word and a final `**` for one or more words:
-`orders.*` matches `orders.eu` and not `orders.eu.north`; `orders.**` matches both, and not `orders`; `**` matches
-every channel.
-"""
-
-import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,48 +7,17 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from services.experience_api.hub.outbox import Outbox
+from services.experience_api.hub.patterns import PatternIndex, check_pattern, covers
 from shared.errors import Malformed
 
-_LENGTH_LIMIT = 200
 _NAMES_LIMIT = 1000
 _WILDCARDS_LIMIT = 50
-"""Wildcard patterns a connection may request. Each is matched against every known channel when the connection opens and
-when it closes."""
-_CACHED_CHANNELS_LIMIT = 10_000
-"""Channels whose audiences are cached. Beyond it, channels are matched again, which costs time only."""
-_CACHED_MATCHES_LIMIT = 1000
-"""Cached matches of one interest. There may be as many interests as connections."""
-
-_pattern = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?|\*\*")
-_translated = {"*": r"[^.]+", "**": r".+"}
+"""Wildcard patterns a connection may request. Unlike names, several of them can match one channel, and each that may
+still match costs a step."""
 
 
 class ChannelNotPermitted(Malformed):
     """The client may not subscribe to a requested channel; the text names the channel."""
-
-
-def check_pattern(text: str) -> str:
-    """Return the pattern if it is valid.
-
-    Raises:
-        Malformed: the text is not a pattern.
-    """
-    if len(text) > _LENGTH_LIMIT or not _pattern.fullmatch(text):
-        raise Malformed(f"found {text[:80]!r}; expected a channel or a pattern, such as 'orders.eu' or 'orders.*'")
-    return text
-
-
-def covers(pattern: str, other: str) -> bool:
-    """Return whether `pattern` matches every channel that `other` matches."""
-    words, others = pattern.split("."), other.split(".")
-    for number, word in enumerate(words):
-        if word == "**":
-            return len(others) > number
-        if number >= len(others) or others[number] == "**":
-            return False
-        if word not in {"*", others[number]}:
-            return False
-    return len(words) == len(others)
 
 
 class Interest:
@@ -63,16 +26,17 @@ class Interest:
     Use `interest_in`, so that a thousand connections with the same patterns hold one object.
     """
 
-    __slots__ = ("__weakref__", "_cache", "_exact", "_wildcard", "patterns")
+    __slots__ = ("__weakref__", "_every", "_names", "_wildcards", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(sorted(set(map(check_pattern, patterns))))
-        self._exact = frozenset(pattern.encode() for pattern in self.patterns if "*" not in pattern)
-        wildcards = [
-            "\\.".join(_translated.get(word, word) for word in p.split(".")) for p in self.patterns if "*" in p
-        ]
-        self._wildcard = re.compile("|".join(wildcards).encode()) if wildcards else None
-        self._cache: dict[bytes, bool] = {}
+        self._every = "**" in self.patterns
+        self._names = frozenset(pattern.encode() for pattern in self.patterns if "*" not in pattern)
+        self._wildcards: PatternIndex[str] | None = None
+        for pattern in self.patterns:
+            if "*" in pattern:
+                self._wildcards = self._wildcards or PatternIndex()
+                self._wildcards.add(pattern, pattern)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Interest) and self.patterns == other.patterns
@@ -83,23 +47,11 @@ class Interest:
     def __repr__(self) -> str:
         return f"Interest({', '.join(self.patterns)})"
 
-    def matching(self, channels: Collection[bytes]) -> list[bytes]:
-        """Return the channels that match. Without wildcards the cost does not depend on the number of channels."""
-        if self._wildcard is None:
-            return [channel for channel in self._exact if channel in channels]
-        return [channel for channel in channels if self.matches(channel)]
-
     def matches(self, channel: bytes) -> bool:
         """Return whether a channel matches any of the patterns."""
-        if self._wildcard is None:
-            return channel in self._exact
-        found = self._cache.get(channel)
-        if found is None:
-            if len(self._cache) >= _CACHED_MATCHES_LIMIT:
-                self._cache.clear()
-            found = channel in self._exact or self._wildcard.fullmatch(channel) is not None
-            self._cache[channel] = found
-        return found
+        if self._every or channel in self._names:
+            return True
+        return self._wildcards is not None and bool(self._wildcards.find(channel))
 
 
 _shared: WeakValueDictionary[frozenset[str], Interest] = WeakValueDictionary()
@@ -161,13 +113,11 @@ Member = TypeVar("Member")
 class Audience(Generic[Member]):
     """The live connections of one interest. All of them receive the same bytes."""
 
-    __slots__ = ("interest", "members", "pending")
+    __slots__ = ("interest", "members")
 
     def __init__(self, interest: Interest) -> None:
         self.interest = interest
         self.members: dict[Outbox, Member] = {}
-        self.pending: list[bytes] = []
-        """Frames of the current batch; empty between batches."""
 
 
 class Audiences(Generic[Member]):
@@ -175,15 +125,15 @@ class Audiences(Generic[Member]):
 
     def __init__(self) -> None:
         self._by_interest: dict[Interest, Audience[Member]] = {}
-        self._by_channel: dict[bytes, list[Audience[Member]]] = {}
+        self._index: PatternIndex[Audience[Member]] = PatternIndex()
 
     def add(self, interest: Interest, outbox: Outbox, member: Member) -> None:
         """Deliver every batch from now on to an outbox."""
         audience = self._by_interest.get(interest)
         if audience is None:
             audience = self._by_interest[interest] = Audience(interest)
-            for channel in interest.matching(self._by_channel.keys()):
-                self._by_channel[channel].append(audience)
+            for pattern in interest.patterns:
+                self._index.add(pattern, audience)
         audience.members[outbox] = member
 
     def discard(self, interest: Interest, outbox: Outbox) -> None:
@@ -194,18 +144,12 @@ class Audiences(Generic[Member]):
         audience.members.pop(outbox, None)
         if not audience.members:
             del self._by_interest[interest]
-            for channel in interest.matching(self._by_channel.keys()):
-                self._by_channel[channel].remove(audience)
+            for pattern in interest.patterns:
+                self._index.discard(pattern, audience)
 
-    def of(self, channel: bytes) -> list[Audience[Member]]:
+    def of(self, channel: bytes) -> Collection[Audience[Member]]:
         """Return the audiences of a channel."""
-        audiences = self._by_channel.get(channel)
-        if audiences is None:
-            if len(self._by_channel) >= _CACHED_CHANNELS_LIMIT:
-                self._by_channel.clear()
-            audiences = [audience for audience in self._by_interest.values() if audience.interest.matches(channel)]
-            self._by_channel[channel] = audiences
-        return audiences
+        return self._index.find(channel)
 
     def __iter__(self) -> Iterator[Audience[Member]]:
         return iter(self._by_interest.values())

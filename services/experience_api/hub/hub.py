@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -90,8 +90,7 @@ class Hub:
         counts.batches += 1
         counts.events += len(batch.frames)
         reach("experience.before-write")
-        for audience in self._distribute(batch):
-            pending, audience.pending = audience.pending, []
+        for audience, pending in self._distribute(batch).items():
             frames = pending[0] if len(pending) == 1 else b"".join(pending)
             lagging = _write(audience, frames, self._options.outbox_bytes)
             counts.deliveries += len(pending) * (len(audience.members) - len(lagging))
@@ -109,15 +108,17 @@ class Hub:
                 if not connection.heartbeat():
                     connection.end(TOO_SLOW if connection.progress().backlog else NO_PONG)
 
-    def _distribute(self, batch: Batch) -> Iterable[Audience[Connection]]:
-        """Add the frames to the audiences that match; return those that have any pending."""
-        audiences = []
+    def _distribute(self, batch: Batch) -> dict[Audience[Connection], list[bytes]]:
+        """Return the audiences that match, each with its frames."""
+        pending: dict[Audience[Connection], list[bytes]] = {}
         for frame, channel in zip(batch.frames, batch.channels, strict=True):
             for audience in self._audiences.of(channel):
-                if not audience.pending:
-                    audiences.append(audience)
-                audience.pending.append(frame)
-        return audiences
+                frames = pending.get(audience)
+                if frames is None:
+                    pending[audience] = [frame]
+                else:
+                    frames.append(frame)
+        return pending
 
 
 def _write(audience: Audience[Connection], frames: bytes, limit: int) -> list[Connection]:

@@ -85,7 +85,7 @@ class WritingContract(DeploymentFixtures):
     async def test_a_writer_knows_the_offset_that_the_owner_before_has_committed(self, bus: Bus, topic: str) -> None:
         position = TopicPartition(topic, 0)
         for offset in range(5):
-            async with bus.writer("resuming") as writer:
+            async with owning(bus, "resuming") as writer:
                 assert await writer.committed("resuming", position) == (offset or None)
                 assert await writer.committed("resuming", TopicPartition(topic, 1)) is None
                 transaction = writing(topic, str(offset))

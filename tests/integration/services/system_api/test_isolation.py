@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from services.system_api import app
+from services.system_api import app, inquiries
 from services.system_api.settings import SystemSettings
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.registry import AnySource, build_source
@@ -101,7 +101,7 @@ class Upstreams:
 @pytest.fixture
 def upstreams(monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstreams]:
     found = Upstreams()
-    monkeypatch.setattr(app, "build_source", found.build)
+    monkeypatch.setattr(inquiries, "build_source", found.build)
     yield found
     found.release.set()
 

@@ -72,7 +72,8 @@ class Selector:
         """Raises `ValueError` where an expression does not compile, which the settings have checked."""
         texts = options.expressions()
         made = {name: Expression(text) for name, text in texts.items()}
-        self._records = made["records"]
+        # The body itself needs no JSONata, which takes no large number and no deep nesting.
+        self._records = None if texts["records"].strip() == "$" else made["records"]
         self._id = made["id"]
         self._subject = made.get("subject")
         self._time = made.get("time")
@@ -91,7 +92,8 @@ class Selector:
         document = JsonDocument(body)
         records: list[Record] = []
         rejected: list[Unreadable] = []
-        for index, item in enumerate(_listed(_evaluated("records", self._records, document), body)):
+        listed = body if self._records is None else _evaluated("records", self._records, document)
+        for index, item in enumerate(_listed(listed, body)):
             data = bytes(item)
             try:
                 records.append(self._record(data))

@@ -14,7 +14,15 @@ def basic(text: str) -> Headers:
     return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
 
 
-@pytest.mark.parametrize("headers", [DEMO, basic("demo:demo"), {"Client_ID": "demo", "CLIENT_SECRET": "demo"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        DEMO,
+        {"Client-Id": "demo", "Client-Secret": "demo"},
+        basic("demo:demo"),
+        {"Client_ID": "demo", "CLIENT_SECRET": "demo"},
+    ],
+)
 async def test_a_client_registers_and_gets_its_token(replica: Replica, headers: Headers) -> None:
     response = await replica.request("POST", "/consumers", headers)
     assert response.status == 201
@@ -41,8 +49,10 @@ async def test_a_client_with_a_generated_secret_registers(replica: Replica) -> N
 async def test_every_wrong_credential_has_the_same_response(replica: Replica) -> None:
     await add_client(replica.registry, "disabled", secret="disabled")
     await replica.registry.disable("disabled")
+    missing = await replica.request("POST", "/consumers")
+    assert (missing.status, missing.code) == (401, "credentials-missing")
+    assert "nginx" in missing.json["detail"]
     wrong: list[Headers] = [
-        {},
         {"client_id": "demo"},
         {"client_id": "demo", "client_secret": "wrong"},
         {"client_id": "unknown", "client_secret": "demo"},

@@ -15,6 +15,7 @@ from services.experience_api.auth.credentials import (
     read_token,
 )
 from services.experience_api.refusals import (
+    CREDENTIALS_MISSING,
     MALFORMED,
     TOKEN_MISSING,
     TOKEN_REFUSED,
@@ -78,7 +79,6 @@ def test_a_secret_is_not_shown() -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        [],
         [("client_id", "demo")],
         [("client_secret", "x")],
         [("client_id", "demo"), ("client_secret", "")],
@@ -188,3 +188,18 @@ def test_hostile_headers_are_read_or_refused(lines: Lines) -> None:
 )
 def test_it_is_known_whether_a_browser_sends_the_token(lines: Lines, expected: bool) -> None:
     assert in_subprotocol(CIMultiDict(lines)) is expected
+
+
+def test_a_request_without_any_credentials_says_what_may_have_removed_them() -> None:
+    with pytest.raises(Refused) as refused:
+        read_client(CIMultiDict())
+    assert refused.value.refusal is CREDENTIALS_MISSING
+    assert "nginx drop headers with an underscore" in refused.value.detail
+
+
+def test_header_names_without_an_underscore_are_read_as_well() -> None:
+    found = read_client(CIMultiDict({"Client-Id": "demo", "Client-Secret": "x"}))
+    assert (found.client_id, found.secret) == ("demo", "x")
+    assert read_token(CIMultiDict({"token": "abc", "Client-Id": "demo"})).client_id == "demo"
+    with pytest.raises(Refused):
+        read_client(CIMultiDict([("Client-Id", "demo"), ("client_id", "other"), ("Client-Secret", "x")]))

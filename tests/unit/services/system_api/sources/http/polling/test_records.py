@@ -152,3 +152,8 @@ def test_a_value_that_was_marked_makes_a_record_unreadable_and_comes_back() -> N
     page = selected('{"items":[{"id":1,"n":"\ufdd0NaN"},{"id":2}]}'.encode())
     assert [record.id for record in page.records] == ["2"]
     assert page.unreadable[0].value == b'{"id":1,"n":NaN}'
+
+
+def test_the_body_itself_can_be_the_list_with_numbers_of_any_size() -> None:
+    page = selected(b'[{"id":9007199254740993,"n":0.12345678901234567890}]', records=" $ ")
+    assert page.records[0].data == b'{"id":9007199254740993,"n":0.12345678901234567890}'
