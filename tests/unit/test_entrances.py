@@ -17,8 +17,9 @@ from services.experience_api.http.entity import Defaults, EntityOptions, Push, p
 from services.process_api.pipeline.pipeline import Rejected
 from services.system_api.sources.file.parsing.columns import ColumnType
 from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
+from services.system_api.sources.file.parsing.parser import Format, Parser
 from services.system_api.sources.http.polling.formats import BodyParser
 from services.system_api.sources.http.polling.options import HttpSourceOptions
 from services.system_api.sources.http.polling.records import Selector

@@ -16,8 +16,9 @@ from services.system_api.sources.file.documents.records import Records
 from services.system_api.sources.file.format_options import LINE_FORMATS
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser
+from services.system_api.sources.file.parsing.parser import Format, Parser
 from services.system_api.sources.file.parsing.text_lines import FixedWidthLines, PatternLines
 from services.system_api.sources.source import EventBuilder
 from shared.runtime.clock import Clock
@@ -83,7 +84,7 @@ class DocumentMaker:
         def make(content: Content, part: int, name: str, position: int, line: int) -> PartReader:
             # Positions of two parts are equal, so that the part belongs to the id.
             of_part = f"{file_id}.{part}" if name else file_id
-            identity = FileIdentity(self.source, of_part, f"{path}/{name}" if name else path)
+            identity = FileIdentity(self.source, of_part, f"{path}/{name}" if name else path, options.origin)
             return self._part(content, part, identity, position, line)
 
         number, position, line = place

@@ -14,7 +14,8 @@ from services.system_api.sources.file.formats import DocumentMaker, line_format,
 from services.system_api.sources.file.held_files import PROCESS_BUDGET, DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
-from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
+from services.system_api.sources.file.parsing.identity import FileIdentity
+from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.folder_view import FolderView
@@ -50,7 +51,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
 
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
-            identity = FileIdentity(name, file_id, path)
+            identity = FileIdentity(name, file_id, path, options.origin)
             return Parser(
                 line_format(options),
                 builder,

@@ -29,6 +29,7 @@ from services.system_api.sources.file.format_options import (
     format_of,
     keeps_ascii,
 )
+from services.system_api.sources.file.parsing.identity import OriginAttribute
 from services.system_api.sources.source import SourceOptions
 from shared.settings import Form, Options, RelativePath, beside_file
 
@@ -116,6 +117,8 @@ class FileSourceOptions(SourceOptions):
     time: str | None = Field(default=None, min_length=1)
     """Where the event's time is: a member or column with an RFC 3339 time and its offset. By default, and for a row
     without a value, the time of reading."""
+    origin: tuple[OriginAttribute, ...] = ()
+    """Attributes of each event that say where in its file it comes from."""
     mode: Literal["tail", "drop"] = "tail"
     """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
@@ -170,6 +173,15 @@ class FileSourceOptions(SourceOptions):
             raise ValueError(
                 f"subject {self.subject!r} and time {self.time!r}: one is inside the other; expected separate members"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _known_origin(self) -> Self:
+        kind = self.known_format
+        known = ("file", "line", "bytes") if kind in LINE_FORMATS else ("file", "record")
+        if wrong := sorted(set(self.origin).difference(known)):
+            found = f"found {wrong[0].value!r}, which {kind} files do not have"
+            raise ValueError(f"origin: {found}; expected {', '.join(known)}")
         return self
 
     def _unreadable(self) -> str | None:

@@ -59,6 +59,7 @@ system:
       line_limit: 1048576
       forget_hours: 24
       skip_lines: 1
+      origin: [file, line]
       csv:
         {delimiter: ";", quotes: true, quote: "'", escape: "~", nulls: ["NULL"], decimal: ",", ragged: pad,
          header: true, columns: [sku, at, level], types: {level: integer}}

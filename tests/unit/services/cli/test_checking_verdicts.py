@@ -49,6 +49,7 @@ BEYOND_A_SCHEMA = (
     "or set format",
     "required with format",
     "there is no field",
+    "files do not have",
     "there is no group",
     "no named group",
     "which is the delimiter or the escape",

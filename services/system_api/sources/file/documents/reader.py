@@ -5,8 +5,9 @@ from typing import Protocol
 
 from services.system_api.sources.file.documents.content import Content
 from services.system_api.sources.file.documents.records import FoundRecord, Records, Stream, UnreadableDocument
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
+from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed
 from shared.events import strict_json
@@ -81,7 +82,8 @@ class RecordReader:
                 size += len(found.data)
                 try:
                     subject, data, when = self._row(found)
-                    batch.records.append(event(self._next - 1, subject, data, when))
+                    made = event(self._next - 1, subject, data, when)
+                    batch.records.append(self._identity.with_record(made, self._next - 1))
                     self.rows += 1
                 except Malformed as exc:
                     self._reject(batch, found, str(exc))

@@ -3,9 +3,9 @@
 Skipped are blank lines, a byte order mark at the beginning, and the header of a CSV file.
 """
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
 from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
 from services.system_api.sources.source import Batch, EventBuilder
@@ -74,27 +74,6 @@ class HeaderFormat(Protocol):
             Malformed: a column that the settings name is missing.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    """The file that is read, as named in event ids and rejects."""
-
-    source: str
-    """The source's name."""
-    file: str
-    """Unique among all files that this source ever reads."""
-    path: str
-
-    def reject(self, value: bytes, error: str, *, line: int, offset: int, size: int) -> Reject:
-        """Return the reject of a piece; `value` is what is kept of its `size` bytes."""
-        return Reject(
-            f"{self.source}:{self.file}:{offset}",
-            value,
-            f"{self.path}, line {line}, bytes {offset}-{offset + size - 1}: {error}",
-            "source",
-            f"{self.source}:{self.path}:{line}",
-        )
 
 
 class Parser:
@@ -208,7 +187,7 @@ class Parser:
         read, event = self._form.read, self._builder.numbered(self._identity.file)
         # Pieces that are not plain are checked one by one, and so are those up to the header or byte order mark.
         plain, single, offset, line = splitter.plain, splitter.single, splitter.offset, self.line
-        unchecked = plain and self._headed is None
+        unchecked = plain and self._headed is None and not self._identity.origin
         pieces = splitter.take(max(0, limit - before - len(batch.rejects)))
         for piece in pieces:
             try:
@@ -216,10 +195,11 @@ class Parser:
                     subject, data, time = read(piece)
                     append(event(offset, subject, data, time))
                 elif (row := self._read_checked(piece, offset)) is not None:
-                    append(event(offset, *row))
+                    made = event(offset, *row)
+                    append(self._identity.with_line(made, line=line + 1, offset=offset, size=len(piece)))
                 else:
                     skipped += 1
-                    unchecked = plain and self._headed is None
+                    unchecked = plain and self._headed is None and not self._identity.origin
             except Malformed as exc:
                 skipped += not self._reject(batch, piece, exc, line=line + 1, offset=offset)
             offset += len(piece) + 1

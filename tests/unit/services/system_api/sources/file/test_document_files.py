@@ -1,15 +1,17 @@
 """Whole files of every format: each record once, in order, across crashes; broken files are kept and reported."""
 
+import gzip
 import json
 import random
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.unit.services.system_api.sources.file.document_files import KINDS, Kind, csv, dropping, rows
-from tests.unit.services.system_api.sources.file.file_poller import until
+from tests.unit.services.system_api.sources.file.file_poller import FilePoller, until
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
 
@@ -142,3 +144,25 @@ async def test_without_the_extra_the_setting_says_which_one(tmp_path: Path, monk
         assert poller.problems == [
             "compression: zstd needs the package 'pyarrow', which is not installed: pip install 'trelay[files]'"
         ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "expected"),
+    [
+        ("a.ndjson", b'\n{"id":"1"}\n{"id":"2"}\n', {"mode": "tail"}, [(2, "1-10", None), (3, "12-21", None)]),
+        ("a.csv", b"id\n1\n22\n", {}, [(2, "3-3", None), (3, "5-6", None)]),
+        ("a.csv.gz", gzip.compress(b"id\n1\n22\n"), {}, [(2, "3-3", None), (3, "5-6", None)]),
+        ("a.json", b'[{"id":"1"},{"id":"2"}]', {}, [(None, None, 0), (None, None, 1)]),
+    ],
+)
+async def test_an_event_says_where_it_comes_from(
+    name: str, content: bytes, options: dict[str, Any], expected: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    origin = ["file", "record"] if name == "a.json" else ["file", "line", "bytes"]
+    given = options or {"drop": {"stable_seconds": 0}, "mode": "drop"}
+    async with FilePoller(tmp_path / name, origin=origin, **given).opened() as poller:
+        records = (await poller.poll()).records
+    events = [json.loads(record.value or b"") for record in records]
+    assert [(event.get("line"), event.get("bytes"), event.get("record")) for event in events] == expected
+    assert {event["file"] for event in events} == {f"{tmp_path}/{name}"}

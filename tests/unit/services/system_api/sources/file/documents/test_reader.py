@@ -9,8 +9,9 @@ from services.system_api.sources.file.documents.content import Compression, Cont
 from services.system_api.sources.file.documents.reader import DocumentReader, LineReader, PartReader, RecordReader
 from services.system_api.sources.file.documents.records import FoundRecord, Records, UnreadableDocument
 from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
+from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import SystemClock
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Format, Parser, UnusableFile
+from services.system_api.sources.file.parsing.parser import Format, Parser, UnusableFile
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.events.event import decode, validate
 from shared.events.headers import PROVENANCE, unpack_provenance

@@ -9,8 +9,9 @@ import pytest
 from services.system_api.sources.file.filesystem import FileStat, Replaced, Rewritten
 from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
+from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
-from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
+from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.open_file import CHUNK, OpenFile
 from services.system_api.sources.source import Batch, EventBuilder

@@ -11,7 +11,8 @@ from services.system_api.sources.file.filesystem import FileStat
 from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.parsing.delimited import Csv
-from services.system_api.sources.file.parsing.parser import FileIdentity, Parser
+from services.system_api.sources.file.parsing.identity import FileIdentity
+from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.jobs import Job
