@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, assert_never
 
 from services.system_api.sources.file.documents.content import Content
@@ -23,6 +24,14 @@ from services.system_api.sources.file.parsing.text_lines import FixedWidthLines,
 from services.system_api.sources.source import EventBuilder
 from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
+
+
+def line_formats(options: FileSourceOptions) -> Callable[[], Format]:
+    """Return what makes the `line_format` of each file; lines without a header share one."""
+    if options.known_format != "ndjson":
+        return partial(line_format, options)
+    shared = line_format(options)
+    return lambda: shared
 
 
 def line_format(options: FileSourceOptions) -> Format:

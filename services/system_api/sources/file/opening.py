@@ -10,7 +10,7 @@ from services.system_api.sources.file.dropping.finalizer import Finalizer
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.listing import Listing
-from services.system_api.sources.file.formats import DocumentMaker, line_format, record_opener
+from services.system_api.sources.file.formats import DocumentMaker, line_formats, record_opener
 from services.system_api.sources.file.held_files import PROCESS_BUDGET, DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
@@ -50,10 +50,12 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
         builder = EventBuilder(name, options.type, options.channel, clock, rng)
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
 
+        make_format = line_formats(options)
+
         def make(file_id: str, path: str, offset: int, line: int) -> Parser:
             identity = FileIdentity(name, file_id, path, options.origin)
             return Parser(
-                line_format(options),
+                make_format(),
                 builder,
                 identity,
                 options.line_limit,

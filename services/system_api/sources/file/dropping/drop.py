@@ -16,17 +16,13 @@ from services.system_api.sources.file.filesystem import FileStat, Inode, still_e
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.options import After, FileSourceOptions
 from services.system_api.sources.file.reading.file_problems import shown
-from services.system_api.sources.file.reading.folder_view import FolderView
+from services.system_api.sources.file.reading.folder_view import FolderView, yielding
 from services.system_api.sources.file.reading.jobs import Job, Jobs
 from services.system_api.sources.file.reading.losses import Losses
-from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
+from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles, Outcome
 from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
-
-_CHUNKS = 16
-"""Maximum number of chunks read for one batch: `limit` bounds its events, this bounds its bytes."""
-
 
 _EARLY = 3_600_000_000_000
 """Nanoseconds within which a change of a file tells that it was taken too early; a later one makes a new file of it."""
@@ -83,17 +79,18 @@ class DropSource:
     async def poll(self, limit: int) -> Batch:
         """Read on in the oldest complete file."""
         batch = Batch()
-        if not self._jobs or self._view.due:
+        looked = not self._jobs or self._view.due
+        if looked:
             await self._look()
         self._builder.begin_batch()
-        for _ in range(_CHUNKS):
-            if not self._jobs or len(batch.records) + len(batch.rejects) >= limit:
-                break
+        most = self._open_files.spent + BATCH_BYTES
+        while self._jobs and len(batch.records) + len(batch.rejects) < limit and self._open_files.spent < most:
             job = self._jobs.first
             if not await self._read_on(job, batch, limit):
                 self._jobs.remove(job.file.inode)
         batch.checkpoint = self._open_files.take_checkpoint()
-        batch.more = bool(self._jobs)
+        # Until a look has found nothing, something may be waiting that was written meanwhile.
+        batch.more = bool(self._jobs) or not looked
         self._describe(batch)
         return batch
 
@@ -158,9 +155,9 @@ class DropSource:
         if self._first:
             self._catalogue.begin(self._view.inodes, now)
         left = [inode for each in changes for inode in each.gone]
-        for inode in left:
+        async for inode in yielding(left):
             self._leave(inode, now)
-        for file in (file for each in changes for file in each.changed):
+        async for file in yielding(file for each in changes for file in each.changed):
             await self._change(file, now)
         await self._take_ready(now)
         if thorough or left or self._first:
@@ -203,8 +200,8 @@ class DropSource:
         for file in await self._readiness.take(now):
             job = Job(file, self._catalogue.id_of(file.inode))
             if job.file_id is None:
-                missing = [each for each in self._catalogue.missing if not self._completed_as(each)]
-                job.candidates = self._catalogue.candidates(file, missing)
+                candidates = self._catalogue.candidates(file)
+                job.candidates = [each for each in candidates if not self._completed_as(each)]
             if job.file_id in self._open_files.open:
                 self._jobs.add_first([job])
             else:
@@ -229,10 +226,10 @@ class DropSource:
 
     async def _find_remounted(self, file: FileStat) -> str | None:
         """Return the id of a completed file that had another inode: its disk was mounted again, for example."""
-        for file_id in self._catalogue.candidates(file, self._catalogue.missing):
+        for file_id in self._catalogue.candidates(file):
             if self._state(file, file_id) is FileState.COMPLETED and await self._open_files.agrees(file, file_id):
                 self._open_files.move(file_id, file)
-                self._catalogue.missing.pop(file_id, None)
+                self._catalogue.continue_in(file_id)
                 return file_id
         return None
 

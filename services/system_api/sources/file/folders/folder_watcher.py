@@ -47,7 +47,7 @@ class FolderWatcher:
         self._changed.clear()
 
     def _matches(self, change: Change, path: str) -> bool:
-        name = self._named(Path(path).name)
+        name = self._named(path.rpartition("/")[2])  # of ten thousand paths, a Path for each costs more than the rest
         # A new folder may have files in it already.
         may_be_folder = self._recursive and change is not Change.modified
         return (

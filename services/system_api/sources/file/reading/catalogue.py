@@ -23,6 +23,8 @@ class Catalogue:
         self.missing: dict[str, float] = {}
         """Ids of files that were not found where they belong, each since when, by a monotonic clock."""
         self._forget_after = forget_after
+        self._left: dict[str, set[str]] = {}
+        """Files that left, by the path where each was: those that were found again are among them."""
         self._ids = {file.inode: file_id for file_id, file in files.items()}
 
     def id_of(self, inode: Inode) -> str | None:
@@ -31,25 +33,33 @@ class Catalogue:
 
     def begin(self, found: Container[Inode], now: float) -> None:
         """Note after the first look which of the known files were not found."""
-        self.missing = {file_id: now for inode, file_id in self._ids.items() if inode not in found}
+        for inode, file_id in self._ids.items():
+            if inode not in found:
+                self._miss(file_id, now)
 
     def note_found(self, file: FileStat) -> str | None:
         """Note that a file was found; return its id if it is known."""
         if (file_id := self._ids.get(file.inode)) is not None:
-            self.missing.pop(file_id, None)
+            if self.missing.pop(file_id, None) is not None and (left := self._left.pop(file.path, None)):
+                self._left[file.path] = left - {file_id}
             self.move(file_id, file)
         return file_id
 
     def note_gone(self, inode: Inode, now: float) -> str | None:
         """Note that no path leads to an inode any more; return the id of the file if it is known."""
         if (file_id := self._ids.get(inode)) is not None:
-            self.missing.setdefault(file_id, now)
+            self._miss(file_id, now)
         return file_id
 
-    def candidates(self, file: FileStat, missing: Iterable[str]) -> list[str]:
+    def continue_in(self, file_id: str) -> None:
+        """Note that a missing file is continued in another one."""
+        self.missing.pop(file_id, None)
+
+    def candidates(self, file: FileStat) -> list[str]:
         """Return the missing files that `file` may be: of the same name and not larger. The newest comes first."""
         known = self.files
-        same = [each for each in missing if known[each].path == file.path and known[each].offset <= file.size]
+        left = [each for each in self._left.get(file.path, ()) if each in self.missing]
+        same = [each for each in left if known[each].path == file.path and known[each].offset <= file.size]
         return sorted(same, key=number_of, reverse=True)
 
     def move(self, file_id: str, file: FileStat) -> Progress:
@@ -92,9 +102,17 @@ class Catalogue:
         """Remove a file; return whether it was known."""
         self.missing.pop(file_id, None)
         known = self.files.pop(file_id, None)
+        if known is not None:
+            self._left.get(known.path, set()).discard(file_id)
         if known is not None and self._ids.get(known.inode) == file_id:
             del self._ids[known.inode]
         return known is not None
+
+    def _miss(self, file_id: str, now: float) -> None:
+        if file_id in self.missing:
+            return
+        self.missing[file_id] = now
+        self._left.setdefault(self.files[file_id].path, set()).add(file_id)
 
     def _set(self, file_id: str, progress: Progress) -> None:
         before = self.files.get(file_id)

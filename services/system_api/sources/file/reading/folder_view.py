@@ -5,12 +5,26 @@ can still be read.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from typing import TypeVar
 
 from services.system_api.sources.file.filesystem import Inode
 from services.system_api.sources.file.folders.listing import SMALL, Changes, Listing
 from services.system_api.sources.file.reading.disk import Disk
 from shared.runtime.clock import Clock
+
+_SLICE = 500
+"""Files after which other tasks run: a hundred thousand at once would hold up the event loop."""
+
+T = TypeVar("T")
+
+
+async def yielding(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield items, and let other tasks run now and then."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _SLICE == 0:
+            await asyncio.sleep(0)
 
 
 class FolderView:

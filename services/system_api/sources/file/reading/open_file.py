@@ -13,6 +13,8 @@ from services.system_api.sources.source import Batch
 
 CHUNK = 262_144
 """Bytes read at once: small enough that they and the events made of them fit the processor's cache."""
+_FIRST = 16_384
+"""Bytes that are read when a file is opened: all that is new in most files, so that nothing else need be read."""
 HEAD = 65_536
 """Bytes within which the header of a CSV file must end, so that reading can resume in the middle of the file."""
 
@@ -58,6 +60,12 @@ class OpenFile:
         self._before = b""
         """The bytes right before the position."""
         self._position = self._saved = parser.splitter.offset
+        self._size = found.size
+        """The size that the last look showed."""
+        self._first: bytes | None = None
+        """What was read at the position when the file was opened."""
+        self._at_end = False
+        """Whether the last read ended before the size that it asked for, at the size that the last look showed."""
         self._earlier: Progress | None = None
 
     @classmethod
@@ -66,14 +74,15 @@ class OpenFile:
 
         Returns None for an empty file without an `identity`: it could not be distinguished from another empty file.
         """
-        opened = await disk.open(found, [(0, SAMPLE)])
-        (head,) = opened.parts
+        opened = await disk.open(found, [(0, _FIRST)])
+        (first,) = opened.parts
+        head = first[:SAMPLE]
         if not head and not identity:
             disk.keep(found, opened.descriptor)
             return None
         file_id = new_file_id(number, found.inode, head, *identity)
         open_file = cls(disk, found, opened, make(file_id, found.path, 0, 0), file_id)
-        open_file._head = head
+        open_file._head, open_file._first = head, first
         return open_file
 
     @classmethod
@@ -81,9 +90,10 @@ class OpenFile:
         """Open a file that was read before, and check that its contents are still those that were read."""
         sampled = left.offset - 1 - left.sample
         before = max(0, left.offset - SAMPLE)
-        spans = [(0, HEAD), (max(0, sampled), left.sample), (before, left.offset - before)]
+        head_size = HEAD if left.offset else 0
+        spans = [(0, head_size), (max(0, sampled), left.sample), (before, left.offset - before), (left.offset, _FIRST)]
         opened = await disk.open(found, spans)
-        head, last, tail = opened.parts
+        head, last, tail, first = opened.parts
         try:
             _check_fingerprint(found, left, head, last, tail)
             parser = make(file_id, found.path, left.offset, left.line)
@@ -96,12 +106,15 @@ class OpenFile:
             disk.keep(found, opened.descriptor)
             raise
         open_file = cls(disk, found, opened, parser, file_id)
-        open_file._head, open_file._before, open_file._earlier = head[:SAMPLE], tail, left
+        open_file._head, open_file._before, open_file._first = head[:SAMPLE], tail, first
+        open_file._earlier = left
         return open_file
 
     def note_look(self, found: FileStat) -> None:
         """Note where the file is, and its modification time."""
-        self.path, self.mtime = found.path, found.mtime
+        if (found.size, found.mtime) != (self._size, self.mtime):
+            self._at_end = False
+        self.path, self.mtime, self._size = found.path, found.mtime, found.size
 
     @property
     def unsaved(self) -> bool:
@@ -132,7 +145,7 @@ class OpenFile:
         """Read on; append to the batch until it holds `limit` events and rejects; return whether there may be more."""
         parser = self.parser
         if not parser.splitter.waiting:
-            data = await self._disk.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
+            data = await self._read_on()
             if not data:
                 return False
             if self._position < SAMPLE:
@@ -142,6 +155,19 @@ class OpenFile:
             parser.feed(data)
         parser.take(batch, limit)
         return True
+
+    async def _read_on(self) -> bytes:
+        """Return the next bytes of the file; none at its end."""
+        if self._at_end:  # as the read before has shown
+            self._at_end = False
+            return b""
+        data, asked, self._first = self._first, _FIRST, None
+        if data is None or (not data and self._position < self._size):
+            data = await self._disk.run(read_on, self._descriptor, self.path, self._position, self._before, CHUNK)
+            asked = CHUNK
+        # A read may be short before the end, on a file server; a file that has grown since the look is looked at again.
+        self._at_end = 0 < len(data) < asked and self._position + len(data) >= self._size
+        return data
 
     def finish(self, batch: Batch, limit: int) -> bool:
         """Append what the file ends with if that is no newline; return whether something is left to append.

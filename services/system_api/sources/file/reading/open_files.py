@@ -11,12 +11,17 @@ from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.file_problems import FileProblems
 from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.open_file import CHUNK
 from services.system_api.sources.file.reading.opened import FileOpener, OpenedFile
 from services.system_api.sources.file.reading.progress import save
 from services.system_api.sources.source import Batch
 
 logger = logging.getLogger(__name__)
 
+BATCH_BYTES = 4_194_304
+"""What reading for one batch may cost: `limit` bounds its events, this bounds its bytes."""
+_LEAST = 4096
+"""What reading one file costs at least."""
 _OPEN_LIMIT = 64
 """Files that keep a parser and its buffers. More files are held open without them."""
 
@@ -44,6 +49,8 @@ class OpenFiles:
         self.catalogue = catalogue
         self.disk = disk
         self.problems = FileProblems(source)
+        self.spent = 0
+        """What reading has cost so far, in bytes: those that were read, and some for each file."""
         self._fields: dict[str, object] = {"component": "source", "source": source}
         self._opener = opener
         self._stat_at_end: dict[str, tuple[int, int]] = {}
@@ -58,7 +65,7 @@ class OpenFiles:
         """
         try:
             open_file = await self._get(job, identity)
-            more = open_file is not None and await open_file.fill(batch, limit)
+            more = open_file is not None and await self._fill(open_file, batch, limit)
         except (FileError, UnusableFile) as exc:
             self._note_problem(job, exc)
             return Outcome.SKIPPED
@@ -74,6 +81,13 @@ class OpenFiles:
             return Outcome.MORE
         self._stat_at_end[open_file.id] = (job.file.size, job.file.mtime)
         return Outcome.END
+
+    async def _fill(self, open_file: OpenedFile, batch: Batch, limit: int) -> bool:
+        before = open_file.position
+        more = await open_file.fill(batch, limit)
+        # The position of a document does not tell how much of it was read.
+        self.spent += max(_LEAST, open_file.position - before) if open_file.position > before or not more else CHUNK
+        return more
 
     def finish(self, job: Job, batch: Batch, limit: int) -> Outcome:
         """Append what a file ends with if that is no newline. Only after `read` has returned END."""
@@ -128,6 +142,10 @@ class OpenFiles:
                 self._save(file_id, open_file)
         moved, self._checkpoint = self._checkpoint, {}
         return moved
+
+    def stat_at_end(self, file_id: str) -> tuple[int, int] | None:
+        """Return the size and modification time (ns) of a file when its end was read; None if it was not."""
+        return self._stat_at_end.get(file_id)
 
     def idle(self, file_id: str, file: FileStat) -> bool:
         """Whether a file has nothing new: it is as it was when its end was read, or when it was found unusable.
@@ -214,6 +232,8 @@ class OpenFiles:
     async def _resume_candidate(self, job: Job) -> OpenedFile | None:
         """Continue a missing file in the file that has its name and its contents."""
         for file_id in job.candidates:
+            if (missing := self.open.get(file_id)) is not None and missing.unsaved:
+                self._save(file_id, missing)
             try:
                 open_file = await self._resume(job.file, file_id)
             except Rewritten:
@@ -223,7 +243,7 @@ class OpenFiles:
             known = self.catalogue.files[file_id]
             self.disk.release(FileStat(known.path, *known.inode, 0, 0))
             job.file_id = file_id
-            self.catalogue.missing.pop(file_id, None)
+            self.catalogue.continue_in(file_id)
             # At once, for the old inode may be reused by any other file.
             self._save(file_id, open_file)
             return open_file

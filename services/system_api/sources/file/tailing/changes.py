@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from services.system_api.sources.file.filesystem import FileStat, Inode
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.listing import Changes
-from services.system_api.sources.file.reading.folder_view import FolderView
+from services.system_api.sources.file.reading.folder_view import FolderView, yielding
 from services.system_api.sources.file.reading.jobs import Job, Jobs
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles
@@ -37,14 +37,14 @@ class ChangeTracker:
         """Files that could not be read, and are tried again at the interval."""
         self._first = True
 
-    async def look(self) -> None:
-        """Find what has changed, if that is due, and add the jobs.
+    async def look(self) -> bool:
+        """Find what has changed, if that is due, and add the jobs; return whether it was due.
 
         Raises:
             Unavailable: the folder or the file does not exist, and nothing is left to read.
         """
         if self.jobs and not self._view.due:
-            return
+            return False
         now, thorough, unavailable = self._clock.monotonic(), self._view.thorough, None
         try:
             changes = await self._view.look()
@@ -54,7 +54,7 @@ class ChangeTracker:
         if self._first and unavailable is None:
             self._begin(changes, now)
         for each in changes:
-            self._apply(each, now)
+            await self._apply(each, now)
         if thorough or left:
             await self._follow(left, now)
         self._first = self._first and unavailable is not None
@@ -62,6 +62,7 @@ class ChangeTracker:
             raise unavailable
         if not (self.jobs or self._view.inodes or self._glob.has_wildcards or self._followed()):
             raise Unavailable(f"{self._glob.path}: no such file")
+        return True
 
     def retry(self, job: Job) -> None:
         """Try a file again that could not be read."""
@@ -74,10 +75,10 @@ class ChangeTracker:
     def _followed(self) -> bool:
         return any(not self._catalogue.files[each].ended for each in self._catalogue.missing)
 
-    def _apply(self, changes: Changes, now: float) -> None:
-        for inode in changes.gone:
+    async def _apply(self, changes: Changes, now: float) -> None:
+        async for inode in yielding(changes.gone):
             self._leave(inode, now)
-        for file in changes.changed:
+        async for file in yielding(changes.changed):
             self._change(file)
         for path in changes.vanished:
             self._losses.add(path, f"{path}: came and was gone before it could be opened")

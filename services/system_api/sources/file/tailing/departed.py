@@ -26,6 +26,8 @@ _UNKNOWN_WRITER = 60.0
 """Seconds without a change after which a deleted file is complete, where it is unknown whether it is open elsewhere."""
 _COPIES = 20
 """Files with a similar name that are compared with one that was not found."""
+_SHOWN = 20
+"""Files that are named one by one."""
 _SEARCHES = 200
 """Files for which copies are searched at once."""
 
@@ -42,8 +44,6 @@ class Departed:
         """Files that were not found, each since when."""
         self._unread: dict[str, int] = {}
         """The sizes of files that had something to read when they left."""
-        self.moved: set[str] = set()
-        """Files that exist elsewhere. Any other missing file is continued by a file of its name and contents."""
         self.ending: set[str] = set()
         """Files that no longer grow, so that their last line is complete."""
         self.written: set[str] = set()
@@ -51,19 +51,28 @@ class Departed:
 
     async def look(self, now: float, busy: Callable[[Progress], bool]) -> list[Job]:
         """Return what there is to read in missing files, oldest first; `busy` tells which have a job."""
-        catalogue = self._catalogue
-        missing = [
-            file_id
-            for file_id in catalogue.missing
-            if not (known := catalogue.files[file_id]).ended and not busy(known)
-        ]
         self._forget_found()
-        open_ = {each: file.descriptor for each, file in self._open_files.open.items()}
-        states = await self._disk.run(_states, self._disk, {each: catalogue.files[each] for each in missing}, open_)
-        if unknown := [file_id for file_id in missing if file_id not in states]:
+        followed = {
+            file_id: self._followed(file_id, known, now)
+            for file_id in self._catalogue.missing
+            if not (known := self._catalogue.files[file_id]).ended and not busy(known)
+        }
+        states = await self._disk.run(_states, self._disk, followed)
+        if unknown := [file_id for file_id, state in states.items() if state is None]:
             states |= await self._search(unknown, now)
-        jobs = [job for file_id, state in states.items() if (job := self._job(file_id, state, now)) is not None]
-        return sorted(jobs, key=lambda job: (job.file.mtime, job.file.path))
+        found = [self._job(file_id, state, now) for file_id, state in states.items() if state is not None]
+        return sorted(filter(None, found), key=lambda job: (job.file.mtime, job.file.path))
+
+    def _followed(self, file_id: str, known: Progress, now: float) -> "_Followed":
+        open_file = self._open_files.open.get(file_id)
+        return _Followed(
+            known,
+            None if open_file is None else open_file.descriptor,
+            self._open_files.stat_at_end(file_id),
+            self._catalogue.missing_for(file_id, now),
+            file_id in self.written,
+            file_id in self._lost,
+        )
 
     def note_unread(self, file_id: str, size: int) -> None:
         """Note that a file of this size had something to read when it left."""
@@ -88,10 +97,7 @@ class Departed:
         file = state.file
         self._lost.pop(file_id, None)
         self._losses.over(file_id)
-        if state.deleted:
-            self.moved.discard(file_id)
-        else:
-            self.moved.add(file_id)
+        if not state.deleted:
             self._open_files.move(file_id, file)
         if not self._open_files.idle(file_id, file):
             self._catalogue.still_active(file_id, now)
@@ -100,29 +106,26 @@ class Departed:
         if state.deleted and state.written:
             self.written.add(file_id)
             return None
-        if state.deleted and self._quiet_for(file_id, now, _GRACE if state.written is False else _UNKNOWN_WRITER):
+        if _is_complete(state, self._catalogue.missing_for(file_id, now)):
             self.ending.add(file_id)
             return Job(file, file_id, departed=True)
         return None
 
     def waiting(self) -> list[str]:
         """Return as text which deleted files are still written to."""
-        files = self._catalogue.files
-        return [
-            f"{files[file_id].path}: deleted, and still open for writing by another process" for file_id in self.written
-        ]
+        paths = sorted(self._catalogue.files[file_id].path for file_id in self.written)
+        texts = [f"{path}: deleted, and still open for writing by another process" for path in paths]
+        more = len(texts) - _SHOWN
+        return texts if more <= 0 else [*texts[:_SHOWN], f"and {more} more files like these"]
 
     def _forget_found(self) -> None:
         """Forget what was known of files that are missing no more."""
         missing = self._catalogue.missing.keys()
-        for ids in (self.moved, self.ending, self.written):
+        for ids in (self.ending, self.written):
             ids.intersection_update(missing)
         for sizes in (self._lost, self._unread):
             for file_id in sizes.keys() - missing:
                 del sizes[file_id]
-
-    def _quiet_for(self, file_id: str, now: float, seconds: float) -> bool:
-        return self._catalogue.missing_for(file_id, now) > seconds
 
     async def _search(self, unknown: list[str], now: float) -> dict[str, "_State"]:
         """Search for files that are not held: at once, and again before they count as lost."""
@@ -177,26 +180,71 @@ class _State(NamedTuple):
     """Whether a deleted file is open for writing elsewhere; None if that is unknown."""
 
 
-def _states(disk: Disk, files: dict[str, Progress], descriptors: dict[str, int]) -> dict[str, _State]:
-    """Return the states of those files that are open, held, or where they were. Blocking."""
-    held = disk.held.states({known.inode for known in files.values()})
-    found, reachable = {}, list[FileStat]()
-    for file_id, known in files.items():
-        state = held.get(known.inode)
-        if (descriptor := descriptors.get(file_id)) is not None:
-            state = state_of(descriptor, known.path, known.inode)
-        if state is not None:
-            found[file_id] = _State(state.file, state.deleted, state.written)
+class _Followed(NamedTuple):
+    """What is known of a departed file."""
+
+    known: Progress
+    descriptor: int | None
+    """That of the file if it is being read."""
+    at_end: tuple[int, int] | None
+    """Size and modification time (ns) when its end was read."""
+    quiet: float
+    """Seconds since it left, or changed last."""
+    written: bool
+    """Whether it was deleted, and was open for writing, at the last look."""
+    lost: bool
+    """Whether it was not found at the last look."""
+
+
+def _is_complete(state: _State, quiet: float) -> bool:
+    """Whether a departed file that has not changed for `quiet` seconds grows no more."""
+    if not state.deleted or state.written:
+        return False
+    return quiet > (_GRACE if state.written is False else _UNKNOWN_WRITER)
+
+
+def _states(disk: Disk, files: dict[str, _Followed]) -> dict[str, _State | None]:
+    """Return the states of files with which there is something to do; None for one that is not found. Blocking."""
+    held = disk.held.states({each.known.inode for each in files.values()})
+    found, reachable = dict[str, _State | None](), list[FileStat]()
+    for file_id, followed in files.items():
+        known = followed.known
+        open_ = held.get(known.inode)
+        if followed.descriptor is not None:
+            open_ = state_of(followed.descriptor, known.path, known.inode)
+        if open_ is not None:
+            state = _State(open_.file, open_.deleted, open_.written)
+        elif (file := _where_it_was(known)) is not None:
+            state = _State(file, deleted=False, written=None)
+            reachable.append(file)
+        else:
+            found[file_id] = None
             continue
-        for path in (known.path, known.real):
-            file = regular_file(path) if path else None
-            if file is not None and file.inode == known.inode:
-                found[file_id] = _State(file, deleted=False, written=None)
-                reachable.append(file)
-                break
+        if _matters(state, followed):
+            found[file_id] = state
     disk.held.hold(reachable)
-    disk.held.pin(known.inode for known in files.values())
+    disk.held.pin(each.known.inode for each in files.values())
     return found
+
+
+def _where_it_was(known: Progress) -> FileStat | None:
+    for path in (known.path, known.real):
+        file = regular_file(path) if path else None
+        if file is not None and file.inode == known.inode:
+            return file
+    return None
+
+
+def _matters(state: _State, followed: _Followed) -> bool:
+    """Whether there is something to do with a file: it has changed, moved or ended."""
+    file = state.file
+    return (
+        (file.size, file.mtime) != followed.at_end
+        or followed.lost
+        or (not state.deleted and file.path != followed.known.path)
+        or bool(state.deleted and state.written) is not followed.written
+        or _is_complete(state, followed.quiet)
+    )
 
 
 def _near(files: Iterable[Progress]) -> Neighbourhood:

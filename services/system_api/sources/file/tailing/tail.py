@@ -13,15 +13,12 @@ from services.system_api.sources.file.folders.folder_watcher import FolderWatche
 from services.system_api.sources.file.reading.file_problems import shown
 from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.losses import Losses
-from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
+from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles, Outcome
 from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.file.tailing.changes import ChangeTracker
 from services.system_api.sources.file.tailing.incomplete_lines import IncompleteLines
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
-
-_CHUNKS = 16
-"""Maximum number of chunks read for one batch: `limit` bounds its events, this bounds its bytes."""
 
 
 class TailSource:
@@ -54,17 +51,18 @@ class TailSource:
     async def poll(self, limit: int) -> Batch:
         """Read what is new, one file after another."""
         batch = Batch()
-        await self._tracker.look()
+        looked = await self._tracker.look()
         for job in self._lines.due(self._clock.monotonic()):
             self._jobs.add(job)
         self._builder.begin_batch()
-        for _ in range(_CHUNKS):
-            if not self._jobs or len(batch.records) + len(batch.rejects) >= limit:
-                break
+        most = self._open_files.spent + BATCH_BYTES
+        while self._jobs and len(batch.records) + len(batch.rejects) < limit and self._open_files.spent < most:
             job = self._jobs.first
             if not await self._read_on(job, batch, limit):
                 self._jobs.remove(job.file.inode)
         self._open_files.close_idle()
+        # Until a look has found nothing, something may be waiting that was written meanwhile.
+        batch.more = bool(self._jobs) or not looked
         self._describe(batch)
         return batch
 
@@ -79,7 +77,6 @@ class TailSource:
     def _describe(self, batch: Batch) -> None:
         now = self._clock.monotonic()
         batch.checkpoint = self._open_files.take_checkpoint()
-        batch.more = bool(self._jobs)
         batch.losses = self._losses.take(now)
         unread = self._problems.texts
         read = (each.inode for each in self._open_files.open.values())
@@ -95,8 +92,7 @@ class TailSource:
         if job.file_id is None:
             job.file_id = self._catalogue.id_of(job.file.inode)
         if job.file_id is None:
-            missing = [each for each in self._catalogue.missing if each not in self._departed.moved]
-            job.candidates = self._catalogue.candidates(job.file, missing)
+            job.candidates = self._catalogue.candidates(job.file)
         outcome = await self._open_files.read(job, batch, limit)
         if outcome is Outcome.REWRITTEN:
             return await self._after_rewrite(job)

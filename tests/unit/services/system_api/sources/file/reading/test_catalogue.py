@@ -38,9 +38,28 @@ def test_a_file_is_missing_until_it_is_found_again() -> None:
 
 
 def test_a_missing_file_of_the_same_name_is_a_candidate_the_newest_first() -> None:
-    files = {"2.x": progress("a", 1), "10.x": progress("a", 2), "3.x": progress("b", 3), "4.x": progress("a", 4, 900)}
+    files = {
+        "2.x": progress("a", 1),
+        "10.x": progress("a", 2),
+        "3.x": progress("b", 3),
+        "4.x": progress("a", 4, 900),
+        "5.x": progress("a", 5),
+        "6.x": progress("a", 6),
+    }
     known = Catalogue(Count(9), files, 10)
-    assert known.candidates(file("a", 7), files) == ["10.x", "2.x"]
+    assert known.candidates(file("a", 7)) == []
+    known.begin([(1, 5)], 0)
+    assert known.candidates(file("a", 7)) == ["10.x", "6.x", "2.x"]
+    known.move("6.x", file("c", 6))
+    assert known.candidates(file("a", 7)) == ["10.x", "2.x"]
+    known.note_found(file("a", 2))
+    assert known.candidates(file("a", 7)) == ["2.x"]
+    known.continue_in("2.x")
+    assert known.candidates(file("a", 7)) == []
+    known.note_gone((1, 5), 1)
+    assert known.candidates(file("a", 7)) == ["5.x"]
+    known.forget("5.x")
+    assert known.candidates(file("a", 7)) == []
 
 
 def test_a_moved_file_is_known_by_its_new_inode() -> None:
