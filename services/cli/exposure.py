@@ -31,12 +31,12 @@ def _warnings(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
                 " or listen on 127.0.0.1 behind a proxy that terminates TLS",
             )
         case DatabaseOptions(tls=None):
+            remedy = "add `tls: {}`, with a `ca_file` if the authority is private"
+            yield from _remote((*path, "url"), part.hosts, remedy)
+        case TableSourceOptions(tls=None) if part.hosts:
             yield from _remote(
                 (*path, "url"), part.hosts, "add `tls: {}`, with a `ca_file` if the authority is private"
             )
-        case TableSourceOptions(tls=None) if part.on_postgresql:
-            hosts = DatabaseOptions(url=part.url).hosts
-            yield from _remote((*path, "url"), hosts, "add `tls: {}`, with a `ca_file` if the authority is private")
         case HttpSourceOptions() if part.url.startswith("http://"):
             yield from _remote((*path, "url"), [urlsplit(part.url).hostname or ""], "use https, if the API has it")
         case KafkaOptions() if "SSL" not in part.security_protocol:

@@ -28,7 +28,7 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
         "dsn": options.url,
         # Neither may be None: asyncpg would read files in the home folder each time, on the event loop.
         "password": _password(options),
-        "ssl": False if options.tls is None else _tls_context(options.tls),
+        "ssl": False if options.tls is None else tls_context(options.tls),
         "timeout": options.connect_timeout,
         "command_timeout": options.statement_timeout + _GRACE,
         "server_settings": {
@@ -78,7 +78,12 @@ def _password(options: DatabaseOptions) -> str:
     return os.environ.get("PGPASSWORD", "")
 
 
-def _tls_context(options: DatabaseTlsOptions) -> ssl.SSLContext:
+def tls_context(options: DatabaseTlsOptions) -> ssl.SSLContext:
+    """Return the context for TLS to a database.
+
+    Raises:
+        SettingsError: a file in the options cannot be read.
+    """
     try:
         context = ssl.create_default_context(cafile=options.ca_file)
     except OSError as exc:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -14,6 +15,7 @@ from shared.errors import SettingsError
 from shared.settings import Form, Secret, beside_file
 
 _POSTGRESQL = ("postgresql://", "postgres://")
+_MYSQL = ("mysql://", "mariadb://")
 _SQLITE = "sqlite:///"
 _SHARE_OF_POLL = 0.8
 
@@ -39,14 +41,17 @@ class TableSourceOptions(SourceOptions):
     """Rows of a table or a view."""
 
     kind: Literal["table"]
-    """A table or view of PostgreSQL or SQLite."""
+    """A table or view of PostgreSQL, MariaDB, MySQL or SQLite."""
 
-    url: str = Field(min_length=1, json_schema_extra={"pattern": r"^(postgres(ql)?://[^/?#]|sqlite:///[^?]+$)"})
-    """`postgresql://user@host:port/database`, or `sqlite:///path/to/file` (three slashes for a path relative to the
-    settings file, four for an absolute one). A password in the URL is moved to `password`."""
+    url: str = Field(
+        min_length=1, json_schema_extra={"pattern": r"^((postgres(ql)?|mysql|mariadb)://[^/?#]|sqlite:///[^?]+$)"}
+    )
+    """`postgresql://user@host:port/database`, `mariadb://user@host:port/database` (or `mysql://…`), or
+    `sqlite:///path/to/file` (three slashes for a path relative to the settings file, four for an absolute one). A
+    password in the URL is moved to `password`."""
 
     password: Secret | None = None
-    """Password of the account in `url`; by default the environment variable PGPASSWORD."""
+    """Password of the account in `url`; by default the environment variable PGPASSWORD, or MYSQL_PWD."""
 
     tls: DatabaseTlsOptions | None = None
     """TLS to the server. By default the connection is unencrypted: for this machine or a trusted network only."""
@@ -76,8 +81,8 @@ class TableSourceOptions(SourceOptions):
     """The columns that become the event's data; by default all columns."""
 
     time_zone: Annotated[str, Form(r"^[A-Za-z0-9_+/-]{1,64}$", "a time zone, such as Europe/Berlin")] | None = None
-    """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. Required in
-    PostgreSQL if the column has none; UTC by default in SQLite."""
+    """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. Required if
+    the column has none; UTC by default in SQLite."""
 
     overlap: float = Field(default=0.0, ge=0, le=86_400)
     """Seconds during which a row may still appear below one that was read.
@@ -115,8 +120,20 @@ class TableSourceOptions(SourceOptions):
 
     @property
     def on_postgresql(self) -> bool:
-        """Whether the table is in PostgreSQL; otherwise it is in SQLite."""
+        """Whether the table is in PostgreSQL."""
         return self.url.startswith(_POSTGRESQL)
+
+    @property
+    def on_mysql(self) -> bool:
+        """Whether the table is in MariaDB or MySQL."""
+        return self.url.startswith(_MYSQL)
+
+    @property
+    def hosts(self) -> list[str]:
+        """The hosts of the server; none: it is a file."""
+        if self.on_postgresql:
+            return DatabaseOptions(url=self.url).hosts
+        return [urlsplit(self.url).hostname or ""] if self.on_mysql else []
 
     @property
     def statement_timeout(self) -> float:
@@ -160,26 +177,38 @@ class TableSourceOptions(SourceOptions):
     @model_validator(mode="before")
     @classmethod
     def _move_password_out_of_url(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or not str(given.get("url")).startswith(_POSTGRESQL):
+        url = str(given.get("url")) if isinstance(given, dict) else ""
+        if not url.startswith((*_POSTGRESQL, *_MYSQL)):
             return given
+        scheme = next(scheme for scheme in (*_POSTGRESQL, *_MYSQL) if url.startswith(scheme))
         try:
-            database = DatabaseOptions(url=given["url"])
+            # The form of an address is the same for both.
+            database = DatabaseOptions(url=_POSTGRESQL[0] + url.removeprefix(scheme))
         except ValidationError as exc:
-            raise ValueError(f"url: {exc.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+            found = exc.errors()[0]["msg"].removeprefix("Value error, ").replace(_POSTGRESQL[0], scheme)
+            raise ValueError(f"url: {found}") from None
         if database.password is None:
             return given
         if given.get("password") is not None:
             raise ValueError("password: it is set twice, in `url` and as `password`; remove one of them")
-        return given | {"url": database.url, "password": database.password}
+        return given | {"url": scheme + database.url.removeprefix(_POSTGRESQL[0]), "password": database.password}
 
     @field_validator("url")
     @classmethod
     def _known_database(cls, url: str, info: ValidationInfo) -> str:
         if url.startswith(_POSTGRESQL):
             return url
+        if url.startswith(_MYSQL):
+            parts = urlsplit(url)
+            if "," in parts.netloc or parts.query or not parts.hostname or not parts.path.strip("/"):
+                raise ValueError("expected one host and a database: mariadb://user@host:port/database")
+            return url
         if url.startswith(_SQLITE) and "?" not in url and len(url) > len(_SQLITE):
             return f"{_SQLITE}{beside_file(url.removeprefix(_SQLITE), info)}"
-        raise ValueError("found an unknown database; expected postgresql://user@host/database or sqlite:///file")
+        raise ValueError(
+            "found an unknown database; expected postgresql://user@host/database, mariadb://user@host/database"
+            " or sqlite:///file"
+        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -192,11 +221,11 @@ class TableSourceOptions(SourceOptions):
         foreign = {name: mode for mode, names in _OF_MODES.items() if mode != self.mode for name in names}
         for name in sorted(foreign.keys() & self.model_fields_set):
             raise ValueError(f"{name}: this is a setting of `mode: {foreign[name]}`; remove it, or set that mode")
-        if self.on_postgresql:
-            return self
-        for name in ("notify", "password", "tls"):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name}: SQLite does not have this; remove it")
+        name = "MariaDB" if self.on_mysql else "SQLite"
+        missing = () if self.on_postgresql else ("notify",) if self.on_mysql else ("notify", "password", "tls")
+        for setting in missing:
+            if getattr(self, setting) is not None:
+                raise ValueError(f"{setting}: {name} does not have this; remove it")
         return self
 
 

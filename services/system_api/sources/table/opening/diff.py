@@ -3,13 +3,15 @@
 from contextlib import AsyncExitStack
 
 from services.system_api.sources.source import Source
+from services.system_api.sources.table import timestamps
 from services.system_api.sources.table.diff.deletions import Deletions, KeyColumn
 from services.system_api.sources.table.diff.source import DiffEvents, DiffLimits, DiffReader, DiffSource
 from services.system_api.sources.table.diff.state import DiffState
 from services.system_api.sources.table.ledger import Row
+from services.system_api.sources.table.mysql.diff_reader import MysqlDiffReader
+from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
-from services.system_api.sources.table.postgresql import timestamps
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.unordered.diff_reader import PostgresDiffReader
 from services.system_api.sources.table.source import ChangeSignal
@@ -33,6 +35,12 @@ async def open_diff(stack: AsyncExitStack, assembly: Assembly) -> Source:
             shape = (await keeper.session()).shape
         key = [KeyColumn(each.name, each.cast.startswith(_VERBATIM)) for each in shape.keys]
         mode, reader = shape.mode, PostgresDiffReader(keeper)
+    elif options.on_mysql:
+        table = MysqlTable(assembly.name, options)
+        stack.push_async_callback(table.connection.close)
+        there = await table.shape(clock.monotonic())
+        key = [KeyColumn(each.name, each.integer or each.type == "decimal") for each in there.keys]
+        mode, reader = there.mode, MysqlDiffReader(table, clock)
     else:
         file = SqliteFile(options, clock)
         stack.push_async_callback(file.close)

@@ -6,11 +6,13 @@ from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo
 
 from services.system_api.sources.source import Source
+from services.system_api.sources.table import timestamps
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.mysql.reader import MysqlReader
+from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
-from services.system_api.sources.table.postgresql import timestamps
 from services.system_api.sources.table.postgresql.incremental.reader import PostgresReader
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.shape import Shape
@@ -29,7 +31,9 @@ _GRAIN = 2.0
 
 async def open_incremental(stack: AsyncExitStack, assembly: Assembly) -> Source:
     """Open the source; `stack` closes it."""
-    return await (_on_postgresql if assembly.options.on_postgresql else _on_sqlite)(stack, assembly)
+    if assembly.options.on_postgresql:
+        return await _on_postgresql(stack, assembly)
+    return await (_on_mysql if assembly.options.on_mysql else _on_sqlite)(stack, assembly)
 
 
 def _source(
@@ -57,6 +61,19 @@ async def _on_postgresql(stack: AsyncExitStack, assembly: Assembly) -> Source:
     reader = PostgresReader(keeper, assembly.clock)
     position = _by_key if not shape.by_time else _by_time if shape.versioned else _by_time_only
     return _source(assembly, reader, shape.mode, int, position, await _time(shape), signal)
+
+
+async def _on_mysql(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    options, clock = assembly.options, assembly.clock
+    table = MysqlTable(assembly.name, options)
+    stack.push_async_callback(table.connection.close)
+    shape = await table.shape(clock.monotonic())
+    zone = await _zone(options.time_zone)
+    reader = MysqlReader(table, zone, clock)
+    if shape.updated_at is None:
+        return _source(assembly, reader, shape.mode, int, _by_key, timestamps.unknown, ChangeSignal())
+    time = timestamps.absolute() if shape.updated_at.type == "timestamp" else timestamps.local(zone)
+    return _source(assembly, reader, shape.mode, int, _by_time, time, ChangeSignal())
 
 
 async def _on_sqlite(stack: AsyncExitStack, assembly: Assembly) -> Source:

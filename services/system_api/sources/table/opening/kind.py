@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
 
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from services.system_api.sources.table.opening.assembly import Assembly
@@ -11,6 +12,7 @@ from services.system_api.sources.table.opening.incremental import open_increment
 from services.system_api.sources.table.opening.outbox import open_outbox
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from shared.runtime.clock import Clock
+from shared.runtime.extras import extra
 
 _OPENERS = {"incremental": open_incremental, "diff": open_diff, "outbox": open_outbox}
 
@@ -24,7 +26,14 @@ class TableSourceKind(TableSourceOptions):
 
 
 def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
-    """Return what opens the source of this name."""
+    """Return what opens the source of this name.
+
+    Raises:
+        SettingsError: it is in MariaDB or MySQL, and the extra `mysql` is not installed.
+    """
+    if options.on_mysql:
+        with extra("mysql", f"system.sources.{name}.url: mariadb"):
+            import_module("asyncmy")  # SQLAlchemy imports it by name
 
     def builder(type_: str) -> EventBuilder:
         return EventBuilder(name, type_, options.channel, clock, rng)

@@ -3,11 +3,13 @@
 from contextlib import AsyncExitStack
 
 from services.system_api.sources.source import Source
+from services.system_api.sources.table import timestamps
 from services.system_api.sources.table.ledger import Row
+from services.system_api.sources.table.mysql.outbox_reader import MysqlOutboxReader
+from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.outbox.source import OutboxReader, OutboxSource
 from services.system_api.sources.table.outbox.state import OutboxState
-from services.system_api.sources.table.postgresql import timestamps
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.unordered.outbox_reader import PostgresOutboxReader
 from services.system_api.sources.table.source import ChangeSignal
@@ -27,6 +29,10 @@ async def open_outbox(stack: AsyncExitStack, assembly: Assembly) -> Source:
         with keeper.errors():
             mode = (await keeper.session()).shape.mode
         reader = PostgresOutboxReader(keeper)
+    elif options.on_mysql:
+        table = MysqlTable(assembly.name, options)
+        stack.push_async_callback(table.connection.close)
+        mode, reader = (await table.shape(clock.monotonic())).mode, MysqlOutboxReader(table, clock)
     else:
         file = SqliteFile(options, clock, writable=True)
         stack.push_async_callback(file.close)

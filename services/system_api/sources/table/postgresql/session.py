@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
+from services.system_api.sources.table.horizon import Horizon
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import bounds
 from services.system_api.sources.table.postgresql.catalog import shape_of
 from services.system_api.sources.table.postgresql.connection import connect, database_of
-from services.system_api.sources.table.postgresql.incremental.horizon import Horizon
 from services.system_api.sources.table.postgresql.shape import Shape
 from shared.errors import SettingsError
 

@@ -9,11 +9,11 @@ from datetime import datetime
 
 import asyncpg
 
+from services.system_api.sources.table import problems
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import NullKeyRow
 from services.system_api.sources.table.postgresql import statements
 from services.system_api.sources.table.postgresql.connection import is_row_error
-from services.system_api.sources.table.postgresql.incremental import problems
 from services.system_api.sources.table.postgresql.incremental.observing import Observer, TableChanged
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.null_keys import read_null_key_rows

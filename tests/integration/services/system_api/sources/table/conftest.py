@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import pytest
 
 from services.system_api.sources.table.postgresql.incremental import observing
 from tests.integration.services.system_api.sources.table.table_poller import connected
-from tests.integration.services.system_api.sources.table.upstreams import Upstream
+from tests.integration.services.system_api.sources.table.upstreams import Upstream, mariadb_database
+from tests.servers.mariadb import MariaDb, mariadb_server
+from tests.servers.missing import skipping_without
 
 
 @pytest.fixture
@@ -32,9 +34,20 @@ def no_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(observing, "_MARGIN", 0)
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(scope="session")
+def mariadb(request: pytest.FixtureRequest) -> Iterator[MariaDb]:
+    """A MariaDB that all tests share."""
+    with skipping_without("MariaDB", request.config), mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
 async def each(request: pytest.FixtureRequest, tmp_path: Path, database: str) -> AsyncIterator[Upstream]:
     """A database of each kind in turn."""
+    if request.param == "mariadb":
+        async with mariadb_database(request.getfixturevalue("mariadb")) as upstream:
+            yield upstream
+        return
     if request.param == "postgresql":
         async with connected(database) as connection:
             await connection.execute("SET TimeZone = 'UTC'")

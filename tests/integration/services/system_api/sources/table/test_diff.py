@@ -1,6 +1,7 @@
 """Small tables that are compared: inserts, updates and deletes, each once, on each database."""
 
 import random
+import re
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ async def test_inserts_updates_and_deletes_are_found_once(each: Upstream) -> Non
 
 
 async def test_keys_of_several_columns_and_a_subject_of_another_column(each: Upstream) -> None:
-    await each.execute("CREATE TABLE orders (a int, b text, who text, v int, PRIMARY KEY (a, b))")
+    await each.execute("CREATE TABLE orders (a int, b varchar(9), who text, v int, PRIMARY KEY (a, b))")
     await each.execute("INSERT INTO orders VALUES (1, 'x,y', 'ann', 1), (1, 'x', 'ann', 2), (10, 'x', NULL, 3)")
     poller = TablePoller(each.url, mode="diff", key=["a", "b"], subject="who", columns=["v"], deleted_type="gone")
     async with poller.opened() as source:
@@ -101,7 +102,8 @@ async def test_rows_that_cannot_be_events_are_rejected_once_for_each_state(each:
             await poller.drain(source)
             await poller.drain(source)
     assert poller.ids == [1, 3]
-    assert [error for _, error in poller.rejects] == ["orders, key 2: found a row of 2015 bytes, the limit is 1000"]
+    [(_, error)] = poller.rejects
+    assert re.fullmatch(r"orders, key 2: found a row of (at least )?20\d\d bytes, the limit is 1000", error)
     async with poller.opened() as source:
         await each.execute(f"UPDATE orders SET v = '{'y' * 2000}' WHERE id = 2")
         await poller.drain(source)

@@ -29,7 +29,7 @@ async def test_every_row_of_a_key_of_two_columns_has_an_id_of_its_own(each: Upst
 
 
 async def test_keys_of_two_columns_never_share_an_id_whatever_is_in_them(each: Upstream) -> None:
-    await each.execute("CREATE TABLE orders (a text, b text, changed timestamp, PRIMARY KEY (b, a))")
+    await each.execute("CREATE TABLE orders (a varchar(9), b varchar(9), changed timestamp, PRIMARY KEY (b, a))")
     pairs = [("1,2", "3"), ("1", "2,3"), ("1%2C2", "3"), ("1,2%", ""), ("1,2", "%"), ("", ","), (",", ""), ("ä", "%25")]
     for a, b in pairs:
         await each.execute(f"INSERT INTO orders VALUES ('{a}', '{b}', '2026-01-02 03:04:05')")
@@ -69,13 +69,20 @@ async def test_a_row_is_updated_under_a_key_of_two_columns(each: Upstream) -> No
 )
 async def test_a_key_that_does_not_tell_rows_apart_is_refused(each: Upstream, options: Any, error: str) -> None:
     await each.execute(
-        "CREATE TABLE orders (order_id int NOT NULL, line int, n int, changed timestamp, PRIMARY KEY (order_id, line));"
-        "CREATE UNIQUE INDEX i1 ON orders (line, n) WHERE n > 5; CREATE UNIQUE INDEX i2 ON orders ((line + n), line)"
+        "CREATE TABLE orders (order_id int NOT NULL, line int, n int, changed timestamp, PRIMARY KEY (order_id, line))"
     )
+    if not each.url.startswith("mariadb"):
+        await each.execute("CREATE UNIQUE INDEX i1 ON orders (line, n) WHERE n > 5")
+        await each.execute("CREATE UNIQUE INDEX i2 ON orders ((line + n), line)")
     with pytest.raises(SettingsError) as caught:
         async with TablePoller(each.url, updated_at_column="changed", time_zone="UTC", **options).opened():
             pass
-    assert str(caught.value).startswith(f"system.sources.orders.{error}")
+    assert (
+        str(caught.value)
+        .replace("`orders", '"orders')
+        .replace("`", '"')
+        .startswith(f"system.sources.orders.{error}".replace("`", '"'))
+    )
 
 
 async def test_a_key_with_more_columns_than_are_needed_is_accepted(each: Upstream) -> None:

@@ -3,8 +3,8 @@
 import random
 from dataclasses import dataclass, field
 
+from services.system_api.sources.table.horizon import Horizon
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.postgresql.incremental.horizon import Horizon
 
 
 @dataclass

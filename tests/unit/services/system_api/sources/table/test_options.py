@@ -23,6 +23,21 @@ def test_the_password_is_moved_out_of_the_url() -> None:
     assert "s@cret" not in repr(found)
 
 
+def test_the_password_is_moved_out_of_the_url_of_mariadb() -> None:
+    found = options("mariadb://me:s%40cret@db:3307/shop")
+    assert (found.url, found.hosts) == ("mariadb://me@db:3307/shop", ["db"])
+    assert found.password is not None
+    assert found.password.get_secret_value() == "s@cret"
+    assert options("postgresql://a,b/shop").hosts == ["a", "b"]
+    assert options("sqlite:////shop.db").hosts == []
+
+
+def test_a_key_has_one_column_or_several() -> None:
+    assert options("postgresql://db/shop").keys == ("id",)
+    found = options("postgresql://db/shop", key=["a", "b"], mode="diff")
+    assert (found.keys, found.subject_name) == (("a", "b"), "a, b")
+
+
 @pytest.mark.parametrize(
     ("url", "path"),
     [("sqlite:///shop.db", "/etc/trelay/shop.db"), ("sqlite:////var/shop.db", "/var/shop.db")],
@@ -34,7 +49,18 @@ def test_sqlite_paths_are_relative_to_the_settings_file(url: str, path: str) -> 
 @pytest.mark.parametrize(
     ("url", "more", "error"),
     [
-        ("mysql://db/shop", {}, "expected postgresql://user@host/database or sqlite:///file"),
+        ("oracle://db/shop", {}, "expected postgresql://user@host/database, mariadb://user@host/database or sqlite"),
+        ("mysql://db", {}, "expected one host and a database"),
+        ("mariadb://one,two/shop", {}, "expected one host and a database"),
+        ("mariadb://db/shop?x=1", {}, "expected one host and a database"),
+        ("mariadb://db/shop", {"notify": "orders"}, "notify: MariaDB does not have this"),
+        ("postgresql://db/shop", {"key": ["a", "b"]}, "key: found several columns"),
+        ("postgresql://db/shop", {"key": ["a", "a"], "mode": "diff"}, "key: found a column twice"),
+        ("postgresql://db/shop", {"key": []}, "key"),
+        ("postgresql://db/shop", {"table": "a.b.c"}, "expected a table, or schema.table"),
+        ("postgresql://db/shop", {"mode": "diff", "overlap": 1}, "overlap: this is a setting of `mode: incremental`"),
+        ("postgresql://db/shop", {"diff_limit": 1}, "diff_limit: this is a setting of `mode: diff`"),
+        ("postgresql://db/shop", {"published_column": "p"}, "published_column: this is a setting of `mode: outbox`"),
         ("sqlite://", {}, "expected postgresql"),
         ("sqlite:///a.db?mode=rw", {}, "expected postgresql"),
         ("postgresql://db/shop?sslmode=require", {}, "found sslmode in the query; use `tls`"),

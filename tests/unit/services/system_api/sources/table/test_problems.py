@@ -2,8 +2,8 @@
 
 import pytest
 
+from services.system_api.sources.table import problems
 from services.system_api.sources.table.ledger import Ledger, Position, Row
-from services.system_api.sources.table.postgresql.incremental import problems
 
 
 def ledger(*emitted: int, position: int | None = None) -> Ledger[int]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.table.postgresql import timestamps
+from services.system_api.sources.table import timestamps
 
 _2000 = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -58,6 +58,12 @@ class Horizon:
         """The transactions that hold it back: those of the oldest observation that has not resolved."""
         return self._pending[0].open if self._pending else frozenset()
 
+    def also(self, transaction: str, known_as: str) -> None:
+        """Note that a transaction is known by another name from now on: whoever waits for it waits for both."""
+        for observation in self._pending:
+            if transaction in observation.open:
+                observation.open |= {known_as}
+
     def raise_to(self, value: int) -> None:
         """Note that rows below `value` are final for another reason."""
         self.value = value if self.value is None else max(self.value, value)

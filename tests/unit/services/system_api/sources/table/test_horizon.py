@@ -1,6 +1,6 @@
 """The horizon never passes a row that may still appear, and waits for no other transaction."""
 
-from services.system_api.sources.table.postgresql.incremental.horizon import Horizon
+from services.system_api.sources.table.horizon import Horizon
 
 
 def test_without_open_transactions_the_bound_is_the_horizon() -> None:
@@ -94,3 +94,16 @@ def test_it_is_raised_for_another_reason_and_never_lowered() -> None:
     assert (horizon.value, set(horizon.waits_for)) == (5, {"1/1"})
     horizon.raise_to(10)
     assert (horizon.value, horizon.waits_for) == (10, frozenset())
+
+
+def test_a_transaction_that_gets_another_name_is_waited_for_under_both() -> None:
+    horizon = Horizon()
+    horizon.observe(10, {"1?"})
+    horizon.also("2?", "y")
+    horizon.also("1?", "x")
+    horizon.observe(20, {"x"})
+    assert horizon.value is None
+    horizon.observe(30, {"1?"})
+    assert horizon.value == 20, "another statement of the connection holds back what was observed since"
+    horizon.observe(40, set())
+    assert horizon.value == 40

@@ -1,0 +1,131 @@
+"""Reads a table in MariaDB or MySQL in the order of its keys or times."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from services.system_api.sources.table import problems
+from services.system_api.sources.table.delayed import Delayed
+from services.system_api.sources.table.horizon import Horizon
+from services.system_api.sources.table.ledger import Ledger, Row
+from services.system_api.sources.table.local_clock import LocalClock
+from services.system_api.sources.table.mysql import statements
+from services.system_api.sources.table.mysql.connection import MysqlConnection
+from services.system_api.sources.table.mysql.rows import MysqlRows, Place
+from services.system_api.sources.table.mysql.shape import MysqlShape
+from services.system_api.sources.table.mysql.table import MysqlTable
+from services.system_api.sources.table.null_key_rows import NullKeyRow
+from services.system_api.sources.table.zones import lowest_local
+from shared.runtime.clock import Clock
+
+_MARGIN = 2.0
+"""Seconds. Times of columns without fractions are rounded down; and a statement takes its time, or its key, shortly
+before its transaction is listed as open."""
+_SECOND = 1_000_000
+_EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 -- times of a column have no zone
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class MysqlReader:
+    """A `TableReader` of one table."""
+
+    def __init__(self, table: MysqlTable, zone: tzinfo, clock: Clock) -> None:
+        """`zone` is that of times without one."""
+        self._table = table
+        self._zone = zone
+        self._clock = clock
+        self._overlap = table.options.overlap
+        self._delayed = Delayed[int](max(self._overlap, _MARGIN))
+        self._horizon = Horizon()
+        self._opened = 0
+        self._running: set[str] = set()
+        self._mark = 0
+        self._local_clock = LocalClock()
+        self._highest: int | None = None
+        self._now: int | None = None
+
+    async def observe(self) -> int | None:
+        """Return the horizon; see `TableReader`."""
+        shape = await self._table.shape(self._clock.monotonic())
+        connection = self._table.connection
+        bound = await self._bound(shape, connection)
+        if connection.opened != self._opened:
+            # The server may have restarted: its transactions are others.
+            self._horizon, self._opened = Horizon(), connection.opened
+        if not shape.lists_transactions:
+            self._horizon.observe(bound, set())
+        elif (running := await self._list_running(connection)) is not None:
+            self._running = running
+            self._horizon.observe(bound, running)
+        return self._horizon.value
+
+    async def rows(
+        self, limit: int, max_bytes: int, ledger: Ledger[int], below: int | None
+    ) -> tuple[list[Row[int]], bool]:
+        """Return the next rows; see `TableReader`."""
+        shape = await self._table.shape(self._clock.monotonic())
+        asked = limit + len(ledger.emitted)
+        reading = MysqlRows(self._table.connection, shape, self._table.options)
+        async with self._table.connection.snapshot():
+            statement, arguments = statements.positions(shape, asked, ledger.position, below)
+            found = [Place.of(values) for values in await self._table.connection.fetch(statement, arguments)]
+            fresh = [place for place in found if f"{place.digest} {place.key}" not in ledger.emitted][:limit]
+            rows = await reading.read(fresh, max_bytes)
+        if rows:
+            self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
+        return rows, len(found) < asked and len(rows) == len(fresh)
+
+    async def null_key_rows(self, _known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
+        """Return rows without a key or order value; see `TableReader`."""
+        return await self._table.null_key_rows(timeout)
+
+    def holder(self) -> str | None:
+        """Describe the open transactions that hold the horizon back; see `TableReader`."""
+        waits_for = sorted(self._horizon.waits_for & self._running)
+        if not waits_for:
+            return None
+        return f"connection {waits_for[0][:-1]}" if waits_for[0].endswith("?") else f"transaction {waits_for[0]}"
+
+    def problem(self, ledger: Ledger[int]) -> str | None:
+        """Report times that are ahead of the clock; see `TableReader`."""
+        return problems.of_times(ledger, self._now, self._table.options.early_limit)
+
+    def warning(self) -> str | None:
+        """Report times of another zone; see `TableReader`."""
+        return self._local_clock.problem(str(self._table.options.time_zone))
+
+    async def _list_running(self, connection: MysqlConnection) -> set[str] | None:
+        """Return the transactions that may have written a row that is not visible; None if the list is an old one."""
+        self._mark += 1
+        mark = f"trelay {self._mark}"
+        async with connection.snapshot():
+            found = await connection.fetch(statements.TRANSACTIONS.format(mark=mark))
+        if not any(own and query is not None and mark in query for own, _, _, _, query in found):
+            return None
+        running = {f"{thread}?" for (thread,) in await connection.fetch(statements.STATEMENTS)}
+        for own, thread, transaction, modified, query in found:
+            if own:
+                continue
+            if modified:
+                # It was known by its connection until it wrote.
+                self._horizon.also(f"{thread}?", f"{transaction}")
+                running.add(f"{transaction}")
+            elif query is not None:
+                # A statement takes its time when it begins. A transaction that has not written yet, and runs no
+                # statement now, will write later times.
+                running.add(f"{thread}?")
+        return running
+
+    async def _bound(self, shape: MysqlShape, connection: MysqlConnection) -> int | None:
+        if shape.updated_at is None:
+            return self._delayed.observe(self._highest, self._clock.monotonic())
+        ((utc, latest),) = await connection.fetch(statements.latest(shape))
+        margin = int((_MARGIN + self._overlap) * _SECOND)
+        if shape.updated_at.type != "datetime":
+            self._now = utc
+            return int(utc - margin)
+        then = (_EPOCH + timedelta(microseconds=utc - margin)).replace(tzinfo=UTC)
+        now = (_EPOCH + timedelta(microseconds=utc)).replace(tzinfo=UTC).astimezone(self._zone).replace(tzinfo=None)
+        self._now = (now - _EPOCH) // _MICROSECOND
+        self._local_clock.observe(latest, utc, self._now)
+        lowest = (lowest_local(then, self._zone) - _EPOCH) // _MICROSECOND
+        return min(lowest, self._local_clock.bound(utc) - margin)

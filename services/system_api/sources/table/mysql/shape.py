@@ -1,0 +1,187 @@
+"""Reads the shape of a table in MariaDB or MySQL, and checks the settings against it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.system_api.sources.table.mysql.connection import MysqlConnection
+from services.system_api.sources.table.mysql.values import Column, quoted
+from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.sql import check_columns, check_unique, identifiers, suggest_index
+from shared.errors import SettingsError, Unauthorized
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = """
+    SELECT column_name, LOWER(data_type), is_nullable = 'YES', extra LIKE '%%auto_increment%%', column_type
+    FROM information_schema.columns WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position
+"""
+_TABLE = """
+    SELECT table_type, table_name, create_time FROM information_schema.tables
+    WHERE table_schema = %s AND table_name = %s
+"""
+_INDEXES = """
+    SELECT index_name, non_unique, column_name FROM information_schema.statistics
+    WHERE table_schema = %s AND table_name = %s ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index
+"""
+_JSON_CHECKS = """
+    SELECT check_clause FROM information_schema.check_constraints WHERE constraint_schema = %s AND table_name = %s
+"""
+_STANDBY = "SELECT @@global.read_only"
+_TRANSACTIONS = "SELECT count(*) FROM information_schema.innodb_trx"
+_TIMES = {"timestamp": "timestamp", "datetime": "datetime"}
+
+
+@dataclass(frozen=True, slots=True)
+class MysqlShape:
+    """The columns of a table that matter."""
+
+    table: str
+    relation: str
+    """Quoted, with its schema."""
+    columns: tuple[Column, ...]
+    """The columns of the data."""
+    keys: tuple[Column, ...]
+    updated_at: Column | None
+    subject: Column | None
+    published: Column | None
+    """The column of an outbox that marks rows as published; None: they are deleted."""
+    way: str
+    """The mode of the settings."""
+    lists_transactions: bool
+    """Whether the account may see which transactions are open."""
+    definition: tuple[Any, ...]
+    """What differs when another table has the name, or another definition."""
+
+    @property
+    def order(self) -> Column:
+        """The column that rows are ordered by."""
+        return self.updated_at or self.keys[0]
+
+    @property
+    def mode(self) -> str:
+        """What must not change under a checkpoint."""
+        names = ", ".join(key.name for key in self.keys)
+        if self.way != "incremental":
+            return f"{self.way} by {names}"
+        if self.updated_at is None:
+            return f"by {names} (bigint)"
+        return f"by {self.updated_at.name}{f', {names}' if len(self.keys) > 1 else ''} ({self.updated_at.type})"
+
+
+async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOptions) -> MysqlShape:
+    """Return the shape of the table.
+
+    Raises:
+        Unavailable: the server does not answer.
+        SettingsError: the table cannot be read with these settings; the text names setting, table and column.
+    """
+    *schemas, given = identifiers(options.table)
+    place = (schemas[0] if schemas else connection.database, given)
+    tables = await connection.fetch(_TABLE, place)
+    found = await connection.fetch(_COLUMNS, place)
+    if not tables or not found:
+        raise SettingsError(f"table: there is no table {options.table!r}, or the account may not see it")
+    checked = await _checked_json(connection, place)
+    columns = {
+        name: Column(name, "json" if name in checked else type_, bool(nullable), bool(increments))
+        for name, type_, nullable, increments, _ in found
+    }
+    check_columns(options.table, options.named_columns, list(columns))
+    indexes: dict[str, tuple[bool, list[str]]] = {}
+    for name, repeated, column in await connection.fetch(_INDEXES, place):
+        indexes.setdefault(name, (not repeated, []))[1].append(column)
+    lists = await _lists_transactions(connection)
+    shape = MysqlShape(
+        table=options.table,
+        relation=".".join(map(quoted, place)),
+        columns=tuple(columns[name] for name in options.columns or columns),
+        keys=tuple(columns[name] for name in options.keys),
+        updated_at=None if options.updated_at_column is None else columns[options.updated_at_column],
+        subject=None if options.subject is None else columns[options.subject],
+        published=None if options.published_column is None else columns[options.published_column],
+        way=options.mode,
+        lists_transactions=lists,
+        definition=(tables[0][2], *(tuple(row) for row in found)),
+    )
+    is_table = tables[0][0] == "BASE TABLE"
+    if is_table:
+        check_unique(options.table, options.keys, [names for unique, names in indexes.values() if unique], quoted)
+    if options.mode == "outbox":
+        await _check_outbox(connection, options, shape, is_table=is_table)
+    if options.ordered:
+        await _check_order(connection, options, shape)
+        if is_table and not any(names[0] == shape.order.name for _, names in indexes.values()):
+            suggest_index(options.table, (shape.order.name, *options.keys), named=True)
+    return shape
+
+
+async def _checked_json(connection: MysqlConnection, place: Sequence[str]) -> set[str]:
+    """Return the columns of text that MariaDB checks to be JSON, which is how it stores this type."""
+    if not connection.on_mariadb:
+        return set()
+    clauses = [clause.strip("() ") for (clause,) in await connection.fetch(_JSON_CHECKS, place)]
+    names = [clause.removeprefix("json_valid(`").removesuffix("`") for clause in clauses]
+    return {name.replace("``", "`") for clause, name in zip(clauses, names, strict=True) if name != clause}
+
+
+async def _lists_transactions(connection: MysqlConnection) -> bool:
+    try:
+        await connection.fetch(_TRANSACTIONS)
+    except Unauthorized:
+        return False
+    return True
+
+
+async def _check_outbox(
+    connection: MysqlConnection, options: TableSourceOptions, shape: MysqlShape, *, is_table: bool
+) -> None:
+    if not is_table:
+        raise SettingsError(f"table: {options.table} is not a table; an outbox is one, from which rows are removed")
+    column = shape.published
+    if column is not None and not column.integer and column.type not in {*_TIMES, "date"}:
+        raise SettingsError(
+            f"published_column: table {options.table}: column {column.name!r} is {column.type};"
+            " expected timestamp, datetime, date or boolean"
+        )
+    ((standby,),) = await connection.fetch(_STANDBY)
+    if standby:
+        raise SettingsError("url: this server is read-only, so published rows cannot be removed: set the primary")
+
+
+async def _check_order(connection: MysqlConnection, options: TableSourceOptions, shape: MysqlShape) -> None:
+    order, table = shape.order, options.table
+    if shape.updated_at is not None and order.type not in _TIMES:
+        raise SettingsError(
+            f"updated_at_column: table {table}: column {order.name!r} is {order.type}; expected timestamp or datetime"
+        )
+    if order.type == "datetime" and options.time_zone is None:
+        raise SettingsError(
+            f"time_zone: table {table}: column {order.name!r} has no time zone;"
+            " set `time_zone` to the zone of the applications that write it, such as UTC or Europe/Berlin"
+        )
+    if shape.updated_at is None and not order.integer:
+        raise SettingsError(
+            f"key: table {table}: column {order.name!r} is {order.type}; set `updated_at_column`, or a key that is an"
+            " integer and grows, or `mode: diff` for a small table"
+        )
+    if options.overlap > 0:
+        return
+    if shape.updated_at is None and not order.auto_increment:
+        raise SettingsError(
+            f"key: table {table}: the values of column {order.name!r} are not from AUTO_INCREMENT, so a lower one may"
+            " appear after a higher one: set `updated_at_column`, or `mode: diff` for a small table, or set `overlap`"
+            " to the seconds between an application making a key and committing its row, if keys grow with time"
+        )
+    if not shape.lists_transactions:
+        raise SettingsError(
+            "overlap: the account may not list the open transactions: GRANT PROCESS ON *.* to it, or set `overlap` to"
+            " the seconds that the longest transaction takes"
+        )
+    ((standby,),) = await connection.fetch(_STANDBY)
+    if standby:
+        raise SettingsError(
+            "url: this server is read-only, a replica that does not list the open transactions of its primary:"
+            " set the primary, or set `overlap`"
+        )
