@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 from pydantic import Field
 
 from services.system_api.sources.file.opening import FileSourceKind
+from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.sources.table.opening import TableSourceKind
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 GROUP = "trelay.sources"
 """The group of the entry points."""
 
-_OwnKinds = FileSourceKind | RabbitmqSourceKind | TableSourceKind
+_OwnKinds = FileSourceKind | NatsSourceKind | RabbitmqSourceKind | TableSourceKind
 
 
 def installed_kinds(found: list[EntryPoint], own: set[str]) -> list[type[SourceOptions]]:
