@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.servers.missing import skipping_without
+from tests.servers.nats import NatsServer, nats_server
 from tests.servers.rabbitmq import RabbitmqServer, rabbitmq_server
 
 
@@ -12,4 +13,11 @@ from tests.servers.rabbitmq import RabbitmqServer, rabbitmq_server
 def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitmqServer]:
     """A RabbitMQ that all tests share."""
     with skipping_without("RabbitMQ", request.config), rabbitmq_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats(request: pytest.FixtureRequest) -> Iterator[NatsServer]:
+    """A NATS server with JetStream that all tests share."""
+    with skipping_without("NATS", request.config), nats_server() as server:
         yield server

@@ -11,7 +11,8 @@ from services.system_api.sources.queue.options import QueueSourceOptions
 from shared.errors import SettingsError
 from shared.settings import Options, RelativePath, Secret
 
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[^:]*))?")
+_PORT = re.compile(r"[0-9]{1,5}")
 _LAST_PORT = 65_535
 
 
@@ -41,6 +42,8 @@ class AddressOptions(QueueSourceOptions):
     TLS_SCHEMES: ClassVar[frozenset[str]] = frozenset()
     """Those of them that mean TLS."""
     EXAMPLE: ClassVar[str] = ""
+    SEVERAL: ClassVar[bool] = False
+    """Whether the URL may name several hosts, separated by commas."""
 
     url: str = Field(min_length=1)
     """The address of the broker."""
@@ -68,13 +71,18 @@ class AddressOptions(QueueSourceOptions):
 
     @property
     def host(self) -> str:
-        """The host in the URL."""
-        return self.address.hostname or ""
+        """The first host in the URL."""
+        return self.addresses[0][0]
 
     @property
     def port(self) -> int:
-        """The port in the URL, or the default one of its scheme."""
-        return self.address.port or self.SCHEMES[self.address.scheme]
+        """The port of the first host."""
+        return self.addresses[0][1]
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """The hosts in the URL with their ports, by default that of the scheme."""
+        return _addresses(self.address.netloc, self.SCHEMES[self.address.scheme])
 
     @property
     def secure(self) -> bool:
@@ -115,14 +123,18 @@ class AddressOptions(QueueSourceOptions):
         expected = f"expected {cls.EXAMPLE}"
         try:
             parts = urlsplit(url)
-            port = parts.port
         except ValueError:
-            raise ValueError(f"found no address; {expected}, the port a number from 1 to {_LAST_PORT}") from None
+            raise ValueError(f"found no address; {expected}") from None
         if parts.scheme not in cls.SCHEMES:
             raise ValueError(f"found {parts.scheme or 'no scheme'!r}; {expected}")
-        if not parts.hostname or not _HOST.fullmatch(parts.hostname) or port == 0 or "@" in parts.path + parts.query:
-            # What looks like a host may be the rest of a password with an '@' or a '/'.
+        found = _addresses(parts.netloc, cls.SCHEMES[parts.scheme])
+        if "@" in parts.path + parts.query or not all(host for host, _ in found):
+            # What looks like a host or a path may be the rest of a password with an '@' or a '/'.
             raise ValueError(f"found no host; {expected}; in a password write %40 for @, %2F for / and %3A for :")
+        if not all(0 < port <= _LAST_PORT for _, port in found):
+            raise ValueError(f"found no port; {expected}, the port a number from 1 to {_LAST_PORT}")
+        if len(found) > 1 and not cls.SEVERAL:
+            raise ValueError(f"found several hosts; {expected}")
         return url
 
     @model_validator(mode="after")
@@ -138,6 +150,20 @@ class AddressOptions(QueueSourceOptions):
     def password_needs_user(self) -> bool:
         """Whether a password without a user is an error."""
         return True
+
+
+def _addresses(netloc: str, default: int) -> list[tuple[str, int]]:
+    """Return the hosts of a URL with their ports; a host that is none is empty, a port that is none is 0."""
+    found = []
+    for address in netloc.rpartition("@")[2].split(","):
+        match = _ADDRESS.fullmatch(address)
+        port = None if match is None else match["port"]
+        found.append(("" if match is None else match["host"].strip("[]"), default if port is None else _port(port)))
+    return found
+
+
+def _port(text: str) -> int:
+    return int(text) if _PORT.fullmatch(text) else 0
 
 
 def tls_context(options: TlsOptions) -> ssl.SSLContext:

@@ -28,7 +28,8 @@ class Message(NamedTuple):
     identified: bool = True
     """Whether its sender gave it an id. Two equal messages without one may be one that was delivered twice."""
     deliveries: int = 1
-    """How often it was delivered, this time included: exact where the broker counts, otherwise at least this often."""
+    """How often it was delivered, this time included; at least this often where the broker does not count. 0 where it
+    does not even tell whether it was delivered before."""
     token: object = None
     """What acknowledges this delivery; only its connection reads it."""
     fault: str | None = None

@@ -4,7 +4,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from services.system_api.sources.queue.deliveries import Deliveries
+from services.system_api.sources.queue.deliveries import PART, Attempts, Outcomes
 from services.system_api.sources.queue.events import MessageEvents
 from services.system_api.sources.queue.message import Broker
 from services.system_api.sources.queue.options import QueueSourceOptions
@@ -24,14 +24,15 @@ def queue_source(
     name: str, options: QueueSourceOptions, make: MakeBroker, clock: Clock, rng: random.Random
 ) -> SourceOpener:
     """Return what opens the source of this name."""
-    deliveries = Deliveries(options.max_deliveries)
+    outcomes = Outcomes()
 
     @asynccontextmanager
     async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         with settings_errors(name):
-            broker = make(checkpoint)
+            attempts = Attempts(options.max_deliveries, outcomes, checkpoint)
+            broker = make({part: value for part, value in checkpoint.items() if part != PART})
         events = MessageEvents(EventBuilder(name, options.type, options.channel, clock, rng), options, broker.name)
-        async with QueueSource.opened(name, broker, events, options, deliveries) as source:
+        async with QueueSource.opened(name, broker, events, options, attempts) as source:
             yield source
 
     return open_source

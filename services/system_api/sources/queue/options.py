@@ -64,9 +64,9 @@ class QueueSourceOptions(SourceOptions):
     message_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a message in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
 
-    max_deliveries: int = Field(default=5, ge=2, le=1000)
-    """Deliveries after which a message that was never processed to the end goes to the dead letter topic. From the
-    third delivery on it is processed alone, so that no other message shares its fate."""
+    max_deliveries: int = Field(default=5, ge=3, le=1000)
+    """Deliveries after which a message that was never processed to the end, because it stops the process for example,
+    goes to the dead letter topic. From the third one on it is processed by itself, so that no other shares its fate."""
 
     prefetch: int = Field(default=1000, ge=1, le=65_535)
     """Maximum number of messages that are delivered and not acknowledged."""

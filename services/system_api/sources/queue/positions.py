@@ -111,6 +111,11 @@ class Mark(Generic[Position]):
         self.incarnation += 1
         self.facts = {}
 
+    def truncate(self, mark: Position | None) -> None:
+        """Continue after an earlier place, behind which the log has been, or will be, written anew."""
+        self.begin(self.epoch, mark)
+        self.incarnation += 1
+
     def reset(self, mark: Position | None) -> None:
         """Continue after another place in this log."""
         self.begin(self.epoch, mark)

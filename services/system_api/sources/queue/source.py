@@ -2,6 +2,7 @@
 
     receive       what waits in the broker; a lost connection is opened again by the next poll
     published?    a message that was published before is dropped, and acknowledged with the others
+    suspect?      a message that may stop the process is processed by itself; see `deliveries`
     event         or a reject: a message that cannot be an event, or that was delivered too often
     settle        the transaction is committed: acknowledge
 
@@ -13,9 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from services.system_api.sources.queue.deliveries import Deliveries
+from services.system_api.sources.queue.deliveries import Attempts
 from services.system_api.sources.queue.events import MessageEvents
-from services.system_api.sources.queue.message import Broker, Connection, Message, Received
+from services.system_api.sources.queue.message import Broker, Connection, Message
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.source import Batch
 from shared.errors import Malformed, SettingsError, Unavailable
@@ -25,7 +26,7 @@ from shared.errors import Malformed, SettingsError, Unavailable
 class _Unsettled:
     """The messages of one batch, and the connection that delivered them."""
 
-    connection: Connection
+    connection: Connection | None
     messages: list[Message]
 
 
@@ -33,28 +34,34 @@ class QueueSource:
     """A `Source` of one queue or topic; `opened` makes it."""
 
     def __init__(
-        self, name: str, broker: Broker, events: MessageEvents, options: QueueSourceOptions, deliveries: Deliveries
+        self, name: str, broker: Broker, events: MessageEvents, options: QueueSourceOptions, attempts: Attempts
     ) -> None:
         self._name = name
         self._broker = broker
         self._ledger = broker.ledger
         self._events = events
         self._max_bytes = options.prefetch_bytes
-        self._deliveries = deliveries
+        self._attempts = attempts
         self._stack = AsyncExitStack()
         self._connection: Connection | None = None
+        self._held: deque[Message] = deque()
+        """Messages that were received and are not processed yet."""
+        self._attempting: str | None = None
+        """The place of the message whose attempt is saved."""
         self._unsettled: deque[_Unsettled] = deque()
         """One for each batch that was returned and is not settled."""
+        self._more = False
+        """Whether the broker has more than what was received."""
         self._again = False
         """Whether more waits, although the last batch said no so that it is committed before the next one is made."""
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, name: str, broker: Broker, events: MessageEvents, options: QueueSourceOptions, deliveries: Deliveries
+        cls, name: str, broker: Broker, events: MessageEvents, options: QueueSourceOptions, attempts: Attempts
     ) -> AsyncIterator["QueueSource"]:
         """Connect for as long as the context lasts. Raises what `Broker.connected` does."""
-        source = cls(name, broker, events, options, deliveries)
+        source = cls(name, broker, events, options, attempts)
         try:
             await source._connected()
             yield source
@@ -63,11 +70,19 @@ class QueueSource:
 
     async def poll(self, limit: int) -> Batch:
         """Return the events of what waits; see `Source`."""
+        if (begun := self._attempts.begin()) is not None:
+            self._unsettled.append(_Unsettled(None, []))
+            self._again = True
+            return Batch(checkpoint=begun)
         connection = await self._connected()
+        batch = Batch(rows=0)
         try:
-            received = await connection.receive(self._deliveries.limit(limit), self._max_bytes)
-            batch, repeats = self._batch(connection, received)
-            if repeats:
+            if not self._held:
+                received = await connection.receive(1 if self._attempts.careful else limit, self._max_bytes)
+                batch.waiting, batch.losses = received.waiting, tuple(received.losses)
+                self._held.extend(received.messages)
+                self._more = received.more
+            if repeats := self._fill(batch, limit, connection):
                 await connection.acknowledge(repeats)
         except Unavailable:
             await self._disconnect()
@@ -77,8 +92,8 @@ class QueueSource:
     async def settle(self, _batch: Batch, /) -> None:
         """Acknowledge a committed batch; a message whose acknowledgement fails is delivered again, and dropped."""
         settled = self._unsettled.popleft()
-        self._deliveries.note_settled(settled.messages)
-        if settled.messages and settled.connection is self._connection:
+        self._attempts.outcomes.note_settled(settled.messages)
+        if settled.messages and settled.connection is not None and settled.connection is self._connection:
             await settled.connection.acknowledge(settled.messages)
 
     async def wait_for_change(self) -> None:
@@ -86,44 +101,58 @@ class QueueSource:
         if self._connection is not None and not self._again:
             await self._connection.wait()
 
-    def _batch(self, connection: Connection, received: Received) -> tuple[Batch, list[Message]]:
-        """Return the batch of what was received, and the messages that can be acknowledged at once."""
-        taken = list(received.messages)
-        batch = Batch(waiting=received.waiting, losses=tuple(received.losses), rows=len(taken))
+    def _fill(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
+        """Process what is held; return the messages that can be acknowledged at once."""
+        taken: list[Message] = []
         self._events.begin_batch()
-        for message in taken:
+        self._again = False
+        while self._held and len(taken) < limit and not self._again:
+            message = self._held[0]
             if self._ledger.published(message):
-                self._deliveries.note_repeat(message)
                 batch.skipped += 1
-            else:
+            elif not self._attempts.suspects(message):
                 self._add(message, batch)
-                self._ledger.add(message)
-        batch.checkpoint = self._ledger.take_checkpoint()
-        self._again = received.more and self._deliveries.alone
-        batch.more = received.more and not self._again
+            elif batch.records or batch.rejects:
+                break
+            else:
+                self._again = True
+                if self._attempting != message.place:
+                    self._attempting = message.place
+                    batch.checkpoint = self._attempts.attempt(message)
+                    break
+                self._add(message, batch)
+            taken.append(self._held.popleft())
+        batch.rows = len(taken)
+        batch.more = not self._again and (bool(self._held) or self._more)
+        batch.checkpoint |= self._ledger.take_checkpoint() | self._attempts.take_checkpoint()
+        return self._unsettle(batch, taken, connection)
+
+    def _unsettle(self, batch: Batch, taken: list[Message], connection: Connection) -> list[Message]:
+        """Note what to acknowledge once the batch is settled; return what can be acknowledged at once."""
         if batch:
             self._unsettled.append(_Unsettled(connection, taken))
-        elif taken and self._unsettled:
-            # All of them repeat messages of which some may not be committed yet.
-            newest = self._unsettled[-1]
-            if newest.connection is connection:
-                newest.messages += taken
-            else:  # what an older connection delivered can be acknowledged no more
-                self._unsettled[-1] = _Unsettled(connection, taken)
-        else:
-            return batch, taken
-        return batch, []
+            return []
+        if not taken or not self._unsettled:
+            return taken
+        # All of them repeat messages of which some may not be committed yet.
+        newest = self._unsettled[-1]
+        if newest.connection is connection:
+            newest.messages += taken
+        else:  # what an older connection delivered can be acknowledged no more
+            self._unsettled[-1] = _Unsettled(connection, taken)
+        return []
 
     def _add(self, message: Message, batch: Batch) -> None:
-        reason = self._deliveries.begin(message)
+        tries = self._attempts.tries(message)
         try:
-            batch.records.append(self._events.event(message, refused=reason))
+            batch.records.append(self._events.event(message, refused=self._attempts.refusal(message)))
         except Malformed as exc:
-            batch.rejects.append(self._events.reject(message, str(exc), attempts=message.deliveries))
+            batch.rejects.append(self._events.reject(message, str(exc), attempts=tries))
         except Exception as exc:
-            self._deliveries.note_failed(message, f"{type(exc).__name__}: {exc}")
+            self._attempts.outcomes.note_failed(message, f"{type(exc).__name__}: {exc}")
             raise
-        self._deliveries.note_processed(message)
+        self._ledger.add(message)
+        self._attempts.note_processed(message)
 
     async def _connected(self) -> Connection:
         if self._connection is None:
@@ -132,11 +161,12 @@ class QueueSource:
                     connection = await stack.enter_async_context(self._broker.connected())
                 self._stack = stack.pop_all()
                 self._connection = connection
-            self._deliveries.begin_connection()
         return self._connection
 
     async def _disconnect(self) -> None:
         self._connection = None
+        self._held.clear()
+        self._attempting = None
         await self._stack.aclose()
 
 

@@ -160,6 +160,9 @@ WHOLE += """\
       type: parcel.moved
     positions: {kind: rabbitmq, url: amqp://rabbit, stream: positions, start: latest, subject: {key: true}, channel: p,
       type: parcel.position}
+    payments: {kind: nats, url: "tls://n1:4222,n2:4222", token: secret, stream: PAYMENTS, filter: payments.eu.>,
+      consumer: trelay, start: latest, ack_wait: 60, accept: [no_ack], subject: payment.id, channel: payments,
+      type: payment.made}
 process:
   listen: {port: 8082}
   node: process-0

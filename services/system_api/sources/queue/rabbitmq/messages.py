@@ -72,6 +72,7 @@ def from_stream(delivered: DeliveredMessage, prefix: str) -> Message:
         content_type=properties.content_type,
         time=_time(properties),
         position=offset,
+        deliveries=0,
         token=delivered,
         fault=_fault(properties),
     )

@@ -70,7 +70,8 @@ class Reading:
         """Poll, save and settle; return whether there was anything."""
         batch = await source.poll(100)
         await self.commit(source, batch)
-        return bool(batch.records or batch.rejects or batch.skipped)
+        await asyncio.sleep(0.002)  # the client library reads meanwhile
+        return bool(batch or batch.skipped or batch.more)
 
     async def commit(self, source: QueueSource, batch: Batch) -> None:
         self.losses += batch.losses

@@ -44,7 +44,9 @@ def test_a_password_in_the_url_is_moved_and_not_shown() -> None:
         ("host:5672", "expected amqp://"),
         ("amqp://", "found no host"),
         ("amqp://user:pa@ss/word@host", "found no host"),
-        ("amqp://host:0", "found no host"),
+        ("amqp://host:0", "found no port"),
+        ("amqp://host:x", "found no port"),
+        ("amqp://ho st", "found no host"),
         ("amqp://host:99999", "port"),
         ("amqp://[::1", "found no address"),
         ("", "at least 1 character"),
@@ -53,6 +55,18 @@ def test_a_password_in_the_url_is_moved_and_not_shown() -> None:
 def test_what_is_no_address_is_refused(url: str, fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
         address(url)
+
+
+class Several(Address):
+    SEVERAL: ClassVar[bool] = True
+
+
+def test_several_hosts_where_that_is_allowed() -> None:
+    found = Several.model_validate({"type": "t", "url": "amqp://user:pass@a,b:1,[::1]:2"})
+    assert found.addresses == [("a", 5672), ("b", 1), ("::1", 2)]
+    assert (found.host, found.port, found.user, found.secret) == ("a", 5672, "user", "pass")
+    with pytest.raises(ValidationError, match="several hosts"):
+        address("amqp://a,b")
 
 
 def test_a_password_needs_a_user_and_certificates_need_tls() -> None:

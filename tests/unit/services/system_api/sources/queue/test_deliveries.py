@@ -1,63 +1,130 @@
-"""A message that is delivered again and again is processed alone, and parked in the end."""
+"""A message that stops the process is processed by itself, and parked in the end."""
+
+import json
 
 import pytest
 
-from services.system_api.sources.queue.deliveries import Deliveries
+from services.system_api.sources.queue.deliveries import PART, Attempts, Outcomes
 from services.system_api.sources.queue.message import Message
+from shared.errors import SettingsError
 
 
-def message(place: str, deliveries: int) -> Message:
+def message(place: str, deliveries: int = 2) -> Message:
     return Message(place, b"1", deliveries=deliveries)
 
 
-def test_the_first_message_of_a_connection_comes_alone() -> None:
-    deliveries = Deliveries(5)
-    deliveries.begin_connection()
-    assert deliveries.limit(100) == 1
-    assert deliveries.begin(message("a", 1)) is None
-    assert deliveries.limit(100) == 100
+class Runs:
+    """A source that is opened again and again."""
+
+    def __init__(self, max_deliveries: int = 4) -> None:
+        self.max_deliveries = max_deliveries
+        self.saved: dict[str, bytes] = {}
+
+    def open(self, outcomes: Outcomes | None = None) -> Attempts:
+        attempts = Attempts(self.max_deliveries, outcomes or Outcomes(), self.saved)
+        begun = attempts.begin()
+        assert begun is not None
+        self.save(begun)
+        assert attempts.begin() is None
+        return attempts
+
+    def save(self, parts: dict[str, bytes | None]) -> None:
+        self.saved |= {part: value for part, value in parts.items() if value is not None}
 
 
-def test_from_the_third_delivery_on_messages_come_alone() -> None:
-    deliveries = Deliveries(5)
-    assert deliveries.begin(message("a", 3)) is None
-    assert deliveries.limit(100) == 1
-    assert deliveries.begin(message("b", 2)) is None
-    assert deliveries.limit(100) == 100
+def test_after_two_runs_that_published_nothing_messages_are_processed_by_themselves() -> None:
+    runs = Runs()
+    for expected in (False, False, True):
+        attempts = runs.open()
+        assert attempts.careful == expected
+        assert attempts.suspects(message("a")) == expected
 
 
-def test_a_repeat_shows_as_well_whether_messages_are_delivered_often() -> None:
-    deliveries = Deliveries(5)
-    deliveries.note_repeat(message("a", 3))
-    assert deliveries.alone
-    deliveries.note_repeat(message("a", 2))
-    assert not deliveries.alone
+def test_a_run_that_publishes_something_is_as_good_as_the_first() -> None:
+    runs = Runs()
+    runs.open()
+    attempts = runs.open()
+    attempts.note_processed(message("a", 1))
+    runs.save(attempts.take_checkpoint())
+    assert json.loads(runs.saved[PART]) == {"runs": 0, "attempts": {}}
+    assert attempts.take_checkpoint() == {}
+    assert not runs.open().careful
 
 
-def test_above_the_limit_a_message_is_parked_with_the_last_error() -> None:
-    deliveries = Deliveries(5)
-    assert deliveries.begin(message("a", 5)) is None
-    assert deliveries.begin(message("a", 6)) == "delivered 6 times and never processed to the end"
-    deliveries.note_failed(message("a", 6), "KeyError: 'id'")
-    assert deliveries.begin(message("a", 7)) == (
-        "delivered 7 times and never processed to the end; the last error: KeyError: 'id'"
+@pytest.mark.parametrize(("deliveries", "suspect"), [(0, True), (1, False), (2, True)])
+def test_only_what_may_have_been_delivered_before_is_suspect(deliveries: int, suspect: bool) -> None:
+    runs = Runs()
+    runs.open()
+    runs.open()
+    assert runs.open().suspects(message("a", deliveries)) == suspect
+
+
+def test_a_message_is_parked_when_its_attempts_are_used_up() -> None:
+    runs = Runs(max_deliveries=4)
+    runs.open()
+    runs.open()
+    for _ in range(2):
+        attempts = runs.open()
+        assert attempts.suspects(message("a"))
+        runs.save(attempts.attempt(message("a")))
+        assert attempts.refusal(message("a")) is None
+    outcomes = Outcomes()
+    outcomes.note_failed(message("a"), "KeyError: 'id'")
+    attempts = runs.open(outcomes)
+    attempts.attempt(message("a"))
+    assert attempts.refusal(message("a")) == (
+        "delivered 5 times and never processed to the end; the last error: KeyError: 'id'"
     )
+    assert attempts.tries(message("a", 9)) == 9
+    assert attempts.tries(message("b", 1)) == 1
+    attempts.note_processed(message("a"))
+    runs.save(attempts.take_checkpoint())
+    assert json.loads(runs.saved[PART]) == {"runs": 0, "attempts": {}}
+
+
+def test_without_an_error_of_this_process_there_is_none_to_tell() -> None:
+    attempts = Attempts(3, Outcomes(), {PART: b'{"runs":4,"attempts":{"a":2}}'})
+    assert attempts.refusal(message("a")) == "delivered 4 times and never processed to the end"
+
+
+def test_care_ends_with_the_first_fresh_message() -> None:
+    runs = Runs()
+    runs.open()
+    runs.open()
+    attempts = runs.open()
+    attempts.note_processed(message("a", 2))
+    assert attempts.careful
+    attempts.note_processed(message("b", 1))
+    assert not attempts.careful
+
+
+def test_care_ends_after_a_thousand_messages_and_forgets_what_never_came_again() -> None:
+    attempts = Attempts(5, Outcomes(), {PART: b'{"runs":1,"attempts":{"gone":1}}'})
+    for number in range(1000):
+        assert attempts.careful
+        attempts.note_processed(message(str(number), 1))
+    assert not attempts.careful
+    assert json.loads(attempts.take_checkpoint()[PART] or b"") == {"runs": 0, "attempts": {}}
 
 
 def test_what_was_processed_here_is_harmless_until_it_is_settled() -> None:
-    deliveries = Deliveries(2)
-    deliveries.note_processed(message("a", 1))
-    assert deliveries.begin(message("a", 100)) is None
-    assert not deliveries.alone
-    deliveries.note_settled([message("a", 100)])
-    assert deliveries.begin(message("a", 100)) is not None
+    outcomes = Outcomes()
+    attempts = Attempts(3, outcomes, {PART: b'{"runs":9,"attempts":{"a":1}}'})
+    outcomes.note_processed(message("a"))
+    assert not attempts.suspects(message("a"))
+    outcomes.note_settled([message("a")])
+    assert attempts.suspects(message("a"))
 
 
-@pytest.mark.parametrize("note", ["note_processed", "note_failed"])
-def test_little_is_remembered(note: str) -> None:
-    deliveries = Deliveries(2)
+def test_little_is_remembered() -> None:
+    outcomes = Outcomes()
     for number in range(10_001):
-        arguments = ("error",) if note == "note_failed" else ()
-        getattr(deliveries, note)(message(str(number), 1), *arguments)
-    reasons = [deliveries.begin(message(place, 9)) for place in ("0", "1")]
-    assert [reason is None or "error" in (reason or "") for reason in reasons] == [False, True]
+        outcomes.note_processed(message(str(number)))
+        outcomes.note_failed(message(str(number)), "error")
+    assert [outcomes.harmless(message(place)) for place in ("0", "1")] == [False, True]
+    assert [outcomes.error(message(place)) for place in ("0", "1")] == [None, "error"]
+
+
+def test_the_checkpoint_of_another_source_is_refused() -> None:
+    with pytest.raises(SettingsError, match="not that of a queue"):
+        Attempts(3, Outcomes(), {PART: b"1"})

@@ -99,6 +99,8 @@ def test_a_replaced_log_begins_anew_with_other_ids() -> None:
     assert (mark.epoch, mark.mark, mark.prefix, mark.facts, mark.changed) == ("second", None, "r1.", {}, True)
     mark.reset(4)
     assert (mark.epoch, mark.mark, mark.prefix) == ("second", 4, "r1.")
+    mark.truncate(2)
+    assert (mark.epoch, mark.mark, mark.prefix) == ("second", 2, "r2.")
 
 
 def test_too_many_positions_above_the_mark_are_said() -> None:

@@ -1,19 +1,22 @@
 """A queue as a source: what is committed is acknowledged, and nothing else."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from services.system_api.sources.queue.deliveries import Deliveries
+from services.system_api.sources.queue.deliveries import PART, Attempts, Outcomes
 from services.system_api.sources.queue.events import MessageEvents
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.queue.source import QueueSource
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError, Unavailable
+from shared.events.dead_letter import Reject
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.system_api.sources.queue.memory_broker import MemoryBroker
 
@@ -21,10 +24,19 @@ OPTIONS = QueueSourceOptions(type="t", max_deliveries=4)
 
 
 @asynccontextmanager
-async def opened(broker: MemoryBroker, deliveries: Deliveries | None = None) -> AsyncIterator[QueueSource]:
+async def opened(
+    broker: MemoryBroker, outcomes: Outcomes | None = None, saved: dict[str, bytes] | None = None
+) -> AsyncIterator[QueueSource]:
+    """Open a source, past the poll that notes its run."""
     events = MessageEvents(EventBuilder("s", "t", None, SYSTEM_CLOCK, random.Random(1)), OPTIONS, "q")
-    known = deliveries or Deliveries(OPTIONS.max_deliveries)
-    async with QueueSource.opened("s", broker, events, OPTIONS, known) as source:
+    attempts = Attempts(OPTIONS.max_deliveries, outcomes or Outcomes(), saved or {})
+    async with QueueSource.opened("s", broker, events, OPTIONS, attempts) as source:
+        begun = await source.poll(10)
+        assert (list(begun.checkpoint), begun.more) == ([PART], False)
+        await asyncio.wait_for(source.wait_for_change(), 1)
+        await source.settle(begun)
+        if saved is not None:
+            saved |= {part: value for part, value in begun.checkpoint.items() if value is not None}
         yield source
 
 
@@ -40,7 +52,7 @@ async def test_messages_are_acknowledged_once_their_batch_is_settled() -> None:
     broker = MemoryBroker({})
     broker.send("a", "b", "c")
     async with opened(broker) as source:
-        first = await source.poll(10)
+        first = await source.poll(1)
         assert (ids(first), first.more) == (["a"], True)
         second = await source.poll(10)
         assert (ids(second), second.more, second.rows) == (["b", "c"], False, 2)
@@ -49,7 +61,7 @@ async def test_messages_are_acknowledged_once_their_batch_is_settled() -> None:
         assert places(broker) == ["b", "c"]
         await source.settle(second)
         assert places(broker) == []
-    assert not await poll_once(broker)
+    assert not (await poll_once(broker)).records
 
 
 async def poll_once(broker: MemoryBroker) -> Batch:
@@ -61,13 +73,13 @@ async def test_after_a_lost_connection_what_is_delivered_again_is_dropped_and_ac
     broker = MemoryBroker({})
     broker.send("a", "b")
     async with opened(broker) as source:
-        batches = [await source.poll(10), await source.poll(10)]
+        batches = [await source.poll(1), await source.poll(10)]
         broker.error = Unavailable("gone")
         with pytest.raises(Unavailable):
             await source.poll(10)
         broker.send("c")
         # Neither batch is settled: nothing of them may be acknowledged yet, though it is delivered again.
-        again = [await source.poll(10), await source.poll(10)]
+        again = [await source.poll(1), await source.poll(10)]
         assert [(ids(batch), batch.skipped) for batch in again] == [([], 1), (["c"], 1)]
         assert not again[0]
         assert places(broker) == ["a", "b", "c"]
@@ -107,55 +119,90 @@ async def test_what_cannot_be_an_event_is_rejected_with_its_deliveries() -> None
     assert places(broker) == []
 
 
+class Poison:
+    """Makes the processing of one message raise an error, again and again."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, error: type[BaseException]) -> None:
+        self.published: list[str] = []
+        self.rejects: list[Reject] = []
+        self.attempts = 0
+        self._saved: dict[str, bytes] = {}
+        self._broker = broker
+        self._error = error
+        original = EventBuilder.event
+
+        def event(builder: EventBuilder, position: str, *values: Any) -> Outgoing:
+            if position == "poison":
+                raise error("poison")
+            return original(builder, position, *values)
+
+        monkeypatch.setattr(EventBuilder, "event", event)
+
+    async def run(self, outcomes: Callable[[], Outcomes]) -> None:
+        """Open the source until nothing waits."""
+        while self._broker.queue:
+            self.attempts += 1
+            assert self.attempts < 10
+            self._broker.resume({part: value for part, value in self._saved.items() if part != PART})
+            with contextlib.suppress(self._error):
+                async with opened(self._broker, outcomes(), self._saved) as source:
+                    await self._poll(source)
+
+    async def _poll(self, source: QueueSource) -> None:
+        while self._broker.queue:
+            batch = await source.poll(10)
+            self.published += ids(batch)
+            self.rejects += batch.rejects
+            self._saved |= {part: value for part, value in batch.checkpoint.items() if value is not None}
+            if batch:
+                await source.settle(batch)
+
+
 async def test_a_message_whose_processing_fails_is_parked_after_its_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = MemoryBroker({})
     broker.send("a", "b", "poison", "c")
-    deliveries = Deliveries(OPTIONS.max_deliveries)
-    published: list[str] = []
-    attempts = 0
-
-    original = EventBuilder.event
-
-    def event(self: EventBuilder, position: str, subject: str, data: bytes, time: bytes | None = None) -> Outgoing:
-        if position == "poison":
-            raise KeyError("poison")
-        return original(self, position, subject, data, time)
-
-    monkeypatch.setattr(EventBuilder, "event", event)
-    rejects = []
-    saved: dict[str, bytes] = {}
-    while broker.queue:
-        attempts += 1
-        assert attempts < 10
-        broker.resume(saved)
-        async with opened(broker, deliveries) as source:
-            try:
-                while broker.queue:
-                    batch = await source.poll(10)
-                    published += ids(batch)
-                    rejects += batch.rejects
-                    saved |= {part: value for part, value in batch.checkpoint.items() if value is not None}
-                    await source.settle(batch)
-            except KeyError:
-                continue
-    assert published == ["a", "b", "c"]
-    (reject,) = rejects
-    assert reject.attempts == OPTIONS.max_deliveries + 1
+    poison, outcomes = Poison(monkeypatch, broker, KeyError), Outcomes()
+    await poison.run(lambda: outcomes)
+    assert poison.published == ["a", "b", "c"]
+    (reject,) = poison.rejects
+    assert reject.attempts == poison.attempts == OPTIONS.max_deliveries + 1
     assert reject.error.endswith("delivered 5 times and never processed to the end; the last error: KeyError: 'poison'")
-    assert attempts == OPTIONS.max_deliveries + 1
 
 
-async def test_a_message_that_is_processed_alone_is_committed_before_the_next_one() -> None:
+async def test_a_message_that_kills_the_process_is_parked_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    broker = MemoryBroker({})
+    broker.send("a", "poison", "b", "c")
+    poison = Poison(monkeypatch, broker, Killed)
+    await poison.run(Outcomes)  # another process has its own memory of what it has processed
+    assert poison.published == ["a", "b", "c"]
+    (reject,) = poison.rejects
+    assert (reject.attempts, poison.attempts) == (5, 5)
+
+
+async def test_a_suspect_is_committed_before_and_after_it_is_processed() -> None:
     broker = MemoryBroker({})
     broker.send("a", "b", "c")
-    broker.queue = [message._replace(deliveries=2) for message in broker.queue]
-    async with opened(broker) as source:
-        for place in "ab":
+    broker.queue = [
+        message._replace(deliveries=deliveries) for message, deliveries in zip(broker.queue, (0, 1, 1), strict=True)
+    ]
+    saved = {PART: b'{"runs":1,"attempts":{"b":1}}'}
+    async with opened(broker, None, saved) as source:
+        seen = []
+        for _ in range(5):
             batch = await source.poll(10)
-            assert (ids(batch), batch.more) == ([place], False)
-            await asyncio.wait_for(source.wait_for_change(), 1)
-            await source.settle(batch)
-        assert broker.limits == [1, 1]
+            seen.append((ids(batch), batch.more, PART in batch.checkpoint))
+            if batch:
+                await source.settle(batch)
+        assert seen == [
+            (["a"], True, True),
+            ([], False, True),
+            (["b"], False, True),
+            ([], False, True),
+            (["c"], False, True),
+        ]
 
 
 async def test_the_source_does_not_wait_on_a_connection_that_is_lost() -> None:
