@@ -8,7 +8,8 @@ database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca
 bus:
   kind: kafka
   servers: kafka-0:9092, kafka-1:9092
-  topics: {prefix: trelay, partitions: 4, replicas: 3, retention_hours: 168, dead_letter_retention_hours: 2160}
+  topics: {prefix: trelay, partitions: 4, replicas: 3, retention_hours: 168, dead_letter_retention_hours: 2160,
+    largest_frame: 1048576}
   security_protocol: SASL_SSL
   ca_file: ca.pem
   cert_file: own.pem
@@ -272,7 +273,7 @@ WRONG = [
     "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {header: 1}}}}",
     "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {delimiter: '||'}}}}",
     "system: {sources: {a: {kind: table, url: 'sqlite:///a.db', table: t, type: t, key: 5}}}",
-    "system: {sources: {a: {kind: table, url: 'mysql://db/a', table: t, type: t}}}",
+    "system: {sources: {a: {kind: table, url: 'oracle://db/a', table: t, type: t}}}",
     "process: {pipelines: {A: {sources: [a]}}}",
     "process: {pipelines: {a: {}}}",
     "process: {pipelines: {a: {sources: []}}}",
