@@ -103,6 +103,7 @@ async def test_a_file_that_is_gone_before_its_first_look_is_named(tmp_path: Path
         while not poller.losses:
             write(folder / "a.ndjson", 1)
             (folder / "a.ndjson").unlink()
+            await poller.source.wait_for_change()
             await poller.drain()
     assert poller.losses[0].text in {
         f"{folder}/a.ndjson: came and was gone before it could be opened",
