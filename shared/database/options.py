@@ -3,11 +3,12 @@
 import re
 from functools import cached_property
 from typing import Annotated, Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shared.settings import Options, RelativePath, Secret
+from shared.settings.url_password import move_password
 
 _SCHEMES = ("postgresql://", "postgres://")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
@@ -71,16 +72,7 @@ class DatabaseOptions(Options):
         if not isinstance(given, dict) or not isinstance(given.get("url"), str):
             return given
         parts = _split(given["url"])
-        account, at, hosts = parts.netloc.rpartition("@")
-        user, colon, password = account.partition(":")
-        if not colon:
-            return given
-        if given.get("password") is not None:
-            raise ValueError("found a password in `url` and in `password`; expected one of them")
-        return given | {
-            "url": urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}")),
-            "password": SecretStr(unquote(password)),
-        }
+        return move_password(given, parts)
 
     @field_validator("url")
     @classmethod

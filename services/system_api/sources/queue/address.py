@@ -3,13 +3,14 @@
 import re
 import ssl
 from typing import Any, ClassVar, Self
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from services.system_api.sources.queue.options import QueueSourceOptions
 from shared.errors import SettingsError
 from shared.settings import Options, RelativePath, Secret
+from shared.settings.url_password import move_password
 
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[^:]*))?")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -106,16 +107,7 @@ class AddressOptions(QueueSourceOptions):
             parts = urlsplit(given["url"])
         except ValueError:
             return given
-        account, at, hosts = parts.netloc.rpartition("@")
-        user, colon, password = account.partition(":")
-        if not colon:
-            return given
-        if given.get("password") is not None:
-            raise ValueError("found a password in `url` and in `password`; expected one of them")
-        return given | {
-            "url": urlunsplit(parts._replace(netloc=f"{user}{at}{hosts}")),
-            "password": SecretStr(unquote(password)),
-        }
+        return move_password(given, parts)
 
     @field_validator("url")
     @classmethod
