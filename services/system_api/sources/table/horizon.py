@@ -59,7 +59,7 @@ class Horizon:
         return self._pending[0].open if self._pending else frozenset()
 
     def also(self, transaction: str, known_as: str) -> None:
-        """Note that a transaction is known by another name from now on: whoever waits for it waits for both."""
+        """Note that a transaction has a second name: observations that wait for it wait for both names."""
         for observation in self._pending:
             if transaction in observation.open:
                 observation.open |= {known_as}

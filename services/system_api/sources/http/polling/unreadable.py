@@ -1,7 +1,7 @@
 """Values that make a JSON document invalid, of which one record is to blame and not the whole page. No I/O.
 
 Some servers write `NaN`, half of a surrogate pair, or bytes that are not UTF-8. `marked` replaces such values by a text
-with a mark, so that the page can be read; the record with the mark is put aside as it came (`restored`).
+with a mark, so that the page can be read; the record with the mark is rejected with its original bytes (`restored`).
 """
 
 import re
