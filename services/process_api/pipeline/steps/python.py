@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed, Unavailable
+from shared.events.event import check_data
 from shared.expression import exact
 from shared.expression.nodes import Node, Raw
 
@@ -95,6 +96,7 @@ class Python:
             raise Malformed(f"{self._name} returned a value that is not JSON: {exc}") from exc
         if not finite:
             raise Malformed(f"{self._name} returned a value that is not JSON: a number is infinite or NaN")
+        check_data(written)
         return made
 
 
