@@ -11,6 +11,7 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed, Unavailable
 from shared.events.event import check_data
@@ -49,7 +50,7 @@ class PythonOptions(StepOptions):
     float holds is a Decimal.
     """
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Python(self)
 
 

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python import PythonOptions
 from shared.errors import Malformed, Unavailable
 from tests.unit.services.process_api.making import applied, apply, data_of, draft, event, text_of_data, without_data
@@ -119,7 +120,7 @@ def test_unavailable_makes_the_event_wait() -> None:
 )
 def test_a_function_that_cannot_be_called_is_refused(name: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        PythonOptions(python=name).build()
+        PythonOptions(python=name).build(StepContext())
 
 
 def test_a_builtin_without_a_signature_gets_the_entity() -> None:
