@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Unpack
 
 from services.process_api.pipeline.check import build, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.settings import ProcessSettings
+from services.process_api.state.memory import MemoryStores
+from services.process_api.state.options import StateOptions
+from services.process_api.state.store import Stores
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
@@ -19,6 +22,7 @@ from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.errors import SettingsError, Unavailable
 from shared.http.server import application
+from shared.runtime.extras import extra
 from shared.runtime.reloading import Apply, Section
 from shared.runtime.tasks import Tasks
 
@@ -42,8 +46,12 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
             set up as the settings say.
     """
     selection = await _checked(settings.process.pipelines)
-    async with opened_parts("process_api", settings, **given) as parts, Tasks() as tasks:
-        service = _Service(settings, selection, parts)
+    async with (
+        _opened_stores(settings.process.state) as stores,
+        opened_parts("process_api", settings, **given) as parts,
+        Tasks() as tasks,
+    ):
+        service = _Service(settings, selection, parts, stores)
         app = application(settings.process.listen, parts.health)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
@@ -56,10 +64,24 @@ async def _checked(pipelines: Mapping[str, PipelineOptions]) -> Selection:
     return build(pipelines)
 
 
+def _opened_stores(options: StateOptions) -> AbstractAsyncContextManager[Stores]:
+    """Open what keeps the state of pipelines.
+
+    Raises (on entering):
+        SettingsError: the directory cannot be used, or the extra `state` is not installed.
+    """
+    if options.directory is None:
+        return contextlib.nullcontext(MemoryStores())
+    with extra("state", "process.state.directory"):
+        from services.process_api.state.rocks import RocksStores  # noqa: PLC0415 -- rocksdict is an extra
+    return RocksStores.opened(options.directory)
+
+
 class _Service:
     """The pipelines, and what they report to."""
 
-    def __init__(self, settings: ProcessSettings, selection: Selection, parts: Parts) -> None:
+    def __init__(self, settings: ProcessSettings, selection: Selection, parts: Parts, stores: Stores) -> None:
+        self._stores = stores
         self._options = settings.process
         self._topics = settings.bus.topics
         self._selection = selection
@@ -90,7 +112,16 @@ class _Service:
         """
         clock = self._parts.clock
         transaction = self._options.transaction
-        stream = Stream(bus, self._topics, lambda: self._selection, transaction, self._reporter, clock, self._parts.rng)
+        stream = Stream(
+            bus,
+            self._topics,
+            lambda: self._selection,
+            transaction,
+            self._reporter,
+            clock,
+            rng=self._parts.rng,
+            stores=self._stores,
+        )
         async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
             while True:
                 with contextlib.suppress(Unavailable):  # the bus reports that as its own problem
