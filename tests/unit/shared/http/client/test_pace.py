@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.http.client.pace import Pace, RateOptions
+from shared.http.client.pace import Pace, RateOptions
 
 
 def test_without_a_budget_nothing_waits() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.http.client.retry_after import exhausted_for, http_date, retry_after
+from shared.http.client.retry_after import exhausted_for, http_date, retry_after
 
 NOW = 1_800_000_000.0
 

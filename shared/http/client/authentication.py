@@ -7,14 +7,14 @@ from urllib.parse import quote_plus
 import aiohttp
 from yarl import URL
 
-from services.system_api.sources.http.client.options import (
+from shared.http.client.options import (
     ApiKeyOptions,
     AuthOptions,
     BasicAuthOptions,
     BearerAuthOptions,
     OAuth2Options,
 )
-from services.system_api.sources.http.client.tokens import Token, TokenCache
+from shared.http.client.tokens import Token, TokenCache
 from shared.runtime.clock import Clock
 
 AUTHORIZATION = "Authorization"

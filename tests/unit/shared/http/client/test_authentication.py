@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from services.system_api.sources.http.client.authentication import Authentication, authentication, token_request
-from services.system_api.sources.http.client.options import ClientOptions, OAuth2Options
-from services.system_api.sources.http.client.tokens import Token
+from shared.http.client.authentication import Authentication, authentication, token_request
+from shared.http.client.options import ClientOptions, OAuth2Options
+from shared.http.client.tokens import Token
 from shared.runtime.clock import SYSTEM_CLOCK
 
 OAUTH = {

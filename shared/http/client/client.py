@@ -1,4 +1,4 @@
-"""Sends the requests of one source: follows redirects within the rules, renews a refused token once, keeps the pace.
+"""Sends the requests of one source or step: follows redirects within the rules, renews a refused token, keeps the pace.
 
 A response is either the one that was asked for, or an error: 5xx, 408, 425 and 429 are `Unavailable`, 401 and 403
 `Unauthorized`, and any other status `UnusableResponse`.
@@ -12,10 +12,11 @@ from typing import NamedTuple
 import aiohttp
 from yarl import URL
 
-from services.system_api.sources.http.client.authentication import Authentication, authentication
-from services.system_api.sources.http.client.bodies import ACCEPTED_ENCODINGS, BodyReader
-from services.system_api.sources.http.client.connecting import connector, tls_context
-from services.system_api.sources.http.client.failures import (
+from shared.errors import Malformed, Unauthorized, Unavailable
+from shared.http.client.authentication import Authentication, authentication
+from shared.http.client.bodies import ACCEPTED_ENCODINGS, BodyReader
+from shared.http.client.connecting import CONNECTIONS, connector, tls_context
+from shared.http.client.failures import (
     HEAD_BYTES,
     RateLimited,
     UnusableResponse,
@@ -23,11 +24,10 @@ from services.system_api.sources.http.client.failures import (
     shown,
     translated,
 )
-from services.system_api.sources.http.client.options import ClientOptions
-from services.system_api.sources.http.client.pace import Pace
-from services.system_api.sources.http.client.retry_after import exhausted_for, retry_after
-from services.system_api.sources.http.client.tokens import Token, parse_token
-from shared.errors import Malformed, Unauthorized, Unavailable
+from shared.http.client.options import ClientOptions
+from shared.http.client.pace import Pace
+from shared.http.client.retry_after import exhausted_for, retry_after
+from shared.http.client.tokens import Token, parse_token
 from shared.runtime.clock import Clock
 
 _REDIRECTS = 5
@@ -57,6 +57,15 @@ class Response(NamedTuple):
         return self.status == HTTPStatus.NOT_MODIFIED
 
 
+class Request(NamedTuple):
+    """A request."""
+
+    method: str
+    url: URL
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+
+
 class HttpClient:
     """The client of one source; see `opened_client`."""
 
@@ -81,6 +90,20 @@ class HttpClient:
         """The seconds for which the API wants no request."""
         return self.pace.held_for(self._clock.monotonic())
 
+    async def request(self, request: Request) -> Response:
+        """Send any request. No redirect is followed: it would send the content, and what it causes, elsewhere.
+
+        Raises what `get` does.
+        """
+        response = await self._send(request)
+        if response.status in _REDIRECTING:
+            location = response.headers.get("location", "")
+            raise UnusableResponse(
+                f"{self.name(request.url, request.method)}: {response.status} to {location[:100]!r}; a redirect of"
+                " such a request is not followed"
+            )
+        return self._checked(response, request.method, conditional=False)
+
     async def get(self, url: URL, headers: Mapping[str, str] | None = None) -> Response:
         """Request a URL; `headers` are added to those of the settings.
 
@@ -91,38 +114,41 @@ class HttpClient:
             SettingsError: the address is not allowed.
         """
         for _ in range(_REDIRECTS + 1):
-            response = await self._send(url, headers or {})
+            response = await self._send(Request("GET", url, headers or {}))
             if response.status not in _REDIRECTING:
-                return self._checked(response, conditional=bool(headers))
+                return self._checked(response, "GET", conditional=bool(headers))
             url = self._target(response)
         raise UnusableResponse(f"{self.name(url)}: more than {_REDIRECTS} redirects")
 
-    def name(self, url: URL) -> str:
+    def name(self, url: URL, method: str = "GET") -> str:
         """Return how errors name a request."""
-        return f"GET {shown(url, self.authentication.query_parameter)}"
+        return f"{method} {shown(url, self.authentication.query_parameter)}"
 
     def trusted(self, url: URL) -> bool:
         """Whether a URL may get the credentials: it is of the origin of the settings, or the same over TLS."""
         upgraded = url.scheme == "https" and url.host == self._origin.host and url.is_default_port()
         return url.origin() == self._origin.origin() or (upgraded and self._origin.is_default_port())
 
-    async def _send(self, url: URL, headers: Mapping[str, str]) -> Response:
+    async def _send(self, request: Request) -> Response:
         """Send one request; with a token that is refused, send it again with a new one."""
+        url = request.url
         if not self.trusted(url):
-            return await self._request(url, {**_AGENT, **headers})
+            return await self._request(request, url, {**_AGENT, **request.headers})
         credentials = await self.authentication.headers()
-        own = {**_AGENT, **self._options.headers, **headers}
+        own = {**_AGENT, **self._options.headers, **request.headers}
         full = url.update_query(self.authentication.query()) if self.authentication.query() else url
-        response = await self._request(full, own | credentials)
+        response = await self._request(request, full, own | credentials)
         if response.status == HTTPStatus.UNAUTHORIZED and self.authentication.refused(credentials):
-            response = await self._request(full, own | await self.authentication.headers())
+            response = await self._request(request, full, own | await self.authentication.headers())
         return response._replace(url=url)  # without a key in its query
 
-    async def _request(self, url: URL, headers: Mapping[str, str]) -> Response:
-        name = self.name(url)
+    async def _request(self, request: Request, url: URL, headers: Mapping[str, str]) -> Response:
+        name = self.name(url, request.method)
         self.pace.sent(self._clock.monotonic())
         with translated(name, self._options.timeout):
-            async with self.session.get(url, headers=headers, allow_redirects=False) as response:
+            async with self.session.request(
+                request.method, url, headers=headers, data=request.body, allow_redirects=False
+            ) as response:
                 found = {field.lower(): value for field, value in response.headers.items()}
                 links = tuple(response.headers.getall("Link", ()))
                 body = await self._body(name, response)
@@ -155,9 +181,9 @@ class HttpClient:
             )
         return target
 
-    def _checked(self, response: Response, *, conditional: bool) -> Response:
+    def _checked(self, response: Response, method: str, *, conditional: bool) -> Response:
         """Return a response that is a success, and obey what any response says about the pace."""
-        status, name = response.status, self.name(response.url)
+        status, name = response.status, self.name(response.url, method)
         wait = exhausted_for(response.headers, self._clock.time())
         if status < HTTPStatus.MULTIPLE_CHOICES or (status == HTTPStatus.NOT_MODIFIED and conditional):
             if wait is not None:
@@ -176,7 +202,7 @@ class HttpClient:
             raise Unavailable(text)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise Unauthorized(f"{text}; check `auth`")
-        raise UnusableResponse(text)
+        raise UnusableResponse(text, status)
 
     def _hold(self, seconds: float) -> None:
         self.pace.hold(self._clock.monotonic(), min(seconds, self._options.longest_hold))
@@ -218,13 +244,15 @@ def _phrase(status: int) -> str:
 
 
 @asynccontextmanager
-async def opened_client(place: str, url: URL, options: ClientOptions, clock: Clock) -> AsyncIterator[HttpClient]:
-    """Open the client of a source; `url` has the origin that gets the credentials, `place` is the path of the settings.
+async def opened_client(
+    place: str, url: URL, options: ClientOptions, clock: Clock, connections: int = CONNECTIONS
+) -> AsyncIterator[HttpClient]:
+    """Open a client; `url` has the origin that gets the credentials, `place` is the path of the settings.
 
     Raises:
         SettingsError: a certificate cannot be used.
     """
-    connecting = connector(options.network.rules(), tls_context(place, options.tls))
+    connecting = connector(options.network.rules(), tls_context(place, options.tls), connections)
     async with aiohttp.ClientSession(
         connector=connecting,
         cookie_jar=aiohttp.DummyCookieJar(),

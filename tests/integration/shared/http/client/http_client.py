@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from services.system_api.sources.http.client.client import HttpClient, opened_client
-from services.system_api.sources.http.client.options import ClientOptions
 from shared.errors import TrelayError
+from shared.http.client.client import HttpClient, opened_client
+from shared.http.client.options import ClientOptions
 from tests.integration.services.system_api.sources.http.http_poller import LOOPBACK, SteppedClock
 from tests.servers.http_api import HttpApi
 

@@ -9,9 +9,9 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 from yarl import URL
 
-from services.system_api.sources.http.client.failures import RateLimited, UnusableResponse
 from shared.errors import TrelayError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.http.http_client import client, fails
+from shared.http.client.failures import RateLimited, UnusableResponse
+from tests.integration.shared.http.client.http_client import client, fails
 from tests.servers.http_api import HttpApi
 
 

@@ -10,10 +10,10 @@ import trustme
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
-from services.system_api.sources.http.client import connecting
-from services.system_api.sources.http.client.failures import UnusableResponse
 from shared.errors import SettingsError, TrelayError, Unavailable
-from tests.integration.services.system_api.sources.http.http_client import client, fails
+from shared.http.client import connecting
+from shared.http.client.failures import UnusableResponse
+from tests.integration.shared.http.client.http_client import client, fails
 from tests.servers.http_api import HttpApi, http_api
 
 # Redirects and addresses

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import aiohttp
 from yarl import URL
 
-from services.system_api.sources.http.client.connecting import refused_address
 from shared.errors import SettingsError, TrelayError, Unavailable
+from shared.http.client.connecting import refused_address
 from shared.runtime.redaction import one_line, redact
 
 HEAD_BYTES = 2048
@@ -19,6 +19,11 @@ _SHOWN = 200
 
 class UnusableResponse(TrelayError):
     """The API answered, and the answer cannot be used. A retry gives the same."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        """`status` is that of the response, where it alone is the reason."""
+        super().__init__(text)
+        self.status = status
 
 
 class RateLimited(Unavailable):

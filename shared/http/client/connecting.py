@@ -13,11 +13,11 @@ from aiohttp import AddrInfoType, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from services.system_api.sources.http.client.addresses import NetworkRules
-from services.system_api.sources.http.client.options import ClientTlsOptions
 from shared.errors import SettingsError
+from shared.http.client.addresses import NetworkRules
+from shared.http.client.options import ClientTlsOptions
 
-_CONNECTIONS = 4
+CONNECTIONS = 4
 """Connections of one source: it sends one request at a time, and one for a token."""
 
 
@@ -28,18 +28,18 @@ class AddressNotAllowed(OSError):
         shown = host if host == address else f"{host} has the address {address}, which"
         super().__init__(
             errno.EACCES,
-            f"{shown} is {refused}; if it is intended, add it to network.allow in the settings of the source",
+            f"{shown} is {refused}; if it is intended, add it to network.allow in the settings",
         )
 
 
-def connector(rules: NetworkRules, tls: ssl.SSLContext) -> TCPConnector:
-    """Return a connector for one session."""
+def connector(rules: NetworkRules, tls: ssl.SSLContext, connections: int = CONNECTIONS) -> TCPConnector:
+    """Return a connector for one session, with so many connections at most."""
     gate = _Gate(rules)
     return TCPConnector(
         resolver=gate,
         socket_factory=gate.socket,
         use_dns_cache=False,  # a keep-alive connection needs none, and each answer has to be checked
-        limit=_CONNECTIONS,
+        limit=connections,
         ssl=tls,
     )
 

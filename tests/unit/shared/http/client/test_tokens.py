@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from services.system_api.sources.http.client.tokens import Token, TokenCache, parse_token
 from shared.errors import Unauthorized, Unavailable
+from shared.http.client.tokens import Token, TokenCache, parse_token
 from shared.runtime.clock import SystemClock
 
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
-from services.system_api.sources.http.client.addresses import NetworkRules, is_literal
-from services.system_api.sources.http.client.pace import RateOptions
+from shared.http.client.addresses import NetworkRules, is_literal
+from shared.http.client.pace import RateOptions
 from shared.settings import Form, Options, RelativePath, Secret
 
 _HEADER = Form(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", "the name of a header, such as X-Api-Key")

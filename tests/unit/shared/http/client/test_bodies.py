@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.http.client.bodies import BodyReader
 from shared.errors import Malformed, TooLarge
+from shared.http.client.bodies import BodyReader
 
 
 def raw_deflate(data: bytes) -> bytes:

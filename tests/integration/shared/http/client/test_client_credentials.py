@@ -8,10 +8,10 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from services.system_api.sources.http.client.failures import RateLimited
 from shared.errors import SettingsError, TrelayError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.http.http_client import client, fails
+from shared.http.client.failures import RateLimited
 from tests.integration.services.system_api.sources.http.http_poller import SteppedClock
+from tests.integration.shared.http.client.http_client import client, fails
 from tests.servers.http_api import HttpApi
 
 # OAuth 2.0

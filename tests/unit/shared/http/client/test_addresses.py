@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.http.client.addresses import NetworkRules, is_literal
+from shared.http.client.addresses import NetworkRules, is_literal
 
 REFUSED = {
     "a cloud metadata address": [

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.system_api.sources.http.client.options import ClientOptions, ClientTlsOptions, NetworkOptions, checked_url
+from shared.http.client.options import ClientOptions, ClientTlsOptions, NetworkOptions, checked_url
 
 
 @pytest.mark.parametrize(
