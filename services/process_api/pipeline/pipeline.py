@@ -91,9 +91,11 @@ class Pipeline:
             if isinstance(step, StatefulStep)
         ]
         """The steps that keep state, each with those behind it."""
+        self.timed = bool(self._timed)
+        """Whether `due` may yield anything."""
         self.definitions = definitions(name, zip(self.places, options.steps, strict=True))
         """Of the state of each step that keeps any, by its place."""
-        self.stateful = bool(self._timed)
+        self.stateful = stateful < len(steps)
         """Whether a step keeps state: the steps from that one on run on one event after the other."""
         self.waits = self.stateful or self._head.waits
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""

@@ -166,7 +166,7 @@ class Batch:
         """
         if scope.state is not None:
             for pipeline in self._selection.pipelines:
-                if pipeline.stateful:
+                if pipeline.timed:
                     origin = f"{scope.partition.topic}/{scope.partition.partition}/{offset}"
                     await self._add_due(pipeline, scope, origin)
 

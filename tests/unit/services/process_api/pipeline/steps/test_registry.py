@@ -3,6 +3,7 @@
 import json
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ WRITTEN: list[Any] = [
     {"route": "'orders.' & region"},
     {"validate": {"type": "object"}},
     {"python": "copy:copy"},
+    {"enrich": {"http": {"url": "https://a.example/{key}"}, "key": "a", "into": "data.b"}},
     {"dedupe": {"by": ["id"], "within": 60.0}},
     {"latest": {"every": 100}},
     {"aggregate": {"window": {"tumbling": 60.0}, "values": {"n": "count", "sum": {"sum": "a"}}}},
@@ -51,8 +53,13 @@ def test_a_step_is_dumped_as_it_was_written(written: Any) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.kind)
-def test_the_example_of_a_step_is_true(step: type[StepOptions], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_step_is_true(
+    step: type[StepOptions], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     example = step.example
+    monkeypatch.chdir(tmp_path)
+    for name, content in example.files.items():
+        (tmp_path / name).write_text(content)
     module = types.ModuleType("shop.orders")
     exec(example.module, module.__dict__)  # noqa: S102 -- the code of the documentation
     monkeypatch.setitem(sys.modules, "shop.orders", module)
