@@ -90,12 +90,12 @@ class _Service:
         """
         clock = self._parts.clock
         transaction = self._options.transaction
-        stream = Stream(bus, self._topics, lambda: self._selection, transaction, self._reporter, clock)
+        stream = Stream(bus, self._topics, lambda: self._selection, transaction, self._reporter, clock, self._parts.rng)
         async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
             while True:
                 with contextlib.suppress(Unavailable):  # the bus reports that as its own problem
                     await self._measure_lag(bus, stream)
-                self._reporter.expire_pauses()
+                self._reporter.expire_pauses(stream.held)
                 await clock.sleep(_LAG_INTERVAL)
 
     async def _measure_lag(self, bus: Bus, stream: Stream) -> None:

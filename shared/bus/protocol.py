@@ -1,4 +1,4 @@
-"""What every bus guarantees. No service knows which bus it has; one contract suite tests all of them.
+"""What every bus guarantees. No service knows which one it has; one contract suite tests all of them.
 
 A topic has partitions; a partition has one order. A transaction becomes visible as a whole or not at all, and readers
 see nothing of it before it commits. `tests/contracts/bus/` has a test for each guarantee below.
@@ -56,12 +56,10 @@ class Record(Protocol):
     @property
     def offset(self) -> int:
         """Grows within a partition, with gaps where transactions end."""
-        ...
 
     @property
     def timestamp(self) -> int:
         """When the record was written, in milliseconds since 1970."""
-        ...
 
     @property
     def key(self) -> bytes | None: ...
@@ -112,10 +110,12 @@ class Transaction:
     """What one commit makes visible: records, and offsets of the input that they were made from."""
 
     records: dict[str, list[Outgoing]] = field(default_factory=dict)
-    """By topic, in order."""
+    """By topic, in order; each goes to the partition of its key."""
     group: str | None = None
     offsets: dict[TopicPartition, int] = field(default_factory=dict)
     """The offset that `group` reads next, by partition."""
+    placed: dict[TopicPartition, list[Outgoing]] = field(default_factory=dict)
+    """Further records, by the partition that they go to, whatever their keys are."""
 
     def append(self, topic: str, key: bytes, value: bytes | None, headers: Headers = ()) -> None:
         """Add a record. Records of one key keep the order in which they were added."""
@@ -133,7 +133,7 @@ class Transaction:
     @property
     def empty(self) -> bool:
         """Whether a commit would change nothing."""
-        return not self.offsets and not any(self.records.values())
+        return not (self.offsets or any(self.records.values()) or any(self.placed.values()))
 
 
 class Writer(Protocol):
@@ -162,7 +162,6 @@ class Writer(Protocol):
 
     async def commit(self, transaction: Transaction) -> None:
         """Submit a transaction and wait for its commit. Raises what `submit` does."""
-        ...
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         """Return the offset that `group` reads next, including all that older owners of this name have committed.
@@ -192,7 +191,6 @@ class Reader(Protocol):
 
     @property
     def topic(self) -> str: ...
-
     @property
     def positions(self) -> Mapping[int, int]:
         """The offset after the last record read, by partition.
@@ -216,8 +214,10 @@ class Reader(Protocol):
 
     def seek(self, partition: int, offset: int) -> None:
         """Read this partition from `offset` on."""
-        ...
 
+
+TakeRecords = Callable[[Sequence[Record]], None]
+"""Takes records in their order; see `Bus.replay`."""
 
 PartitionWorker = Callable[[Reader], Awaitable[None]]
 """Processes one partition for as long as it is assigned to this member; see `Bus.join`."""
@@ -229,7 +229,6 @@ class Bus(Protocol):
     @property
     def problem(self) -> str | None:
         """Why the bus does not work now, for `/readyz`; None while it works."""
-        ...
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
         """Create the topics that are missing; check the others.
@@ -242,19 +241,29 @@ class Bus(Protocol):
 
     async def epoch(self, topic: str) -> str:
         """Return an id that no other topic of this name has had: at most 32 characters of `[A-Za-z0-9_-]`."""
-        ...
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
         """Return the earliest offset and the end, by partition.
 
         All visible records are below the end; records that become visible later are at the end or above.
         """
-        ...
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the latest values of a compacted topic, of the key `name` and all keys that begin with `name` and `/`.
 
         The result includes all that was committed before the call. A record whose value is None deletes its key.
+        """
+        ...
+
+    async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:
+        """Call `each` with the records of one partition from `offset` on (None: from the earliest one), in order.
+
+        Includes all that was committed before the call, also while servers fail over, and takes bounded memory. Of a
+        compacted topic, records may be missing that a later record of their key replaced. Returns an offset from which
+        another call continues: the records before it are included.
+
+        Raises:
+            PositionLost: retention has deleted the record at `offset`, or the topic ends before it.
         """
         ...
 
@@ -267,15 +276,12 @@ class Bus(Protocol):
 
     def writer(self, name: str) -> AbstractAsyncContextManager[Writer]:
         """Become the owner of `name`; see `Writer`. Leaving the context may drop what is in flight."""
-        ...
 
     def appender(self) -> AbstractAsyncContextManager[Appender]:
         """Open an appender. Leaving the context sends what it has accepted."""
-        ...
 
     def reader(self, topic: str, positions: Mapping[int, int]) -> AbstractAsyncContextManager[Reader]:
         """Read partitions of a topic, each from its offset on, outside any group."""
-        ...
 
     def join(self, topic: str, group: str, member: str, worker: PartitionWorker) -> AbstractAsyncContextManager[None]:
         """Be a member of a group for as long as the context lasts.

@@ -62,6 +62,11 @@ class TopicsOptions(Options):
         return f"{self.prefix}.checkpoints"
 
     @property
+    def state(self) -> str:
+        """The state of pipelines, in the partition of the input that it was made from; compacted."""
+        return f"{self.prefix}.state"
+
+    @property
     def dead_letter(self) -> str:
         """Events and input that could not be processed; keyed by id."""
         return f"{self.prefix}.dead-letter"
@@ -88,6 +93,7 @@ class TopicsOptions(Options):
             topic(self.ingest, self.partitions, self.retention_hours),
             topic(self.publish, self.partitions, self.retention_hours),
             topic(self.checkpoints, 1, None, compact=True),
+            topic(self.state, self.partitions, None, compact=True),
             topic(self.dead_letter, 1, self.dead_letter_retention_hours),
             topic(self.inbound, self.partitions, self.retention_hours),
             topic(self.takeovers, 1, _TAKEOVERS_HOURS),

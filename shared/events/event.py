@@ -154,6 +154,18 @@ def check_data(data: bytes) -> None:
         raise MalformedEvent(f"data: {exc}") from exc
 
 
+def check_nesting(data: bytes) -> None:
+    """Check only the nesting of an event's data; see `strict_json.check_depth`.
+
+    Raises:
+        MalformedEvent: names the value that is nested too deep.
+    """
+    try:
+        strict_json.check_depth(data)
+    except Malformed as exc:
+        raise MalformedEvent(f"data: {exc}") from exc
+
+
 def validate(attributes: Attributes) -> None:
     """Check an event from outside Trelay, beyond what `decode` checks.
 

@@ -95,6 +95,16 @@ def check_valid(document: bytes) -> None:
         check(document)
 
 
+def check_depth(document: bytes) -> None:
+    """Check only the nesting of an event's data: of JSON that is composed of values which obey the rest of the rule.
+
+    Raises:
+        Malformed: as for `check`.
+    """
+    if _is_deeper(document, DATA_LEVELS):
+        check(document)
+
+
 def is_utf8(text: bytes) -> bool:
     """Whether a text is UTF-8, without surrogates."""
     if text.isascii():

@@ -3,9 +3,14 @@
 python -m tests.servers.debian mvn maven
 """
 
+import fcntl
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from shutil import which
 
 from services.standalone.embedded.process import ServerMissing
@@ -26,6 +31,14 @@ def need_command(command: str, package: str) -> str:
     return found
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Wait until no other process of these tests installs something: apt-get does not wait by itself."""
+    with (Path(tempfile.gettempdir()) / f"trelay-apt-{os.geteuid()}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def install(package: str) -> None:
     """Install a Debian package.
 
@@ -41,17 +54,18 @@ def install(package: str) -> None:
         "RUNLEVEL": "1",  # so that the package of a server does not start it
         **{name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")},
     }
-    for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
-        done = subprocess.run(
-            [apt_get, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode != 0:
-            raise ServerMissing(f"apt-get {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
+    with _one_at_a_time():
+        for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
+            done = subprocess.run(
+                [apt_get, *arguments],
+                capture_output=True,
+                text=True,
+                check=False,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+            if done.returncode != 0:
+                raise ServerMissing(f"apt-get {' '.join(arguments)} failed: {done.stderr.strip()[-500:]}")
 
 
 if __name__ == "__main__":

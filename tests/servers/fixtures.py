@@ -1,9 +1,11 @@
 """The servers as fixtures; tests/README.md tells which to take."""
 
 import asyncio
+import functools
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -32,21 +34,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> Iterator[Postgres]:
-    """A PostgreSQL that all tests share."""
-    if request.param == "given":
-        yield GivenPostgres(os.environ["TRELAY_TEST_POSTGRES"])
-        return
-    with skipping_without(f"PostgreSQL ({request.param})", request.config), postgres_server(request.param) as server:
-        yield server
+def _start_once() -> Iterator[Callable[[Origin], Postgres]]:
+    """Start each PostgreSQL once, although pytest ends its fixture whenever the next test runs on the other one."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda origin: stack.enter_context(postgres_server(origin)))
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: Postgres) -> Iterator[Databases]:
+def _databases_once(_start_once: object) -> Iterator[Callable[[Postgres], Databases]]:
+    """Keep the templates of each PostgreSQL."""
+    kept: dict[Postgres, Databases] = {}
+    yield lambda server: kept.setdefault(server, Databases(server))
+    for databases in kept.values():
+        asyncio.run(databases.drop_templates())
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, _start_once: Callable[[Origin], Postgres]) -> Postgres:
+    """A PostgreSQL that all tests share."""
+    if request.param == "given":
+        return GivenPostgres(os.environ["TRELAY_TEST_POSTGRES"])
+    with skipping_without(f"PostgreSQL ({request.param})", request.config):
+        return _start_once(request.param)
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: Postgres, _databases_once: Callable[[Postgres], Databases]) -> Databases:
     """Fresh databases on the shared PostgreSQL, from templates of your own."""
-    databases = Databases(postgres)
-    yield databases
-    asyncio.run(databases.drop_templates())
+    return _databases_once(postgres)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -22,8 +23,16 @@ def skipping_without(name: str, config: pytest.Config) -> Iterator[None]:
         pytest.skip(f"{name}: {reason}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take from a worker of pytest-xdist which servers it missed."""
+    node.config.stash.setdefault(_MISSING, {}).update(getattr(node, "workeroutput", {}).get("missing", {}))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run in CI, where its last lines are not read."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["missing"] = session.config.stash.get(_MISSING, {})
     if os.environ.get("CI") == "true" and session.config.stash.get(_MISSING, {}):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

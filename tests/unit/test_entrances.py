@@ -14,7 +14,7 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, parse_events
-from services.process_api.pipeline.pipeline import Rejected
+from services.process_api.pipeline.steps.outcome import Rejected
 from services.system_api.sources.file.parsing.columns import ColumnType
 from services.system_api.sources.file.parsing.delimited import Csv
 from services.system_api.sources.file.parsing.identity import FileIdentity

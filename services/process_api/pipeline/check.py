@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import StepOptions
 from shared.errors import SettingsError
 from shared.expression import trial
@@ -21,21 +22,22 @@ def faults(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
         for name, options in pipelines.items()
         for number, step in enumerate(options.steps)
     ]
-    bad = trial.faults([expression for _, step in steps for expression in step.expressions()])
+    expressions = {place: [text for inner in step.all_steps() for text in inner.expressions()] for place, step in steps}
+    bad = trial.faults([text for texts in expressions.values() for text in texts])
     found = []
     for place, step in steps:
-        errors = [bad[expression] for expression in step.expressions() if expression in bad]
+        errors = [bad[text] for text in expressions[place] if text in bad]
         try:
             if not errors:
-                step.build()
+                step.build(StepContext())
         except ValueError as exc:
             errors.append(str(exc))
         found += [Finding(place, error) for error in errors]
     return found
 
 
-def build(pipelines: Mapping[str, PipelineOptions]) -> Selection:
-    """Make the pipelines, for this thread.
+def build(pipelines: Mapping[str, PipelineOptions], context: StepContext | None = None) -> Selection:
+    """Make the pipelines, for this thread; `context` holds what steps take from outside.
 
     Raises:
         SettingsError: a function cannot be imported.
@@ -43,7 +45,7 @@ def build(pipelines: Mapping[str, PipelineOptions]) -> Selection:
     made = []
     for name, options in pipelines.items():
         try:
-            made.append((options.sources, Pipeline(name, options)))
+            made.append((options.sources, Pipeline(name, options, context)))
         except ValueError as exc:
             raise SettingsError(f"process.pipelines.{name}: {exc}") from exc
     return Selection(made)

@@ -8,6 +8,7 @@ from shared.events.event import (
     Channel,
     MalformedEvent,
     check_data,
+    check_nesting,
     decode,
     encode,
     json_string,
@@ -129,18 +130,21 @@ class Draft:
     def check(self) -> None:
         """Check that readers accept the event, by the rules of `shared.events`.
 
-        An event that the system layer spliced and no step changed was checked there; an attribute, when it was set.
+        The system layer checked the events that it spliced, and a step checks each value that it makes other than by
+        JSONata, whose values obey the rule. So of a changed event only the nesting is left, which adds up.
 
         Raises:
             Malformed: names the attribute, or the value in the data and its place.
         """
         if not self._foreign and not self.changed:
             return
+        data = self.data_text()
         if self._foreign:
             validate(self.attributes())
-        data = self.data_text()
-        if data is not None:
-            check_data(data)
+            if data is not None:
+                check_data(data)
+        elif data is not None:
+            check_nesting(data)
 
     def encoded(self, channel: bytes) -> bytes:
         """Return the event's bytes with this channel, a JSON string."""

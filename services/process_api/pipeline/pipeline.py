@@ -1,27 +1,34 @@
-"""A pipeline: a list of steps between a source set and a channel. Sans-I/O: the bytes of an event in, of events out."""
+"""A pipeline: a list of steps between a source set and a channel. Sans-I/O: the bytes of an event in, of events out.
+
+A pipeline of plain steps runs event by event (`run`). One with steps that wait runs on batches (`start`, `finish`).
+"""
 
 import functools
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.registry import AnyStep
-from services.process_api.pipeline.steps.step import ChannelName
+from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.step import ChannelName, Step
+from services.process_api.pipeline.steps.step_list import StepList
 from shared.bus.protocol import Headers, Outgoing
-from shared.errors import Malformed, Unavailable
+from shared.errors import Malformed
 from shared.events.event import channel, json_string
-from shared.expression.jsonata import EvaluationTimeout
 from shared.settings import Options
-
-logger = logging.getLogger(__name__)
 
 OnStep = Callable[[str], None]
 """Called with the place of each step when it is done."""
+
+EVENT, CHANNEL = "event", "channel"
+"""The places of errors before the first step and after the last one."""
 
 _VERSION_LENGTH = 8
 
@@ -46,19 +53,21 @@ class PipelineOptions(Options):
         return hashlib.sha256(written.encode()).hexdigest()[:_VERSION_LENGTH]
 
 
-class Rejected(Malformed):
-    """A pipeline rejects an event; the text names the step and the reason."""
+class Input(NamedTuple):
+    """One event for a pipeline."""
 
-    def __init__(self, text: str, *, timed_out: bool = False) -> None:
-        """`timed_out` says that an expression ran until its time limit."""
-        super().__init__(text)
-        self.timed_out = timed_out
+    value: bytes
+    headers: Headers = ()
+    """Of the events that it becomes."""
+    spliced: bool = False
+    """Whether the system layer spliced it: `data` is its last attribute, and only the parts that a step uses are
+    parsed."""
 
 
 class Pipeline:
     """Runs events through steps. Use it only in the thread that made it."""
 
-    def __init__(self, name: str, options: PipelineOptions) -> None:
+    def __init__(self, name: str, options: PipelineOptions, context: StepContext | None = None) -> None:
         """Compile the steps.
 
         Raises:
@@ -69,13 +78,22 @@ class Pipeline:
         """Its name in dead letters."""
         self.places = [f"steps.{number}.{step.kind}" for number, step in enumerate(options.steps)]
         """The names of its steps in errors and metrics."""
-        self._steps = [(place, step.build().apply) for place, step in zip(self.places, options.steps, strict=True)]
+        self._context = replace(context or StepContext(), pipeline=name, on_close=[])
+        steps = [step.build(self._context.at(place)) for place, step in zip(self.places, options.steps, strict=True)]
+        placed = list(zip(self.places, steps, strict=True))
+        stateful = next((number for number, step in enumerate(options.steps) if step.stateful), len(steps))
+        self._head, self._tail = StepList(placed[:stateful]), StepList(placed[stateful:])
+        self.stateful = stateful < len(steps)
+        """Whether a step keeps state: the steps from that one on run on one event after the other."""
+        self.waits = self.stateful or self._head.waits
+        """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
+        self._steps = [(place, step.apply) for place, step in placed if isinstance(step, Step)]
         self._channel = options.channel
 
     def run(
         self, value: bytes, headers: Headers = (), on_step: OnStep | None = None, *, spliced: bool = False
     ) -> list[Outgoing]:
-        """Return the events that one event becomes, keyed by their channels and with these headers.
+        """Return the events that one event becomes, keyed by their channels and with these headers; no step waits.
 
         An event that is filtered out becomes none. The same bytes always become the same events, unless an expression
         uses the time. Of an event that is `spliced` (by the system layer: `data` is its last attribute) only the parts
@@ -83,30 +101,59 @@ class Pipeline:
 
         Raises:
             Rejected: the bytes are not an event, a step failed on it, or it has no channel at the end. No event passes.
-            Unavailable: a step waits for something. The event must come again, and those behind it wait.
+            Blocked: a step waits for something. The event must come again, and those behind it wait.
         """
-        place = "event"
+        place = EVENT
         try:
             drafts: Sequence[Draft] = (Draft(value, spliced=spliced),)
             for place, apply in self._steps:
                 drafts = apply(drafts[0]) if len(drafts) == 1 else [made for draft in drafts for made in apply(draft)]
                 if on_step is not None:
                     on_step(place)
-            place = "channel"
-            return [
-                # This costs half of a call of the class.
-                tuple.__new__(Outgoing, (*self._encoded(draft), headers))
-                for draft in drafts
-            ]
-        except Unavailable:
-            raise
-        except EvaluationTimeout as exc:
-            raise Rejected(f"{place}: {exc}", timed_out=True) from exc
-        except Malformed as exc:
-            raise Rejected(f"{place}: {exc}") from exc
-        except Exception as exc:  # a bug in a step must not stop the events behind
-            logger.debug("step failed", extra={"pipeline": self.label, "step": place}, exc_info=exc)
-            raise Rejected(f"{place}: {type(exc).__name__}: {exc}") from exc
+            place = CHANNEL
+            return self._outputs(drafts, headers)
+        except Exception as exc:  # see `failure`
+            raise self._failure(place, exc) from exc
+
+    async def start(self, inputs: Sequence[Input], scope: Scope) -> list[Outcome]:
+        """Run the events of a batch through the steps before the first stateful one; return the outcome of each."""
+        outcomes = await self._head.resume([self._draft(each) for each in inputs], scope)
+        return [self._failure(EVENT, each) if isinstance(each, Blocked) else each for each in outcomes]
+
+    async def finish(self, outcome: Outcome, headers: Headers, scope: Scope) -> list[Outgoing] | Rejected | Blocked:
+        """Run one event, by its outcome of `start`, through the steps that are left; return the events it becomes."""
+        if self.stateful:
+            (outcome,) = await self._tail.resume([outcome], scope)
+        if isinstance(outcome, Rejected | Blocked):
+            return self._failure(CHANNEL, outcome)
+        try:
+            return self._outputs(outcome, headers)
+        except Exception as exc:  # noqa: BLE001 -- see `failure`
+            return self._failure(CHANNEL, exc)
+
+    async def close(self) -> None:
+        """Close what the steps hold open."""
+        while self._context.on_close:
+            await self._context.on_close.pop()()
+
+    def _draft(self, given: Input) -> Outcome:
+        try:
+            return (Draft(given.value, spliced=given.spliced),)
+        except Exception as exc:  # noqa: BLE001 -- see `failure`
+            return self._failure(EVENT, exc)
+
+    def _failure(self, place: str, error: Exception) -> Rejected | Blocked:
+        found = failure(place, error)
+        if isinstance(found, Blocked):
+            found.pipeline = self.name
+        return found
+
+    def _outputs(self, drafts: Sequence[Draft], headers: Headers) -> list[Outgoing]:
+        return [
+            # This costs half of a call of the class.
+            tuple.__new__(Outgoing, (*self._encoded(draft), headers))
+            for draft in drafts
+        ]
 
     def _encoded(self, draft: Draft) -> tuple[bytes, bytes]:
         """Return an event's channel as a key, and its bytes on that channel."""

@@ -15,6 +15,8 @@ class Selection:
     def __init__(self, pipelines: Iterable[tuple[Sequence[str], Pipeline]]) -> None:
         """Each pipeline with its source set: names, in which `*` stands for any characters."""
         self._pipelines = [(_pattern(sources), pipeline) for sources, pipeline in pipelines]
+        self.waits = any(pipeline.waits for _, pipeline in self._pipelines)
+        """Whether a step of a pipeline waits for something."""
         self._found: dict[bytes, tuple[Pipeline, ...]] = {}
 
     @property
@@ -31,6 +33,11 @@ class Selection:
                 self._found.clear()
             self._found[source] = found
         return found
+
+    async def close(self) -> None:
+        """Close what the pipelines hold open."""
+        for pipeline in self.pipelines:
+            await pipeline.close()
 
 
 def _pattern(sources: Sequence[str]) -> re.Pattern[str]:

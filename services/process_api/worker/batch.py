@@ -4,31 +4,22 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.pipeline import OnStep, Pipeline, Rejected
+from services.process_api.pipeline.pipeline import OnStep, Pipeline
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.outcome import Rejected
+from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.worker.poison import PoisonTracker
-from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, Record, TopicPartition, Transaction, size_of
+from services.process_api.worker.routing import Refused, Routed, Router, id_of, source_of
+from services.process_api.worker.waiting import Plan, Result, finish, start
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
 from shared.events.dead_letter import KEPT_BYTES, Reject
-from shared.events.event import MalformedEvent
-from shared.events.headers import (
-    CONTENT_TYPE,
-    PROVENANCE,
-    Provenance,
-    headers_of,
-    packed_provenance,
-    unpack_provenance,
-)
 
 StepTimer = Callable[[Pipeline], OnStep]
 """Starts to time the steps of a pipeline for one event."""
 
 _STAGE = "pipeline"
-_SOURCES = "/sources/"
-_STANDARD_HEADERS = 2
-"""How many headers a record of the system layer has."""
 
 _SURELY_FITS = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
@@ -44,10 +35,6 @@ class Tally:
     taken: int = 0
     published: int = 0
     rejected: int = 0
-
-
-_Routed = tuple[bytes, Headers, bool]
-"""Of a record: its packed provenance, the headers of its outputs, and whether the system layer wrote it."""
 
 
 class Batch:
@@ -73,6 +60,12 @@ class Batch:
         """The offset of the last record that was rejected without being run; such a record comes alone."""
         self._selection = selection
         self._poison = poison
+        self._router = Router(selection, poison)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a pipeline waits for something: then `add_waiting` adds records, else `add`."""
+        return self._selection.waits
 
     def add(self, records: Sequence[Record], step_timer: StepTimer | None = None) -> int:
         """Run the pipelines on records; each becomes outputs or dead letters, or is filtered out.
@@ -96,13 +89,30 @@ class Batch:
             self._poison.attempts.ran(records[done].offset)
             raise
         finally:
-            if done:
-                self.first = self.first if self.count else records[0].offset
-                self.last = records[done - 1].offset
-                self.count += done
-        if self.last != self._not_run:
-            self._poison.attempts.ran(self.last)
+            self._added(records, done)
+        self._note_run()
         return done
+
+    async def add_waiting(self, records: Sequence[Record], scope: Scope) -> None:
+        """Run the pipelines on records, on all of them at once up to the steps that keep state.
+
+        Raises:
+            Unavailable: a step waits for something; its record and those behind it were not added.
+        """
+        plans = [self._plan(record) for record in records]
+        await start(self._selection.pipelines, plans, scope)
+        done = 0
+        try:
+            for plan in plans:
+                await self._finish(plan, scope)
+                done += 1
+                await scope.turns.breathe()
+        except Unavailable:
+            self._poison.attempts.ran(records[done].offset)
+            raise
+        finally:
+            self._added(records, done)
+        self._note_run()
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
         """Return the transaction for the bus; it commits `offset` for `group`."""
@@ -115,60 +125,77 @@ class Batch:
         return made
 
     def _add(self, record: Record, step_timer: StepTimer | None) -> None:
-        headers = record.headers
-        standard = len(headers) == _STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
-        if standard and record.offset > self._poison.last_known:
-            routed: _Routed | None = (headers[1][1], headers, True)
-        else:
-            routed = self._route(record)
-        if routed is None:
+        routed = self._router.route(record)
+        if isinstance(routed, Refused):
+            self._refuse(record, routed)
             return
         provenance = routed[0]
-        source = provenance[: provenance.find(b" ")]
-        pipelines = self._selection.of(source)
+        pipelines = self._selection.of(provenance[: provenance.find(b" ")])
         if len(pipelines) == 1:
             self._keep(record, provenance, pipelines[0], self._result(pipelines[0], record, routed, step_timer))
             return
         if not pipelines:
-            self._reject(record, f"no pipeline takes the source {source.decode(errors='replace')[:80]!r}", provenance)
+            self._unclaimed(record, routed)
         # All results before any is kept: where one pipeline has to wait for something, the record comes again.
         for pipeline, result in [(one, self._result(one, record, routed, step_timer)) for one in pipelines]:
             self._keep(record, provenance, pipeline, result)
 
+    def _plan(self, record: Record) -> Plan:
+        routed = self._router.route(record)
+        return Plan(record, routed, () if isinstance(routed, Refused) else self._router.pipelines(routed))
+
+    async def _finish(self, plan: Plan, scope: Scope) -> None:
+        record, routed = plan.record, plan.routed
+        if isinstance(routed, Refused):
+            self._refuse(record, routed)
+            return
+        if not plan.pipelines:
+            self._unclaimed(record, routed)
+        for pipeline, result in await finish(plan, routed, scope, self._result, self._checked):
+            self._keep(record, routed[0], pipeline, result)
+
     def _result(
-        self, pipeline: Pipeline, record: Record, routed: _Routed, step_timer: StepTimer | None
-    ) -> list[Outgoing] | Rejected:
+        self, pipeline: Pipeline, record: Record, routed: Routed, step_timer: StepTimer | None = None
+    ) -> Result:
         _, headers, spliced = routed
         try:
             outputs = pipeline.run(record.value or b"", headers, step_timer and step_timer(pipeline), spliced=spliced)
         except Rejected as exc:
             return exc
-        for output in outputs:
+        return self._checked(outputs)
+
+    def _checked(self, result: Result) -> Result:
+        """Return the outputs of one event, or why one of them is too large."""
+        for output in () if isinstance(result, Rejected) else result:
             size = len(output[1] or b"")
             if size > self._event_limit:
                 limit = f"{self._event_limit} (see `bus.topics.largest_frame`)"
                 return Rejected(f"the event would have {size} bytes, the limit is {limit}")
             if size > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
                 return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
-        return outputs
+        return result
 
-    def _route(self, record: Record) -> _Routed | None:
-        """Route a record with other headers, or one that may be poison; None where it is rejected."""
-        provenance = packed_provenance(record.headers)
-        rejection = self._poison.rejection(record)
-        if rejection is not None:
+    def _refuse(self, record: Record, refused: Refused) -> None:
+        if not refused.attempted:
             self._not_run = record.offset
-        else:
-            try:
-                packed = _provenance_of(record) if provenance is None else provenance
-            except MalformedEvent as exc:
-                rejection = f"event: {exc}"
-            else:
-                return packed, headers_of(packed), provenance is not None
-        self._reject(record, rejection, provenance)
-        return None
+        self._reject(record, refused.error, refused.provenance)
 
-    def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: list[Outgoing] | Rejected) -> None:
+    def _unclaimed(self, record: Record, routed: Routed) -> None:
+        source = source_of(routed).decode(errors="replace")
+        self._reject(record, f"no pipeline takes the source {source[:80]!r}", routed[0])
+
+    def _note_run(self) -> None:
+        if self.last != self._not_run:
+            self._poison.attempts.ran(self.last)
+
+    def _added(self, records: Sequence[Record], done: int) -> None:
+        """Note that the first `done` of these records were added."""
+        if done:
+            self.first = self.first if self.count else records[0].offset
+            self.last = records[done - 1].offset
+            self.count += done
+
+    def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
         tally = self.tallies[pipeline.name]
         tally.taken += 1
         if isinstance(result, Rejected):
@@ -183,7 +210,7 @@ class Batch:
 
     def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
         origin = f"{record.topic}/{record.partition}/{record.offset}"
-        identity, value = _id_of(provenance), record.value or b""
+        identity, value = id_of(provenance), record.value or b""
         if not identity or len(identity) > _ID_LIMIT:
             identity = origin
         attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)
@@ -194,21 +221,3 @@ class Batch:
         self.rejects.append(reject)
         self.size += len(reject.value)
         self.unclaimed += not pipeline
-
-
-def _provenance_of(record: Record) -> bytes:
-    """Make the packed provenance of a record that another program than Trelay wrote.
-
-    Raises:
-        MalformedEvent: the value is not an event.
-    """
-    draft = Draft(record.value or b"")
-    source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
-    return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
-
-
-def _id_of(provenance: bytes | None) -> str | None:
-    try:
-        return unpack_provenance(provenance or b"").id or None
-    except MalformedEvent:
-        return None

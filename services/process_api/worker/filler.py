@@ -5,20 +5,17 @@ from collections.abc import Callable, Sequence
 from pydantic import Field
 
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.outcome import Blocked
+from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.reporting import Reporter
-from shared.bus.protocol import RECORD_LIMIT, Reader, Record
-from shared.errors import PositionLost, Unavailable
+from services.process_api.worker.turns import SLEEP_AFTER_SLOW, YIELD_AFTER, Turns
+from shared.bus.protocol import RECORD_LIMIT, Reader, Record, TopicPartition
+from shared.errors import PositionLost
 from shared.runtime.clock import Clock
 from shared.settings import Options
-
-_YIELD_AFTER = 0.01
-"""Seconds after which other tasks run, the bus's heartbeats among them."""
-
-_SLEEP_AFTER_SLOW = 0.05
-"""Seconds that other tasks get after a slow slice: a heartbeat takes one round trip, a commit several."""
 
 
 class TransactionOptions(Options):
@@ -67,7 +64,7 @@ class Filler:
         """Read, and not run yet."""
         self.isolated = False
         """Whether the last batch is one record that has to be committed before another is read."""
-        self.blocked_by: Unavailable | None = None
+        self.blocked_by: Blocked | None = None
         """What a step waits for; the records from there on are not in the last batch."""
 
     async def fill(self) -> tuple[Batch, float]:
@@ -75,16 +72,17 @@ class Filler:
 
         A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own.
         """
-        self.isolated = self._poison.is_isolated(self._next_offset)
+        self.isolated = self._poison.is_isolated(self.next_offset)
         limit = 1 if self.isolated else self._options.events
         records = await self._read(limit, None)
         # After the wait, in which the pipelines may be replaced.
         batch = Batch(self._selection(), self._poison, self._event_limit)
         began = self._clock.monotonic()
+        self.blocked_by = None
         while records:
             try:
                 await self._run(batch, records, began)
-            except Unavailable as exc:
+            except Blocked as exc:
                 self.blocked_by = exc
                 break
             left = limit - batch.count
@@ -94,7 +92,8 @@ class Filler:
         return batch, began
 
     @property
-    def _next_offset(self) -> int:
+    def next_offset(self) -> int:
+        """The offset of the first record that is not in a batch yet."""
         return self._pending[0].offset if self._pending else self._reader.positions[self._partition]
 
     def _full(self, batch: Batch, seconds: float) -> bool:
@@ -116,7 +115,21 @@ class Filler:
         return found
 
     async def _run(self, batch: Batch, records: Sequence[Record], began: float) -> None:
-        """Add records to the batch up to its limits; the others are pending."""
+        """Add records to the batch up to its limits; the others are pending.
+
+        Raises:
+            Blocked: a step waits for something; its record is the first that is pending.
+        """
+        before = batch.count
+        try:
+            if batch.waits:
+                await self._run_together(batch, records)
+            else:
+                await self._run_in_slices(batch, records, began)
+        finally:
+            self._pending = [*records[batch.count - before :], *self._pending]
+
+    async def _run_in_slices(self, batch: Batch, records: Sequence[Record], began: float) -> None:
         start, before = 0, self._clock.monotonic()
         while start < len(records):
             some = records[start : start + self._pace.slice]
@@ -125,10 +138,31 @@ class Filler:
             slow = self._pace.note(now - before)
             if len(some) == 1:
                 self._poison.note_slow(some[0], now - before)
-            if now - self._yielded_at > _YIELD_AFTER:
-                await self._clock.sleep(_SLEEP_AFTER_SLOW if slow else 0)
+            if now - self._yielded_at > YIELD_AFTER:
+                await self._clock.sleep(SLEEP_AFTER_SLOW if slow else 0)
                 self._yielded_at = now = self._clock.monotonic()
             before = now
             if self._full(batch, now - began):
                 break
-        self._pending = [*records[start:], *self._pending]
+
+    async def _run_together(self, batch: Batch, records: Sequence[Record]) -> None:
+        """Run records whose steps wait: as many as fit into a transaction, or one while some are slow."""
+        some = self._fitting(records)
+        turns = Turns(self._clock)
+        position = TopicPartition(self._reader.topic, self._partition)
+        try:
+            await batch.add_waiting(some, Scope(position, turns))
+        finally:
+            self._pace.note(turns.longest)
+            if len(some) == 1:
+                self._poison.note_slow(some[0], turns.longest)
+
+    def _fitting(self, records: Sequence[Record]) -> Sequence[Record]:
+        if self._pace.slice == 1:
+            return records[:1]
+        size = 0
+        for number, record in enumerate(records):
+            if size >= self._options.bytes:
+                return records[:number]
+            size += len(record.value or b"")
+        return records

@@ -41,6 +41,12 @@ class ProcessMetrics:
             buckets=_STEP_SECONDS,
             registry=registry,
         )
+        self.blocked_seconds = Counter(
+            "trelay_pipeline_blocked_seconds_total",
+            "Seconds for which a step held a partition, because something that it needs did not answer.",
+            ["pipeline", "step"],
+            registry=registry,
+        )
         self.commit_seconds = Histogram(
             "trelay_process_commit_seconds",
             "From the first record that is read for a batch to its commit.",
@@ -63,6 +69,7 @@ class ProcessMetrics:
                 metric.labels(pipeline.name)
             for place in pipeline.places:
                 self.step_seconds.labels(pipeline.name, place)
+                self.blocked_seconds.labels(pipeline.name, place)
 
     def committed(self, batch: Batch, seconds: float) -> None:
         """Count a batch that became visible."""

@@ -1,9 +1,11 @@
 """The one place from which events of the stream reach the log, the metrics and the alerts."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.worker.batch import Batch, StepTimer
 from services.process_api.worker.metrics import ProcessMetrics
 from shared.alerts import Alerts
@@ -61,24 +63,35 @@ class Reporter:
         for pipeline, error in {reject.pipeline: reject.error for reject in reversed(batch.rejects)}.items():
             self._alerts.event("dead letter", pipeline.partition("@")[0] or "no pipeline", error)
 
-    def paused(self, position: TopicPartition, error: str) -> None:
-        """Report that a step waits for something, and its partition with it; repeated while that lasts."""
+    def paused(self, position: TopicPartition, error: str, blocked: Blocked | None = None) -> None:
+        """Report that a step waits for something, and its partition with it; repeated while that lasts.
+
+        `blocked` names the pipeline and the step.
+        """
+        step = {} if blocked is None else {"pipeline": blocked.pipeline, "step": blocked.place}
         pause = self._paused.get(position)
         if pause is None:
             self._paused[position] = _Pause(self._clock.monotonic())
-            logger.warning(PAUSED, extra=_fields(position, error=error))
+            logger.warning(PAUSED, extra=_fields(position, error=error, **step))
         else:
             pause.checks = 0
-        self._alerts.begin(PAUSED, _name(position), error)
+        where = f"{blocked.pipeline}, {blocked.place}: " if blocked is not None else ""
+        self._alerts.begin(PAUSED, _name(position), f"{where}{error}")
 
-    def expire_pauses(self) -> None:
+    def held(self, blocked: Blocked, seconds: float) -> None:
+        """Report for how long a step has held a partition since the last report."""
+        self._metrics.blocked_seconds.labels(blocked.pipeline, blocked.place).inc(seconds)
+
+    def expire_pauses(self, held: Collection[TopicPartition] = ()) -> None:
         """End the pauses of partitions that neither report them any more nor commit; called every few seconds.
+
+        Those of `held` go on: an attempt may take long.
 
         A paused partition reports that again after each restart of its worker, within seconds. One that does not was
         assigned to another replica, or returned from there after the event was processed.
         """
         for position, pause in list(self._paused.items()):
-            pause.checks += 1
+            pause.checks = 0 if position in held else pause.checks + 1
             if pause.checks > _CHECKS_BEFORE_EXPIRY:
                 self._resume(position, "the partition does not wait on this replica any more")
 

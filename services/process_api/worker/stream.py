@@ -5,17 +5,20 @@
     seek the reader
     read → run → one transaction of outputs, dead letters and the offset; the next one fills while that one commits
 
-Any error ends the run of a partition; the bus starts another, which resumes at the committed offset.
+A step that waits for something holds the partition: what is before its event is committed, and the event runs again
+after a pause. Any error ends the run of a partition; the bus starts another, which resumes at the committed offset.
 """
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable, Mapping
 
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.commits import Commits
 from services.process_api.worker.filler import Filler, TransactionOptions
+from services.process_api.worker.hold import Hold
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import Attempts, PoisonTracker, SlowRecords
 from services.process_api.worker.reporting import Reporter
@@ -40,6 +43,7 @@ class Stream:
         options: TransactionOptions,
         reporter: Reporter,
         clock: Clock,
+        rng: random.Random | None = None,
     ) -> None:
         """`selection` returns the pipelines for the next batch."""
         self._bus = bus
@@ -48,10 +52,13 @@ class Stream:
         self._options = options
         self._report = reporter
         self._clock = clock
+        self._rng = rng or random.SystemRandom()
         self._pace = Pace()
         self._slow: dict[int, SlowRecords] = {}
         self._attempts: dict[int, Attempts] = {}
         self._readers: dict[int, Reader] = {}
+        self.held: set[TopicPartition] = set()
+        """The partitions that a step holds here, because it waits for something."""
         self.group = f"{topics.prefix}.process"
         """The consumer group whose offsets are committed."""
 
@@ -64,7 +71,7 @@ class Stream:
         """Process one partition until cancelled.
 
         Raises:
-            Unavailable: the bus does not answer, or something that a step needs.
+            Unavailable: the bus does not answer.
             Fenced: a newer owner runs this partition.
             TooLarge: the bus refuses even the dead letter of a record.
         """
@@ -77,6 +84,7 @@ class Stream:
         finally:
             if self._readers.get(number) is reader:
                 del self._readers[number]
+                self.held.discard(TopicPartition(reader.topic, number))
 
     async def _run_writer(
         self, reader: Reader, position: TopicPartition, beginning: int, poison: PoisonTracker
@@ -101,7 +109,7 @@ class Stream:
                         self._clock,
                         event_limit=self._topics.event_limit,
                     )
-                    await self._fill_and_submit(filler, commits, position)
+                    await self._fill_and_submit(filler, commits, position, poison.attempts)
             except ExceptionGroup as failed:
                 if cancel_requested():
                     raise asyncio.CancelledError from failed
@@ -115,16 +123,27 @@ class Stream:
                         await commits.drain()
                 raise
 
-    async def _fill_and_submit(self, filler: Filler, commits: Commits, position: TopicPartition) -> None:
+    async def _fill_and_submit(
+        self, filler: Filler, commits: Commits, position: TopicPartition, attempts: Attempts
+    ) -> None:
+        hold = Hold()
         while True:
             batch, began = await filler.fill()
+            if (held := hold.passed(self._clock.monotonic())) is not None:
+                self._report.held(*held)
             if batch.count:
                 transaction = batch.transaction(self._topics, self.group, position, batch.last + 1)
                 await commits.submit(batch, transaction, began)
-            if filler.blocked_by is not None:
+                hold.end()
+            if filler.blocked_by is None:
+                self.held.discard(position)
+            else:
+                self.held.add(position)
                 await commits.drain()
-                self._report.paused(position, str(filler.blocked_by))
-                raise filler.blocked_by
+                hold.begin(filler.blocked_by, self._clock.monotonic())
+                self._report.paused(position, str(filler.blocked_by), filler.blocked_by)
+                await self._clock.sleep(hold.wait(self._rng.random()))
+                attempts.begin(filler.next_offset)
             if filler.isolated:
                 await commits.drain()
 

@@ -4,6 +4,7 @@ A transaction is carried out in this order: its events are stored by the other s
 crash in between delivers the events again. So events arrive at least once, in order, with ids that do not change.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -14,6 +15,7 @@ from shared.bus.protocol import (
     Bus,
     PartitionWorker,
     Reader,
+    TakeRecords,
     TopicOptions,
     TopicPartition,
     Transaction,
@@ -82,6 +84,10 @@ class DirectBus:
         """No topic can be read."""
         raise _unreadable(topic)
 
+    async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:  # noqa: ARG002 -- as the protocol has it
+        """No topic can be read."""
+        raise _unreadable(position.topic)
+
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         """No topic can be read."""
         raise _unreadable(f"{position.topic}, group {group}")
@@ -137,7 +143,7 @@ class DirectWriter:
             await self._sender.send(transaction.records[topic])
         failpoints.reach("system.delivered")
         kept = {topic: records for topic, records in transaction.records.items() if topic not in self._delivered}
-        await self._inner.commit(Transaction(kept, transaction.group, transaction.offsets))
+        await self._inner.commit(dataclasses.replace(transaction, records=kept))
 
 
 @asynccontextmanager

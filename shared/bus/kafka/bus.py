@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from shared.bus.kafka.appender import MARKER_KEY, append_to_each, kafka_appender
 from shared.bus.kafka.client.cluster import Cluster
@@ -17,7 +17,17 @@ from shared.bus.kafka.topics import bounds, ensure_topics
 from shared.bus.kafka.wire.offsets import offset_fetch
 from shared.bus.kafka.writer import kafka_writer
 from shared.bus.partition_workers import GroupTopic, PartitionWorkers
-from shared.bus.protocol import Appender, Outgoing, PartitionWorker, Reader, TopicOptions, TopicPartition, Writer
+from shared.bus.protocol import (
+    Appender,
+    Outgoing,
+    PartitionWorker,
+    Reader,
+    Record,
+    TakeRecords,
+    TopicOptions,
+    TopicPartition,
+    Writer,
+)
 from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
@@ -55,26 +65,49 @@ class KafkaBus:
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the latest values of a name."""
-        # Read up to a marker record, and not up to the end offset: a leader that was paused, and does not know its
-        # successor yet, would return an old end. A record that was just acknowledged is in the log of the current
-        # leader, after all that was committed before.
-        marker = secrets.token_bytes(16)
-        earliest = {number: offset for number, (offset, _) in (await bounds(self._cluster, topic)).items()}
-        await append_to_each(self._cluster, topic, Outgoing(MARKER_KEY, marker), earliest)
         latest: dict[bytes, bytes | None] = {}
         below = name + b"/"
-        async with self.reader(topic, earliest) as reader:
-            deadline = self._cluster.clock.monotonic() + self._cluster.transaction_timeout
-            missing = set(earliest)
-            while missing:
-                if self._cluster.clock.monotonic() > deadline:
-                    raise Unavailable(f"{topic}: an open transaction hides the end of the topic")
-                for record in await reader.read(wait=0.05):
-                    if record.value == marker:
-                        missing.discard(record.partition)
-                    elif record.key is not None and (record.key == name or record.key.startswith(below)):
-                        latest[record.key] = record.value
+
+        def keep(records: Sequence[Record]) -> None:
+            for record in records:
+                if record.key is not None and (record.key == name or record.key.startswith(below)):
+                    latest[record.key] = record.value
+
+        earliest = {number: offset for number, (offset, _) in (await bounds(self._cluster, topic)).items()}
+        await self._read_to_end(topic, earliest, keep)
         return {key: value for key, value in latest.items() if value is not None}
+
+    async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:
+        """Read the records of one partition up to its end."""
+        topic, number = position
+        start = (await bounds(self._cluster, topic))[number][0] if offset is None else offset
+
+        def without_markers(records: Sequence[Record]) -> None:
+            if found := [record for record in records if record.key != MARKER_KEY]:
+                each(found)
+
+        return (await self._read_to_end(topic, {number: start}, without_markers))[number]
+
+    async def _read_to_end(self, topic: str, positions: Mapping[int, int], each: TakeRecords) -> Mapping[int, int]:
+        """Read partitions up to a marker record, and return the positions behind it.
+
+        Not up to the end offset: a leader that was paused, and does not know its successor yet, would return an old
+        end. A record that was just acknowledged is in the log of the current leader, after all that was committed
+        before.
+        """
+        marker = secrets.token_bytes(16)
+        await append_to_each(self._cluster, topic, Outgoing(MARKER_KEY, marker), positions)
+        clock, missing = self._cluster.clock, set(positions)
+        async with self.reader(topic, positions) as reader:
+            deadline = clock.monotonic() + self._cluster.transaction_timeout
+            while missing:
+                if clock.monotonic() > deadline:
+                    raise Unavailable(f"{topic}: an open transaction hides the end of the topic")
+                if records := await reader.read(wait=0.05):
+                    deadline = clock.monotonic() + self._cluster.transaction_timeout
+                    missing -= {record.partition for record in records if record.value == marker}
+                    each(records)
+            return dict(reader.positions)
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         """Return the offset that a group reads next."""
@@ -141,13 +174,20 @@ async def connect_kafka(options: KafkaOptions, *, clock: Clock = SYSTEM_CLOCK) -
         Unavailable: no broker answers.
         SettingsError: a certificate file cannot be used.
     """
+    async with connected_cluster(options, clock=clock) as cluster:
+        yield KafkaBus(cluster)
+
+
+@contextlib.asynccontextmanager
+async def connected_cluster(options: KafkaOptions, *, clock: Clock, place: str = "bus: ") -> AsyncIterator[Cluster]:
+    """Connect to a cluster as `connect_kafka` does; `place` begins the text of a settings error."""
     lower_aiokafka_logs()
-    cluster = Cluster(options, await asyncio.to_thread(_tls, options), clock)
+    cluster = Cluster(options, await asyncio.to_thread(_tls, options, place), clock)
     try:
         await cluster.refresh()
         async with Tasks() as tasks:
             tasks.keep("watch Kafka", _watch(cluster))
-            yield KafkaBus(cluster)
+            yield cluster
     finally:
         await cluster.close()
 
@@ -173,7 +213,7 @@ async def _watch(cluster: Cluster) -> None:
             cluster.problems.pop("Kafka", None)
 
 
-def _tls(options: KafkaOptions) -> ssl.SSLContext | None:
+def _tls(options: KafkaOptions, place: str = "bus: ") -> ssl.SSLContext | None:
     if "SSL" not in options.security_protocol:
         return None
     try:
@@ -182,5 +222,5 @@ def _tls(options: KafkaOptions) -> ssl.SSLContext | None:
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = {"ca_file": options.ca_file, "cert_file": options.cert_file, "key_file": options.key_file}
         named = ", ".join(f"{name} {path}" for name, path in files.items() if path is not None)
-        raise SettingsError(f"bus: {named} cannot be used: {exc}") from exc
+        raise SettingsError(f"{place}{named} cannot be used: {exc}") from exc
     return context

@@ -72,6 +72,8 @@ class KafkaWriter:
                 topic = await self._cluster.topic(name)
                 for partition, group in by_partition(records, len(topic.leaders)).items():
                     batches += encoder.encode(name, partition, group, now)
+        for place, records in transaction.placed.items():
+            batches += encoder.encode(*place, records, now)
         return batches
 
     async def _carry_out(

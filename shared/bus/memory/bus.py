@@ -12,12 +12,14 @@ from shared.bus.protocol import (
     Appender,
     PartitionWorker,
     Reader,
+    TakeRecords,
     TopicOptions,
     TopicPartition,
     Transaction,
     Writer,
     check_size,
 )
+from shared.bus.replaying import replay_to_end
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
@@ -61,6 +63,10 @@ class MemoryBus:
             if record.key is not None and (record.key == name or record.key.startswith(name + b"/"))
         }
         return {key: value for key, value in latest.items() if value is not None}
+
+    async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:
+        """Read the records of one partition up to its end."""
+        return await replay_to_end(self, position, offset, each)
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         """Return the offset that a group reads next."""
@@ -127,13 +133,18 @@ class MemoryBus:
     def _write(self, transaction: Transaction) -> None:
         """Make a transaction visible, all of it at once."""
         topics = {name: self._topic(name) for name in transaction.records}
-        for name, batch in transaction.records.items():
+        places = {place: self._topic(place.topic).partitions[place.partition] for place in transaction.placed}
+        batches = [*transaction.records.items(), *((place.topic, batch) for place, batch in transaction.placed.items())]
+        for name, batch in batches:
             for outgoing in batch:
                 check_size(name, outgoing)
         now = int(self._clock.time() * 1000)
         for name, batch in transaction.records.items():
             for outgoing in batch:
                 topics[name].append(outgoing, now)
+        for place, batch in transaction.placed.items():
+            for outgoing in batch:
+                places[place].append(outgoing, now)
         for position, offset in transaction.offsets.items():
             assert transaction.group is not None, "offsets belong to a group"
             self._offsets[transaction.group, position] = offset

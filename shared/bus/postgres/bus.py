@@ -16,7 +16,8 @@ from shared.bus.postgres.reader import postgres_reader
 from shared.bus.postgres.retention import RetentionCleaner
 from shared.bus.postgres.topics import Topics
 from shared.bus.postgres.writer import postgres_writer
-from shared.bus.protocol import Appender, PartitionWorker, Reader, TopicOptions, TopicPartition, Writer
+from shared.bus.protocol import Appender, PartitionWorker, Reader, TakeRecords, TopicOptions, TopicPartition, Writer
+from shared.bus.replaying import replay_to_end
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.lease import CHANNEL as LEASES_CHANNEL
@@ -67,6 +68,10 @@ class PostgresBus:
         async with self._pools.reading.use() as connection:
             rows = await connection.fetch(_LATEST, partitions, name)
         return {key: value for key, value in rows}  # noqa: C416 -- dict(rows) would take each row for a mapping
+
+    async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:
+        """Read the records of one partition up to its end."""
+        return await replay_to_end(self, position, offset, each)
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         """Return the offset that a group reads next."""

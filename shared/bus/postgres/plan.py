@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from shared.bus.postgres.records import pack_headers
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size, partition_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, TopicPartition, check_size, partition_of
 from shared.errors import TooLarge
 
 Row = tuple[bytes, bytes | None, bytes | None]
@@ -84,8 +85,11 @@ def plan(
     topics: Mapping[str, Topic],
     group: str | None = None,
     offsets: Iterable[tuple[int, int]] = (),
+    placed: Mapping[TopicPartition, Sequence[Outgoing]] = MappingProxyType({}),
 ) -> Plan:
     """Plan a transaction; `offsets` are ids of partitions, each with the offset that `group` reads next.
+
+    `placed` are records whose partition is chosen already; `topics` holds their topics, too.
 
     Raises:
         TooLarge: a record, or the key of one in a compacted topic.
@@ -96,11 +100,13 @@ def plan(
         planned.offsets.append(offset)
     for name, outgoing in records.items():
         (_add_latest if topics[name].compact else _add_records)(planned, topics[name], outgoing)
+    for (name, number), outgoing in placed.items():
+        (_add_latest if topics[name].compact else _add_records)(planned, topics[name], outgoing, number)
     return planned
 
 
-def _add_records(planned: Plan, topic: Topic, records: Sequence[Outgoing]) -> None:
-    """Add each record to the partition of its key."""
+def _add_records(planned: Plan, topic: Topic, records: Sequence[Outgoing], place: int | None = None) -> None:
+    """Add each record to the partition `place`, else to that of its key."""
     count = len(topic.partitions)
     rows: list[list[Row]] = [[] for _ in range(count)]
     sizes: list[list[int]] = [[] for _ in range(count)]
@@ -110,7 +116,7 @@ def _add_records(planned: Plan, topic: Topic, records: Sequence[Outgoing]) -> No
         size = len(key) + (0 if value is None else len(value)) + (0 if packed is None else len(packed))
         if size > RECORD_LIMIT:
             check_size(topic.name, record)
-        number = partition_of(key, count)
+        number = partition_of(key, count) if place is None else place
         rows[number].append((key, value, packed))
         sizes[number].append(size)
     for number, partition in enumerate(topic.partitions):
@@ -142,14 +148,14 @@ def _add_batch(planned: Plan, partition: int, count: int, size: int) -> None:
     planned.sizes.append(size)
 
 
-def _add_latest(planned: Plan, topic: Topic, records: Sequence[Outgoing]) -> None:
-    """Add the last record of each key."""
+def _add_latest(planned: Plan, topic: Topic, records: Sequence[Outgoing], place: int | None = None) -> None:
+    """Add the last record of each key, to the partition `place`, else to that of the key."""
     for record in records:
         key, value, headers = record
         size = check_size(topic.name, record)
         if len(key) > KEY_LIMIT:
             raise TooLarge(f"{topic.name}: a key of {len(key)} bytes, the limit in a compacted topic is {KEY_LIMIT}")
-        partition = topic.partitions[partition_of(key, len(topic.partitions))]
+        partition = topic.partitions[partition_of(key, len(topic.partitions)) if place is None else place]
         # Remove the earlier record of the key, so that the last one also gets its place in the order.
         planned.latest.pop((partition, key), None)
         planned.latest[partition, key] = (key, value, pack_headers(headers))

@@ -60,11 +60,12 @@ class PostgresWriter:
         self._queue.close()
 
     async def _prepare(self, transaction: Transaction) -> Work:
-        topics = {name: await self._topics.get(name) for name in transaction.records}
+        names = {*transaction.records, *(place.topic for place in transaction.placed)}
+        topics = {name: await self._topics.get(name) for name in names}
         offsets = []
         for (name, number), offset in transaction.offsets.items():
             offsets.append(((await self._topics.get(name)).partitions[number], offset))
-        planned = plan(transaction.records, topics, transaction.group, offsets)
+        planned = plan(transaction.records, topics, transaction.group, offsets, transaction.placed)
         return partial(self._carry_out, planned, tuple(topics))
 
     async def _carry_out(self, planned: Plan, topics: tuple[str, ...], turn: Turn) -> None:

@@ -6,11 +6,20 @@ from tests.contracts.bus.fencing import FencingContract
 from tests.contracts.bus.groups import GroupsContract
 from tests.contracts.bus.outages import OutagesContract
 from tests.contracts.bus.reading import ReadingContract
+from tests.contracts.bus.replaying import ReplayingContract
 from tests.contracts.bus.topics import TopicsContract
 from tests.contracts.bus.writing import WritingContract
 
 
-class BusContract(TopicsContract, WritingContract, FencingContract, AppendingContract, ReadingContract, GroupsContract):
+class BusContract(
+    TopicsContract,
+    WritingContract,
+    FencingContract,
+    AppendingContract,
+    ReadingContract,
+    ReplayingContract,
+    GroupsContract,
+):
     """The guarantees of every bus; see `shared.bus.protocol`."""
 
 

@@ -7,6 +7,7 @@ from pydantic import Discriminator, Field, Tag
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse_removable, remove
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, RemovablePath, Step, StepOptions
 
 
@@ -36,7 +37,7 @@ class DropOptions(StepOptions):
         """The paths as a list, however they are written."""
         return [self.drop] if isinstance(self.drop, str) else self.drop
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Drop(self)
 
 

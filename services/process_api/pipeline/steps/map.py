@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
 from shared.expression.expression import Expression
@@ -27,7 +28,7 @@ class MapOptions(StepOptions):
     def expressions(self) -> list[str]:
         return [self.map]
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Map(self)
 
 

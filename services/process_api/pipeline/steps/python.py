@@ -11,8 +11,10 @@ import msgspec
 from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed, Unavailable
+from shared.events.event import check_data
 from shared.expression import exact
 from shared.expression.nodes import Node, Raw
 
@@ -48,7 +50,7 @@ class PythonOptions(StepOptions):
     float holds is a Decimal.
     """
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Python(self)
 
 
@@ -95,6 +97,7 @@ class Python:
             raise Malformed(f"{self._name} returned a value that is not JSON: {exc}") from exc
         if not finite:
             raise Malformed(f"{self._name} returned a value that is not JSON: a number is infinite or NaN")
+        check_data(written)
         return made
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse, parse_removable, pop, put
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, PathText, RemovablePath, Step, StepOptions
 
 
@@ -23,7 +24,7 @@ class RenameOptions(StepOptions):
     """The old path and the new path of each. Nothing happens where the old path is absent; a value at the new path is
     replaced."""
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Rename(self)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from pydantic import Discriminator, Field, Tag
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import ChannelName, Example, Step, StepOptions
 from shared.errors import Malformed
 from shared.events.event import channel
@@ -55,7 +56,7 @@ class RouteOptions(StepOptions):
     def expressions(self) -> list[str]:
         return [self.route if isinstance(self.route, str) else self.route.by]
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Route(self.route) if isinstance(self.route, str) else TableRoute(self.route)
 
 

@@ -9,6 +9,7 @@ from pydantic_core import InitErrorDetails
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse, put
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
 from shared.errors import Malformed
 from shared.events import strict_json
@@ -70,7 +71,7 @@ class SetOptions(StepOptions):
             value[len(_MARK) :] for value in self.set.values() if isinstance(value, str) and value.startswith(_MARK)
         ]
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Set(self)
 
 

@@ -1,18 +1,21 @@
 """The interface of a step, and the types that its settings are written with."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import PATTERN, REMOVABLE_PATTERN, parse, parse_removable
-from shared.errors import Malformed
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.scope import Scope
+from shared.errors import Malformed, Unavailable
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, channel
 from shared.settings import Options
 
 
+@runtime_checkable
 class Step(Protocol):
     """One operation on one event. It knows no other events and does no I/O."""
 
@@ -27,6 +30,26 @@ class Step(Protocol):
             Unavailable: the step waits for something. The partition waits with it, and the event comes again.
         """
         ...
+
+
+@runtime_checkable
+class WaitingStep(Protocol):
+    """One operation that does I/O. It gets all events of a batch at once, so that one query serves them."""
+
+    async def apply_batch(
+        self, drafts: Sequence[Draft], scope: Scope
+    ) -> "Sequence[Sequence[Draft] | Malformed | Unavailable]":
+        """Return for each draft, in order, the events for the next step, or the failure of this event.
+
+        `Malformed`: this event can never pass. `Unavailable`: the step waits for something; the events before this
+        one are committed, and it comes again with those behind it. So the same event may come several times, and an
+        effect outside Trelay happens at least once. A failure that is returned concerns its event alone; an error
+        that is raised is found out by a call for each event.
+        """
+        ...
+
+
+AnyStep: TypeAlias = Step | WaitingStep
 
 
 class Example(NamedTuple):
@@ -45,13 +68,26 @@ class StepOptions(Options):
 
     kind: ClassVar[str]
     example: ClassVar[Example]
+    stateful: ClassVar[bool] = False
+    """Whether the step keeps state of the events before."""
 
     def expressions(self) -> list[str]:
-        """Return the expressions of the step; each is tried before a pipeline runs."""
+        """Return the expressions of the step itself; each is tried before a pipeline runs."""
         return []
 
+    def inner(self) -> Mapping[str, "Sequence[StepOptions]"]:
+        """Return the lists of steps that the step holds, by their places below its own, such as `0.steps`."""
+        return {}
+
+    def all_steps(self) -> "Iterator[StepOptions]":
+        """Yield the step, and the steps that it holds at any depth."""
+        yield self
+        for steps in self.inner().values():
+            for step in steps:
+                yield from step.all_steps()
+
     @abstractmethod
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> AnyStep:
         """Make the step, for this thread.
 
         Raises:

@@ -9,6 +9,7 @@ import jsonschema_rs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
 from shared.expression import exact
@@ -75,7 +76,7 @@ class ValidateOptions(StepOptions):
     """The path of a JSON Schema file, relative to the settings file; or the schema itself. The dead letter names the
     members that do not satisfy it."""
 
-    def build(self) -> Step:
+    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Validate(self)
 
 

@@ -25,6 +25,7 @@ from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
+from services.system_api.sources.file.start import Start
 from services.system_api.sources.file.tailing.changes import ChangeTracker
 from services.system_api.sources.file.tailing.rotation import Rotation
 from services.system_api.sources.file.tailing.tail import TailSource
@@ -73,6 +74,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
             if options.document_reason is not None:
                 opener = Documents(disk, DocumentMaker(name, options, record_opener(options), builder, clock))
             open_files = OpenFiles(name, opener, disk, catalogue)
+            open_files.start = Start(options.start, first=not checkpoint)
             stack.callback(disk.release_all)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())

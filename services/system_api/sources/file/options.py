@@ -30,6 +30,7 @@ from services.system_api.sources.file.format_options import (
     keeps_ascii,
 )
 from services.system_api.sources.file.parsing.identity import OriginAttribute
+from services.system_api.sources.file.start import StartPlace
 from services.system_api.sources.source import SourceOptions
 from shared.settings import Form, Options, RelativePath, beside_file
 
@@ -121,6 +122,10 @@ class FileSourceOptions(SourceOptions):
     """Attributes of each event that say where in its file it comes from."""
     mode: Literal["tail", "drop"] = "tail"
     """`tail` follows files that grow, through rotation and truncation; `drop` reads complete files."""
+    start: StartPlace = "beginning"
+    """What is read of the files that are there when the source is started first, without a saved position. `beginning`:
+    everything. `end`: nothing; of a file that grows, what is added. A time with its offset: the files that were
+    modified since then, whole. Files that appear later are read whole."""
     line_limit: int = Field(default=1_048_576, ge=64, le=3 * 1_048_576)
     """Maximum size of a line or row in bytes. A larger one goes to the dead letter topic with its first 64 KiB."""
     rotated: Annotated[str, Field(min_length=1), AfterValidator(_glob_beside_file)] | None = None

@@ -10,7 +10,9 @@ from pydantic import TypeAdapter
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.registry import AnyStep
+from services.process_api.pipeline.steps.step import Step, StepOptions
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.memory.log import MemoryRecord
@@ -55,9 +57,16 @@ def text_of_data(value: bytes) -> str:
     return bytes(msgspec.json.decode(value, type=dict[str, msgspec.Raw])["data"]).decode()
 
 
+def step_options(step: Any) -> StepOptions:
+    """Return the options of a step, written as in the settings."""
+    options: StepOptions = _step.validate_python(step)
+    return options
+
+
 def apply(step: Any, *events: Draft) -> list[Draft]:
     """Run one step, written as in the settings."""
-    built = _step.validate_python(step).build()
+    built = step_options(step).build(StepContext())
+    assert isinstance(built, Step)
     return [made for each in events for made in built.apply(each)]
 
 

@@ -3,7 +3,7 @@
 from shared.bus.topics import TopicsOptions
 
 
-def test_the_six_topics_and_their_retention() -> None:
+def test_the_topics_and_their_retention() -> None:
     topics = {topic.name: topic for topic in TopicsOptions(partitions=6, replicas=3, retention_hours=24).all()}
     assert set(topics) == {
         "trelay.ingest",
@@ -11,11 +11,17 @@ def test_the_six_topics_and_their_retention() -> None:
         "trelay.checkpoints",
         "trelay.dead-letter",
         "trelay.inbound",
+        "trelay.state",
         "trelay.takeovers",
     }
-    assert [name for name, topic in topics.items() if topic.compact] == ["trelay.checkpoints"]
+    assert [name for name, topic in topics.items() if topic.compact] == ["trelay.checkpoints", "trelay.state"]
     assert topics["trelay.checkpoints"].retention_hours is None
-    assert topics["trelay.publish"].partitions == topics["trelay.ingest"].partitions == 6
+    assert (
+        topics["trelay.publish"].partitions
+        == topics["trelay.state"].partitions
+        == topics["trelay.ingest"].partitions
+        == 6
+    )
     assert {topic.replicas for topic in topics.values()} == {3}
     assert topics["trelay.dead-letter"].retention_hours == 24 * 90
 

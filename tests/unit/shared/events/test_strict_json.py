@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from shared.errors import Malformed
 from shared.events import strict_json
-from shared.events.strict_json import DATA_LEVELS, are_plain, check, check_valid, fault_of, is_suspicious, is_utf8
+from shared.events.strict_json import (
+    DATA_LEVELS,
+    are_plain,
+    check,
+    check_depth,
+    check_valid,
+    fault_of,
+    is_suspicious,
+    is_utf8,
+)
 
 NUMBERS = [
     "0", "-0", "1", "-1", "1.5", "1e5", "1E+5", "1e-5", "1e308", "1.7976931348623157e308", "1.8e308", "1e309", "1e400",
@@ -218,6 +227,12 @@ def test_what_a_library_has_written_is_checked_for_values_alone() -> None:
     assert not is_utf8(b"\xff")
     assert is_utf8("é".encode())
     assert are_plain([])
+
+
+def test_only_the_nesting_is_checked_of_values_that_were_checked() -> None:
+    check_depth(b"[" * DATA_LEVELS + b"1e400" + b"]" * DATA_LEVELS)
+    with pytest.raises(Malformed, match="more than 511 nested"):
+        check_depth(b"[" * (DATA_LEVELS + 1) + b"]" * (DATA_LEVELS + 1))
 
 
 def test_suspicious_bytes_in_strings_pass() -> None:

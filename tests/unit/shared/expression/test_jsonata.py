@@ -8,6 +8,7 @@ import jsonata
 import pytest
 
 from shared.errors import Malformed
+from shared.events import strict_json
 from shared.expression.jsonata import EvaluationTimeout, Jsonata
 
 ORDER = {
@@ -197,3 +198,45 @@ def test_another_thread_is_refused_and_does_not_crash(capfd: pytest.CaptureFixtu
     thread.join()
     assert [type(error) for error in caught] == [Malformed]
     capfd.readouterr()  # the message of the panic
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "1e308 * 10",
+        "-1e308 * 10",
+        "0 / 0",
+        "$sum([1e308, 1e308])",
+        "$power(10, 308)",
+        "1.5e-310",
+        "$round(1e300, -400)",
+        '$number("1e308") * 10',
+        '"\\ud83d\\ude00"',
+        '$substring("\U0001f600", 0, 1)',
+        '$split("\U0001f600", "")',
+        '$match("\U0001f600a", /./)',
+    ],
+)
+def test_every_value_obeys_the_rule_of_strict_json(expression: str) -> None:
+    """Values of JSONata are not checked again, apart from their nesting."""
+    found = Jsonata(expression).evaluate(b"{}", None)
+    assert found is not None
+    strict_json.check(found)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ['"\\ud83d"', '"a\\udc00b"', '$pad("", 3, "\\ud83d")', '$join(["\\ud83d", "\\ude00"])'],
+)
+def test_a_literal_with_a_lone_surrogate_does_not_compile(expression: str) -> None:
+    with pytest.raises(ValueError, match="does not compile"):
+        Jsonata(expression)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ['$number("1e999")', '$number("Infinity")', '$decodeUrl("%ED%A0%80")', '$base64decode("7aCA")', "$power(10, 400)"],
+)
+def test_a_function_that_would_break_the_rule_fails(expression: str) -> None:
+    with pytest.raises(Malformed, match="the expression failed"):
+        Jsonata(expression).evaluate(b"{}", None)

@@ -154,6 +154,9 @@ class DropSource:
         now = self._clock.monotonic()
         if self._first:
             self._catalogue.begin(self._view.inodes, now)
+            if self._open_files.start.applies:
+                there = [file for each in changes for file in each.changed]
+                self._open_files.pass_over(await self._readiness.complete(there), whole=True)
         left = [inode for each in changes for inode in each.gone]
         async for inode in yielding(left):
             self._leave(inode, now)

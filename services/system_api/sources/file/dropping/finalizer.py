@@ -37,7 +37,7 @@ class Finalizer:
 
     def start(self, file_id: str, progress: Progress) -> None:
         """Finalize a file, unless that is done or in progress."""
-        if file_id in self._started:
+        if file_id in self._started or progress.passed_over:
             return
         self._started.add(file_id)
         if progress.rejects and not progress.rows:

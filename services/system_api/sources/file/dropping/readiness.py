@@ -63,6 +63,16 @@ class Readiness:
             self.forget(file.inode)
         return ready
 
+    async def complete(self, files: Sequence[FileStat]) -> Sequence[FileStat]:
+        """Return those of files that are not taken which are complete, as far as one look can tell."""
+        if self._options.ready is Ready.DONE_FILE:
+            done = await self._disk.run(_done, files, self._options.done_suffix)
+            return [file for file in files if file.inode in done]
+        if self._stable:
+            written = await self._disk.run(_writers, files)
+            return [file for file in files if not written[file.inode]]
+        return files
+
     def waiting(self, now: float) -> list[str]:
         """Return as text what the other files wait for."""
         unstable = "it is taken when it has not changed for {:g} s"

@@ -5,14 +5,13 @@ Skipped are blank lines, a byte order mark at the beginning, and the header of a
 
 from typing import Protocol, runtime_checkable
 
+from services.system_api.sources.file.parsing.decoding import line_text
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
 from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed, TooLarge
 from shared.events.dead_letter import Reject
-
-_NAMES = {"utf-8": "UTF-8"}
 
 
 class UnusableFile(Malformed):
@@ -108,6 +107,8 @@ class Parser:
         """The last line or row that was taken if a newline follows it; empty if it was too large to keep."""
         self.truncated = False
         """Whether a reject does not have all bytes of its line."""
+        self.begin = 0
+        """Lines that end before this offset make no events."""
         self._form = form
         self._headed = form if isinstance(form, HeaderFormat) and form.wants_header else None
         """The format while its header is needed."""
@@ -183,6 +184,8 @@ class Parser:
         skipped = len(self.splitter.take(min(limit, skip))) if skip else 0
         self.line += skipped
         batch.rows = (batch.rows or 0) + skipped
+        if self.splitter.offset < self.begin:
+            self._pass_over(batch)
         splitter, append, before = self.splitter, batch.records.append, len(batch.records)
         read, event = self._form.read, self._builder.numbered(self._identity.file)
         # Pieces that are not plain are checked one by one, and so are those up to the header or byte order mark.
@@ -211,12 +214,27 @@ class Parser:
         self.line = line
         self.rows += len(batch.records) - before
 
+    def _pass_over(self, batch: Batch) -> None:
+        """Take what ends before `begin`. Only a header is read."""
+        splitter, offset = self.splitter, self.splitter.offset
+        pieces = splitter.take(splitter.count_before(self.begin))
+        for piece in pieces:
+            if self._headed is None:
+                break
+            self._read_checked(piece, offset)
+            offset += len(piece) + 1
+        if pieces:
+            self.last = pieces[-1]
+        self.line += len(pieces) if splitter.single else sum(1 + piece.count(b"\n") for piece in pieces)
+        batch.rows = (batch.rows or 0) + len(pieces)
+        batch.skipped += len(pieces)
+
     def _read_checked(self, piece: bytes, offset: int) -> Row | None:
         """Check and read a piece; return None for a blank one and for the header."""
         try:
             if len(piece) > self.splitter.limit:
                 raise self._too_large(len(piece))
-            text = _text(piece if offset else piece.removeprefix(BOM), self._encoding)
+            text = line_text(piece if offset else piece.removeprefix(BOM), self._encoding)
             if not text or text.isspace():
                 return None
             if self._headed is not None:
@@ -248,6 +266,9 @@ class Parser:
         batch.rows = (batch.rows or 0) + 1
         self.line += 1
         self.last = b""
+        if offset + oversized.size < self.begin:
+            batch.skipped += 1
+            return
         self.truncated = True
         error = str(self._too_large(oversized.size))
         self._add_reject(
@@ -263,18 +284,3 @@ class Parser:
     def _add_reject(self, batch: Batch, reject: Reject) -> None:
         self.rejects += 1
         batch.rejects.append(reject)
-
-
-def _text(piece: bytes, encoding: str) -> bytes:
-    """Return a piece in UTF-8, without the carriage return before its newline.
-
-    Raises:
-        Malformed: it is not text in this encoding.
-    """
-    if (nul := piece.find(b"\0")) >= 0:
-        raise Malformed(f"found a NUL byte at its byte {nul}; expected text")
-    try:
-        text = piece.decode(encoding)
-    except UnicodeDecodeError as exc:
-        raise Malformed(f"not {_NAMES.get(encoding, encoding)}: {exc.reason} at its byte {exc.start}") from exc
-    return (piece if encoding == "utf-8" else text.encode()).removesuffix(b"\r")

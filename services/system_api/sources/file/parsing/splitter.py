@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from services.system_api.sources.file.parsing.rows import RowCutter
 from shared.events.dead_letter import KEPT_BYTES
@@ -166,6 +167,16 @@ class Splitter:
         found, self._oversized = (self.offset, self._oversized), None
         self.offset += found[1].size + (not self._ends_here())
         return found
+
+    def count_before(self, end: int) -> int:
+        """Return how many of the waiting pieces end, with their newlines, at this offset at the latest."""
+        count, offset = 0, self.offset
+        for piece in islice(self._pieces, self._next, None):
+            offset += len(piece) + 1
+            if offset > end:
+                break
+            count += 1
+        return count
 
     def take(self, limit: int) -> list[bytes]:
         """Return up to `limit` pieces: the first begins at `offset`, each other one after a newline."""

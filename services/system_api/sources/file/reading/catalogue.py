@@ -13,6 +13,11 @@ from services.system_api.sources.file.filesystem import FileStat, Inode
 from services.system_api.sources.file.reading.progress import Count, Progress, number_of
 
 
+def _may_be(known: Progress, file: FileStat) -> bool:
+    # Before `begin`, too little of a file may have been read to compare its contents.
+    return known.begin <= known.offset <= file.size
+
+
 class Catalogue:
     """The known files by id, and since when each missing one is missing."""
 
@@ -59,7 +64,7 @@ class Catalogue:
         """Return the missing files that `file` may be: of the same name and not larger. The newest comes first."""
         known = self.files
         left = [each for each in self._left.get(file.path, ()) if each in self.missing]
-        same = [each for each in left if known[each].path == file.path and known[each].offset <= file.size]
+        same = [each for each in left if known[each].path == file.path and _may_be(known[each], file)]
         return sorted(same, key=number_of, reverse=True)
 
     def move(self, file_id: str, file: FileStat) -> Progress:

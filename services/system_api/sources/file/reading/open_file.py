@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from services.system_api.sources.file.filesystem import FileStat, Rewritten, read_on, status_of
 from services.system_api.sources.file.parsing.parser import Parser
@@ -28,6 +28,7 @@ class LineFiles:
 
     disk: Disk
     make: MakeParser
+    unread: ClassVar = fingerprint_of(b"", b"")
 
     async def begin(self, found: FileStat, number: int, *identity: int) -> "OpenFile | None":
         """See `FileOpener`."""
@@ -102,6 +103,7 @@ class OpenFile:
             if left.offset:
                 parser.resume(head)
                 parser.last = _piece(left, last)
+            parser.begin = left.begin
         except BaseException:
             disk.keep(found, opened.descriptor)
             raise
@@ -203,6 +205,7 @@ class OpenFile:
             rejects=parser.rejects + (earlier.rejects if earlier else 0),
             carriage_returns=parser.splitter.carriage_returns,
             truncated=parser.truncated or (earlier is not None and earlier.truncated),
+            begin=parser.begin if offset < parser.begin else 0,
             done=None if done is None else (done.size, done.mtime),
         )
 
@@ -229,7 +232,8 @@ class OpenFile:
 
 def _check_fingerprint(found: FileStat, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:
     if (
-        len(tail) < min(SAMPLE, left.offset)
+        found.size < left.begin
+        or len(tail) < min(SAMPLE, left.offset)
         or fingerprint_of(head[: left.head], _piece(left, last)) != left.fingerprint
     ):
         raise Rewritten(f"{found.path}: the contents read up to byte {left.offset} are no longer there")

@@ -1,6 +1,7 @@
 """The open files of a source: reads them one at a time, and collects the parts of the checkpoint that moved."""
 
 import logging
+from collections.abc import Iterable
 from enum import Enum
 
 import msgspec
@@ -13,7 +14,8 @@ from services.system_api.sources.file.reading.file_problems import FileProblems
 from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.open_file import CHUNK
 from services.system_api.sources.file.reading.opened import FileOpener, OpenedFile
-from services.system_api.sources.file.reading.progress import save
+from services.system_api.sources.file.reading.progress import Progress, new_file_id, passed_over, save
+from services.system_api.sources.file.start import FROM_BEGINNING
 from services.system_api.sources.source import Batch
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class OpenFiles:
         """By id, the least recently read first."""
         self.catalogue = catalogue
         self.disk = disk
+        self.start = FROM_BEGINNING
         self.problems = FileProblems(source)
         self.spent = 0
         """What reading has cost so far, in bytes: those that were read, and some for each file."""
@@ -102,27 +105,31 @@ class OpenFiles:
         """Close a file of which everything has been read; return the part of the checkpoint that says so."""
         assert job.file_id is not None, "it is open"
         open_file = self.open.pop(job.file_id)
-        progress = open_file.progress(done=job.file)
-        self.catalogue.update(job.file_id, progress)
-        self._checkpoint[job.file_id] = part = save(progress)
+        part = self._put(job.file_id, open_file.progress(done=job.file))
         open_file.release()
         return part
+
+    def pass_over(self, files: Iterable[FileStat], *, whole: bool) -> None:
+        """Leave unread what `start` says of these new files; note that the source was started."""
+        for file in filter(self.start.passes_over, files):
+            file_id = new_file_id(self.catalogue.next_number, file.inode, b"", file.size, file.mtime)
+            self.catalogue.add(file_id, progress := passed_over(file, self._opener.unread, whole=whole))
+            self._checkpoint[file_id] = save(progress)
+        self.catalogue.count = msgspec.structs.replace(self.catalogue.count, started=True)
+        self.save_count()
 
     def end(self, file_id: str) -> None:
         """Close a file that has left, and of which all that can be read was read."""
         self.close(file_id)
         known = msgspec.structs.replace(self.catalogue.files[file_id], ended=True)
-        self.catalogue.update(file_id, known)
-        self._checkpoint[file_id] = save(known)
+        self._put(file_id, known)
         self.disk.release(FileStat(known.path, *known.inode, 0, 0))
 
     def found(self, file: FileStat) -> str | None:
         """Note that a file is where it belongs; return its id if it is known."""
         file_id = self.catalogue.note_found(file)
         if file_id is not None and (known := self.catalogue.files[file_id]).ended:
-            known = msgspec.structs.replace(known, ended=False)
-            self.catalogue.update(file_id, known)
-            self._checkpoint[file_id] = save(known)
+            self._put(file_id, msgspec.structs.replace(known, ended=False))
         return file_id
 
     def move(self, file_id: str, file: FileStat) -> None:
@@ -284,6 +291,10 @@ class OpenFiles:
             open_file.close()
 
     def _save(self, file_id: str, open_file: OpenedFile) -> None:
-        progress = open_file.progress()
+        self._put(file_id, open_file.progress())
+
+    def _put(self, file_id: str, progress: Progress) -> bytes:
+        """Save the progress of a known file; return the part of the checkpoint."""
         self.catalogue.update(file_id, progress)
-        self._checkpoint[file_id] = save(progress)
+        self._checkpoint[file_id] = part = save(progress)
+        return part

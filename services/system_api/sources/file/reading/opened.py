@@ -99,6 +99,11 @@ class OpenedFile(Protocol):
 class FileOpener(Protocol):
     """Opens files for reading."""
 
+    @property
+    def unread(self) -> str:
+        """The fingerprint of a file of which nothing was read."""
+        ...
+
     async def begin(self, found: FileStat, number: int, *identity: int) -> OpenedFile | None:
         """Open a new file; `number` and `identity` become part of its id. None if nothing can be told of it yet."""
         ...

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from services.system_api.sources.file.filesystem import FileStat
 from shared.errors import SettingsError
 
 SAMPLE = 512
@@ -43,8 +44,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a document: the number of the next record in the part, or the offset in its content."""
     size: int = 0
     """Of a document: the size at which its fingerprint was taken."""
+    begin: int = 0
+    """Lines that end before this byte are not published: they were there when the source was started first."""
     done: tuple[int, int] | None = None
     """Size and modification time (ns) of a dropped file that is completely published."""
+    passed_over: bool = False
+    """Whether a file that is done was there when the source was started first: it was not read, and stays."""
 
     @property
     def inode(self) -> tuple[int, int]:
@@ -64,6 +69,27 @@ class Count(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many files it has begun to read: the next file gets the next number."""
     since: int | None = None
     """Of the files that `rotated` matches, unknown ones are read if they are newer than this (ns)."""
+    started: bool = False
+    """Whether the first look has decided where the source starts."""
+
+
+def passed_over(file: FileStat, fingerprint: str, *, whole: bool) -> Progress:
+    """Return the progress of a file of which nothing is read that is there; `whole` files are not read at all.
+
+    `fingerprint` is that of a file of which nothing was read.
+    """
+    return Progress(
+        path=file.path,
+        dev=file.dev,
+        ino=file.ino,
+        offset=0,
+        line=0,
+        fingerprint=fingerprint,
+        sample=0,
+        begin=0 if whole else file.size,
+        done=(file.size, file.mtime) if whole else None,
+        passed_over=whole,
+    )
 
 
 def fingerprint_of(head: bytes, last: bytes) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
+import msgspec
+
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.progress import Progress, fingerprint_of, save
@@ -33,7 +35,11 @@ async def checkpoint_at(
         file_id: _unread(progress) if modified.get(file_id, -1) >= since else progress
         for file_id, progress in catalogue.files.items()
     }
-    return {"": save(catalogue.count), **{file_id: save(progress) for file_id, progress in files.items()}}
+    count = msgspec.structs.replace(catalogue.count, started=True)
+    return {
+        "": save(count),
+        **{file_id: save(progress) for file_id, progress in files.items()},
+    }
 
 
 def _unread(progress: Progress) -> Progress:

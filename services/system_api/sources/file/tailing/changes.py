@@ -51,8 +51,9 @@ class ChangeTracker:
         except Unavailable as exc:
             changes, unavailable = [], exc
         left = {inode for each in changes for inode in each.gone}
+        decided = False
         if self._first and unavailable is None:
-            self._begin(changes, now)
+            decided = self._begin(changes, now)
         for each in changes:
             await self._apply(each, now)
         if thorough or left:
@@ -60,7 +61,7 @@ class ChangeTracker:
         self._first = self._first and unavailable is not None
         if unavailable is not None and not self.jobs:
             raise unavailable
-        if not (self.jobs or self._view.inodes or self._glob.has_wildcards or self._followed()):
+        if not (self.jobs or self._view.inodes or self._glob.has_wildcards or self._followed() or decided):
             raise Unavailable(f"{self._glob.path}: no such file")
         return True
 
@@ -68,9 +69,15 @@ class ChangeTracker:
         """Try a file again that could not be read."""
         self._failed.append(job)
 
-    def _begin(self, changes: Iterable[Changes], now: float) -> None:
-        self._rotation.begin((file for each in changes for file in each.changed), self._open_files)
+    def _begin(self, changes: Iterable[Changes], now: float) -> bool:
+        """Look at everything first; return whether this has decided where the source starts, which is to be saved."""
+        found = [file for each in changes for file in each.changed]
+        self._rotation.begin(found, self._open_files)
         self._catalogue.begin(self._view.inodes, now)
+        if self._open_files.start.applies:
+            there = [file for file in found if file.size and self._rotation.wanted(file, self._catalogue)]
+            self._open_files.pass_over(there, whole=False)
+        return self._open_files.start.applies
 
     def _followed(self) -> bool:
         return any(not self._catalogue.files[each].ended for each in self._catalogue.missing)

@@ -124,8 +124,8 @@ class TailSource:
         self._lines.forget(file_id)
         copy = None if job.departed else await self._departed.find_copy(file_id)
         if copy is None:
-            if file_id in self._unwatched:
-                known = self._catalogue.files[file_id]
+            known = self._catalogue.files[file_id]
+            if file_id in self._unwatched and known.offset >= known.begin:
                 self._losses.add(
                     file_id,
                     f"{known.path}: rewritten while Trelay did not watch it, and no copy of its earlier contents was"

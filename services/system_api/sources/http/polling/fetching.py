@@ -2,13 +2,13 @@
 
 from http import HTTPStatus
 
-from services.system_api.sources.http.client.client import HttpClient, Response
-from services.system_api.sources.http.client.failures import UnusableResponse, head
 from services.system_api.sources.http.polling.page_cache import FetchedPage, PageCache, PageFacts
 from services.system_api.sources.http.polling.pager import Request, Visited
 from services.system_api.sources.http.polling.reading import PageReader
 from services.system_api.sources.http.polling.records import Page, Record, digest
 from shared.errors import Malformed
+from shared.http.client.client import HttpClient, Response
+from shared.http.client.failures import UnusableResponse, head
 
 _NO_RECORDS = Page([], [], None, None, None)
 

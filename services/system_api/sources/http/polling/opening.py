@@ -7,7 +7,6 @@ from typing import assert_never
 
 from yarl import URL
 
-from services.system_api.sources.http.client.client import opened_client
 from services.system_api.sources.http.polling.changes.by_cursor import ByCursor
 from services.system_api.sources.http.polling.changes.by_snapshot import BySnapshot
 from services.system_api.sources.http.polling.changes.by_time import ByTime
@@ -29,6 +28,7 @@ from services.system_api.sources.http.polling.sweep import Sweep
 from services.system_api.sources.http.polling.trial import Trial
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from shared.errors import SettingsError
+from shared.http.client.client import opened_client
 from shared.runtime.clock import Clock
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from services.system_api.sources.http.client.options import ClientOptions, HttpUrl
 from services.system_api.sources.source import SourceOptions
 from shared.expression.settings import ValueExpressionText
+from shared.http.client.options import ClientOptions, HttpUrl
 from shared.settings import Form, Options
 
 TimeFormat = Literal["rfc3339", "unix", "unix_ms", "date"]

@@ -11,13 +11,13 @@ import logging
 from datetime import datetime
 from typing import Literal
 
-from services.system_api.sources.http.client.client import HttpClient
-from services.system_api.sources.http.client.failures import RateLimited
 from services.system_api.sources.http.polling.fetching import PageFetcher
 from services.system_api.sources.http.polling.pager import Request
 from services.system_api.sources.http.polling.sweep import Sweep
 from services.system_api.sources.source import Batch, Checkpoint
 from shared.errors import Unavailable
+from shared.http.client.client import HttpClient
+from shared.http.client.failures import RateLimited
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,9 @@ def test_a_generated_secret_has_256_bits_and_is_recognised() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "scheme"), [(generate(RNG), "sha256"), ("demo", "scrypt"), ("pässwörd €", "scrypt")]
+    ("secret", "scheme"),
+    [(generate(RNG), "sha256"), ("demo", "scrypt"), ("pässwörd €", "scrypt")],
+    ids=["generated", "chosen", "not ASCII"],
 )
 def test_a_secret_matches_its_hash(secret: str, scheme: str) -> None:
     stored = hash_secret(secret, RNG)

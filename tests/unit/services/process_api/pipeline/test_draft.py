@@ -141,3 +141,13 @@ def test_reading_the_entity_keeps_its_text() -> None:
 def test_an_event_of_another_program_is_checked_with_and_without_data() -> None:
     for value in (event({"n": 1}), without_data()):
         Draft(value).check()
+
+
+def test_levels_that_a_step_adds_count() -> None:
+    deepest = "[" * 511 + "]" * 511
+    draft = Draft(event(text=deepest), spliced=True)
+    draft.mark_data_changed()
+    draft.check()
+    draft.replace_data({"below": Raw(deepest.encode())})
+    with pytest.raises(MalformedEvent, match=r"data: below.*: found more than 511 nested objects and arrays"):
+        draft.check()

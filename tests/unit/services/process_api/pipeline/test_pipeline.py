@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.process_api.pipeline.pipeline import PipelineOptions, Rejected
+from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.pipeline.steps.outcome import Rejected
 from shared.errors import Unavailable
 from shared.events.event import Envelope, wrap
 from tests.unit.services.process_api.making import event, pipeline, run, text_of_data

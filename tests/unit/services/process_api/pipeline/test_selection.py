@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from tests.unit.services.process_api.making import pipeline
 
@@ -37,3 +38,15 @@ def test_the_cache_of_unknown_sources_is_bounded() -> None:
     for number in range(10_500):
         assert selection.of(b"unknown-%d" % number) == ()
     assert len(selection._found) <= 10_000
+
+
+async def test_closing_closes_each_pipeline() -> None:
+    closed: list[str] = []
+
+    class Closing(Pipeline):
+        async def close(self) -> None:
+            closed.append(self.name)
+
+    options = PipelineOptions(sources=["*"])
+    await Selection([(["a"], Closing("a", options)), (["b"], Closing("b", options))]).close()
+    assert closed == ["a", "b"]

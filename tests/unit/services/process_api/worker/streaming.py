@@ -34,6 +34,8 @@ class FailingBus(MemoryBus):
     def __init__(self) -> None:
         super().__init__()
         self.submitted: list[Transaction] = []
+        self.opened = 0
+        """Writers of the stream that were opened."""
         self.limit = 10**9
         """Bytes of the largest record that it takes."""
         self.fail: Callable[[int], TrelayError | None] = lambda _number: None
@@ -45,6 +47,7 @@ class FailingBus(MemoryBus):
     @contextlib.asynccontextmanager
     async def writer(self, name: str) -> AsyncIterator[Writer]:
         async with super().writer(name) as writer:
+            self.opened += name.startswith("process.")
             yield FailingWriter(self, writer) if name.startswith("process.") else writer
 
 

@@ -13,12 +13,14 @@ from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.turns import SLEEP_AFTER_SLOW
 from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Record
 from shared.errors import PositionLost
 from shared.runtime.clock import SystemClock
 from tests.unit.services.process_api.making import event, pipeline, record, selection
 from tests.unit.services.process_api.pipeline.steps import functions
+from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
 
 
 class Scripted:
@@ -197,3 +199,39 @@ async def test_other_tasks_run_in_between() -> None:
         await filler(Scripted(records(0, 319)), clock=TickingClock()).fill()
         task.cancel()
     assert turns >= 9
+
+
+class TestSteps:
+    """Steps that wait."""
+
+    async def test_the_records_behind_one_that_waits_are_the_next_batch(self) -> None:
+        away = {"look": "first"}
+        read = [record(event({"n": n} | (away if n == 2 else {})), n) for n in range(5)]
+        filling = filler(Scripted(read), waiting_pipeline(LookUp()))
+        batch, _ = await filling.fill()
+        assert (batch.count, filling.next_offset, str(filling.blocked_by)) == (2, 2, "no answer")
+        batch, _ = await filling.fill()
+        assert (batch.first, batch.last, filling.blocked_by) == (2, 4, None)
+
+    async def test_a_batch_holds_the_bytes_of_a_transaction(self) -> None:
+        filling = filler(
+            Scripted(records(0, 99)), waiting_pipeline(LookUp()), options=TransactionOptions(bytes=500, seconds=1000)
+        )
+        batch, _ = await filling.fill()
+        assert 0 < batch.count < 10
+        second, _ = await filling.fill()
+        assert second.first == batch.last + 1
+
+    async def test_a_slow_batch_is_followed_by_records_one_by_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = TickingClock(0)
+        poison = PoisonTracker()
+        monkeypatch.setattr(functions, "meanwhile", lambda data: clock.advance(6.0 if data["n"] == 3 else 0))
+        slow = waiting_pipeline(LookUp(), {"python": "tests.unit.services.process_api.pipeline.steps.functions:slow"})
+        filling = filler(Scripted(records(0, 5)), slow, clock=clock, poison=poison)
+        batch, _ = await filling.fill()
+        assert (batch.count, clock.rests) == (6, [SLEEP_AFTER_SLOW])
+        assert poison.rejection(record(event({"n": 3}), 3)) is None
+        for _ in range(2):
+            again = filler(Scripted(records(3, 3)), slow, clock=clock, poison=poison, pace=filling._pace)
+            await again.fill()
+        assert "rejected after 2 attempts" in (poison.rejection(record(event({"n": 3}), 3)) or "")

@@ -13,6 +13,7 @@ from shared.errors import Fenced, TrelayError, Unavailable
 from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.pipeline.steps import functions
+from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
 from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
 
 FUNCTIONS = "tests.unit.services.process_api.pipeline.steps.functions"
@@ -271,3 +272,20 @@ def by_subject(setting: Setting, topic: str) -> dict[str, list[str]]:
         value = json.loads(record.value)
         found.setdefault(value["subject"], []).append(value["id"])
     return found
+
+
+async def test_a_step_that_waits_holds_its_partition_without_a_restart_and_the_time_is_counted() -> None:
+    setting = Setting(pipelines=[waiting_pipeline(LookUp())])
+    await setting.ingest(1, 2)
+    await setting.ingest(3, look="first")
+    await setting.ingest(4)
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 2, 3, 4])
+        await until(lambda: not setting.alerts.open)
+    assert [(each.method, each.kind) for each in setting.alerts.calls] == [("begin", PAUSED), ("end", PAUSED)]
+    # One writer for each partition was opened: the run went on.
+    assert len(setting.bus.submitted) == 2
+    assert setting.bus.opened == 2
+    labels = {"pipeline": "orders", "step": "steps.0.look_up"}
+    assert 0.04 < setting.sample("trelay_pipeline_blocked_seconds_total", **labels) < 20
+    assert setting.dead() == []

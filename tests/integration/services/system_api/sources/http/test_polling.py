@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from services.system_api.sources.capabilities import Rewinding
-from services.system_api.sources.http.client.failures import UnusableResponse
 from services.system_api.sources.http.polling import reading
 from shared.errors import Malformed
+from shared.http.client.failures import UnusableResponse
 from tests.integration.services.system_api.sources.http.http_poller import HttpPoller, orders
 from tests.servers.http_api import HttpApi, Listing
 

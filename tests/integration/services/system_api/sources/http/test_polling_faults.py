@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.system_api.sources.http.client.failures import UnusableResponse
 from shared.errors import SettingsError, Unavailable
+from shared.http.client.failures import UnusableResponse
 from shared.runtime.clock import SystemClock
 from tests.integration.services.system_api.sources.http.http_poller import HttpPoller, SteppedClock, orders
 from tests.servers.http_api import HttpApi, Listing

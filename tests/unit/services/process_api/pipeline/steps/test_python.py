@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python import PythonOptions
 from shared.errors import Malformed, Unavailable
 from tests.unit.services.process_api.making import applied, apply, data_of, draft, event, text_of_data, without_data
@@ -63,12 +64,17 @@ def test_a_list_is_several_events(lines: list[Any], ids: list[str]) -> None:
 
 
 def test_numbers_are_exact_both_ways() -> None:
-    text = '{"id":9007199254740993,"price":1.5,"rate":0.1234567890123456789,"huge":1e400}'
+    text = '{"id":9007199254740993,"price":1.5,"rate":0.1234567890123456789}'
     functions.seen.clear()
     (made,) = apply(step("keep"), Draft(event(text=text)))
     (seen,) = functions.seen
     assert [type(seen[name]) for name in ("id", "price", "rate")] == [int, float, Decimal]
-    assert text_of_data(made.encoded(b'"c"')) == text.replace("1e400", "1E+400")
+    assert text_of_data(made.encoded(b'"c"')) == text
+
+
+def test_a_number_that_no_double_holds_is_rejected() -> None:
+    with pytest.raises(Malformed, match=r"huge, byte 8: found the number 1E\+400"):
+        apply(step("keep"), Draft(event(text='{"huge":1e400}')))
 
 
 def test_an_event_without_an_entity_gives_none() -> None:
@@ -114,7 +120,7 @@ def test_unavailable_makes_the_event_wait() -> None:
 )
 def test_a_function_that_cannot_be_called_is_refused(name: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
-        PythonOptions(python=name).build()
+        PythonOptions(python=name).build(StepContext())
 
 
 def test_a_builtin_without_a_signature_gets_the_entity() -> None:

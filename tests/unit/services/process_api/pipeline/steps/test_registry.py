@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.filter import FilterOptions
 from services.process_api.pipeline.steps.registry import STEPS, AnyStep
 from services.process_api.pipeline.steps.step import StepOptions
@@ -31,7 +32,7 @@ adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
 def test_every_kind_is_written_in_one_line_and_built(written: Any) -> None:
     options = adapter.validate_python(written)
     assert [options.kind] == list(written)
-    assert callable(options.build().apply)
+    assert callable(options.build(StepContext()).apply)
 
 
 def test_every_kind_is_among_those_that_are_written() -> None:

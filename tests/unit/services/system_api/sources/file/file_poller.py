@@ -125,11 +125,13 @@ def lines(*numbers: int) -> list[dict[str, str]]:
     return [{"id": str(number)} for number in numbers]
 
 
-def dropping(folder: Path, clock: ManualClock | None = None, pattern: str = "*.ndjson", **drop: Any) -> FilePoller:
+def dropping(
+    folder: Path, clock: ManualClock | None = None, pattern: str = "*.ndjson", *, start: str = "beginning", **drop: Any
+) -> FilePoller:
     """Make a poller of whole files, which need not be stable for a while."""
     drop = {"stable_seconds": 0} | drop
     format_ = "csv" if pattern.endswith(".csv") else "ndjson"
-    return FilePoller(folder / pattern, clock, mode="drop", drop=drop, format=format_)
+    return FilePoller(folder / pattern, clock, mode="drop", drop=drop, format=format_, start=start)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from yarl import URL
 
-from services.system_api.sources.http.client.client import Response
 from services.system_api.sources.http.polling.events import RecordEvents
 from services.system_api.sources.http.polling.fetching import facts
 from services.system_api.sources.http.polling.opening import make_changes
@@ -17,6 +16,7 @@ from services.system_api.sources.http.polling.records import Selector, digest
 from services.system_api.sources.http.polling.rejected import RejectedRecords
 from services.system_api.sources.http.polling.sweep import Sweep
 from services.system_api.sources.source import Batch, EventBuilder
+from shared.http.client.client import Response
 from shared.runtime.clock import SystemClock, rfc3339
 
 URL_OF_LIST = "https://api.example/orders"

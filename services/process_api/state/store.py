@@ -1,0 +1,43 @@
+"""The interface of a store: the committed state of one partition, as a cache of its changelog. Sans-I/O."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+Changes = Mapping[bytes, bytes | None]
+"""New values by key; None deletes the key."""
+
+
+class Mark(NamedTuple):
+    """How much of the changelog a store holds."""
+
+    epoch: str
+    """Of the topic; see `Bus.epoch`."""
+    offset: int
+    """All records before it are in the store."""
+    confirmed_ms: int
+    """When that was known, in milliseconds since 1970."""
+
+
+class Store(Protocol):
+    """Committed state. It never holds anything that is not committed; it may lack what was committed last."""
+
+    @property
+    def mark(self) -> Mark | None:
+        """How much of the changelog it holds; None for an empty store."""
+        ...
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return a value, None where there is none."""
+        ...
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys from `start` to before `stop`, in order, with their values. Both begin with the same 5 bytes."""
+        ...
+
+    def apply(self, changes: Changes, mark: Mark | None = None) -> None:
+        """Store committed changes and the mark, atomically. Another thread may call it."""
+        ...
+
+    def clear(self) -> None:
+        """Delete everything, the mark too."""
+        ...

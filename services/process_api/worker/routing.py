@@ -1,0 +1,88 @@
+"""Which pipelines a record goes through, by its provenance; or why it is not run. Sans-I/O."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.pipeline import Pipeline
+from services.process_api.pipeline.selection import Selection
+from services.process_api.worker.poison import PoisonTracker
+from shared.bus.protocol import Headers, Record
+from shared.events.event import MalformedEvent
+from shared.events.headers import (
+    CONTENT_TYPE,
+    PROVENANCE,
+    Provenance,
+    headers_of,
+    packed_provenance,
+    unpack_provenance,
+)
+
+_SOURCES = "/sources/"
+_STANDARD_HEADERS = 2
+"""How many headers a record of the system layer has."""
+
+Routed: TypeAlias = tuple[bytes, Headers, bool]
+"""Of a record: its packed provenance, the headers of its outputs, and whether the system layer wrote it."""
+
+
+class Refused(NamedTuple):
+    """Why a record is not run."""
+
+    error: str
+    provenance: bytes | None
+    attempted: bool
+    """Whether this counts as an attempt."""
+
+
+class Router:
+    """Routes the records of one batch."""
+
+    def __init__(self, selection: Selection, poison: PoisonTracker) -> None:
+        self._selection = selection
+        self._poison = poison
+
+    def route(self, record: Record) -> Routed | Refused:
+        """Return what is known of a record before it is run, or why it is not run."""
+        headers = record.headers
+        standard = len(headers) == _STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
+        if standard and record.offset > self._poison.last_known:
+            return headers[1][1], headers, True
+        # One with other headers, or one that may be poison.
+        provenance = packed_provenance(headers)
+        rejection = self._poison.rejection(record)
+        if rejection is not None:
+            return Refused(rejection, provenance, attempted=False)
+        try:
+            packed = _provenance_of(record) if provenance is None else provenance
+        except MalformedEvent as exc:
+            return Refused(f"event: {exc}", provenance, attempted=True)
+        return packed, headers_of(packed), provenance is not None
+
+    def pipelines(self, routed: Routed) -> Sequence[Pipeline]:
+        """Return the pipelines that take the record."""
+        return self._selection.of(source_of(routed))
+
+
+def source_of(routed: Routed) -> bytes:
+    """Return the name of a record's source."""
+    return routed[0][: routed[0].find(b" ")]
+
+
+def id_of(provenance: bytes | None) -> str | None:
+    """Return the id of a record's event, None where the provenance has none."""
+    try:
+        return unpack_provenance(provenance or b"").id or None
+    except MalformedEvent:
+        return None
+
+
+def _provenance_of(record: Record) -> bytes:
+    """Make the packed provenance of a record that another program than Trelay wrote.
+
+    Raises:
+        MalformedEvent: the value is not an event.
+    """
+    draft = Draft(record.value or b"")
+    source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
+    return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()

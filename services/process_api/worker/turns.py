@@ -1,0 +1,35 @@
+"""Lets other tasks run between the events of a batch: the bus's heartbeats, and the other partitions."""
+
+from shared.runtime.clock import Clock
+
+YIELD_AFTER = 0.01
+"""Seconds after which other tasks run, the bus's heartbeats among them."""
+
+SLEEP_AFTER_SLOW = 0.05
+"""Seconds that other tasks get after a slow slice: a heartbeat takes one round trip, a commit several."""
+
+_SLOW_SECONDS = 0.25
+
+
+class Turns:
+    """The turns of one batch whose steps wait."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._last = self._yielded_at = clock.monotonic()
+        self.longest = 0.0
+        """The longest time in seconds that one event took of the event loop, as far as known."""
+
+    async def breathe(self) -> None:
+        """Let other tasks run, if it is time."""
+        now = self._clock.monotonic()
+        took = now - self._last
+        self.longest = max(self.longest, took)
+        if now - self._yielded_at > YIELD_AFTER:
+            await self._clock.sleep(SLEEP_AFTER_SLOW if took > _SLOW_SECONDS else 0)
+            self._yielded_at = now = self._clock.monotonic()
+        self._last = now
+
+    def waited(self) -> None:
+        """Note that the time since the last call was spent in waiting, in which other tasks ran."""
+        self._last = self._yielded_at = self._clock.monotonic()

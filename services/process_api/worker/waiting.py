@@ -1,0 +1,99 @@
+"""Runs the records of a batch through pipelines of which one waits: all records at once, up to the steps with state.
+
+Sans-I/O: the steps do the waiting.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from services.process_api.pipeline.pipeline import Input, Pipeline
+from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected
+from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.worker.routing import Refused, Routed
+from shared.bus.protocol import Outgoing, Record
+
+Result: TypeAlias = list[Outgoing] | Rejected
+"""What a pipeline makes of a record."""
+
+RunPlain: TypeAlias = Callable[[Pipeline, Record, Routed], Result]
+"""Runs a pipeline that does not wait; raises `Blocked`."""
+
+Checked: TypeAlias = Callable[[Result], Result]
+"""Rejects outputs that are too large."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is done with one record."""
+
+    record: Record
+    routed: Routed | Refused
+    pipelines: Sequence[Pipeline]
+    started: dict[str, Outcome] = field(default_factory=dict)
+    """Of the pipelines that wait: by name, what the record has become before their first stateful step."""
+
+
+async def start(pipelines: Iterable[Pipeline], plans: Sequence[Plan], scope: Scope) -> None:
+    """Let each pipeline that waits start on all the records that it takes."""
+    for pipeline in pipelines:
+        if not pipeline.waits:
+            continue
+        mine: list[Plan] = []
+        inputs: list[Input] = []
+        for plan in plans:
+            if pipeline in plan.pipelines and not isinstance(plan.routed, Refused):
+                _, headers, spliced = plan.routed
+                mine.append(plan)
+                inputs.append(Input(plan.record.value or b"", headers, spliced))
+        for plan, outcome in zip(mine, await pipeline.start(inputs, scope), strict=True):
+            plan.started[pipeline.name] = outcome
+
+
+async def finish(
+    plan: Plan, routed: Routed, scope: Scope, run_plain: RunPlain, checked: Checked
+) -> list[tuple[Pipeline, Result]]:
+    """Return what each pipeline makes of a record that was started.
+
+    Raises:
+        Blocked: a pipeline waits for something. The record has changed no state.
+    """
+    for outcome in plan.started.values():
+        if isinstance(outcome, Blocked):
+            raise outcome
+    results: list[tuple[Pipeline, Result]] = []
+    try:
+        for pipeline in plan.pipelines:
+            if pipeline.waits:
+                result = await _finish_one(pipeline, plan.started[pipeline.name], routed, scope, checked)
+            else:
+                result = run_plain(pipeline, plan.record, routed)
+            results.append((pipeline, result))
+    except Blocked:
+        _settle(results, scope, keep=False)
+        raise
+    _settle(results, scope, keep=True)
+    return results
+
+
+async def _finish_one(pipeline: Pipeline, outcome: Outcome, routed: Routed, scope: Scope, checked: Checked) -> Result:
+    state = scope.state if pipeline.stateful else None
+    if state is not None:
+        state.begin(pipeline.name)
+    made = await pipeline.finish(outcome, routed[1], scope)
+    result = made if isinstance(made, Blocked) else checked(made)
+    if state is not None and not isinstance(result, list):
+        # A record that is rejected leaves no state: otherwise its replay would find its own trace.
+        state.undo(pipeline.name)
+    if isinstance(result, Blocked):
+        raise result
+    return result
+
+
+def _settle(results: Iterable[tuple[Pipeline, Result]], scope: Scope, *, keep: bool) -> None:
+    """Keep or undo what the pipelines changed that let the record pass."""
+    if scope.state is None:
+        return
+    for pipeline, result in results:
+        if pipeline.stateful and isinstance(result, list):
+            (scope.state.keep if keep else scope.state.undo)(pipeline.name)

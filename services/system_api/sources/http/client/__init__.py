@@ -1,1 +1,0 @@
-"""The HTTP client of the sources: authentication, limits, pace, and the addresses that it may connect to."""

@@ -1,0 +1,1 @@
+"""The HTTP client: authentication, limits, pace, and the addresses that it may connect to."""

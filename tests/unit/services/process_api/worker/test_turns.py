@@ -1,0 +1,27 @@
+"""The turns of other tasks."""
+
+import pytest
+
+from services.process_api.worker.turns import SLEEP_AFTER_SLOW, Turns
+from tests.unit.services.process_api.worker.test_filler import TickingClock
+
+
+@pytest.mark.parametrize(("took", "rests"), [(0.001, []), (0.02, [0]), (1.0, [SLEEP_AFTER_SLOW])])
+async def test_other_tasks_run_when_it_is_time(took: float, rests: list[float]) -> None:
+    clock = TickingClock(0)
+    turns = Turns(clock)
+    clock.advance(took)
+    await turns.breathe()
+    assert clock.rests == rests
+    assert turns.longest == took
+    await turns.breathe()
+    assert turns.longest == took
+
+
+async def test_the_time_in_which_a_step_waits_is_not_counted() -> None:
+    clock = TickingClock(0)
+    turns = Turns(clock)
+    clock.advance(100)
+    turns.waited()
+    await turns.breathe()
+    assert (turns.longest, clock.rests) == (0, [])
