@@ -1,6 +1,6 @@
 import pytest
 
-from services.cli.wiring import faults, warnings
+from services.cli.check.wiring import faults, warnings
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.registry import AnySource

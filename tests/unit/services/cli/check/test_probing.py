@@ -1,6 +1,6 @@
 import asyncio
 
-from services.cli.probing import Outcome, outcomes
+from services.cli.check.probing import Outcome, outcomes
 from shared.errors import Unavailable
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from services.cli.certificates import faults
+from services.cli.check.certificates import faults
 from services.standalone.settings import WholeSettings
 
 TABLE = {"kind": "table", "url": "postgresql://reader@db/shop", "table": "orders", "type": "t"}

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from services.cli import source_listing
-from services.cli.system_client import SystemAddress, SystemClient
+from services.cli.sources import listing
+from services.cli.sources.system_client import SystemAddress, SystemClient
 from services.cli.tls import ca_context
 from shared.errors import SettingsError, TrelayError
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -63,7 +63,7 @@ def list_all(*, url: str, token: str | None, ca_file: Path | None, as_json: bool
 
     async def work(client: SystemClient) -> None:
         found = await client.sources()
-        _print(found, source_listing.table(found), as_json=as_json)
+        _print(found, listing.table(found), as_json=as_json)
 
     _run(work, url, token, ca_file)
 
@@ -77,7 +77,7 @@ def show(*, name: str, position: bool, url: str, token: str | None, ca_file: Pat
 
     async def work(client: SystemClient) -> None:
         found = await (client.position(name) if position else client.source(name))
-        _print(found, source_listing.details(found), as_json=as_json or position)
+        _print(found, listing.details(found), as_json=as_json or position)
 
     _run(work, url, token, ca_file)
 
@@ -91,7 +91,7 @@ def counts(*, name: str, hours: int, url: str, token: str | None, ca_file: Path 
 
     async def work(client: SystemClient) -> None:
         found = await client.windows(name, hours)
-        _print(found, source_listing.windows(found["windows"]), as_json=as_json)
+        _print(found, listing.windows(found["windows"]), as_json=as_json)
 
     _run(work, url, token, ca_file)
 
@@ -186,7 +186,7 @@ def rewind(  # noqa: PLR0913 -- click passes each option by name
     async def work(client: SystemClient) -> None:
         preview = await client.ask(name, "rewind", {"to": to, "dry_run": True})
         if dry_run or not as_json:
-            _print(preview, source_listing.rewind(name, preview), as_json=as_json)
+            _print(preview, listing.rewind(name, preview), as_json=as_json)
         if dry_run:
             return
         if not yes:
@@ -231,7 +231,7 @@ def reconcile(
 
     async def work(client: SystemClient) -> None:
         found.update(await client.ask(name, "reconcile", {"from": since, "to": until}))
-        _print(found, source_listing.reconciled(found), as_json=as_json)
+        _print(found, listing.reconciled(found), as_json=as_json)
 
     _run(work, url, token, ca_file)
     return 1 if found["difference"] else 0

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from services.cli import certificates, exposure, wiring
-from services.cli.probing import Probe, outcomes
+from services.cli.check import certificates, exposure, wiring
+from services.cli.check.probing import Probe, outcomes
 from services.process_api.pipeline.check import faults as pipeline_faults
 from services.standalone.settings import WholeSettings
 from services.system_api.sources.capabilities import Probing

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.exposure import is_local, warnings
+from services.cli.check.exposure import is_local, warnings
 from services.standalone.settings import WholeSettings
 
 TABLE = {"kind": "table", "url": "postgresql://reader@db.example.com/shop", "table": "orders", "type": "t"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.source_listing import details, duration, reconciled, rewind, table, windows
+from services.cli.sources.listing import details, duration, reconciled, rewind, table, windows
 
 
 def source(**more: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.cli.system_client import _parsed
+from services.cli.sources.system_client import _parsed
 from shared.errors import TrelayError
 
 URL = "http://trelay:8081"
