@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema
 
 from services.process_api.pipeline.steps.drop import DropOptions
 from services.process_api.pipeline.steps.filter import FilterOptions
+from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
 from services.process_api.pipeline.steps.rename import RenameOptions
@@ -28,6 +29,7 @@ STEPS: tuple[type[StepOptions], ...] = (
     RouteOptions,
     ValidateOptions,
     PythonOptions,
+    EnrichOptions,
 )
 
 _KINDS = [step.kind for step in STEPS]
