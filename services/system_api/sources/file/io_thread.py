@@ -29,11 +29,19 @@ class IoThread:
     async def opened(cls, name: str) -> AsyncIterator["IoThread"]:
         """Run a thread while the context is open; jobs submitted by then are still run."""
         io_thread = cls(name)
-        io_thread._thread.start()
+        io_thread.start()
         try:
             yield io_thread
         finally:
-            io_thread._jobs.put(None)
+            io_thread.stop()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread behind the jobs that were submitted by then, without waiting for that."""
+        self._jobs.put(None)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work` in the thread and return its result. If the caller is cancelled, the call still runs."""

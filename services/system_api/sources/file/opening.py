@@ -25,6 +25,8 @@ from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
+from services.system_api.sources.file.remote.opening import remote_source
+from services.system_api.sources.file.remote_options import scheme_of
 from services.system_api.sources.file.start import Start
 from services.system_api.sources.file.tailing.changes import ChangeTracker
 from services.system_api.sources.file.tailing.rotation import Rotation
@@ -44,6 +46,8 @@ class FileSourceKind(FileSourceOptions):
 
 def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:
     """Return what opens the source of this name."""
+    if scheme_of(options.path) is not None:
+        return remote_source(name, options, clock, rng)
 
     @asynccontextmanager
     async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:

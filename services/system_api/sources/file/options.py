@@ -30,6 +30,7 @@ from services.system_api.sources.file.format_options import (
     keeps_ascii,
 )
 from services.system_api.sources.file.parsing.identity import OriginAttribute
+from services.system_api.sources.file.remote_options import RemoteOptions, check_url, file_system_of, path_in, scheme_of
 from services.system_api.sources.file.start import StartPlace
 from services.system_api.sources.source import SourceOptions
 from shared.settings import Form, Options, RelativePath, beside_file
@@ -54,6 +55,8 @@ def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
     for part in Path(pattern).parts:
         if "[" in _CLASS.sub("", part):
             raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
+    if scheme_of(pattern) is not None:
+        return check_url(pattern)
     # Wildcards in the name of the settings file's own folder are part of the name.
     folder = glob.escape(str(beside_file("", info)))
     return str(Path(folder) / pattern)
@@ -103,7 +106,8 @@ class FileSourceOptions(SourceOptions):
     kind: Literal["file"]
     """Files of lines or rows."""
     path: Annotated[str, AfterValidator(_glob_beside_file)] = Field(min_length=1)
-    """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file."""
+    """A file or a glob (`*`, `?`, `[…]`, `**` for folders). A relative path is relative to the settings file. With
+    `mode: drop` also a URL, such as `s3://bucket/in/*.csv`."""
     format: FileFormat | None = None
     """The format; by default derived from the extension of `path`, such as .csv, .json or .parquet, with that of a
     compression behind it if there is one."""
@@ -155,6 +159,8 @@ class FileSourceOptions(SourceOptions):
     """What is read of archives with `compression: zip`."""
     drop: DropOptions = DropOptions()
     """How files are taken with `mode: drop`."""
+    remote: RemoteOptions = RemoteOptions()
+    """How files are reached where `path` is a URL."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -187,6 +193,27 @@ class FileSourceOptions(SourceOptions):
         if wrong := sorted(set(self.origin).difference(known)):
             found = f"found {wrong[0].value!r}, which {kind} files do not have"
             raise ValueError(f"origin: {found}; expected {', '.join(known)}")
+        return self
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        scheme, archive = scheme_of(self.path), self.remote.archive
+        if scheme is None:
+            if "remote" in self.model_fields_set:
+                raise ValueError(
+                    "remote: the path is local; remove remote, or set path to a URL such as s3://bucket/*.csv"
+                )
+            return self
+        if self.mode == "tail":
+            raise ValueError(f"mode: files of {scheme}:// cannot be followed while they grow; set mode: drop")
+        for name in ("archive", "receipt"):
+            if name in self.drop.model_fields_set:
+                other = "set remote.archive" if name == "archive" else f"remove drop.{name}"
+                raise ValueError(f"drop.{name}: the path is a URL; {other}")
+        if archive is not None and file_system_of(archive) != file_system_of(self.path):
+            raise ValueError("remote.archive: found another file system; expected that of path")
+        if archive is not None and Glob(path_in(self.path)).folders_are(path_in(archive).rstrip("/")):
+            raise ValueError("remote.archive: found the folder of path; expected another folder")
         return self
 
     def _unreadable(self) -> str | None:

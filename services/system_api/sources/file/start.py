@@ -41,8 +41,11 @@ class Start:
 
     def passes_over(self, file: FileStat) -> bool:
         """Whether what a file of the first look holds is left unread."""
-        new = self._since is not None and file.mtime >= self._since
-        return self.applies and not new and not is_undecodable(file.path)
+        return self.excludes(file.mtime) and not is_undecodable(file.path)
+
+    def excludes(self, mtime: int) -> bool:
+        """Whether what a file holds that was modified at a time (ns) is left unread."""
+        return self.applies and (self._since is None or mtime < self._since)
 
 
 FROM_BEGINNING = Start("beginning", first=False)

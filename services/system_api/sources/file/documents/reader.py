@@ -177,6 +177,9 @@ class LineReader:
         wanted = self._start[0] - self._skipped
         if not wanted:
             return False
+        if len(self._head) >= _CHUNK and (seek := getattr(self._stream, "seek", None)) is not None:
+            self._skipped = seek(self._start[0])  # plain bytes: nothing has to be read to know what is there
+            return False
         data = self._stream.read(min(_CHUNK, wanted))
         if not data:
             raise UnreadableDocument(f"found {self._skipped} bytes of content; expected more than {self._start[0]}")

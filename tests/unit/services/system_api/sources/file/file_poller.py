@@ -34,7 +34,7 @@ class FilePoller:
     """Opens a file source, and keeps what was committed."""
 
     def __init__(
-        self, path: Path, clock: SystemClock | None = None, *, folder: Path | None = None, **options: Any
+        self, path: Path | str, clock: SystemClock | None = None, *, folder: Path | None = None, **options: Any
     ) -> None:
         """`folder` is that of the settings file."""
         given = {"kind": "file", "path": str(path), "type": "t", "subject": "id", "interval": 0.001} | options

@@ -1,0 +1,204 @@
+"""A remote file system, through fsspec: lists, reads, deletes and moves files. Blocking, for a thread.
+
+Every error of the file system becomes `Unavailable`, except that a file is not there.
+"""
+
+import errno
+import io
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, BinaryIO, NamedTuple, cast
+
+from services.system_api.sources.file.folders.globbing import Glob
+from services.system_api.sources.file.remote.ledger import RemoteFile
+from services.system_api.sources.file.remote_options import RemoteOptions, path_in, scheme_of
+from shared.errors import SettingsError, TrelayError, Unavailable
+from shared.runtime.extras import extra
+
+_BUFFER = 1_048_576
+"""Bytes of one request."""
+_CONNECT = 10
+
+
+class RemoteListing(NamedTuple):
+    """What a listing shows."""
+
+    files: Sequence[RemoteFile]
+    """Those that belong to the source, oldest first."""
+    paths: Container[str]
+    """All paths in the folders."""
+
+
+class RemoteStore:
+    """The files of one URL."""
+
+    def __init__(self, url: str, options: RemoteOptions, skip: Callable[[str], bool] = lambda _path: False) -> None:
+        """`url` may have wildcards; `skip` names files that do not belong to the source although they match.
+
+        Raises:
+            SettingsError: a package is not installed, or the options are refused.
+            Unavailable: the server cannot be reached.
+        """
+        self.url = url
+        self._scheme = scheme_of(url) or ""
+        self._glob = Glob(path_in(url))
+        self._skip = skip
+        self._fs = self._opened(options)
+
+    def _opened(self, options: RemoteOptions) -> Any:
+        given: dict[str, Any] = {**options.options, **{k: v.get_secret_value() for k, v in options.secrets.items()}}
+        with self._errors(), extra("files", f"path: {self._scheme}://"):
+            import fsspec  # noqa: PLC0415 -- an optional package
+
+            given["skip_instance_cache"] = True
+            if self._scheme == "s3":
+                limits = {"connect_timeout": _CONNECT, "read_timeout": options.timeout, "retries": {"max_attempts": 1}}
+                given = {"config_kwargs": limits, "default_cache_type": "none", "use_listings_cache": False} | given
+            if self._scheme == "sftp":
+                from sshfs import SSHFileSystem  # noqa: PLC0415
+
+                host, _, port = self.url.partition("://")[2].partition("/")[0].partition(":")
+                given |= {"port": int(port)} if port else {}
+                # Without known_hosts, sshfs accepts any host; () stands for the files of the user.
+                given = {"known_hosts": (), "connect_timeout": _CONNECT, "keepalive_interval": 15} | given
+                return SSHFileSystem(host, timeout=options.timeout, **given)
+            try:
+                return fsspec.filesystem(self._scheme, **given)
+            except (TypeError, ValueError) as exc:
+                raise SettingsError(f"remote: refused by the file system of {self._scheme}://: {exc}") from exc
+
+    def list_files(self) -> RemoteListing:
+        """Return the files that are there.
+
+        Raises:
+            Unavailable: the folder or the bucket is not there, or the server does not answer.
+        """
+        folder = self._glob.folder
+        with self._errors():
+            try:
+                if self._glob.recursive:
+                    found = list(self._fs.find(folder, detail=True).values())
+                else:
+                    found = self._fs.ls(folder, detail=True)
+            except FileNotFoundError:
+                found = self._empty(folder)
+        there = [self._file(each) for each in found if each["type"] in {"file", "link"}]
+        files = [each for each in there if self._glob.matches(each.path) and not self._skip(each.path)]
+        files.sort(key=lambda each: (each.mtime, each.path))
+        return RemoteListing(files, {each.path for each in there})
+
+    def url_of(self, path: str) -> str:
+        """Return the URL of a path."""
+        host = self.url.partition("://")[2].partition("/")[0] + "/" if self._scheme == "sftp" else ""
+        return f"{self._scheme}://{host}{path[1:]}"
+
+    def _empty(self, folder: str) -> list[Mapping[str, Any]]:
+        """Return no files for a prefix without objects; there are no folders in a bucket."""
+        bucket = folder.split("/")[1]
+        if self._scheme in {"sftp", "memory"} or not self._fs.exists(bucket):
+            raise Unavailable(f"{self.url}: {folder if self._scheme in {'sftp', 'memory'} else bucket} is not there")
+        return []
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file."""
+        with self._errors():
+            return bool(self._fs.exists(path))
+
+    def current(self, path: str) -> RemoteFile | None:
+        """Return a file as it is now; None if it is not there."""
+        with self._errors():
+            try:
+                found = self._fs.info(path)
+            except FileNotFoundError:
+                return None
+        return self._file(found)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file; its bytes are read when they are asked for.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        with self._errors(missing=True):
+            file = self._fs.open(path, "rb")
+        return cast("BinaryIO", io.BufferedReader(_Guarded(file), _BUFFER))
+
+    def delete(self, path: str) -> None:
+        """Delete a file, unless that is done."""
+        with self._errors():
+            try:
+                self._fs.rm_file(path)
+            except FileNotFoundError:
+                return
+
+    def move(self, path: str, target: str) -> None:
+        """Move a file to a path where there is none."""
+        with self._errors():
+            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            if self._scheme == "sftp":
+                from fsspec.asyn import sync  # noqa: PLC0415
+
+                # The `mv` of sshfs deletes the file even where it could not copy it.
+                sync(self._fs.loop, self._rename, path, target)
+            else:
+                self._fs.copy(path, target)
+                self._fs.rm_file(path)
+
+    async def _rename(self, path: str, target: str) -> None:
+        async with self._fs._pool.get() as channel:  # noqa: SLF001 -- sshfs has no other way
+            await channel.rename(path, target)
+
+    def _file(self, info: Mapping[str, Any]) -> RemoteFile:
+        time = next((info[key] for key in ("LastModified", "mtime", "created") if info.get(key) is not None), None)
+        mtime = int((time.timestamp() if isinstance(time, datetime) else float(time or 0)) * 1e9)
+        size = int(info["size"] or 0)
+        tag = str(info.get("ETag") or "").strip('"')
+        return RemoteFile("/" + str(info["name"]).lstrip("/"), size, mtime, f"{tag}:{mtime}:{size}")
+
+    @contextmanager
+    def _errors(self, *, missing: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except TrelayError:
+            raise
+        except Exception as exc:
+            if missing and isinstance(exc, FileNotFoundError):
+                raise
+            raise Unavailable(f"{self.url}: {type(exc).__name__}: {exc}") from exc
+
+
+class _Guarded(io.RawIOBase):
+    """Turns every error of a remote file into an `OSError` with a number, which no decoder takes for broken data."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._run(lambda: self._file.seek(offset, whence) or self._file.tell()))
+
+    def tell(self) -> int:
+        return int(self._run(self._file.tell))
+
+    def readinto(self, buffer: Any) -> int:
+        data: bytes = self._run(lambda: self._file.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._run(self._file.close)
+        super().close()
+
+    @staticmethod
+    def _run(work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except Exception as exc:
+            raise OSError(errno.EIO, f"{type(exc).__name__}: {exc}") from exc
