@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from services.process_api.pipeline.steps.registry import STEPS, AnyStep
 from services.process_api.pipeline.steps.step import Step, StepOptions, WaitingStep
 from shared.http.client.client import Request, Response
 from tests.unit.services.process_api.making import event
+from tests.unit.services.process_api.pipeline.steps.stateful.stepping import Stepping
 from tests.unit.services.process_api.pipeline.steps.waiting import scope
 
 WRITTEN: list[Any] = [
@@ -37,6 +39,11 @@ WRITTEN: list[Any] = [
     {"split": "lines"},
     {"emit": ["a.b", "=c"]},
     {"enrich": {"http": {"url": "https://a.example/{key}"}, "key": "a", "into": "data.b"}},
+    {"dedupe": {"by": ["id"], "within": 60.0}},
+    {"latest": {"every": 100}},
+    {"aggregate": {"window": {"tumbling": 60.0}, "values": {"n": "count", "sum": {"sum": "a"}}}},
+    {"join": {"left": "a", "right": "b", "within": 60.0}},
+    {"table": {"of": "a", "into": "data.a"}},
 ]
 adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
@@ -76,19 +83,28 @@ async def test_the_example_of_a_step_is_true(
     written = yaml.safe_load(example.step)
     assert list(written) == [step.kind]
     assert example.cases
+    bench = Stepping(written) if step.stateful else None
+    if bench is not None:
+        bench.now = 10**11  # after the times in the examples
     settings = {"sources": ["*"], "channel": "orders", "steps": [written]}
     options = await asyncio.to_thread(PipelineOptions.model_validate, settings)  # it may read a file
     for before, after in example.cases:
-        made = Pipeline("orders", options)
-        (outcome,) = await made.start(
-            [Input(event(before["data"], **{name: each for name, each in before.items() if name != "data"}))], scope()
-        )
-        result = await made.finish(outcome, (), scope())
-        assert isinstance(result, list), result
-        outputs = [json.loads(output.value or b"") for output in result]
+        if bench is not None:
+            outputs = bench.send(**before)
+        else:
+            outputs = await outputs_of(options, before)
         assert len(outputs) == len(after)
         for output, expected in zip(outputs, after, strict=True):
             assert expected.items() <= output.items()
+
+
+async def outputs_of(options: PipelineOptions, before: Mapping[str, Any]) -> list[Any]:
+    made = Pipeline("orders", options)
+    attributes = {name: each for name, each in before.items() if name != "data"}
+    (outcome,) = await made.start([Input(event(before["data"], **attributes))], scope())
+    result = await made.finish(outcome, (), scope())
+    assert isinstance(result, list), result
+    return [json.loads(output.value or b"") for output in result]
 
 
 def test_options_are_taken_as_they_are() -> None:
