@@ -88,18 +88,19 @@ class _Process:
             wait = deadline - time.monotonic()
             if wait <= 0:
                 raise Timeout
-            for end, events in poll.poll(wait * 1000):
-                if end == self._responses and events & (select.POLLIN | select.POLLHUP):
+            for end, _ in poll.poll(wait * 1000):
+                if end == self._responses:
                     piece = os.read(end, _CHUNK)
                     if not piece:
                         raise EOFError
                     received += piece
-                elif end == self._requests and events & (select.POLLERR | select.POLLHUP):
-                    raise EOFError
-                elif end == self._requests:
+                    continue
+                try:
                     left = left[os.write(end, left[:_CHUNK]) :]
-                    if not left:
-                        poll.unregister(end)
+                except BrokenPipeError as exc:  # pragma: no cover -- or the end of the responses is seen first
+                    raise EOFError from exc
+                if not left:
+                    poll.unregister(end)
         self.seconds = SECONDS
         return found
 

@@ -35,7 +35,7 @@ class Jsonata:
     def __init__(self, expression: str, time_limit_ms: int | None = None, *, apart: bool = True) -> None:
         """Compile it; the time limit of an evaluation is `TIME_LIMIT_MS` by default.
 
-        `apart` permits to evaluate it in another process, where that is needed.
+        `apart` permits to evaluate it in another process, where that is needed and the time limit is the default.
 
         Raises:
             ValueError: it does not compile, or contains a number that JSONata would alter.
@@ -43,7 +43,8 @@ class Jsonata:
         for literal in _NUMBER.findall(_QUOTED.sub(" ", expression)):
             if inexact(literal.encode()) is not None:
                 raise ValueError(f"JSONata's numbers are doubles, which cannot hold {literal[:40]}")
-        self._apart = expression if apart and evaluations.needed(expression) else None
+        apart = apart and time_limit_ms is None and evaluations.needed(expression)
+        self._apart = expression if apart else None
         try:
             limit = TIME_LIMIT_MS if time_limit_ms is None else time_limit_ms
             self._compiled = jsonatapy.compile(expression, timeout=limit, max_sequence_length=_SEQUENCE_LIMIT)
