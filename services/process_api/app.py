@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Unpack
 
 from services.process_api.pipeline.check import build, faults
@@ -12,6 +12,9 @@ from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.settings import ProcessSettings
+from services.process_api.state.memory import MemoryStores
+from services.process_api.state.options import StateOptions
+from services.process_api.state.store import Stores
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
@@ -20,6 +23,7 @@ from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.errors import SettingsError, Unavailable
 from shared.http.server import application
+from shared.runtime.extras import extra
 from shared.runtime.reloading import Apply, Section
 from shared.runtime.tasks import Tasks
 
@@ -47,8 +51,9 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
     """
     await _check(settings.process.pipelines)
     async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(_opened_stores(settings.process.state))
         parts = await stack.enter_async_context(opened_parts("process_api", settings, **given))
-        service = await stack.enter_async_context(contextlib.aclosing(_Service(settings, parts)))
+        service = await stack.enter_async_context(contextlib.aclosing(_Service(settings, parts, stores)))
         tasks = await stack.enter_async_context(Tasks())
         service.tasks = tasks
         app = application(settings.process.listen, parts.health)
@@ -62,12 +67,26 @@ async def _check(pipelines: Mapping[str, PipelineOptions]) -> None:
         raise SettingsError("\n".join(map(str, wrong)))
 
 
+def _opened_stores(options: StateOptions) -> AbstractAsyncContextManager[Stores]:
+    """Open what keeps the state of pipelines.
+
+    Raises (on entering):
+        SettingsError: the directory cannot be used, or the extra `state` is not installed.
+    """
+    if options.directory is None:
+        return contextlib.nullcontext(MemoryStores())
+    with extra("state", "process.state.directory"):
+        from services.process_api.state.rocks import RocksStores  # noqa: PLC0415 -- rocksdict is an extra
+    return RocksStores.opened(options.directory)
+
+
 class _Service:
     """The pipelines, and what they report to."""
 
     tasks: Tasks
 
-    def __init__(self, settings: ProcessSettings, parts: Parts) -> None:
+    def __init__(self, settings: ProcessSettings, parts: Parts, stores: Stores) -> None:
+        self._stores = stores
         self._options = settings.process
         self._topics = settings.bus.topics
         self._context = StepContext(clock=parts.clock, rng=parts.rng)
@@ -114,7 +133,16 @@ class _Service:
         """
         clock = self._parts.clock
         transaction = self._options.transaction
-        stream = Stream(bus, self._topics, lambda: self._selection, transaction, self._reporter, clock, self._parts.rng)
+        stream = Stream(
+            bus,
+            self._topics,
+            lambda: self._selection,
+            transaction,
+            self._reporter,
+            clock,
+            rng=self._parts.rng,
+            stores=self._stores,
+        )
         async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
             while True:
                 with contextlib.suppress(Unavailable):  # the bus reports that as its own problem

@@ -17,7 +17,8 @@ from services.process_api.pipeline.check import faults as pipeline_faults
 from services.standalone.settings import WholeSettings
 from services.system_api.sources.capabilities import Probing
 from services.system_api.sources.http.polling.options import HttpSourceOptions
-from services.system_api.sources.http.polling.trial import faults as expression_faults
+from services.system_api.sources.http.trial import faults as expression_faults
+from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.registry import AnySource, build_source
 from shared.alerts import SmtpOptions
 from shared.alerts import probe as probe_mail
@@ -108,7 +109,8 @@ def _warnings_of(loaded: Loaded[WholeSettings]) -> list[str]:
 
 def _expression_faults(sources: Mapping[str, AnySource]) -> list[Finding]:
     """Return the expressions of sources that do not terminate."""
-    http = {name: options for name, options in sources.items() if isinstance(options, HttpSourceOptions)}
+    kinds = HttpSourceOptions | WebhookSourceOptions
+    http = {name: options for name, options in sources.items() if isinstance(options, kinds)}
     return [
         fault
         for name, options in http.items()

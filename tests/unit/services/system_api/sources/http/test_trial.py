@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.sources.http.polling.trial import Trial, faults
+from services.system_api.sources.http.trial import Trial, faults
 from shared.errors import SettingsError
 from shared.expression import trial
 
