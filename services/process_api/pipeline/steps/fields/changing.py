@@ -5,10 +5,11 @@ from collections.abc import Callable
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import Path, put
 from shared.errors import Malformed
+from shared.events.event import check_data
 from shared.expression.nodes import Node, Raw, child, expanded, text
 
 Change = Callable[[bytes], bytes]
-"""From the JSON text of a value to that of another; raises `Malformed`."""
+"""From the JSON text of a value to that of another; raises `Malformed`. The result is checked."""
 
 
 def change(draft: Draft, path: Path, function: Change) -> None:
@@ -17,15 +18,21 @@ def change(draft: Draft, path: Path, function: Change) -> None:
     Raises:
         Malformed: a value cannot be changed; the text names the path.
     """
+
+    def checked(written: bytes) -> bytes:
+        made = function(written)
+        check_data(made)
+        return made
+
     try:
         if path.names[0] != "data":
             raw = draft.attributes().get(path.names[0])
             if raw is not None:
-                put(draft, path, Raw(function(bytes(raw))))
+                put(draft, path, Raw(checked(bytes(raw))))
         elif len(path.names) == 1:
             if (whole := draft.data_text()) is not None:
-                draft.replace_data_text(function(whole))
-        elif (node := draft.data()) is not None and _change(node, path.names[1:], function):
+                draft.replace_data_text(checked(whole))
+        elif (node := draft.data()) is not None and _change(node, path.names[1:], checked):
             draft.mark_data_changed()
     except Malformed as exc:
         raise Malformed(f"{path}: {exc}") from exc

@@ -45,6 +45,7 @@ def draft_of(text: str) -> Any:
     [
         ("number", "twelve", "data.a: found 'twelve'; expected number"),
         ("number", "0x1", "expected number"),
+        ("number", "1e400", "found the number 1e400"),
         ("integer", 1.5, "found '1.5'; expected integer"),
         ("boolean", 2, "expected boolean"),
         ("number", [1], "expected number"),
