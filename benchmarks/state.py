@@ -16,8 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,11 @@ async def run_restore(kind: str, keys: int) -> None:
             row.end()
 
 
+def in_a_loop(work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+    """Run a part in an event loop of its own."""
+    asyncio.run(work(*arguments))
+
+
 def main() -> None:
     """Print a row for each part, each measured in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -187,16 +193,14 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_500_000)
     parser.add_argument("--part", help="one row alone, such as aggregate/disk")
     given = parser.parse_args()
-    parts: dict[str, Callable[[], Any]] = {"bare": lambda: run_bare(given.events, given.keys)}
+    parts: dict[str, Callable[[], None]] = {"bare": partial(run_bare, given.events, given.keys)}
     if importlib.util.find_spec("bytewax") is not None:
-        parts["bytewax"] = lambda: run_bytewax(given.events, given.keys)
+        parts["bytewax"] = partial(run_bytewax, given.events, given.keys)
     for name in STEPS:
         for kind in ("memory", "disk"):
-            parts[f"{name}/{kind}"] = lambda name=name, kind=kind: asyncio.run(
-                run_step(name, kind, given.events, given.keys)
-            )
+            parts[f"{name}/{kind}"] = partial(in_a_loop, run_step, name, kind, given.events, given.keys)
     for kind in ("memory", "disk"):
-        parts[f"restore/{kind}"] = lambda kind=kind: asyncio.run(run_restore(kind, given.keys))
+        parts[f"restore/{kind}"] = partial(in_a_loop, run_restore, kind, given.keys)
     if given.part:
         as_services_run()
         parts[given.part]()

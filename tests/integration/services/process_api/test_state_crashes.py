@@ -95,7 +95,8 @@ def expected(count: int, partitions: int) -> Outcome:
     for number in range(count):
         subject, group = number % SUBJECTS, (number % SUBJECTS, number // GROUP)
         ends[partition_of(b"s%d" % subject, partitions)] = number
-        windows[subject, (START.timestamp() + number) // WINDOW * WINDOW - START.timestamp()].append(number)
+        first = int(START.timestamp())
+        windows[subject, (first + number) // WINDOW * WINDOW - first].append(number)
         if group in seen:
             continue
         if number % 17 == 5:
@@ -105,7 +106,7 @@ def expected(count: int, partitions: int) -> Outcome:
             found.firsts[subject].append(number)
     for (subject, start), numbers in windows.items():
         if start + WINDOW <= ends[partition_of(b"s%d" % subject, partitions)]:
-            found.sums[subject].append((int(start), len(numbers), sum(numbers)))
+            found.sums[subject].append((start, len(numbers), sum(numbers)))
     return found
 
 
