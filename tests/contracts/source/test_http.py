@@ -67,6 +67,8 @@ class ChangeLog:
 
 
 class TestHttp(SourceContract):
+    interruptions = 6
+
     @pytest.fixture
     async def upstream(self) -> AsyncIterator[ChangeLog]:
         async with ChangeLog.opened() as log:
