@@ -43,8 +43,8 @@ class Inquiries:
         """Return what a rewind would do. Raises `Malformed`, `SettingsError`."""
         return await preview(self._parts.bus.connected, self._topics.checkpoints, name, place, self.opener(name))
 
-    async def reconcile(self, name: str, since: datetime, until: datetime) -> Mapping[str, Any]:
-        """Return what the upstream has and what is published, of changes within [since, until). Raises `Malformed`."""
+    async def reconcile(self, name: str, since: datetime | None, until: datetime | None) -> Mapping[str, Any]:
+        """Return what the upstream has and what is published, within [since, until), or of all. Raises `Malformed`."""
         bus = self._parts.bus.connected
         topic = self._topics.ingest if self._sources[name].channel is None else self._topics.publish
         checkpoint = await saved(bus, self._topics.checkpoints, name)

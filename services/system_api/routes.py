@@ -122,10 +122,14 @@ class SourceRoutes:
 
     async def _reconcile(self, request: web.Request) -> web.Response:
         operator, source, body = await self._command(request, {"from", "to"})
-        since, until = (parse_time(name, body.get(name)) for name in ("from", "to"))
+        since, until = (parse_time(name, body[name]) if name in body else None for name in ("from", "to"))
         _audit("reconcile", source, operator)
         found = await _answered(self.inquiries.reconcile(source, since, until))
-        answer = {"name": source, "from": since.isoformat(), "to": until.isoformat(), **found}
+        shown = {
+            "from": None if since is None else since.isoformat(),
+            "to": None if until is None else until.isoformat(),
+        }
+        answer = {"name": source, **shown, **found}
         return web.json_response(answer, headers=_FRESH)
 
     async def _ask(self, source: str, operator: Operator, command: Command, place: str | None) -> web.Response:

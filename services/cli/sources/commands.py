@@ -213,15 +213,16 @@ def snapshot(*, name: str, wait: float, url: str, token: str | None, ca_file: Pa
 
 @sources.command(short_help="Compare what an upstream has with what is published.")
 @click.argument("name")
-@click.option("--from", "since", required=True, metavar="TIME", help="The beginning of the range (RFC 3339).")
-@click.option("--to", "until", required=True, metavar="TIME", help="Its end, excluded; before the lag of the source.")
+@click.option("--from", "since", metavar="TIME", help="The beginning of the range (RFC 3339).")
+@click.option("--to", "until", metavar="TIME", help="Its end, excluded; before the lag of the source.")
 @_address_options
 def reconcile(
-    *, name: str, since: str, until: str, url: str, token: str | None, ca_file: Path | None, as_json: bool
+    *, name: str, since: str | None, until: str | None, url: str, token: str | None, ca_file: Path | None, as_json: bool
 ) -> int:
     """Count the rows that changed last within a range of time, upstream and in what is published, and compare.
 
-    Exit status 1: they differ. Rows that were deleted upstream are published and not there any more.
+    Exit status 1: they differ. Rows that were deleted upstream are published and not there any more. Without a range,
+    files are compared as a whole, up to the saved position.
 
     \b
     Example:
@@ -230,7 +231,8 @@ def reconcile(
     found: dict[str, Any] = {}
 
     async def work(client: SystemClient) -> None:
-        found.update(await client.ask(name, "reconcile", {"from": since, "to": until}))
+        given = {key: time for key, time in (("from", since), ("to", until)) if time}
+        found.update(await client.ask(name, "reconcile", given))
         _print(found, listing.reconciled(found), as_json=as_json)
 
     _run(work, url, token, ca_file)

@@ -50,7 +50,7 @@ def rewind(name: str, preview: Mapping[str, Any]) -> Iterator[str]:
 
 def reconciled(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines about a comparison with the upstream."""
-    yield f"source {found['name']}, {found['from']} to {found['to']}"
+    yield f"source {found['name']}, {found['from'] or 'the beginning'} to {found['to'] or 'the saved position'}"
     yield f"  upstream   {found['upstream']}"
     yield f"  published  {found['published']} ({found['events']} events)"
     if found["difference"] > 0:
@@ -61,6 +61,9 @@ def reconciled(found: Mapping[str, Any]) -> Iterator[str]:
         yield "  no difference"
     if not found["complete"]:
         yield "  the topic has not kept all events of this range"
+    if remarks := found.get("not_compared"):
+        yield "  not compared:"
+        yield from (f"  - {remark}" for remark in remarks)
 
 
 def windows(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -5,14 +5,14 @@ each row, the newest event counts, so that a row that changed again after the ra
 deleted upstream is published and not there any more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from services.system_api.sources.capabilities import Countable
+from services.system_api.sources.capabilities import Countable, Recountable
 from services.system_api.sources.source import Checkpoint, SourceOpener
 from shared.bus.protocol import Bus, Record
 from shared.errors import Malformed, PositionLost, Unavailable
@@ -23,6 +23,7 @@ _MAX_ENTITIES = 2_000_000
 """Entities that are told apart; each takes some 200 bytes."""
 _CLOCK_SKEW_MS = 300_000
 """A record may be written this long before the time of its event, by another clock."""
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _WAIT = 1.0
 _PATIENCE = 20
 """Waits in a row without a record until the bus counts as unavailable."""
@@ -40,7 +41,7 @@ class Published:
 
     since: datetime
     until: datetime
-    entity: Callable[[str], str]
+    entity: Callable[[str], str | None]
     events: int = 0
     """Events within the range."""
     newest: dict[str, datetime] = field(default_factory=dict)
@@ -61,8 +62,10 @@ class Published:
         """
         if time < self.since:
             return
-        self.events += time < self.until
         entity = self.entity(position)
+        if entity is None:
+            return
+        self.events += time < self.until
         known = self.newest.get(entity)
         if known is None and len(self.newest) >= _MAX_ENTITIES:
             raise Malformed(f"more than {_MAX_ENTITIES} entities changed since then; expected a later beginning")
@@ -71,23 +74,39 @@ class Published:
 
 
 async def reconcile(
-    bus: Bus, topic: str, source: str, opened: tuple[SourceOpener, Checkpoint], since: datetime, until: datetime
+    bus: Bus,
+    topic: str,
+    source: str,
+    opened: tuple[SourceOpener, Checkpoint],
+    since: datetime | None,
+    until: datetime | None,
 ) -> dict[str, Any]:
     """Return both counts and their difference as JSON; `topic` is that of the source's events.
+
+    Without `since` and `until`, everything that can be compared is.
 
     Raises:
         Malformed: the source cannot count, or the range is empty.
         Unavailable: the upstream or the bus does not answer.
     """
-    if until <= since:
+    begin, end = since or _FIRST, until or _LAST
+    if end <= begin:
         raise Malformed("from, to: expected a range that ends after it begins")
     opener, checkpoint = opened
     async with opener(checkpoint) as upstream:
-        if not isinstance(upstream, Countable):
+        remarks: Sequence[str] = ()
+        published = Published(begin, end, _whole)
+        # Before the topic is read: what changes meanwhile lies after the range, or behind the position.
+        if isinstance(upstream, Recountable):
+            count = await upstream.recount(since, until)
+            published.entity, remarks = upstream.entity, upstream.remarks
+        elif isinstance(upstream, Countable):
+            if since is None or until is None:
+                raise Malformed("from, to: expected both with this kind of source")
+            count = await upstream.count(since, until)
+            published.entity = upstream.entity
+        else:
             raise Malformed("this kind of source cannot count what its upstream has")
-        published = Published(since, until, upstream.entity)
-        # Before the topic is read: what changes meanwhile lies after the range.
-        count = await upstream.count(since, until)
     await _read(bus, topic, source, published)
     return {
         "upstream": count,
@@ -95,7 +114,11 @@ async def reconcile(
         "difference": count - published.entities,
         "events": published.events,
         "complete": published.complete,
-    }
+    } | ({"not_compared": list(remarks)} if remarks else {})
+
+
+def _whole(position: str) -> str:
+    return position
 
 
 async def _read(bus: Bus, topic: str, source: str, published: Published) -> None:

@@ -1,5 +1,6 @@
 """What a source may be able to do for operators, beside being read. Each is a protocol that it may implement."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
@@ -63,6 +64,29 @@ class Countable(Protocol):
 
     def entity(self, position: str) -> str:
         """Return what the events of one entity have in common; `position` is that of an event, from its id."""
+        ...
+
+
+@runtime_checkable
+class Recountable(Protocol):
+    """Sources that can read again what they have published, and compare it event by event."""
+
+    async def recount(self, since: datetime | None, until: datetime | None) -> int:
+        """Return how many events come before the saved position, with a time within [since, until); None: any time.
+
+        Raises:
+            Malformed: the settings do not allow it; the text tells why.
+            Unavailable: the upstream does not answer.
+        """
+        ...
+
+    def entity(self, position: str) -> str | None:
+        """Return the position of an event if `recount` has read it; None for an event that cannot be compared."""
+        ...
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What the last `recount` could not compare, as text."""
         ...
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from services.system_api.sources.file.dropping.drop import DropSource
 from services.system_api.sources.file.dropping.finalize import is_own_output
@@ -25,6 +26,7 @@ from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
+from services.system_api.sources.file.reading.recounting import EventCounter, FileRecount
 from services.system_api.sources.file.remote.opening import remote_source
 from services.system_api.sources.file.remote_options import scheme_of
 from services.system_api.sources.file.start import Start
@@ -57,11 +59,11 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
 
         make_format = line_formats(options)
 
-        def make(file_id: str, path: str, offset: int, line: int) -> Parser:
-            identity = FileIdentity(name, file_id, path, options.origin)
+        def make(events: EventBuilder, file_id: str, path: str, offset: int, line: int) -> Parser:
+            identity = FileIdentity(name, file_id, path, options.origin if events is builder else ())
             return Parser(
                 make_format(),
-                builder,
+                events,
                 identity,
                 options.line_limit,
                 offset=offset,
@@ -77,14 +79,24 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
             if tails:
                 held = stack.enter_context(RETAINED.of((name, options.path, options.rotated)))
             disk = Disk(io_thread, held)
-            opener: FileOpener = LineFiles(disk, make)
-            if options.document_reason is not None:
-                opener = Documents(disk, DocumentMaker(name, options, record_opener(options), builder, clock))
-            open_files = OpenFiles(name, opener, disk, catalogue)
+
+            def opener(events: EventBuilder, disk: Disk) -> FileOpener:
+                if options.document_reason is None:
+                    return LineFiles(disk, partial(make, events))
+                given = options if events is builder else options.model_copy(update={"origin": ()})
+                return Documents(disk, DocumentMaker(name, given, record_opener(options), events, clock))
+
+            open_files = OpenFiles(name, opener(builder, disk), disk, catalogue)
             open_files.start = Start(options.start, first=not checkpoint)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())
-            yield await (_tail if tails else _drop)(name, options, builder, open_files, tasks, stack, clock)
+            source = await (_tail if tails else _drop)(name, options, builder, open_files, tasks, stack, clock)
+            counter = EventCounter(name, options.type, options.channel, clock, rng)
+            timed = options.time is not None
+            # Without the held files, which another opening of the source may be reading.
+            own = Disk(io_thread, HeldFiles(DescriptorBudget(0)))
+            source.files = FileRecount(catalogue.files, own, opener(counter, own), counter, timed=timed)
+            yield source
 
     return open_source
 
@@ -97,7 +109,7 @@ async def _tail(
     tasks: Tasks,
     _stack: AsyncExitStack,
     clock: Clock,
-) -> Source:
+) -> TailSource:
     glob = Glob(options.path)
     rotated = None if options.rotated is None else Glob(options.rotated)
     globs = [glob] if rotated is None else [glob, rotated]
@@ -117,7 +129,7 @@ async def _drop(
     tasks: Tasks,
     stack: AsyncExitStack,
     clock: Clock,
-) -> Source:
+) -> DropSource:
     glob = Glob(options.path)
     listing = Listing([glob], lambda path: is_own_output(path, glob, options.drop))
     view = FolderView(listing, open_files.disk, options.interval, clock, hold=False)

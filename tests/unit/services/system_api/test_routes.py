@@ -85,6 +85,16 @@ async def test_a_source_is_paused_resumed_polled_and_rewound(tmp_path: Path, cap
     ]
 
 
+async def test_files_are_compared_as_a_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a.ndjson", 1, 2)
+    async with running(tmp_path, MemoryBus()) as api:
+        await api.until(lambda orders: orders["counts"]["published"] == 2)
+        status, found = await api.post("orders/reconcile", {})
+    assert status == 200
+    assert (found["from"], found["to"], found["upstream"], found["published"]) == (None, None, 2, 2)
+    assert found["not_compared"]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
@@ -98,13 +108,13 @@ async def test_a_source_is_paused_resumed_polled_and_rewound(tmp_path: Path, cap
         ("orders/rewind", {"to": "end", "dry_run": "yes"}, 400, "dry_run: expected true or false"),
         ("orders/rewind", {"to": {"position": {"": "x"}}, "dry_run": True}, 400, "not that of a file source"),
         ("orders/stop", None, 404, "there is nothing at"),
-        ("orders/reconcile", {"from": "2026-01-01T00:00:00Z"}, 400, "to: found null; expected RFC 3339"),
+        ("orders/reconcile", {"from": "2026-01-01T00:00:00Z", "to": None}, 400, "to: found null; expected RFC 3339"),
         ("orders/reconcile", {"from": "2026-01-01T00:00:00", "to": "x"}, 400, "which has no time zone"),
         (
             "orders/reconcile",
             {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"},
             400,
-            "this kind of source cannot count",
+            "the rows have no time of their own",
         ),
     ],
 )

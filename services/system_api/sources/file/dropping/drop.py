@@ -20,6 +20,7 @@ from services.system_api.sources.file.reading.folder_view import FolderView, yie
 from services.system_api.sources.file.reading.jobs import Job, Jobs
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles, Outcome
+from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
@@ -38,7 +39,7 @@ class FileState(Enum):
     """Everything in it had been read, and it has changed since: it is a new file."""
 
 
-class DropSource:
+class DropSource(RecountedFiles):
     """A `Source` of whole files. `Settling`: a file is finalized once everything in it is committed."""
 
     def __init__(

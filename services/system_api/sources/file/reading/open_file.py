@@ -205,7 +205,7 @@ class OpenFile:
             rejects=parser.rejects + (earlier.rejects if earlier else 0),
             carriage_returns=parser.splitter.carriage_returns,
             truncated=parser.truncated or (earlier is not None and earlier.truncated),
-            begin=parser.begin if offset < parser.begin else 0,
+            begin=parser.begin,
             done=None if done is None else (done.size, done.mtime),
         )
 

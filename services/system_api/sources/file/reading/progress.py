@@ -111,6 +111,24 @@ def number_of(file_id: str) -> int:
     return int(file_id.partition(".")[0])
 
 
+def unread(progress: Progress) -> Progress:
+    """Return the position at the beginning of a file that is known."""
+    # A document is known by a fingerprint of the whole of it, a file of lines by one of what was read.
+    fingerprint = progress.fingerprint if progress.size else fingerprint_of(b"", b"")
+    return Progress(
+        path=progress.path,
+        real=progress.real,
+        dev=progress.dev,
+        ino=progress.ino,
+        offset=0,
+        line=0,
+        fingerprint=fingerprint,
+        sample=0,
+        carriage_returns=progress.carriage_returns,
+        size=progress.size,
+    )
+
+
 def load(checkpoint: Mapping[str, bytes]) -> tuple[Count, dict[str, Progress]]:
     """Read a checkpoint.
 

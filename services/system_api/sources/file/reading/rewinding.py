@@ -13,7 +13,7 @@ import msgspec
 
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
-from services.system_api.sources.file.reading.progress import Progress, fingerprint_of, save
+from services.system_api.sources.file.reading.progress import Progress, save, unread
 from shared.errors import Malformed
 
 
@@ -32,7 +32,7 @@ async def checkpoint_at(
     since = 0 if isinstance(place, str) else int(place.timestamp() * 1e9)
     modified = await disk.run(_modified, dict(catalogue.files))
     files = {
-        file_id: _unread(progress) if modified.get(file_id, -1) >= since else progress
+        file_id: unread(progress) if modified.get(file_id, -1) >= since else progress
         for file_id, progress in catalogue.files.items()
     }
     count = msgspec.structs.replace(catalogue.count, started=True)
@@ -40,23 +40,6 @@ async def checkpoint_at(
         "": save(count),
         **{file_id: save(progress) for file_id, progress in files.items()},
     }
-
-
-def _unread(progress: Progress) -> Progress:
-    # A document is known by a fingerprint of the whole of it, a file of lines by one of what was read.
-    fingerprint = progress.fingerprint if progress.size else fingerprint_of(b"", b"")
-    return Progress(
-        path=progress.path,
-        real=progress.real,
-        dev=progress.dev,
-        ino=progress.ino,
-        offset=0,
-        line=0,
-        fingerprint=fingerprint,
-        sample=0,
-        carriage_returns=progress.carriage_returns,
-        size=progress.size,
-    )
 
 
 def _modified(files: Mapping[str, Progress]) -> dict[str, int]:

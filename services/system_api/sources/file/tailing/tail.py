@@ -14,6 +14,7 @@ from services.system_api.sources.file.reading.file_problems import shown
 from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles, Outcome
+from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.file.tailing.changes import ChangeTracker
 from services.system_api.sources.file.tailing.incomplete_lines import IncompleteLines
@@ -21,7 +22,7 @@ from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.runtime.clock import Clock
 
 
-class TailSource:
+class TailSource(RecountedFiles):
     """A `Source` of files that grow."""
 
     def __init__(

@@ -94,6 +94,13 @@ def test_a_complete_comparison_says_nothing_of_what_was_not_kept() -> None:
     assert list(reconciled(found | {"difference": 0, "complete": True}))[-1] == "  no difference"
 
 
+def test_a_comparison_without_a_range_names_what_it_leaves_out() -> None:
+    found = {"name": "orders", "from": None, "to": None, "upstream": 10, "published": 10, "events": 12}
+    lines = list(reconciled(found | {"difference": 0, "complete": True, "not_compared": ["a.ndjson"]}))
+    assert lines[0] == "source orders, the beginning to the saved position"
+    assert lines[-2:] == ["  not compared:", "  - a.ndjson"]
+
+
 @pytest.mark.parametrize(
     ("difference", "said"),
     [

@@ -88,7 +88,7 @@ async def test_the_header_and_quoted_newlines_of_a_csv_file_are_read_on_the_way(
             file.write('row"\n4,new\n')
         assert [row["id"] for row in await poller.drain()] == ["3", "4"]
     assert poller.rejects == []
-    assert [part.get("begin", 0) for part in poller.files.values()] == [0]
+    assert [part["begin"] < part["offset"] for part in poller.files.values()] == [True]
 
 
 async def test_files_that_appear_later_are_read_whole_also_after_a_restart(tmp_path: Path) -> None:

@@ -280,3 +280,15 @@ def test_a_file_that_is_no_text_is_unusable(portion: int) -> None:
         with pytest.raises(UnusableFile, match=r"in/a\.ndjson: found gzip-compressed data; expected text in UTF-8"):
             feed_all(reader, batch, content, portion)
         assert not batch
+
+
+def test_lines_before_the_beginning_make_no_events_also_those_above_the_limit() -> None:
+    content = b'{"id":"0"}\n' + b"x" * 300 + b'\n{"id":"1"}\n'
+    reader, batch = parser(Ndjson("id", None)), Batch()
+    reader.begin = content.index(b'{"id":"1"}')
+    for at in range(0, len(content), 50):
+        reader.feed(content[at : at + 50])
+        take_all(reader, batch)
+    assert offsets(batch) == [reader.begin]
+    assert (batch.rows, batch.skipped, batch.rejects, reader.line) == (3, 2, [], 3)
+    assert not reader.truncated
