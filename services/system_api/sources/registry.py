@@ -16,6 +16,7 @@ from services.system_api.sources.http.polling.opening import HttpSourceKind
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
+from services.system_api.sources.queue.redis.opening import RedisSourceKind
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.sources.table.opening import TableSourceKind
 from shared.errors import SettingsError
@@ -26,7 +27,15 @@ logger = logging.getLogger(__name__)
 GROUP = "trelay.sources"
 """The group of the entry points."""
 
-_OwnKinds = FileSourceKind | HttpSourceKind | KafkaSourceKind | NatsSourceKind | RabbitmqSourceKind | TableSourceKind
+_OwnKinds = (
+    FileSourceKind
+    | HttpSourceKind
+    | KafkaSourceKind
+    | NatsSourceKind
+    | RabbitmqSourceKind
+    | RedisSourceKind
+    | TableSourceKind
+)
 
 
 def installed_kinds(found: list[EntryPoint], own: set[str]) -> list[type[SourceOptions]]:
