@@ -16,11 +16,11 @@ OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 _COMMANDS = {
     "run": ("running", "run_everything"),
-    "check": ("checking", "check"),
-    "schema": ("checking", "schema"),
+    "check": ("check.commands", "check"),
+    "schema": ("check.commands", "schema"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
-    "sources": ("sources", "sources"),
+    "sources": ("sources.commands", "sources"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
 """By command: its module, and its name there."""

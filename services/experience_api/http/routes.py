@@ -4,11 +4,11 @@ import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 from aiohttp import web
 from prometheus_client import Counter
 
-from services.experience_api import refusals
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.credentials import SUBPROTOCOL, in_subprotocol
 from services.experience_api.http.entity import Push, receipt
@@ -16,6 +16,7 @@ from services.experience_api.http.errors import refusing
 from services.experience_api.http.gate import Gate
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.retry_after import RetryAfter
+from services.experience_api.http.upgrade import check_upgrade
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.metrics import ACCEPTED, ExperienceMetrics
@@ -30,9 +31,6 @@ from shared.runtime.clock import Clock
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_VERSION = "13"
-"""RFC 6455; earlier versions were drafts."""
 
 _CLOSE_TIMEOUT = 2.0
 """Seconds that a peer refused after the upgrade has to answer the Close frame."""
@@ -113,7 +111,7 @@ class Routes:
         return web.Response(status=204)
 
     async def _push(self, request: web.Request) -> web.StreamResponse:
-        self._pushes.check(self._origin(request))
+        self._pushes.check(self._origin(request), request.headers.get("Content-Encoding", ""))
         appender = self._stream.get().appender
         body = await self._pushes.body(request.content.readany, request.client_max_size)
         events = await self._pushes.append(Push(request.headers, request.query, body), appender)
@@ -123,12 +121,12 @@ class Routes:
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         headers = request.headers
-        if headers.get("Upgrade", "").lower() != "websocket" or headers.get("Sec-WebSocket-Version") != _VERSION:
-            raise Refused(refusals.UPGRADE_REQUIRED)
+        check_upgrade(request)
         await self._gate.enter()
         handshake, delivery = self._handshake.get(), self._stream.get().delivery
         try:
-            async with handshake.admit(headers, request.query, self._origin(request)) as slot:
+            gone = partial(_gone, request)
+            async with handshake.admit(headers, request.query, self._origin(request), gone) as slot:
                 self._handshakes.accepted()
                 served = await delivery.serve(
                     request, slot.subscriber, slot.cursor, slot.protocols, on_open=slot.attach
@@ -144,6 +142,11 @@ class Routes:
 
     def _origin(self, request: web.Request) -> Origin:
         return origin(request.remote, request.headers, self._proxies)
+
+
+def _gone(request: web.Request) -> bool:
+    """Return whether the peer of a request has disconnected."""
+    return request.transport is None or request.transport.is_closing()
 
 
 async def _refuse_after_upgrade(request: web.Request, reason: CloseReason) -> web.WebSocketResponse:

@@ -14,6 +14,7 @@ from services.experience_api.hub.close_codes import LOST, CloseReason
 from services.experience_api.hub.heartbeat import Progress, alive, reads
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import Socket, measure
+from services.experience_api.wire.client_frames import ClientFrames
 from services.experience_api.wire.frames import PING
 
 _EMPTY_FRAMES_LIMIT = 500
@@ -27,6 +28,7 @@ class Connection(asyncio.Protocol):
         "_closed_waiter",
         "_drain_waiter",
         "_empty_frames",
+        "_frames",
         "_inner",
         "_on_detach",
         "_paused",
@@ -66,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._transport_open = True
         self._inner = inner
+        self._frames = ClientFrames()
         self._on_detach: Callable[[Connection], None] | None = on_detach
         self._received = True
         self._empty_frames = 0
@@ -190,7 +193,8 @@ class Connection(asyncio.Protocol):
         if self._response_waiter is not None:
             self._response_waiter.set_result(None)
             self._response_waiter = None
-        self._inner.data_received(data)
+        if data := self._frames.feed(data):
+            self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received()

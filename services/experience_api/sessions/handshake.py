@@ -5,8 +5,8 @@ Cheap checks come first. The database sees no token that this service did not si
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 
 from multidict import MultiMapping
 
@@ -43,9 +43,13 @@ class Handshake:
 
     @asynccontextmanager
     async def admit(
-        self, headers: MultiMapping[str], query: MultiMapping[str], origin: Origin
+        self,
+        headers: MultiMapping[str],
+        query: MultiMapping[str],
+        origin: Origin,
+        gone: Callable[[], bool] = lambda: False,
     ) -> AsyncIterator[ConnectionSlot]:
-        """Hold the consumer's slot while the context is open.
+        """Hold the consumer's slot while the context is open. `gone` returns whether its peer has disconnected.
 
         Raises:
             Refused: the request is not admitted.
@@ -58,16 +62,18 @@ class Handshake:
                 attempt.proven(_lane(claims), self._clock.monotonic())
                 with _log_refusal(claims.client_id):
                     channels, cursor = _requested(query)
-                    slot, claim = await self._slot(stack, claims, origin)
+                    slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
                     slot.subscriber = _subscriber(claim, channels)
                     slot.cursor, slot.protocols = cursor, _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
             yield slot
 
-    async def _slot(self, stack: AsyncExitStack, claims: TokenClaims, origin: Origin) -> tuple[ConnectionSlot, Claim]:
+    async def _slot(
+        self, stack: AsyncExitStack, opening: AbstractAsyncContextManager[ConnectionSlot]
+    ) -> tuple[ConnectionSlot, Claim]:
         try:
             async with asyncio.timeout(_TIMEOUT):
-                slot = await stack.enter_async_context(self._connections.slot(claims, origin))
+                slot = await stack.enter_async_context(opening)
         except TimeoutError as exc:
             raise Refused(UNAVAILABLE, retry_after=1.0) from exc
         assert slot.claim is not None, "claimed on entering"

@@ -46,6 +46,8 @@ def _nested(annotation: Any) -> Iterator[type[Options]]:
 def _example(example: Example) -> Iterator[str]:
     if example.module:
         yield f"```python\n# shop/orders.py\n{example.module}```\n"
+    for name, content in example.files.items():
+        yield f"```text\n# {name}\n{content}```\n"
     yield "```text"
     for before, after in example.cases:
         yield f"{_json(before)}  becomes  {_outcome(after)}"

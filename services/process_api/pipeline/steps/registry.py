@@ -10,11 +10,17 @@ from pydantic_core import CoreSchema
 
 from services.process_api.pipeline.steps.drop import DropOptions
 from services.process_api.pipeline.steps.filter import FilterOptions
+from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
 from services.process_api.pipeline.steps.rename import RenameOptions
 from services.process_api.pipeline.steps.route import RouteOptions
 from services.process_api.pipeline.steps.set import SetOptions
+from services.process_api.pipeline.steps.stateful.aggregate import AggregateOptions
+from services.process_api.pipeline.steps.stateful.dedupe import DedupeOptions
+from services.process_api.pipeline.steps.stateful.join import JoinOptions
+from services.process_api.pipeline.steps.stateful.latest import LatestOptions
+from services.process_api.pipeline.steps.stateful.table import TableOptions
 from services.process_api.pipeline.steps.step import StepOptions
 from services.process_api.pipeline.steps.validate import ValidateOptions
 from shared.settings.explain import unknown_key
@@ -28,6 +34,12 @@ STEPS: tuple[type[StepOptions], ...] = (
     RouteOptions,
     ValidateOptions,
     PythonOptions,
+    EnrichOptions,
+    DedupeOptions,
+    LatestOptions,
+    AggregateOptions,
+    JoinOptions,
+    TableOptions,
 )
 
 _KINDS = [step.kind for step in STEPS]

@@ -7,7 +7,8 @@ from time import monotonic
 
 SOCKETS = 20
 REQUEST = (
-    b"GET /ws/publish HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"GET /ws/publish HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.%d\r\n\r\n"
 )
 
