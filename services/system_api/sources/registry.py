@@ -15,6 +15,7 @@ from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.http.polling.opening import HttpSourceKind
 from services.system_api.sources.http.webhook.opening import WebhookSourceKind
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
+from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.queue.redis.opening import RedisSourceKind
@@ -32,6 +33,7 @@ _OwnKinds = (
     FileSourceKind
     | HttpSourceKind
     | KafkaSourceKind
+    | MqttSourceKind
     | NatsSourceKind
     | RabbitmqSourceKind
     | RedisSourceKind

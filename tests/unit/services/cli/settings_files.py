@@ -164,6 +164,9 @@ WHOLE += """\
     payments: {kind: nats, url: "tls://n1:4222,n2:4222", token: secret, stream: PAYMENTS, filter: payments.eu.>,
       consumer: trelay, start: latest, ack_wait: 60, accept: [no_ack], subject: payment.id, channel: payments,
       type: payment.made}
+    plant: {kind: mqtt, url: "mqtts://trelay@m:8883", password: secret, topics: [plant/+/temperature, "alarms/#"],
+      share: trelay, client_id: trelay-plant, session_expiry: 86400, message_id: id, dedupe_window: 100, keepalive: 10,
+      accept: [session_expiry], channel: plant, type: reading.taken}
     ledger: {kind: redis, url: "rediss://trelay@r:6380/2", password: secret, tls: {ca_file: ca.pem}, stream: ledger,
       group: trelay, field: data, start: latest, accept: [no_aof], channel: ledger, type: entry.made}
     shipments: {kind: kafka, servers: "k1:9093,k2:9093", security_protocol: SASL_SSL, user: trelay, password: secret,
