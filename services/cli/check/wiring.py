@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.pipeline.steps.flow.emit import EmitOptions
 from services.process_api.pipeline.steps.route import RouteOptions
 from services.system_api.sources.registry import AnySource
 from shared.settings import Finding
@@ -41,7 +42,8 @@ def _without_channel(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
             "found neither a `channel` nor a step `route`, so its events reach no subscriber; add one of them",
         )
         for name, options in pipelines.items()
-        if options.channel is None and not any(isinstance(step, RouteOptions) for step in options.steps)
+        if options.channel is None
+        and not any(isinstance(each, RouteOptions | EmitOptions) for step in options.steps for each in step.all_steps())
     ]
 
 

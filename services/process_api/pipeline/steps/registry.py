@@ -8,8 +8,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag
 from pydantic_core import CoreSchema
 
+from services.process_api.pipeline.steps.call.call import CallOptions
 from services.process_api.pipeline.steps.drop import DropOptions
 from services.process_api.pipeline.steps.filter import FilterOptions
+from services.process_api.pipeline.steps.flow.branch import BranchOptions
+from services.process_api.pipeline.steps.flow.emit import EmitOptions
+from services.process_api.pipeline.steps.flow.foreach import ForeachOptions
+from services.process_api.pipeline.steps.flow.parallel import ParallelOptions
+from services.process_api.pipeline.steps.flow.split import SplitOptions
 from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
@@ -35,6 +41,12 @@ STEPS: tuple[type[StepOptions], ...] = (
     ValidateOptions,
     PythonOptions,
     EnrichOptions,
+    CallOptions,
+    BranchOptions,
+    ParallelOptions,
+    ForeachOptions,
+    SplitOptions,
+    EmitOptions,
     DedupeOptions,
     LatestOptions,
     AggregateOptions,
