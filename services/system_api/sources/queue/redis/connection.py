@@ -7,15 +7,16 @@ server: so what was trimmed before it was read shows, and so does another consum
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from datetime import datetime
+from typing import Any, Literal
 
 from services.system_api.sources.queue.message import Message, Received
 from services.system_api.sources.queue.positions import Positions
 from services.system_api.sources.queue.redis.client import Redis, detached, redis_errors
-from services.system_api.sources.queue.redis.entries import EntryId, id_text, message_of, parse_id, size_of
-from services.system_api.sources.queue.redis.following import Unread, state_of
+from services.system_api.sources.queue.redis.entries import EntryId, before, id_text, message_of, parse_id, size_of
+from services.system_api.sources.queue.redis.following import COUNTS, Unread, known_facts, state_of
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
-from services.system_api.sources.source import Loss
+from services.system_api.sources.source import Checkpoint, Loss
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import cancelled, started
 
@@ -43,6 +44,7 @@ class RedisConnection:
         self._client = client
         self._options = options
         self._group = options.group_of(source)
+        self._positions = positions
         self._mark = positions.of()
         self._losses = losses
         self._deliveries = dict(deliveries)
@@ -102,6 +104,17 @@ class RedisConnection:
         if messages:
             await detached(self._acknowledge([_token(message) for message in messages]))
 
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint of a place; see `Rewinding`. A time is that in the ids of the entries."""
+        state = state_of(await detached(self._state()))
+        at: EntryId | None = None
+        if place == "end":
+            at = state.last
+        elif isinstance(place, datetime):
+            at = min(before((int(place.timestamp() * 1000), 0)) or (0, 0), state.last)
+        self._mark.facts |= known_facts(state)
+        return self._positions.checkpoint_after({"": at}, without=COUNTS)
+
     async def wait(self) -> None:
         """Return when there are entries; see `Connection`."""
         await self._arrived.wait()
@@ -109,6 +122,11 @@ class RedisConnection:
     async def _acknowledge(self, ids: list[bytes]) -> None:
         with redis_errors(self._options):
             await self._client.xack(self._options.stream, self._group, *ids)
+
+    async def _state(self) -> dict[str, Any]:
+        with redis_errors(self._options):
+            found: dict[str, Any] = await self._client.xinfo_stream(self._options.stream)
+        return found
 
     async def _newer(self, after: str, block: int) -> bool:
         with redis_errors(self._options):

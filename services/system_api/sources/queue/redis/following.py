@@ -20,6 +20,7 @@ _DELETED = "deleted"
 """The fact that holds the greatest deleted id whose loss is reported."""
 _COUNT, _COUNTED_AT = "count", "counted_at"
 """The facts that hold how many entries were ever added up to the last one that was read, and the id of that one."""
+COUNTS = (_COUNT, _COUNTED_AT)
 _BEGUN = "begun"
 """The epoch of a stream: it has none of its own."""
 
@@ -156,4 +157,9 @@ class Unread:
 def begin(mark: Mark[EntryId], position: EntryId | None, state: StreamState) -> None:
     """Begin a stream at its first opening: what was deleted before is no loss."""
     mark.begin(_BEGUN, position)
-    mark.facts |= {_DELETED: id_text(state.deleted), _ADDED: state.added}
+    mark.facts |= known_facts(state)
+
+
+def known_facts(state: StreamState) -> dict[str, int | str]:
+    """Return the facts of a stream in which what was deleted before is no loss."""
+    return {_DELETED: id_text(state.deleted), _ADDED: state.added}
