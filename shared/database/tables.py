@@ -96,6 +96,14 @@ signing_keys = Table(
     comment="Keys that sign tokens if the settings have none. Useless alone: of a token, only a hash is stored.",
 )
 
+used_tickets = Table(
+    "used_tickets",
+    metadata,
+    Column("ticket_hash", LargeBinary, primary_key=True, comment="SHA-256 of the id of the ticket"),
+    Column("used_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    comment="Tickets of the last minutes that were used: each can be used once.",
+)
+
 source_controls = Table(
     "source_controls",
     metadata,

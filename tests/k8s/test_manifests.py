@@ -11,11 +11,11 @@ from packaging.utils import canonicalize_name
 from services.experience_api.settings import ExperienceSettings
 from services.process_api.settings import ProcessSettings
 from services.system_api.settings import SystemSettings
-from shared.bus.kafka.topics import topic_configs
 from shared.bus.topics import TopicsOptions
 from shared.composition.settings import SharedSettings
 from shared.runtime.run import SHUTDOWN_TIMEOUT
 from shared.settings import parse
+from tests.k8s import topics
 from tests.k8s.rendering import MANIFESTS, OVERLAYS, ROOT, Object, of_kind, overlay, pods
 
 SERVICES: dict[str, type[SharedSettings]] = {
@@ -112,19 +112,8 @@ def test_what_a_pod_mounts_exists_or_is_documented(name: str) -> None:
 
 
 def test_strimzi_gets_the_topics_that_the_services_expect() -> None:
-    found = of_kind(overlay("production"), "KafkaTopic")
-    expected = {
-        topic.name: (topic.partitions, topic.replicas, topic_configs(topic))
-        for topic in TopicsOptions(replicas=3).all()
-    }
-    assert {
-        name: (
-            topic["spec"]["partitions"],
-            topic["spec"]["replicas"],
-            {key: str(value) for key, value in topic["spec"]["config"].items()},
-        )
-        for name, topic in found.items()
-    } == expected
+    assert topics.PATH.read_text() == topics.text(), "run `python -m tests.k8s.topics`"
+    assert of_kind(overlay("production"), "KafkaTopic").keys() == {topic.name for topic in TopicsOptions().all()}
 
 
 def test_an_autoscaled_process_layer_has_no_more_replicas_than_partitions() -> None:

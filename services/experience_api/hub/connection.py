@@ -15,7 +15,7 @@ from services.experience_api.hub.heartbeat import Progress, alive, reads
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import Socket, measure
 from services.experience_api.wire.client_frames import ClientFrames
-from services.experience_api.wire.frames import PING
+from services.experience_api.wire.frames import PING, ping
 
 _EMPTY_FRAMES_LIMIT = 500
 """Empty frames accepted in one heartbeat: twenty a second, where one is enough."""
@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_transport",
         "_transport_open",
+        "beat",
         "ending",
         "outbox",
         "subscriber",
@@ -65,6 +66,8 @@ class Connection(asyncio.Protocol):
         self.ending: CloseReason | None = None
         """Why the connection ends; None while it lives."""
         self.wait: float | None = None
+        self.beat = ping
+        """Returns the frames of one heartbeat."""
         self._transport = transport
         self._transport_open = True
         self._inner = inner
@@ -130,7 +133,7 @@ class Connection(asyncio.Protocol):
         self._received = False
         self._empty_frames = 0
         self._progress = now
-        self.outbox.offer(PING)
+        self.outbox.offer(self.beat())
         return found
 
     async def responds(self, timeout: float) -> bool:

@@ -24,6 +24,7 @@ from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import (
     ALREADY_CONNECTED,
     CLIENT_DISABLED,
+    TICKET_REFUSED,
     TOKEN_EXPIRED,
     TOKEN_REFUSED,
     Refused,
@@ -51,6 +52,7 @@ _CLOSE_REASONS = {
 CLOSE_REASONS = {
     TOKEN_REFUSED: close_codes.TOKEN_REFUSED,
     TOKEN_EXPIRED: close_codes.TOKEN_EXPIRED,
+    TICKET_REFUSED: close_codes.TOKEN_REFUSED,
     CLIENT_DISABLED: close_codes.DISABLED,
 }
 """The close reason for each refusal of a token."""
@@ -160,6 +162,11 @@ class Connections:
                 await self._release(slot, claims.client_id)
             # Only now: until then a reconciliation must find the slot of every claim in the database.
             del self._slots[slot.connection_id]
+
+    async def check(self, claims: TokenClaims) -> None:
+        """Check a token without a claim: raise what `Registry.claim` refuses of it."""
+        for refusal in (await self._registry.invalid([claims], self._good_for_days)).values():
+            raise Refused(refusal)
 
     def lose_all(self) -> None:
         """End every connection: another process has this replica's lease, and all claims are void."""
