@@ -13,6 +13,7 @@ from pydantic import Field
 
 from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.http.polling.opening import HttpSourceKind
+from services.system_api.sources.http.streaming.opening import SseSourceKind, WebSocketSourceKind
 from services.system_api.sources.http.webhook.opening import WebhookSourceKind
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
 from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
@@ -37,8 +38,10 @@ _OwnKinds = (
     | NatsSourceKind
     | RabbitmqSourceKind
     | RedisSourceKind
+    | SseSourceKind
     | TableSourceKind
     | WebhookSourceKind
+    | WebSocketSourceKind
 )
 
 
