@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.sql import identifiers
+from services.system_api.sources.table.time_scale import TimeUnit
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
 from shared.settings import Form, Secret, beside_file
@@ -20,9 +21,9 @@ _SQLITE = "sqlite:///"
 _SHARE_OF_POLL = 0.8
 
 
-_COLUMN_SETTINGS = ("updated_at_column", "published_column", "subject")
+_COLUMN_SETTINGS = ("published_column", "subject")
 _OF_MODES = {
-    "incremental": {"updated_at_column", "time_zone", "overlap", "early_limit"},
+    "incremental": {"updated_at_column", "time_unit", "time_zone", "overlap", "early_limit"},
     "diff": {"diff_limit", "deleted_type"},
     "outbox": {"published_column"},
 }
@@ -69,9 +70,14 @@ class TableSourceOptions(SourceOptions):
     """The column that identifies a row, or several: `[order_id, line]`. Without `updated_at_column` rows are read in
     its order: then it is one column, an integer that grows, from a sequence or an identity column."""
 
-    updated_at_column: _Column | None = None
+    updated_at_column: _Column | Annotated[tuple[_Column, ...], Field(min_length=1, max_length=8)] | None = None
     """A column that every insert and every update sets to the time of its transaction, as `now()` and triggers that use
-    it do. With it inserts and updates are read, without it only inserts. It needs an index, followed by `key`."""
+    it do. With it inserts and updates are read, without it only inserts. It needs an index, followed by `key`. Of
+    several columns, `[updated_at, created_at]`, the first that is not NULL counts; they have one type."""
+
+    time_unit: TimeUnit | None = None
+    """What `updated_at_column` counts since 1970 if it is a number. Required then but in SQLite, where the size of the
+    numbers tells."""
 
     subject: _Column | None = None
     """The column that becomes the event's subject, the entity's key; by default `key`, and the values of several
@@ -82,7 +88,8 @@ class TableSourceOptions(SourceOptions):
 
     time_zone: Annotated[str, Form(r"^[A-Za-z0-9_+/-]{1,64}$", "a time zone, such as Europe/Berlin")] | None = None
     """Time zone of `updated_at_column` if that column has none: `UTC`, `Europe/Berlin`. Required if
-    the column has none; UTC by default in SQLite."""
+    the column has none; UTC by default in SQLite. A date needs none: without it, a day ends when it has ended
+    everywhere."""
 
     overlap: float = Field(default=0.0, ge=0, le=86_400)
     """Seconds during which a row may still appear below one that was read.
@@ -156,15 +163,22 @@ class TableSourceOptions(SourceOptions):
         return self.subject or ", ".join(self.keys)
 
     @property
-    def order_column(self) -> str:
-        """The column that rows are ordered by."""
-        return self.updated_at_column or self.keys[0]
+    def times(self) -> tuple[str, ...]:
+        """The columns of `updated_at_column`; empty if rows are not read by time."""
+        given = self.updated_at_column
+        return () if given is None else (given,) if isinstance(given, str) else given
+
+    @property
+    def order_columns(self) -> tuple[str, ...]:
+        """The columns that rows are ordered by: the first of them that is not NULL."""
+        return self.times or self.keys[:1]
 
     @property
     def named_columns(self) -> list[tuple[str, str]]:
         """Each column that a setting names, as setting and column."""
         return [
             *(("key", column) for column in self.keys),
+            *(("updated_at_column", column) for column in self.times),
             *((name, column) for name in _COLUMN_SETTINGS if (column := getattr(self, name))),
             *(("columns", column) for column in self.columns or ()),
         ]
@@ -214,6 +228,10 @@ class TableSourceOptions(SourceOptions):
     def _consistent(self) -> Self:
         if len(set(self.keys)) < len(self.keys):
             raise ValueError("key: found a column twice; expected different columns")
+        if len(set(self.times)) < len(self.times):
+            raise ValueError("updated_at_column: found a column twice; expected different columns")
+        if self.time_unit is not None and not self.times:
+            raise ValueError("time_unit: this is the unit of `updated_at_column`: remove it, or set that as well")
         if len(self.keys) > 1 and self.updated_at_column is None and self.mode == "incremental":
             raise ValueError(
                 "key: found several columns, in whose order rows do not grow; set `updated_at_column`, or `mode: diff`"

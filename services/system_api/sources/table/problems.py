@@ -1,6 +1,7 @@
 """What is wrong with the order values of a table, so that rows of it cannot be read."""
 
 from services.system_api.sources.table.ledger import Ledger
+from services.system_api.sources.table.time_scale import TimeScale
 
 _AHEAD = 60_000_000
 """Microseconds by which a time may be ahead of the server's clock without being reported."""
@@ -29,20 +30,20 @@ def of_keys(ledger: Ledger[int], following: int | None, limit: int, *, waits: bo
     return None
 
 
-def of_times(ledger: Ledger[int], now: int | None, limit: int) -> str | None:
-    """Return what is wrong with times; `now` is the server's clock as the times show it."""
+def of_times(ledger: Ledger[int], now: int | None, limit: int, scale: TimeScale) -> str | None:
+    """Return what is wrong with times; `now` is the server's clock in microseconds, as the times show it."""
     if now is None:
         return None
     if len(ledger.emitted) >= limit:
-        ahead = sum(order > now + _AHEAD for order in ledger.emitted.values())
+        ahead = sum(scale.micros(order) > now + _AHEAD for order in ledger.emitted.values())
         if ahead >= limit // 2:
             return (
                 f"{ahead} rows have times ahead of the server's clock, and no more can be remembered:"
                 " further ones are read when their time has come; check `time_zone`"
             )
-    if ledger.position is not None and now < ledger.position.order:
+    if ledger.position is not None and now < (reached := scale.micros(ledger.position.order)):
         return (
-            f"the server's clock is {(ledger.position.order - now) / _SECOND:.0f} s behind the rows that were read:"
+            f"the server's clock is {(reached - now) / _SECOND:.0f} s behind the rows that were read:"
             " rows written before it has caught up are not read"
         )
     return None

@@ -52,6 +52,21 @@ def _first_part(name: str) -> tuple[str, str | None]:
     return part, rest if dot else None
 
 
+def coalesced(expressions: Sequence[str]) -> str:
+    """Return the expression for the first that is not NULL."""
+    return expressions[0] if len(expressions) == 1 else f"coalesce({', '.join(expressions)})"
+
+
+def unit_error(table: str, column: str, type_: str, *, number: bool) -> str:
+    """Return the error for a `time_unit` that is missing, or that the column has no use for."""
+    if number:
+        return (
+            f"time_unit: table {table}: column {column!r} is {type_}; set what it counts since 1970: seconds,"
+            " milliseconds, microseconds or nanoseconds"
+        )
+    return f"time_unit: table {table}: column {column!r} is {type_}, which has no unit; remove `time_unit`"
+
+
 def quoted_table(name: str, quote: Quote = quoted) -> str:
     """Quote a table's name, with its schema if it has one."""
     return ".".join(quote(part) for part in identifiers(name))
@@ -93,16 +108,20 @@ def check_unique(table: str, key: Sequence[str], unique: Iterable[Collection[str
     )
 
 
-def suggest_index(table: str, columns: Iterable[str], *, named: bool = False) -> None:
-    """Log the statement that creates the missing index; with `named`, the index has a name."""
-    columns = list(dict.fromkeys(columns))
-    name = quoted("_".join([*identifiers(table), *columns])) + " " if named else ""
+def suggest_index(table: str, order: Sequence[str], keys: Iterable[str], *, named: bool = False) -> None:
+    """Log the statement that creates the missing index; with `named`, the index has a name.
+
+    Rows are ordered by the first column of `order` that is not NULL, and then by `keys`.
+    """
+    first = coalesced([quoted(column) for column in order])
+    indexed = list(dict.fromkeys([f"({first})" if len(order) > 1 else first, *map(quoted, keys)]))
+    name = quoted("_".join(dict.fromkeys([*identifiers(table), *order, *keys]))) + " " if named else ""
     logger.warning(
         "no index on the order column; each poll reads the whole table",
         extra={
             "component": "source",
             "table": table,
-            "column": columns[0],
-            "suggestion": f"CREATE INDEX {name}ON {quoted_table(table)} ({', '.join(map(quoted, columns))})",
+            "column": ", ".join(order),
+            "suggestion": f"CREATE INDEX {name}ON {quoted_table(table)} ({', '.join(indexed)})",
         },
     )

@@ -14,6 +14,7 @@ from services.system_api.sources.table.mysql.rows import MysqlRows, Place
 from services.system_api.sources.table.mysql.shape import MysqlShape
 from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRow
+from services.system_api.sources.table.time_scale import DATE_SPREAD, Microseconds, TimeScale
 from services.system_api.sources.table.zones import lowest_local
 from shared.runtime.clock import Clock
 
@@ -42,6 +43,7 @@ class MysqlReader:
         self._local_clock = LocalClock()
         self._highest: int | None = None
         self._now: int | None = None
+        self._scale: TimeScale = Microseconds()
 
     async def observe(self) -> int | None:
         """Return the horizon; see `TableReader`."""
@@ -87,7 +89,7 @@ class MysqlReader:
 
     def problem(self, ledger: Ledger[int]) -> str | None:
         """Report times that are ahead of the clock; see `TableReader`."""
-        return problems.of_times(ledger, self._now, self._table.options.early_limit)
+        return problems.of_times(ledger, self._now, self._table.options.early_limit, self._scale)
 
     def warning(self) -> str | None:
         """Report times of another zone; see `TableReader`."""
@@ -116,16 +118,21 @@ class MysqlReader:
         return running
 
     async def _bound(self, shape: MysqlShape, connection: MysqlConnection) -> int | None:
-        if shape.updated_at is None:
+        if not shape.times:
             return self._delayed.observe(self._highest, self._clock.monotonic())
+        self._scale = shape.scale
         ((utc, latest),) = await connection.fetch(statements.latest(shape))
-        margin = int((_MARGIN + self._overlap) * _SECOND)
-        if shape.updated_at.type != "datetime":
+        zoned = self._table.options.time_zone is not None
+        spread = DATE_SPREAD if shape.order.type == "date" and not zoned else 0
+        margin = int((_MARGIN + self._overlap + spread) * _SECOND)
+        if shape.order.type != "datetime" and (shape.order.type != "date" or not zoned):
             self._now = utc
-            return int(utc - margin)
+            return self._scale.at(utc - margin)
         then = (_EPOCH + timedelta(microseconds=utc - margin)).replace(tzinfo=UTC)
         now = (_EPOCH + timedelta(microseconds=utc)).replace(tzinfo=UTC).astimezone(self._zone).replace(tzinfo=None)
         self._now = (now - _EPOCH) // _MICROSECOND
-        self._local_clock.observe(latest, utc, self._now)
         lowest = (lowest_local(then, self._zone) - _EPOCH) // _MICROSECOND
+        if shape.order.type == "date":
+            return self._scale.at(lowest)
+        self._local_clock.observe(latest, utc, self._now)
         return min(lowest, self._local_clock.bound(utc) - margin)

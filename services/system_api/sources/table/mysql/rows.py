@@ -11,6 +11,7 @@ from services.system_api.sources.table.mysql.connection import MysqlConnection
 from services.system_api.sources.table.mysql.shape import MysqlShape
 from services.system_api.sources.table.mysql.values import Encoder, as_text
 from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.time_scale import order_of
 from shared.events.dead_letter import KEPT_BYTES
 
 
@@ -29,7 +30,7 @@ class Place:
         order, *keys, size, digest = values
         # The server does not hash what is larger than a packet: it differs by its size.
         text = f"{size}" if digest is None else str(digest)
-        number = order if isinstance(order, int) else 0
+        number = order if isinstance(order, int) else order_of(order) if isinstance(order, float) else 0
         return cls(number, encoded([as_text(value) or "" for value in keys]), int(size), text)
 
 

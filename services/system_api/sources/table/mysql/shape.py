@@ -8,7 +8,8 @@ from typing import Any
 from services.system_api.sources.table.mysql.connection import MysqlConnection
 from services.system_api.sources.table.mysql.values import Column, quoted
 from services.system_api.sources.table.options import TableSourceOptions
-from services.system_api.sources.table.sql import check_columns, check_unique, identifiers, suggest_index
+from services.system_api.sources.table.sql import check_columns, check_unique, identifiers, suggest_index, unit_error
+from services.system_api.sources.table.time_scale import Days, Microseconds, TimeScale, TimeUnit, numbers
 from shared.errors import SettingsError, Unauthorized
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ _JSON_CHECKS = """
 """
 _STANDBY = "SELECT @@global.read_only"
 _TRANSACTIONS = "SELECT count(*) FROM information_schema.innodb_trx"
-_TIMES = {"timestamp": "timestamp", "datetime": "datetime"}
+_TIMES = ("timestamp", "datetime")
+_NUMBERS = ("int", "bigint", "double")
+"""Types of times that are numbers since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class MysqlShape:
     columns: tuple[Column, ...]
     """The columns of the data."""
     keys: tuple[Column, ...]
-    updated_at: Column | None
+    times: tuple[Column, ...]
+    """The columns of times: the first that is not NULL orders the rows. Empty: they are ordered by the key."""
     subject: Column | None
     published: Column | None
     """The column of an outbox that marks rows as published; None: they are deleted."""
@@ -53,11 +57,25 @@ class MysqlShape:
     """Whether the account may see which transactions are open."""
     definition: tuple[Any, ...]
     """What differs when another table has the name, or another definition."""
+    time_unit: TimeUnit | None = None
+    """What numbers in `times` count."""
 
     @property
     def order(self) -> Column:
-        """The column that rows are ordered by."""
-        return self.updated_at or self.keys[0]
+        """The column that rows are ordered by; of several, the first, whose type all have."""
+        return self.times[0] if self.times else self.keys[0]
+
+    @property
+    def order_name(self) -> str:
+        """The column that rows are ordered by, or several, for errors."""
+        return ", ".join(column.name for column in self.times or self.keys[:1])
+
+    @property
+    def scale(self) -> TimeScale:
+        """What the order values of times are."""
+        if self.time_unit is not None:
+            return numbers(self.time_unit, floating=self.order.type == "double")
+        return Days() if self.order.type == "date" else Microseconds()
 
     @property
     def mode(self) -> str:
@@ -65,9 +83,9 @@ class MysqlShape:
         names = ", ".join(key.name for key in self.keys)
         if self.way != "incremental":
             return f"{self.way} by {names}"
-        if self.updated_at is None:
+        if not self.times:
             return f"by {names} (bigint)"
-        return f"by {self.updated_at.name}{f', {names}' if len(self.keys) > 1 else ''} ({self.updated_at.type})"
+        return f"by {self.order_name}{f', {names}' if len(self.keys) > 1 else ''} ({self.order.type})"
 
 
 async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOptions) -> MysqlShape:
@@ -98,12 +116,13 @@ async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOption
         relation=".".join(map(quoted, place)),
         columns=tuple(columns[name] for name in options.columns or columns),
         keys=tuple(columns[name] for name in options.keys),
-        updated_at=None if options.updated_at_column is None else columns[options.updated_at_column],
+        times=tuple(columns[name] for name in options.times),
         subject=None if options.subject is None else columns[options.subject],
         published=None if options.published_column is None else columns[options.published_column],
         way=options.mode,
         lists_transactions=lists,
         definition=(tables[0][2], *(tuple(row) for row in found)),
+        time_unit=options.time_unit,
     )
     is_table = tables[0][0] == "BASE TABLE"
     if is_table:
@@ -112,8 +131,10 @@ async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOption
         await _check_outbox(connection, options, shape, is_table=is_table)
     if options.ordered:
         await _check_order(connection, options, shape)
-        if is_table and not any(names[0] == shape.order.name for _, names in indexes.values()):
-            suggest_index(options.table, (shape.order.name, *options.keys), named=True)
+        # No index serves the first of several columns that is not NULL.
+        leads = any(names[0] == shape.order_name for _, names in indexes.values())
+        if is_table and not leads:
+            suggest_index(options.table, options.order_columns, options.keys, named=True)
     return shape
 
 
@@ -150,25 +171,43 @@ async def _check_outbox(
         raise SettingsError("url: this server is read-only, so published rows cannot be removed: set the primary")
 
 
+def _check_times(options: TableSourceOptions, shape: MysqlShape) -> None:
+    place = f"table {options.table}"
+    for column in shape.times:
+        if column.type == "float":
+            raise SettingsError(
+                f"updated_at_column: {place}: column {column.name!r} is float, which holds a time of today to"
+                " within two minutes; make it double"
+            )
+        if column.type not in {*_TIMES, *_NUMBERS, "date"}:
+            raise SettingsError(
+                f"updated_at_column: {place}: column {column.name!r} is {column.type}; expected timestamp, datetime,"
+                " date, or a number since 1970 as int, bigint or double"
+            )
+        number = column.type in _NUMBERS
+        if number != (options.time_unit is not None):
+            raise SettingsError(unit_error(options.table, column.name, column.type, number=number))
+    if len({column.type for column in shape.times}) > 1:
+        types = ", ".join(f"{column.name!r} is {column.type}" for column in shape.times)
+        raise SettingsError(f"updated_at_column: {place}: {types}; expected columns of one type, whose values compare")
+
+
 async def _check_order(connection: MysqlConnection, options: TableSourceOptions, shape: MysqlShape) -> None:
     order, table = shape.order, options.table
-    if shape.updated_at is not None and order.type not in _TIMES:
-        raise SettingsError(
-            f"updated_at_column: table {table}: column {order.name!r} is {order.type}; expected timestamp or datetime"
-        )
+    _check_times(options, shape)
     if order.type == "datetime" and options.time_zone is None:
         raise SettingsError(
             f"time_zone: table {table}: column {order.name!r} has no time zone;"
             " set `time_zone` to the zone of the applications that write it, such as UTC or Europe/Berlin"
         )
-    if shape.updated_at is None and not order.integer:
+    if not shape.times and not order.integer:
         raise SettingsError(
             f"key: table {table}: column {order.name!r} is {order.type}; set `updated_at_column`, or a key that is an"
             " integer and grows, or `mode: diff` for a small table"
         )
     if options.overlap > 0:
         return
-    if shape.updated_at is None and not order.auto_increment:
+    if not shape.times and not order.auto_increment:
         raise SettingsError(
             f"key: table {table}: the values of column {order.name!r} are not from AUTO_INCREMENT, so a lower one may"
             " appear after a higher one: set `updated_at_column`, or `mode: diff` for a small table, or set `overlap`"

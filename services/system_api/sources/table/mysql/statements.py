@@ -7,6 +7,8 @@ from services.system_api.sources.table.keys import decoded
 from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.mysql.shape import MysqlShape
 from services.system_api.sources.table.mysql.values import Column, key_expression, key_value, quoted
+from services.system_api.sources.table.sql import coalesced
+from services.system_api.sources.table.time_scale import float_of
 from shared.events.dead_letter import KEPT_BYTES
 
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 -- times of a column have no zone
@@ -35,7 +37,7 @@ def latest(shape: MysqlShape) -> str:
     """Return the statement for the server's clock in UTC, and for the latest time in a column without zone."""
     if shape.order.type != "datetime":
         return f"SELECT {UTC_NOW}, NULL"
-    column = _column(shape.order)
+    column = _order(shape)
     return f"""
         SELECT {UTC_NOW}, (
             SELECT TIMESTAMPDIFF(MICROSECOND, '2000-01-01', MAX({column})) FROM {shape.relation} t
@@ -53,7 +55,7 @@ def positions(
     """
     arguments: list[object] = []
     conditions = _placed(shape)
-    order = _column(shape.order)
+    order = _order(shape)
     if position is not None:
         conditions.append(_above(shape, position, arguments))
     if below is not None:
@@ -129,11 +131,16 @@ def null_key_rows(shape: MysqlShape, limit: int) -> tuple[str, list[object]]:
 
 def may_have_null_keys(shape: MysqlShape) -> bool:
     """Return whether a row may be without a key or order value."""
-    return any(key.nullable for key in shape.keys) or (shape.way == "incremental" and shape.updated_at is not None)
+    return any(key.nullable for key in shape.keys) or (shape.way == "incremental" and bool(shape.times))
 
 
 def _column(column: Column) -> str:
     return f"t.{quoted(column.name)}"
+
+
+def _order(shape: MysqlShape) -> str:
+    """Return the expression that rows are ordered by."""
+    return coalesced([_column(column) for column in shape.times or shape.keys[:1]])
 
 
 def _cut(column: Column, *, cut: bool) -> str:
@@ -160,20 +167,22 @@ def _not_published(shape: MysqlShape) -> list[str]:
 
 def _placed(shape: MysqlShape) -> list[str]:
     conditions = [f"{_column(key)} IS NOT NULL" for key in shape.keys if key.nullable]
-    if shape.updated_at is not None:
-        conditions.append(f"{_column(shape.updated_at)} >= {_FIRST}")
+    if shape.times:
+        conditions.append(f"{_order(shape)} IS NOT NULL" if shape.time_unit else f"{_order(shape)} >= {_FIRST}")
     return conditions or ["1"]
 
 
 def _positions(
     shape: MysqlShape, conditions: list[str], order_by: list[str], limit: int, arguments: list[object]
 ) -> tuple[str, list[object]]:
-    order = _column(shape.order)
-    value = f"TIMESTAMPDIFF(MICROSECOND, '2000-01-01', {order})" if shape.updated_at is not None else order
+    order = value = _order(shape)
+    if shape.times and shape.time_unit is None:
+        unit = "DAY" if shape.order.type == "date" else "MICROSECOND"
+        value = f"TIMESTAMPDIFF({unit}, '2000-01-01', {order})"
     keys = ", ".join(key_expression(key, _column(key)) for key in shape.keys)
     size = " + ".join(column.size(_column(column)) for column in shape.columns)
     overhead = sum(len(column.name) + 4 for column in shape.columns)
-    hashed = shape.way != "incremental" or shape.updated_at is not None
+    hashed = shape.way != "incremental" or bool(shape.times)
     statement = f"""
         SELECT {value}, {keys}, {size} + {overhead}, {_digest(shape) if hashed else "''"}
         FROM {shape.relation} t
@@ -191,11 +200,11 @@ def _digest(shape: MysqlShape) -> str:
 
 
 def _above(shape: MysqlShape, position: Position[int], arguments: list[object]) -> str:
-    order, value = _column(shape.order), _order_argument(shape, position.order)
+    order, value = _order(shape), _order_argument(shape, position.order)
     arguments.append(value)
     if position.key is None:
         return f"{order} >= %s"
-    if shape.updated_at is None:
+    if not shape.times:
         return f"{order} > %s"
     # The first condition alone lets the server use the index.
     keys = [order, *(_column(key) for key in shape.keys)]
@@ -213,8 +222,10 @@ def _after(columns: Sequence[str], values: Sequence[object], arguments: list[obj
 
 
 def _order_argument(shape: MysqlShape, value: int) -> object:
-    if shape.updated_at is None:
-        return value
+    if not shape.times or shape.time_unit is not None:
+        return float_of(value) if shape.order.type == "double" else value
+    if shape.order.type == "date":
+        return (_EPOCH + timedelta(days=value)).date().isoformat()
     return (_EPOCH + timedelta(microseconds=value)).isoformat(sep=" ", timespec="microseconds")
 
 

@@ -47,7 +47,7 @@ class MysqlTable:
             before = self._shape
             if before is not None and before.mode != found.mode:
                 raise SettingsError(
-                    f"table: the definition of column {found.order.name!r} has changed;"
+                    f"table: the definition of column {found.order_name!r} has changed;"
                     " give the source another name to start from the beginning"
                 )
         if before is not None and before.definition != found.definition:
@@ -66,6 +66,6 @@ class MysqlTable:
         found = []
         for missing, digest, *values in await self.connection.fetch(statement, arguments, timeout):
             data, _ = encoder.encoded(values)
-            column = shape.keys[missing] if missing >= 0 else shape.order
-            found.append(NullKeyRow(f"{digest}", data, f"column {column.name!r} is NULL"))
+            column = shape.keys[missing].name if missing >= 0 else shape.order_name
+            found.append(NullKeyRow(f"{digest}", data, f"column {column!r} is NULL"))
         return found

@@ -23,6 +23,7 @@ from services.system_api.sources.table.sqlite.final import FinalKeys, FinalNumbe
 from services.system_api.sources.table.sqlite.reader import SqliteReader
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
+from services.system_api.sources.table.time_scale import Days, Microseconds, TimeScale
 from shared.errors import SettingsError
 
 _GRAIN = 2.0
@@ -59,7 +60,7 @@ async def _on_postgresql(stack: AsyncExitStack, assembly: Assembly) -> Source:
     with keeper.errors():
         shape = (await keeper.session()).shape
     reader = PostgresReader(keeper, assembly.clock)
-    position = _by_key if not shape.by_time else _by_time if shape.versioned else _by_time_only
+    position = _by_key if not shape.by_time else _by_scale(shape.scale, versioned=shape.versioned)
     return _source(assembly, reader, shape.mode, int, position, await _time(shape), signal)
 
 
@@ -70,10 +71,10 @@ async def _on_mysql(stack: AsyncExitStack, assembly: Assembly) -> Source:
     shape = await table.shape(clock.monotonic())
     zone = await _zone(options.time_zone)
     reader = MysqlReader(table, zone, clock)
-    if shape.updated_at is None:
+    if not shape.times:
         return _source(assembly, reader, shape.mode, int, _by_key, timestamps.unknown, ChangeSignal())
-    time = timestamps.absolute() if shape.updated_at.type == "timestamp" else timestamps.local(zone)
-    return _source(assembly, reader, shape.mode, int, _by_time, time, ChangeSignal())
+    time = timestamps.local(zone) if shape.order.type == "datetime" else _time_of(shape.scale)
+    return _source(assembly, reader, shape.mode, int, _by_scale(shape.scale), time, ChangeSignal())
 
 
 async def _on_sqlite(stack: AsyncExitStack, assembly: Assembly) -> Source:
@@ -83,17 +84,22 @@ async def _on_sqlite(stack: AsyncExitStack, assembly: Assembly) -> Source:
     shape = await sqlite_shape_of(file, options)
     age = options.overlap + _GRAIN
     signal = ChangeSignal()
-    if shape.updated_at_column is None:
+    if not shape.times:
         keys = FinalKeys(options.overlap, clock)
         by_key = SqliteReader[int](name, options, file, shape, keys)
         return _source(assembly, by_key, shape.mode, int, _by_key, timestamps.unknown, signal)
-    if shape.kind is int:
-        numbers = Numbers()
+    if shape.kind is not str:
+        numbers = Numbers(options.time_unit, floating=shape.kind is float)
         by_number = SqliteReader[int](name, options, file, shape, FinalNumbers(numbers, age, clock))
-        return _source(assembly, by_number, shape.mode, int, _by_number, numbers.rfc3339, signal)
+
+        def position(row: Row[int]) -> str:
+            return f"{row.key}@{numbers.text(row.order)}.{row.version}"
+
+        return _source(assembly, by_number, shape.mode, int, position, numbers.rfc3339, signal)
     zone = await _zone(options.time_zone)
-    texts = Texts(shape.updated_at_column, zone)
-    by_text = SqliteReader[str](name, options, file, shape, FinalTexts(texts, zone, age, clock))
+    texts = Texts(shape.order, zone)
+    final = FinalTexts(texts, None if options.time_zone is None else zone, age, clock)
+    by_text = SqliteReader[str](name, options, file, shape, final)
     return _source(assembly, by_text, shape.mode, str, _by_text, texts.rfc3339, signal)
 
 
@@ -111,13 +117,28 @@ async def _zone(name: str | None) -> tzinfo:
 async def _time(shape: Shape) -> Time[int]:
     if not shape.by_time:
         return timestamps.unknown
-    if shape.order_type == "timestamptz":
-        return timestamps.absolute()
+    if shape.order_type != "timestamp":
+        return _time_of(shape.scale)
     try:
         return timestamps.local(await _zone(shape.time_zone))
     except SettingsError:
         # The server knows the zone, this system does not: the events have the time of reading.
         return timestamps.unknown
+
+
+def _time_of(scale: TimeScale) -> Time[int]:
+    """Return what makes times of order values that have no zone to consider; a date has no time."""
+    if isinstance(scale, Days):
+        return timestamps.unknown
+    absolute = timestamps.absolute()
+    return absolute if isinstance(scale, Microseconds) else lambda order: absolute(scale.micros(order))
+
+
+def _by_scale(scale: TimeScale, *, versioned: bool = True) -> PositionOf[int]:
+    """Return what makes positions of key, time and version."""
+    if isinstance(scale, Microseconds):
+        return _by_time if versioned else _by_time_only  # without the calls: every row pays for them
+    return lambda row: f"{row.key}@{scale.text(row.order)}{f'.{row.version}' if versioned else ''}"
 
 
 def _by_key(row: Row[int]) -> str:
@@ -130,10 +151,6 @@ def _by_time(row: Row[int]) -> str:
 
 def _by_time_only(row: Row[int]) -> str:
     return f"{row.key}@{row.order + timestamps.SINCE_1970}"
-
-
-def _by_number(row: Row[int]) -> str:
-    return f"{row.key}@{row.order}.{row.version}"
 
 
 def _by_text(row: Row[str]) -> str:

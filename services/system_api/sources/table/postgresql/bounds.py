@@ -68,8 +68,9 @@ def state(shape: Shape, margin: float) -> str:
     """Return the statement for one row: `bound`, `clock`, `identity` and `pid`.
 
     `bound` is below the order values that transactions which begin later will write: for keys the next value of the
-    sequence, NULL if there is none to ask; for times the server's clock less `margin` seconds. `clock` is the same
-    without the margin. For times without a zone, `utc` is the clock in UTC, and `latest` the latest time in the column.
+    sequence, NULL if there is none to ask; for times the server's clock less `margin` seconds, as a timestamp.
+    `clock` is the same without the margin. For times without a zone, `utc` is the clock in UTC, and `latest` the latest
+    time in the column.
     """
     relation = more = ""
     if shape.by_time:
@@ -96,16 +97,16 @@ def state(shape: Shape, margin: float) -> str:
 def identity(shape: Shape) -> str:
     """Return the query for what identifies the table and the definition of the columns that matter."""
     columns = [key.name for key in shape.keys]
-    columns += [name for name in (shape.updated_at_column, shape.subject) if name is not None]
+    columns += [*shape.times, *([] if shape.subject is None else [shape.subject])]
     return _IDENTITY.format(columns=", ".join(map(literal, columns)), table=literal(quoted_table(shape.table)))
 
 
 def moment(shape: Shape, instant: str) -> str:
-    """Return the expression for an instant as the table's times show it.
+    """Return the expression for an instant as the table's times show it, as a timestamp.
 
     In a zone whose clocks are set back soon, that is the lowest time that they show from the instant on.
     """
-    if shape.order_type == "timestamptz":
+    if not shape.local:
         return instant
     zone = literal(shape.time_zone or "UTC")
     return f"""

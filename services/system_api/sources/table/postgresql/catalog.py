@@ -8,8 +8,16 @@ import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import definitions
-from services.system_api.sources.table.postgresql.shape import PUBLISHED, Key, Sequence, Shape, order_error, order_type
-from services.system_api.sources.table.sql import check_columns, check_unique, quoted_table, suggest_index
+from services.system_api.sources.table.postgresql.shape import (
+    NUMBERS,
+    PUBLISHED,
+    Key,
+    Sequence,
+    Shape,
+    order_error,
+    order_type,
+)
+from services.system_api.sources.table.sql import check_columns, check_unique, quoted_table, suggest_index, unit_error
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -62,15 +70,15 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
     elif options.mode == "outbox":
         _check_writable(options, relation, standby=standby)
     check_columns(table, options.named_columns, list(columns))
-    order = columns[options.order_column]
-    type_ = _order_type(options, order) if options.ordered else options.mode
+    orders = [columns[name] for name in options.order_columns]
+    type_ = _order_type(options, orders) if options.ordered else options.mode
     by_key = options.updated_at_column is None and options.ordered
     sequence = _sequence(options, relation) if by_key else None
     shape = Shape(
         table=table,
         relation=relation.name,
         keys=tuple(Key(name, columns[name]["cast"]) for name in options.keys),
-        updated_at_column=options.updated_at_column,
+        times=options.times,
         order_type=type_,
         time_zone=options.time_zone,
         subject=options.subject,
@@ -78,12 +86,15 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
         published_type=None if options.published_column is None else columns[options.published_column]["type"],
         columns=options.columns,
         sequence=sequence,
-        nullable=tuple(dict.fromkeys(name for name in (order["name"], *options.keys) if not columns[name]["filled"])),
+        nullable=tuple(name for name in options.keys if not columns[name]["filled"]),
         versioned=relation.kind in _TABLES,
+        timeless=bool(options.times) and not any(order["filled"] for order in orders),
+        time_unit=options.time_unit,
     )
     _check_key(options, relation, sequence)
-    if relation.kind in _TABLES and not order["leads"]:
-        suggest_index(table, (shape.order_column, *options.keys))
+    leads = orders[0]["leads"] if len(orders) == 1 else await _leads(connection, shape, oid)
+    if relation.kind in _TABLES and not leads:
+        suggest_index(table, options.order_columns, options.keys)
     return shape
 
 
@@ -128,7 +139,24 @@ def _check_writable(options: TableSourceOptions, relation: _Relation, *, standby
         )
 
 
-def _order_type(options: TableSourceOptions, order: asyncpg.Record) -> str:
+async def _leads(connection: asyncpg.Connection, shape: Shape, oid: int) -> bool:
+    """Return whether an index begins with the expression that rows are ordered by."""
+    expressions = [row[0] for row in await connection.fetch(definitions.EXPRESSIONS, oid)]
+    wanted = shape.order.replace("t.", "").replace('"', "").lower()
+    return any(found.replace('"', "").lower() == wanted for found in expressions if found)
+
+
+def _order_type(options: TableSourceOptions, orders: Several[asyncpg.Record]) -> str:
+    found = [_type_of_one(options, order) for order in orders]
+    if len(set(found)) > 1:
+        types = ", ".join(f"{order['name']!r} is {order['type']}" for order in orders)
+        raise SettingsError(
+            f"updated_at_column: table {options.table}: {types}; expected columns of one type, whose values compare"
+        )
+    return found[0]
+
+
+def _type_of_one(options: TableSourceOptions, order: asyncpg.Record) -> str:
     by_time = options.updated_at_column is not None
     # A key may be of a domain: its base type counts.
     given = order["type"] if by_time else order["beneath"]
@@ -142,6 +170,8 @@ def _order_type(options: TableSourceOptions, order: asyncpg.Record) -> str:
             f"time_zone: table {options.table}: column {order['name']!r} has no time zone;"
             " set `time_zone` to the zone of the applications that write it, such as UTC or Europe/Berlin"
         )
+    if by_time and (type_ in NUMBERS) != (options.time_unit is not None):
+        raise SettingsError(unit_error(options.table, order["name"], given, number=type_ in NUMBERS))
     return type_
 
 

@@ -67,8 +67,8 @@ async def connect(options: DatabaseOptions, name: str, *, writable: bool = False
     }
     connection = await open_connection(arguments)
     try:
-        for type_ in ("timestamptz", "timestamp"):
-            # Microseconds as the server counts them: exact, with `infinity`, and cheaper than a datetime.
+        for type_ in ("timestamptz", "timestamp", "date"):
+            # Microseconds or days as the server counts them: exact, with `infinity`, and cheaper than a datetime.
             await connection.set_type_codec(type_, schema="pg_catalog", encoder=_same, decoder=_first, format="tuple")
     except BaseException:
         connection.terminate()

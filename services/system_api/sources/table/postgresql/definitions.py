@@ -52,6 +52,12 @@ UNIQUE = """
 """
 """The columns of each unique index, the primary key first. Indexes of expressions are left out."""
 
+EXPRESSIONS = """
+    SELECT pg_get_indexdef(x.indexrelid, 1, true) FROM pg_index x
+    WHERE x.indrelid = $1 AND x.indisvalid AND x.indpred IS NULL AND x.indkey[0] = 0
+"""
+"""The first expression of each index that begins with one."""
+
 _DELETABLE = 16
 
 BENEATH = f"""

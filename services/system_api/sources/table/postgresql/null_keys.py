@@ -15,7 +15,7 @@ async def read_null_key_rows(keeper: SessionKeeper, known: frozenset[str], timeo
     """Return rows without a key or order value; see `TableReader`."""
     with keeper.errors():
         session = await keeper.session()
-        if not session.shape.nullable:
+        if not session.shape.nullable_columns:
             return ()
         statement = statements.null_key_rows(session.shape)
         try:

@@ -2,7 +2,15 @@
 
 from dataclasses import dataclass
 
-from services.system_api.sources.table.sql import quoted
+from services.system_api.sources.table.sql import coalesced, quoted
+from services.system_api.sources.table.time_scale import (
+    DATE_SPREAD,
+    Days,
+    Microseconds,
+    TimeScale,
+    TimeUnit,
+    numbers,
+)
 
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
 _UNORDERED = ("diff", "outbox")
@@ -16,7 +24,16 @@ PUBLISHED = {
 _TIMES = {
     "timestamp with time zone": "timestamptz",
     "timestamp without time zone": "timestamp",
+    "date": "date",
+    "bigint": "bigint",
+    "integer": "bigint",
+    "double precision": "float8",
 }
+NUMBERS = ("bigint", "float8")
+"""Types of times that are numbers since 1970."""
+_EXPECTED_TIMES = "timestamp, timestamptz, date, or a number since 1970 as integer, bigint or double precision"
+_IN_TUPLES = frozenset({"timestamptz", "timestamp", "date"})
+"""Types whose values are passed as the server counts them, in a tuple of one: see `connection.connect`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +65,64 @@ class Shape:
     relation: str
     """Quoted, with its schema."""
     keys: tuple[Key, ...]
-    updated_at_column: str | None
+    times: tuple[str, ...]
+    """The columns of times: the first that is not NULL orders the rows. Empty: they are ordered by the key."""
     order_type: str
     """The type of the order column, for a cast; for rows without an order, `diff` or `outbox`."""
     time_zone: str | None
-    """Time zone of `updated_at_column` if that column has none."""
+    """Time zone of `times` if these have none."""
     subject: str | None
     """The column of subjects; None: the key."""
     columns: tuple[str, ...] | None
     sequence: Sequence | None
     nullable: tuple[str, ...]
-    """Those of the order column and the key that may be NULL."""
+    """Those of the key that may be NULL."""
     versioned: bool
     """Whether rows have an `xmin`; rows of views do not."""
     published: str | None = None
     """The column of an outbox that marks rows as published; None: they are deleted."""
     published_type: str | None = None
+    timeless: bool = False
+    """Whether a row may be without a time."""
+    time_unit: TimeUnit | None = None
+    """What numbers in `times` count."""
 
     @property
     def by_time(self) -> bool:
         """Whether rows are ordered by a time, and not by their key."""
-        return self.updated_at_column is not None
+        return bool(self.times)
 
     @property
     def order_column(self) -> str:
-        """The column that rows are ordered by."""
-        return self.updated_at_column or self.keys[0].name
+        """The column that rows are ordered by, or several, for errors."""
+        return ", ".join(self.times or (self.keys[0].name,))
 
     @property
     def order(self) -> str:
         """The expression that rows are ordered by."""
-        return f"t.{quoted(self.order_column)}"
+        return coalesced([f"t.{quoted(name)}" for name in self.times or (self.keys[0].name,)])
+
+    @property
+    def scale(self) -> TimeScale:
+        """What the order values of times are."""
+        if self.time_unit is not None:
+            return numbers(self.time_unit, floating=self.order_type == "float8")
+        return Days() if self.order_type == "date" else Microseconds()
+
+    @property
+    def in_tuples(self) -> bool:
+        """Whether order values are passed to the server in tuples."""
+        return self.order_type in _IN_TUPLES
+
+    @property
+    def local(self) -> bool:
+        """Whether the times are those of a zone, which is not part of them."""
+        return self.order_type == "timestamp" or (self.order_type == "date" and self.time_zone is not None)
+
+    @property
+    def spread(self) -> float:
+        """Seconds by which the times of different places may differ at one moment."""
+        return DATE_SPREAD if self.order_type == "date" and self.time_zone is None else 0.0
 
     @property
     def key_columns(self) -> list[str]:
@@ -87,8 +131,13 @@ class Shape:
 
     @property
     def nullable_columns(self) -> list[str]:
-        """The expressions of the columns that may be NULL and must not."""
-        return [f"t.{quoted(name)}" for name in self.nullable]
+        """The expressions that may be NULL and must not."""
+        return [*([self.order] if self.timeless else []), *(f"t.{quoted(name)}" for name in self.nullable)]
+
+    @property
+    def nullable_names(self) -> list[str]:
+        """What `nullable_columns` are, for errors."""
+        return [*([self.order_column] if self.timeless else []), *self.nullable]
 
     @property
     def mode(self) -> str:
@@ -108,8 +157,10 @@ def order_type(type_: str, *, by_time: bool) -> str | None:
 
 def order_error(column: str, type_: str, *, by_time: bool) -> str:
     """Return why rows cannot be ordered by a column of this type."""
+    if by_time and type_ == "real":
+        return f"column {column!r} is real, which holds a time of today to within two minutes; make it double precision"
     if by_time:
-        return f"column {column!r} is {type_}; expected timestamp or timestamptz"
+        return f"column {column!r} is {type_}; expected {_EXPECTED_TIMES}"
     return (
         f"column {column!r} is {type_}; set `updated_at_column`, or a key that is an integer and grows, or `mode: diff`"
         " for a small table"

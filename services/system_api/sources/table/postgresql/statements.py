@@ -8,6 +8,7 @@ from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.postgresql.bounds import literal
 from services.system_api.sources.table.postgresql.shape import Shape
 from services.system_api.sources.table.sql import quoted
+from services.system_api.sources.table.time_scale import float_of
 from shared.events.dead_letter import KEPT_BYTES
 
 
@@ -115,8 +116,7 @@ def _add_range(where: Where, shape: Shape, position: Position[int] | None, below
     order = shape.order
 
     def order_argument(value: int) -> str:
-        # A time is passed as the server counts it, a tuple of one: see `connection.connect`.
-        return where.argument((value,) if shape.by_time else value, shape.order_type)
+        return where.argument(order_value(shape, value), shape.order_type)
 
     if position is not None and position.key is None:
         where.add(f"{order} >= {order_argument(position.order)}")
@@ -127,6 +127,13 @@ def _add_range(where: Where, shape: Shape, position: Position[int] | None, below
         where.add(f"({', '.join([order, *shape.key_columns])}) > ({', '.join(placed)})")
     if below is not None:
         where.add(f"{order} < {order_argument(below)}")
+
+
+def order_value(shape: Shape, order: int) -> object:
+    """Return an order value as an argument of the type of the order column."""
+    if shape.order_type == "float8":
+        return float_of(order)
+    return (order,) if shape.in_tuples else order
 
 
 def key_arguments(where: Where, shape: Shape, key: str) -> list[str]:
@@ -162,17 +169,16 @@ def data_of_one(shape: Shape, limit: int, key: str) -> tuple[str, list[object]]:
 
 
 def order_at(shape: Shape) -> str:
-    """Return the statement for the order value of a time, $1 in ISO 8601."""
-    zone = "" if shape.time_zone is None else f" AT TIME ZONE {literal(shape.time_zone)}"
+    """Return the statement for a time as the table's times show it: $1 in ISO 8601, the result in microseconds."""
+    zone = f" AT TIME ZONE {literal(shape.time_zone or 'UTC')}" if shape.local else ""
     return f"SELECT $1::text::timestamptz{zone}"
 
 
-def count_between(shape: Shape) -> str:
-    """Return the statement that counts rows by time: $1 and $2 are the bounds in ISO 8601, the second excluded."""
-    zone = "" if shape.time_zone is None else f" AT TIME ZONE {literal(shape.time_zone)}"
-    low, high = (f"(${number}::text::timestamptz{zone})" for number in (1, 2))
-    keyed = "".join(f" AND t.{quoted(name)} IS NOT NULL" for name in shape.nullable)
-    return f"SELECT count(*) FROM {shape.relation} t WHERE {shape.order} >= {low} AND {shape.order} < {high}{keyed}"  # noqa: S608 -- every name is quoted
+def count_between(shape: Shape, since: int, until: int) -> tuple[str, list[object]]:
+    """Return the statement that counts rows within two order values, the second excluded, and its arguments."""
+    where = Where(f"{column} IS NOT NULL" for column in shape.nullable_columns)
+    _add_range(where, shape, Position(since, None), until)
+    return f"SELECT count(*) FROM {shape.relation} t WHERE {where}", where.arguments  # noqa: S608 -- names are quoted
 
 
 def null_key_rows(shape: Shape) -> str:
@@ -180,10 +186,9 @@ def null_key_rows(shape: Shape) -> str:
 
     It returns a digest, the beginning of the row unless its digest is known, and an error.
     """
-    missing = " OR ".join(f"t.{quoted(name)} IS NULL" for name in shape.nullable)
-    error = " ".join(
-        f"WHEN t.{quoted(name)} IS NULL THEN {literal(f'column {name!r} is NULL')}" for name in shape.nullable
-    )
+    named = list(zip(shape.nullable_columns, shape.nullable_names, strict=True))
+    missing = " OR ".join(f"{column} IS NULL" for column, _ in named)
+    error = " ".join(f"WHEN {column} IS NULL THEN {literal(f'column {name!r} is NULL')}" for column, name in named)
     return f"""
         SELECT k.digest,
                CASE WHEN k.digest = ANY ($1::text[]) THEN ''::bytea ELSE substring(k.data FOR {KEPT_BYTES}) END,

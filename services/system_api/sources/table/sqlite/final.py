@@ -11,6 +11,7 @@ from services.system_api.sources.table.delayed import Delayed
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.local_clock import LocalClock
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
+from services.system_api.sources.table.time_scale import DATE_SPREAD
 from services.system_api.sources.table.zones import lowest_local
 from shared.runtime.clock import Clock
 
@@ -54,7 +55,7 @@ class FinalNumbers:
         self._age = age
         self._clock = clock
 
-    def below(self, highest: int) -> int:
+    def below(self, highest: float) -> int:
         """See `Final`."""
         return self._numbers.written(self._clock.time() - self._age, highest)
 
@@ -65,9 +66,11 @@ class FinalNumbers:
 class FinalTexts:
     """Times as text, once they are `age` seconds old."""
 
-    def __init__(self, texts: Texts, zone: tzinfo, age: float, clock: Clock) -> None:
+    def __init__(self, texts: Texts, zone: tzinfo | None, age: float, clock: Clock) -> None:
+        """Without a zone, times are in UTC, and a date is that of any place."""
         self._texts = texts
-        self._zone = zone
+        self._spread = DATE_SPREAD if zone is None else 0
+        self._zone = zone or UTC
         self._age = age
         self._clock = clock
         self._local_clock = LocalClock()
@@ -81,6 +84,9 @@ class FinalTexts:
         now = self._clock.now()
         utc, local = _naive(now, UTC), _naive(now, self._zone)
         latest = self._texts.parsed(highest)
+        if self._texts.is_date(highest):
+            then = now - timedelta(seconds=self._age + self._spread)
+            return self._texts.written(lowest_local(then, self._zone), highest)
         # Times that are further ahead are no clock's.
         known = latest if latest < utc + _AHEAD else None
         self._local_clock.observe(

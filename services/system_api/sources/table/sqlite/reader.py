@@ -56,8 +56,9 @@ class SqliteReader(Generic[Order]):
         for type_, missing, *values in await self._file.fetch(self._statements.null_key_rows(), (LIMIT + 1,), timeout):
             data, _ = encoded(self._shape.columns, values)
             error = f"column {missing or self._shape.order!r} is NULL"
-            if missing is None and self._shape.kind is not None and type_ not in {"null", NAMES[self._shape.kind]}:
-                error = f"column {self._shape.order!r} is {type_}; expected {NAMES[self._shape.kind]}"
+            if missing is None and self._shape.kind is not None and type_ != "null":
+                expected = NAMES[self._shape.kind].replace("'", "")
+                error = f"column {self._shape.order!r} is {type_}; expected {expected}"
             found.append(NullKeyRow(digest(data), data, error))
         return found
 

@@ -10,6 +10,7 @@ from services.system_api.sources.table.sqlite.file import LENGTH_LIMIT, is_too_l
 from services.system_api.sources.table.sqlite.shape import SqliteShape
 from services.system_api.sources.table.sqlite.statements import Statements
 from services.system_api.sources.table.sqlite.values import Value, as_text, digest, encoded, key_of
+from services.system_api.sources.table.time_scale import order_of
 
 
 class Rows(Generic[Order]):
@@ -30,8 +31,10 @@ class Rows(Generic[Order]):
         version = ""
         if shape.kind is None:
             version = digest(data + (text or "").encode())
-        elif shape.updated_at_column is not None:
+        elif shape.times:
             version = digest(data)
+        if shape.kind is float:
+            order = order_of(float(order))  # type: ignore[arg-type] # the statement checks its type
         return Row(order, key, version, text, data, error)  # type: ignore[arg-type] # the statement checks its type
 
     def key(self, values: Sequence[Value]) -> str:

@@ -8,10 +8,12 @@ from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sql import (
     check_columns,
     check_unique,
+    coalesced,
     identifiers,
     quoted,
     quoted_table,
     suggest_index,
+    unit_error,
 )
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from shared.errors import SettingsError
@@ -24,6 +26,7 @@ _INDEXES = """
     WHERE NOT l.partial ORDER BY l.origin <> 'pk', l.seq, i.seqno
 """
 VERSION = "PRAGMA schema_version"
+_KINDS: dict[str, type[int] | type[float] | type[str]] = {"integer": int, "real": float, "text": str}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,9 @@ class SqliteShape:
 
     table: str
     keys: tuple[str, ...]
-    updated_at_column: str | None
-    kind: type[int] | type[str] | None
+    times: tuple[str, ...]
+    """The columns of times: the first that is not NULL orders the rows. Empty: they are ordered by the key."""
+    kind: type[int] | type[float] | type[str] | None
     """The type of the order value; None: rows are not read in an order."""
     way: str
     """The mode of the settings."""
@@ -47,8 +51,8 @@ class SqliteShape:
 
     @property
     def order(self) -> str:
-        """The column that rows are ordered by."""
-        return self.updated_at_column or self.keys[0]
+        """The column that rows are ordered by, or several, for errors."""
+        return ", ".join(self.times or self.keys[:1])
 
     @property
     def mode(self) -> str:
@@ -68,6 +72,11 @@ class _Column(NamedTuple):
     def integer(self) -> bool:
         """Whether its affinity is INTEGER: https://sqlite.org/datatype3.html, section 3.1, rule 1."""
         return "INT" in self.declared_type.upper()
+
+    @property
+    def real(self) -> bool:
+        """Whether its affinity is REAL: rule 4."""
+        return any(part in self.declared_type.upper() for part in ("REAL", "FLOA", "DOUB"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +112,15 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
     table = await _table(file, options.table)
     check_columns(options.table, options.named_columns, list(table.columns))
     by_key = options.updated_at_column is None and options.ordered
-    order = table.columns[options.order_column]
+    order = table.columns[options.order_columns[0]]
     if by_key:
         _check_grows(options, table, order)
     if table.is_table:
         check_unique(options.table, options.keys, table.unique)
-        if order.name != table.rowid and not any(columns[0] == order.name for _, columns in table.indexes.values()):
-            suggest_index(options.table, (order.name, *options.keys), named=True)
+        # The first of several columns that is not NULL is an expression; an index on one has no column of this name.
+        first = None if len(options.times) > 1 else order.name
+        if order.name != table.rowid and not any(columns[0] == first for _, columns in table.indexes.values()):
+            suggest_index(options.table, options.order_columns, options.keys, named=True)
     reusable = order.name == table.rowid and "AUTOINCREMENT" not in table.sql.upper()
     if options.mode == "outbox":
         _check_outbox(options, table, reusable=reusable)
@@ -122,8 +133,8 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
     return SqliteShape(
         table=options.table,
         keys=options.keys,
-        updated_at_column=options.updated_at_column,
-        kind=None if not options.ordered else int if by_key else await _kind_of_time(file, options.table, order),
+        times=options.times,
+        kind=None if not options.ordered else int if by_key else await _kind_of_time(file, options, order),
         way=options.mode,
         subject=options.subject,
         columns=options.columns or tuple(table.columns),
@@ -182,16 +193,21 @@ def _check_outbox(options: TableSourceOptions, table: _Table, *, reusable: bool)
         )
 
 
-async def _kind_of_time(file: SqliteFile, table: str, order: _Column) -> type[int] | type[str]:
+async def _kind_of_time(
+    file: SqliteFile, options: TableSourceOptions, order: _Column
+) -> type[int] | type[float] | type[str]:
     """Return the type of the latest time; in an empty table, that of the declaration."""
-    column = f"t.{quoted(order.name)}"
+    table, names = options.table, ", ".join(map(repr, options.times))
+    column = coalesced([f"t.{quoted(name)}" for name in options.times])
     statement = f"""
         SELECT typeof({column}) FROM {quoted_table(table)} t WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1
     """  # noqa: S608 -- every name is quoted
     found = await file.fetch(statement)
-    type_ = found[0][0] if found else "integer" if order.integer else "text"
-    if type_ not in {"integer", "text"}:
+    type_ = found[0][0] if found else "integer" if order.integer else "real" if order.real else "text"
+    if type_ not in _KINDS:
         raise SettingsError(
-            f"updated_at_column: table {table}: column {order.name!r} holds {type_}; expected text or integers"
+            f"updated_at_column: table {table}: column {names} holds {type_}; expected text, integers or real numbers"
         )
-    return int if type_ == "integer" else str
+    if type_ == "text" and options.time_unit is not None:
+        raise SettingsError(unit_error(table, ", ".join(options.times), type_, number=False))
+    return _KINDS[type_]

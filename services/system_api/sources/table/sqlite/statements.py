@@ -8,9 +8,10 @@ from typing import Any
 
 from services.system_api.sources.table.keys import decoded
 from services.system_api.sources.table.ledger import Position
-from services.system_api.sources.table.sql import quoted, quoted_table
+from services.system_api.sources.table.sql import coalesced, quoted, quoted_table
 from services.system_api.sources.table.sqlite.shape import SqliteShape
 from services.system_api.sources.table.sqlite.values import NAMES, Value
+from services.system_api.sources.table.time_scale import float_of
 
 
 class Statements:
@@ -21,14 +22,14 @@ class Statements:
         self._shape = shape
         self._table_name = quoted_table(shape.table)
         self._table = f"{self._table_name} t"
-        self._order = column(shape.order)
+        self._order = coalesced([column(name) for name in shape.times or shape.keys[:1]])
         keys = [column(name) for name in shape.keys]
-        self._ties = keys if shape.updated_at_column is None else [_as_text(key) for key in keys]
+        self._ties = keys if not shape.times else [_as_text(key) for key in keys]
         self._subject = "NULL" if shape.subject is None else column(shape.subject)
         self._columns = ", ".join(column(name) for name in shape.columns)
         filled = "".join(f" AND {key} IS NOT NULL" for key in keys)
         # SQLite stores a type with each value, and sorts all integers before all text.
-        typed = "1" if shape.kind is None else f"typeof({self._order}) = '{NAMES[shape.kind]}'"
+        typed = "1" if shape.kind is None else f"typeof({self._order}) IN ({NAMES[shape.kind]})"
         # A time, or a boolean as a number.
         unpublished = "" if published is None else f" AND coalesce({column(published)}, 0) IN (0, '')"
         self._placed = f"{typed}{filled}{unpublished}"
@@ -107,8 +108,8 @@ class Statements:
         conditions, arguments = [self._placed], list[Value]()
         if position is not None and position.key is None:
             conditions.append(f"{self._order} >= ?")
-            arguments.append(position.order)
-        elif position is not None and self._shape.updated_at_column is None:
+            arguments.append(self._value(position.order))
+        elif position is not None and not self._shape.times:
             conditions.append(f"{self._order} > ?")
             arguments.append(position.order)
         elif position is not None and position.key is not None:
@@ -116,10 +117,11 @@ class Statements:
             marks = ", ".join("?" for _ in self._ties)
             conditions.append(f"{self._order} >= ?")
             conditions.append(f"({self._order}, {', '.join(self._ties)}) > (?, {marks})")
-            arguments += [position.order, position.order, *decoded(position.key, len(self._ties))]
+            reached = self._value(position.order)
+            arguments += [reached, reached, *decoded(position.key, len(self._ties))]
         if below is not None:
             conditions.append(f"{self._order} < ?")
-            arguments.append(below)
+            arguments.append(self._value(below))
         selected = [self._order, *self._ties, *([contents] if contents else [])]
         statement = f"""
             SELECT {", ".join(selected)} FROM {self._table}
@@ -128,6 +130,10 @@ class Statements:
             LIMIT ?
         """  # noqa: S608 -- every name is quoted
         return statement, [*arguments, limit]
+
+    def _value(self, order: Any) -> Value:
+        """Return an order value as the table has it."""
+        return float_of(order) if self._shape.kind is float else order
 
 
 def column(name: str) -> str:

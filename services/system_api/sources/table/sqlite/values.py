@@ -13,8 +13,8 @@ _encode = msgspec.json.Encoder(enc_hook=bytes).encode
 
 Value = int | float | str | bytes | None
 
-NAMES = {int: "integer", str: "text"}
-"""What SQLite calls the types of order values."""
+NAMES = {int: "'integer'", float: "'real', 'integer'", str: "'text'"}
+"""What SQLite calls the types of order values, as text in a statement. A number without fractions may be an integer."""
 
 
 class BrokenText(bytes):

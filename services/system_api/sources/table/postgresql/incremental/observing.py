@@ -9,6 +9,7 @@ from services.system_api.sources.table.local_clock import LocalClock
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import bounds
 from services.system_api.sources.table.postgresql.session import Session
+from services.system_api.sources.table.time_scale import Microseconds, TimeScale
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
@@ -38,6 +39,7 @@ class Observer:
         self.local_clock = LocalClock()
         self.next: int | None = None
         """The next key of the sequence, or the time of the server's clock as the table's times show it."""
+        self.scale: TimeScale = Microseconds()
         self.highest: int | None = None
         """The highest order value that was read."""
 
@@ -48,7 +50,8 @@ class Observer:
             TableChanged: open the session again.
             Unavailable: another session answers than before.
         """
-        margin = _MARGIN + self._overlap
+        margin = _MARGIN + self._overlap + session.shape.spread
+        self.scale = session.shape.scale
         found = await session.connection.fetchrow(bounds.state(session.shape, margin))
         assert found is not None
         if found["pid"] != session.pid:
@@ -88,7 +91,7 @@ class Observer:
             return self._delayed.observe(known, self._clock.monotonic())
         bound: int = found["bound"]
         if "latest" not in found.keys():  # noqa: SIM118 -- a Record iterates over values
-            return bound
+            return self.scale.at(bound)
         self.local_clock.observe(found["latest"], found["utc"], found["clock"])
         return min(bound, self._local_bound(found["utc"]))
 
@@ -110,4 +113,4 @@ class Observer:
         value = self._began[1]
         if value is not None:
             local = self._local_bound(oldest) if session.shape.order_type == "timestamp" else value
-            session.horizon.raise_to(min(value, bound, local))
+            session.horizon.raise_to(min(self.scale.at(min(value, local)), bound))

@@ -19,6 +19,7 @@ from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.null_keys import read_null_key_rows
 from services.system_api.sources.table.postgresql.session import Session
 from services.system_api.sources.table.postgresql.statements import ReadLimits
+from services.system_api.sources.table.time_scale import order_of
 from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import Clock
 
@@ -94,7 +95,10 @@ class PostgresReader:
         statement, arguments = statements.rows(
             session.shape, limits, ledger.position, below=below, emitted=emitted, with_data=with_data
         )
-        return [Row(*row) for row in await session.connection.fetch(statement, *arguments)]
+        found = await session.connection.fetch(statement, *arguments)
+        if session.shape.order_type == "float8":
+            return [Row(order_of(order), *rest) for order, *rest in found]
+        return [Row(*row) for row in found]
 
     async def _with_data(self, session: Session, row: Row[int]) -> Row[int]:
         """Return the row with its data, or with the error of the server."""
@@ -130,8 +134,7 @@ class PostgresReader:
             session = await self._keeper.session()
             if not session.shape.by_time:
                 raise Malformed("a table without updated_at_column has no times; expected beginning, end or a position")
-            order: int = await session.connection.fetchval(statements.order_at(session.shape), time.isoformat())
-            return order
+            return await self._order_at(session, time)
 
     async def count_between(self, since: datetime, until: datetime) -> int:
         """Return how many rows have a time within [since, until).
@@ -144,17 +147,22 @@ class PostgresReader:
             session = await self._keeper.session()
             if not session.shape.by_time:
                 raise Malformed("rows without updated_at_column cannot be counted by time")
-            found: int = await session.connection.fetchval(
-                statements.count_between(session.shape), since.isoformat(), until.isoformat()
-            )
+            bounds = [await self._order_at(session, time) for time in (since, until)]
+            statement, arguments = statements.count_between(session.shape, *bounds)
+            found: int = await session.connection.fetchval(statement, *arguments)
             return found
+
+    @staticmethod
+    async def _order_at(session: Session, time: datetime) -> int:
+        micros = await session.connection.fetchval(statements.order_at(session.shape), time.isoformat())
+        return session.shape.scale.at(micros)
 
     def problem(self, ledger: Ledger[int]) -> str | None:
         """Report keys or times that went back or are ahead; see `TableReader`."""
         observer, limit = self._observer, self._options.early_limit
         if self._options.updated_at_column is None:
             return problems.of_keys(ledger, observer.next, limit, waits=self.holder() is not None)
-        return problems.of_times(ledger, observer.next, limit)
+        return problems.of_times(ledger, observer.next, limit, observer.scale)
 
     def warning(self) -> str | None:
         """Report times of another zone; see `TableReader`."""

@@ -22,6 +22,8 @@ class Upstream:
     """Returns the first column of the rows of a statement."""
     key: str
     """The declaration of a key that the database gives."""
+    null: str = ""
+    """The declaration of a time that may be NULL."""
 
 
 @asynccontextmanager
@@ -43,7 +45,7 @@ async def mariadb_database(server: MariaDb) -> AsyncIterator[Upstream]:
         await run(f"CREATE DATABASE {name} COLLATE utf8mb4_bin")
         await run(f"USE {name}")
         await run("SET SESSION sql_mode = 'ANSI_QUOTES', time_zone = '+00:00'")
-        yield Upstream(server.url(name), execute, run, "bigint AUTO_INCREMENT PRIMARY KEY")
+        yield Upstream(server.url(name), execute, run, "bigint AUTO_INCREMENT PRIMARY KEY", "NULL")
     finally:
         await run(f"DROP DATABASE {name}")
         await connection.ensure_closed()

@@ -4,6 +4,7 @@ import pytest
 
 from services.system_api.sources.table import problems
 from services.system_api.sources.table.ledger import Ledger, Position, Row
+from services.system_api.sources.table.time_scale import Microseconds
 
 
 def ledger(*emitted: int, position: int | None = None) -> Ledger[int]:
@@ -41,5 +42,5 @@ def test_keys(position: int | None, following: int | None, waits: bool, expected
     ],
 )
 def test_times(position: int | None, now: int | None, limit: int, expected: str | None) -> None:
-    found = problems.of_times(ledger(10**9, 10**9 + 1, position=position), now, limit)
+    found = problems.of_times(ledger(10**9, 10**9 + 1, position=position), now, limit, Microseconds())
     assert found is None if expected is None else str(found).startswith(expected)

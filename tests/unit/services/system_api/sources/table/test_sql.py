@@ -45,11 +45,13 @@ def test_a_key_is_unique_if_a_unique_index_is_within_it() -> None:
 
 
 def test_the_log_has_the_statement_that_creates_the_index(caplog: pytest.LogCaptureFixture) -> None:
-    suggest_index("shop.orders", ["changed", "id"])
-    suggest_index("orders", ["id", "id"], named=True)
+    suggest_index("shop.orders", ["changed"], ["id"])
+    suggest_index("orders", ["id"], ["id"], named=True)
+    suggest_index("orders", ["a", "b"], ["id"], named=True)
     assert [record.__dict__["suggestion"] for record in caplog.records] == [
         'CREATE INDEX ON "shop"."orders" ("changed", "id")',
         'CREATE INDEX "orders_id" ON "orders" ("id")',
+        'CREATE INDEX "orders_a_b_id" ON "orders" ((coalesce("a", "b")), "id")',
     ]
 
 

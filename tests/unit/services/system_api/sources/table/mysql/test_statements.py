@@ -15,8 +15,8 @@ def column(name: str, type_: str, *, nullable: bool = False) -> Column:
 
 
 ID, BODY, AT = column("id", "bigint"), column("body", "text"), column("at", "datetime")
-KEYED = MysqlShape("orders", "`shop`.`orders`", (ID, BODY), (ID,), None, None, None, "incremental", True, ())
-TIMED = replace(KEYED, updated_at=AT, keys=(column("a", "varchar", nullable=True), column("b", "binary")), subject=BODY)
+KEYED = MysqlShape("orders", "`shop`.`orders`", (ID, BODY), (ID,), (), None, None, "incremental", True, ())
+TIMED = replace(KEYED, times=(AT,), keys=(column("a", "varchar", nullable=True), column("b", "binary")), subject=BODY)
 
 
 def test_rows_above_a_key() -> None:

@@ -18,7 +18,10 @@ NO_KEY = (
         (False, "text", None),
         (True, "timestamp with time zone", "timestamptz"),
         (True, "timestamp without time zone", "timestamp"),
-        (True, "date", None),
+        (True, "date", "date"),
+        (True, "bigint", "bigint"),
+        (True, "double precision", "float8"),
+        (True, "text", None),
     ],
 )
 def test_rows_can_be_ordered_by_some_types(by_time: bool, type_: str, expected: str | None) -> None:
@@ -27,7 +30,10 @@ def test_rows_can_be_ordered_by_some_types(by_time: bool, type_: str, expected: 
 
 def test_the_error_for_any_other_type_says_what_to_do() -> None:
     assert order_error("c", "text", by_time=False) == NO_KEY
-    assert order_error("c", "date", by_time=True) == "column 'c' is date; expected timestamp or timestamptz"
+    assert order_error("c", "text", by_time=True).startswith(
+        "column 'c' is text; expected timestamp, timestamptz, date"
+    )
+    assert "within two minutes; make it double precision" in order_error("c", "real", by_time=True)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,17 @@ def test_the_mode_names_the_order_column_and_its_type(
     keys: list[str], column: str | None, type_: str, mode: str
 ) -> None:
     shape = Shape(
-        "t", '"t"', tuple(Key(key, "uuid") for key in keys), column, type_, "UTC", None, None, None, (), versioned=True
+        "t",
+        '"t"',
+        tuple(Key(key, "uuid") for key in keys),
+        (column,) if column else (),
+        type_,
+        "UTC",
+        None,
+        None,
+        None,
+        (),
+        versioned=True,
     )
     assert (shape.order_column, shape.mode) == (column or "id", mode)
     assert shape.order == f't."{column or "id"}"'

@@ -5,18 +5,20 @@ from dataclasses import replace
 from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.postgresql import statements
 from services.system_api.sources.table.postgresql.shape import Key, Shape
+from services.system_api.sources.table.time_scale import order_of
 
 BY_TIME = Shape(
     table="shop.orders",
     relation="shop.orders",
     keys=(Key("id", "uuid"),),
-    updated_at_column="updated_at",
+    times=("updated_at",),
     order_type="timestamptz",
     time_zone="UTC",
     subject="id",
     columns=None,
     sequence=None,
-    nullable=("updated_at", "id"),
+    nullable=("id",),
+    timeless=True,
     versioned=True,
 )
 LIMITS = statements.ReadLimits(10, 1000, 100)
@@ -32,15 +34,33 @@ def test_rows_are_ordered_by_the_time_and_then_by_the_key() -> None:
 
 
 def test_a_time_becomes_an_order_value_in_the_zone_of_the_column() -> None:
-    assert statements.order_at(BY_TIME) == "SELECT $1::text::timestamptz AT TIME ZONE 'UTC'"
-    assert statements.order_at(replace(BY_TIME, time_zone=None)) == "SELECT $1::text::timestamptz"
+    local = replace(BY_TIME, order_type="timestamp")
+    assert statements.order_at(local) == "SELECT $1::text::timestamptz AT TIME ZONE 'UTC'"
+    assert statements.order_at(BY_TIME) == "SELECT $1::text::timestamptz"
+    assert "AT TIME ZONE" in statements.order_at(replace(BY_TIME, order_type="date"))
 
 
-def test_rows_are_counted_by_time_in_the_zone_of_the_column() -> None:
-    counted = statements.count_between(BY_TIME)
+def test_rows_are_counted_within_two_order_values() -> None:
+    counted, arguments = statements.count_between(BY_TIME, 5, 9)
     assert 't."updated_at" IS NOT NULL AND t."id" IS NOT NULL' in counted
-    assert "($1::text::timestamptz AT TIME ZONE 'UTC')" in counted
-    assert "AT TIME ZONE" not in statements.count_between(replace(BY_TIME, time_zone=None))
+    assert 't."updated_at" >= $1::timestamptz AND t."updated_at" < $2::timestamptz' in counted
+    assert arguments == [(5,), (9,)]
+
+
+def test_order_values_are_passed_in_the_type_of_the_column() -> None:
+    assert statements.order_value(replace(BY_TIME, order_type="bigint", time_unit="seconds"), 5) == 5
+    floating = replace(BY_TIME, order_type="float8", time_unit="seconds")
+    assert statements.order_value(floating, order_of(1.5)) == 1.5
+    assert statements.order_value(replace(BY_TIME, order_type="date"), 5) == (5,)
+
+
+def test_of_several_times_the_first_that_is_not_null_counts() -> None:
+    shape = replace(BY_TIME, times=("updated_at", "created_at"), nullable=())
+    statement, _ = statements.rows(shape, LIMITS, Position(7, "k"), below=9, emitted=[])
+    assert '(coalesce(t."updated_at", t."created_at"), t."id") > ($1::timestamptz, $2::text::uuid)' in statement
+    assert 'coalesce(t."updated_at", t."created_at") < $3::timestamptz' in statement
+    assert shape.mode == "by updated_at, created_at (timestamptz)"
+    assert "'column ''updated_at, created_at'' is NULL'" in statements.null_key_rows(shape)
 
 
 def test_a_key_of_several_columns_is_compared_column_by_column() -> None:

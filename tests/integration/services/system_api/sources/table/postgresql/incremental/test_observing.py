@@ -172,8 +172,8 @@ class TestZones:
         self, upstream: asyncpg.Connection
     ) -> None:
         shape = Shape(
-            "orders", '"orders"', (Key("id", "bigint"),), "changed", "timestamp", "Europe/Berlin", None, None, None, (),
-            versioned=True,
+            "orders", '"orders"', (Key("id", "bigint"),), ("changed",), "timestamp", "Europe/Berlin", None, None, None,
+            (), versioned=True,
         )  # fmt: skip
         moment = bounds.moment(shape, "$1::timestamptz")
         found = [

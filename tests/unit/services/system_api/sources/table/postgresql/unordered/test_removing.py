@@ -8,7 +8,7 @@ from services.system_api.sources.table.postgresql.shape import Key
 from services.system_api.sources.table.postgresql.unordered import removing
 from tests.unit.services.system_api.sources.table.postgresql.test_statements_by_time import BY_TIME
 
-SHAPE = replace(BY_TIME, keys=(Key("a", "text"), Key('b"', "integer")), nullable=(), subject=None)
+SHAPE = replace(BY_TIME, keys=(Key("a", "text"), Key('b"', "integer")), nullable=(), timeless=False, subject=None)
 WANTED = "IN (SELECT w.k0::text, w.k1::integer FROM unnest($1::text[], $2::text[]) w (k0, k1))"
 
 
