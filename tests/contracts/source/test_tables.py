@@ -1,0 +1,114 @@
+"""Tables in PostgreSQL, in each mode, and in SQLite."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from services.system_api.sources.table.opening import TableSourceKind
+from tests.contracts.source.suite import SourceContract
+from tests.contracts.source.upstream import COMMON, record, unchanged
+from tests.servers.proxy import Proxy
+
+MODES: dict[str, dict[str, Any]] = {
+    "key": {},
+    "time": {"updated_at_column": "at"},
+    "outbox": {"mode": "outbox"},
+    "diff": {"mode": "diff"},
+}
+COLUMNS = "n integer, k text"
+
+
+def options(url: str, **more: Any) -> TableSourceKind:
+    settings = {"kind": "table", "url": url, "table": "numbers", "subject": "k", "columns": ["n", "k"]}
+    return TableSourceKind.model_validate({**COMMON, **settings, **more})
+
+
+class PostgresTable:
+    exactly_once = True
+
+    def __init__(self, proxy: Proxy, database: str, connection: asyncpg.Connection, settings: dict[str, Any]) -> None:
+        self.outage = proxy.outage
+        self.slow = proxy.slow
+        self._url = database.replace(f":{urlsplit(database).port}/", f":{proxy.port}/")
+        self._connection = connection
+        self._settings = settings
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, database: str, settings: dict[str, Any]) -> AsyncIterator["PostgresTable"]:
+        connection = await asyncpg.connect(database)
+        try:
+            await connection.execute(
+                f"CREATE TABLE numbers (id bigserial PRIMARY KEY, {COLUMNS}, at timestamptz DEFAULT now())"
+            )
+            await connection.execute("CREATE INDEX ON numbers (at, id)")
+            async with Proxy.before("127.0.0.1", urlsplit(database).port or 0) as proxy:
+                yield cls(proxy, database, connection, settings)
+        finally:
+            await connection.close()
+
+    def options(self) -> TableSourceKind:
+        return options(self._url, **self._settings)
+
+    async def write(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            await self.insert(number, record(number)["k"])
+
+    async def write_poison(self) -> None:
+        await self.insert(-1, None)
+
+    async def insert(self, number: int, key: str | None) -> None:
+        await self._connection.execute("INSERT INTO numbers (n, k) VALUES ($1, $2)", number, key)
+
+
+class SqliteTable:
+    exactly_once = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with contextlib.closing(sqlite3.connect(path)) as file:
+            file.execute(f"CREATE TABLE numbers (id INTEGER PRIMARY KEY AUTOINCREMENT, {COLUMNS})")
+
+    def options(self) -> TableSourceKind:
+        return options(f"sqlite:///{self._path}")
+
+    async def write(self, numbers: Sequence[int]) -> None:
+        await asyncio.to_thread(self._insert, [(number, record(number)["k"]) for number in numbers])
+
+    async def write_poison(self) -> None:
+        await asyncio.to_thread(self._insert, [(-1, None)])
+
+    @contextlib.asynccontextmanager
+    async def outage(self) -> AsyncIterator[None]:
+        """Move the file away."""
+        away = self._path.with_suffix(".away")
+        self._path.rename(away)
+        yield
+        away.rename(self._path)
+
+    def slow(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return unchanged()
+
+    def _insert(self, rows: list[tuple[int, str | None]]) -> None:
+        with contextlib.closing(sqlite3.connect(self._path, timeout=20)) as file, file:
+            file.executemany("INSERT INTO numbers (n, k) VALUES (?, ?)", rows)
+
+
+class TestPostgres(SourceContract):
+    @pytest.fixture(params=MODES)
+    async def upstream(self, request: pytest.FixtureRequest, database: str) -> AsyncIterator[PostgresTable]:
+        async with PostgresTable.opened(database, MODES[request.param]) as upstream:
+            yield upstream
+
+
+class TestSqlite(SourceContract):
+    @pytest.fixture
+    def upstream(self, tmp_path: Path) -> SqliteTable:
+        return SqliteTable(tmp_path / "numbers.db")
