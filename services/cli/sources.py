@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from services.cli import source_listing
+from services.cli.arguments import ca_context
 from services.cli.system_client import SystemAddress, SystemClient
-from services.cli.tls import ca_context
 from shared.errors import SettingsError, TrelayError
 from shared.runtime.clock import SYSTEM_CLOCK
 
