@@ -7,7 +7,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help run run-kafka test test-chaos check coverage format docs bench lock clean
+.PHONY: help run run-kafka test test-chaos test-k8s check coverage format docs bench images lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,18 +21,23 @@ run-kafka: .venv ## run Trelay as three processes, on a Kafka and a PostgreSQL o
 	@command -v mvn >/dev/null || $(BIN)/python -m tests.servers.debian mvn maven
 	@exec $(BIN)/python -m services.standalone.three_processes
 
-test: .venv ## run the tests, without those marked chaos; PYTEST='tests/unit -k name' selects some
-	@$(BIN)/python -m pytest -m 'not chaos' $(PYTEST)
+test: .venv ## run the tests, without those marked chaos or k8s; PYTEST='tests/unit -k name' selects some
+	@$(BIN)/python -m pytest -m 'not chaos and not k8s' $(PYTEST)
 
 test-chaos: .venv ## run the long tests, which kill parts at random and print their seeds
 	@$(BIN)/python -m pytest -m chaos --timeout=3600 $(PYTEST)
 
-check: .venv ## check lint, format, types, import contracts and the coverage of the modules without I/O
+test-k8s: .venv ## run Trelay on the cluster of KUBECONFIG, from the images of `make images`
+	@$(BIN)/python -m pytest -m k8s --timeout=1800 tests/k8s/cluster $(PYTEST)
+
+check: .venv ## check lint, format, types, import contracts, the coverage of the modules without I/O, and the manifests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.pure_coverage
+	@$(BIN)/hadolint deploy/image/Dockerfile
+	@$(BIN)/python -m pytest -q -m 'not k8s' tests/k8s
 
 coverage: .venv ## run the unit tests of the modules without I/O, and name the branches that they miss
 	@$(BIN)/python -m tests.pure_coverage
@@ -52,12 +57,33 @@ bench: .venv ## run the benchmarks, each beside its bare limit
 COMPILE := pip compile --quiet --universal $(UPGRADE) --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-emit-package trelay-client --no-header --no-annotate
 
+# REGISTRY, BASE and VERSION choose names and content. The build uses the network, the authorities and the pip settings of
+# this machine; nothing of them gets into an image.
+TARGETS := system-api process-api experience-api cli
+REGISTRY ?= registry.example/trelay
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+BUILD_IMAGE ?= podman build --network host --ignorefile deploy/image/Dockerfile.dockerignore \
+	$(foreach file,$(wildcard /etc/pip.conf /etc/ssl/certs/ca-certificates.crt),--volume $(file):$(file):ro)
+
+images: ## build the images of the services and of the command line; BASE=IMAGE replaces the base
+	@for target in $(TARGETS); do \
+		$(BUILD_IMAGE) --quiet --file deploy/image/Dockerfile --target "$$target" $(if $(BASE),--build-arg BASE=$(BASE)) \
+			--build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
+			--build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" --tag "$(REGISTRY)/$$target:$(VERSION)" . >/dev/null; \
+		echo "$(REGISTRY)/$$target:$(VERSION)"; \
+	done
+
 lock: ## resolve pyproject.toml into the lock files, keeping locked versions; UPGRADE=--upgrade takes the newest
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
 	"$$scratch/venv/bin/python" -m pip install --quiet uv; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --all-extras --group build --group test --output-file requirements.lock pyproject.toml; \
-	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --group build --output-file requirements-build.lock
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --group build --output-file requirements-build.lock; \
+	"$$scratch/venv/bin/uv" $(COMPILE) --output-file deploy/image/sbom.lock deploy/image/sbom.in; \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --output-file deploy/image/kafka.lock \
+		pyproject.toml; \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra files --extra queues \
+		--output-file deploy/image/sources.lock pyproject.toml
 
 clean: ## remove what the other targets made, including the data of `make run`
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache var

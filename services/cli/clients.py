@@ -8,8 +8,8 @@ from typing import TextIO
 
 import click
 
-from services.cli.arguments import patterns_of
 from services.cli.configuration import config_option, data_option, database
+from services.cli.patterns import patterns_of
 from services.experience_api.auth.clients import EVERY_CHANNEL, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Client

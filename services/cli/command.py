@@ -16,11 +16,13 @@ OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 _COMMANDS = {
     "run": ("running", "run_everything"),
-    "check": ("checking", "check"),
-    "schema": ("checking", "schema"),
+    "check": ("check.commands", "check"),
+    "schema": ("check.commands", "schema"),
+    "eval": ("pipelines.evaluation", "evaluate"),
+    "test": ("pipelines.testing", "test"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
-    "sources": ("sources", "sources"),
+    "sources": ("sources.commands", "sources"),
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
@@ -45,6 +47,9 @@ _EPILOG = """\b
 Examples:
   trelay run                                     run everything on this machine, with examples
   trelay check trelay.yaml --live                check the file, and probe the systems that it names
+  trelay eval '$sum(lines.price)' samples.ndjson
+                                                 try an expression on sample events
+  trelay test                                    run the examples kept beside the pipelines
   trelay sources list                            every source, with its state and owner
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor

@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 import uvloop
 
-from services.cli.arguments import ca_context, patterns_of
+from services.cli.patterns import patterns_of
+from services.cli.tls import ca_context
 from services.standalone.client_errors import client_errors_translated
 from services.standalone.terminal import mute
 from shared.runtime.clock import SYSTEM_CLOCK

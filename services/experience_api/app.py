@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.verifier import Verifier
+from services.experience_api.http.pages import Pages
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
+from services.experience_api.http.subscribers import SubscriberRoutes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
@@ -147,17 +149,22 @@ class _Service:
 
     def _add_routes(self, app: web.Application) -> None:
         options = self._options
+        proxies, pages = Networks(options.trusted_proxies), Pages(options.origins)
+        clock, rng, metrics = self._parts.clock, self._parts.rng, self._metrics
         Routes(
             self._registration,
-            self._handshake,
             self._stream,
             self._pushes,
-            proxies=Networks(options.trusted_proxies),
-            metrics=self._metrics,
+            proxies=proxies,
+            metrics=metrics,
             days=options.tokens.expires_after_days_disconnected,
-            clock=self._parts.clock,
-            rng=self._parts.rng,
+            clock=clock,
+            rng=rng,
         ).add_to(app)
+        SubscriberRoutes(
+            self._handshake, self._stream, pages, proxies=proxies, metrics=metrics, clock=clock, rng=rng
+        ).add_to(app)
+        app.on_response_prepare.append(pages.add_headers)
 
     def _node(self) -> NodeLease:
         parts = self._parts
@@ -184,7 +191,7 @@ class _Service:
         report = self._parts.report(REGISTRY)
         tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
         self._registration.set(Registration(self._registration_admission, verifier, self._registry, tokens, clock))
-        self._handshake.set(Handshake(self._handshake_admission, tokens, connections, clock))
+        self._handshake.set(Handshake(self._handshake_admission, tokens, self._registry, connections, clock))
         await node.run(connections.lose_all, connections.reconcile_soon)
 
     async def _prepare(self) -> None:

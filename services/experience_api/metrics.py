@@ -30,11 +30,12 @@ class ExperienceMetrics:
             return Counter(f"trelay_experience_{name}", text, tuple(labels), registry=registry)
 
         self.handshakes = closed(
-            counter("handshakes_total", "Requests to /ws/publish, by outcome.", ["outcome"]), outcomes
+            counter("handshakes_total", "Requests for the stream, by outcome.", ["outcome"]), outcomes
         )
         self.registrations = closed(
             counter("registrations_total", "Requests to /consumers, by outcome.", ["outcome"]), outcomes
         )
+        self.tickets = closed(counter("tickets_total", "Requests to /tickets, by outcome.", ["outcome"]), outcomes)
         self.pushes = closed(counter("pushes_total", "Requests to /entity, by outcome.", ["outcome"]), outcomes)
         self.pushed_events = counter("pushed_events_total", "Events accepted on /entity and stored on the bus.")
         self.inbound = counter("inbound_total", "Messages of clients that may send, stored on the bus.")

@@ -47,10 +47,12 @@ TOKEN_EXPIRED = Refusal(
     "The token has not been used for too long: register again",
     _challenge(f'{_INVALID_TOKEN}, error_description="expired"'),
 )
+TICKET_REFUSED = Refusal(401, "ticket-refused", "The ticket is not valid: get another one", _challenge(_BEARER))
 CLIENT_DISABLED = Refusal(403, "client-disabled", "The client is disabled")
 LOOPBACK_ONLY = Refusal(403, "loopback-only", "The client is accepted from the loopback address only")
 CHANNEL_NOT_PERMITTED = Refusal(403, "channel-not-permitted", "The client may not subscribe to a requested channel")
 ADDRESS_NOT_ALLOWED = Refusal(403, "address-not-allowed", "The address is not on the allow list")
+ORIGIN_NOT_ALLOWED = Refusal(403, "origin-not-allowed", "Pages of this origin are not allowed")
 ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is already connected")
 MALFORMED = Refusal(400, "malformed", "The request cannot be understood")
 TOO_SLOW = Refusal(408, "too-slow", "The request stopped to arrive")
@@ -73,10 +75,12 @@ ALL = (
     TOKEN_MISSING,
     TOKEN_REFUSED,
     TOKEN_EXPIRED,
+    TICKET_REFUSED,
     CLIENT_DISABLED,
     LOOPBACK_ONLY,
     CHANNEL_NOT_PERMITTED,
     ADDRESS_NOT_ALLOWED,
+    ORIGIN_NOT_ALLOWED,
     ALREADY_CONNECTED,
     MALFORMED,
     TOO_SLOW,
@@ -106,4 +110,6 @@ class Refused(ProblemError):
             members={"type": f"urn:trelay:problem:{refusal.code}", "title": refusal.title, "code": refusal.code},
         )
         self.refusal = refusal
+        self.genuine = False
+        """Whether the request had proven who it is, by a token whose signature verifies."""
         self.retry_after = retry_after

@@ -8,8 +8,9 @@ from services.experience_api.auth.admission import AdmissionOptions
 from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
+from services.experience_api.http.pages import PageOrigin
 from services.experience_api.sessions.connections import ConnectionsOptions
-from services.experience_api.stream.delivery import DeliveryOptions
+from services.experience_api.stream.options import DeliveryOptions
 from shared.composition.settings import SharedSettings
 from shared.http.origin import Cidr
 from shared.http.server import ListenOptions
@@ -30,6 +31,11 @@ class ExperienceOptions(Options):
     """Networks of proxies whose `X-Forwarded-For` is believed. Name each proxy, one on this machine too: all requests
     through a proxy that is not named share one budget of failures, and none of them is allowed by its address. Where
     any is named, a request that none of them has forwarded is not allowed by its address either."""
+
+    origins: tuple[PageOrigin, ...] | None = None
+    """Origins of the pages in browsers that may use the service, such as `https://app.example.com`; `*` stands for all.
+    Those may send cross-origin requests to `/consumers`, `/tickets`, `/sse/publish` and `/events`, and no others may
+    connect. Without it, no page may send such requests, and every page that has a token may open a WebSocket."""
 
     tokens: TokenOptions = TokenOptions()
     """The tokens that registered consumers connect with."""

@@ -4,13 +4,17 @@ import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Unpack
 
 from services.process_api.pipeline.check import build, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.settings import ProcessSettings
+from services.process_api.state.memory import MemoryStores
+from services.process_api.state.options import StateOptions
+from services.process_api.state.store import Stores
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream
@@ -19,6 +23,7 @@ from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.errors import SettingsError, Unavailable
 from shared.http.server import application
+from shared.runtime.extras import extra
 from shared.runtime.reloading import Apply, Section
 from shared.runtime.tasks import Tasks
 
@@ -29,6 +34,9 @@ BUS = "bus"
 
 _LAG_INTERVAL = 5.0
 """Seconds between two measurements of the records that wait."""
+
+_CLOSE_AFTER = 120.0
+"""Seconds after which replaced pipelines are closed. A batch that still uses them then fails, and runs again."""
 
 
 @asynccontextmanager
@@ -41,30 +49,51 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         SettingsError: an expression runs away, a function cannot be imported, or the listener or the alerts cannot be
             set up as the settings say.
     """
-    selection = await _checked(settings.process.pipelines)
-    async with opened_parts("process_api", settings, **given) as parts, Tasks() as tasks:
-        service = _Service(settings, selection, parts)
+    await _check(settings.process.pipelines)
+    async with AsyncExitStack() as stack:
+        stores = await stack.enter_async_context(_opened_stores(settings.process.state))
+        parts = await stack.enter_async_context(opened_parts("process_api", settings, **given))
+        service = await stack.enter_async_context(contextlib.aclosing(_Service(settings, parts, stores)))
+        tasks = await stack.enter_async_context(Tasks())
+        service.tasks = tasks
         app = application(settings.process.listen, parts.health)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
             yield dataclasses.replace(running, sections=(Section(_PIPELINES, service.prepare_pipelines),))
 
 
-async def _checked(pipelines: Mapping[str, PipelineOptions]) -> Selection:
+async def _check(pipelines: Mapping[str, PipelineOptions]) -> None:
     if wrong := await asyncio.to_thread(faults, pipelines):
         raise SettingsError("\n".join(map(str, wrong)))
-    return build(pipelines)
+
+
+def _opened_stores(options: StateOptions) -> AbstractAsyncContextManager[Stores]:
+    """Open what keeps the state of pipelines.
+
+    Raises (on entering):
+        SettingsError: the directory cannot be used, or the extra `state` is not installed.
+    """
+    if options.directory is None:
+        return contextlib.nullcontext(MemoryStores())
+    with extra("state", "process.state.directory"):
+        from services.process_api.state.rocks import RocksStores  # noqa: PLC0415 -- rocksdict is an extra
+    return RocksStores.opened(options.directory)
 
 
 class _Service:
     """The pipelines, and what they report to."""
 
-    def __init__(self, settings: ProcessSettings, selection: Selection, parts: Parts) -> None:
+    tasks: Tasks
+
+    def __init__(self, settings: ProcessSettings, parts: Parts, stores: Stores) -> None:
+        self._stores = stores
         self._options = settings.process
         self._topics = settings.bus.topics
-        self._selection = selection
+        self._context = StepContext(clock=parts.clock, rng=parts.rng)
+        self._selection = build(settings.process.pipelines, self._context)
+        self._replaced: set[Selection] = set()
         self._parts = parts
-        self._metrics = ProcessMetrics(parts.health.registry, selection.pipelines, parts.clock)
+        self._metrics = ProcessMetrics(parts.health.registry, self._selection.pipelines, parts.clock)
         self._reporter = Reporter(parts.alerts, self._metrics, parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
 
@@ -74,13 +103,27 @@ class _Service:
         Raises:
             SettingsError: as for `build_process_api`.
         """
-        selection = await _checked(pipelines)
+        await _check(pipelines)
+        selection = build(pipelines, self._context)
 
         def apply() -> None:
             self._metrics.declare(selection.pipelines)
-            self._selection = selection
+            replaced, self._selection = self._selection, selection
+            self._replaced.add(replaced)
+            _ = self.tasks.start("close replaced pipelines", self._close_later(replaced))
 
         return apply
+
+    async def aclose(self) -> None:
+        """Close what the steps hold open."""
+        for selection in (self._selection, *self._replaced):
+            await selection.close()
+
+    async def _close_later(self, replaced: Selection) -> None:
+        """Close pipelines once no batch uses them any more."""
+        await self._parts.clock.sleep(_CLOSE_AFTER)
+        await replaced.close()
+        self._replaced.discard(replaced)
 
     async def run_pipelines(self, bus: Bus) -> None:
         """Process the partitions that the group assigns to this replica.
@@ -90,7 +133,16 @@ class _Service:
         """
         clock = self._parts.clock
         transaction = self._options.transaction
-        stream = Stream(bus, self._topics, lambda: self._selection, transaction, self._reporter, clock, self._parts.rng)
+        stream = Stream(
+            bus,
+            self._topics,
+            lambda: self._selection,
+            transaction,
+            self._reporter,
+            clock,
+            rng=self._parts.rng,
+            stores=self._stores,
+        )
         async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
             while True:
                 with contextlib.suppress(Unavailable):  # the bus reports that as its own problem

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.state.options import StateOptions
 from services.process_api.worker.filler import TransactionOptions
 from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
@@ -25,6 +26,9 @@ class ProcessOptions(Options):
 
     transaction: TransactionOptions = TransactionOptions()
     """How much one transaction holds at most."""
+
+    state: StateOptions = StateOptions()
+    """Where the state of pipelines is kept: of the steps `dedupe`, `latest`, `aggregate`, `join` and `table`."""
 
     pipelines: dict[PipelineName, PipelineOptions] = Field(default_factory=dict)
     """The pipelines by name. Events of a source that no pipeline takes go to the dead letter."""

@@ -23,12 +23,15 @@ from services.system_api.overview import Overview
 from services.system_api.replicas.membership import Replicas
 from services.system_api.routes import SourceRoutes
 from services.system_api.settings import SystemSettings
+from services.system_api.sources.http.webhook.inbox.postgres import PostgresInbox
+from services.system_api.sources.http.webhook.inbox.protocol import Inbox
 from services.system_api.supervisor.description import problem
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.poller import Poller
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.run import SourceContext
 from services.system_api.supervisor.sharing import StatusPublisher
+from services.system_api.webhooks import Webhooks, webhook_sources
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from shared.composition.parts import Given, Parts, opened_parts
@@ -50,12 +53,14 @@ async def build_system_api(
     *,
     leases: LeaseStore | None = None,
     operations: SourceStore | None = None,
+    inbox: Inbox | None = None,
     **given: Unpack[Given],
 ) -> AsyncIterator[RunningService]:
     """Run the service for as long as the context lasts.
 
     What is not given is made from the settings, and need not be reachable yet. Where leases are given, the database's
-    tables are not migrated here, and what operators ask is kept in memory unless a store for it is given too.
+    tables are not migrated here, what operators ask is kept in memory unless a store for it is given too, and webhooks
+    need an `inbox`.
 
     Raises:
         SettingsError: the listener or the alerts cannot be set up as the settings say.
@@ -73,8 +78,10 @@ async def build_system_api(
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
             if operations is None:
                 store = await stack.enter_async_context(PostgresSourceStore.opened(settings.database))
+            if inbox is None and webhook_sources(settings.system.sources):
+                inbox = await stack.enter_async_context(PostgresInbox.opened(settings.database))
         tasks = await stack.enter_async_context(Tasks())
-        service = _Service(settings, parts, leases, store, migrates=migrates)
+        service = _Service(settings, parts, leases, store, inbox, migrates=migrates)
         app = application(settings.system.listen, parts.health)
         service.add_routes(app)
         async with serving(app, settings.system.listen, parts, tasks, tasks.cancel_all) as running:
@@ -97,7 +104,14 @@ class _Service:
     """The sources, and what each of them reports to."""
 
     def __init__(
-        self, settings: SystemSettings, parts: Parts, leases: LeaseStore, store: SourceStore, *, migrates: bool
+        self,
+        settings: SystemSettings,
+        parts: Parts,
+        leases: LeaseStore,
+        store: SourceStore,
+        inbox: Inbox | None,
+        *,
+        migrates: bool,
     ) -> None:
         self._settings = settings
         self._options = settings.system
@@ -105,7 +119,8 @@ class _Service:
         self._leases = leases
         self._store = store
         self._controls = Controls(store, self._options.sources)
-        self._inquiries = Inquiries(self._options.sources, settings.bus.topics, parts)
+        self._inquiries = Inquiries(self._options.sources, settings.bus.topics, parts, inbox)
+        self._webhooks = None if inbox is None else Webhooks(webhook_sources(self._options.sources), inbox, parts)
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
@@ -128,6 +143,8 @@ class _Service:
         overview = Overview(self._reporters, self._controls, self._store, self._leases, parts.node, parts.clock)
         operators = Operators(self._options.operators, parts.clock)
         SourceRoutes(overview, self._controls, self._store, operators, self._inquiries, parts.clock).add_to(app)
+        if self._webhooks is not None:
+            self._webhooks.add_routes(app)
 
     async def keep_sources(self) -> None:
         """Wait for the database and the bus, then run the sources.
@@ -144,6 +161,8 @@ class _Service:
         async with Tasks() as tasks:
             tasks.keep("source controls", self._controls.follow())
             tasks.keep("source statuses", publisher.run())
+            if self._webhooks is not None:
+                tasks.keep("webhook inboxes", self._webhooks.run())
             await tasks.meanwhile(self._parts.bus.keep(self._poll_sources))
 
     async def _poll_sources(self, bus: Bus) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from services.system_api.operations.previewing import preview, saved
 from services.system_api.operations.reconciling import reconcile
 from services.system_api.sources.capabilities import Place
+from services.system_api.sources.http.webhook.inbox.protocol import Inbox
+from services.system_api.sources.http.webhook.opening import WebhookSourceKind
 from services.system_api.sources.registry import AnySource, build_source
 from services.system_api.sources.source import SourceOpener
 from shared.bus.topics import TopicsOptions
@@ -16,14 +18,21 @@ from shared.composition.parts import Parts
 class Inquiries:
     """Answers about the sources. All methods raise `Unavailable` if the bus or the upstream does not answer."""
 
-    def __init__(self, sources: Mapping[str, AnySource], topics: TopicsOptions, parts: Parts) -> None:
+    def __init__(
+        self, sources: Mapping[str, AnySource], topics: TopicsOptions, parts: Parts, inbox: Inbox | None = None
+    ) -> None:
+        """`inbox` is that of the webhooks, None where there is no database."""
+        self._inbox = inbox
         self._sources = sources
         self._topics = topics
         self._parts = parts
 
     def opener(self, name: str) -> SourceOpener:
         """Return what opens a source."""
-        return build_source(name, self._sources[name], self._parts.clock, self._parts.rng)
+        options = self._sources[name]
+        if isinstance(options, WebhookSourceKind):
+            return options.opener(name, self._parts.clock, self._parts.rng, self._inbox)
+        return build_source(name, options, self._parts.clock, self._parts.rng)
 
     async def position(self, name: str) -> Mapping[str, str]:
         """Return the whole saved position of a source."""

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from services.system_api.delivery.options import DeliverOptions
 from services.system_api.operators import OperatorOptions
+from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.registry import AnySource
 from shared.composition.settings import SharedSettings
 from shared.http.server import ListenOptions
@@ -19,7 +20,8 @@ class SystemOptions(Options):
     """The section `system`."""
 
     listen: ListenOptions = ListenOptions(port=8081)
-    """The listener for operators: health, metrics and `/sources`. No subscriber and no upstream connects here."""
+    """The listener for operators: health, metrics and `/sources`; and for senders of webhooks, which need nothing but
+    `/hooks/`. No subscriber connects here."""
 
     operators: dict[Name, OperatorOptions] = Field(default_factory=dict)
     """Who may pause, resume and rewind sources, and read `GET /sources`, by name. Without any, requests from this
@@ -44,6 +46,11 @@ class SystemOptions(Options):
         without = [name for name, source in self.sources.items() if source.channel is None]
         if self.deliver is not None and without:
             raise ValueError(f"source {without[0]!r} needs a channel: with `deliver`, there are no pipelines")
+        webhooks = [name for name, source in self.sources.items() if isinstance(source, WebhookSourceOptions)]
+        if self.deliver is not None and self.deliver.state is not None and webhooks:
+            raise ValueError(
+                f"source {webhooks[0]!r} needs the database for its webhooks: with `deliver.state`, there is none"
+            )
         return self
 
 

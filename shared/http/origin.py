@@ -22,6 +22,8 @@ from shared.http.addresses import rate_limit_key
 
 Address = IPv4Address | IPv6Address
 _HOPS_LIMIT = 32
+_MAPPED_BITS = 96
+"""Bits before an IPv4 address that is written as IPv6."""
 # What proxies add: RFC 7239, RFC 9110 (7.6.3), RFC 8586, and the many names for the address of a client. `ce-` begins
 # the attributes of an event that is pushed.
 _PROXY_HEADER = re.compile(
@@ -44,7 +46,7 @@ class Networks:
     """A set of networks."""
 
     def __init__(self, cidrs: Iterable[str]) -> None:
-        self._networks: list[IPv4Network | IPv6Network] = [ipaddress.ip_network(cidr) for cidr in cidrs]
+        self._networks = [_unmapped(ipaddress.ip_network(cidr)) for cidr in cidrs]
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -123,6 +125,14 @@ def _address(text: str) -> Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return the IPv4 network for one that is written as IPv6 (`::ffff:192.0.2.0/120`)."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def _without_port(hop: str) -> str:

@@ -15,12 +15,30 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER = {"Retry-After": "1"}
+_CODES = {400: "malformed", 413: "too-large", 415: "unsupported-type", 500: "internal", 503: "unavailable"}
+"""Stable codes, for programs; any other is the phrase of the status, such as `not-found`."""
+_BELOW = (
+    ("Can not decode content-encoding", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content encoding is not supported"),
+    ("Got more than", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a line of the request is too long"),
+    ("Missing 'Host'", HTTPStatus.BAD_REQUEST, "the header 'Host' is missing"),
+    ("Received HTTPS", HTTPStatus.BAD_REQUEST, "this port speaks plain HTTP, and the request is TLS"),
+    ("Unknown Expect", HTTPStatus.EXPECTATION_FAILED, "header 'Expect': expected '100-continue'"),
+)
+"""How aiohttp's texts begin for requests that it refuses before the application sees them."""
+_ENCODINGS = {"Accept-Encoding": "gzip, deflate"}  # RFC 9110, 15.5.16
 _KEPT = ("Allow", "Retry-After", "WWW-Authenticate", "Location")
 
 
 def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> web.Response:
     """Return an error response. `detail` is a sentence for the caller; `more` are members beside the standard ones."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-"),
+        **more,
+    }
     return web.Response(
         status=status, body=json.dumps(body).encode(), content_type=CONTENT_TYPE, headers=dict(headers or {})
     )
@@ -45,8 +63,7 @@ async def _answered(
     except web.HTTPException as exc:
         if exc.status < HTTPStatus.BAD_REQUEST:
             raise
-        response = problem(exc.status, _detail(exc, request))
-        response.headers.update({name: exc.headers[name] for name in _KEPT if name in exc.headers})
+        response = _of(exc, request)
     except web.RequestPayloadError:
         # The sender broke off, or the body is not in the encoding that the request names.
         response = problem(HTTPStatus.BAD_REQUEST, "the body cannot be read to its end, or decoded")
@@ -65,6 +82,26 @@ async def _answered(
             raise  # part of a response has been sent; the client would read a second response as its body
         response = problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log has the reason")
     return response
+
+
+def _of(exc: web.HTTPException, request: web.Request) -> web.Response:
+    kept = {name: exc.headers[name] for name in _KEPT if name in exc.headers}
+    if isinstance(exc, web.HTTPMethodNotAllowed) and request.method == "OPTIONS":
+        return web.Response(status=HTTPStatus.NO_CONTENT, headers=kept)
+    return problem(exc.status, _detail(exc, request), headers=kept)
+
+
+def replace_text(response: web.Response) -> None:
+    """Replace the text of an error that aiohttp itself responds with by problem details: it shows how it parses."""
+    text = response.text or ""
+    found = ((status, detail) for begin, status, detail in _BELOW if text.startswith(begin))
+    status, detail = next(found, (HTTPStatus(response.status), "the request is not valid HTTP"))
+    headers = _ENCODINGS if status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE else {}
+    better = problem(status, detail, headers=headers)
+    response._set_status(status, None)  # noqa: SLF001 -- `set_status` refuses once the response is prepared
+    response.body = better.body
+    response.headers.update(better.headers)
+    response.headers["Content-Length"] = str(len(response.body))
 
 
 def _named(request: web.Request) -> dict[str, str]:

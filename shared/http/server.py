@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
+from typing import Annotated
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -24,17 +25,23 @@ from pydantic import Field
 
 from shared.errors import SettingsError
 from shared.http.health import Readiness
+from shared.http.hosts import allowed_hosts, only_from
 from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions, LimitedConnection
 from shared.http.listener import Tls, accepting, bound_sockets
 from shared.http.metrics import ProcessMetrics, ReadinessCollector
-from shared.http.problem import problems
+from shared.http.problem import problems, replace_text
 from shared.http.tls import Certificate, TlsOptions
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
-from shared.settings import Options
+from shared.settings import Form, Options
 
 # aiohttp itself logs requests that are not HTTP, of which any client can send any number.
 _SILENT = logging.Logger("malformed requests", level=logging.CRITICAL)  # noqa: LOG001 -- outside the tree on purpose
+
+
+_ERROR = 400
+_TEXTS = ("text/plain", "text/html")
+"""What aiohttp itself responds with."""
 
 
 class HealthOptions(Options):
@@ -61,6 +68,14 @@ class ListenOptions(Options):
 
     health: HealthOptions | None = None
     """The listener of health and metrics. Without it they are on this listener, readable by every client."""
+
+    hosts: (
+        tuple[Annotated[str, Form(r"^(\\*|(\\*\\.)?[^*\\s/]+)$", "a name, such as 'relay.example.com'")], ...] | None
+    ) = None
+    """Names in the header `Host` for which requests are answered, without a port; `*.example.com` stands for all names
+    below it, and `*` for every name. By default the names of the loopback if `host` is a loopback address, and
+    otherwise every name. Otherwise a page in a browser could reach a service on the loopback by a name of its own that
+    it lets point there (DNS rebinding). A proxy on the same machine that passes the original name needs it here."""
 
     backlog: int = Field(default=1024, ge=1)
     """Connections that may wait to be accepted, so that many clients can reconnect at once."""
@@ -116,7 +131,9 @@ def application(listen: ListenOptions, health: Health, *, reasons: bool = True) 
 
     Without `reasons`, its `/readyz` names the parts that are missing and not why: for a listener that strangers reach.
     """
-    app = web.Application(middlewares=[problems], client_max_size=listen.body_limit)
+    app = web.Application(
+        middlewares=[problems, only_from(allowed_hosts(listen.host, listen.hosts))], client_max_size=listen.body_limit
+    )
     if listen.health is None:
         _add_health(app, health, reasons=reasons)
     return app
@@ -141,7 +158,8 @@ async def serve(
             tasks.keep("certificate reload", certificate.follow(clock))
         health_url = None
         if listen.health is not None:
-            own = web.Application(middlewares=[problems])
+            hosts = allowed_hosts(listen.health.host, None)
+            own = web.Application(middlewares=[problems, only_from(hosts)])
             _add_health(own, health, reasons=True)
             at = (listen.health.host, listen.health.port)
             health_url = await stack.enter_async_context(_site(own, at, listen, tasks, clock, context=None))
@@ -193,6 +211,8 @@ class _Request(web.Request):
         # aiohttp puts its own version and Python's there, which help an attacker. No other hook sees every response:
         # those to malformed requests as well.
         response.headers["Server"] = "trelay"
+        if isinstance(response, web.Response) and response.status >= _ERROR and response.content_type in _TEXTS:
+            replace_text(response)
         if isinstance(response, web.Response) and (connection := _limited(self.protocol)) is not None:
             connection.response_began()  # a stream stays in progress
         await super()._prepare_hook(response)

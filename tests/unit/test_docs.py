@@ -13,7 +13,7 @@ BLOCKS = [
     (page.name, number, block)
     for page in sorted(DOCS.rglob("*.md"))
     for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL))
-    if not block.startswith("- ")  # a step alone, which the tests of the steps run
+    if not block.startswith(("- ", "tests:"))  # a step alone, which the tests of the steps run, and examples for one
 ]
 
 
@@ -33,6 +33,15 @@ def test_settings_on_a_page_are_right_and_lead_somewhere(
     file.write_text(block.replace("/etc/trelay/", f"{tmp_path}/"))
     assert main(["check", str(file)]) == 0, capsys.readouterr().err
     assert capsys.readouterr() == (f"{file}: OK\n", "")
+
+
+def test_the_examples_on_the_page_of_pipelines_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, *others = re.findall(r"```yaml\n(.*?)```", (DOCS / "pipelines.md").read_text(), re.DOTALL)
+    (examples,) = [block for block in others if block.startswith("tests:")]
+    (tmp_path / "trelay.yaml").write_text(first)
+    (tmp_path / "orders.test.yaml").write_text(examples)
+    assert main(["test", "--config", str(tmp_path / "trelay.yaml")]) == 0
+    assert capsys.readouterr().out.endswith("2 passed, 0 failed\n")
 
 
 def test_there_are_pages_to_look_at() -> None:

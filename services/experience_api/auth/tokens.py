@@ -9,17 +9,20 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import jwt
 from pydantic import Field, SecretStr, field_validator
 
 from services.experience_api.auth.credentials import CLIENT_ID
-from services.experience_api.refusals import TOKEN_REFUSED, Refused
+from services.experience_api.refusals import TICKET_REFUSED, TOKEN_REFUSED, Refusal, Refused
 from services.experience_api.registry.tokens import KEY_BYTES, SigningKey, TokenClaims
 from shared.settings import Form, Options, Secret
 
 _ALGORITHM = "HS256"
+_TICKET = "ticket"
+TICKET_SECONDS = 30
+"""How long a ticket is valid."""
 _SIGNATURE_LENGTH = 43
 _SIGNATURE_ENDS = frozenset("AEIMQUYcgkosw048")
 """The last characters that 32 bytes can have in base64url: its low two bits are unused, and must be 0.
@@ -79,6 +82,15 @@ class IssuedToken:
     claims: TokenClaims
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a ticket stands for."""
+
+    claims: TokenClaims
+    """The token that it was issued for."""
+    ticket_hash: bytes
+
+
 def _new_id() -> str:
     return secrets.token_urlsafe(32)
 
@@ -109,24 +121,52 @@ class Tokens:
         Raises:
             Refused: `TOKEN_REFUSED`: not signed here, altered, or another client's.
         """
-        key = self._keys.get(token.partition(".")[0])
-        if key is None or token[-1] not in _SIGNATURE_ENDS or len(token.rpartition(".")[2]) != _SIGNATURE_LENGTH:
-            raise Refused(TOKEN_REFUSED)
-        try:
-            claims = jwt.decode(
-                token,
-                key.secret,
-                algorithms=[_ALGORITHM],
-                issuer=self._issuer,
-                # `iat` is informational: the clock of another replica may be ahead.
-                options={"require": ["iss", "sub", "iat", "jti"], "verify_iat": False},
-            )
-        except jwt.InvalidTokenError as exc:
-            raise Refused(TOKEN_REFUSED) from exc
+        claims = self._decoded(token, TOKEN_REFUSED)
         subject, token_id = claims["sub"], claims["jti"]
         if not isinstance(token_id, str) or not CLIENT_ID.fullmatch(subject) or client_id not in {None, subject}:
             raise Refused(TOKEN_REFUSED)
         return TokenClaims(subject, _hash(token_id))
+
+    def issue_ticket(self, claims: TokenClaims, page: str, now: float) -> str:
+        """Issue a ticket for a token. `page` is the origin of the pages that may use it; empty for any."""
+        more: dict[str, str | int] = {"aud": _TICKET, "iat": int(now), "origin": page}
+        more |= {
+            "exp": int(now) + TICKET_SECONDS,
+            "iss": self._issuer,
+            "sub": claims.client_id,
+            "jti": self._new_id(),
+            "token": claims.token_hash.hex(),
+        }
+        return self._sign(self._signing, more)
+
+    def read_ticket(self, ticket: str, page: str, now: float) -> Ticket:
+        """Return what a ticket stands for. `page` is the origin of the page that presents it; empty if there is none.
+
+        Raises:
+            Refused: `TICKET_REFUSED`: not signed here, altered, expired, or for pages of another origin.
+        """
+        found = self._decoded(ticket, TICKET_REFUSED, audience=_TICKET)
+        if found.get("exp", 0) <= now or found.get("origin") not in {"", page}:
+            raise Refused(TICKET_REFUSED, "the ticket has expired, or is for pages of another origin")
+        return Ticket(TokenClaims(found["sub"], bytes.fromhex(found["token"])), _hash(found["jti"]))
+
+    def _decoded(self, token: str, refusal: Refusal, audience: str | None = None) -> dict[str, Any]:
+        """Return the claims of a token that was signed here."""
+        key = self._keys.get(token.partition(".")[0])
+        if key is None or token[-1] not in _SIGNATURE_ENDS or len(token.rpartition(".")[2]) != _SIGNATURE_LENGTH:
+            raise Refused(refusal)
+        try:
+            return jwt.decode(
+                token,
+                key.secret,
+                algorithms=[_ALGORITHM],
+                issuer=self._issuer,
+                audience=audience,
+                # `iat` is informational: the clock of another replica may be ahead. `read_ticket` compares `exp`.
+                options={"require": ["iss", "sub", "iat", "jti"], "verify_iat": False, "verify_exp": False},
+            )
+        except jwt.InvalidTokenError as exc:
+            raise Refused(refusal) from exc
 
     def _sign(self, key: SigningKey, claims: dict[str, str | int]) -> str:
         return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.id})

@@ -17,6 +17,9 @@ from shared.events.telemetry import continue_trace
 from shared.http.origin import Networks, Origin
 from shared.runtime.clock import Clock, rfc3339
 
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+"""Encodings of a body that aiohttp decodes without another library."""
+
 
 class Pushes:
     """Accepts pushed events."""
@@ -44,16 +47,19 @@ class Pushes:
         """Refuse every request from now on."""
         self._closed = True
 
-    def check(self, origin: Origin) -> None:
-        """Check whether a request may push, before its body is read.
+    def check(self, origin: Origin, encoding: str = "") -> None:
+        """Check whether a request may push, before its body is read. `encoding` is its header `Content-Encoding`.
 
         Raises:
-            Refused: `DRAINING`, `ADDRESS_NOT_ALLOWED`.
+            Refused: `DRAINING`, `ADDRESS_NOT_ALLOWED`, `UNSUPPORTED_TYPE`.
         """
         if self._closed:
             raise Refused(refusals.DRAINING, retry_after=1.0)
         if not origin.within(self._allowed):
             raise Refused(refusals.ADDRESS_NOT_ALLOWED, self._why_not(origin))
+        if encoding.strip().lower() not in _ENCODINGS:
+            detail = f"content encoding {encoding[:40]!r}: expected gzip, deflate, or none"
+            raise Refused(refusals.UNSUPPORTED_TYPE, detail)
 
     def _check_sizes(self, events: Sequence[PushedEvent]) -> None:
         for index, pushed in enumerate(events):

@@ -105,6 +105,8 @@ class Subscriber:
     client_id: str
     interest: Interest
     may_send: bool = False
+    wants_heartbeat: bool = False
+    """Whether it asked for heartbeats that a script can see."""
 
 
 Member = TypeVar("Member")

@@ -43,6 +43,10 @@ INTERNAL = CloseReason(4003, "internal error", wait=5.0)
 """The server failed; its log has the reason."""
 CLAIM_LOST = CloseReason(4004, "claim lost", wait=1.0)
 """This replica may no longer hold the connection: another process has its lease."""
+ALREADY_CONNECTED = CloseReason(4005, "already connected", wait=2.0)
+"""Another connection of the client lives. Sent to scripts, which cannot read the refusal of an upgrade."""
+UNAVAILABLE = CloseReason(4006, "unavailable", wait=2.0)
+"""The service, or what it depends on, cannot serve now. Sent to scripts."""
 
 MAY_NOT_SEND = CloseReason(4500, "consumers may not send")
 REPLACED = CloseReason(4501, "replaced by a new registration")
@@ -55,6 +59,10 @@ TOKEN_REFUSED = CloseReason(4505, "token refused")
 TOKEN_EXPIRED = CloseReason(4506, "token expired")
 TOO_MANY_PINGS = CloseReason(4507, "too many pings")
 """Empty frames are cheap to send and cost every other subscriber the time to process them."""
+NOT_PERMITTED = CloseReason(4508, "not permitted")
+"""The client may not connect from here, or not subscribe to a channel. Sent to scripts."""
+MALFORMED = CloseReason(4509, "malformed request")
+"""A parameter of the request is invalid. Sent to scripts."""
 
 PROTOCOL_ERROR = CloseReason(1002, "protocol error")
 NOT_UTF8 = CloseReason(1007, "invalid UTF-8")
@@ -70,6 +78,8 @@ ALL = (
     NO_PONG,
     INTERNAL,
     CLAIM_LOST,
+    ALREADY_CONNECTED,
+    UNAVAILABLE,
     MAY_NOT_SEND,
     REPLACED,
     TAKEN_OVER,
@@ -78,6 +88,8 @@ ALL = (
     TOKEN_REFUSED,
     TOKEN_EXPIRED,
     TOO_MANY_PINGS,
+    NOT_PERMITTED,
+    MALFORMED,
     PROTOCOL_ERROR,
     NOT_UTF8,
     TOO_BIG,

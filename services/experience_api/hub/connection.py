@@ -14,7 +14,8 @@ from services.experience_api.hub.close_codes import LOST, CloseReason
 from services.experience_api.hub.heartbeat import Progress, alive, reads
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import Socket, measure
-from services.experience_api.wire.frames import PING
+from services.experience_api.wire.client_frames import ClientFrames
+from services.experience_api.wire.frames import PING, ping
 
 _EMPTY_FRAMES_LIMIT = 500
 """Empty frames accepted in one heartbeat: twenty a second, where one is enough."""
@@ -27,6 +28,7 @@ class Connection(asyncio.Protocol):
         "_closed_waiter",
         "_drain_waiter",
         "_empty_frames",
+        "_frames",
         "_inner",
         "_on_detach",
         "_paused",
@@ -38,6 +40,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_transport",
         "_transport_open",
+        "beat",
         "ending",
         "outbox",
         "subscriber",
@@ -63,9 +66,12 @@ class Connection(asyncio.Protocol):
         self.ending: CloseReason | None = None
         """Why the connection ends; None while it lives."""
         self.wait: float | None = None
+        self.beat = ping
+        """Returns the frames of one heartbeat."""
         self._transport = transport
         self._transport_open = True
         self._inner = inner
+        self._frames = ClientFrames()
         self._on_detach: Callable[[Connection], None] | None = on_detach
         self._received = True
         self._empty_frames = 0
@@ -127,7 +133,7 @@ class Connection(asyncio.Protocol):
         self._received = False
         self._empty_frames = 0
         self._progress = now
-        self.outbox.offer(PING)
+        self.outbox.offer(self.beat())
         return found
 
     async def responds(self, timeout: float) -> bool:
@@ -190,7 +196,8 @@ class Connection(asyncio.Protocol):
         if self._response_waiter is not None:
             self._response_waiter.set_result(None)
             self._response_waiter = None
-        self._inner.data_received(data)
+        if data := self._frames.feed(data):
+            self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received()

@@ -26,6 +26,8 @@ _OK = 1000
 _UNLIMITED = 86_400.0
 """Seconds: `stall_timeout` limits the time that closing takes."""
 _CONTROL = (WSMsgType.PING, WSMsgType.PONG)
+CLIENT_HEARTBEAT = '{"type":"trelay.heartbeat"}'
+"""A text message by which a script shows that it lives, and finds out whether it does: it cannot send pings."""
 
 
 class MessageHandler(Protocol):
@@ -124,7 +126,8 @@ class Socket(web.WebSocketResponse):
             return
         finally:
             connection.end_wait()
-        if (message.type in _CONTROL or not message.data) and connection.count_empty_frame():
+        beat = message.type is WSMsgType.TEXT and message.data == CLIENT_HEARTBEAT
+        if (beat or message.type in _CONTROL or not message.data) and connection.count_empty_frame():
             subscriber = connection.subscriber
             logger.warning(
                 "too many pings or empty messages; closing",
@@ -135,6 +138,8 @@ class Socket(web.WebSocketResponse):
                 },
             )
             connection.end(TOO_MANY_PINGS)
+        elif beat:
+            return
         elif message.type is WSMsgType.TEXT:
             await self._handler.on_message(connection, message.data.encode())
         elif message.type is WSMsgType.BINARY:

@@ -40,6 +40,7 @@ class MemoryRegistry:
         self._clients: dict[str, Client] = {}
         self._consumers: dict[str, _Consumer] = {}
         self._connections: dict[str, _Connection] = {}
+        self._used_tickets: set[bytes] = set()
         self._signing_key: SigningKey | None = None
         self._listeners: list[OnNotice] = []
 
@@ -69,6 +70,12 @@ class MemoryRegistry:
     async def unregister(self, client_id: str) -> bool:
         await self._revoke_claim(client_id, LossReason.REMOVED)
         return self._consumers.pop(client_id, None) is not None
+
+    async def use_ticket(self, ticket_hash: bytes) -> bool:
+        if ticket_hash in self._used_tickets:
+            return False
+        self._used_tickets.add(ticket_hash)
+        return True
 
     async def signing_key(self, fresh: SigningKey) -> SigningKey:
         if self._signing_key is None:

@@ -115,6 +115,10 @@ class PostgresRegistry:
                 deleted = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
                 return deleted.rowcount > 0
 
+    async def use_ticket(self, ticket_hash: bytes) -> bool:
+        async with self._pool.use() as connection:
+            return await connection.fetchrow(statements.USE_TICKET, ticket_hash) is not None
+
     async def signing_key(self, fresh: SigningKey) -> SigningKey:
         # The oldest key stays: two replicas that start together must both get the same one.
         oldest = select(signing_keys).order_by(signing_keys.c.created_at, signing_keys.c.key_id).limit(1)

@@ -102,6 +102,14 @@ class Consumers(Protocol):
         ...
 
 
+class Tickets(Protocol):
+    """Tickets that were used. Each can be used once, on whichever replica."""
+
+    async def use_ticket(self, ticket_hash: bytes) -> bool:
+        """Note that a ticket is used; return False if it was used within the last minutes."""
+        ...
+
+
 class Keys(Protocol):
     """The key that signs tokens if the settings name none."""
 
@@ -188,5 +196,5 @@ class Notices(Protocol):
         ...
 
 
-class Registry(Clients, Consumers, Keys, Connections, Notices, Protocol):
+class Registry(Clients, Consumers, Tickets, Keys, Connections, Notices, Protocol):
     """All of these."""

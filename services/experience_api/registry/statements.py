@@ -108,6 +108,14 @@ LEFT JOIN trelay.consumers ON consumers.client_id = asked.client_id AND consumer
 LEFT JOIN trelay.clients ON clients.client_id = asked.client_id
 """
 
+# Older than any clock of a replica is wrong by: until then a ticket has expired, whichever replica looks.
+USE_TICKET = """
+WITH expired AS (
+    DELETE FROM trelay.used_tickets WHERE used_at < now() - interval '10 minutes'
+)
+INSERT INTO trelay.used_tickets (ticket_hash) VALUES ($1) ON CONFLICT DO NOTHING RETURNING ticket_hash
+"""
+
 RELEASE = """
 WITH consumer AS (
     SELECT client_id FROM trelay.consumers WHERE client_id = $1 FOR UPDATE

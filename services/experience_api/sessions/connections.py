@@ -12,6 +12,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated
 from uuid import UUID
@@ -23,6 +24,7 @@ from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import (
     ALREADY_CONNECTED,
     CLIENT_DISABLED,
+    TICKET_REFUSED,
     TOKEN_EXPIRED,
     TOKEN_REFUSED,
     Refused,
@@ -50,6 +52,7 @@ _CLOSE_REASONS = {
 CLOSE_REASONS = {
     TOKEN_REFUSED: close_codes.TOKEN_REFUSED,
     TOKEN_EXPIRED: close_codes.TOKEN_EXPIRED,
+    TICKET_REFUSED: close_codes.TOKEN_REFUSED,
     CLIENT_DISABLED: close_codes.DISABLED,
 }
 """The close reason for each refusal of a token."""
@@ -86,6 +89,14 @@ class ConnectionsOptions(Options):
     """Seconds between two comparisons of the connections here with the claims in the database."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Claiming:
+    """An attempt to claim, and its end."""
+
+    slot: ConnectionSlot
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Connections:
     """The connections of this replica, and their claims."""
 
@@ -111,7 +122,7 @@ class Connections:
         self._options = options
         self._good_for_days = good_for_days
         self._slots: dict[UUID, ConnectionSlot] = {}
-        self._claiming: set[str] = set()
+        self._claiming: dict[str, _Claiming] = {}
         self._probes = Probes(registry, self._slots, options.probe_timeout)
         self._reconcile_now = asyncio.Event()
 
@@ -123,20 +134,25 @@ class Connections:
             yield
 
     @asynccontextmanager
-    async def slot(self, claims: TokenClaims, origin: Origin) -> AsyncIterator[ConnectionSlot]:
+    async def slot(
+        self, claims: TokenClaims, origin: Origin, gone: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[ConnectionSlot]:
         """Hold the client's one connection while the context is open.
+
+        `gone` returns whether the peer has disconnected meanwhile.
 
         Raises:
             Refused: `ALREADY_CONNECTED`, or what `Registry.claim` refuses.
             Unavailable: the registry does not answer.
         """
-        slot = ConnectionSlot(uuid.uuid4(), claims)
+        slot = ConnectionSlot(uuid.uuid4(), claims, gone)
         # Before the claim: a notice about it may arrive before the answer to it.
         self._slots[slot.connection_id] = slot
         release = True
         try:
             try:
-                slot.claim = await self._claim(slot.connection_id, claims, origin)
+                async with self._claiming_alone(slot):
+                    slot.claim = await self._claim(slot.connection_id, claims, origin)
             except Refused:
                 release = False  # after any other error the claim may have taken effect
                 raise
@@ -146,6 +162,11 @@ class Connections:
                 await self._release(slot, claims.client_id)
             # Only now: until then a reconciliation must find the slot of every claim in the database.
             del self._slots[slot.connection_id]
+
+    async def check(self, claims: TokenClaims) -> None:
+        """Check a token without a claim: raise what `Registry.claim` refuses of it."""
+        for refusal in (await self._registry.invalid([claims], self._good_for_days)).values():
+            raise Refused(refusal)
 
     def lose_all(self) -> None:
         """End every connection: another process has this replica's lease, and all claims are void."""
@@ -207,10 +228,23 @@ class Connections:
         taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in connected}
         return taken_over | {token: CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
 
-    async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
-        if claims.client_id in self._claiming:
+    @asynccontextmanager
+    async def _claiming_alone(self, slot: ConnectionSlot) -> AsyncIterator[None]:
+        """Hold the one attempt of a client to claim; wait for an earlier one whose peer has disconnected."""
+        client_id = slot.token.client_id
+        earlier = self._claiming.get(client_id)
+        if earlier is not None and earlier.slot.gone():
+            await earlier.ended.wait()
+        if client_id in self._claiming:
             raise Refused(ALREADY_CONNECTED, "another connection of this client is being opened")
-        self._claiming.add(claims.client_id)
+        self._claiming[client_id] = current = _Claiming(slot)
+        try:
+            yield
+        finally:
+            del self._claiming[client_id]
+            current.ended.set()
+
+    async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
         claim = partial(
             self._registry.claim,
             claims,
@@ -219,16 +253,13 @@ class Connections:
             loopback=origin.loopback,
             good_for_days=self._good_for_days,
         )
-        try:
-            node = self._node.current()
-            verdict = await claim(node)
-            if isinstance(verdict, Held) and not await self._probes.responds(verdict, self._node.name):
-                silent = verdict.connection_id
-                verdict = await claim(node, instead_of=silent)
-                if isinstance(verdict, Claim) and silent in self._slots:
-                    self._slots[silent].lose(close_codes.TAKEN_OVER)
-        finally:
-            self._claiming.discard(claims.client_id)
+        node = self._node.current()
+        verdict = await claim(node)
+        if isinstance(verdict, Held) and not await self._probes.responds(verdict, self._node.name):
+            silent = verdict.connection_id
+            verdict = await claim(node, instead_of=silent)
+            if isinstance(verdict, Claim) and silent in self._slots:
+                self._slots[silent].lose(close_codes.TAKEN_OVER)
         if isinstance(verdict, Held):
             raise Refused(ALREADY_CONNECTED)
         displaced = verdict.displaced

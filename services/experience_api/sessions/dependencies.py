@@ -11,7 +11,9 @@ from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.takeovers import Takeovers
-from services.experience_api.stream.delivery import Callbacks, Delivery, DeliveryOptions
+from services.experience_api.stream.delivery import Callbacks, Delivery
+from services.experience_api.stream.http_delivery import HttpDelivery
+from services.experience_api.stream.options import DeliveryOptions
 from shared.bus.protocol import Appender, Bus
 from shared.bus.topics import TopicsOptions
 from shared.runtime.clock import Clock
@@ -38,6 +40,7 @@ class Stream:
     """The parts that exist while the bus is connected."""
 
     delivery: Delivery
+    http: HttpDelivery
     appender: Appender
     takeovers: Takeovers
 
@@ -71,7 +74,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         async with Delivery(
             bus, topic, parts.options, callbacks=callbacks, clock=clock, largest_frame=largest_frame
         ) as delivery:
-            stream.set(Stream(delivery, appender, takeovers))
+            stream.set(Stream(delivery, HttpDelivery(delivery, parts.options), appender, takeovers))
             try:
                 raise await delivery.failed()
             finally:

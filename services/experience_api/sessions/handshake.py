@@ -5,8 +5,8 @@ Cheap checks come first. The database sees no token that this service did not si
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 
 from multidict import MultiMapping
 
@@ -14,12 +14,19 @@ from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.credentials import SUBPROTOCOL, offered_protocols, read_token
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.hub.audience import ChannelNotPermitted, Subscriber, narrow
-from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, UNAVAILABLE, Refused
-from services.experience_api.registry.protocol import Claim
+from services.experience_api.refusals import (
+    BUSY,
+    CHANNEL_NOT_PERMITTED,
+    TICKET_REFUSED,
+    TOO_MANY_ATTEMPTS,
+    UNAVAILABLE,
+    Refused,
+)
+from services.experience_api.registry.protocol import Claim, Tickets
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.connections import Connections
+from services.experience_api.sessions.requested import Requested, read_requested
 from services.experience_api.sessions.slots import ConnectionSlot
-from shared.errors import Malformed
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock
 
@@ -28,24 +35,31 @@ logger = logging.getLogger(__name__)
 _TIMEOUT = 10.0
 """Seconds for the claim. A holder that does not answer takes two, a slow database takes some."""
 
-_PARAMETERS = frozenset({"channels", "cursor"})
-_ANY = ("**",)
-
 
 class Handshake:
     """Admits consumers to the stream."""
 
-    def __init__(self, admission: Admission, tokens: Tokens, connections: Connections, clock: Clock) -> None:
+    def __init__(
+        self, admission: Admission, tokens: Tokens, tickets: Tickets, connections: Connections, clock: Clock
+    ) -> None:
         self._admission = admission
+        self._tickets = tickets
         self._tokens = tokens
         self._connections = connections
         self._clock = clock
 
     @asynccontextmanager
     async def admit(
-        self, headers: MultiMapping[str], query: MultiMapping[str], origin: Origin
+        self,
+        headers: MultiMapping[str],
+        query: MultiMapping[str],
+        origin: Origin,
+        gone: Callable[[], bool] = lambda: False,
+        more: tuple[str, ...] = (),
     ) -> AsyncIterator[ConnectionSlot]:
-        """Hold the consumer's slot while the context is open.
+        """Hold the consumer's slot while the context is open. `gone` returns whether its peer has disconnected.
+
+        `more` are the query parameters that the endpoint reads itself.
 
         Raises:
             Refused: the request is not admitted.
@@ -53,21 +67,47 @@ class Handshake:
         """
         async with AsyncExitStack() as stack:
             with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
-                carried = read_token(headers)
-                claims = self._tokens.read(carried.token, carried.client_id)
-                attempt.proven(_lane(claims), self._clock.monotonic())
-                with _log_refusal(claims.client_id):
-                    channels, cursor = _requested(query)
-                    slot, claim = await self._slot(stack, claims, origin)
-                    slot.subscriber = _subscriber(claim, channels)
-                    slot.cursor, slot.protocols = cursor, _protocols(headers)
+                claims, ticket = self._read(headers, query)
+                with _of_genuine(claims.client_id):
+                    attempt.proven(_lane(claims), self._clock.monotonic())
+                    requested = read_requested(headers, query, more)
+                    if ticket is not None and not await self._tickets.use_ticket(ticket):
+                        raise Refused(TICKET_REFUSED, "the ticket was used before")
+                    slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
+                    slot.subscriber = _subscriber(claim, requested)
+                    slot.cursor, slot.protocols = requested.cursor, _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
             yield slot
 
-    async def _slot(self, stack: AsyncExitStack, claims: TokenClaims, origin: Origin) -> tuple[ConnectionSlot, Claim]:
+    async def ticket(self, headers: MultiMapping[str], page: str, origin: Origin) -> str:
+        """Return a ticket for the holder of a token, which pages of the origin `page` can use once.
+
+        Raises:
+            Refused: the token is not valid.
+            Unavailable: the registry does not answer.
+        """
+        with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
+            carried = read_token(headers)
+            claims = self._tokens.read(carried.token, carried.client_id)
+            attempt.proven(_lane(claims), self._clock.monotonic())
+            await self._connections.check(claims)
+            attempt.succeeded(self._clock.monotonic())
+        return self._tokens.issue_ticket(claims, page, self._clock.time())
+
+    def _read(self, headers: MultiMapping[str], query: MultiMapping[str]) -> tuple[TokenClaims, bytes | None]:
+        """Return what the request proves to be, and the hash of its ticket if it has one."""
+        if "ticket" in query:
+            found = self._tokens.read_ticket(query["ticket"], headers.get("Origin", ""), self._clock.time())
+            return found.claims, found.ticket_hash
+        carried = read_token(headers)
+        return self._tokens.read(carried.token, carried.client_id), None
+
+    async def _slot(
+        self, stack: AsyncExitStack, opening: AbstractAsyncContextManager[ConnectionSlot]
+    ) -> tuple[ConnectionSlot, Claim]:
         try:
             async with asyncio.timeout(_TIMEOUT):
-                slot = await stack.enter_async_context(self._connections.slot(claims, origin))
+                slot = await stack.enter_async_context(opening)
         except TimeoutError as exc:
             raise Refused(UNAVAILABLE, retry_after=1.0) from exc
         assert slot.claim is not None, "claimed on entering"
@@ -80,11 +120,14 @@ def _lane(claims: TokenClaims) -> str:
 
 
 @contextmanager
-def _log_refusal(client_id: str) -> Iterator[None]:
-    """Log the refusal of a genuine token. Its client is known, and the client's budget bounds how often."""
+def _of_genuine(client_id: str) -> Iterator[None]:
+    """Mark and log the refusal of a genuine token. Its client is known, and the client's budget bounds how often."""
     try:
         yield
     except Refused as exc:
+        exc.genuine = True
+        if exc.refusal in {TOO_MANY_ATTEMPTS, BUSY}:
+            raise
         logger.info(
             "connection refused",
             extra={"client_id": client_id, "reason": exc.refusal.code, "error": exc.detail},
@@ -92,27 +135,12 @@ def _log_refusal(client_id: str) -> Iterator[None]:
         raise
 
 
-def _requested(query: MultiMapping[str]) -> tuple[str | None, str | None]:
-    """Return the requested channels and cursor."""
-    for name in query:
-        if name not in _PARAMETERS:
-            raise Refused(MALFORMED, f"query parameter {name[:40]!r}: expected channels, cursor")
-        if len(query.getall(name)) > 1:
-            raise Refused(MALFORMED, f"query parameter {name!r}: found more than once; expected once")
-    channels = query.get("channels")
+def _subscriber(claim: Claim, requested: Requested) -> Subscriber:
     try:
-        narrow(_ANY, channels)  # checks the form of the names; the claim tells which are permitted
-    except Malformed as exc:
-        raise Refused(MALFORMED, str(exc)) from exc
-    return channels, query.get("cursor") or None
-
-
-def _subscriber(claim: Claim, channels: str | None) -> Subscriber:
-    try:
-        interest = narrow(claim.channels, channels)
+        interest = narrow(claim.channels, requested.channels)
     except ChannelNotPermitted as exc:
         raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
-    return Subscriber(claim.connection_id, claim.client_id, interest, claim.may_send)
+    return Subscriber(claim.connection_id, claim.client_id, interest, claim.may_send, requested.heartbeat)
 
 
 def _protocols(headers: MultiMapping[str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The slot of one connection of this replica: claimed, admitted, attached, and perhaps lost. Sans-I/O."""
 
+from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
@@ -31,8 +32,10 @@ class ConnectionSlot:
     protocols: tuple[str, ...]
     """The WebSocket subprotocols to answer with."""
 
-    def __init__(self, connection_id: UUID, token: TokenClaims) -> None:
+    def __init__(self, connection_id: UUID, token: TokenClaims, gone: Callable[[], bool] = lambda: False) -> None:
+        """`gone` returns whether the peer has disconnected before its connection could be attached."""
         self.connection_id = connection_id
+        self.gone = gone
         self.token = token
         """The token of its claim."""
         self.claim: Claim | None = None
@@ -58,7 +61,9 @@ class ConnectionSlot:
                 self._connection.end(reason, wait)
 
     async def responds(self, timeout: float) -> bool:
-        """Return whether the connection is alive. One that is not attached yet counts as alive."""
+        """Return whether the connection is alive. One that is not attached yet is, until its peer has disconnected."""
         if self.lost is not None:
             return False
-        return self._connection is None or await self._connection.responds(timeout)
+        if self._connection is None:
+            return not self.gone()
+        return await self._connection.responds(timeout)

@@ -1,4 +1,4 @@
-"""Encodes the relay's own events: connected, gap, oversized, refused, draining.
+"""Encodes the relay's own events: connected, gap, oversized, refused, draining, heartbeat.
 
 Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it where every event does: a subscriber
 keeps the cursor of the last frame that has one, and resumes from it.
@@ -18,6 +18,7 @@ GAP = "trelay.gap"
 REFUSED = "trelay.refused"
 DRAINING = "trelay.draining"
 OVERSIZED = "trelay.oversized"
+HEARTBEAT = "trelay.heartbeat"
 
 NOT_KEPT = "not-kept"
 """Gap: retention removed the next events before they were read."""
@@ -81,6 +82,10 @@ class ControlEvents:
     def draining(self, subscriber: Subscriber, wait: float) -> bytes:
         """Return the frame that announces a shutdown; `wait` is the seconds to wait before reconnecting."""
         return self._frame(DRAINING, f"{subscriber.connection_id}/draining", {"wait": round(wait, 1)})
+
+    def heartbeat(self, subscriber: Subscriber) -> bytes:
+        """Return the frame that shows a script that the connection lives: scripts in browsers see no pings."""
+        return self._frame(HEARTBEAT, f"{subscriber.connection_id}/heartbeat", {})
 
     def _frame(self, kind: str, identity: str, data: Mapping[str, Any], cursor: bytes | None = None) -> bytes:
         event = {

@@ -5,35 +5,35 @@ bus -> feed -> history -> hub -> outboxes. A subscriber that is not live reaches
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 from aiohttp import web
-from pydantic import Field
 
 from services.experience_api import refusals
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND, CloseReason
 from services.experience_api.hub.connection import Connection
-from services.experience_api.hub.hub import Hub, HubCounts, HubOptions
+from services.experience_api.hub.hub import Hub, HubCounts
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
-from services.experience_api.stream.catch_up import CatchUp, CatchUpCounts, CatchUpOptions
+from services.experience_api.stream.catch_up import CatchUp, CatchUpCounts
 from services.experience_api.stream.control_events import ControlEvents
-from services.experience_api.stream.drain import DrainOptions, waves
-from services.experience_api.stream.feed import Feed, FeedOptions, OnDelay
-from services.experience_api.stream.history import History, HistoryOptions
+from services.experience_api.stream.drain import waves
+from services.experience_api.stream.feed import Feed, OnDelay
+from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReader
+from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.stream.oversized import OversizedEvents
 from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.frames import PING
 from shared.bus.protocol import Bus
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
-from shared.settings import Options
 
 _CONSUMER_MESSAGE_BYTES = 1024
 """Bytes read of a message from a consumer that may not send."""
@@ -51,32 +51,13 @@ class Callbacks:
     """One observation for each batch that was written."""
 
 
-class DeliveryOptions(Options):
-    """How events reach subscribers."""
-
-    feed: FeedOptions = FeedOptions()
-    """How the publish topic is read."""
-    history: HistoryOptions = HistoryOptions()
-    """The latest events, kept in memory for subscribers that resume."""
-    hub: HubOptions = HubOptions()
-    """The open connections."""
-    catch_up: CatchUpOptions = CatchUpOptions()
-    """How subscribers catch up from a cursor."""
-    drain: DrainOptions = DrainOptions()
-    """How subscribers are sent to other replicas when the service stops."""
-
-    close_timeout: float = Field(default=5.0, gt=0)
-    """Seconds a peer has to answer a Close frame, or to read something of what precedes it, before its connection is
-    dropped."""
-
-    inbound_bytes: int = Field(default=256 * 1024, ge=1)
-    """Bytes of the largest message accepted from a client that may send."""
+OnOpen = Callable[[Connection], None]
 
 
 class Served(NamedTuple):
     """How a connection ended."""
 
-    response: web.WebSocketResponse
+    response: web.StreamResponse
     """What the aiohttp handler has to return."""
     reason: CloseReason
 
@@ -180,7 +161,7 @@ class Delivery:
         subscriber: Subscriber,
         cursor: str | None = None,
         protocols: tuple[str, ...] = (),
-        on_open: Callable[[Connection], None] | None = None,
+        on_open: OnOpen | None = None,
     ) -> Served:
         """Upgrade an admitted request, and deliver to it until the connection ends.
 
@@ -188,19 +169,13 @@ class Delivery:
         `protocols` are the subprotocols to answer with. `on_open` receives the connection once it can be ended.
 
         Raises (before the upgrade):
-            Refused: `DRAINING`, or `UNAVAILABLE` while the publish topic has not been read yet.
+            Refused: as `transport_of`.
             HTTPBadRequest: the request is not a WebSocket upgrade.
         """
-        if self._draining:
-            raise Refused(refusals.DRAINING, retry_after=DRAINING.wait)
-        if not self._feed.ready:
-            raise Refused(refusals.UNAVAILABLE, "the stream is starting; try again", retry_after=1.0)
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the connection was lost before its upgrade")
+        transport = self.transport_of(request)
         outbox = Outbox(transport, _descriptor(transport), self._options.hub.outbox_bytes)
         peer = transport.get_extra_info("socket")
-        connection = Connection(subscriber, outbox, transport, request.protocol, self._broadcast.remove, peer)
+        connection = Connection(subscriber, outbox, transport, request.protocol, self.remove, peer)
         socket = Socket(
             connection,
             self,
@@ -209,22 +184,60 @@ class Delivery:
             close_timeout=self._options.close_timeout,
             slow_close_timeout=self._options.catch_up.drain_timeout,
         )
-        self._serving += 1
-        try:
+        with self.serving():
             await socket.prepare(request)
             if request.transport is None:  # lost during the upgrade, before `connection` was its protocol
                 return Served(socket, LOST)
             transport.set_protocol(connection)
-            self._start(connection, cursor)
-            if on_open is not None:
-                on_open(connection)
+            self.start(connection, cursor, on_open)
             reason = await socket.run()
             self._oversized.ended(subscriber.client_id, cursor, socket.peer_code)
             return Served(socket, reason)
+
+    # For every way in which a subscriber is served
+
+    def transport_of(self, request: web.Request) -> asyncio.Transport:
+        """Return the transport of a request that can be served now.
+
+        Raises:
+            Refused: `DRAINING`, or `UNAVAILABLE` while the publish topic has not been read yet.
+            ConnectionResetError: the peer has disconnected.
+        """
+        if self._draining:
+            raise Refused(refusals.DRAINING, retry_after=DRAINING.wait)
+        if not self._feed.ready:
+            raise Refused(refusals.UNAVAILABLE, "the stream is starting; try again", retry_after=1.0)
+        if request.transport is None:
+            raise ConnectionResetError("the connection was lost before its upgrade")
+        return request.transport
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Count a connection for the drain, while the context is open."""
+        self._serving += 1
+        try:
+            yield
         finally:
             self._serving -= 1
             if not self._serving:
                 self._empty.set()
+
+    def start(self, connection: Connection, cursor: str | None, on_open: OnOpen | None = None) -> None:
+        """Deliver to a connection from a cursor on. `on_open` receives it once it can be ended."""
+        if connection.subscriber.wants_heartbeat:
+            connection.beat = lambda: PING + self._control_events.heartbeat(connection.subscriber)
+        self._hub.add(connection)
+        if self._draining:
+            self._end_draining(connection)
+        else:
+            tells = self._oversized.tells(connection.subscriber.client_id, cursor)
+            self._broadcast.start(connection, cursor, tells=tells)
+        if on_open is not None:
+            on_open(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Deliver nothing more to a connection."""
+        self._broadcast.remove(connection)
 
     async def drain(self, within: float) -> None:
         """Refuse new connections, and close all others in waves. Returns after `within` seconds at the latest."""
@@ -259,14 +272,6 @@ class Delivery:
         connection.outbox.offer(self._control_events.refused(connection.subscriber, MAY_NOT_SEND.name))
         connection.end(MAY_NOT_SEND)
         self._callbacks.on_refused(connection.subscriber)
-
-    def _start(self, connection: Connection, cursor: str | None) -> None:
-        self._hub.add(connection)
-        if self._draining:
-            self._end_draining(connection)
-        else:
-            tells = self._oversized.tells(connection.subscriber.client_id, cursor)
-            self._broadcast.start(connection, cursor, tells=tells)
 
     def _end_draining(self, connection: Connection) -> None:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)

@@ -22,6 +22,11 @@ PING = b"\x89\x00"
 """A ping without payload."""
 
 
+def ping() -> bytes:
+    """Return a ping without payload."""
+    return PING
+
+
 def text_frame(payload: bytes) -> bytes:
     """Return one text message; `payload` must be UTF-8."""
     return _head(_TEXT, len(payload)) + payload

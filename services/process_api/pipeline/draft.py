@@ -127,6 +127,23 @@ class Draft:
         identity = self.attribute("id")
         return [self._copy(f"{identity}/{number}", entity) for number, entity in enumerate(entities, 1)]
 
+    def numbered_copies(self, count: int) -> list[Self]:
+        """Return copies of this event, with the ids `<id>/1`, `<id>/2` and so on."""
+        identity = self.attribute("id")
+        copies = [self.clone() for _ in range(count)]
+        for number, copy_ in enumerate(copies, 1):
+            copy_.set_attribute("id", Raw(json_string(f"{identity}/{number}")))
+        return copies
+
+    def clone(self) -> Self:
+        """Return a copy that changes without this event."""
+        other = copy(self)
+        written = self.data_text()
+        other._data = None if written is None else Raw(written)  # noqa: SLF001 -- of the same class
+        if self._attributes is not None:
+            other._attributes = {**self._attributes}  # noqa: SLF001 -- of the same class
+        return other
+
     def check(self) -> None:
         """Check that readers accept the event, by the rules of `shared.events`.
 

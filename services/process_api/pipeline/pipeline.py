@@ -6,19 +6,21 @@ A pipeline of plain steps runs event by event (`run`). One with steps that wait 
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.stateful.step import Due, StatefulStep, definitions, stateful_on_top
 from services.process_api.pipeline.steps.step import ChannelName, Step
 from services.process_api.pipeline.steps.step_list import StepList
+from services.process_api.state.running import RunningState
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
 from shared.events.event import channel, json_string
@@ -43,7 +45,7 @@ class PipelineOptions(Options):
     channel: ChannelName | None = None
     """The channel of its events, unless a `route` step sets another."""
 
-    steps: list[AnyStep] = Field(default_factory=list)
+    steps: Annotated[list[AnyStep], AfterValidator(stateful_on_top)] = Field(default_factory=list)
     """The steps, in order."""
 
     @property
@@ -83,6 +85,16 @@ class Pipeline:
         placed = list(zip(self.places, steps, strict=True))
         stateful = next((number for number, step in enumerate(options.steps) if step.stateful), len(steps))
         self._head, self._tail = StepList(placed[:stateful]), StepList(placed[stateful:])
+        self._timed = [
+            (step, StepList(placed[number + 1 :]))
+            for number, (_, step) in enumerate(placed)
+            if isinstance(step, StatefulStep)
+        ]
+        """The steps that keep state, each with those behind it."""
+        self.timed = bool(self._timed)
+        """Whether `due` may yield anything."""
+        self.definitions = definitions(name, zip(self.places, options.steps, strict=True))
+        """Of the state of each step that keeps any, by its place."""
         self.stateful = stateful < len(steps)
         """Whether a step keeps state: the steps from that one on run on one event after the other."""
         self.waits = self.stateful or self._head.waits
@@ -124,12 +136,28 @@ class Pipeline:
         """Run one event, by its outcome of `start`, through the steps that are left; return the events it becomes."""
         if self.stateful:
             (outcome,) = await self._tail.resume([outcome], scope)
+        return self._finished(outcome, headers)
+
+    def _finished(self, outcome: Outcome, headers: Headers) -> list[Outgoing] | Rejected | Blocked:
         if isinstance(outcome, Rejected | Blocked):
             return self._failure(CHANNEL, outcome)
         try:
             return self._outputs(outcome, headers)
         except Exception as exc:  # noqa: BLE001 -- see `failure`
             return self._failure(CHANNEL, exc)
+
+    async def due(self, scope: Scope) -> AsyncIterator[tuple[Due, list[Outgoing] | Rejected | Blocked]]:
+        """Yield the results that the time has made due, each with the events that it becomes."""
+        assert scope.state is not None, "a pipeline is stateful"
+        for step, behind in self._timed:
+            for result in step.due(scope.state.step(self.name, step.place)):
+                (outcome,) = await behind.resume([(result.draft,)], scope)
+                yield result, self._finished(outcome, result.headers)
+
+    def next_due(self, state: RunningState) -> int | None:
+        """Return when `due` should be called without an event, in milliseconds since 1970; None for not at all."""
+        times = [step.next_due(state.step(self.name, step.place)) for step, _ in self._timed]
+        return min((at for at in times if at is not None), default=None)
 
     async def close(self) -> None:
         """Close what the steps hold open."""

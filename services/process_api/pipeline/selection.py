@@ -17,6 +17,8 @@ class Selection:
         self._pipelines = [(_pattern(sources), pipeline) for sources, pipeline in pipelines]
         self.waits = any(pipeline.waits for _, pipeline in self._pipelines)
         """Whether a step of a pipeline waits for something."""
+        self.stateful = any(pipeline.stateful for _, pipeline in self._pipelines)
+        """Whether a step of a pipeline keeps state."""
         self._found: dict[bytes, tuple[Pipeline, ...]] = {}
 
     @property

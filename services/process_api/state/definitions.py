@@ -15,6 +15,7 @@ import msgspec
 class _Written(msgspec.Struct):
     next: int
     active: dict[str, int]
+    offset: int
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -27,6 +28,8 @@ class Definitions:
 
     next: int = 1
     active: dict[str, int] = field(default_factory=dict)
+    offset: int | None = None
+    """The committed offset of the input up to which the state is complete."""
 
     @classmethod
     def read(cls, written: bytes | None) -> Self:
@@ -34,11 +37,11 @@ class Definitions:
         if written is None:
             return cls()
         found = _decode(written)
-        return cls(found.next, found.active)
+        return cls(found.next, found.active, found.offset)
 
-    def write(self) -> bytes:
-        """Return it as JSON."""
-        return _encode(_Written(self.next, self.active))
+    def write(self, offset: int) -> bytes:
+        """Return it as JSON, for the transaction that commits `offset` of the input."""
+        return _encode(_Written(self.next, self.active, offset))
 
     def run(self, names: Iterable[str]) -> bool:
         """Note which definitions run from now on, and return whether anything has changed."""

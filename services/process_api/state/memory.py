@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import ClassVar
 
 from services.process_api.state.store import Changes, Mark
 
@@ -40,6 +41,8 @@ class _Table:
 class MemoryStore:
     """A `Store`."""
 
+    threaded: ClassVar = False
+
     def __init__(self) -> None:
         self.mark: Mark | None = None
         self._tables: dict[bytes, _Table] = {}
@@ -66,3 +69,18 @@ class MemoryStore:
     def clear(self) -> None:
         self._tables.clear()
         self.mark = None
+
+
+class MemoryStores:
+    """`Stores` in memory: a run that fails leaves its state for the next one."""
+
+    def __init__(self) -> None:
+        self._stores: dict[int, MemoryStore] = {}
+
+    def store(self, partition: int) -> MemoryStore:
+        """Return the store of a partition."""
+        return self._stores.setdefault(partition, MemoryStore())
+
+    def release(self, partition: int) -> None:
+        """Forget the store of a partition."""
+        self._stores.pop(partition, None)

@@ -15,7 +15,8 @@ from itertools import islice
 from services.process_api.state.changes import Layers
 from services.process_api.state.definitions import Definitions
 from services.process_api.state.keys import DEFINITIONS, KINDS, prefix_of
-from services.process_api.state.step_state import Moment, PipelineState, StepState
+from services.process_api.state.running import RunningState
+from services.process_api.state.step_state import Moment
 from services.process_api.state.store import Mark, Store
 from shared.bus.protocol import Bus, Outgoing, Record, TopicPartition
 from shared.errors import PositionLost
@@ -48,19 +49,27 @@ class PartitionState:
         self._epoch = ""
         self._definitions = Definitions()
         self._obsolete: list[int] = []
-        self._pipelines: dict[str, PipelineState] = {}
+        self._settling = asyncio.Lock()
         self._offset = (clock.time() - clock.monotonic()) * 1000
         self._sealed = self._settled = 0
         self._confirmed: tuple[int, Mark] | None = None
         """A mark that holds once so many transactions are settled."""
 
     @property
+    def changed(self) -> bool:
+        """Whether the open transaction changes anything."""
+        return bool(self._layers.open)
+
     def now(self) -> int:
         """Milliseconds since 1970. Steps of the clock of the machine do not change it."""
         return int(self._clock.monotonic() * 1000 + self._offset)
 
-    async def restore(self) -> None:
+    async def restore(self, offset: int) -> bool:
         """Bring the store up to the changelog. Call it once all older owners of the partition are fenced.
+
+        `offset` is that of the input from which the run begins. Returns whether the state is complete up to there: not
+        if the offset was reset, or committed by a release or by settings without stateful steps. Such state would lack
+        events, or count some twice, so it is deleted, and the steps begin with none.
 
         Raises:
             Unavailable: the bus does not answer.
@@ -78,47 +87,42 @@ class PartitionState:
             end = await self._bus.replay(self.place, None, self._apply)
         store.apply({}, Mark(self._epoch, end, began))
         self._definitions = Definitions.read(store.get(DEFINITIONS))
+        complete = self._definitions.offset in {None, offset}
+        if not complete:
+            self._definitions.active = {}
         self._obsolete = self._definitions.obsolete
+        return complete
 
-    def activate(self, pipelines: Mapping[str, Sequence[str]]) -> dict[str, list[StepState]]:
-        """Return the state of each step of these pipelines, by the names of their definitions.
+    def activate(self, pipelines: Mapping[str, Mapping[str, str]]) -> RunningState:
+        """Return the state of these pipelines, each with the definitions of its steps by their places.
 
         The state of definitions that are not among them is deleted.
         """
-        assert not any(state.provisional for state in self._pipelines.values()), "pipelines change between records"
-        if self._definitions.run(name for names in pipelines.values() for name in names):
-            self._layers.open[DEFINITIONS] = self._definitions.write()
+        names = [name for places in pipelines.values() for name in places.values()]
+        if self._definitions.run(names):
             self._obsolete = self._definitions.obsolete
-        made: dict[str, list[StepState]] = {}
-        self._pipelines = {}
-        for pipeline, definitions in pipelines.items():
-            state = self._pipelines[pipeline] = PipelineState(self._layers, self.moment)
-            made[pipeline] = [StepState(state, self._definitions.active[name]) for name in definitions]
-        return made
+        return RunningState(self._layers, self.moment, self.now, pipelines, self._definitions.active)
 
-    def keep(self, pipeline: str) -> None:
-        """Keep what a pipeline has changed since the last `keep` or `undo`."""
-        self._pipelines[pipeline].keep()
-
-    def undo(self, pipeline: str) -> None:
-        """Undo what a pipeline has changed since the last `keep` or `undo`."""
-        self._pipelines[pipeline].undo()
-
-    def seal(self) -> list[Outgoing]:
-        """End a transaction: return its changes as records for the changelog."""
+    def seal(self, offset: int) -> list[Outgoing]:
+        """End a transaction that commits `offset` of the input: return its changes as records for the changelog."""
         self._delete_obsolete()
+        self._layers.open[DEFINITIONS] = self._definitions.write(offset)
         self._sealed += 1
         return [Outgoing(key, value) for key, value in self._layers.seal().items()]
 
     async def settle(self) -> None:
         """Store the changes of the oldest transaction that was sealed: it is committed."""
+        async with self._settling:
+            await self._settle_oldest()
+
+    async def _settle_oldest(self) -> None:
         changes = self._layers.sealed[0]
         mark = None
         if self._confirmed is not None and self._confirmed[0] <= self._settled + 1:
             mark, self._confirmed = self._confirmed[1], None
-        if len(changes) > _DIRECT:
+        if len(changes) > _DIRECT and self._layers.store.threaded:
             await asyncio.to_thread(self._layers.store.apply, changes, mark)
-        elif changes or mark:
+        else:
             self._layers.store.apply(changes, mark)
         self._layers.sealed.popleft()
         self._settled += 1

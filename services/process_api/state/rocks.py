@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
@@ -58,9 +58,14 @@ class RocksStores:
         """Return the store of a partition, with what an earlier run has left in it."""
         return RocksStore(self._database, partition)
 
+    def release(self, partition: int) -> None:
+        """Keep the state: the partition may come back."""
+
 
 class RocksStore:
     """A `Store`."""
+
+    threaded: ClassVar = True
 
     def __init__(self, database: Rdict, partition: int) -> None:
         self._database = database

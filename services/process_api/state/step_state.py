@@ -21,6 +21,8 @@ class Moment:
     """Milliseconds since 1970. It does not jump while the partition runs here."""
     idle: bool = False
     """Whether there is no record, and none waits."""
+    provenance: bytes = b""
+    """Of the record, packed."""
 
 
 class Timer(NamedTuple):
@@ -61,6 +63,7 @@ class StepState:
         self._layers = pipeline.layers
         self._prefix = prefix_of(instance)
         self._values = self._prefix + VALUE
+        self._began = False
         self._next: dict[bytes, int | None] = {}
         """By the kind of timers: a time before which none is due; None if there are none."""
         pipeline.steps.append(self)
@@ -69,6 +72,11 @@ class StepState:
     def moment(self) -> Moment:
         """The record that is processed, and the time."""
         return self._pipeline.moment
+
+    def begins(self) -> bool:
+        """Whether this is the first call in this run of the partition."""
+        began, self._began = self._began, True
+        return not began
 
     def forget(self) -> None:
         """Forget when timers are due; it is found out again."""

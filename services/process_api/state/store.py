@@ -1,7 +1,7 @@
 """The interface of a store: the committed state of one partition, as a cache of its changelog. Sans-I/O."""
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 Changes = Mapping[bytes, bytes | None]
 """New values by key; None deletes the key."""
@@ -18,8 +18,23 @@ class Mark(NamedTuple):
     """When that was known, in milliseconds since 1970."""
 
 
+class Stores(Protocol):
+    """The stores of one process."""
+
+    def store(self, partition: int) -> "Store":
+        """Return the store of a partition, with what an earlier run has left in it."""
+        ...
+
+    def release(self, partition: int) -> None:
+        """Note that the partition is not assigned to this process any more."""
+        ...
+
+
 class Store(Protocol):
     """Committed state. It never holds anything that is not committed; it may lack what was committed last."""
+
+    threaded: ClassVar[bool]
+    """Whether another thread may call `apply`."""
 
     @property
     def mark(self) -> Mark | None:
@@ -35,7 +50,7 @@ class Store(Protocol):
         ...
 
     def apply(self, changes: Changes, mark: Mark | None = None) -> None:
-        """Store committed changes and the mark, atomically. Another thread may call it."""
+        """Store committed changes and the mark, atomically."""
         ...
 
     def clear(self) -> None:

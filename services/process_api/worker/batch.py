@@ -10,7 +10,7 @@ from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.routing import Refused, Routed, Router, id_of, source_of
-from services.process_api.worker.waiting import Plan, Result, finish, start
+from services.process_api.worker.waiting import Plan, Result, finish, run_due, start
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
@@ -106,9 +106,11 @@ class Batch:
             for plan in plans:
                 await self._finish(plan, scope)
                 done += 1
+                await self.add_due(scope, plan.record.offset)
                 await scope.turns.breathe()
         except Unavailable:
-            self._poison.attempts.ran(records[done].offset)
+            if done < len(records):
+                self._poison.attempts.ran(records[done].offset)
             raise
         finally:
             self._added(records, done)
@@ -151,8 +153,34 @@ class Batch:
             return
         if not plan.pipelines:
             self._unclaimed(record, routed)
+        if scope.state is not None:
+            scope.state.at_record(record.key or b"", record.timestamp, routed[0])
         for pipeline, result in await finish(plan, routed, scope, self._result, self._checked):
             self._keep(record, routed[0], pipeline, result)
+
+    async def add_due(self, scope: Scope, offset: int) -> None:
+        """Add the results that the time has made due; `offset` is that of the record before, for their dead letters.
+
+        Raises:
+            Unavailable: a step waits for something; the result that goes through it comes again.
+        """
+        if scope.state is not None:
+            for pipeline in self._selection.pipelines:
+                if pipeline.timed:
+                    origin = f"{scope.partition.topic}/{scope.partition.partition}/{offset}"
+                    await self._add_due(pipeline, scope, origin)
+
+    async def _add_due(self, pipeline: Pipeline, scope: Scope, origin: str) -> None:
+        """Add the results of a pipeline that are due, all of them or, where a step waits for something, none."""
+        for due, result in await run_due(pipeline, scope, self._checked):
+            tally = self.tallies[pipeline.name]
+            if not isinstance(result, Rejected):
+                tally.published += len(result)
+                self._output(result)
+                continue
+            tally.rejected += 1
+            identity = due.draft.attribute("id") or origin
+            self._reject_value(identity, due.draft.encoded(b'""'), str(result), origin, pipeline.label, 1)
 
     def _result(
         self, pipeline: Pipeline, record: Record, routed: Routed, step_timer: StepTimer | None = None
@@ -204,8 +232,11 @@ class Batch:
             self._reject(record, str(result), provenance, pipeline.label)
             return
         tally.published += len(result)
-        self.outputs += result
-        for output in result:
+        self._output(result)
+
+    def _output(self, outputs: list[Outgoing]) -> None:
+        self.outputs += outputs
+        for output in outputs:
             self.size += len(output[1] or b"")
 
     def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
@@ -214,8 +245,22 @@ class Batch:
         if not identity or len(identity) > _ID_LIMIT:
             identity = origin
         attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)
+        truncated = self._poison.is_truncated(record.offset)
+        self._reject_value(identity, value, error, origin, pipeline, attempts, truncated=truncated)
+
+    def _reject_value(
+        self,
+        identity: str,
+        value: bytes,
+        error: str,
+        origin: str,
+        pipeline: str,
+        attempts: int,
+        *,
+        truncated: bool = False,
+    ) -> None:
         reject = Reject(identity, value, error, _STAGE, origin, pipeline, attempts)
-        if self._poison.is_truncated(record.offset) or size_of(reject.record()) > RECORD_LIMIT:
+        if truncated or size_of(reject.record()) > RECORD_LIMIT:
             error = f"{error} (truncated: the first {KEPT_BYTES} of {len(value)} bytes)"
             reject = dataclasses.replace(reject, value=value[:KEPT_BYTES], error=error)
         self.rejects.append(reject)

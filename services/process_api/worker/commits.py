@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
+from services.process_api.state.partition_state import PartitionState
 from services.process_api.worker.batch import Batch
 from shared.bus.protocol import Transaction, Writer
 from shared.bus.transaction_queue import PendingTransactions
@@ -21,8 +22,10 @@ class _Submitted(NamedTuple):
 class Commits:
     """The transactions of one writer."""
 
-    def __init__(self, writer: Writer, settled: Settled) -> None:
+    def __init__(self, writer: Writer, settled: Settled, state: PartitionState | None = None) -> None:
+        """`state` was sealed with each transaction."""
         self._settled = settled
+        self._state = state
         self._pending = PendingTransactions[_Submitted](writer, self._committed)
         self._news = asyncio.Event()
 
@@ -57,4 +60,6 @@ class Commits:
         await self._pending.drain()
 
     async def _committed(self, submitted: _Submitted) -> None:
+        if self._state is not None:
+            await self._state.settle()
         self._settled(submitted.batch, submitted.began)

@@ -7,10 +7,13 @@ from pydantic import Field
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.state.partition_state import PartitionState
+from services.process_api.state.running import RunningState
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.running import RunningPipelines, running_state
 from services.process_api.worker.turns import SLEEP_AFTER_SLOW, YIELD_AFTER, Turns
 from shared.bus.protocol import RECORD_LIMIT, Reader, Record, TopicPartition
 from shared.errors import PositionLost
@@ -45,11 +48,13 @@ class Filler:
         clock: Clock,
         *,
         event_limit: int = RECORD_LIMIT,
+        state: PartitionState | None = None,
     ) -> None:
         """`selection` returns the pipelines for the next batch; one batch has the same ones throughout.
 
-        `event_limit` is the bytes of the largest event for subscribers.
+        `event_limit` is the bytes of the largest event for subscribers. `state` is needed where a pipeline keeps any.
         """
+        self._running = None if state is None else RunningPipelines(state)
         self._event_limit = event_limit
         (self._partition,) = reader.positions
         self._reader = reader
@@ -60,6 +65,7 @@ class Filler:
         self._report = reporter
         self._clock = clock
         self._yielded_at = clock.monotonic()
+        self._state: RunningState | None = None
         self._pending: Sequence[Record] = ()
         """Read, and not run yet."""
         self.isolated = False
@@ -71,14 +77,22 @@ class Filler:
         """Wait for input; return the batch, and when its first record was read.
 
         A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own.
+        Where results are due before there is input, the batch has no record.
+
+        Raises:
+            StateMissing: a pipeline keeps state, and none did before.
         """
         self.isolated = self._poison.is_isolated(self.next_offset)
         limit = 1 if self.isolated else self._options.events
-        records = await self._read(limit, None)
+        records = await self._read(limit, None if self._running is None else self._running.wait())
         # After the wait, in which the pipelines may be replaced.
-        batch = Batch(self._selection(), self._poison, self._event_limit)
+        selection = self._selection()
+        self._state = running_state(self._running, selection)
+        batch = Batch(selection, self._poison, self._event_limit)
         began = self._clock.monotonic()
         self.blocked_by = None
+        if not records:
+            await self._tick(batch)
         while records:
             try:
                 await self._run(batch, records, began)
@@ -90,6 +104,17 @@ class Filler:
                 break
             records = await self._read(left, 0)
         return batch, began
+
+    async def _tick(self, batch: Batch) -> None:
+        if self._state is not None:
+            self._state.at_no_record()
+            try:
+                await batch.add_due(self._scope(Turns(self._clock)), self.next_offset - 1)
+            except Blocked as exc:
+                self.blocked_by = exc
+
+    def _scope(self, turns: Turns) -> Scope:
+        return Scope(TopicPartition(self._reader.topic, self._partition), turns, self._state)
 
     @property
     def next_offset(self) -> int:
@@ -149,9 +174,8 @@ class Filler:
         """Run records whose steps wait: as many as fit into a transaction, or one while some are slow."""
         some = self._fitting(records)
         turns = Turns(self._clock)
-        position = TopicPartition(self._reader.topic, self._partition)
         try:
-            await batch.add_waiting(some, Scope(position, turns))
+            await batch.add_waiting(some, self._scope(turns))
         finally:
             self._pace.note(turns.longest)
             if len(some) == 1:

@@ -95,6 +95,14 @@ class Reporter:
             if pause.checks > _CHECKS_BEFORE_EXPIRY:
                 self._resume(position, "the partition does not wait on this replica any more")
 
+    def restored(self, position: TopicPartition, count: int, seconds: float, *, complete: bool) -> None:
+        """Report that the state of a partition was restored, from so many records of its changelog."""
+        fields = _fields(position, count=count, seconds=round(seconds, 3))
+        if complete:
+            logger.info("state restored", extra=fields)
+        else:
+            logger.warning("state dropped: it does not belong to the committed offset", extra=fields)
+
     def too_large(self, position: TopicPartition, error: str) -> None:
         """Report that the bus refused a transaction, whose records are isolated now."""
         logger.warning("transaction too large, retrying its records individually", extra=_fields(position, error=error))

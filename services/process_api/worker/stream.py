@@ -15,6 +15,9 @@ import random
 from collections.abc import Callable, Mapping
 
 from services.process_api.pipeline.selection import Selection
+from services.process_api.state.memory import MemoryStores
+from services.process_api.state.partition_state import PartitionState
+from services.process_api.state.store import Stores
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.commits import Commits
 from services.process_api.worker.filler import Filler, TransactionOptions
@@ -22,11 +25,15 @@ from services.process_api.worker.hold import Hold
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import Attempts, PoisonTracker, SlowRecords
 from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.running import StateMissing
 from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
-from shared.errors import Fenced, TooLarge, TrelayError
+from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import cancel_requested
+
+_CONFIRM_INTERVAL = 10.0
+"""Seconds between two marks in the store: so much of the changelog is read again after a crash."""
 
 _DRAIN_TIMEOUT = 2.0
 """Seconds a stop waits for pending commits, so that less is done again."""
@@ -35,7 +42,7 @@ _DRAIN_TIMEOUT = 2.0
 class Stream:
     """Processes the partitions that the bus assigns; `run_partition` is what `Bus.join` gets."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of, each from another part
         self,
         bus: Bus,
         topics: TopicsOptions,
@@ -43,9 +50,12 @@ class Stream:
         options: TransactionOptions,
         reporter: Reporter,
         clock: Clock,
+        *,
         rng: random.Random | None = None,
+        stores: Stores | None = None,
     ) -> None:
-        """`selection` returns the pipelines for the next batch."""
+        """`selection` returns the pipelines for the next batch; `stores` keep the state of those that have any."""
+        self._stores = stores or MemoryStores()
         self._bus = bus
         self._topics = topics
         self._selection = selection
@@ -81,6 +91,9 @@ class Stream:
         try:
             while True:
                 await self._run_writer(reader, TopicPartition(reader.topic, number), beginning, poison)
+        except asyncio.CancelledError:
+            self._stores.release(number)
+            raise
         finally:
             if self._readers.get(number) is reader:
                 del self._readers[number]
@@ -95,10 +108,13 @@ class Stream:
             first = beginning if committed is None else committed
             reader.seek(position.partition, first)
             poison.attempts.begin(first)
-            commits = Commits(writer, lambda batch, began: self._committed(position, batch, began))
+            state = await self._restored(position, first) if self._selection().stateful else None
+            commits = Commits(writer, lambda batch, began: self._committed(position, batch, began), state)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(commits.follow(), name=f"commits of {reader.topic}/{position.partition}")
+                    if state is not None:
+                        tasks.create_task(self._confirm(state), name=f"state of {reader.topic}/{position.partition}")
                     filler = Filler(
                         reader,
                         self._selection,
@@ -108,12 +124,15 @@ class Stream:
                         self._pace,
                         self._clock,
                         event_limit=self._topics.event_limit,
+                        state=state,
                     )
-                    await self._fill_and_submit(filler, commits, position, poison.attempts)
+                    await self._fill_and_submit(filler, commits, position, poison.attempts, state)
             except ExceptionGroup as failed:
                 if cancel_requested():
                     raise asyncio.CancelledError from failed
                 error = _decisive(failed)
+                if isinstance(error, StateMissing):
+                    return
                 if not isinstance(error, TooLarge) or not poison.isolate(*commits.span, str(error)):
                     raise error from failed
                 self._report.too_large(position, str(error))
@@ -123,16 +142,40 @@ class Stream:
                         await commits.drain()
                 raise
 
+    async def _restored(self, position: TopicPartition, offset: int) -> PartitionState:
+        """Return the state of a partition as it was when `offset` was committed."""
+        began = self._clock.monotonic()
+        store = self._stores.store(position.partition)
+        state = PartitionState(self._bus, TopicPartition(self._topics.state, position.partition), store, self._clock)
+        complete = await state.restore(offset)
+        self._report.restored(position, state.restored, self._clock.monotonic() - began, complete=complete)
+        return state
+
+    async def _confirm(self, state: PartitionState) -> None:
+        """Note at an interval how far the changelog is; without end."""
+        while True:
+            await self._clock.sleep(_CONFIRM_INTERVAL)
+            with contextlib.suppress(Unavailable):  # the bus reports that as its own problem
+                await state.confirm()
+
     async def _fill_and_submit(
-        self, filler: Filler, commits: Commits, position: TopicPartition, attempts: Attempts
+        self,
+        filler: Filler,
+        commits: Commits,
+        position: TopicPartition,
+        attempts: Attempts,
+        state: PartitionState | None,
     ) -> None:
         hold = Hold()
         while True:
             batch, began = await filler.fill()
             if (held := hold.passed(self._clock.monotonic())) is not None:
                 self._report.held(*held)
-            if batch.count:
-                transaction = batch.transaction(self._topics, self.group, position, batch.last + 1)
+            if batch.count or batch.outputs or batch.rejects or (state is not None and state.changed):
+                offset = batch.last + 1 if batch.count else filler.next_offset
+                transaction = batch.transaction(self._topics, self.group, position, offset)
+                if state is not None:
+                    transaction.placed[state.place] = state.seal(offset)
                 await commits.submit(batch, transaction, began)
                 hold.end()
             if filler.blocked_by is None:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from services.process_api.pipeline.pipeline import Input, Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected
 from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.stateful.step import Due
 from services.process_api.worker.routing import Refused, Routed
 from shared.bus.protocol import Outgoing, Record
 
@@ -74,6 +75,26 @@ async def finish(
         raise
     _settle(results, scope, keep=True)
     return results
+
+
+async def run_due(pipeline: Pipeline, scope: Scope, checked: Checked) -> list[tuple[Due, Result]]:
+    """Return the results of a pipeline that the time has made due, each with what it becomes.
+
+    One that is rejected is the result alone: its window stays closed.
+
+    Raises:
+        Blocked: a step waits for something. No state has changed.
+    """
+    assert scope.state is not None, "a pipeline is stateful"
+    scope.state.begin(pipeline.name)
+    made: list[tuple[Due, Result]] = []
+    async for due, result in pipeline.due(scope):
+        if isinstance(result, Blocked):
+            scope.state.undo(pipeline.name)
+            raise result
+        made.append((due, checked(result)))
+    scope.state.keep(pipeline.name)
+    return made
 
 
 async def _finish_one(pipeline: Pipeline, outcome: Outcome, routed: Routed, scope: Scope, checked: Checked) -> Result:

@@ -13,6 +13,8 @@ from pydantic import Field
 
 from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.http.polling.opening import HttpSourceKind
+from services.system_api.sources.http.webhook.opening import WebhookSourceKind
+from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.source import SourceOpener, SourceOptions
@@ -25,7 +27,15 @@ logger = logging.getLogger(__name__)
 GROUP = "trelay.sources"
 """The group of the entry points."""
 
-_OwnKinds = FileSourceKind | HttpSourceKind | NatsSourceKind | RabbitmqSourceKind | TableSourceKind
+_OwnKinds = (
+    FileSourceKind
+    | HttpSourceKind
+    | KafkaSourceKind
+    | NatsSourceKind
+    | RabbitmqSourceKind
+    | TableSourceKind
+    | WebhookSourceKind
+)
 
 
 def installed_kinds(found: list[EntryPoint], own: set[str]) -> list[type[SourceOptions]]:

@@ -174,13 +174,20 @@ async def connect_kafka(options: KafkaOptions, *, clock: Clock = SYSTEM_CLOCK) -
         Unavailable: no broker answers.
         SettingsError: a certificate file cannot be used.
     """
+    async with connected_cluster(options, clock=clock) as cluster:
+        yield KafkaBus(cluster)
+
+
+@contextlib.asynccontextmanager
+async def connected_cluster(options: KafkaOptions, *, clock: Clock, place: str = "bus: ") -> AsyncIterator[Cluster]:
+    """Connect to a cluster as `connect_kafka` does; `place` begins the text of a settings error."""
     lower_aiokafka_logs()
-    cluster = Cluster(options, await asyncio.to_thread(_tls, options), clock)
+    cluster = Cluster(options, await asyncio.to_thread(_tls, options, place), clock)
     try:
         await cluster.refresh()
         async with Tasks() as tasks:
             tasks.keep("watch Kafka", _watch(cluster))
-            yield KafkaBus(cluster)
+            yield cluster
     finally:
         await cluster.close()
 
@@ -206,7 +213,7 @@ async def _watch(cluster: Cluster) -> None:
             cluster.problems.pop("Kafka", None)
 
 
-def _tls(options: KafkaOptions) -> ssl.SSLContext | None:
+def _tls(options: KafkaOptions, place: str = "bus: ") -> ssl.SSLContext | None:
     if "SSL" not in options.security_protocol:
         return None
     try:
@@ -215,5 +222,5 @@ def _tls(options: KafkaOptions) -> ssl.SSLContext | None:
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = {"ca_file": options.ca_file, "cert_file": options.cert_file, "key_file": options.key_file}
         named = ", ".join(f"{name} {path}" for name, path in files.items() if path is not None)
-        raise SettingsError(f"bus: {named} cannot be used: {exc}") from exc
+        raise SettingsError(f"{place}{named} cannot be used: {exc}") from exc
     return context

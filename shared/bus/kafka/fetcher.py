@@ -26,7 +26,7 @@ from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, FetchPosition, diverging_
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import Tasks
 
-_MAX_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 _PARTITION_MAX_BYTES = 1024 * 1024
 """Bytes of one response, in total and of each partition; a larger batch comes alone."""
 
@@ -62,7 +62,17 @@ class _Request:
 class Fetcher:
     """What was fetched and not taken yet, by partition. `run` must be running."""
 
-    def __init__(self, cluster: Cluster, topic: str, positions: Mapping[int, int], tasks: Tasks) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        topic: str,
+        positions: Mapping[int, int],
+        tasks: Tasks,
+        *,
+        epochs: Mapping[int, int] | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        """`epochs` are the leader epochs of what was read last, by partition; `max_bytes` bounds each response."""
         self.positions = dict(positions)
         self.fetched: dict[int, CompletedFetch] = {}
         self.lost: dict[int, LostPosition] = {}
@@ -73,8 +83,9 @@ class Fetcher:
         self._tasks = tasks
         self._connections = cluster.connections()
         self._requests: dict[Broker, _Request] = {}
-        self._epochs: dict[int, int] = {}
+        self.epochs = dict(epochs or {})
         """By partition: the leader epoch of the last batch taken."""
+        self._max_bytes = max_bytes
         self._wakeup = asyncio.Event()
         self._pause = 0.0
         self._part = f"read {topic}"
@@ -108,7 +119,7 @@ class Fetcher:
                     del self.fetched[partition]
             self.positions[partition] = completed.position
             if completed.epoch is not None:
-                self._epochs[partition] = completed.epoch
+                self.epochs[partition] = completed.epoch
             if len(taken) >= limit:
                 break
         self._wakeup.set()
@@ -120,7 +131,7 @@ class Fetcher:
         self.lost.pop(partition, None)
         if self.positions[partition] != offset:
             self.positions[partition] = offset
-            self._epochs.pop(partition, None)
+            self.epochs.pop(partition, None)
             # A request for the old position would stay open until records arrive there.
             for broker in list(self._requests):
                 self._cancel(broker)
@@ -150,7 +161,7 @@ class Fetcher:
                     partition: FetchPosition(
                         self.positions[partition],
                         topic.leader_epochs.get(partition, UNKNOWN_EPOCH),
-                        self._epochs.get(partition, UNKNOWN_EPOCH),
+                        self.epochs.get(partition, UNKNOWN_EPOCH),
                     )
                     for partition in partitions
                 }
@@ -197,8 +208,8 @@ class Fetcher:
             self._topic,
             request.positions.items(),
             wait=_LONG_POLL,
-            max_bytes=_MAX_BYTES,
-            partition_max_bytes=_PARTITION_MAX_BYTES,
+            max_bytes=self._max_bytes,
+            partition_max_bytes=min(_PARTITION_MAX_BYTES, self._max_bytes),
         )
         try:
             response = await self._connections.send(leader, form)

@@ -25,19 +25,15 @@ def _servers(value: str) -> str:
     return value
 
 
-class KafkaOptions(Options):
-    """The bus on Apache Kafka."""
+Servers = Annotated[str, AfterValidator(_servers), Field(json_schema_extra={"pattern": _SERVERS})]
+"""`host:port`, several separated by commas."""
 
-    kind: Literal["kafka"] = "kafka"
-    """The bus on Apache Kafka."""
 
-    servers: Annotated[str, AfterValidator(_servers)] = Field(
-        default="127.0.0.1:9092", json_schema_extra={"pattern": _SERVERS}
-    )
+class KafkaConnectionOptions(Options):
+    """How to reach a Kafka cluster."""
+
+    servers: Servers
     """Brokers to connect to first: `host:port`, several separated by commas. The others are discovered."""
-
-    topics: TopicsOptions = TopicsOptions()
-    """The topics of this deployment."""
 
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Kafka's `security.protocol`: SSL encrypts, SASL authenticates with `user` and `password`."""
@@ -64,21 +60,8 @@ class KafkaOptions(Options):
     password: Secret | None = None
     """The SASL password."""
 
-    compression: Compression = "none"
-    """Compression of record batches, on the wire and on disk. `none` costs the least CPU here: 2.7 µs to write a record
-    of 1 KB. `zstd` costs 2 µs more and makes JSON four to five times smaller, which pays where disks or traffic between
-    zones cost more than CPU."""
-
     request_timeout: float = Field(default=5.0, gt=0, le=60)
     """Seconds after which a broker that does not answer is considered unavailable, and its connection is closed."""
-
-    delivery_timeout: float = Field(default=15.0, gt=0, le=120)
-    """Seconds for which a transaction, or any other operation, is retried while brokers restart or elect leaders,
-    before it fails as unavailable."""
-
-    session_timeout: float = Field(default=10.0, ge=1, le=300)
-    """Seconds without a heartbeat after which a member of a group is considered dead and its partitions are assigned to
-    others. Brokers refuse less than `group.min.session.timeout.ms`, 6 seconds by default."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -113,3 +96,29 @@ class KafkaOptions(Options):
         """Hosts and ports in `servers`."""
         hosts = [server.strip().rpartition(":") for server in self.servers.split(",")]
         return [(host.strip("[]"), int(port)) for host, _, port in hosts]
+
+
+class KafkaOptions(KafkaConnectionOptions):
+    """The bus on Apache Kafka."""
+
+    kind: Literal["kafka"] = "kafka"
+    """The bus on Apache Kafka."""
+
+    servers: Servers = "127.0.0.1:9092"
+    """Brokers to connect to first: `host:port`, several separated by commas. The others are discovered."""
+
+    topics: TopicsOptions = TopicsOptions()
+    """The topics of this deployment."""
+
+    compression: Compression = "none"
+    """Compression of record batches, on the wire and on disk. `none` costs the least CPU here: 2.7 µs to write a record
+    of 1 KB. `zstd` costs 2 µs more and makes JSON four to five times smaller, which pays where disks or traffic between
+    zones cost more than CPU."""
+
+    delivery_timeout: float = Field(default=15.0, gt=0, le=120)
+    """Seconds for which a transaction, or any other operation, is retried while brokers restart or elect leaders,
+    before it fails as unavailable."""
+
+    session_timeout: float = Field(default=10.0, ge=1, le=300)
+    """Seconds without a heartbeat after which a member of a group is considered dead and its partitions are assigned to
+    others. Brokers refuse less than `group.min.session.timeout.ms`, 6 seconds by default."""

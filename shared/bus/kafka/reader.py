@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.fetcher import Fetcher, LostPosition
+from shared.bus.kafka.fetcher import MAX_BYTES, Fetcher, LostPosition
 from shared.bus.kafka.topics import bounds
 from shared.bus.protocol import Record
 from shared.errors import PositionLost, Unavailable
@@ -32,6 +32,20 @@ class KafkaReader:
     def positions(self) -> Mapping[int, int]:
         """The offset after the last record read, and after the markers that end transactions."""
         return self._fetcher.positions
+
+    @property
+    def epochs(self) -> Mapping[int, int]:
+        """By partition: the leader epoch of what was read last, where it is known."""
+        return self._fetcher.epochs
+
+    @property
+    def lost(self) -> bool:
+        """Whether a leader does not have the position of a partition, so that `read` asks for the reason."""
+        return bool(self._fetcher.lost)
+
+    async def wait(self) -> None:
+        """Return when there may be something to read."""
+        await self._fetcher.updated.wait()
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
         """Return the next records."""
@@ -74,11 +88,18 @@ class KafkaReader:
 
 
 @asynccontextmanager
-async def kafka_reader(cluster: Cluster, topic: str, positions: Mapping[int, int]) -> AsyncIterator[KafkaReader]:
-    """Read for as long as the context lasts."""
+async def kafka_reader(
+    cluster: Cluster,
+    topic: str,
+    positions: Mapping[int, int],
+    *,
+    epochs: Mapping[int, int] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> AsyncIterator[KafkaReader]:
+    """Read for as long as the context lasts; for `epochs` and `max_bytes` see `Fetcher`."""
     await cluster.topic(topic)
     async with Tasks() as tasks:
-        fetcher = Fetcher(cluster, topic, positions, tasks)
+        fetcher = Fetcher(cluster, topic, positions, tasks, epochs=epochs, max_bytes=max_bytes)
         tasks.keep(f"fetch {topic}", fetcher.run())
         try:
             yield KafkaReader(cluster, topic, fetcher)

@@ -23,6 +23,7 @@ from shared.runtime.tasks import together
 
 _EARLIEST = -2
 _END = -1
+_NO_OFFSET = -1
 _COMMITTED_ONLY = 1
 _UNCOMMITTED_TOO = 0
 _UNLIMITED = "-1"
@@ -102,6 +103,16 @@ async def bounds(
     return await cluster.retry(f"find the offsets of {name}", attempt)
 
 
+async def offsets_at(cluster: Cluster, name: str, timestamp_ms: int) -> dict[int, int | None]:
+    """Return the first offset of each partition whose record has at least this timestamp; None where there is none."""
+
+    async def attempt() -> dict[int, int]:
+        return await _offsets(cluster, await cluster.topic(name), timestamp_ms, _COMMITTED_ONLY)
+
+    found = await cluster.retry(f"find the offsets of {name} at a time", attempt)
+    return {number: None if offset == _NO_OFFSET else offset for number, offset in found.items()}
+
+
 async def _offsets(cluster: Cluster, topic: TopicMetadata, timestamp: int, isolation: int) -> dict[int, int]:
     by_leader: dict[Broker, list[tuple[int, int]]] = {}
     for number in topic.leaders:
@@ -161,7 +172,7 @@ async def _until_ready(cluster: Cluster, names: Collection[str]) -> dict[str, To
 
 
 async def _check(cluster: Cluster, wanted: Mapping[str, TopicOptions], existing: Mapping[str, TopicMetadata]) -> None:
-    configs = await _configs(cluster, wanted)
+    configs = await described_configs(cluster, wanted, ("cleanup.policy", "retention.ms", "max.message.bytes"))
     faults = [
         f"topic {name}: {'; '.join(found)}"
         for name, options in wanted.items()
@@ -171,8 +182,16 @@ async def _check(cluster: Cluster, wanted: Mapping[str, TopicOptions], existing:
         raise SettingsError("\n".join(faults))
 
 
-async def _configs(cluster: Cluster, names: Collection[str]) -> dict[str, dict[str, str]]:
-    request = describe_topic_configs(names, ["cleanup.policy", "retention.ms", "max.message.bytes"])
+async def described_configs(
+    cluster: Cluster, names: Collection[str], keys: Collection[str]
+) -> dict[str, dict[str, str]]:
+    """Return some configs of topics.
+
+    Raises:
+        Unauthorized: the account may not describe them.
+        Unavailable: no broker answers.
+    """
+    request = describe_topic_configs(names, keys)
 
     async def attempt() -> dict[str, dict[str, str]]:
         response = await cluster.send_to_any(request)

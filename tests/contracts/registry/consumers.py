@@ -26,6 +26,14 @@ async def refused_token(registry: Registry, node: Node, token: str = "first") ->
     return False
 
 
+class TicketsContract(RegistryFixtures):
+    async def test_a_ticket_can_be_used_once(self, registry: Registry) -> None:
+        used = await asyncio.gather(*(registry.use_ticket(b"one") for _ in range(5)))
+        assert sorted(used) == [False, False, False, False, True]
+        assert await registry.use_ticket(b"two")
+        assert not await registry.use_ticket(b"two")
+
+
 class ConsumersContract(RegistryFixtures):
     async def test_a_registered_client_may_connect(self, registry: Registry, node: Node) -> None:
         assert await refused_token(registry, node)

@@ -37,7 +37,7 @@ def _settings(options: type[Options], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def _nested(annotation: Any) -> Iterator[type[Options]]:
-    if isinstance(annotation, type) and issubclass(annotation, Options):
+    if isinstance(annotation, type) and issubclass(annotation, Options) and annotation is not StepOptions:
         yield annotation
     for argument in get_args(annotation):
         yield from _nested(argument)
@@ -46,6 +46,10 @@ def _nested(annotation: Any) -> Iterator[type[Options]]:
 def _example(example: Example) -> Iterator[str]:
     if example.module:
         yield f"```python\n# shop/orders.py\n{example.module}```\n"
+    for name, content in example.files.items():
+        yield f"```text\n# {name}\n{content}```\n"
+    if example.response is not None:
+        yield f"The API answers `{json.dumps(example.response)}`:\n"
     yield "```text"
     for before, after in example.cases:
         yield f"{_json(before)}  becomes  {_outcome(after)}"

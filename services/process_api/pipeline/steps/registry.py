@@ -8,13 +8,25 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, GetCoreSchemaHandler, Tag
 from pydantic_core import CoreSchema
 
+from services.process_api.pipeline.steps.call.call import CallOptions
 from services.process_api.pipeline.steps.drop import DropOptions
 from services.process_api.pipeline.steps.filter import FilterOptions
+from services.process_api.pipeline.steps.flow.branch import BranchOptions
+from services.process_api.pipeline.steps.flow.emit import EmitOptions
+from services.process_api.pipeline.steps.flow.foreach import ForeachOptions
+from services.process_api.pipeline.steps.flow.parallel import ParallelOptions
+from services.process_api.pipeline.steps.flow.split import SplitOptions
+from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
 from services.process_api.pipeline.steps.rename import RenameOptions
 from services.process_api.pipeline.steps.route import RouteOptions
 from services.process_api.pipeline.steps.set import SetOptions
+from services.process_api.pipeline.steps.stateful.aggregate import AggregateOptions
+from services.process_api.pipeline.steps.stateful.dedupe import DedupeOptions
+from services.process_api.pipeline.steps.stateful.join import JoinOptions
+from services.process_api.pipeline.steps.stateful.latest import LatestOptions
+from services.process_api.pipeline.steps.stateful.table import TableOptions
 from services.process_api.pipeline.steps.step import StepOptions
 from services.process_api.pipeline.steps.validate import ValidateOptions
 from shared.settings.explain import unknown_key
@@ -28,6 +40,18 @@ STEPS: tuple[type[StepOptions], ...] = (
     RouteOptions,
     ValidateOptions,
     PythonOptions,
+    EnrichOptions,
+    CallOptions,
+    BranchOptions,
+    ParallelOptions,
+    ForeachOptions,
+    SplitOptions,
+    EmitOptions,
+    DedupeOptions,
+    LatestOptions,
+    AggregateOptions,
+    JoinOptions,
+    TableOptions,
 )
 
 _KINDS = [step.kind for step in STEPS]

@@ -3,23 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.process_api.state.running import RunningState
 from shared.bus.protocol import TopicPartition
-
-
-class RecordState(Protocol):
-    """The state of the stateful steps of one partition, while one record after the other changes it."""
-
-    def begin(self, pipeline: str) -> None:
-        """Note that a pipeline begins to run on the next record; its changes are provisional from here on."""
-        ...
-
-    def keep(self, pipeline: str) -> None:
-        """Keep what the pipeline changed since `begin`."""
-        ...
-
-    def undo(self, pipeline: str) -> None:
-        """Undo what the pipeline changed since `begin`: it rejected the record, or the record has to come again."""
-        ...
 
 
 class Turns(Protocol):
@@ -41,5 +26,5 @@ class Scope:
     partition: TopicPartition
     """The partition of the input."""
     turns: Turns
-    state: RecordState | None = None
+    state: RunningState | None = None
     """None where no pipeline is stateful."""

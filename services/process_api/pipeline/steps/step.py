@@ -61,6 +61,10 @@ class Example(NamedTuple):
     """Attributes of an event, and those of each event that it becomes."""
     module: str = ""
     """The source of the Python module `shop.orders`, if the step names it."""
+    files: Mapping[str, str] = {}
+    """Files beside the settings, if the step names them: their content by name."""
+    response: Any = None
+    """What an HTTP API answers, if the step asks one."""
 
 
 class StepOptions(Options):

@@ -54,6 +54,7 @@ def line_format(options: FileSourceOptions) -> Format:
                 decimal=csv.decimal,
                 pad=csv.ragged == "pad",
                 skip_lines=skip,
+                whole=options.mode == "drop",
             )
         case "text":
             assert options.text is not None, "the options require it"

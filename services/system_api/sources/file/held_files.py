@@ -4,9 +4,13 @@ The bound is the process's limit of open files (RLIMIT_NOFILE), which all source
 connections and everything else. Where the limit binds, files that can still be found by their path are closed first.
 """
 
+import asyncio
 import os
 import resource
-from collections.abc import Iterable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from services.system_api.sources.file.filesystem import FileStat, Inode, close, open_file, path_of, stat_of
@@ -16,6 +20,10 @@ _SHARE = 0.75
 """The part of the limit that files may use."""
 _MORE_THAN_ENOUGH = 1_000_000
 """The limit of a process without one."""
+
+
+_KEEP = 3600.0
+"""Seconds for which files stay open after their source was closed. Their space on the disk is not free until then."""
 
 
 class DescriptorBudget:
@@ -174,6 +182,51 @@ class HeldFiles:
         self.release(oldest)
         self.unheld.add(oldest)
         return self.budget.take()
+
+
+class Retained:
+    """The held files of each source of this process. They stay open for a while when the source is closed.
+
+    So a pause, a failed run or a lease that moves away and back loses nothing of a file that is deleted meanwhile.
+    """
+
+    def __init__(self, budget: DescriptorBudget) -> None:
+        self._budget = budget
+        self._held: dict[Hashable, HeldFiles] = {}
+        self._users: Counter[Hashable] = Counter()
+        self._expiring: dict[Hashable, asyncio.TimerHandle] = {}
+
+    @contextmanager
+    def of(self, source: Hashable) -> Iterator[HeldFiles]:
+        """Open the held files of a source: those that it had when it was closed last. In an event loop."""
+        held = self._held.setdefault(source, HeldFiles(self._budget))
+        self._users[source] += 1
+        if (timer := self._expiring.pop(source, None)) is not None:
+            timer.cancel()
+        try:
+            yield held
+        finally:
+            self._users[source] -= 1
+            if not self._users[source] and source in self._held:
+                loop = asyncio.get_running_loop()
+                self._expiring[source] = loop.call_later(_KEEP, self._release, source)
+
+    def clear(self) -> None:
+        """Close the files of all sources that are closed."""
+        for source in list(self._expiring):
+            self._release(source)
+
+    def _release(self, source: Hashable) -> None:
+        self._expiring.pop(source).cancel()
+        del self._users[source]
+        held = self._held.pop(source)
+        if len(held):
+            # Not on the event loop: a file server that is gone blocks.
+            threading.Thread(target=held.release_all, name="closes held files", daemon=True).start()
+
+
+RETAINED = Retained(PROCESS_BUDGET)
+"""Those of this process."""
 
 
 def state_of(descriptor: int, path: str, inode: Inode) -> HeldFile:

@@ -11,7 +11,7 @@ from services.system_api.sources.file.folders.folder_watcher import FolderWatche
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.listing import Listing
 from services.system_api.sources.file.formats import DocumentMaker, line_formats, record_opener
-from services.system_api.sources.file.held_files import PROCESS_BUDGET, DescriptorBudget, HeldFiles
+from services.system_api.sources.file.held_files import RETAINED, DescriptorBudget, HeldFiles
 from services.system_api.sources.file.io_thread import IoThread
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.identity import FileIdentity
@@ -69,13 +69,15 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
         async with AsyncExitStack() as stack:
             io_thread = await stack.enter_async_context(IoThread.opened(f"source {name}"))
             tails = options.mode == "tail"
-            disk = Disk(io_thread, HeldFiles(PROCESS_BUDGET if tails else DescriptorBudget(0)))
+            held = HeldFiles(DescriptorBudget(0))
+            if tails:
+                held = stack.enter_context(RETAINED.of((name, options.path, options.rotated)))
+            disk = Disk(io_thread, held)
             opener: FileOpener = LineFiles(disk, make)
             if options.document_reason is not None:
                 opener = Documents(disk, DocumentMaker(name, options, record_opener(options), builder, clock))
             open_files = OpenFiles(name, opener, disk, catalogue)
             open_files.start = Start(options.start, first=not checkpoint)
-            stack.callback(disk.release_all)
             stack.callback(open_files.close_all)
             tasks = await stack.enter_async_context(Tasks())
             yield await (_tail if tails else _drop)(name, options, builder, open_files, tasks, stack, clock)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any, ClassVar
 
 from services.system_api.sources.queue.deliveries import PART, Attempts, Outcomes
 from services.system_api.sources.queue.events import MessageEvents
@@ -11,28 +12,51 @@ from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.queue.source import QueueSource, settings_errors
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from shared.runtime.clock import Clock
+from shared.runtime.extras import extra
 
-MakeBroker = Callable[[Checkpoint], Broker]
-"""Makes a broker that continues at a checkpoint.
+BrokerClass = Callable[[str, Any, Checkpoint], Broker]
+"""Makes a broker from the name of the source, its settings and its checkpoint.
 
 Raises:
     SettingsError: the checkpoint is of another source.
 """
 
 
-def queue_source(
-    name: str, options: QueueSourceOptions, make: MakeBroker, clock: Clock, rng: random.Random
-) -> SourceOpener:
-    """Return what opens the source of this name."""
-    outcomes = Outcomes()
+class QueueSourceKind(QueueSourceOptions):
+    """A kind of queue or topic; each derives from this class and names its broker."""
 
-    @asynccontextmanager
-    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+    EXTRA: ClassVar[str] = "queues"
+    """The extra that holds the client library."""
+
+    def broker_class(self) -> BrokerClass:
+        """Import and return the class of the broker; an import error names the extra."""
+        raise NotImplementedError
+
+    def opener(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
+        """Return what opens the source of this name.
+
+        Raises:
+            SettingsError: the client library is not installed.
+        """
+        make = self._installed(name)
+        outcomes = Outcomes()
+
+        @asynccontextmanager
+        async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+            with settings_errors(name):
+                attempts = Attempts(self.max_deliveries, outcomes, checkpoint)
+                broker = make(name, self, {part: value for part, value in checkpoint.items() if part != PART})
+            events = MessageEvents(EventBuilder(name, self.type, self.channel, clock, rng), self, broker.name)
+            async with QueueSource.opened(name, broker, events, self, attempts) as source:
+                yield source
+
+        return open_source
+
+    async def probe(self, name: str) -> str:
+        """Connect, and return what answered; see `Probing`."""
         with settings_errors(name):
-            attempts = Attempts(options.max_deliveries, outcomes, checkpoint)
-            broker = make({part: value for part, value in checkpoint.items() if part != PART})
-        events = MessageEvents(EventBuilder(name, options.type, options.channel, clock, rng), options, broker.name)
-        async with QueueSource.opened(name, broker, events, options, attempts) as source:
-            yield source
+            return await self._installed(name)(name, self, {}).probe()
 
-    return open_source
+    def _installed(self, name: str) -> BrokerClass:
+        with extra(self.EXTRA, f"system.sources.{name}.kind: {getattr(self, 'kind', '')}"):
+            return self.broker_class()

@@ -122,6 +122,15 @@ class Cluster:
                 raise error_for_code(code, f"topic {name}")
         return found
 
+    async def topic_names(self) -> list[str]:
+        """Return the names of all topics that the account may describe, without those that Kafka uses itself.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        response = await self.send_to_any(metadata(None))
+        return sorted(name for code, name, _, internal, *_ in response.topics if code == NONE and not internal)
+
     async def topic(self, name: str) -> TopicMetadata:
         """Return the metadata of a topic, from the cache if it is there.
 

@@ -1,7 +1,8 @@
 """Connections to brokers."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
@@ -38,7 +39,13 @@ class BrokerConnections:
         """
         connection = await self._connected(broker)
         try:
-            return await connection.send(request)
+            with _closed_transport(broker):
+                response = connection.send(request)
+        except KafkaConnectionError:
+            connection.close(reason=CloseReason.CONNECTION_BROKEN)
+            raise
+        try:
+            return await response
         except TimeoutError:
             connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise
@@ -73,7 +80,8 @@ class BrokerConnections:
                 raise KafkaConnectionError(f"no connection to {broker.host}:{broker.port}")
             try:
                 async with asyncio.timeout(None) as self._connecting[broker]:
-                    connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
+                    with _closed_transport(broker):
+                        connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
             except LOST_CONNECTION:
                 self._failed[broker] = now()
                 raise
@@ -81,3 +89,15 @@ class BrokerConnections:
                 self._connecting.pop(broker, None)
             self._open[broker] = connection
             return connection
+
+
+@contextmanager
+def _closed_transport(broker: Broker) -> Iterator[None]:
+    """Raise `KafkaConnectionError` where a transport has just closed, which aiokafka learns in a later callback.
+
+    asyncio ignores a write to such a transport; uvloop raises `RuntimeError`.
+    """
+    try:
+        yield
+    except RuntimeError as exc:
+        raise KafkaConnectionError(f"the connection to {broker.host}:{broker.port} is closed: {exc}") from exc

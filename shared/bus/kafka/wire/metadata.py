@@ -78,9 +78,11 @@ class MetadataRequest(RequestStruct):  # type: ignore[misc]
     )
 
 
-def metadata(topics: Iterable[str]) -> VersionedRequest:
-    """Request the brokers of the cluster and the leaders of some topics. A topic that is missing is not created."""
-    wanted: list[tuple[bytes, str, dict[int, bytes]]] = [(bytes(16), topic, {}) for topic in topics]
+def metadata(topics: Iterable[str] | None) -> VersionedRequest:
+    """Request the brokers of the cluster and the leaders of some topics, None: of all. It creates no topic."""
+    wanted: list[tuple[bytes, str, dict[int, bytes]]] | None = (
+        None if topics is None else [(bytes(16), topic, {}) for topic in topics]
+    )
     return VersionedRequest(
         MetadataRequest(
             topics=wanted,

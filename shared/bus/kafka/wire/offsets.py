@@ -1,8 +1,9 @@
 """ListOffsets, version 5, and OffsetFetch, version 7: a stale leader or coordinator answers them with an error."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiokafka.protocol.api import RequestStruct, Response
+from aiokafka.protocol.commit import OffsetCommitRequest_v3
 from aiokafka.protocol.types import (
     Array,
     Boolean,
@@ -20,6 +21,10 @@ from aiokafka.protocol.types import (
 from shared.bus.kafka.wire.request import VersionedRequest
 
 _CONSUMER = -1
+_NO_GENERATION = -1
+_NO_MEMBER = ""
+_RETENTION_OF_BROKER = -1
+_NO_METADATA = ""
 
 
 class ListOffsetsResponse(Response):  # type: ignore[misc]  # aiokafka is published without types
@@ -133,3 +138,12 @@ def offset_fetch(group: str, topic: str, partition: int) -> VersionedRequest:
     return VersionedRequest(
         OffsetFetchRequest(group=group, topics=[(topic, [partition], {})], require_stable=True, tags={})
     )
+
+
+def offset_commit(group: str, offsets: Mapping[str, Mapping[int, int]]) -> VersionedRequest:
+    """Request to note `offsets` by topic and partition for a group without members."""
+    topics = [
+        (topic, [(partition, offset, _NO_METADATA) for partition, offset in partitions.items()])
+        for topic, partitions in offsets.items()
+    ]
+    return VersionedRequest(OffsetCommitRequest_v3(group, _NO_GENERATION, _NO_MEMBER, _RETENTION_OF_BROKER, topics))

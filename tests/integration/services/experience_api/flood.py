@@ -1,4 +1,7 @@
-"""Connects with invalid tokens as fast as possible: `python -m … URL SECONDS`. Prints the count of each status."""
+"""Connects with invalid tokens as fast as possible: `python -m … URL SECONDS`. Prints the count of each status.
+
+Every second request is an upgrade, the others are those of browsers.
+"""
 
 import asyncio
 import sys
@@ -6,9 +9,19 @@ from collections import Counter
 from time import monotonic
 
 SOCKETS = 20
-REQUEST = (
-    b"GET /ws/publish HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.%d\r\n\r\n"
+_TOKEN = b"Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.%d\r\n\r\n"
+UPGRADE = (
+    b"GET /ws/publish HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + _TOKEN
+)
+REQUESTS = (
+    UPGRADE,
+    b"GET /sse/publish HTTP/1.1\r\nHost: localhost\r\n" + _TOKEN,
+    UPGRADE,
+    b"GET /events?ticket=eyJhbGciOiJIUzI1NiJ9.e30.%d HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    UPGRADE,
+    b"POST /tickets HTTP/1.1\r\nHost: localhost\r\n" + _TOKEN,
 )
 
 
@@ -16,7 +29,7 @@ async def flood(host: str, port: int, until: float, responses: Counter[str]) -> 
     number = 0
     while monotonic() < until:
         reader, writer = await asyncio.open_connection(host, port)
-        writer.write(REQUEST % number)
+        writer.write(REQUESTS[number % len(REQUESTS)] % number)
         head = await reader.readuntil(b"\r\n\r\n")
         responses[head.split()[1].decode()] += 1
         number += 1

@@ -18,7 +18,7 @@ from shared.database.engine import create_engine
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica
 
 UPGRADE = (
-    b"GET /ws/publish HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /ws/publish HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
 
@@ -85,7 +85,8 @@ async def test_a_token_among_subprotocols_is_in_no_log(replica: Replica, caplog:
 
 async def test_a_body_that_does_not_arrive_is_refused_after_a_timeout(deployment: Deployment) -> None:
     request = (
-        b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        b"POST /entity?channel=a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 9\r\n\r\n{"
     )
     async with deployment.replica({"entity": {"allow": ["127.0.0.0/8"], "body_timeout": 0.1}}) as replica:
         assert (await raw(replica, request)).startswith(b"HTTP/1.1 408")
@@ -93,7 +94,10 @@ async def test_a_body_that_does_not_arrive_is_refused_after_a_timeout(deployment
 
 async def test_a_body_that_arrives_slowly_is_accepted(deployment: Deployment) -> None:
     """It takes three times its timeout, and never as long for any part of it."""
-    head = b"POST /entity?channel=a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n"
+    head = (
+        b"POST /entity?channel=a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 30\r\n\r\n"
+    )
     async with deployment.replica({"entity": {"allow": ["127.0.0.0/8"], "body_timeout": 1}}) as replica:
         host, _, port = replica.url.removeprefix("http://").rpartition(":")
         reader, writer = await asyncio.open_connection(host, int(port))

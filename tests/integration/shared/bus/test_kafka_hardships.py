@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import uvloop
+from aiokafka.errors import KafkaConnectionError
 
 from services.standalone.embedded.kafka import KafkaServer
 from shared.bus.kafka import KafkaOptions
 from shared.bus.kafka.bus import connect_kafka
+from shared.bus.kafka.client.connections import Broker, BrokerConnections
+from shared.bus.kafka.wire.metadata import metadata
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
@@ -172,3 +176,30 @@ async def test_a_fenced_member_rejoins_when_its_successor_is_gone(
     assert end.getMessage() == "rejoined consumer group"
     assert end.__dict__["after_s"] > 0
     assert (begin.__dict__["member"], end.__dict__["member"]) == ("m", "m")
+
+
+def test_a_request_on_a_connection_that_has_just_closed(kafka: Kafka) -> None:
+    """The request fails as on any lost connection, and the next one opens another.
+
+    Half of a response has arrived, so that aiokafka still holds the connection for open when uvloop has closed it.
+    """
+    host, _, port = kafka.bootstrap.partition(",")[0].rpartition(":")
+    broker = Broker(host, int(port))
+
+    async def main() -> None:
+        connections = BrokerConnections({"client_id": "test", "security_protocol": "PLAINTEXT"})
+        await connections.send(broker, metadata([]))
+        connection = connections._open[broker]
+        connection._reader.feed_data(b"\0")
+        transport = connection._writer.transport
+        transport.abort()
+        while "closed=True" not in repr(transport):
+            await asyncio.sleep(0)
+        assert connection.connected()
+        with pytest.raises(KafkaConnectionError, match="is closed: unable to perform operation"):
+            await connections.send(broker, metadata([]))
+        assert await connections.send(broker, metadata([]))
+        await connections.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -168,6 +168,10 @@ WHOLE += """\
     payments: {kind: nats, url: "tls://n1:4222,n2:4222", token: secret, stream: PAYMENTS, filter: payments.eu.>,
       consumer: trelay, start: latest, ack_wait: 60, accept: [no_ack], subject: payment.id, channel: payments,
       type: payment.made}
+    shipments: {kind: kafka, servers: "k1:9093,k2:9093", security_protocol: SASL_SSL, user: trelay, password: secret,
+      ca_file: /etc/ca.pem, topics: [shipments, returns], start: latest, group: trelay, accept: [compacted],
+      channel: shipments, type: shipment.changed}
+    archive: {kind: kafka, servers: "k1:9092", pattern: "archive[.].*", channel: archive, type: record.archived}
 process:
   listen: {port: 8082}
   node: process-0

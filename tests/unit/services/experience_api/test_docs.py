@@ -19,7 +19,7 @@ from services.experience_api.settings import ExperienceOptions
 from services.experience_api.stream import control_events
 from services.experience_api.stream.catch_up import CatchUpOptions
 from services.experience_api.stream.control_events import ControlEvents
-from services.experience_api.stream.delivery import DeliveryOptions
+from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.wire.cursor import ForeignCursor, MalformedCursor
 from services.experience_api.wire.frames import EventFrame, event_frame, event_payload, text_frame
 from shared.bus.topics import TopicsOptions
@@ -81,6 +81,7 @@ def test_every_control_event_is_shown_as_it_is_on_the_wire() -> None:
         events.gap(subscriber, control_events.NOT_KEPT, detail, CURSOR),
         events.oversized(subscriber, oversized),
         events.refused(subscriber, close_codes.MAY_NOT_SEND.name),
+        events.heartbeat(subscriber),
         events.draining(subscriber, 2.5),
     ]
 

@@ -12,6 +12,12 @@ PROXIES = Networks(["10.0.0.0/8", "2001:db8:1::/64"])
 NOBODY = Networks([])
 
 
+@pytest.mark.parametrize("cidr", ["::ffff:192.0.2.0/120", "::ffff:c000:0200/120"])
+def test_a_network_of_mapped_addresses_is_the_ipv4_network(cidr: str) -> None:
+    networks = Networks([cidr])
+    assert [ip_address(text) in networks for text in ("192.0.2.7", "192.0.3.7", "::1")] == [True, False, False]
+
+
 def seen(peer: str | None, *forwarded: str, trusted: Networks = PROXIES) -> str:
     return str(origin(peer, CIMultiDict(("X-Forwarded-For", line) for line in forwarded), trusted).address)
 

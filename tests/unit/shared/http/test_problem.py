@@ -91,5 +91,6 @@ def test_members_may_be_added() -> None:
         "title": "Conflict",
         "status": 409,
         "detail": "already connected",
+        "code": "conflict",
         "connection": "abc",
     }

@@ -24,7 +24,7 @@ def without_extras(program: str) -> subprocess.CompletedProcess[str]:
 
 def test_everything_is_imported_without_any_extra() -> None:
     done = without_extras(
-        "import services.cli.checking, services.cli.running, services.standalone.three_processes\n"
+        "import services.cli.check.commands, services.cli.running, services.standalone.three_processes\n"
         "import services.experience_api.app, services.process_api.app, services.system_api.app\n"
         "import json; print(json.dumps(sorted(name for name in sys.modules if sys.modules[name] is None)))"
     )

@@ -33,16 +33,18 @@ class Csv:
         decimal: str = ".",
         pad: bool = False,
         skip_lines: int = 0,
+        whole: bool = False,
     ) -> None:
         """`subject` and `time` name columns. Without a header, `columns` is required.
 
         An empty `delimiter` is found in the first row. `pad` accepts rows with too few fields: the others are null.
+        `whole` is for the `RowCutter`.
         """
         known = len(columns) if columns is not None and not header else 0
         self.cut: Cut = cut_lines
         self._cutter: RowCutter | None = None
         if quotes:
-            cutter = RowCutter(delimiter.encode(), known, quote=quote.encode(), escape=escape.encode())
+            cutter = RowCutter(delimiter.encode(), known, quote=quote.encode(), escape=escape.encode(), whole=whole)
             self.cut = self._cutter = cutter
         self.wants_header = header
         self.skip_lines = skip_lines

@@ -183,7 +183,8 @@ class Parser:
         skip = max(0, self._form.skip_lines - self.line)
         skipped = len(self.splitter.take(min(limit, skip))) if skip else 0
         self.line += skipped
-        batch.rows = (batch.rows or 0) + skipped
+        batch.rows, batch.skipped = (batch.rows or 0) + skipped, batch.skipped + skipped
+        skipped = 0
         if self.splitter.offset < self.begin:
             self._pass_over(batch)
         splitter, append, before = self.splitter, batch.records.append, len(batch.records)

@@ -4,6 +4,7 @@ A quote opens a field only at the beginning of the field; elsewhere it is an ord
 belongs to its field (RFC 4180, section 2, rule 6). A quote is stray, so that its row ends with its line, if
     the lines behind it are complete rows: many of them, or the first one where text follows the closing quote, or
     the closing quote stands where a field begins, and text follows it.
+In a whole file, a field that ends as a field does may hold any number of rows.
 What a row is does not depend on how the bytes are divided into portions.
 """
 
@@ -30,13 +31,19 @@ _CANDIDATES = (b",", b";", b"\t", b"|")
 class RowCutter:
     """Returns the complete rows of some bytes, each without its newline, and the rest."""
 
-    def __init__(self, delimiter: bytes, columns: int = 0, *, quote: bytes = b'"', escape: bytes = b"") -> None:
+    def __init__(
+        self, delimiter: bytes, columns: int = 0, *, quote: bytes = b'"', escape: bytes = b"", whole: bool = False
+    ) -> None:
         """`columns` is the number of fields in a row; if it is 0, it is taken from the first row that is not blank.
 
         An empty `delimiter` is taken from that row as well: the one of comma, semicolon, tab and bar that occurs most
         often outside quotes. `escape` stands before a quote inside quotes; without it, quotes there are doubled.
+
+        In a `whole` file, a quote that is open waits for its end, so that a field may hold rows: the rows behind a
+        stray quote come when the row becomes too large, or the file ends. In one that grows, they would wait.
         """
         self.columns = columns
+        self._whole_file = whole
         self.quote = quote
         self.delimiter = delimiter
         q, e = re.escape(quote), re.escape(escape)
@@ -138,7 +145,8 @@ class RowCutter:
         closed = self._quoted.match(data, at)
         end = len(data) if closed is None else closed.end()
         first = data.find(b"\n", at, end)
-        if first >= 0 and self._rows_follow(data, first + 1, end, SUSPICIOUS_LINES):
+        may_hold_rows = self._whole_file and _may_end(data, end, self.delimiter, closed=closed is not None)
+        if first >= 0 and not may_hold_rows and self._rows_follow(data, first + 1, end, SUSPICIOUS_LINES):
             return first
         if closed is None or end == len(data) or data[end:] == b"\r":
             return _Quote.OPEN
@@ -180,3 +188,11 @@ class RowCutter:
                 return at
             at = self._after_field(rest, at) + 1
         return len(rest)
+
+
+def _may_end(data: bytes, end: int, delimiter: bytes, *, closed: bool) -> bool:
+    """Whether a field may end at `end`: a field ends there, and its last quote does not open another one."""
+    if not closed or end == len(data) or data[end:] == b"\r":
+        return True  # that is not known yet
+    ends = data[end] in b"\n" + delimiter or data[end : end + 2] == b"\r\n"
+    return ends and data[end - 2] not in b"\n" + delimiter

@@ -53,7 +53,7 @@ class ChangeTracker:
         left = {inode for each in changes for inode in each.gone}
         decided = False
         if self._first and unavailable is None:
-            decided = self._begin(changes, now)
+            decided = await self._begin(changes, now)
         for each in changes:
             await self._apply(each, now)
         if thorough or left:
@@ -69,7 +69,7 @@ class ChangeTracker:
         """Try a file again that could not be read."""
         self._failed.append(job)
 
-    def _begin(self, changes: Iterable[Changes], now: float) -> bool:
+    async def _begin(self, changes: Iterable[Changes], now: float) -> bool:
         """Look at everything first; return whether this has decided where the source starts, which is to be saved."""
         found = [file for each in changes for file in each.changed]
         self._rotation.begin(found, self._open_files)
@@ -77,7 +77,18 @@ class ChangeTracker:
         if self._open_files.start.applies:
             there = [file for file in found if file.size and self._rotation.wanted(file, self._catalogue)]
             self._open_files.pass_over(there, whole=False)
+        else:
+            await self._find_held()
         return self._open_files.start.applies
+
+    async def _find_held(self) -> None:
+        """Add what was not begun when the source was closed, and has left since."""
+        disk = self._open_files.disk
+        left = [inode for inode in disk.held.inodes if not self._is_known(inode)]
+        found = [state.file for state in (await disk.run(disk.held.states, left)).values()]
+        wanted = [file for file in found if file.size and self._rotation.wanted(file, self._catalogue)]
+        wanted.sort(key=lambda file: (file.mtime, file.path))
+        self.jobs.add_first([Job(file, None, departed=True) for file in wanted])
 
     def _followed(self) -> bool:
         return any(not self._catalogue.files[each].ended for each in self._catalogue.missing)

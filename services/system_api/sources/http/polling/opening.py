@@ -25,7 +25,7 @@ from services.system_api.sources.http.polling.reading import PageReader
 from services.system_api.sources.http.polling.rejected import RejectedRecords
 from services.system_api.sources.http.polling.source import HttpSource
 from services.system_api.sources.http.polling.sweep import Sweep
-from services.system_api.sources.http.polling.trial import Trial
+from services.system_api.sources.http.trial import Trial
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from shared.errors import SettingsError
 from shared.http.client.client import opened_client

@@ -6,9 +6,9 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from services.system_api.sources.http.instants import Instant, instant_of
 from services.system_api.sources.http.polling import unreadable
 from services.system_api.sources.http.polling.options import HttpSourceOptions
-from services.system_api.sources.http.polling.times import Instant, instant_of
 from shared.errors import Malformed, TooLarge
 from shared.events import strict_json
 from shared.events.dead_letter import KEPT_BYTES

@@ -1,38 +1,15 @@
 """Opens a RabbitMQ source at a checkpoint."""
 
-import random
-
-from services.system_api.sources.queue.message import Broker
-from services.system_api.sources.queue.opening import MakeBroker, queue_source
+from services.system_api.sources.queue.opening import BrokerClass, QueueSourceKind
 from services.system_api.sources.queue.rabbitmq.options import RabbitmqSourceOptions
-from services.system_api.sources.queue.source import settings_errors
-from services.system_api.sources.source import Checkpoint, SourceOpener
-from shared.runtime.clock import Clock
-from shared.runtime.extras import extra
 
 
-class RabbitmqSourceKind(RabbitmqSourceOptions):
+class RabbitmqSourceKind(QueueSourceKind, RabbitmqSourceOptions):
     """A queue or a stream of RabbitMQ."""
 
-    def opener(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
-        """Return what opens the source of this name.
+    def broker_class(self) -> BrokerClass:
+        """Return the class of the broker; see `QueueSourceKind`."""
+        from services.system_api.sources.queue.rabbitmq.queue import RabbitmqQueue  # noqa: PLC0415 -- an extra
+        from services.system_api.sources.queue.rabbitmq.stream import RabbitmqStream  # noqa: PLC0415 -- an extra
 
-        Raises:
-            SettingsError: the extra `queues` is not installed.
-        """
-        return queue_source(name, self, self._brokers(name), clock, rng)
-
-    async def probe(self, name: str) -> str:
-        """Connect, and return what answered; see `Probing`."""
-        with settings_errors(name):
-            return await self._brokers(name)({}).probe()
-
-    def _brokers(self, name: str) -> MakeBroker:
-        with extra("queues", f"system.sources.{name}.kind: rabbitmq"):
-            from services.system_api.sources.queue.rabbitmq.queue import RabbitmqQueue  # noqa: PLC0415 -- an extra
-            from services.system_api.sources.queue.rabbitmq.stream import RabbitmqStream  # noqa: PLC0415 -- an extra
-
-        def broker(checkpoint: Checkpoint) -> Broker:
-            return (RabbitmqQueue if self.queue is not None else RabbitmqStream)(name, self, checkpoint)
-
-        return broker
+        return RabbitmqQueue if self.queue is not None else RabbitmqStream

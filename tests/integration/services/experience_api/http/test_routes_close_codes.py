@@ -19,9 +19,12 @@ def browser(token: str) -> dict[str, Any]:
 async def test_a_browser_gets_a_close_code_for_a_refused_token(replica: Replica) -> None:
     old = await replica.register()
     token = await replica.register()
-    for refused in (old, "a.b.c", token[:-1] + "AE"[token[-1] == "A"]):
-        async with replica.connect(**browser(refused)) as subscription:
-            assert await subscription.closed() == (4505, "token refused")
+    async with replica.connect(**browser(old)) as subscription:
+        assert await subscription.closed() == (4505, "token refused")
+    for bogus in ("a.b.c", token[:-1] + "AE"[token[-1] == "A"]):
+        with pytest.raises(WSServerHandshakeError, match="401"):
+            async with replica.connect(**browser(bogus)):
+                pytest.fail("admitted")
     async with replica.connect(**browser(token)) as subscription:
         await subscription.next()
     await replica.registry.unregister("demo")
@@ -54,16 +57,30 @@ async def test_a_browser_gets_a_close_code_for_an_expired_token(replica: Replica
 
 async def test_a_browser_that_fails_too_often_is_refused_before_the_upgrade(deployment: Deployment) -> None:
     async with deployment.replica({"handshakes": {"failures": 2, "failures_per_second": 0.01}}) as replica:
+        old = await replica.register()
+        await replica.register()
         for _ in range(2):
-            async with replica.connect(**browser("a.b.c")) as subscription:
+            async with replica.connect(**browser(old)) as subscription:
                 assert (await subscription.closed())[0] == 4505
         with pytest.raises(WSServerHandshakeError, match="429"):
-            async with replica.connect(**browser("a.b.c")):
+            async with replica.connect(**browser(old)):
                 pytest.fail("admitted")
 
 
+async def test_a_second_connection_of_a_browser_is_closed_with_a_code(replica: Replica) -> None:
+    token = await replica.register()
+    async with replica.connect(token) as first, asyncio.TaskGroup() as group:
+        await first.next()
+        event = group.create_task(first.next())  # a client answers pings while it reads
+        async with replica.connect(**browser(token)) as second:
+            assert await second.closed() == (4005, "already connected; wait=2.0")
+        await replica.push("orders", 1)
+        assert (await event)["data"] == {"number": 1}
+
+
 async def test_a_browser_that_does_not_answer_the_close_frame_is_dropped(replica: Replica) -> None:
-    protocols = "cloudevents.json, bearer.a.b.c"
+    protocols = f"cloudevents.json, bearer.{await replica.register()}"
+    await replica.register()
     response = await asyncio.wait_for(replica.upgrade(headers={"Sec-WebSocket-Protocol": protocols}), 30)
     assert response.status == 101
 

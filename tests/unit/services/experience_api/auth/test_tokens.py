@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.experience_api.auth.tokens import TokenOptions, Tokens, new_key
-from services.experience_api.refusals import TOKEN_REFUSED, Refused
+from services.experience_api.auth.tokens import TICKET_SECONDS, TokenOptions, Tokens, new_key
+from services.experience_api.refusals import TICKET_REFUSED, TOKEN_REFUSED, Refused
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
 OLD = SigningKey("2025", b"o" * 32)
@@ -174,3 +174,38 @@ def test_a_short_key_and_a_repeated_id_are_refused(keys: list[dict[str, str]], r
 def test_a_generated_key_is_random() -> None:
     assert new_key() != new_key()
     assert new_key(lambda size: b"r" * size) == SigningKey("generated", b"r" * 32)
+
+
+NOW = 1_767_323_045.0
+
+
+def test_a_ticket_stands_for_its_token_for_a_while() -> None:
+    issuer = tokens()
+    issued = issuer.issue("demo", NOW)
+    ticket = issuer.issue_ticket(issued.claims, "", NOW)
+    found = issuer.read_ticket(ticket, "https://any.example", NOW + TICKET_SECONDS - 1)
+    assert found.claims == issued.claims
+    assert issuer.read_ticket(ticket, "", NOW).ticket_hash == found.ticket_hash
+    other = issuer.issue_ticket(issued.claims, "", NOW)
+    assert issuer.read_ticket(other, "", NOW).ticket_hash != found.ticket_hash
+
+
+def test_other_tickets_are_refused() -> None:
+    issuer = tokens()
+    issued = issuer.issue("demo", NOW)
+    bound = issuer.issue_ticket(issued.claims, "https://app.example", NOW)
+    assert issuer.read_ticket(bound, "https://app.example", NOW).claims == issued.claims
+    for ticket, page, now in (
+        (bound, "https://evil.example", NOW),
+        (bound, "", NOW),
+        (bound, "https://app.example", NOW + TICKET_SECONDS),
+        (issued.token, "https://app.example", NOW),
+        ("a.b.c", "", NOW),
+        (bound[:-4] + "AAAA", "https://app.example", NOW),
+    ):
+        with pytest.raises(Refused) as refused:
+            issuer.read_ticket(ticket, page, now)
+        assert refused.value.refusal is TICKET_REFUSED
+    with pytest.raises(Refused) as refused:
+        issuer.read(bound)
+    assert refused.value.refusal is TOKEN_REFUSED

@@ -8,6 +8,8 @@ from services.experience_api.wire.frames import PING
 from tests.unit.services.experience_api.hub.connections import Inner, connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 
+PONG = b"\x8a\x80\0\0\0\0"
+
 
 @pytest.fixture
 def transport() -> FakeTransport:
@@ -17,12 +19,12 @@ def transport() -> FakeTransport:
 def test_every_callback_of_the_transport_is_forwarded_to_aiohttp(transport: FakeTransport) -> None:
     inner = Inner()
     one = connection(transport, inner=inner)
-    one.data_received(b"x")
+    one.data_received(PONG)
     one.pause_writing()
     one.resume_writing()
     one.eof_received()
     one.connection_lost(OSError("reset"))
-    assert inner.calls == ["data b'x'", "pause", "resume", "eof", "lost reset"]
+    assert inner.calls == [f"data {PONG!r}", "pause", "resume", "eof", "lost reset"]
 
 
 def test_a_loss_is_reported_once_to_the_hub_before_aiohttp(transport: FakeTransport) -> None:
@@ -84,7 +86,7 @@ class TestHeartbeat:
         one = connection(transport)
         for _ in range(3):
             assert one.heartbeat()
-            one.data_received(b"\x8a\x00")
+            one.data_received(b"\x8a\x80\0\0\0\0")
         assert one.heartbeat()
         assert not one.heartbeat()
 
@@ -112,7 +114,7 @@ class TestResponds:
         probes = [asyncio.create_task(one.responds(10.0)) for _ in range(2)]
         await asyncio.sleep(0)
         assert transport.sent == PING * 2
-        one.data_received(b"\x8a\x00")
+        one.data_received(b"\x8a\x80\0\0\0\0")
         assert await asyncio.gather(*probes) == [True, True]
 
     async def test_a_silent_peer_does_not_respond(self, transport: FakeTransport) -> None:
@@ -132,7 +134,7 @@ class TestResponds:
         probe = asyncio.create_task(one.responds(10.0))
         await asyncio.sleep(0)
         one.end(LEFT)
-        one.data_received(b"\x8a\x00")
+        one.data_received(b"\x8a\x80\0\0\0\0")
         assert not await probe
         async with asyncio.timeout(1):
             assert not await one.responds(60.0)

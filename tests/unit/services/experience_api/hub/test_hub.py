@@ -213,7 +213,7 @@ class TestHeartbeat:
         await self.turn(clock)
         assert clock.slept[0] == 1.0
         assert answering.sent == silent.sent == b"\x89\x00"
-        alive.data_received(b"\x8a\x00")
+        alive.data_received(b"\x8a\x80\0\0\0\0")
         await self.turn(clock)
         assert alive.ending is None
         assert silent_one.ending is NO_PONG

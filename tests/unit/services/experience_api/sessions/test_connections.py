@@ -6,7 +6,7 @@ import pytest
 
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, REMOVED, REPLACED
-from services.experience_api.refusals import TOKEN_REFUSED, UNAVAILABLE
+from services.experience_api.refusals import ALREADY_CONNECTED, TOKEN_REFUSED, UNAVAILABLE
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Claim, Held, Node
 from shared.errors import Unavailable
@@ -36,6 +36,45 @@ async def test_a_slot_is_claimed_and_released(deployment: Deployment) -> None:
             assert slot.claim.connection_id == slot.connection_id
             assert list(await deployment.registry.held_by(Node("one", 1))) == [slot.connection_id]
         assert await deployment.registry.held_by(Node("one", 1)) == {}
+
+
+async def test_a_first_attempt_that_is_gone_does_not_refuse_the_next_one(deployment: Deployment) -> None:
+    """On the same replica while it claims, and on another one before its connection is attached."""
+    replica, other = await deployment.replica("one"), await deployment.replica("two")
+    gone, claimed = asyncio.Event(), asyncio.Event()
+
+    async def first() -> None:
+        async with replica.slot(claims(), ORIGIN, gone.is_set):
+            claimed.set()
+            await asyncio.Event().wait()
+
+    claim, held = deployment.registry.claim, asyncio.Event()
+
+    async def slow_claim(*arguments: Any, **keywords: Any) -> Claim | Held:
+        await held.wait()
+        return await claim(*arguments, **keywords)
+
+    deployment.registry.claim = slow_claim  # type: ignore[method-assign]
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        attempt = group.create_task(first())
+        await asyncio.sleep(0)
+        assert await refusal_of(replica) is ALREADY_CONNECTED
+        gone.set()
+        asyncio.get_running_loop().call_soon(held.set)
+        async with replica.slot(claims(), ORIGIN) as slot:
+            assert claimed.is_set()
+            assert slot.claim is not None
+        attempt.cancel()
+    gone.clear()
+    claimed.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        attempt = group.create_task(first())
+        await claimed.wait()
+        assert await refusal_of(other) is ALREADY_CONNECTED
+        gone.set()
+        async with other.slot(claims(), ORIGIN) as slot:
+            assert slot.claim is not None
+        attempt.cancel()
 
 
 async def test_a_refused_token_leaves_no_slot_and_needs_no_release(deployment: Deployment) -> None:

@@ -12,7 +12,7 @@ from services.experience_api.sessions.dependencies import Stream, StreamParts, l
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.takeovers import Takeovers
-from services.experience_api.stream.delivery import DeliveryOptions
+from services.experience_api.stream.options import DeliveryOptions
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Appender, Bus, TopicOptions

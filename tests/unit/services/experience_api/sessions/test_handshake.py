@@ -66,7 +66,7 @@ class Deployment:
         self.node = node
         self.tasks = Tasks()
         self.connections = Connections(self.registry, node, self.tasks, ConnectionsOptions(), good_for_days=30)
-        self.handshake = Handshake(self.admission, TOKENS, self.connections, SYSTEM_CLOCK)
+        self.handshake = Handshake(self.admission, TOKENS, self.registry, self.connections, SYSTEM_CLOCK)
 
     async def token(self, client_id: str = "demo") -> str:
         issued = TOKENS.issue(client_id, 0)

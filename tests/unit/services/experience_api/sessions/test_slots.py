@@ -27,6 +27,10 @@ async def test_a_slot_without_a_connection_counts_as_alive() -> None:
     assert await ConnectionSlot(uuid.uuid4(), TOKEN).responds(0)
 
 
+async def test_a_slot_whose_peer_has_disconnected_is_not_alive() -> None:
+    assert not await ConnectionSlot(uuid.uuid4(), TOKEN, lambda: True).responds(0)
+
+
 async def test_an_attached_connection_is_probed() -> None:
     for alive in (True, False):
         slot = ConnectionSlot(uuid.uuid4(), TOKEN)

@@ -151,3 +151,22 @@ def test_levels_that_a_step_adds_count() -> None:
     draft.replace_data({"below": Raw(deepest.encode())})
     with pytest.raises(MalformedEvent, match=r"data: below.*: found more than 511 nested objects and arrays"):
         draft.check()
+
+
+def test_a_clone_changes_without_the_original() -> None:
+    one = Draft(event({"a": {"b": 1}}))
+    one.data()
+    two = one.clone()
+    data = two.data()
+    assert isinstance(data, dict)
+    data["a"] = Raw(b"2")
+    two.mark_data_changed()
+    two.set_attribute("subject", Raw(b'"x"'))
+    assert json.loads(one.encoded(b'"c"'))["data"] == {"a": {"b": 1}}
+    assert json.loads(one.encoded(b'"c"'))["subject"] == "C-1"
+    assert json.loads(two.encoded(b'"c"'))["data"] == {"a": 2}
+    assert Draft(without_data()).clone().data() is None
+    head = Envelope("/sources/orders", "order.updated").head()
+    as_it_came = wrap(head, b'"i"', b'"s"', b"t", b"p", b"1")
+    assert Draft(as_it_came, spliced=True).clone().data_text() == b"1"
+    assert [copy.attribute("id") for copy in one.numbered_copies(2)] == ["orders:7/1", "orders:7/2"]

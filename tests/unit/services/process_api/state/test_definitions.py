@@ -27,5 +27,6 @@ def test_what_is_written_is_read() -> None:
     found = Definitions()
     found.run(["ü", "b"])
     found.run(["b"])
-    assert Definitions.read(found.write()) == found
+    read = Definitions.read(found.write(7))
+    assert (read.next, read.active, read.offset) == (found.next, found.active, 7)
     assert Definitions.read(None) == Definitions()

@@ -9,14 +9,13 @@ from services.process_api.state.keys import DEFINITIONS, LONGEST_KEY
 from services.process_api.state.memory import MemoryStore
 from services.process_api.state.partition_state import PartitionState
 from services.process_api.state.rocks import RocksStores
-from services.process_api.state.step_state import StepState
 from services.process_api.state.store import Mark, Store
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import TopicOptions, TopicPartition, Transaction, Writer
 from tests.unit.services.process_api.state.clocks import ManualClock
 
 PLACE = TopicPartition("state", 1)
-STEPS = {"orders": ["orders/dedupe/a"], "prices": ["prices/latest/b", "prices/latest/c"]}
+STEPS = {"orders": {"0": "orders/dedupe/a"}, "prices": {"0": "prices/latest/b", "2": "prices/latest/c"}}
 
 
 async def new_bus() -> MemoryBus:
@@ -27,12 +26,12 @@ async def new_bus() -> MemoryBus:
 
 async def opened(bus: MemoryBus, store: Store | None = None, clock: ManualClock | None = None) -> PartitionState:
     state = PartitionState(bus, PLACE, MemoryStore() if store is None else store, clock or ManualClock())
-    await state.restore()
+    await state.restore(0)
     return state
 
 
 async def commit(bus: MemoryBus, state: PartitionState, writer: Writer | None = None) -> None:
-    transaction = Transaction(placed={PLACE: state.seal()})
+    transaction = Transaction(placed={PLACE: state.seal(0)})
     if writer is not None:
         await writer.commit(transaction)
     else:
@@ -41,62 +40,75 @@ async def commit(bus: MemoryBus, state: PartitionState, writer: Writer | None = 
     await state.settle()
 
 
-def steps(state: PartitionState) -> StepState:
-    return state.activate(STEPS)["orders"][0]
+class Orders:
+    """The state of the first step of the pipeline orders."""
+
+    def __init__(self, state: PartitionState) -> None:
+        self.running = state.activate(STEPS)
+        self.step = self.running.step("orders", "0")
+
+    def keep(self) -> None:
+        self.running.keep("orders")
+
+    def undo(self) -> None:
+        self.running.undo("orders")
 
 
 async def test_what_is_committed_is_restored_and_nothing_else() -> None:
     bus = await new_bus()
     state = await opened(bus)
-    step = steps(state)
+    orders = Orders(state)
+    step = orders.step
     step.put(b"a", b"1")
     step.put(b"b", b"1")
     step.set_timer(b"e", 9, b"a")
-    state.keep("orders")
+    orders.keep()
     await commit(bus, state)
     step.put(b"a", b"2")
     step.delete(b"b")
-    state.keep("orders")
+    orders.keep()
     await commit(bus, state)
     step.put(b"a", b"rejected")
-    state.undo("orders")
+    orders.undo()
     step.put(b"a", b"in flight")
-    state.keep("orders")
-    state.seal()
-    again = steps(await opened(bus))
+    orders.keep()
+    state.seal(0)
+    again = Orders(await opened(bus)).step
     assert (again.get(b"a"), again.get(b"b"), again.next_timer(b"e")) == (b"2", None, 9)
 
 
 async def test_a_store_goes_on_from_its_mark() -> None:
     bus, store = await new_bus(), MemoryStore()
     state = await opened(bus, store)
-    step = steps(state)
+    orders = Orders(state)
+    step = orders.step
     for number in range(10):
         step.put(b"%d" % number, b"")
-        state.keep("orders")
+        orders.keep()
         await commit(bus, state)
     await state.confirm()
     step.put(b"after", b"")
-    state.keep("orders")
+    orders.keep()
     await commit(bus, state)
     again = await opened(bus, store)
-    assert again.restored == 1
-    assert steps(again).get(b"after") == b""
+    assert again.restored == 2  # and the definitions
+    assert Orders(again).step.get(b"after") == b""
 
 
 async def test_a_mark_waits_for_what_is_in_flight() -> None:
     """The end is asked for while a transaction is visible and not stored yet."""
     bus, store = await new_bus(), MemoryStore()
     state = await opened(bus, store)
-    step = steps(state)
+    orders = Orders(state)
+    step = orders.step
     step.put(b"a", b"1")
-    state.keep("orders")
+    orders.keep()
     async with bus.writer("w") as writer:
-        await writer.commit(Transaction(placed={PLACE: state.seal()}))
+        await writer.commit(Transaction(placed={PLACE: state.seal(0)}))
     await state.confirm()
     assert store.mark is not None
     assert store.mark.offset == 0
-    crashed = steps(await opened(bus, store))
+    crashed = Orders(await opened(bus, store)).step
     assert crashed.get(b"a") == b"1"
     await state.settle()
     assert store.mark.offset == 2
@@ -107,31 +119,33 @@ async def test_a_store_that_cannot_be_continued_is_cleared(mark: Mark) -> None:
     bus, store = await new_bus(), MemoryStore()
     clock = ManualClock(10**9)
     state = await opened(bus, clock=clock)
-    step = steps(state)
+    orders = Orders(state)
+    step = orders.step
     step.put(b"a", b"1")
-    state.keep("orders")
+    orders.keep()
     await commit(bus, state)
     store.apply({b"\0\0\0\1vdeleted long ago": b"1"}, mark._replace(epoch=mark.epoch or await bus.epoch("state")))
     again = await opened(bus, store, clock)
-    assert steps(again).get(b"a") == b"1"
-    assert steps(again).get(b"deleted long ago") is None
+    assert Orders(again).step.get(b"a") == b"1"
+    assert Orders(again).step.get(b"deleted long ago") is None
 
 
 async def test_a_store_that_is_ahead_of_the_topic_is_cleared() -> None:
     bus, store = await new_bus(), MemoryStore()
     clock = ManualClock(10**9)
     store.apply({b"\0\0\0\1vlost": b"1"}, Mark(await bus.epoch("state"), 1000, 10**12))
-    assert steps(await opened(bus, store, clock)).get(b"lost") is None
+    assert Orders(await opened(bus, store, clock)).step.get(b"lost") is None
 
 
 async def test_the_state_of_other_definitions_is_deleted_step_by_step() -> None:
     bus = await new_bus()
     state = await opened(bus)
-    step = steps(state)
+    orders = Orders(state)
+    step = orders.step
     for number in range(1200):
         step.put(b"%d" % number, b"")
         step.set_timer(b"e", number, b"")
-    state.keep("orders")
+    orders.keep()
     await commit(bus, state)
     state.activate({"prices": STEPS["prices"]})
     sizes = []
@@ -140,44 +154,46 @@ async def test_the_state_of_other_definitions_is_deleted_step_by_step() -> None:
         await commit(bus, state)
         sizes.append(len(bus.records("state", 1)) - before)
     assert sizes[0] <= 501
-    assert sum(sizes) == 2401
-    assert sizes[-1] == 0
+    assert sum(sizes) == 2400 + 8
+    assert sizes[-1] == 1
     latest = {record.key: record.value for record in bus.records("state", 1)}
     assert {key for key, value in latest.items() if value is not None} == {DEFINITIONS}
-    assert steps(await opened(bus)).get(b"5") is None
+    assert Orders(await opened(bus)).step.get(b"5") is None
 
 
 async def test_a_definition_that_comes_back_begins_anew_while_its_old_state_is_deleted() -> None:
     bus = await new_bus()
     state = await opened(bus)
-    steps(state).put(b"a", b"1")
-    state.keep("orders")
+    orders = Orders(state)
+    orders.step.put(b"a", b"1")
+    orders.keep()
     await commit(bus, state)
     state.activate({})
     state.activate(STEPS)
-    assert steps(state).get(b"a") is None
+    assert Orders(state).step.get(b"a") is None
     await commit(bus, state)
     again = await opened(bus)
-    assert steps(again).get(b"a") is None
+    assert Orders(again).step.get(b"a") is None
 
 
 async def test_long_keys_fit_the_bus() -> None:
     bus = await new_bus()
     state = await opened(bus)
-    step = steps(state)
+    orders = Orders(state)
+    step = orders.step
     step.put(b"x" * 10_000, b"1")
     step.set_timer(b"e", 1, b"y" * 10_000)
-    state.keep("orders")
-    assert max(len(record.key) for record in state.seal()) <= LONGEST_KEY + 13
+    orders.keep()
+    assert max(len(record.key) for record in state.seal(0)) <= LONGEST_KEY + 13
 
 
 async def test_the_time_does_not_step_back() -> None:
     clock = ManualClock(1000)
     state = await opened(await new_bus(), clock=clock)
-    before = state.now
+    before = state.now()
     clock.wall -= 500
     clock.advance(1)
-    assert state.now == before + 1000
+    assert state.now() == before + 1000
 
 
 async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) -> None:
@@ -188,7 +204,8 @@ async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) 
         for _ in range(40):
             store: Store = disk.store(1) if rng.random() < 0.5 else MemoryStore()
             state = await opened(bus, store)
-            step = steps(state)
+            orders = Orders(state)
+            step = orders.step
             assert {key: step.get(key) for key in step.keys(b"", b"\xff")} == model
             async with bus.writer("w") as writer:
                 for _ in range(rng.randrange(6)):
@@ -201,8 +218,8 @@ async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) 
                         else:
                             filled[key] = b"%d" % rng.randrange(1000)
                             step.put(key, filled[key])
-                    state.keep("orders")
-                    records = state.seal()
+                    orders.keep()
+                    records = state.seal(0)
                     if rng.random() < 0.2:
                         break  # it ends before the commit
                     await writer.commit(Transaction(placed={PLACE: records}))

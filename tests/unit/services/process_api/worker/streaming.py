@@ -98,9 +98,13 @@ class Setting:
     def __post_init__(self) -> None:
         self.reporter = Reporter(self.alerts, ProcessMetrics(self.registry, self.pipelines, SYSTEM_CLOCK), self.clock)
 
+    def replace(self, *pipelines: Pipeline) -> None:
+        """Let the running streams use these pipelines from the next batch on."""
+        self.selection = Selection([(["orders", "orders-*"], each) for each in pipelines])
+
     def stream(self) -> Stream:
-        selection = Selection([(["orders", "orders-*"], each) for each in self.pipelines])
-        return Stream(self.bus, TOPICS, lambda: selection, self.options, self.reporter, self.clock)
+        self.replace(*self.pipelines)
+        return Stream(self.bus, TOPICS, lambda: self.selection, self.options, self.reporter, self.clock)
 
     @contextlib.asynccontextmanager
     async def running(self, member: str = MEMBER) -> AsyncIterator[Stream]:
@@ -110,11 +114,12 @@ class Setting:
             yield stream
 
     async def ingest(self, *numbers: int, subject: str = "C-1", source: str = "orders", **data: Any) -> None:
-        """Write one event for each number, in one transaction."""
+        """Write one event for each number, in one transaction; `attributes` are further ones of the events."""
+        attributes = data.pop("attributes", {})
         await self.bus.ensure_topics(TOPICS.all())
         transaction = Transaction()
         for number in numbers:
-            value = event({"n": number, **data}, id=f"{source}:{number}", subject=subject)
+            value = event({"n": number, **data}, id=f"{source}:{number}", subject=subject, **attributes)
             provenance = f"{source} 1700000000000 {source}:{number}".encode()
             transaction.append(TOPICS.ingest, subject.encode(), value, headers_of(provenance))
         async with self.bus.writer("system.orders") as writer:

@@ -13,12 +13,13 @@ from typing import Literal
 
 import msgspec
 
+from services.system_api.sources.http.instants import microseconds_of
 from services.system_api.sources.http.polling.changes.protocol import Deletion
 from services.system_api.sources.http.polling.changes.segments import Segments
 from services.system_api.sources.http.polling.changes.state_part import StatePart
 from services.system_api.sources.http.polling.options import NOW, ByTimeOptions
 from services.system_api.sources.http.polling.records import Record
-from services.system_api.sources.http.polling.times import microseconds_of, written
+from services.system_api.sources.http.polling.times import written
 from services.system_api.sources.source import Checkpoint
 from shared.errors import Malformed, TrelayError
 from shared.runtime.clock import Clock, rfc3339

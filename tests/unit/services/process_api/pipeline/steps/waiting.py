@@ -12,6 +12,10 @@ from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.step import StepOptions
+from services.process_api.state.changes import Layers
+from services.process_api.state.memory import MemoryStore
+from services.process_api.state.running import RunningState
+from services.process_api.state.step_state import Moment
 from shared.bus.protocol import TopicPartition
 from shared.errors import Malformed, Unavailable
 from shared.expression.nodes import Raw
@@ -33,10 +37,11 @@ class CountedTurns:
         self.waits += 1
 
 
-class RecordedState:
+class RecordedState(RunningState):
     """Records what it is told."""
 
     def __init__(self) -> None:
+        super().__init__(Layers(MemoryStore()), Moment(), lambda: 0, {}, {})
         self.told: list[tuple[str, str]] = []
 
     def begin(self, pipeline: str) -> None:
@@ -49,7 +54,7 @@ class RecordedState:
         self.told.append(("undo", pipeline))
 
 
-def scope(state: RecordedState | None = None) -> Scope:
+def scope(state: RunningState | None = None) -> Scope:
     return Scope(TopicPartition("trelay.ingest", 0), CountedTurns(), state)
 
 

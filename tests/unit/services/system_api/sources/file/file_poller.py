@@ -11,6 +11,7 @@ from typing import Any
 from services.system_api.sources.file.filesystem import FileStat
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.listing import Listing
+from services.system_api.sources.file.held_files import RETAINED
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.source import Batch, Loss, Settling, Source
@@ -55,7 +56,10 @@ class FilePoller:
         return self._source
 
     @contextlib.asynccontextmanager
-    async def opened(self) -> AsyncIterator["FilePoller"]:
+    async def opened(self, *, restarted: bool = True) -> AsyncIterator["FilePoller"]:
+        """Open the source; `restarted` in another process, which holds no files."""
+        if restarted:
+            RETAINED.clear()
         async with file_source("files", self.options, self.clock, random.Random(1))(dict(self.checkpoint)) as source:
             self._source = source
             yield self

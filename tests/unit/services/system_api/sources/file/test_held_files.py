@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from services.system_api.sources.file import held_files
 from services.system_api.sources.file.filesystem import FileStat, close, open_file
-from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles, state_of
-from tests.unit.services.system_api.sources.file.file_poller import list_files, write
+from services.system_api.sources.file.held_files import DescriptorBudget, HeldFiles, Retained, state_of
+from tests.unit.services.system_api.sources.file.file_poller import list_files, until, write
 
 
 @pytest.fixture
@@ -108,3 +109,29 @@ def test_the_budget_is_a_share_of_what_the_process_may_open(monkeypatch: pytest.
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert budget.limit == 750_000
     assert not DescriptorBudget(0).take()
+
+
+async def test_files_of_a_source_stay_open_when_it_is_closed(files: list[FileStat]) -> None:
+    retained = Retained(DescriptorBudget(10))
+    with retained.of("orders") as held:
+        held.hold(files)
+        with retained.of("orders") as same, retained.of("prices") as other:
+            assert same is held
+            assert other is not held
+        retained.clear()
+        assert len(held) == 4, "it is open"
+    with retained.of("orders") as same:
+        assert same is held
+        assert len(held) == 4
+
+
+async def test_files_of_a_closed_source_are_closed_after_a_while(
+    files: list[FileStat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_files, "_KEEP", 0.0)
+    retained = Retained(DescriptorBudget(10))
+    with retained.of("orders") as held:
+        held.hold(files)
+    await until(lambda: not len(held))
+    with retained.of("orders") as new:
+        assert new is not held

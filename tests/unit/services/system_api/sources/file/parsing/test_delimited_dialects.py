@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.source import Batch
 from tests.unit.services.system_api.sources.file.parsing.test_parser import parse_whole, parser
 
@@ -78,3 +79,11 @@ def test_reading_resumes_behind_skipped_lines() -> None:
     batch = Batch()
     resumed.take(batch, 10)
     assert [json.loads(record.value or b"")["data"] for record in batch.records] == [{"id": "3", "b": "4"}]
+
+
+def test_lines_before_a_header_that_is_wrong_are_accounted_for() -> None:
+    reader, batch = parser(dialect(skip_lines=2)), Batch()
+    reader.feed(b"a\nb\nwrong\n1\n")
+    with pytest.raises(UnusableFile, match="header"):
+        reader.take(batch, 10)
+    assert batch.rows == batch.skipped == 2

@@ -87,6 +87,45 @@ def test_a_row_whose_field_of_many_lines_is_right_and_another_is_wrong_is_one_pi
     assert split(HEADER + bad + b"\n2,b\n") == [b"id,txt", bad, b"2,b"]
 
 
+EMBEDDED = b'1,"' + lines(*range(SUSPICIOUS_LINES + 50)) + b'end"'
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_a_field_of_a_whole_file_may_hold_rows(ending: bytes) -> None:
+    content = HEADER + EMBEDDED + ending + lines(2)
+    assert RowCutter(b",", whole=True)(content)[0] == [b"id,txt", EMBEDDED + ending[:-1], b"2,good"]
+    assert len(split(content)) > SUSPICIOUS_LINES, "a file that grows does not wait for the closing quote"
+
+
+@pytest.mark.parametrize(
+    "closing",
+    [b'2000,"\n', b'2000,"quoted"\n', b'2000,"quoted",x\n', b'"2000",quoted\n', b'2000,x"y\n'],
+    ids=["another stray quote", "a quoted field", "a long row", "a quoted key", "text behind it"],
+)
+def test_a_stray_quote_of_a_whole_file_costs_one_row(closing: bytes) -> None:
+    content = HEADER + b'1,"open\n' + lines(*range(2000)) + closing + lines(2001)
+    splitter = Splitter(RowCutter(b",", whole=True), 1_000_000)
+    splitter.feed(content)
+    found = splitter.take(10**6)
+    splitter.finish()
+    found += splitter.take(10**6)
+    assert found[:2002] == content.split(b"\n")[:2002]
+
+
+def test_a_quote_of_a_whole_file_that_is_never_closed_costs_one_row() -> None:
+    content = HEADER + b'1,"open\n' + lines(*range(2000))
+    splitter = Splitter(RowCutter(b",", whole=True), 1000)
+    splitter.feed(content)
+    found = splitter.take(10**6)
+    assert found == content.split(b"\n")[: len(found)], "the row became too large"
+    assert len(found) > 1800
+    splitter = Splitter(RowCutter(b",", whole=True), 1_000_000)
+    splitter.feed(content)
+    assert splitter.take(10**6) == [b"id,txt"]
+    splitter.finish()
+    assert splitter.take(10**6) == content.split(b"\n")[1:]
+
+
 def test_lines_of_a_single_column_are_no_sign_of_a_stray_quote() -> None:
     text = b'"' + b"word\n" * 1000 + b'"'
     assert split(b"text\n" + text + b"\nlast\n") == [b"text", text, b"last"]
@@ -123,19 +162,20 @@ def test_an_open_quote_is_not_that_of_an_earlier_field() -> None:
     assert cutter.abandoned_end(b"3,") is None
 
 
+@pytest.mark.parametrize("whole", [False, True])
 @given(
-    st.lists(
+    content=st.lists(
         st.sampled_from([b"1,a\n", b'"', b",", b"\n", b"b", b'2,"c\nd"\n', b"3,e\n" * (SUSPICIOUS_LINES + 1), b"\r\n"]),
         max_size=20,
     ).map(b"".join),
-    st.lists(st.integers(0, 300), max_size=8),
+    sizes=st.lists(st.integers(0, 300), max_size=8),
 )
-def test_portions_do_not_matter(content: bytes, sizes: list[int]) -> None:
-    whole = RowCutter(b",", 2)(content)
+def test_portions_do_not_matter(content: bytes, sizes: list[int], *, whole: bool) -> None:
+    at_once = RowCutter(b",", 2, whole=whole)(content)
     pieces, rest, at = list[bytes](), b"", 0
-    cutter = RowCutter(b",", 2)
+    cutter = RowCutter(b",", 2, whole=whole)
     for size in [*sizes, len(content)]:
         more, rest = cutter(rest + content[at : at + size])
         pieces += more
         at += size
-    assert (pieces, rest) == whole
+    assert (pieces, rest) == at_once

@@ -8,7 +8,7 @@ import pytest
 from services.system_api.sources.file import held_files as held_module
 from services.system_api.sources.file import opening as opening_module
 from services.system_api.sources.file.filesystem import FileError, open_verified
-from services.system_api.sources.file.held_files import DescriptorBudget
+from services.system_api.sources.file.held_files import DescriptorBudget, Retained
 from services.system_api.sources.file.reading import disk as disk_module
 from services.system_api.sources.source import Loss
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, write
@@ -18,7 +18,7 @@ from tests.unit.services.system_api.sources.file.file_poller import FilePoller, 
 async def test_a_file_that_is_deleted_before_its_turn_is_read_if_it_is_held_or_else_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(opening_module, "PROCESS_BUDGET", DescriptorBudget(limit))
+    monkeypatch.setattr(opening_module, "RETAINED", Retained(DescriptorBudget(limit)))
     clock = ManualClock()
     for name in "abcd":
         write(tmp_path / f"{name}.ndjson", *range(10))
@@ -50,7 +50,7 @@ async def test_unusable_files_are_not_opened_again(tmp_path: Path) -> None:
 
 
 async def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening_module, "PROCESS_BUDGET", DescriptorBudget(40))
+    monkeypatch.setattr(opening_module, "RETAINED", Retained(DescriptorBudget(40)))
     poller = FilePoller(tmp_path / "**" / "*.ndjson")
     for folder in ("a", "b/c"):
         (tmp_path / folder).mkdir(parents=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.system_api.sources.file import opening as opening_module
-from services.system_api.sources.file.held_files import DescriptorBudget
+from services.system_api.sources.file.held_files import DescriptorBudget, Retained
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines, write
 
 
@@ -149,7 +149,7 @@ async def test_a_file_that_was_rewritten_while_the_source_was_closed_is_a_loss(t
 async def test_a_file_that_leaves_while_it_is_not_held_is_found_or_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening_module, "PROCESS_BUDGET", DescriptorBudget(0))
+    monkeypatch.setattr(opening_module, "RETAINED", Retained(DescriptorBudget(0)))
     folder, clock = tmp_path / "in", ManualClock()
     folder.mkdir()
     for number in range(100):

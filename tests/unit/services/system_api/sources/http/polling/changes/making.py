@@ -1,7 +1,7 @@
 """Makes records for these tests."""
 
+from services.system_api.sources.http.instants import instant_of
 from services.system_api.sources.http.polling.records import Record
-from services.system_api.sources.http.polling.times import instant_of
 
 
 def record(identity: str, at: int | None = None, version: str = "v", subject: str | None = None) -> Record:

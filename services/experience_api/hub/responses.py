@@ -1,0 +1,139 @@
+"""Subscribers that read events from an HTTP response: as an event stream, or a batch at a time.
+
+They are connections like those over WebSocket: the hub, the catch-up and the drain know no difference. Only their
+outbox writes in another form, and no pong can be expected of them.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from services.experience_api.hub.close_codes import CloseReason
+from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.heartbeat import PATIENCE
+from services.experience_api.hub.outbox import BufferedTransport, Outbox, Write
+from services.experience_api.wire.frames import PING
+from services.experience_api.wire.messages import chunk, cursor_of, event_stream, messages
+
+_CHECKS = 15
+"""Checks in the time that a peer has to respond."""
+
+
+class StreamOutbox(Outbox):
+    """Writes chunks of an event stream."""
+
+    __slots__ = ("_latest",)
+
+    def __init__(self, transport: BufferedTransport, limit: int, latest: "Latest") -> None:
+        super().__init__(transport, None, limit)
+        self._latest = latest
+
+    def _put(self, frames: bytes, write: Write) -> None:
+        del write
+        self.write_rest(self._latest.encoded(frames), 0)
+
+
+class Latest:
+    """Encodes the same frames once for all event streams: the hub offers them to one after the other."""
+
+    def __init__(self) -> None:
+        self._frames = b""
+        self._encoded = b""
+
+    def encoded(self, frames: bytes) -> bytes:
+        """Return frames as a chunk of an event stream."""
+        if frames is not self._frames:
+            self._frames, self._encoded = frames, chunk(event_stream(frames))
+        return self._encoded
+
+
+class BatchOutbox(Outbox):
+    """Collects the first events that arrive, and takes no more after them."""
+
+    __slots__ = ("_on_complete", "_waits", "cursor", "events")
+
+    def __init__(
+        self, transport: BufferedTransport, limit: int, on_complete: Callable[[], None], *, waits: bool
+    ) -> None:
+        """`on_complete` is called once there is something to answer. If it `waits`, the first frame alone is not."""
+        super().__init__(transport, None, limit)
+        self._on_complete = on_complete
+        self._waits = waits
+        self.events: list[bytes] = []
+        self.cursor = b""
+        """Where to resume after these events."""
+
+    def _put(self, frames: bytes, write: Write) -> None:
+        del write
+        for message in messages(frames):
+            self.cursor = cursor_of(message) or self.cursor
+            self.events.append(message)
+        if not self._waits and self.events:
+            # What follows is not lost: the cursor lies before it.
+            self.close()
+            self._on_complete()
+        elif self.events:
+            # The first frame says where the stream begins.
+            self._waits = False
+            self.events.clear()
+
+
+class ResponseConnection(Connection):
+    """One response to a subscriber, from its headers to its end."""
+
+    __slots__ = ("_ended", "_silent")
+
+    def __init__(self, *arguments: Any, silent: bool = False) -> None:
+        """Take what a `Connection` takes. A `silent` one writes nothing until it ends, so that it cannot be probed."""
+        super().__init__(*arguments)
+        self._ended = asyncio.Event()
+        self._silent = silent
+
+    def end(self, reason: CloseReason, wait: float | None = None) -> None:
+        super().end(reason, wait)
+        self._ended.set()
+
+    def heartbeat(self) -> bool:
+        """Write a comment; return False if the peer's kernel has acknowledged nothing since the previous one."""
+        if self._silent:
+            return True
+        before, now = self._progress, self.progress()
+        self._progress = now
+        self.outbox.offer(self.beat())
+        if now.acknowledged is None or before.acknowledged is None or now.acknowledged > before.acknowledged:
+            self._stalled = 0
+            return True
+        self._stalled += 1
+        return now.backlog and self._stalled < PATIENCE
+
+    async def responds(self, timeout: float) -> bool:
+        """Write a comment and return whether the peer's kernel acknowledges it within `timeout` seconds."""
+        if self.ending is not None:
+            return False
+        before = self.progress().acknowledged
+        if self._silent or before is None:
+            return True
+        self.outbox.offer(PING)
+        for _ in range(_CHECKS):
+            try:
+                async with asyncio.timeout(timeout / _CHECKS):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
+            if self.has_ended():
+                return False
+            if (self.progress().acknowledged or 0) > before:
+                return True
+        return False
+
+    async def wait_ended(self) -> None:
+        """Wait until the connection ends."""
+        await self._ended.wait()
+
+    def data_received(self, data: bytes) -> None:
+        # A request that follows: aiohttp reads it after this response.
+        self._inner.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._ended.set()

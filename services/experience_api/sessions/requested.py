@@ -1,0 +1,72 @@
+"""What a request for the stream asks for. Sans-I/O."""
+
+import math
+from dataclasses import dataclass
+
+from multidict import MultiMapping
+
+from services.experience_api.hub.audience import narrow
+from services.experience_api.refusals import MALFORMED, Refused
+from shared.errors import Malformed
+
+_PARAMETERS = ("channels", "cursor", "heartbeat", "ticket")
+_ANY = ("**",)
+_LONGEST_WAIT = 60.0
+_USUAL_WAIT = 25.0
+"""Seconds: shorter than the 30 after which many proxies give up on a response."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """The parameters of a request for the stream."""
+
+    channels: str | None
+    """None for every channel that the client may read."""
+    cursor: str | None
+    """Where to resume; None to begin now."""
+    heartbeat: bool
+    """Whether heartbeats are events, which scripts can see."""
+
+
+def read_requested(headers: MultiMapping[str], query: MultiMapping[str], more: tuple[str, ...] = ()) -> Requested:
+    """Read the parameters; `more` are those that the endpoint reads itself.
+
+    The header `Last-Event-ID`, which browsers send when they reconnect, comes before the parameter `cursor`.
+
+    Raises:
+        Refused: `MALFORMED`.
+    """
+    known = (*_PARAMETERS, *more)
+    for name in query:
+        if name not in known:
+            raise Refused(MALFORMED, f"query parameter {name[:40]!r}: expected {', '.join(known)}")
+        if len(query.getall(name)) > 1:
+            raise Refused(MALFORMED, f"query parameter {name!r}: found more than once; expected once")
+    channels = query.get("channels")
+    try:
+        narrow(_ANY, channels)  # checks the form of the names; the claim tells which are permitted
+    except Malformed as exc:
+        raise Refused(MALFORMED, str(exc)) from exc
+    heartbeat = query.get("heartbeat", "")
+    if heartbeat not in {"", "event"}:
+        raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
+    cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
+    return Requested(channels, cursor, heartbeat == "event")
+
+
+def read_wait(query: MultiMapping[str]) -> float:
+    """Return the seconds that a request for a batch may wait for events.
+
+    Raises:
+        Refused: `MALFORMED`.
+    """
+    text = query.get("wait", "")
+    try:
+        wait = float(text) if text else _USUAL_WAIT
+    except ValueError:
+        wait = math.nan
+    if not 0 <= wait <= _LONGEST_WAIT:
+        raise Refused(
+            MALFORMED, f"query parameter 'wait': found {text[:40]!r}; expected 0 to {_LONGEST_WAIT:g} seconds"
+        )
+    return wait

@@ -1,0 +1,136 @@
+"""Serves subscribers that read an HTTP response: an event stream, or a batch of events at a time.
+
+Both are connections of the same hub. So whatever holds for a WebSocket holds for them: the order, the cursors, the
+gaps, the bound of what is buffered, and the drain.
+"""
+
+import asyncio
+import json
+from typing import NamedTuple
+
+from aiohttp import web
+
+from services.experience_api.hub.audience import Subscriber
+from services.experience_api.hub.close_codes import LEFT, LOST, CloseReason
+from services.experience_api.hub.outbox import Outbox
+from services.experience_api.hub.progress import stall_timeout
+from services.experience_api.hub.responses import BatchOutbox, Latest, ResponseConnection, StreamOutbox
+from services.experience_api.stream.delivery import Delivery, OnOpen, Served
+from services.experience_api.stream.options import DeliveryOptions
+
+CLOSED = "trelay.closed"
+"""The type of the last entry of an event stream, which says why it ends."""
+
+_HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would collect events otherwise
+}
+
+
+class Batch(NamedTuple):
+    """The answer to one request for events."""
+
+    events: list[bytes]
+    cursor: bytes
+    """Where the next request resumes."""
+    ending: CloseReason | None
+    """Why the service ended the request; None if it was answered in the usual way."""
+
+
+class HttpDelivery:
+    """Serves subscribers over HTTP."""
+
+    def __init__(self, delivery: Delivery, options: DeliveryOptions) -> None:
+        self._delivery = delivery
+        self._options = options
+        self._latest = Latest()
+
+    async def stream(self, request: web.Request, subscriber: Subscriber, cursor: str | None, on_open: OnOpen) -> Served:
+        """Respond with an event stream that begins at a cursor, until the connection ends.
+
+        Raises (before the response):
+            Refused: as `Delivery.transport_of`.
+        """
+        transport = self._delivery.transport_of(request)
+        outbox = StreamOutbox(transport, self._options.hub.outbox_bytes, self._latest)
+        connection = self._connection(request, subscriber, outbox, transport)
+        response = web.StreamResponse(headers=_HEADERS)
+        response.force_close()
+        with self._delivery.serving():
+            await response.prepare(request)
+            if request.transport is None:
+                return Served(response, LOST)
+            transport.set_protocol(connection)
+            self._delivery.start(connection, cursor, on_open)
+            try:
+                await connection.wait_ended()
+            finally:
+                connection.end(LOST)  # counts only if no reason was given: this task is being cancelled
+                await self._close(connection, response)
+        return Served(response, connection.ending or LOST)
+
+    async def batch(
+        self, request: web.Request, subscriber: Subscriber, cursor: str | None, on_open: OnOpen, wait: float
+    ) -> Batch:
+        """Return the next events after a cursor, or none after `wait` seconds. Without a cursor, return where to begin.
+
+        Raises:
+            Refused: as `Delivery.transport_of`.
+        """
+        transport = self._delivery.transport_of(request)
+        loop = asyncio.get_running_loop()
+
+        def complete() -> None:
+            loop.call_soon(connection.end, LEFT)  # not while the hub goes through its connections
+
+        outbox = BatchOutbox(transport, self._options.hub.outbox_bytes, complete, waits=cursor is not None)
+        connection = self._connection(request, subscriber, outbox, transport, silent=True)
+        before = transport.get_protocol()
+        with self._delivery.serving():
+            transport.set_protocol(connection)
+            try:
+                self._delivery.start(connection, cursor, on_open)
+                async with asyncio.timeout(wait):
+                    await connection.wait_ended()
+            except TimeoutError:
+                pass
+            finally:
+                connection.end(LEFT)
+                if not transport.is_closing():
+                    transport.set_protocol(before)
+        return Batch(outbox.events, outbox.cursor, None if connection.ending is LEFT else connection.ending)
+
+    def _connection(
+        self,
+        request: web.Request,
+        subscriber: Subscriber,
+        outbox: Outbox,
+        transport: asyncio.Transport,
+        *,
+        silent: bool = False,
+    ) -> ResponseConnection:
+        peer = transport.get_extra_info("socket")
+        remove = self._delivery.remove
+        return ResponseConnection(subscriber, outbox, transport, request.protocol, remove, peer, silent=silent)
+
+    async def _close(self, connection: ResponseConnection, response: web.StreamResponse) -> None:
+        """Say why the stream ends, and abort if the peer does not read it in time."""
+        reason = connection.ending or LOST
+        if reason is LOST:
+            connection.abort()
+            return
+        try:
+            async with stall_timeout(connection.acknowledged, self._options.close_timeout):
+                await response.write(closing(reason, connection.wait))
+                await response.write_eof()
+        except (TimeoutError, ConnectionError):
+            connection.abort()
+
+
+def closing(reason: CloseReason, wait: float | None) -> bytes:
+    """Return the last entry of an event stream."""
+    wait = reason.wait if wait is None else wait
+    retry = b"" if wait is None else b"retry: %d\n" % (wait * 1000)
+    data = {"code": reason.code, "reason": reason.name, **({} if wait is None else {"wait": round(wait, 1)})}
+    return b"%bevent: %b\ndata: %b\n\n" % (retry, CLOSED.encode(), json.dumps(data).encode())

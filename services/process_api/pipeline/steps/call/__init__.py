@@ -1,0 +1,1 @@
+"""HTTP requests that events cause, and the circuit breaker before them: the step `call`."""

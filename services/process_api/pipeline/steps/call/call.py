@@ -1,0 +1,157 @@
+"""`- call: {url: "https://fraud.example/score", into: data.score}`: sends a request for each event."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Sequence
+from typing import ClassVar
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.paths import parse, put
+from services.process_api.pipeline.steps.call.circuit import Circuit
+from services.process_api.pipeline.steps.call.options import CallSettings
+from services.process_api.pipeline.steps.call.url_template import UrlTemplate, expressions_of
+from services.process_api.pipeline.steps.client import LazyClient
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.step import AnyStep, Example, StepOptions
+from shared.errors import Malformed, SettingsError, TrelayError, Unavailable
+from shared.events import strict_json
+from shared.expression.document import JsonDocument
+from shared.expression.expression import Expression
+from shared.expression.nodes import Raw
+from shared.http.client.client import Request
+from shared.runtime.retry import retrying
+from shared.runtime.tasks import together
+
+_WITHOUT_BODY = {"GET", "DELETE"}
+
+
+class CallOptions(StepOptions):
+    """Sends an HTTP request for each event, and adds the answer to it."""
+
+    kind: ClassVar = "call"
+    example: ClassVar = Example(
+        """call: {url: "https://fraud.example/score", body: '{"amount": amount}', into: data.score, response: score}""",
+        [({"data": {"amount": 120}}, [{"data": {"amount": 120, "score": 0.2}}])],
+        response={"score": 0.2},
+    )
+
+    call: CallSettings
+    """The request. It is sent at least once: after a crash, or while the partition waits, the same event is sent again,
+    with the same `Idempotency-Key`, a UUID made of the event's source and id, the pipeline and the step. Addresses
+    inside the network have to be allowed (`network`)."""
+
+    def expressions(self) -> list[str]:
+        return [*expressions_of(self.call.url), *([self.call.body] if self.call.body else [])]
+
+    def build(self, context: StepContext) -> AnyStep:
+        return Call(self.call, context)
+
+
+class Call:
+    def __init__(self, settings: CallSettings, context: StepContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._client = LazyClient(settings.url, settings, context, settings.max_concurrent)
+        self._circuit = Circuit(settings.circuit)
+        self._slots = asyncio.Semaphore(settings.max_concurrent)
+        self._url = UrlTemplate(settings.url)
+        self._body = None if settings.body is None else Expression(settings.body)
+        self._into = None if settings.into is None else parse(settings.into)
+        self._response = None if settings.response is None else Expression(settings.response)
+
+    async def apply_batch(
+        self, drafts: Sequence[Draft], scope: Scope
+    ) -> Sequence[Sequence[Draft] | Malformed | Unavailable]:
+        outcomes: list[Sequence[Draft] | Malformed | Unavailable] = [()] * len(drafts)
+        subjects: dict[object, list[int]] = {}
+        for number, draft in enumerate(drafts):
+            subjects.setdefault(_subject(draft), []).append(number)
+
+        async def run(numbers: Sequence[int]) -> None:
+            """Send the requests of one subject; where one of them has to wait, those behind it wait as well."""
+            held: Unavailable | None = None
+            for number in numbers:
+                outcome = await self._outcome(drafts[number]) if held is None else held
+                outcomes[number] = outcome
+                held = outcome if isinstance(outcome, Unavailable) else None
+
+        await together(*(run(numbers) for numbers in subjects.values()))
+        scope.turns.waited()
+        return outcomes
+
+    async def _outcome(self, draft: Draft) -> Sequence[Draft] | Malformed | Unavailable:
+        try:
+            request = self._request(draft)
+            answer = await self._answer(request)
+            if self._into is not None and answer is not None:
+                put(draft, self._into, Raw(answer))
+        except Unavailable as exc:
+            return Malformed(str(exc)) if self._settings.on_error == "dead_letter" else exc
+        except TrelayError as exc:
+            return exc if isinstance(exc, Malformed) else Malformed(str(exc))
+        return (draft,)
+
+    async def _answer(self, request: Request) -> bytes | None:
+        """Return what is set as JSON text; None for nothing."""
+        try:
+            async with self._slots:
+                body = await self._send(request)
+            if self._into is None:
+                return None
+            _check_json(request, body)
+            return body if self._response is None else self._response.value(JsonDocument(body))
+        except TrelayError:
+            if self._settings.on_error != "default":
+                raise
+            return json.dumps(self._settings.default).encode()
+
+    async def _send(self, request: Request) -> bytes:
+        clock = self._context.clock
+        async for attempt in retrying(self._settings.retry, clock=clock, rng=self._context.rng):
+            with attempt:
+                if (wait := self._circuit.wait(clock.monotonic())) > 0:
+                    raise Unavailable(f"{request.method} {request.url}: the circuit is open for another {wait:.0f} s")
+                return await self._sent(request)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _sent(self, request: Request) -> bytes:
+        try:
+            response = await self._client.request(request)
+        except (Unavailable, SettingsError) as exc:
+            self._circuit.failed(self._context.clock.monotonic())
+            # Settings can be corrected while the service runs: no event is lost to them.
+            raise exc if isinstance(exc, Unavailable) else Unavailable(str(exc)) from exc
+        except TrelayError:
+            self._circuit.succeeded()
+            raise
+        self._circuit.succeeded()
+        return response.body
+
+    def _request(self, draft: Draft) -> Request:
+        settings = self._settings
+        headers = {"Idempotency-Key": self._idempotency_key(draft)}
+        body: bytes | None = None
+        if self._body is not None or settings.method not in _WITHOUT_BODY:
+            body = draft.data_text() if self._body is None else self._body.value(draft)
+            headers["Content-Type"] = "application/json"
+        return Request(settings.method, self._url.url(draft), headers, body)
+
+    def _idempotency_key(self, draft: Draft) -> str:
+        parts = [draft.attribute("source"), draft.attribute("id"), self._context.pipeline, self._context.place]
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(parts)))
+
+
+def _check_json(request: Request, body: bytes) -> None:
+    try:
+        strict_json.check(body)
+    except Malformed as exc:
+        raise Malformed(f"{request.method} {request.url}: the answer is not JSON: {exc}") from exc
+
+
+def _subject(draft: Draft) -> object:
+    try:
+        return draft.attribute("subject") or draft
+    except Malformed:
+        return draft

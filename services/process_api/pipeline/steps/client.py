@@ -1,0 +1,47 @@
+"""The HTTP client of a step: opened with the first request, closed with the pipeline."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from yarl import URL
+
+from services.process_api.pipeline.steps.context import StepContext
+from shared.http.client.client import HttpClient, Request, Response, opened_client
+from shared.http.client.failures import RateLimited
+from shared.http.client.options import ClientOptions
+
+_LONGEST_PACE = 5.0
+"""Seconds that a request waits for its turn in the budget; then the partition is held instead."""
+
+
+class LazyClient:
+    """A client that is opened when it is needed."""
+
+    def __init__(self, url: str, options: ClientOptions, context: StepContext, connections: int) -> None:
+        """`url` has the origin that gets the credentials; `connections` is the most of them at the same time."""
+        self._origin = URL(url.partition("{")[0])
+        self._options = options
+        self._context = context
+        self._connections = connections
+        self._opening = asyncio.Lock()
+        self._client: HttpClient | None = None
+        self._stack = AsyncExitStack()
+        context.on_close.append(self._stack.aclose)
+
+    async def get(self, url: URL) -> Response:
+        """Request a URL. Raises what `HttpClient.get` does."""
+        return await (await self._ready()).get(url)
+
+    async def request(self, request: Request) -> Response:
+        """Send any request. Raises what `HttpClient.request` does."""
+        return await (await self._ready()).request(request)
+
+    async def _ready(self) -> HttpClient:
+        async with self._opening:
+            if self._client is None:
+                place = f"process.pipelines.{self._context.pipeline}.{self._context.place}"
+                opening = opened_client(place, self._origin, self._options, self._context.clock, self._connections + 1)
+                self._client = await self._stack.enter_async_context(opening)
+        if (left := await self._client.wait(_LONGEST_PACE)) > 0:
+            raise RateLimited(f"{self._origin}: no request for another {left:.0f} s, as its budget or the API wants")
+        return self._client

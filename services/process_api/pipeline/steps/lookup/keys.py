@@ -1,0 +1,63 @@
+"""The keys of look-ups, and values of databases as JSON. Sans-I/O."""
+
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from shared.errors import Malformed
+from shared.expression import exact
+
+_SHOWN = 80
+
+
+class Key(NamedTuple):
+    """What is looked up."""
+
+    name: str
+    """The text of the key: `7` for 7 and for "7", as databases and URLs compare them."""
+    value: str | int | float | bool | Decimal
+    """The value that a query gets."""
+
+
+def key_of(written: bytes | None) -> Key | None:
+    """Return the key that an expression gives as JSON text; None where it is undefined, null or empty.
+
+    Raises:
+        Malformed: it is an array or an object.
+    """
+    if written is None or written in {b"null", b'""'}:
+        return None
+    if written[:1] in {b"[", b"{"}:
+        shown = written[:_SHOWN].decode(errors="replace")
+        raise Malformed(f"key: found {shown}; expected text, a number or a boolean")
+    value = exact.value(written)
+    return Key(name_of(value), value)
+
+
+def name_of(value: Any) -> str:
+    """Return the text of a value by which it is compared with keys."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | Decimal) and value == (whole := int(value)):
+        return str(whole)
+    return str(value)
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value of a database as JSON text.
+
+    Raises:
+        Malformed: it has no form in JSON.
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
+        raise Malformed(f"the look-up gives a value that is not JSON: {exc}") from exc
+
+
+def _plain(value: Any) -> Any:
+    return str(value)
+
+
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain).encode

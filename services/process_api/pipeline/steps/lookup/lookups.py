@@ -1,0 +1,105 @@
+"""Looks keys up: from the cache, together with others that ask for the same key, or in batches at the other system."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from services.process_api.pipeline.steps.lookup.cache import Cache
+from services.process_api.pipeline.steps.lookup.keys import Key
+from shared.errors import Malformed, SettingsError, TrelayError, Unavailable
+from shared.runtime.clock import Clock
+
+Answer: TypeAlias = bytes | Malformed | Unavailable | None
+"""What a key led to: a value as JSON text, an error that concerns this key alone, or nothing."""
+
+_BACK_OFF = 1.0
+"""Seconds after a failure in which stale values are used without another attempt."""
+
+
+class Backend(Protocol):
+    """Another system in which keys are looked up."""
+
+    async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
+        """Return the values that are found, as JSON text by the names of the keys.
+
+        Raises:
+            Unavailable: it does not answer, or cannot answer now.
+            TrelayError: it refuses the keys, or the answer cannot be used.
+        """
+        ...
+
+
+class Lookups:
+    """The look-ups of one step, for all partitions."""
+
+    def __init__(self, backend: Backend, cache: Cache, clock: Clock, batch_size: int) -> None:
+        """`batch_size` is the most keys of one query."""
+        self._backend = backend
+        self._cache = cache
+        self._clock = clock
+        self._batch_size = batch_size
+        self._in_flight: dict[str, asyncio.Future[Answer]] = {}
+        self._failed_at = -_BACK_OFF
+
+    async def get(self, keys: Iterable[Key]) -> dict[str, Answer]:
+        """Return the answer for each key, by its name."""
+        answers: dict[str, Answer] = {}
+        joined: dict[str, asyncio.Future[Answer]] = {}
+        wanted: dict[str, Key] = {}
+        now = self._clock.monotonic()
+        for key in keys:
+            name = key.name
+            if name in answers or name in joined or name in wanted:
+                continue
+            if (known := self._known(name, now)) is not None:
+                answers[name] = known[0]
+            elif (flying := self._in_flight.get(name)) is not None:
+                joined[name] = flying
+            else:
+                wanted[name] = key
+        chosen = list(wanted.values())
+        loop = asyncio.get_running_loop()
+        own = {key.name: loop.create_future() for key in chosen}
+        self._in_flight |= own
+        try:
+            for start in range(0, len(chosen), self._batch_size):
+                some = chosen[start : start + self._batch_size]
+                for name, answer in (await self._ask(some)).items():
+                    answers[name] = answer
+                    own[name].set_result(answer)
+        finally:
+            for name, future in own.items():
+                del self._in_flight[name]
+                if not future.done():  # this task is cancelled, others are not
+                    future.set_result(Unavailable("the look-up was cancelled; it is repeated"))
+        for name, flying in joined.items():
+            answers[name] = await asyncio.shield(flying)
+        return answers
+
+    def _known(self, name: str, now: float) -> tuple[bytes | None] | None:
+        known = self._cache.fresh(name, now)
+        if known is None and now - self._failed_at < _BACK_OFF:
+            return self._cache.stale(name)
+        return known
+
+    async def _ask(self, keys: Sequence[Key]) -> dict[str, Answer]:
+        try:
+            found = await self._backend.fetch(keys)
+        except (Unavailable, SettingsError) as exc:
+            # Settings can be corrected while the service runs: no event is lost to them.
+            failure = exc if isinstance(exc, Unavailable) else Unavailable(str(exc))
+            self._failed_at = self._clock.monotonic()
+            return {key.name: self._instead(key.name, failure) for key in keys}
+        except TrelayError as exc:
+            if len(keys) == 1:
+                return {keys[0].name: exc if isinstance(exc, Malformed) else Malformed(str(exc))}
+            # One of the keys is the reason: it is found out key by key.
+            return {name: answer for key in keys for name, answer in (await self._ask((key,))).items()}
+        now = self._clock.monotonic()
+        for key in keys:
+            self._cache.put(key.name, found.get(key.name), now)
+        return {key.name: found.get(key.name) for key in keys}
+
+    def _instead(self, name: str, failure: Unavailable) -> Answer:
+        stale = self._cache.stale(name)
+        return failure if stale is None else stale[0]

@@ -1,0 +1,1 @@
+"""Steps that keep state of the events before: dedupe, latest, aggregate and join."""

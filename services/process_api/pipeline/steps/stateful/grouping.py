@@ -1,0 +1,60 @@
+"""Which events belong together. Sans-I/O.
+
+Events are grouped by their key on the bus, which a source takes from the subject: all events of one key are in one
+partition, where their state is. `by` divides such a group further. A group across keys would be across partitions, so
+there is none: the source has to set another subject.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+from pydantic import BeforeValidator, Field
+
+from services.process_api.pipeline.draft import Draft
+from services.process_api.state.step_state import Moment
+from shared.errors import Malformed
+from shared.expression.expression import Expression
+from shared.expression.settings import ExpressionText
+
+_LONGEST = 256
+"""Bytes of the largest key of a group as it is; a longer one is hashed."""
+
+By = Annotated[
+    list[ExpressionText],
+    BeforeValidator(lambda written: [written] if isinstance(written, str) else written),
+    Field(json_schema_extra={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""One expression, or several."""
+
+
+class Group(NamedTuple):
+    """The group of an event."""
+
+    key: bytes
+    values: tuple[bytes, ...]
+    """Of the expressions, as JSON."""
+
+
+class Grouping:
+    """Finds the group of an event."""
+
+    def __init__(self, by: Sequence[str]) -> None:
+        self._by = [(text, Expression(text)) for text in by]
+
+    def of(self, draft: Draft, moment: Moment) -> Group:
+        """Return the group of the event that is processed.
+
+        Raises:
+            Malformed: an expression fails on the event, or is undefined.
+        """
+        values = []
+        for text, expression in self._by:
+            value = expression.value(draft)
+            if value is None:
+                raise Malformed(f"`by`: {text} is undefined for this event")
+            values.append(value)
+        key = b"\0".join([b"%d:%b" % (len(moment.key), moment.key), *values])
+        if len(key) > _LONGEST:
+            key = hashlib.sha256(key).digest()
+        return Group(key, tuple(values))

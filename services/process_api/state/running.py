@@ -1,0 +1,58 @@
+"""The state of the pipelines that run in one partition, while one record after the other changes it. Sans-I/O."""
+
+from collections.abc import Callable, Mapping
+
+from services.process_api.state.changes import Layers
+from services.process_api.state.step_state import Moment, PipelineState, StepState
+
+
+class RunningState:
+    """Of one partition, and one version of the pipelines."""
+
+    def __init__(
+        self,
+        layers: Layers,
+        moment: Moment,
+        now: Callable[[], int],
+        pipelines: Mapping[str, Mapping[str, str]],
+        instances: Mapping[str, int],
+    ) -> None:
+        """`pipelines` has the definition of each stateful step, by pipeline and place; `instances` by definition.
+
+        `now` returns milliseconds since 1970.
+        """
+        self.now = now
+        self._moment = moment
+        self._pipelines = {pipeline: PipelineState(layers, moment) for pipeline in pipelines}
+        self._steps = {
+            (pipeline, place): StepState(self._pipelines[pipeline], instances[definition])
+            for pipeline, places in pipelines.items()
+            for place, definition in places.items()
+        }
+
+    def at_record(self, key: bytes, timestamp: int, provenance: bytes) -> None:
+        """Note which record is processed; `timestamp` in milliseconds since 1970."""
+        moment = self._moment
+        moment.key, moment.timestamp, moment.provenance = key, timestamp, provenance
+        moment.now, moment.idle = self.now(), False
+
+    def at_no_record(self) -> None:
+        """Note that there is no record, and none waits."""
+        moment, now = self._moment, self.now()
+        moment.key, moment.provenance, moment.timestamp, moment.now, moment.idle = b"", b"", now, now, True
+
+    def step(self, pipeline: str, place: str) -> StepState:
+        """Return the state of one step."""
+        return self._steps[pipeline, place]
+
+    def begin(self, pipeline: str) -> None:
+        """Begin to change the state of a pipeline; the changes are provisional until `keep`."""
+        assert not self._pipelines[pipeline].provisional, "kept or undone"
+
+    def keep(self, pipeline: str) -> None:
+        """Keep what a pipeline has changed since `begin`."""
+        self._pipelines[pipeline].keep()
+
+    def undo(self, pipeline: str) -> None:
+        """Undo what a pipeline has changed since `begin`."""
+        self._pipelines[pipeline].undo()

@@ -1,0 +1,51 @@
+"""The pipelines that run in one partition, and their state. Sans-I/O."""
+
+from services.process_api.pipeline.selection import Selection
+from services.process_api.state.partition_state import PartitionState
+from services.process_api.state.running import RunningState
+
+_SHORTEST_WAIT = 0.01
+
+
+class StateMissing(Exception):
+    """A pipeline keeps state, and the run began without any: it has to begin again."""
+
+
+class RunningPipelines:
+    """Gives the pipelines their state, also when others replace them."""
+
+    def __init__(self, state: PartitionState) -> None:
+        self._state = state
+        self._selection: Selection | None = None
+        self._running: RunningState | None = None
+
+    def of(self, selection: Selection) -> RunningState:
+        """Return the state of these pipelines; that of other ones is deleted."""
+        if self._running is None or selection is not self._selection:
+            self._selection = selection
+            self._running = self._state.activate(
+                {pipeline.name: pipeline.definitions for pipeline in selection.pipelines if pipeline.stateful}
+            )
+        return self._running
+
+    def wait(self) -> float | None:
+        """Return the seconds after which a result may be due without input; None for never."""
+        if self._running is None or self._selection is None:
+            return _SHORTEST_WAIT
+        running = self._running
+        due = [pipeline.next_due(running) for pipeline in self._selection.pipelines if pipeline.stateful]
+        first = min((at for at in due if at is not None), default=None)
+        return None if first is None else max(_SHORTEST_WAIT, (first - self._state.now()) / 1000)
+
+
+def running_state(running: RunningPipelines | None, selection: Selection) -> RunningState | None:
+    """Return the state of these pipelines; None where none has any.
+
+    Raises:
+        StateMissing: one has, and there is no state here.
+    """
+    if running is not None:
+        return running.of(selection)
+    if selection.stateful:
+        raise StateMissing
+    return None

@@ -1,0 +1,1 @@
+"""The inbox of webhooks, which all replicas share: in PostgreSQL, and in memory for unit tests."""

@@ -1,0 +1,207 @@
+"""Reads the topics of a source: all partitions, without a group; the lease of the source is what keeps others away."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+from services.system_api.sources.queue.kafka.lag import LagReport
+from services.system_api.sources.queue.kafka.options import KafkaSourceOptions
+from services.system_api.sources.queue.kafka.topic_reader import TopicReader
+from services.system_api.sources.queue.message import Message, Received
+from services.system_api.sources.queue.positions import Positions
+from services.system_api.sources.source import Loss
+from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.protocol import Record
+from shared.errors import SettingsError, Unavailable
+from shared.runtime.tasks import started
+
+logger = logging.getLogger(__name__)
+
+_ARRIVAL = 1.0
+"""Seconds in which records that exist must arrive."""
+_DISCOVERY = 5.0
+"""Seconds between two requests for the topics that match a pattern."""
+_SLICE = 200
+"""Records that are taken at once, before their bytes are counted."""
+_MAX_TOPICS = 100
+"""Each topic has connections and memory of its own."""
+
+
+class KafkaConnection:
+    """A `Connection` to the topics of one source."""
+
+    def __init__(
+        self, source: str, cluster: Cluster, options: KafkaSourceOptions, positions: Positions[int], lag: LagReport
+    ) -> None:
+        self._source = source
+        self._cluster = cluster
+        self._options = options
+        self._positions = positions
+        self._lag = lag
+        self._topics: dict[str, TopicReader] = {}
+        self._discovered = 0.0
+        self._losses: list[Loss] = []
+        self._first = 0
+        """Which topic is read first next time, so that none is always behind the others."""
+
+    async def open(self) -> None:
+        """Open the topics. Raises what `Broker.connected` does."""
+        begun = any(mark.epoch for mark in self._positions.marks.values())
+        await self._open_topics(latest=self._options.start == "latest" and not (begun and self._options.pattern))
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._lag.flush()
+        for topic in self._topics.values():
+            await topic.close()
+
+    async def receive(self, limit: int, max_bytes: int) -> Received:
+        """Return what was fetched; see `Connection`."""
+        self._note_markers()
+        await self._lag.report()
+        await self._discover()
+        records = await self._read(limit, max_bytes)
+        waiting: tuple[str, ...] = ()
+        if not records:
+            self._check()
+            if await self._missing():
+                await self._arrival(_ARRIVAL)
+                records = await self._read(limit, max_bytes)
+                if not records and (missing := await self._missing()):
+                    waiting = (f"{missing} offsets wait in the cluster",)
+            if not records:
+                self._note_markers()
+        if records:
+            records = await self._verified(records)
+        losses = self._losses + [loss for topic in self._topics.values() for loss in topic.losses]
+        self._losses = []
+        for topic in self._topics.values():
+            topic.losses = []
+        messages = [self._topics[record.topic].message(record) for record in records]
+        return Received(messages, more=bool(messages), losses=losses, waiting=waiting + self._hanging())
+
+    async def acknowledge(self, messages: Sequence[Message]) -> None:
+        """Note the offsets in the group, if there is one; they are for people alone."""
+        self._lag.note(messages)
+        await self._lag.report()
+
+    async def wait(self) -> None:
+        """Return when records were fetched; see `Connection`."""
+        await self._arrival(None)
+
+    def _note_markers(self) -> None:
+        for topic in self._topics.values():
+            topic.note_markers()
+
+    async def _open_topics(self, *, latest: bool) -> None:
+        names = await self._names()
+        self._discovered = self._cluster.clock.monotonic()
+        # Each topic has requests of its own: together they keep within the bound.
+        share = max(65_536, self._options.prefetch_bytes // max(1, len(names)))
+        for name in names:
+            if name not in self._topics:
+                topic = TopicReader(self._cluster, name, self._positions, share)
+                await topic.open(latest=latest)
+                self._topics[name] = topic
+        for name in self._topics.keys() - set(names):
+            await self._forget(name)
+
+    async def _names(self) -> Sequence[str]:
+        if self._options.topics is not None:
+            return self._options.topics
+        names = [name for name in await self._cluster.topic_names() if self._options.matches(name)]
+        if len(names) > _MAX_TOPICS:
+            raise SettingsError(
+                f"pattern: found {len(names)} topics that match, expected at most {_MAX_TOPICS}; use several sources"
+            )
+        return names
+
+    async def _forget(self, name: str) -> None:
+        """Stop reading a topic that matched the pattern and was deleted."""
+        topic = self._topics.pop(name)
+        self._losses += topic.losses
+        self._losses.append(
+            Loss(f"Kafka topic {name!r} was deleted: what it held and was not read is lost; its checkpoint is kept")
+        )
+        await topic.close()
+
+    async def _discover(self) -> None:
+        """Open what has appeared since: partitions, topics that match the pattern, and topics that were replaced."""
+        due = self._cluster.clock.monotonic() - self._discovered >= _DISCOVERY
+        if self._options.pattern is not None and due:
+            await self._open_topics(latest=False)
+        for name, topic in list(self._topics.items()):
+            if await topic.stale():
+                await self._reopen(name)
+
+    async def _reopen(self, name: str) -> None:
+        before = self._topics[name]
+        await before.close()
+        self._losses += before.losses
+        topic = self._topics[name] = TopicReader(self._cluster, name, self._positions, self._options.prefetch_bytes)
+        await topic.open(latest=False)
+
+    async def _read(self, limit: int, max_bytes: int) -> list[Record]:
+        records: list[Record] = []
+        size = 0
+        names = list(self._topics)
+        self._first += 1
+        for place in range(len(names)):
+            topic = self._topics[names[(self._first + place) % len(names)]]
+            while len(records) < limit and size < max_bytes:
+                taken = await topic.read(min(_SLICE, limit - len(records)), _ARRIVAL if topic.lost else 0.0)
+                if not taken:
+                    break
+                records += taken
+                size += sum(len(record.value or b"") for record in taken)
+        return records
+
+    async def _verified(self, records: list[Record]) -> list[Record]:
+        """Return the records of topics that still are what they were.
+
+        A topic can be deleted and created again between two requests, which name it and not its id. An id never comes
+        again: if the topic has its id now, it had the same one when the records were fetched.
+        """
+        names = {record.topic for record in records}
+        found = await self._cluster.refresh(names)
+        replaced = {name for name in names if name not in found or not self._topics[name].is_of(found[name].epoch)}
+        for name in replaced:
+            await self._reopen(name)
+        return [record for record in records if record.topic not in replaced] if replaced else records
+
+    async def _missing(self) -> int:
+        return sum([await topic.missing() for topic in self._topics.values()])
+
+    async def _arrival(self, timeout: float | None) -> None:
+        if len(self._topics) == 1:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await next(iter(self._topics.values())).wait()
+            return
+        waits = [started(f"wait for {topic.name}", topic.wait()) for topic in self._topics.values()]
+        discovery = _DISCOVERY if self._options.pattern is not None else None
+        try:
+            if waits:
+                await asyncio.wait(waits, timeout=timeout or discovery, return_when=asyncio.FIRST_COMPLETED)
+            else:
+                await asyncio.sleep(timeout or _DISCOVERY)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def _check(self) -> None:
+        """Raise `Unavailable` if the cluster does not work."""
+        hanging = self._hanging()
+        for problem in self._cluster.problems.values():
+            if problem not in hanging:
+                raise Unavailable(f"Kafka at {self._cluster.options.servers}: {problem}")
+
+    def _hanging(self) -> tuple[str, ...]:
+        """Return which transactions block readers: what is behind them waits."""
+        return tuple(
+            problem
+            for part, problem in self._cluster.problems.items()
+            if part.startswith("read ") and part.rpartition("/")[2].isdigit()
+        )

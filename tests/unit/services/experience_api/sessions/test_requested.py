@@ -1,0 +1,35 @@
+import pytest
+from multidict import CIMultiDict, MultiDict
+
+from services.experience_api.refusals import MALFORMED, Refused
+from services.experience_api.sessions.requested import Requested, read_requested, read_wait
+
+
+def test_the_parameters_are_read() -> None:
+    query = MultiDict({"channels": "a,b", "cursor": "AaB", "heartbeat": "event", "ticket": "x", "wait": "3"})
+    assert read_requested(CIMultiDict(), query, ("wait",)) == Requested("a,b", "AaB", heartbeat=True)
+    assert read_requested(CIMultiDict(), MultiDict({"cursor": ""})) == Requested(None, None, heartbeat=False)
+
+
+def test_the_last_event_id_comes_before_the_cursor() -> None:
+    found = read_requested(CIMultiDict({"Last-Event-ID": "new"}), MultiDict({"cursor": "old"}))
+    assert found.cursor == "new"
+
+
+@pytest.mark.parametrize("query", ["wait=1", "x=1", "cursor=a&cursor=b", "channels=", "heartbeat=ping"])
+def test_what_is_not_known_is_refused(query: str) -> None:
+    pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&"))]
+    with pytest.raises(Refused) as refused:
+        read_requested(CIMultiDict(), MultiDict(pairs))
+    assert refused.value.refusal is MALFORMED
+
+
+@pytest.mark.parametrize(("text", "wait"), [(None, 25.0), ("", 25.0), ("0", 0.0), ("2.5", 2.5), ("60", 60.0)])
+def test_the_wait_is_read(text: str | None, wait: float) -> None:
+    assert read_wait(MultiDict({} if text is None else {"wait": text})) == wait
+
+
+@pytest.mark.parametrize("text", ["-1", "61", "nan", "inf", "long"])
+def test_another_wait_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        read_wait(MultiDict({"wait": text}))

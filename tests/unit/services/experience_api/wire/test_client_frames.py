@@ -1,0 +1,90 @@
+import random
+from collections.abc import Iterable
+
+import pytest
+
+from services.experience_api.wire.client_frames import ClientFrames
+from tests.unit.services.experience_api.wire.masked import masked
+
+INVALID = b"\x83\x80\0\0\0\0"
+MESSAGE = masked(0x81, b"hello")
+PIECES = masked(0x01, b"a") + masked(0x89, b"ping") + masked(0x00, b"") + masked(0x80, b"b")
+
+
+def passed(pieces: Iterable[bytes]) -> bytes:
+    """Return what aiohttp reads of these pieces."""
+    frames = ClientFrames()
+    return b"".join(map(frames.feed, pieces))
+
+
+VALID = {
+    "text": MESSAGE,
+    "nothing": masked(0x82, b""),
+    "of 125 bytes": masked(0x82, b"x" * 125),
+    "of 126 bytes": masked(0x82, b"x" * 126),
+    "of 65,535 bytes": masked(0x82, b"x" * 65_535),
+    "of 65,536 bytes": masked(0x82, b"x" * 65_536),
+    "fragments around a ping": PIECES,
+    "a pong": masked(0x8A, b"x" * 125),
+    "a Close frame": masked(0x88, b""),
+    "with a code": masked(0x88, (1000).to_bytes(2, "big") + b"bye"),
+}
+
+
+@pytest.mark.parametrize("frames", VALID.values(), ids=VALID)
+def test_valid_frames_are_passed_on_however_they_are_cut(frames: bytes) -> None:
+    seed = random.randrange(10**6)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    data = MESSAGE + frames
+    assert passed([data]) == data
+    cuts = sorted(rng.randrange(len(data)) for _ in range(20))
+    assert passed(data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)) == data
+    assert passed(data[at : at + 1] for at in range(len(data))) == data
+
+
+INVALID_FRAMES = {
+    "no mask": b"\x81\x05hello",
+    "a ping without mask": b"\x89\x00",
+    "reserved bit 1": masked(0xC1, b"x"),
+    "reserved bit 2": masked(0xA1, b"x"),
+    "reserved bit 3 of a ping": masked(0x99, b"x"),
+    **{f"opcode {opcode}": masked(0x80 | opcode, b"") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)},
+    "a fragmented ping": masked(0x09, b""),
+    "a ping of 126 bytes": masked(0x89, b"x" * 126),
+    "a continuation of nothing": masked(0x80, b"x"),
+    "a message in a message": masked(0x01, b"") + masked(0x81, b"x"),
+    "a length in two bytes instead of one": b"\x82\xfe\x00\x05\0\0\0\0hello",
+    "a length in eight bytes instead of two": b"\x82\xff" + (65_535).to_bytes(8, "big") + b"\0\0\0\0",
+    "a length of 2**63": b"\x82\xff" + (2**63).to_bytes(8, "big") + b"\0\0\0\0",
+    "a Close frame of one byte": masked(0x88, b"x"),
+    **{
+        f"code {code}": masked(0x88, code.to_bytes(2, "big"))
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+    },
+}
+
+
+@pytest.mark.parametrize("frames", INVALID_FRAMES.values(), ids=INVALID_FRAMES)
+def test_an_invalid_frame_and_what_follows_is_replaced(frames: bytes) -> None:
+    for pieces in ([MESSAGE + frames + MESSAGE], (bytes([byte]) for byte in MESSAGE + frames + MESSAGE)):
+        found = passed(pieces)
+        assert found.startswith(MESSAGE)
+        assert found.endswith(INVALID)
+        assert found.count(b"hello") <= 1 or MESSAGE not in found[len(MESSAGE) :]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1014, 3000, 3999, 4000, 4999])
+def test_codes_that_may_be_sent(code: int) -> None:
+    frame = masked(0x88, code.to_bytes(2, "big"))
+    assert passed([frame]) == frame
+
+
+def test_what_follows_a_close_frame_is_dropped() -> None:
+    close = masked(0x88, b"")
+    assert passed([close + MESSAGE, MESSAGE]) == close
+
+
+def test_a_flood_of_empty_frames_is_cut() -> None:
+    pings = masked(0x89, b"") * 100_000
+    assert len(passed([pings, pings])) == 1101 * 6

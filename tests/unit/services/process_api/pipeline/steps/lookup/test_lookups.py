@@ -1,0 +1,117 @@
+"""Look-ups: cached, shared, in batches, and each failure for its key alone."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from services.process_api.pipeline.steps.lookup.cache import Cache, CacheOptions
+from services.process_api.pipeline.steps.lookup.keys import Key
+from services.process_api.pipeline.steps.lookup.lookups import Lookups
+from shared.errors import Malformed, SettingsError, Unavailable
+from shared.http.client.failures import UnusableResponse
+from tests.unit.services.process_api.worker.test_filler import TickingClock
+
+
+class Scripted:
+    """A backend: `x…` is not found, `bad…` is refused."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.failure: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
+        self.asked.append([key.name for key in keys])
+        await self.gate.wait()
+        if self.failure is not None:
+            raise self.failure
+        if any(key.name.startswith("bad") for key in keys):
+            raise UnusableResponse("400")
+        return {key.name: b'"%b"' % key.name.encode() for key in keys if key.name[0] != "x"}
+
+
+def keys(*names: str) -> list[Key]:
+    return [Key(name, name) for name in names]
+
+
+def made(backend: Scripted, *, batch_size: int = 10, stale: bool = False, clock: TickingClock | None = None) -> Lookups:
+    options = CacheOptions(ttl=60, negative_ttl=10, stale_while_unavailable=stale)
+    return Lookups(backend, Cache(options), clock or TickingClock(0), batch_size)
+
+
+async def test_each_key_is_asked_for_once_and_in_batches() -> None:
+    backend = Scripted()
+    lookups = made(backend, batch_size=2)
+    answers = await lookups.get(keys("a", "b", "a", "x", "b"))
+    assert answers == {"a": b'"a"', "b": b'"b"', "x": None}
+    assert backend.asked == [["a", "b"], ["x"]]
+    assert await lookups.get(keys("a", "x")) == {"a": b'"a"', "x": None}
+    assert len(backend.asked) == 2
+
+
+async def test_two_partitions_share_a_look_up() -> None:
+    backend = Scripted()
+    backend.gate.clear()
+    lookups = made(backend)
+    async with asyncio.TaskGroup() as tasks:
+        one = tasks.create_task(lookups.get(keys("a", "b")))
+        await asyncio.sleep(0)
+        two = tasks.create_task(lookups.get(keys("b", "c")))
+        await asyncio.sleep(0)
+        backend.gate.set()
+    assert (one.result(), two.result()) == ({"a": b'"a"', "b": b'"b"'}, {"b": b'"b"', "c": b'"c"'})
+    assert backend.asked == [["a", "b"], ["c"]]
+
+
+async def test_a_cancelled_look_up_leaves_no_one_waiting() -> None:
+    backend = Scripted()
+    backend.gate.clear()
+    lookups = made(backend)
+    async with asyncio.TaskGroup() as tasks:
+        one = tasks.create_task(lookups.get(keys("a")))
+        await asyncio.sleep(0)
+        two = tasks.create_task(lookups.get(keys("a")))
+        await asyncio.sleep(0)
+        one.cancel()
+    assert isinstance(two.result()["a"], Unavailable)
+    backend.gate.set()
+    assert await lookups.get(keys("a")) == {"a": b'"a"'}
+
+
+async def test_a_key_that_is_refused_is_found_out_key_by_key() -> None:
+    backend = Scripted()
+    answers = await made(backend).get(keys("a", "bad", "b"))
+    assert isinstance(answers["bad"], Malformed)
+    assert (answers["a"], answers["b"]) == (b'"a"', b'"b"')
+    assert backend.asked == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
+
+
+@pytest.mark.parametrize("failure", [Unavailable("away"), SettingsError("not allowed")])
+async def test_a_system_that_is_away_concerns_the_keys_that_are_not_cached(failure: Exception) -> None:
+    backend = Scripted()
+    lookups = made(backend)
+    await lookups.get(keys("a"))
+    backend.failure = failure
+    answers = await lookups.get(keys("a", "b"))
+    assert answers["a"] == b'"a"'
+    assert isinstance(answers["b"], Unavailable)
+    assert str(answers["b"]) == str(failure)
+
+
+async def test_old_values_bridge_an_outage_without_an_attempt_for_each_batch() -> None:
+    clock = TickingClock(0)
+    clock.advance(100)
+    backend = Scripted()
+    lookups = made(backend, stale=True, clock=clock)
+    await lookups.get(keys("a"))
+    backend.failure = Unavailable("away")
+    clock.advance(61)
+    for _ in range(3):
+        assert await lookups.get(keys("a")) == {"a": b'"a"'}
+    assert backend.asked == [["a"], ["a"]]
+    clock.advance(2)
+    backend.failure = None
+    await lookups.get(keys("a"))
+    assert len(backend.asked) == 3

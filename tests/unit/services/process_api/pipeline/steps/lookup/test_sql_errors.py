@@ -1,0 +1,46 @@
+"""Errors of queries."""
+
+import sqlite3
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
+
+from services.process_api.pipeline.steps.lookup.sql_errors import translated
+from shared.errors import Malformed, Unauthorized, Unavailable
+
+
+def of_driver(error: Exception, kind: type[DBAPIError] = DBAPIError) -> DBAPIError:
+    adapted = Exception("adapted")
+    adapted.__cause__ = error
+    return kind("SELECT", {}, adapted)
+
+
+def with_state(state: str) -> Any:
+    return asyncpg.PostgresError.new({"C": state, "M": "text"})
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (of_driver(with_state("22P02")), Malformed, "db: text; the query refuses the key"),
+        (of_driver(with_state("42P01")), Unavailable, "db: text"),
+        (of_driver(with_state("42501")), Unauthorized, "db: text"),
+        (of_driver(with_state("28P01")), Unauthorized, "db: text"),
+        (of_driver(with_state("57P01")), Unavailable, "db: text"),
+        (of_driver(asyncpg.DataError("wrong type")), Malformed, "db: wrong type; the query refuses the key"),
+        (
+            DataError("SELECT", {}, Exception(1406, "too long")),
+            Malformed,
+            "db: 1406 too long; the query refuses the key",
+        ),
+        (of_driver(OverflowError("too large")), Malformed, "db: too large; the query refuses the key"),
+        (OperationalError("SELECT", {}, sqlite3.OperationalError("locked")), Unavailable, "db: locked"),
+        (ConnectionRefusedError(111, "x"), Unavailable, "db: connection refused"),
+        (SQLAlchemyError(), Unavailable, "db: SQLAlchemyError"),
+    ],
+)
+def test_an_error_concerns_the_key_or_holds_the_partition(error: Exception, kind: type[Exception], text: str) -> None:
+    found = translated("db", error)
+    assert (type(found), str(found)) == (kind, text)

@@ -1,0 +1,131 @@
+"""Events of two sources that belong together become one."""
+
+import random
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from services.process_api.pipeline.steps.registry import AnyStep
+from shared.errors import Malformed
+from tests.unit.services.process_api.pipeline.steps.stateful.stepping import Stepping, data_of
+
+SECOND = 1000
+
+
+def join(**more: Any) -> Any:
+    return {"join": {"left": "orders", "right": "payments", "within": 60, **more}}
+
+
+def send(bench: Stepping, source: str, data: Any, at: int, **more: Any) -> list[dict[str, Any]]:
+    seconds = at * SECOND
+    return bench.send(data, at=seconds, written=max(seconds, bench.now), source=f"/sources/{source}", **more)
+
+
+def test_a_pair_becomes_one_event_whichever_came_first() -> None:
+    bench = Stepping(join())
+    assert send(bench, "orders", 1, 0, id="o1") == []
+    [made] = send(bench, "payments", 2, 60, id="p1", type="paid")
+    assert made["data"] == {"left": 1, "right": 2}
+    assert (made["id"], made["type"], made["source"]) == ("o1+p1", "paid", "/sources/payments")
+    [made] = send(bench, "orders", 3, 30, id="o2")
+    assert (made["data"], made["id"]) == ({"left": 3, "right": 2}, "o2+p1")
+
+
+def test_events_of_other_subjects_parts_and_times_do_not_belong_together() -> None:
+    bench = Stepping(join(by="k"))
+    send(bench, "orders", {"k": 1}, 0)
+    assert send(bench, "payments", {"k": 2}, 0) == []
+    assert send(bench, "payments", {"k": 1}, 0, subject="C-2") == []
+    assert len(send(bench, "payments", {"k": 1}, 60)) == 1
+    assert send(bench, "payments", {"k": 1}, 61) == []
+
+
+def test_an_expression_merges() -> None:
+    bench = Stepping(join(merge='{"sum": left.a + right.a, "big": left.big}'))
+    send(bench, "orders", {"a": 1, "big": 2}, 0)
+    assert data_of(send(bench, "payments", {"a": 2}, 0)) == [{"sum": 3, "big": 2}]
+    bench = Stepping(join(merge="left.absent"))
+    send(bench, "orders", {}, 0)
+    with pytest.raises(Malformed, match="`merge` is undefined for this pair"):
+        send(bench, "payments", {}, 0)
+
+
+def test_an_event_of_a_third_source_is_rejected() -> None:
+    with pytest.raises(Malformed, match="of the source '/sources/other'; expected orders and payments"):
+        send(Stepping(join()), "other", 1, 0)
+
+
+def test_two_sources_are_needed() -> None:
+    with pytest.raises(ValidationError, match="left and right are both 'orders'"):
+        TypeAdapter(AnyStep).validate_python(join(right="orders"))
+
+
+def test_what_is_over_is_deleted_and_what_comes_then_is_late() -> None:
+    bench = Stepping(join(lateness=10))
+    send(bench, "orders", 1, 0)
+    send(bench, "orders", 2, 69)
+    assert bench.stored() == 3
+    send(bench, "orders", 3, 70)
+    assert bench.stored() == 3
+    with pytest.raises(Malformed, match="late"):
+        send(bench, "payments", 1, 0)
+    send(bench, "payments", 1, 500, subject="other")
+    assert bench.stored() == 2
+
+
+def test_a_left_join_passes_what_has_no_match_once_its_time_is_over() -> None:
+    bench = Stepping(join(mode="left", idle=5))
+    send(bench, "orders", "matched", 0)
+    send(bench, "payments", "p", 1)
+    send(bench, "orders", "too", 2)
+    send(bench, "orders", "late match", 3)
+    send(bench, "orders", "alone", 4, subject="C-2", channel="own")
+    send(bench, "orders", "before", 10, subject="C-3")
+    assert [made["data"]["left"] for made in send(bench, "payments", "q", 11, subject="C-3")] == ["before"]
+    assert bench.next_due is not None
+    [made] = bench.tick(200 * SECOND)
+    assert made["data"] == {"left": "alone", "right": None}
+    assert bench.stored() == 0
+
+
+def test_events_that_wait_are_bounded() -> None:
+    bench = Stepping(join())
+    for number in range(1000):
+        send(bench, "orders", number, 0)
+    with pytest.raises(Malformed, match="1001 events of one subject and source wait"):
+        send(bench, "orders", 1, 0)
+    bench = Stepping(join())
+    send(bench, "orders", "x" * 600_000, 0)
+    with pytest.raises(Malformed, match="the limits are 1000 and 1048576"):
+        send(bench, "orders", "x" * 600_000, 0)
+
+
+@pytest.mark.parametrize("mode", ["inner", "left"])
+def test_random_events_as_a_plain_model(mode: str) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng, bench = random.Random(seed), Stepping(join(mode=mode, lateness=200))
+    sides: dict[str, list[tuple[int, str, int]]] = {"orders": [], "payments": []}
+    made: list[Any] = []
+    clock = 0
+    for number in range(500):
+        clock += rng.choice([0, 1, 5, 20])
+        at, source, subject = max(0, clock - rng.randrange(100)), rng.choice(list(sides)), rng.choice("abc")
+        sides[source].append((at, subject, number))
+        made += data_of(send(bench, source, number, at, subject=subject))
+        if rng.random() < 0.05:
+            bench.begin()
+    made += data_of(send(bench, "payments", -1, clock + 1000, subject="z"))
+    while more := bench.due():
+        made += data_of(more)
+    expected = [
+        (left[2], right[2])
+        for left in sides["orders"]
+        for right in sides["payments"]
+        if left[1] == right[1] and abs(left[0] - right[0]) <= 60
+    ]
+    alone = {number for _, _, number in sides["orders"]} - {left for left, _ in expected}
+    unmatched = {data["left"] for data in made if data["right"] is None}
+    assert unmatched == (alone if mode == "left" else set())
+    assert sorted((data["left"], data["right"]) for data in made if data["right"] is not None) == sorted(expected)

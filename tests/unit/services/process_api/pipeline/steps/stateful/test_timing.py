@@ -1,0 +1,50 @@
+"""The time of events; `test_aggregate` has what follows from it."""
+
+import pytest
+
+from services.process_api.pipeline.steps.stateful.timing import EventTime, TimedOptions
+from shared.errors import Malformed
+from tests.unit.services.process_api.pipeline.steps.stateful.stepping import START, Stepping
+
+ANY = {"latest": {"every": 100}}
+
+
+def time_of(written: str | None) -> int:
+    bench = Stepping(ANY)
+    bench.running.at_record(b"", START, b"")
+    attributes = {} if written is None else {"time": written}
+    return EventTime(TimedOptions()).of(bench.draft(1, **attributes), bench.state) - START
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        (None, 0),
+        ("2023-11-14T22:13:20Z", 0),
+        ("2023-11-14T23:13:19.5+01:00", -500),
+        ("2023-11-14T23:13:20Z", 3_600_000),
+        ("1970-01-01T00:00:00Z", -START),
+    ],
+)
+def test_the_time_of_an_event(written: str | None, at: int) -> None:
+    assert time_of(written) == at
+
+
+@pytest.mark.parametrize("written", ["2023-11-14T23:13:20.001Z", "9999-12-31T23:59:59Z", "1969-12-31T23:59:59Z", "x"])
+def test_times_that_are_none(written: str) -> None:
+    with pytest.raises(Malformed, match="`time` is"):
+        time_of(written)
+
+
+def test_the_time_never_goes_back() -> None:
+    bench, time = Stepping(ANY), EventTime(TimedOptions(idle=10))
+    bench.running.at_record(b"", START + 100, b"")
+    assert time.now(bench.state) == 0
+    assert time.advance(START + 50, bench.state) == START + 50
+    assert time.advance(START + 20, bench.state) == START + 50
+    assert time.advance(START + 5000, bench.state) == START + 100
+    assert time.pass_idle(bench.state) == START + 100
+    bench.now = 60_000
+    bench.running.at_no_record()
+    assert time.pass_idle(bench.state) == START + 50_000
+    assert time.pass_idle(bench.state) == START + 50_000

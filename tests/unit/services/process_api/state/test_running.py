@@ -1,0 +1,45 @@
+"""The state of the pipelines that run in one partition."""
+
+from services.process_api.state.changes import Layers
+from services.process_api.state.memory import MemoryStore
+from services.process_api.state.running import RunningState
+from services.process_api.state.step_state import Moment
+
+PIPELINES = {"a": {"0": "a/x", "2": "a/y"}, "b": {"0": "b/x"}}
+
+
+def running(layers: Layers) -> RunningState:
+    return RunningState(layers, Moment(), lambda: 77, PIPELINES, {"a/x": 1, "a/y": 2, "b/x": 3})
+
+
+def test_each_pipeline_keeps_and_undoes_its_own() -> None:
+    state = running(Layers(MemoryStore()))
+    for pipeline, places in PIPELINES.items():
+        state.begin(pipeline)
+        for place in places:
+            state.step(pipeline, place).put(b"k", f"{pipeline}{place}".encode())
+    state.undo("a")
+    state.keep("b")
+    assert state.step("a", "0").get(b"k") is state.step("a", "2").get(b"k") is None
+    assert state.step("b", "0").get(b"k") == b"b0"
+
+
+def test_the_moment() -> None:
+    state = running(Layers(MemoryStore()))
+    moment = state.step("a", "0").moment
+    state.at_record(b"key", 5, b"orders 1 id")
+    assert (moment.key, moment.timestamp, moment.provenance, moment.now, moment.idle) == (
+        b"key",
+        5,
+        b"orders 1 id",
+        77,
+        False,
+    )
+    state.at_no_record()
+    assert moment == Moment(b"", 77, 77, idle=True)
+
+
+def test_a_run_begins_once() -> None:
+    step = running(Layers(MemoryStore())).step("a", "0")
+    assert step.begins()
+    assert not step.begins()

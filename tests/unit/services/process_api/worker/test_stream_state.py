@@ -1,0 +1,148 @@
+"""Pipelines that keep state, on a stream: exactly once whatever fails, and results without input."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from services.process_api.worker.filler import TransactionOptions
+from shared.errors import Unavailable
+from tests.unit.services.process_api.making import pipeline
+from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
+
+DEDUPE = {"dedupe": {"by": "key", "within": 3600}}
+
+
+async def test_a_restart_keeps_what_was_seen() -> None:
+    setting = Setting(pipelines=[pipeline(DEDUPE)])
+    await setting.ingest(1, key="a")
+    async with setting.running():
+        await until(lambda: setting.published() == [1])
+    await setting.ingest(2, key="a")
+    await setting.ingest(3, key="b")
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 3])
+
+
+async def test_a_record_that_a_later_step_rejects_leaves_no_state() -> None:
+    setting = Setting(pipelines=[pipeline(DEDUPE, {"filter": "$number(ok) = 1"})])
+    await setting.ingest(1, key="a", ok="no")
+    await setting.ingest(2, key="a", ok="1")
+    await setting.ingest(3, key="a", ok="1")
+    async with setting.running():
+        await until(lambda: setting.published() == [2])
+        assert len(setting.dead()) == 1
+
+
+async def test_a_held_event_passes_without_input() -> None:
+    setting = Setting(pipelines=[pipeline({"latest": {"every": 50}})])
+    await setting.ingest(1, 2, 3)
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 3])
+        await setting.ingest(4)
+        await until(lambda: setting.published()[2:] == [4])
+        state = {record.key: record.value for record in setting.bus.records(TOPICS.state, 0)}
+        state |= {record.key: record.value for record in setting.bus.records(TOPICS.state, 1)}
+        assert state
+
+
+async def test_a_held_event_passes_after_a_restart() -> None:
+    setting = Setting(pipelines=[pipeline({"latest": {"every": 300}})])
+    await setting.ingest(1, 2)
+    async with setting.running():
+        await until(lambda: setting.published() == [1])
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 2])
+
+
+async def test_a_window_that_closes_goes_through_the_steps_behind() -> None:
+    window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}}}}
+    setting = Setting(pipelines=[pipeline(window, {"filter": "n > 3"}, {"set": {"data.done": True}})])
+    for number, minute in ((1, 0), (2, 0), (10, 1), (20, 2)):
+        await ingest_at(setting, number, minute)
+    async with setting.running():
+        await until(lambda: setting.published() == [10])
+    [made] = [json.loads(record.value) for record in setting.records(TOPICS.publish)]
+    assert made["data"]["done"] is True
+    assert made["subject"] == "C-1"
+    assert made["time"] == "2023-11-14T22:16:00.000Z"
+
+
+async def test_a_result_that_is_rejected_is_a_dead_letter_and_its_window_stays_closed() -> None:
+    window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}}}}
+    setting = Setting(pipelines=[pipeline(window, {"validate": {"properties": {"n": {"maximum": 5}}}})])
+    for number, minute in ((9, 0), (2, 1), (1, 2), (1, 3)):
+        await ingest_at(setting, number, minute)
+    async with setting.running():
+        await until(lambda: setting.published() == [2, 1])
+    assert len(setting.dead()) == 1
+    [letter] = setting.records(TOPICS.dead_letter)
+    assert json.loads(letter.value)["data"]["n"] == 9
+    assert letter.key.startswith(b"orders:")
+    assert dict(letter.headers)["pipeline"].startswith(b"orders@")
+
+
+async def ingest_at(setting: Setting, number: int, minute: int) -> None:
+    await setting.ingest(number, attributes={"time": f"2023-11-14T22:{14 + minute}:00Z"})
+
+
+async def test_a_pipeline_that_begins_to_keep_state_in_a_run_gets_some() -> None:
+    setting = Setting()
+    plain, stateful = setting.pipelines[0], pipeline(DEDUPE)
+    async with setting.running():
+        await setting.ingest(1, key="a")
+        await until(lambda: setting.published() == [1])
+        setting.replace(stateful)
+        await setting.ingest(2, 3, key="a")
+        await until(lambda: setting.published() == [1, 2])
+        setting.replace(plain)
+        await setting.ingest(4, key="a")
+        await until(lambda: setting.published() == [1, 2, 4])
+        setting.replace(stateful)
+        await setting.ingest(5, 6, key="a")  # what was seen before lacks what the plain pipeline published
+        await until(lambda: setting.published() == [1, 2, 4, 5])
+
+
+@pytest.mark.parametrize("reset", [0, 1])
+async def test_state_that_does_not_belong_to_the_offset_is_dropped(reset: int) -> None:
+    setting = Setting(pipelines=[pipeline(DEDUPE)])
+    await setting.ingest(1, 2, key="a")
+    async with setting.running():
+        await until(lambda: setting.published() == [1])
+    for key in [key for key in setting.bus._offsets if key[0].endswith("process")]:
+        setting.bus._offsets[key] = reset
+    async with setting.running():
+        await until(lambda: setting.published() == [1, 1 + reset])
+
+
+async def test_failures_anywhere_neither_lose_nor_repeat() -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng = random.Random(seed)
+    window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}, "count": "count"}}}
+    setting = Setting(
+        pipelines=[pipeline(window, name="sums"), pipeline(DEDUPE, name="firsts")],
+        options=TransactionOptions(events=3),
+    )
+    setting.bus.fail = lambda _number: Unavailable("random") if rng.random() < 0.2 else None
+    expected: dict[int, int] = {}
+    keys: dict[int, int] = {}
+    for number in range(60):
+        minute, key = number // 6, rng.randrange(20)
+        await setting.ingest(number, key=key, attributes={"time": f"2023-11-14T22:{14 + minute}:00Z"})
+        expected[minute] = expected.get(minute, 0) + number
+        keys.setdefault(key, number)
+    wanted = [expected[minute] for minute in range(9)]
+
+    def found() -> list[dict[str, Any]]:
+        return [json.loads(record.value)["data"] for record in setting.records(TOPICS.publish)]
+
+    for _ in range(4):
+        async with setting.running():
+            await until(lambda: rng.random() < 0.1 or len(found()) >= len(wanted) + len(keys))
+    async with setting.running():
+        await until(lambda: len(found()) >= len(wanted) + len(keys))
+    assert [data["n"] for data in found() if "final" in data] == wanted
+    assert [data["n"] for data in found() if "final" not in data] == sorted(keys.values())
+    assert not setting.dead()
