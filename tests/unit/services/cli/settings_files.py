@@ -1,6 +1,7 @@
 """Settings files, valid and invalid, on which  and validators of JSON Schema must agree."""
 
 from tests.unit.services.cli.settings_of_http import HTTP_SOURCES
+from tests.unit.services.cli.settings_of_tables import TABLE_SOURCES
 
 WHOLE = """\
 database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca_file: ca.pem, verify: true},
@@ -70,10 +71,6 @@ system:
       type: t, channel: teams}
     outbox: {kind: table, url: "postgresql://a@db/a", table: outbox, key: id, mode: outbox, published_column: sent,
       type: t, channel: outbox}
-    log: {kind: table, url: "postgresql://a@db/a", table: shop.log, mode: replication, slot: trelay_log,
-      publication: log, create_slot: true, initial_snapshot: false, slot_lag_limit: 1048576, type: t, channel: log}
-    epochs: {kind: table, url: "sqlite:///e.db", table: e, updated_at_column: [at, made], time_unit: seconds, type: t,
-      channel: epochs}
     catalog:
       kind: file
       path: catalog/*.json.zip
@@ -141,7 +138,7 @@ system:
       notify: orders_changed
       type: order.updated
 """
-WHOLE += HTTP_SOURCES
+WHOLE += HTTP_SOURCES + TABLE_SOURCES
 WHOLE += """\
     parcels:
       kind: rabbitmq
