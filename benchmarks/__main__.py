@@ -9,7 +9,18 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ORDER = ("bus_kafka", "bus_postgres", "ndjson", "table", "process", "fanout", "channels", "idle_memory", "latency")
+ORDER = (
+    "bus_kafka",
+    "bus_postgres",
+    "ndjson",
+    "table",
+    "process",
+    "state",
+    "fanout",
+    "channels",
+    "idle_memory",
+    "latency",
+)
 
 
 def main() -> int:

@@ -5,14 +5,21 @@ Steps that ask other systems still ask them.
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
+from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.state.changes import Layers
+from services.process_api.state.memory import MemoryStore
+from services.process_api.state.running import RunningState
+from services.process_api.state.step_state import Moment
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import Headers, Outgoing, TopicPartition
+from shared.errors import Malformed
 from shared.events.dead_letter import Reject
 from shared.events.event import Envelope, json_string, wrap
 from shared.events.headers import Provenance, headers_of
@@ -50,16 +57,27 @@ class DryRun:
     def __init__(self, pipeline: Pipeline) -> None:
         self._selection = Selection([(_EVERY_SOURCE, pipeline)])
         self._poison = PoisonTracker()
+        self._now = 0
+        self._state = None
+        if pipeline.stateful:
+            instances = {name: number for number, name in enumerate(pipeline.definitions.values(), 1)}
+            definitions = {pipeline.name: pipeline.definitions}
+            self._state = RunningState(Layers(MemoryStore()), Moment(), lambda: self._now, definitions, instances)
 
     async def run(self, sample: Sample) -> Result:
-        """Return what an event becomes.
+        """Return what an event becomes, with the results that its time makes due.
+
+        Steps that keep state know the events before; the clock shows the time of the event.
 
         Raises:
             Unavailable: a step waits for something.
         """
         batch = Batch(self._selection, self._poison)
+        if self._state is not None:
+            sample = _written(sample)
+            self._now = sample.timestamp
         if batch.waits:
-            await batch.add_waiting([sample], Scope(TopicPartition(_TOPIC, 0), _NoTurns()))
+            await batch.add_waiting([sample], Scope(TopicPartition(_TOPIC, 0), _NoTurns(), self._state))
         else:
             batch.add([sample])
         return Result(batch.outputs, batch.rejects)
@@ -84,6 +102,17 @@ def event_sample(attributes: Mapping[str, Any], number: int) -> Sample:
         "time": _TIME,
     }
     return Sample(json.dumps({**added, **attributes}, ensure_ascii=False).encode(errors="surrogatepass"), (), number)
+
+
+def _written(sample: Sample) -> Sample:
+    """Return an event as a source would have written it: with its subject as the key, at its time."""
+    try:
+        draft = Draft(sample.value)
+        subject, time = draft.attribute("subject") or "", datetime.fromisoformat(draft.attribute("time") or _TIME)
+        timestamp = int(time.timestamp() * 1000)
+    except (Malformed, ValueError, OverflowError):  # a step says what is wrong with it
+        return sample
+    return sample._replace(key=subject.encode(), timestamp=timestamp)
 
 
 class _NoTurns:

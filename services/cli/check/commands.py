@@ -17,6 +17,7 @@ from services.process_api.pipeline.check import faults as pipeline_faults
 from services.standalone.settings import WholeSettings
 from services.system_api.sources.capabilities import Probing
 from services.system_api.sources.http.polling.options import HttpSourceOptions
+from services.system_api.sources.http.streaming.options import StreamOptions
 from services.system_api.sources.http.trial import faults as expression_faults
 from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.registry import AnySource, build_source
@@ -109,7 +110,7 @@ def _warnings_of(loaded: Loaded[WholeSettings]) -> list[str]:
 
 def _expression_faults(sources: Mapping[str, AnySource]) -> list[Finding]:
     """Return the expressions of sources that do not terminate."""
-    kinds = HttpSourceOptions | WebhookSourceOptions
+    kinds = HttpSourceOptions | StreamOptions | WebhookSourceOptions
     http = {name: options for name, options in sources.items() if isinstance(options, kinds)}
     return [
         fault

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from services.system_api.delivery.options import DeliverOptions
 from services.system_api.sources.http.polling.options import HttpSourceOptions
+from services.system_api.sources.http.streaming.options import SseSourceOptions, WebSocketSourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.alerts import SmtpOptions
 from shared.bus.kafka import KafkaOptions
@@ -39,6 +40,8 @@ def _warnings(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
             )
         case HttpSourceOptions() if part.url.startswith("http://"):
             yield from _remote((*path, "url"), [urlsplit(part.url).hostname or ""], "use https, if the API has it")
+        case SseSourceOptions() | WebSocketSourceOptions() if part.url.startswith(("http://", "ws://")):
+            yield from _remote((*path, "url"), [urlsplit(part.url).hostname or ""], "use https or wss")
         case KafkaOptions() if "SSL" not in part.security_protocol:
             hosts = [host for host, _ in part.addresses]
             yield from _remote((*path, "servers"), hosts, "set `security_protocol` to SSL or SASL_SSL")

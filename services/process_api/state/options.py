@@ -13,4 +13,4 @@ class StateOptions(Options):
     directory: Path | None = Field(default=None)
     """A directory of this replica alone, for state that does not fit into memory: a database there needs about 150 MiB
     of memory, whatever its size. A replica that finds its directory again after a restart reads only what is missing.
-    Needs the extra `state`. By default, state is in memory: about 400 bytes a key and its value."""
+    Needs the extra `state`. By default, state is in memory: about 200 bytes for each key, and its value."""

@@ -84,7 +84,7 @@ class Filler:
         """
         self.isolated = self._poison.is_isolated(self.next_offset)
         limit = 1 if self.isolated else self._options.events
-        records = await self._read(limit, None if self._running is None else self._running.wait())
+        records = await self._read(limit, self._wait())
         # After the wait, in which the pipelines may be replaced.
         selection = self._selection()
         self._state = running_state(self._running, selection)
@@ -105,13 +105,22 @@ class Filler:
             records = await self._read(left, 0)
         return batch, began
 
+    def _wait(self) -> float | None:
+        """Return the seconds after which there is something to do without input; None for never."""
+        if self._running is None:
+            return None
+        # A result that was held has to come again, with input or without.
+        return self._running.wait() if self.blocked_by is None else 0
+
     async def _tick(self, batch: Batch) -> None:
-        if self._state is not None:
-            self._state.at_no_record()
-            try:
-                await batch.add_due(self._scope(Turns(self._clock)), self.next_offset - 1)
-            except Blocked as exc:
-                self.blocked_by = exc
+        """Add what the time has made due, while no record waits."""
+        if self._state is None:
+            return
+        self._state.at_no_record()
+        try:
+            await batch.add_due(self._scope(Turns(self._clock)), self.next_offset - 1)
+        except Blocked as exc:
+            self.blocked_by = exc
 
     def _scope(self, turns: Turns) -> Scope:
         return Scope(TopicPartition(self._reader.topic, self._partition), turns, self._state)

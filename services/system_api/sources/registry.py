@@ -13,6 +13,7 @@ from pydantic import Field
 
 from services.system_api.sources.file.opening import FileSourceKind
 from services.system_api.sources.http.polling.opening import HttpSourceKind
+from services.system_api.sources.http.streaming.opening import SseSourceKind, WebSocketSourceKind
 from services.system_api.sources.http.webhook.opening import WebhookSourceKind
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
@@ -33,8 +34,10 @@ _OwnKinds = (
     | KafkaSourceKind
     | NatsSourceKind
     | RabbitmqSourceKind
+    | SseSourceKind
     | TableSourceKind
     | WebhookSourceKind
+    | WebSocketSourceKind
 )
 
 

@@ -20,7 +20,6 @@ class PostgresDeployment:
         return PostgresInbox.opened(self._options)
 
 
-@pytest.mark.every_postgres
 class TestPostgresInbox(InboxContract):
     @pytest.fixture
     async def deployment(self, migrated_database: DatabaseOptions) -> PostgresDeployment:

@@ -91,6 +91,8 @@ def _pairs(numbers: Sequence[int]) -> list[Sequence[int]]:
 
 
 class TestWebhook(SourceContract):
+    interruptions = 6
+
     @pytest.fixture
     async def upstream(self, migrated_database: DatabaseOptions) -> AsyncIterator[Sender]:
         async with Sender.opened(migrated_database) as sender:

@@ -8,7 +8,7 @@ import random
 import signal
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -57,6 +57,9 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
 class Deployment:
     """Two replicas, and the events that are written for them."""
 
+    pipelines: ClassVar[dict[str, Any]] = PIPELINES
+    failpoints: ClassVar[list[str]] = FAILPOINTS
+
     def __init__(self, folder: Path, database: str, bus: BusOptions, rng: random.Random) -> None:
         self.bus = bus
         self.database = DatabaseOptions(url=database)
@@ -75,12 +78,24 @@ class Deployment:
                 "node": f"replica-{name}",
                 "listen": {"port": port},
                 "transaction": {"events": 25},
-                "pipelines": PIPELINES,
-            },
+                "pipelines": self.pipelines,
+            }
+            | self.options(folder, name),
         }
         config.write_text(yaml.safe_dump(settings))
         arguments = ["-m", "services.process_api", "--config", str(config)]
         return Program(name, arguments, f"http://127.0.0.1:{port}/readyz", folder / f"{name}.log")
+
+    def options(self, folder: Path, name: str) -> dict[str, Any]:
+        """Return further settings of a replica."""
+        return {}
+
+    def content(self, number: int) -> tuple[bytes, bytes]:
+        """Return the time and the entity of an event."""
+        skip = b"true" if number % 11 == 3 else b"false"
+        return b"2026-01-01T00:00:00Z", b'{"n":%d,"big":%d,"name":"n%d","skip":%b}' % (
+            number, BIG + number, number, skip,
+        )  # fmt: skip
 
     async def write(self, bus: Bus, transactions: int) -> None:
         """Write events as the system layer does."""
@@ -95,15 +110,13 @@ class Deployment:
         number = self.count
         self.count += 1
         subject = f"s{number % SUBJECTS}"
-        data = b'{"n":%d,"big":%d,"name":"n%d","skip":%b}' % (
-            number, BIG + number, number, b"true" if number % 11 == 3 else b"false",
-        )  # fmt: skip
+        time, data = self.content(number)
         identity = f"numbers:{number}"
         value = wrap(
             self._head,
             json.dumps(identity).encode(),
             json.dumps(subject).encode(),
-            b"2026-01-01T00:00:00Z",
+            time,
             b"00-%032x-%016x-01" % (number + 1, number + 1),
             data,
         )
@@ -113,7 +126,7 @@ class Deployment:
     async def inject(self, failure: str, bus: Bus) -> None:
         """Kill one replica, at a failpoint or at a random time, or pause it for longer than its session lasts."""
         replica = self.rng.choice(self.replicas)
-        if failure in FAILPOINTS:
+        if failure in self.failpoints:
             replica.kill()
             replica.start(f"{failure}:{self.rng.randrange(1, 6)}")
         await self.write(bus, self.rng.randrange(3, 12))

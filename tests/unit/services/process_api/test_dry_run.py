@@ -21,3 +21,14 @@ async def test_what_is_no_event_is_a_dead_letter() -> None:
     assert letter.error.startswith("event: not a JSON object")
     _, (letter,) = await DryRun(pipeline()).run(event_sample({"subject": "\ud83d", "data": 1}, 1))
     assert letter.error.startswith("event: not UTF-8: ")
+
+
+async def test_steps_that_keep_state_know_the_events_before() -> None:
+    run = DryRun(pipeline({"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}}}}))
+    made = []
+    for number, minute in ((1, 0), (2, 0), (5, 1), (7, 2)):
+        sample = event_sample({"data": {"n": number}, "subject": "C-1", "time": f"2026-01-01T10:0{minute}:00Z"}, number)
+        made += (await run.run(sample)).events
+    assert [json.loads(each.value or b"")["data"]["n"] for each in made] == [3, 5]
+    _, (letter,) = await run.run(event_sample({"data": {"n": 1}, "subject": "C-1", "time": "soon"}, 9))
+    assert "time" in letter.error

@@ -4,7 +4,7 @@ An accumulator is a list of JSON texts, so that it can be stored, and merged wit
 """
 
 from collections.abc import Callable
-from decimal import Context, Decimal, DecimalException, Overflow
+from decimal import Context, Decimal, Overflow
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ from shared.settings import Options
 Parts: TypeAlias = list[bytes]
 
 _DIGITS = 100
+_LONGEST_NUMBER = 1000
 _LONGEST = 65_536
 """Bytes of the largest value that `first` and `last` keep."""
 
@@ -77,12 +78,9 @@ class Accumulator(NamedTuple):
 
 def _number(value: bytes) -> int | Decimal:
     text = value.decode()
-    try:
-        if value[:1] in b"-0123456789" and value[-1:] in b"0123456789":
-            return Decimal(text) if set(text) & set(".eE") else int(text)
-    except (ValueError, DecimalException):
-        pass
-    raise Malformed(f"found {text[:40]}, expected a number")
+    if value[:1] not in b"-0123456789" or len(text) > _LONGEST_NUMBER:
+        raise Malformed(f"found {text[:40]}, expected a number of at most {_LONGEST_NUMBER} characters")
+    return Decimal(text) if set(text) & set(".eE") else int(text)
 
 
 def _written(number: int | Decimal) -> bytes:

@@ -9,12 +9,13 @@ from hashlib import sha256
 import msgspec
 from multidict import MultiMapping
 
+from services.system_api.sources.http.received.bodies import json_body
+from services.system_api.sources.http.received.options import HeaderValue
+from services.system_api.sources.http.received.values import text_value
 from services.system_api.sources.http.webhook import refusals
-from services.system_api.sources.http.webhook.bodies import json_body
 from services.system_api.sources.http.webhook.inbox.delivery import Delivery
-from services.system_api.sources.http.webhook.options import BodyDigest, HeaderValue, NoId, WebhookSourceOptions
+from services.system_api.sources.http.webhook.options import BodyDigest, NoId, WebhookSourceOptions
 from services.system_api.sources.http.webhook.refusals import Refused
-from services.system_api.sources.http.webhook.values import text_value
 from services.system_api.sources.http.webhook.verify_options import SlackOptions
 from shared.errors import Malformed
 from shared.events import strict_json

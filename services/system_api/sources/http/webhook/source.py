@@ -18,9 +18,9 @@ from typing import Literal
 
 import msgspec
 
+from services.system_api.sources.http.received.items import Item, Received, ReceivedItems
 from services.system_api.sources.http.webhook.inbox.delivery import Fill, Limits, Waiting
 from services.system_api.sources.http.webhook.inbox.protocol import Inbox
-from services.system_api.sources.http.webhook.items import DeliveryItems, Item
 from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder
 from shared.errors import Malformed, SettingsError, Unavailable
@@ -62,7 +62,7 @@ class WebhookSource:
         self._builder = builder
         self._executor = executor
         self._changed = changed
-        self._makers: list[DeliveryItems] = []
+        self._makers: list[ReceivedItems] = []
         """The one maker of items. Only the thread touches it: an expression belongs to the thread that compiled it."""
         self._limits = Limits(options.inbox_limit, options.inbox_bytes)
         self._epoch = ""
@@ -155,12 +155,17 @@ class WebhookSource:
 
     def _made(self, found: Sequence[Waiting]) -> list[Item]:
         if not self._makers:
-            self._makers.append(DeliveryItems(self._builder, self._options))
+            self._makers.append(ReceivedItems(self._builder, self._options))
         maker = self._makers[0]
         maker.begin_batch()
-        items = [item for each in found for item in maker.of(each, self._epoch)]
+        items = [item for each in found for item in maker.of(self._received(each))]
         first = self._done + 1
         return [item for item in items if item.position != first or item.number >= self._items]
+
+    def _received(self, waiting: Waiting) -> Received:
+        delivery, position = waiting.delivery, waiting.position
+        key = f"{self._epoch}.{position}" if delivery.id is None else delivery.id
+        return Received(position, key, delivery.body, waiting.received_at, delivery.content_type, delivery.headers)
 
     def _filled(self, limit: int) -> Batch:
         batch = Batch(rows=0)

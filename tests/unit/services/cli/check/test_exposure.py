@@ -54,6 +54,10 @@ def test_a_listener_for_others_without_tls_is_named(service: str, host: str) -> 
     ("given", "place"),
     [
         ({"system": {"sources": {"orders": TABLE}}}, "system.sources.orders.url"),
+        (
+            {"system": {"sources": {"s": {"kind": "websocket", "url": "ws://stream.example.com/", "type": "t"}}}},
+            "system.sources.s.url",
+        ),
         ({"system": {"deliver": {"url": "http://relay.example.com/entity"}}}, "system.deliver.url"),
         ({"database": {"url": "postgresql://trelay@one,two/trelay"}}, "database.url"),
         ({"database": {"url": "postgresql://trelay@127.0.0.1,10.0.0.1:5432/trelay"}}, "database.url"),

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
+from services.process_api.state.store import Stores
 from services.process_api.worker.filler import TransactionOptions
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
@@ -94,6 +95,7 @@ class Setting:
     pipelines: list[Pipeline] = field(default_factory=lambda: [pipeline()])
     options: TransactionOptions = field(default_factory=TransactionOptions)
     clock: Clock = SYSTEM_CLOCK
+    stores: Stores | None = None
 
     def __post_init__(self) -> None:
         self.reporter = Reporter(self.alerts, ProcessMetrics(self.registry, self.pipelines, SYSTEM_CLOCK), self.clock)
@@ -104,7 +106,9 @@ class Setting:
 
     def stream(self) -> Stream:
         self.replace(*self.pipelines)
-        return Stream(self.bus, TOPICS, lambda: self.selection, self.options, self.reporter, self.clock)
+        return Stream(
+            self.bus, TOPICS, lambda: self.selection, self.options, self.reporter, self.clock, stores=self.stores
+        )
 
     @contextlib.asynccontextmanager
     async def running(self, member: str = MEMBER) -> AsyncIterator[Stream]:

@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from services.process_api.state.memory import MemoryStores
+from services.process_api.worker import stream
 from services.process_api.worker.filler import TransactionOptions
+from shared.bus.protocol import partition_of
 from shared.errors import Unavailable
 from tests.unit.services.process_api.making import pipeline
+from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
 from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
 
 DEDUPE = {"dedupe": {"by": "key", "within": 3600}}
@@ -85,6 +89,39 @@ async def test_a_result_that_is_rejected_is_a_dead_letter_and_its_window_stays_c
 
 async def ingest_at(setting: Setting, number: int, minute: int) -> None:
     await setting.ingest(number, attributes={"time": f"2023-11-14T22:{14 + minute}:00Z"})
+
+
+@pytest.mark.parametrize("last", [[], [99]])
+async def test_a_result_that_waits_for_something_comes_again(last: list[int]) -> None:
+    """Also where no further event comes: the window is closed by the event before."""
+    window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}, "look": {"last": "look"}}}}
+    setting = Setting(pipelines=[waiting_pipeline(window, LookUp())])
+    await setting.ingest(1, look="first", attributes={"time": "2023-11-14T22:14:00Z"})
+    await setting.ingest(2, *last, attributes={"time": "2023-11-14T22:15:00Z"})
+    async with setting.running():
+        await until(lambda: setting.published() == [1])
+    assert not setting.dead()
+
+
+async def test_a_held_event_that_waits_for_something_comes_again() -> None:
+    setting = Setting(pipelines=[waiting_pipeline({"latest": {"every": 50}}, LookUp())])
+    await setting.ingest(1, look="first")
+    await setting.ingest(2)
+    async with setting.running():
+        await until(lambda: setting.published() in ([1, 2], [2]))
+
+
+async def test_the_store_follows_the_changelog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "_CONFIRM_INTERVAL", 0.01)
+    stores = MemoryStores()
+    setting = Setting(pipelines=[pipeline(DEDUPE)], stores=stores)
+    await setting.ingest(1, key="a")
+    partition = partition_of(b"C-1", TOPICS.partitions)
+    async with setting.running():
+        await until(lambda: setting.published() == [1])
+        end = len(setting.bus.records(TOPICS.state, partition))
+        await until(lambda: (mark := stores.store(partition).mark) is not None and mark.offset == end)
+    assert stores.store(partition).mark is None, "the partition is released"
 
 
 async def test_a_pipeline_that_begins_to_keep_state_in_a_run_gets_some() -> None:

@@ -143,6 +143,19 @@ def test_early_results_follow_changes() -> None:
     assert counts(send(bench, 5 * HOUR)) == [1]
 
 
+def test_early_results_of_many_windows_after_a_clock_that_was_ahead() -> None:
+    bench = Stepping(aggregate({"tumbling": 60}, early=3600))
+    for number in range(250):
+        bench.send({"v": 1}, at=-OFFSET, written=HOUR, subject=f"s{number}")
+    bench.now = 0
+    bench.begin()
+    assert counts(bench.tick(1)) == [1] * 100
+    made = bench.send({"v": 1}, at=MINUTE - OFFSET, written=HOUR)
+    while more := bench.due():
+        made += more
+    assert len({each["subject"] for each in made if each["data"]["final"]}) == 250
+
+
 def test_sessions_end_after_their_gap_and_merge() -> None:
     bench = Stepping(aggregate({"session": 10}, lateness=20, early=1))
     send(bench, 0, 1)

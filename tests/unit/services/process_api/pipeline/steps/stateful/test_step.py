@@ -58,6 +58,26 @@ def test_settings_out_of_range(step: Any) -> None:
         options(step)
 
 
+@pytest.mark.parametrize(
+    ("step", "expressions"),
+    [
+        ({"dedupe": {"by": ["a", "b"], "within": 1}}, ["a", "b"]),
+        ({"latest": {"by": "a", "every": 100}}, ["a"]),
+        (
+            {"aggregate": {"window": {"tumbling": 1}, "by": "a", "values": {"n": "count", "m": {"max": "b"}}}},
+            ["a", "b"],
+        ),
+        ({"join": {"left": "l", "right": "r", "within": 1, "by": "a", "merge": "left"}}, ["a", "left"]),
+        ({"join": {"left": "l", "right": "r", "within": 1}}, []),
+        ({"table": {"of": "t", "by": "a", "deleted": "b"}}, ["a", "b"]),
+        ({"table": {"of": "t"}}, []),
+    ],
+)
+def test_the_expressions_of_a_step_are_tried(step: Any, expressions: list[str]) -> None:
+    (made,) = options(step).steps
+    assert made.expressions() == expressions
+
+
 async def test_an_error_concerns_its_event_alone() -> None:
     bench = Stepping({"dedupe": {"within": 60, "by": "key"}})
     found = await bench.step.apply_batch(

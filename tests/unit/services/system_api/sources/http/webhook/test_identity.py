@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from services.system_api.sources.http.webhook.bodies import FORM
+from services.system_api.sources.http.received.bodies import FORM
 from services.system_api.sources.http.webhook.identity import DeliveryReader
 from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.http.webhook.refusals import Refused

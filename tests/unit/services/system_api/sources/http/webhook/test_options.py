@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from services.system_api.sources.http.webhook.options import BodyDigest, HeaderValue, WebhookSourceOptions
+from services.system_api.sources.http.received.options import HeaderValue
+from services.system_api.sources.http.webhook.options import BodyDigest, WebhookSourceOptions
 
 BEARER = {"kind": "bearer", "tokens": ["t"]}
 GITHUB = {"kind": "github", "secrets": ["s"]}

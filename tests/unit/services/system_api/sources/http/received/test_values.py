@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.sources.http.webhook.values import shown, text_value
+from services.system_api.sources.http.received.values import shown, text_value
 from shared.errors import Malformed
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.sources.http.webhook.bodies import FORM, json_body
+from services.system_api.sources.http.received.bodies import FORM, json_body
 from shared.errors import Malformed
 
 

@@ -1,17 +1,17 @@
-"""What a delivery becomes: events, rejects, and items that are no event. No I/O.
+"""What a body becomes: events, rejects, and items that are no event. No I/O.
 
 Use it only in the thread that made it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
 from services.system_api.sources.http.instants import instant_of
-from services.system_api.sources.http.webhook.bodies import json_body
-from services.system_api.sources.http.webhook.inbox.delivery import Delivery, Waiting
-from services.system_api.sources.http.webhook.options import HeaderValue, TypeHeader, WebhookSourceOptions
-from services.system_api.sources.http.webhook.values import shown, text_value
+from services.system_api.sources.http.received.bodies import json_body
+from services.system_api.sources.http.received.options import HeaderValue, ReceivedOptions, TypeHeader
+from services.system_api.sources.http.received.values import shown, text_value
 from services.system_api.sources.source import EventBuilder
 from shared.bus.protocol import Outgoing
 from shared.errors import Malformed, TooLarge
@@ -30,25 +30,41 @@ _items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One of the things that a delivery becomes; neither a record nor a reject: no event on purpose."""
+class Received:
+    """A body with what came beside it."""
 
     position: int
-    """Of the delivery in the inbox."""
+    """Its place in the order of arrival."""
+    key: str
+    """What identifies it: its events have the same ids whenever it is read."""
+    body: bytes
+    received_at: float
+    """In seconds since 1970."""
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those of `kept_headers`, by their names there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One of the things that a body becomes; neither a record nor a reject: no event on purpose."""
+
+    position: int
+    """Of the body."""
     number: int
-    """Its place in the delivery, counted from 0."""
+    """Its place in the body, counted from 0."""
     last: bool
-    """Whether it is the last one of its delivery."""
+    """Whether it is the last one of its body."""
     outgoing: Outgoing | None = None
     reject: Reject | None = None
 
 
-class DeliveryItems:
-    """Makes the items of the deliveries of one source."""
+class ReceivedItems:
+    """Makes the items of one source."""
 
-    def __init__(self, builder: EventBuilder, options: WebhookSourceOptions) -> None:
+    def __init__(self, builder: EventBuilder, options: ReceivedOptions) -> None:
         """Raises `ValueError` where an expression does not compile, which the settings have checked."""
-        made = {name: Expression(text) for name, text in options.expressions().items()}
+        made = {name: Expression(text) for name, text in options.picking().items()}
         # The body itself needs no JSONata, which takes no large number and no deep nesting.
         self._records = None if options.records.strip() == "$" else made["records"]
         self._id, self._time = made.get("id"), made.get("time")
@@ -60,14 +76,13 @@ class DeliveryItems:
         """Start a batch: its events share one time of reading and one trace."""
         self._builder.begin_batch()
 
-    def of(self, waiting: Waiting, epoch: str) -> list[Item]:
-        """Return the items of a delivery, at least one; `epoch` is that of its inbox."""
-        delivery, position = waiting.delivery, waiting.position
-        key = delivery.id if delivery.id is not None else f"{epoch}.{position}"
+    def of(self, received: Received) -> list[Item]:
+        """Return the items of a body, at least one."""
+        key, position = received.key, received.position
         try:
-            records = self._listed(delivery)
+            records = self._listed(received)
         except Malformed as exc:
-            return [Item(position, 0, last=True, reject=self._reject(key, delivery.body, str(exc)))]
+            return [Item(position, 0, last=True, reject=self._reject(key, received.body, str(exc)))]
         if records is None:
             return [Item(position, 0, last=True)]
         several = len(records) > 1 or records[0].listed
@@ -76,20 +91,20 @@ class DeliveryItems:
             place = f"{key}/{number}" if several else key
             outgoing = reject = None
             try:
-                outgoing = self._event(record.data, place, waiting)
+                outgoing = self._event(record.data, place, received)
             except Malformed as exc:
                 kept = record.data[:KEPT_BYTES] if isinstance(exc, TooLarge) else record.data
                 reject = self._reject(place, kept, str(exc))
             found.append(Item(position, number, number == len(records) - 1, outgoing, reject))
         return found
 
-    def _listed(self, delivery: Delivery) -> "list[_Record] | None":
-        """Return the records of a delivery, None if it has none.
+    def _listed(self, received: Received) -> "list[_Record] | None":
+        """Return the records of a body, None if it has none.
 
         Raises:
             Malformed: the body is not JSON that every reader accepts, or an expression fails on it.
         """
-        body = json_body(delivery.content_type, delivery.body, self._options.form_field)
+        body = json_body(received.content_type, received.body, self._options.form_field)
         strict_json.check(body)
         body = body.translate(_LINE_ENDS).strip()
         if self._records is None:
@@ -102,8 +117,8 @@ class DeliveryItems:
             return [_Record(found, listed=False)]
         return [_Record(bytes(item).strip(), listed=True) for item in _items(found)] or None
 
-    def _event(self, data: bytes, place: str, waiting: Waiting) -> Outgoing:
-        options, headers = self._options, waiting.delivery.headers
+    def _event(self, data: bytes, place: str, received: Received) -> Outgoing:
+        options, headers = self._options, received.headers
         if len(data) > options.record_limit:
             raise TooLarge(
                 f"found a record of {len(data)} bytes, the limit is {options.record_limit}; its first {KEPT_BYTES} are"
@@ -122,23 +137,23 @@ class DeliveryItems:
             subject = self._builder.name
         # Checked, because nothing else has read what the sender wrote here.
         attributes = {"id": f"{self._builder.name}:{position}", "subject": subject}
-        if (type_ := self._typed(document, waiting.delivery)) is not None:
+        if (type_ := self._typed(document, received)) is not None:
             attributes["type"] = type_
         for name, text in attributes.items():
             check_attribute(name, _string(name, text))
-        time = self._timed(document) or rfc3339(waiting.received_at).encode()
+        time = self._timed(document) or rfc3339(received.received_at).encode()
         if type_ is None:
             return self._builder.event(position, subject, data, time)
         made = {"type": json_string(type_), "subject": json_string(subject), "time": b'"%b"' % time}
         made |= {"datacontenttype": b'"application/json"', "data": data}
         return self._builder.complete(position, {name: msgspec.Raw(text) for name, text in made.items()})
 
-    def _typed(self, document: JsonDocument, delivery: Delivery) -> str | None:
+    def _typed(self, document: JsonDocument, received: Received) -> str | None:
         if self._type is not None:
             found = _evaluated("type_from", self._type, document)
             return None if found is None else text_value("type_from", found) or None
         if isinstance(self._options.type_from, TypeHeader):
-            named = delivery.headers.get(self._options.type_from.header)
+            named = received.headers.get(self._options.type_from.header)
             return f"{self._options.type_from.prefix}{named}" if named else None
         return None
 
@@ -155,7 +170,7 @@ class DeliveryItems:
     def _reject(self, place: str, value: bytes, error: str) -> Reject:
         name = self._builder.name
         kept = value[: max(self._options.record_limit, KEPT_BYTES)]
-        return Reject(f"{name}:{place}", kept, f"delivery {place}: {error}", "source", f"{name}:{place}")
+        return Reject(f"{name}:{place}", kept, f"{place}: {error}", "source", f"{name}:{place}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,20 @@ from typing import Any
 
 import pytest
 
-from services.system_api.sources.http.webhook.bodies import FORM
-from services.system_api.sources.http.webhook.inbox.delivery import Delivery, Waiting
-from services.system_api.sources.http.webhook.items import DeliveryItems, Item
-from services.system_api.sources.http.webhook.options import WebhookSourceOptions
+from services.system_api.sources.http.received.bodies import FORM
+from services.system_api.sources.http.received.items import Item, Received, ReceivedItems
+from services.system_api.sources.http.received.options import ReceivedOptions
 from services.system_api.sources.source import EventBuilder
 from shared.runtime.clock import SYSTEM_CLOCK
 
 AT = 1_800_000_000.0
 
 
-def items(
-    body: bytes, delivery: str | None = "d", *, form: bool = False, headers: Any = None, **given: Any
-) -> list[Item]:
-    options = WebhookSourceOptions.model_validate(
-        {"kind": "webhook", "type": "t", "verify": {"kind": "github", "secrets": ["s"]}} | given
-    )
-    maker = DeliveryItems(EventBuilder("hooks", "t", None, SYSTEM_CLOCK, random.Random(1)), options)
+def items(body: bytes, *, form: bool = False, headers: Any = None, **given: Any) -> list[Item]:
+    options = ReceivedOptions.model_validate(given)
+    maker = ReceivedItems(EventBuilder("hooks", "t", None, SYSTEM_CLOCK, random.Random(1)), options)
     maker.begin_batch()
-    received = Delivery(delivery, body, FORM if form else "application/json", headers or {})
-    return maker.of(Waiting(7, AT, received), "e1")
+    return maker.of(Received(7, "d", body, AT, FORM if form else "application/json", headers or {}))
 
 
 def event(item: Item) -> dict[str, Any]:
@@ -58,7 +52,7 @@ def test_a_list_is_one_event_for_each_item() -> None:
 
 def test_a_form_is_the_json_in_it() -> None:
     assert event(items(b"payload=%7B%22a%22%3A1%7D", form=True)[0])["data"] == {"a": 1}
-    assert error(items(b"payload=%ff", form=True)[0]).startswith("delivery d: the form cannot be read")
+    assert error(items(b"payload=%ff", form=True)[0]).startswith("d: the form cannot be read")
 
 
 def test_expressions_pick_what_the_event_has() -> None:
@@ -100,7 +94,7 @@ def test_nothing_is_no_event_and_no_reject(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "given", "reason"),
     [
-        (b"{no json", {}, "delivery d: "),
+        (b"{no json", {}, "d: "),
         (b'{"a":1e400}', {}, "1e400"),
         (b"{}", {"id": "id"}, "id: the expression gives nothing"),
         (b'{"id":[1]}', {"id": "id"}, "id: the expression gives [1]"),
@@ -122,11 +116,7 @@ def test_what_cannot_be_an_event_is_a_reject_with_its_reason(body: bytes, given:
 def test_one_bad_item_leaves_the_others() -> None:
     found = items(b'[{"id":1},{},{"id":3}]', id="id")
     assert [item.reject is None for item in found] == [True, False, True]
-    assert error(found[1]).startswith("delivery d/1: id:")
-
-
-def test_a_delivery_without_an_id_has_its_place_in_the_inbox() -> None:
-    assert event(items(b"{}", None)[0])["id"] == "hooks:e1.7"
+    assert error(found[1]).startswith("d/1: id:")
 
 
 def test_an_attribute_that_readers_refuse_is_a_reject() -> None:
