@@ -1,7 +1,8 @@
 """JSONata by jsonatapy, from JSON text to JSON text. The only module that uses that library.
 
 A compiled expression may be used only in the thread that compiled it. The time limit is checked between the steps of an
-evaluation, so that one long step exceeds it; `trial` therefore tries new expressions in another process.
+evaluation, so that one long step exceeds it; `trial` therefore tries new expressions in another process, and those that
+may take far more memory or time than their input are evaluated `apart`.
 """
 
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import jsonatapy
 
 from shared.errors import Malformed
+from shared.expression import apart as evaluations
 from shared.expression.exact import inexact
 
 TIME_LIMIT_MS = 3000
@@ -30,8 +32,10 @@ class EvaluationTimeout(Malformed):
 class Jsonata:
     """One compiled expression."""
 
-    def __init__(self, expression: str, time_limit_ms: int | None = None) -> None:
+    def __init__(self, expression: str, time_limit_ms: int | None = None, *, apart: bool = True) -> None:
         """Compile it; the time limit of an evaluation is `TIME_LIMIT_MS` by default.
+
+        `apart` permits to evaluate it in another process, where that is needed and the time limit is the default.
 
         Raises:
             ValueError: it does not compile, or contains a number that JSONata would alter.
@@ -39,6 +43,8 @@ class Jsonata:
         for literal in _NUMBER.findall(_QUOTED.sub(" ", expression)):
             if inexact(literal.encode()) is not None:
                 raise ValueError(f"JSONata's numbers are doubles, which cannot hold {literal[:40]}")
+        apart = apart and time_limit_ms is None and evaluations.needed(expression)
+        self._apart = expression if apart else None
         try:
             limit = TIME_LIMIT_MS if time_limit_ms is None else time_limit_ms
             self._compiled = jsonatapy.compile(expression, timeout=limit, max_sequence_length=_SEQUENCE_LIMIT)
@@ -57,6 +63,11 @@ class Jsonata:
             Malformed: the evaluation fails.
             EvaluationTimeout: it reached the time limit twice.
         """
+        if self._apart is not None:
+            try:
+                return evaluations.evaluate(self._apart, data, event)
+            except evaluations.Timeout as exc:
+                raise EvaluationTimeout(str(exc)) from exc
         root = None if data is None else str(data, "utf-8")
         bindings = None if event is None else {"event": event}
         try:

@@ -113,6 +113,8 @@ class Batch:
     rows: int | None = None
     """How many rows, lines or messages the reader got from the upstream for this batch, counted where they arrive. Each
     must be in a record, a reject or `skipped`, or `trelay_source_unaccounted_rows` is not 0. None: not counted."""
+    slot_lag: int | None = None
+    """Bytes of its log that a database keeps for this source. None: it keeps none, or that is not known."""
     skipped: int = 0
     """Those of `rows` that are no event on purpose: published before, blank, or a header."""
 

@@ -10,6 +10,8 @@ from pydantic_core import CoreSchema
 
 from services.process_api.pipeline.steps.call.call import CallOptions
 from services.process_api.pipeline.steps.drop import DropOptions
+from services.process_api.pipeline.steps.fields.convert import ConvertOptions
+from services.process_api.pipeline.steps.fields.mask import MaskOptions
 from services.process_api.pipeline.steps.filter import FilterOptions
 from services.process_api.pipeline.steps.flow.branch import BranchOptions
 from services.process_api.pipeline.steps.flow.emit import EmitOptions
@@ -40,6 +42,8 @@ STEPS: tuple[type[StepOptions], ...] = (
     RouteOptions,
     ValidateOptions,
     PythonOptions,
+    MaskOptions,
+    ConvertOptions,
     EnrichOptions,
     CallOptions,
     BranchOptions,

@@ -2,6 +2,7 @@
 
 from tests.unit.services.cli.settings_of_http import HTTP_SOURCES
 from tests.unit.services.cli.settings_of_queues import QUEUE_SOURCES
+from tests.unit.services.cli.settings_of_tables import TABLE_SOURCES
 
 WHOLE = """\
 database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca_file: ca.pem, verify: true},
@@ -138,7 +139,7 @@ system:
       notify: orders_changed
       type: order.updated
 """
-WHOLE += HTTP_SOURCES + QUEUE_SOURCES
+WHOLE += HTTP_SOURCES + QUEUE_SOURCES + TABLE_SOURCES
 WHOLE += """\
 process:
   listen: {port: 8082}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.errors import Malformed
+from shared.events.event import check_data
 from shared.expression import exact
 
 _SHOWN = 80
@@ -51,9 +52,11 @@ def encoded(value: Any) -> bytes:
         Malformed: it has no form in JSON.
     """
     try:
-        return _encode(value)
+        written = _encode(value)
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
         raise Malformed(f"the look-up gives a value that is not JSON: {exc}") from exc
+    check_data(written)
+    return written
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import msgspec
 
 from services.process_api.pipeline.steps.lookup.keys import encoded, name_of
 from shared.errors import Malformed
+from shared.events.event import check_data
 from shared.expression import exact
 from shared.expression.nodes import Raw
 
@@ -54,7 +55,9 @@ def _csv_rows(content: bytes, key_column: str | None) -> Iterator[tuple[str, byt
 def _json_rows(content: bytes, key_column: str | None) -> Iterator[tuple[str, bytes]]:
     try:
         if content.lstrip()[:1] == b"{":
-            yield from ((name, bytes(value)) for name, value in _members(content).items())
+            for name, value in _members(content).items():
+                check_data(bytes(value))
+                yield name, bytes(value)
             return
         rows = _rows(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:

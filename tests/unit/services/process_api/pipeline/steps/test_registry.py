@@ -32,6 +32,8 @@ WRITTEN: list[Any] = [
     {"route": "'orders.' & region"},
     {"validate": {"type": "object"}},
     {"python": "copy:copy"},
+    {"mask": {"redact": ["data.a"]}},
+    {"convert": {"data.a": "number", "data.b": {"from": "xml", "to": "json"}}},
     {"call": {"url": "https://a.example/{id}"}},
     {"branch": {"cases": [{"when": "a", "steps": [{"filter": "b"}]}]}},
     {"parallel": {"lists": {"a": [{"map": "b"}]}, "merge": "a"}},

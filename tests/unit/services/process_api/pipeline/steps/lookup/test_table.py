@@ -43,6 +43,8 @@ def test_a_table_is_read(
         ("a.json", b"[1]", None, "expected an array of objects"),
         ("a.json", b'[{"id": 1}, {"n": 1}]', None, "item 1 has no member 'id'"),
         ("a.json", b"x", None, "expected an array of objects"),
+        ("a.json", b'{"a": 1e400}', None, "found the number 1e400"),
+        ("a.json", b'[{"id": "a", "n": 1e400}]', None, "found the number 1e400"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path: Path, name: str, content: bytes, key: str | None, reason: str) -> None:

@@ -1,0 +1,71 @@
+"""`mask`."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.unit.services.process_api.making import applied, event, step_options
+
+KEY = "k" * 16
+
+
+def masked(data: Any, **settings: Any) -> Any:
+    return applied({"mask": settings}, event(data))["data"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "data", "expected"),
+    [
+        ({"redact": ["data.a"]}, {"a": {"b": 1}}, {"a": "***"}),
+        ({"redact": ["data.a", "data.b"]}, {"a": None}, {"a": None}),
+        ({"truncate": {"data.a": 2}}, {"a": "äöü"}, {"a": "äö"}),
+        ({"truncate": {"data.a": 2}}, {"a": 12345}, {"a": "12"}),
+        ({"truncate": {"data.a": 0}}, {"a": None}, {"a": None}),
+        ({"keep_last": {"data.a": 2}}, {"a": "12345"}, {"a": "***45"}),
+        ({"keep_last": {"data.a": 2}}, {"a": "1"}, {"a": "1"}),
+        ({"keep_last": {"data.a": 0}}, {"a": "12"}, {"a": "**"}),
+        ({"keep_last": {"data.a": 2}}, {"a": None}, {"a": None}),
+        ({"hash": ["data.a"], "key": KEY}, {"a": None}, {"a": None}),
+        ({"redact": ["data.l.a"]}, {"l": [{"a": 1}, {"a": 2}]}, {"l": [{"a": "***"}, {"a": "***"}]}),
+    ],
+)
+def test_values_are_hidden(settings: Any, data: Any, expected: Any) -> None:
+    assert masked(data, **settings) == expected
+
+
+def test_a_hash_is_keyed_and_the_same_for_the_same_value() -> None:
+    def hashed(value: Any, key: str = KEY) -> Any:
+        return masked({"a": value}, hash=["data.a"], key=key)["a"]
+
+    assert hashed("Ada") == hmac.new(KEY.encode(), b"Ada", hashlib.sha256).hexdigest()
+    assert hashed("Ada") != hashed("Ada", "l" * 16)
+    assert hashed(7) == hashed("7") != hashed(8)
+    assert hashed({"a": 1, "b": [2]}) == hashed({"b": [2], "a": 1})
+
+
+@given(st.text(min_size=5))
+def test_what_is_hidden_is_not_there_any_more(text: str) -> None:
+    assert text not in str(masked({"a": text}, hash=["data.a"], key=KEY))
+    kept = masked({"a": text}, keep_last={"data.a": 2})["a"]
+    assert (len(kept), kept[-2:], set(kept[:-2])) == (len(text), text[-2:], {"*"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({}, "expected one of hash, redact"),
+        ({"hash": ["data.a"]}, "they belong together"),
+        ({"redact": ["data.a"], "key": KEY}, "they belong together"),
+        ({"hash": ["data.a"], "key": "short"}, "at least 16 characters"),
+        ({"redact": ["id"]}, "cannot be changed"),
+        ({"truncate": {"data.a": -1}}, "greater than or equal to 0"),
+    ],
+)
+def test_malformed_settings_are_refused(settings: Any, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        step_options({"mask": settings})

@@ -1,0 +1,92 @@
+"""Expressions that are evaluated in a process of their own."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from shared.errors import Malformed
+from shared.expression import apart
+from shared.expression.jsonata import EvaluationTimeout, Jsonata
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    apart.close()
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("a.b[c = 1]", False),
+        ("{'total': $sum(lines.price)}", False),
+        ("a % 2", False),
+        ("'$pad(' & a", False),
+        ("$padding", False),
+        ("a.`function`", False),
+        ("$pad(a, n)", True),
+        ("$map(a, function($x) { $x })", True),
+        ("a ~> λ($x) { $x }", True),
+        ("lines.($$.note)", True),
+        ("**.name", True),
+        ("a.%.b", True),
+        ("$replace(a, b, c)", True),
+    ],
+)
+def test_those_are_that_may_take_more_than_their_input(expression: str, wanted: bool) -> None:
+    assert apart.needed(expression) is wanted
+
+
+async def test_the_answers_are_the_same_apart() -> None:
+    for expression, data in (
+        ("$pad(s, n)", {"s": "x", "n": 3}),
+        ("$map(l, function($x) { $x * 2 })", {"l": [1, 2]}),
+        ("$pad(missing, 3)", {}),
+        ("$pad($event.id, 4, '.')", {}),
+    ):
+        written = json.dumps(data).encode()
+        near = Jsonata(expression, apart=False).evaluate(written, {"id": "7"})
+        assert Jsonata(expression).evaluate(written, {"id": "7"}) == near
+    with pytest.raises(Malformed, match="T2001"):
+        Jsonata("$pad('x', 1) + 1").evaluate(b"{}", None)
+
+
+async def test_a_result_beyond_the_memory_concerns_its_event_alone() -> None:
+    pad = Jsonata("$pad(s, n)")
+    assert pad.evaluate(b'{"s":"a","n":2}', None) == b'"a "'
+    with pytest.raises(Malformed, match="more than 256 MiB of memory"):
+        pad.evaluate(b'{"s":"a","n":4000000000}', None)
+    assert pad.evaluate(b'{"s":"b","n":2}', None) == b'"b "'
+
+
+async def test_an_evaluation_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = Jsonata("$map([1], function($x) { ($f := function($y) { $f($y + 1) }; $f(1)) })")
+    with pytest.raises((EvaluationTimeout, Malformed)):
+        endless.evaluate(b"{}", None)
+    pad = Jsonata("$pad(s, 2)")
+    pad.evaluate(b'{"s":"b"}', None)
+    process = apart._evaluators.process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    process.seconds = 0.05
+    with pytest.raises(EvaluationTimeout):
+        pad.evaluate(b'{"s":"b"}', None)
+    assert pad.evaluate(b'{"s":"b"}', None) == b'"b "'
+
+
+async def test_large_values_pass() -> None:
+    text = "x" * 3_000_000
+    found = Jsonata("$pad(s, 1)").evaluate(json.dumps({"s": text}).encode(), None)
+    assert found == json.dumps(text).encode()
+
+
+async def test_a_process_that_is_killed_is_replaced() -> None:
+    pad = Jsonata("$pad('a', 2)")
+    pad.evaluate(b"{}", None)
+    process = apart._evaluators.process
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    assert pad.evaluate(b"{}", None) == b'"a "'
