@@ -23,6 +23,7 @@ _COMMANDS = {
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
     "sources": ("sources.commands", "sources"),
+    "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
 """By command: its module, and its name there."""

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -28,6 +29,13 @@ class Databases:
             yield self._server.dsn(name)
         finally:
             await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def drop_slots(self, dsn: str) -> None:
+        """Drop the replication slots of a database, which keep it from being dropped."""
+        name = urlsplit(dsn).path.removeprefix("/")
+        of_database = f"FROM pg_replication_slots WHERE database = '{name}'"
+        await self._execute(f"SELECT pg_terminate_backend(active_pid) {of_database} AND active_pid IS NOT NULL")
+        await self._execute(f"SELECT pg_drop_replication_slot(slot_name) {of_database}")
 
     async def drop_templates(self) -> None:
         """Drop every database, because the server may be shared."""

@@ -71,6 +71,23 @@ async def database(databases: Databases) -> AsyncIterator[str]:
         yield dsn
 
 
+@pytest.fixture(scope="session")
+def logical_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """A PostgreSQL that decodes its log, which all tests share."""
+    settings = {"wal_level": "logical", "max_replication_slots": "50", "max_wal_senders": "2"}
+    with skipping_without("PostgreSQL (wheel)", request.config), postgres_server(settings=settings) as server:
+        yield server
+
+
+@pytest.fixture
+async def logical_database(logical_postgres: PostgresServer) -> AsyncIterator[str]:
+    """The DSN of an empty database on it, without slots."""
+    databases = Databases(logical_postgres)
+    async with databases.fresh() as dsn:
+        yield dsn
+        await databases.drop_slots(dsn)
+
+
 @pytest.fixture
 def own_postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
     """A PostgreSQL of this test's own, to be stopped, killed and started again."""

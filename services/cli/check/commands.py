@@ -173,8 +173,8 @@ async def _bus(options: BusOptions, database: DatabaseOptions) -> str:
 
 async def _source(name: str, options: AnySource) -> str:
     """Probe a source, or open it at its beginning and poll once, without a commit: this changes nothing upstream."""
-    if isinstance(options, Probing):
-        return await options.probe(name)
+    if isinstance(options, Probing) and (said := await options.probe(name)):
+        return said
     opening = build_source(name, options, SYSTEM_CLOCK, random.Random())  # noqa: S311 -- trace ids that are not used
     async with opening({}) as source:
         batch = await source.poll(1)

@@ -97,6 +97,8 @@ class Probing(Protocol):
     async def probe(self, name: str) -> str:
         """Connect as the source of this name would; return in a few words what answered. Nothing is changed.
 
+        Empty: a poll takes nothing from the upstream, and tells more.
+
         Raises:
             Unavailable: the upstream is unavailable.
             SettingsError: the settings cannot work.

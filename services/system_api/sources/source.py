@@ -113,6 +113,8 @@ class Batch:
     rows: int | None = None
     """How many rows, lines or messages the reader got from the upstream for this batch, counted where they arrive. Each
     must be in a record, a reject or `skipped`, or `trelay_source_unaccounted_rows` is not 0. None: not counted."""
+    slot_lag: int | None = None
+    """Bytes of its log that a database keeps for this source. None: it keeps none, or that is not known."""
     skipped: int = 0
     """Those of `rows` that are no event on purpose: published before, blank, or a header."""
 
@@ -231,6 +233,14 @@ class EventBuilder:
             return self.event(position, subject, data)
         check_attribute("time", json_string(time))
         return self.event(position, subject, data, time.encode())
+
+    def add(self, batch: Batch, position: str, subject: str, data: bytes, time: str | None = None) -> None:
+        """Add the event of one change to a batch, built as by `checked`; or its reject, if readers would refuse it."""
+        try:
+            batch.records.append(self.checked(position, subject, data, time))
+        except Malformed as exc:
+            place = f"{self.name}:{position}"
+            batch.rejects.append(Reject(place, data, f"{position}: {exc}", "source", place))
 
     def complete(self, position: str, attributes: Attributes) -> Outgoing:
         """Build an event from attributes that are valid and hold a subject; those that are missing are added.

@@ -24,6 +24,7 @@ class SourceMetrics:
         self.taken_early = metrics.taken_early.labels(source)
         self.waiting = metrics.waiting.labels(source)
         self.unaccounted = metrics.unaccounted.labels(source)
+        self.slot_lag = metrics.slot_lag.labels(source)
         self.poll_seconds = metrics.poll_seconds.labels(source)
         self.commit_seconds = metrics.commit_seconds.labels(source)
         self.caught_up = metrics.caught_up.labels(source)
@@ -80,6 +81,12 @@ class SystemMetrics:
         self.unaccounted = Gauge(
             "trelay_source_unaccounted_rows",
             "Rows that were read and are in no event, in no reject and not skipped on purpose; not 0: a bug.",
+            ["source"],
+            registry=registry,
+        )
+        self.slot_lag = Gauge(
+            "trelay_source_slot_lag_bytes",
+            "Bytes of its log that PostgreSQL keeps for the replication slot of the source.",
             ["source"],
             registry=registry,
         )

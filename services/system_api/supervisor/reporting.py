@@ -151,6 +151,8 @@ class Reporter:
         self._note_losses(batch)
         self.status.waiting = batch.waiting
         self._metrics.waiting.set(len(batch.waiting))
+        if batch.slot_lag is not None:
+            self._metrics.slot_lag.set(batch.slot_lag)
         self._note_problems(batch.problems)
 
     def _note_losses(self, batch: Batch) -> None:

@@ -12,10 +12,12 @@ import asyncpg
 import pytest
 
 from services.system_api.sources.table.opening import TableSourceKind
+from services.system_api.sources.table.postgresql.replication.slot import Slot, create
 from tests.contracts.source.suite import SourceContract
 from tests.contracts.source.upstream import COMMON, record, unchanged
 from tests.servers.proxy import Proxy
 
+REPLICATION: dict[str, Any] = {"mode": "replication", "initial_snapshot": False}
 MODES: dict[str, dict[str, Any]] = {
     "key": {},
     "time": {"updated_at_column": "at"},
@@ -64,6 +66,11 @@ class PostgresTable:
     async def write_poison(self) -> None:
         await self.insert(-1, None)
 
+    async def replicate(self, slot: Slot) -> None:
+        """Create the slot, and let the log have the subject of deleted rows."""
+        await self._connection.execute("ALTER TABLE numbers REPLICA IDENTITY FULL")
+        await create(self._connection, slot, "numbers")
+
     async def insert(self, number: int, key: str | None) -> None:
         await self._connection.execute("INSERT INTO numbers (n, k) VALUES ($1, $2)", number, key)
 
@@ -105,6 +112,17 @@ class TestPostgres(SourceContract):
     @pytest.fixture(params=MODES)
     async def upstream(self, request: pytest.FixtureRequest, database: str) -> AsyncIterator[PostgresTable]:
         async with PostgresTable.opened(database, MODES[request.param]) as upstream:
+            yield upstream
+
+
+class TestReplication(SourceContract):
+    @pytest.fixture
+    async def upstream(self, logical_database: str, unique_name: str) -> AsyncIterator[PostgresTable]:
+        """The slot is there before the first row: the rows of a snapshot are in no order with those of the log."""
+        slot = Slot(unique_name.replace("-", "_").lower(), "numbers")
+        settings = {"slot": slot.name, "publication": slot.publication}
+        async with PostgresTable.opened(logical_database, REPLICATION | settings) as upstream:
+            await upstream.replicate(slot)
             yield upstream
 
 

@@ -84,6 +84,10 @@ class Ledger(Generic[Order]):
         """Return the checkpoint from which all rows of this order value, and those above it, are read."""
         return {"": _encode(_Saved(_VERSION, self._mode, Position(order, None), 0))}
 
+    def saved(self) -> dict[str, bytes | None]:
+        """Return the main part of the checkpoint."""
+        return {"": _encode(_Saved(_VERSION, self._mode, self.position, self._entries.next_part))}
+
     def take(
         self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool
     ) -> tuple[list[Row[Order]], dict[str, bytes | None]]:
@@ -102,7 +106,7 @@ class Ledger(Generic[Order]):
         if early:
             saved |= self._entries.add(early)
         if fresh or saved:
-            saved[""] = _encode(_Saved(_VERSION, self._mode, self.position, self._entries.next_part))
+            saved |= self.saved()
         return fresh, saved
 
     def _advance(self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool) -> int:

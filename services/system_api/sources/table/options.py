@@ -26,8 +26,9 @@ _OF_MODES = {
     "incremental": {"updated_at_column", "time_unit", "time_zone", "overlap", "early_limit"},
     "diff": {"diff_limit", "deleted_type"},
     "outbox": {"published_column"},
+    "replication": {"deleted_type", "slot", "publication", "create_slot", "initial_snapshot", "slot_lag_limit"},
 }
-"""The settings that one mode has, and the others have not."""
+"""The settings that a mode has, and others have not."""
 
 
 def _table(name: str) -> str:
@@ -36,6 +37,9 @@ def _table(name: str) -> str:
 
 
 _Column = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+_SlotName = Annotated[str, Form(r"^[a-z0-9_]{1,63}$", "at most 63 lower-case letters, digits and '_'")]
 
 
 class TableSourceOptions(SourceOptions):
@@ -61,10 +65,11 @@ class TableSourceOptions(SourceOptions):
     """A table or view, with its schema if it has one: `shop.orders`. A name with a dot is in double quotes:
     `shop."price.list"`."""
 
-    mode: Literal["incremental", "diff", "outbox"] = "incremental"
+    mode: Literal["incremental", "diff", "outbox", "replication"] = "incremental"
     """How changes are found. `incremental` reads the rows above the last one that was read, by `updated_at_column` or
     by `key`. `diff` compares all rows of a small table again and again, and finds deletes too. `outbox` reads the rows
-    that are there, and removes them once they are published."""
+    that are there, and removes them once they are published. `replication` reads every insert, update and delete from
+    the log of PostgreSQL, through a logical replication slot."""
 
     key: _Column | Annotated[tuple[_Column, ...], Field(min_length=1, max_length=16)] = "id"
     """The column that identifies a row, or several: `[order_id, line]`. Without `updated_at_column` rows are read in
@@ -110,11 +115,29 @@ class TableSourceOptions(SourceOptions):
     """`mode: diff`: maximum number of rows of the table. About 500 bytes of memory are needed for each."""
 
     deleted_type: str | None = Field(default=None, min_length=1, max_length=200)
-    """`mode: diff`: the CloudEvents `type` of the event of a deleted row; by default `type` followed by `.deleted`."""
+    """`mode: diff` and `replication`: the CloudEvents `type` of the event of a deleted row; by default `type` followed
+    by `.deleted`."""
 
     published_column: _Column | None = None
     """`mode: outbox`: the column that marks a row as published, a time or a boolean. By default published rows are
     deleted."""
+
+    slot: _SlotName | None = None
+    """`mode: replication`: the logical replication slot, of this source alone; by default `trelay_` and its name."""
+
+    publication: _Column | None = None
+    """`mode: replication`: the publication of the table; by default the name of the slot."""
+
+    create_slot: bool = False
+    """`mode: replication`: create the slot and the publication if they do not exist when the source is new. `trelay
+    slot drop` removes them: until then the server keeps all of its log that is not read."""
+
+    initial_snapshot: bool = True
+    """`mode: replication`: publish the rows that are in the table when the source is new."""
+
+    slot_lag_limit: int = Field(default=1_073_741_824, ge=1_048_576)
+    """`mode: replication`: bytes of log that the server may keep for the slot before the source is reported as
+    degraded, with an alert."""
 
     notify: (
         Annotated[
@@ -236,15 +259,24 @@ class TableSourceOptions(SourceOptions):
             raise ValueError(
                 "key: found several columns, in whose order rows do not grow; set `updated_at_column`, or `mode: diff`"
             )
-        foreign = {name: mode for mode, names in _OF_MODES.items() if mode != self.mode for name in names}
-        for name in sorted(foreign.keys() & self.model_fields_set):
-            raise ValueError(f"{name}: this is a setting of `mode: {foreign[name]}`; remove it, or set that mode")
+        _check_mode(self.mode, self.model_fields_set)
+        if self.mode == "replication" and not self.on_postgresql:
+            raise ValueError("mode: replication is of PostgreSQL only; set `updated_at_column`, or `mode: diff`")
         name = "MariaDB" if self.on_mysql else "SQLite"
         missing = () if self.on_postgresql else ("notify",) if self.on_mysql else ("notify", "password", "tls")
         for setting in missing:
             if getattr(self, setting) is not None:
                 raise ValueError(f"{setting}: {name} does not have this; remove it")
         return self
+
+
+def _check_mode(mode: str, given: set[str]) -> None:
+    """Check that no setting is only one of other modes."""
+    known = _OF_MODES[mode]
+    for name in sorted(given - known):
+        others = [other for other, names in _OF_MODES.items() if name in names]
+        if others:
+            raise ValueError(f"{name}: this is a setting of `mode: {others[0]}`; remove it, or set that mode")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
+from services.system_api.sources.table.rereading import Rereading
 from services.system_api.sources.table.rows import RowEvents
 from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import Clock
@@ -111,22 +112,31 @@ class Limits:
     """Seconds that a search for rows without a key may take."""
 
 
+@dataclass(frozen=True, slots=True)
+class Memory(Generic[Order]):
+    """What is saved in the checkpoint."""
+
+    ledger: Ledger[Order]
+    null_key_rows: NullKeyRows
+    rereading: Rereading[Order]
+
+
 class TableSource(Generic[Order]):
     """A `Source` of one table."""
 
     def __init__(
         self,
         reader: TableReader[Order],
-        ledger: Ledger[Order],
-        null_key_rows: NullKeyRows,
+        memory: Memory[Order],
         events: RowEvents[Order],
         signal: ChangeSignal,
         limits: Limits,
         clock: Clock,
     ) -> None:
         self._reader: TableReader[Order] = reader
-        self._ledger: Ledger[Order] = ledger
-        self._null_key_rows = null_key_rows
+        self._ledger: Ledger[Order] = memory.ledger
+        self._null_key_rows = memory.null_key_rows
+        self._rereading: Rereading[Order] = memory.rereading
         self._events: RowEvents[Order] = events
         self._early_limit = limits.early_limit
         self._null_key_timeout = limits.null_key_timeout
@@ -158,6 +168,8 @@ class TableSource(Generic[Order]):
         if not held_back or horizon is not None:
             rows, complete = await reader.rows(limit, _MAX_BYTES, ledger, horizon if held_back else None)
         null_key_rows = await self._find_null_key_rows()
+        # After the rows that follow: the state of a row is never older than one that was published.
+        again = await self._reread(limit - len(rows)) if complete else None
         # Nothing is awaited from here on: a failure before this has changed no state.
         self._behind = not complete and bool(rows) and horizon is not None and rows[-1].order < horizon
         if rows:
@@ -165,20 +177,22 @@ class TableSource(Generic[Order]):
         fresh, saved = ledger.take(rows, horizon, complete=complete)
         batch = Batch(checkpoint=saved, more=not complete, rows=len(rows), skipped=len(rows) - len(fresh))
         self._events.add(fresh, batch)
-        null_keys = 0
+        batch.rows = len(rows)
+        if again is not None:
+            self._events.add(again[0], batch)
+            batch.checkpoint |= self._rereading.reached(again[0], complete=again[1])
+            batch.rows += len(again[0])
+        batch.more = batch.more or self._rereading.ledger is not None
         if null_key_rows is not None:
             rejected, part = self._null_key_rows.take(null_key_rows)
             self._events.reject_null_key_rows(rejected, batch)
-            batch.rows = len(rows) + len(null_key_rows)
+            batch.rows += len(null_key_rows)
             batch.skipped += len(null_key_rows) - len(rejected)
             batch.checkpoint |= part
-            null_keys = len(rejected)
         problems: tuple[str, ...] = tuple(self._problem(held_back=held_back))
         batch.waiting = problems or ((self._held_back(),) if held_back else ())
         warning = reader.warning()
         batch.problems = problems if warning is None else (*problems, warning)
-        batch.rows = len(rows) + null_keys
-        batch.skipped = len(rows) - len(fresh)
         now = self._clock.monotonic()
         self._pause_until = now + max(_MIN_PAUSE, now - began)
         return batch
@@ -197,6 +211,10 @@ class TableSource(Generic[Order]):
             raise Malformed("a table in SQLite has no times; expected beginning, end or a position")
         return self._ledger.checkpoint_at(order) | self._null_key_rows.saved()
 
+    async def snapshot(self) -> dict[str, bytes | None]:
+        """Begin to publish again all rows that are there, with their ids; see `Snapshotting`."""
+        return self._ledger.saved() | self._rereading.begin()
+
     async def count(self, since: datetime, until: datetime) -> int:
         """Return how many rows changed last within [since, until); see `Countable`."""
         if not isinstance(self._reader, CountingReader):
@@ -212,6 +230,11 @@ class TableSource(Generic[Order]):
         await self._signal.event.wait()
         if (rest := self._pause_until - self._clock.monotonic()) > 0:
             await self._clock.sleep(rest)
+
+    async def _reread(self, limit: int) -> tuple[list[Row[Order]], bool] | None:
+        """Return the next rows of a snapshot, and whether these are all; None if there is none in progress."""
+        ledger = self._rereading.ledger
+        return None if ledger is None else await self._reader.rows(max(1, limit), _MAX_BYTES, ledger, None)
 
     def _observed(self, horizon: Order | None) -> None:
         # A row that was final stays final, even if a reader that has reconnected does not know it yet.

@@ -29,8 +29,8 @@ class MysqlOutboxReader:
         statement, arguments = statements.unpublished(shape, asked, skip_locked=skips)
         places = [Place.of(values) for values in await connection.fetch(statement, arguments)]
         excluded = set(known)
-        fresh = [place for place in places if place.key not in excluded][:limit]
-        rows = await MysqlRows(connection, shape, self._table.options).read(fresh, max_bytes)
+        fresh = [place for place in places if place.key not in excluded]
+        rows = await MysqlRows(connection, shape, self._table.options).read(fresh[:limit], max_bytes)
         return rows, len(places) < asked and len(rows) == len(fresh)
 
     async def remove(self, keys: Sequence[str]) -> None:

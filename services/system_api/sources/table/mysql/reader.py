@@ -70,8 +70,8 @@ class MysqlReader:
         async with self._table.connection.snapshot():
             statement, arguments = statements.positions(shape, asked, ledger.position, below)
             found = [Place.of(values) for values in await self._table.connection.fetch(statement, arguments)]
-            fresh = [place for place in found if f"{place.digest} {place.key}" not in ledger.emitted][:limit]
-            rows = await reading.read(fresh, max_bytes)
+            fresh = [place for place in found if f"{place.digest} {place.key}" not in ledger.emitted]
+            rows = await reading.read(fresh[:limit], max_bytes)
         if rows:
             self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)
         return rows, len(found) < asked and len(rows) == len(fresh)

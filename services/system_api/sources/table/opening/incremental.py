@@ -16,8 +16,9 @@ from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql.incremental.reader import PostgresReader
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.shape import Shape
+from services.system_api.sources.table.rereading import Rereading
 from services.system_api.sources.table.rows import PositionOf, Time
-from services.system_api.sources.table.source import ChangeSignal, Limits, TableReader, TableSource
+from services.system_api.sources.table.source import ChangeSignal, Limits, Memory, TableReader, TableSource
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.final import FinalKeys, FinalNumbers, FinalTexts
 from services.system_api.sources.table.sqlite.reader import SqliteReader
@@ -50,7 +51,8 @@ def _source(
     ledger = Ledger(mode, kind, checkpoint)
     limits = Limits(assembly.options.early_limit, assembly.null_key_timeout)
     events = assembly.events(position, time)
-    return TableSource(reader, ledger, NullKeyRows(checkpoint), events, signal, limits, assembly.clock)
+    memory = Memory(ledger, NullKeyRows(checkpoint), Rereading(mode, kind, checkpoint))
+    return TableSource(reader, memory, events, signal, limits, assembly.clock)
 
 
 async def _on_postgresql(stack: AsyncExitStack, assembly: Assembly) -> Source:

@@ -10,11 +10,13 @@ from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.opening.diff import open_diff
 from services.system_api.sources.table.opening.incremental import open_incremental
 from services.system_api.sources.table.opening.outbox import open_outbox
+from services.system_api.sources.table.opening.replication import open_replication
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
+from services.system_api.sources.table.postgresql.replication import managing
 from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
 
-_OPENERS = {"incremental": open_incremental, "diff": open_diff, "outbox": open_outbox}
+_OPENERS = {"incremental": open_incremental, "diff": open_diff, "outbox": open_outbox, "replication": open_replication}
 
 
 class TableSourceKind(TableSourceOptions):
@@ -23,6 +25,10 @@ class TableSourceKind(TableSourceOptions):
     def opener(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
         """Return what opens the source of this name."""
         return table_source(name, self, clock, rng)
+
+    async def probe(self, name: str) -> str:
+        """Look at the slot of the source; see `Probing`. A poll would create or read it."""
+        return await managing.probe(name, self) if self.mode == "replication" else ""
 
 
 def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: random.Random) -> SourceOpener:

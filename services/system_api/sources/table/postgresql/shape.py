@@ -13,7 +13,7 @@ from services.system_api.sources.table.time_scale import (
 )
 
 INTEGERS = frozenset({"smallint", "integer", "bigint"})
-_UNORDERED = ("diff", "outbox")
+_UNORDERED = ("diff", "outbox", "replication")
 PUBLISHED = {
     "timestamp with time zone": "now()",
     "timestamp without time zone": "now()",
@@ -68,7 +68,7 @@ class Shape:
     times: tuple[str, ...]
     """The columns of times: the first that is not NULL orders the rows. Empty: they are ordered by the key."""
     order_type: str
-    """The type of the order column, for a cast; for rows without an order, `diff` or `outbox`."""
+    """The type of the order column, for a cast; for rows without an order, the mode of the settings."""
     time_zone: str | None
     """Time zone of `times` if these have none."""
     subject: str | None

@@ -101,6 +101,49 @@ def rows(
     return statement, where.arguments
 
 
+_FOLLOWING = """
+    SELECT s.key, s.version, s.subject, substring(s.data FOR s.kept), s.error
+    FROM (
+        SELECT q.*, c.*, sum(c.kept) OVER (ORDER BY {ties} ROWS UNBOUNDED PRECEDING) - c.kept AS before
+        FROM (
+            SELECT {tie_columns}, {key} AS key, t.xmin::text AS version, {subject} AS subject, {data} AS data
+            FROM {relation} t
+            WHERE {where}
+            ORDER BY {order_by}
+            LIMIT {limit}
+        ) q CROSS JOIN LATERAL ({kept}) c
+    ) s
+    WHERE s.before < {max_bytes}
+    ORDER BY {last_ties}
+"""
+
+
+def following(shape: Shape, limits: ReadLimits, after: str | None, *, with_data: bool) -> tuple[str, list[object]]:
+    """Return the statement that reads rows in the order of their keys, after a key, and its arguments.
+
+    With the transaction that wrote each row as its version; otherwise as `rows`.
+    """
+    columns = shape.key_columns
+    where = Where(f"{column} IS NOT NULL" for column in shape.nullable_columns)
+    if after is not None:
+        where.add(f"({', '.join(columns)}) > ({', '.join(key_arguments(where, shape, after))})")
+    statement = _FOLLOWING.format(
+        ties=", ".join(f"q.tie{number}" for number in range(len(columns))),
+        tie_columns=", ".join(f"{column} AS tie{number}" for number, column in enumerate(columns)),
+        last_ties=", ".join(f"s.tie{number}" for number in range(len(columns))),
+        key=key_text(shape),
+        subject=subject(shape) if with_data else "NULL::text",
+        data=data(shape) if with_data else "'{}'::bytea",
+        relation=shape.relation,
+        where=where,
+        order_by=", ".join(columns),
+        limit=where.argument(limits.rows, "bigint"),
+        kept=kept("q.data", limits.bytes_per_row),
+        max_bytes=where.argument(limits.bytes, "bigint"),
+    )
+    return statement, where.arguments
+
+
 def key_text(shape: Shape) -> str:
     """Return the expression for the key as one text; see `keys`."""
     columns = [f"{column}::text" for column in shape.key_columns]

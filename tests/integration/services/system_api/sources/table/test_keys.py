@@ -1,9 +1,11 @@
 """Keys of several columns, keys that are not unique, and keys that no sequence gives, on each database."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from services.system_api.sources.table.source import TableSource
 from shared.errors import SettingsError
 from tests.integration.services.system_api.sources.table.table_poller import TablePoller
 from tests.integration.services.system_api.sources.table.upstreams import Upstream
@@ -26,6 +28,29 @@ async def test_every_row_of_a_key_of_two_columns_has_an_id_of_its_own(each: Upst
     }
     assert poller.events[0]["subject"] == "0,0"
     assert poller.events[0]["id"].startswith("orders:0,0@")
+
+
+async def test_rows_after_those_that_were_read_early_are_not_taken_for_read(
+    each: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of one time are read before any is known to be final; then the rest of them is more than one poll reads."""
+    await each.execute("CREATE TABLE orders (id int PRIMARY KEY, changed timestamp NOT NULL)")
+    values = ", ".join(f"({number}, '2026-01-02 03:04:05')" for number in range(1800))
+    await each.execute(f"INSERT INTO orders VALUES {values}")
+    poller = TablePoller(each.url, updated_at_column="changed", time_zone="UTC")
+    horizons: list[int | None] = [None, None, None]
+    observe = TableSource._observed
+
+    def observed(source: TableSource[Any], horizon: Any) -> None:
+        observe(source, horizons.pop() if horizons else horizon)
+
+    monkeypatch.setattr(TableSource, "_observed", observed)
+    async with poller.opened() as source:
+        for _ in range(6):
+            await poller.poll(source, 100)
+            await asyncio.sleep(0.15)  # MariaDB renews its list of transactions after 100 ms
+        await poller.drain(source, 100)
+    assert sorted(poller.ids) == list(range(1800))
 
 
 async def test_keys_of_two_columns_never_share_an_id_whatever_is_in_them(each: Upstream) -> None:

@@ -174,7 +174,7 @@ async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.C
         ),
         (
             {"updated_at_column": "n"},
-            ".updated_at_column: table orders: column 'n' holds real; expected text or integers",
+            ".updated_at_column: table orders: column 'n' holds blob; expected text, integers or real numbers",
         ),
         (
             {"updated_at_column": "name", "time_zone": "Mars"},
@@ -184,7 +184,7 @@ async def test_rows_without_a_key_go_to_the_dead_letter_once(upstream: sqlite3.C
 )
 async def test_settings_that_cannot_work(upstream: sqlite3.Connection, url: str, options: Any, error: str) -> None:
     upstream.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, n, name TEXT)")
-    upstream.execute("INSERT INTO orders VALUES (1, 1.5, 'x')")
+    upstream.execute("INSERT INTO orders VALUES (1, x'00', 'x')")
     with pytest.raises(SettingsError) as caught:
         async with TablePoller(url, **options).opened():
             pass

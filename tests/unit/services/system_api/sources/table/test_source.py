@@ -9,8 +9,9 @@ from services.system_api.sources.source import EventBuilder
 from services.system_api.sources.table import source as table_source
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
+from services.system_api.sources.table.rereading import Rereading
 from services.system_api.sources.table.rows import RowEvents
-from services.system_api.sources.table.source import ChangeSignal, Limits, TableSource
+from services.system_api.sources.table.source import ChangeSignal, Limits, Memory, TableSource
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 
@@ -96,8 +97,7 @@ def source(reader: MemoryReader, clock: ManualClock, signal: ChangeSignal) -> Ta
     events: RowEvents[int] = RowEvents(builder, "orders", "id", 1000, lambda row: row.key, lambda _: None)
     return TableSource(
         reader,
-        Ledger("m", int, {}),
-        NullKeyRows({}),
+        Memory(Ledger("m", int, {}), NullKeyRows({}), Rereading("m", int, {})),
         events,
         signal,
         Limits(early_limit=5, null_key_timeout=60.0),

@@ -9,6 +9,7 @@ from services.system_api.sources.table.sql import (
     quoted,
     quoted_table,
     suggest_index,
+    unit_error,
 )
 from shared.errors import SettingsError
 
@@ -81,3 +82,10 @@ def test_a_name_is_divided_at_its_dots(name: str, parts: tuple[str, ...]) -> Non
 def test_a_name_that_is_no_table_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected a table, or schema\.table"):
         identifiers(name)
+
+
+def test_a_unit_is_missing_or_has_no_use() -> None:
+    assert unit_error("t", "at", "bigint", number=True).startswith(
+        "time_unit: table t: column 'at' is bigint; set what"
+    )
+    assert unit_error("t", "at", "date", number=False).endswith("is date, which has no unit; remove `time_unit`")

@@ -76,7 +76,7 @@ class TestRefused:
             ({"key": "idd"}, "key: table orders has no column 'idd'; it has id, n, changed; did you mean 'id'?"),
             (
                 {"updated_at_column": "n"},
-                "updated_at_column: table orders: column 'n' is integer; expected timestamp or timestamptz",
+                "time_unit: table orders: column 'n' is integer; set what it counts since 1970: seconds",
             ),
             (
                 {"key": "changed"},

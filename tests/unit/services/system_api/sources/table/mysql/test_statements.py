@@ -8,6 +8,7 @@ from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.mysql import statements
 from services.system_api.sources.table.mysql.shape import MysqlShape
 from services.system_api.sources.table.mysql.values import Column
+from services.system_api.sources.table.time_scale import TimeUnit, order_of
 
 
 def column(name: str, type_: str, *, nullable: bool = False) -> Column:
@@ -94,3 +95,14 @@ def test_an_outbox(published: Column | None, condition: str, change: str) -> Non
     assert change in statement
     assert arguments == [7]
     assert statements.places(shape, ["7"])[1] == [7, 1]
+
+
+@pytest.mark.parametrize(
+    ("type_", "unit", "order", "value"),
+    [("date", None, 5, "2000-01-06"), ("bigint", "seconds", 5, 5), ("double", "seconds", order_of(1.5), 1.5)],
+)
+def test_times_of_other_types(type_: str, unit: TimeUnit | None, order: int, value: object) -> None:
+    shape = replace(KEYED, times=(column("at", type_), column("made", type_)), time_unit=unit)
+    statement, arguments = statements.positions(shape, 10, None, order)
+    assert "COALESCE(t.`at`, t.`made`) < %s" in statement.replace("coalesce", "COALESCE")
+    assert arguments == [value, 10]

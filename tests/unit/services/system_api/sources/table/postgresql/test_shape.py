@@ -3,6 +3,7 @@
 import pytest
 
 from services.system_api.sources.table.postgresql.shape import Key, Shape, order_error, order_type
+from services.system_api.sources.table.time_scale import Days, Floats, Integers, Microseconds, TimeUnit
 
 NO_KEY = (
     "column 'c' is text; set `updated_at_column`, or a key that is an integer and grows, or `mode: diff`"
@@ -67,3 +68,25 @@ def test_the_mode_names_the_order_column_and_its_type(
     assert shape.key_columns == [f't."{key}"' for key in keys]
     assert shape.by_time == (column is not None)
     assert shape.nullable_columns == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "unit", "zone", "scale", "local", "spread"),
+    [
+        ("timestamptz", None, "UTC", Microseconds(), False, 0),
+        ("timestamp", None, "UTC", Microseconds(), True, 0),
+        ("date", None, None, Days(), False, 12 * 3600),
+        ("date", None, "UTC", Days(), True, 0),
+        ("bigint", "milliseconds", None, Integers(1000), False, 0),
+        ("float8", "seconds", None, Floats(1), False, 0),
+    ],
+)
+def test_the_order_values_of_times(
+    type_: str, unit: TimeUnit | None, zone: str | None, scale: object, local: bool, spread: float
+) -> None:
+    shape = Shape(
+        "t", '"t"', (Key("id", "uuid"),), ("at",), type_, zone, None, None, None, (), versioned=True, time_unit=unit
+    )
+    assert type(shape.scale) is type(scale)
+    assert (shape.local, shape.spread) == (local, spread)
+    assert shape.scale.at(10**15) == scale.at(10**15)

@@ -31,3 +31,15 @@ def test_rows_above_the_position_are_selected() -> None:
     )
     assert 't."Id" >= $1::bigint' in statement
     assert arguments == [5, 10, 1000]
+
+
+def test_rows_that_follow_a_key() -> None:
+    limits = statements.ReadLimits(10, 1000, 100)
+    statement, arguments = statements.following(KEYED, limits, None, with_data=True)
+    assert "WHERE true" in statement
+    assert "t.xmin::text AS version" in statement
+    assert arguments == [10, 1000]
+    statement, arguments = statements.following(KEYED, limits, "5", with_data=False)
+    assert '(t."Id") > ($1::text::integer)' in statement
+    assert "'{}'::bytea AS data" in statement
+    assert arguments == ["5", 10, 1000]

@@ -1,0 +1,117 @@
+"""From changes of a table to the rows that become events. No I/O."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from services.system_api.sources.table import keys
+from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Values
+from services.system_api.sources.table.postgresql.replication.transactions import Change
+from shared.errors import SettingsError
+
+_BOOLEAN = 16
+_PADDED = 1042
+"""`character(n)`, whose text in the log is padded with blanks."""
+
+Kind = Literal["state", "deleted", "truncated"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedRow:
+    """What becomes one event."""
+
+    kind: Kind
+    key: str | None
+    """None: it is of all rows."""
+    subject: str | None
+    time: int
+    version: str
+    xid: int
+    relation: Relation | None = None
+    columns: tuple[int, ...] = ()
+    """The columns of its data, by number."""
+    values: Values = ()
+    error: str | None = None
+
+
+class ChangedRows:
+    """Makes the rows of one table."""
+
+    def __init__(self, options: TableSourceOptions, cut: int) -> None:
+        """A message of more than `cut` bytes is not complete."""
+        self._options = options
+        self._cut = cut
+        self._numbers: tuple[Relation, dict[str, int]] | None = None
+
+    def of(self, change: Change) -> Iterator[ChangedRow]:
+        """Return the rows of a change: two if an update has changed the key.
+
+        Raises:
+            SettingsError: the table has a column no more that the settings name.
+        """
+        version = f"{change.place.lsn:x}.{change.place.number}"
+        relation = change.relation
+        if relation is None:
+            yield ChangedRow("truncated", None, self._options.table, change.time, version, change.xid)
+            return
+        if change.kind == "delete":
+            assert change.old is not None
+            yield self._row("deleted", change, relation, change.old, version)
+            return
+        assert change.new is not None
+        state = self._row("state", change, relation, change.new, version)
+        if change.old is not None:
+            before = self._row("deleted", change, relation, change.old, f"{version}d")
+            if before.error is None and before.key != state.key:
+                yield before
+        yield state
+
+    def _row(self, kind: Kind, change: Change, relation: Relation, values: Values, version: str) -> ChangedRow:
+        numbers, options = self._numbers_of(relation), self._options
+        key = [text_of(relation, numbers[name], values) for name in options.keys]
+        columns = options.keys if kind == "deleted" else options.columns or tuple(numbers)
+        error = None
+        if change.size > self._cut:
+            error = f"found a change of {change.size} bytes in the log, the limit of a row is {options.row_limit}"
+        elif None in key:
+            missing = options.keys[key.index(None)]
+            error = f"column {missing!r} is {_lack(values[numbers[missing]])}"
+        text = keys.encoded([value or "" for value in key])
+        subject = text if options.subject is None else text_of(relation, numbers[options.subject], values)
+        if error is None and options.subject is not None and values[numbers[options.subject]] is MISSING:
+            error = f"column {options.subject!r} is {_lack(MISSING)}"
+        wanted = tuple(numbers[name] for name in columns)
+        return ChangedRow(kind, text, subject, change.time, version, change.xid, relation, wanted, values, error)
+
+    def _numbers_of(self, relation: Relation) -> dict[str, int]:
+        if self._numbers is None or self._numbers[0] != relation:
+            numbers = {column.name: number for number, column in enumerate(relation.columns)}
+            for setting, name in self._options.named_columns:
+                if name not in numbers:
+                    raise SettingsError(
+                        f"{setting}: table {self._options.table} had no column {name!r} in the log, or the publication"
+                        f" leaves it out; it had {', '.join(numbers)}"
+                    )
+            self._numbers = relation, numbers
+        return self._numbers[1]
+
+
+def _lack(value: object) -> str:
+    return "not in the log: set REPLICA IDENTITY FULL" if value is MISSING else "NULL"
+
+
+def text_of(relation: Relation, number: int, values: Values) -> str | None:
+    """Return a value as the text that a cast makes of it; None if it is NULL, or missing."""
+    value, type_ = values[number], relation.columns[number].type_oid
+    if value is None or value is MISSING:
+        return None
+    text = value.decode()
+    if type_ == _BOOLEAN:
+        return "true" if text == "t" else "false"
+    return text.rstrip(" ") if type_ == _PADDED else text
+
+
+def wanted_of(rows: Sequence[ChangedRow]) -> list[tuple[Relation, tuple[int, ...], Values]]:
+    """Return what is rendered of rows that have no error."""
+    return [(row.relation, row.columns, row.values) for row in rows if row.relation is not None and row.error is None]

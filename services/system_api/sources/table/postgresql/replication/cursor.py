@@ -1,0 +1,137 @@
+"""The messages of a slot, in the order of the log, within a number of bytes.
+
+The server decodes about `_CHANGES` changes at once (a transaction always whole) and keeps the result, on disk if it is
+large; a cursor reads it in portions, over as many polls as that takes. To decode again from the position of the slot
+for each portion would read the same log again and again.
+"""
+
+import asyncio
+from collections import deque
+from typing import NamedTuple
+
+import asyncpg
+
+from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.postgresql.connection import connect, database_of
+from services.system_api.sources.table.postgresql.replication.slot import Slot, peek
+from shared.runtime.tasks import started
+
+_CHANGES = 100_000
+_INLINE = 16_384
+"""Bytes of a message that is sent with others; a larger one is sent alone, so that their sum has a bound."""
+_PORTION = 1000
+"""Messages that are sent at once."""
+_IDLE = "600s"
+"""How long publishing a portion may take. A transaction that stays open keeps the server from vacuuming."""
+_ENDLESS = 1e8
+"""Seconds. Decoding a large transaction takes as long as it takes; the poll does not wait for it."""
+_SETTINGS = f"""
+    SET LOCAL trelay.inline = {_INLINE};
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL idle_in_transaction_session_timeout = '{_IDLE}'
+"""
+
+
+class Message(NamedTuple):
+    """A message of the output plugin."""
+
+    size: int
+    data: bytes
+    """Its beginning, if it is very large."""
+
+
+class ChangeCursor:
+    """Reads one slot. Any failure leaves it to be closed."""
+
+    def __init__(self, name: str, options: TableSourceOptions, slot: Slot) -> None:
+        self._name = name
+        self._options = options
+        self._slot = slot
+        # The text of a value may have fewer bytes than its JSON, and an update has the row twice.
+        self.cut = 4 * options.row_limit + 65_536
+        self._connection: asyncpg.Connection | None = None
+        self._fetching: asyncio.Task[list[asyncpg.Record]] | None = None
+        self._waiting: deque[tuple[int, bytes | None]] = deque()
+        self._taken = 0
+        """Messages that were returned."""
+        self.upto: int | None = None
+        """The end of the log that is read; None: no cursor is open."""
+
+    async def open(self, upto: int) -> None:
+        """Begin to read up to a place of the log."""
+        if self._connection is None:
+            self._connection = await connect(database_of(self._options), f"{self._name} log")
+        query = peek(self._slot, upto, _CHANGES, self.cut)
+        await self._connection.execute(f"BEGIN READ ONLY; {_SETTINGS}; DECLARE changes SCROLL CURSOR FOR {query}")
+        self._taken = 0
+        self.upto = upto
+
+    async def next(self, limit: int, max_bytes: int, patience: float) -> tuple[list[Message], bool] | None:
+        """Return the next messages, and whether all were returned before; None: the server still decodes.
+
+        At most `limit` messages, and no more once they have about `max_bytes` bytes. Waits `patience` seconds for the
+        server at most.
+        """
+        if not self._waiting:
+            found = await self._fetched(patience)
+            if found is None:
+                return None
+            self._waiting.extend((size, data) for size, data in found)
+        messages: list[Message] = []
+        size = 0
+        while self._waiting and size < max_bytes and len(messages) < limit:
+            whole, data = self._waiting[0]
+            if data is None:
+                data = await self._large()
+            messages.append(Message(whole, data))
+            size += len(data)
+            self._waiting.popleft()
+            self._taken += 1
+        complete = not messages
+        if complete:
+            await self._end()
+        return messages, complete
+
+    def close(self) -> None:
+        """Close the connection without waiting for the server."""
+        fetching, self._fetching = self._fetching, None
+        if fetching is not None:
+            # It ends with the connection; to cancel it would send a request on another one first.
+            fetching.add_done_callback(_ignore)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+        self._waiting.clear()
+        self.upto = None
+
+    async def _fetched(self, patience: float) -> list[asyncpg.Record] | None:
+        assert self._connection is not None
+        if self._fetching is None:
+            fetch = self._connection.fetch(f"FETCH FORWARD {_PORTION} FROM changes", timeout=_ENDLESS)
+            self._fetching = started("decode log", fetch)
+        await asyncio.wait({self._fetching}, timeout=patience)
+        if not self._fetching.done():
+            return None
+        fetching, self._fetching = self._fetching, None
+        return fetching.result()
+
+    async def _large(self) -> bytes:
+        """Return the first of the waiting messages, which is too large to be sent with others."""
+        assert self._connection is not None
+        behind = self._taken + len(self._waiting)
+        await self._connection.execute(f"SET LOCAL trelay.inline = {2**31 - 1}")
+        found = await self._connection.fetchrow(f"FETCH ABSOLUTE {self._taken + 1} FROM changes")
+        await self._connection.execute(f"SET LOCAL trelay.inline = {_INLINE}; MOVE ABSOLUTE {behind} FROM changes")
+        assert found is not None
+        data: bytes = found[1]
+        return data
+
+    async def _end(self) -> None:
+        assert self._connection is not None
+        await self._connection.execute("COMMIT")
+        self.upto = None
+
+
+def _ignore(fetching: asyncio.Task[list[asyncpg.Record]]) -> None:
+    if not fetching.cancelled():
+        fetching.exception()

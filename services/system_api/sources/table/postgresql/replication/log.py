@@ -1,0 +1,178 @@
+"""The log of one table: its slot, and the changes after a place."""
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from services.system_api.sources.table.options import TableSourceOptions
+from services.system_api.sources.table.postgresql.connection import connect, database_of
+from services.system_api.sources.table.postgresql.keeper import SessionKeeper
+from services.system_api.sources.table.postgresql.replication import slot as slots
+from services.system_api.sources.table.postgresql.replication.cursor import ChangeCursor, Message
+from services.system_api.sources.table.postgresql.replication.slot import Slot, Status
+from services.system_api.sources.table.postgresql.replication.transactions import Change, Place, Transactions
+from services.system_api.sources.table.postgresql.session import Session
+from services.system_api.sources.table.sql import quoted_table
+from shared.errors import SettingsError, Unavailable
+from shared.runtime.clock import Clock
+
+_MAX_BYTES = 16 * 1_048_576
+"""Approximate maximum size of the messages of one poll."""
+_CHECK_INTERVAL = 5.0
+"""Seconds between two looks at the publication and the replica identity."""
+_ADVANCE_INTERVAL = 1.0
+"""Seconds between two times that the slot is moved: the server decodes the log once more for it."""
+_NAME = """
+    SELECT n.nspname, c.relname, c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = to_regclass($1)
+"""
+
+
+def slot_of(name: str, options: TableSourceOptions) -> Slot:
+    """Return the slot of the source of this name."""
+    default = "trelay_" + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name.lower())
+    slot = options.slot or default[:63]
+    return Slot(slot, options.publication or slot)
+
+
+@dataclass(slots=True)
+class Read:
+    """What one call has read."""
+
+    changes: list[Change]
+    reached: Place
+    complete: bool
+    """Whether the end of the log was reached, as it was when the reading of it began."""
+
+
+class TableLog:
+    """Reads the log. Any failure of it leaves the next call to begin again behind the place that it gives."""
+
+    def __init__(self, name: str, keeper: SessionKeeper, clock: Clock) -> None:
+        self.slot = slot_of(name, keeper.options)
+        self.status: Status | None = None
+        """As it was found last."""
+        self._keeper = keeper
+        self._options = keeper.options
+        self._clock = clock
+        self._cursor = ChangeCursor(name, keeper.options, self.slot)
+        self._transactions = Transactions("", "")
+        self._check_at = 0.0
+        self._advance_at = 0.0
+
+    @property
+    def reading(self) -> bool:
+        """Whether a part of the log is being read."""
+        return self._cursor.upto is not None
+
+    @property
+    def cut(self) -> int:
+        """The size of a message above which only its beginning is read."""
+        return self._cursor.cut
+
+    async def open(self, *, new: bool) -> str:
+        """Check the server, the slot and the table; return what identifies the server. To be called within `errors`.
+
+        Raises:
+            SettingsError: changes cannot be read.
+        """
+        session = await self._keeper.session()
+        system = await slots.system_of(session.connection)
+        await self._check_identity(session)
+        if new and self._options.create_slot:
+            await self._create(session)
+        await self._check_published(session)
+        return system
+
+    async def look(self) -> Status:
+        """Return the state of the slot, and check what may have changed. To be called within `errors`."""
+        session = await self._keeper.session()
+        if self._clock.monotonic() >= self._check_at:
+            await self._check_identity(session)
+            await self._check_published(session)
+        found = await slots.status_of(session.connection, self.slot)
+        if found is None:
+            raise SettingsError(
+                f"slot: there is no slot {self.slot.name!r}: set `create_slot: true`, or run SELECT"
+                f" pg_create_logical_replication_slot('{self.slot.name}', 'pgoutput'). If there was one, the changes"
+                " since then are missing: create it again, and rewind the source to the beginning"
+            )
+        self.status = found
+        return found
+
+    async def advance(self, place: Place, status: Status) -> None:
+        """Let the server remove log that is published. To be called within `errors`."""
+        now = self._clock.monotonic()
+        if place.lsn <= status.confirmed or now < self._advance_at or self.reading:
+            return
+        session = await self._keeper.session()
+        try:
+            await session.connection.execute(
+                "SELECT pg_replication_slot_advance($1, ('0/0'::pg_lsn + $2::numeric))", self.slot.name, place.lsn
+            )
+        except asyncpg.ObjectInUseError as exc:
+            raise Unavailable(f"{self._keeper.place}: {exc.args[0]}") from exc
+        self._advance_at = self._clock.monotonic() + _ADVANCE_INTERVAL
+
+    async def read(self, after: Place, upto: int, limit: int, patience: float) -> Read | None:
+        """Return the changes after a place, about `limit` of them; None: the server still decodes.
+
+        The first call begins to read up to `upto`, and the following ones continue. To be called within `errors`.
+        """
+        if not self.reading:
+            session = await self._keeper.session()
+            schema, name, _ = await self._named(session)
+            self._transactions = Transactions(schema, name)
+            await self._cursor.open(upto)
+        changes: list[Change] = []
+        end, size = Place(self._cursor.upto or upto, 0), 0
+        found: tuple[list[Message], bool] | None = None
+        complete = False
+        while len(changes) < limit and size < _MAX_BYTES and not complete:
+            try:
+                found = await self._cursor.next(limit, _MAX_BYTES - size, 0.0 if changes else patience)
+            except asyncpg.ObjectInUseError as exc:
+                raise Unavailable(f"{self._keeper.place}: {exc.args[0]}") from exc
+            if found is None:
+                break
+            messages, complete = found
+            for message in messages:
+                size += len(message.data)
+                change = self._transactions.feed(message.data, message.size)
+                if change is not None and change.place > after:
+                    changes.append(change)
+        if found is None and not changes:
+            return None
+        reached = max(after, self._transactions.reached or after, end if complete else after)
+        return Read(changes, reached, complete)
+
+    def close(self) -> None:
+        """Stop reading, without waiting for the server."""
+        self._cursor.close()
+
+    async def _check_identity(self, session: Session) -> None:
+        needed = [("key", column) for column in self._options.keys]
+        if self._options.subject is not None:
+            needed.append(("subject", self._options.subject))
+        _, _, oid = await self._named(session)
+        await slots.check_identity(session.connection, session.shape.relation, oid, needed)
+
+    async def _check_published(self, session: Session) -> None:
+        _, _, oid = await self._named(session)
+        await slots.check_published(session.connection, self.slot, session.shape.relation, oid)
+        self._check_at = self._clock.monotonic() + _CHECK_INTERVAL
+
+    async def _named(self, session: Session) -> tuple[str, str, int]:
+        """Return schema, name and oid of the table."""
+        found = await session.connection.fetchrow(_NAME, quoted_table(self._options.table))
+        if found is None:
+            raise Unavailable(f"{self._keeper.place}: the table does not exist")
+        schema, name, oid = found
+        return schema, name, oid
+
+    async def _create(self, session: Session) -> None:
+        connection = await connect(database_of(self._options), f"{self.slot.name} creation", writable=True)
+        try:
+            await slots.create(connection, self.slot, session.shape.relation)
+        finally:
+            connection.terminate()

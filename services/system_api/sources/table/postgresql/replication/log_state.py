@@ -1,0 +1,80 @@
+"""What a source of the log has published, and what its checkpoint holds. No I/O."""
+
+import msgspec
+
+from services.system_api.sources.source import Checkpoint
+from services.system_api.sources.table.postgresql.replication.transactions import Place
+from shared.errors import SettingsError
+
+_VERSION = 1
+_encode = msgspec.json.Encoder().encode
+
+
+class SnapshotProgress(msgspec.Struct, frozen=True):
+    """A snapshot that is in progress."""
+
+    after: str | None = None
+    """The key of the last row that was published; None: none yet."""
+    start: str | None = None
+    """The transactions that were visible when it began, as PostgreSQL writes them; None: it has not begun."""
+    seen: tuple[int, ...] = ()
+    """The ids of those of them whose changes were published from the log nevertheless."""
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    v: int
+    mode: str
+    system: str
+    lsn: int
+    number: int
+    snapshot: SnapshotProgress | None = None
+
+
+class LogState:
+    """The place of one source."""
+
+    def __init__(self, mode: str, system: str, checkpoint: Checkpoint) -> None:
+        """Resume from a checkpoint. `mode` and `system`, which identifies the server, must be those of the checkpoint.
+
+        Raises:
+            SettingsError: the checkpoint is of another kind of source, of another mode or of another server.
+        """
+        self._mode = mode
+        self._system = system
+        self.place: Place | None = None
+        """Everything up to here is published; None: the source is new."""
+        self.snapshot: SnapshotProgress | None = None
+        if checkpoint:
+            self._load(checkpoint)
+
+    def saved(self) -> dict[str, bytes | None]:
+        """Return the checkpoint; there must be a place."""
+        assert self.place is not None, "a source is at a place once it has been opened"
+        saved = _Saved(_VERSION, self._mode, self._system, *self.place, self.snapshot)
+        return {"": _encode(saved)}
+
+    @staticmethod
+    def place_of(saved: bytes) -> Place:
+        """Return the place of a checkpoint from `saved`."""
+        found = msgspec.json.decode(saved, type=_Saved)
+        return Place(found.lsn, found.number)
+
+    def _load(self, checkpoint: Checkpoint) -> None:
+        try:
+            saved = msgspec.json.decode(checkpoint[""], type=_Saved)
+        except (KeyError, msgspec.MsgspecError) as exc:
+            raise SettingsError(
+                f"the checkpoint is not that of a table in mode replication ({exc}):"
+                " give the source another name, or set its previous mode again"
+            ) from exc
+        if saved.v != _VERSION or saved.mode != self._mode:
+            raise SettingsError(
+                f"the checkpoint is of {saved.mode!r} (version {saved.v}), the settings read {self._mode!r}:"
+                " give the source another name, or rewind it to the beginning"
+            )
+        if saved.system != self._system:
+            raise SettingsError(
+                "the checkpoint is a place in the log of another server or database, and the changes since then are not"
+                " in this one: rewind the source to the beginning, for a new snapshot"
+            )
+        self.place, self.snapshot = Place(saved.lsn, saved.number), saved.snapshot

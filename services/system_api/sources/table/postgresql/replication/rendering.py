@@ -1,0 +1,90 @@
+"""Rows as JSON: the server makes it of the texts in the log, as it makes that of rows in every other mode."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import asyncpg
+
+from services.system_api.sources.table.postgresql.connection import is_row_error
+from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Values
+from services.system_api.sources.table.sql import quoted
+
+_TYPES = """
+    SELECT format_type(c.type, CASE WHEN c.modifier >= 0 THEN c.modifier ELSE -1 END)
+    FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY c (type, modifier, number) ORDER BY c.number
+"""
+_UNKNOWN = "???"
+_LARGEST_GROUP = 500
+
+
+class Renderer:
+    """Makes JSON of rows of one table."""
+
+    def __init__(self) -> None:
+        self._types: tuple[Relation, list[str]] | None = None
+
+    async def rendered(
+        self, connection: asyncpg.Connection, rows: Sequence[tuple[Relation, Sequence[int], Values]]
+    ) -> list[tuple[bytes, str | None]]:
+        """Return each row as a JSON object, and why it cannot be an event: an error of the server.
+
+        A row is its definition, the numbers of the columns that are wanted, and its values. Those that are missing are
+        left out.
+        """
+        groups: dict[tuple[Relation, tuple[int, ...]], list[int]] = defaultdict(list)
+        for number, (relation, wanted, values) in enumerate(rows):
+            present = tuple(column for column in wanted if values[column] is not MISSING)
+            groups[relation, present].append(number)
+        found: list[tuple[bytes, str | None]] = [(b"{}", None)] * len(rows)
+        for (relation, present), numbers in groups.items():
+            if not present:
+                continue
+            types = await self._types_of(connection, relation)
+            statement = _statement(relation, present, types)
+            for begin in range(0, len(numbers), _LARGEST_GROUP):
+                some = numbers[begin : begin + _LARGEST_GROUP]
+                texts = [[_text(rows[number][2][column]) for number in some] for column in present]
+                for number, result in zip(some, await _made(connection, statement, texts), strict=True):
+                    found[number] = result
+        return found
+
+    async def _types_of(self, connection: asyncpg.Connection, relation: Relation) -> list[str]:
+        if self._types is None or self._types[0] != relation:
+            oids = [column.type_oid for column in relation.columns]
+            modifiers = [column.modifier for column in relation.columns]
+            names = [row[0] for row in await connection.fetch(_TYPES, oids, modifiers)]
+            # Of a type that was dropped meanwhile, the text is what is left.
+            self._types = relation, ["text" if name == _UNKNOWN else name for name in names]
+        return self._types[1]
+
+
+async def _made(
+    connection: asyncpg.Connection, statement: str, texts: list[list[str | None]]
+) -> list[tuple[bytes, str | None]]:
+    try:
+        return [(row[0], None) for row in await connection.fetch(statement, *texts)]
+    except asyncpg.PostgresError as exc:
+        if not is_row_error(exc):
+            raise
+        if len(texts[0]) == 1:
+            return [(b"{}", str(exc.args[0]))]
+    return [
+        result
+        for number in range(len(texts[0]))
+        for result in await _made(connection, statement, [[column[number]] for column in texts])
+    ]
+
+
+def _statement(relation: Relation, present: Sequence[int], types: Sequence[str]) -> str:
+    named = [(place, types[number], quoted(relation.columns[number].name)) for place, number in enumerate(present)]
+    columns = [f"v.c{place}::{type_} AS {name}" for place, type_, name in named]
+    arrays = ", ".join(f"${place + 1}::text[]" for place in range(len(present)))
+    names = ", ".join(f"c{place}" for place in range(len(present)))
+    return f"""
+        SELECT convert_to((SELECT row_to_json(r.*) FROM (SELECT {", ".join(columns)}) r)::text, 'UTF8')
+        FROM unnest({arrays}) WITH ORDINALITY v ({names}, n) ORDER BY v.n
+    """  # noqa: S608 -- every name is quoted, types come from the catalog
+
+
+def _text(value: object) -> str | None:
+    return value.decode() if isinstance(value, bytes) else None

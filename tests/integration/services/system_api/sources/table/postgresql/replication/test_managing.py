@@ -1,0 +1,30 @@
+"""What operators do with the slot of a source."""
+
+import asyncpg
+import pytest
+
+from services.system_api.sources.table.postgresql.replication import managing
+from services.system_api.sources.table.postgresql.replication.log import slot_of
+from services.system_api.sources.table.postgresql.replication.slot import Slot
+from shared.errors import SettingsError
+from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import TABLE, poller_of
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller
+
+
+async def test_a_slot_is_looked_at_created_and_dropped(logical_database: str, log: asyncpg.Connection) -> None:
+    await log.execute(TABLE)
+    options = poller_of(logical_database).options
+    assert await managing.probe("orders", options) == f"slot {options.slot} does not exist yet; the source creates it"
+    made = [f"publication {options.slot}", f"slot {options.slot}"]
+    assert await managing.create("orders", options) == made
+    assert (await managing.probe("orders", options)).endswith("bytes of log")
+    await log.execute(f"DROP PUBLICATION {options.slot}")
+    with pytest.raises(SettingsError, match=r"^system\.sources\.orders\.publication: there is no publication"):
+        await managing.probe("orders", options)
+    assert await managing.drop("orders", options) == made[1:]
+    assert await managing.drop("orders", options) == []
+
+
+def test_the_slot_has_the_name_of_the_source_by_default() -> None:
+    options = TablePoller("postgresql://db/shop", mode="replication", publication="p").options
+    assert slot_of("Orders.é-1", options) == Slot("trelay_orders___1", "p")

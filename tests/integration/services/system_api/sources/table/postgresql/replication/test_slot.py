@@ -1,0 +1,94 @@
+"""A slot, a publication or a table that cannot keep the promise."""
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared.errors import SettingsError
+from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
+    TABLE,
+    poller_of,
+    settled,
+)
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller
+
+
+async def test_the_slot_moves_only_over_what_is_published_and_its_lag_is_watched(
+    logical_database: str, log: asyncpg.Connection
+) -> None:
+    await log.execute(TABLE)
+    poller = poller_of(logical_database, slot_lag_limit=1_048_576)
+    await settled(poller)
+    await log.execute("CREATE TABLE other (t text)")
+    confirmed = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = $1"
+    before = await log.fetchval(confirmed, poller.options.slot)
+    async with poller.opened() as source:
+        await log.execute("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 3000)")
+        await log.execute("INSERT INTO orders VALUES (1, 'a')")
+        batch = await source.poll(10)
+        poller.save(batch)
+        assert batch.slot_lag is not None
+        assert batch.slot_lag > 3_000_000
+        assert "more than slot_lag_limit (1048576)" in batch.problems[0]
+        while (await source.poll(10)).more:
+            pass
+        await source.poll(10)
+        assert await log.fetchval(confirmed, poller.options.slot) == before, "nothing is settled"
+        await source.settle(batch)  # type: ignore[attr-defined]
+        await source.poll(10)
+        assert await log.fetchval(confirmed, poller.options.slot) > before
+    assert poller.ids == [1]
+    await settled(poller)
+    assert poller.ids == [1]
+
+
+async def test_log_that_is_missing_is_an_error_and_is_never_skipped(
+    logical_database: str, log: asyncpg.Connection
+) -> None:
+    await log.execute(TABLE)
+    poller = poller_of(logical_database)
+    await settled(poller)
+    slot = poller.options.slot
+    await log.execute("INSERT INTO orders VALUES (1, 'a')")
+    await log.execute("SELECT pg_drop_replication_slot($1)", slot)
+    with pytest.raises(SettingsError, match=r"there is no slot.*the changes since then are missing"):
+        await settled(poller)
+    await log.execute("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", slot)
+    with pytest.raises(SettingsError, match="bytes of log behind the place of the checkpoint"):
+        await settled(poller)
+    poller.saved.clear()
+    await settled(poller)
+    assert poller.ids == [1], "a rewind to the beginning is a new snapshot"
+    poller.saved[""] = poller.saved[""].replace(b'"system":"', b'"system":"1')
+    with pytest.raises(SettingsError, match="another server or database"):
+        await settled(poller)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "error"),
+    [
+        ("SELECT 1", {"create_slot": False}, "publication: there is no publication .* CREATE PUBLICATION"),
+        ("ALTER TABLE orders REPLICA IDENTITY NOTHING", {}, "key: .* is not in the replica identity"),
+        ("SELECT 1", {"subject": "v"}, "subject: table .*'v' is not in the replica identity"),
+        ("ALTER TABLE orders SET UNLOGGED", {}, "is not a table whose changes are in the log"),
+        ("CREATE PUBLICATION p", {"publication": "p"}, "'p' does not have table .*ALTER PUBLICATION"),
+        (
+            "CREATE PUBLICATION p FOR TABLE orders WITH (publish = 'insert')",
+            {"publication": "p"},
+            "'p' leaves out changes: ALTER PUBLICATION",
+        ),
+    ],
+)
+async def test_what_cannot_be_promised_is_refused(
+    logical_database: str, log: asyncpg.Connection, prepare: str, options: dict[str, Any], error: str
+) -> None:
+    await log.execute(f"{TABLE}; {prepare}")
+    with pytest.raises(SettingsError, match=error):
+        await settled(TablePoller(logical_database, **({"mode": "replication", "create_slot": True} | options)))
+
+
+async def test_a_server_without_logical_replication_is_refused(database: str, upstream: asyncpg.Connection) -> None:
+    await upstream.execute(TABLE)
+    with pytest.raises(SettingsError, match="set wal_level = logical"):
+        await settled(poller_of(database))
