@@ -11,6 +11,7 @@ from services.system_api.sources.file.reading.progress import (
     new_file_id,
     number_of,
     save,
+    unread,
 )
 from shared.errors import SettingsError
 
@@ -58,3 +59,13 @@ def test_a_file_is_identified_by_device_and_inode() -> None:
 def test_the_head_is_what_was_read_of_a_file_limited_to_a_sample() -> None:
     assert PROGRESS.head == SAMPLE == 512
     assert Progress(path="in/a", dev=1, ino=1, offset=7, line=1, fingerprint="", sample=0).head == 7
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_known_file_that_is_read_again_is_known_by_what_was_not_read(size: int) -> None:
+    known = Progress(
+        path="a", dev=1, ino=2, offset=70, line=3, fingerprint="ab", sample=9, size=size, done=(70, 5), begin=7
+    )
+    again = unread(known)
+    assert (again.path, again.inode, again.offset, again.line, again.done, again.begin) == ("a", (1, 2), 0, 0, None, 0)
+    assert again.fingerprint == ("ab" if size else fingerprint_of(b"", b""))
