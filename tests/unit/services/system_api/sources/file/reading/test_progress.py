@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.system_api.sources.file.filesystem import FileStat
 from services.system_api.sources.file.reading.progress import (
     SAMPLE,
     Count,
@@ -10,6 +11,7 @@ from services.system_api.sources.file.reading.progress import (
     load,
     new_file_id,
     number_of,
+    passed_over,
     save,
     unread,
 )
@@ -69,3 +71,10 @@ def test_a_known_file_that_is_read_again_is_known_by_what_was_not_read(size: int
     again = unread(known)
     assert (again.path, again.inode, again.offset, again.line, again.done, again.begin) == ("a", (1, 2), 0, 0, None, 0)
     assert again.fingerprint == ("ab" if size else fingerprint_of(b"", b""))
+
+
+@pytest.mark.parametrize(("whole", "begin", "done"), [(False, 30, None), (True, 0, (30, 5))])
+def test_of_a_file_that_is_passed_over_nothing_is_read(whole: bool, begin: int, done: tuple[int, int] | None) -> None:
+    found = passed_over(FileStat("a", 1, 2, 30, 5), "ab", whole=whole)
+    assert (found.path, found.inode, found.offset, found.fingerprint) == ("a", (1, 2), 0, "ab")
+    assert (found.begin, found.done, found.passed_over) == (begin, done, whole)
