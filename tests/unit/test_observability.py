@@ -17,6 +17,10 @@ LOGGING = ("shared/runtime/run.py", "shared/runtime/tasks.py", "shared/http/heal
            "shared/http/tls.py")  # fmt: skip
 
 
+DESCRIBED = ("services/experience_api", "shared")
+"""Folders all of whose messages are described."""
+
+
 def rows(heading: str) -> set[str]:
     """The names in the first column of the tables below a heading."""
     section = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
@@ -49,6 +53,29 @@ def test_every_part_of_readyz_is_described() -> None:
 @pytest.mark.parametrize("path", LOGGING)
 def test_every_message_about_the_process_is_described(path: str) -> None:
     assert messages(path) <= rows("Logs")
+
+
+@pytest.mark.parametrize("folder", DESCRIBED)
+def test_every_message_of_a_layer_is_described(folder: str) -> None:
+    paths = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
+    found = {message for path in paths for message in constant_messages(path)}
+    assert found
+    assert found - rows("Logs") == set()
+
+
+def constant_messages(path: str) -> set[str]:
+    """The messages from info on that stand as text where they are logged."""
+    return {
+        str(node.args[0].value)
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "logger"
+        and node.func.attr != "debug"
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
 
 
 def test_every_common_metric_is_described() -> None:

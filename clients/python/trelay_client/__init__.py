@@ -9,8 +9,10 @@ It registers, connects, keeps the cursor, reconnects as the close codes say, and
 without I/O, as a model for a client in any language.
 """
 
+from trelay_client.blocking import events
 from trelay_client.cursor_file import CursorFile
 from trelay_client.errors import TrelayClientError, UsageError
+from trelay_client.resuming import ResumeStore, resume
 from trelay_client.state import CONNECTED, GAP, Frame, Stopped, UnreadableFrame
 from trelay_client.stream import ClientCredentials, Token, subscribe
 
@@ -20,10 +22,13 @@ __all__ = [
     "ClientCredentials",
     "CursorFile",
     "Frame",
+    "ResumeStore",
     "Stopped",
     "Token",
     "TrelayClientError",
     "UnreadableFrame",
     "UsageError",
+    "events",
+    "resume",
     "subscribe",
 ]

@@ -1,33 +1,67 @@
 """`- python: shop.orders:enrich`: calls a function of the user, `function(data)` or `function(data, event)`."""
 
+import asyncio
 import importlib
 import inspect
 import math
 import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
-from services.process_api.pipeline.steps.step import Example, Step, StepOptions
+from services.process_api.pipeline.steps.python_pool.frames import Kind
+from services.process_api.pipeline.steps.python_pool.pool import Pool
+from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.step import AnyStep, Example, StepOptions
 from shared.errors import Malformed, Unavailable
 from shared.events.event import check_data
 from shared.expression import exact
 from shared.expression.nodes import Node, Raw
+from shared.runtime.tasks import together
+from shared.settings import Options
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _check_json = msgspec.json.Decoder(Raw).decode
 _NAME = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 _WITH_EVENT = 2
+_items = msgspec.json.Decoder(list[Raw]).decode
 
 
 def _check_form(written: str) -> str:
     if not re.fullmatch(_NAME, written):
         raise ValueError(f"found {written[:80]!r}; expected a function as 'package.module:name'")
     return written
+
+
+FunctionName = Annotated[str, AfterValidator(_check_form), Field(json_schema_extra={"pattern": _NAME})]
+
+
+class PythonSettings(Options):
+    """A function, and where it runs."""
+
+    function: FunctionName
+    """The function, as `package.module:name`; PYTHONPATH is searched."""
+
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    """Settings of the function: where there are any, it gets them as the keyword argument `settings`, a dict."""
+
+    run: Literal["loop", "process"] = "loop"
+    """`loop`: in the event loop of the replica, where nothing else runs until a plain function returns. `process`: in
+    processes of its own, where it may take its time, and is killed after `timeout`."""
+
+    timeout: float = Field(default=10.0, gt=0)
+    """Seconds for one event, with `run: process` and for asynchronous functions. After that the event goes to the dead
+    letter. An asynchronous function is cancelled in the loop, and killed in a process."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes of each replica, with `run: process`."""
+
+    max_concurrent: int = Field(default=8, ge=1, le=1000)
+    """Events at the same time, for asynchronous functions in the loop."""
 
 
 class PythonOptions(StepOptions):
@@ -40,52 +74,88 @@ class PythonOptions(StepOptions):
         module='def enrich(data):\n    return {**data, "total": data["price"] * data["quantity"]}\n',
     )
 
-    python: Annotated[str, AfterValidator(_check_form), Field(json_schema_extra={"pattern": _NAME})]
-    """The function, as `package.module:name`; PYTHONPATH is searched.
+    python: Annotated[
+        Annotated[PythonSettings, Tag("settings")] | Annotated[FunctionName, Tag("a function")],
+        Discriminator(lambda written: "settings" if isinstance(written, dict | PythonSettings) else "a function"),
+    ]
+    """The function, as `package.module:name`, or settings. It is plain or asynchronous (`async def`).
 
     It gets the entity and, if it takes two arguments, a dict of the event's attributes. It returns the new entity; or
     None, which ends the event here; or a list, which makes one event of each item. It must return the same for the same
-    event, and quickly: nothing else runs meanwhile. An event for which it raises goes to the dead letter; on
-    `shared.errors.Unavailable` the partition waits and the event comes again. Numbers are exact: a fraction that no
-    float holds is a Decimal.
+    event. A plain function must return quickly, or run in a process. An event for which it raises goes to the dead
+    letter; on `shared.errors.Unavailable` the partition waits and the event comes again. Numbers are exact: a fraction
+    that no float holds is a Decimal.
     """
 
-    def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
-        return Python(self)
+    @property
+    def settings(self) -> PythonSettings:
+        """The settings, however they are written."""
+        return PythonSettings(function=self.python) if isinstance(self.python, str) else self.python
+
+    def build(self, context: StepContext) -> AnyStep:
+        settings = self.settings
+        function = Function(settings.function, settings.settings)
+        if settings.run == "process":
+            return PooledPython(settings, Pool(settings.function, settings.settings, settings.processes, context))
+        return AsyncPython(function, settings) if function.asynchronous else Python(function)
 
 
-class Python:
-    def __init__(self, options: PythonOptions) -> None:
+class Function:
+    """One function of the user."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any] | None = None) -> None:
         """Import the function.
 
         Raises:
             ValueError: it cannot be imported, or takes other arguments.
         """
-        self._name = options.python
-        self._function, self._with_event = load(options.python)
+        self.name = name
+        self._keywords = {"settings": dict(settings)} if settings else {}
+        self._function, self._with_event = load(name, self._keywords)
+        self.asynchronous = inspect.iscoroutinefunction(self._function)
 
-    def apply(self, draft: Draft) -> Sequence[Draft]:
-        returned = self._call(draft)
-        if returned is None:
-            return ()
-        entities = [self._node(item) for item in returned] if isinstance(returned, list) else [self._node(returned)]
-        if len(entities) > 1:
-            return draft.copies_with(entities)
-        for entity in entities:
-            draft.replace_data(entity)
-        return [draft] * len(entities)
-
-    def _call(self, draft: Draft) -> Any:
-        data = draft.data_text()
+    def arguments(self, data: bytes | None, attributes: Mapping[str, Any] | bytes) -> list[Any]:
+        """Return what the function is called with: the entity, and the attributes if it takes them."""
         arguments = [None if data is None else exact.value(data)]
         if self._with_event:
-            arguments.append({name: exact.value(bytes(raw)) for name, raw in draft.attributes().items()})
+            if isinstance(attributes, Mapping):
+                arguments.append({name: exact.value(bytes(raw)) for name, raw in attributes.items()})
+            else:
+                arguments.append(exact.value(bytes(attributes)))
+        return arguments
+
+    def called(self, arguments: Sequence[Any]) -> Any:
+        """Call a plain function.
+
+        Raises:
+            Unavailable: the function does.
+            Malformed: it raises anything else.
+        """
         try:
-            return self._function(*arguments)
+            return self._function(*arguments, **self._keywords)
         except (Unavailable, KeyboardInterrupt):
             raise
         except BaseException as exc:  # any error, `sys.exit` included, concerns this event alone
-            raise Malformed(f"{self._name} raised {type(exc).__name__}: {exc}") from exc
+            raise Malformed(f"{self.name} raised {type(exc).__name__}: {exc}") from exc
+
+    async def awaited(self, arguments: Sequence[Any]) -> Any:
+        """Call an asynchronous function. Raises as `called` does."""
+        try:
+            return await self._function(*arguments, **self._keywords)
+        except (Unavailable, KeyboardInterrupt, asyncio.CancelledError):
+            raise
+        except BaseException as exc:
+            raise Malformed(f"{self.name} raised {type(exc).__name__}: {exc}") from exc
+
+    def entities(self, returned: Any) -> list[Node]:
+        """Return the entities that the function returned.
+
+        Raises:
+            Malformed: one is not JSON.
+        """
+        if returned is None:
+            return []
+        return [self._node(item) for item in returned] if isinstance(returned, list) else [self._node(returned)]
 
     def _node(self, entity: Any) -> Node:
         try:
@@ -94,11 +164,89 @@ class Python:
             # msgspec writes null for a float that is not a number.
             finite = b"null" not in written or _finite(msgspec.to_builtins(entity))
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
-            raise Malformed(f"{self._name} returned a value that is not JSON: {exc}") from exc
+            raise Malformed(f"{self.name} returned a value that is not JSON: {exc}") from exc
         if not finite:
-            raise Malformed(f"{self._name} returned a value that is not JSON: a number is infinite or NaN")
+            raise Malformed(f"{self.name} returned a value that is not JSON: a number is infinite or NaN")
         check_data(written)
         return made
+
+
+class Python:
+    """Calls a plain function in the event loop."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+
+    def apply(self, draft: Draft) -> Sequence[Draft]:
+        function = self._function
+        returned = function.called(function.arguments(draft.data_text(), draft.attributes()))
+        return _events(draft, function.entities(returned))
+
+
+class AsyncPython:
+    """Calls an asynchronous function in the event loop."""
+
+    def __init__(self, function: Function, settings: PythonSettings) -> None:
+        self._function = function
+        self._timeout = settings.timeout
+        self._slots = asyncio.Semaphore(settings.max_concurrent)
+
+    async def apply_batch(
+        self, drafts: Sequence[Draft], scope: Scope
+    ) -> Sequence[Sequence[Draft] | Malformed | Unavailable]:
+        outcomes = await together(*(self._outcome(draft) for draft in drafts))
+        scope.turns.waited()
+        return outcomes
+
+    async def _outcome(self, draft: Draft) -> Sequence[Draft] | Malformed | Unavailable:
+        function = self._function
+        try:
+            async with self._slots, asyncio.timeout(self._timeout):
+                returned = await function.awaited(function.arguments(draft.data_text(), draft.attributes()))
+            return _events(draft, function.entities(returned))
+        except TimeoutError:
+            return Malformed(f"{function.name} took longer than {self._timeout:g} s")
+        except (Malformed, Unavailable) as exc:
+            return exc
+
+
+class PooledPython:
+    """Calls a function in processes of its own."""
+
+    def __init__(self, settings: PythonSettings, pool: Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+
+    async def apply_batch(
+        self, drafts: Sequence[Draft], scope: Scope
+    ) -> Sequence[Sequence[Draft] | Malformed | Unavailable]:
+        outcomes = await together(*(self._outcome(draft) for draft in drafts))
+        scope.turns.waited()
+        return outcomes
+
+    async def _outcome(self, draft: Draft) -> Sequence[Draft] | Malformed | Unavailable:
+        name, timeout = self._settings.function, self._settings.timeout
+        try:
+            call = _encode([Raw(draft.data_text() or b"null"), draft.attributes()])
+            kind, content = await self._pool.call(call, timeout)
+        except TimeoutError:
+            return Malformed(f"{name} took longer than {timeout:g} s, and was killed")
+        except EOFError as exc:
+            return Malformed(f"{name} ended its process ({exc})")
+        except (Malformed, Unavailable) as exc:
+            return exc
+        if kind is Kind.RETURNED:
+            return _events(draft, list(_items(content)))
+        text = content.decode(errors="replace")
+        return Unavailable(text) if kind is Kind.UNAVAILABLE else Malformed(text)
+
+
+def _events(draft: Draft, entities: list[Node]) -> Sequence[Draft]:
+    if len(entities) > 1:
+        return draft.copies_with(entities)
+    for entity in entities:
+        draft.replace_data(entity)
+    return [draft] * len(entities)
 
 
 def _finite(value: Any) -> bool:
@@ -110,11 +258,11 @@ def _finite(value: Any) -> bool:
     return all(map(_finite, value)) if isinstance(value, list | tuple) else True
 
 
-def load(name: str) -> tuple[Callable[..., Any], bool]:
+def load(name: str, keywords: Mapping[str, Any] | None = None) -> tuple[Callable[..., Any], bool]:
     """Import a function by `module:name`; return it, and whether it takes the attributes as well.
 
     Raises:
-        ValueError: it cannot be imported, is asynchronous, or takes neither one argument nor two.
+        ValueError: it cannot be imported, or takes neither one argument nor two, and the keywords.
     """
     module, _, attribute = name.partition(":")
     try:
@@ -123,16 +271,17 @@ def load(name: str) -> tuple[Callable[..., Any], bool]:
             function = getattr(function, part)
     except (Exception, SystemExit) as exc:  # a module may raise anything while it is imported
         raise ValueError(f"{name} cannot be imported: {type(exc).__name__}: {exc}") from exc
-    if not callable(function) or inspect.iscoroutinefunction(function):
-        raise ValueError(f"{name} is not a plain function; a coroutine function cannot be a step")
+    if not callable(function):
+        raise ValueError(f"{name} is not a plain function, and no asynchronous one")  # noqa: TRY004 -- of the settings
     try:
         signature = inspect.signature(function)
     except ValueError:
         return function, False  # a builtin without a signature
     for count in (1, _WITH_EVENT):
         try:
-            signature.bind(*range(count))
+            signature.bind(*range(count), **(keywords or {}))
         except TypeError:
             continue
         return function, count == _WITH_EVENT
-    raise ValueError(f"{name} takes {signature}, expected (data) or (data, event)")
+    expected = ", settings=…" if keywords else ""
+    raise ValueError(f"{name} takes {signature}, expected (data{expected}) or (data, event{expected})")

@@ -33,5 +33,10 @@ def test_the_default_detail_is_the_title() -> None:
     assert Refused(refusals.DRAINING).detail == refusals.DRAINING.title
 
 
+def test_a_time_to_wait_is_a_whole_number_of_seconds() -> None:
+    assert Refused(refusals.BUSY, retry_after=0.2).headers["Retry-After"] == "1"
+    assert Refused(refusals.BUSY, retry_after=2.1).headers["Retry-After"] == "3"
+
+
 def test_the_metric_label_of_a_refusal_has_no_hyphen() -> None:
     assert refusals.ALREADY_CONNECTED.label == "already_connected"

@@ -11,6 +11,7 @@ from services.experience_api.wire.frames import (
     PING,
     event_frame,
     event_payload,
+    ping,
     pong_frame,
     read_frame,
     text_frame,
@@ -105,3 +106,7 @@ def test_any_bytes_are_a_text_frame_or_malformed(value: bytes) -> None:
         opcode, payload = received(event_frame(event_payload(value), b"c"))
         assert opcode is Opcode.TEXT
         assert payload.decode().startswith('{"cursor":"c",')
+
+
+def test_a_ping_has_no_payload() -> None:
+    assert ping() == b"\x89\x00"

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.process_api.pipeline.pipeline import Input, Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked, Rejected
-from tests.unit.services.process_api.making import event, pipeline
+from tests.unit.services.process_api.making import event, pipeline, without_data
 from tests.unit.services.process_api.pipeline.steps.waiting import (
     LookUp,
     StatefulLookUp,
@@ -73,3 +73,21 @@ async def test_closing_calls_what_the_steps_left() -> None:
     await made.close()
     await made.close()
     assert closed == [1]
+
+
+async def test_content_other_than_json_passes_untouched() -> None:
+    steps: list[Any] = [
+        {"filter": "$event.type = 'order.updated'"},
+        {"branch": {"cases": [{"when": "a", "steps": [{"drop": "data.a"}]}]}},
+        {"foreach": {"items": "data.l", "steps": [{"map": "$"}]}},
+        {"mask": {"redact": ["data.name"]}},
+        {"convert": {"data.n": "number"}},
+        {"set": {"subject": "C-2"}},
+        {"emit": ["a.b"]},
+    ]
+    made = pipeline(*steps)
+    content = without_data(datacontenttype="image/png", data_base64="iVBORw0KGgo=")
+    (output,) = made.run(content)
+    found = json.loads(output.value or b"")
+    assert (found["data_base64"], found["datacontenttype"]) == ("iVBORw0KGgo=", "image/png")
+    assert (found["subject"], "data" in found) == ("C-2", False)

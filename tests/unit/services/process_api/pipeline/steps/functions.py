@@ -1,6 +1,7 @@
 """Functions as users write them, for the tests of `python`."""
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -133,3 +134,32 @@ def busy(data: Any) -> Any:
     while time.perf_counter() < until:
         pass
     return data
+
+
+async def scripted(data: Any, event: Any, settings: Any) -> Any:
+    """Do what the entity says."""
+    return plainly(data, event, settings)
+
+
+async def slowly(data: Any) -> Any:
+    await asyncio.sleep(data.get("seconds", 0))
+    return {**data, "done": True}
+
+
+def plainly(data: Any, event: Any, settings: Any) -> Any:
+    """Do what the entity says, without waiting."""
+    match data.get("do"):
+        case "fail":
+            raise KeyError("missing")
+        case "wait":
+            raise Unavailable("the price list does not answer")
+        case "exit":
+            os._exit(3)
+        case "loop":
+            while True:
+                pass
+        case "print":
+            print("to nowhere")
+        case _:
+            pass
+    return {**data, "id": event["id"], "rate": settings["rate"]}

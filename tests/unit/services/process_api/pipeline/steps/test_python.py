@@ -112,7 +112,6 @@ def test_unavailable_makes_the_event_wait() -> None:
     [
         (f"{HERE}:missing", "AttributeError"),
         ("nowhere.at.all:f", "ModuleNotFoundError"),
-        (f"{HERE}:asynchronous", "a coroutine function cannot be a step"),
         (f"{HERE}:not_callable", "not a plain function"),
         (f"{HERE}:three", r"expected \(data\) or \(data, event\)"),
         (f"{HERE}:none", r"expected \(data\) or \(data, event\)"),

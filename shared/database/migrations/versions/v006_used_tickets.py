@@ -5,8 +5,8 @@ from alembic import op
 
 from shared.database.tables import SCHEMA
 
-revision = "005"
-down_revision = "004"
+revision = "006"
+down_revision = "005"
 
 
 def upgrade() -> None:

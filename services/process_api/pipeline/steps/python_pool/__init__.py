@@ -1,0 +1,1 @@
+"""Python functions in processes of their own, for the step `python`."""

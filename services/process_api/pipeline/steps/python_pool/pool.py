@@ -1,0 +1,98 @@
+"""Processes that run one function: started when they are needed, killed when a call takes too long."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from collections.abc import Mapping
+from typing import Any
+
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.python_pool.frames import HEAD, Kind, frame
+from shared.errors import Unavailable
+
+_WORKER = "services.process_api.pipeline.steps.python_pool.worker"
+
+_START_SECONDS = 60.0
+"""Until a process has imported the function; a machine may be very busy."""
+
+
+class Pool:
+    """The processes of one step."""
+
+    def __init__(self, function: str, settings: Mapping[str, Any], processes: int, context: StepContext) -> None:
+        self._function = function
+        self._command = [sys.executable, "-m", _WORKER, function, json.dumps(settings)]
+        self._slots = asyncio.Semaphore(processes)
+        self._idle: list[Process] = []
+        self._all: set[Process] = set()
+        context.on_close.append(self.close)
+
+    async def call(self, content: bytes, timeout: float) -> tuple[Kind, bytes]:
+        """Call the function in a process that is idle, once there is one; return its answer.
+
+        Raises:
+            TimeoutError: there is none within `timeout` seconds; the process is killed.
+            EOFError: the process ended.
+            Unavailable: no process can be started.
+        """
+        async with self._slots:
+            process = self._idle.pop() if self._idle else await self._started()
+            try:
+                async with asyncio.timeout(timeout):
+                    answer = await _asked(process, content)
+            except EOFError as exc:
+                raise EOFError(f"exit status {await self._end(process)}") from exc
+            except BaseException:  # it is killed in any case: its next answer would be that of this call
+                await self._end(process)
+                raise
+            self._idle.append(process)
+            return answer
+
+    async def close(self) -> None:
+        """End the processes."""
+        self._idle.clear()
+        for process in list(self._all):
+            await self._end(process)
+
+    async def _started(self) -> Process:
+        try:
+            process = await create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
+        except OSError as exc:
+            raise Unavailable(f"{self._function}: no process can be started: {exc}") from exc
+        self._all.add(process)
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                await _received(process)
+        except (TimeoutError, EOFError) as exc:
+            status = await self._end(process)
+            raise Unavailable(f"{self._function}: its process did not start: exit status {status}") from exc
+        except BaseException:
+            await self._end(process)
+            raise
+        return process
+
+    async def _end(self, process: Process) -> int:
+        self._all.discard(process)
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                process.kill()
+        return await process.wait()
+
+
+async def _asked(process: Process, content: bytes) -> tuple[Kind, bytes]:
+    assert process.stdin is not None, "a pipe"
+    try:
+        process.stdin.write(frame(Kind.CALL, content))
+        await process.stdin.drain()
+    except ConnectionError as exc:
+        raise EOFError from exc
+    return await _received(process)
+
+
+async def _received(process: Process) -> tuple[Kind, bytes]:
+    assert process.stdout is not None, "a pipe"
+    # An incomplete read is an EOFError.
+    kind, size = HEAD.unpack(await process.stdout.readexactly(HEAD.size))
+    return Kind(kind), await process.stdout.readexactly(size)

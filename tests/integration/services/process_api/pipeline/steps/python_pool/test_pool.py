@@ -1,0 +1,52 @@
+"""`python` with asynchronous functions, and in processes."""
+
+from typing import Any
+
+import pytest
+
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.outcome import Blocked, Rejected
+from services.process_api.pipeline.steps.python_pool.pool import Pool
+from shared.errors import Unavailable
+from tests.integration.services.process_api.pipeline.steps.running import running
+
+HERE = "tests.unit.services.process_api.pipeline.steps.functions"
+
+
+def python(name: str, **more: Any) -> Any:
+    return {"python": {"function": f"{HERE}:{name}", "settings": {"rate": 2}, **more}}
+
+
+@pytest.mark.parametrize(("name", "run"), [("scripted", "loop"), ("scripted", "process"), ("plainly", "process")])
+async def test_each_event_has_its_own_outcome(name: str, run: str) -> None:
+    async with running(python(name, run=run, processes=2)) as run_events:
+        one, failed, waits, printed = await run_events({"n": 1}, {"do": "fail"}, {"do": "wait"}, {"do": "print"})
+    assert one == {"n": 1, "id": "orders:0", "rate": 2}
+    assert isinstance(failed, Rejected)
+    assert "raised KeyError: 'missing'" in str(failed)
+    assert isinstance(waits, Blocked)
+    assert printed["id"] == "orders:3"
+
+
+async def test_a_function_that_never_returns_is_killed_and_its_neighbours_go_on() -> None:
+    async with running(python("plainly", run="process", timeout=1)) as run_events:
+        before, endless, after = await run_events({"n": 1}, {"do": "loop"}, {"n": 2})
+        gone, later = await run_events({"do": "exit"}, {"n": 3})
+    assert (before["n"], after["n"], later["n"]) == (1, 2, 3)
+    assert "took longer than 1 s, and was killed" in str(endless)
+    assert "ended its process (exit status 3)" in str(gone)
+
+
+async def test_an_asynchronous_function_has_a_time_limit() -> None:
+    step = {"python": {"function": f"{HERE}:slowly", "timeout": 0.2}}
+    async with running(step) as run_events:
+        quick, slow = await run_events({"n": 1}, {"seconds": 60})
+    assert quick == {"n": 1, "done": True}
+    assert "took longer than 0.2 s" in str(slow)
+
+
+async def test_a_process_that_cannot_start_is_waited_for() -> None:
+    pool = Pool(f"{HERE}:not_there", {}, 1, StepContext())
+    with pytest.raises(Unavailable, match="its process did not start"):
+        await pool.call(b"[null,{}]", 5)
+    await pool.close()

@@ -1,0 +1,47 @@
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.unit.clients.python.trelay_client.fake_server import (
+    CREDENTIALS,
+    FakeServer,
+    connected,
+    event,
+    ids,
+    session,
+)
+from trelay_client import CursorFile, Frame, Stopped, Token, events
+
+
+def taken(url: str, count: int, **options: object) -> list[Frame]:
+    found = []
+    for frame in events(url, CREDENTIALS, ["a"], **options):  # type: ignore[arg-type]
+        if not frame.own:
+            found.append(frame)
+        if len(found) == count:
+            break
+    return found
+
+
+async def test_events_arrive_in_a_program_without_asyncio(tmp_path: Path) -> None:
+    store = CursorFile(tmp_path / "cursor")
+    many = [event(number) for number in range(1, 301)]
+    async with FakeServer(session(connected(), *many, stay=True), session(event(300), stay=True)).up() as server:
+        found = await asyncio.to_thread(taken, server.url, 300, store=store)
+        assert ids(found) == [str(number) for number in range(1, 301)]
+        assert await asyncio.to_thread(store.load) == "after-299"
+        assert ids(await asyncio.to_thread(taken, server.url, 1, store=store)) == ["300"]
+        assert server.requests[1]["cursor"] == "after-299"
+    assert not [thread for thread in threading.enumerate() if thread.name == "trelay subscription"]
+
+
+async def test_what_ends_the_subscription_is_raised() -> None:
+    async with FakeServer(session(event(1), close=(4504, "client disabled"))).up() as server:
+
+        def follow() -> list[Frame]:
+            return list(events(server.url, Token("given")))
+
+        with pytest.raises(Stopped, match="client disabled"):
+            await asyncio.to_thread(follow)

@@ -1,0 +1,19 @@
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+from tests.unit.clients.python.trelay_client.fake_server import CREDENTIALS, FakeServer, connected, event, session
+from trelay_client import CursorFile, resume
+
+
+async def test_a_cursor_is_stored_once_its_event_was_processed(tmp_path: Path) -> None:
+    store = CursorFile(tmp_path / "cursor")
+    handlers = (session(connected(), event(1), event(2), stay=True), session(connected(), event(2), stay=True))
+    async with FakeServer(*handlers).up() as server:
+        for stored in (None, "after-1"):
+            assert await asyncio.to_thread(store.load) == stored
+            async with asyncio.timeout(20), aclosing(resume(server.url, CREDENTIALS, store, ["a"])) as frames:
+                async for frame in frames:
+                    if frame.event["id"] == "2":
+                        break
+        assert [request.get("cursor") for request in server.requests] == [None, "after-1"]
