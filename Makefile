@@ -64,7 +64,8 @@ COMPILE := pip compile --quiet --universal $(UPGRADE) --python-version 3.11 --ge
 TARGETS := system-api process-api experience-api cli
 REGISTRY ?= registry.example/trelay
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-BUILD_IMAGE ?= podman build --network host --ignorefile deploy/image/Dockerfile.dockerignore \
+PODMAN ?= podman
+BUILD_IMAGE ?= $(PODMAN) build --network host --ignorefile deploy/image/Dockerfile.dockerignore \
 	$(foreach file,$(wildcard /etc/pip.conf /etc/ssl/certs/ca-certificates.crt),--volume $(file):$(file):ro)
 
 images: ## build the images of the services and of the command line; BASE=IMAGE replaces the base

@@ -28,5 +28,8 @@ def _nothing_blocks_the_loop() -> Iterator[None]:
 
     The servers for one machine are synchronous on purpose.
     """
-    with blockbuster_ctx(["services", "shared", "trelay_client"], excluded_modules=["services.standalone.embedded"]):
+    with blockbuster_ctx(
+        ["services", "shared", "trelay_client"],
+        excluded_modules=["services.standalone.embedded", "services.system_api.contract"],
+    ):
         yield

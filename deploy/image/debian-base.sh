@@ -13,5 +13,5 @@ root=$(mktemp -d)
 trap 'rm -rf --one-file-system "$root"' EXIT
 debootstrap --variant=minbase --include="$packages" "$suite" "$root" "$mirror" >&2
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/{doc,man,locale}/*
-tar --numeric-owner -C "$root" -c . | podman import --quiet --change 'ENV PATH=/usr/local/bin:/usr/bin:/bin' - "$image" >&2
+tar --numeric-owner -C "$root" -c . | podman import --quiet --change 'ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' - "$image" >&2
 echo "$image"

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -29,7 +30,7 @@ def helm() -> Path:
         return Path(found)
     program = cache_folder() / f"helm-{SHA256[:16]}"
     if not program.exists():
-        unpacked = program.with_suffix(".part")
+        unpacked = program.with_suffix(f".{os.getpid()}")
         unpacked.parent.mkdir(parents=True, exist_ok=True)
         unpacked.write_bytes(_program())
         unpacked.chmod(0o755)

@@ -111,6 +111,15 @@ def test_what_a_pod_mounts_exists_or_is_documented(name: str) -> None:
                 assert volume["configMap"]["name"] in of_kind(objects, "ConfigMap")
 
 
+def test_the_broker_on_a_laptop_reaches_itself() -> None:
+    """It sends the markers of transactions to its own address; the network policies let its pod connect to nothing."""
+    (name,) = [name for name in of_kind(overlay("local"), "ConfigMap") if name.startswith("kafka-")]
+    lines = of_kind(overlay("local"), "ConfigMap")[name]["data"]["server.properties"].splitlines()
+    found = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    listener = found["inter.broker.listener.name"]
+    assert f"{listener}://localhost:" in found["advertised.listeners"]
+
+
 def test_strimzi_gets_the_topics_that_the_services_expect() -> None:
     assert topics.PATH.read_text() == topics.text(), "run `python -m tests.k8s.topics`"
     assert of_kind(overlay("production"), "KafkaTopic").keys() == {topic.name for topic in TopicsOptions().all()}

@@ -16,8 +16,10 @@ from services.system_api.sources.http.polling.opening import HttpSourceKind
 from services.system_api.sources.http.streaming.opening import SseSourceKind, WebSocketSourceKind
 from services.system_api.sources.http.webhook.opening import WebhookSourceKind
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
+from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
+from services.system_api.sources.queue.redis.opening import RedisSourceKind
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.sources.table.opening import TableSourceKind
 from shared.errors import SettingsError
@@ -32,8 +34,10 @@ _OwnKinds = (
     FileSourceKind
     | HttpSourceKind
     | KafkaSourceKind
+    | MqttSourceKind
     | NatsSourceKind
     | RabbitmqSourceKind
+    | RedisSourceKind
     | SseSourceKind
     | TableSourceKind
     | WebhookSourceKind

@@ -234,6 +234,14 @@ class EventBuilder:
         check_attribute("time", json_string(time))
         return self.event(position, subject, data, time.encode())
 
+    def add(self, batch: Batch, position: str, subject: str, data: bytes, time: str | None = None) -> None:
+        """Add the event of one change to a batch, built as by `checked`; or its reject, if readers would refuse it."""
+        try:
+            batch.records.append(self.checked(position, subject, data, time))
+        except Malformed as exc:
+            place = f"{self.name}:{position}"
+            batch.rejects.append(Reject(place, data, f"{position}: {exc}", "source", place))
+
     def complete(self, position: str, attributes: Attributes) -> Outgoing:
         """Build an event from attributes that are valid and hold a subject; those that are missing are added.
 

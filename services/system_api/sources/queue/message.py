@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from datetime import datetime
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
-from services.system_api.sources.source import Loss
+from services.system_api.sources.source import Checkpoint, Loss
 
 
 class Message(NamedTuple):
@@ -77,6 +78,15 @@ class Connection(Protocol):
 
         It returns as well when the connection is lost: `receive` then raises the reason.
         """
+        ...
+
+
+@runtime_checkable
+class RewindableConnection(Protocol):
+    """Connections to a log, which keeps its messages, so that a source can be rewound in it."""
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint of a place; see `Rewinding`. Raises what that does."""
         ...
 
 

@@ -6,6 +6,7 @@ kept one by one. A broker that delivers in order has no positions above its mark
 """
 
 import bisect
+from collections.abc import Collection, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -162,6 +163,20 @@ class Positions(Generic[Position]):
                 )
                 mark.changed = False
         return saved
+
+    def checkpoint_after(
+        self, places: Mapping[str, Position | None], without: Collection[str] = ()
+    ) -> dict[str, bytes]:
+        """Return the whole checkpoint that continues after other places of the same logs, with the same ids as before.
+
+        `places` are positions by partition; None is before the first one. `without` are facts that do not hold there.
+        """
+        found = {}
+        for part, position in places.items():
+            mark = self.of(part)
+            facts = {name: value for name, value in mark.facts.items() if name not in without}
+            found[part] = _encode(_Saved(_VERSION, self._of, mark.epoch, mark.incarnation, position, [], facts))
+        return found
 
     def _loaded(self, value: bytes, kind: type[Position]) -> Mark[Position]:
         try:

@@ -13,12 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from services.system_api.sources.queue.deliveries import Attempts
 from services.system_api.sources.queue.events import MessageEvents
-from services.system_api.sources.queue.message import Broker, Connection, Message
+from services.system_api.sources.queue.message import Broker, Connection, Message, RewindableConnection
 from services.system_api.sources.queue.options import QueueSourceOptions
-from services.system_api.sources.source import Batch
+from services.system_api.sources.source import Batch, Checkpoint
 from shared.errors import Malformed, SettingsError, Unavailable
 
 
@@ -100,6 +102,18 @@ class QueueSource:
         """Return when a message may be waiting."""
         if self._connection is not None and not self._again:
             await self._connection.wait()
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint of a place; see `Rewinding`.
+
+        The beginning of a queue, whose messages are gone once they are published, forgets which they were.
+        """
+        connection = await self._connected()
+        if isinstance(connection, RewindableConnection):
+            return await connection.checkpoint_at(place)
+        if place == "beginning":
+            return {}
+        raise Malformed("a queue keeps no message that is published; expected beginning or a position")
 
     def _fill(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
         """Process what is held; return the messages that can be acknowledged at once."""

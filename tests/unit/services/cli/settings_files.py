@@ -1,6 +1,7 @@
 """Settings files, valid and invalid, on which  and validators of JSON Schema must agree."""
 
 from tests.unit.services.cli.settings_of_http import HTTP_SOURCES
+from tests.unit.services.cli.settings_of_queues import QUEUE_SOURCES
 from tests.unit.services.cli.settings_of_tables import TABLE_SOURCES
 
 WHOLE = """\
@@ -138,37 +139,8 @@ system:
       notify: orders_changed
       type: order.updated
 """
-WHOLE += HTTP_SOURCES + TABLE_SOURCES
+WHOLE += HTTP_SOURCES + QUEUE_SOURCES + TABLE_SOURCES
 WHOLE += """\
-    parcels:
-      kind: rabbitmq
-      url: amqps://trelay@rabbit:5671/shop
-      password: secret
-      tls: {ca_file: ca.pem, cert_file: own.pem, key_file: own.key}
-      queue: parcels
-      dedupe_window: 10000
-      exclusive: true
-      heartbeat: 10
-      accept: [message_ttl]
-      subject: {header: parcel}
-      content: json
-      cloudevents: true
-      message_limit: 1048576
-      max_deliveries: 5
-      prefetch: 1000
-      prefetch_bytes: 16777216
-      connect_timeout: 10
-      channel: parcels
-      type: parcel.moved
-    positions: {kind: rabbitmq, url: amqp://rabbit, stream: positions, start: latest, subject: {key: true}, channel: p,
-      type: parcel.position}
-    payments: {kind: nats, url: "tls://n1:4222,n2:4222", token: secret, stream: PAYMENTS, filter: payments.eu.>,
-      consumer: trelay, start: latest, ack_wait: 60, accept: [no_ack], subject: payment.id, channel: payments,
-      type: payment.made}
-    shipments: {kind: kafka, servers: "k1:9093,k2:9093", security_protocol: SASL_SSL, user: trelay, password: secret,
-      ca_file: /etc/ca.pem, topics: [shipments, returns], start: latest, group: trelay, accept: [compacted],
-      channel: shipments, type: shipment.changed}
-    archive: {kind: kafka, servers: "k1:9092", pattern: "archive[.].*", channel: archive, type: record.archived}
 process:
   listen: {port: 8082}
   node: process-0

@@ -4,13 +4,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
+from typing import Literal
 
 from services.system_api.sources.queue.kafka.lag import LagReport
 from services.system_api.sources.queue.kafka.options import KafkaSourceOptions
-from services.system_api.sources.queue.kafka.topic_reader import TopicReader
+from services.system_api.sources.queue.kafka.topic_reader import LEADER_EPOCH, TopicReader
 from services.system_api.sources.queue.message import Message, Received
 from services.system_api.sources.queue.positions import Positions
-from services.system_api.sources.source import Loss
+from services.system_api.sources.source import Checkpoint, Loss
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.protocol import Record
 from shared.errors import SettingsError, Unavailable
@@ -85,6 +87,13 @@ class KafkaConnection:
         """Note the offsets in the group, if there is one; they are for people alone."""
         self._lag.note(messages)
         await self._lag.report()
+
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint of a place in all topics; see `Rewinding`. A time is that of the records."""
+        places: dict[str, int | None] = {}
+        for topic in self._topics.values():
+            places |= await topic.places(place)
+        return self._positions.checkpoint_after(places, without=[LEADER_EPOCH])
 
     async def wait(self) -> None:
         """Return when records were fetched; see `Connection`."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
+from typing import Literal
 
 from services.system_api.sources.queue.kafka.following import (
     follow,
@@ -16,11 +18,11 @@ from services.system_api.sources.queue.positions import Mark, Positions
 from services.system_api.sources.source import Loss
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.reader import KafkaReader, kafka_reader
-from shared.bus.kafka.topics import bounds
+from shared.bus.kafka.topics import bounds, offsets_at
 from shared.bus.protocol import Record
 from shared.errors import PositionLost, Unavailable
 
-_LEADER_EPOCH = "leader_epoch"
+LEADER_EPOCH = "leader_epoch"
 """The fact that holds the epoch of the leader that wrote the last published record (KIP-320)."""
 _SAVE_MARKERS = 1.0
 """Seconds between two checkpoints that hold nothing but markers."""
@@ -67,7 +69,7 @@ class TopicReader:
                 epochs={
                     number: epoch
                     for number in found.leaders
-                    if isinstance(epoch := self._mark(number).facts.get(_LEADER_EPOCH), int)
+                    if isinstance(epoch := self._mark(number).facts.get(LEADER_EPOCH), int)
                 },
                 max_bytes=self._max_bytes,
             )
@@ -121,6 +123,20 @@ class TopicReader:
         """Whether a position must be checked against the leader's log."""
         return self._reader.lost
 
+    async def places(self, place: Literal["beginning", "end"] | datetime) -> dict[str, int | None]:
+        """Return the offset before a place, by name of partition."""
+        found = await bounds(self._cluster, self.name)
+        firsts: dict[int, int | None] = {
+            number: (each[0] if place == "beginning" else None) for number, each in found.items()
+        }
+        if isinstance(place, datetime):
+            firsts = await offsets_at(self._cluster, self.name, int(place.timestamp() * 1000))
+        places: dict[str, int | None] = {}
+        for number, (_, end) in found.items():
+            first = firsts.get(number)
+            places[partition_name(self.name, number)] = (end if first is None else first) - 1
+        return places
+
     async def wait(self) -> None:
         """Return when there may be something to read."""
         await self._reader.wait()
@@ -133,7 +149,7 @@ class TopicReader:
         """Return the message of a record."""
         mark = self._mark(record.partition)
         if (epoch := self._reader.epochs.get(record.partition)) is not None:
-            mark.facts[_LEADER_EPOCH] = epoch
+            mark.facts[LEADER_EPOCH] = epoch
         return message_of(record, mark.prefix)
 
     async def _resume(self, lost: PositionLost) -> None:

@@ -8,6 +8,8 @@ deleted and declared again.
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Literal
 
 from services.system_api.sources.queue.message import Message, Received
 from services.system_api.sources.queue.positions import Mark, Positions
@@ -62,7 +64,7 @@ class RabbitmqStream:
             found = await declaration(client, self._options)
             if found is not None:
                 refuse_risks(found, self._options)
-            connection = StreamConnection(client, await client.channel(), self._options, self.ledger.of(), self._sizes)
+            connection = StreamConnection(client, await client.channel(), self._options, self.ledger, self._sizes)
             await connection.begin()
             yield connection
 
@@ -75,13 +77,14 @@ class StreamConnection:
         client: RabbitmqClient,
         channel: AbstractChannel,
         options: RabbitmqSourceOptions,
-        mark: Mark[int],
+        positions: Positions[int],
         sizes: Sizes,
     ) -> None:
         self._client = client
         self._channel = channel
         self._options = options
-        self._mark = mark
+        self._positions = positions
+        self._mark = positions.of()
         self._sizes = sizes
         self._losses: list[Loss] = []
         self._next: int | None = None
@@ -187,6 +190,22 @@ class StreamConnection:
             with rabbitmq_errors(self._options):
                 await self._channel.basic_ack(newest, multiple=True, wait=False)
 
+    async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
+        """Return the checkpoint of a place; see `Rewinding`.
+
+        At a time, the stream returns messages from the beginning of a chunk on, and so some that are older.
+        """
+        at: int | None = None
+        if isinstance(place, datetime):
+            found = await self._peek(place, 1)
+            at = offset_of(found[0]) - 1 if found else await self._end()
+        elif place == "end":
+            at = await self._end()
+        return self._positions.checkpoint_after({"": None if at == -1 else at}, without=[_LAST])
+
+    async def _end(self) -> int | None:
+        return None if await self._first_message() is None else await self._last_offset()
+
     async def wait(self) -> None:
         """Return when something was delivered; see `Connection`."""
         await self._consumer.wait()
@@ -210,7 +229,7 @@ class StreamConnection:
         """Return the offset of the newest message in a stream that is not empty."""
         return max(map(offset_of, await self._peek("last", 1000)))
 
-    async def _peek(self, place: str, limit: int) -> list[DeliveredMessage]:
+    async def _peek(self, place: str | datetime, limit: int) -> list[DeliveredMessage]:
         """Return messages from a place on: `limit` of them, or fewer if none follows soon."""
         channel = await self._client.channel()
         found: asyncio.Queue[DeliveredMessage] = asyncio.Queue()

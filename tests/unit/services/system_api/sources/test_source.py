@@ -51,6 +51,16 @@ def test_values_that_are_not_known_to_be_valid_are_checked() -> None:
             builder.checked("1", subject, data, time)
 
 
+def test_what_is_not_valid_becomes_a_reject_of_the_batch() -> None:
+    builder, batch = event_builder(), Batch()
+    builder.add(batch, "1", "a", b'{"n":1}')
+    builder.add(batch, "2", "a", b"[1e400]")
+    assert [json.loads(record.value or b"")["id"] for record in batch.records] == ["orders:1"]
+    (reject,) = batch.rejects
+    assert (reject.id, reject.value, reject.stage, reject.origin) == ("orders:2", b"[1e400]", "source", "orders:2")
+    assert reject.error.startswith("2: [0], byte 1: found the number 1e400")
+
+
 def test_a_percent_sign_is_a_character_like_any_other() -> None:
     builder = EventBuilder("orders", "100%b.%s", None, Frozen(), random.Random(1))
     for time in (None, b"2020-01-01T00:00:00Z"):

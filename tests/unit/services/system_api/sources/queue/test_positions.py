@@ -126,3 +126,17 @@ def test_too_many_positions_above_the_mark_are_said() -> None:
 def test_the_checkpoint_of_another_source_is_refused(value: bytes, fault: str) -> None:
     with pytest.raises(SettingsError, match=fault):
         Positions(OF, int, {"": value})
+
+
+def test_the_checkpoint_of_other_places_keeps_what_ids_are_made_of() -> None:
+    positions = Positions("topic 't'", int, {})
+    mark = positions.of("t/0")
+    mark.begin("e", 5)
+    mark.replace("f")
+    mark.facts = {"kept": 1, "gone": 2}
+    mark.add(9, contiguous=True)
+    moved = Positions("topic 't'", int, positions.checkpoint_after({"t/0": 3, "t/1": None}, without=["gone"]))
+    found = moved.of("t/0")
+    assert (found.mark, found.above, found.epoch, found.prefix, found.facts) == (3, [], "f", "r1.", {"kept": 1})
+    assert moved.of("t/1").mark is None
+    assert mark.mark == 9, "the source itself has not moved"

@@ -1,0 +1,123 @@
+"""The connection to Redis; the one module that knows redis-py's errors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import redis
+from redis.asyncio import Redis
+from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+
+from services.system_api.sources.queue.closing import surely_closed
+from services.system_api.sources.queue.redis.options import RedisSourceOptions
+from shared.errors import Unauthorized, Unavailable
+from shared.runtime.tasks import started
+
+__all__ = ["Redis", "ResponseError", "connected", "detached", "redis_errors"]
+
+T = TypeVar("T")
+
+_DRIVER = DriverInfo(lib_version=redis.__version__)
+"""By default, each connection looks for the version on disk."""
+_UNAUTHORIZED = ("WRONGPASS", "NOAUTH", "invalid username-password")
+
+
+@contextmanager
+def redis_errors(options: RedisSourceOptions) -> Iterator[None]:
+    """Translate the errors of redis-py."""
+    place = f"Redis at {options.host}:{options.port}"
+    try:
+        yield
+    except (AuthenticationError, AuthorizationError) as exc:
+        raise Unauthorized(
+            f"{place} refuses user {options.user or 'default'!r}: {exc}; set `url` and `password` to an account of this"
+            " server"
+        ) from exc
+    except NoPermissionError as exc:
+        raise Unauthorized(
+            f"{place}: user {options.user or 'default'!r} may not read {options.in_words}: {exc}"
+        ) from exc
+    except TimeoutError as exc:
+        raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
+    except (RedisError, OSError) as exc:
+        if any(each in str(exc) for each in _UNAUTHORIZED):
+            raise Unauthorized(f"{place} refuses the credentials: {exc}; set `url` and `password`") from exc
+        raise Unavailable(f"{place}: {str(exc) or type(exc).__name__}") from exc
+
+
+async def detached(request: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a request that runs in a task of its own: redis-py may drop a cancellation.
+
+    A request whose caller is cancelled is cancelled as well, or ends unheeded.
+    """
+    task = started("Redis request", request)
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+    return task.result()
+
+
+@asynccontextmanager
+async def connected(options: RedisSourceOptions, name: str) -> AsyncIterator[Redis]:
+    """Connect for as long as the context lasts.
+
+    Raises:
+        Unavailable: the server does not answer.
+        Unauthorized: it refuses the credentials.
+        SettingsError: a certificate file cannot be used.
+    """
+    opening = _connect(options, name)
+    async with surely_closed("connection to Redis", opening, lambda client: client.aclose()) as client:
+        yield client
+
+
+async def _connect(options: RedisSourceOptions, name: str) -> Redis:
+    context = await asyncio.to_thread(options.tls_context)
+    arguments: dict[str, Any] = {
+        "host": options.host,
+        "port": options.port,
+        "db": options.database,
+        "username": options.user,
+        "password": options.secret,
+        "socket_timeout": options.connect_timeout,
+        "socket_connect_timeout": options.connect_timeout,
+        "client_name": f"trelay-source-{name}",
+        "driver_info": _DRIVER,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),  # the source retries
+    }
+    if context is not None:
+        arguments |= {"connection_class": _tls_connection(context)}
+    client = Redis.from_pool(ConnectionPool(**arguments))
+    with redis_errors(options):
+        try:
+            async with asyncio.timeout(options.connect_timeout):
+                await client.ping()
+        except BaseException:
+            await client.aclose()
+            raise
+    return client
+
+
+def _tls_connection(context: Any) -> type[Connection]:
+    """Return a class of connections that use this TLS context; redis-py makes its own from files only."""
+
+    class Secured(SSLConnection):
+        def _connection_arguments(self) -> dict[str, Any]:
+            return {"host": self.host, "port": self.port, "ssl": context}
+
+    return Secured

@@ -1,0 +1,170 @@
+"""Feeds rows and subscribes, in a pod of the image `cli`, until SIGTERM; then prints the verdict as one line of JSON.
+
+It reconnects as the protocol says, with the cursor of its last frame, and repairs nothing: each event must come once.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode
+
+import aiohttp
+import asyncpg
+
+from services.experience_api.auth.clients import add_client
+from services.experience_api.registry.postgres import PostgresRegistry
+from shared.database.engine import create_engine
+from shared.database.options import DatabaseOptions
+
+URL = os.environ.get("URL", "http://experience-api:8080")
+DATABASE = "postgresql://trelay@postgresql:5432/trelay"
+RATE = float(os.environ.get("RATE", "100"))
+SUBSCRIBERS = int(os.environ.get("SUBSCRIBERS", "20"))
+SETTLE = float(os.environ.get("SETTLE", "60"))
+SECRET = "a-secret-of-the-load-program"
+PAUSE = 0.05
+
+
+@dataclass
+class Subscriber:
+    """One consumer, and everything that it received."""
+
+    name: str
+    cursor: str | None = None
+    numbers: list[int] = field(default_factory=list)
+    gaps: int = 0
+    away: list[float] = field(default_factory=list)
+    """Seconds from each end of a connection to the next connection."""
+    refused: list[int] = field(default_factory=list)
+    token: str | None = None
+
+    async def run(self, session: aiohttp.ClientSession) -> None:
+        """Subscribe until cancelled."""
+        lost_at: float | None = None
+        while True:
+            try:
+                self.token = self.token or await self._register(session)
+                lost_at = await self._listen(session, self.token, lost_at)
+            except aiohttp.WSServerHandshakeError as exc:
+                self.refused.append(exc.status)
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                pass
+            if lost_at is None and self.cursor is not None:
+                lost_at = time.monotonic()
+            await asyncio.sleep(PAUSE)
+
+    async def _register(self, session: aiohttp.ClientSession) -> str:
+        headers = {"client_id": self.name, "client_secret": SECRET}
+        async with session.post(f"{URL}/consumers", headers=headers) as answer:
+            answer.raise_for_status()
+            return str((await answer.json())["token"])
+
+    async def _listen(self, session: aiohttp.ClientSession, token: str, lost_at: float | None) -> float | None:
+        query = {"cursor": self.cursor} if self.cursor else {}
+        headers = {"Authorization": f"Bearer {token}"}
+        async with session.ws_connect(f"{URL}/ws/publish?{urlencode(query)}", headers=headers, heartbeat=10) as socket:
+            if lost_at is not None:
+                self.away.append(time.monotonic() - lost_at)
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    self._note(json.loads(message.data))
+        return time.monotonic()
+
+    def _note(self, frame: dict[str, object]) -> None:
+        if frame["source"] == "/trelay":
+            self.gaps += frame["type"] == "trelay.gap"
+        else:
+            data = frame["data"]
+            assert isinstance(data, dict)
+            self.numbers.append(int(data["number"]))
+        cursor = frame.get("cursor")
+        self.cursor = str(cursor) if cursor else self.cursor
+
+
+async def main() -> int:
+    """Run until SIGTERM, and return 0 if each subscriber got each row once."""
+    password = Path("/run/secrets/trelay/database/password").read_text().strip()
+    options = DatabaseOptions.model_validate({"url": DATABASE, "password": password})
+    subscribers = [Subscriber(f"load-{time.time_ns()}-{number}") for number in range(SUBSCRIBERS)]
+    await _add_clients(options, [subscriber.name for subscriber in subscribers])
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=None, connect=5)
+    ) as session:
+        running = [asyncio.create_task(subscriber.run(session)) for subscriber in subscribers]
+        while any(subscriber.cursor is None for subscriber in subscribers):
+            await asyncio.sleep(PAUSE)
+        print("connected", flush=True)
+        numbers = await _feed(password, stop)
+        deadline = time.monotonic() + SETTLE
+        while time.monotonic() < deadline and any(set(numbers) - set(each.numbers) for each in subscribers):
+            await asyncio.sleep(1)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    verdict = _verdict(numbers, subscribers)
+    print(json.dumps(verdict), flush=True)
+    return 0 if verdict["lost"] == verdict["twice"] == verdict["foreign"] == 0 else 1
+
+
+async def _add_clients(options: DatabaseOptions, names: list[str]) -> None:
+    engine = create_engine(options)
+    registry = PostgresRegistry(engine, options)
+    for name in names:
+        await add_client(registry, name, secret=SECRET)
+    registry.close()
+    await engine.dispose()
+
+
+async def _feed(password: str, stop: asyncio.Event) -> list[int]:
+    """Insert rows at the rate until `stop` is set; return the numbers of the rows that were committed."""
+    numbers: list[int] = []
+    following = int(time.time() * 1000) % 1_000_000_000
+    connection = None
+    due = time.monotonic()
+    while not stop.is_set():
+        batch = [following + offset for offset in range(max(1, round(RATE / 10)))]
+        try:
+            connection = connection or await asyncpg.connect(DATABASE, password=password, timeout=5)
+            rows = [(number, f"s{number % 50}") for number in batch]
+            await connection.executemany("INSERT INTO feed (number, account) VALUES ($1, $2)", rows, timeout=5)
+        except asyncpg.UniqueViolationError:
+            pass  # the answer to the commit was lost: they are there
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            connection = None
+            await asyncio.sleep(0.2)
+            continue  # the same rows again
+        numbers += batch
+        following += len(batch)
+        due = max(due + len(batch) / RATE, time.monotonic() - 1)
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+    return numbers
+
+
+def _verdict(numbers: list[int], subscribers: list[Subscriber]) -> dict[str, object]:
+    expected = set(numbers)
+    away = sorted(seconds for subscriber in subscribers for seconds in subscriber.away)
+    refused = [status for subscriber in subscribers for status in subscriber.refused]
+    return {
+        "rows": len(numbers),
+        "subscribers": len(subscribers),
+        "lost": sum(len(expected - set(subscriber.numbers)) for subscriber in subscribers),
+        "twice": sum(len(subscriber.numbers) - len(set(subscriber.numbers)) for subscriber in subscribers),
+        "foreign": sum(len(set(subscriber.numbers) - expected) for subscriber in subscribers),
+        "gaps": sum(subscriber.gaps for subscriber in subscribers),
+        "reconnects": len(away),
+        "reconnect_p50_s": round(away[len(away) // 2], 2) if away else None,
+        "reconnect_p99_s": round(away[min(len(away) - 1, len(away) * 99 // 100)], 2) if away else None,
+        "refused": {str(status): refused.count(status) for status in sorted(set(refused))},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
