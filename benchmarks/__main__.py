@@ -14,6 +14,7 @@ ORDER = (
     "bus_postgres",
     "ndjson",
     "table",
+    "http_pages",
     "process",
     "state",
     "fanout",

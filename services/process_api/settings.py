@@ -1,8 +1,12 @@
 """The settings of this service, composed of those that its parts declare."""
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
 
 from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.pipeline.steps.flow.reuse import ListOptions, expanded
 from services.process_api.state.options import StateOptions
 from services.process_api.worker.filler import TransactionOptions
 from shared.composition.settings import SharedSettings
@@ -30,8 +34,26 @@ class ProcessOptions(Options):
     state: StateOptions = StateOptions()
     """Where the state of pipelines is kept: of the steps `dedupe`, `latest`, `aggregate`, `join` and `table`."""
 
+    lists: dict[Name, ListOptions] = Field(default_factory=dict)
+    """Lists of steps by name, for the step `use` in any pipeline."""
+
     pipelines: dict[PipelineName, PipelineOptions] = Field(default_factory=dict)
     """The pipelines by name. Events of a source that no pipeline takes go to the dead letter."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_lists(cls, given: Any) -> Any:
+        """Put the steps of the named lists in the place of each `use`."""
+        if not isinstance(given, dict) or "pipelines" not in given:
+            return given
+        pipelines, faults = expanded(given["pipelines"], given.get("lists"))
+        if faults:
+            errors: list[InitErrorDetails] = [
+                {"type": "value_error", "loc": place, "input": None, "ctx": {"error": ValueError(text)}}
+                for place, text in faults
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return {**given, "pipelines": pipelines}
 
 
 class ProcessSettings(SharedSettings):

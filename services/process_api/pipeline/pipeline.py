@@ -146,13 +146,14 @@ class Pipeline:
         except Exception as exc:  # noqa: BLE001 -- see `failure`
             return self._failure(CHANNEL, exc)
 
-    async def due(self, scope: Scope) -> AsyncIterator[tuple[Due, list[Outgoing] | Rejected | Blocked]]:
-        """Yield the results that the time has made due, each with the events that it becomes."""
+    async def due(self, scope: Scope) -> AsyncIterator[tuple[Due, bytes, list[Outgoing] | Rejected | Blocked]]:
+        """Yield the results that the time has made due, their bytes, and the events that they become."""
         assert scope.state is not None, "a pipeline is stateful"
         for step, behind in self._timed:
             for result in step.due(scope.state.step(self.name, step.place)):
+                value = result.value()  # before a step changes it
                 (outcome,) = await behind.resume([(result.draft,)], scope)
-                yield result, self._finished(outcome, result.headers)
+                yield result, value, self._finished(outcome, result.headers)
 
     def next_due(self, state: RunningState) -> int | None:
         """Return when `due` should be called without an event, in milliseconds since 1970; None for not at all."""

@@ -172,7 +172,7 @@ class Batch:
 
     async def _add_due(self, pipeline: Pipeline, scope: Scope, origin: str) -> None:
         """Add the results of a pipeline that are due, all of them or, where a step waits for something, none."""
-        for due, result in await run_due(pipeline, scope, self._checked):
+        for due, value, result in await run_due(pipeline, scope, self._checked):
             tally = self.tallies[pipeline.name]
             if not isinstance(result, Rejected):
                 tally.published += len(result)
@@ -180,7 +180,7 @@ class Batch:
                 continue
             tally.rejected += 1
             identity = due.draft.attribute("id") or origin
-            self._reject_value(identity, due.draft.encoded(b'""'), str(result), origin, pipeline.label, 1)
+            self._reject_value(identity, value, str(result), origin, pipeline.label, 1)
 
     def _result(
         self, pipeline: Pipeline, record: Record, routed: Routed, step_timer: StepTimer | None = None

@@ -77,8 +77,8 @@ async def finish(
     return results
 
 
-async def run_due(pipeline: Pipeline, scope: Scope, checked: Checked) -> list[tuple[Due, Result]]:
-    """Return the results of a pipeline that the time has made due, each with what it becomes.
+async def run_due(pipeline: Pipeline, scope: Scope, checked: Checked) -> list[tuple[Due, bytes, Result]]:
+    """Return the results of a pipeline that the time has made due, their bytes, and what they become.
 
     One that is rejected is the result alone: its window stays closed.
 
@@ -87,12 +87,12 @@ async def run_due(pipeline: Pipeline, scope: Scope, checked: Checked) -> list[tu
     """
     assert scope.state is not None, "a pipeline is stateful"
     scope.state.begin(pipeline.name)
-    made: list[tuple[Due, Result]] = []
-    async for due, result in pipeline.due(scope):
+    made: list[tuple[Due, bytes, Result]] = []
+    async for due, value, result in pipeline.due(scope):
         if isinstance(result, Blocked):
             scope.state.undo(pipeline.name)
             raise result
-        made.append((due, checked(result)))
+        made.append((due, value, checked(result)))
     scope.state.keep(pipeline.name)
     return made
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+import yaml
+
 from services.process_api.pipeline.steps.registry import STEPS
 from services.process_api.pipeline.steps.step import Example, StepOptions
 from shared.settings import Options
@@ -48,6 +50,8 @@ def _example(example: Example) -> Iterator[str]:
         yield f"```python\n# shop/orders.py\n{example.module}```\n"
     for name, content in example.files.items():
         yield f"```text\n# {name}\n{content}```\n"
+    if example.lists:
+        yield f"```yaml\n{yaml.safe_dump({'process': {'lists': dict(example.lists)}}, sort_keys=False)}```\n"
     if example.response is not None:
         yield f"The API answers `{json.dumps(example.response)}`:\n"
     yield "```text"

@@ -18,6 +18,7 @@ from services.process_api.pipeline.steps.flow.emit import EmitOptions
 from services.process_api.pipeline.steps.flow.foreach import ForeachOptions
 from services.process_api.pipeline.steps.flow.parallel import ParallelOptions
 from services.process_api.pipeline.steps.flow.split import SplitOptions
+from services.process_api.pipeline.steps.flow.use import UseOptions
 from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
@@ -51,6 +52,7 @@ STEPS: tuple[type[StepOptions], ...] = (
     ForeachOptions,
     SplitOptions,
     EmitOptions,
+    UseOptions,
     DedupeOptions,
     LatestOptions,
     AggregateOptions,

@@ -63,6 +63,8 @@ class Example(NamedTuple):
     """The source of the Python module `shop.orders`, if the step names it."""
     files: Mapping[str, str] = {}
     """Files beside the settings, if the step names them: their content by name."""
+    lists: Mapping[str, Any] = {}
+    """Lists of steps under `process.lists`, if the step uses them."""
     response: Any = None
     """What an HTTP API answers, if the step asks one."""
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -148,3 +149,18 @@ async def test_pipelines_that_cannot_run_prevent_the_start(step: Any, reason: st
     with pytest.raises(SettingsError, match=reason):
         async with running(settings(step), MemoryBus()):
             pytest.fail("it must not start")
+
+
+async def test_state_is_kept_in_the_directory_of_the_settings(tmp_path: Path) -> None:
+    bus = MemoryBus()
+    written = settings({"dedupe": {"within": 60}}).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    written["process"]["state"] = {"directory": str(tmp_path / "state")}
+    given = ProcessSettings.model_validate(written)
+    for _ in range(2):
+        async with running(given, bus) as service:
+            await ask(service, "/readyz", is_ready)
+            await publish(bus, 1)
+            await ask(service, "/metrics", lambda text: 'events_taken_total{pipeline="orders"} 1.0' in text)
+    assert (tmp_path / "state" / "CURRENT").exists()
+    published = [record for number in range(TOPICS.partitions) for record in bus.records(TOPICS.publish, number)]
+    assert len(published) == 1

@@ -21,11 +21,18 @@ DUE_LIMIT = 100
 _FINGERPRINT_LENGTH = 8
 
 
+_BEGIN = b'{"channel":"",'
+
+
 class Due(NamedTuple):
     """A result that no event causes, but the time."""
 
     draft: Draft
     headers: Headers
+
+    def value(self) -> bytes:
+        """Return the event, without a channel."""
+        return b"{" + self.draft.encoded(b'""')[len(_BEGIN) :]
 
 
 class StatefulOptions(StepOptions):

@@ -8,7 +8,7 @@ import msgspec
 
 from services.system_api.sources.http.instants import Instant, instant_of
 from services.system_api.sources.http.polling import unreadable
-from services.system_api.sources.http.polling.options import HttpSourceOptions
+from services.system_api.sources.http.polling.options import ByCursorOptions, HttpSourceOptions
 from shared.errors import Malformed, TooLarge
 from shared.events import strict_json
 from shared.events.dead_letter import KEPT_BYTES
@@ -82,6 +82,7 @@ class Selector:
         self._more = made.get("pagination.more")
         self._cursor = made.get("changes.cursor")
         self._limit = options.record_limit
+        self._compares = not isinstance(options.changes, ByCursorOptions)
 
     def page(self, body: bytes) -> Page:
         """Read a page, which is valid JSON.
@@ -93,10 +94,11 @@ class Selector:
         records: list[Record] = []
         rejected: list[Unreadable] = []
         listed = body if self._records is None else _evaluated("records", self._records, document)
-        for index, item in enumerate(_listed(listed, body)):
-            data = bytes(item)
+        items = [bytes(item) for item in _listed(listed, body)]
+        plain = strict_json.are_plain(items)
+        for index, data in enumerate(items):
             try:
-                records.append(self._record(data))
+                records.append(self._record(data, plain=plain))
             except Malformed as exc:
                 rejected.append(self._unreadable(data, index, exc))
         if all(record.time is not None for record in records):
@@ -110,10 +112,11 @@ class Selector:
             _optional("changes.cursor", self._cursor, document, _place_text),
         )
 
-    def _record(self, data: bytes) -> Record:
+    def _record(self, data: bytes, *, plain: bool) -> Record:
         if unreadable.is_marked(data) and (fault := strict_json.fault_of(unreadable.restored(data))) is not None:
             raise Malformed(fault)
-        strict_json.check_valid(data)
+        if not plain:
+            strict_json.check_valid(data)
         if len(data) > self._limit:
             raise TooLarge(
                 f"a record of {len(data)} bytes, the limit is {self._limit}; its first {KEPT_BYTES} are kept"
@@ -122,10 +125,11 @@ class Selector:
         identity = _required("id", self._id, document)
         subject = identity if self._subject is None else _required("subject", self._subject, document)
         time = None if self._time is None else _optional("time", self._time, document, instant_of)
-        if self._version is None:
-            version = digest(_sorted(exact.value(data)))
-        else:
+        if self._version is not None:
             version = digest(_evaluated("version", self._version, document) or b"")
+        else:
+            # The order of the members is no part of a version. In a log of changes, records have none.
+            version = digest(_sorted(exact.value(data)) if self._compares else data)
         return Record(identity, subject, time, version, data)
 
     def _unreadable(self, data: bytes, index: int, error: Malformed) -> Unreadable:

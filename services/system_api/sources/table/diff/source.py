@@ -63,6 +63,8 @@ class _Pass:
     """A pass in progress."""
 
     began: float
+    snapshot: bool
+    """Whether rows that have not changed are published, too."""
     seen: set[str] = field(default_factory=set)
     last: Found | None = None
     complete: bool = False
@@ -148,6 +150,11 @@ class DiffSource:
         if (rest := self._woken_next - self._clock.monotonic()) > 0:
             await self._clock.sleep(rest)
 
+    async def snapshot(self) -> dict[str, bytes | None]:
+        """Let a pass begin that publishes all rows; see `Snapshotting`. After a crash it begins again."""
+        self._pass, self._next = None, self._clock.monotonic()
+        return self._state.begin_snapshot()
+
     async def _begin(self, now: float, batch: Batch) -> None:
         found = await self._reader.null_key_rows(self._null_key_rows.known, self._limits.null_key_timeout)
         # A change from here on may be missed by this pass, and wakes the next one.
@@ -157,7 +164,7 @@ class DiffSource:
         batch.checkpoint |= part
         batch.rows = len(rejected)
         self._state.begin_pass()
-        self._pass = _Pass(now)
+        self._pass = _Pass(now, self._state.snapshot)
 
     async def _find(self, current: _Pass) -> None:
         """Read the next hashes."""
@@ -171,7 +178,7 @@ class DiffSource:
                 continue
             current.seen.add(row.key)
             state = known.get(row.key)
-            if state is None or state.digest != row.digest:
+            if state is None or state.digest != row.digest or current.snapshot:
                 current.changed.append(row)
         current.last = found[-1] if found else current.last
         current.complete = complete or len(current.seen) > self._limits.rows
@@ -181,11 +188,19 @@ class DiffSource:
         rows, read = await self._reader.contents(current.changed[:limit], _MAX_BYTES)
         del current.changed[:read]
         state = self._state
-        fresh = [row for row in rows if (known := state.known.get(row.key)) is None or known.digest != row.version]
         revision = state.revision
-        rejected = self._events.add((row._replace(order=revision) for row in fresh), batch)
+        changed, fresh = list[Row[int]](), list[Row[int]]()
+        for row in rows:
+            known = state.known.get(row.key)
+            if known is None or known.digest != row.version:
+                changed.append(row)
+                fresh.append(row._replace(order=revision))
+            elif current.snapshot and known.subject is not None:
+                # With the id that it had before.
+                fresh.append(row._replace(order=known.revision))
+        rejected = self._events.add(fresh, batch)
         batch.checkpoint |= state.put(
-            (row.key, Known(row.version, revision, None if row.key in rejected else row.subject)) for row in fresh
+            (row.key, Known(row.version, revision, None if row.key in rejected else row.subject)) for row in changed
         )
         batch.rows = len(fresh)
 
@@ -202,6 +217,8 @@ class DiffSource:
         batch.rows = len(batch.records)
         batch.checkpoint |= self._state.put((), keys)
         if not current.deleted:
+            if current.snapshot:
+                batch.checkpoint |= self._state.end_snapshot()
             now = self._clock.monotonic()
             took = now - current.began
             self._next, self._woken_next = now + _PAUSE * took, now + _WOKEN_PAUSE * took

@@ -18,6 +18,7 @@ _LARGEST = 1000
 _LONGEST = 256 * 1024
 """Maximum number of characters of a part, well below the bus's record limit, even escaped as JSON."""
 _VERSION = 1
+_SNAPSHOT = "s"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -76,6 +77,8 @@ class DiffState:
         self.revision = 0
         """The number of the current pass, or of the last one that has changed anything."""
         self.known: dict[str, Known] = {}
+        self.snapshot = _SNAPSHOT in checkpoint
+        """Whether the next pass publishes all rows, also those that have not changed."""
         self._parts: dict[int, _Part] = {}
         self._part_of: dict[str, int] = {}
         self._filling = 0
@@ -85,6 +88,16 @@ class DiffState:
     def begin_pass(self) -> None:
         """Begin a pass: the states that it finds get its number."""
         self.revision += 1
+
+    def begin_snapshot(self) -> dict[str, bytes | None]:
+        """Let the next pass publish all rows; return the parts of the checkpoint."""
+        self.snapshot = True
+        return self._main() | {_SNAPSHOT: b"1"}
+
+    def end_snapshot(self) -> dict[str, bytes | None]:
+        """Note that a pass has published all rows; return the part of the checkpoint to remove."""
+        self.snapshot = False
+        return {_SNAPSHOT: None}
 
     def put(self, changed: Iterable[tuple[str, Known]], deleted: Iterable[str] = ()) -> dict[str, bytes | None]:
         """Note new states and deleted rows; return the parts of the checkpoint to save with their events."""

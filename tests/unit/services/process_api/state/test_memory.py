@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.process_api.state.memory import MemoryStore
+from services.process_api.state.memory import MemoryStore, MemoryStores
 from services.process_api.state.rocks import RocksStores
 from services.process_api.state.store import Mark, Store
 
@@ -67,3 +67,13 @@ def test_the_mark_is_kept_until_the_store_is_cleared(store: Store) -> None:
     assert store.mark is None
     assert store.get(b"tablea") is None
     assert list(store.scan(b"table", b"table\xff")) == []
+
+
+def test_the_stores_of_a_process_are_kept_until_they_are_released() -> None:
+    stores = MemoryStores()
+    store = stores.store(3)
+    assert stores.store(3) is store
+    assert stores.store(4) is not store
+    stores.release(3)
+    stores.release(3)
+    assert stores.store(3) is not store

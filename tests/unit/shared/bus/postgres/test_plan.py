@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shared.bus.postgres.plan import BATCH_BYTES, KEY_LIMIT, Plan, Topic, plan
 from shared.bus.postgres.records import pack_headers, unpack_headers
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, partition_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, TopicPartition, partition_of
 from shared.errors import TooLarge
 
 LOG = Topic("log", "e", compact=False, partitions=(11, 12, 13))
@@ -97,3 +97,11 @@ def test_the_arguments_are_batches_compacted_topics_and_offsets() -> None:
         *([partition], [b"c"], [b"2"], [None]),
         *("group", [11], [5]),
     )
+
+
+def test_records_that_are_placed_go_to_their_partition_whatever_their_keys_are() -> None:
+    records = [Outgoing(b"%d" % number, b"value") for number in range(5)]
+    placed = {TopicPartition("log", 2): records, TopicPartition("compacted", 1): records}
+    planned = plan({}, TOPICS, placed=placed)
+    assert batches(planned) == [(13, [(key, value, None) for key, value, _ in records])]
+    assert list(planned.latest) == [(32, record.key) for record in records]

@@ -21,6 +21,8 @@ _INLINE = 16_384
 """Bytes of a message that is sent with others; a larger one is sent alone, so that their sum has a bound."""
 _PORTION = 1000
 """Messages that are sent at once."""
+_LARGE_PORTION = 8
+"""The same after a large message: others of its size may follow."""
 _IDLE = "600s"
 """How long publishing a portion may take. A transaction that stays open keeps the server from vacuuming."""
 _ENDLESS = 1e8
@@ -54,6 +56,7 @@ class ChangeCursor:
         self._waiting: deque[tuple[int, bytes | None]] = deque()
         self._taken = 0
         """Messages that were returned."""
+        self._portion = _PORTION
         self.upto: int | None = None
         """The end of the log that is read; None: no cursor is open."""
 
@@ -76,7 +79,7 @@ class ChangeCursor:
             found = await self._fetched(patience)
             if found is None:
                 return None
-            self._waiting.extend((size, data) for size, data in found)
+            await self._take(found)
         messages: list[Message] = []
         size = 0
         while self._waiting and size < max_bytes and len(messages) < limit:
@@ -107,13 +110,26 @@ class ChangeCursor:
     async def _fetched(self, patience: float) -> list[asyncpg.Record] | None:
         assert self._connection is not None
         if self._fetching is None:
-            fetch = self._connection.fetch(f"FETCH FORWARD {_PORTION} FROM changes", timeout=_ENDLESS)
+            fetch = self._connection.fetch(f"FETCH FORWARD {self._portion} FROM changes", timeout=_ENDLESS)
             self._fetching = started("decode log", fetch)
         await asyncio.wait({self._fetching}, timeout=patience)
         if not self._fetching.done():
             return None
         fetching, self._fetching = self._fetching, None
         return fetching.result()
+
+    async def _take(self, found: list[asyncpg.Record]) -> None:
+        """Keep messages up to the first few large ones, and go back to the rest.
+
+        The server goes over what is kept, there and back, for each large message that it sends.
+        """
+        assert self._connection is not None
+        first = next((number for number, (_, data) in enumerate(found) if data is None), None)
+        kept = found if first is None else found[: first + _LARGE_PORTION]
+        if len(kept) < len(found):
+            await self._connection.execute(f"MOVE ABSOLUTE {self._taken + len(kept)} FROM changes")
+        self._portion = min(2 * self._portion, _PORTION) if first is None else _LARGE_PORTION
+        self._waiting.extend((size, data) for size, data in kept)
 
     async def _large(self) -> bytes:
         """Return the first of the waiting messages, which is too large to be sent with others."""

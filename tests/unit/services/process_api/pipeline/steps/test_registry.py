@@ -16,6 +16,7 @@ from services.process_api.pipeline.pipeline import Input, Pipeline, PipelineOpti
 from services.process_api.pipeline.steps.client import LazyClient
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.filter import FilterOptions
+from services.process_api.pipeline.steps.flow.reuse import expanded
 from services.process_api.pipeline.steps.registry import STEPS, AnyStep
 from services.process_api.pipeline.steps.step import Step, StepOptions, WaitingStep
 from shared.http.client.client import Request, Response
@@ -40,6 +41,7 @@ WRITTEN: list[Any] = [
     {"foreach": {"items": "data.lines", "steps": [{"map": "b"}]}},
     {"split": "lines"},
     {"emit": ["a.b", "=c"]},
+    {"use": {"list": "a", "steps": [{"map": "b"}]}},
     {"enrich": {"http": {"url": "https://a.example/{key}"}, "key": "a", "into": "data.b"}},
     {"dedupe": {"by": ["id"], "within": 60.0}},
     {"latest": {"every": 100}},
@@ -88,7 +90,7 @@ async def test_the_example_of_a_step_is_true(
     bench = Stepping(written) if step.stateful else None
     if bench is not None:
         bench.now = 10**11  # after the times in the examples
-    settings = {"sources": ["*"], "channel": "orders", "steps": [written]}
+    settings = {"sources": ["*"], "channel": "orders", "steps": expanded({"a": [written]}, example.lists)[0]["a"]}
     options = await asyncio.to_thread(PipelineOptions.model_validate, settings)  # it may read a file
     for before, after in example.cases:
         if bench is not None:

@@ -1,7 +1,7 @@
 """Steps that wait, for these tests: what they do stands in the data of each event."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field, TypeAdapter
@@ -52,6 +52,14 @@ class RecordedState(RunningState):
 
     def undo(self, pipeline: str) -> None:
         self.told.append(("undo", pipeline))
+
+
+def state_of(*pipelines: Pipeline, now: Callable[[], int] = lambda: 1_700_000_000_001) -> RunningState:
+    """The state of these pipelines, with nothing in it."""
+    places = {each.name: each.definitions for each in pipelines}
+    names = [name for each in places.values() for name in each.values()]
+    instances = {name: number for number, name in enumerate(names, 1)}
+    return RunningState(Layers(MemoryStore()), Moment(), now, places, instances)
 
 
 def scope(state: RunningState | None = None) -> Scope:

@@ -82,3 +82,12 @@ def test_the_revision_is_that_of_the_last_pass_that_was_saved() -> None:
 def test_a_checkpoint_of_another_kind_is_an_error(checkpoint: dict[str, bytes]) -> None:
     with pytest.raises(SettingsError, match=r"the checkpoint .* give the source another name"):
         DiffState("m", checkpoint)
+
+
+def test_a_snapshot_lasts_until_a_pass_has_published_all_rows() -> None:
+    state = DiffState("m", {})
+    parts = state.begin_snapshot()
+    again = DiffState("m", {part: value for part, value in parts.items() if value is not None})
+    assert again.snapshot
+    assert again.end_snapshot() == {"s": None}
+    assert not again.snapshot

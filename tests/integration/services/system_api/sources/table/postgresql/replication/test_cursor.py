@@ -1,14 +1,19 @@
 """Messages of a slot in portions, from the middle of a transaction as well."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
 from services.system_api.sources.table.postgresql.replication import cursor
+from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
     TABLE,
     poller_of,
     settled,
 )
+from tests.integration.services.system_api.sources.table.table_poller import connected
+from tests.servers.postgres import postgres_server
 
 
 async def test_a_large_transaction_is_read_in_portions_and_after_a_crash_from_its_middle(
@@ -30,3 +35,40 @@ async def test_a_large_transaction_is_read_in_portions_and_after_a_crash_from_it
     await settled(poller, 130)
     assert poller.ids == list(range(1, 1101))
     assert {len(event["data"]["v"]) for event in poller.events[1000:1010]} == {100_000}
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+async def test_large_rows_among_the_last_ones_of_the_log(
+    logical_database: str, log: asyncpg.Connection, limit: int
+) -> None:
+    await log.execute(TABLE)
+    poller = poller_of(logical_database)
+    await settled(poller)
+    sizes = [1, 2, 20_000, 3, 30_000, *range(40_000, 40_020), 4, 50_000, 5]
+    async with log.transaction():
+        for number, size in enumerate(sizes):
+            await log.execute("INSERT INTO orders VALUES ($1, $2)", number, "x" * size)
+    await settled(poller, limit)
+    assert [len(event["data"]["v"]) for event in poller.events] == sizes
+
+
+async def test_a_server_that_is_killed_while_it_is_read() -> None:
+    """The position of the slot is not durable, and goes back: the checkpoint decides what is published."""
+    with postgres_server(settings={"wal_level": "logical"}, durable=True) as server:
+        async with connected(server.dsn()) as log:
+            await log.execute(f"{TABLE}; INSERT INTO orders SELECT g, 'a' FROM generate_series(1, 20) g")
+        poller = poller_of(server.dsn())
+        for number in range(3):
+            async with connected(server.dsn()) as log:
+                await log.execute(f"INSERT INTO orders SELECT {number}000 + g, 'b' FROM generate_series(100, 140) g")
+            async with poller.opened() as source:
+                for _ in range(8):
+                    batch = await source.poll(7)
+                    poller.save(batch)
+                    await source.settle(batch)  # type: ignore[attr-defined]
+                await asyncio.to_thread(server.kill)
+                with pytest.raises(Unavailable):
+                    await source.poll(7)
+                await asyncio.to_thread(server.start)
+        await settled(poller)
+    assert sorted(poller.ids) == sorted([*range(1, 21), *(n * 1000 + g for n in range(3) for g in range(100, 141))])
