@@ -13,6 +13,7 @@ ORDER = (
     "bus_kafka",
     "bus_postgres",
     "ndjson",
+    "queues",
     "table",
     "http_pages",
     "process",

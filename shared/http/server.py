@@ -69,9 +69,9 @@ class ListenOptions(Options):
     health: HealthOptions | None = None
     """The listener of health and metrics. Without it they are on this listener, readable by every client."""
 
-    hosts: (
-        tuple[Annotated[str, Form(r"^(\\*|(\\*\\.)?[^*\\s/]+)$", "a name, such as 'relay.example.com'")], ...] | None
-    ) = None
+    hosts: tuple[Annotated[str, Form(r"^(\*|(\*\.)?[^*\s/]+)$", "a name, such as 'relay.example.com'")], ...] | None = (
+        None
+    )
     """Names in the header `Host` for which requests are answered, without a port; `*.example.com` stands for all names
     below it, and `*` for every name. By default the names of the loopback if `host` is a loopback address, and
     otherwise every name. Otherwise a page in a browser could reach a service on the loopback by a name of its own that

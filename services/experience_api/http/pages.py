@@ -15,9 +15,9 @@ from services.experience_api.refusals import MALFORMED, ORIGIN_NOT_ALLOWED, Refu
 from shared.settings import Form
 
 ANY = "*"
-_ORIGIN = re.compile(r"https?://[^\s/?#@\\*]+")
+_ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 PageOrigin = Annotated[
-    str, Form(r"^(\*|https?://[^\s/?#@\\*]+)$", "an origin, such as 'https://app.example.com', or '*'")
+    str, Form(r"^(\*|https?://[^\s/?#@*]+)$", "an origin, such as 'https://app.example.com', or '*'")
 ]
 
 _PATHS = frozenset({"/consumers", "/tickets", "/sse/publish", "/events"})

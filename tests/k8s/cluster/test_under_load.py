@@ -14,6 +14,7 @@ pytestmark = pytest.mark.k8s
 RATE = int(os.environ.get("TRELAY_K8S_RATE", "100"))
 SUBSCRIBERS = int(os.environ.get("TRELAY_K8S_SUBSCRIBERS", "50"))
 KILLING = float(os.environ.get("TRELAY_K8S_KILLING", "60"))
+WORKLOADS = (*SERVICES, "postgresql", "kafka")
 SEED = int(os.environ.get("TRELAY_K8S_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 
 
@@ -29,15 +30,17 @@ def test_a_rolling_update_loses_and_repeats_nothing(trelay: Cluster, service: st
 
 
 def test_killed_pods_lose_and_repeat_nothing(trelay: Cluster) -> None:
+    """A pod of each workload, in a random order, again and again."""
     rng = random.Random(SEED)
     print(f"TRELAY_K8S_SEED={SEED}")
     killed: list[str] = []
+    workloads: list[str] = []
     with load(trelay, rate=RATE, subscribers=SUBSCRIBERS, settle=180) as verdict:
         end = time.monotonic() + KILLING
-        while time.monotonic() < end:
-            pods = [pod["metadata"]["name"] for pod in trelay.get("pods", "-l", "app.kubernetes.io/name=trelay")]
-            servers = ["postgresql-0", "kafka-0"]
-            victim = rng.choice([*pods, *servers])
+        while time.monotonic() < end or workloads:
+            workloads = workloads or rng.sample(WORKLOADS, len(WORKLOADS))
+            pods = trelay.get("pods", "-l", f"app.kubernetes.io/component={workloads.pop()}")
+            victim = rng.choice([pod["metadata"]["name"] for pod in pods])
             killed.append(victim)
             trelay.run("-n", "trelay", "delete", "pod", victim, "--grace-period=0", "--force", "--wait=false")
             time.sleep(rng.uniform(3, 10))

@@ -23,6 +23,9 @@ from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.source import Batch, Checkpoint
 from shared.errors import Malformed, SettingsError, Unavailable
 
+_NOT_READ = ("messages that are read once the checkpoint is saved",)
+"""What waits behind a batch that must be committed before the next one is made."""
+
 
 @dataclass(slots=True)
 class _Unsettled:
@@ -75,7 +78,7 @@ class QueueSource:
         if (begun := self._attempts.begin()) is not None:
             self._unsettled.append(_Unsettled(None, []))
             self._again = True
-            return Batch(checkpoint=begun)
+            return Batch(checkpoint=begun, waiting=_NOT_READ)
         connection = await self._connected()
         batch = Batch(rows=0)
         try:
@@ -138,6 +141,8 @@ class QueueSource:
             taken.append(self._held.popleft())
         batch.rows = len(taken)
         batch.more = not self._again and (bool(self._held) or self._more)
+        if self._again:
+            batch.waiting += _NOT_READ
         batch.checkpoint |= self._ledger.take_checkpoint() | self._attempts.take_checkpoint()
         return self._unsettle(batch, taken, connection)
 

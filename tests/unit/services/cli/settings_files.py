@@ -142,7 +142,7 @@ system:
 WHOLE += HTTP_SOURCES + QUEUE_SOURCES + TABLE_SOURCES
 WHOLE += """\
 process:
-  listen: {port: 8082}
+  listen: {port: 8082, hosts: [localhost, "*.example.com"]}
   node: process-0
   transaction: {events: 1000, bytes: 4194304, seconds: 0.1}
   pipelines:
@@ -164,6 +164,7 @@ process:
 experience:
   listen: {port: 8080, tls: {cert_file: own.pem, key_file: own.key, key_password: secret, reload_interval: 10}}
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
+  origins: [https://app.example.com, "http://localhost:3000"]
   tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
     expires_after_days_disconnected: 30}
   secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000, guesses: 20, guesses_per_second: 2,
@@ -232,6 +233,8 @@ WRONG = [
     "experience: {tokens: {expires_after_days_disconnected: 0}}",
     "experience: {tokens: {expires_after_days_disconnected: 40000}}",
     "experience: {trusted_proxies: [localhost]}",
+    "experience: {origins: [app.example.com]}",
+    "experience: {listen: {hosts: ['a b']}}",
     "experience: {entity: {allow: ['10.0.0.0/8 ']}}",
     "logs: {format: xml}",
     "logs: {loggers: {aiohttp: loud}}",

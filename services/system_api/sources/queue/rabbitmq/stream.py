@@ -87,6 +87,8 @@ class StreamConnection:
         self._mark = positions.of()
         self._sizes = sizes
         self._losses: list[Loss] = []
+        self._flowing = False
+        """Whether the last look found messages, so that others may follow."""
         self._next: int | None = None
         """The offset after the newest message that was taken or checked; None: the beginning."""
         self._consumer = Consumer(channel, options, sizes)
@@ -176,12 +178,17 @@ class StreamConnection:
             await self._consumer.wait(_ARRIVAL)
             self._consumer.check()
         taken = self._consumer.take(limit, max_bytes)
+        if not taken and self._flowing:
+            # Nobody tells where the stream ends: what follows at once comes now.
+            await self._consumer.wait(_QUIET)
+            taken = self._consumer.take(limit, max_bytes)
+        self._flowing = bool(taken)
         if taken:
             self._next = offset_of(taken[-1]) + 1
             self._mark.facts[_LAST] = fingerprint(taken[-1])
         losses, self._losses = self._losses, []
         prefix = self._mark.prefix
-        return Received([from_stream(each, prefix) for each in taken], more=self._consumer.waiting, losses=losses)
+        return Received([from_stream(each, prefix) for each in taken], more=bool(taken), losses=losses)
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Let the broker send more; it keeps no position."""

@@ -33,6 +33,7 @@ async def opened(
     async with QueueSource.opened("s", broker, events, OPTIONS, attempts) as source:
         begun = await source.poll(10)
         assert (list(begun.checkpoint), begun.more) == ([PART], False)
+        assert begun.waiting, "it has not caught up: nothing is read yet"
         await asyncio.wait_for(source.wait_for_change(), 1)
         await source.settle(begun)
         if saved is not None:
