@@ -1,7 +1,9 @@
 """Settings files, valid and invalid, on which  and validators of JSON Schema must agree."""
 
 from tests.unit.services.cli.settings_of_http import HTTP_SOURCES
+from tests.unit.services.cli.settings_of_pushed import PUSHED_SOURCES
 from tests.unit.services.cli.settings_of_queues import QUEUE_SOURCES
+from tests.unit.services.cli.settings_of_steps import STEPS
 from tests.unit.services.cli.settings_of_tables import TABLE_SOURCES
 
 WHOLE = """\
@@ -139,11 +141,14 @@ system:
       notify: orders_changed
       type: order.updated
 """
+WHOLE += PUSHED_SOURCES
 WHOLE += HTTP_SOURCES + QUEUE_SOURCES + TABLE_SOURCES
 WHOLE += """\
 process:
   listen: {port: 8082, hosts: [localhost, "*.example.com"]}
   node: process-0
+  state: {directory: state}
+  lists: {large: {parameters: {limit: number}, steps: [{filter: "amount > {{limit}}"}]}}
   transaction: {events: 1000, bytes: 4194304, seconds: 0.1}
   pipelines:
     orders:
@@ -161,6 +166,9 @@ process:
         - route: {by: region, table: {eu: orders.eu}, default: orders.other}
         - route: '"orders." & region'
         - python: copy:copy
+"""
+WHOLE += STEPS
+WHOLE += """\
 experience:
   listen: {port: 8080, tls: {cert_file: own.pem, key_file: own.key, key_password: secret, reload_interval: 10}}
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]

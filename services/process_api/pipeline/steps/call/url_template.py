@@ -17,9 +17,11 @@ def expressions_of(written: str) -> list[str]:
     """Return the expressions of a template.
 
     Raises:
-        ValueError: one is in the scheme or the host, or the braces are not in pairs.
+        ValueError: one is in the scheme or the host, the braces are not in pairs, or there is no host.
     """
     host = urlsplit(_PART.sub("x", written)).netloc
+    if not host:
+        raise ValueError(f"found {written[:80]!r}; expected an absolute URL, such as https://api.example/orders/{{id}}")
     if "{" in written.partition(host)[0] or "{" in written[: written.find(host) + len(host)] or host not in written:
         raise ValueError("found an expression in the host; expected it in the path or the query")
     if re.search(r"[{}]", _PART.sub("", written)):

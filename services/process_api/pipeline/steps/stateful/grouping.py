@@ -9,7 +9,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.state.step_state import Moment
@@ -20,10 +22,20 @@ from shared.expression.settings import ExpressionText
 _LONGEST = 256
 """Bytes of the largest key of a group as it is; a longer one is hashed."""
 
+
+class _OneOrSeveral:
+    """Lets editors accept one item in the place of a list."""
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        several = handler(schema)
+        return {"anyOf": [several["items"], several]}
+
+
 By = Annotated[
     list[ExpressionText],
     BeforeValidator(lambda written: [written] if isinstance(written, str) else written),
-    Field(json_schema_extra={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+    _OneOrSeveral,
 ]
 """One expression, or several."""
 

@@ -73,7 +73,7 @@ class JoinOptions(StatefulOptions):
     )
 
     join: Join
-    """Which events belong together."""
+    """The two sources, and which of their events belong together."""
 
     def expressions(self) -> list[str]:
         return [*self.join.by, *([] if self.join.merge is None else [self.join.merge])]

@@ -41,7 +41,7 @@ class LatestOptions(StatefulOptions):
     )
 
     latest: Latest
-    """How often an event passes."""
+    """How often an event of one subject passes at most."""
 
     def expressions(self) -> list[str]:
         return list(self.latest.by)

@@ -65,6 +65,26 @@ BEYOND_A_SCHEMA = (
     "found no host",
     "the scheme ",
     "names no user",
+    "required with verify.kind",
+    "is not base64 after the prefix",
+    "expected JSON, such as",
+    "to resume after it, and they need it",
+    "the path is local",
+    "this is the unit of",
+    "found no list",
+    "expected one of hash, redact",
+    "expected at least 16 characters",
+    "expected exactly one of sql, http and file",
+    "expected postgresql://",
+    "found no ':keys'",
+    "found no '{key",
+    "key_column: found no",
+    "expected one only beside `into`",
+    "expected one of tumbling, sliding and session",
+    "`every` is longer than `sliding`",
+    "or the word count",
+    "expected dotted words",
+    "expected an absolute URL",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
 
@@ -74,6 +94,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("settings")
     (folder / "password.txt").write_text("secret\n")
     (folder / "order.json").write_text("{}")
+    (folder / "customers.csv").write_text("id,name\nC-1,Ada\n")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     issued = authority.issue_cert("localhost")

@@ -31,6 +31,9 @@ def test_the_host_is_constant() -> None:
     for written in ("https://{host}/b", "https://a.{host}/b", "{scheme}://a/b", "https://a:{port}/"):
         with pytest.raises(ValueError, match="an expression in the host"):
             expressions_of(written)
+    for written in ("x", "/orders/{id}", "https:///{id}"):
+        with pytest.raises(ValueError, match="expected an absolute URL"):
+            expressions_of(written)
     for written in ("https://a/{x", "https://a/x}"):
         with pytest.raises(ValueError, match="without its pair"):
             expressions_of(written)
