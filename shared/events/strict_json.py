@@ -55,7 +55,7 @@ _LONG_RUN = b"0" * 210
 _SAMPLED_RUN = b"0" * (len(_LONG_RUN) // _STRIDE)
 """A long run contains as many bytes of a sample of every 32nd byte."""
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(code for code in range(256) if chr(code) not in "[]{}")
 _OPEN = ord("[")

@@ -78,6 +78,14 @@ def still_exists(path: str, inode: Inode) -> bool:
     return (status.st_dev, status.st_ino) == inode
 
 
+def is_folder_away(path: str, inode: Inode) -> bool:
+    """Whether the folder of a file is missing, or on another file system than the file: its disk is not mounted."""
+    try:
+        return Path(path).parent.stat().st_dev != inode[0]
+    except OSError:
+        return True
+
+
 def open_file(path: str, inode: Inode) -> int | None:
     """Return a descriptor of a file; None if its path names another file by now, or none that can be opened."""
     try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from shared.bus.kafka.client.errors import LOST_CONNECTION
 
@@ -95,9 +95,11 @@ class BrokerConnections:
 def _closed_transport(broker: Broker) -> Iterator[None]:
     """Raise `KafkaConnectionError` where a transport has just closed, which aiokafka learns in a later callback.
 
-    asyncio ignores a write to such a transport; uvloop raises `RuntimeError`.
+    asyncio ignores a write to such a transport; uvloop raises `RuntimeError`, of which `KafkaError` is a subclass.
     """
     try:
         yield
+    except KafkaError:
+        raise
     except RuntimeError as exc:
         raise KafkaConnectionError(f"the connection to {broker.host}:{broker.port} is closed: {exc}") from exc

@@ -17,14 +17,19 @@ from services.system_api.sources.file.format_options import (
     ZipOptions,
 )
 from services.system_api.sources.file.options import DropOptions, FileSourceOptions
+from services.system_api.sources.file.remote_options import RemoteOptions
 from services.system_api.sources.http.polling.options import (
     ByCursorOptions,
     BySnapshotOptions,
     ByTimeOptions,
     HttpSourceOptions,
 )
+from services.system_api.sources.http.received.options import ReceivedOptions
+from services.system_api.sources.http.streaming.options import SseSourceOptions, WebSocketSourceOptions
+from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.source import SourceOptions
 from services.system_api.sources.table.options import TableSourceOptions
+from shared.http.client.options import ClientOptions
 from shared.settings import load
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -49,6 +54,12 @@ def settings_of(model: type[BaseModel], prefix: str = "", *, without: type[BaseM
     yield from (f"{prefix}{name}" for name in model.model_fields.keys() - inherited)
 
 
+def settings_of_streams() -> set[str]:
+    return {
+        name for kind in (SseSourceOptions, WebSocketSourceOptions) for name in settings_of(kind, without=SourceOptions)
+    }
+
+
 SECTIONS: dict[str, type[BaseModel]] = {
     "csv": CsvOptions,
     "text": TextOptions,
@@ -57,6 +68,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "excel": ExcelOptions,
     "zip": ZipOptions,
     "drop": DropOptions,
+    "remote": RemoteOptions,
 }
 """The sections in the settings of a file source."""
 
@@ -76,6 +88,9 @@ def test_the_documentation_lists_every_setting_of_a_source_and_no_other() -> Non
             for name in settings_of(kind, "changes.")
         ),
         "interval",  # whose default is another one for HTTP
+        *settings_of(WebhookSourceOptions, without=SourceOptions),
+        "verify.tolerance",
+        *(settings_of_streams() - ClientOptions.model_fields.keys() - ReceivedOptions.model_fields.keys()),
     ]
     # Each kind declares its name; the page lists `kind` once, and `changes.kind` in the title of its table.
     expected = [name for name in expected if name not in {"kind", "changes.kind"}] + ["kind"]

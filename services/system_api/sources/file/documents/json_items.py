@@ -11,9 +11,10 @@ from shared.events.dead_letter import KEPT_BYTES
 
 _CHUNK = 262_144
 _SPACE = re.compile(rb"[ \t\r\n]*+")
-_STRING_END = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_INSIDE = rb'[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"'
-_TO_BRACKET = re.compile(rb"(?:%b|[\[{](?:%b)*+[\]}])*+" % (_INSIDE, _INSIDE), re.DOTALL)
+_STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
+_INSIDE = rb'[^"\[\]{}]+|"[^"\\]*(?:\\.[^"\\]*)*"'
+# Possessive groups within others match too much before Python 3.11.5; an atomic group does not.
+_TO_BRACKET = re.compile(rb"(?>(?:%b|[\[{](?:%b)*[\]}])*)" % (_INSIDE, _INSIDE), re.DOTALL)
 """Everything up to a bracket, an incomplete string or the end; objects and arrays that hold no others are passed by."""
 _SCALAR = re.compile(rb"[^ \t\r\n,:\[\]{}\"]++")
 _BOM = b"\xef\xbb\xbf"

@@ -12,7 +12,7 @@ from typing import Literal
 
 from services.system_api.sources.file.dropping.finalizer import Finalizer
 from services.system_api.sources.file.dropping.readiness import Readiness
-from services.system_api.sources.file.filesystem import FileStat, Inode, still_exists
+from services.system_api.sources.file.filesystem import FileStat, Inode, is_folder_away, still_exists
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.options import After, FileSourceOptions
 from services.system_api.sources.file.reading.file_problems import shown
@@ -240,9 +240,13 @@ class DropSource(RecountedFiles):
     async def _forget_gone(self, now: float) -> None:
         """Forget finalized files at once, and others when they have been missing for too long."""
         missing = set(self._catalogue.missing)
-        gone = missing.intersection(self._catalogue.expired(now))
+        expired = missing.intersection(self._catalogue.expired(now))
+        finalized = set[str]()
         if self._options.drop.after is not After.KEEP:
-            gone |= {file_id for file_id in missing if self._completed_as(file_id)}
+            finalized = {file_id for file_id in missing - expired if self._completed_as(file_id)}
+        # While their folder is away, they may still be in it: forgotten, they would be read again.
+        finalized -= await self._disk.run(self._away, finalized)
+        gone = expired | finalized
         gone -= await self._disk.run(self._existing, gone)
         for file_id in gone - self._uncommitted.keys():
             self._forget(file_id)
@@ -256,6 +260,10 @@ class DropSource(RecountedFiles):
         """Return the files that still exist although they were not listed: forgotten, they would be read again."""
         files = {file_id: self._catalogue.files[file_id] for file_id in missing}
         return {file_id for file_id, file in files.items() if still_exists(file.path, file.inode)}
+
+    def _away(self, missing: Iterable[str]) -> set[str]:
+        files = {file_id: self._catalogue.files[file_id] for file_id in missing}
+        return {file_id for file_id, file in files.items() if is_folder_away(file.path, file.inode)}
 
     def _completed_as(self, file_id: str) -> tuple[int, int] | None:
         """Return the size and modification time at which a file was completed; None if it is partly read."""

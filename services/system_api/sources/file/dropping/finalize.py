@@ -58,6 +58,8 @@ def finalize(file: FinishedFile, options: DropOptions, now: str) -> Path | None:
         if options.ready is Ready.DONE_FILE:
             _finalize_done_file(file.path, options, target)
     except FileNotFoundError:
+        if not file.path.parent.is_dir():
+            raise FileError(f"{file.path}: all of it is published, but its folder is missing") from None
         return None  # someone else has removed it: nothing is left to do
     except OSError as exc:
         raise FileError(f"{file.path}: all of it is published, but cannot {_action(options)} it: {exc}") from exc

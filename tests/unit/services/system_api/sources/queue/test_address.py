@@ -62,8 +62,8 @@ class Several(Address):
 
 
 def test_several_hosts_where_that_is_allowed() -> None:
-    found = Several.model_validate({"type": "t", "url": "amqp://user:pass@a,b:1,[::1]:2"})
-    assert found.addresses == [("a", 5672), ("b", 1), ("::1", 2)]
+    found = Several.model_validate({"type": "t", "url": "amqp://user:pass@a,b:1,c:2"})
+    assert found.addresses == [("a", 5672), ("b", 1), ("c", 2)]
     assert (found.host, found.port, found.user, found.secret) == ("a", 5672, "user", "pass")
     with pytest.raises(ValidationError, match="several hosts"):
         address("amqp://a,b")

@@ -1,5 +1,6 @@
 """`python` with asynchronous functions, and in processes."""
 
+import re
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ async def test_a_function_that_never_returns_is_killed_and_its_neighbours_go_on(
         gone, later = await run_events({"do": "exit"}, {"n": 3})
     assert (before["n"], after["n"], later["n"]) == (1, 2, 3)
     assert "took longer than 1 s, and was killed" in str(endless)
-    assert "ended its process (exit status 3)" in str(gone)
+    # asyncio reports 255 where another part of this process has reaped the child first.
+    assert re.search(r"ended its process \(exit status (3|255)\)", str(gone))
 
 
 async def test_an_asynchronous_function_has_a_time_limit() -> None:

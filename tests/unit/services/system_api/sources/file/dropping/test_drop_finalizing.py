@@ -1,6 +1,7 @@
 """What becomes of a whole file after the commit of its last line: archived, deleted or kept."""
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import json
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import Unavailable
 from tests.unit.services.system_api.sources.file.file_poller import dropping, lines, until, write
 
 
@@ -25,6 +27,25 @@ async def test_a_file_is_finalized_after_the_commit_and_then_forgotten(tmp_path:
         assert poller.files == {}
     assert poller.data == lines(*range(20))
     assert (tmp_path / "archive" / "a.ndjson").exists() is (after == "archive")
+
+
+@pytest.mark.parametrize("after", ["archive", "delete"])
+async def test_a_published_file_is_remembered_while_its_folder_is_away(tmp_path: Path, after: str) -> None:
+    folder, away = tmp_path / "in", tmp_path / "away"
+    folder.mkdir()
+    path = folder / "a.ndjson"
+    write(path, 1, 2)
+    async with dropping(folder, after=after).opened() as poller:
+        batch = await poller.source.poll(1000)
+        folder.rename(away)
+        await poller.commit(batch)
+        for _ in range(2):  # the second time, the file is missing since the first
+            with contextlib.suppress(Unavailable):
+                await poller.drain()
+        away.rename(folder)
+        assert await poller.drain() == []
+        await until(lambda: not path.exists())
+    assert poller.data == lines(1, 2)
 
 
 async def test_an_earlier_batch_with_other_lines_of_the_file_does_not_finalize_it(tmp_path: Path) -> None:
