@@ -127,6 +127,7 @@ async def rotate(folder: Path, databases: Databases, name: str, programs: list[P
             for _ in range(crashes):
                 await rotation.run_and_crash(bus)
             rotation.program.start()
+            await rotation.program.ready()
             found = await rotation.settled(bus)
             assert await rotation.program.stop() == 0, rotation.program.tail()
     for channel in CHANNELS:

@@ -113,6 +113,7 @@ async def test_every_version_that_stays_is_published_once(
         for _ in range(CRASHES):
             await run_and_crash(replica, upstream)
         replica.start()
+        await replica.ready()
         try:
             async with asyncio.timeout(60):
                 while not _complete(found := await published(bus), upstream):
