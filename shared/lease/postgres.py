@@ -1,19 +1,14 @@
 """Leases in the table `trelay.leases`, with the clock of the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Self
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from shared.database.listener import Listener
-from shared.database.options import DatabaseOptions
-from shared.database.pool import ConnectionPool
-from shared.database.watchers import Watchers
+from shared.database.notified_store import NotifiedStore
 from shared.lease.store import Granted, Held, Taken, watched
 
 CHANNEL = "trelay_leases"
 """The channel of notifications about released leases; see `PostgresLeaseStore.on_notification`."""
-_CONNECTIONS = 2
 
 # clock_timestamp(), not now(): a statement that waited for the row must not count from before the wait.
 # The NOT EXISTS avoids locking the row, and writing its page, while another owner has the lease.
@@ -58,22 +53,12 @@ FROM trelay.leases WHERE starts_with(name, $1) AND expires_at > clock_timestamp(
 """
 
 
-class PostgresLeaseStore:
+class PostgresLeaseStore(NotifiedStore):
     """A `LeaseStore` that all replicas share."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        """The caller must pass notifications of `CHANNEL` to `on_notification`, as `opened` does."""
-        self._pool = pool
-        self._watchers: Watchers[str] = Watchers()
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, options: DatabaseOptions) -> AsyncIterator[Self]:
-        """Open a store with a pool of its own, so that no other work delays a renewal. It connects at its first use."""
-        async with ConnectionPool.opened(options, size=_CONNECTIONS, purpose="leases") as pool:
-            store = cls(pool)
-            async with Listener.opened(options, {CHANNEL: store.on_notification}):
-                yield store
+    CHANNEL = CHANNEL
+    CONNECTIONS = 2
+    PURPOSE = "leases"
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Granted | Taken:
         """Take a lease that is free, expired or the owner's own."""
@@ -108,9 +93,5 @@ class PostgresLeaseStore:
         """Watch a lease."""
         return self._watchers.watch([name])
 
-    def on_notification(self, name: str | None) -> None:
-        """Handle a notification of `CHANNEL`: this lease was released; None: any lease may have been."""
-        if name is None:
-            self._watchers.notify_all()
-        else:
-            self._watchers.notify(watched(name))
+    def _keys_of(self, payload: str) -> Sequence[str]:
+        return watched(payload)

@@ -2,23 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Self
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import asyncpg
 
 from services.system_api.operations.requests import Command, Control, Outcome, Request
 from services.system_api.operations.store import SharedStatus
 from services.system_api.operations.windows import COUNTS, Window
-from shared.database.listener import Listener
-from shared.database.options import DatabaseOptions
-from shared.database.pool import ConnectionPool
-from shared.database.watchers import Watchers
+from shared.database.notified_store import NotifiedStore
 
 CHANNEL = "trelay_source_controls"
 """The channel of notifications about changed controls."""
-_CONNECTIONS = 2
 _ALL = "controls"
 
 _SECONDS = "extract(epoch FROM {0})::float8 AS {0}"
@@ -70,22 +65,12 @@ FROM trelay.source_windows WHERE source = $1 AND began_at >= coalesce(
 _FORGET_WINDOWS = "DELETE FROM trelay.source_windows WHERE began_at < to_timestamp($1)"
 
 
-class PostgresSourceStore:
+class PostgresSourceStore(NotifiedStore):
     """A `SourceStore` that all replicas share."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        """The caller must pass notifications of `CHANNEL` to `on_notification`, as `opened` does."""
-        self._pool = pool
-        self._watchers: Watchers[str] = Watchers()
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, options: DatabaseOptions) -> AsyncIterator[Self]:
-        """Open a store with a pool of its own. It connects at its first use."""
-        async with ConnectionPool.opened(options, size=_CONNECTIONS, purpose="source operations") as pool:
-            store = cls(pool)
-            async with Listener.opened(options, {CHANNEL: store.on_notification}):
-                yield store
+    CHANNEL = CHANNEL
+    CONNECTIONS = 2
+    PURPOSE = "source operations"
 
     @property
     def lasting(self) -> bool:
@@ -162,9 +147,8 @@ class PostgresSourceStore:
         """Watch the controls."""
         return self._watchers.watch([_ALL])
 
-    def on_notification(self, _source: str | None) -> None:
-        """Handle a notification of `CHANNEL`."""
-        self._watchers.notify([_ALL])
+    def _keys_of(self, payload: str) -> Sequence[str]:  # noqa: ARG002 -- all watch all of them
+        return [_ALL]
 
     async def _change(self, statement: str, source: str, *values: object) -> Control:
         async with self._pool.use() as connection, connection.transaction():

@@ -6,21 +6,16 @@ while nobody else can add it.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Self
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import asyncpg
 
 from services.system_api.sources.http.webhook.inbox.delivery import Delivery, Fill, Limits, Outcome, Waiting, plan
-from shared.database.listener import Listener
-from shared.database.options import DatabaseOptions
-from shared.database.pool import ConnectionPool
-from shared.database.watchers import Watchers
+from shared.database.notified_store import NotifiedStore
 
 CHANNEL = "trelay_webhooks"
 """The channel of notifications about stored deliveries; the payload is the source."""
-_CONNECTIONS = 8
 _FORGET_CHUNK = 2000
 
 _FILL = "epoch::text, position, waiting_rows, waiting_bytes, ids"
@@ -81,22 +76,12 @@ SELECT count(*) FROM forgotten
 """
 
 
-class PostgresInbox:
+class PostgresInbox(NotifiedStore):
     """An `Inbox` that all replicas share."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
-        """The caller must pass notifications of `CHANNEL` to `on_notification`, as `opened` does."""
-        self._pool = pool
-        self._watchers: Watchers[str] = Watchers()
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, options: DatabaseOptions) -> AsyncIterator[Self]:
-        """Open the inbox with a pool of its own. It connects at its first use."""
-        async with ConnectionPool.opened(options, size=_CONNECTIONS, purpose="webhooks") as pool:
-            inbox = cls(pool)
-            async with Listener.opened(options, {CHANNEL: inbox.on_notification}):
-                yield inbox
+    CHANNEL = CHANNEL
+    CONNECTIONS = 8
+    PURPOSE = "webhooks"
 
     async def store(self, source: str, deliveries: Sequence[Delivery], limits: Limits) -> list[Outcome]:
         """Store what is new."""
@@ -163,13 +148,6 @@ class PostgresInbox:
     def watch(self, source: str) -> AbstractContextManager[asyncio.Event]:
         """Watch a source."""
         return self._watchers.watch([source])
-
-    def on_notification(self, source: str | None) -> None:
-        """Handle a notification of `CHANNEL`."""
-        if source is None:
-            self._watchers.notify_all()
-        else:
-            self._watchers.notify([source])
 
 
 def _fill(row: asyncpg.Record | None) -> Fill:
