@@ -5,7 +5,7 @@ forgotten. One that stays is remembered with its size and modification time, so 
 recognised as new.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from enum import Enum
 from typing import Literal
@@ -244,10 +244,8 @@ class DropSource(RecountedFiles):
         finalized = set[str]()
         if self._options.drop.after is not After.KEEP:
             finalized = {file_id for file_id in missing - expired if self._completed_as(file_id)}
-        # While their folder is away, they may still be in it: forgotten, they would be read again.
-        finalized -= await self._disk.run(self._away, finalized)
         gone = expired | finalized
-        gone -= await self._disk.run(self._existing, gone)
+        gone -= await self._disk.run(self._kept, gone, finalized)
         for file_id in gone - self._uncommitted.keys():
             self._forget(file_id)
         self._lost = {
@@ -256,14 +254,18 @@ class DropSource(RecountedFiles):
             if (progress := self._catalogue.files[file_id]).done is None
         }
 
-    def _existing(self, missing: Iterable[str]) -> set[str]:
-        """Return the files that still exist although they were not listed: forgotten, they would be read again."""
-        files = {file_id: self._catalogue.files[file_id] for file_id in missing}
-        return {file_id for file_id, file in files.items() if still_exists(file.path, file.inode)}
+    def _kept(self, missing: Iterable[str], finalized: Container[str]) -> set[str]:
+        """Return the files that must not be forgotten yet, because they would be read again.
 
-    def _away(self, missing: Iterable[str]) -> set[str]:
+        They still exist although they were not listed; or they are finalized, and their folder, with which they may
+        come back, is away.
+        """
         files = {file_id: self._catalogue.files[file_id] for file_id in missing}
-        return {file_id for file_id, file in files.items() if is_folder_away(file.path, file.inode)}
+        return {
+            file_id
+            for file_id, file in files.items()
+            if still_exists(file.path, file.inode) or (file_id in finalized and is_folder_away(file.path, file.inode))
+        }
 
     def _completed_as(self, file_id: str) -> tuple[int, int] | None:
         """Return the size and modification time at which a file was completed; None if it is partly read."""

@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
 from services.system_api.sources.file.filesystem import FileStat
 from shared.errors import SettingsError
+
+AnyProgress = TypeVar("AnyProgress")
 
 SAMPLE = 512
 """Bytes of a file's head, and of the last line that was read, that are part of its fingerprint."""
@@ -135,13 +138,24 @@ def load(checkpoint: Mapping[str, bytes]) -> tuple[Count, dict[str, Progress]]:
     Raises:
         SettingsError: it is not the checkpoint of a file source.
     """
+    return load_parts(checkpoint, Progress, "a file source", "kind")
+
+
+def load_parts(
+    checkpoint: Mapping[str, bytes], progress: type[AnyProgress], of: str, setting: str
+) -> tuple[Count, dict[str, AnyProgress]]:
+    """Read a checkpoint with a part for each file, of this type; an error names the source and the setting.
+
+    Raises:
+        SettingsError: it is not the checkpoint of such a source.
+    """
     try:
         count = msgspec.json.decode(checkpoint.get("", b"{}"), type=Count)
-        files = {part: msgspec.json.decode(value, type=Progress) for part, value in checkpoint.items() if part}
+        files = {part: msgspec.json.decode(value, type=progress) for part, value in checkpoint.items() if part}
     except msgspec.DecodeError as exc:
         raise SettingsError(
-            f"the checkpoint is not that of a file source ({exc}):"
-            " give the source another name, or set its previous kind again"
+            f"the checkpoint is not that of {of} ({exc}):"
+            f" give the source another name, or set its previous {setting} again"
         ) from exc
     return count, files
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from services.system_api.sources.file.reading.progress import Count, new_file_id, number_of
+from services.system_api.sources.file.reading.progress import Count, load_parts, new_file_id, number_of
 from services.system_api.sources.file.start import Start
-from shared.errors import SettingsError
 
 
 class RemoteFile(NamedTuple):
@@ -49,15 +48,7 @@ def load(checkpoint: Mapping[str, bytes]) -> tuple[Count, dict[str, RemoteProgre
     Raises:
         SettingsError: it is not that of a source of remote files.
     """
-    try:
-        count = msgspec.json.decode(checkpoint.get("", b"{}"), type=Count)
-        files = {part: msgspec.json.decode(value, type=RemoteProgress) for part, value in checkpoint.items() if part}
-    except msgspec.DecodeError as exc:
-        raise SettingsError(
-            f"the checkpoint is not that of a source of remote files ({exc}):"
-            " give the source another name, or set its previous path again"
-        ) from exc
-    return count, files
+    return load_parts(checkpoint, RemoteProgress, "a source of remote files", "path")
 
 
 class Ledger:
