@@ -20,6 +20,7 @@ _COMMANDS = {
     "schema": ("check.commands", "schema"),
     "eval": ("pipelines.evaluation", "evaluate"),
     "test": ("pipelines.testing", "test"),
+    "preview": ("pipelines.previewing", "preview"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
     "sources": ("sources.commands", "sources"),
@@ -50,6 +51,7 @@ Examples:
   trelay eval '$sum(lines.price)' samples.ndjson
                                                  try an expression on sample events
   trelay test                                    run the examples kept beside the pipelines
+  trelay preview --pipeline orders --last 100    what a changed pipeline would publish
   trelay sources list                            every source, with its state and owner
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor

@@ -96,12 +96,15 @@ class Mock(Options):
 class Mocks:
     """The answers of one example. It notes what is asked without an answer, and which answers are not used."""
 
-    def __init__(self, own: Sequence[Mock], shared: Sequence[Mock] = (), *, live: bool = False) -> None:
+    def __init__(
+        self, own: Sequence[Mock], shared: Sequence[Mock] = (), *, live: bool = False, only_reads: bool = False
+    ) -> None:
         """Those of the example come before those that all examples of the file share; the first that fits answers.
 
-        `live` permits to ask the other systems for the rest.
+        `live` permits to ask the other systems for the rest; with `only_reads`, by queries and GET requests alone.
         """
         self.live = live
+        self._only_reads = only_reads
         self.unanswered: list[str] = []
         """The look-ups for which there is no answer, each with its step."""
         self._turns = [_Turns(mock) for mock in (*own, *shared)]
@@ -132,7 +135,8 @@ class Mocks:
         """See `Answers.of_request`."""
         turns = self._first(place, lambda turns: turns.fits_request(request))
         if turns is None:
-            self._refuse(place, f"{request.method} {request.url}", "expected a mock with this `url`")
+            writes = self._only_reads and request.method != "GET"
+            self._refuse(place, f"{request.method} {request.url}", "expected a mock with this `url`", writes=writes)
             return None
         answer = turns.next()
         if answer.timeout:
@@ -151,10 +155,10 @@ class Mocks:
     def _first(self, place: str, fits: "Callable[[_Turns], bool]") -> "_Turns | None":
         return next((turns for turns in self._turns if turns.of_step(place) and fits(turns)), None)
 
-    def _refuse(self, place: str, what: str, expected: str) -> None:
-        if self.live:
+    def _refuse(self, place: str, what: str, expected: str, *, writes: bool = False) -> None:
+        if self.live and not writes:
             return
-        text = f"{place}: {what} has no answer; {expected}, or `trelay test --live`"
+        text = f"{place}: {what} has no answer; {expected}{'' if writes else ', or `--live`'}"
         self.unanswered.append(text)
         raise Unavailable(text)
 
