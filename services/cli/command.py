@@ -23,6 +23,7 @@ _COMMANDS = {
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
     "sources": ("sources.commands", "sources"),
+    "dead-letters": ("dead_letters.commands", "dead_letters"),
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
@@ -51,6 +52,7 @@ Examples:
                                                  try an expression on sample events
   trelay test                                    run the examples kept beside the pipelines
   trelay sources list                            every source, with its state and owner
+  trelay dead-letters list --since 2h            what failed lately, and why
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor
 """

@@ -9,6 +9,8 @@ from typing import Unpack
 
 from aiohttp import web
 
+from services.process_api.dead_letters.routes import DeadLetterRoutes
+from services.process_api.dead_letters.service import DeadLetters
 from services.process_api.pipeline.check import build, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
@@ -106,6 +108,13 @@ class _Service:
         """Add the endpoints for operators."""
         operators = Operators(self._options.operators, "process.operators", self._parts.clock)
         PipelineRoutes(lambda: self._selection, self._topics, operators).add_to(app)
+        parts = self._parts
+        letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
+        DeadLetterRoutes(letters, operators, lambda: parts.bus.connected).add_to(app)
+
+    def _pipelines_of(self, source: str) -> list[str]:
+        """Return the names of the pipelines that take the events of a source."""
+        return [pipeline.name for pipeline in self._selection.of(source.encode())]
 
     async def prepare_pipelines(self, pipelines: Mapping[str, PipelineOptions]) -> Apply:
         """Check and build pipelines; those that run are replaced at the next batch of each partition.

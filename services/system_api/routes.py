@@ -12,14 +12,14 @@ from aiohttp import web
 
 from services.system_api.inquiries import Inquiries
 from services.system_api.operations.controls import Controls
-from services.system_api.operations.requests import Command, parse_place, parse_time
+from services.system_api.operations.requests import Command, parse_place
 from services.system_api.operations.store import SourceStore
 from services.system_api.operations.windows import HOUR, within
 from services.system_api.overview import Overview
 from shared.errors import Malformed, ProblemError, SettingsError, Unavailable
 from shared.http.commands import FRESH, Body, audit, parse_body, refuse
 from shared.http.operators import Operator, Operators
-from shared.runtime.clock import Clock, rfc3339
+from shared.runtime.clock import Clock, parse_time, rfc3339
 
 _REASON_LIMIT = 500
 _MAX_HOURS = 31 * 24
