@@ -123,6 +123,8 @@ class _Service:
         self._webhooks = None if inbox is None else Webhooks(webhook_sources(self._options.sources), inbox, parts)
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
+        for name, options in self._options.sources.items():
+            metrics.of(name).interval.set(options.interval)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
         if store.lasting:
             for reporter in self._reporters.values():
