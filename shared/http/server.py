@@ -157,7 +157,7 @@ async def serve(
         certificate = None if listen.tls is None else await asyncio.to_thread(Certificate, listen.tls)
         if certificate is not None:
             tasks.keep("certificate reload", certificate.follow(clock))
-            health.certificates.show(listen.tls.cert_file, lambda: certificate.expires_at)
+            health.certificates.show(certificate.cert_file, lambda: certificate.expires_at)
         health_url = None
         if listen.health is not None:
             hosts = allowed_hosts(listen.health.host, None)

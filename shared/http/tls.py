@@ -44,6 +44,7 @@ class Certificate:
             SettingsError: a file is missing, is not PEM, or the key belongs to another certificate.
         """
         self._options = options
+        self.cert_file = options.cert_file
         self._seen = self._stamp()
         self._newest = self._load()
         self.expires_at = expiry(options.cert_file)

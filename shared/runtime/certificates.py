@@ -4,7 +4,7 @@ import ssl
 
 # The standard library decodes a certificate only as that of a peer, after a handshake; this function of its own tests
 # decodes a file.
-from _ssl import _test_decode_cert
+from _ssl import _test_decode_cert  # type: ignore[attr-defined]
 from pathlib import Path
 
 

@@ -46,7 +46,8 @@ def with_component(component: str, folder: Path) -> list[Object]:
 
 def with_components(start: str, chosen: Iterable[str], folder: Path) -> list[Object]:
     """Return the objects of the base, or of an overlay such as `overlays/minimal`, with components."""
-    lines = ["resources:", f"  - {_relative(MANIFESTS / start, folder)}", "components:"]
+    labels = "  - pairs: {app.kubernetes.io/name: trelay, app.kubernetes.io/part-of: trelay}"
+    lines = ["labels:", labels, "resources:", f"  - {_relative(MANIFESTS / start, folder)}", "components:"]
     lines += [f"  - {_relative(MANIFESTS / 'components' / component, folder)}" for component in chosen]
     (folder / "kustomization.yaml").write_text("\n".join(lines))
     return rendered(folder)
