@@ -22,6 +22,7 @@ _COMMANDS = {
     "test": ("pipelines.testing", "test"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
+    "status": ("status.commands", "show_status"),
     "sources": ("sources.commands", "sources"),
     "dead-letters": ("dead_letters.commands", "dead_letters"),
     "slots": ("slots", "slots"),
@@ -51,6 +52,7 @@ Examples:
   trelay eval '$sum(lines.price)' samples.ndjson
                                                  try an expression on sample events
   trelay test                                    run the examples kept beside the pipelines
+  trelay status                                  the whole deployment on one screen
   trelay sources list                            every source, with its state and owner
   trelay dead-letters list --since 2h            what failed lately, and why
   trelay clients add billing --channels 'orders.**'
