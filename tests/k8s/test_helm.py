@@ -59,8 +59,10 @@ def test_the_chart_renders_the_overlay_minimal(program: Path) -> None:
 
 
 def test_the_chart_renders_the_components_of_monitoring(program: Path, tmp_path: Path) -> None:
-    found = _rendered(program, "--set", "monitoring.podMonitor=true,monitoring.rules=true")
-    _assert_equal(found, with_components("overlays/minimal", ["pod-monitor", "prometheus-rules"], tmp_path))
+    found = _rendered(program, "--set", "monitoring.podMonitor=true,monitoring.rules=true,monitoring.dashboards=true")
+    _assert_equal(
+        found, with_components("overlays/minimal", ["pod-monitor", "prometheus-rules", "dashboards"], tmp_path)
+    )
 
 
 def _assert_equal(rendered: list[Object], objects: list[Object]) -> None:
