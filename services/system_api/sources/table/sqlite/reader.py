@@ -80,7 +80,7 @@ class SqliteReader(Generic[Order]):
     async def _read_shape(self, version: int) -> None:
         """Read the definition of the table again: columns were added, or it was dropped and created again."""
         if self._version is not None:
-            extra = {"component": "source", "source": self._name, "table": self._shape.table}
+            extra = {"component": "source", "source": self._name, "table": self._options.relation}
             logger.info("table has changed; reading its definition again", extra=extra)
         await self._file.fetch(self._statements.exists())
         with settings_errors(self._name):

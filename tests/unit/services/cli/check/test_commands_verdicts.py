@@ -75,6 +75,8 @@ BEYOND_A_SCHEMA = (
     "to resume after it, and they need it",
     "the path is local",
     "this is the unit of",
+    "expected exactly one of `table` and `query`",
+    "expected a SELECT",
     "found no list",
     "expected one of hash, redact",
     "expected at least 16 characters",
