@@ -78,9 +78,8 @@ class Seen:
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
         await consumer.start()
         try:
-            while not consumer.partitions_for_topic(topic):
+            while topic not in await consumer.topics():  # noqa: ASYNC110 -- it polls
                 await asyncio.sleep(0.2)
-                await consumer.topics()
             place = TopicPartition(topic, 0)
             consumer.assign([place])
             await consumer.seek_to_beginning(place)

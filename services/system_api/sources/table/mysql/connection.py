@@ -85,7 +85,7 @@ class MysqlConnection:
         """
         async with self._answering() as connection:
             result = await connection.exec_driver_sql(statement)
-            columns = [] if result.cursor is None else result.cursor.description
+            columns: Sequence[Any] = result.cursor.description
             described = [(str(name), int(type_)) for name, type_, *_ in columns]
             result.close()
             return described

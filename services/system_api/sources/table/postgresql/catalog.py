@@ -1,10 +1,9 @@
 """Reads the shape of a table from the catalog and checks the settings against it."""
 
 import logging
-from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -27,6 +26,12 @@ logger = logging.getLogger(__name__)
 _TABLES = ("r", "p")
 _OUT_OF_ORDER = {"m": "a materialized view", "f": "a foreign table"}
 """Relations whose rows appear on a refresh or on another server's commit, of which open transactions say nothing."""
+
+
+class _ColumnFacts(Protocol):
+    """What is known of a column, by name."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ async def _leads(connection: asyncpg.Connection, shape: Shape, oid: int) -> bool
     return any(found.replace('"', "").lower() == wanted for found in expressions if found)
 
 
-def order_type_of(options: TableSourceOptions, orders: Several[Mapping[str, Any]]) -> str:
+def order_type_of(options: TableSourceOptions, orders: Several[_ColumnFacts]) -> str:
     """Return the type of the columns that rows are ordered by; each has `name`, `type` and `beneath`.
 
     Raises:
@@ -163,7 +168,7 @@ def order_type_of(options: TableSourceOptions, orders: Several[Mapping[str, Any]
     return found[0]
 
 
-def _type_of_one(options: TableSourceOptions, order: Mapping[str, Any]) -> str:
+def _type_of_one(options: TableSourceOptions, order: _ColumnFacts) -> str:
     by_time = options.updated_at_column is not None
     # A key may be of a domain: its base type counts.
     given = order["type"] if by_time else order["beneath"]
