@@ -15,55 +15,24 @@ import random
 import re
 import tempfile
 import time
-import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import asyncpg
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
-from benchmarks.peers_connect import Connect, Peer, Trelay, usage
+from benchmarks.peers_cases import CASES, Case, Servers
+from benchmarks.peers_connect import usage
 from services.standalone.embedded.process import ServerMissing
-from shared.bus.connect import connect
-from shared.bus.kafka import KafkaOptions
-from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
-from tests.integration.services.system_api.service import program
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
-PAD = "x" * 200
 _NUMBER = re.compile(rb'"number":\s*(\d+)')
-_FLAT = {"key.converter": "org.apache.kafka.connect.storage.StringConverter"}
-_JSON = {
-    "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-    "value.converter.schemas.enable": "false",
-}
-
-Write = Callable[[range], Awaitable[None]]
-"""Writes records with these numbers to the upstream."""
-
-
-class Servers(NamedTuple):
-    """What all of them use."""
-
-    bootstrap: str
-    dsn: str
-    folder: Path
-
-
-class Case(NamedTuple):
-    """One upstream, and what reads it."""
-
-    peer: Peer
-    write: Write
 
 
 class Seen:
@@ -74,18 +43,20 @@ class Seen:
         self.last_at = 0.0
 
     async def follow(self, bootstrap: str, topic: str) -> None:
-        """Read the topic, which may not be there yet, for as long as this task runs."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+        """Read the topic for as long as this task runs."""
+        # A topic that was just created has no leader for a moment.
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            metadata_max_age_ms=1000,
+        )
         await consumer.start()
         try:
-            while topic not in await consumer.topics():  # noqa: ASYNC110 -- it polls
-                await asyncio.sleep(0.2)
-            place = TopicPartition(topic, 0)
-            consumer.assign([place])
-            await consumer.seek_to_beginning(place)
             while True:
                 found = await consumer.getmany(timeout_ms=500, max_records=5000)
-                for record in found.get(place, ()):
+                for record in (each for records in found.values() for each in records):
                     self.numbers.update(int(number) for number in _NUMBER.findall(record.value or b"")[:1])
                 if found:
                     self.last_at = time.perf_counter()
@@ -164,116 +135,14 @@ async def followed(case: Case, servers: Servers) -> AsyncIterator[Seen]:
         case.peer.kill()
 
 
-def new_file(servers: Servers) -> tuple[Path, Write]:
-    """Return a new file, and what appends lines to it."""
-    path = servers.folder / f"{uuid.uuid4().hex}.ndjson"
-    path.touch()
-
-    async def write(numbers: range) -> None:
-        with path.open("a") as file:
-            file.write("".join(f'{{"id":"{number}","number":{number},"pad":"{PAD}"}}\n' for number in numbers))
-
-    return path, write
-
-
-async def new_table(servers: Servers) -> tuple[str, Write]:
-    """Return a new table, and what inserts rows; of ten rows, the first is committed after the others."""
-    table = f"numbers_{uuid.uuid4().hex[:8]}"
-    now, late = [await asyncpg.connect(servers.dsn) for _ in range(2)]
-    await now.execute(
-        f"CREATE TABLE {table} (id bigint PRIMARY KEY, number bigint, pad text, at timestamptz DEFAULT now())"
-    )
-    await now.execute(f"CREATE INDEX ON {table} (at, id); CREATE PUBLICATION {table} FOR TABLE {table}")
-    insert = f"INSERT INTO {table} SELECT n, n, '{PAD}' FROM unnest($1::bigint[]) n"
-
-    async def write(numbers: range) -> None:
-        async with late.transaction():
-            await late.execute(insert, [number for number in numbers if number % 10 == 0])
-            await now.execute(insert, [number for number in numbers if number % 10])
-
-    return table, write
-
-
-async def trelay(servers: Servers, write: Write, source: dict[str, object]) -> Case:
-    """Return the system layer with one source."""
-    name = f"trelay-{uuid.uuid4().hex[:8]}"
-    options = KafkaOptions(servers=servers.bootstrap, topics=TopicsOptions(prefix=name, partitions=1))
-    async with connect(options, DatabaseOptions(url=servers.dsn)) as bus:
-        await bus.ensure_topics(options.topics.all())
-    folder = servers.folder / name
-    folder.mkdir()
-    settings = {"type": "t", "subject": "id", "channel": "numbers"} | source
-    running = program(folder, servers.dsn, options, {name: settings}, node=name)
-    return Case(Trelay(running, options.topics.publish), write)
-
-
-async def trelay_file(servers: Servers) -> Case:
-    """Trelay follows a file."""
-    path, write = new_file(servers)
-    return await trelay(servers, write, {"kind": "file", "path": str(path)})
-
-
-async def trelay_table(servers: Servers, **more: object) -> Case:
-    """Trelay reads a table."""
-    table, write = await new_table(servers)
-    if more["mode"] == "replication":
-        more |= {"slot": table, "publication": table, "create_slot": True, "initial_snapshot": False}
-    return await trelay(servers, write, {"kind": "table", "url": servers.dsn, "table": table} | more)
-
-
-async def connect_file(servers: Servers, *, exactly_once: bool) -> Case:
-    """Kafka Connect follows a file."""
-    path, write = new_file(servers)
-    name = f"file-{uuid.uuid4().hex[:8]}"
-    connector = {
-        "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector",
-        "file": str(path),
-        "topic": name,
-        "tasks.max": "1",
-    }
-    flat = _FLAT | {"value.converter": _FLAT["key.converter"]}
-    return Case(Connect(servers.folder, name, servers.bootstrap, name, connector, exactly_once, flat), write)
-
-
-async def debezium(servers: Servers, *, exactly_once: bool) -> Case:
-    """Debezium reads the log of a table."""
-    table, write = await new_table(servers)
-    database = urlsplit(servers.dsn)
-    connector = {
-        "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
-        "plugin.name": "pgoutput",
-        "database.hostname": "127.0.0.1",
-        "database.port": str(database.port),
-        "database.user": str(database.username),
-        "database.password": "none",
-        "database.dbname": database.path.strip("/"),
-        "topic.prefix": table,
-        "table.include.list": f"public.{table}",
-        "slot.name": table,
-        "publication.name": table,
-        "snapshot.mode": "no_data",
-        "tasks.max": "1",
-    }
-    topic = f"{table}.public.{table}"
-    return Case(Connect(servers.folder, table, servers.bootstrap, topic, connector, exactly_once, _FLAT | _JSON), write)
-
-
-CASES: dict[str, Callable[[Servers], Awaitable[Case]]] = {
-    "file: Trelay": trelay_file,
-    "file: FileStreamSource": lambda servers: connect_file(servers, exactly_once=False),
-    "file: FileStreamSource, exactly once": lambda servers: connect_file(servers, exactly_once=True),
-    "table, log: Trelay": lambda servers: trelay_table(servers, mode="replication"),
-    "table, log: Debezium": lambda servers: debezium(servers, exactly_once=False),
-    "table, log: Debezium, exactly once": lambda servers: debezium(servers, exactly_once=True),
-    "table, by time: Trelay": lambda servers: trelay_table(servers, mode="incremental", updated_at_column="at"),
-}
-
-
 async def run(servers: Servers, arguments: argparse.Namespace) -> None:
     """Print a line for each case."""
     await migrate(DatabaseOptions(url=servers.dsn))
     rng = random.Random(arguments.seed)
-    print(f"{arguments.records:,} records of about 250 bytes; {arguments.kills} kills while 1,000 a second are written")
+    print(
+        f"{arguments.records:,} records of about 250 bytes; {arguments.kills} kills while 1,000 a second are written",
+        flush=True,
+    )
     for name, make in CASES.items():
         if not name.startswith(arguments.only):
             continue
