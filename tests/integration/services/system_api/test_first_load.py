@@ -122,7 +122,7 @@ async def test_a_first_load_is_exact_and_goes_on_without_a_gap(
     async with databases.fresh(with_tables) as database:
         table = Table(database, rng)
         await table.fill()
-        source = {"kind": "table", "url": database, "table": "rows", "type": "t", "channel": "rows"}
+        source = {"kind": "table", "url": database, "table": "rows", "type": "t", "channel": "rows", "batch": 4000}
         source |= {"updated_at_column": "at"}
         running = program(tmp_path, database, bus_options, {"rows": source}, node="only")
         programs.append(running)

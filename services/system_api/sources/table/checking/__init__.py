@@ -1,1 +1,1 @@
-"""Checks the settings of a table source that concern each other, and the text of a query. No I/O."""
+"""Checks the settings of a table source that concern each other, and the text of a query."""
