@@ -22,6 +22,10 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes) and not val.isascii() else None
 
 
+SQS_CLIENT = "services.system_api.sources.queue.sqs.client"
+"""It opens its client in a thread, which has a loop of its own for that."""
+
+
 @pytest.fixture(autouse=True)
 def _nothing_blocks_the_loop() -> Iterator[None]:
     """Fail a test in which our code makes a blocking call on the event loop, where it would stop every other task.
@@ -30,6 +34,6 @@ def _nothing_blocks_the_loop() -> Iterator[None]:
     """
     with blockbuster_ctx(
         ["services", "shared", "trelay_client"],
-        excluded_modules=["services.standalone.embedded", "services.system_api.contract"],
+        excluded_modules=["services.standalone.embedded", "services.system_api.contract", SQS_CLIENT],
     ):
         yield

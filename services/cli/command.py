@@ -23,7 +23,9 @@ _COMMANDS = {
     "preview": ("pipelines.previewing", "preview"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
+    "status": ("status.commands", "show_status"),
     "sources": ("sources.commands", "sources"),
+    "dead-letters": ("dead_letters.commands", "dead_letters"),
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
 }
@@ -52,7 +54,9 @@ Examples:
                                                  try an expression on sample events
   trelay test                                    run the examples kept beside the pipelines
   trelay preview --pipeline orders --last 100    what a changed pipeline would publish
+  trelay status                                  the whole deployment on one screen
   trelay sources list                            every source, with its state and owner
+  trelay dead-letters list --since 2h            what failed lately, and why
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor
 """

@@ -7,10 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Unpack
 
+from aiohttp import web
+
+from services.process_api.dead_letters.routes import DeadLetterRoutes
+from services.process_api.dead_letters.service import DeadLetters
 from services.process_api.pipeline.check import build, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.routes import PipelineRoutes
 from services.process_api.settings import ProcessSettings
 from services.process_api.state.memory import MemoryStores
 from services.process_api.state.options import StateOptions
@@ -22,6 +27,7 @@ from shared.bus.protocol import Bus
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.errors import SettingsError, Unavailable
+from shared.http.operators import Operators
 from shared.http.server import application
 from shared.runtime.extras import extra
 from shared.runtime.reloading import Apply, Section
@@ -57,6 +63,7 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         tasks = await stack.enter_async_context(Tasks())
         service.tasks = tasks
         app = application(settings.process.listen, parts.health)
+        service.add_routes(app)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
             yield dataclasses.replace(running, sections=(Section(_PIPELINES, service.prepare_pipelines),))
@@ -96,6 +103,18 @@ class _Service:
         self._metrics = ProcessMetrics(parts.health.registry, self._selection.pipelines, parts.clock)
         self._reporter = Reporter(parts.alerts, self._metrics, parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
+
+    def add_routes(self, app: web.Application) -> None:
+        """Add the endpoints for operators."""
+        operators = Operators(self._options.operators, "process.operators", self._parts.clock)
+        PipelineRoutes(lambda: self._selection, self._topics, operators).add_to(app)
+        parts = self._parts
+        letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
+        DeadLetterRoutes(letters, operators, lambda: parts.bus.connected).add_to(app)
+
+    def _pipelines_of(self, source: str) -> list[str]:
+        """Return the names of the pipelines that take the events of a source."""
+        return [pipeline.name for pipeline in self._selection.of(source.encode())]
 
     async def prepare_pipelines(self, pipelines: Mapping[str, PipelineOptions]) -> Apply:
         """Check and build pipelines; those that run are replaced at the next batch of each partition.

@@ -10,6 +10,7 @@ from services.process_api.pipeline.steps.flow.reuse import ListOptions, expanded
 from services.process_api.state.options import StateOptions
 from services.process_api.worker.filler import TransactionOptions
 from shared.composition.settings import SharedSettings
+from shared.http.operators import OperatorOptions
 from shared.http.server import ListenOptions
 from shared.settings import Name, Options
 
@@ -21,7 +22,11 @@ class ProcessOptions(Options):
     """The section `process`."""
 
     listen: ListenOptions = ListenOptions(port=8082)
-    """The listener for health and metrics. Subscribers and upstream systems do not use it."""
+    """The listener for operators: health, metrics and `/pipelines`. Subscribers and upstream systems do not use it."""
+
+    operators: dict[Name, OperatorOptions] = Field(default_factory=dict)
+    """Who may operate pipelines, and read `GET /pipelines`, by name. Without any, requests from this machine itself
+    may, and `GET /pipelines` is as open as the listener."""
 
     node: str | None = Field(default=None, min_length=1, max_length=100)
     """The name of this replica, unique among those that run. A replica that keeps its name gets its partitions back at

@@ -18,7 +18,6 @@ from services.system_api.operations.folder import FolderSourceStore
 from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.operations.postgres import PostgresSourceStore
 from services.system_api.operations.store import SourceStore
-from services.system_api.operators import Operators
 from services.system_api.overview import Overview
 from services.system_api.replicas.membership import Replicas
 from services.system_api.routes import SourceRoutes
@@ -37,6 +36,7 @@ from shared.bus.topics import TopicsOptions
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.migrations import migrate
+from shared.http.operators import Operators
 from shared.http.server import application
 from shared.lease import Leases, LeaseStore, MemoryLeaseStore, PostgresLeaseStore
 from shared.runtime.retry import when_available
@@ -123,6 +123,8 @@ class _Service:
         self._webhooks = None if inbox is None else Webhooks(webhook_sources(self._options.sources), inbox, parts)
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)
+        for name, options in self._options.sources.items():
+            metrics.of(name).interval.set(options.interval)
         self._reporters = {name: Reporter(name, parts.alerts, metrics, parts.clock) for name in self._options.sources}
         if store.lasting:
             for reporter in self._reporters.values():
@@ -141,7 +143,7 @@ class _Service:
         """Add the endpoints that show the sources."""
         parts = self._parts
         overview = Overview(self._reporters, self._controls, self._store, self._leases, parts.node, parts.clock)
-        operators = Operators(self._options.operators, parts.clock)
+        operators = Operators(self._options.operators, "system.operators", parts.clock)
         SourceRoutes(overview, self._controls, self._store, operators, self._inquiries, parts.clock).add_to(app)
         if self._webhooks is not None:
             self._webhooks.add_routes(app)

@@ -4,30 +4,26 @@ Any replica accepts a request. What is asked is kept in the database, and the re
 """
 
 import json
-import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 
 from services.system_api.inquiries import Inquiries
 from services.system_api.operations.controls import Controls
-from services.system_api.operations.requests import Command, parse_place, parse_time
+from services.system_api.operations.requests import Command, parse_place
 from services.system_api.operations.store import SourceStore
 from services.system_api.operations.windows import HOUR, within
-from services.system_api.operators import Operator, Operators
 from services.system_api.overview import Overview
 from shared.errors import Malformed, ProblemError, SettingsError, Unavailable
-from shared.runtime.clock import Clock, rfc3339
+from shared.http.commands import FRESH, Body, audit, parse_body, refuse
+from shared.http.operators import Operator, Operators
+from shared.runtime.clock import Clock, parse_time, rfc3339
 
-logger = logging.getLogger(__name__)
-
-_FRESH = {"Cache-Control": "no-store"}
 _REASON_LIMIT = 500
 _MAX_HOURS = 31 * 24
 
-_Body = Mapping[str, Any]
 T = TypeVar("T")
 
 
@@ -59,20 +55,20 @@ class SourceRoutes:
             app.router.add_post(f"/sources/{{name}}/{action}", handler)
 
     async def _all(self, request: web.Request) -> web.Response:
-        self._check_reader(request)
-        return web.json_response(await self.overview.all(), headers=_FRESH)
+        self.operators.check_reader(request.remote, request.headers)
+        return web.json_response(await self.overview.all(), headers=FRESH)
 
     async def _one(self, request: web.Request) -> web.Response:
-        self._check_reader(request)
+        self.operators.check_reader(request.remote, request.headers)
         return await self._shown(self._source(request))
 
     async def _position(self, request: web.Request) -> web.Response:
-        self._check_reader(request)
+        self.operators.check_reader(request.remote, request.headers)
         position = await _answered(self.inquiries.position(self._source(request)))
-        return web.json_response({"position": position, "parts": len(position)}, headers=_FRESH)
+        return web.json_response({"position": position, "parts": len(position)}, headers=FRESH)
 
     async def _windows(self, request: web.Request) -> web.Response:
-        self._check_reader(request)
+        self.operators.check_reader(request.remote, request.headers)
         source, hours = self._source(request), request.query.get("hours", "24")
         if not hours.isascii() or not hours.isdigit() or not 0 < int(hours[:6]) <= _MAX_HOURS:
             raise Malformed(f"hours: found {hours[:20]!r}; expected a number from 1 to {_MAX_HOURS}")
@@ -81,7 +77,7 @@ class SourceRoutes:
             {"from": rfc3339(window.began_at), "to": rfc3339(window.began_at + HOUR), **window.totals}
             for window in within(await self.store.windows(source, since), since)
         ]
-        return web.json_response({"windows": windows}, headers=_FRESH)
+        return web.json_response({"windows": windows}, headers=FRESH)
 
     async def _pause(self, request: web.Request) -> web.Response:
         operator, source, body = await self._command(request, {"reason"})
@@ -89,21 +85,21 @@ class SourceRoutes:
         if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
             raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
         self.controls.of(source).update(await self.store.pause(source, operator.name, reason))
-        _audit("pause", source, operator, reason=reason)
+        audit("pause", operator, source=source, reason=reason)
         return await self._shown(source, status=202)
 
     async def _resume(self, request: web.Request) -> web.Response:
         operator, source, _ = await self._command(request, set())
         self.controls.of(source).update(await self.store.resume(source, operator.name))
-        _audit("resume", source, operator)
+        audit("resume", operator, source=source)
         return await self._shown(source, status=202)
 
     async def _poll(self, request: web.Request) -> web.Response:
         operator, source, _ = await self._command(request, set())
         if self.controls.of(source).current.paused:
-            _conflict(f"source {source} is paused; resume it first")
+            refuse(409, f"source {source} is paused; resume it first")
         self.controls.of(source).update(await self.store.poll(source))
-        _audit("poll", source, operator)
+        audit("poll", operator, source=source)
         return await self._shown(source, status=202)
 
     async def _rewind(self, request: web.Request) -> web.Response:
@@ -113,7 +109,7 @@ class SourceRoutes:
         if not isinstance(dry_run, bool):
             raise Malformed("dry_run: expected true or false")
         if dry_run:
-            return web.json_response(await _answered(self.inquiries.preview(source, place)), headers=_FRESH)
+            return web.json_response(await _answered(self.inquiries.preview(source, place)), headers=FRESH)
         return await self._ask(source, operator, Command.REWIND, json.dumps(body["to"]))
 
     async def _snapshot(self, request: web.Request) -> web.Response:
@@ -123,43 +119,34 @@ class SourceRoutes:
     async def _reconcile(self, request: web.Request) -> web.Response:
         operator, source, body = await self._command(request, {"from", "to"})
         since, until = (parse_time(name, body[name]) if name in body else None for name in ("from", "to"))
-        _audit("reconcile", source, operator)
+        audit("reconcile", operator, source=source)
         found = await _answered(self.inquiries.reconcile(source, since, until))
         shown = {
             "from": None if since is None else since.isoformat(),
             "to": None if until is None else until.isoformat(),
         }
         answer = {"name": source, **shown, **found}
-        return web.json_response(answer, headers=_FRESH)
+        return web.json_response(answer, headers=FRESH)
 
     async def _ask(self, source: str, operator: Operator, command: Command, place: str | None) -> web.Response:
         self.controls.of(source).update(await self.store.request(source, command, place, operator.name))
-        _audit(command, source, operator, to=place)
+        audit(command, operator, source=source, to=place)
         return await self._shown(source, status=202)
 
     async def _shown(self, source: str, status: int = 200) -> web.Response:
         found = (await self.overview.all())[source]
-        return web.json_response({"name": source, **found}, status=status, headers=_FRESH)
+        return web.json_response({"name": source, **found}, status=status, headers=FRESH)
 
-    async def _command(self, request: web.Request, members: set[str]) -> tuple[Operator, str, _Body]:
+    async def _command(self, request: web.Request, members: set[str]) -> tuple[Operator, str, Body]:
         """Return who asks, of which source, and the body; its members may be `members`."""
         operator = self.operators.identify(request.remote, request.headers)
         source = self._source(request)
-        body = _parse(await request.read())
-        if unknown := sorted(body.keys() - members):
-            raise Malformed(f"found the member {unknown[0]!r}; expected {_listed(members)}")
-        return operator, source, body
-
-    def _check_reader(self, request: web.Request) -> None:
-        """Check who reads, where operators have tokens; without tokens, the listener itself decides who can."""
-        if self.operators.named:
-            self.operators.identify(request.remote, request.headers)
+        return operator, source, parse_body(await request.read(), members)
 
     def _source(self, request: web.Request) -> str:
         name = request.match_info["name"]
         if name not in self.controls:
-            detail = f"there is no source {name[:63]!r}; GET /sources lists them"
-            raise ProblemError(detail, status=404, detail=detail, headers={}, members={})
+            refuse(404, f"there is no source {name[:63]!r}; GET /sources lists them")
         return name
 
 
@@ -171,27 +158,3 @@ async def _answered(inquiry: Awaitable[T]) -> T:
         raise Malformed(str(exc)) from exc
     except Unavailable as exc:
         raise ProblemError(str(exc), status=503, detail=str(exc), headers={"Retry-After": "1"}, members={}) from exc
-
-
-def _parse(body: bytes) -> _Body:
-    try:
-        found = json.loads(body or b"{}")
-    except ValueError as exc:
-        raise Malformed(f"the body is not JSON: {exc}") from exc
-    if not isinstance(found, dict):
-        raise Malformed("the body: expected a JSON object")
-    return found
-
-
-def _listed(members: set[str]) -> str:
-    return ", ".join(sorted(members)) or "an empty body"
-
-
-def _conflict(detail: str) -> NoReturn:
-    raise ProblemError(detail, status=409, detail=detail, headers={}, members={})
-
-
-def _audit(command: str, source: str, operator: Operator, **more: object) -> None:
-    fields = {"component": "operators", "command": command, "source": source}
-    fields |= {"operator": operator.name, "address": operator.address}
-    logger.warning("operator request accepted", extra=fields | {key: value for key, value in more.items() if value})

@@ -5,10 +5,10 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from services.system_api.delivery.options import DeliverOptions
-from services.system_api.operators import OperatorOptions
 from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.registry import AnySource
 from shared.composition.settings import SharedSettings
+from shared.http.operators import OperatorOptions
 from shared.http.server import ListenOptions
 from shared.settings import Name, Options
 

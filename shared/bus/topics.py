@@ -72,6 +72,11 @@ class TopicsOptions(Options):
         return f"{self.prefix}.dead-letter"
 
     @property
+    def decisions(self) -> str:
+        """What operators decided on dead letters; keyed by the name of the letter, compacted."""
+        return f"{self.prefix}.dead-letter-decisions"
+
+    @property
     def inbound(self) -> str:
         """What consumers with the permission to send have sent; keyed by client."""
         return f"{self.prefix}.inbound"
@@ -95,6 +100,7 @@ class TopicsOptions(Options):
             topic(self.checkpoints, 1, None, compact=True),
             topic(self.state, self.partitions, None, compact=True),
             topic(self.dead_letter, 1, self.dead_letter_retention_hours),
+            topic(self.decisions, 1, None, compact=True),
             topic(self.inbound, self.partitions, self.retention_hours),
             topic(self.takeovers, 1, _TAKEOVERS_HOURS),
         ]

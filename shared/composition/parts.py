@@ -9,10 +9,12 @@ from typing import TypedDict, Unpack
 from shared.alerts import Alerts, alerting
 from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect, prepare
+from shared.bus.kafka import KafkaOptions
 from shared.bus.protocol import Bus
 from shared.composition.bus import BusConnection
 from shared.composition.settings import SharedSettings
 from shared.http.server import Health
+from shared.runtime.certificates import expiry
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.identity import unique_node_name
 
@@ -58,6 +60,7 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
     shared_health = given.get("health")
     health = shared_health or Health(service)
     async with AsyncExitStack() as stack:
+        _show_client_certificate(settings, health)
         alerts = given.get("alerts")
         if alerts is None:
             opened = alerting(settings.alerts, readiness=health.readiness, registry=health.registry, clock=clock)
@@ -72,6 +75,13 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
             clock,
             given.get("rng") or random.SystemRandom(),
         )
+
+
+def _show_client_certificate(settings: SharedSettings, health: Health) -> None:
+    """Export when the client certificate of the bus expires: as of the start, because it is loaded then only."""
+    if isinstance(settings.bus, KafkaOptions) and settings.bus.cert_file is not None:
+        expires_at = expiry(settings.bus.cert_file)
+        health.certificates.show(settings.bus.cert_file, lambda: expires_at)
 
 
 @asynccontextmanager

@@ -1,13 +1,38 @@
-"""Input that could not be processed, as a record of the dead-letter topic that says where and why."""
+"""Input that could not be processed, as a record of the dead-letter topic that says where and why.
 
+A dead letter that holds an event can be replayed: the record of the replay says which letter it comes from.
+"""
+
+import re
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
 
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Headers, Outgoing
 
 _ERROR_LIMIT = 2000
 
 KEPT_BYTES = 65_536
 """Bytes that a dead letter keeps of a value that is too large: enough to recognise it by."""
+
+REPLAY = "trelay-replay"
+"""The header of a record that an operator replays."""
+
+INPUT_KEY, INPUT_PROVENANCE = "input-key", "input-provenance"
+"""Of the record that was rejected: its key, and its header `trelay-provenance` where it had one."""
+
+_REPLAY = re.compile(r"([0-9]{1,9}-[0-9]{1,18}) ([0-9]{1,9}) (.*)", re.DOTALL)
+
+
+class Content(StrEnum):
+    """What the value of a dead letter is."""
+
+    EVENT = "event"
+    """A record of the ingest topic, as it came."""
+    INPUT = "input"
+    """What a source read; no event was made of it."""
+    RESULT = "result"
+    """An event that a step of a pipeline made, such as the result of a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +53,57 @@ class Reject:
     """Name and version of the pipeline that refused the event, e.g. `orders@3f2a`; empty where none did."""
     attempts: int = 1
     """How often this replica tried it, since it took over the source or the partition. 1 if it was rejected at once;
-    more if it was tried again because the bus refused it or did not answer, or a step took too long or had to wait."""
+    more if it was tried again because the bus refused it or did not answer, or a step took too long or had to wait.
+    The attempts of the dead letters that it was replayed from are added."""
+    content: Content = Content.INPUT
+    key: bytes | None = None
+    """The key of the record that was rejected, so that a replay has the same order; None where there is no record."""
+    provenance: bytes | None = None
+    """The header `trelay-provenance` of that record."""
+    truncated: int = 0
+    """The bytes of the input where `value` is only its beginning, else 0."""
+    replay_of: str = ""
+    """The name of the dead letter that this one was replayed from."""
 
     def record(self) -> Outgoing:
         """Return the record for the dead-letter topic."""
-        headers = (
+        headers: list[tuple[str, bytes]] = [
             ("stage", self.stage.encode()),
             ("origin", self.origin.encode()),
             ("pipeline", self.pipeline.encode()),
             ("error", self.error[:_ERROR_LIMIT].encode(errors="replace")),
             ("attempts", str(self.attempts).encode()),
-        )
-        return Outgoing(self.id.encode(), self.value, headers)
+            ("content", self.content.encode()),
+        ]
+        if self.key is not None:
+            headers.append((INPUT_KEY, self.key))
+        if self.provenance is not None:
+            headers.append((INPUT_PROVENANCE, self.provenance))
+        if self.truncated:
+            headers.append(("truncated", str(self.truncated).encode()))
+        if self.replay_of:
+            headers.append(("replay-of", self.replay_of.encode()))
+        return Outgoing(self.id.encode(), self.value, tuple(headers))
+
+
+class Replay(NamedTuple):
+    """What the record of a replayed dead letter says of it, in the header `trelay-replay`."""
+
+    letter: str
+    """The name of the dead letter: its partition and its offset."""
+    attempts: int
+    """How often its event was tried before."""
+    pipeline: str
+    """The pipeline that refused it, alone in taking the event now; empty where none did, and all take it that would."""
+
+    def header(self) -> tuple[str, bytes]:
+        """Return the header."""
+        return REPLAY, f"{self.letter} {self.attempts} {self.pipeline}".encode()
+
+
+def replay_in(headers: Headers) -> Replay | None:
+    """Return what the headers of a record say of its replay; None where it is none."""
+    for name, value in headers:
+        if name == REPLAY and (found := _REPLAY.fullmatch(value.decode(errors="replace"))) is not None:
+            return Replay(found[1], int(found[2]), found[3])
+    return None

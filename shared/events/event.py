@@ -143,13 +143,13 @@ def text_of(attributes: Attributes, name: str) -> str | None:
 
 
 def check_data(data: bytes) -> None:
-    """Check the data of an event, valid JSON, by the rule of `strict_json`.
+    """Check the data of an event by the rule of `strict_json`.
 
     Raises:
         MalformedEvent: names the value and its place.
     """
     try:
-        strict_json.check_valid(data)
+        strict_json.check(data)
     except Malformed as exc:
         raise MalformedEvent(f"data: {exc}") from exc
 

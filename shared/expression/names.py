@@ -11,6 +11,7 @@ checked. Neither is one that calls `$eval`, which can bind any name.
 """
 
 import difflib
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
@@ -46,12 +47,17 @@ def unknown(expression: str, variables: frozenset[str] = VARIABLES) -> list[str]
 
     `variables` are those that Trelay binds, without the `$`.
     """
+    return list(_unknown(expression, variables))
+
+
+@functools.lru_cache(maxsize=1024)  # the parser takes a millisecond to set up, and settings are often read again
+def _unknown(expression: str, variables: frozenset[str]) -> tuple[str, ...]:
     try:
         walk = _Walk(variables)
         walk.visit(_Syntax().parse(expression, _no_regex), _Scope(None, is_frame=True))
     except Exception:  # noqa: BLE001 -- hostile text may fail the parser in any way; jsonatapy reports the error
-        return []
-    return [] if walk.evaluates_text else [use.sentence(expression, variables) for use in walk.unknown()]
+        return ()
+    return () if walk.evaluates_text else tuple(use.sentence(expression, variables) for use in walk.unknown())
 
 
 def _no_regex(_pattern: str, _flags: object) -> None:

@@ -2,10 +2,12 @@
 
 import gc
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import nan
+from pathlib import Path
 from typing import TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -23,6 +25,27 @@ def closed(metric: Labelled, values: Iterable[str]) -> Mapping[str, Labelled]:
     `KeyError`, where `labels()` would let callers create series without limit.
     """
     return {value: metric.labels(value) for value in values}
+
+
+class CertificateMetrics:
+    """When each certificate of the process expires. Its label is a file that the settings name."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.expiry = Gauge(
+            "trelay_certificate_expiry_timestamp_seconds",
+            "Unix time when the certificate expires.",
+            ["certificate"],
+            registry=registry,
+        )
+
+    def show(self, cert_file: Path, expires_at: Callable[[], float | None]) -> None:
+        """Export what `expires_at` returns; None leaves the value as NaN, which no alert takes for an expiry."""
+
+        def value() -> float:
+            found = expires_at()
+            return nan if found is None else found
+
+        self.expiry.labels(str(cert_file)).set_function(value)
 
 
 class ReadinessCollector(Collector):

@@ -28,7 +28,7 @@ from shared.http.health import Readiness
 from shared.http.hosts import allowed_hosts, only_from
 from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions, LimitedConnection
 from shared.http.listener import Tls, accepting, bound_sockets
-from shared.http.metrics import ProcessMetrics, ReadinessCollector
+from shared.http.metrics import CertificateMetrics, ProcessMetrics, ReadinessCollector
 from shared.http.problem import problems, replace_text
 from shared.http.tls import Certificate, TlsOptions
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -99,6 +99,7 @@ class Health:
         self.registry = CollectorRegistry(auto_describe=True)
         # Else each counter has a second series with the time of its creation, which no rule or dashboard uses.
         disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.certificates = CertificateMetrics(self.registry)
         self._process = ProcessMetrics(service)
         self.registry.register(self._process)
         self.registry.register(ReadinessCollector(self.readiness))
@@ -156,6 +157,7 @@ async def serve(
         certificate = None if listen.tls is None else await asyncio.to_thread(Certificate, listen.tls)
         if certificate is not None:
             tasks.keep("certificate reload", certificate.follow(clock))
+            health.certificates.show(certificate.cert_file, lambda: certificate.expires_at)
         health_url = None
         if listen.health is not None:
             hosts = allowed_hosts(listen.health.host, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from shared.errors import SettingsError
+from shared.runtime.certificates import expiry
 from shared.runtime.clock import Clock
 from shared.settings import Options, RelativePath, Secret
 
@@ -43,8 +44,11 @@ class Certificate:
             SettingsError: a file is missing, is not PEM, or the key belongs to another certificate.
         """
         self._options = options
+        self.cert_file = options.cert_file
         self._seen = self._stamp()
         self._newest = self._load()
+        self.expires_at = expiry(options.cert_file)
+        """Seconds since 1970; None if it cannot be read."""
         # Each handshake switches to the newest context. A context in use is never changed: a certificate and its key
         # are loaded in two steps, and a handshake between them would fail.
         self.context = _server_context()
@@ -71,6 +75,7 @@ class Certificate:
         except SettingsError as exc:
             logger.warning("changed certificate is not used", extra={"error": str(exc)})
             return False
+        self.expires_at = expiry(self._options.cert_file)
         logger.info("certificate reloaded", extra={"certificate": str(self._options.cert_file)})
         return True
 

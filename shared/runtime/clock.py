@@ -4,9 +4,12 @@ The only module that reads the clock. Other modules take a `Clock`, and a `rando
 """
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+
+from shared.errors import Malformed
 
 
 class Clock(Protocol):
@@ -56,3 +59,19 @@ def rfc3339(seconds: float) -> str:
     """Return seconds since 1970 in the form of CloudEvents (RFC 3339, UTC, milliseconds)."""
     whole, fraction = divmod(int(seconds * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:03d}Z"
+
+
+def parse_time(member: str, given: object) -> datetime:
+    """Return a time that an operator names, in UTC; `member` is where.
+
+    Raises:
+        Malformed: it is none, or has no time zone.
+    """
+    shown = json.dumps(given)[:60]
+    try:
+        found = datetime.fromisoformat(given if isinstance(given, str) else "")
+        if found.tzinfo is None:
+            raise Malformed(f"{member}: found {shown}, which has no time zone; expected one, such as a final Z")
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise Malformed(f"{member}: found {shown}; expected RFC 3339, such as 2026-01-31T12:00:00Z") from exc

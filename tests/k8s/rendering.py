@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,14 @@ def overlay(name: str) -> list[Object]:
 
 def with_component(component: str, folder: Path) -> list[Object]:
     """Return the objects of the base with a component; `folder` is any empty folder below the repository's parent."""
-    lines = ["resources:", f"  - {_relative(MANIFESTS / 'base', folder)}", "components:"]
-    lines.append(f"  - {_relative(MANIFESTS / 'components' / component, folder)}")
+    return with_components("base", [component], folder)
+
+
+def with_components(start: str, chosen: Iterable[str], folder: Path) -> list[Object]:
+    """Return the objects of the base, or of an overlay such as `overlays/minimal`, with components."""
+    labels = "  - pairs: {app.kubernetes.io/name: trelay, app.kubernetes.io/part-of: trelay}"
+    lines = ["labels:", labels, "resources:", f"  - {_relative(MANIFESTS / start, folder)}", "components:"]
+    lines += [f"  - {_relative(MANIFESTS / 'components' / component, folder)}" for component in chosen]
     (folder / "kustomization.yaml").write_text("\n".join(lines))
     return rendered(folder)
 

@@ -10,7 +10,7 @@ import yaml
 
 from services.standalone.embedded.process import ServerMissing
 from tests.k8s.helm import helm
-from tests.k8s.rendering import ROOT, Object, overlay
+from tests.k8s.rendering import ROOT, Object, overlay, with_components
 
 CHART = ROOT / "deploy" / "helm" / "trelay"
 HASH = re.compile(r"-settings-[a-z0-9]{10}$")
@@ -55,9 +55,19 @@ def _unhash(value: Any) -> None:
 
 
 def test_the_chart_renders_the_overlay_minimal(program: Path) -> None:
-    expected = _comparable(overlay("minimal"))
+    _assert_equal(_rendered(program), overlay("minimal"))
+
+
+def test_the_chart_renders_the_components_of_monitoring(program: Path, tmp_path: Path) -> None:
+    found = _rendered(program, "--set", "monitoring.podMonitor=true,monitoring.rules=true,monitoring.dashboards=true")
+    _assert_equal(
+        found, with_components("overlays/minimal", ["pod-monitor", "prometheus-rules", "dashboards"], tmp_path)
+    )
+
+
+def _assert_equal(rendered: list[Object], objects: list[Object]) -> None:
+    found, expected = _comparable(rendered), _comparable(objects)
     del expected["Namespace", "trelay"]  # `helm install --create-namespace` makes it
-    found = _comparable(_rendered(program))
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert found[key] == value, key

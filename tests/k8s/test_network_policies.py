@@ -46,6 +46,7 @@ BASE: set[Edge] = {
     *((pod.name, "dns", 53) for pod in OURS),
     ("gateway", "experience-api", 8080),
     ("cli", "system-api", 8081),
+    ("cli", "process-api", 8082),
     *(("prometheus", pod.name, 9090) for pod in (SYSTEM, PROCESS, EXPERIENCE)),
 }
 

@@ -9,6 +9,7 @@ from tests.servers.mosquitto import MosquittoServer, mosquitto_server
 from tests.servers.nats import NatsServer, nats_server
 from tests.servers.rabbitmq import RabbitmqServer, rabbitmq_server
 from tests.servers.redis import RedisServer, redis_server
+from tests.servers.sqs import SqsServer, sqs_server
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +37,11 @@ def redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 def mosquitto(request: pytest.FixtureRequest) -> Iterator[MosquittoServer]:
     """A Mosquitto that all tests share."""
     with skipping_without("Mosquitto", request.config), mosquitto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqs(request: pytest.FixtureRequest) -> Iterator[SqsServer]:
+    """An SQS that all tests share."""
+    with skipping_without("SQS", request.config), sqs_server() as server:
         yield server

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from services.cli.service_client import ServiceAddress, address_options
 from services.cli.sources import listing
-from services.cli.sources.system_client import SystemAddress, SystemClient
-from services.cli.tls import ca_context
+from services.cli.sources.system_client import SystemClient
 from shared.errors import SettingsError, TrelayError
 from shared.runtime.clock import SYSTEM_CLOCK
 
@@ -32,18 +32,7 @@ def sources() -> None:
     """List, pause, resume, poll and rewind sources, over HTTP, on any replica of the system layer."""
 
 
-def _address_options(command: F) -> F:
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                     help="CA bundle (PEM) for the server certificate."),
-        click.option("--token", envvar="TRELAY_OPERATOR_TOKEN", show_envvar=True,
-                     help="The token of an operator. Other users of the machine can see an option."),
-        click.option("--url", envvar="TRELAY_SYSTEM_URL", show_envvar=True, default="http://127.0.0.1:8081",
-                     show_default=True, help="The address of a replica of the system layer."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+_address_options = address_options("TRELAY_SYSTEM_URL", "http://127.0.0.1:8081", "system layer")
 
 
 def _wait_option(command: F) -> F:
@@ -267,7 +256,7 @@ async def _until(
 
 
 def _run(work: Callable[[SystemClient], Any], url: str, token: str | None, ca_file: Path | None) -> None:
-    address = SystemAddress(url, token, ca_context(ca_file))
+    address = ServiceAddress.given(url, token, ca_file)
 
     async def connected() -> None:
         async with SystemClient.opened(address) as client:

@@ -76,7 +76,9 @@ class Pipeline:
             ValueError: as for `StepOptions.build`.
         """
         self.name = name
-        self.label = f"{name}@{options.version}"
+        self.version = options.version
+        self.sources, self.channel = tuple(options.sources), options.channel
+        self.label = f"{name}@{self.version}"
         """Its name in dead letters."""
         self.places = [f"steps.{number}.{step.kind}" for number, step in enumerate(options.steps)]
         """The names of its steps in errors and metrics."""
@@ -100,7 +102,6 @@ class Pipeline:
         self.waits = self.stateful or self._head.waits
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
         self._steps = [(place, step.apply) for place, step in placed if isinstance(step, Step)]
-        self._channel = options.channel
 
     def run(
         self, value: bytes, headers: Headers = (), on_step: OnStep | None = None, *, spliced: bool = False
@@ -186,7 +187,7 @@ class Pipeline:
 
     def _encoded(self, draft: Draft) -> tuple[bytes, bytes]:
         """Return an event's channel as a key, and its bytes on that channel."""
-        chosen = draft.channel or self._channel or draft.attribute("channel")
+        chosen = draft.channel or self.channel or draft.attribute("channel")
         if chosen is None:
             raise Malformed(
                 "the event has no channel: neither `channel` of the pipeline nor a route step sets one"

@@ -9,23 +9,20 @@ from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.worker.poison import PoisonTracker
-from services.process_api.worker.routing import Refused, Routed, Router, id_of, source_of
+from services.process_api.worker.rejects import STAGE, fitting, reject_of
+from services.process_api.worker.routing import Refused, Routed, Router, source_of
 from services.process_api.worker.waiting import Plan, Result, finish, run_due, start
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
-from shared.events.dead_letter import KEPT_BYTES, Reject
+from shared.events.dead_letter import Content, Reject
+from shared.events.headers import packed_provenance
 
 StepTimer = Callable[[Pipeline], OnStep]
 """Starts to time the steps of a pipeline for one event."""
 
-_STAGE = "pipeline"
-
 _SURELY_FITS = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
-
-_ID_LIMIT = 1024
-"""Characters of an id that becomes the key of a dead letter; a longer one could make it too large for the bus."""
 
 
 @dataclass(slots=True)
@@ -132,7 +129,10 @@ class Batch:
             self._refuse(record, routed)
             return
         provenance = routed[0]
-        pipelines = self._selection.of(provenance[: provenance.find(b" ")])
+        if routed[3] is None:
+            pipelines: Sequence[Pipeline] = self._selection.of(provenance[: provenance.find(b" ")])
+        else:
+            pipelines = self._router.pipelines(routed)
         if len(pipelines) == 1:
             self._keep(record, provenance, pipelines[0], self._result(pipelines[0], record, routed, step_timer))
             return
@@ -180,12 +180,14 @@ class Batch:
                 continue
             tally.rejected += 1
             identity = due.draft.attribute("id") or origin
-            self._reject_value(identity, value, str(result), origin, pipeline.label, 1)
+            reject = Reject(identity, value, str(result), STAGE, origin, pipeline.label, content=Content.RESULT)
+            provenance = packed_provenance(due.headers)
+            self._append_reject(fitting(dataclasses.replace(reject, provenance=provenance)))
 
     def _result(
         self, pipeline: Pipeline, record: Record, routed: Routed, step_timer: StepTimer | None = None
     ) -> Result:
-        _, headers, spliced = routed
+        _, headers, spliced, _ = routed
         try:
             outputs = pipeline.run(record.value or b"", headers, step_timer and step_timer(pipeline), spliced=spliced)
         except Rejected as exc:
@@ -209,8 +211,10 @@ class Batch:
         self._reject(record, refused.error, refused.provenance)
 
     def _unclaimed(self, record: Record, routed: Routed) -> None:
-        source = source_of(routed).decode(errors="replace")
-        self._reject(record, f"no pipeline takes the source {source[:80]!r}", routed[0])
+        source, replay = source_of(routed).decode(errors="replace"), routed[3]
+        wanted = "" if replay is None else replay.pipeline.partition("@")[0]
+        takes = f"the pipeline {wanted!r} does not take" if wanted else "no pipeline takes"
+        self._reject(record, f"{takes} the source {source[:80]!r}", routed[0])
 
     def _note_run(self) -> None:
         if self.last != self._not_run:
@@ -240,29 +244,11 @@ class Batch:
             self.size += len(output[1] or b"")
 
     def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
-        origin = f"{record.topic}/{record.partition}/{record.offset}"
-        identity, value = id_of(provenance), record.value or b""
-        if not identity or len(identity) > _ID_LIMIT:
-            identity = origin
         attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)
-        truncated = self._poison.is_truncated(record.offset)
-        self._reject_value(identity, value, error, origin, pipeline, attempts, truncated=truncated)
+        reject = reject_of(record, error, provenance, pipeline, attempts)
+        self._append_reject(fitting(reject, truncated=self._poison.is_truncated(record.offset)))
 
-    def _reject_value(
-        self,
-        identity: str,
-        value: bytes,
-        error: str,
-        origin: str,
-        pipeline: str,
-        attempts: int,
-        *,
-        truncated: bool = False,
-    ) -> None:
-        reject = Reject(identity, value, error, _STAGE, origin, pipeline, attempts)
-        if truncated or size_of(reject.record()) > RECORD_LIMIT:
-            error = f"{error} (truncated: the first {KEPT_BYTES} of {len(value)} bytes)"
-            reject = dataclasses.replace(reject, value=value[:KEPT_BYTES], error=error)
+    def _append_reject(self, reject: Reject) -> None:
         self.rejects.append(reject)
         self.size += len(reject.value)
-        self.unclaimed += not pipeline
+        self.unclaimed += not reject.pipeline

@@ -8,6 +8,7 @@ from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import Headers, Record
+from shared.events.dead_letter import Replay, replay_in
 from shared.events.event import MalformedEvent
 from shared.events.headers import (
     CONTENT_TYPE,
@@ -22,8 +23,9 @@ _SOURCES = "/sources/"
 _STANDARD_HEADERS = 2
 """How many headers a record of the system layer has."""
 
-Routed: TypeAlias = tuple[bytes, Headers, bool]
-"""Of a record: its packed provenance, the headers of its outputs, and whether the system layer wrote it."""
+Routed: TypeAlias = tuple[bytes, Headers, bool, Replay | None]
+"""Of a record: its packed provenance, the headers of its outputs, whether the system layer wrote it, and, where an
+operator replayed it, what its header says of that."""
 
 
 class Refused(NamedTuple):
@@ -47,21 +49,28 @@ class Router:
         headers = record.headers
         standard = len(headers) == _STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
         if standard and record.offset > self._poison.last_known:
-            return headers[1][1], headers, True
+            return headers[1][1], headers, True, None
         # One with other headers, or one that may be poison.
         provenance = packed_provenance(headers)
         rejection = self._poison.rejection(record)
         if rejection is not None:
             return Refused(rejection, provenance, attempted=False)
         try:
-            packed = _provenance_of(record) if provenance is None else provenance
+            packed = provenance_of(record.value or b"", record.timestamp) if provenance is None else provenance
         except MalformedEvent as exc:
             return Refused(f"event: {exc}", provenance, attempted=True)
-        return packed, headers_of(packed), provenance is not None
+        return packed, headers_of(packed), provenance is not None, replay_in(headers)
 
     def pipelines(self, routed: Routed) -> Sequence[Pipeline]:
-        """Return the pipelines that take the record."""
-        return self._selection.of(source_of(routed))
+        """Return the pipelines that take the record; of a replayed one, the one that refused it alone.
+
+        The other pipelines have published what they make of it.
+        """
+        found, replay = self._selection.of(source_of(routed)), routed[3]
+        if replay is None or not replay.pipeline:
+            return found
+        wanted = replay.pipeline.partition("@")[0]
+        return [pipeline for pipeline in found if pipeline.name == wanted]
 
 
 def source_of(routed: Routed) -> bytes:
@@ -77,12 +86,12 @@ def id_of(provenance: bytes | None) -> str | None:
         return None
 
 
-def _provenance_of(record: Record) -> bytes:
-    """Make the packed provenance of a record that another program than Trelay wrote.
+def provenance_of(value: bytes, read_ms: int) -> bytes:
+    """Make the packed provenance of an event that another program than Trelay wrote, at a time.
 
     Raises:
         MalformedEvent: the value is not an event.
     """
-    draft = Draft(record.value or b"")
+    draft = Draft(value)
     source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
-    return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), record.timestamp, identity).pack()
+    return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), read_ms, identity).pack()

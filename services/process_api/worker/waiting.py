@@ -44,7 +44,7 @@ async def start(pipelines: Iterable[Pipeline], plans: Sequence[Plan], scope: Sco
         inputs: list[Input] = []
         for plan in plans:
             if pipeline in plan.pipelines and not isinstance(plan.routed, Refused):
-                _, headers, spliced = plan.routed
+                _, headers, spliced, _ = plan.routed
                 mine.append(plan)
                 inputs.append(Input(plan.record.value or b"", headers, spliced))
         for plan, outcome in zip(mine, await pipeline.start(inputs, scope), strict=True):

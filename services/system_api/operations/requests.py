@@ -3,12 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from services.system_api.sources.capabilities import Place
 from shared.errors import Malformed
+from shared.runtime.clock import parse_time
 
 _EXPECTED = (
     'expected "beginning", "end", {"time": "2026-01-31T12:00:00Z"} or {"position": {…}} as GET /sources shows it'
@@ -91,22 +91,6 @@ def parse_place(given: object) -> Place:
             return {_text(part): _text(value).encode() for part, value in parts.items()}
         case _:
             raise Malformed(f"to: found {json.dumps(given)[:200]}; {_EXPECTED}")
-
-
-def parse_time(member: str, given: object) -> datetime:
-    """Return a time that an operator names, in UTC; `member` is where.
-
-    Raises:
-        Malformed: it is none, or has no time zone.
-    """
-    try:
-        time = datetime.fromisoformat(given if isinstance(given, str) else "")
-    except ValueError as exc:
-        found = json.dumps(given)[:60]
-        raise Malformed(f"{member}: found {found}; expected RFC 3339, such as 2026-01-31T12:00:00Z") from exc
-    if time.tzinfo is None:
-        raise Malformed(f"{member}: found {given!r}, which has no time zone; expected one, such as a final Z")
-    return time.astimezone(UTC)
 
 
 def _text(value: object) -> str:

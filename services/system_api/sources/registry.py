@@ -20,6 +20,7 @@ from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.queue.redis.opening import RedisSourceKind
+from services.system_api.sources.queue.sqs.opening import SqsSourceKind
 from services.system_api.sources.source import SourceOpener, SourceOptions
 from services.system_api.sources.table.opening import TableSourceKind
 from shared.errors import SettingsError
@@ -39,6 +40,7 @@ _OwnKinds = (
     | RabbitmqSourceKind
     | RedisSourceKind
     | SseSourceKind
+    | SqsSourceKind
     | TableSourceKind
     | WebhookSourceKind
     | WebSocketSourceKind

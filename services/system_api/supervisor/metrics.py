@@ -28,6 +28,7 @@ class SourceMetrics:
         self.poll_seconds = metrics.poll_seconds.labels(source)
         self.commit_seconds = metrics.commit_seconds.labels(source)
         self.caught_up = metrics.caught_up.labels(source)
+        self.interval = metrics.interval.labels(source)
         self._states = {state: metrics.state.labels(source, state) for state in State}
         self._state = State.STANDBY
         self._states[self._state].set(1)
@@ -107,6 +108,12 @@ class SystemMetrics:
         self.caught_up = Gauge(
             "trelay_system_caught_up_timestamp_seconds",
             "Unix time when the source last had nothing left to publish; 0 before the first time.",
+            ["source"],
+            registry=registry,
+        )
+        self.interval = Gauge(
+            "trelay_system_poll_interval_seconds",
+            "Seconds between two polls of the source, as set: it can be behind by that much although all is well.",
             ["source"],
             registry=registry,
         )

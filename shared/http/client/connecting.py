@@ -34,7 +34,7 @@ class AddressNotAllowed(OSError):
 
 def connector(rules: NetworkRules, tls: ssl.SSLContext, connections: int = CONNECTIONS) -> TCPConnector:
     """Return a connector for one session, with so many connections at most."""
-    gate = _Gate(rules)
+    gate = AddressGate(rules)
     return TCPConnector(
         resolver=gate,
         socket_factory=gate.socket,
@@ -81,7 +81,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__ or found.__context__
 
 
-class _Gate(AbstractResolver):
+class AddressGate(AbstractResolver):
     """Resolves names to the addresses that are allowed, and makes sockets only for these."""
 
     def __init__(self, rules: NetworkRules) -> None:

@@ -1,7 +1,7 @@
-"""Connections that are closed even if their user is interrupted while it opens or closes them.
+"""Connections and requests that an interruption of their user cannot break.
 
 A connection that is left open keeps its messages from the next one: a queue has one consumer, a client id one session.
-So both steps run in tasks of their own.
+So it is opened and closed in tasks of its own, even if its user is interrupted meanwhile.
 """
 
 import asyncio
@@ -34,6 +34,21 @@ async def surely_closed(
         yield connection
     finally:
         await asyncio.wait({_close(what, connection, close)}, timeout=_CLOSE_TIMEOUT)
+
+
+async def detached(what: str, request: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a request that runs in a task of its own, for clients that break when they are interrupted.
+
+    A request whose caller is cancelled is cancelled as well, or ends unheeded.
+    """
+    task = started(what, request)
+    try:
+        await asyncio.wait({task})
+    except BaseException:
+        task.cancel()
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        raise
+    return task.result()
 
 
 def _close(what: str, connection: T, close: Callable[[T], Coroutine[Any, Any, object]]) -> asyncio.Task[None]:

@@ -6,6 +6,8 @@ the harmful one. So the checkpoint does:
 
     runs        runs in a row that have published nothing
     careful     after two of them: what was delivered before is processed one message at a time
+    suspect     so is, in every run, a message that its broker has delivered three times: where it comes again long
+                after the others, runs in between publish something
     attempt     each is noted in the checkpoint, and committed, before the message is processed
     parked      a message whose attempts are used up goes to the dead letter topic without another look at it
 
@@ -29,6 +31,8 @@ _CAREFUL_AFTER = 2
 """Runs in a row without a published message after which messages are processed one at a time."""
 _CAREFUL_FOR = 1000
 """Messages after which that ends, at the latest."""
+_MOST_ATTEMPTS = 100
+"""Messages whose attempts are kept; the oldest of more have probably never come again."""
 _REMEMBERED = 10_000
 """Messages whose outcome is remembered."""
 
@@ -94,7 +98,7 @@ class Attempts:
             raise SettingsError(f"the checkpoint is not that of a queue ({exc}): give the source another name") from exc
         self._runs = saved.runs
         self._attempts = dict(saved.attempts)
-        self._careful = _CAREFUL_FOR if self._runs >= _CAREFUL_AFTER or self._attempts else 0
+        self._careful = _CAREFUL_FOR if self._runs >= _CAREFUL_AFTER else 0
         self._changed = False
         self._begun = False
 
@@ -116,11 +120,14 @@ class Attempts:
         """Return whether a message must be processed by itself, after its attempt is saved."""
         if self.outcomes.harmless(message):
             return False
-        return message.place in self._attempts or (self.careful and message.deliveries != 1)
+        often = message.deliveries > _CAREFUL_AFTER or message.place in self._attempts
+        return often or (self.careful and message.deliveries != 1)
 
     def attempt(self, message: Message) -> dict[str, bytes | None]:
         """Note that a message is about to be processed; return what to save before."""
-        self._attempts[message.place] = self._attempts.get(message.place, 0) + 1
+        self._attempts[message.place] = self._attempts.pop(message.place, 0) + 1
+        if len(self._attempts) > _MOST_ATTEMPTS:
+            del self._attempts[next(iter(self._attempts))]
         self._changed = True
         return self.take_checkpoint()
 

@@ -41,9 +41,7 @@ class RowEvents(Generic[Order]):
         """Append an event or a reject to the batch for each row; return the keys of those that were rejected."""
         self._builder.begin_batch()
         position_of, time_of, limit = self._position, self._time, self._limit
-        event, append = self._builder.event, batch.records.append
-        rows = list(rows)
-        plain = strict_json.are_plain([row.data for row in rows])
+        event, append, is_plain = self._builder.event, batch.records.append, strict_json.is_plain
         rejected = set[str]()
         for row in rows:
             order, key, _, subject, data, error = row
@@ -52,7 +50,7 @@ class RowEvents(Generic[Order]):
                     error = f"column {self._subject!r} is {'NULL' if subject is None else 'empty'}"
                 elif len(data) > limit:
                     error = f"found a row of {len(data)} bytes, the limit is {limit}"
-                elif not plain:
+                elif not is_plain(data):
                     error = strict_json.fault_of(data)
             if error is None:
                 append(event(position_of(row), subject or "", data, time_of(order)))

@@ -146,6 +146,7 @@ WHOLE += HTTP_SOURCES + QUEUE_SOURCES + TABLE_SOURCES
 WHOLE += """\
 process:
   listen: {port: 8082, hosts: [localhost, "*.example.com"]}
+  operators: {oncall: {token: 0123456789abcdef0123456789abcdef}}
   node: process-0
   state: {directory: state}
   lists: {large: {parameters: {limit: number}, steps: [{filter: "amount > {{limit}}"}]}}

@@ -26,6 +26,10 @@ QUEUE_SOURCES = """\
     payments: {kind: nats, url: "tls://n1:4222,n2:4222", token: secret, stream: PAYMENTS, filter: payments.eu.>,
       consumer: trelay, start: latest, ack_wait: 60, accept: [no_ack], subject: payment.id, channel: payments,
       type: payment.made}
+    parts: {kind: sqs, url: "https://sqs.eu-central-1.amazonaws.com/123456789012/parts.fifo", region: eu-central-1,
+      access_key_id: key, secret_access_key: secret, session_token: token, visibility_timeout: 60, long_poll: 10,
+      dedupe_window: 100, tls: {ca_file: ca.pem}, network: {allow: [10.0.0.0/8], private: false},
+      accept: [retention], channel: parts, type: part.moved}
     plant: {kind: mqtt, url: "mqtts://trelay@m:8883", password: secret, topics: [plant/+/temperature, "alarms/#"],
       share: trelay, client_id: trelay-plant, session_expiry: 86400, message_id: id, dedupe_window: 100, keepalive: 10,
       accept: [session_expiry], channel: plant, type: reading.taken}

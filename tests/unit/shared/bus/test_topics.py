@@ -10,11 +10,16 @@ def test_the_topics_and_their_retention() -> None:
         "trelay.publish",
         "trelay.checkpoints",
         "trelay.dead-letter",
+        "trelay.dead-letter-decisions",
         "trelay.inbound",
         "trelay.state",
         "trelay.takeovers",
     }
-    assert [name for name, topic in topics.items() if topic.compact] == ["trelay.checkpoints", "trelay.state"]
+    assert [name for name, topic in topics.items() if topic.compact] == [
+        "trelay.checkpoints",
+        "trelay.state",
+        "trelay.dead-letter-decisions",
+    ]
     assert topics["trelay.checkpoints"].retention_hours is None
     assert (
         topics["trelay.publish"].partitions

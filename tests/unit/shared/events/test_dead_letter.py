@@ -1,6 +1,8 @@
 """The record of a dead letter says where its input came from and why it was rejected."""
 
-from shared.events.dead_letter import Reject
+import dataclasses
+
+from shared.events.dead_letter import Content, Reject, Replay, replay_in
 
 
 def test_the_record_of_a_reject_holds_the_input_and_its_reason() -> None:
@@ -13,7 +15,30 @@ def test_the_record_of_a_reject_holds_the_input_and_its_reason() -> None:
         "pipeline": b"",
         "error": b"line 3 is no JSON",
         "attempts": b"2",
+        "content": b"input",
     }
+
+
+def test_the_record_of_an_event_holds_what_its_replay_needs() -> None:
+    reject = Reject("orders:9", b"{", "no", "pipeline", "trelay.ingest/0/4", "orders@1", 2, Content.EVENT)
+    reject = dataclasses.replace(reject, key=b"C-1", provenance=b"orders 1 orders:9", truncated=70_000, replay_of="0-3")
+    assert list(reject.record().headers[5:]) == [
+        ("content", b"event"),
+        ("input-key", b"C-1"),
+        ("input-provenance", b"orders 1 orders:9"),
+        ("truncated", b"70000"),
+        ("replay-of", b"0-3"),
+    ]
+
+
+def test_the_header_of_a_replay_is_read_back() -> None:
+    for replay in (Replay("0-17", 2, "orders@3f2a"), Replay("0-17", 2, "")):
+        assert replay_in((("content-type", b"x"), replay.header())) == replay
+
+
+def test_headers_without_a_replay_have_none() -> None:
+    assert replay_in(()) is None
+    assert replay_in((("trelay-replay", b"malformed"), ("trelay-replay", b"\xff 1 x"))) is None
 
 
 def test_a_long_error_is_truncated() -> None:

@@ -1,8 +1,11 @@
+import math
+from pathlib import Path
+
 import pytest
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from shared.http.health import Readiness
-from shared.http.metrics import ProcessMetrics, ReadinessCollector, closed
+from shared.http.metrics import CertificateMetrics, ProcessMetrics, ReadinessCollector, closed
 
 
 def test_a_process_is_measured_as_of_the_last_look() -> None:
@@ -43,3 +46,18 @@ def test_readiness_is_a_metric() -> None:
     assert registry.get_sample_value("trelay_part_connected", {"part": "mail"}) == 1
     readiness.report("bus", None)
     assert registry.get_sample_value("trelay_ready") == 1
+
+
+def test_the_expiry_of_a_certificate_follows_its_renewal_and_is_nan_while_unknown() -> None:
+    registry = CollectorRegistry()
+    found: list[float | None] = [1000.0]
+    CertificateMetrics(registry).show(Path("tls.crt"), lambda: found[-1])
+
+    def value() -> float | None:
+        return registry.get_sample_value("trelay_certificate_expiry_timestamp_seconds", {"certificate": "tls.crt"})
+
+    assert value() == 1000
+    found.append(2000)
+    assert value() == 2000
+    found.append(None)
+    assert math.isnan(value() or 0)

@@ -7,6 +7,7 @@ import trustme
 
 from shared.errors import SettingsError
 from shared.http.tls import Certificate, TlsOptions
+from shared.runtime.certificates import expiry
 
 
 def issue(authority: trustme.CA, folder: Path, name: str = "localhost") -> TlsOptions:
@@ -60,8 +61,11 @@ def test_a_renewed_certificate_is_shown_to_the_next_connection(authority: trustm
     before = serial(handshake(certificate.context, authority))
     certificate.reload()
     assert serial(handshake(certificate.context, authority)) == before
+    assert certificate.expires_at == expiry(tmp_path / "tls.crt")
+    certificate.expires_at = None
     issue(authority, tmp_path)
     certificate.reload()
+    assert certificate.expires_at == expiry(tmp_path / "tls.crt")
     assert serial(handshake(certificate.context, authority)) != before
 
 

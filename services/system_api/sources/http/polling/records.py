@@ -94,11 +94,9 @@ class Selector:
         records: list[Record] = []
         rejected: list[Unreadable] = []
         listed = body if self._records is None else _evaluated("records", self._records, document)
-        items = [bytes(item) for item in _listed(listed, body)]
-        plain = strict_json.are_plain(items)
-        for index, data in enumerate(items):
+        for index, data in enumerate(map(bytes, _listed(listed, body))):
             try:
-                records.append(self._record(data, plain=plain))
+                records.append(self._record(data))
             except Malformed as exc:
                 rejected.append(self._unreadable(data, index, exc))
         if all(record.time is not None for record in records):
@@ -112,11 +110,10 @@ class Selector:
             _optional("changes.cursor", self._cursor, document, _place_text),
         )
 
-    def _record(self, data: bytes, *, plain: bool) -> Record:
+    def _record(self, data: bytes) -> Record:
         if unreadable.is_marked(data) and (fault := strict_json.fault_of(unreadable.restored(data))) is not None:
             raise Malformed(fault)
-        if not plain:
-            strict_json.check_valid(data)
+        strict_json.check(data)
         if len(data) > self._limit:
             raise TooLarge(
                 f"a record of {len(data)} bytes, the limit is {self._limit}; its first {KEPT_BYTES} are kept"

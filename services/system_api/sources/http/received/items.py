@@ -124,7 +124,7 @@ class ReceivedItems:
                 f"found a record of {len(data)} bytes, the limit is {options.record_limit}; its first {KEPT_BYTES} are"
                 " kept"
             )
-        strict_json.check_valid(data)
+        strict_json.check(data)
         document = JsonDocument(data)
         position = place if self._id is None else _required("id", self._id, document)
         if self._subject is not None:

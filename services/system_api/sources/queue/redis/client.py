@@ -1,9 +1,9 @@
 """The connection to Redis; the one module that knows redis-py's errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import redis
 from redis.asyncio import Redis
@@ -22,11 +22,8 @@ from redis.exceptions import (
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
 from shared.errors import Unauthorized, Unavailable
-from shared.runtime.tasks import started
 
-__all__ = ["Redis", "ResponseError", "connected", "detached", "redis_errors"]
-
-T = TypeVar("T")
+__all__ = ["Redis", "ResponseError", "connected", "redis_errors"]
 
 _DRIVER = DriverInfo(lib_version=redis.__version__)
 """By default, each connection looks for the version on disk."""
@@ -54,21 +51,6 @@ def redis_errors(options: RedisSourceOptions) -> Iterator[None]:
         if any(each in str(exc) for each in _UNAUTHORIZED):
             raise Unauthorized(f"{place} refuses the credentials: {exc}; set `url` and `password`") from exc
         raise Unavailable(f"{place}: {str(exc) or type(exc).__name__}") from exc
-
-
-async def detached(request: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a request that runs in a task of its own: redis-py may drop a cancellation.
-
-    A request whose caller is cancelled is cancelled as well, or ends unheeded.
-    """
-    task = started("Redis request", request)
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        raise
-    return task.result()
 
 
 @asynccontextmanager

@@ -10,9 +10,10 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Literal
 
+from services.system_api.sources.queue.closing import detached
 from services.system_api.sources.queue.message import Message, Received
 from services.system_api.sources.queue.positions import Positions
-from services.system_api.sources.queue.redis.client import Redis, detached, redis_errors
+from services.system_api.sources.queue.redis.client import Redis, redis_errors
 from services.system_api.sources.queue.redis.entries import EntryId, before, id_text, message_of, parse_id, size_of
 from services.system_api.sources.queue.redis.following import COUNTS, Unread, known_facts, state_of
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
@@ -83,7 +84,7 @@ class RedisConnection:
             return Received(waiting=("entries that wait for the transaction before",))
         self._count = max(1, min(limit, room, int(max_bytes / self._largest), _GROWTH * self._count))
         self._arrived.clear()
-        entries = await detached(self._next(self._count))
+        entries = await detached("Redis request", self._next(self._count))
         if not entries:
             self._count = _FIRST_COUNT
             self._idle.set()
@@ -102,11 +103,11 @@ class RedisConnection:
         """Acknowledge; see `Connection`."""
         self._outstanding -= len(messages)
         if messages:
-            await detached(self._acknowledge([_token(message) for message in messages]))
+            await detached("Redis request", self._acknowledge([_token(message) for message in messages]))
 
     async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
         """Return the checkpoint of a place; see `Rewinding`. A time is that in the ids of the entries."""
-        state = state_of(await detached(self._state()))
+        state = state_of(await detached("Redis request", self._state()))
         at: EntryId | None = None
         if place == "end":
             at = state.last
@@ -166,7 +167,7 @@ class RedisConnection:
             while True:
                 await self._idle.wait()
                 after = id_text(self._unread.read)
-                if await detached(self._newer(after, block)) and after == id_text(self._unread.read):
+                if await detached("Redis request", self._newer(after, block)) and after == id_text(self._unread.read):
                     self._idle.clear()
                     self._arrived.set()
         self._arrived.set()

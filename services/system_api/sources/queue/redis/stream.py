@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from services.system_api.sources.queue.closing import detached
 from services.system_api.sources.queue.positions import LIMIT, Positions
-from services.system_api.sources.queue.redis.client import Redis, ResponseError, connected, detached, redis_errors
+from services.system_api.sources.queue.redis.client import Redis, ResponseError, connected, redis_errors
 from services.system_api.sources.queue.redis.connection import RedisConnection
 from services.system_api.sources.queue.redis.entries import EntryId, before, id_text, parse_id
 from services.system_api.sources.queue.redis.following import (
@@ -57,7 +58,7 @@ class RedisStream:
     async def connected(self) -> AsyncIterator[RedisConnection]:
         """Connect; see `Broker`."""
         async with connected(self._options, self._source) as client:
-            losses, deliveries = await detached(self._positioned(client))
+            losses, deliveries = await detached("Redis request", self._positioned(client))
             async with RedisConnection.opened(
                 client, self._options, self._source, self.ledger, losses, deliveries
             ) as connection:

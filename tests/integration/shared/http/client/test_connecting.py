@@ -91,7 +91,7 @@ def pretend_dns(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> list[
     """Answer for these names, and record the addresses that sockets were made for."""
     resolve = ThreadedResolver.resolve
     made: list[tuple[str, int]] = []
-    gate = connecting._Gate.socket
+    gate = connecting.AddressGate.socket
 
     async def pretend(self: Any, host: str, port: int = 0, family: Any = 0) -> Any:
         return await resolve(self, names.get(host, host), port, family)
@@ -102,7 +102,7 @@ def pretend_dns(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> list[
         return found
 
     monkeypatch.setattr(ThreadedResolver, "resolve", pretend)
-    monkeypatch.setattr(connecting._Gate, "socket", recorded)
+    monkeypatch.setattr(connecting.AddressGate, "socket", recorded)
     return made
 
 

@@ -1,11 +1,9 @@
 """`trelay sources` against the endpoints of a whole service without a server."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import click
 import pytest
@@ -16,42 +14,15 @@ from services.system_api.settings import SystemSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.lease import MemoryLeaseStore
+from tests.unit.services.cli.serving import ServiceThread
 from tests.unit.services.system_api.sources.file.file_poller import write
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
-class Service(threading.Thread):
-    """The service in a thread of its own: the command runs a loop of its own."""
-
-    def __init__(self, settings: SystemSettings) -> None:
-        super().__init__(daemon=True)
-        self._settings = settings
-        self._is_ready = threading.Event()
-        self._stopping = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.url = ""
-
-    def run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        outside: dict[str, Any] = {"leases": MemoryLeaseStore(), "alerts": RecordingAlerts()}
-        async with build_system_api(self._settings, bus=MemoryBus(), **outside) as service:
-            self.url = service.listening.url
-            self._is_ready.set()
-            await self._stopping.wait()
-
-    def __enter__(self) -> Self:
-        self.start()
-        assert self._is_ready.wait(20)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self.join(20)
+def running(settings: SystemSettings) -> ServiceThread:
+    outside: dict[str, Any] = {"leases": MemoryLeaseStore(), "alerts": RecordingAlerts()}
+    return ServiceThread(lambda: build_system_api(settings, bus=MemoryBus(), **outside))
 
 
 @pytest.fixture
@@ -67,8 +38,8 @@ def settings(folder: Path, **system: Any) -> SystemSettings:
 
 
 @pytest.fixture
-def service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    with Service(settings(folder)) as service:
+def service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceThread]:
+    with running(settings(folder)) as service:
         monkeypatch.setenv("TRELAY_SYSTEM_URL", service.url)
         yield service
 
@@ -88,7 +59,7 @@ def published(capsys: pytest.CaptureFixture[str], count: int) -> dict[str, Any]:
 
 
 def test_an_operator_sees_pauses_rewinds_and_resumes_a_source(
-    service: Service, folder: Path, capsys: pytest.CaptureFixture[str]
+    service: ServiceThread, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert published(capsys, 3)["owner"] == "n"
     assert "orders  running  n" in said(capsys, "list")
@@ -112,7 +83,7 @@ def test_an_operator_sees_pauses_rewinds_and_resumes_a_source(
 
 
 def test_a_rewind_that_is_not_confirmed_changes_nothing(
-    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    service: ServiceThread, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published(capsys, 3)
     monkeypatch.setattr("click.confirm", _declined)
@@ -147,7 +118,7 @@ def test_a_position_that_is_none_is_refused(tmp_path: Path, content: str, capsys
 
 
 def test_a_token_is_sent(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Service(settings(folder, operators={"alice": {"token": TOKEN}})) as service:
+    with running(settings(folder, operators={"alice": {"token": TOKEN}})) as service:
         refused = said(capsys, "list", "--url", service.url, status=1)
         assert "answered 401: expected the token of an operator" in refused
         assert "orders" in said(capsys, "list", "--url", service.url, "--token", TOKEN)

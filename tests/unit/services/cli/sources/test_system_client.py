@@ -1,35 +1,7 @@
-"""What the command line makes of the answers of the system layer."""
+"""The endpoints of the system layer; `test_commands` calls them all."""
 
-import json
-
-import pytest
-
-from services.cli.sources.system_client import _parsed
-from shared.errors import TrelayError
-
-URL = "http://trelay:8081"
+from services.cli.sources.system_client import SystemClient
 
 
-def test_an_object_is_the_answer() -> None:
-    assert _parsed(URL, 202, b'{"state": "paused"}') == {"state": "paused"}
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "said"),
-    [
-        (409, json.dumps({"detail": "source orders is paused"}).encode(), "answered 409: source orders is paused"),
-        (502, b"<h1>Bad Gateway</h1>\n", "answered 502: <h1>Bad Gateway</h1>\\n"),
-        (301, b"", "answered 301: "),
-        (200, b"<html>", "is no system layer of Trelay"),
-        (200, b"[]", "is no system layer of Trelay"),
-        (500, b'"\xff"', "answered 500: "),
-        (400, json.dumps({"detail": "a\x1b[31m" + "x" * 9999}).encode(), "answered 400: a\\x1b[31m"),
-    ],
-)
-def test_everything_else_is_an_error_of_one_line(status: int, body: bytes, said: str) -> None:
-    with pytest.raises(TrelayError) as caught:
-        _parsed(URL, status, body)
-    assert str(caught.value).startswith(URL)
-    assert said in str(caught.value)
-    assert len(str(caught.value)) < 1100
-    assert "\n" not in str(caught.value)
+def test_errors_name_the_layer() -> None:
+    assert SystemClient.service == "system layer"

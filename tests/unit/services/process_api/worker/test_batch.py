@@ -16,7 +16,7 @@ from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import RECORD_LIMIT, TopicPartition, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
-from shared.events.dead_letter import KEPT_BYTES
+from shared.events.dead_letter import KEPT_BYTES, Replay
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, headers_of, unpack_provenance
 from shared.expression import jsonata
 from tests.unit.services.process_api.making import batch, event, pipeline, record, selection
@@ -188,11 +188,18 @@ class TestTooLarge:
         (reject,) = added(record(value)).rejects
         assert (reject.value, size_of(reject.record()) < RECORD_LIMIT) == (value[:KEPT_BYTES], True)
         assert f"(truncated: the first {KEPT_BYTES} of {len(value)} bytes)" in reject.error
+        assert (reject.truncated, reject.key) == (len(value), b"C-1")
+
+    def test_a_key_of_megabytes_does_not_make_the_dead_letter_too_large(self) -> None:
+        made = added(dataclasses.replace(record(b"x"), key=b"k" * (RECORD_LIMIT - 100)))
+        (reject,) = made.rejects
+        assert (reject.truncated, reject.key) == (1, None)
+        assert size_of(reject.record()) < RECORD_LIMIT
 
     def test_an_id_of_megabytes_does_not_make_the_dead_letter_too_large(self) -> None:
         value = event({"a": 1}, id="i" * (RECORD_LIMIT - 1000))
         (reject,) = added(record(value, source=None), pipelines=[pipeline({"map": "missing"})]).rejects
-        assert reject.id == "trelay.ingest/0/0"
+        assert (reject.id, reject.truncated, reject.key) == ("trelay.ingest/0/0", 0, b"C-1")
         assert size_of(reject.record()) < RECORD_LIMIT
 
     def test_a_record_that_the_bus_refused_is_not_run_again(self) -> None:
@@ -208,6 +215,18 @@ class TestTooLarge:
         made = Batch(selection(pipeline()), poison)
         made.add([record(event("y" * KEPT_BYTES), 5)])
         assert len(made.rejects[0].value) == KEPT_BYTES
+
+
+def test_a_replayed_record_runs_through_one_pipeline_and_counts_its_attempts_on() -> None:
+    plain = record(event({"n": "x"}))
+    replay = Replay("0-3", 2, "strict@1")
+    replayed = dataclasses.replace(plain, headers=(*plain.headers, replay.header()))
+    made = added(replayed, pipelines=[pipeline(name="other"), pipeline({"map": "$number(n)"}, name="strict")])
+    (reject,) = made.rejects
+    assert made.outputs == []
+    assert (reject.attempts, reject.replay_of, reject.pipeline[:7]) == (3, "0-3", "strict@")
+    (reject,) = added(replayed, pipelines=[pipeline(name="other")]).rejects
+    assert (reject.error, reject.pipeline) == ("the pipeline 'strict' does not take the source 'orders'", "strict@1")
 
 
 _written = ["orders 1 a", "orders", " 1 a", "unknown 1 b", "orders ² b"]

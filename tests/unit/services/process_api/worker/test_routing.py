@@ -1,7 +1,10 @@
 """Which pipelines a record goes through. `test_batch.py` has the forms of headers."""
 
+import dataclasses
+
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.routing import Refused, Router, id_of, source_of
+from shared.events.dead_letter import Replay
 from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import event, pipeline, record, selection
 
@@ -11,7 +14,7 @@ def test_a_record_of_the_system_layer_is_routed_by_its_provenance_alone() -> Non
     router = Router(selection(made), PoisonTracker())
     routed = router.route(record(b"not looked at"))
     assert not isinstance(routed, Refused)
-    assert routed == (b"orders 1700000000000 orders:7", headers_of(b"orders 1700000000000 orders:7"), True)
+    assert routed == (b"orders 1700000000000 orders:7", headers_of(b"orders 1700000000000 orders:7"), True, None)
     assert list(router.pipelines(routed)) == [made]
     assert source_of(routed) == b"orders"
 
@@ -23,6 +26,23 @@ def test_the_provenance_of_another_program_is_made_from_its_event() -> None:
     assert router.route(record(b"x", source=None)) == Refused(
         "event: not a JSON object: JSON is malformed: invalid character (byte 0)", None, attempted=True
     )
+
+
+def test_a_replayed_record_goes_to_the_pipeline_that_refused_it() -> None:
+    names = ("one", "two")
+    router = Router(selection(*(pipeline(name=name) for name in names)), PoisonTracker())
+
+    def taken_by(wanted: str) -> list[str]:
+        plain = record(event(1))
+        replay = Replay("0-3", 1, wanted)
+        routed = router.route(dataclasses.replace(plain, headers=(*plain.headers, replay.header())))
+        assert not isinstance(routed, Refused)
+        assert routed[2:] == (True, replay)
+        return [each.name for each in router.pipelines(routed)]
+
+    assert taken_by("two@3f2a") == ["two"]
+    assert taken_by("gone@3f2a") == []
+    assert taken_by("") == ["one", "two"]
 
 
 def test_poison_is_not_run() -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from services.process_api.pipeline.steps.outcome import Blocked
+from shared.events.dead_letter import Content
 from tests.unit.services.process_api.making import batch, event, record
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, scope, state_of, waiting_pipeline
 
@@ -24,6 +25,8 @@ async def test_a_result_passes_or_is_a_dead_letter_of_its_own() -> None:
     [reject] = made.rejects
     assert reject.error == "steps.2.look_up: garbage"
     assert (reject.origin, reject.attempts, reject.pipeline) == ("trelay.ingest/0/2", 1, pipeline.label)
+    assert (reject.content, reject.key) == (Content.RESULT, None)
+    assert (reject.provenance or b"").split(b" ", 2)[2].decode() == reject.id
     value = json.loads(reject.value)
     assert (value["id"], value["data"]["look"]) == (reject.id, "malformed")
     assert "channel" not in value

@@ -87,6 +87,34 @@ def test_without_an_error_of_this_process_there_is_none_to_tell() -> None:
     assert attempts.refusal(message("a")) == "delivered 4 times and never processed to the end"
 
 
+def test_a_message_that_comes_again_after_others_were_published_is_parked_as_well() -> None:
+    """As from brokers that hide what was delivered for a while."""
+    runs = Runs(max_deliveries=4)
+    refusals = []
+    for deliveries in range(1, 6):
+        attempts = runs.open()
+        assert not attempts.careful
+        poison = message("poison", deliveries)
+        for number in range(2000):
+            attempts.note_processed(message(f"{deliveries}.{number}", 1))
+        assert attempts.suspects(poison) == (deliveries > 2)
+        runs.save(attempts.take_checkpoint())
+        if attempts.suspects(poison):
+            runs.save(attempts.attempt(poison))
+        refusals.append(attempts.refusal(poison))
+    assert refusals == [None] * 4 + ["delivered 5 times and never processed to the end"]
+
+
+def test_few_attempts_are_kept() -> None:
+    attempts = Attempts(3, Outcomes(), {})
+    for number in range(100):
+        attempts.attempt(message(str(number)))
+    attempts.attempt(message("0"))
+    saved = attempts.attempt(message("100"))[PART] or b""
+    kept = json.loads(saved)["attempts"]
+    assert (len(kept), kept["0"], "1" in kept) == (100, 2, False)
+
+
 def test_care_ends_with_the_first_fresh_message() -> None:
     runs = Runs()
     runs.open()
@@ -99,7 +127,7 @@ def test_care_ends_with_the_first_fresh_message() -> None:
 
 
 def test_care_ends_after_a_thousand_messages_and_forgets_what_never_came_again() -> None:
-    attempts = Attempts(5, Outcomes(), {PART: b'{"runs":1,"attempts":{"gone":1}}'})
+    attempts = Attempts(5, Outcomes(), {PART: b'{"runs":2,"attempts":{"gone":1}}'})
     for number in range(1000):
         assert attempts.careful
         attempts.note_processed(message(str(number), 1))

@@ -189,7 +189,7 @@ async def test_a_suspect_is_committed_before_and_after_it_is_processed() -> None
     broker.queue = [
         message._replace(deliveries=deliveries) for message, deliveries in zip(broker.queue, (0, 1, 1), strict=True)
     ]
-    saved = {PART: b'{"runs":1,"attempts":{"b":1}}'}
+    saved = {PART: b'{"runs":2,"attempts":{"b":1}}'}
     async with opened(broker, None, saved) as source:
         seen = []
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""Who may operate the sources."""
+"""Who may operate a service."""
 
 import logging
 
@@ -6,8 +6,8 @@ import pytest
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
-from services.system_api.operators import Operator, OperatorOptions, Operators
 from shared.errors import ProblemError
+from shared.http.operators import Operator, OperatorOptions, Operators
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 TOKENS = {name: f"{name}-0123456789abcdef0123456789" for name in ("alice", "robot")}
@@ -15,7 +15,7 @@ TOKENS = {name: f"{name}-0123456789abcdef0123456789" for name in ("alice", "robo
 
 def operators(tokens: dict[str, str], clock: SystemClock = SYSTEM_CLOCK) -> Operators:
     options = {name: OperatorOptions.model_validate({"token": token}) for name, token in tokens.items()}
-    return Operators(options, clock)
+    return Operators(options, "system.operators", clock)
 
 
 def refused(found: Operators, peer: str | None, **headers: str) -> ProblemError:
@@ -58,6 +58,14 @@ def test_without_tokens_nobody_else_may_and_no_page_in_a_browser(peer: str | Non
     error = refused(operators({}), peer, **headers)
     assert error.status == 403
     assert "system.operators" in error.detail
+
+
+def test_reading_needs_a_token_only_where_there_are_tokens() -> None:
+    operators({}).check_reader("192.0.2.7", CIMultiDict())
+    operators(TOKENS).check_reader("192.0.2.7", CIMultiDict({"Authorization": f"Bearer {TOKENS['alice']}"}))
+    with pytest.raises(ProblemError) as caught:
+        operators(TOKENS).check_reader("127.0.0.1", CIMultiDict())
+    assert caught.value.status == 401
 
 
 def test_a_short_token_is_refused() -> None:

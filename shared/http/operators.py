@@ -1,4 +1,4 @@
-"""Who may operate the sources: those with a token, or, where none is configured, this machine alone."""
+"""Who may operate a service: those with a token, or, where none is configured, this machine alone."""
 
 import hashlib
 import hmac
@@ -24,7 +24,7 @@ _BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode")
 
 
 class OperatorOptions(Options):
-    """One person or program that may operate the sources."""
+    """One person or program that may operate a service."""
 
     token: Secret = Field()
     """Sent as `Authorization: Bearer …`; at least 24 characters, such as those of `openssl rand -hex 16`."""
@@ -49,7 +49,10 @@ class Operator:
 class Operators:
     """Decides who sent a request, and whether they may."""
 
-    def __init__(self, options: Mapping[str, OperatorOptions], clock: Clock) -> None:
+    def __init__(self, options: Mapping[str, OperatorOptions], setting: str, clock: Clock) -> None:
+        """`setting` is the name of the setting that holds the options, such as `system.operators`."""
+        self._no_tokens = f"no operators are configured (`{setting}`): only requests from this machine are accepted"
+        self._expected = f"expected the token of an operator (`{setting}`) as `Authorization: Bearer …`"
         self._digests = {name: _digest(each.token.get_secret_value()) for name, each in options.items()}
         self._clock = clock
         self._logged_at = -_LOG_INTERVAL
@@ -71,19 +74,27 @@ class Operators:
         address = str(sender.address)
         if not self.named:
             if not sender.loopback:
-                raise self._refusal(403, f"{_NO_TOKENS}; {sender.not_loopback}", address)
+                raise self._refusal(403, f"{self._no_tokens}; {sender.not_loopback}", address)
             # A page in a browser on this machine may send requests too, and says so.
             if any(name in headers for name in _BROWSER_HEADERS):
-                raise self._refusal(403, f"{_NO_TOKENS}, and none from a browser", address)
+                raise self._refusal(403, f"{self._no_tokens}, and none from a browser", address)
             return Operator(LOOPBACK, address)
         scheme, _, token = headers.get("Authorization", "").partition(" ")
         digest = _digest(token.strip())
         # All are compared, so that the time tells nothing.
         found = [name for name, known in self._digests.items() if hmac.compare_digest(known, digest)]
         if scheme.lower() != "bearer" or not found:
-            detail = "expected the token of an operator (`system.operators`) as `Authorization: Bearer …`"
-            raise self._refusal(401, detail, address)
+            raise self._refusal(401, self._expected, address)
         return Operator(found[0], address)
+
+    def check_reader(self, peer: str | None, headers: MultiMapping[str]) -> None:
+        """Check who reads, where operators have tokens; without tokens, the listener itself decides who can.
+
+        Raises:
+            ProblemError: 401, the token is missing or unknown.
+        """
+        if self.named:
+            self.identify(peer, headers)
 
     def _refusal(self, status: int, detail: str, address: str) -> ProblemError:
         self._refused += 1
@@ -94,9 +105,6 @@ class Operators:
             self._logged_at, self._refused = now, 0
         headers = {"WWW-Authenticate": 'Bearer realm="trelay operators"'} if status == 401 else {}  # noqa: PLR2004 -- HTTP
         return ProblemError(detail, status=status, detail=detail, headers=headers, members={})
-
-
-_NO_TOKENS = "no operators are configured (`system.operators`): only requests from this machine itself are accepted"
 
 
 def _digest(token: str) -> bytes:

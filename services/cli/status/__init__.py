@@ -1,0 +1,1 @@
+"""Shows the whole deployment on one screen: `trelay status`."""

@@ -1,0 +1,1 @@
+"""Dead letters: lists them, replays them exactly once, and drops them, on any replica."""

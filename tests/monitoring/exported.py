@@ -1,0 +1,41 @@
+"""Every metric that the services export, with the values that its labels can have."""
+
+from functools import cache
+
+from prometheus_client import CollectorRegistry
+
+from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
+from services.process_api.worker.metrics import ProcessMetrics
+from services.system_api.sources.http.webhook.metrics import WebhookMetrics
+from services.system_api.supervisor.metrics import SystemMetrics
+from shared.alerts.mailer import MailerMetrics
+from shared.http.server import Health
+from shared.runtime.clock import SYSTEM_CLOCK
+
+Samples = dict[str, list[dict[str, str]]]
+
+
+@cache
+def samples() -> Samples:
+    """Return the labels of each series by its name. Sources and pipelines have stand-ins for their names."""
+    health = Health("system_api")
+    health.readiness.require("bus")
+    health._process.refresh()
+    registry: CollectorRegistry = health.registry
+    health.certificates.expiry.labels("tls.crt")
+    SystemMetrics(registry, ["orders"])
+    WebhookMetrics(registry, ["orders"])
+    MailerMetrics(registry)
+    process = ProcessMetrics(registry, [], SYSTEM_CLOCK)
+    for metric in (process.taken, process.published, process.rejected):
+        metric.labels("orders")
+    process.step_seconds.labels("orders", "0.map")
+    process.blocked_seconds.labels("orders", "0.map")
+    process.set_lag({0: 0})
+    ExperienceMetrics(registry).delayed("orders", 0.1)
+    registry.register(DeliveryCollector(lambda: None))
+    found: Samples = {}
+    for family in registry.collect():
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append(dict(sample.labels))
+    return found

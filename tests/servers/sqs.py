@@ -1,0 +1,48 @@
+"""An SQS for tests: moto's server, from a wheel, with its queues in memory."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
+
+_STARTUP = 60.0
+
+
+class SqsServer:
+    """One server; it forgets its queues when it stops."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._process = ServerProcess("moto", folder / "moto.out")
+
+    @property
+    def url(self) -> str:
+        """The endpoint."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, and return once it accepts connections."""
+        self._process.start(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            ready=lambda _: not port_is_free(self.port),
+            timeout=_STARTUP,
+        )
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+
+
+@contextmanager
+def sqs_server() -> Iterator[SqsServer]:
+    """Run a server in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="trelay-sqs-") as folder:
+        server = SqsServer(Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()

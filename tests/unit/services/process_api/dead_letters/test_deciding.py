@@ -1,0 +1,206 @@
+"""Whatever fails, each letter is decided on once: crashes, commits of unknown outcome, replicas at the same time."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+
+from services.process_api.dead_letters.decisions import Status
+from services.process_api.dead_letters.requests import DecideRequest
+from shared.bus.memory import MemoryBus
+from shared.bus.protocol import TopicPartition, Transaction, Writer, size_of
+from shared.errors import Fenced, ProblemError, TooLarge, Unavailable
+from shared.runtime.clock import SystemClock
+from tests.unit.services.process_api.dead_letters.lettering import Desk, bad_line, reject
+
+LETTERS = 40
+
+
+class FastClock(SystemClock):
+    """Time that passes at each wait, and nobody waits for it."""
+
+    def __init__(self) -> None:
+        self.offset = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.offset
+
+    async def sleep(self, seconds: float) -> None:
+        self.offset += seconds
+        await asyncio.sleep(0)
+
+
+class UnsureBus(MemoryBus):
+    """A bus whose commits fail at random, half of them after all."""
+
+    def __init__(self, rng: random.Random, rate: float = 0.0) -> None:
+        super().__init__()
+        self.rng = rng
+        self.rate = rate
+        self.limit = 10**9
+        """Bytes of the largest record that it takes."""
+        self.writers_opened = 0
+
+    @contextlib.asynccontextmanager
+    async def writer(self, name: str) -> AsyncIterator[Writer]:
+        self.writers_opened += 1
+        async with super().writer(name) as writer:
+            yield UnsureWriter(self, writer)
+
+
+class UnsureWriter:
+    def __init__(self, bus: UnsureBus, writer: Writer) -> None:
+        self._bus = bus
+        self._writer = writer
+
+    async def submit(self, transaction: Transaction) -> Awaitable[None]:
+        raise NotImplementedError
+
+    async def commit(self, transaction: Transaction) -> None:
+        await asyncio.sleep(0)
+        if any(size_of(each) > self._bus.limit for batch in transaction.records.values() for each in batch):
+            raise TooLarge("a record is too large")
+        failure = self._bus.rng.random() / self._bus.rate if self._bus.rate else 1
+        if failure < 0.5:
+            raise Unavailable("lost before the commit")
+        await self._writer.commit(transaction)
+        await asyncio.sleep(0)
+        if failure < 1:
+            raise Unavailable("lost after the commit")
+
+    async def committed(self, group: str, position: TopicPartition) -> int | None:
+        raise NotImplementedError
+
+
+async def written(bus: MemoryBus, rng: random.Random) -> Desk:
+    desk = Desk(bus)
+    rejects = [reject(number, pipeline=rng.choice(["orders@1", "gone@1", ""])) for number in range(LETTERS)]
+    await desk.write(*(each if rng.random() < 0.9 else bad_line(number) for number, each in enumerate(rejects)))
+    return desk
+
+
+def letters_of_replays(desk: Desk) -> list[str]:
+    """The letters whose events were replayed, one entry for each record."""
+    headers = [dict(record.headers) for record in desk.ingested()]
+    return [each["trelay-replay"].decode().split(" ")[0] for each in headers]
+
+
+async def check(desk: Desk) -> None:
+    """Compare the records of the replays with what the decisions say."""
+    replayed = letters_of_replays(desk)
+    assert max(Counter(replayed).values(), default=1) == 1
+    listed = (await desk.page(status="replayed", limit="1000"))["letters"]
+    assert sorted(replayed) == sorted(each["id"] for each in listed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_replica_that_crashes_at_any_await_leaves_each_letter_replayed_once_or_open(seed: int) -> None:
+    for steps in range(200):
+        rng = random.Random(seed)
+        desk = await written(UnsureBus(rng), rng)
+        crashed = asyncio.create_task(desk.replay(source="orders"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        over = crashed.done()
+        crashed.cancel()
+        await asyncio.gather(crashed, return_exceptions=True)
+        await check(desk)
+        other = Desk(desk.bus)
+        await other.replay(source="orders")
+        await check(other)
+        opened = (await other.page(source="orders", limit="1000"))["letters"]
+        assert {each["pipeline"] for each in opened} <= {"gone@1"}
+        if over:
+            return
+    pytest.fail("a replay takes more than 200 steps of the loop")
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_commits_of_unknown_outcome_are_counted_once(seed: int) -> None:
+    rng = random.Random(seed)
+    bus = UnsureBus(rng, rate=0.6)
+    desk = await written(bus, rng)
+    desk = Desk(bus, FastClock())
+    cursor: dict[str, Any] = {}
+    replayed = refused = 0
+    while True:
+        try:
+            found = await desk.replay(source="orders", **cursor)
+        except Unavailable:
+            continue
+        replayed, refused = replayed + found["replayed"], refused + found["refused"]
+        cursor = {"cursor": found["cursor"]}
+        if found["cursor"] is None:
+            break
+    await check(desk)
+    assert replayed == len(desk.ingested())
+    assert refused == len(await desk.ids(source="orders", limit="1000"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_two_replicas_at_once_decide_on_each_letter_once(seed: int) -> None:
+    rng = random.Random(seed)
+    bus = UnsureBus(rng, rate=0.2)
+    await written(bus, rng)
+    desks = [Desk(bus, FastClock(), seed=seed + number) for number in range(2)]
+
+    async def operate(desk: Desk, status: Status) -> int:
+        count = 0
+        for _ in range(30):
+            with contextlib.suppress(Unavailable, ProblemError):
+                request = DecideRequest.parse(status, b'{"source": "orders"}')
+                count += (await desk.service.decide(bus, request, "ann")).body[status]
+        return count
+
+    replayed, dropped = await asyncio.gather(operate(desks[0], Status.REPLAYED), operate(desks[1], Status.DROPPED))
+    await check(desks[0])
+    letters = (await desks[0].page(status="all", limit="1000", source="orders"))["letters"]
+    counts = Counter(each["status"] for each in letters)
+    assert counts["replayed"] >= replayed
+    assert counts["dropped"] >= dropped
+    assert counts["open"] == 0
+
+
+async def test_a_replica_that_is_fenced_again_and_again_says_so() -> None:
+    desk = Desk(clock=FastClock())
+    await desk.write(reject())
+
+    class Rival(MemoryBus):
+        @contextlib.asynccontextmanager
+        async def writer(self, name: str) -> AsyncIterator[Writer]:
+            raise Fenced("a newer writer")
+            yield
+
+    rival = Rival()
+    desk.bus = rival
+    await desk.write(reject())
+    with pytest.raises(ProblemError, match="another replica") as refused:
+        await desk.replay(all=True)
+    assert refused.value.status == 409
+
+
+async def test_an_event_that_the_bus_refuses_is_found_and_the_others_are_replayed() -> None:
+    bus = UnsureBus(random.Random(1))
+    desk = Desk(bus)
+    await desk.write(reject(1), reject(2, value=reject(2).value.replace(b'"n":2', b'"n":2,"x":"%b"' % (b"x" * 9000))))
+    await desk.write(reject(3), reject(4))
+    bus.limit = 5000
+    found = await desk.replay(all=True)
+    assert (found["replayed"], found["refused"]) == (3, 1)
+    assert found["refusals"] == [{"id": "0-1", "reason": "the bus refuses its event as too large"}]
+    assert desk.numbers() == [1, 3, 4]
+
+
+async def test_many_letters_are_replayed_in_several_transactions_and_requests() -> None:
+    desk = Desk(clock=FastClock())
+    await desk.write(*(reject(number) for number in range(1300)))
+    found = await desk.replay(all=True)
+    count = found["replayed"]
+    while found["cursor"] is not None:
+        found = await desk.replay(all=True, cursor=found["cursor"])
+        count += found["replayed"]
+    assert (count, desk.numbers()) == (1300, list(range(1300)))
