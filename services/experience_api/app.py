@@ -190,7 +190,10 @@ class _Service:
         clock = self._parts.clock
         report = self._parts.report(REGISTRY)
         tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
-        self._registration.set(Registration(self._registration_admission, verifier, self._registry, tokens, clock))
+        overlap = self._options.tokens.registration_overlap
+        self._registration.set(
+            Registration(self._registration_admission, verifier, self._registry, tokens, clock, overlap)
+        )
         self._handshake.set(Handshake(self._handshake_admission, tokens, self._registry, connections, clock))
         await node.run(connections.lose_all, connections.reconcile_soon)
 

@@ -9,7 +9,7 @@ from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.http.pages import PageOrigin
-from services.experience_api.sessions.connections import ConnectionsOptions
+from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.stream.options import DeliveryOptions
 from shared.composition.settings import SharedSettings
 from shared.http.origin import Cidr

@@ -66,6 +66,10 @@ class TokenOptions(Options):
     ) = 30
     """Days for which a token is valid after its last connection. It never expires during a connection."""
 
+    registration_overlap: float = Field(default=0.0, ge=0, le=604_800)
+    """Seconds for which the previous token of a client remains valid, with its connection, after the client has
+    registered again: the time to hand the new token to the program that is connected. 0 replaces it at once."""
+
     @field_validator("keys")
     @classmethod
     def _distinct(cls, keys: tuple[KeyOptions, ...]) -> tuple[KeyOptions, ...]:

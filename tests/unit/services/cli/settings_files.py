@@ -175,12 +175,13 @@ experience:
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   origins: [https://app.example.com, "http://localhost:3000"]
   tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
-    expires_after_days_disconnected: 30}
+    expires_after_days_disconnected: 30, registration_overlap: 60}
   secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000, guesses: 20, guesses_per_second: 2,
     known_ttl: 86400, known_size: 10000}
   handshakes: {failures: 50, failures_per_second: 1, addresses: 100, max_concurrent: 100, retry_after: 1}
   registrations: {failures: 20}
-  connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60}
+  connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60,
+    revocation_interval: 1}
   entity: {allow: [127.0.0.1], body_timeout: 30, timeout: 10, batch_limit: 1000, source: /sources/entity, type: e.p}
   delivery:
     feed: {preload: 5000}
