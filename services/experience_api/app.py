@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Unpack
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.consumers import Registration
+from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.verifier import Verifier
 from services.experience_api.http.pages import Pages
 from services.experience_api.http.push import Pushes
@@ -60,7 +62,7 @@ async def build_experience_api(
     is ready to use: its tables are not migrated here.
 
     Raises:
-        SettingsError: the listener or the alerts cannot be set up as the settings say.
+        SettingsError: the listener, the alerts or the folder of signing keys cannot be used as the settings say.
     """
     migrates = engine is None and registry is None
     async with AsyncExitStack() as stack:
@@ -73,7 +75,8 @@ async def build_experience_api(
             stack.callback(made.close)
         if leases is None:
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
-        service = _Service(settings, parts, registry, leases, migrates=migrates)
+        signing = await Signing.loaded(settings.experience.tokens, parts.clock)
+        service = _Service(settings, parts, registry, leases, signing, migrates=migrates)
         yield await stack.enter_async_context(service.running())
 
 
@@ -81,7 +84,14 @@ class _Service:
     """Composes the parts of the service."""
 
     def __init__(
-        self, settings: ExperienceSettings, parts: Parts, registry: Registry, leases: LeaseStore, *, migrates: bool
+        self,
+        settings: ExperienceSettings,
+        parts: Parts,
+        registry: Registry,
+        leases: LeaseStore,
+        signing: Signing,
+        *,
+        migrates: bool,
     ) -> None:
         self._settings = settings
         self._options = options = settings.experience
@@ -90,6 +100,7 @@ class _Service:
         self._registry = registry
         self._leases = leases
         self._migrates = migrates
+        self._signing = signing
         self._metrics = ExperienceMetrics(parts.health.registry)
         self._registration: LateBound[Registration] = LateBound("database")
         self._handshake: LateBound[Handshake] = LateBound("database")
@@ -145,7 +156,9 @@ class _Service:
             await stack.enter_async_context(connections.open())
             tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
-            yield await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
+            _ = tasks.start("follow signing keys", self._signing.follow())
+            running = await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
+            yield replace(running, sections=(self._signing.section,), reloads=(self._signing.reload,))
 
     def _add_routes(self, app: web.Application) -> None:
         options = self._options
@@ -189,7 +202,7 @@ class _Service:
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
         clock = self._parts.clock
         report = self._parts.report(REGISTRY)
-        tokens = await load_tokens(self._options.tokens, self._registry, self._prepare, report, clock)
+        tokens = await load_tokens(self._signing, self._registry, self._prepare, report, clock)
         overlap = self._options.tokens.registration_overlap
         self._registration.set(
             Registration(self._registration_admission, verifier, self._registry, tokens, clock, overlap)

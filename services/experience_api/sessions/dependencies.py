@@ -6,7 +6,8 @@ Neither outage is fatal. `/readyz` and the log name what is missing; requests th
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from services.experience_api.auth.tokens import TokenOptions, Tokens, new_key
+from services.experience_api.auth.signing import Signing
+from services.experience_api.auth.tokens import Tokens
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
@@ -46,14 +47,13 @@ class Stream:
 
 
 async def load_tokens(
-    options: TokenOptions, keys: Keys, prepare: Callable[[], Awaitable[object]], report: Report, clock: Clock
+    signing: Signing, keys: Keys, prepare: Callable[[], Awaitable[object]], report: Report, clock: Clock
 ) -> Tokens:
     """Wait until the database is ready, and return `Tokens` with the signing keys."""
 
     async def tokens() -> Tokens:
         await prepare()
-        signing = [key.key() for key in options.keys] or [await keys.signing_key(new_key())]
-        return Tokens(signing, issuer=options.issuer)
+        return await signing.tokens(keys)
 
     return await when_available(tokens, report, clock)
 

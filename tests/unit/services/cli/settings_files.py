@@ -175,7 +175,7 @@ experience:
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   origins: [https://app.example.com, "http://localhost:3000"]
   tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
-    expires_after_days_disconnected: 30, registration_overlap: 60}
+    expires_after_days_disconnected: 30, registration_overlap: 60, sign_after: 300}
   secrets: {threads: 1, queue: 16, cache_ttl: 30, cache_size: 1000, guesses: 20, guesses_per_second: 2,
     known_ttl: 86400, known_size: 10000}
   handshakes: {failures: 50, failures_per_second: 1, addresses: 100, max_concurrent: 100, retry_after: 1}
@@ -209,6 +209,7 @@ RIGHT = [
     "system: {deliver: {url: 'http://127.0.0.1:8080/entity', ca_file: ca.pem, retry: {attempts: 8}}}",
     "experience: {listen: {port: '${PORT:-8080}'}}",
     "experience: {tokens: {expires_after_days_disconnected: 0.5}}",
+    "experience: {tokens: {key_folder: /run/secrets/trelay/tokens, sign_after: 0}}",
     "experience: {listen: {port: 8080.0}}",
     "logs: {format: '${FORMAT:-json}'}",
     "alerts: {name: 'Köln: Büro/1'}",

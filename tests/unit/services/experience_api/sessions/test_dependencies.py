@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.registry.memory import MemoryRegistry
@@ -53,8 +54,8 @@ class Flaky:
 
 async def test_tokens_are_loaded_once_the_database_is_ready_and_replicas_share_the_key() -> None:
     registry, reports = MemoryRegistry(MemoryLeaseStore()), Reports()
-    one = await load_tokens(TokenOptions(), registry, Flaky(2), reports, FastClock())
-    other = await load_tokens(TokenOptions(), registry, Flaky(0), reports, FastClock())
+    one = await load_tokens(Signing(TokenOptions(), SYSTEM_CLOCK), registry, Flaky(2), reports, FastClock())
+    other = await load_tokens(Signing(TokenOptions(), SYSTEM_CLOCK), registry, Flaky(0), reports, FastClock())
     assert reports.problems == ["1 to go", "0 to go", None, None]
     issued = one.issue("demo", 0)
     assert other.read(issued.token) == issued.claims
@@ -63,9 +64,9 @@ async def test_tokens_are_loaded_once_the_database_is_ready_and_replicas_share_t
 async def test_keys_of_the_settings_are_used_and_none_is_generated() -> None:
     registry = MemoryRegistry(MemoryLeaseStore())
     options = TokenOptions(keys=(KeyOptions.model_validate({"id": "2026", "secret": "k" * 32}),))
-    tokens = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    tokens = await load_tokens(Signing(options, SYSTEM_CLOCK), registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     assert registry._signing_key is None
-    again = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    again = await load_tokens(Signing(options, SYSTEM_CLOCK), registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     issued = tokens.issue("demo", 0)
     assert again.read(issued.token) == issued.claims
 
