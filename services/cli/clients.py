@@ -18,9 +18,9 @@ from shared.database.options import DatabaseOptions
 from shared.errors import Malformed, TrelayError
 
 
-@click.group(short_help="Add, list, disable and enable clients.")
+@click.group(short_help="Add, list, change, disable and enable clients.")
 def clients() -> None:
-    """Add, list, disable and enable clients: the applications that may register.
+    """Add, list, change, disable and enable clients: the applications that may register.
 
     A client has an id and a secret. It registers with both, and gets a token to subscribe with.
     """
@@ -103,6 +103,30 @@ def list_all(config: Path, data: Path | None) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+@clients.command("set", short_help="Change the channels that a client may subscribe to.")
+@click.argument("client_id")
+@click.option("--channels", required=True, metavar="PATTERNS", callback=patterns_of,
+              help="All channels that it may subscribe to, separated by commas.")  # fmt: skip
+@config_option
+@data_option
+def set_channels(client_id: str, *, channels: tuple[str, ...], config: Path, data: Path | None) -> None:
+    """Change the channels that a client may subscribe to. It holds for a living connection within two seconds.
+
+    \b
+    Example:
+      trelay clients set billing --channels 'orders.**'
+    """  # noqa: D301 -- click's mark against rewrapping
+    options = database(config, data)
+
+    async def work() -> bool:
+        async with _registry(options) as registry:
+            return await registry.set_channels(client_id, channels)
+
+    if not asyncio.run(work()):
+        raise _unknown(client_id)
+    click.echo(f"{client_id} may subscribe to {' '.join(channels)}")
+
+
 @clients.command(short_help="Disable a client and close its connection.")
 @click.argument("client_id")
 @config_option
@@ -125,8 +149,12 @@ async def _change(options: DatabaseOptions, client_id: str, *, disabled: bool) -
     async with _registry(options) as registry:
         known = await (registry.disable(client_id) if disabled else registry.enable(client_id))
     if not known:
-        raise TrelayError(f"found no client {client_id!r}; 'trelay clients list' lists the clients")
+        raise _unknown(client_id)
     click.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
+
+
+def _unknown(client_id: str) -> TrelayError:
+    return TrelayError(f"found no client {client_id!r}; 'trelay clients list' lists the clients")
 
 
 @asynccontextmanager

@@ -36,6 +36,9 @@ class ExperienceMetrics:
             counter("registrations_total", "Requests to /consumers, by outcome.", ["outcome"]), outcomes
         )
         self.tickets = closed(counter("tickets_total", "Requests to /tickets, by outcome.", ["outcome"]), outcomes)
+        self.subscriptions = closed(
+            counter("subscriptions_total", "Requests to /subscriptions, by outcome.", ["outcome"]), outcomes
+        )
         self.pushes = closed(counter("pushes_total", "Requests to /entity, by outcome.", ["outcome"]), outcomes)
         self.pushed_events = counter("pushed_events_total", "Events accepted on /entity and stored on the bus.")
         self.inbound = counter("inbound_total", "Messages of clients that may send, stored on the bus.")

@@ -55,6 +55,7 @@ ADDRESS_NOT_ALLOWED = Refusal(403, "address-not-allowed", "The address is not on
 ORIGIN_NOT_ALLOWED = Refusal(403, "origin-not-allowed", "Pages of this origin are not allowed")
 ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is already connected")
 MALFORMED = Refusal(400, "malformed", "The request cannot be understood")
+NOT_CONNECTED = Refusal(404, "not-connected", "The client has no such connection")
 TOO_SLOW = Refusal(408, "too-slow", "The request stopped to arrive")
 TOO_LARGE = Refusal(413, "too-large", "The request is too large")
 UNSUPPORTED_TYPE = Refusal(415, "unsupported-type", "The content type is not supported")
@@ -82,6 +83,7 @@ ALL = (
     ADDRESS_NOT_ALLOWED,
     ORIGIN_NOT_ALLOWED,
     ALREADY_CONNECTED,
+    NOT_CONNECTED,
     MALFORMED,
     TOO_SLOW,
     TOO_LARGE,

@@ -22,7 +22,7 @@ from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import LEFT, CloseReason
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.refusals import Refused
-from services.experience_api.sessions.connections import CLOSE_REASONS
+from services.experience_api.sessions.close_reasons import REFUSED_CLOSE_REASONS
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
@@ -36,7 +36,7 @@ _CLOSE_TIMEOUT = 2.0
 _MESSAGE_LIMIT = 1024
 """Bytes of the largest message that is read from it meanwhile."""
 
-_REASONS = CLOSE_REASONS | {
+_REASONS = REFUSED_CLOSE_REASONS | {
     refusals.ALREADY_CONNECTED: close_codes.ALREADY_CONNECTED,
     refusals.UNAVAILABLE: close_codes.UNAVAILABLE,
     refusals.BUSY: close_codes.UNAVAILABLE,
@@ -65,6 +65,7 @@ class SubscriberRoutes:
         """`proxies` are trusted to name the client's address."""
         self._handshakes = Outcomes(metrics.handshakes, clock, rng)
         self._tickets = Outcomes(metrics.tickets, clock, rng)
+        self._subscriptions = Outcomes(metrics.subscriptions, clock, rng)
         self._gate = Gate()
         self._handshake = handshake
         self._stream = stream
@@ -76,6 +77,7 @@ class SubscriberRoutes:
         app.router.add_get("/sse/publish", counted(self._event_stream, self._handshakes), allow_head=False)
         app.router.add_get("/events", counted(self._events, self._handshakes), allow_head=False)
         app.router.add_post("/tickets", counted(self._ticket, self._tickets))
+        app.router.add_post("/subscriptions", counted(self._subscribe, self._subscriptions))
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         check_upgrade(request)
@@ -122,6 +124,13 @@ class SubscriberRoutes:
         return web.Response(
             status=201, body=json.dumps(body).encode(), content_type="application/json", headers=UNCACHED
         )
+
+    async def _subscribe(self, request: web.Request) -> web.StreamResponse:
+        self._pages.check(request)
+        found = await self._handshake.get().subscribe(request.headers, await request.read(), self._origin(request))
+        self._subscriptions.accepted()
+        body = {"channels": found.channels, "cursor": found.cursor or None}
+        return web.Response(body=json.dumps(body).encode(), content_type="application/json", headers=UNCACHED)
 
     @asynccontextmanager
     async def _admitted(self, request: web.Request, *more: str) -> AsyncIterator[ConnectionSlot]:

@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from services.experience_api.hub.audience import Subscriber
+from services.experience_api.hub.audience import Interest, Subscriber
 from services.experience_api.hub.close_codes import LOST, CloseReason
 from services.experience_api.hub.heartbeat import Progress, alive, reads
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import Socket, measure
 from services.experience_api.wire.client_frames import ClientFrames
 from services.experience_api.wire.frames import PING, ping
+
+ChangeInterest = Callable[[Interest, str], asyncio.Future[bytes | None]]
 
 _EMPTY_FRAMES_LIMIT = 500
 """Empty frames accepted in one heartbeat: twenty a second, where one is enough."""
@@ -41,6 +43,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_transport_open",
         "beat",
+        "change",
         "ending",
         "outbox",
         "subscriber",
@@ -68,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.wait: float | None = None
         self.beat = ping
         """Returns the frames of one heartbeat."""
+        self.change: ChangeInterest | None = None
+        """Subscribes this connection to another interest; set once the connection is served."""
         self._transport = transport
         self._transport_open = True
         self._inner = inner
@@ -97,6 +102,14 @@ class Connection(asyncio.Protocol):
         self.detach()
         if self._task is not None:
             self._task.cancel()
+
+    def subscribe(self, interest: Interest, reason: str) -> asyncio.Future[bytes | None]:
+        """Subscribe to another interest without a gap; the result is the cursor from which on it holds.
+
+        The subscriber is told of it, with the reason. The result is None if the connection ends before.
+        """
+        assert self.change is not None, "a connection that is served"
+        return self.change(interest, reason)
 
     def abort(self) -> None:
         """Drop the connection and its buffered bytes at once."""

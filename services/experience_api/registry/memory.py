@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.notices import ClaimLost, LossReason, Notice
+from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason, Notice
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.lease import MemoryLeaseStore
@@ -57,6 +57,18 @@ class MemoryRegistry:
 
     async def all(self) -> list[Client]:
         return [client for _, client in sorted(self._clients.items())]
+
+    async def set_channels(self, client_id: str, channels: Sequence[str]) -> bool:
+        client, held = self._clients.get(client_id), self._connections.get(client_id)
+        if client is None:
+            return False
+        self._clients[client_id] = replace(client, channels=tuple(channels))
+        if held is not None:
+            await self.leave(held.node.name, GrantChanged(held.connection_id, tuple(channels)))
+        return True
+
+    async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        return {name: self._clients[name].channels for name in client_ids if name in self._clients}
 
     async def disable(self, client_id: str) -> bool:
         await self._revoke_claim(client_id, LossReason.DISABLED)
@@ -145,6 +157,10 @@ class MemoryRegistry:
     async def held_by(self, node: Node) -> dict[UUID, str]:
         return {held.connection_id: client_id for client_id, held in self._connections.items() if held.node == node}
 
+    async def holder(self, client_id: str, connection_id: UUID) -> str | None:
+        held = self._connections.get(client_id)
+        return held.node.name if held is not None and held.connection_id == connection_id else None
+
     async def connected(self, client_ids: Sequence[str]) -> set[str]:
         found = {client_id: held for client_id, held in self._connections.items() if client_id in client_ids}
         return {client_id for client_id, held in found.items() if self._alive(held.node)}
@@ -158,6 +174,10 @@ class MemoryRegistry:
 
     async def take_notices(self, node: Node) -> list[Notice]:
         return self._notices.pop(node.name, [])
+
+    async def leave(self, node: str, notice: Notice) -> None:
+        self._notices.setdefault(node, []).append(notice)
+        await self.notify(Look(node))
 
     async def notify(self, notice: Notice) -> None:
         for on_notice in self._listeners:

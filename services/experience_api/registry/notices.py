@@ -31,6 +31,43 @@ class ClaimLost(msgspec.Struct, frozen=True, tag="claim_lost"):
     reason: LossReason
 
 
+class GrantChanged(msgspec.Struct, frozen=True, tag="grant_changed"):
+    """The client of the connection may read these channels from now on."""
+
+    connection_id: UUID
+    channels: tuple[str, ...]
+
+
+class SubscriptionRequest(msgspec.Struct, frozen=True, tag="subscription_request"):
+    """A request of the connection's client to change what it receives."""
+
+    connection_id: UUID
+    request_id: UUID
+    reply_to: str
+    """The node that waits for the result."""
+    channels: tuple[str, ...] | None
+    subscribe: tuple[str, ...]
+    unsubscribe: tuple[str, ...]
+
+
+class SubscriptionResult(msgspec.Struct, frozen=True, tag="subscription_result"):
+    """The result of a `SubscriptionRequest`."""
+
+    request_id: UUID
+    channels: tuple[str, ...] = ()
+    cursor: str = ""
+    """From which on the channels hold; empty if they do not."""
+    refusal: str = ""
+    """The code of the refusal; empty if there is none."""
+    detail: str = ""
+
+
+class Look(msgspec.Struct, frozen=True, tag="look"):
+    """Notices for the replica `node` are stored: they may be larger than this one, or must be acted on once."""
+
+    node: str
+
+
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
     """A question to the replica `node`: does a connection still answer?"""
 
@@ -46,7 +83,7 @@ class ProbeResult(msgspec.Struct, frozen=True, tag="probe_result"):
     alive: bool
 
 
-Notice = ClaimLost | Probe | ProbeResult
+Notice = ClaimLost | GrantChanged | SubscriptionRequest | SubscriptionResult | Look | Probe | ProbeResult
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Notice).decode

@@ -3,7 +3,6 @@
 Locks are taken in one order, consumer, client, connection, so that these statements never deadlock.
 """
 
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,27 +12,30 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
-from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, decode, encode
+from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.rows import client_of, refusal_of, verdict_of
+from services.experience_api.registry.stored_notices import (
+    CHANNEL,
+    decoded,
+    leave,
+    lock_consumer,
+    revoke_claim,
+    tell_connections,
+)
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
-from shared.database.tables import clients, connection_notices, connections, consumers, signing_keys
-from shared.errors import Malformed, Unavailable
+from shared.database.tables import clients, consumers, signing_keys
+from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
-
-logger = logging.getLogger(__name__)
-
-CHANNEL = "trelay_connections"
-"""The LISTEN channel of notices."""
 
 _TRIES = 3
 _POOL_SIZE = 4
@@ -78,14 +80,28 @@ class PostgresRegistry:
     async def all(self) -> list[Client]:
         return [client_of(row) for row in await self._rows(select(clients).order_by(clients.c.client_id))]
 
+    async def set_channels(self, client_id: str, channels: Sequence[str]) -> bool:
+        changed = update(clients).where(clients.c.client_id == client_id).values(channels=list(channels))
+        with database_errors(self._place):
+            async with self._engine.begin() as connection:
+                await lock_consumer(connection, client_id)
+                known = (await connection.execute(changed)).rowcount > 0
+                await tell_connections(connection, client_id, channels)
+                return known
+
+    async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(statements.CHANNELS, client_ids)
+        return {row["client_id"]: tuple(row["channels"]) for row in rows}
+
     async def disable(self, client_id: str) -> bool:
         with database_errors(self._place):
             async with self._engine.begin() as connection:
-                await _lock(connection, client_id)
+                await lock_consumer(connection, client_id)
                 changed = await connection.execute(
                     update(clients).where(clients.c.client_id == client_id).values(disabled=True)
                 )
-                await _revoke_claim(connection, client_id, LossReason.DISABLED)
+                await revoke_claim(connection, client_id, LossReason.DISABLED)
                 return changed.rowcount > 0
 
     async def enable(self, client_id: str) -> bool:
@@ -104,7 +120,7 @@ class PostgresRegistry:
         enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
         with database_errors(self._place):
             async with self._engine.begin() as connection:
-                previous = await _lock(connection, claims.client_id)
+                previous = await lock_consumer(connection, claims.client_id)
                 if not (await connection.execute(enabled.with_for_update(read=True))).all():
                     raise Refused(refusals.WRONG_CREDENTIALS)
                 if overlap and previous is not None:
@@ -116,7 +132,7 @@ class PostgresRegistry:
                     .on_conflict_do_update(index_elements=[consumers.c.client_id], set_=values)
                 )
                 kept = previous if overlap else None
-                await _revoke_claim(connection, claims.client_id, LossReason.REPLACED, kept)
+                await revoke_claim(connection, claims.client_id, LossReason.REPLACED, kept)
 
     async def end_overlaps(self) -> int:
         ended = consumers.c.previous_until <= func.now()
@@ -126,18 +142,18 @@ class PostgresRegistry:
             with database_errors(self._place):
                 async with self._engine.begin() as connection:
                     # Locked first: a claim with the previous token that was in progress is visible from here on.
-                    current = await _lock(connection, client_id)
+                    current = await lock_consumer(connection, client_id)
                     await connection.execute(
                         update(consumers).where(consumers.c.client_id == client_id, ended).values(forget)
                     )
-                    await _revoke_claim(connection, client_id, LossReason.REPLACED, current)
+                    await revoke_claim(connection, client_id, LossReason.REPLACED, current)
         return len(found)
 
     async def unregister(self, client_id: str) -> bool:
         with database_errors(self._place):
             async with self._engine.begin() as connection:
-                await _lock(connection, client_id)
-                await _revoke_claim(connection, client_id, LossReason.REMOVED)
+                await lock_consumer(connection, client_id)
+                await revoke_claim(connection, client_id, LossReason.REMOVED)
                 deleted = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
                 return deleted.rowcount > 0
 
@@ -202,6 +218,11 @@ class PostgresRegistry:
             rows = await connection.fetch(statements.HELD_BY, node.name, node.epoch)
         return {row["connection_id"]: row["client_id"] for row in rows}
 
+    async def holder(self, client_id: str, connection_id: UUID) -> str | None:
+        async with self._pool.use() as connection:
+            node: str | None = await connection.fetchval(statements.HOLDER, client_id, connection_id)
+        return node
+
     async def connected(self, client_ids: Sequence[str]) -> set[str]:
         async with self._pool.use() as connection:
             return {row["client_id"] for row in await connection.fetch(statements.CONNECTED, client_ids)}
@@ -224,7 +245,12 @@ class PostgresRegistry:
     async def take_notices(self, node: Node) -> list[Notice]:
         async with self._pool.use() as connection:
             rows = await connection.fetch(statements.TAKE_NOTICES, node.name)
-        return _decoded([row["notice"] for row in sorted(rows, key=itemgetter("notice_id"))])
+        return decoded([row["notice"] for row in sorted(rows, key=itemgetter("notice_id"))])
+
+    async def leave(self, node: str, notice: Notice) -> None:
+        with database_errors(self._place):
+            async with self._engine.begin() as connection:
+                await leave(connection, node, notice)
 
     async def notify(self, notice: Notice) -> None:
         await self._rows(select(func.pg_notify(CHANNEL, encode(notice))))
@@ -232,7 +258,7 @@ class PostgresRegistry:
     @asynccontextmanager
     async def listening(self, on_notice: OnNotice) -> AsyncIterator[None]:
         def on_payload(payload: str | None) -> None:
-            for notice in [None] if payload is None else _decoded([payload]):
+            for notice in [None] if payload is None else decoded([payload]):
                 on_notice(notice)
 
         def on_problem(problem: str | None) -> None:
@@ -246,38 +272,3 @@ class PostgresRegistry:
             async with self._autocommit.connect() as connection:
                 result = await connection.execute(statement)
                 return result.mappings().all() if result.returns_rows else ()
-
-
-async def _lock(connection: AsyncConnection, client_id: str) -> bytes | None:
-    """Lock a consumer, and return the hash of its token; None if there is no such consumer."""
-    consumer = select(consumers.c.token_hash).where(consumers.c.client_id == client_id).with_for_update()
-    found: bytes | None = (await connection.execute(consumer)).scalar_one_or_none()
-    return found
-
-
-async def _revoke_claim(
-    connection: AsyncConnection, client_id: str, reason: LossReason, kept: bytes | None = None
-) -> None:
-    """Delete the client's claim and notify its holder. The caller holds the consumer's lock.
-
-    A claim with the token that has the hash `kept` is kept.
-    """
-    deleted = delete(connections).where(connections.c.client_id == client_id)
-    if kept is not None:
-        deleted = deleted.where(connections.c.token_hash != kept)
-    for row in (await connection.execute(deleted.returning(connections.c.connection_id, connections.c.node))).all():
-        notice = encode(ClaimLost(row.connection_id, reason))
-        # Visible, and delivered, once the transaction has committed, and only then.
-        await connection.execute(insert(connection_notices).values(node=row.node, notice=notice))
-        await connection.execute(select(func.pg_notify(CHANNEL, notice)))
-
-
-def _decoded(payloads: Sequence[str]) -> list[Notice]:
-    found = []
-    for payload in payloads:
-        try:
-            found.append(decode(payload))
-        except Malformed as exc:
-            # A newer release may send notices that this one does not know.
-            logger.warning("ignoring unknown notice of another replica", extra={"error": str(exc)})
-    return found

@@ -74,6 +74,17 @@ class Clients(Protocol):
         """Return every client, by id."""
         ...
 
+    async def set_channels(self, client_id: str, channels: Sequence[str]) -> bool:
+        """Change the channels that a client may subscribe to; its connection receives `GrantChanged`.
+
+        Returns False if there is no such client.
+        """
+        ...
+
+    async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the channels that these clients may subscribe to; unknown clients are left out."""
+        ...
+
     async def disable(self, client_id: str) -> bool:
         """Refuse a client's registrations and connections; its connection ends with `DISABLED`.
 
@@ -168,6 +179,10 @@ class Connections(Protocol):
         """Return the claims of a node: connection id to client id."""
         ...
 
+    async def holder(self, client_id: str, connection_id: UUID) -> str | None:
+        """Return the name of the node that holds a connection of a client; None if there is no such connection."""
+        ...
+
     async def connected(self, client_ids: Sequence[str]) -> set[str]:
         """Return which of these clients have a connection: a claim whose node holds its lease."""
         ...
@@ -196,8 +211,12 @@ class Notices(Protocol):
     async def take_notices(self, node: Node) -> list[Notice]:
         """Return the notices about connections of a node that it has not taken yet, oldest first.
 
-        They were sent as well, and usually received. Only those of writes that took a claim away are kept.
+        Those that took a claim away were sent as well, and usually received. The others come in this way only.
         """
+        ...
+
+    async def leave(self, node: str, notice: Notice) -> None:
+        """Keep a notice for a node until it takes it, and send it `Look`."""
         ...
 
     async def notify(self, notice: Notice) -> None:

@@ -186,3 +186,7 @@ TAKE_NOTICES = "DELETE FROM trelay.connection_notices WHERE node = $1 RETURNING 
 
 # Of replicas that are gone.
 DELETE_NOTICES = "DELETE FROM trelay.connection_notices WHERE written_at < now() - interval '1 hour'"
+
+CHANNELS = "SELECT client_id, channels FROM trelay.clients WHERE client_id = ANY($1::text[])"
+
+HOLDER = "SELECT node FROM trelay.connections WHERE client_id = $1 AND connection_id = $2"

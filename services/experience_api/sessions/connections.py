@@ -18,22 +18,26 @@ from uuid import UUID
 
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CloseReason
-from services.experience_api.refusals import (
-    ALREADY_CONNECTED,
-    CLIENT_DISABLED,
-    TICKET_REFUSED,
-    TOKEN_EXPIRED,
-    TOKEN_REFUSED,
-    Refused,
+from services.experience_api.refusals import ALREADY_CONNECTED, Refused
+from services.experience_api.registry.notices import (
+    ClaimLost,
+    GrantChanged,
+    Look,
+    Notice,
+    Probe,
+    ProbeResult,
+    SubscriptionRequest,
+    SubscriptionResult,
 )
-from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe, ProbeResult
 from services.experience_api.registry.protocol import Claim, Held, Registry
 from services.experience_api.registry.tokens import TokenClaims
+from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, REFUSED_CLOSE_REASONS
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.sessions.probes import Probes
 from services.experience_api.sessions.revocations import Revocations
 from services.experience_api.sessions.slots import ConnectionSlot
+from services.experience_api.sessions.subscriptions import Subscriptions
 from shared.errors import Unavailable
 from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -41,19 +45,6 @@ from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_REASONS = {
-    LossReason.REPLACED: close_codes.REPLACED,
-    LossReason.REMOVED: close_codes.REMOVED,
-    LossReason.DISABLED: close_codes.DISABLED,
-    LossReason.TAKEN_OVER: close_codes.TAKEN_OVER,
-}
-CLOSE_REASONS = {
-    TOKEN_REFUSED: close_codes.TOKEN_REFUSED,
-    TOKEN_EXPIRED: close_codes.TOKEN_EXPIRED,
-    TICKET_REFUSED: close_codes.TOKEN_REFUSED,
-    CLIENT_DISABLED: close_codes.DISABLED,
-}
-"""The close reason for each refusal of a token."""
 _RELEASE_TIMEOUT = 5.0
 """Seconds for a release. A failed one is made up for by the next reconciliation."""
 _DEAD_AFTER = 600.0
@@ -105,7 +96,8 @@ class Connections:
         self._claiming: dict[str, _Claiming] = {}
         self._probes = Probes(registry, self._slots, options.probe_timeout)
         self._reconcile_now = asyncio.Event()
-        self._revocations = Revocations(registry, node, self.on_notice, options.revocation_interval, clock)
+        self._revocations = Revocations(registry, node, self.on_notice, options.revocation_interval)
+        self.subscriptions = Subscriptions(registry, self._slots, node.name)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -166,12 +158,29 @@ class Connections:
                 self.reconcile_soon()
             case ClaimLost(connection_id=connection_id, reason=reason):
                 if (slot := self._slots.get(connection_id)) is not None:
-                    slot.lose(_CLOSE_REASONS[reason])
-            case Probe():
+                    slot.lose(CLAIM_CLOSE_REASONS[reason])
+            case GrantChanged(connection_id=connection_id, channels=channels):
+                if (slot := self._slots.get(connection_id)) is not None:
+                    slot.grant(channels)
+            case Look():
                 if notice.node == self._node.name:
-                    _ = self._tasks.start(f"probe {notice.connection_id}", self._probes.answer(notice))
-            case ProbeResult():
-                self._probes.on_result(notice)
+                    self._revocations.look_soon()
+            case SubscriptionRequest() | Probe():
+                self._answer(notice)
+            case SubscriptionResult() | ProbeResult():
+                self._on_result(notice)
+
+    def _on_result(self, result: SubscriptionResult | ProbeResult) -> None:
+        if isinstance(result, SubscriptionResult):
+            self.subscriptions.on_result(result)
+        else:
+            self._probes.on_result(result)
+
+    def _answer(self, asked: SubscriptionRequest | Probe) -> None:
+        if isinstance(asked, SubscriptionRequest):  # this replica has taken it, so it is the one that is asked
+            _ = self._tasks.start(f"change {asked.connection_id}", self.subscriptions.answer(asked))
+        elif asked.node == self._node.name:
+            _ = self._tasks.start(f"probe {asked.connection_id}", self._probes.answer(asked))
 
     async def reconcile(self) -> None:
         """Bring the connections here in line with the claims in the database: notices may have been missed.
@@ -185,6 +194,10 @@ class Connections:
         if lost := [slot for slot in claimed if slot.connection_id not in held]:
             reasons = await self._reasons([slot.token for slot in lost])
             await self._lose([(slot, reasons.get(slot.token, close_codes.CLAIM_LOST)) for slot in lost])
+        granted = await self._registry.channels(list({slot.token.client_id for slot in claimed}))
+        for slot in claimed:
+            if slot.token.client_id in granted:
+                slot.grant(granted[slot.token.client_id])
         for connection_id, client_id in held.items():
             if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)
@@ -208,7 +221,7 @@ class Connections:
         except Unavailable:
             return {}  # the claims are lost all the same; the next handshake gets the refusal
         taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in connected}
-        return taken_over | {token: CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
+        return taken_over | {token: REFUSED_CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
 
     @asynccontextmanager
     async def _claiming_alone(self, slot: ConnectionSlot) -> AsyncIterator[None]:

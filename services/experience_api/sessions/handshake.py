@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 from multidict import MultiMapping
 
@@ -24,9 +25,11 @@ from services.experience_api.refusals import (
 )
 from services.experience_api.registry.protocol import Claim, Tickets
 from services.experience_api.registry.tokens import TokenClaims
+from services.experience_api.sessions.changes import read_change, wanted_of
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.requested import Requested, read_requested
 from services.experience_api.sessions.slots import ConnectionSlot
+from services.experience_api.sessions.subscriptions import Subscribed
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock
 
@@ -74,7 +77,7 @@ class Handshake:
                     if ticket is not None and not await self._tickets.use_ticket(ticket):
                         raise Refused(TICKET_REFUSED, "the ticket was used before")
                     slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
-                    slot.subscriber = _subscriber(claim, requested)
+                    slot.admit(claim, wanted_of(requested.channels), partial(_subscriber, claim, requested))
                     slot.cursor, slot.since = requested.cursor, requested.since
                     slot.protocols = _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
@@ -94,6 +97,23 @@ class Handshake:
             await self._connections.check(claims)
             attempt.succeeded(self._clock.monotonic())
         return self._tokens.issue_ticket(claims, page, self._clock.time())
+
+    async def subscribe(self, headers: MultiMapping[str], body: bytes, origin: Origin) -> Subscribed:
+        """Change what a connection receives, for the holder of a token of its client; return what holds from when on.
+
+        Raises:
+            Refused: the token is not valid, there is no such connection, or the change is not permitted.
+            Unavailable: the registry does not answer.
+        """
+        with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
+            carried = read_token(headers)
+            claims = self._tokens.read(carried.token, carried.client_id)
+            attempt.proven(_lane(claims), self._clock.monotonic())
+            change = read_change(body)
+            await self._connections.check(claims)
+            found = await self._connections.subscriptions.change(claims.client_id, change)
+            attempt.succeeded(self._clock.monotonic())
+        return found
 
     def _read(self, headers: MultiMapping[str], query: MultiMapping[str]) -> tuple[TokenClaims, bytes | None]:
         """Return what the request proves to be, and the hash of its ticket if it has one."""
@@ -136,9 +156,9 @@ def _of_genuine(client_id: str) -> Iterator[None]:
         raise
 
 
-def _subscriber(claim: Claim, requested: Requested) -> Subscriber:
+def _subscriber(claim: Claim, requested: Requested, channels: tuple[str, ...]) -> Subscriber:
     try:
-        interest = narrow(claim.channels, requested.channels)
+        interest = narrow(channels, requested.channels)
     except ChannelNotPermitted as exc:
         raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
     return Subscriber(claim.connection_id, claim.client_id, interest, claim.may_send, requested.heartbeat)

@@ -4,6 +4,8 @@ Notifications are fast and can be lost: a connection that breaks without a sign,
 support LISTEN. What a write takes away is stored beside its notification, so a short look finds it within a second.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 
 from services.experience_api.refusals import Refused
@@ -11,7 +13,6 @@ from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.node import NodeLease
 from shared.errors import Unavailable
-from shared.runtime.clock import Clock
 
 
 class Revocations:
@@ -23,21 +24,27 @@ class Revocations:
         node: NodeLease,
         on_notice: Callable[[Notice | None], None],
         interval: float,
-        clock: Clock,
     ) -> None:
         """`on_notice` receives what is found; None: any number of notices may have been missed."""
         self._registry = registry
         self._node = node
         self._on_notice = on_notice
         self._interval = interval
-        self._clock = clock
         self._missed = False
+        self._soon = asyncio.Event()
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self._clock.sleep(self._interval)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._interval):
+                    await self._soon.wait()
+            self._soon.clear()
             await self.look()
+
+    def look_soon(self) -> None:
+        """Look as soon as possible: there is something."""
+        self._soon.set()
 
     async def look(self) -> None:
         """Pass on what was revoked since the last look."""

@@ -1,13 +1,20 @@
 """The slot of one connection of this replica: claimed, admitted, attached, and perhaps lost. Sans-I/O."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
-from services.experience_api.hub.audience import Subscriber
+from services.experience_api.hub.audience import Interest, Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.registry.protocol import Claim
 from services.experience_api.registry.tokens import TokenClaims
+from services.experience_api.sessions.changes import Change, Wanted
+
+GRANTED = "granted"
+"""The channels of a connection change because the operator has changed what its client may read."""
+REQUESTED = "requested"
+"""They change because the client has asked for it."""
 
 
 class Connection(Protocol):
@@ -19,6 +26,10 @@ class Connection(Protocol):
 
     async def responds(self, timeout: float) -> bool:
         """Send a ping and return whether anything arrives within `timeout` seconds."""
+        ...
+
+    def subscribe(self, interest: Interest, reason: str) -> Awaitable[bytes | None]:
+        """Receive other channels; the result is the cursor from which on it does, None if it ends before."""
         ...
 
 
@@ -33,6 +44,8 @@ class ConnectionSlot:
     """When to begin in the history, in seconds since 1970; None to begin now."""
     protocols: tuple[str, ...]
     """The WebSocket subprotocols to answer with."""
+    wanted: Wanted
+    """What the connection asks for, also of what is not permitted now. Set by `admit`."""
 
     def __init__(self, connection_id: UUID, token: TokenClaims, gone: Callable[[], bool] = lambda: False) -> None:
         """`gone` returns whether the peer has disconnected before its connection could be attached."""
@@ -45,12 +58,58 @@ class ConnectionSlot:
         """Why the claim is lost; None while this slot holds it."""
         self._wait: float | None = None
         self._connection: Connection | None = None
+        self._granted: tuple[str, ...] | None = None
+        """The channels that the client may read, if they have changed since the claim."""
+        self._outdated = False
+        """Whether what the connection receives has changed before it could be attached."""
+
+    def admit(self, claim: Claim, wanted: Wanted, subscriber: Callable[[tuple[str, ...]], Subscriber]) -> None:
+        """Set the subscriber. `subscriber` returns it for the permitted channels, or refuses them."""
+        self.wanted = wanted
+        self.subscriber = subscriber(self._granted if self._granted is not None else claim.channels)
+        self._granted = self._granted if self._granted is not None else claim.channels
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the subscriber is set."""
+        return hasattr(self, "subscriber")
+
+    @property
+    def permitted(self) -> tuple[str, ...]:
+        """The channels that the client may read now."""
+        assert self._granted is not None, "an admitted connection"
+        return self._granted
+
+    def grant(self, channels: tuple[str, ...]) -> None:
+        """Permit these channels from now on, and no others. The subscriber is told if it makes a difference to it."""
+        self._granted = channels
+        if self.admitted and self.wanted.permitted(channels) != self.subscriber.interest:
+            _ = self._subscribe(GRANTED)
+
+    def change(self, change: Change) -> Awaitable[bytes | None] | None:
+        """Change what the connection asks for; the result is the cursor, and None if it is not attached yet.
+
+        Raises:
+            Refused: as `Wanted.changed`.
+        """
+        self.wanted = self.wanted.changed(change, self.permitted)
+        return self._subscribe(REQUESTED)
+
+    def _subscribe(self, reason: str) -> Awaitable[bytes | None] | None:
+        interest = self.wanted.permitted(self.permitted)
+        self.subscriber = replace(self.subscriber, interest=interest)
+        if self._connection is None:
+            self._outdated = True
+            return None
+        return self._connection.subscribe(interest, reason)
 
     def attach(self, connection: Connection) -> None:
         """Attach the connection, and end it at once if the claim is already lost."""
         self._connection = connection
         if self.lost is not None:
             connection.end(self.lost, self._wait)
+        elif self._outdated:
+            _ = connection.subscribe(self.subscriber.interest, GRANTED)
 
     def lose(self, reason: CloseReason, wait: float | None = None) -> None:
         """End the connection, now or when it is attached. The first reason counts.

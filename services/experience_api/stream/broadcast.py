@@ -1,10 +1,14 @@
 """Delivers what the feed reads: to all live subscribers at once, and to each of the others by its own replay."""
 
+import asyncio
+
+from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub
 from services.experience_api.stream.catch_up import CatchUp
 from services.experience_api.stream.control_events import NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History
+from services.experience_api.stream.resubscribing import Resubscription
 from services.experience_api.wire.cursor import CursorRefused, Vector
 from services.experience_api.wire.records import Batch
 
@@ -38,11 +42,29 @@ class Broadcast:
             for connection in self._catch_up.cancel_all():
                 connection.outbox.force(frame)
                 self._hub.join(connection)
+                for change in self._catch_up.take_changes(connection):
+                    self._change_live(connection, change)
 
     def remove(self, connection: Connection) -> None:
         """Deliver nothing more to a connection, whether it is live or catching up."""
         self._catch_up.cancel(connection)
         self._hub.remove(connection)
+        for change in self._catch_up.take_changes(connection):
+            change.drop()
+
+    def subscribe(self, connection: Connection, interest: Interest, reason: str) -> asyncio.Future[bytes | None]:
+        """Subscribe a connection to another interest without a gap; the result is the cursor from which on it holds."""
+        change = Resubscription(interest, reason)
+        if connection.ending is not None:
+            change.drop()
+        elif not self._catch_up.change(connection, change):
+            self._change_live(connection, change)
+        return change.made
+
+    def _change_live(self, connection: Connection, change: Resubscription) -> None:
+        """A live connection has been written everything up to the head: the next batch is the first of the change."""
+        self._hub.change(connection, change.interest)
+        change.report(connection, self._history.codec.encode(self._history.head), self._control_events)
 
     def start(self, connection: Connection, cursor: str | None, *, tells: bool = False) -> None:
         """Send a new connection its first frame, then serve it from its cursor.

@@ -22,6 +22,7 @@ from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
 from services.experience_api.stream.oversized import LARGE
 from services.experience_api.stream.replay import Progress, Replay
+from services.experience_api.stream.resubscribing import Resubscription
 from services.experience_api.wire.cursor import Vector
 from services.experience_api.wire.frames import read_frame
 from shared.errors import PositionLost, Unavailable
@@ -85,6 +86,7 @@ class CatchUp:
         self._told: WeakSet[Replay] = WeakSet()
         """The replays whose subscribers are told of large events."""
         self._progress: asyncio.Future[None] | None = None
+        self._changes: dict[Connection, list[Resubscription]] = {}
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -106,6 +108,21 @@ class CatchUp:
             return
         name = f"catch up {connection.subscriber.connection_id}"
         self._replays[connection] = self._tasks.start(name, self._run(connection, replay))
+
+    def change(self, connection: Connection, change: Resubscription) -> bool:
+        """Change what a connection receives once it has been written what was read for it.
+
+        Returns False if it does not catch up, which changes nothing.
+        """
+        if connection not in self._replays:
+            return False
+        self._changes.setdefault(connection, []).append(change)
+        self.notify_progress()
+        return True
+
+    def take_changes(self, connection: Connection) -> list[Resubscription]:
+        """Return the changes of a connection that have not been made, and forget them."""
+        return self._changes.pop(connection, [])
 
     def cancel(self, connection: Connection) -> None:
         """Send a connection nothing more."""
@@ -145,6 +162,8 @@ class CatchUp:
     async def _catch_up(self, connection: Connection, replay: Replay) -> None:
         while True:
             await self._drained(connection)
+            for change in self.take_changes(connection):
+                change.make_in(replay, connection, self._control_events)
             match self._step(connection, replay):
                 case Progress.LIVE:
                     return

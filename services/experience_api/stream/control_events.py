@@ -1,4 +1,4 @@
-"""Encodes the relay's own events: connected, gap, oversized, refused, draining, heartbeat.
+"""Encodes the relay's own events: connected, gap, subscribed, oversized, refused, draining, heartbeat.
 
 Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it where every event does: a subscriber
 keeps the cursor of the last frame that has one, and resumes from it.
@@ -15,6 +15,7 @@ from shared.runtime.clock import Clock, rfc3339
 
 CONNECTED = "trelay.connected"
 GAP = "trelay.gap"
+SUBSCRIBED = "trelay.subscribed"
 REFUSED = "trelay.refused"
 DRAINING = "trelay.draining"
 OVERSIZED = "trelay.oversized"
@@ -74,6 +75,11 @@ class ControlEvents:
             ),
         }
         return self._frame(OVERSIZED, f"{subscriber.connection_id}/oversized/{event.cursor}", data)
+
+    def subscribed(self, subscriber: Subscriber, reason: str, cursor: bytes) -> bytes:
+        """Return the frame after which the subscriber receives the events of other channels than before."""
+        data = {"channels": subscriber.interest.patterns, "reason": reason}
+        return self._frame(SUBSCRIBED, f"{subscriber.connection_id}/subscribed/{cursor.decode()}", data, cursor)
 
     def refused(self, subscriber: Subscriber, detail: str) -> bytes:
         """Return the frame that refuses a message of the subscriber."""

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Self
 
 from aiohttp import web
@@ -244,6 +245,7 @@ class Delivery:
         """Deliver to a connection from a cursor on. `on_open` receives it once it can be ended."""
         if connection.subscriber.wants_heartbeat:
             connection.beat = lambda: PING + self._control_events.heartbeat(connection.subscriber)
+        connection.change = partial(self._broadcast.subscribe, connection)
         self._hub.add(connection)
         if self._draining:
             self._end_draining(connection)
@@ -273,8 +275,6 @@ class Delivery:
                     await self._empty.wait()
         except TimeoutError:
             return
-
-    # MessageHandler
 
     async def on_message(self, connection: Connection, message: bytes) -> None:
         if connection.subscriber.may_send:

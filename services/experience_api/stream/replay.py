@@ -85,6 +85,10 @@ class Replay:
             self._received[partition] = max(self._received[partition], offset)
         return frames
 
+    def select(self, matches: Matches) -> None:
+        """Receive other channels from the cursor on."""
+        self._matches = matches
+
     def skip(self, partition: int, offset: int) -> None:
         """Continue at another offset of a partition. The caller sends the subscriber a gap event."""
         self._received[partition] = offset

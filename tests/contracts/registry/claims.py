@@ -143,6 +143,12 @@ class ClaimsContract(RegistryFixtures):
         await dies(deployment, other)
         assert await registry.connected(["demo"]) == set()
 
+    async def test_the_holder_of_a_connection_is_found(self, registry: Registry, node: Node) -> None:
+        claim = await claimed(registry, node)
+        assert await registry.holder("demo", claim.connection_id) == node.name
+        assert await registry.holder("demo", uuid.uuid4()) is None
+        assert await registry.holder("shop", claim.connection_id) is None
+
     async def test_concurrent_claims_and_releases_never_deadlock(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from services.experience_api.refusals import CLIENT_DISABLED, WRONG_CREDENTIALS, Refused
-from services.experience_api.registry.notices import ClaimLost, LossReason
+from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason
 from services.experience_api.registry.protocol import Client, Node, Registry
 from services.experience_api.registry.tokens import SigningKey
 from tests.contracts.registry.deployment import Deployment, RegistryFixtures, attempt, claimed, claims, listening
@@ -62,6 +62,27 @@ class ClientsContract(RegistryFixtures):
             await registry.disable("demo")
             await received.wait_for(ClaimLost(claim.connection_id, LossReason.DISABLED))
         assert await registry.held_by(node) == {}
+
+    async def test_the_channels_of_clients_are_changed_and_found(self, registry: Registry) -> None:
+        assert await registry.set_channels("demo", ["a", "b.*"])
+        assert not await registry.set_channels("unknown", ["a"])
+        found = await registry.find("demo")
+        assert found is not None
+        assert found.channels == ("a", "b.*")
+        assert await registry.channels(["demo", "unknown"]) == {"demo": ("a", "b.*")}
+
+    async def test_the_node_of_a_connection_is_told_of_changed_channels(self, registry: Registry, node: Node) -> None:
+        await registry.register(claims())
+        claim = await claimed(registry, node)
+        async with listening(registry) as received:
+            await registry.set_channels("demo", ["a"])
+            await registry.set_channels("demo", ["b"])
+            await received.wait_for(Look(node.name))
+        assert await registry.take_notices(node) == [
+            GrantChanged(claim.connection_id, ("a",)),
+            GrantChanged(claim.connection_id, ("b",)),
+        ]
+        assert list(await registry.held_by(node)) == [claim.connection_id]
 
     async def test_replicas_that_start_together_share_one_key(self, deployment: Deployment) -> None:
         async with deployment.connect() as one, deployment.connect() as other:

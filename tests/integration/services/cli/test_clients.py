@@ -50,6 +50,12 @@ def _clients(run: Run) -> None:
     ]
     assert "trs_" not in out
 
+    assert run("clients", "set", "billing", "--channels", "orders.**,prices")[:2] == (
+        0,
+        "billing may subscribe to orders.** prices\n",
+    )
+    assert "orders.** prices" in run("clients", "list")[1]
+    assert "found no client 'nobody'" in run("clients", "set", "nobody", "--channels", "a")[2]
     assert run("clients", "disable", "billing")[:2] == (0, "billing is disabled\n")
     assert "disabled" in run("clients", "list")[1]
     assert run("clients", "enable", "billing")[:2] == (0, "billing is enabled\n")

@@ -79,6 +79,7 @@ def test_every_control_event_is_shown_as_it_is_on_the_wire() -> None:
     assert [text_frame(frame) for frame in frames(section("Control events"))] == [
         events.connected(subscriber, CURSOR),
         events.gap(subscriber, control_events.NOT_KEPT, detail, CURSOR),
+        events.subscribed(subscriber, "granted", CURSOR),
         events.oversized(subscriber, oversized),
         events.refused(subscriber, close_codes.MAY_NOT_SEND.name),
         events.heartbeat(subscriber),

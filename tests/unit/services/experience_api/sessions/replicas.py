@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.memory import MemoryRegistry
@@ -47,6 +48,8 @@ class Socket:
         self.alive = alive
         self.ended: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
         self.wait: float | None = None
+        self.cursor: bytes | None = b"cursor"
+        self.subscribed: list[tuple[str, ...]] = []
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:
         if not self.ended.done():
@@ -57,6 +60,12 @@ class Socket:
         if not self.alive:
             await asyncio.sleep(timeout)
         return self.alive
+
+    def subscribe(self, interest: Interest, _reason: str) -> asyncio.Future[bytes | None]:
+        self.subscribed.append(interest.patterns)
+        made: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        made.set_result(self.cursor)
+        return made
 
 
 class Registry(MemoryRegistry):

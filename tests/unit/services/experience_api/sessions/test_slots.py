@@ -1,7 +1,14 @@
 import uuid
+from collections.abc import Awaitable, Generator
 
+import pytest
+
+from services.experience_api.hub.audience import Interest, Subscriber, narrow
 from services.experience_api.hub.close_codes import CLAIM_LOST, REPLACED, CloseReason
+from services.experience_api.refusals import Refused
+from services.experience_api.registry.protocol import Claim
 from services.experience_api.registry.tokens import TokenClaims
+from services.experience_api.sessions.changes import Change, wanted_of
 from services.experience_api.sessions.slots import ConnectionSlot
 
 TOKEN = TokenClaims("demo", b"hash")
@@ -13,6 +20,7 @@ class Recorder:
     def __init__(self, *, alive: bool = True) -> None:
         self.reasons: list[CloseReason] = []
         self.waits: list[float | None] = []
+        self.subscribed: list[tuple[tuple[str, ...], str]] = []
         self._alive = alive
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:
@@ -21,6 +29,33 @@ class Recorder:
 
     async def responds(self, timeout: float) -> bool:
         return self._alive
+
+    def subscribe(self, interest: Interest, reason: str) -> Awaitable[bytes | None]:
+        self.subscribed.append((interest.patterns, reason))
+        return Nothing()
+
+
+class Nothing(Awaitable[bytes | None]):
+    """A change that nobody waits for."""
+
+    def __await__(self) -> Generator[None, None, bytes | None]:
+        raise NotImplementedError
+
+
+def admitted(channels: str | None = None) -> ConnectionSlot:
+    """Return a slot whose client may read two channels."""
+    slot = ConnectionSlot(uuid.uuid4(), TOKEN)
+    admit(slot, channels)
+    return slot
+
+
+def admit(slot: ConnectionSlot, channels: str | None = None) -> None:
+    claim = Claim("demo", slot.connection_id, 1, ("a", "b"), may_send=False)
+    slot.admit(
+        claim,
+        wanted_of(channels),
+        lambda permitted: Subscriber(slot.connection_id, "demo", narrow(permitted, channels)),
+    )
 
 
 async def test_a_slot_without_a_connection_counts_as_alive() -> None:
@@ -62,3 +97,37 @@ def test_the_time_to_wait_of_a_lost_slot_is_the_connections() -> None:
     after.attach(connection)
     after.lose(CLAIM_LOST, 3.5)
     assert connection.waits == [2.5, 3.5]
+
+
+def test_an_attached_connection_receives_what_is_granted_and_what_it_asks_for() -> None:
+    slot, connection = admitted("a"), Recorder()
+    slot.attach(connection)
+    slot.grant(("a", "b"))
+    assert connection.subscribed == []
+    slot.grant(("b",))
+    slot.grant(("a", "b", "c"))
+    made = slot.change(Change(slot.connection_id, None, ("c",)))
+    assert made is not None
+    assert connection.subscribed == [((), "granted"), (("a",), "granted"), (("a", "c"), "requested")]
+    assert slot.subscriber.interest.patterns == ("a", "c")
+    with pytest.raises(Refused):
+        slot.change(Change(slot.connection_id, None, ("d",)))
+    assert slot.wanted.names == frozenset({"a", "c"})
+
+
+def test_what_changes_before_the_connection_is_attached_holds_once_it_is() -> None:
+    slot, connection = admitted(), Recorder()
+    slot.grant(("b",))
+    assert slot.change(Change(slot.connection_id, ("b",))) is None
+    assert slot.subscriber.interest.patterns == ("b",)
+    slot.attach(connection)
+    assert connection.subscribed == [(("b",), "granted")]
+
+
+def test_a_grant_that_overtakes_the_answer_to_the_claim_counts() -> None:
+    slot = ConnectionSlot(uuid.uuid4(), TOKEN)
+    slot.grant(("b",))
+    assert not slot.admitted
+    admit(slot)
+    assert slot.subscriber.interest.patterns == ("b",)
+    assert slot.permitted == ("b",)

@@ -133,3 +133,22 @@ def test_a_replay_from_memory_skips_channels_that_do_not_match(log: Log) -> None
     frames, progress = replay.take(10**6)
     assert [decoded(frame)[0] for frame in frames] == ["0/0", "0/2"]
     assert progress is Progress.LIVE
+
+
+@pytest.mark.parametrize("first", [0, 1, 4])
+def test_other_channels_are_received_from_the_cursor_on(log: Log, first: int) -> None:
+    """All events of `a` are in partition 0, and those of `b` in partition 1."""
+    replica = replica_with(log, limit=40_000, events=100)
+    replay = Replay(replica.history, (0, 0, 0), lambda channel: channel == b"a")
+    before: list[bytes] = []
+    for _ in range(first):
+        before += replay.take(100)[0]
+    vector = CODEC.decode(replay.cursor.decode())
+    replay.select(lambda channel: channel == b"b")
+    after: list[bytes] = []
+    progress = Progress.TAKE
+    while progress is Progress.TAKE:
+        frames, progress = replay.take(100)
+        after += frames
+    assert [decoded(frame)[0] for frame in before] == [f"0/{number}" for number in range(vector[0])]
+    assert [decoded(frame)[0] for frame in after] == [f"1/{number}" for number in range(vector[1], 100)]

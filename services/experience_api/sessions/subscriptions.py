@@ -1,0 +1,105 @@
+"""Changes what a living connection receives, on whichever replica it is."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from services.experience_api import refusals
+from services.experience_api.refusals import NOT_CONNECTED, UNAVAILABLE, Refused
+from services.experience_api.registry.notices import SubscriptionRequest, SubscriptionResult
+from services.experience_api.registry.protocol import Registry
+from services.experience_api.sessions.changes import Change
+from services.experience_api.sessions.slots import ConnectionSlot
+
+_TIMEOUT = 10.0
+"""Seconds in which a change is made: a connection that catches up is written what was read for it before."""
+_ANSWER_TIMEOUT = 12.0
+"""Seconds in which another replica answers."""
+_BY_CODE = {refusal.code: refusal for refusal in refusals.ALL}
+
+
+class Subscribed(NamedTuple):
+    """What a connection receives after a change."""
+
+    channels: tuple[str, ...]
+    cursor: str
+    """From which on it does; empty if the connection has not begun yet."""
+
+
+class Subscriptions:
+    """Makes changes of this replica's connections, and asks other replicas to make theirs."""
+
+    def __init__(self, registry: Registry, slots: Mapping[UUID, ConnectionSlot], node: str) -> None:
+        self._registry = registry
+        self._slots = slots
+        self._node = node
+        self._waiting: dict[UUID, asyncio.Future[SubscriptionResult]] = {}
+
+    async def change(self, client_id: str, change: Change) -> Subscribed:
+        """Change what a connection of a client receives, and return what it receives from which cursor on.
+
+        Raises:
+            Refused: `NOT_CONNECTED`; `CHANNEL_NOT_PERMITTED`; `MALFORMED`; `UNAVAILABLE`: it was not made in time, or
+                it is not known whether it was.
+            Unavailable: the registry does not answer.
+        """
+        slot = self._slots.get(change.connection)
+        if slot is not None and slot.token.client_id == client_id:
+            return await self._made(slot, change)
+        node = await self._registry.holder(client_id, change.connection)
+        if node is None or node == self._node:
+            raise Refused(NOT_CONNECTED)
+        return await self._asked(node, change)
+
+    async def answer(self, request: SubscriptionRequest) -> None:
+        """Make the change that another replica asks for, which has found out that the client may."""
+        change = Change(request.connection_id, request.channels, request.subscribe, request.unsubscribe)
+        try:
+            channels, cursor = await self._made(self._slots.get(request.connection_id), change)
+            result = SubscriptionResult(request.request_id, channels, cursor)
+        except Refused as exc:
+            result = SubscriptionResult(request.request_id, refusal=exc.refusal.code, detail=exc.detail)
+        await self._registry.leave(request.reply_to, result)
+
+    def on_result(self, result: SubscriptionResult) -> None:
+        """Handle the answer of another replica; one that is not waited for is ignored."""
+        waiter = self._waiting.get(result.request_id)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(result)
+
+    async def _made(self, slot: ConnectionSlot | None, change: Change) -> Subscribed:
+        if slot is None or slot.claim is None or slot.lost is not None or not slot.admitted:
+            raise Refused(NOT_CONNECTED)
+        made = slot.change(change)
+        channels = slot.subscriber.interest.patterns
+        if made is None:
+            return Subscribed(channels, "")
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                cursor = await asyncio.shield(made)  # it is made later otherwise, and the subscriber is told
+        except TimeoutError as exc:
+            detail = "the connection reads slowly; 'trelay.subscribed' tells when it is changed"
+            raise Refused(UNAVAILABLE, detail) from exc
+        if cursor is None:
+            raise Refused(NOT_CONNECTED, "the connection has ended")
+        return Subscribed(channels, cursor.decode())
+
+    async def _asked(self, node: str, change: Change) -> Subscribed:
+        request = SubscriptionRequest(
+            change.connection, uuid.uuid4(), self._node, change.channels, change.subscribe, change.unsubscribe
+        )
+        result: asyncio.Future[SubscriptionResult] = asyncio.get_running_loop().create_future()
+        self._waiting[request.request_id] = result
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT):
+                await self._registry.leave(node, request)
+                found = await result
+        except TimeoutError as exc:
+            raise Refused(UNAVAILABLE, "the replica of the connection does not answer; try again") from exc
+        finally:
+            del self._waiting[request.request_id]
+        if found.refusal:
+            raise Refused(_BY_CODE.get(found.refusal, UNAVAILABLE), found.detail)
+        return Subscribed(found.channels, found.cursor)

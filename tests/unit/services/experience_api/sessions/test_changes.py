@@ -1,0 +1,87 @@
+import json
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, Refusal, Refused
+from services.experience_api.sessions.changes import Change, Wanted, read_change, wanted_of
+
+CONNECTION = uuid.UUID(int=7)
+PERMITTED = ("orders.**", "prices")
+
+
+def change(**fields: list[str]) -> Change:
+    return read_change(json.dumps({"connection": str(CONNECTION), **fields}).encode())
+
+
+def refusal_of(wanted: Wanted, asked: Change) -> Refusal:
+    with pytest.raises(Refused) as refused:
+        wanted.changed(asked, PERMITTED)
+    return refused.value.refusal
+
+
+def test_a_change_is_read() -> None:
+    assert change(channels=["a"]) == Change(CONNECTION, ("a",))
+    assert change(channels=[]) == Change(CONNECTION, ())
+    assert change(subscribe=["a"], unsubscribe=["b"]) == Change(CONNECTION, None, ("a",), ("b",))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"connection": "x", "subscribe": ["a"]}',
+        b'{"subscribe": ["a"]}',
+        b'{"connection": "00000000-0000-0000-0000-000000000007"}',
+        b'{"connection": "00000000-0000-0000-0000-000000000007", "channels": ["a"], "subscribe": ["b"]}',
+        b'{"connection": "00000000-0000-0000-0000-000000000007", "subscribe": "a"}',
+        b'{"connection": "00000000-0000-0000-0000-000000000007", "subscribe": ["a"], "x": 1}',
+    ],
+)
+def test_another_body_is_refused_with_what_is_expected(body: bytes) -> None:
+    with pytest.raises(Refused, match="expected") as refused:
+        read_change(body)
+    assert refused.value.refusal is MALFORMED
+
+
+@given(st.binary())
+def test_hostile_bodies_are_refused(body: bytes) -> None:
+    with pytest.raises(Refused):
+        read_change(body)
+
+
+def test_a_connection_that_asks_for_all_receives_what_is_permitted() -> None:
+    wanted = wanted_of(None)
+    assert wanted.permitted(PERMITTED).patterns == ("orders.**", "prices")
+    assert wanted.permitted(()).patterns == ()
+    assert wanted.changed(change(subscribe=["orders.eu"]), PERMITTED) == wanted
+
+
+def test_a_connection_receives_what_it_asks_for_as_far_as_it_is_permitted() -> None:
+    wanted = wanted_of(" orders.eu, prices,")
+    assert wanted.permitted(PERMITTED).patterns == ("orders.eu", "prices")
+    assert wanted.permitted(("prices",)).patterns == ("prices",)
+    assert wanted.permitted(PERMITTED).patterns == ("orders.eu", "prices")
+
+
+def test_channels_are_added_taken_away_and_replaced() -> None:
+    wanted = wanted_of("orders.eu")
+    both = wanted.changed(change(subscribe=["prices", "orders.*"], unsubscribe=["orders.eu", "unknown"]), PERMITTED)
+    assert both.names == frozenset({"prices", "orders.*"})
+    assert both.changed(change(channels=["orders.us"]), PERMITTED).names == frozenset({"orders.us"})
+    assert both.changed(change(channels=[]), PERMITTED).permitted(PERMITTED).patterns == ()
+    assert wanted_of(None).changed(change(channels=["prices"]), PERMITTED).names == frozenset({"prices"})
+
+
+def test_what_is_not_permitted_or_not_possible_is_refused() -> None:
+    wanted = wanted_of("orders.eu")
+    assert refusal_of(wanted, change(subscribe=["secret"])) is CHANNEL_NOT_PERMITTED
+    assert refusal_of(wanted_of(None), change(subscribe=["secret"])) is CHANNEL_NOT_PERMITTED
+    assert refusal_of(wanted, change(channels=["**"])) is CHANNEL_NOT_PERMITTED
+    assert refusal_of(wanted_of(None), change(unsubscribe=["prices"])) is MALFORMED
+    assert refusal_of(wanted, change(subscribe=["orders.eu,prices"])) is MALFORMED
+    assert refusal_of(wanted, change(subscribe=[f"orders.n{number}" for number in range(1001)])) is MALFORMED
