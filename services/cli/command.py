@@ -18,6 +18,7 @@ _COMMANDS = {
     "run": ("running", "run_everything"),
     "check": ("check.commands", "check"),
     "schema": ("check.commands", "schema"),
+    "config": ("config.commands", "config_group"),
     "eval": ("pipelines.evaluation", "evaluate"),
     "test": ("pipelines.testing", "test"),
     "migrate": ("migrating", "migrate_database"),
