@@ -10,7 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.experience_api.auth.admission import Admission
+from services.experience_api.auth.admission import Admission, Budgets
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.verifier import Verifier
@@ -19,6 +19,7 @@ from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
 from services.experience_api.http.subscribers import SubscriberRoutes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
+from services.experience_api.producers.identity import Producers
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
@@ -110,6 +111,7 @@ class _Service:
         self._pushes = Pushes(
             self._topics.publish,
             options.entity,
+            Producers(options.entity.producers, Networks(options.entity.allow), Budgets.of(options.registrations)),
             parts.clock,
             parts.rng,
             new_id=_new_id,

@@ -65,10 +65,11 @@ class Routes:
         return web.Response(status=204)
 
     async def _push(self, request: web.Request) -> web.StreamResponse:
-        self._pushes.check(self._origin(request), request.headers.get("Content-Encoding", ""))
+        certificate = None if request.transport is None else request.transport.get_extra_info("peercert")
+        producer = self._pushes.check(self._origin(request), request.headers, certificate)
         appender = self._stream.get().appender
         body = await self._pushes.body(request.content.readany, request.client_max_size)
-        events = await self._pushes.append(Push(request.headers, request.query, body), appender)
+        events = await self._pushes.append(Push(request.headers, request.query, body), producer, appender)
         self._pushed.accepted()
         self._metrics.pushed_events.inc(len(events))
         return web.Response(status=202, body=receipt(events), content_type="application/json")
