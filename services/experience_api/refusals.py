@@ -63,6 +63,8 @@ PUBLISHING_NOT_PERMITTED = Refusal(
 )
 ORIGIN_NOT_ALLOWED = Refusal(403, "origin-not-allowed", "Pages of this origin are not allowed")
 ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is already connected")
+PUSH_IN_PROGRESS = Refusal(409, "push-in-progress", "Another push with the same idempotency key is in progress")
+KEY_REUSED = Refusal(422, "idempotency-key-reused", "The idempotency key was used for another push")
 MALFORMED = Refusal(400, "malformed", "The request cannot be understood")
 TOO_SLOW = Refusal(408, "too-slow", "The request stopped to arrive")
 TOO_LARGE = Refusal(413, "too-large", "The request is too large")
@@ -93,6 +95,8 @@ ALL = (
     PUBLISHING_NOT_PERMITTED,
     ORIGIN_NOT_ALLOWED,
     ALREADY_CONNECTED,
+    PUSH_IN_PROGRESS,
+    KEY_REUSED,
     MALFORMED,
     TOO_SLOW,
     TOO_LARGE,

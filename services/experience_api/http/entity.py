@@ -16,6 +16,7 @@ import msgspec
 from multidict import MultiMapping
 from pydantic import Field, model_validator
 
+from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.producers.options import ProducerOptions
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.bus.protocol import Outgoing
@@ -63,6 +64,9 @@ class EntityOptions(Options):
     type: str = Field(default="entity.pushed", min_length=1)
     """The attribute `type` of plain JSON without `?type=`."""
 
+    once: OnceOptions = OnceOptions()
+    """How a repeated push is recognised: by the header `Idempotency-Key`, or by the events themselves."""
+
     @model_validator(mode="after")
     def _each_credential_has_one_producer(self) -> Self:
         owners: dict[tuple[str, str], str] = {}
@@ -92,6 +96,7 @@ class PushedEvent:
     """A pushed event, ready for the bus."""
 
     id: str
+    source: str
     channel: event.Channel
     value: bytes
 
@@ -239,7 +244,8 @@ def _finish(found: event.Attributes, query: Mapping[str, str], defaults: Default
         raise Malformed("attribute 'cursor': reserved for the relay")
     if event.text_of(found, "source") == _OWN_SOURCE or (event.text_of(found, "type") or "").startswith(_OWN_TYPE):
         raise Malformed(f"source {_OWN_SOURCE!r} and types that begin with {_OWN_TYPE!r} are reserved for the relay")
-    return PushedEvent(event.text_of(found, "id") or "", event.channel(channel), event.encode(found))
+    identity = (event.text_of(found, "id") or "", event.text_of(found, "source") or "")
+    return PushedEvent(*identity, event.channel(channel), event.encode(found))
 
 
 def _missing(query: Mapping[str, str], defaults: Defaults) -> dict[str, Callable[[], str | None]]:

@@ -1,12 +1,15 @@
 """Appends the events of `POST /entity` to the publish topic.
 
 The sender gets its response once the bus has stored every event of the request. A sender that gets an error or no
-response sends the same events again. They may then be stored twice, with the same ids.
+response sends the same events again. They may then be stored twice, with the same ids, unless the request has an
+idempotency key, or the settings say that each event is published once.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from multidict import MultiMapping
@@ -14,8 +17,10 @@ from multidict import MultiMapping
 from services.experience_api import refusals
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events
 from services.experience_api.producers.identity import Producer, Producers
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.keys import Guarded, Key, id_of, key_of_event, key_of_request, read_key
 from services.experience_api.refusals import Refused
-from shared.bus.protocol import RECORD_LIMIT, Appender
+from shared.bus.protocol import RECORD_LIMIT, Appender, Outgoing
 from shared.errors import TooLarge, Unavailable
 from shared.events.telemetry import continue_trace
 from shared.http.origin import Origin
@@ -23,6 +28,15 @@ from shared.runtime.clock import Clock, rfc3339
 
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 """Encodings of a body that aiohttp decodes without another library."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The events of a request, all of them stored."""
+
+    events: Sequence[PushedEvent]
+    new: int
+    """How many of them this request has stored; the others were there before."""
 
 
 class Pushes:
@@ -94,24 +108,49 @@ class Pushes:
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW) from exc
 
-    async def append(self, push: Push, producer: Producer, appender: Appender) -> list[PushedEvent]:
+    async def append(self, push: Push, producer: Producer, appender: Appender, once: OnceAppender) -> Pushed:
         """Return the events once the bus has stored all of them.
 
         Raises:
             Malformed, TooLarge: nothing was stored.
+            Refused: `KEY_REUSED`, `PUSH_IN_PROGRESS`: nothing was stored by this request.
             Refused: `UNSUPPORTED_TYPE`, `PUBLISHING_NOT_PERMITTED`: nothing was stored; `UNAVAILABLE`: some may have
                 been.
         """
         now = self._clock.time()
         header = push.headers.get("traceparent")
-        defaults = Defaults(rfc3339(now), self._new_id, lambda: str(continue_trace(header, self._rng)))
+        key = _key(push, producer)
+        new_id = self._new_id if key is None else partial(id_of, key)
+        defaults = Defaults(rfc3339(now), new_id, lambda: str(continue_trace(header, self._rng)))
         events = parse_events(push, defaults, self._options)
         self._check_sizes(events)
         producer.check(dict.fromkeys(pushed.channel for pushed in events))
+        guarded = self._guarded(events, key, producer, now)
         try:
             async with asyncio.timeout(self._options.timeout):
+                if guarded:
+                    return Pushed(events, await once.append(guarded))
                 await appender.append(self._topic, [pushed.record(now) for pushed in events])
         except (Unavailable, TimeoutError) as exc:
-            detail = "the bus does not answer; send the same events again"
+            detail = "the bus does not answer; send the same events again" + (", with the same key" if key else "")
             raise Refused(refusals.UNAVAILABLE, detail, retry_after=2.0) from exc
-        return events
+        return Pushed(events, len(events))
+
+    def _guarded(
+        self, events: Sequence[PushedEvent], key: Key | None, producer: Producer, now: float
+    ) -> Sequence[Guarded]:
+        """Return what keys guard; empty if there are none."""
+        if not self._options.once.by_event:
+            return [] if key is None else [Guarded(key, [pushed.record(now) for pushed in events])]
+        found: dict[Key, list[Outgoing]] = {} if key is None else {key: []}
+        for pushed in events:
+            found.setdefault(key_of_event(producer.name, pushed.source, pushed.id), [pushed.record(now)])
+        return [Guarded(*pair) for pair in found.items()]
+
+
+def _key(push: Push, producer: Producer) -> Key | None:
+    found = read_key(push.headers)
+    if found is None:
+        return None
+    query = "&".join(f"{name}={value}" for name, value in push.query.items())
+    return key_of_request(producer.name, found, push.headers, query, push.body)

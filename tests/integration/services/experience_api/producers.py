@@ -8,6 +8,7 @@ import aiohttp
 
 from services.experience_api.app import build_experience_api
 from services.experience_api.auth.clients import add_client
+from services.experience_api.producers.once.memory import MemoryKeyStore
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.settings import ExperienceSettings
 from shared.alerts import RecordingAlerts
@@ -30,6 +31,7 @@ async def in_memory(experience: dict[str, Any]) -> AsyncIterator[RunningService]
         bus=MemoryBus(),
         registry=registry,
         leases=leases,
+        keys=MemoryKeyStore(lambda _: True),
         alerts=RecordingAlerts(),
         health=health,
     ) as service:

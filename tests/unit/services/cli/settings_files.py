@@ -184,6 +184,7 @@ experience:
   connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60,
     revocation_interval: 1}
   entity: {allow: [127.0.0.1], body_timeout: 30, timeout: 10, batch_limit: 1000, source: /sources/entity, type: e.p,
+    once: {window_hours: 24, keys_limit: 1000000, by_event: true},
     producers: {shop: {tokens: [0123456789abcdef0123456789abcdef], certificates: [shop.example.com],
     channels: [orders.**, "stock.*"]}}}
   delivery:

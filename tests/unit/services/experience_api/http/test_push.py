@@ -11,7 +11,11 @@ from services.experience_api.auth.admission import Budgets
 from services.experience_api.http.entity import EntityOptions, Push, PushedEvent
 from services.experience_api.http.push import Pushes
 from services.experience_api.producers.identity import ALLOWED_ADDRESS, Producers
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.memory import MemoryKeyStore
+from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
+from services.experience_api.registry.protocol import Node
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.frames import event_frame, event_payload
 from shared.bus.memory import MemoryBus
@@ -23,6 +27,7 @@ from shared.http.origin import Networks, Origin
 from shared.runtime.clock import SYSTEM_CLOCK
 
 TOPICS = TopicsOptions()
+UNUSED = OnceAppender(MemoryBus(), TOPICS.publish, MemoryKeyStore(bool), lambda: Node("unused", 1), OnceOptions(), str)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -61,7 +66,7 @@ async def test_accepted_events_are_on_the_bus() -> None:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     async with bus.appender() as appender:
-        (pushed,) = await pushes().append(plain('{"total": 1}'), ALLOWED_ADDRESS, appender)
+        (pushed,) = (await pushes().append(plain('{"total": 1}'), ALLOWED_ADDRESS, appender, UNUSED)).events
         bounds = await bus.bounds(TOPICS.publish)
         async with bus.reader(TOPICS.publish, {number: first for number, (first, _) in bounds.items()}) as reader:
             (record,) = await reader.read()
@@ -74,8 +79,12 @@ async def test_a_trace_is_continued_or_started() -> None:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     async with bus.appender() as appender:
-        (traced,) = await pushes().append(plain(headers={"traceparent": TRACE}), ALLOWED_ADDRESS, appender)
-        (started,) = await pushes().append(plain(headers={"traceparent": "nonsense"}), ALLOWED_ADDRESS, appender)
+        (traced,) = (
+            await pushes().append(plain(headers={"traceparent": TRACE}), ALLOWED_ADDRESS, appender, UNUSED)
+        ).events
+        (started,) = (
+            await pushes().append(plain(headers={"traceparent": "nonsense"}), ALLOWED_ADDRESS, appender, UNUSED)
+        ).events
     assert parse(json.loads(traced.value)["traceparent"]).trace == parse(TRACE).trace
     assert json.loads(traced.value)["traceparent"] != TRACE
     assert parse(json.loads(started.value)["traceparent"]).trace != parse(TRACE).trace
@@ -84,7 +93,7 @@ async def test_a_trace_is_continued_or_started() -> None:
 @pytest.mark.parametrize("hangs", [False, True], ids=["unavailable", "silent"])
 async def test_a_bus_that_does_not_answer_is_a_refusal_with_a_time_to_wait(hangs: bool) -> None:
     with pytest.raises(Refused) as refused:
-        await pushes(timeout=0.01).append(plain(), ALLOWED_ADDRESS, Failing(hangs=hangs))
+        await pushes(timeout=0.01).append(plain(), ALLOWED_ADDRESS, Failing(hangs=hangs), UNUSED)
     assert refused.value.refusal is UNAVAILABLE
     assert refused.value.retry_after is not None
 
@@ -109,13 +118,13 @@ async def pushed(data: str) -> PushedEvent:
     limit = TOPICS.event_limit
     made = making(EntityOptions(), limit)
     async with bus.appender() as appender:
-        (event,) = await made.append(plain(data), ALLOWED_ADDRESS, appender)
+        (event,) = (await made.append(plain(data), ALLOWED_ADDRESS, appender, UNUSED)).events
     return event
 
 
 async def test_an_invalid_event_never_reaches_the_bus() -> None:
     with pytest.raises(Malformed, match="channel"):
-        await pushes().append(plain(query=""), ALLOWED_ADDRESS, Failing(hangs=True))
+        await pushes().append(plain(query=""), ALLOWED_ADDRESS, Failing(hangs=True), UNUSED)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])

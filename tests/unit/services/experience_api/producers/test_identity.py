@@ -125,3 +125,19 @@ def test_a_producer_may_publish_to_its_channels_alone() -> None:
             shop.check(["stock", channel])
         assert caught.value.refusal is PUBLISHING_NOT_PERMITTED
         assert caught.value.detail == f"channel {channel!r}: not among the channels of producer 'shop'"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "said"),
+    [
+        ([], STRANGER, "the setting `experience.entity.allow` names no network"),
+        (
+            ["192.0.2.0/24"],
+            Origin(ALLOWED.address, proxied=True, unverified="an untrusted proxy"),
+            "an untrusted proxy",
+        ),
+    ],
+    ids=["no network", "unverified"],
+)
+def test_why_an_address_may_not_push(allowed: list[str], origin: Origin, said: str) -> None:
+    assert said in refused(Producers({}, Networks(allowed), Budgets(1, 1, 100)), origin, CIMultiDict()).detail
