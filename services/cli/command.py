@@ -25,6 +25,7 @@ _COMMANDS = {
     "clients": ("clients", "clients"),
     "status": ("status.commands", "show_status"),
     "sources": ("sources.commands", "sources"),
+    "pipelines": ("pipelines.operating", "pipelines"),
     "dead-letters": ("dead_letters.commands", "dead_letters"),
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
