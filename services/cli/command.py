@@ -21,10 +21,12 @@ _COMMANDS = {
     "config": ("config.commands", "config_group"),
     "eval": ("pipelines.evaluation", "evaluate"),
     "test": ("pipelines.testing", "test"),
+    "preview": ("pipelines.previewing", "preview"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
     "status": ("status.commands", "show_status"),
     "sources": ("sources.commands", "sources"),
+    "pipelines": ("pipelines.operating", "pipelines"),
     "dead-letters": ("dead_letters.commands", "dead_letters"),
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
@@ -53,6 +55,7 @@ Examples:
   trelay eval '$sum(lines.price)' samples.ndjson
                                                  try an expression on sample events
   trelay test                                    run the examples kept beside the pipelines
+  trelay preview --pipeline orders --last 100    what a changed pipeline would publish
   trelay status                                  the whole deployment on one screen
   trelay sources list                            every source, with its state and owner
   trelay dead-letters list --since 2h            what failed lately, and why

@@ -36,6 +36,7 @@ class Subscription:
     channels: Sequence[str]
     cursor: str | None
     cursor_file: CursorFile | None
+    since: str | None
     count: int | None
     ssl_context: ssl.SSLContext | None
     quiet: bool
@@ -52,6 +53,8 @@ class Subscription:
 @click.option("--cursor", help="Resume after this cursor; the default is from now on.")
 @click.option("--cursor-file", type=click.Path(path_type=Path, dir_okay=False),
               help="Resume after the cursor in this file, and keep it up to date.")  # fmt: skip
+@click.option("--since", metavar="TIME",
+              help="Begin there without a cursor: 'earliest', 15m, 2h, 7d or 2026-01-02T03:04:05Z.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many events.")
 @click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="CA bundle (PEM) for the server certificate.")  # fmt: skip
@@ -65,6 +68,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     channels: tuple[str, ...],
     cursor: str | None,
     cursor_file: Path | None,
+    since: str | None,
     count: int | None,
     ca_file: Path | None,
     quiet: bool,
@@ -92,6 +96,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
         channels,
         _loaded(file) if file is not None else cursor or None,
         file,
+        since,
         count,
         ca_context(ca_file),
         quiet,
@@ -139,6 +144,7 @@ async def _print_events(subscription: Subscription) -> None:
         subscription.credentials,
         subscription.channels,
         subscription.cursor,
+        since=subscription.since,
         on_retry=lambda reason: None if subscription.quiet else _report(reason),
         on_unreadable=lambda frame: _report_unreadable(frame, saver),
         ssl_context=subscription.ssl_context,

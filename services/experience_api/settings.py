@@ -9,7 +9,7 @@ from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.http.pages import PageOrigin
-from services.experience_api.sessions.connections import ConnectionsOptions
+from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.stream.options import DeliveryOptions
 from shared.composition.settings import SharedSettings
 from shared.http.origin import Cidr
@@ -65,6 +65,16 @@ class ExperienceOptions(Options):
     drain_within: float = Field(default=12.0, ge=0)
     """Seconds in which subscribers are closed after that. The process ends 25 seconds after it was asked to stop,
     because Kubernetes kills after 30."""
+
+    @model_validator(mode="after")
+    def _certificates_are_verified(self) -> Self:
+        names = [name for name, producer in self.entity.producers.items() if producer.certificates]
+        if names and (self.listen.tls is None or self.listen.tls.client_ca_file is None):
+            raise ValueError(
+                f"entity.producers.{names[0]}.certificates needs `client_ca_file` in `listen.tls`, which names the "
+                "authorities of client certificates"
+            )
+        return self
 
     @model_validator(mode="after")
     def _in_time(self) -> Self:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Unpack
@@ -11,6 +12,10 @@ from aiohttp import web
 
 from services.process_api.dead_letters.routes import DeadLetterRoutes
 from services.process_api.dead_letters.service import DeadLetters
+from services.process_api.operations.activity import Activities
+from services.process_api.operations.controls import Controls
+from services.process_api.operations.overview import Overview
+from services.process_api.operations.statuses import ReplicaStatus, Statuses
 from services.process_api.pipeline.check import build, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
@@ -22,7 +27,7 @@ from services.process_api.state.options import StateOptions
 from services.process_api.state.store import Stores
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
-from services.process_api.worker.stream import Stream
+from services.process_api.worker.stream import Stream, group_of
 from shared.bus.protocol import Bus
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
@@ -30,8 +35,10 @@ from shared.errors import SettingsError, Unavailable
 from shared.http.operators import Operators
 from shared.http.server import application
 from shared.runtime.extras import extra
-from shared.runtime.reloading import Apply, Section
+from shared.runtime.reloading import Apply, Reread, Section
 from shared.runtime.tasks import Tasks
+
+logger = logging.getLogger(__name__)
 
 _PIPELINES = ("process", "pipelines")
 
@@ -66,7 +73,8 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         service.add_routes(app)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
-            yield dataclasses.replace(running, sections=(Section(_PIPELINES, service.prepare_pipelines),))
+            section = Section(_PIPELINES, service.prepare_pipelines, attach=service.attach)
+            yield dataclasses.replace(running, sections=(section,))
 
 
 async def _check(pipelines: Mapping[str, PipelineOptions]) -> None:
@@ -101,20 +109,56 @@ class _Service:
         self._replaced: set[Selection] = set()
         self._parts = parts
         self._metrics = ProcessMetrics(parts.health.registry, self._selection.pipelines, parts.clock)
-        self._reporter = Reporter(parts.alerts, self._metrics, parts.clock)
+        self._activities = Activities(parts.clock)
+        self._reporter = Reporter(parts.alerts, self._metrics, parts.clock, self._activities)
+        self._stream: Stream | None = None
+        self._reread: Reread | None = None
+        self._controls = Controls(self._topics.pipelines, parts.clock)
+        self._statuses = Statuses(self._topics.process_status, parts.node, self._status, parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoints for operators."""
-        operators = Operators(self._options.operators, "process.operators", self._parts.clock)
-        PipelineRoutes(lambda: self._selection, self._topics, operators).add_to(app)
-        parts = self._parts
+        clock, topics, parts = self._parts.clock, self._topics, self._parts
+        operators = Operators(self._options.operators, "process.operators", clock)
+        overview = Overview(lambda: self._selection, self._controls, self._statuses, topics, group_of(topics), clock)
+        PipelineRoutes(
+            selection=lambda: self._selection,
+            overview=overview,
+            controls=self._controls,
+            operators=operators,
+            bus=self._parts.bus,
+            ingest=topics.ingest,
+            reread=lambda: self._reread,
+            node=self._parts.node,
+            clock=clock,
+        ).add_to(app)
         letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
         DeadLetterRoutes(letters, operators, lambda: parts.bus.connected).add_to(app)
 
     def _pipelines_of(self, source: str) -> list[str]:
         """Return the names of the pipelines that take the events of a source."""
         return [pipeline.name for pipeline in self._selection.of(source.encode())]
+
+    def attach(self, reread: Reread) -> None:
+        """Take what reads the settings file again."""
+        self._reread = reread
+
+    async def _reload(self) -> None:
+        """Read the settings file again whenever an operator has asked another replica for it; without end."""
+        async for _ in self._controls.reloads(self._parts.node):
+            if self._reread is None:
+                continue
+            try:
+                logger.info("reloaded", extra={"parts": await self._reread()})
+            except SettingsError as exc:
+                logger.warning("changed settings are not used", extra={"error": str(exc)})
+
+    def _status(self) -> ReplicaStatus:
+        versions = {pipeline.name: pipeline.version for pipeline in self._selection.pipelines}
+        partitions = {} if self._stream is None else self._stream.partitions
+        clock = self._parts.clock
+        return ReplicaStatus(self._parts.node, clock.time(), self._activities.measure(versions), partitions)
 
     async def prepare_pipelines(self, pipelines: Mapping[str, PipelineOptions]) -> Apply:
         """Check and build pipelines; those that run are replaced at the next batch of each partition.
@@ -161,13 +205,26 @@ class _Service:
             clock,
             rng=self._parts.rng,
             stores=self._stores,
+            controls=self._controls,
         )
-        async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
-            while True:
-                with contextlib.suppress(Unavailable):  # the bus reports that as its own problem
-                    await self._measure_lag(bus, stream)
-                self._reporter.expire_pauses(stream.held)
-                await clock.sleep(_LAG_INTERVAL)
+        self._stream = stream
+        async with Tasks() as tasks:
+            tasks.keep("pipeline controls", self._controls.follow(bus))
+            tasks.keep("status of this replica", self._statuses.publish(bus))
+            tasks.keep("statuses of the replicas", self._statuses.follow(bus))
+            tasks.keep("reloads", self._reload())
+            # A partition that ran before would process the events of a pipeline that is paused.
+            await tasks.meanwhile(self._controls.known())
+            async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
+                await tasks.meanwhile(self._watch(bus, stream))
+
+    async def _watch(self, bus: Bus, stream: Stream) -> None:
+        """Measure the lag and expire pauses at an interval; without end."""
+        while True:
+            with contextlib.suppress(Unavailable):  # the bus reports that as its own problem
+                await self._measure_lag(bus, stream)
+            self._reporter.expire_pauses(stream.held)
+            await self._parts.clock.sleep(_LAG_INTERVAL)
 
     async def _measure_lag(self, bus: Bus, stream: Stream) -> None:
         ends = await bus.bounds(self._topics.ingest)

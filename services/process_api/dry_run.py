@@ -1,11 +1,12 @@
-"""Runs pipelines on given events as the worker does, without a bus: for `trelay eval` and `trelay test`.
+"""Runs pipelines on given events as the worker does, without a bus: for `trelay eval`, `trelay test` and previews.
 
-Steps that ask other systems still ask them.
+Steps that ask other systems still ask them, unless the context of the pipeline has answers.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from services.process_api.pipeline.draft import Draft
@@ -23,10 +24,12 @@ from shared.errors import Malformed
 from shared.events.dead_letter import Reject
 from shared.events.event import Envelope, json_string, wrap
 from shared.events.headers import Provenance, headers_of
+from shared.runtime.clock import rfc3339
 
 _TOPIC = "sample"
 _TIME = "2026-01-01T00:00:00Z"
 _TRACEPARENT = b"00-00000000000000000000000000000001-0000000000000001-01"
+_BEGINNING = datetime.fromisoformat(_TIME).timestamp()
 _SOURCE = "/sources/sample"
 _TYPE = "sample"
 _EVERY_SOURCE = ("*",)
@@ -51,36 +54,103 @@ class Result(NamedTuple):
     dead_letters: list[Reject]
 
 
+class EventClock:
+    """A clock that shows the time of the newest event. To wait takes no time, and moves it on."""
+
+    def __init__(self) -> None:
+        self._at: float | None = None
+
+    def now(self) -> datetime:
+        """Return the time, aware, in UTC."""
+        return datetime.fromtimestamp(self.time(), UTC)
+
+    def time(self) -> float:
+        """Return seconds since 1970."""
+        return _BEGINNING if self._at is None else self._at
+
+    def monotonic(self) -> float:
+        """Return seconds since 1970; they never decrease."""
+        return self.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Move the time on."""
+        self.advance(max(0.0, seconds))
+        await asyncio.sleep(0)
+
+    def advance(self, seconds: float) -> None:
+        """Move the time on."""
+        self._at = self.time() + seconds
+
+    def reach(self, at: float) -> None:
+        """Move the time on to that of an event, unless it is later already."""
+        self._at = at if self._at is None else max(self._at, at)
+
+
 class DryRun:
     """Runs one pipeline on one event after the other."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, clock: EventClock | None = None) -> None:
+        """`clock` is that of the state, and may be that of the context of the pipeline."""
         self._selection = Selection([(_EVERY_SOURCE, pipeline)])
         self._poison = PoisonTracker()
-        self._now = 0
-        self._state = None
+        self._clock = clock or EventClock()
+        self._state: RunningState | None = None
         if pipeline.stateful:
             instances = {name: number for number, name in enumerate(pipeline.definitions.values(), 1)}
             definitions = {pipeline.name: pipeline.definitions}
-            self._state = RunningState(Layers(MemoryStore()), Moment(), lambda: self._now, definitions, instances)
+            self._state = RunningState(Layers(MemoryStore()), Moment(), self._milliseconds, definitions, instances)
 
     async def run(self, sample: Sample) -> Result:
         """Return what an event becomes, with the results that its time makes due.
 
-        Steps that keep state know the events before; the clock shows the time of the event.
+        Steps that keep state know the events before; the clock shows the time of the newest one.
 
         Raises:
             Unavailable: a step waits for something.
         """
         batch = Batch(self._selection, self._poison)
-        if self._state is not None:
-            sample = _written(sample)
-            self._now = sample.timestamp
+        sample = self._written(sample)
         if batch.waits:
-            await batch.add_waiting([sample], Scope(TopicPartition(_TOPIC, 0), _NoTurns(), self._state))
+            await batch.add_waiting([sample], self._scope())
         else:
             batch.add([sample])
         return Result(batch.outputs, batch.rejects)
+
+    async def tick(self) -> Result:
+        """Return what the time makes due without an event.
+
+        Raises:
+            Unavailable: a step waits for something.
+        """
+        made = Result([], [])
+        while self._state is not None:
+            batch = Batch(self._selection, self._poison)
+            self._state.at_no_record()
+            await batch.add_due(self._scope(), 0)
+            if not batch.outputs and not batch.rejects:
+                break
+            made.events.extend(batch.outputs)
+            made.dead_letters.extend(batch.rejects)
+        return made
+
+    def _scope(self) -> Scope:
+        return Scope(TopicPartition(_TOPIC, 0), _NoTurns(), self._state)
+
+    def _milliseconds(self) -> int:
+        return round(self._clock.time() * 1000)
+
+    def _written(self, sample: Sample) -> Sample:
+        """Return an event as a source would have written it: with its subject as the key, at its time or now."""
+        if sample.timestamp:
+            self._clock.reach(sample.timestamp / 1000)
+            return sample
+        try:
+            draft = Draft(sample.value)
+            subject, time = draft.attribute("subject") or "", datetime.fromisoformat(draft.attribute("time") or _TIME)
+            self._clock.reach(time.timestamp())
+        except (Malformed, ValueError, OverflowError):  # a step says what is wrong with it
+            return sample
+        return sample._replace(key=subject.encode(), timestamp=self._milliseconds())
 
 
 def entity_sample(data: bytes, number: int) -> Sample:
@@ -91,28 +161,20 @@ def entity_sample(data: bytes, number: int) -> Sample:
     return Sample(value, headers_of(Provenance("sample", 0, identity).pack()), number)
 
 
-def event_sample(attributes: Mapping[str, Any], number: int) -> Sample:
-    """Return an event with these attributes, values of JSON; those that are required and missing are added."""
+def event_sample(attributes: Mapping[str, Any], number: int, at: float = _BEGINNING) -> Sample:
+    """Return an event with these attributes, values of JSON; those that are required and missing are added.
+
+    `at` is the time in seconds since 1970 of an event without one.
+    """
     added = {
         "specversion": "1.0",
         "id": f"sample:{number}",
         "source": _SOURCE,
         "type": _TYPE,
         "subject": str(number),
-        "time": _TIME,
+        "time": _TIME if at == _BEGINNING else rfc3339(at),
     }
     return Sample(json.dumps({**added, **attributes}, ensure_ascii=False).encode(errors="surrogatepass"), (), number)
-
-
-def _written(sample: Sample) -> Sample:
-    """Return an event as a source would have written it: with its subject as the key, at its time."""
-    try:
-        draft = Draft(sample.value)
-        subject, time = draft.attribute("subject") or "", datetime.fromisoformat(draft.attribute("time") or _TIME)
-        timestamp = int(time.timestamp() * 1000)
-    except (Malformed, ValueError, OverflowError):  # a step says what is wrong with it
-        return sample
-    return sample._replace(key=subject.encode(), timestamp=timestamp)
 
 
 class _NoTurns:

@@ -1,16 +1,30 @@
-"""The endpoints for operators of the process layer: `GET /pipelines`."""
+"""The endpoints for operators of the process layer: `GET /pipelines`, and what they may ask of a pipeline.
 
+Any replica accepts a request. What is asked is kept on the bus, and every replica obeys it in its partitions.
+"""
+
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
+from services.process_api import rewinding
+from services.process_api.operations.controls import Controls
+from services.process_api.operations.overview import Overview
+from services.process_api.operations.requests import Control, Reload
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
-from shared.bus.topics import TopicsOptions
-from shared.http.commands import FRESH, refuse
-from shared.http.operators import Operators
+from shared.bus.protocol import Bus
+from shared.composition.bus import BusConnection
+from shared.errors import Malformed, SettingsError, Unavailable
+from shared.http.commands import FRESH, Body, audit, parse_body, refuse
+from shared.http.operators import Operator, Operators
+from shared.runtime.clock import Clock
+from shared.runtime.reloading import Reread
+
+_REASON_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +33,116 @@ class PipelineRoutes:
 
     selection: Callable[[], Selection]
     """Returns the pipelines that run now."""
-    topics: TopicsOptions
+    overview: Overview
+    controls: Controls
     operators: Operators
+    bus: BusConnection
+    ingest: str
+    """The topic that pipelines read."""
+    reread: Callable[[], Reread | None]
+    """Returns what reads the settings file again; None without one."""
+    node: str
+    clock: Clock
 
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints."""
         app.router.add_get("/pipelines", self._all)
         app.router.add_get("/pipelines/{name}", self._one)
+        app.router.add_post("/pipelines/reload", self._reload)
+        app.router.add_post("/pipelines/{name}/pause", self._pause)
+        app.router.add_post("/pipelines/{name}/resume", self._resume)
+        app.router.add_post("/pipelines/{name}/rewind", self._rewind)
 
     async def _all(self, request: web.Request) -> web.Response:
         self.operators.check_reader(request.remote, request.headers)
-        shown = {pipeline.name: self._describe(pipeline) for pipeline in self.selection().pipelines}
-        return web.json_response(shown, headers=FRESH)
+        return web.json_response(await self.overview.all(self._connected()), headers=FRESH)
 
     async def _one(self, request: web.Request) -> web.Response:
         self.operators.check_reader(request.remote, request.headers)
+        return await self._shown(self._pipeline(request).name)
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        operator = self.operators.identify(request.remote, request.headers)
+        parse_body(await request.read(), ())
+        reread = self.reread()
+        if reread is None:
+            refuse(409, "this process has no settings file to read again")
+        bus = self._available()
+        try:
+            loaded = await reread()
+            await self.controls.reload(bus, Reload(secrets.token_hex(8), self.node))
+        except SettingsError as exc:
+            refuse(422, f"nothing has changed: {exc}")
+        except Unavailable as exc:
+            refuse(503, f"reloaded on this replica alone: {exc}", {"Retry-After": "1"})
+        audit("reload", operator, parts=loaded)
+        versions = {pipeline.name: pipeline.version for pipeline in self.selection().pipelines}
+        return web.json_response({"reloaded": loaded, "versions": versions}, status=202, headers=FRESH)
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        operator, pipeline, body = await self._command(request, {"reason"})
+        reason = body.get("reason", "")
+        if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
+            raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
+        control = Control(paused=True, reason=reason, by=operator.name, at=self.clock.time())
+        await self.controls.control(self._available(), pipeline.name, control)
+        audit("pause", operator, pipeline=pipeline.name, reason=reason)
+        return await self._shown(pipeline.name, status=202)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        operator, pipeline, _ = await self._command(request, set())
+        control = Control(by=operator.name, at=self.clock.time())
+        await self.controls.control(self._available(), pipeline.name, control)
+        audit("resume", operator, pipeline=pipeline.name)
+        return await self._shown(pipeline.name, status=202)
+
+    async def _rewind(self, request: web.Request) -> web.Response:
+        operator, pipeline, body = await self._command(request, {"to", "dry_run", "reset_state"})
+        place = rewinding.parse_place(body.get("to"))
+        dry_run, reset_state = _flag(body, "dry_run"), _flag(body, "reset_state")
+        bus, name = self._available(), pipeline.name
+        try:
+            epoch = await bus.epoch(self.ingest)
+            positions = await self.overview.positions(bus, name)
+            partitions = await rewinding.plan(bus, self.ingest, positions, place)
+            if dry_run:
+                return await self._planned(bus, pipeline, partitions, reset_state=reset_state)
+            if pipeline.stateful and not reset_state:
+                refuse(409, f"pipeline {name}: {_STATEFUL}")
+            if not partitions:
+                refuse(409, f"pipeline {name} has not passed that place in any partition: nothing would run again")
+            asked = rewinding.request(epoch, partitions, body["to"], operator.name, self.clock, reset_state=reset_state)
+            await self.controls.rewind(bus, name, asked)
+        except Unavailable as exc:
+            refuse(503, str(exc), {"Retry-After": "1"})
+        audit("rewind", operator, pipeline=name, to=asked.place)
+        return await self._shown(name, status=202)
+
+    async def _planned(
+        self, bus: Bus, pipeline: Pipeline, partitions: dict[int, rewinding.Partition], *, reset_state: bool
+    ) -> web.Response:
+        counts, exact = await rewinding.count(bus, self.ingest, pipeline, partitions, self.clock)
+        planned = {
+            "name": pipeline.name,
+            "partitions": {
+                str(number): {"position": position, "to": to, "events": counts[number]}
+                for number, (position, to) in partitions.items()
+            },
+            "events": sum(counts.values()),
+            "exact": exact,
+            "refused": _STATEFUL if pipeline.stateful and not reset_state else None,
+        }
+        return web.json_response(planned, headers=FRESH)
+
+    async def _shown(self, name: str, status: int = 200) -> web.Response:
+        found = (await self.overview.all(self._connected()))[name]
+        return web.json_response({"name": name, **found}, status=status, headers=FRESH)
+
+    async def _command(self, request: web.Request, members: set[str]) -> tuple[Operator, Pipeline, Body]:
+        """Return who asks, of which pipeline, and the body; its members may be `members`."""
+        operator = self.operators.identify(request.remote, request.headers)
         pipeline = self._pipeline(request)
-        return web.json_response({"name": pipeline.name, **self._describe(pipeline)}, headers=FRESH)
+        return operator, pipeline, parse_body(await request.read(), members)
 
     def _pipeline(self, request: web.Request) -> Pipeline:
         name = request.match_info["name"]
@@ -44,14 +151,27 @@ class PipelineRoutes:
             refuse(404, f"there is no pipeline {name[:63]!r}; GET /pipelines lists them")
         return found
 
-    def _describe(self, pipeline: Pipeline) -> dict[str, Any]:
-        topics = self.topics
-        written = [topics.publish, topics.dead_letter, *([topics.state] if pipeline.stateful else ())]
-        return {
-            "version": pipeline.version,
-            "sources": list(pipeline.sources),
-            "channel": pipeline.channel,
-            "steps": list(pipeline.places),
-            "stateful": pipeline.stateful,
-            "topics": {"in": [topics.ingest], "out": written},
-        }
+    def _connected(self) -> Bus | None:
+        try:
+            return self.bus.connected
+        except Unavailable:
+            return None
+
+    def _available(self) -> Bus:
+        try:
+            return self.bus.connected
+        except Unavailable as exc:
+            refuse(503, str(exc), {"Retry-After": "1"})
+
+
+_STATEFUL = (
+    "it keeps state, which has seen the events behind that place; with `reset_state`, its state begins anew there, and"
+    " its results of the windows that are open there count the events from there on alone"
+)
+
+
+def _flag(body: Body, member: str) -> bool:
+    found: Any = body.get(member, False)
+    if not isinstance(found, bool):
+        raise Malformed(f"{member}: expected true or false")
+    return found

@@ -4,7 +4,6 @@ A topic has partitions; a partition has one order. A transaction becomes visible
 see nothing of it before it commits. `tests/contracts/bus/` has a test for each guarantee below.
 """
 
-import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -95,14 +94,6 @@ def check_size(topic: str, record: Outgoing) -> int:
     if size > RECORD_LIMIT:
         raise TooLarge(f"{topic}: a record of {size} bytes, the limit is {RECORD_LIMIT}")
     return size
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of a key: its CRC-32 modulo the number of partitions, as librdkafka's `consistent` does.
-
-    Murmur2, the default of the Java client, costs about 10 µs a key in Python; CRC-32 costs 0.1 µs.
-    """
-    return zlib.crc32(key) % partitions
 
 
 @dataclass(slots=True)
@@ -246,6 +237,13 @@ class Bus(Protocol):
         """Return the earliest offset and the end, by partition.
 
         All visible records are below the end; records that become visible later are at the end or above.
+        """
+
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        """Return the first offset of each partition from which on all records of this time or later are found.
+
+        The time is in milliseconds since 1970, of `Record.timestamp`. The end of a partition where none is as late. Of
+        a compacted topic, the earliest offsets.
         """
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:

@@ -8,6 +8,7 @@ from shared.bus.protocol import RECORD_LIMIT, TopicOptions
 from shared.settings import Form, Options
 
 _TAKEOVERS_HOURS = 24.0
+_STATUS_HOURS = 1.0
 
 # A frame is an event with the member `"cursor":"…",`; see `services/experience_api/wire/cursor.py`.
 _CURSOR_MEMBER = 12
@@ -86,6 +87,16 @@ class TopicsOptions(Options):
         """Connections that one replica of the experience layer has taken over from another; keyed by connection."""
         return f"{self.prefix}.takeovers"
 
+    @property
+    def pipelines(self) -> str:
+        """What operators ask of pipelines, and what partitions have carried out; compacted."""
+        return f"{self.prefix}.pipelines"
+
+    @property
+    def process_status(self) -> str:
+        """What each replica of the process layer does; keyed by replica."""
+        return f"{self.prefix}.process-status"
+
     def all(self) -> list[TopicOptions]:
         """Return the options of every topic."""
 
@@ -99,6 +110,8 @@ class TopicsOptions(Options):
             topic(self.publish, self.partitions, self.retention_hours),
             topic(self.checkpoints, 1, None, compact=True),
             topic(self.state, self.partitions, None, compact=True),
+            topic(self.pipelines, 1, None, compact=True),
+            topic(self.process_status, 1, _STATUS_HOURS),
             topic(self.dead_letter, 1, self.dead_letter_retention_hours),
             topic(self.decisions, 1, None, compact=True),
             topic(self.inbound, self.partitions, self.retention_hours),

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from shared.composition.parts import Parts
 from shared.http.server import Listening, ListenOptions, serve
-from shared.runtime.reloading import Section
+from shared.runtime.reloading import Part, Section
 from shared.runtime.tasks import Tasks
 
 
@@ -20,6 +20,8 @@ class RunningService:
     tasks: Tasks
     sections: tuple[Section, ...] = ()
     """The sections of the settings file that can change while it runs."""
+    reloads: tuple[Part, ...] = ()
+    """What else it loads again, besides its certificate."""
 
     async def failed(self) -> BaseException:
         """Wait until something fails that the service cannot run without, and return the error."""
@@ -27,7 +29,10 @@ class RunningService:
 
     async def reload(self) -> list[str]:
         """Load again what else can change while it runs; return what was loaded."""
-        return await self.listening.reload()
+        loaded = await self.listening.reload()
+        for part in self.reloads:
+            loaded += await part()
+        return loaded
 
 
 @asynccontextmanager

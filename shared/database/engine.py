@@ -25,7 +25,7 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
         SettingsError: a file in the options cannot be read.
     """
     return {
-        "dsn": options.url,
+        **options.endpoint,
         # Neither may be None: asyncpg would read files in the home folder each time, on the event loop.
         "password": _password(options),
         "ssl": False if options.tls is None else tls_context(options.tls),

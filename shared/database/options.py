@@ -3,7 +3,7 @@
 import re
 from functools import cached_property
 from typing import Annotated, Any
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,6 +14,7 @@ _SCHEMES = ("postgresql://", "postgres://")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
 _PORT = re.compile(r":[0-9]*$")
 _LAST_PORT = 65_535
+_DEFAULT_PORT = 5432
 _SOCKET = "/var/run/postgresql"
 """Where libpq and asyncpg look for a server without a host."""
 _ESCAPES = "in the user and the password, write %40 for @, %2F for /, %3F for ?, %23 for # and %25 for %"
@@ -101,25 +102,41 @@ class DatabaseOptions(Options):
     @property
     def hosts(self) -> list[str]:
         """The hosts in turn, each a name, an address, or the folder of a Unix socket."""
-        parts = urlsplit(self.url)
+        parts = _split(self.url)
         named = [host.rpartition(":")[0] if _PORT.search(host) else host for host in _hosts(parts.netloc)]
         if not any(named):
             named = dict(parse_qsl(parts.query)).get("host", _SOCKET).split(",")
         return [unquote(host.strip("[]")) for host in named]
 
+    @property
+    def endpoint(self) -> dict[str, Any]:
+        """The arguments of asyncpg that say where to connect, and as whom."""
+        parts = _split(self.url)
+        if "[" not in parts.netloc or "," not in parts.netloc:
+            return {"dsn": self.url}
+        # asyncpg uses urlsplit of Python, which refuses an IPv6 address beside other hosts: it gets these apart.
+        account, at, _ = parts.netloc.rpartition("@")
+        ports = [found["port"] for host in _hosts(parts.netloc) if (found := _HOST.fullmatch(host))]
+        return {
+            "dsn": urlunsplit(parts._replace(netloc=f"{account}{at}")),
+            "host": self.hosts,
+            "port": [int(port or _DEFAULT_PORT) for port in ports],
+        }
+
     @cached_property
     def address(self) -> str:
         """The hosts and the name of the database, for errors and logs; never the user."""
-        parts = urlsplit(self.url)
+        parts = _split(self.url)
         return f"database {parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _split(url: str) -> SplitResult:
-    try:
+    """Split a URL as urlsplit does, which refuses an IPv6 address beside other hosts in newer releases of Python."""
+    scheme, slashes, rest = url.partition("://")
+    if not slashes:
         return urlsplit(url)
-    except ValueError as exc:
-        # Python releases of 2025 and later, and asyncpg with them, read no IPv6 address beside other hosts.
-        raise ValueError(f"expected postgresql://user@host:port/database; {exc}; in place of one, name a host") from exc
+    end = next((place for place, character in enumerate(rest) if character in "/?#"), len(rest))
+    return urlsplit(f"{scheme}://{rest[end:]}")._replace(netloc=rest[:end])
 
 
 def _is_port(text: str) -> bool:

@@ -60,6 +60,9 @@ consumers = Table(
     Column("token_hash", LargeBinary, nullable=False, unique=True, comment="SHA-256 of the id in the token"),
     Column("registered_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("last_seen_at", DateTime(timezone=True), nullable=False, server_default=_NOW, comment="last connected"),
+    Column("previous_token_hash", LargeBinary, comment="of the token before this one"),
+    Column("previous_until", DateTime(timezone=True), comment="until when the previous token is valid as well"),
+    Index(None, "previous_until", postgresql_where=text("previous_until IS NOT NULL")),
     comment="Registered clients: each has a token and may connect.",
 )
 
@@ -73,8 +76,19 @@ connections = Table(
     Column("epoch", BigInteger, nullable=False, comment="grows with each claim of this client"),
     Column("remote", Text, nullable=False),
     Column("connected_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    Column("token_hash", LargeBinary, comment="of the token that it was claimed with"),
     # Live exactly while its node's lease is, under the same epoch: a node renews one row, not one a connection.
     comment="The one connection of each consumer.",
+)
+
+connection_notices = Table(
+    "connection_notices",
+    metadata,
+    Column("notice_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("node", Text, nullable=False, comment="the replica that holds the connection, and deletes the row"),
+    Column("notice", Text, nullable=False, comment="as it was sent with NOTIFY"),
+    Column("written_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    comment="What replicas have to do with connections, for those that miss the notification.",
 )
 
 leases = Table(

@@ -21,6 +21,9 @@ _SEQUENCE_LIMIT = 1_000_000
 """Items of one sequence: `[1..1e9]` must not exhaust the memory."""
 
 _TIMED_OUT = "D1012"
+_OUT_OF_RANGE = "D1001"
+_COMPUTES = re.compile(r"[-+*/%]|\$(?!event\b)\w")
+"""What may give a number that is not finite."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|/\*.*?\*/', re.DOTALL)
 _NUMBER = re.compile(r"(?<![\w.$])[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
 
@@ -43,11 +46,14 @@ class Jsonata:
         for literal in _NUMBER.findall(_QUOTED.sub(" ", expression)):
             if inexact(literal.encode()) is not None:
                 raise ValueError(f"JSONata's numbers are doubles, which cannot hold {literal[:40]}")
+        self._written = expression
+        self._computes = _COMPUTES.search(_QUOTED.sub(" ", expression)) is not None
+        self._as_text: jsonatapy.JsonataExpression | None = None
         apart = apart and time_limit_ms is None and evaluations.needed(expression)
         self._apart = expression if apart else None
         try:
-            limit = TIME_LIMIT_MS if time_limit_ms is None else time_limit_ms
-            self._compiled = jsonatapy.compile(expression, timeout=limit, max_sequence_length=_SEQUENCE_LIMIT)
+            self._limit = TIME_LIMIT_MS if time_limit_ms is None else time_limit_ms
+            self._compiled = jsonatapy.compile(expression, timeout=self._limit, max_sequence_length=_SEQUENCE_LIMIT)
         except BaseException as exc:  # a panic of its Rust code is not an `Exception`
             if not _is_its_own(exc):
                 raise  # pragma: no cover -- an interruption from outside, such as Ctrl-C
@@ -78,7 +84,29 @@ class Jsonata:
             if not str(exc).startswith(_TIMED_OUT):
                 raise Malformed(f"the expression failed: {exc}") from exc
             found = self._again(root, bindings)
+        if found is not None and self._computes and "null" in found:
+            self._check_finite(root, bindings)
         return None if found is None else found.encode()
+
+    def _check_finite(self, root: str | None, bindings: dict[str, Any] | None) -> None:
+        """Check a result with a null: jsonatapy writes a number that is not finite like that, but `$string` fails.
+
+        Raises:
+            Malformed: it contains such a number.
+        """
+        if self._as_text is None:
+            written = f"$string([({self._written}\n)])"
+            self._as_text = jsonatapy.compile(written, timeout=self._limit, max_sequence_length=_SEQUENCE_LIMIT)
+        try:
+            self._as_text.evaluate_json_or_none(root, bindings)
+        except BaseException as exc:  # as above
+            if not _is_its_own(exc):
+                raise  # pragma: no cover -- as above
+            if str(exc).startswith(_OUT_OF_RANGE):
+                raise Malformed(
+                    "the expression failed: D1001: it gives a number that is not finite, as a division by zero does;"
+                    " JSON has no such number"
+                ) from exc
 
     def _again(self, root: str | None, bindings: dict[str, Any] | None) -> str | None:
         """Evaluate again after a time-out: the machine may have been paused meanwhile."""

@@ -21,6 +21,8 @@ export interface Options {
   channels?: readonly string[];
   /** Where the cursor is kept; in memory by default. */
   store?: ResumeStore;
+  /** Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time in RFC 3339; now by default. */
+  since?: string;
   /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
   transport?: "auto" | "websocket" | "sse";
   /** Ends the subscription. */
@@ -95,6 +97,8 @@ class Subscription {
     }
     if (this.#cursor !== undefined) {
       query.set("cursor", this.#cursor);
+    } else if (this.#options.since !== undefined) {
+      query.set("since", this.#options.since);
     }
     const refused = await this.#authorize(query);
     if (refused !== undefined) {

@@ -67,6 +67,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     channels: Sequence[str] = (),
     cursor: str | None = None,
     *,
+    since: str | None = None,
     on_retry: Callable[[str], None] = lambda _reason: None,
     on_unreadable: Callable[[UnreadableFrame], None] = log_unreadable,
     ssl_context: ssl.SSLContext | None = None,
@@ -75,10 +76,11 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
 ) -> AsyncGenerator[Frame, None]:
     """Yield every event once, and Trelay's control events (connected, gap), until closed.
 
-    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. `on_retry`
-    receives a text before each pause: what happened, and the seconds until the next attempt. `on_unreadable` receives
-    each frame that cannot be read, and may raise to end the stream; the events behind that frame follow, and it does
-    not come again. Close the generator (`contextlib.aclosing`) to disconnect.
+    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. Without a
+    cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339. `on_retry` receives a
+    text before each pause: what happened, and the seconds until the next attempt. `on_unreadable` receives each frame
+    that cannot be read, and may raise to end the stream; the events behind that frame follow, and it does not come
+    again. Close the generator (`contextlib.aclosing`) to disconnect.
 
     Raises:
         Stopped: the client must not reconnect.
@@ -94,7 +96,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, trace_configs=[refusals.tracing()]
     ) as session:
-        connection = _Connection(session, refusals, base, channels, state, clock)
+        connection = _Connection(session, refusals, base, channels, since, state, clock)
         while True:
             upcoming: Reconnect | None = None
             if token is None and isinstance(credentials, ClientCredentials):
@@ -141,6 +143,7 @@ class _Connection:
         refusals: "_Refusals",
         base: URL,
         channels: Sequence[str],
+        since: str | None,
         state: SubscriptionState,
         clock: Clock,
     ) -> None:
@@ -148,6 +151,7 @@ class _Connection:
         self._refusals = refusals
         self._base = base
         self._channels = channels
+        self._since = since
         self._state = state
         self._clock = clock
 
@@ -210,6 +214,8 @@ class _Connection:
             query["channels"] = ",".join(self._channels)
         if self._state.cursor is not None:
             query["cursor"] = self._state.cursor
+        elif self._since is not None:
+            query["since"] = self._since
         headers = {"Authorization": f"Bearer {token}"}
         address = (self._base / "ws" / "publish").with_query(query)
         closing = aiohttp.ClientWSTimeout(ws_close=2.0)

@@ -67,10 +67,7 @@ def _origin(loaded: Loaded[Any], path: KeyPath) -> tuple[str, tuple[str, ...]]:
 
 def _at(value: Any, path: KeyPath) -> Any:
     for part in path:
-        if isinstance(value, list) and isinstance(part, int):
-            value = value[part]
-        else:
-            value = value.get(part) if isinstance(value, dict) else None
+        value = value[part]
     return value
 
 

@@ -1,1 +1,1 @@
-"""Tries pipelines and expressions on sample events, without a bus: `trelay eval` and `trelay test`."""
+"""Tries pipelines: `trelay eval`, `trelay test` without a bus, `trelay preview` on the newest events of it."""

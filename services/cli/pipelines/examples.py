@@ -7,12 +7,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
+from services.cli.pipelines.mocks import Mock
 from services.process_api.dry_run import Result
 from shared.settings import Name, Options, RelativePath
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+_TICK = "tick"
+
+
+def tick_of(given: Mapping[str, Any]) -> float | None:
+    """Return the seconds by which `{tick: …}` moves the clock on; None for an event."""
+    return given[_TICK] if len(given) == 1 and _TICK in given else None
+
+
+def _given(given: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    seconds = given[_TICK] if len(given) == 1 and _TICK in given else 0
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST_TICK:
+        raise ValueError(f"tick: found {json.dumps(seconds)[:40]}; expected seconds, such as {{tick: 60}}")
+    return given
+
+
+_LONGEST_TICK = 86_400 * 366 * 100
 
 
 class Example(Options):
@@ -24,8 +43,12 @@ class Example(Options):
     pipeline: Name
     """The pipeline of the settings file that runs."""
 
-    given: Annotated[list[dict[str, JsonValue]], Field(min_length=1)]
-    """The attributes of each event, `data` among them. Required attributes that are missing are added."""
+    given: Annotated[list[Annotated[dict[str, JsonValue], AfterValidator(_given)]], Field(min_length=1)]
+    """The attributes of each event, `data` among them. Required attributes that are missing are added. `{tick: 60}` in
+    the place of an event moves the clock on by so many seconds."""
+
+    mocks: list[Mock] = Field(default_factory=list)
+    """What look-ups and calls get, in the place of answers of other systems; each mock must be used."""
 
     expect: list[dict[str, JsonValue]] = Field(default_factory=list)
     """The events that must be published, in order. Only the attributes that are named here are compared; `channel` is
@@ -34,6 +57,9 @@ class Example(Options):
     dead_letters: list[str] = Field(default_factory=list)
     """The errors of the dead letters that must be written, in order; `*` stands for any characters."""
 
+    held: str | None = None
+    """Why the partition waits in the end, such as `steps.0.enrich: *503*`. By default it must not wait."""
+
 
 class ExampleFile(Options):
     """One file of examples."""
@@ -41,12 +67,18 @@ class ExampleFile(Options):
     config: RelativePath | None = None
     """The settings file with the pipelines. The default is that of the command."""
 
+    mocks: list[Mock] = Field(default_factory=list)
+    """Mocks for all examples; those of an example come before them."""
+
     tests: Annotated[list[Example], Field(min_length=1)]
     """The examples."""
 
 
-def difference(example: Example, results: Sequence[Result]) -> str:
-    """Return how the results of the given events differ from what an example expects; empty where they agree."""
+def difference(example: Example, results: Sequence[Result], held: str | None = None) -> str:
+    """Return how the results of the given events differ from what an example expects; empty where they agree.
+
+    `held` says why the partition waits in the end.
+    """
     events = [_decode(event.value or b"") for result in results for event in result.events]
     errors = [letter.error for result in results for letter in result.dead_letters]
     lines: list[str] = []
@@ -58,6 +90,8 @@ def difference(example: Example, results: Sequence[Result]) -> str:
         lines += _diff(map(_pretty, expected), map(_pretty, found), "events")
     if not _agree(example.dead_letters, errors):
         lines += _diff(example.dead_letters, errors, "dead letters")
+    if not _agree([] if example.held is None else [example.held], [] if held is None else [held]):
+        lines += _diff([example.held or "nothing"], [held or "nothing"], "held")
     return "\n".join(lines)
 
 

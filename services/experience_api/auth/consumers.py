@@ -32,17 +32,27 @@ class Registration:
     """Registers and unregisters clients."""
 
     def __init__(
-        self, admission: Admission, verifier: Verifier, consumers: Consumers, tokens: Tokens, clock: Clock
+        self,
+        admission: Admission,
+        verifier: Verifier,
+        consumers: Consumers,
+        tokens: Tokens,
+        clock: Clock,
+        overlap: float = 0.0,
     ) -> None:
+        """`overlap` is the seconds for which a replaced token remains valid."""
         self._admission = admission
         self._verifier = verifier
         self._consumers = consumers
         self._tokens = tokens
         self._clock = clock
+        self._overlap = overlap
         self._turns = Turns()
 
     async def register(self, headers: MultiMapping[str], origin: Origin) -> Registered:
         """Return a new token, which replaces the previous one; a connection with that one ends with `REPLACED`.
+
+        Both at once, or after the overlap of the settings.
 
         Raises:
             Refused: `WRONG_CREDENTIALS`, `LOOPBACK_ONLY`, `BUSY`, `TOO_MANY_ATTEMPTS`, `DRAINING`.
@@ -50,7 +60,7 @@ class Registration:
         """
         async with self._authenticated(headers, origin) as client:
             issued = self._tokens.issue(client.client_id, self._clock.time())
-            await self._consumers.register(issued.claims)
+            await self._consumers.register(issued.claims, self._overlap)
         logger.info("consumer registered", extra={"client_id": client.client_id})
         return Registered(client.client_id, issued.token)
 

@@ -9,15 +9,16 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import jwt
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.experience_api.auth.credentials import CLIENT_ID
+from services.experience_api.auth.keyring import Keyring
 from services.experience_api.refusals import TICKET_REFUSED, TOKEN_REFUSED, Refusal, Refused
 from services.experience_api.registry.tokens import KEY_BYTES, SigningKey, TokenClaims
-from shared.settings import Form, Options, Secret
+from shared.settings import Form, Options, RelativePath, Secret
 
 _ALGORITHM = "HS256"
 _TICKET = "ticket"
@@ -61,10 +62,22 @@ class TokenOptions(Options):
     """The first key signs, all of them verify. To rotate, put a new one first, and remove the old one when the
     consumers with its tokens have registered again. Without any, one is generated once and stored in the database."""
 
+    key_folder: RelativePath | None = None
+    """A folder with the keys, instead of `keys`: one file for each, whose name is the id. The last by name signs, so
+    name them by date, such as `2026-11`. Files that are added and removed take effect within 10 seconds."""
+
+    sign_after: float = Field(default=300.0, ge=0)
+    """Seconds for which a key that is new to this replica only verifies, so that no other replica refuses its tokens.
+    While all keys are new, as after a start, the oldest one signs: the last of `keys`, the first by name."""
+
     expires_after_days_disconnected: (
         Annotated[int, Field(gt=0, le=36_500)] | Annotated[float, Field(gt=0, le=36_500)]
     ) = 30
     """Days for which a token is valid after its last connection. It never expires during a connection."""
+
+    registration_overlap: float = Field(default=0.0, ge=0, le=604_800)
+    """Seconds for which the previous token of a client remains valid, with its connection, after the client has
+    registered again: the time to hand the new token to the program that is connected. 0 replaces it at once."""
 
     @field_validator("keys")
     @classmethod
@@ -72,6 +85,12 @@ class TokenOptions(Options):
         if len({key.id for key in keys}) < len(keys):
             raise ValueError("found two keys with the same id; expected unique ids")
         return keys
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if self.keys and self.key_folder is not None:
+            raise ValueError("found 'keys' and 'key_folder'; expected one of them")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,21 +118,33 @@ class Tokens:
     """Issues and verifies tokens."""
 
     def __init__(
-        self, keys: Sequence[SigningKey], *, issuer: str = "trelay", new_id: Callable[[], str] = _new_id
+        self,
+        keys: Sequence[SigningKey],
+        *,
+        issuer: str = "trelay",
+        new_id: Callable[[], str] = _new_id,
+        sign_after: float = 0.0,
+        now: float = 0.0,
     ) -> None:
-        """The first key signs; every key verifies."""
-        self._signing = keys[0]
+        """The first key signs, once it has been known for `sign_after` seconds; every key verifies.
+
+        `now` is in seconds since 1970.
+        """
+        self._keyring = Keyring(keys, sign_after, now)
         self._issuer = issuer
         self._new_id = new_id
-        # The header of a token signed here is one of a few known texts. Any other header (`none`, another algorithm,
-        # a key to fetch) is refused without being decoded.
-        self._keys = {self._sign(key, {}).partition(".")[0]: key for key in keys}
+        self._headers = self._known_headers()
+
+    def replace_keys(self, keys: Sequence[SigningKey], now: float) -> None:
+        """Sign and verify with these keys from now on. Tokens of other keys are refused."""
+        self._keyring.replace(keys, now)
+        self._headers = self._known_headers()
 
     def issue(self, client_id: str, now: float) -> IssuedToken:
         """Issue a token for a client. `now` is in seconds since 1970."""
         token_id = self._new_id()
         claims: dict[str, str | int] = {"iss": self._issuer, "sub": client_id, "iat": int(now), "jti": token_id}
-        return IssuedToken(self._sign(self._signing, claims), TokenClaims(client_id, _hash(token_id)))
+        return IssuedToken(self._sign(self._keyring.signing(now), claims), TokenClaims(client_id, _hash(token_id)))
 
     def read(self, token: str, client_id: str | None = None) -> TokenClaims:
         """Return the claims of a token. `client_id` is the client that the request names, if any.
@@ -137,7 +168,7 @@ class Tokens:
             "jti": self._new_id(),
             "token": claims.token_hash.hex(),
         }
-        return self._sign(self._signing, more)
+        return self._sign(self._keyring.signing(now), more)
 
     def read_ticket(self, ticket: str, page: str, now: float) -> Ticket:
         """Return what a ticket stands for. `page` is the origin of the page that presents it; empty if there is none.
@@ -152,7 +183,7 @@ class Tokens:
 
     def _decoded(self, token: str, refusal: Refusal, audience: str | None = None) -> dict[str, Any]:
         """Return the claims of a token that was signed here."""
-        key = self._keys.get(token.partition(".")[0])
+        key = self._headers.get(token.partition(".")[0])
         if key is None or token[-1] not in _SIGNATURE_ENDS or len(token.rpartition(".")[2]) != _SIGNATURE_LENGTH:
             raise Refused(refusal)
         try:
@@ -167,6 +198,11 @@ class Tokens:
             )
         except jwt.InvalidTokenError as exc:
             raise Refused(refusal) from exc
+
+    def _known_headers(self) -> dict[str, SigningKey]:
+        # The header of a token signed here is one of a few known texts. Any other header (`none`, another algorithm,
+        # an unknown key, a key to fetch) is refused without being decoded.
+        return {self._sign(key, {}).partition(".")[0]: key for key in self._keyring.keys}
 
     def _sign(self, key: SigningKey, claims: dict[str, str | int]) -> str:
         return jwt.encode(claims, key.secret, algorithm=_ALGORITHM, headers={"kid": key.id})

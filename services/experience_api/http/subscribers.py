@@ -82,9 +82,8 @@ class SubscriberRoutes:
         try:
             async with self._admitted(request) as slot:
                 delivery = self._stream.get().delivery
-                served = await delivery.serve(
-                    request, slot.subscriber, slot.cursor, slot.protocols, on_open=slot.attach
-                )
+                cursor = await delivery.cursor_of(slot.cursor, slot.since)
+                served = await delivery.serve(request, slot.subscriber, cursor, slot.protocols, on_open=slot.attach)
                 log_end(slot.subscriber, served.reason)
         except Refused as exc:
             reason = _REASONS.get(exc.refusal)
@@ -97,14 +96,18 @@ class SubscriberRoutes:
         if request.version < HttpVersion11:
             raise Refused(refusals.MALFORMED, "found HTTP/1.0; expected HTTP/1.1 (nginx: proxy_http_version 1.1)")
         async with self._admitted(request) as slot:
-            served = await self._stream.get().http.stream(request, slot.subscriber, slot.cursor, slot.attach)
+            stream = self._stream.get()
+            cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)
+            served = await stream.http.stream(request, slot.subscriber, cursor, slot.attach)
             log_end(slot.subscriber, served.reason)
         return served.response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         wait = read_wait(request.query)
         async with self._admitted(request, "wait") as slot:
-            found = await self._stream.get().http.batch(request, slot.subscriber, slot.cursor, slot.attach, wait)
+            stream = self._stream.get()
+            cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)
+            found = await stream.http.batch(request, slot.subscriber, cursor, slot.attach, wait)
         ending = found.ending or LEFT
         closed = {} if ending is LEFT else {"closed": {"code": ending.code, "reason": ending.text()}}
         head = json.dumps({"cursor": found.cursor.decode(), **closed})[:-1].encode()

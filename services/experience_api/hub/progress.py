@@ -70,3 +70,11 @@ async def stall_timeout(acknowledged: Callable[[], int], timeout: float) -> Asyn
             yield
         finally:
             left.set()
+
+
+def descriptor(transport: asyncio.Transport) -> int | None:
+    """Return the file descriptor that plain bytes may be written to; None under TLS."""
+    if transport.get_extra_info("sslcontext") is not None:
+        return None
+    socket = transport.get_extra_info("socket")
+    return None if socket is None else int(socket.fileno())

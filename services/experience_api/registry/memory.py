@@ -20,6 +20,8 @@ _DAY = 86_400.0
 class _Consumer:
     token_hash: bytes
     last_seen: float
+    previous_hash: bytes | None = None
+    previous_until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class _Connection:
     connection_id: UUID
     node: Node
     epoch: int
+    token_hash: bytes
 
 
 class MemoryRegistry:
@@ -43,6 +46,8 @@ class MemoryRegistry:
         self._used_tickets: set[bytes] = set()
         self._signing_key: SigningKey | None = None
         self._listeners: list[OnNotice] = []
+        self._notices: dict[str, list[Notice]] = {}
+        """By the name of the node that has not taken them."""
 
     async def add(self, client: Client) -> bool:
         return self._clients.setdefault(client.client_id, client) is client
@@ -60,12 +65,24 @@ class MemoryRegistry:
     async def enable(self, client_id: str) -> bool:
         return self._set_disabled(client_id, disabled=False)
 
-    async def register(self, claims: TokenClaims) -> None:
+    async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
         client = self._clients.get(claims.client_id)
         if client is None or client.disabled:
             raise Refused(refusals.WRONG_CREDENTIALS)
-        self._consumers[claims.client_id] = _Consumer(claims.token_hash, self._clock.monotonic())
-        await self._revoke_claim(claims.client_id, LossReason.REPLACED)
+        now, before = self._clock.monotonic(), self._consumers.get(claims.client_id)
+        consumer = self._consumers[claims.client_id] = _Consumer(claims.token_hash, now)
+        if overlap and before is not None:
+            consumer.previous_hash, consumer.previous_until = before.token_hash, now + overlap
+        await self._revoke_claim(claims.client_id, LossReason.REPLACED, consumer.previous_hash)
+
+    async def end_overlaps(self) -> int:
+        now, ended = self._clock.monotonic(), 0
+        for client_id, consumer in self._consumers.items():
+            if consumer.previous_hash is not None and consumer.previous_until <= now:
+                consumer.previous_hash = None
+                await self._revoke_claim(client_id, LossReason.REPLACED, consumer.token_hash)
+                ended += 1
+        return ended
 
     async def unregister(self, client_id: str) -> bool:
         await self._revoke_claim(client_id, LossReason.REMOVED)
@@ -108,10 +125,10 @@ class MemoryRegistry:
         if held is not None and self._alive(held.node) and held.connection_id != instead_of:
             return Held(held.connection_id, held.node.name)
         epoch = 1 if held is None else held.epoch + 1
-        self._connections[client_id] = _Connection(connection_id, node, epoch)
+        self._connections[client_id] = _Connection(connection_id, node, epoch, claims.token_hash)
         consumer.last_seen = self._clock.monotonic()
         if held is not None and held.connection_id == instead_of:
-            await self.notify(ClaimLost(held.connection_id, LossReason.TAKEN_OVER))
+            await self._notify_holder(held, LossReason.TAKEN_OVER)
         displaced = None if held is None else Held(held.connection_id, held.node.name)
         return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send, displaced=displaced)
 
@@ -139,6 +156,9 @@ class MemoryRegistry:
             del self._connections[client_id]
         return len(dead)
 
+    async def take_notices(self, node: Node) -> list[Notice]:
+        return self._notices.pop(node.name, [])
+
     async def notify(self, notice: Notice) -> None:
         for on_notice in self._listeners:
             on_notice(notice)
@@ -159,18 +179,28 @@ class MemoryRegistry:
         self._clients[client_id] = replace(client, disabled=disabled)
         return True
 
-    async def _revoke_claim(self, client_id: str, reason: LossReason) -> None:
-        held = self._connections.pop(client_id, None)
-        if held is not None:
-            await self.notify(ClaimLost(held.connection_id, reason))
+    async def _revoke_claim(self, client_id: str, reason: LossReason, kept: bytes | None = None) -> None:
+        held = self._connections.get(client_id)
+        if held is not None and held.token_hash != kept:
+            del self._connections[client_id]
+            await self._notify_holder(held, reason)
+
+    async def _notify_holder(self, held: _Connection, reason: LossReason) -> None:
+        notice = ClaimLost(held.connection_id, reason)
+        self._notices.setdefault(held.node.name, []).append(notice)
+        await self.notify(notice)
 
     def _refusal(self, token: TokenClaims, good_for_days: float) -> Refusal | None:
         client, consumer = self._clients.get(token.client_id), self._consumers.get(token.client_id)
-        if client is None or consumer is None or consumer.token_hash != token.token_hash:
+        if client is None or consumer is None or token.token_hash not in self._valid_hashes(consumer):
             return refusals.TOKEN_REFUSED
         if client.disabled:
             return refusals.CLIENT_DISABLED
         return refusals.TOKEN_EXPIRED if self._expired(token.client_id, good_for_days) else None
+
+    def _valid_hashes(self, consumer: _Consumer) -> set[bytes | None]:
+        overlaps = consumer.previous_until > self._clock.monotonic()
+        return {consumer.token_hash, consumer.previous_hash} if overlaps else {consumer.token_hash}
 
     def _expired(self, client_id: str, good_for_days: float) -> bool:
         return self._last_seen(client_id) <= self._clock.monotonic() - good_for_days * _DAY

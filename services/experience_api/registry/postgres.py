@@ -7,10 +7,10 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 from sqlalchemy import RowMapping, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -20,12 +20,13 @@ from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, decode, encode
 from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
+from services.experience_api.registry.rows import client_of, refusal_of, verdict_of
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
-from shared.database.tables import clients, connections, consumers, signing_keys
+from shared.database.tables import clients, connection_notices, connections, consumers, signing_keys
 from shared.errors import Malformed, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
@@ -72,10 +73,10 @@ class PostgresRegistry:
     async def find(self, client_id: str) -> Client | None:
         async with self._pool.use() as connection:
             row = await connection.fetchrow(statements.FIND, client_id)
-        return None if row is None else _client(row)
+        return None if row is None else client_of(row)
 
     async def all(self) -> list[Client]:
-        return [_client(row) for row in await self._rows(select(clients).order_by(clients.c.client_id))]
+        return [client_of(row) for row in await self._rows(select(clients).order_by(clients.c.client_id))]
 
     async def disable(self, client_id: str) -> bool:
         with database_errors(self._place):
@@ -91,21 +92,46 @@ class PostgresRegistry:
         statement = update(clients).where(clients.c.client_id == client_id).values(disabled=False)
         return bool(await self._rows(statement.returning(clients.c.client_id)))
 
-    async def register(self, claims: TokenClaims) -> None:
-        values = {"token_hash": claims.token_hash, "registered_at": func.now(), "last_seen_at": func.now()}
+    async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
+        values: dict[str, Any] = {
+            "token_hash": claims.token_hash,
+            "registered_at": func.now(),
+            "last_seen_at": func.now(),
+            "previous_token_hash": None,
+            "previous_until": None,
+        }
         # Only an enabled client: it may have been disabled while its secret was compared.
         enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
         with database_errors(self._place):
             async with self._engine.begin() as connection:
-                await _lock(connection, claims.client_id)
+                previous = await _lock(connection, claims.client_id)
                 if not (await connection.execute(enabled.with_for_update(read=True))).all():
                     raise Refused(refusals.WRONG_CREDENTIALS)
+                if overlap and previous is not None:
+                    until = func.now() + timedelta(seconds=overlap)
+                    values |= {"previous_token_hash": previous, "previous_until": until}
                 await connection.execute(
                     insert(consumers)
                     .values(client_id=claims.client_id, **values)
                     .on_conflict_do_update(index_elements=[consumers.c.client_id], set_=values)
                 )
-                await _revoke_claim(connection, claims.client_id, LossReason.REPLACED)
+                kept = previous if overlap else None
+                await _revoke_claim(connection, claims.client_id, LossReason.REPLACED, kept)
+
+    async def end_overlaps(self) -> int:
+        ended = consumers.c.previous_until <= func.now()
+        forget = {"previous_token_hash": None, "previous_until": None}
+        for row in (found := await self._rows(select(consumers.c.client_id).where(ended))):
+            client_id = row["client_id"]
+            with database_errors(self._place):
+                async with self._engine.begin() as connection:
+                    # Locked first: a claim with the previous token that was in progress is visible from here on.
+                    current = await _lock(connection, client_id)
+                    await connection.execute(
+                        update(consumers).where(consumers.c.client_id == client_id, ended).values(forget)
+                    )
+                    await _revoke_claim(connection, client_id, LossReason.REPLACED, current)
+        return len(found)
 
     async def unregister(self, client_id: str) -> bool:
         with database_errors(self._place):
@@ -155,7 +181,7 @@ class PostgresRegistry:
         for _ in range(_TRIES):
             async with self._pool.use() as connection:
                 row = await connection.fetchrow(statements.CLAIM, *arguments)
-            verdict = _verdict(row, claims.client_id, connection_id, loopback=loopback)
+            verdict = verdict_of(row, claims.client_id, connection_id, loopback=loopback)
             if verdict is not None:
                 return verdict
         raise Unavailable(f"{self._place}: too many concurrent claims of client {claims.client_id}")
@@ -164,7 +190,7 @@ class PostgresRegistry:
         clients, hashes = [token.client_id for token in tokens], [token.token_hash for token in tokens]
         async with self._pool.use() as connection:
             rows = await connection.fetch(statements.INVALID, clients, hashes, timedelta(days=good_for_days))
-        found = {TokenClaims(row["client_id"], row["token_hash"]): _refusal(row) for row in rows}
+        found = {TokenClaims(row["client_id"], row["token_hash"]): refusal_of(row) for row in rows}
         return {token: refusal for token, refusal in found.items() if refusal is not None}
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
@@ -184,6 +210,7 @@ class PostgresRegistry:
         async with self._pool.use() as connection:
             released = await connection.fetch(statements.RELEASE_DEAD, timedelta(seconds=after))
             await connection.execute(statements.DELETE_NODES)
+            await connection.execute(statements.DELETE_NOTICES)
         return len(released)
 
     def close(self) -> None:
@@ -194,17 +221,19 @@ class PostgresRegistry:
     def problem(self) -> str | None:
         return self._problem
 
+    async def take_notices(self, node: Node) -> list[Notice]:
+        async with self._pool.use() as connection:
+            rows = await connection.fetch(statements.TAKE_NOTICES, node.name)
+        return _decoded([row["notice"] for row in sorted(rows, key=itemgetter("notice_id"))])
+
     async def notify(self, notice: Notice) -> None:
         await self._rows(select(func.pg_notify(CHANNEL, encode(notice))))
 
     @asynccontextmanager
     async def listening(self, on_notice: OnNotice) -> AsyncIterator[None]:
         def on_payload(payload: str | None) -> None:
-            try:
-                on_notice(None if payload is None else decode(payload))
-            except Malformed as exc:
-                # A newer release may send notices that this one does not know.
-                logger.warning("ignoring unknown notice of another replica", extra={"error": str(exc)})
+            for notice in [None] if payload is None else _decoded([payload]):
+                on_notice(notice)
 
         def on_problem(problem: str | None) -> None:
             self._problem = problem
@@ -219,53 +248,36 @@ class PostgresRegistry:
                 return result.mappings().all() if result.returns_rows else ()
 
 
-async def _lock(connection: AsyncConnection, client_id: str) -> None:
-    await connection.execute(select(consumers.c.client_id).where(consumers.c.client_id == client_id).with_for_update())
+async def _lock(connection: AsyncConnection, client_id: str) -> bytes | None:
+    """Lock a consumer, and return the hash of its token; None if there is no such consumer."""
+    consumer = select(consumers.c.token_hash).where(consumers.c.client_id == client_id).with_for_update()
+    found: bytes | None = (await connection.execute(consumer)).scalar_one_or_none()
+    return found
 
 
-async def _revoke_claim(connection: AsyncConnection, client_id: str, reason: LossReason) -> None:
-    """Delete the client's claim and notify its holder. The caller holds the consumer's lock."""
-    deleted = delete(connections).where(connections.c.client_id == client_id).returning(connections.c.connection_id)
-    for row in (await connection.execute(deleted)).all():
-        # Delivered once the transaction has committed, and only then.
-        await connection.execute(select(func.pg_notify(CHANNEL, encode(ClaimLost(row.connection_id, reason)))))
+async def _revoke_claim(
+    connection: AsyncConnection, client_id: str, reason: LossReason, kept: bytes | None = None
+) -> None:
+    """Delete the client's claim and notify its holder. The caller holds the consumer's lock.
+
+    A claim with the token that has the hash `kept` is kept.
+    """
+    deleted = delete(connections).where(connections.c.client_id == client_id)
+    if kept is not None:
+        deleted = deleted.where(connections.c.token_hash != kept)
+    for row in (await connection.execute(deleted.returning(connections.c.connection_id, connections.c.node))).all():
+        notice = encode(ClaimLost(row.connection_id, reason))
+        # Visible, and delivered, once the transaction has committed, and only then.
+        await connection.execute(insert(connection_notices).values(node=row.node, notice=notice))
+        await connection.execute(select(func.pg_notify(CHANNEL, notice)))
 
 
-def _client(row: asyncpg.Record | RowMapping) -> Client:
-    return Client(
-        row["client_id"],
-        row["secret_hash"],
-        tuple(row["channels"]),
-        may_send=row["may_send"],
-        loopback_only=row["loopback_only"],
-        disabled=row["disabled"],
-        note=row["note"],
-    )
-
-
-def _refusal(row: asyncpg.Record) -> Refusal | None:
-    if not row["known"]:
-        return refusals.TOKEN_REFUSED
-    if row["disabled"]:
-        return refusals.CLIENT_DISABLED
-    return None if row["good"] else refusals.TOKEN_EXPIRED
-
-
-def _verdict(row: asyncpg.Record | None, client_id: str, connection_id: UUID, *, loopback: bool) -> Claim | Held | None:
-    """Return the outcome of a claim; None if a conflicting one is not visible yet."""
-    if row is None:
-        raise Refused(refusals.TOKEN_REFUSED)
-    if row["disabled"]:
-        raise Refused(refusals.CLIENT_DISABLED)
-    if row["loopback_only"] and not loopback:
-        raise Refused(refusals.LOOPBACK_ONLY)
-    if not row["good"]:
-        raise Refused(refusals.TOKEN_EXPIRED)
-    if not row["leased"]:
-        raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
-    holder = None if row["holder"] is None else Held(row["holder"], row["holder_node"])
-    if row["epoch"] is None:
-        return holder
-    return Claim(
-        client_id, connection_id, row["epoch"], tuple(row["channels"]), may_send=row["may_send"], displaced=holder
-    )
+def _decoded(payloads: Sequence[str]) -> list[Notice]:
+    found = []
+    for payload in payloads:
+        try:
+            found.append(decode(payload))
+        except Malformed as exc:
+            # A newer release may send notices that this one does not know.
+            logger.warning("ignoring unknown notice of another replica", extra={"error": str(exc)})
+    return found

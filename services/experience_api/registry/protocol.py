@@ -89,11 +89,20 @@ class Clients(Protocol):
 class Consumers(Protocol):
     """Registered clients."""
 
-    async def register(self, claims: TokenClaims) -> None:
+    async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
         """Make this the client's only token. A connection with an older one ends with `REPLACED`.
+
+        With an `overlap`, the token before this one remains valid for so many seconds, and its connection as well.
 
         Raises:
             Refused: `WRONG_CREDENTIALS`: the client was removed or disabled meanwhile.
+        """
+        ...
+
+    async def end_overlaps(self) -> int:
+        """End the connections whose tokens were replaced and whose overlap is over, with `REPLACED`.
+
+        Returns how many overlaps were over. The tokens themselves are refused from that moment on anyway.
         """
         ...
 
@@ -182,6 +191,13 @@ class Notices(Protocol):
     @property
     def problem(self) -> str | None:
         """Why no notices arrive at the moment; None if they do."""
+        ...
+
+    async def take_notices(self, node: Node) -> list[Notice]:
+        """Return the notices about connections of a node that it has not taken yet, oldest first.
+
+        They were sent as well, and usually received. Only those of writes that took a claim away are kept.
+        """
         ...
 
     async def notify(self, notice: Notice) -> None:

@@ -15,7 +15,8 @@ CLAIM = """
 WITH consumer AS (
     SELECT client_id, last_seen_at
     FROM trelay.consumers
-    WHERE client_id = $1::text AND token_hash = $2::bytea
+    WHERE client_id = $1::text
+        AND (token_hash = $2::bytea OR (previous_token_hash = $2::bytea AND previous_until > now()))
     FOR UPDATE
 ),
 client AS (
@@ -52,8 +53,8 @@ request AS (
     FROM client
 ),
 claimed AS (
-    INSERT INTO trelay.connections AS held (client_id, connection_id, node, node_epoch, epoch, remote)
-    SELECT client_id, $3::uuid, $4::text, $5::bigint, 1, $6::text
+    INSERT INTO trelay.connections AS held (client_id, connection_id, node, node_epoch, epoch, remote, token_hash)
+    SELECT client_id, $3::uuid, $4::text, $5::bigint, 1, $6::text, $2::bytea
     FROM request
     WHERE good AND leased AND NOT disabled AND ($7::boolean OR NOT loopback_only)
     ON CONFLICT (client_id) DO UPDATE SET
@@ -62,6 +63,7 @@ claimed AS (
         node_epoch = excluded.node_epoch,
         epoch = held.epoch + 1,
         remote = excluded.remote,
+        token_hash = excluded.token_hash,
         connected_at = now()
     WHERE held.connection_id = $9::uuid OR NOT EXISTS (
         SELECT FROM trelay.leases
@@ -73,6 +75,13 @@ claimed AS (
 ),
 seen AS (
     UPDATE trelay.consumers SET last_seen_at = now() FROM claimed WHERE consumers.client_id = claimed.client_id
+),
+noticed AS (
+    INSERT INTO trelay.connection_notices (node, notice)
+    SELECT held.node, $11::text
+    FROM claimed
+    JOIN trelay.connections AS held ON held.client_id = claimed.client_id
+    WHERE held.connection_id = $9::uuid
 )
 SELECT
     request.*,
@@ -104,7 +113,12 @@ SELECT
         )
     ) > now() - $3::interval AS good
 FROM unnest($1::text[], $2::bytea[]) AS asked (client_id, token_hash)
-LEFT JOIN trelay.consumers ON consumers.client_id = asked.client_id AND consumers.token_hash = asked.token_hash
+LEFT JOIN trelay.consumers
+    ON consumers.client_id = asked.client_id
+    AND (
+        consumers.token_hash = asked.token_hash
+        OR (consumers.previous_token_hash = asked.token_hash AND consumers.previous_until > now())
+    )
 LEFT JOIN trelay.clients ON clients.client_id = asked.client_id
 """
 
@@ -166,3 +180,9 @@ WHERE starts_with(name, 'node/')
     AND expires_at < now() - interval '1 day'
     AND NOT EXISTS (SELECT FROM trelay.connections WHERE 'node/' || connections.node = leases.name)
 """
+
+# $1 node, the only one that these notices concern.
+TAKE_NOTICES = "DELETE FROM trelay.connection_notices WHERE node = $1 RETURNING notice_id, notice"
+
+# Of replicas that are gone.
+DELETE_NOTICES = "DELETE FROM trelay.connection_notices WHERE written_at < now() - interval '1 hour'"

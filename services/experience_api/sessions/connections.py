@@ -14,10 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated
 from uuid import UUID
-
-from pydantic import Field
 
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CloseReason
@@ -33,13 +30,14 @@ from services.experience_api.registry.notices import ClaimLost, LossReason, Noti
 from services.experience_api.registry.protocol import Claim, Held, Registry
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.sessions.probes import Probes
+from services.experience_api.sessions.revocations import Revocations
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
 from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
-from shared.settings import Form, Options
 
 logger = logging.getLogger(__name__)
 
@@ -69,24 +67,6 @@ _SPREAD = 10.0
 
 Announce = Callable[[UUID], Awaitable[None]]
 """Tells all replicas, not through the database, that a connection was taken over."""
-
-
-class ConnectionsOptions(Options):
-    """How the one connection of each client is held."""
-
-    node: Annotated[str, Form(r"^[A-Za-z0-9._-]{1,100}$", "1 to 100 letters, digits, '.', '_' and '-'")] | None = None
-    """The unique name of this replica. None generates one from the host's name and random digits."""
-
-    lease_seconds: float = Field(default=30.0, ge=1)
-    """Seconds that a replica may be unable to reach the database before others may claim its connections without
-    asking it. It keeps them nevertheless, and closes those that another replica has claimed. The clients of a dead
-    replica need not wait that long: they displace a connection that does not answer."""
-
-    probe_timeout: float = Field(default=1.5, gt=0, le=8)
-    """Seconds that a connection has to answer a ping when another connection of its client arrives."""
-
-    reconcile_interval: float = Field(default=60.0, gt=0)
-    """Seconds between two comparisons of the connections here with the claims in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +105,14 @@ class Connections:
         self._claiming: dict[str, _Claiming] = {}
         self._probes = Probes(registry, self._slots, options.probe_timeout)
         self._reconcile_now = asyncio.Event()
+        self._revocations = Revocations(registry, node, self.on_notice, options.revocation_interval, clock)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Handle the notices of other replicas while the context is open."""
         async with self._registry.listening(self.on_notice), Tasks() as tasks:
             tasks.keep("reconcile claims", self._keep_reconciling())
+            tasks.keep("look for revocations", self._revocations.run())
             yield
 
     @asynccontextmanager

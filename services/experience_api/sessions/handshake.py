@@ -70,12 +70,13 @@ class Handshake:
                 claims, ticket = self._read(headers, query)
                 with _of_genuine(claims.client_id):
                     attempt.proven(_lane(claims), self._clock.monotonic())
-                    requested = read_requested(headers, query, more)
+                    requested = read_requested(headers, query, more, now=self._clock.time())
                     if ticket is not None and not await self._tickets.use_ticket(ticket):
                         raise Refused(TICKET_REFUSED, "the ticket was used before")
                     slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
                     slot.subscriber = _subscriber(claim, requested)
-                    slot.cursor, slot.protocols = requested.cursor, _protocols(headers)
+                    slot.cursor, slot.since = requested.cursor, requested.since
+                    slot.protocols = _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
             yield slot
 

@@ -7,9 +7,10 @@ from multidict import MultiMapping
 
 from services.experience_api.hub.audience import narrow
 from services.experience_api.refusals import MALFORMED, Refused
+from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-_PARAMETERS = ("channels", "cursor", "heartbeat", "ticket")
+_PARAMETERS = ("channels", "cursor", "heartbeat", "since", "ticket")
 _ANY = ("**",)
 _LONGEST_WAIT = 60.0
 _USUAL_WAIT = 25.0
@@ -23,13 +24,17 @@ class Requested:
     channels: str | None
     """None for every channel that the client may read."""
     cursor: str | None
-    """Where to resume; None to begin now."""
+    """Where to resume; None to begin at `since`."""
+    since: float | None
+    """When to begin in the history, in seconds since 1970; None to begin now."""
     heartbeat: bool
     """Whether heartbeats are events, which scripts can see."""
 
 
-def read_requested(headers: MultiMapping[str], query: MultiMapping[str], more: tuple[str, ...] = ()) -> Requested:
-    """Read the parameters; `more` are those that the endpoint reads itself.
+def read_requested(
+    headers: MultiMapping[str], query: MultiMapping[str], more: tuple[str, ...] = (), *, now: float
+) -> Requested:
+    """Read the parameters at the time `now`; `more` are those that the endpoint reads itself.
 
     The header `Last-Event-ID`, which browsers send when they reconnect, comes before the parameter `cursor`.
 
@@ -51,7 +56,8 @@ def read_requested(headers: MultiMapping[str], query: MultiMapping[str], more: t
     if heartbeat not in {"", "event"}:
         raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
-    return Requested(channels, cursor, heartbeat == "event")
+    since = read_since(query["since"], now) if query.get("since") else None
+    return Requested(channels, cursor, since, heartbeat == "event")
 
 
 def read_wait(query: MultiMapping[str]) -> float:

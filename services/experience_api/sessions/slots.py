@@ -26,9 +26,11 @@ class ConnectionSlot:
     """The slot of one connection, from before its claim until after its release."""
 
     subscriber: Subscriber
-    """Set by the handshake, as are `cursor` and `protocols`, before the slot is handed out."""
+    """Set by the handshake, as are `cursor`, `since` and `protocols`, before the slot is handed out."""
     cursor: str | None
-    """Where to resume; None to begin now."""
+    """Where to resume; None to begin at `since`."""
+    since: float | None
+    """When to begin in the history, in seconds since 1970; None to begin now."""
     protocols: tuple[str, ...]
     """The WebSocket subprotocols to answer with."""
 

@@ -18,6 +18,7 @@ from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub, HubCounts
 from services.experience_api.hub.outbox import Outbox
+from services.experience_api.hub.progress import descriptor
 from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
@@ -32,6 +33,7 @@ from services.experience_api.stream.oversized import OversizedEvents
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.frames import PING
 from shared.bus.protocol import Bus
+from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
@@ -98,9 +100,10 @@ class Delivery:
         self._oversized = OversizedEvents()
         self._history = History(CursorCodec("", 0), (), options.history)
         self._hub = Hub(options.hub, clock)
+        self._log_reader = LogReader(bus, topic, options.catch_up.log_reader)
         self._catch_up = CatchUp(
             self._history,
-            LogReader(bus, topic, options.catch_up.log_reader),
+            self._log_reader,
             self._control_events,
             self._hub.join,
             options=options.catch_up,
@@ -173,7 +176,7 @@ class Delivery:
             HTTPBadRequest: the request is not a WebSocket upgrade.
         """
         transport = self.transport_of(request)
-        outbox = Outbox(transport, _descriptor(transport), self._options.hub.outbox_bytes)
+        outbox = Outbox(transport, descriptor(transport), self._options.hub.outbox_bytes)
         peer = transport.get_extra_info("socket")
         connection = Connection(subscriber, outbox, transport, request.protocol, self.remove, peer)
         socket = Socket(
@@ -195,7 +198,6 @@ class Delivery:
             return Served(socket, reason)
 
     # For every way in which a subscriber is served
-
     def transport_of(self, request: web.Request) -> asyncio.Transport:
         """Return the transport of a request that can be served now.
 
@@ -210,6 +212,22 @@ class Delivery:
         if request.transport is None:
             raise ConnectionResetError("the connection was lost before its upgrade")
         return request.transport
+
+    async def cursor_of(self, cursor: str | None, since: float | None) -> str | None:
+        """Return where a connection begins: at its cursor, or else at a time in seconds since 1970; None for now.
+
+        Raises:
+            Refused: `UNAVAILABLE`: the stream is starting, or the bus does not answer.
+        """
+        if cursor is not None or since is None:
+            return cursor
+        if not self._feed.ready:
+            raise Refused(refusals.UNAVAILABLE, "the stream is starting; try again", retry_after=1.0)
+        try:
+            vector = await self._log_reader.vector_at(since)
+        except Unavailable as exc:
+            raise Refused(refusals.UNAVAILABLE, str(exc), retry_after=1.0) from exc
+        return self._history.codec.encode(vector).decode()
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -280,11 +298,3 @@ class Delivery:
 
     async def _pause(self) -> None:
         await self._clock.sleep(self._rng.uniform(0.5, 1.5))
-
-
-def _descriptor(transport: asyncio.Transport) -> int | None:
-    """Return the file descriptor that plain bytes may be written to; None under TLS."""
-    if transport.get_extra_info("sslcontext") is not None:
-        return None
-    socket = transport.get_extra_info("socket")
-    return None if socket is None else int(socket.fileno())

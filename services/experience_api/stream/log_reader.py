@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pydantic import Field
 
 from services.experience_api.stream.replay import Replay
+from services.experience_api.wire.cursor import Vector
 from shared.bus.protocol import Bus
 from shared.errors import PositionLost, Unavailable
 from shared.settings import Options
@@ -73,6 +74,22 @@ class LogReader:
                 frames += found
                 size += sum(map(len, found))
 
+    async def vector_at(self, seconds: float) -> Vector:
+        """Return the offsets at which the events of a time begin, in seconds since 1970; 0 for the earliest ones.
+
+        Where the events of that time may be kept no longer, the offset lies before the earliest one: a subscriber that
+        begins there is told of the gap.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        async with self._turns:
+            bounds = await self._bus.bounds(self._topic)
+            if not seconds:
+                return tuple(bounds[partition][0] for partition in range(len(bounds)))
+            found = await self._bus.offsets_at(self._topic, int(seconds * 1000))
+        return tuple(_since(found[partition], bounds[partition][0]) for partition in range(len(bounds)))
+
     async def ends(self) -> Mapping[int, int]:
         """Return the offset after the last record of each partition.
 
@@ -81,3 +98,8 @@ class LogReader:
         """
         bounds = await self._bus.bounds(self._topic)
         return {partition: end for partition, (_, end) in bounds.items()}
+
+
+def _since(offset: int, earliest: int) -> int:
+    """Return where to begin: the events before the earliest offset may have been of the time in question, too."""
+    return earliest - 1 if earliest > 0 and offset <= earliest else offset

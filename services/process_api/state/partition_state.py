@@ -9,7 +9,7 @@ An error ends the run; what was not settled is dropped, and the next run restore
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from services.process_api.state.changes import Layers
@@ -102,6 +102,12 @@ class PartitionState:
         if self._definitions.run(names):
             self._obsolete = self._definitions.obsolete
         return RunningState(self._layers, self.moment, self.now, pipelines, self._definitions.active)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Delete the state of these definitions with the next transactions; they begin anew."""
+        kept = set(self._definitions.active) - set(names)
+        self._definitions.run(sorted(kept))
+        self._obsolete = self._definitions.obsolete
 
     def seal(self, offset: int) -> list[Outgoing]:
         """End a transaction that commits `offset` of the input: return its changes as records for the changelog."""

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from services.process_api.operations.gate import Gate, Paused
 from services.process_api.pipeline.pipeline import OnStep, Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
@@ -11,7 +12,7 @@ from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import STAGE, fitting, reject_of
 from services.process_api.worker.routing import Refused, Routed, Router, source_of
-from services.process_api.worker.waiting import Plan, Result, finish, run_due, start
+from services.process_api.worker.waiting import Plan, Result, finish, planned, run_due, start
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction, size_of
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
@@ -37,8 +38,11 @@ class Tally:
 class Batch:
     """The outputs and dead letters of records of one partition, in their order."""
 
-    def __init__(self, selection: Selection, poison: PoisonTracker, event_limit: int = RECORD_LIMIT) -> None:
-        """`event_limit` is the bytes of the largest event for subscribers."""
+    def __init__(
+        self, selection: Selection, poison: PoisonTracker, event_limit: int = RECORD_LIMIT, gate: Gate | None = None
+    ) -> None:
+        """`event_limit` is the bytes of the largest event for subscribers; without a gate, all pipelines run."""
+        self._gate = gate
         self._event_limit = event_limit
         self.outputs: list[Outgoing] = []
         self.rejects: list[Reject] = []
@@ -82,8 +86,9 @@ class Batch:
                 done += 1
                 if self._timed_out:
                     break
-        except Unavailable:
-            self._poison.attempts.ran(records[done].offset)
+        except Unavailable as exc:
+            if not isinstance(exc, Paused):
+                self._poison.attempts.ran(records[done].offset)
             raise
         finally:
             self._added(records, done)
@@ -96,7 +101,7 @@ class Batch:
         Raises:
             Unavailable: a step waits for something; its record and those behind it were not added.
         """
-        plans = [self._plan(record) for record in records]
+        plans, paused = planned(records, self._plan)
         await start(self._selection.pipelines, plans, scope)
         done = 0
         try:
@@ -106,12 +111,15 @@ class Batch:
                 await self.add_due(scope, plan.record.offset)
                 await scope.turns.breathe()
         except Unavailable:
-            if done < len(records):
+            if done < len(plans):
                 self._poison.attempts.ran(records[done].offset)
             raise
         finally:
             self._added(records, done)
-        self._note_run()
+        if plans:
+            self._note_run()
+        if paused is not None:
+            raise paused
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
         """Return the transaction for the bus; it commits `offset` for `group`."""
@@ -133,6 +141,10 @@ class Batch:
             pipelines: Sequence[Pipeline] = self._selection.of(provenance[: provenance.find(b" ")])
         else:
             pipelines = self._router.pipelines(routed)
+        if self._gate is not None and pipelines:
+            pipelines = self._gate.admitted(pipelines, record.offset)
+            if not pipelines:
+                return
         if len(pipelines) == 1:
             self._keep(record, provenance, pipelines[0], self._result(pipelines[0], record, routed, step_timer))
             return
@@ -144,12 +156,20 @@ class Batch:
 
     def _plan(self, record: Record) -> Plan:
         routed = self._router.route(record)
-        return Plan(record, routed, () if isinstance(routed, Refused) else self._router.pipelines(routed))
+        if isinstance(routed, Refused):
+            return Plan(record, routed, ())
+        pipelines = self._router.pipelines(routed)
+        if self._gate is None or not pipelines:
+            return Plan(record, routed, pipelines)
+        admitted = self._gate.admitted(pipelines, record.offset)
+        return Plan(record, routed, admitted, skipped=not admitted)
 
     async def _finish(self, plan: Plan, scope: Scope) -> None:
         record, routed = plan.record, plan.routed
         if isinstance(routed, Refused):
             self._refuse(record, routed)
+            return
+        if plan.skipped:
             return
         if not plan.pipelines:
             self._unclaimed(record, routed)
@@ -166,7 +186,7 @@ class Batch:
         """
         if scope.state is not None:
             for pipeline in self._selection.pipelines:
-                if pipeline.timed:
+                if pipeline.timed and not (self._gate is not None and self._gate.is_paused(pipeline.name)):
                     origin = f"{scope.partition.topic}/{scope.partition.partition}/{offset}"
                     await self._add_due(pipeline, scope, origin)
 
@@ -206,11 +226,19 @@ class Batch:
         return result
 
     def _refuse(self, record: Record, refused: Refused) -> None:
+        if not self._is_new(record):
+            return
         if not refused.attempted:
             self._not_run = record.offset
         self._reject(record, refused.error, refused.provenance)
 
+    def _is_new(self, record: Record) -> bool:
+        """Return whether the record was not processed before a rewind: then its dead letter exists."""
+        return self._gate is None or self._gate.is_new(record.offset)
+
     def _unclaimed(self, record: Record, routed: Routed) -> None:
+        if not self._is_new(record):
+            return
         source, replay = source_of(routed).decode(errors="replace"), routed[3]
         wanted = "" if replay is None else replay.pipeline.partition("@")[0]
         takes = f"the pipeline {wanted!r} does not take" if wanted else "no pipeline takes"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
+from services.process_api.operations.gate import Gate
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.pipeline.steps.scope import Scope
@@ -49,11 +50,14 @@ class Filler:
         *,
         event_limit: int = RECORD_LIMIT,
         state: PartitionState | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """`selection` returns the pipelines for the next batch; one batch has the same ones throughout.
 
         `event_limit` is the bytes of the largest event for subscribers. `state` is needed where a pipeline keeps any.
+        Without a `gate`, all pipelines run on all records.
         """
+        self._gate = gate
         self._running = None if state is None else RunningPipelines(state)
         self._event_limit = event_limit
         (self._partition,) = reader.positions
@@ -88,7 +92,7 @@ class Filler:
         # After the wait, in which the pipelines may be replaced.
         selection = self._selection()
         self._state = running_state(self._running, selection)
-        batch = Batch(selection, self._poison, self._event_limit)
+        batch = Batch(selection, self._poison, self._event_limit, self._closed_gate(records))
         began = self._clock.monotonic()
         self.blocked_by = None
         if not records:
@@ -110,7 +114,14 @@ class Filler:
         if self._running is None:
             return None
         # A result that was held has to come again, with input or without.
-        return self._running.wait() if self.blocked_by is None else 0
+        if self.blocked_by is not None:
+            return 0
+        return self._running.wait(() if self._gate is None else self._gate.paused)
+
+    def _closed_gate(self, records: Sequence[Record]) -> Gate | None:
+        """Return the gate, if not all pipelines run on these records and those behind them."""
+        first = records[0].offset if records else self.next_offset
+        return None if self._gate is None or self._gate.passes_all(first) else self._gate
 
     async def _tick(self, batch: Batch) -> None:
         """Add what the time has made due, while no record waits."""

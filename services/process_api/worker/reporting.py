@@ -1,10 +1,11 @@
 """The one place from which events of the stream reach the log, the metrics and the alerts."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.process_api.operations.activity import Activities
 from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.worker.batch import Batch, StepTimer
 from services.process_api.worker.metrics import ProcessMetrics
@@ -32,7 +33,10 @@ class _Pause:
 class Reporter:
     """Reports on the partitions that this replica owns."""
 
-    def __init__(self, alerts: Alerts, metrics: ProcessMetrics, clock: Clock) -> None:
+    def __init__(
+        self, alerts: Alerts, metrics: ProcessMetrics, clock: Clock, activities: Activities | None = None
+    ) -> None:
+        self._activities = activities or Activities(clock)
         self._alerts = alerts
         self._metrics = metrics
         self._clock = clock
@@ -46,6 +50,7 @@ class Reporter:
     def committed(self, position: TopicPartition, batch: Batch, seconds: float) -> None:
         """Report a batch that became visible."""
         self._metrics.committed(batch, seconds)
+        self._activities.committed(batch.tallies, batch.rejects)
         if position in self._paused:
             self._resume(position, "events are processed again")
         if batch.rejects:
@@ -78,6 +83,11 @@ class Reporter:
         where = f"{blocked.pipeline}, {blocked.place}: " if blocked is not None else ""
         self._alerts.begin(PAUSED, _name(position), f"{where}{error}")
 
+    def paused_by_operator(self, position: TopicPartition) -> None:
+        """Report that an operator paused the pipeline that holds a partition: from now on nothing is expected of it."""
+        if position in self._paused:
+            self._resume(position, "paused by an operator")
+
     def held(self, blocked: Blocked, seconds: float) -> None:
         """Report for how long a step has held a partition since the last report."""
         self._metrics.blocked_seconds.labels(blocked.pipeline, blocked.place).inc(seconds)
@@ -102,6 +112,15 @@ class Reporter:
             logger.info("state restored", extra=fields)
         else:
             logger.warning("state dropped: it does not belong to the committed offset", extra=fields)
+
+    def rewound(self, position: TopicPartition, pipeline: str, fields: Mapping[str, object]) -> None:
+        """Report that a rewind was carried out in a partition."""
+        logger.warning("pipeline rewound", extra=_fields(position, pipeline=pipeline, **fields))
+
+    def rewind_refused(self, position: TopicPartition, pipeline: str, request: str) -> None:
+        """Report that a pipeline keeps state by now, and is not rewound as it was asked for."""
+        fields = _fields(position, pipeline=pipeline, request=request)
+        logger.error("rewind refused: the pipeline keeps state", extra=fields)
 
     def too_large(self, position: TopicPartition, error: str) -> None:
         """Report that the bus refused a transaction, whose records are isolated now."""

@@ -1,10 +1,13 @@
 """The pipelines that run in one partition, and their state. Sans-I/O."""
 
+from collections.abc import Collection
+
 from services.process_api.pipeline.selection import Selection
 from services.process_api.state.partition_state import PartitionState
 from services.process_api.state.running import RunningState
 
 _SHORTEST_WAIT = 0.01
+_PAUSED_WAIT = 1.0
 
 
 class StateMissing(Exception):
@@ -28,14 +31,20 @@ class RunningPipelines:
             )
         return self._running
 
-    def wait(self) -> float | None:
-        """Return the seconds after which a result may be due without input; None for never."""
+    def wait(self, paused: Collection[str] = ()) -> float | None:
+        """Return the seconds after which a result may be due without input; None for never.
+
+        Those of `paused` pipelines are looked at again after a second.
+        """
         if self._running is None or self._selection is None:
             return _SHORTEST_WAIT
-        running = self._running
-        due = [pipeline.next_due(running) for pipeline in self._selection.pipelines if pipeline.stateful]
-        first = min((at for at in due if at is not None), default=None)
-        return None if first is None else max(_SHORTEST_WAIT, (first - self._state.now()) / 1000)
+        running, now = self._running, self._state.now()
+        due = (
+            _PAUSED_WAIT if pipeline.name in paused else max(_SHORTEST_WAIT, (at - now) / 1000)
+            for pipeline in self._selection.pipelines
+            if pipeline.stateful and (at := pipeline.next_due(running)) is not None
+        )
+        return min(due, default=None)
 
 
 def running_state(running: RunningPipelines | None, selection: Selection) -> RunningState | None:

@@ -14,7 +14,11 @@ import contextlib
 import random
 from collections.abc import Callable, Mapping
 
+from services.process_api.operations.controls import Controls, RewindAsked
+from services.process_api.operations.gate import Gate, Paused
+from services.process_api.operations.statuses import Held, PartitionStatus
 from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.state.memory import MemoryStores
 from services.process_api.state.partition_state import PartitionState
 from services.process_api.state.store import Stores
@@ -25,6 +29,7 @@ from services.process_api.worker.hold import Hold
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import Attempts, PoisonTracker, SlowRecords
 from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.rewinds import Rewinds
 from services.process_api.worker.running import StateMissing
 from shared.bus.protocol import Bus, Reader, TopicPartition
 from shared.bus.topics import TopicsOptions
@@ -34,6 +39,9 @@ from shared.runtime.tasks import cancel_requested
 
 _CONFIRM_INTERVAL = 10.0
 """Seconds between two marks in the store: so much of the changelog is read again after a crash."""
+
+_PAUSED_INTERVAL = 2.0
+"""Seconds between two looks at a pipeline that is paused: a reload may have removed it."""
 
 _DRAIN_TIMEOUT = 2.0
 """Seconds a stop waits for pending commits, so that less is done again."""
@@ -53,8 +61,13 @@ class Stream:
         *,
         rng: random.Random | None = None,
         stores: Stores | None = None,
+        controls: Controls | None = None,
     ) -> None:
-        """`selection` returns the pipelines for the next batch; `stores` keep the state of those that have any."""
+        """`selection` returns the pipelines for the next batch; `stores` keep the state of those that have any.
+
+        `controls` are what operators ask of pipelines.
+        """
+        self._controls = controls or Controls(topics.pipelines, clock)
         self._stores = stores or MemoryStores()
         self._bus = bus
         self._topics = topics
@@ -67,15 +80,25 @@ class Stream:
         self._slow: dict[int, SlowRecords] = {}
         self._attempts: dict[int, Attempts] = {}
         self._readers: dict[int, Reader] = {}
-        self.held: set[TopicPartition] = set()
-        """The partitions that a step holds here, because it waits for something."""
-        self.group = f"{topics.prefix}.process"
+        self.held: dict[TopicPartition, Held] = {}
+        """The partitions that are held here, because a step waits for something, or a pipeline is paused."""
+        self._assigned: dict[int, float] = {}
+        self.group = group_of(topics)
         """The consumer group whose offsets are committed."""
 
     @property
     def positions(self) -> Mapping[int, int]:
         """The next offset of each partition that runs here."""
         return {number: reader.positions[number] for number, reader in self._readers.items()}
+
+    @property
+    def partitions(self) -> dict[int, PartitionStatus]:
+        """What this replica does, by partition."""
+        held = {position.partition: held for position, held in self.held.items()}
+        return {
+            number: PartitionStatus(at, self._assigned[number], held.get(number))
+            for number, at in self.positions.items()
+        }
 
     async def run_partition(self, reader: Reader) -> None:
         """Process one partition until cancelled.
@@ -87,7 +110,7 @@ class Stream:
         """
         ((number, beginning),) = reader.positions.items()
         poison = PoisonTracker(self._slow.setdefault(number, {}), self._attempts.setdefault(number, Attempts()))
-        self._readers[number] = reader
+        self._readers[number], self._assigned[number] = reader, self._clock.time()
         try:
             while True:
                 await self._run_writer(reader, TopicPartition(reader.topic, number), beginning, poison)
@@ -97,7 +120,7 @@ class Stream:
         finally:
             if self._readers.get(number) is reader:
                 del self._readers[number]
-                self.held.discard(TopicPartition(reader.topic, number))
+                self.held.pop(TopicPartition(reader.topic, number), None)
 
     async def _run_writer(
         self, reader: Reader, position: TopicPartition, beginning: int, poison: PoisonTracker
@@ -106,15 +129,21 @@ class Stream:
         async with self._bus.writer(f"process.{position.partition}") as writer:
             committed = await writer.committed(self.group, position)
             first = beginning if committed is None else committed
+            selection = self._selection()
+            state = await self._restored(position, first) if selection.stateful else None
+            rewinds = Rewinds(self._bus, self._topics, self.group, self._controls, self._report)
+            first, starts = await rewinds.carry_out(writer, position, first, selection, state)
             reader.seek(position.partition, first)
             poison.attempts.begin(first)
-            state = await self._restored(position, first) if self._selection().stateful else None
             commits = Commits(writer, lambda batch, began: self._committed(position, batch, began), state)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(commits.follow(), name=f"commits of {reader.topic}/{position.partition}")
                     if state is not None:
                         tasks.create_task(self._confirm(state), name=f"state of {reader.topic}/{position.partition}")
+                    names = [pipeline.name for pipeline in selection.pipelines]
+                    asked = self._controls.rewind_asked(names, position.partition, starts)
+                    tasks.create_task(asked, name=f"rewinds of {reader.topic}/{position.partition}")
                     filler = Filler(
                         reader,
                         self._selection,
@@ -125,13 +154,14 @@ class Stream:
                         self._clock,
                         event_limit=self._topics.event_limit,
                         state=state,
+                        gate=Gate(starts, lambda: self._controls.paused),
                     )
                     await self._fill_and_submit(filler, commits, position, poison.attempts, state)
             except ExceptionGroup as failed:
                 if cancel_requested():
                     raise asyncio.CancelledError from failed
                 error = _decisive(failed)
-                if isinstance(error, StateMissing):
+                if isinstance(error, StateMissing | RewindAsked):
                     return
                 if not isinstance(error, TooLarge) or not poison.isolate(*commits.span, str(error)):
                     raise error from failed
@@ -178,20 +208,36 @@ class Stream:
                     transaction.placed[state.place] = state.seal(offset)
                 await commits.submit(batch, transaction, began)
                 hold.end()
-            if filler.blocked_by is None:
-                self.held.discard(position)
+            if (blocked := filler.blocked_by) is None:
+                self.held.pop(position, None)
             else:
-                self.held.add(position)
+                self._hold(position, blocked)
                 await commits.drain()
-                hold.begin(filler.blocked_by, self._clock.monotonic())
-                self._report.paused(position, str(filler.blocked_by), filler.blocked_by)
-                await self._clock.sleep(hold.wait(self._rng.random()))
+                if isinstance(blocked, Paused):
+                    hold.end()
+                    self._report.paused_by_operator(position)
+                    await self._controls.changed(_PAUSED_INTERVAL)
+                else:
+                    hold.begin(blocked, self._clock.monotonic())
+                    self._report.paused(position, str(blocked), blocked)
+                    await self._clock.sleep(hold.wait(self._rng.random()))
                 attempts.begin(filler.next_offset)
             if filler.isolated:
                 await commits.drain()
 
+    def _hold(self, position: TopicPartition, blocked: Blocked) -> None:
+        known = self.held.get(position)
+        same = known is not None and (known.pipeline, known.step) == (blocked.pipeline, blocked.place)
+        since = known.since if known is not None and same else self._clock.time()
+        self.held[position] = Held(blocked.pipeline, blocked.place, str(blocked), since)
+
     def _committed(self, position: TopicPartition, batch: Batch, began: float) -> None:
         self._report.committed(position, batch, self._clock.monotonic() - began)
+
+
+def group_of(topics: TopicsOptions) -> str:
+    """Return the name of the consumer group of the process layer."""
+    return f"{topics.prefix}.process"
 
 
 def _decisive(failed: ExceptionGroup[Exception]) -> Exception:

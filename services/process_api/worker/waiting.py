@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from services.process_api.operations.gate import Paused
 from services.process_api.pipeline.pipeline import Input, Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected
 from services.process_api.pipeline.steps.scope import Scope
@@ -31,8 +32,21 @@ class Plan:
     record: Record
     routed: Routed | Refused
     pipelines: Sequence[Pipeline]
+    skipped: bool = False
+    """Whether its pipelines have run on it before a rewind."""
     started: dict[str, Outcome] = field(default_factory=dict)
     """Of the pipelines that wait: by name, what the record has become before their first stateful step."""
+
+
+def planned(records: Sequence[Record], plan: Callable[[Record], Plan]) -> tuple[list[Plan], Paused | None]:
+    """Return the plans of records, up to the first one whose pipeline is paused, and that it is."""
+    plans: list[Plan] = []
+    for record in records:
+        try:
+            plans.append(plan(record))
+        except Paused as exc:
+            return plans, exc
+    return plans, None
 
 
 async def start(pipelines: Iterable[Pipeline], plans: Sequence[Plan], scope: Scope) -> None:

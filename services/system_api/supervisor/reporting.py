@@ -9,10 +9,10 @@ from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.part_problems import PartNotice
-from services.system_api.supervisor.rates import Rates
 from services.system_api.supervisor.status import Notice, SourceStatus, State
 from shared.alerts import Alerts
 from shared.runtime.clock import Clock
+from shared.runtime.rates import Rates
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
 from shared.bus.kafka.options import Compression
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size, partition_of
+from shared.bus.partitioning import partition_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size
 
 BATCH_LIMIT = 512 * 1024
 """Bytes of a batch before compression; one record may be larger. Any limit from 256 KiB to 1 MiB costs the same."""

@@ -13,7 +13,7 @@ from shared.bus.kafka.client.logs import lower_aiokafka_logs
 from shared.bus.kafka.membership import Membership
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.reader import kafka_reader
-from shared.bus.kafka.topics import bounds, ensure_topics
+from shared.bus.kafka.topics import bounds, ensure_topics, offsets_at
 from shared.bus.kafka.wire.offsets import offset_fetch
 from shared.bus.kafka.writer import kafka_writer
 from shared.bus.partition_workers import GroupTopic, PartitionWorkers
@@ -62,6 +62,13 @@ class KafkaBus:
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
         """Return the earliest offset and the last stable offset, by partition."""
         return await bounds(self._cluster, topic)
+
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        """Return the first offset at a time, by partition."""
+        # The ends first: what is written between the two requests is later than they are.
+        ends = await bounds(self._cluster, topic)
+        found = await offsets_at(self._cluster, topic, timestamp_ms)
+        return {number: ends[number][1] if offset is None else offset for number, offset in found.items()}
 
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the latest values of a name."""

@@ -55,6 +55,10 @@ class MemoryBus:
         """Return the earliest offset and the end, by partition."""
         return {partition.number: (partition.earliest, partition.end) for partition in self._topic(topic).partitions}
 
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        """Return the first offset at a time, by partition."""
+        return {partition.number: partition.offset_at(timestamp_ms) for partition in self._topic(topic).partitions}
+
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the latest values of a name."""
         latest = {

@@ -4,7 +4,8 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from shared.bus.protocol import Headers, Outgoing, TopicOptions, partition_of
+from shared.bus.partitioning import partition_of
+from shared.bus.protocol import Headers, Outgoing, TopicOptions
 from shared.errors import PositionLost, SettingsError
 
 
@@ -35,6 +36,10 @@ class Partition:
     def earliest(self) -> int:
         """The earliest offset that is kept; the end if none is."""
         return self.records[0].offset if self.records else self.end
+
+    def offset_at(self, timestamp: int) -> int:
+        """Return the offset of the first record that is as late; the end if none is."""
+        return next((record.offset for record in self.records if record.timestamp >= timestamp), self.end)
 
     def append(self, outgoing: Outgoing, timestamp: int) -> None:
         """Store a record at the end."""

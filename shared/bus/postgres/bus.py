@@ -62,6 +62,10 @@ class PostgresBus:
         """Return the earliest offset and the end, by partition."""
         return await self._topics.bounds(topic)
 
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        """Return the first offset at a time, by partition."""
+        return await self._topics.offsets_at(topic, timestamp_ms)
+
     async def latest(self, topic: str, name: bytes) -> Mapping[bytes, bytes]:
         """Return the latest values of a name."""
         partitions = (await self._topics.refresh(topic)).partitions

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from shared.bus.partitioning import partition_of
 from shared.bus.postgres.records import pack_headers
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, TopicPartition, check_size, partition_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, TopicPartition, check_size
 from shared.errors import TooLarge
 
 Row = tuple[bytes, bytes | None, bytes | None]

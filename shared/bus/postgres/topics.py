@@ -28,6 +28,31 @@ SELECT number, earliest_offset, end_offset
 FROM trelay.bus_topics AS topic JOIN trelay.bus_partitions ON topic_id = topic.id WHERE name = $1
 """
 
+# Batches of a partition are written in the order of their times, so a binary search over the offsets finds the first
+# one that is as late, with some thirty look-ups in the primary key. In each step, all records below `low` are older
+# than $2, and none from `high` on is. A compacted topic has no batches, and is read from its earliest offset.
+_OFFSETS_AT = """
+WITH RECURSIVE search AS (
+    SELECT number, partition.id, earliest_offset AS low,
+           CASE WHEN topic.compact THEN earliest_offset ELSE end_offset END AS high
+    FROM trelay.bus_topics AS topic JOIN trelay.bus_partitions AS partition ON topic_id = topic.id WHERE name = $1
+    UNION ALL
+    SELECT number, id,
+           CASE WHEN batch.written_ms < $2 THEN batch.last_offset + 1 ELSE low END,
+           CASE WHEN batch.written_ms < $2 THEN high
+                ELSE least((low + high) / 2, batch.last_offset - batch.records + 1) END
+    FROM search
+    LEFT JOIN LATERAL (
+        SELECT last_offset, records, written_ms
+        FROM trelay.bus_batches
+        WHERE partition_id = search.id AND last_offset >= (search.low + search.high) / 2
+        ORDER BY last_offset LIMIT 1
+    ) AS batch ON true
+    WHERE low < high
+)
+SELECT number, greatest(low, high) FROM search WHERE low >= high
+"""
+
 
 class Topics:
     """The topics of one bus, cached until they are invalidated."""
@@ -83,6 +108,14 @@ class Topics:
         if not rows:
             raise Unavailable(f"topic {name} does not exist")
         return {number: (earliest, end) for number, earliest, end in rows}
+
+    async def offsets_at(self, name: str, timestamp_ms: int) -> Mapping[int, int]:
+        """Return the first offset at a time of each partition. Raises what `get` does."""
+        async with self._pools.control.use() as connection:
+            rows = await connection.fetch(_OFFSETS_AT, name, timestamp_ms)
+        if not rows:
+            raise Unavailable(f"topic {name} does not exist")
+        return {number: offset for number, offset in rows}  # noqa: C416 -- dict(rows) would take each row for a mapping
 
 
 def _retention(options: TopicOptions) -> int | None:

@@ -8,7 +8,7 @@ import tracemalloc
 import pytest
 
 from shared.bus.protocol import Bus, Outgoing, Record, Transaction
-from shared.errors import PositionLost
+from shared.errors import PositionLost, Unavailable
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures
 from tests.contracts.bus.records import (
     TIMEOUT,
@@ -53,6 +53,26 @@ class ReadingContract(DeploymentFixtures):
                 seen += texts(found)
                 positions = dict(reader.positions)
         assert seen == [f"{number}.{part}" for number in range(5) for part in "abc"]
+
+    async def test_finds_the_first_offset_of_a_time(self, bus: Bus, topic: str) -> None:
+        async with owning(bus, "times") as writer:
+            for part in range(6):
+                await writer.commit(writing(topic, *(f"{part}.{number}" for number in range(20))))
+        records = await everything(bus, topic)
+        bounds = await bus.bounds(topic)
+        latest = max(record.timestamp for record in records)
+        for time in (0, *sorted({record.timestamp for record in records}), latest + 3_600_000):
+            found = await bus.offsets_at(topic, time)
+            assert found.keys() == bounds.keys()
+            for partition, offset in found.items():
+                later = [each.offset for each in records if each.partition == partition and each.timestamp >= time]
+                earlier = [each.offset for each in records if each.partition == partition and each.timestamp < time]
+                # Between two batches, any offset that leaves out none of the later ones.
+                assert max(earlier, default=-1) < offset <= min(later, default=bounds[partition][1])
+
+    async def test_a_topic_that_does_not_exist_has_no_offset_of_a_time(self, bus: Bus) -> None:
+        with pytest.raises(Unavailable):
+            await bus.offsets_at("missing", 0)
 
     async def test_reads_the_given_partitions_and_no_others(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "some") as writer:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 import pytest
 
+from shared.bus.partitioning import partition_of
 from shared.bus.protocol import (
     IN_FLIGHT,
     RECORD_LIMIT,
@@ -14,7 +15,6 @@ from shared.bus.protocol import (
     TopicPartition,
     Transaction,
     Writer,
-    partition_of,
 )
 from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from tests.contracts.bus.deployment import Deployment, DeploymentFixtures, new_topic

@@ -8,6 +8,7 @@ from services.experience_api.refusals import TOKEN_REFUSED, WRONG_CREDENTIALS, R
 from services.experience_api.registry.notices import ClaimLost, LossReason
 from services.experience_api.registry.protocol import Claim, Client, Node, Registry
 from tests.contracts.registry.deployment import (
+    DAYS,
     Deployment,
     RegistryFixtures,
     attempt,
@@ -16,6 +17,9 @@ from tests.contracts.registry.deployment import (
     listening,
     released,
 )
+
+OVERLAP = 3600.0
+"""Seconds."""
 
 
 async def refused_token(registry: Registry, node: Node, token: str = "first") -> bool:
@@ -95,6 +99,66 @@ class ConsumersContract(RegistryFixtures):
             await registry.unregister("demo")
             await registry.disable("demo")
         assert received.notices == [None]
+
+    async def test_a_replaced_token_remains_valid_for_the_overlap(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        await registry.register(claims())
+        await registry.register(claims(token="second"), OVERLAP)
+        for token in ("first", "second"):
+            assert await registry.invalid([claims(token=token)], DAYS) == {}
+            await released(registry, await claimed(registry, node, token=token))
+        await deployment.pass_days(1)
+        assert await refused_token(registry, node, "first")
+        assert await registry.invalid([claims()], DAYS) == {claims(): TOKEN_REFUSED}
+        await claimed(registry, node, token="second")
+
+    async def test_the_connection_of_a_replaced_token_ends_with_the_overlap(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        await registry.register(claims())
+        before = await claimed(registry, node)
+        await registry.register(claims(token="second"), OVERLAP)
+        assert await registry.end_overlaps() == 0
+        assert list(await registry.held_by(node)) == [before.connection_id]
+        await deployment.pass_days(1)
+        async with listening(registry) as received:
+            assert await registry.end_overlaps() == 1
+            await received.wait_for(ClaimLost(before.connection_id, LossReason.REPLACED))
+        assert await registry.end_overlaps() == 0
+        assert await registry.held_by(node) == {}
+
+    async def test_the_connection_of_the_new_token_does_not_end_with_the_overlap(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        await registry.register(claims())
+        await registry.register(claims(token="second"), OVERLAP)
+        claim = await claimed(registry, node, token="second")
+        await deployment.pass_days(1)
+        assert await registry.end_overlaps() == 1
+        assert list(await registry.held_by(node)) == [claim.connection_id]
+
+    async def test_only_the_latest_token_overlaps_a_new_one(self, registry: Registry, node: Node) -> None:
+        await registry.register(claims())
+        first = await claimed(registry, node)
+        await registry.register(claims(token="second"), OVERLAP)
+        async with listening(registry) as received:
+            await registry.register(claims(token="third"), OVERLAP)
+            await received.wait_for(ClaimLost(first.connection_id, LossReason.REPLACED))
+        assert await refused_token(registry, node, "first")
+        await released(registry, await claimed(registry, node, token="second"))
+        await registry.register(claims(token="fourth"))
+        assert await refused_token(registry, node, "third")
+
+    async def test_neither_token_of_an_overlap_outlives_the_consumer(self, registry: Registry, node: Node) -> None:
+        await registry.register(claims())
+        await registry.register(claims(token="second"), OVERLAP)
+        claim = await claimed(registry, node)
+        async with listening(registry) as received:
+            assert await registry.unregister("demo")
+            await received.wait_for(ClaimLost(claim.connection_id, LossReason.REMOVED))
+        assert await refused_token(registry, node, "first")
+        assert await refused_token(registry, node, "second")
 
     async def test_registering_and_connecting_concurrently_keeps_the_new_token_only(
         self, deployment: Deployment, registry: Registry, node: Node

@@ -40,7 +40,11 @@ class PostgresDeployment:
         engine = create_engine(self._options)
         ago = timedelta(days=days)
         async with engine.begin() as connection:
-            await connection.execute(update(consumers).values(last_seen_at=consumers.c.last_seen_at - ago))
+            await connection.execute(
+                update(consumers).values(
+                    last_seen_at=consumers.c.last_seen_at - ago, previous_until=consumers.c.previous_until - ago
+                )
+            )
             dead = update(leases).where(leases.c.expires_at <= func.now())
             await connection.execute(dead.values(expires_at=leases.c.expires_at - ago))
         await engine.dispose()

@@ -23,12 +23,14 @@ MODES: dict[str, dict[str, Any]] = {
     "time": {"updated_at_column": "at"},
     "outbox": {"mode": "outbox"},
     "diff": {"mode": "diff"},
+    "query": {"mode": "diff", "query": "SELECT t.* FROM numbers t LEFT JOIN numbers u ON u.id = t.id"},
 }
 COLUMNS = "n integer, k text"
 
 
 def options(url: str, **more: Any) -> TableSourceKind:
-    settings = {"kind": "table", "url": url, "table": "numbers", "subject": "k", "columns": ["n", "k"]}
+    settings = {"kind": "table", "url": url, "subject": "k", "columns": ["n", "k"]}
+    settings |= {} if "query" in more else {"table": "numbers"}
     return TableSourceKind.model_validate({**COMMON, **settings, **more})
 
 

@@ -8,8 +8,9 @@ from yarl import URL
 from services.process_api.pipeline.steps.context import StepContext
 from shared.http.client.client import HttpClient, Request, Response, opened_client
 from shared.http.client.failures import RateLimited
-from shared.http.client.options import ClientOptions
+from shared.http.client.options import ClientOptions, ClientTlsOptions
 
+_NO_TLS = ClientTlsOptions()
 _LONGEST_PACE = 5.0
 """Seconds that a request waits for its turn in the budget; then the partition is held instead."""
 
@@ -20,7 +21,9 @@ class LazyClient:
     def __init__(self, url: str, options: ClientOptions, context: StepContext, connections: int) -> None:
         """`url` has the origin that gets the credentials; `connections` is the most of them at the same time."""
         self._origin = URL(url.partition("{")[0])
-        self._options = options
+        answers = context.answers
+        # Without a connection, certificates are not needed.
+        self._options = options if answers is None or answers.live else options.model_copy(update={"tls": _NO_TLS})
         self._context = context
         self._connections = connections
         self._opening = asyncio.Lock()
@@ -36,12 +39,17 @@ class LazyClient:
         """Send any request. Raises what `HttpClient.request` does."""
         return await (await self._ready()).request(request)
 
+    def _answer(self, request: Request) -> Response | None:
+        answers = self._context.answers
+        return None if answers is None else answers.of_request(self._context.place, request)
+
     async def _ready(self) -> HttpClient:
         async with self._opening:
             if self._client is None:
                 place = f"process.pipelines.{self._context.pipeline}.{self._context.place}"
                 opening = opened_client(place, self._origin, self._options, self._context.clock, self._connections + 1)
                 self._client = await self._stack.enter_async_context(opening)
+                self._client.answer = self._answer
         if (left := await self._client.wait(_LONGEST_PACE)) > 0:
             raise RateLimited(f"{self._origin}: no request for another {left:.0f} s, as its budget or the API wants")
         return self._client

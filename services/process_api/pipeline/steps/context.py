@@ -3,9 +3,55 @@
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import NamedTuple, Protocol, Self
 
+from shared.http.client.client import Request, Response
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
+
+
+class Found(NamedTuple):
+    """What a look-up finds for a key."""
+
+    value: bytes | None
+    """JSON text; None where nothing is found."""
+
+
+class Answers(Protocol):
+    """Answers look-ups in the place of other systems: in tests of pipelines.
+
+    The place of a step is that in its pipeline, such as `steps.2.enrich`.
+    """
+
+    @property
+    def live(self) -> bool:
+        """Whether other systems are asked for what has no answer here."""
+        ...
+
+    def of_key(self, place: str, key: str) -> Found | None:
+        """Return what a step finds for a key; None where its query or request has to be answered instead.
+
+        Raises:
+            Unavailable: the other system does not answer.
+        """
+        ...
+
+    def of_request(self, place: str, request: Request) -> Response | None:
+        """Return the response to a request of a step; None where the request has to be sent.
+
+        Raises:
+            TimeoutError: the other system does not answer in time.
+            OSError: it cannot be reached.
+            Unavailable: there is no answer, and the request must not be sent.
+        """
+        ...
+
+    def check_query(self, place: str, key: str) -> None:
+        """Return if a step may query a database for a key.
+
+        Raises:
+            Unavailable: it may not.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +64,8 @@ class StepContext:
     """The place of the step in it, such as `steps.2.enrich`."""
     clock: Clock = SYSTEM_CLOCK
     rng: random.Random = field(default_factory=random.SystemRandom)
+    answers: Answers | None = None
+    """None: other systems are asked."""
     on_close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What a step appends is called once the pipeline does not run any more."""
 

@@ -26,7 +26,7 @@ from services.system_api.sources.file.reading.open_file import LineFiles
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.opened import FileOpener
 from services.system_api.sources.file.reading.progress import load
-from services.system_api.sources.file.reading.recounting import EventCounter, FileRecount
+from services.system_api.sources.file.reading.recounting import EventCounter, FileRecount, LocalReread
 from services.system_api.sources.file.remote.opening import remote_source
 from services.system_api.sources.file.remote_options import scheme_of
 from services.system_api.sources.file.start import Start
@@ -95,7 +95,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
             timed = options.time is not None
             # Without the held files, which another opening of the source may be reading.
             own = Disk(io_thread, HeldFiles(DescriptorBudget(0)))
-            source.files = FileRecount(catalogue.files, own, opener(counter, own), counter, timed=timed)
+            source.files = FileRecount(catalogue.files, LocalReread(own, opener(counter, own)), counter, timed=timed)
             yield source
 
     return open_source

@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple
 import msgspec
 
 from services.system_api.sources.source import Checkpoint
+from services.system_api.sources.table.checking.checkpoints import check_saved_mode, checkpoint_errors
 from services.system_api.sources.table.entries import Entries, Order
 from shared.errors import SettingsError
 
@@ -130,19 +131,10 @@ class Ledger(Generic[Order]):
         return final
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        try:
+        with checkpoint_errors("a table source", "kind"):
             saved = msgspec.json.decode(checkpoint[""], type=_Saved)
             self._entries = Entries.loaded(checkpoint, saved.parts)
-        except (KeyError, ValueError, msgspec.MsgspecError) as exc:
-            raise SettingsError(
-                f"the checkpoint is not that of a table source ({exc}):"
-                " give the source another name, or set its previous kind again"
-            ) from exc
-        if saved.v != _VERSION or saved.mode != self._mode:
-            raise SettingsError(
-                f"the checkpoint is of rows {saved.mode!r} (version {saved.v}), the settings read rows {self._mode!r}:"
-                " give the source another name to start from the beginning"
-            )
+        check_saved_mode(saved, _VERSION, self._mode)
         if saved.position is not None:
             order, key = saved.position
             if not isinstance(order, self._kind):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from services.system_api.sources.source import Checkpoint
-from shared.errors import SettingsError
+from services.system_api.sources.table.checking.checkpoints import checkpoint_errors
 
 PART = "n"
 LIMIT = 1000
@@ -39,13 +39,8 @@ class NullKeyRows:
         """
         self.overflowing = False
         """Whether there are more than are remembered."""
-        try:
+        with checkpoint_errors("a table source", "kind"):
             self.known = frozenset(msgspec.json.decode(checkpoint.get(PART, b"[]"), type=list[str]))
-        except msgspec.MsgspecError as exc:
-            raise SettingsError(
-                f"the checkpoint is not that of a table source ({exc}):"
-                " give the source another name, or set its previous kind again"
-            ) from exc
 
     def saved(self) -> dict[str, bytes]:
         """Return the part of the checkpoint for the rows that were dead-lettered."""

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from services.system_api.sources.source import SourceOptions
+from services.system_api.sources.table.checking.modes import check_mode, check_relation
+from services.system_api.sources.table.checking.query import NAME, checked_query
 from services.system_api.sources.table.sql import identifiers
 from services.system_api.sources.table.time_scale import TimeUnit
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
@@ -22,13 +24,6 @@ _SHARE_OF_POLL = 0.8
 
 
 _COLUMN_SETTINGS = ("published_column", "subject")
-_OF_MODES = {
-    "incremental": {"updated_at_column", "time_unit", "time_zone", "overlap", "early_limit"},
-    "diff": {"diff_limit", "deleted_type"},
-    "outbox": {"published_column"},
-    "replication": {"deleted_type", "slot", "publication", "create_slot", "initial_snapshot", "slot_lag_limit"},
-}
-"""The settings that a mode has, and others have not."""
 
 
 def _table(name: str) -> str:
@@ -61,9 +56,13 @@ class TableSourceOptions(SourceOptions):
     tls: DatabaseTlsOptions | None = None
     """TLS to the server. By default the connection is unencrypted: for this machine or a trusted network only."""
 
-    table: Annotated[str, AfterValidator(_table)] = Field(min_length=1, max_length=200)
+    table: Annotated[str, AfterValidator(_table)] = Field(default="", min_length=1, max_length=200)
     """A table or view, with its schema if it has one: `shop.orders`. A name with a dot is in double quotes:
-    `shop."price.list"`."""
+    `shop."price.list"`. Required without `query`."""
+
+    query: Annotated[str, AfterValidator(checked_query)] = Field(default="", min_length=1, max_length=100_000)
+    """In place of `table`: a SELECT, whose rows are read as those of a table, in `mode: diff`, or in `mode:
+    incremental` with `overlap`. Each statement of Trelay has it as a subquery."""
 
     mode: Literal["incremental", "diff", "outbox", "replication"] = "incremental"
     """How changes are found. `incremental` reads the rows above the last one that was read, by `updated_at_column` or
@@ -166,6 +165,16 @@ class TableSourceOptions(SourceOptions):
         return [urlsplit(self.url).hostname or ""] if self.on_mysql else []
 
     @property
+    def relation(self) -> str:
+        """The table, or the word query, for logs and dead letters."""
+        return self.table or NAME
+
+    @property
+    def described(self) -> str:
+        """The table or the query, for errors."""
+        return f"table {self.table}" if self.table else NAME
+
+    @property
     def statement_timeout(self) -> float:
         """Seconds after which a statement ends: before the poll that it belongs to counts as stalled."""
         return self.poll_timeout * _SHARE_OF_POLL
@@ -259,7 +268,8 @@ class TableSourceOptions(SourceOptions):
             raise ValueError(
                 "key: found several columns, in whose order rows do not grow; set `updated_at_column`, or `mode: diff`"
             )
-        _check_mode(self.mode, self.model_fields_set)
+        check_mode(self.mode, self.model_fields_set)
+        check_relation(self.mode, {"table": self.table, "query": self.query, "overlap": self.overlap})
         if self.mode == "replication" and not self.on_postgresql:
             raise ValueError("mode: replication is of PostgreSQL only; set `updated_at_column`, or `mode: diff`")
         name = "MariaDB" if self.on_mysql else "SQLite"
@@ -268,15 +278,6 @@ class TableSourceOptions(SourceOptions):
             if getattr(self, setting) is not None:
                 raise ValueError(f"{setting}: {name} does not have this; remove it")
         return self
-
-
-def _check_mode(mode: str, given: set[str]) -> None:
-    """Check that no setting is only one of other modes."""
-    known = _OF_MODES[mode]
-    for name in sorted(given - known):
-        others = [other for other, names in _OF_MODES.items() if name in names]
-        if others:
-            raise ValueError(f"{name}: this is a setting of `mode: {others[0]}`; remove it, or set that mode")
 
 
 @contextmanager

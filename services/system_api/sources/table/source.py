@@ -208,7 +208,7 @@ class TableSource(Generic[Order]):
         elif isinstance(self._reader, TimedReader):
             order = await self._reader.order_at(place)
         else:
-            raise Malformed("a table in SQLite has no times; expected beginning, end or a position")
+            raise Malformed("this database has no times of rows; expected beginning, end or a position")
         return self._ledger.checkpoint_at(order) | self._null_key_rows.saved()
 
     async def snapshot(self) -> dict[str, bytes | None]:
@@ -218,7 +218,7 @@ class TableSource(Generic[Order]):
     async def count(self, since: datetime, until: datetime) -> int:
         """Return how many rows changed last within [since, until); see `Countable`."""
         if not isinstance(self._reader, CountingReader):
-            raise Malformed("rows can be counted in PostgreSQL only")
+            raise Malformed("rows of this database cannot be counted by time")
         return await self._reader.count_between(since, until)
 
     def entity(self, position: str) -> str:

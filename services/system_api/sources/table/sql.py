@@ -57,14 +57,14 @@ def coalesced(expressions: Sequence[str]) -> str:
     return expressions[0] if len(expressions) == 1 else f"coalesce({', '.join(expressions)})"
 
 
-def unit_error(table: str, column: str, type_: str, *, number: bool) -> str:
+def unit_error(relation: str, column: str, type_: str, *, number: bool) -> str:
     """Return the error for a `time_unit` that is missing, or that the column has no use for."""
     if number:
         return (
-            f"time_unit: table {table}: column {column!r} is {type_}; set what it counts since 1970: seconds,"
+            f"time_unit: {relation}: column {column!r} is {type_}; set what it counts since 1970: seconds,"
             " milliseconds, microseconds or nanoseconds"
         )
-    return f"time_unit: table {table}: column {column!r} is {type_}, which has no unit; remove `time_unit`"
+    return f"time_unit: {relation}: column {column!r} is {type_}, which has no unit; remove `time_unit`"
 
 
 def quoted_table(name: str, quote: Quote = quoted) -> str:
@@ -72,8 +72,10 @@ def quoted_table(name: str, quote: Quote = quoted) -> str:
     return ".".join(quote(part) for part in identifiers(name))
 
 
-def check_columns(table: str, named: Iterable[tuple[str, str]], columns: Sequence[str]) -> None:
-    """Check that the table has the columns of `named`: pairs of a setting and the column that it names.
+def check_columns(relation: str, named: Iterable[tuple[str, str]], columns: Sequence[str]) -> None:
+    """Check that a table or a query has the columns of `named`: pairs of a setting and the column that it names.
+
+    `relation` is what has them, for errors: the word table and its name, or the word query.
 
     Raises:
         SettingsError: a column is missing; the text lists the columns of the table.
@@ -82,9 +84,18 @@ def check_columns(table: str, named: Iterable[tuple[str, str]], columns: Sequenc
         if column not in columns:
             close = difflib.get_close_matches(column, columns, n=1)
             guess = f"; did you mean {close[0]!r}?" if close else ""
-            raise SettingsError(
-                f"{setting}: table {table} has no column {column!r}; it has {', '.join(columns)}{guess}"
-            )
+            raise SettingsError(f"{setting}: {relation} has no column {column!r}; it has {', '.join(columns)}{guess}")
+
+
+def check_distinct(columns: Sequence[str]) -> None:
+    """Check that no two columns of a query have the same name.
+
+    Raises:
+        SettingsError: two have.
+    """
+    repeated = [name for number, name in enumerate(columns) if name in columns[:number]]
+    if repeated:
+        raise SettingsError(f"query: found two columns {repeated[0]!r}; give one of them another name with AS")
 
 
 def check_unique(table: str, key: Sequence[str], unique: Iterable[Collection[str]], quote: Quote = quoted) -> None:

@@ -90,7 +90,7 @@ class Replica:
                 async with session.post(f"{self.url}/dead-letters/replay", json=body) as answer:
                     found = await answer.json(content_type=None)
                     assert answer.status == 200, found
-                count += found["replayed"]
+                count += int(found["replayed"])
                 if found["cursor"] is None:
                     return count
                 body["cursor"] = found["cursor"]
@@ -103,7 +103,7 @@ async def replay_here(bus: Bus, topics: TopicsOptions) -> int:
     while True:
         request = DecideRequest.parse(Status.REPLAYED, json.dumps(body).encode())
         found = (await letters.decide(bus, request, "bob")).body
-        count += found["replayed"]
+        count += int(found["replayed"])
         if found["cursor"] is None:
             return count
         body["cursor"] = found["cursor"]

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 from shared.bus.connect import BusOptions, connect
-from shared.bus.protocol import Bus, partition_of
+from shared.bus.partitioning import partition_of
+from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables

@@ -1,8 +1,9 @@
 """Pipelines on given events, without a bus."""
 
 import json
+from datetime import UTC, datetime
 
-from services.process_api.dry_run import DryRun, Sample, entity_sample, event_sample
+from services.process_api.dry_run import DryRun, EventClock, Sample, entity_sample, event_sample
 from tests.unit.services.process_api.making import pipeline
 
 
@@ -32,3 +33,28 @@ async def test_steps_that_keep_state_know_the_events_before() -> None:
     assert [json.loads(each.value or b"")["data"]["n"] for each in made] == [3, 5]
     _, (letter,) = await run.run(event_sample({"data": {"n": 1}, "subject": "C-1", "time": "soon"}, 9))
     assert "time" in letter.error
+
+
+async def test_time_passes_without_an_event() -> None:
+    clock = EventClock()
+    run = DryRun(pipeline({"latest": {"every": 1000}}), clock)
+    made = []
+    for number in (1, 2):
+        made += (await run.run(event_sample({"data": number, "subject": "C-1"}, number, clock.time()))).events
+    assert (await run.tick()) == ([], [])
+    await clock.sleep(2)
+    made += (await run.tick()).events
+    assert [json.loads(each.value or b"")["data"] for each in made] == [1, 2]
+    assert (await DryRun(pipeline()).tick()) == ([], [])
+
+
+async def test_the_clock_shows_the_time_of_the_newest_event() -> None:
+    clock = EventClock()
+    run = DryRun(pipeline(), clock)
+    assert clock.now().isoformat() == "2026-01-01T00:00:00+00:00"
+    await run.run(event_sample({"time": "2026-03-01T00:00:00Z"}, 1))
+    await run.run(event_sample({"time": "2026-02-01T00:00:00Z"}, 2))
+    assert clock.monotonic() == datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    await run.run(event_sample({}, 3)._replace(timestamp=1_900_000_000_000))
+    assert clock.time() == 1_900_000_000
+    assert json.loads(event_sample({}, 4, clock.time()).value)["time"] == "2030-03-17T17:46:40.000Z"

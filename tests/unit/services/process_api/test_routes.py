@@ -1,20 +1,29 @@
 """The endpoints for operators, on the whole service without a server."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import aiohttp
+import pytest
 
 from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Outgoing
+from shared.errors import SettingsError
+from shared.events.headers import headers_of
+from shared.runtime.reloading import SettingsFile
+from tests.unit.services.process_api.making import event
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 PIPELINES: dict[str, Any] = {
-    "orders": {"sources": ["orders", "eu.*"], "channel": "orders", "steps": [{"filter": "data.n > 1"}]},
-    "totals": {"sources": ["*"], "steps": [{"dedupe": {"within": 60}}, {"route": "data.region"}]},
+    "orders": {"sources": ["orders", "eu.*"], "channel": "orders", "steps": [{"filter": "n > 1"}]},
+    "totals": {"sources": ["*"], "steps": [{"dedupe": {"within": 60}}, {"route": "region"}]},
 }
 
 
@@ -29,10 +38,21 @@ class Api:
         async with self._session.get(f"{self._url}/pipelines{path}", headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
 
+    async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        async with self._session.post(f"{self._url}/pipelines/{path}", json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def until(self, condition: Callable[[Any], bool], name: str = "orders") -> Any:
+        """Wait until a pipeline satisfies a condition."""
+        async with asyncio.timeout(20):
+            while not condition(found := (await self.get(f"/{name}"))[1]):
+                await asyncio.sleep(0.01)
+        return found
+
 
 @contextlib.asynccontextmanager
-async def running(bus: MemoryBus, **process: Any) -> AsyncIterator[Api]:
-    given = {"node": "n", "listen": {"port": 0}, "pipelines": PIPELINES, **process}
+async def running(bus: MemoryBus, node: str = "n", **process: Any) -> AsyncIterator[Api]:
+    given = {"node": node, "listen": {"port": 0}, "pipelines": PIPELINES, **process}
     settings = ProcessSettings.model_validate({"process": given})
     async with (
         build_process_api(settings, bus=bus, alerts=RecordingAlerts()) as service,
@@ -41,21 +61,113 @@ async def running(bus: MemoryBus, **process: Any) -> AsyncIterator[Api]:
         yield Api(service.listening.url, session)
 
 
+async def ingest(bus: MemoryBus, *numbers: int) -> None:
+    async with bus.appender() as appender:
+        for number in numbers:
+            value = event({"n": number, "region": "eu"}, id=f"orders:{number}")
+            record = Outgoing(b"C-1", value, headers_of(b"orders 1700000000000 orders:%d" % number))
+            await appender.append("trelay.ingest", [record])
+
+
+def published(bus: MemoryBus, channel: str) -> list[int]:
+    found = [record for number in range(4) for record in bus.records("trelay.publish", number)]
+    return [json.loads(record.value or b"")["data"]["n"] for record in found if record.key == channel.encode()]
+
+
 async def test_the_pipelines_are_shown_with_what_they_read_run_and_write() -> None:
     async with running(MemoryBus()) as api:
+        await api.until(lambda found: found["lag"] is not None and found["partitions"]["3"]["replica"] == "n")
         status, shown = await api.get()
-        version = shown["orders"].pop("version")
+        orders = shown["orders"]
+        version = orders.pop("version")
         assert (status, len(version)) == (200, 8)
-        assert shown["orders"] == {
+        assert [(name, each["version"]) for name, each in orders.pop("replicas").items()] == [("n", version)]
+        partition = {"position": 0, "end": 0, "waiting": 0, "replica": "n"}
+        assert orders == {
+            "state": "running",
             "sources": ["orders", "eu.*"],
             "channel": "orders",
             "steps": ["steps.0.filter"],
             "stateful": False,
             "topics": {"in": ["trelay.ingest"], "out": ["trelay.publish", "trelay.dead-letter"]},
+            "paused": None,
+            "held": [],
+            "lag": 0,
+            "partitions": {str(number): partition for number in range(4)},
+            "events": {"taken": 0, "published": 0, "dead_letters": 0},
+            "rates": {"published_per_second": 0.0, "dead_letters_per_second": 0.0},
+            "last_error": None,
+            "rewind": None,
         }
         assert shown["totals"]["channel"] is None
         assert shown["totals"]["topics"]["out"] == ["trelay.publish", "trelay.dead-letter", "trelay.state"]
-        assert await api.get("/orders") == (200, {"name": "orders", "version": version, **shown["orders"]})
+
+
+async def test_a_pipeline_is_paused_resumed_and_rewound_on_any_replica(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    bus = MemoryBus()
+    async with running(bus, "a") as one, running(bus, "b") as another:
+        await one.until(lambda found: found["lag"] == 0)
+        await ingest(bus, 2, 3)
+        await one.until(lambda found: found["lag"] == 0 and found["events"]["published"] == 2)
+        status, shown = await another.post("orders/pause", {"reason": "rebuild"})
+        assert (status, shown["state"], shown["paused"]["by"], shown["paused"]["reason"]) == (
+            202, "paused", "loopback", "rebuild",
+        )  # fmt: skip
+        await one.until(lambda found: found["state"] == "paused")
+        await ingest(bus, 4)
+        await another.until(lambda found: found["lag"] == 1)
+        assert published(bus, "orders") == [2, 3]
+        assert (await one.post("orders/resume"))[1]["state"] == "running"
+        await another.until(lambda found: found["lag"] == 0)
+        assert published(bus, "orders") == [2, 3, 4]
+
+        status, planned = await another.post("orders/rewind", {"to": "beginning", "dry_run": True})
+        ((number, plan),) = planned["partitions"].items()
+        assert (status, plan, planned["events"], planned["exact"], planned["refused"]) == (
+            200, {"position": 3, "to": 0, "events": 3}, 3, True, None,
+        )  # fmt: skip
+        assert published(bus, "orders") == [2, 3, 4]
+        status, shown = await another.post("orders/rewind", {"to": {"offsets": {number: 1}}})
+        assert (status, shown["rewind"]["by"], shown["rewind"]["to"]) == (
+            202, "loopback", f'{{"offsets": {{"{number}": 1}}}}',
+        )  # fmt: skip
+        await one.until(lambda found: found["rewind"]["state"] == "done" and found["lag"] == 0)
+        assert published(bus, "orders") == [2, 3, 4, 3, 4]
+        replicas = (await one.until(lambda found: len(found["replicas"]) == 2))["replicas"]
+        assert set(replicas) == {"a", "b"}
+    commands = [record.__dict__["command"] for record in caplog.records if record.msg == "operator request accepted"]
+    assert commands == ["pause", "resume", "rewind"]
+
+
+async def test_what_cannot_be_done_is_refused_with_a_reason() -> None:
+    async with running(MemoryBus()) as api:
+        await api.until(lambda found: found["lag"] == 0)
+        for path, body, status, detail in (
+            ("orders/pause", {"reason": 1}, 400, "reason: expected text"),
+            ("orders/pause", {"why": ""}, 400, "found the member 'why'; expected reason"),
+            ("orders/rewind", {}, 400, "to: found null"),
+            ("orders/rewind", {"to": "beginning", "dry_run": 1}, 400, "dry_run: expected true or false"),
+            ("orders/rewind", {"to": "beginning"}, 409, "has not passed that place"),
+            ("totals/rewind", {"to": "beginning"}, 409, "it keeps state"),
+            ("order/pause", {}, 404, "there is no pipeline 'order'"),
+        ):
+            found, problem = await api.post(path, body)
+            assert (found, detail in problem["detail"]) == (status, True), problem
+        planned = (await api.post("totals/rewind", {"to": "beginning", "dry_run": True}))[1]
+        assert "it keeps state" in planned["refused"]
+
+
+async def test_a_held_pipeline_says_why_and_its_last_error_is_shown() -> None:
+    pipelines = {"orders": {"sources": ["orders"], "channel": "c", "steps": [{"map": "n = 1 ? missing : $"}]}}
+    bus = MemoryBus()
+    async with running(bus, pipelines=pipelines) as api:
+        await api.until(lambda found: found["lag"] == 0)
+        await ingest(bus, 1)
+        found = await api.until(lambda found: found["last_error"] is not None)
+        assert found["last_error"]["error"].startswith("steps.0.map: ")
+        assert found["last_error"]["origin"].startswith("trelay.ingest/")
+        assert found["events"] == {"taken": 1, "published": 0, "dead_letters": 1}
 
 
 async def test_an_unknown_pipeline_is_named() -> None:
@@ -70,4 +182,41 @@ async def test_with_operators_every_request_needs_a_token() -> None:
         assert status == 401
         assert "process.operators" in problem["detail"]
         assert (await api.get("/orders"))[0] == 401
+        assert (await api.post("orders/pause"))[0] == 401
         assert (await api.get(Authorization=f"Bearer {TOKEN}"))[0] == 200
+
+
+async def test_a_reload_reaches_all_replicas_and_a_bad_file_changes_nothing() -> None:
+    bus = MemoryBus()
+    given: dict[str, Any] = {"listen": {"port": 0}, "pipelines": PIPELINES}
+    before = ProcessSettings.model_validate({"process": given})
+    fewer = ProcessSettings.model_validate({"process": {**given, "pipelines": {"orders": PIPELINES["orders"]}}})
+
+    def bad() -> ProcessSettings:
+        raise SettingsError("b.yaml: is bad")
+
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        apis = {}
+        for node, read in (("a", lambda: fewer), ("b", bad), ("c", lambda: fewer)):
+            service = await stack.enter_async_context(
+                build_process_api(before, node=node, bus=bus, alerts=RecordingAlerts())
+            )
+            _ = SettingsFile(before, read, service.sections)
+            apis[node] = Api(service.listening.url, session)
+            await apis[node].until(lambda found: found["lag"] == 0)
+        status, problem = await apis["b"].post("reload")
+        assert (status, problem["detail"]) == (422, "nothing has changed: b.yaml: is bad")
+        assert set((await apis["a"].get())[1]) == {"orders", "totals"}
+        status, answer = await apis["a"].post("reload")
+        assert (status, answer["reloaded"], set(answer["versions"])) == (202, ["process.pipelines"], {"orders"})
+        async with asyncio.timeout(20):
+            while set((await apis["c"].get())[1]) != {"orders"}:
+                await asyncio.sleep(0.01)
+        assert set((await apis["b"].get())[1]) == {"orders", "totals"}
+
+
+async def test_a_process_without_a_settings_file_cannot_reload() -> None:
+    async with running(MemoryBus()) as api:
+        status, problem = await api.post("reload")
+        assert (status, problem["detail"]) == (409, "this process has no settings file to read again")

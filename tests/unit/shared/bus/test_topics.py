@@ -12,12 +12,15 @@ def test_the_topics_and_their_retention() -> None:
         "trelay.dead-letter",
         "trelay.dead-letter-decisions",
         "trelay.inbound",
+        "trelay.pipelines",
+        "trelay.process-status",
         "trelay.state",
         "trelay.takeovers",
     }
     assert [name for name, topic in topics.items() if topic.compact] == [
         "trelay.checkpoints",
         "trelay.state",
+        "trelay.pipelines",
         "trelay.dead-letter-decisions",
     ]
     assert topics["trelay.checkpoints"].retention_hours is None

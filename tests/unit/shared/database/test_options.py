@@ -1,5 +1,4 @@
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -54,16 +53,21 @@ def test_the_hosts_are_those_that_are_tried(url: str, hosts: list[str]) -> None:
     assert DatabaseOptions(url=url).hosts == hosts
 
 
-def test_an_ipv6_address_beside_other_hosts_is_read_or_refused_with_a_remedy() -> None:
-    """Newer releases of Python refuse it, and asyncpg uses Python's parser."""
-    url = "postgresql://ann@one:1,[::1]:3/trelay"
-    try:
-        urlsplit(url)
-    except ValueError:
-        with pytest.raises(ValidationError, match="Invalid IPv6 URL; in place of one, name a host"):
-            DatabaseOptions(url=url)
-    else:
-        assert DatabaseOptions(url=url).hosts == ["one", "::1"]
+def test_an_ipv6_address_beside_other_hosts_is_read_by_each_release_of_python() -> None:
+    options = DatabaseOptions(url="postgresql://ann:pass-1@one:1,[::1]:3,[fe80::1]/trelay?target_session_attrs=primary")
+    assert options.url == "postgresql://ann@one:1,[::1]:3,[fe80::1]/trelay?target_session_attrs=primary"
+    assert options.hosts == ["one", "::1", "fe80::1"]
+    assert options.address == "database one:1,[::1]:3,[fe80::1]/trelay"
+    assert options.endpoint == {
+        "dsn": "postgresql://ann@/trelay?target_session_attrs=primary",
+        "host": ["one", "::1", "fe80::1"],
+        "port": [1, 3, 5432],
+    }
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann@one,two/trelay", "postgresql://[::1]:5/trelay", "postgresql://db"])
+def test_other_hosts_are_read_by_asyncpg(url: str) -> None:
+    assert DatabaseOptions(url=url).endpoint == {"dsn": url}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import ClassVar
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.lookup.answered import AnsweredBackend
 from services.process_api.pipeline.steps.lookup.cache import Cache
 from services.process_api.pipeline.steps.lookup.http import HttpBackend
 from services.process_api.pipeline.steps.lookup.keys import Key, key_of
@@ -58,6 +59,8 @@ class EnrichOptions(StepOptions):
             assert settings.http is not None, "one of the three is set"
             backend = HttpBackend(settings.http, context)
             size = settings.http.batch.size if settings.http.batch else settings.http.max_concurrent
+        if context.answers is not None:
+            backend = AnsweredBackend(backend, context.answers, context.place, queries=settings.sql is not None)
         return Enrich(settings, Lookups(backend, Cache(settings.cache), context.clock, size), merging)
 
 

@@ -6,7 +6,7 @@ compared is said: files that are gone or were rewritten, rows behind the saved p
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -19,12 +19,25 @@ from services.system_api.sources.source import Batch, EventBuilder, NumberedEven
 from shared.bus.protocol import Outgoing
 from shared.errors import Malformed, SettingsError
 
-_STEP = 10_000
+STEP = 10_000
 """Rows that are read at once."""
 _NOTHING = Outgoing(b"", None, ())
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _SHOWN = 20
 """Files that are named one by one."""
+
+
+class _Known(Protocol):
+    """What a checkpoint has of a file."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def passed_over(self) -> bool: ...
+
+
+Known = TypeVar("Known", bound=_Known)
+Known_contra = TypeVar("Known_contra", bound=_Known, contravariant=True)
 
 
 class Place(NamedTuple):
@@ -61,17 +74,28 @@ class EventCounter(EventBuilder):
         return event
 
 
-class FileRecount:
+class Reread(Protocol[Known_contra]):
+    """Reads files again, so that their events go to an `EventCounter`."""
+
+    def end(self, known: Known_contra, /) -> Place:
+        """Return the place up to which a file is published."""
+        ...
+
+    async def read(self, file_id: str, known: Known_contra, end: Place, /) -> bool:
+        """Read a file up to a place; return whether it could be read, and is the one that was read first."""
+        ...
+
+
+class FileRecount(Generic[Known]):
     """What the files of a source hold; see `Recountable`."""
 
     def __init__(
-        self, files: Mapping[str, Progress], disk: Disk, opener: FileOpener, counter: EventCounter, *, timed: bool
+        self, files: Mapping[str, Known], reread: Reread[Known], counter: EventCounter, *, timed: bool
     ) -> None:
-        """`opener` opens files whose events go to `counter`; `timed` tells whether rows have times of their own."""
+        """The events of files that `reread` reads go to `counter`; `timed`: whether rows have times of their own."""
         self._files = files
-        self._disk = disk
+        self._reread = reread
         self._counter = counter
-        self._opener = opener
         self._timed = timed
         self._ends: dict[str, Place] = {}
         """The files that are compared, each with the place up to which it is."""
@@ -122,23 +146,11 @@ class FileRecount:
             return None
         return None if self._timeless is not None and position in self._timeless else position
 
-    async def _count_file(self, file_id: str, known: Progress, since: datetime, until: datetime) -> int | None:
+    async def _count_file(self, file_id: str, known: Known, since: datetime, until: datetime) -> int | None:
         """Return the events of a file up to its saved position; None if it cannot be compared."""
-        found = await self._disk.run(regular_file, known.path)
-        if found is None or found.inode != known.inode:
-            return None
-        end = _end(known)
+        end = self._reread.end(known)
         self._counter.count_in(since, until, end)
-        try:
-            (await self._opener.resume(found, file_id, known)).close()
-            open_file = await self._opener.resume(
-                found, file_id, msgspec.structs.replace(unread(known), begin=known.begin)
-            )
-            try:
-                await _read(open_file, end, finish=known.done is not None)
-            finally:
-                open_file.release()
-        except (FileError, Replaced, Rewritten, UnusableFile, SettingsError):
+        if not await self._reread.read(file_id, known, end):
             return None
         self._ends[file_id] = end
         if self._timeless is None:
@@ -147,24 +159,46 @@ class FileRecount:
         return self._counter.events
 
 
-def _end(known: Progress) -> Place:
-    """Return the place up to which a file is published."""
-    return Place(known.part, known.position) if known.size else Place(0, known.offset)
+class LocalReread:
+    """A `Reread` of files on this machine."""
 
+    def __init__(self, disk: Disk, opener: FileOpener) -> None:
+        self._disk = disk
+        self._opener = opener
 
-async def _read(open_file: OpenedFile, end: Place, *, finish: bool) -> None:
-    """Read a file up to a place."""
-    more = True
-    while more and _end(open_file.progress()) < end:
-        more = await open_file.fill(Batch(), _STEP)
-    while finish and open_file.finish(Batch(), _STEP):
-        pass
+    def end(self, known: Progress) -> Place:
+        """See `Reread`."""
+        return Place(known.part, known.position) if known.size else Place(0, known.offset)
+
+    async def read(self, file_id: str, known: Progress, end: Place) -> bool:
+        """See `Reread`."""
+        found = await self._disk.run(regular_file, known.path)
+        if found is None or found.inode != known.inode:
+            return False
+        try:
+            (await self._opener.resume(found, file_id, known)).close()
+            again = msgspec.structs.replace(unread(known), begin=known.begin)
+            open_file = await self._opener.resume(found, file_id, again)
+            try:
+                await self._read_to(open_file, end, finish=known.done is not None)
+            finally:
+                open_file.release()
+        except (FileError, Replaced, Rewritten, UnusableFile, SettingsError):
+            return False
+        return True
+
+    async def _read_to(self, open_file: OpenedFile, end: Place, *, finish: bool) -> None:
+        more = True
+        while more and self.end(open_file.progress()) < end:
+            more = await open_file.fill(Batch(), STEP)
+        while finish and open_file.finish(Batch(), STEP):
+            pass
 
 
 class RecountedFiles:
     """The part of a `Recountable` source that reads files."""
 
-    files: FileRecount
+    files: FileRecount[Any]
     """Set where the source is opened."""
 
     async def recount(self, since: datetime | None, until: datetime | None) -> int:

@@ -3,14 +3,17 @@
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 from services.system_api.sources.file.formats import DocumentMaker, record_opener
 from services.system_api.sources.file.options import After, FileSourceOptions, Ready
+from services.system_api.sources.file.reading.recounting import EventCounter, FileRecount
 from services.system_api.sources.file.remote.finishing import RemoteFinisher, is_archived
 from services.system_api.sources.file.remote.ledger import Ledger, load
 from services.system_api.sources.file.remote.remote_drop import RemoteDrop
 from services.system_api.sources.file.remote.remote_thread import RemoteThread
+from services.system_api.sources.file.remote.rereading import RemoteReread
 from services.system_api.sources.file.remote.store import RemoteStore
 from services.system_api.sources.file.remote_options import scheme_of
 from services.system_api.sources.file.start import Start
@@ -43,7 +46,11 @@ def remote_source(name: str, options: FileSourceOptions, clock: Clock, rng: rand
             store = await reading.run(RemoteStore, url, options.remote, skip)
             tasks = await stack.enter_async_context(Tasks())
             finisher = RemoteFinisher(name, options, store, finishing, tasks)
-            yield RemoteDrop(options, ledger, store, reading, make, finisher, clock)
+            source = RemoteDrop(options, ledger, store, reading, make, finisher, clock)
+            counter = EventCounter(name, options.type, options.channel, clock, rng)
+            again = RemoteReread(store, reading, replace(make, builder=counter))
+            source.files = FileRecount(ledger.files, again, counter, timed=options.time is not None)
+            yield source
 
     return open_source
 

@@ -19,6 +19,7 @@ from services.system_api.sources.file.formats import DocumentMaker
 from services.system_api.sources.file.options import FileSourceOptions, Ready
 from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.file_problems import shown
+from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.remote.finishing import RemoteFinisher
 from services.system_api.sources.file.remote.ledger import Ledger
 from services.system_api.sources.file.remote.remote_thread import RemoteThread
@@ -38,7 +39,7 @@ class _Open(NamedTuple):
     reader: DocumentReader
 
 
-class RemoteDrop:
+class RemoteDrop(RecountedFiles):
     """A `Source` of whole remote files. `Settling`: a file is finished once everything in it is committed."""
 
     def __init__(

@@ -72,6 +72,10 @@ class HttpSource:
             pass
         return self._sweep.checkpoint()
 
+    async def snapshot(self) -> dict[str, bytes | None]:
+        """Let the next reading of the list publish all of it; see `Snapshotting`. After a crash it begins again."""
+        return self._sweep.begin_snapshot()
+
     async def _load(self, request: Request) -> bool:
         """Read a page; return False if that has to wait, because of the rate or because the API wants a pause."""
         if await self._client.wait(self._timeout * _SHARE_OF_WAIT) > 0:

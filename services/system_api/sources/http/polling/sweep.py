@@ -77,6 +77,19 @@ class Sweep:
         """Return the checkpoint of a place. Raises `Malformed` where there is no such place."""
         return self._changes.checkpoint_at(place)
 
+    def begin_snapshot(self) -> dict[str, bytes | None]:
+        """Let the next reading publish everything that is listed; return the parts of the checkpoint that begin it.
+
+        Raises:
+            Malformed: the API does not list everything that is there.
+        """
+        self._changes.begin_snapshot()
+        self._page = None
+        self._items.clear()
+        self._cache.retain(set())
+        self._begin()
+        return self._changes.saved() | self._rejected.saved()
+
     def load(self, page: FetchedPage, name: str) -> None:
         """Take the page that was requested; errors call it `name`."""
         self._page, self._name, self._items = page, name, deque(page.items)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from services.system_api.sources.source import Checkpoint
-from shared.errors import SettingsError
+from services.system_api.sources.table.checking.checkpoints import check_saved_mode, checkpoint_errors
 
 _PREFIX = "d"
 _LARGEST = 1000
@@ -140,21 +140,12 @@ class DiffState:
         return _encode(entries) if entries else None
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        try:
+        with checkpoint_errors("a table in mode diff", "mode"):
             saved = msgspec.json.decode(checkpoint[""], type=_Saved)
             for name, value in checkpoint.items():
                 if name.startswith(_PREFIX):
                     self._load_part(int(name.removeprefix(_PREFIX)), msgspec.json.decode(value, type=list[_Entry]))
-        except (KeyError, ValueError, msgspec.MsgspecError) as exc:
-            raise SettingsError(
-                f"the checkpoint is not that of a table in mode diff ({exc}):"
-                " give the source another name, or set its previous mode again"
-            ) from exc
-        if saved.v != _VERSION or saved.mode != self._mode:
-            raise SettingsError(
-                f"the checkpoint is of a {saved.mode!r} (version {saved.v}), the settings make a {self._mode!r}:"
-                " give the source another name to start from the beginning"
-            )
+        check_saved_mode(saved, _VERSION, self._mode)
         self.revision = saved.revision
 
     def _load_part(self, number: int, entries: list[_Entry]) -> None:

@@ -43,7 +43,7 @@ class MysqlConnection:
         self._options = options
         self._timeout = options.statement_timeout
         url = make_url(options.url)
-        self.place = f"database {url.host}:{url.port or 3306}/{url.database}, table {options.table}"
+        self.place = f"database {url.host}:{url.port or 3306}/{url.database}, {options.described}"
         self.database = str(url.database)
         arguments: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": _CONNECT_TIMEOUT, "autocommit": True}
         with _tls_errors():
@@ -75,10 +75,27 @@ class MysqlConnection:
             Unavailable: the server does not answer, or the statement failed or took too long.
             Unauthorized: the server refuses the account, or the account lacks a privilege.
         """
+        async with self._answering(timeout) as connection:
+            return await self._fetch(connection, statement, arguments)
+
+    async def describe(self, statement: str) -> list[tuple[str, int]]:
+        """Return name and type of each column of a statement, without its rows: the type is a number of the protocol.
+
+        Raises what `fetch` raises.
+        """
+        async with self._answering() as connection:
+            result = await connection.exec_driver_sql(statement)
+            columns: Sequence[Any] = result.cursor.description
+            described = [(str(name), int(type_)) for name, type_, *_ in columns]
+            result.close()
+            return described
+
+    @asynccontextmanager
+    async def _answering(self, timeout: float | None = None) -> AsyncIterator[AsyncConnection]:
         with self._errors():
             try:
                 async with asyncio.timeout(self._timeout + _GRACE if timeout is None else timeout):
-                    return await self._fetch(await self._connected(), statement, arguments)
+                    yield await self._connected()
             except BaseException:
                 await self.close()
                 raise
@@ -128,11 +145,7 @@ class MysqlConnection:
 
     @staticmethod
     async def _fetch(connection: AsyncConnection, statement: str, arguments: Sequence[object] = ()) -> Sequence[Any]:
-        if not arguments:
-            # Without arguments the client replaces nothing.
-            result = await connection.exec_driver_sql(statement.replace("%%", "%"))
-        else:
-            result = await connection.exec_driver_sql(statement, tuple(arguments))
+        result = await connection.exec_driver_sql(statement, tuple(arguments))
         return result.fetchall() if result.returns_rows else []
 
     @contextmanager

@@ -16,6 +16,7 @@ from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRow
 from services.system_api.sources.table.time_scale import DATE_SPREAD, Microseconds, TimeScale
 from services.system_api.sources.table.zones import lowest_local
+from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
 _MARGIN = 2.0
@@ -79,6 +80,29 @@ class MysqlReader:
     async def null_key_rows(self, _known: frozenset[str], timeout: float) -> Sequence[NullKeyRow]:
         """Return rows without a key or order value; see `TableReader`."""
         return await self._table.null_key_rows(timeout)
+
+    async def order_at(self, time: datetime) -> int:
+        """Return the order value of a time; see `TimedReader`."""
+        return self._order_at(await self._timed_shape(), time)
+
+    async def count_between(self, since: datetime, until: datetime) -> int:
+        """Return how many rows have a time within [since, until); see `CountingReader`."""
+        shape = await self._timed_shape()
+        bounds = [self._order_at(shape, time) for time in (since, until)]
+        ((found,),) = await self._table.connection.fetch(*statements.count_between(shape, *bounds))
+        return int(found)
+
+    async def _timed_shape(self) -> MysqlShape:
+        shape = await self._table.shape(self._clock.monotonic())
+        if not shape.times:
+            raise Malformed("a table without updated_at_column has no times; expected beginning, end or a position")
+        return shape
+
+    def _order_at(self, shape: MysqlShape, time: datetime) -> int:
+        # Those of a timestamp, and numbers since 1970, are in UTC.
+        local = shape.order.type in {"datetime", "date"}
+        there = time.astimezone(self._zone if local else UTC).replace(tzinfo=None)
+        return shape.scale.at((there - _EPOCH) // _MICROSECOND)
 
     def holder(self) -> str | None:
         """Describe the open transactions that hold the horizon back; see `TableReader`."""

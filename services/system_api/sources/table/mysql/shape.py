@@ -1,11 +1,12 @@
 """Reads the shape of a table in MariaDB or MySQL, and checks the settings against it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from services.system_api.sources.table.mysql.connection import MysqlConnection
+from services.system_api.sources.table.mysql.queries import query_columns, relation_of
 from services.system_api.sources.table.mysql.values import Column, quoted
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sql import check_columns, check_unique, identifiers, suggest_index, unit_error
@@ -88,6 +89,19 @@ class MysqlShape:
         return f"by {self.order_name}{f', {names}' if len(self.keys) > 1 else ''} ({self.order.type})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Relation:
+    """What the server has of a table, a view or a query."""
+
+    sql: str
+    """For a statement with arguments."""
+    columns: Mapping[str, Column]
+    definition: tuple[Any, ...]
+    is_table: bool
+    indexes: Mapping[str, tuple[bool, list[str]]]
+    """Whether each is unique, and its columns."""
+
+
 async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOptions) -> MysqlShape:
     """Return the shape of the table.
 
@@ -95,6 +109,37 @@ async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOption
         Unavailable: the server does not answer.
         SettingsError: the table cannot be read with these settings; the text names setting, table and column.
     """
+    relation = await (_query if options.query else _table)(connection, options)
+    columns = relation.columns
+    check_columns(options.described, options.named_columns, list(columns))
+    shape = MysqlShape(
+        table=options.relation,
+        relation=relation.sql,
+        columns=tuple(columns[name] for name in options.columns or columns),
+        keys=tuple(columns[name] for name in options.keys),
+        times=tuple(columns[name] for name in options.times),
+        subject=None if options.subject is None else columns[options.subject],
+        published=None if options.published_column is None else columns[options.published_column],
+        way=options.mode,
+        lists_transactions=await _lists_transactions(connection),
+        definition=relation.definition,
+        time_unit=options.time_unit,
+    )
+    if relation.is_table:
+        unique = [names for unique, names in relation.indexes.values() if unique]
+        check_unique(options.table, options.keys, unique, quoted)
+    if options.mode == "outbox":
+        await _check_outbox(connection, options, shape, is_table=relation.is_table)
+    if options.ordered:
+        await _check_order(connection, options, shape)
+        # No index serves the first of several columns that is not NULL.
+        leads = any(names[0] == shape.order_name for _, names in relation.indexes.values())
+        if relation.is_table and not leads:
+            suggest_index(options.table, options.order_columns, options.keys, named=True)
+    return shape
+
+
+async def _table(connection: MysqlConnection, options: TableSourceOptions) -> _Relation:
     *schemas, given = identifiers(options.table)
     place = (schemas[0] if schemas else connection.database, given)
     tables = await connection.fetch(_TABLE, place)
@@ -106,36 +151,24 @@ async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOption
         name: Column(name, "json" if name in checked else type_, bool(nullable), bool(increments))
         for name, type_, nullable, increments, _ in found
     }
-    check_columns(options.table, options.named_columns, list(columns))
     indexes: dict[str, tuple[bool, list[str]]] = {}
     for name, repeated, column in await connection.fetch(_INDEXES, place):
         indexes.setdefault(name, (not repeated, []))[1].append(column)
-    lists = await _lists_transactions(connection)
-    shape = MysqlShape(
-        table=options.table,
-        relation=".".join(map(quoted, place)),
-        columns=tuple(columns[name] for name in options.columns or columns),
-        keys=tuple(columns[name] for name in options.keys),
-        times=tuple(columns[name] for name in options.times),
-        subject=None if options.subject is None else columns[options.subject],
-        published=None if options.published_column is None else columns[options.published_column],
-        way=options.mode,
-        lists_transactions=lists,
-        definition=(tables[0][2], *(tuple(row) for row in found)),
-        time_unit=options.time_unit,
+    definition = (tables[0][2], *(tuple(row) for row in found))
+    return _Relation(
+        ".".join(map(quoted, place)), columns, definition, is_table=tables[0][0] == "BASE TABLE", indexes=indexes
     )
-    is_table = tables[0][0] == "BASE TABLE"
-    if is_table:
-        check_unique(options.table, options.keys, [names for unique, names in indexes.values() if unique], quoted)
-    if options.mode == "outbox":
-        await _check_outbox(connection, options, shape, is_table=is_table)
-    if options.ordered:
-        await _check_order(connection, options, shape)
-        # No index serves the first of several columns that is not NULL.
-        leads = any(names[0] == shape.order_name for _, names in indexes.values())
-        if is_table and not leads:
-            suggest_index(options.table, options.order_columns, options.keys, named=True)
-    return shape
+
+
+async def _query(connection: MysqlConnection, options: TableSourceOptions) -> _Relation:
+    columns = await query_columns(connection, options.query)
+    return _Relation(
+        relation_of(options.query),
+        {column.name: column for column in columns},
+        tuple((column.name, column.type) for column in columns),
+        is_table=False,
+        indexes={},
+    )
 
 
 async def _checked_json(connection: MysqlConnection, place: Sequence[str]) -> set[str]:
@@ -172,7 +205,7 @@ async def _check_outbox(
 
 
 def _check_times(options: TableSourceOptions, shape: MysqlShape) -> None:
-    place = f"table {options.table}"
+    place = options.described
     for column in shape.times:
         if column.type == "float":
             raise SettingsError(
@@ -186,30 +219,30 @@ def _check_times(options: TableSourceOptions, shape: MysqlShape) -> None:
             )
         number = column.type in _NUMBERS
         if number != (options.time_unit is not None):
-            raise SettingsError(unit_error(options.table, column.name, column.type, number=number))
+            raise SettingsError(unit_error(options.described, column.name, column.type, number=number))
     if len({column.type for column in shape.times}) > 1:
         types = ", ".join(f"{column.name!r} is {column.type}" for column in shape.times)
         raise SettingsError(f"updated_at_column: {place}: {types}; expected columns of one type, whose values compare")
 
 
 async def _check_order(connection: MysqlConnection, options: TableSourceOptions, shape: MysqlShape) -> None:
-    order, table = shape.order, options.table
+    order, place = shape.order, options.described
     _check_times(options, shape)
     if order.type == "datetime" and options.time_zone is None:
         raise SettingsError(
-            f"time_zone: table {table}: column {order.name!r} has no time zone;"
+            f"time_zone: {place}: column {order.name!r} has no time zone;"
             " set `time_zone` to the zone of the applications that write it, such as UTC or Europe/Berlin"
         )
     if not shape.times and not order.integer:
         raise SettingsError(
-            f"key: table {table}: column {order.name!r} is {order.type}; set `updated_at_column`, or a key that is an"
+            f"key: {place}: column {order.name!r} is {order.type}; set `updated_at_column`, or a key that is an"
             " integer and grows, or `mode: diff` for a small table"
         )
     if options.overlap > 0:
         return
     if not shape.times and not order.auto_increment:
         raise SettingsError(
-            f"key: table {table}: the values of column {order.name!r} are not from AUTO_INCREMENT, so a lower one may"
+            f"key: {place}: the values of column {order.name!r} are not from AUTO_INCREMENT, so a lower one may"
             " appear after a higher one: set `updated_at_column`, or `mode: diff` for a small table, or set `overlap`"
             " to the seconds between an application making a key and committing its row, if keys grow with time"
         )

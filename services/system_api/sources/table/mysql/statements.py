@@ -65,6 +65,14 @@ def positions(
     return _positions(shape, conditions, list(dict.fromkeys([order, *keys])), limit, arguments)
 
 
+def count_between(shape: MysqlShape, since: int, until: int) -> tuple[str, list[object]]:
+    """Return the statement that counts rows within two order values, the second excluded, and its arguments."""
+    order = _order(shape)
+    conditions = [*_placed(shape), f"{order} >= %s", f"{order} < %s"]
+    statement = f"SELECT COUNT(*) FROM {shape.relation} t WHERE {' AND '.join(conditions)}"  # noqa: S608
+    return statement, [_order_argument(shape, since), _order_argument(shape, until)]
+
+
 def following(shape: MysqlShape, limit: int, key: str | None) -> tuple[str, list[object]]:
     """Return the statement for the rows after a key in the order of the keys, and its arguments: as `positions`."""
     arguments: list[object] = []

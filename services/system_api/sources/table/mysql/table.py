@@ -51,7 +51,7 @@ class MysqlTable:
                     " give the source another name to start from the beginning"
                 )
         if before is not None and before.definition != found.definition:
-            extra = {"component": "source", "source": self._name, "table": self.options.table}
+            extra = {"component": "source", "source": self._name, "table": self.options.relation}
             logger.info("table has changed; reading its definition again", extra=extra)
         self._shape, self._check_at, self._opened = found, now + _CHECK_INTERVAL, self.connection.opened
         return found

@@ -33,4 +33,4 @@ class Assembly:
         """Return what makes the events of rows."""
         options = self.options
         builder = self.builder(options.type)
-        return RowEvents(builder, options.table, options.subject_name, options.row_limit, position, time)
+        return RowEvents(builder, options.relation, options.subject_name, options.row_limit, position, time)

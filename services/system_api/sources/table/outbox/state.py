@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from services.system_api.sources.source import Checkpoint
-from shared.errors import SettingsError
+from services.system_api.sources.table.checking.checkpoints import check_saved_mode, checkpoint_errors
 
 REJECTED_LIMIT = 1000
 """Maximum number of rejected rows that are remembered."""
@@ -112,22 +112,13 @@ class OutboxState:
             self._rejected_changed = True
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        try:
+        with checkpoint_errors("a table in mode outbox", "mode"):
             saved = msgspec.json.decode(checkpoint[""], type=_Saved)
             for name, value in checkpoint.items():
                 if name.startswith(_PREFIX):
                     self._parts[name] = msgspec.json.decode(value, type=list[str])
             rejected = msgspec.json.decode(checkpoint.get(_REJECTED, b"[]"), type=list[str])
-        except (KeyError, msgspec.MsgspecError) as exc:
-            raise SettingsError(
-                f"the checkpoint is not that of a table in mode outbox ({exc}):"
-                " give the source another name, or set its previous mode again"
-            ) from exc
-        if saved.v != _VERSION or saved.mode != self._mode:
-            raise SettingsError(
-                f"the checkpoint is of an {saved.mode!r} (version {saved.v}), the settings read an {self._mode!r}:"
-                " give the source another name"
-            )
+        check_saved_mode(saved, _VERSION, self._mode)
         self._next, self.rejected = saved.next, dict.fromkeys(rejected)
         # What a checkpoint has is published.
         self.committed = list(self._parts)

@@ -96,6 +96,8 @@ def state(shape: Shape, margin: float) -> str:
 
 def identity(shape: Shape) -> str:
     """Return the query for what identifies the table and the definition of the columns that matter."""
+    if not shape.named:
+        return "SELECT 'query'"  # the server refuses a prepared statement whose columns have other types now
     columns = [key.name for key in shape.keys]
     columns += [*shape.times, *([] if shape.subject is None else [shape.subject])]
     return _IDENTITY.format(columns=", ".join(map(literal, columns)), table=literal(quoted_table(shape.table)))

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -25,6 +26,12 @@ logger = logging.getLogger(__name__)
 _TABLES = ("r", "p")
 _OUT_OF_ORDER = {"m": "a materialized view", "f": "a foreign table"}
 """Relations whose rows appear on a refresh or on another server's commit, of which open transactions say nothing."""
+
+
+class _ColumnFacts(Protocol):
+    """What is known of a column, by name."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +76,9 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
         _check_exactness(options, relation.kind, standby=standby)
     elif options.mode == "outbox":
         _check_writable(options, relation, standby=standby)
-    check_columns(table, options.named_columns, list(columns))
+    check_columns(options.described, options.named_columns, list(columns))
     orders = [columns[name] for name in options.order_columns]
-    type_ = _order_type(options, orders) if options.ordered else options.mode
+    type_ = order_type_of(options, orders) if options.ordered else options.mode
     by_key = options.updated_at_column is None and options.ordered
     sequence = _sequence(options, relation) if by_key else None
     shape = Shape(
@@ -146,17 +153,22 @@ async def _leads(connection: asyncpg.Connection, shape: Shape, oid: int) -> bool
     return any(found.replace('"', "").lower() == wanted for found in expressions if found)
 
 
-def _order_type(options: TableSourceOptions, orders: Several[asyncpg.Record]) -> str:
+def order_type_of(options: TableSourceOptions, orders: Several[_ColumnFacts]) -> str:
+    """Return the type of the columns that rows are ordered by; each has `name`, `type` and `beneath`.
+
+    Raises:
+        SettingsError: rows cannot be ordered by them with these settings.
+    """
     found = [_type_of_one(options, order) for order in orders]
     if len(set(found)) > 1:
         types = ", ".join(f"{order['name']!r} is {order['type']}" for order in orders)
         raise SettingsError(
-            f"updated_at_column: table {options.table}: {types}; expected columns of one type, whose values compare"
+            f"updated_at_column: {options.described}: {types}; expected columns of one type, whose values compare"
         )
     return found[0]
 
 
-def _type_of_one(options: TableSourceOptions, order: asyncpg.Record) -> str:
+def _type_of_one(options: TableSourceOptions, order: _ColumnFacts) -> str:
     by_time = options.updated_at_column is not None
     # A key may be of a domain: its base type counts.
     given = order["type"] if by_time else order["beneath"]
@@ -164,14 +176,14 @@ def _type_of_one(options: TableSourceOptions, order: asyncpg.Record) -> str:
     setting = "updated_at_column" if by_time else "key"
     if type_ is None:
         error = order_error(order["name"], given, by_time=by_time)
-        raise SettingsError(f"{setting}: table {options.table}: {error}")
+        raise SettingsError(f"{setting}: {options.described}: {error}")
     if type_ == "timestamp" and options.time_zone is None:
         raise SettingsError(
-            f"time_zone: table {options.table}: column {order['name']!r} has no time zone;"
+            f"time_zone: {options.described}: column {order['name']!r} has no time zone;"
             " set `time_zone` to the zone of the applications that write it, such as UTC or Europe/Berlin"
         )
     if by_time and (type_ in NUMBERS) != (options.time_unit is not None):
-        raise SettingsError(unit_error(options.table, order["name"], given, number=type_ in NUMBERS))
+        raise SettingsError(unit_error(options.described, order["name"], given, number=type_ in NUMBERS))
     return type_
 
 

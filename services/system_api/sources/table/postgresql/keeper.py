@@ -18,7 +18,7 @@ class SessionKeeper:
     def __init__(self, name: str, options: TableSourceOptions, on_notify: Callable[[], None]) -> None:
         """`on_notify` is called when a trigger has notified."""
         self.options = options
-        self.place = f"{database_of(options).address}, table {options.table}"
+        self.place = f"{database_of(options).address}, {options.described}"
         self.current: Session | None = None
         self._name = name
         self._on_notify = on_notify
@@ -32,7 +32,7 @@ class SessionKeeper:
 
     def reopen(self) -> None:
         """Close the connection because the definition of the table has changed."""
-        extra = {"component": "source", "source": self._name, "table": self.options.table}
+        extra = {"component": "source", "source": self._name, "table": self.options.relation}
         logger.info("table has changed; reading its definition again", extra=extra)
         self.close()
 

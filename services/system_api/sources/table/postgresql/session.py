@@ -10,6 +10,7 @@ from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.postgresql import bounds
 from services.system_api.sources.table.postgresql.catalog import shape_of
 from services.system_api.sources.table.postgresql.connection import connect, database_of
+from services.system_api.sources.table.postgresql.queries import query_shape_of
 from services.system_api.sources.table.postgresql.shape import Shape
 from shared.errors import SettingsError
 
@@ -53,7 +54,10 @@ async def _prepared(connection: asyncpg.Connection, options: TableSourceOptions)
     (server,) = await connection.fetch(_SERVER)
     if server["standby"] and options.notify is not None:
         raise SettingsError("notify: this server is a standby, which cannot notify; remove notify, or set the primary")
-    shape = await shape_of(connection, options, standby=server["standby"])
+    if options.query:
+        shape = await query_shape_of(connection, options)
+    else:
+        shape = await shape_of(connection, options, standby=server["standby"])
     try:
         identity = await connection.fetchval(bounds.identity(shape))
         if options.ordered:

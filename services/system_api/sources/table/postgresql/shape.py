@@ -86,6 +86,8 @@ class Shape:
     """Whether a row may be without a time."""
     time_unit: TimeUnit | None = None
     """What numbers in `times` count."""
+    named: bool = True
+    """Whether it is a table or a view, which has a name in the catalog, and no query."""
 
     @property
     def by_time(self) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sqlite.values import Value, text
-from shared.errors import Unavailable
+from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import Clock
 
 _BUSY = 5.0
@@ -20,6 +20,9 @@ _STEPS = 100_000
 """Instructions of SQLite's virtual machine between two checks of the clock: about a millisecond."""
 LENGTH_LIMIT = 4 * 1_048_576
 """Maximum size of one value in bytes: more than a row may have. SQLite does not load a larger one."""
+
+VIEW = 'temp."trelay query"'
+"""A query of the settings is a view of the connection alone: SQLite accepts nothing else there than one SELECT."""
 
 Read = TypeVar("Read")
 
@@ -33,11 +36,12 @@ class SqliteFile:
     """The file that the options name; it may not exist yet."""
 
     def __init__(self, options: TableSourceOptions, clock: Clock, *, writable: bool = False) -> None:
-        self._place = f"database {options.path}, table {options.table}"
+        self._place = f"database {options.path}, {options.described}"
         self._uri = f"file:{quote(str(options.path))}?mode={'rw' if writable else 'ro'}"
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         self._connection: sqlite3.Connection | None = None
         self._path = options.path
+        self._query = options.query
         self._clock = clock
         self._timeout = options.statement_timeout
         self._deadline = 0.0
@@ -54,6 +58,7 @@ class SqliteFile:
         Raises:
             Unavailable: the file does not exist, is locked or not a SQLite file, has no such table, or the function
                 took longer than `timeout` seconds, by default four fifths of `poll_timeout`.
+            SettingsError: SQLite refuses the query of the settings.
         """
         self._deadline = self._clock.monotonic() + (self._timeout if timeout is None else timeout)
         try:
@@ -71,6 +76,9 @@ class SqliteFile:
     def _run(self, read: Callable[[sqlite3.Connection], Read]) -> Read:
         try:
             return read(self._connected())
+        except SettingsError:
+            self._disconnect()
+            raise
         except sqlite3.Error as exc:
             self._disconnect()
             raise Unavailable(f"{self._place}: {exc}") from exc
@@ -93,12 +101,23 @@ class SqliteFile:
             # Only this handler can end a statement: cancelling the wait for it does not.
             connection.set_progress_handler(self._is_late, _STEPS)
             self._connection = connection
+            if self._query:
+                _create_view(connection, self._query)
         return self._connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _create_view(connection: sqlite3.Connection, query: str) -> None:
+    try:
+        connection.execute(f"CREATE TEMP VIEW {VIEW.partition('.')[2]} AS\n{query}")
+    except sqlite3.Error as exc:
+        if getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
+            raise SettingsError(f"query: SQLite refuses it: {exc}") from exc
+        raise
 
 
 def _inode_of(path: Path) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ applications make, are taken before the commit: they are final when they are old
 """
 
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.system_api.sources.table.delayed import Delayed
 from services.system_api.sources.table.entries import Order
@@ -13,6 +13,7 @@ from services.system_api.sources.table.local_clock import LocalClock
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from services.system_api.sources.table.time_scale import DATE_SPREAD
 from services.system_api.sources.table.zones import lowest_local
+from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- local times have no zone
@@ -25,6 +26,14 @@ class Final(Protocol[Order]):
 
     def below(self, highest: Order) -> Order | None:
         """Return the horizon for the highest order value in the table; None if none is known yet."""
+        ...
+
+    def at(self, time: datetime, like: Any, /) -> Order:
+        """Return the order value of a time, written like a value of the column.
+
+        Raises:
+            Malformed: rows are ordered by their key.
+        """
         ...
 
     def problem(self) -> str | None:
@@ -43,6 +52,10 @@ class FinalKeys:
         """See `Final`."""
         return self._delayed.observe(highest + 1, self._clock.monotonic())
 
+    def at(self, _time: datetime, _like: int) -> int:
+        """See `Final`."""
+        raise Malformed("a table without updated_at_column has no times; expected beginning, end or a position")
+
     def problem(self) -> None:
         """Return None."""
 
@@ -58,6 +71,10 @@ class FinalNumbers:
     def below(self, highest: float) -> int:
         """See `Final`."""
         return self._numbers.written(self._clock.time() - self._age, highest)
+
+    def at(self, time: datetime, like: float) -> int:
+        """See `Final`."""
+        return self._numbers.written(time.timestamp(), like)
 
     def problem(self) -> None:
         """Return None."""
@@ -94,6 +111,10 @@ class FinalTexts:
         )
         then = now - timedelta(seconds=self._age)
         return self._texts.written(min(lowest_local(then, self._zone), self._bound(then)), highest)
+
+    def at(self, time: datetime, like: str) -> str:
+        """See `Final`."""
+        return self._texts.written(_naive(time, self._zone), like)
 
     def problem(self) -> str | None:
         """Return that the zone of the settings is wrong, if it is."""

@@ -3,7 +3,8 @@
 import logging
 import sqlite3
 from collections.abc import Sequence
-from typing import Generic
+from datetime import datetime
+from typing import Any, Generic
 
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
@@ -15,7 +16,7 @@ from services.system_api.sources.table.sqlite.rows import Rows
 from services.system_api.sources.table.sqlite.shape import VERSION, SqliteShape, sqlite_shape_of
 from services.system_api.sources.table.sqlite.statements import Statements
 from services.system_api.sources.table.sqlite.values import NAMES, digest, encoded
-from shared.errors import SettingsError
+from shared.errors import Malformed, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,8 @@ class SqliteReader(Generic[Order]):
         ((version,),) = await self._file.fetch(VERSION)
         if version != self._version:
             await self._read_shape(version)
-        found = await self._file.fetch(self._statements.highest())
-        return self._final.below(found[0][0]) if found else None
+        highest = await self._highest()
+        return None if highest is None else self._final.below(highest)
 
     async def rows(
         self, limit: int, max_bytes: int, ledger: Ledger[Order], below: Order | None
@@ -62,6 +63,22 @@ class SqliteReader(Generic[Order]):
             found.append(NullKeyRow(digest(data), data, error))
         return found
 
+    async def order_at(self, time: datetime) -> Order:
+        """Return the order value of a time; see `TimedReader`."""
+        like = await self._highest()
+        if like is None:
+            raise Malformed("the table has no row yet that tells how times are written")
+        return self._final.at(time, like)
+
+    async def count_between(self, since: datetime, until: datetime) -> int:
+        """Return how many rows have a time within [since, until); see `CountingReader`."""
+        like = await self._highest()
+        if like is None:
+            return 0
+        bounds = [self._final.at(time, like) for time in (since, until)]
+        ((found,),) = await self._file.fetch(*self._statements.count_between(*bounds))
+        return int(found)
+
     def holder(self) -> None:
         """Return None: there is one writer at a time."""
 
@@ -72,6 +89,11 @@ class SqliteReader(Generic[Order]):
         """Return what is wrong with the times; see `TableReader`."""
         return self._final.problem()
 
+    async def _highest(self) -> Any:
+        """Return the highest order value as it is stored; None in an empty table."""
+        found = await self._file.fetch(self._statements.highest())
+        return found[0][0] if found else None
+
     def _use(self, shape: SqliteShape) -> None:
         self._shape = shape
         self._statements = Statements(shape)
@@ -80,7 +102,7 @@ class SqliteReader(Generic[Order]):
     async def _read_shape(self, version: int) -> None:
         """Read the definition of the table again: columns were added, or it was dropped and created again."""
         if self._version is not None:
-            extra = {"component": "source", "source": self._name, "table": self._shape.table}
+            extra = {"component": "source", "source": self._name, "table": self._options.relation}
             logger.info("table has changed; reading its definition again", extra=extra)
         await self._file.fetch(self._statements.exists())
         with settings_errors(self._name):

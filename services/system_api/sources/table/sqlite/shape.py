@@ -15,7 +15,7 @@ from services.system_api.sources.table.sql import (
     suggest_index,
     unit_error,
 )
-from services.system_api.sources.table.sqlite.file import SqliteFile
+from services.system_api.sources.table.sqlite.file import VIEW, SqliteFile
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -109,8 +109,9 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         Unavailable: the file cannot be read.
         SettingsError: the table cannot be read with these settings; the text names setting, table and column.
     """
-    table = await _table(file, options.table)
-    check_columns(options.table, options.named_columns, list(table.columns))
+    name = VIEW if options.query else options.table
+    table = await _table(file, name)
+    check_columns(options.described, options.named_columns, list(table.columns))
     by_key = options.updated_at_column is None and options.ordered
     order = table.columns[options.order_columns[0]]
     if by_key:
@@ -131,10 +132,10 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
             extra={"component": "source", "table": options.table},
         )
     return SqliteShape(
-        table=options.table,
+        table=name,
         keys=options.keys,
         times=options.times,
-        kind=None if not options.ordered else int if by_key else await _kind_of_time(file, options, order),
+        kind=None if not options.ordered else int if by_key else await _kind_of_time(file, options, name, order),
         way=options.mode,
         subject=options.subject,
         columns=options.columns or tuple(table.columns),
@@ -166,7 +167,7 @@ def _check_grows(options: TableSourceOptions, table: _Table, key: _Column) -> No
     if not key.integer:
         error = f"column {key.name!r} is {key.declared_type or 'of no type'}"
         raise SettingsError(
-            f"key: table {options.table}: {error}; set `updated_at_column`, or a key that is an integer and grows, or"
+            f"key: {options.described}: {error}; set `updated_at_column`, or a key that is an integer and grows, or"
             " `mode: diff` for a small table"
         )
     if key.name != table.rowid and options.overlap == 0:
@@ -194,10 +195,10 @@ def _check_outbox(options: TableSourceOptions, table: _Table, *, reusable: bool)
 
 
 async def _kind_of_time(
-    file: SqliteFile, options: TableSourceOptions, order: _Column
+    file: SqliteFile, options: TableSourceOptions, table: str, order: _Column
 ) -> type[int] | type[float] | type[str]:
     """Return the type of the latest time; in an empty table, that of the declaration."""
-    table, names = options.table, ", ".join(map(repr, options.times))
+    names = ", ".join(map(repr, options.times))
     column = coalesced([f"t.{quoted(name)}" for name in options.times])
     statement = f"""
         SELECT typeof({column}) FROM {quoted_table(table)} t WHERE {column} IS NOT NULL ORDER BY {column} DESC LIMIT 1
@@ -206,8 +207,9 @@ async def _kind_of_time(
     type_ = found[0][0] if found else "integer" if order.integer else "real" if order.real else "text"
     if type_ not in _KINDS:
         raise SettingsError(
-            f"updated_at_column: table {table}: column {names} holds {type_}; expected text, integers or real numbers"
+            f"updated_at_column: {options.described}: column {names} holds {type_}; expected text, integers or real"
+            " numbers"
         )
     if type_ == "text" and options.time_unit is not None:
-        raise SettingsError(unit_error(table, ", ".join(options.times), type_, number=False))
+        raise SettingsError(unit_error(options.described, ", ".join(options.times), type_, number=False))
     return _KINDS[type_]

@@ -46,6 +46,12 @@ class Statements:
             f" ORDER BY {self._order} DESC LIMIT 1"
         )
 
+    def count_between(self, since: Any, until: Any) -> tuple[str, list[Value]]:
+        """Return the statement that counts rows within two order values, the second excluded, and its arguments."""
+        conditions = f"{self._placed} AND {self._order} >= ? AND {self._order} < ?"
+        statement = f"SELECT count(*) FROM {self._table} WHERE {conditions}"  # noqa: S608 -- every name is quoted
+        return statement, [self._value(since), self._value(until)]
+
     def rows(self, limit: int, position: Position[Any] | None, below: Value) -> tuple[str, list[Value]]:
         """Return the statement for the rows above a position and below an order value, and its arguments."""
         return self._above(f"{self._subject}, {self._columns}", limit, position, below)

@@ -1,5 +1,6 @@
 """`trelay test` on examples that agree and that differ."""
 
+import re
 from pathlib import Path
 from xml.etree.ElementTree import parse
 
@@ -7,6 +8,23 @@ import pytest
 
 from services.cli import main
 from tests.unit.services.cli.pipelines.test_evaluation import SETTINGS
+
+PAGE = (Path(__file__).parents[5] / "docs" / "pipelines.md").read_text()
+OF_THE_PAGE = """
+process:
+  pipelines:
+    orders:
+      sources: [orders]
+      channel: orders
+      steps:
+        - enrich: {http: {url: "https://crm.example/{key}"}, key: customer, into: data.customer, missing: 'null'}
+        - call: {url: "https://fraud.example/score", into: data.score, response: score}
+    counts:
+      sources: [orders]
+      channel: counts
+      steps:
+        - aggregate: {window: {tumbling: 60}, values: {n: count}, idle: 5}
+"""
 
 AGREE = """
 tests:
@@ -101,3 +119,20 @@ def test_a_wrong_file_is_named(
         (folder / "orders.test.yaml").write_text(content)
     assert main(["test"]) == 2
     assert error in capfd.readouterr().err
+
+
+def test_the_examples_of_the_page_pass(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "trelay.yaml").write_text(OF_THE_PAGE)
+    found = [each for each in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if re.search(r"mocks:|tick:", each)]
+    for number, each in enumerate(found):
+        (folder / f"{number}.test.yaml").write_text(each)
+    assert main(["test"]) == 0
+    assert capfd.readouterr().out.endswith("3 passed, 0 failed\n")
+
+
+def test_a_look_up_without_an_answer_fails(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (folder / "trelay.yaml").write_text(OF_THE_PAGE)
+    (folder / "orders.test.yaml").write_text("tests: [{name: a, pipeline: orders, given: [{data: {customer: 7}}]}]")
+    assert main(["test", "--junit", "report.xml"]) == 1
+    assert "steps.0.enrich: GET https://crm.example/7 has no answer" in capfd.readouterr().out
+    assert "has no answer" in (folder / "report.xml").read_text()

@@ -209,3 +209,22 @@ def test_other_tickets_are_refused() -> None:
     with pytest.raises(Refused) as refused:
         issuer.read(bound)
     assert refused.value.refusal is TOKEN_REFUSED
+
+
+def test_replaced_keys_verify_at_once_and_sign_later() -> None:
+    issuing = Tokens([OLD], sign_after=60, now=NOW)
+    old = issuing.issue("demo", NOW)
+    issuing.replace_keys([NEW, OLD], NOW)
+    assert issuing.read(signed(NEW)).client_id == "demo"
+    for later, key in ((59, OLD), (60, NEW)):
+        token = issuing.issue("demo", NOW + later).token
+        assert jwt.get_unverified_header(token)["kid"] == key.id
+        ticket = issuing.issue_ticket(old.claims, "", NOW + later)
+        assert jwt.get_unverified_header(ticket)["kid"] == key.id
+    issuing.replace_keys([NEW], NOW)
+    assert refused(issuing, old.token)
+
+
+def test_the_keys_are_in_the_settings_or_in_a_folder() -> None:
+    with pytest.raises(ValueError, match="expected one of them"):
+        TokenOptions.model_validate({"keys": [{"id": "2026", "secret": "k" * 32}], "key_folder": "/run/keys"})

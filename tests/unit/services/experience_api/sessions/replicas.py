@@ -17,8 +17,9 @@ from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.protocol import Claim, Client, Held, Node
 from services.experience_api.registry.tokens import TokenClaims
-from services.experience_api.sessions.connections import Connections, ConnectionsOptions
+from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.errors import Unavailable
 from shared.http.origin import Origin

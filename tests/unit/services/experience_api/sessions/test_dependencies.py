@@ -1,13 +1,18 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
 from services.experience_api.metrics import ExperienceMetrics
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.memory import MemoryKeyStore
+from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.registry.memory import MemoryRegistry
+from services.experience_api.registry.protocol import Node
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
@@ -53,8 +58,8 @@ class Flaky:
 
 async def test_tokens_are_loaded_once_the_database_is_ready_and_replicas_share_the_key() -> None:
     registry, reports = MemoryRegistry(MemoryLeaseStore()), Reports()
-    one = await load_tokens(TokenOptions(), registry, Flaky(2), reports, FastClock())
-    other = await load_tokens(TokenOptions(), registry, Flaky(0), reports, FastClock())
+    one = await load_tokens(Signing(TokenOptions(), SYSTEM_CLOCK), registry, Flaky(2), reports, FastClock())
+    other = await load_tokens(Signing(TokenOptions(), SYSTEM_CLOCK), registry, Flaky(0), reports, FastClock())
     assert reports.problems == ["1 to go", "0 to go", None, None]
     issued = one.issue("demo", 0)
     assert other.read(issued.token) == issued.claims
@@ -63,9 +68,9 @@ async def test_tokens_are_loaded_once_the_database_is_ready_and_replicas_share_t
 async def test_keys_of_the_settings_are_used_and_none_is_generated() -> None:
     registry = MemoryRegistry(MemoryLeaseStore())
     options = TokenOptions(keys=(KeyOptions.model_validate({"id": "2026", "secret": "k" * 32}),))
-    tokens = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    tokens = await load_tokens(Signing(options, SYSTEM_CLOCK), registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     assert registry._signing_key is None
-    again = await load_tokens(options, registry, Flaky(0), Reports(), SYSTEM_CLOCK)
+    again = await load_tokens(Signing(options, SYSTEM_CLOCK), registry, Flaky(0), Reports(), SYSTEM_CLOCK)
     issued = tokens.issue("demo", 0)
     assert again.read(issued.token) == issued.claims
 
@@ -89,7 +94,11 @@ async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> No
     def takeovers(bus: Bus, appender: Appender) -> Takeovers:
         return Takeovers(bus, appender, TopicsOptions().takeovers, lambda _: None, SYSTEM_CLOCK)
 
-    parts = StreamParts(TopicsOptions(), DeliveryOptions(), inbound, takeovers, lambda source, seconds: None)
+    def once(bus: Bus) -> AbstractAsyncContextManager[OnceAppender]:
+        store = MemoryKeyStore(bool)
+        return OnceAppender.opened(bus, TopicsOptions().publish, store, lambda: Node("one", 1), OnceOptions(), str)
+
+    parts = StreamParts(TopicsOptions(), DeliveryOptions(), inbound, takeovers, once, lambda source, seconds: None)
     await connection.keep(lambda bus: run_stream(parts, bus, stream, SYSTEM_CLOCK))
 
 

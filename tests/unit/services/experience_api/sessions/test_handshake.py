@@ -25,9 +25,10 @@ from services.experience_api.refusals import (
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Claim, Client, Held
 from services.experience_api.registry.tokens import SigningKey
-from services.experience_api.sessions.connections import Connections, ConnectionsOptions
+from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.http.origin import Origin
 from shared.lease import Leases, MemoryLeaseStore

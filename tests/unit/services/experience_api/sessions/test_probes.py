@@ -8,7 +8,7 @@ from services.experience_api.hub.close_codes import TAKEN_OVER
 from services.experience_api.refusals import ALREADY_CONNECTED, UNAVAILABLE
 from services.experience_api.registry.notices import ClaimLost, LossReason, Probe
 from services.experience_api.registry.protocol import Node
-from services.experience_api.sessions.connections import ConnectionsOptions
+from services.experience_api.sessions.options import ConnectionsOptions
 from shared.errors import Unavailable
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport

@@ -4,23 +4,27 @@ from multidict import CIMultiDict, MultiDict
 from services.experience_api.refusals import MALFORMED, Refused
 from services.experience_api.sessions.requested import Requested, read_requested, read_wait
 
+NOW = 1_767_323_045.0
+
 
 def test_the_parameters_are_read() -> None:
     query = MultiDict({"channels": "a,b", "cursor": "AaB", "heartbeat": "event", "ticket": "x", "wait": "3"})
-    assert read_requested(CIMultiDict(), query, ("wait",)) == Requested("a,b", "AaB", heartbeat=True)
-    assert read_requested(CIMultiDict(), MultiDict({"cursor": ""})) == Requested(None, None, heartbeat=False)
+    assert read_requested(CIMultiDict(), query, ("wait",), now=NOW) == Requested("a,b", "AaB", None, heartbeat=True)
+    assert read_requested(CIMultiDict(), MultiDict({"cursor": "", "since": ""}), now=NOW) == Requested(
+        None, None, None, heartbeat=False
+    )
 
 
 def test_the_last_event_id_comes_before_the_cursor() -> None:
-    found = read_requested(CIMultiDict({"Last-Event-ID": "new"}), MultiDict({"cursor": "old"}))
-    assert found.cursor == "new"
+    found = read_requested(CIMultiDict({"Last-Event-ID": "new"}), MultiDict({"cursor": "old", "since": "1m"}), now=NOW)
+    assert (found.cursor, found.since) == ("new", NOW - 60)
 
 
-@pytest.mark.parametrize("query", ["wait=1", "x=1", "cursor=a&cursor=b", "channels=", "heartbeat=ping"])
+@pytest.mark.parametrize("query", ["wait=1", "x=1", "cursor=a&cursor=b", "channels=", "heartbeat=ping", "since=x"])
 def test_what_is_not_known_is_refused(query: str) -> None:
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&"))]
     with pytest.raises(Refused) as refused:
-        read_requested(CIMultiDict(), MultiDict(pairs))
+        read_requested(CIMultiDict(), MultiDict(pairs), now=NOW)
     assert refused.value.refusal is MALFORMED
 
 

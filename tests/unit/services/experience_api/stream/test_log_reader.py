@@ -155,3 +155,27 @@ async def test_a_cancelled_reader_releases_its_turn(bus: CountingBus, history: H
 
 async def test_the_ends_of_partitions(bus: CountingBus) -> None:
     assert await LogReader(bus, TOPIC, LogReaderOptions()).ends() == {0: EVENTS}
+
+
+class Dated(MemoryBus):
+    """Has found these offsets of a time."""
+
+    found: Mapping[int, int] = {}
+    kept: Mapping[int, tuple[int, int]] = {}
+
+    async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
+        assert topic == TOPIC
+        return self.kept
+
+    async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
+        assert (topic, timestamp_ms) == (TOPIC, 1_500)
+        return self.found
+
+
+async def test_a_time_is_found_in_every_partition_and_before_what_is_kept_where_some_may_be_missing() -> None:
+    bus = Dated()
+    bus.kept = {0: (0, 9), 1: (5, 9), 2: (5, 9), 3: (7, 7), 4: (0, 0)}
+    bus.found = {0: 0, 1: 6, 2: 5, 3: 7, 4: 0}
+    reader = LogReader(bus, TOPIC, LogReaderOptions())
+    assert await reader.vector_at(1.5) == (0, 6, 4, 6, 0)
+    assert await reader.vector_at(0.0) == (0, 5, 5, 7, 0)

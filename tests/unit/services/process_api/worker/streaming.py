@@ -9,6 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from services.process_api.operations.controls import Controls
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.state.store import Stores
@@ -23,6 +24,7 @@ from shared.bus.topics import TopicsOptions
 from shared.errors import TooLarge, TrelayError
 from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import Tasks
 from tests.unit.services.process_api.making import event, pipeline
 
 TOPICS = TopicsOptions(partitions=2)
@@ -98,6 +100,7 @@ class Setting:
     stores: Stores | None = None
 
     def __post_init__(self) -> None:
+        self.controls = Controls(TOPICS.pipelines, self.clock)
         self.reporter = Reporter(self.alerts, ProcessMetrics(self.registry, self.pipelines, SYSTEM_CLOCK), self.clock)
 
     def replace(self, *pipelines: Pipeline) -> None:
@@ -107,13 +110,29 @@ class Setting:
     def stream(self) -> Stream:
         self.replace(*self.pipelines)
         return Stream(
-            self.bus, TOPICS, lambda: self.selection, self.options, self.reporter, self.clock, stores=self.stores
+            self.bus,
+            TOPICS,
+            lambda: self.selection,
+            self.options,
+            self.reporter,
+            self.clock,
+            stores=self.stores,
+            controls=self.controls,
         )
 
     @contextlib.asynccontextmanager
     async def running(self, member: str = MEMBER) -> AsyncIterator[Stream]:
         await self.bus.ensure_topics(TOPICS.all())
+        self.controls = Controls(TOPICS.pipelines, self.clock)
         stream = self.stream()
+        async with Tasks() as tasks:
+            tasks.keep("controls", self.controls.follow(self.bus))
+            await self.controls.known()
+            async with self._joined(stream, member):
+                yield stream
+
+    @contextlib.asynccontextmanager
+    async def _joined(self, stream: Stream, member: str) -> AsyncIterator[Stream]:
         async with self.bus.join(TOPICS.ingest, stream.group, member, stream.run_partition):
             yield stream
 

@@ -8,7 +8,8 @@ import pytest
 
 from services.process_api.worker.filler import TransactionOptions
 from services.process_api.worker.reporting import PAUSED
-from shared.bus.protocol import Outgoing, TopicPartition, partition_of
+from shared.bus.partitioning import partition_of
+from shared.bus.protocol import Outgoing, TopicPartition
 from shared.errors import Fenced, TrelayError, Unavailable
 from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import pipeline

@@ -9,7 +9,7 @@ import pytest
 from services.process_api.state.memory import MemoryStores
 from services.process_api.worker import stream
 from services.process_api.worker.filler import TransactionOptions
-from shared.bus.protocol import partition_of
+from shared.bus.partitioning import partition_of
 from shared.errors import Unavailable
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from shared.bus.kafka.batches import BATCH_LIMIT, Encoder, ProducerIdAndEpoch, by_partition
 from shared.bus.kafka.options import Compression
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, partition_of
+from shared.bus.partitioning import partition_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing
 from shared.errors import TooLarge
 
 COMPRESSIONS: tuple[Compression, ...] = ("none", "snappy", "lz4", "zstd")

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.bus.partitioning import partition_of
 from shared.bus.postgres.plan import BATCH_BYTES, KEY_LIMIT, Plan, Topic, plan
 from shared.bus.postgres.records import pack_headers, unpack_headers
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, TopicPartition, partition_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, TopicPartition
 from shared.errors import TooLarge
 
 LOG = Topic("log", "e", compact=False, partitions=(11, 12, 13))

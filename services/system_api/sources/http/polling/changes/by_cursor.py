@@ -116,6 +116,13 @@ class ByCursor:
             raise Malformed("an API that is followed by a cursor (changes.kind: cursor) has no times to rewind to")
         return self._part.part(_State(MODE, None, 0))
 
+    def begin_snapshot(self) -> None:
+        """Raise `Malformed`: a cursor leads to changes, and not to all records that are there."""
+        raise Malformed(
+            "an API that is followed by a cursor (changes.kind: cursor) lists changes, and not what is there: rewind to"
+            " the beginning to publish all changes again"
+        )
+
     def saved(self) -> dict[str, bytes | None]:
         """Return the parts of the checkpoint that have changed."""
         return self._recent.take_changed() | self._part.changed(_State(MODE, self._cursor, self._count))

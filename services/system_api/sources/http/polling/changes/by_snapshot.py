@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from services.system_api.sources.http.polling.changes.protocol import Deletion
-from services.system_api.sources.http.polling.changes.segments import Segments
+from services.system_api.sources.http.polling.changes.segments import Entry, Segments
 from services.system_api.sources.http.polling.changes.state_part import StatePart
 from services.system_api.sources.http.polling.options import BySnapshotOptions
 from services.system_api.sources.http.polling.records import Record
@@ -24,10 +24,12 @@ from shared.errors import Malformed, TrelayError
 MODE = "snapshot"
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, omit_defaults=True):
     mode: str
     poll: int
     """The number of the last poll that published something."""
+    snapshot: bool = False
+    """Whether a snapshot is in progress."""
 
 
 class BySnapshot:
@@ -44,6 +46,9 @@ class BySnapshot:
         self._known = Segments(checkpoint)
         self._last = 0 if self._part.loaded is None else self._part.loaded.poll
         self._poll = self._last + 1
+        self._snapshot = self._part.loaded is not None and self._part.loaded.snapshot
+        self._again: set[str] = set()
+        """The records that this snapshot has published."""
         self._listed: set[str] = set()
         self._on_page: set[str] = set()
         """The records of this page that were published."""
@@ -68,16 +73,21 @@ class BySnapshot:
             )
         again = record.id in self._listed
         self._listed.add(record.id)
-        entry = [record.version] if record.subject == record.id else [record.version, record.subject]
-        if known == entry:
-            return None
+        entry = _entry(record, self._poll)
+        if known is not None and _is_same(known, entry):
+            if not self._snapshot or record.id in self._again:
+                return None
+            self._again.add(record.id)
+            return f"{record.id}@{_poll_of(known)}"
         if record.id in self._on_page:
             raise Malformed(
                 f"id: {record.id[:80]!r} occurs twice on one page; expected an id that identifies one record"
             )
         if again:
             self._poll = self._last + 1  # it was updated, and has moved to another page
+            entry = _entry(record, self._poll)
         self._on_page.add(record.id)
+        self._again.add(record.id)
         self._known.put(record.id, entry)
         return self._position(record.id)
 
@@ -105,7 +115,7 @@ class BySnapshot:
             self.problem = None
             if complete:
                 self._count_missing()
-        self._listed = set()
+        self._listed, self._again, self._snapshot = set(), set(), False
         self._poll = self._last + 1
 
     def deletions(self, limit: int) -> list[Deletion]:
@@ -116,13 +126,13 @@ class BySnapshot:
             entry = self._known.get(identity)
             assert entry is not None, "it was counted as missing in this poll"
             self._known.discard(identity)
-            found.append(Deletion(identity, entry[-1] if len(entry) > 1 else identity, self._position(identity)))
+            found.append(Deletion(identity, _subject_of(entry) or identity, self._position(identity)))
         self._poll = self._last + 1  # a record that is listed again has another position than its deletion
         return found
 
     def checkpoint(self) -> dict[str, bytes]:
         """Return all parts of the checkpoint."""
-        return self._known.parts() | self._part.part(_State(MODE, self._last))
+        return self._known.parts() | self._part.part(_State(MODE, self._last, self._snapshot))
 
     def checkpoint_at(self, place: Literal["beginning"] | datetime) -> dict[str, bytes]:
         """Forget all records, but not the number of the poll: the versions of then are not known, nor their events."""
@@ -132,9 +142,14 @@ class BySnapshot:
             )
         return self._part.part(_State(MODE, self._last))
 
+    def begin_snapshot(self) -> None:
+        """See `Changes`."""
+        self._snapshot, self._again = True, set()
+        self.pages_moved()
+
     def saved(self) -> dict[str, bytes | None]:
         """Return the parts of the checkpoint that have changed."""
-        return self._known.take_changed() | self._part.changed(_State(MODE, self._last))
+        return self._known.take_changed() | self._part.changed(_State(MODE, self._last, self._snapshot))
 
     def _count_missing(self) -> None:
         missing = self._known.ids() - self._listed
@@ -149,3 +164,22 @@ class BySnapshot:
     def _position(self, identity: str) -> str:
         self._last = self._poll
         return f"{identity}@{self._poll}"
+
+
+def _entry(record: Record, poll: int) -> Entry:
+    """Return what is remembered: the version, the number of the poll, and the subject where that is not the id."""
+    return [record.version, poll] if record.subject == record.id else [record.version, poll, record.subject]
+
+
+def _is_same(known: Entry, entry: Entry) -> bool:
+    return bool(known[0] == entry[0]) and _subject_of(known) == _subject_of(entry)
+
+
+def _subject_of(entry: Entry) -> str | None:
+    last = entry[-1]
+    return last if len(entry) > 1 and isinstance(last, str) else None
+
+
+def _poll_of(entry: Entry) -> int:
+    """Return the number of the poll that published a record; entries of older releases do not have it."""
+    return entry[1] if len(entry) > 1 and isinstance(entry[1], int) else 0

@@ -27,10 +27,12 @@ from shared.runtime.clock import Clock, rfc3339
 MODE = "time"
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, omit_defaults=True):
     mode: str
     floor: int | None
     greatest: int | None
+    snapshot: bool = False
+    """Whether a snapshot is in progress."""
 
 
 class ByTime:
@@ -50,7 +52,8 @@ class ByTime:
         state = self._part.loaded or _State(MODE, self._start(), None)
         self._floor = state.floor
         self._greatest = state.greatest
-        self._began = self._floor
+        self._snapshot = state.snapshot
+        self._began = self._from
         """The floor when this poll began."""
         self._by_age = [(entry[0], identity) for identity, entry in self._seen.items()]
         """A heap of the records that are remembered; of one that has changed, the older times are still in it."""
@@ -61,9 +64,9 @@ class ByTime:
 
     def query(self) -> dict[str, str]:
         """Return the parameter that selects what has changed since the floor."""
-        if self._options.parameter is None or self._floor is None:
+        if self._options.parameter is None or self._from is None:
             return {}
-        return {self._options.parameter: written(self._floor, self._options.format)}
+        return {self._options.parameter: written(self._from, self._options.format)}
 
     def begin_page(self, records: Sequence[Record]) -> None:
         """Check that these records come after those before them, where that is promised."""
@@ -83,12 +86,15 @@ class ByTime:
         if record.time is None:
             raise Malformed("time: the expression gives nothing; expected a time, because changes are found by it")
         at = record.time.microseconds
-        if self._floor is not None and at < self._floor:
+        if self._from is not None and at < self._from:
             return None
+        if self._floor is not None and at < self._floor:
+            return self._take_again(record, at)
         known = self._seen.get(record.id)
         if known is not None and (known == [at, record.version] or at < known[0]):
             self._reach(known[0])
-            return None  # an older version comes from a server that lags behind the others
+            # An older version comes from a server that lags behind the others.
+            return _position(record, at) if self._snapshot and at == known[0] else None
         if known is None and len(self._seen) >= self._options.window_limit:
             raise TrelayError(
                 f"more than {self._options.window_limit} records would have to be remembered (changes.window_limit):"
@@ -97,7 +103,7 @@ class ByTime:
         self._reach(at)
         self._seen.put(record.id, [at, record.version])
         heapq.heappush(self._by_age, (at, record.id))
-        return f"{record.id}@{at}.{record.version}"
+        return _position(record, at)
 
     def listed(self, ids: Iterable[str]) -> None:
         """Note that the list still has these records."""
@@ -113,13 +119,14 @@ class ByTime:
     def pages_moved(self) -> None:
         """Begin again: the floor stays where the pages before have confirmed it."""
         self._reached = self._confirmed = None
-        self._began = self._floor
+        self._began = self._from
 
     def finish(self, *, complete: bool) -> None:  # noqa: ARG002 -- as above
         """Move the floor."""
         self._advance(self._reached)
         self._reached = self._confirmed = None
-        self._began = self._floor
+        self._snapshot = False
+        self._began = self._from
 
     def deletions(self, limit: int) -> list[Deletion]:  # noqa: ARG002 -- as above
         """Return none: a record that is not listed has not changed."""
@@ -134,12 +141,30 @@ class ByTime:
         floor = None if place == "beginning" else microseconds_of(place)
         return self._part.part(_State(MODE, floor, floor))
 
+    def begin_snapshot(self) -> None:
+        """Read from `changes.start` on, or everything; see `Changes`."""
+        self._snapshot = True
+        self.pages_moved()
+
     def saved(self) -> dict[str, bytes | None]:
         """Return the parts of the checkpoint that have changed."""
         return self._seen.take_changed() | self._part.changed(self._state())
 
     def _state(self) -> _State:
-        return _State(MODE, self._floor, self._greatest)
+        return _State(MODE, self._floor, self._greatest, self._snapshot)
+
+    @property
+    def _from(self) -> int | None:
+        """The time from which on this poll reads."""
+        if not self._snapshot:
+            return self._floor
+        start = self._options.start_time
+        return None if start is None else microseconds_of(start)
+
+    def _take_again(self, record: Record, at: int) -> str | None:
+        """Return the position of a record below the floor, which only a snapshot reads."""
+        # A newer version that is remembered was published.
+        return None if record.id in self._seen else _position(record, at)
 
     def _reach(self, at: int) -> None:
         self._reached = at if self._reached is None else max(at, self._reached)
@@ -167,6 +192,10 @@ class ByTime:
             return int(self._clock.time() * 1_000_000) - self._overlap
         start = self._options.start_time
         return None if start is None else microseconds_of(start)
+
+
+def _position(record: Record, at: int) -> str:
+    return f"{record.id}@{at}.{record.version}"
 
 
 def _shown(at: int) -> str:

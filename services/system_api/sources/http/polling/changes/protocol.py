@@ -87,6 +87,16 @@ class Changes(Protocol):
         """
         ...
 
+    def begin_snapshot(self) -> None:
+        """Let the next reading publish every record that is listed, those that were published with the same position.
+
+        The checkpoint knows of it until all pages are read; after a crash it begins again.
+
+        Raises:
+            Malformed: the API does not list everything that is there.
+        """
+        ...
+
     def saved(self) -> dict[str, bytes | None]:
         """Return the parts of the checkpoint that have changed since the last call."""
         ...

@@ -3,6 +3,7 @@
 import msgspec
 
 from services.system_api.sources.source import Checkpoint
+from services.system_api.sources.table.checking.checkpoints import check_saved_mode, checkpoint_errors
 from services.system_api.sources.table.postgresql.replication.transactions import Place
 from shared.errors import SettingsError
 
@@ -60,18 +61,9 @@ class LogState:
         return Place(found.lsn, found.number)
 
     def _load(self, checkpoint: Checkpoint) -> None:
-        try:
+        with checkpoint_errors("a table in mode replication", "mode"):
             saved = msgspec.json.decode(checkpoint[""], type=_Saved)
-        except (KeyError, msgspec.MsgspecError) as exc:
-            raise SettingsError(
-                f"the checkpoint is not that of a table in mode replication ({exc}):"
-                " give the source another name, or set its previous mode again"
-            ) from exc
-        if saved.v != _VERSION or saved.mode != self._mode:
-            raise SettingsError(
-                f"the checkpoint is of {saved.mode!r} (version {saved.v}), the settings read {self._mode!r}:"
-                " give the source another name, or rewind it to the beginning"
-            )
+        check_saved_mode(saved, _VERSION, self._mode)
         if saved.system != self._system:
             raise SettingsError(
                 "the checkpoint is a place in the log of another server or database, and the changes since then are not"

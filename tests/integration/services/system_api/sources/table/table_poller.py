@@ -24,7 +24,7 @@ class TablePoller:
 
     def __init__(self, url: str, **more: Any) -> None:
         self.options = TableSourceOptions.model_validate(
-            {"kind": "table", "url": url, "table": "orders", "type": "order"} | more
+            {"kind": "table", "url": url, "type": "order"} | ({} if "query" in more else {"table": "orders"}) | more
         )
         self.saved: dict[str, bytes] = {}
         self.events: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ import pytest
 
 from services.system_api.sources.table.sql import (
     check_columns,
+    check_distinct,
     check_unique,
     identifiers,
     quoted,
@@ -29,12 +30,18 @@ def test_a_missing_column_is_an_error_with_a_suggestion(
     named: list[tuple[str, str]], columns: list[str], error: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
-        check_columns("orders", named, columns)
+        check_columns("table orders", named, columns)
     assert str(caught.value) == error
 
 
 def test_columns_that_exist_are_no_error() -> None:
-    check_columns("orders", [("key", "id"), ("columns", "n")], ["id", "n"])
+    check_columns("table orders", [("key", "id"), ("columns", "n")], ["id", "n"])
+
+
+def test_two_columns_of_one_name_are_an_error() -> None:
+    check_distinct(["a", "b"])
+    with pytest.raises(SettingsError, match="query: found two columns 'a'; give one of them another name with AS"):
+        check_distinct(["a", "b", "a"])
 
 
 def test_a_key_is_unique_if_a_unique_index_is_within_it() -> None:
@@ -85,7 +92,7 @@ def test_a_name_that_is_no_table_is_an_error(name: str) -> None:
 
 
 def test_a_unit_is_missing_or_has_no_use() -> None:
-    assert unit_error("t", "at", "bigint", number=True).startswith(
+    assert unit_error("table t", "at", "bigint", number=True).startswith(
         "time_unit: table t: column 'at' is bigint; set what"
     )
-    assert unit_error("t", "at", "date", number=False).endswith("is date, which has no unit; remove `time_unit`")
+    assert unit_error("table t", "at", "date", number=False).endswith("is date, which has no unit; remove `time_unit`")

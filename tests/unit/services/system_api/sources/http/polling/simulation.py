@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 
 from yarl import URL
@@ -115,13 +116,20 @@ class Simulation:
             self.open()
             return batch
         self.events += [json.loads(record.value or b"") for record in batch.records]
-        for part, value in batch.checkpoint.items():
+        self.commit(batch.checkpoint)
+        return batch
+
+    def snapshot(self) -> None:
+        """Begin a snapshot, and commit that."""
+        self.commit(self.sweep.begin_snapshot())
+
+    def commit(self, parts: Mapping[str, bytes | None]) -> None:
+        for part, value in parts.items():
             if value is None:
                 del self.checkpoint[part]
             else:
                 self.checkpoint[part] = value
         self.largest = max(self.largest, sum(map(len, self.checkpoint.values())))
-        return batch
 
     def run(self, polls: int, *, change: float = 0.5, crash: float = 0.05) -> None:
         """Poll so often, with changes and crashes in between."""

@@ -44,6 +44,37 @@ def test_nothing_is_skipped_and_nothing_is_repeated(pagination: Any, changes: An
             assert run.known_deleted() == {event["subject"] for event in run.events} - set(run.list.records)
 
 
+@pytest.mark.parametrize(
+    ("pagination", "changes"), list(itertools.product(PAGINATIONS, [*CHANGES, {"kind": "time", "start": "now"}]))
+)
+def test_a_snapshot_publishes_all_records_again_with_their_ids(pagination: Any, changes: Any) -> None:
+    first = random.SystemRandom().randrange(10**6)
+    print(f"seeds from {first}")
+    for seed in range(first, first + RUNS):
+        run = Simulation(seed, size=3 + seed % 3, pagination=pagination, changes=changes)
+        run.run(30)
+        if changes.get("start") != "now":
+            run.settle()
+        before = {event["subject"]: event["id"] for event in run.events}
+        # At once, or while a page is half published.
+        run.run(seed % 3, crash=0)
+        changed = {event["subject"] for event in run.events[len(before) :]}
+        begun = len(run.events)
+        run.snapshot()
+        run.run(20, change=0.2)
+        run.settle()
+        again = run.events[begun:]
+        assert {event["subject"] for event in again} >= set(run.list.records), f"seed {seed}"
+        for event in again:
+            known = before.get(event["subject"])
+            same = event["data"].get("version") == 1 and event["subject"] not in changed
+            assert event["id"] == known or not same or known is None, f"seed {seed}, {event}"
+        for versions in published(run.events).values():
+            assert versions == sorted(versions), f"seed {seed}: an older version after a newer one"
+        run.settle()
+        assert len(run.events) == begun + len(again), f"seed {seed}: the snapshot is over"
+
+
 def test_without_rereading_records_are_skipped() -> None:
     """The simulation finds what the pager prevents."""
     skipped = 0

@@ -18,6 +18,10 @@ def test_the_bound_of_keys_is_the_next_value_of_the_sequence() -> None:
     assert "l.relation = 7 AND" in bounds.running(KEYED)
 
 
+def test_a_query_has_no_identity_in_the_catalog() -> None:
+    assert bounds.identity(replace(BY_TIME, named=False)) == "SELECT 'query'"
+
+
 def test_without_a_sequence_to_ask_there_is_no_bound() -> None:
     assert KEYED.sequence is not None
     unreadable = replace(KEYED, sequence=replace(KEYED.sequence, readable=False))

@@ -102,3 +102,8 @@ def test_it_can_be_rewound_to_its_beginning_alone() -> None:
     assert json.loads(changes.checkpoint_at("beginning")[""]) == {"mode": "cursor", "cursor": None, "count": 0}
     with pytest.raises(Malformed, match="has no times to rewind to"):
         changes.checkpoint_at(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_changes_are_no_list_to_publish_again() -> None:
+    with pytest.raises(Malformed, match="rewind to the beginning to publish all changes again"):
+        made().begin_snapshot()

@@ -74,3 +74,31 @@ def test_its_beginning_keeps_the_number_of_the_poll() -> None:
     assert json.loads(changes.checkpoint_at("beginning")[""]) == {"mode": "snapshot", "poll": 1}
     with pytest.raises(Malformed, match="has no times to rewind to"):
         changes.checkpoint_at(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_snapshot_repeats_the_positions_of_what_has_not_changed() -> None:
+    changes = made()
+    changes.take(record("a", version="1"))
+    changes.take(record("b", version="1", subject="C-1"))
+    changes.finish(complete=True)
+    changes.begin_snapshot()
+    opened = BySnapshot(BySnapshotOptions(kind="snapshot"), changes.checkpoint())  # a crash does not end it
+    assert opened.take(record("a", version="1")) == "a@1"
+    assert opened.take(record("a", version="1")) is None
+    assert opened.take(record("b", version="2", subject="C-1")) == "b@2"
+    opened.finish(complete=True)
+    assert opened.take(record("a", version="1")) is None
+    assert b'snapshot":true' not in opened.checkpoint()[""]
+
+
+def test_entries_of_older_releases_have_no_number() -> None:
+    entries = b'{"a":["1"],"b":["1","C-1"]}'
+    changes = BySnapshot(
+        BySnapshotOptions(kind="snapshot", confirm_deletes=1),
+        {"": b'{"mode":"snapshot","poll":7}', "records/0": entries},
+    )
+    assert changes.take(record("a", version="1")) is None
+    changes.finish(complete=True)
+    assert changes.deletions(5) == [Deletion("b", "C-1", "b@8")]
+    changes.begin_snapshot()
+    assert changes.take(record("a", version="1")) == "a@0"

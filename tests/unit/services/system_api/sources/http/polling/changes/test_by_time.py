@@ -66,3 +66,22 @@ def test_a_checkpoint_of_another_kind_is_refused(value: bytes, error: str) -> No
     with pytest.raises(SettingsError) as caught:
         made({"": value})
     assert error in str(caught.value)
+
+
+def test_a_snapshot_reads_from_the_start_of_the_settings() -> None:
+    changes = made(start="1970-01-01T00:01:00Z", overlap=0)
+    for name, at in (("a", 60), ("b", 200), ("c", 300)):
+        changes.take(record(name, at))
+    changes.finish(complete=True)
+    assert changes.query() == {"since": "300"}
+    changes.begin_snapshot()
+    opened = made(changes.checkpoint(), start="1970-01-01T00:01:00Z", overlap=0)  # a crash does not end it
+    assert opened.query() == {"since": "60"}
+    assert opened.take(record("z", 59)) is None
+    assert opened.take(record("a", 60)) == "a@60000000.v"
+    assert opened.take(record("c", 300)) == "c@300000000.v"
+    assert opened.take(record("c", 200)) is None, "a server that lags behind"
+    assert opened.take(record("d", 400)) == "d@400000000.v"
+    opened.finish(complete=True)
+    assert opened.query() == {"since": "400"}
+    assert opened.take(record("a", 60)) is None

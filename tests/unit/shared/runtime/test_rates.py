@@ -1,6 +1,6 @@
 """Events a second over the last minute."""
 
-from services.system_api.supervisor.rates import Rates
+from shared.runtime.rates import Rates
 
 
 def test_the_rate_of_a_steady_source() -> None:

@@ -1,4 +1,4 @@
-"""How many events a source publishes a second, over the last minute. No I/O; times are of a monotonic clock."""
+"""How many events are published a second, over the last minute. No I/O; times are of a monotonic clock."""
 
 from collections import deque
 

@@ -1,0 +1,208 @@
+"""`trelay preview`: the newest real events through a pipeline of the settings file, beside what was published."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import click
+
+from services.cli.configuration import config_option
+from services.cli.pipelines.comparing import Compared, Kind, by_provenance, decoded, kind_of, on_channels
+from services.cli.pipelines.mocks import Mock, Mocks
+from services.cli.pipelines.tail import Tail
+from services.process_api.dry_run import DryRun, EventClock, Sample
+from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
+from services.process_api.pipeline.selection import Selection
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.outcome import Blocked
+from services.process_api.settings import ProcessSettings
+from services.process_api.worker.poison import PoisonTracker
+from services.process_api.worker.routing import Refused, Router, id_of, source_of
+from shared.bus.connect import connect
+from shared.bus.protocol import Bus, Outgoing, Record, TopicPartition
+from shared.bus.topics import TopicsOptions
+from shared.errors import SettingsError
+from shared.events.dead_letter import Reject
+from shared.events.headers import packed_provenance
+from shared.runtime.clock import SYSTEM_CLOCK
+from shared.settings import Options, load
+
+_CONNECT_SECONDS = 15.0
+
+
+Made: TypeAlias = list[Outgoing] | Reject | Blocked
+"""What becomes of an event: the events that it becomes, a dead letter, or a step that waits."""
+
+
+class MockFile(Options):
+    """The file of `--mocks`."""
+
+    mocks: list[Mock]
+    """Answers for look-ups and calls, as in a file of examples."""
+
+
+@click.command("preview", short_help="See what a pipeline would publish, on real events.")
+@click.option("-p", "--pipeline", "name", required=True, metavar="NAME", help="A pipeline of the settings file.")
+@click.option("--last", default=100, show_default=True, type=click.IntRange(1, 10_000), help="How many events.")
+@click.option("--source", metavar="NAME", help="Only events of this source.")
+@click.option("--mocks", "answers", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Answers for look-ups and calls: YAML with `mocks`, as for `trelay test`.")  # fmt: skip
+@click.option("--live", is_flag=True, help="Ask other systems for look-ups; no request but GET is sent.")
+@click.option("--all", "show_all", is_flag=True, help="Print the events of which nothing changes as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each event.")
+@config_option
+def preview(  # noqa: PLR0913 -- one for each option
+    *,
+    name: str,
+    last: int,
+    source: str | None,
+    answers: Path | None,
+    live: bool,
+    show_all: bool,
+    as_json: bool,
+    config: Path,
+) -> int:
+    """Run the newest events of the ingest topic through a pipeline of the settings file, and write nothing.
+
+    Each event is compared with what was published for it: = same, ~ changed, + published only now, - not published any
+    more, * nothing to compare with, ! dead letter, ? waits for another system. No group is joined and no offset is
+    committed. Exit status: 0, nothing would change; 1, something would.
+
+    \b
+    Example:
+      trelay preview --pipeline orders --last 100 --config changed.yaml
+    """  # noqa: D301 -- click's mark against rewrapping
+    settings = load(config, ProcessSettings)
+    options = settings.process.pipelines
+    if name not in options:
+        raise SettingsError(f"{config}: there is no pipeline {name!r}; the file has: {', '.join(options) or 'none'}")
+    mocks = [] if answers is None else load(answers, MockFile).mocks
+    found = asyncio.run(_compared(settings, name, last, source, Mocks(mocks, live=live, only_reads=True)))
+    for each in found:
+        if as_json:
+            click.echo(json.dumps(each._asdict(), ensure_ascii=False))
+        elif show_all or each.kind is not Kind.SAME:
+            click.echo("\n".join(each.lines()))
+    counts = Counter(each.kind for each in found)
+    said = ", ".join(f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind])
+    click.echo(f"{len(found)} events{said and f': {said}'}; nothing was written", err=as_json)
+    return 0 if set(counts) <= {Kind.SAME} else 1
+
+
+async def _compared(
+    settings: ProcessSettings, name: str, last: int, source: str | None, mocks: Mocks
+) -> list[Compared]:
+    async with asyncio.timeout(None) as limit:
+        limit.reschedule(asyncio.get_running_loop().time() + _CONNECT_SECONDS)
+        async with connect(settings.bus, settings.database) as bus:
+            limit.reschedule(None)
+            previewed = Previewed(bus, settings.bus.topics, name, settings.process.pipelines, mocks)
+            try:
+                return await previewed.compare(last, source)
+            finally:
+                await previewed.close()
+
+
+class Previewed:
+    """One pipeline on the newest events."""
+
+    def __init__(
+        self, bus: Bus, topics: TopicsOptions, name: str, pipelines: dict[str, PipelineOptions], mocks: Mocks
+    ) -> None:
+        """Build the pipeline `name`.
+
+        Raises:
+            SettingsError: a function cannot be imported.
+        """
+        self._bus, self._topics = bus, topics
+        clock = EventClock()
+        steps_clock = SYSTEM_CLOCK if mocks.live else clock
+        context = StepContext(clock=steps_clock, rng=random.Random(0), answers=mocks)  # noqa: S311 -- waits of retries
+        try:
+            self._pipeline = Pipeline(name, pipelines[name], context)
+        except ValueError as exc:
+            raise SettingsError(f"process.pipelines.{name}: {exc}") from exc
+        self._run = DryRun(self._pipeline, clock)
+        self._router = Router(Selection([(pipelines[name].sources, self._pipeline)]), PoisonTracker())
+        self._others = [
+            Selection([(each.sources, self._pipeline)]) for other, each in pipelines.items() if other != name
+        ]
+        """Which sources the other pipelines take."""
+
+    async def close(self) -> None:
+        """Close what the steps hold open."""
+        await self._pipeline.close()
+
+    async def compare(self, last: int, source: str | None = None) -> list[Compared]:
+        """Run the pipeline on the `last` newest events that it takes, of one source if given.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        tail = Tail(self._bus, SYSTEM_CLOCK)
+        records = await tail.last(self._topics.ingest, last, lambda record: self._takes(record, source))
+        if not records:
+            return []
+        results = [(record, await self._result(record)) for record in records]
+        wanted = {packed_provenance(record.headers) for record in records} - {None}
+        found = await tail.since(
+            self._topics.publish, records[0].timestamp, lambda record: packed_provenance(record.headers) in wanted
+        )
+        published = by_provenance((packed_provenance(record.headers) or b"", record) for record in found)
+        own = frozenset(event.key for _, made in results if isinstance(made, list) for event in made)
+        done = await self._processed(records)
+        return [self._one(record, made, published, own, done) for record, made in results]
+
+    def _takes(self, record: Record, source: str | None) -> bool:
+        routed = self._router.route(record)
+        if isinstance(routed, Refused) or not self._router.pipelines(routed):
+            return False
+        return source is None or source_of(routed) == source.encode()
+
+    async def _processed(self, records: Sequence[Record]) -> dict[int, int]:
+        """Return the offset that the group reads next, by partition."""
+        group = f"{self._topics.prefix}.process"
+        numbers = {record.partition for record in records}
+        return {
+            number: await self._bus.committed(group, TopicPartition(self._topics.ingest, number)) or 0
+            for number in numbers
+        }
+
+    async def _result(self, record: Record) -> Made:
+        place = (record.topic, record.partition, record.timestamp, record.key)
+        try:
+            made = await self._run.run(Sample(record.value or b"", record.headers, record.offset, *place))
+        except Blocked as exc:
+            return exc
+        return made.dead_letters[0] if made.dead_letters else made.events
+
+    def _one(
+        self,
+        record: Record,
+        made: Made,
+        published: Mapping[bytes, Sequence[Record]],
+        own: frozenset[bytes],
+        done: Mapping[int, int],
+    ) -> Compared:
+        provenance = packed_provenance(record.headers)
+        others = any(selection.of(self._source(record)) for selection in self._others)
+        # What other pipelines make of the event has the same provenance: only the channels tell them apart.
+        old = on_channels(published.get(provenance or b"", ()), own if others else None)
+        place = f"{record.topic}/{record.partition}/{record.offset}"
+        identity = id_of(provenance) or place
+        if isinstance(made, Reject):
+            return Compared(identity, place, Kind.DEAD_LETTER, decoded(old), (), made.error)
+        if isinstance(made, Blocked):
+            return Compared(identity, place, Kind.WAITS, (), (), str(made))
+        new = [event.value or b"" for event in made]
+        comparable = provenance is not None and not self._pipeline.stateful and record.offset < done[record.partition]
+        kind = kind_of(old, new, comparable=comparable)
+        return Compared(identity, place, kind, decoded(old) if comparable else (), decoded(new))
+
+    def _source(self, record: Record) -> bytes:
+        routed = self._router.route(record)
+        return b"" if isinstance(routed, Refused) else source_of(routed)

@@ -1,0 +1,52 @@
+"""What the rows of the registry's statements say."""
+
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import RowMapping
+
+from services.experience_api import refusals
+from services.experience_api.refusals import Refusal, Refused
+from services.experience_api.registry.protocol import Claim, Client, Held
+
+
+def client_of(row: asyncpg.Record | RowMapping) -> Client:
+    return Client(
+        row["client_id"],
+        row["secret_hash"],
+        tuple(row["channels"]),
+        may_send=row["may_send"],
+        loopback_only=row["loopback_only"],
+        disabled=row["disabled"],
+        note=row["note"],
+    )
+
+
+def refusal_of(row: asyncpg.Record) -> Refusal | None:
+    if not row["known"]:
+        return refusals.TOKEN_REFUSED
+    if row["disabled"]:
+        return refusals.CLIENT_DISABLED
+    return None if row["good"] else refusals.TOKEN_EXPIRED
+
+
+def verdict_of(
+    row: asyncpg.Record | None, client_id: str, connection_id: UUID, *, loopback: bool
+) -> Claim | Held | None:
+    """Return the outcome of a claim; None if a conflicting one is not visible yet."""
+    if row is None:
+        raise Refused(refusals.TOKEN_REFUSED)
+    if row["disabled"]:
+        raise Refused(refusals.CLIENT_DISABLED)
+    if row["loopback_only"] and not loopback:
+        raise Refused(refusals.LOOPBACK_ONLY)
+    if not row["good"]:
+        raise Refused(refusals.TOKEN_EXPIRED)
+    if not row["leased"]:
+        raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
+    holder = None if row["holder"] is None else Held(row["holder"], row["holder_node"])
+    if row["epoch"] is None:
+        return holder
+    return Claim(
+        client_id, connection_id, row["epoch"], tuple(row["channels"]), may_send=row["may_send"], displaced=holder
+    )

@@ -1,0 +1,1 @@
+"""Live operations of pipelines: what operators ask, what each partition has carried out, and what all replicas show."""

@@ -1,0 +1,58 @@
+"""Which pipelines run on a record of one partition: not those that are paused, or have run on it before a rewind.
+
+Sans-I/O.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+
+from services.process_api.operations.starts import Starts
+from services.process_api.pipeline.pipeline import Pipeline
+from services.process_api.pipeline.steps.outcome import Blocked
+
+
+class Paused(Blocked):
+    """An operator paused the pipeline of an event: the event and those behind it wait."""
+
+    def __init__(self, pipeline: str) -> None:
+        super().__init__("paused by an operator", "")
+        self.pipeline = pipeline
+
+
+class Gate:
+    """The gate of one partition."""
+
+    def __init__(self, starts: Starts, paused: Callable[[], Collection[str]]) -> None:
+        """`paused` returns the names of the pipelines that are paused."""
+        self._starts = starts
+        self._end = starts.end
+        self._paused = paused
+
+    @property
+    def paused(self) -> Collection[str]:
+        """The names of the pipelines that are paused."""
+        return self._paused()
+
+    def passes_all(self, offset: int) -> bool:
+        """Return whether all pipelines run on all records from an offset on."""
+        return offset >= self._end and not self._paused()
+
+    def admitted(self, pipelines: Sequence[Pipeline], offset: int) -> Sequence[Pipeline]:
+        """Return those of a record's pipelines that run on it.
+
+        Raises:
+            Paused: one of them is paused.
+        """
+        running = pipelines if offset >= self._end else self._starts.running(pipelines, offset)
+        paused = self._paused()
+        for pipeline in running:
+            if pipeline.name in paused:
+                raise Paused(pipeline.name)
+        return running
+
+    def is_new(self, offset: int) -> bool:
+        """Return whether the record at an offset was not processed before: only then its own faults are reported."""
+        return offset >= self._starts.others
+
+    def is_paused(self, pipeline: str) -> bool:
+        """Return whether a pipeline is paused."""
+        return pipeline in self._paused()

@@ -1,0 +1,158 @@
+"""Rewinds of pipelines: the place that an operator names as an offset of each partition, and what would run again."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from services.process_api.operations.requests import Rewind
+from services.process_api.pipeline.pipeline import Pipeline
+from services.process_api.pipeline.selection import Selection
+from services.process_api.worker.poison import Attempts, PoisonTracker
+from services.process_api.worker.routing import Refused, Router
+from shared.bus.protocol import Bus, Reader, TopicPartition
+from shared.errors import Malformed, PositionLost, Unavailable
+from shared.runtime.clock import Clock
+
+Place: TypeAlias = datetime | Mapping[int, int] | Literal["beginning"]
+"""A time, an offset by partition, or the earliest event that is kept."""
+
+_EXPECTED = """expected "beginning", {"time": RFC 3339} or {"offsets": {"0": offset, …}}"""
+_COUNT_SECONDS = 5.0
+"""How long events are counted at most."""
+_COUNT_RECORDS = 500_000
+_READ_WAIT = 1.0
+
+
+class Partition(NamedTuple):
+    """One partition: from `to` to before `position`, the pipeline runs again."""
+
+    position: int
+    to: int
+
+
+def parse_place(given: object) -> Place:
+    """Return the place that an operator names.
+
+    Raises:
+        Malformed: it is none, and what was expected.
+    """
+    match given:
+        case "beginning":
+            return "beginning"
+        case {"time": str(text), **rest} if not rest:
+            return _time(text)
+        case {"offsets": dict(offsets), **rest} if not rest and offsets:
+            return {_partition(number): _offset(offset) for number, offset in offsets.items()}
+        case _:
+            raise Malformed(f"to: found {json.dumps(given)[:200]}; {_EXPECTED}")
+
+
+async def plan(bus: Bus, topic: str, positions: Mapping[int, int], place: Place) -> dict[int, Partition]:
+    """Return the partitions in which something would run again; `positions` are those of the pipeline.
+
+    Raises:
+        Malformed: there is no such partition.
+        Unavailable: the bus does not answer.
+    """
+    bounds = await bus.bounds(topic)
+    if isinstance(place, Mapping) and (unknown := sorted(place.keys() - bounds.keys())):
+        raise Malformed(f"to.offsets: found partition {unknown[0]}; {topic} has the partitions 0 to {max(bounds)}")
+    found = {}
+    for number, position in sorted(positions.items()):
+        earliest, end = bounds[number]
+        to = await _offset_of(bus, TopicPartition(topic, number), place, earliest, end)
+        if to is not None and (to := max(to, earliest)) < position:
+            found[number] = Partition(position, to)
+    return found
+
+
+async def count(
+    bus: Bus, topic: str, pipeline: Pipeline, partitions: Mapping[int, Partition], clock: Clock
+) -> tuple[dict[int, int], bool]:
+    """Return how many events the pipeline would take again by partition, and whether these are all.
+
+    Counts for some seconds at most. Raises `Unavailable`.
+    """
+    router = Router(Selection([(pipeline.sources, pipeline)]), PoisonTracker({}, Attempts()))
+    deadline, left = clock.monotonic() + _COUNT_SECONDS, _COUNT_RECORDS
+    found = dict.fromkeys(partitions, 0)
+    for number, (position, to) in partitions.items():
+        async with bus.reader(topic, {number: to}) as reader:
+            while reader.positions[number] < position:
+                if clock.monotonic() > deadline or left <= 0:
+                    return found, False
+                records = await _read(reader, 1000)
+                left -= len(records)
+                for record in records:
+                    routed = router.route(record)
+                    if record.offset < position and not isinstance(routed, Refused) and router.pipelines(routed):
+                        found[number] += 1
+                await clock.sleep(0)
+    return found, True
+
+
+def request(
+    epoch: str, partitions: Mapping[int, Partition], place: object, by: str, clock: Clock, *, reset_state: bool
+) -> Rewind:
+    """Return the request for the partitions of a plan; `place` is what the operator named."""
+    to = {number: partition.to for number, partition in partitions.items()}
+    return Rewind(secrets.token_hex(8), epoch, to, json.dumps(place), reset_state, by, clock.time())
+
+
+async def _offset_of(bus: Bus, position: TopicPartition, place: Place, earliest: int, end: int) -> int | None:
+    if place == "beginning":
+        return earliest
+    if isinstance(place, datetime):
+        return await first_since(bus, position, int(place.timestamp() * 1000), earliest, end)
+    assert isinstance(place, Mapping), "the third kind"
+    return place.get(position.partition)
+
+
+async def first_since(bus: Bus, position: TopicPartition, time: int, earliest: int, end: int) -> int:
+    """Return the first offset from `earliest` on whose record was written at a time or later; `end` if there is none.
+
+    `time` is in milliseconds since 1970. Records are expected in the order of their times. Raises `Unavailable`.
+    """
+    topic, number = position
+    low, high = earliest, end
+    async with bus.reader(topic, {number: earliest}) as reader:
+        while low < high:
+            middle = (low + high) // 2
+            reader.seek(number, middle)
+            records = await _read(reader, 1)
+            if not records or records[0].offset >= high or records[0].timestamp >= time:
+                high = middle
+            else:
+                low = records[0].offset + 1
+    return low
+
+
+async def _read(reader: Reader, limit: int) -> Any:
+    try:
+        return await reader.read(limit, _READ_WAIT)
+    except PositionLost as exc:
+        raise Unavailable(f"{exc}: retention has just deleted events; try again") from exc
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise Malformed(f"to.time: found {text[:60]!r}; expected RFC 3339, such as 2026-01-31T12:00:00Z") from exc
+    if time.tzinfo is None:
+        raise Malformed(f"to.time: found {text!r}, which has no time zone; expected one, such as a final Z")
+    return time.astimezone(UTC)
+
+
+def _partition(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 5:  # noqa: PLR2004 -- there are at most 1000
+        raise Malformed(f"to.offsets: found partition {text[:20]!r}; expected its number")
+    return int(text)
+
+
+def _offset(given: object) -> int:
+    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+        raise Malformed(f"to.offsets: found {json.dumps(given)[:60]}; expected an offset, a number from 0 on")
+    return given

@@ -1,0 +1,1 @@
+"""Checks the settings of a table source that concern each other, and the text of a query."""

@@ -1,0 +1,76 @@
+"""Revocation on every replica, also where notifications of the database do not arrive."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from services.experience_api.registry.postgres import PostgresRegistry
+from services.experience_api.registry.protocol import OnNotice
+from shared.database.engine import create_engine
+from tests.integration.services.experience_api.replicas import Deployment, Replica, Subscription
+
+DEMO = {"Client-Id": "demo", "Client-Secret": "demo"}
+
+
+class Deaf(PostgresRegistry):
+    """Receives no notifications, as behind a pool that does not support LISTEN."""
+
+    @asynccontextmanager
+    async def listening(self, on_notice: OnNotice) -> AsyncIterator[None]:
+        on_notice(None)
+        yield
+
+
+async def test_a_connection_is_revoked_within_two_seconds_without_notifications(deployment: Deployment) -> None:
+    engine = create_engine(deployment.database)
+    deaf = Deaf(engine, deployment.database)
+    async with deployment.replica() as one, deployment.replica(registry=deaf) as holder:
+
+        async def register() -> None:
+            await one.register()
+
+        async def unregister() -> None:
+            assert (await one.request("DELETE", "/consumers", DEMO)).status == 204
+
+        async def disable() -> None:
+            assert await one.registry.disable("demo")
+
+        for revoke, code_expected, refusal in (
+            (register, 4501, "token-refused"),
+            (unregister, 4503, "token-refused"),
+            (disable, 4504, "client-disabled"),
+        ):
+            token = await one.register()
+            async with holder.connect(token) as subscription:
+                await subscription.next()
+                began = monotonic()
+                await revoke()
+                code, _ = await subscription.closed()
+                print(f"{code} after {monotonic() - began:.2f} s")
+                assert code == code_expected
+            for replica in (one, holder):
+                assert (await replica.upgrade(token)).code == refusal
+    deaf.close()
+    await engine.dispose()
+
+
+async def test_a_replaced_token_stays_good_for_the_overlap(deployment: Deployment) -> None:
+    overlapping = {"tokens": {"registration_overlap": 2}}
+    async with deployment.replica(overlapping) as one, deployment.replica(overlapping) as other:
+        old = await one.register()
+        async with other.connect(old) as subscription:
+            await subscription.next()
+            new = await one.register()
+            await one.push("orders", 1)
+            assert (await subscription.next())["data"] == {"number": 1}
+            assert await subscription.closed() == (4501, "replaced by a new registration")
+        assert (await one.upgrade(old)).code == "token-refused"
+        async with one.connect(new) as subscription:
+            await works(one, subscription)
+
+
+async def works(replica: Replica, subscription: Subscription) -> None:
+    """Push an event, and receive it."""
+    await subscription.next()
+    await replica.push("orders", 2)
+    assert (await subscription.next())["data"] == {"number": 2}

@@ -1,0 +1,79 @@
+import uuid
+from typing import Any
+
+import pytest
+
+from services.experience_api.refusals import (
+    CLIENT_DISABLED,
+    LOOPBACK_ONLY,
+    TOKEN_EXPIRED,
+    TOKEN_REFUSED,
+    UNAVAILABLE,
+    Refusal,
+    Refused,
+)
+from services.experience_api.registry.protocol import Claim, Held
+from services.experience_api.registry.rows import refusal_of, verdict_of
+
+OWN, OTHER = uuid.uuid4(), uuid.uuid4()
+GRANTED = {
+    "disabled": False,
+    "loopback_only": False,
+    "good": True,
+    "leased": True,
+    "epoch": 1,
+    "holder": None,
+    "holder_node": None,
+    "channels": ["orders.*"],
+    "may_send": False,
+}
+
+
+def verdict(**changes: Any) -> Claim | Held | None:
+    row: Any = GRANTED | changes
+    return verdict_of(row, "demo", OWN, loopback=False)
+
+
+def test_a_row_with_an_epoch_is_a_claim_that_names_what_it_displaced() -> None:
+    assert verdict() == Claim("demo", OWN, 1, ("orders.*",), may_send=False)
+    held = Held(OTHER, "two")
+    assert verdict(epoch=2, holder=OTHER, holder_node="two") == Claim(
+        "demo", OWN, 2, ("orders.*",), may_send=False, displaced=held
+    )
+
+
+def test_a_row_without_an_epoch_names_the_holder_or_is_tried_again() -> None:
+    assert verdict(epoch=None, holder=OTHER, holder_node="two") == Held(OTHER, "two")
+    assert verdict(epoch=None) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "refusal"),
+    [
+        ({"disabled": True, "good": False}, CLIENT_DISABLED),
+        ({"loopback_only": True, "good": False}, LOOPBACK_ONLY),
+        ({"good": False, "leased": False}, TOKEN_EXPIRED),
+        ({"leased": False}, UNAVAILABLE),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_other_rows_are_refusals(changes: dict[str, Any], refusal: Refusal) -> None:
+    with pytest.raises(Refused) as refused:
+        verdict(**changes)
+    assert refused.value.refusal is refusal
+
+
+def test_no_row_is_a_refused_token() -> None:
+    with pytest.raises(Refused) as refused:
+        verdict_of(None, "demo", OWN, loopback=True)
+    assert refused.value.refusal is TOKEN_REFUSED
+
+
+def test_a_token_is_refused_for_the_first_reason() -> None:
+    rows: list[Any] = [
+        {"known": False, "disabled": True, "good": False},
+        {"known": True, "disabled": True, "good": False},
+        {"known": True, "disabled": False, "good": False},
+        {"known": True, "disabled": False, "good": True},
+    ]
+    assert [refusal_of(row) for row in rows] == [TOKEN_REFUSED, CLIENT_DISABLED, TOKEN_EXPIRED, None]

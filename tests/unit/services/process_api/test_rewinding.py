@@ -1,0 +1,117 @@
+"""The plan of a rewind, on the bus in memory."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.process_api import rewinding
+from services.process_api.rewinding import Partition, count, first_since, parse_place, plan, request
+from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Outgoing, TopicOptions, TopicPartition
+from shared.errors import Malformed
+from shared.events.headers import headers_of
+from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
+from tests.unit.services.process_api.making import event, pipeline
+
+TOPIC = "trelay.ingest"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("beginning", "beginning"),
+        ({"time": "2026-01-31T13:00:00+01:00"}, datetime(2026, 1, 31, 12, tzinfo=UTC)),
+        ({"offsets": {"0": 7, "12": 0}}, {0: 7, 12: 0}),
+    ],
+    ids=["beginning", "time", "offsets"],
+)
+def test_a_place_is_the_beginning_a_time_or_offsets(given: Any, place: Any) -> None:
+    assert parse_place(given) == place
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (None, 'to: found null; expected "beginning"'),
+        ("end", 'to: found "end"'),
+        ({"time": "noon"}, "to.time: found 'noon'; expected RFC 3339"),
+        ({"time": "2026-01-31T12:00:00"}, "which has no time zone"),
+        ({"time": "2026-01-31T12:00:00Z", "offsets": {}}, "to: found"),
+        ({"offsets": {}}, "to: found"),
+        ({"offsets": {"x": 1}}, "to.offsets: found partition 'x'"),
+        ({"offsets": {"0": -1}}, "to.offsets: found -1"),
+        ({"offsets": {"0": True}}, "to.offsets: found true"),
+        ({"offsets": {"0": "1"}}, 'to.offsets: found "1"'),
+    ],
+    ids=str,
+)
+def test_any_other_place_is_refused_by_what_was_expected(given: Any, error: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        parse_place(given)
+    assert error in str(caught.value)
+
+
+class LateClock(SystemClock):
+    """Ten seconds pass with each look at the time."""
+
+    at = 1_000.0
+
+    def monotonic(self) -> float:
+        self.at += 10
+        return self.at
+
+
+async def filled(*sources: str) -> MemoryBus:
+    bus = MemoryBus()
+    await bus.ensure_topics([TopicOptions(name=TOPIC, partitions=2)])
+    async with bus.appender() as appender:
+        for number, source in enumerate(sources):
+            value = event({"n": number})
+            record = Outgoing(b"C-1", value, headers_of(f"{source} 1 {source}:{number}".encode()))
+            await appender.append(TOPIC, [record])
+    return bus
+
+
+async def partition(bus: MemoryBus) -> int:
+    return next(number for number, (_, end) in (await bus.bounds(TOPIC)).items() if end)
+
+
+async def test_only_what_the_pipeline_has_passed_is_run_again_and_its_events_are_counted() -> None:
+    bus = await filled("orders", "refunds", "orders", "orders")
+    number = await partition(bus)
+    other = 1 - number
+    positions = {number: 3, other: 0}
+    assert await plan(bus, TOPIC, positions, "beginning") == {number: Partition(3, 0)}
+    assert await plan(bus, TOPIC, positions, {number: 2, other: 5}) == {number: Partition(3, 2)}
+    assert await plan(bus, TOPIC, positions, {number: 3}) == {}
+    with pytest.raises(Malformed, match=r"found partition 7; trelay\.ingest has the partitions 0 to 1"):
+        await plan(bus, TOPIC, positions, {7: 1})
+    orders = pipeline(sources=["orders"])
+    assert await count(bus, TOPIC, orders, {number: Partition(3, 0)}, SYSTEM_CLOCK) == ({number: 2}, True)
+
+
+async def test_counting_ends_after_some_time() -> None:
+    bus = await filled("orders")
+    number = await partition(bus)
+    assert await count(bus, TOPIC, pipeline(), {number: Partition(1, 0)}, LateClock()) == ({number: 0}, False)
+
+
+async def test_the_first_event_since_a_time_is_found() -> None:
+    bus = await filled(*["orders"] * 40)
+    number = await partition(bus)
+    records = bus.records(TOPIC, number)
+    for time in {record.timestamp + shift for record in records for shift in (-1, 0, 1)}:
+        expected = next((record.offset for record in records if record.timestamp >= time), 40)
+        assert await first_since(bus, TopicPartition(TOPIC, number), time, 0, 40) == expected
+    since = datetime.fromtimestamp(records[0].timestamp / 1000, tz=UTC)
+    assert await plan(bus, TOPIC, {number: 40}, since) == {number: Partition(40, 0)}
+
+
+def test_a_request_names_who_asked_for_what() -> None:
+    made = request("e", {0: Partition(9, 4)}, {"offsets": {"0": 4}}, "alice", SYSTEM_CLOCK, reset_state=True)
+    assert (made.epoch, made.to, made.by, made.reset_state) == ("e", {0: 4}, "alice", True)
+    assert json.loads(made.place) == {"offsets": {"0": 4}}
+    assert made.id != request("e", {}, None, "alice", SYSTEM_CLOCK, reset_state=False).id
+    assert rewinding.Partition(9, 4) == (9, 4)
