@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Unpack
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.experience_api.auth.admission import Admission
+from services.experience_api.auth.admission import Admission, Budgets
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.verifier import Verifier
@@ -19,6 +19,10 @@ from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
 from services.experience_api.http.subscribers import SubscriberRoutes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
+from services.experience_api.producers.identity import Producers
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.postgres import PostgresKeyStore
+from services.experience_api.producers.once.store import KeyStore
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
@@ -35,11 +39,14 @@ from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
+from shared.database.pool import ConnectionPool
 from shared.http.health import NotYet
 from shared.http.origin import Networks
 from shared.http.server import application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
+
+_KEY_CONNECTIONS = 2
 
 REGISTRY, LEASE, BUS, STREAM = "registry", "node_lease", "bus", "stream"
 """The required parts in `/readyz`."""
@@ -54,6 +61,7 @@ async def build_experience_api(
     engine: AsyncEngine | None = None,
     registry: Registry | None = None,
     leases: LeaseStore | None = None,
+    keys: KeyStore | None = None,
     **given: Unpack[Given],
 ) -> AsyncIterator[RunningService]:
     """Run the service for as long as the context lasts; leaving it drains.
@@ -76,7 +84,10 @@ async def build_experience_api(
         if leases is None:
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
         signing = await Signing.loaded(settings.experience.tokens, parts.clock)
-        service = _Service(settings, parts, registry, leases, signing, migrates=migrates)
+        if keys is None:
+            pool = ConnectionPool.opened(settings.database, size=_KEY_CONNECTIONS, purpose="idempotency keys")
+            keys = PostgresKeyStore(await stack.enter_async_context(pool))
+        service = _Service(settings, parts, registry, leases, signing, keys, migrates=migrates)
         yield await stack.enter_async_context(service.running())
 
 
@@ -90,6 +101,7 @@ class _Service:
         registry: Registry,
         leases: LeaseStore,
         signing: Signing,
+        keys: KeyStore,
         *,
         migrates: bool,
     ) -> None:
@@ -99,6 +111,7 @@ class _Service:
         self._parts = parts
         self._registry = registry
         self._leases = leases
+        self._keys = keys
         self._migrates = migrates
         self._signing = signing
         self._metrics = ExperienceMetrics(parts.health.registry)
@@ -110,6 +123,7 @@ class _Service:
         self._pushes = Pushes(
             self._topics.publish,
             options.entity,
+            Producers(options.entity.producers, Networks(options.entity.allow), Budgets.of(options.registrations)),
             parts.clock,
             parts.rng,
             new_id=_new_id,
@@ -154,7 +168,7 @@ class _Service:
                 rng=parts.rng,
             )
             await stack.enter_async_context(connections.open())
-            tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections)))
+            tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             _ = tasks.start("follow signing keys", self._signing.follow())
             running = await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
@@ -187,7 +201,7 @@ class _Service:
     async def _announce(self, connection_id: UUID) -> None:
         await self._stream.get().takeovers.announce(connection_id)
 
-    async def _run_stream(self, bus: Bus, connections: Connections) -> None:
+    async def _run_stream(self, bus: Bus, connections: Connections, node: NodeLease) -> None:
         parts = self._parts
 
         def inbound(appender: Appender) -> Inbound:
@@ -196,7 +210,12 @@ class _Service:
         def takeovers(bus: Bus, appender: Appender) -> Takeovers:
             return Takeovers(bus, appender, self._topics.takeovers, connections.on_notice, parts.clock)
 
-        stream_parts = StreamParts(self._topics, self._options.delivery, inbound, takeovers, self._metrics.delayed)
+        def once(bus: Bus) -> AbstractAsyncContextManager[OnceAppender]:
+            options = self._options.entity.once
+            return OnceAppender.opened(bus, self._topics.publish, self._keys, node.current, options, _new_id)
+
+        delayed = self._metrics.delayed
+        stream_parts = StreamParts(self._topics, self._options.delivery, inbound, takeovers, once, delayed)
         await run_stream(stream_parts, bus, self._stream, parts.clock)
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:

@@ -41,6 +41,9 @@ class ExperienceMetrics:
         )
         self.pushes = closed(counter("pushes_total", "Requests to /entity, by outcome.", ["outcome"]), outcomes)
         self.pushed_events = counter("pushed_events_total", "Events accepted on /entity and stored on the bus.")
+        self.repeated_events = counter(
+            "repeated_events_total", "Events pushed again to /entity with a key, and not published again."
+        )
         self.inbound = counter("inbound_total", "Messages of clients that may send, stored on the bus.")
         self.sends_refused = counter(
             "sends_refused_total", "Connections closed because the consumer sent without permission."

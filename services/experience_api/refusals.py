@@ -52,8 +52,19 @@ CLIENT_DISABLED = Refusal(403, "client-disabled", "The client is disabled")
 LOOPBACK_ONLY = Refusal(403, "loopback-only", "The client is accepted from the loopback address only")
 CHANNEL_NOT_PERMITTED = Refusal(403, "channel-not-permitted", "The client may not subscribe to a requested channel")
 ADDRESS_NOT_ALLOWED = Refusal(403, "address-not-allowed", "The address is not on the allow list")
+PRODUCER_REFUSED = Refusal(
+    401,
+    "producer-refused",
+    "The credentials of the producer were not accepted",
+    _challenge('Bearer realm="trelay entity"'),
+)
+PUBLISHING_NOT_PERMITTED = Refusal(
+    403, "publishing-not-permitted", "The producer may not publish to a channel of the request"
+)
 ORIGIN_NOT_ALLOWED = Refusal(403, "origin-not-allowed", "Pages of this origin are not allowed")
 ALREADY_CONNECTED = Refusal(409, "already-connected", "The client is already connected")
+PUSH_IN_PROGRESS = Refusal(409, "push-in-progress", "Another push with the same idempotency key is in progress")
+KEY_REUSED = Refusal(422, "idempotency-key-reused", "The idempotency key was used for another push")
 MALFORMED = Refusal(400, "malformed", "The request cannot be understood")
 NOT_CONNECTED = Refusal(404, "not-connected", "The client has no such connection")
 TOO_SLOW = Refusal(408, "too-slow", "The request stopped to arrive")
@@ -81,9 +92,13 @@ ALL = (
     LOOPBACK_ONLY,
     CHANNEL_NOT_PERMITTED,
     ADDRESS_NOT_ALLOWED,
+    PRODUCER_REFUSED,
+    PUBLISHING_NOT_PERMITTED,
     ORIGIN_NOT_ALLOWED,
     ALREADY_CONNECTED,
     NOT_CONNECTED,
+    PUSH_IN_PROGRESS,
+    KEY_REUSED,
     MALFORMED,
     TOO_SLOW,
     TOO_LARGE,

@@ -67,6 +67,16 @@ class ExperienceOptions(Options):
     because Kubernetes kills after 30."""
 
     @model_validator(mode="after")
+    def _certificates_are_verified(self) -> Self:
+        names = [name for name, producer in self.entity.producers.items() if producer.certificates]
+        if names and (self.listen.tls is None or self.listen.tls.client_ca_file is None):
+            raise ValueError(
+                f"entity.producers.{names[0]}.certificates needs `client_ca_file` in `listen.tls`, which names the "
+                "authorities of client certificates"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _in_time(self) -> Self:
         together = self.drain_delay + self.drain_within
         if together > _DRAIN_LIMIT:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Unpack
@@ -34,8 +35,10 @@ from shared.errors import SettingsError, Unavailable
 from shared.http.operators import Operators
 from shared.http.server import application
 from shared.runtime.extras import extra
-from shared.runtime.reloading import Apply, Section
+from shared.runtime.reloading import Apply, Reread, Section
 from shared.runtime.tasks import Tasks
+
+logger = logging.getLogger(__name__)
 
 _PIPELINES = ("process", "pipelines")
 
@@ -70,7 +73,8 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         service.add_routes(app)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
-            yield dataclasses.replace(running, sections=(Section(_PIPELINES, service.prepare_pipelines),))
+            section = Section(_PIPELINES, service.prepare_pipelines, attach=service.attach)
+            yield dataclasses.replace(running, sections=(section,))
 
 
 async def _check(pipelines: Mapping[str, PipelineOptions]) -> None:
@@ -108,6 +112,7 @@ class _Service:
         self._activities = Activities(parts.clock)
         self._reporter = Reporter(parts.alerts, self._metrics, parts.clock, self._activities)
         self._stream: Stream | None = None
+        self._reread: Reread | None = None
         self._controls = Controls(self._topics.pipelines, parts.clock)
         self._statuses = Statuses(self._topics.process_status, parts.node, self._status, parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
@@ -118,7 +123,15 @@ class _Service:
         operators = Operators(self._options.operators, "process.operators", clock)
         overview = Overview(lambda: self._selection, self._controls, self._statuses, topics, group_of(topics), clock)
         PipelineRoutes(
-            lambda: self._selection, overview, self._controls, operators, self._parts.bus, topics.ingest, clock
+            selection=lambda: self._selection,
+            overview=overview,
+            controls=self._controls,
+            operators=operators,
+            bus=self._parts.bus,
+            ingest=topics.ingest,
+            reread=lambda: self._reread,
+            node=self._parts.node,
+            clock=clock,
         ).add_to(app)
         letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
         DeadLetterRoutes(letters, operators, lambda: parts.bus.connected).add_to(app)
@@ -126,6 +139,20 @@ class _Service:
     def _pipelines_of(self, source: str) -> list[str]:
         """Return the names of the pipelines that take the events of a source."""
         return [pipeline.name for pipeline in self._selection.of(source.encode())]
+
+    def attach(self, reread: Reread) -> None:
+        """Take what reads the settings file again."""
+        self._reread = reread
+
+    async def _reload(self) -> None:
+        """Read the settings file again whenever an operator has asked another replica for it; without end."""
+        async for _ in self._controls.reloads(self._parts.node):
+            if self._reread is None:
+                continue
+            try:
+                logger.info("reloaded", extra={"parts": await self._reread()})
+            except SettingsError as exc:
+                logger.warning("changed settings are not used", extra={"error": str(exc)})
 
     def _status(self) -> ReplicaStatus:
         versions = {pipeline.name: pipeline.version for pipeline in self._selection.pipelines}
@@ -185,6 +212,7 @@ class _Service:
             tasks.keep("pipeline controls", self._controls.follow(bus))
             tasks.keep("status of this replica", self._statuses.publish(bus))
             tasks.keep("statuses of the replicas", self._statuses.follow(bus))
+            tasks.keep("reloads", self._reload())
             # A partition that ran before would process the events of a pipeline that is paused.
             await tasks.meanwhile(self._controls.known())
             async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):

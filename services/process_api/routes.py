@@ -3,6 +3,7 @@
 Any replica accepts a request. What is asked is kept on the bus, and every replica obeys it in its partitions.
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,16 @@ from aiohttp import web
 from services.process_api import rewinding
 from services.process_api.operations.controls import Controls
 from services.process_api.operations.overview import Overview
-from services.process_api.operations.requests import Control
+from services.process_api.operations.requests import Control, Reload
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from shared.bus.protocol import Bus
 from shared.composition.bus import BusConnection
-from shared.errors import Malformed, Unavailable
+from shared.errors import Malformed, SettingsError, Unavailable
 from shared.http.commands import FRESH, Body, audit, parse_body, refuse
 from shared.http.operators import Operator, Operators
 from shared.runtime.clock import Clock
+from shared.runtime.reloading import Reread
 
 _REASON_LIMIT = 500
 
@@ -37,12 +39,16 @@ class PipelineRoutes:
     bus: BusConnection
     ingest: str
     """The topic that pipelines read."""
+    reread: Callable[[], Reread | None]
+    """Returns what reads the settings file again; None without one."""
+    node: str
     clock: Clock
 
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints."""
         app.router.add_get("/pipelines", self._all)
         app.router.add_get("/pipelines/{name}", self._one)
+        app.router.add_post("/pipelines/reload", self._reload)
         app.router.add_post("/pipelines/{name}/pause", self._pause)
         app.router.add_post("/pipelines/{name}/resume", self._resume)
         app.router.add_post("/pipelines/{name}/rewind", self._rewind)
@@ -54,6 +60,24 @@ class PipelineRoutes:
     async def _one(self, request: web.Request) -> web.Response:
         self.operators.check_reader(request.remote, request.headers)
         return await self._shown(self._pipeline(request).name)
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        operator = self.operators.identify(request.remote, request.headers)
+        parse_body(await request.read(), ())
+        reread = self.reread()
+        if reread is None:
+            refuse(409, "this process has no settings file to read again")
+        bus = self._available()
+        try:
+            loaded = await reread()
+            await self.controls.reload(bus, Reload(secrets.token_hex(8), self.node))
+        except SettingsError as exc:
+            refuse(422, f"nothing has changed: {exc}")
+        except Unavailable as exc:
+            refuse(503, f"reloaded on this replica alone: {exc}", {"Retry-After": "1"})
+        audit("reload", operator, parts=loaded)
+        versions = {pipeline.name: pipeline.version for pipeline in self.selection().pipelines}
+        return web.json_response({"reloaded": loaded, "versions": versions}, status=202, headers=FRESH)
 
     async def _pause(self, request: web.Request) -> web.Response:
         operator, pipeline, body = await self._command(request, {"reason"})

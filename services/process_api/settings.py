@@ -25,8 +25,8 @@ class ProcessOptions(Options):
     """The listener for operators: health, metrics and `/pipelines`. Subscribers and upstream systems do not use it."""
 
     operators: dict[Name, OperatorOptions] = Field(default_factory=dict)
-    """Who may operate pipelines, and read `GET /pipelines`, by name. Without any, requests from this machine itself
-    may, and `GET /pipelines` is as open as the listener."""
+    """Who may operate pipelines and dead letters, and read `GET /pipelines`, by name. Without any, requests from this
+    machine itself may, and `GET /pipelines` is as open as the listener."""
 
     node: str | None = Field(default=None, min_length=1, max_length=100)
     """The name of this replica, unique among those that run. A replica that keeps its name gets its partitions back at

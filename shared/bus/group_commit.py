@@ -74,12 +74,15 @@ class GroupCommit:
             Unavailable: the appender was closed meanwhile.
             TrelayError: the error with which the round finished the call.
         """
+        await self.add(Call(topic, records, size, asyncio.get_running_loop().create_future()))
+
+    async def add(self, call: Call) -> None:
+        """Return once a call is finished, as `join` does. For callers that add to what a call holds."""
         async with self._room:
             await self._room.wait_for(lambda: self._bytes < _WAITING_LIMIT or self._closed)
         if self._closed:
             raise Unavailable("the appender was closed")
-        call = Call(topic, records, size, asyncio.get_running_loop().create_future())
-        self._bytes += size
+        self._bytes += call.size
         self._waiting.put_nowait(call)
         await call.done
 

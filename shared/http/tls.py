@@ -30,6 +30,10 @@ class TlsOptions(Options):
     key_password: Secret | None = None
     """The password of the private key, if it is encrypted."""
 
+    client_ca_file: RelativePath | None = None
+    """PEM file of the authorities of client certificates. With it the listener asks each client for a certificate, and
+    accepts those that send none; what a certificate permits is up to the endpoint. Browsers may ask their users."""
+
     reload_interval: float = Field(default=10.0, gt=0)
     """Seconds between two checks whether the files have changed. Kubernetes renews a mounted certificate in place."""
 
@@ -45,6 +49,7 @@ class Certificate:
         """
         self._options = options
         self.cert_file = options.cert_file
+        self._files = (options.cert_file, options.key_file, options.client_ca_file)
         self._seen = self._stamp()
         self._newest = self._load()
         self.expires_at = expiry(options.cert_file)
@@ -98,9 +103,11 @@ class Certificate:
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or "not a certificate with its key"
             raise SettingsError(f"certificate {options.cert_file}, key {options.key_file}: {reason}") from exc
+        if options.client_ca_file is not None:
+            _ask_for_certificates(context, options.client_ca_file)
 
     def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_identity(path) for path in (self._options.cert_file, self._options.key_file))
+        return tuple(_identity(path) for path in self._files if path is not None)
 
     def _choose(self, connection: ssl.SSLObject, _server_name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._newest
@@ -113,6 +120,17 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _ask_for_certificates(context: ssl.SSLContext, authorities: Path) -> None:
+    try:
+        context.load_verify_locations(authorities)
+    except (OSError, ValueError) as exc:
+        raise SettingsError(f"client_ca_file {authorities}: expected a PEM file of certificate authorities") from exc
+    context.verify_mode = ssl.CERT_OPTIONAL
+    # A session that is resumed keeps the certificate that it began with, whatever the authorities are by then.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
 
 
 def _server_context() -> ssl.SSLContext:

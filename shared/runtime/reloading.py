@@ -28,6 +28,9 @@ Part = Callable[[], Awaitable[list[str]]]
 Apply = Callable[[], None]
 """Lets a prepared change take effect. Does not fail."""
 
+Reread = Callable[[], Awaitable[list[str]]]
+"""Does what `SettingsFile.reread` does."""
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -62,6 +65,8 @@ class Section:
     """Prepares a new value. Raises `SettingsError` if it cannot be used; then nothing changes."""
     read: Callable[[Any], Any] | None = None
     """Returns its value from the settings, where that is not what lies at `path`."""
+    attach: Callable[[Reread], None] | None = None
+    """Takes what reads the whole file again, for a service that offers that to operators."""
 
     @property
     def name(self) -> str:
@@ -89,6 +94,7 @@ class SettingsFile(Generic[Settings]):
         """`settings` are those that the process was started with; `read` blocks, and raises `SettingsError`."""
         self._settings = settings
         self._read = read
+        self._reading = asyncio.Lock()
         self._sections: list[Section] = []
         self._values: dict[str, Any] = {}
         """What is in effect, by the name of the section."""
@@ -99,19 +105,32 @@ class SettingsFile(Generic[Settings]):
         for section in sections:
             self._sections.append(section)
             self._values[section.name] = section.value(self._settings)
+            if section.attach is not None:
+                section.attach(self.reread)
 
     async def reload(self) -> list[str]:
-        """Read the file, and apply all of its sections that have changed and can be reloaded, or none of them.
-
-        Sections that have changed since the start and need a restart are logged.
-        """
+        """Do what `reread` does; a fault in the file is logged."""
         try:
-            found = await asyncio.to_thread(self._read)
-            changed = [section for section in self._sections if section.value(found) != self._values[section.name]]
-            prepared = [await section.prepare(section.value(found)) for section in changed]
+            return await self.reread()
         except SettingsError as exc:
             logger.warning("changed settings are not used", extra={"error": str(exc)})
             return []
+
+    async def reread(self) -> list[str]:
+        """Read the file, and apply all of its sections that have changed and can be reloaded, or none of them.
+
+        Sections that have changed since the start and need a restart are logged. Returns what was applied.
+
+        Raises:
+            SettingsError: there is a fault in the file; nothing has changed.
+        """
+        async with self._reading:
+            return await self._reread()
+
+    async def _reread(self) -> list[str]:
+        found = await asyncio.to_thread(self._read)
+        changed = [section for section in self._sections if section.value(found) != self._values[section.name]]
+        prepared = [await section.prepare(section.value(found)) for section in changed]
         for section, apply in zip(changed, prepared, strict=True):
             apply()
             self._values[section.name] = section.value(found)

@@ -20,6 +20,8 @@ class Expansion:
         """The texts that refer to the environment."""
         self.touched: set[KeyPath] = set()
         """Those that hold something from it, and not a default."""
+        self.variables: dict[KeyPath, list[str]] = {}
+        """The variables whose values those hold."""
         self.unset: set[KeyPath] = set()
         """The texts that should, and do not."""
 
@@ -50,6 +52,7 @@ class Expansion:
         value = self._env.get(name)
         if value or (value is not None and fallback is None):
             self.touched.add(path)
+            self.variables.setdefault(path, []).append(name)
             return value
         if fallback is not None:
             return str(fallback[2:])

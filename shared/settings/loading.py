@@ -1,8 +1,8 @@
 """From the file to a validated model, or to every fault of the file at once."""
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import SettingsError
 from shared.settings import document, explain
-from shared.settings.document import Document, Fault
+from shared.settings.document import Document, Fault, KeyPath
 from shared.settings.environment import Expansion
 from shared.settings.findings import Finding
 from shared.settings.schema import Keys
@@ -31,6 +31,8 @@ class Loaded(Generic[Model]):
     name: str
     """What errors call the file."""
     document: Document
+    variables: Mapping[KeyPath, Sequence[str]] = field(default_factory=dict)
+    """The variables of the environment whose values a text of the file holds, by its path."""
 
     @property
     def empty(self) -> bool:
@@ -114,7 +116,7 @@ def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, fo
     settings = _validated(found, model, keys, expansion, folder)
     if settings is None or found.faults:
         raise SettingsError("\n".join(_line(name, fault) for fault in sorted(found.faults, key=_order)))
-    return Loaded(settings, name, found)
+    return Loaded(settings, name, found, expansion.variables)
 
 
 def _sections(found: Document, known: list[str]) -> dict[str, Any]:

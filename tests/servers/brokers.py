@@ -1,47 +1,41 @@
 """The message brokers as fixtures, each shared by all tests: names of queues and topics come from `unique_name`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import pytest
 
+from tests.servers.certificates import Certificates
+from tests.servers.kafka import secured_kafka_server
 from tests.servers.missing import skipping_without
-from tests.servers.mosquitto import MosquittoServer, mosquitto_server
-from tests.servers.nats import NatsServer, nats_server
-from tests.servers.rabbitmq import RabbitmqServer, rabbitmq_server
-from tests.servers.redis import RedisServer, redis_server
-from tests.servers.sqs import SqsServer, sqs_server
+from tests.servers.mosquitto import mosquitto_server
+from tests.servers.nats import nats_server
+from tests.servers.rabbitmq import rabbitmq_server
+from tests.servers.redis import redis_server
+from tests.servers.sqs import sqs_server
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(request: pytest.FixtureRequest) -> Iterator[RabbitmqServer]:
-    """A RabbitMQ that all tests share."""
-    with skipping_without("RabbitMQ", request.config), rabbitmq_server() as server:
-        yield server
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates of the brokers and of their clients."""
+    return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
-@pytest.fixture(scope="session")
-def nats(request: pytest.FixtureRequest) -> Iterator[NatsServer]:
-    """A NATS server with JetStream that all tests share."""
-    with skipping_without("NATS", request.config), nats_server() as server:
-        yield server
+def shared(name: str, server: Callable[[Certificates], AbstractContextManager[Any]]) -> Any:
+    """Return a fixture of a server that runs until the tests end; those that need it skip where it is missing."""
+
+    @pytest.fixture(scope="session")
+    def fixture(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[Any]:
+        with skipping_without(name, request.config), server(certificates) as running:
+            yield running
+
+    return fixture
 
 
-@pytest.fixture(scope="session")
-def redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
-    """A Redis that all tests share."""
-    with skipping_without("Redis", request.config), redis_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def mosquitto(request: pytest.FixtureRequest) -> Iterator[MosquittoServer]:
-    """A Mosquitto that all tests share."""
-    with skipping_without("Mosquitto", request.config), mosquitto_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def sqs(request: pytest.FixtureRequest) -> Iterator[SqsServer]:
-    """An SQS that all tests share."""
-    with skipping_without("SQS", request.config), sqs_server() as server:
-        yield server
+rabbitmq = shared("RabbitMQ", rabbitmq_server)
+redis = shared("Redis", lambda certificates: redis_server(certificates=certificates))
+mosquitto = shared("Mosquitto", lambda certificates: mosquitto_server(certificates=certificates))
+nats = shared("NATS", lambda _: nats_server())
+sqs = shared("SQS", lambda _: sqs_server())
+secured_kafka = shared("Kafka", secured_kafka_server)

@@ -1,5 +1,6 @@
 """Kafka brokers for tests and benchmarks: in temporary folders, or one that already runs."""
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Protocol
 from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
+from services.standalone.embedded.process import free_port
+from tests.servers.certificates import SERVER, Certificates
 from tests.servers.debian import need_command
 
 
@@ -27,6 +30,21 @@ class GivenKafka:
     """A broker that runs already."""
 
     bootstrap: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecuredKafka:
+    """A broker that also listens with TLS."""
+
+    bootstrap: str
+    """`host:port` without TLS."""
+    tls_port: int
+    """For clients with a certificate."""
+    sasl_port: int
+    """For clients with a password, `SASL_PASSWORD` of the user `trelay`, and TLS."""
+
+
+SASL_PASSWORD = "correct horse battery staple"
 
 
 def find_jars() -> Path:
@@ -53,3 +71,39 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
             yield server
         finally:
             server.kill()  # the data is not needed again
+
+
+@contextmanager
+def secured_kafka_server(certificates: Certificates) -> Iterator[SecuredKafka]:
+    """Run a broker with listeners for TLS in a temporary folder.
+
+    Raises:
+        ServerMissing: no Java, or no jars and no way to resolve them.
+    """
+    jars = find_jars()
+    clients, controller, tls, sasl = (free_port() for _ in range(4))
+    listeners = {"PLAINTEXT": clients, "SSL": tls, "SASL_SSL": sasl}
+    on_loopback = [f"{name}://127.0.0.1:{port}" for name, port in (listeners | {"CONTROLLER": controller}).items()]
+    settings = {
+        "listeners": ",".join(on_loopback),
+        "advertised.listeners": ",".join(f"{name}://{SERVER}:{port}" for name, port in listeners.items()),
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(certificates.java_store),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificates.ca),
+        "listener.name.ssl.ssl.client.auth": "required",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_ssl.plain.sasl.jaas.config": (
+            f'org.apache.kafka.common.security.plain.PlainLoginModule required user_trelay="{SASL_PASSWORD}";'
+        ),
+    }
+    with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
+        (Path(folder) / "ports.json").write_text(json.dumps({"clients": clients, "controller": controller}))
+        server = KafkaServer(KafkaOptions(Path(folder), jars, settings=settings))
+        try:
+            server.start()
+            yield SecuredKafka(server.bootstrap, tls, sasl)
+        finally:
+            server.kill()

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
+from tests.servers.certificates import Certificates
 from tests.servers.debian import need_command
 
 _STARTUP = 30.0
@@ -16,12 +17,22 @@ class MosquittoServer:
 
     def __init__(self, folder: Path, settings: str) -> None:
         self.port = free_port()
+        self.tls_port = 0
+        """Where clients with a certificate connect; 0 without certificates."""
         self._config = folder / "mosquitto.conf"
         self._process = ServerProcess("Mosquitto", folder / "mosquitto.out")
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence true\nautosave_interval 1\n"
             f"autosave_on_changes true\npersistence_location {folder}/\nuser root\n{settings}"
         )
+
+    def secure(self, certificates: Certificates) -> None:
+        """Listen with TLS as well, for clients with a certificate."""
+        self.tls_port = free_port()
+        files = {"cafile": certificates.ca, "certfile": certificates.server, "keyfile": certificates.server_key}
+        named = "".join(f"{name} {path}\n" for name, path in files.items())
+        with self._config.open("a") as config:
+            config.write(f"\nlistener {self.tls_port} 127.0.0.1\nrequire_certificate true\n{named}")
 
     @property
     def url(self) -> str:
@@ -42,7 +53,7 @@ class MosquittoServer:
 
 
 @contextmanager
-def mosquitto_server(settings: str = "") -> Iterator[MosquittoServer]:
+def mosquitto_server(settings: str = "", certificates: Certificates | None = None) -> Iterator[MosquittoServer]:
     """Run a broker in a temporary folder; `settings` are further lines of its configuration.
 
     Raises:
@@ -51,6 +62,8 @@ def mosquitto_server(settings: str = "") -> Iterator[MosquittoServer]:
     need_command("mosquitto", "mosquitto")
     with tempfile.TemporaryDirectory(prefix="trelay-mosquitto-") as folder:
         server = MosquittoServer(Path(folder), settings)
+        if certificates is not None:
+            server.secure(certificates)
         try:
             server.start()
             yield server

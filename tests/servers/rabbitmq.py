@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.standalone.embedded.process import ServerFailed, ServerProcess, free_port
+from tests.servers.certificates import Certificates
 from tests.servers.debian import need_command
 
 _LIBRARY = Path("/usr/lib/rabbitmq/bin")
@@ -18,11 +19,28 @@ class RabbitmqServer:
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
+        self.tls_port = 0
+        """Where clients with a certificate connect; 0 without certificates."""
         self._folder = folder
         self._distribution = free_port()
         self._process = ServerProcess("RabbitMQ", folder / "rabbitmq.out")
         (folder / "plugins").write_text("[].")
-        (folder / "rabbitmq.conf").write_text("loopback_users = none\ndisk_free_limit.absolute = 50MB\n")
+        self._config = folder / "rabbitmq.conf"
+        self._config.write_text("loopback_users = none\ndisk_free_limit.absolute = 50MB\n")
+
+    def secure(self, certificates: Certificates) -> None:
+        """Listen with TLS as well, for clients with a certificate."""
+        self.tls_port = free_port()
+        settings = {
+            "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": certificates.ca,
+            "ssl_options.certfile": certificates.server,
+            "ssl_options.keyfile": certificates.server_key,
+            "ssl_options.verify": "verify_peer",
+            "ssl_options.fail_if_no_peer_cert": "true",
+        }
+        with self._config.open("a") as config:
+            config.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
     @property
     def url(self) -> str:
@@ -64,7 +82,7 @@ class RabbitmqServer:
 
 
 @contextmanager
-def rabbitmq_server() -> Iterator[RabbitmqServer]:
+def rabbitmq_server(certificates: Certificates | None = None) -> Iterator[RabbitmqServer]:
     """Run a broker in a temporary folder.
 
     Raises:
@@ -73,6 +91,8 @@ def rabbitmq_server() -> Iterator[RabbitmqServer]:
     need_command("rabbitmqctl", "rabbitmq-server")
     with tempfile.TemporaryDirectory(prefix="trelay-rabbitmq-") as folder:
         server = RabbitmqServer(Path(folder))
+        if certificates is not None:
+            server.secure(certificates)
         try:
             server.start()
             yield server

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.standalone.embedded.process import ServerProcess, free_port
+from tests.servers.certificates import Certificates
 from tests.servers.debian import need_command
 
 _STARTUP = 30.0
@@ -16,9 +17,18 @@ class RedisServer:
 
     def __init__(self, folder: Path, arguments: Sequence[str]) -> None:
         self.port = free_port()
+        self.tls_port = 0
+        """Where clients with a certificate connect; 0 without certificates."""
         self._folder = folder
         self._arguments = arguments
         self._process = ServerProcess("Redis", folder / "redis.out")
+
+    def secure(self, certificates: Certificates) -> None:
+        """Listen with TLS as well, for clients with a certificate."""
+        self.tls_port = free_port()
+        files = {"cert": certificates.server, "key": certificates.server_key, "ca-cert": certificates.ca}
+        named = [word for name, path in files.items() for word in (f"--tls-{name}-file", str(path))]
+        self._arguments = [*self._arguments, "--tls-port", str(self.tls_port), "--tls-auth-clients", "yes", *named]
 
     @property
     def url(self) -> str:
@@ -41,7 +51,7 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(*arguments: str) -> Iterator[RedisServer]:
+def redis_server(*arguments: str, certificates: Certificates | None = None) -> Iterator[RedisServer]:
     """Run a server in a temporary folder; it writes an append-only file unless `arguments` say otherwise.
 
     Raises:
@@ -50,6 +60,8 @@ def redis_server(*arguments: str) -> Iterator[RedisServer]:
     need_command("redis-server", "redis-server")
     with tempfile.TemporaryDirectory(prefix="trelay-redis-") as folder:
         server = RedisServer(Path(folder), ["--appendonly", "yes", *arguments])
+        if certificates is not None:
+            server.secure(certificates)
         try:
             server.start()
             yield server

@@ -28,11 +28,20 @@ def test_settings_on_a_page_are_right_and_lead_somewhere(
 ) -> None:
     for variable in re.findall(r"\$\{([A-Z_]+)\}", block):
         monkeypatch.setenv(variable, "a secret that is long enough")
-    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    _write_certificates(tmp_path)
     file = tmp_path / "trelay.yaml"
     file.write_text(block.replace("/etc/trelay/", f"{tmp_path}/"))
     assert main(["check", str(file)]) == 0, capsys.readouterr().err
     assert capsys.readouterr() == (f"{file}: OK\n", "")
+
+
+def _write_certificates(folder: Path) -> None:
+    authority = trustme.CA()
+    for name in ("ca.pem", "producers.pem"):
+        authority.cert_pem.write_to_path(str(folder / name))
+    issued = authority.issue_cert("localhost")
+    issued.cert_chain_pems[0].write_to_path(str(folder / "tls.crt"))
+    issued.private_key_pem.write_to_path(str(folder / "tls.key"))
 
 
 def test_the_examples_on_the_page_of_pipelines_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

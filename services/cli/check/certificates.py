@@ -23,6 +23,8 @@ def _faults(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
     match part:
         case TlsOptions():
             unreadable = [*_read((*path, "cert_file"), part.cert_file), *_read((*path, "key_file"), part.key_file)]
+            if part.client_ca_file is not None:
+                unreadable += _authorities((*path, "client_ca_file"), part.client_ca_file)
             yield from unreadable or _pair(path, part)
         case DatabaseTlsOptions(ca_file=Path() as file):
             yield from _authorities((*path, "ca_file"), file)

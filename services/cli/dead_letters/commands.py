@@ -18,9 +18,10 @@ from shared.errors import TrelayError
 
 @click.group(
     "dead-letters",
-    short_help="List, show, replay and drop dead letters.",
+    short_help="Count, list, show, replay and drop dead letters.",
     epilog="""\b
 Examples:
+  trelay dead-letters counts
   trelay dead-letters list --since 2h
   trelay dead-letters show 0-4711
   trelay dead-letters replay --pipeline orders --dry-run
@@ -29,20 +30,26 @@ Examples:
 """,
 )
 def dead_letters() -> None:
-    """List dead letters, and show, replay and drop them, over HTTP, on any replica of the process layer.
+    """Count and list dead letters, and show, replay and drop them, over HTTP, on any replica of the process layer.
 
     A dead letter is an event that a pipeline refused, or input that a source could not read. It is open until an
     operator replays or drops it, and each is replayed once, whatever fails meanwhile.
     """
 
 
+_status_option = click.option(
+    "--status",
+    type=click.Choice(["open", "replayed", "dropped", "all"]),
+    default="open",
+    show_default=True,
+    help="What became of them.",
+)
 _addresses = address_options("TRELAY_PROCESS_URL", "http://127.0.0.1:8082", "process layer")
 
 
 @dead_letters.command("list", short_help="List letters, the newest first.")
 @filter_options
-@click.option("--status", type=click.Choice(["open", "replayed", "dropped", "all"]), default="open", show_default=True,
-              help="What became of them.")  # fmt: skip
+@_status_option
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many at most.")
 @click.option("--oldest", is_flag=True, help="The oldest first.")
 @_addresses
@@ -69,6 +76,30 @@ def list_all(
             click.echo(line)
         if len(found) >= limit:
             click.echo(f"the first {limit}; --limit shows more", err=True)
+
+    _run(work, url, token, ca_file)
+
+
+@dead_letters.command(short_help="Count letters by what went wrong.")
+@filter_options
+@_status_option
+@_addresses
+def counts(
+    *, status: str, url: str, token: str | None, ca_file: Path | None, as_json: bool, **filters: str | None
+) -> None:
+    """Count letters by stage, source, pipeline and error; numbers in errors are taken as equal.
+
+    \b
+    Examples:
+      trelay dead-letters counts
+      trelay dead-letters counts --since 1d --json
+    """  # noqa: D301 -- as above
+    query = {"status": status, **filters_of(filters)}
+
+    async def work(client: LettersClient) -> None:
+        found = await client.counted(query, _progress("counted"))
+        _end_progress()
+        _print(found, listing.counts(found), as_json=as_json)
 
     _run(work, url, token, ca_file)
 

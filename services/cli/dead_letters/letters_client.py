@@ -34,6 +34,25 @@ class LettersClient(ServiceClient):
                 return letters
             cursor = {"cursor": found["cursor"]}
 
+    async def counted(self, query: Mapping[str, str], progress: Progress) -> dict[str, Any]:
+        """Return how many letters a query asks for, by what went wrong. Raises `TrelayError`."""
+        total, ungrouped = 0, 0
+        groups: dict[tuple[str, ...], dict[str, Any]] = {}
+        cursor: dict[str, str] = {}
+        while True:
+            found = await self.call("GET", f"/dead-letters/counts?{urlencode({**query, **cursor})}")
+            total, ungrouped = total + found["total"], ungrouped + found["ungrouped"]
+            for group in found["groups"]:
+                cause = tuple(group[name] for name in ("stage", "source", "pipeline", "error"))
+                known = groups.setdefault(cause, {**group, "count": 0})
+                known |= {"count": known["count"] + group["count"], "example": group["example"]}
+                known |= {"newest": max(known["newest"], group["newest"])}
+            progress(total)
+            if found["cursor"] is None:
+                ordered = sorted(groups.values(), key=lambda group: -group["count"])
+                return {"total": total, "groups": ordered, "ungrouped": ungrouped}
+            cursor = {"cursor": found["cursor"]}
+
     async def shown(self, letter: str) -> bytes:
         """Return one letter, as JSON. Raises `TrelayError`."""
         return await self.call_raw("GET", f"/dead-letters/{letter}")

@@ -7,14 +7,20 @@ from shared.runtime.redaction import one_line
 
 _ERROR = 80
 _COLUMNS = ("ID", "TIME", "STATUS", "STAGE", "SOURCE", "PIPELINE", "TRIES", "ERROR")
+_GROUP_COLUMNS = ("COUNT", "STAGE", "SOURCE", "PIPELINE", "OLDEST", "NEWEST", "EXAMPLE", "ERROR")
 
 
 def table(letters: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table of letters."""
-    rows: list[Sequence[str]] = [_COLUMNS, *map(_row, letters)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from _aligned([_COLUMNS, *map(_row, letters)])
+
+
+def counts(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a table of counts by cause."""
+    yield f"{found['total']} letter{'' if found['total'] == 1 else 's'}"
+    yield from _aligned([_GROUP_COLUMNS, *map(_group, found["groups"])] if found["groups"] else [])
+    if found["ungrouped"]:
+        yield f"and {found['ungrouped']} of further causes"
 
 
 def details(letter: Mapping[str, Any]) -> Iterator[str]:
@@ -46,8 +52,26 @@ def decided(found: Mapping[str, Any], done: str) -> Iterator[str]:
             yield f"    and {found['refused'] - len(found['refusals'])} more"
 
 
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _group(group: Mapping[str, Any]) -> Sequence[str]:
+    return (
+        str(group["count"]),
+        group["stage"],
+        _plain(group["source"]) or "-",
+        _plain(group["pipeline"]) or "-",
+        group["oldest"],
+        group["newest"],
+        group["example"],
+        _shortened(group["error"]),
+    )
+
+
 def _row(letter: Mapping[str, Any]) -> Sequence[str]:
-    error = _plain(letter["error"])
     return (
         letter["id"],
         letter["time"],
@@ -56,8 +80,13 @@ def _row(letter: Mapping[str, Any]) -> Sequence[str]:
         _plain(letter["source"]) or "-",
         _plain(letter["pipeline"].partition("@")[0]) or "-",
         str(letter["attempts"]),
-        error if len(error) <= _ERROR else f"{error[: _ERROR - 1]}…",
+        _shortened(letter["error"]),
     )
+
+
+def _shortened(error: str) -> str:
+    text = _plain(error)
+    return text if len(text) <= _ERROR else f"{text[: _ERROR - 1]}…"
 
 
 def _plain(value: Any) -> str:

@@ -9,19 +9,22 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import unquote
 
 import msgspec
 from multidict import MultiMapping
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from services.experience_api.producers.once.options import OnceOptions
+from services.experience_api.producers.options import ProducerOptions
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.bus.protocol import Outgoing
 from shared.errors import Malformed, TooLarge
 from shared.events import event, strict_json
 from shared.events.headers import Provenance
 from shared.http.origin import Cidr
-from shared.settings import Options
+from shared.settings import Name, Options
 
 SOURCE_NAME = "entity"
 """The source in the headers of pushed events."""
@@ -42,6 +45,10 @@ class EntityOptions(Options):
     """The networks that may push, in CIDR notation; by default none. `127.0.0.0/8` and `"::1/128"` are this machine:
     all its users, and every client of a proxy on it that adds no header and that `trusted_proxies` does not name."""
 
+    producers: dict[Name, ProducerOptions] = Field(default_factory=dict)
+    """Programs that may push from any address, each with credentials of its own and the channels that it may publish
+    to, by name. Without any, the allow list alone decides."""
+
     body_timeout: float = Field(default=30.0, gt=0)
     """Seconds in which more of the body of a request must arrive, however little."""
 
@@ -56,6 +63,22 @@ class EntityOptions(Options):
 
     type: str = Field(default="entity.pushed", min_length=1)
     """The attribute `type` of plain JSON without `?type=`."""
+
+    once: OnceOptions = OnceOptions()
+    """How a repeated push is recognised: by the header `Idempotency-Key`, or by the events themselves."""
+
+    @model_validator(mode="after")
+    def _each_credential_has_one_producer(self) -> Self:
+        owners: dict[tuple[str, str], str] = {}
+        for name, producer in self.producers.items():
+            tokens = [("token", token.get_secret_value()) for token in producer.tokens]
+            for credential in [*tokens, *(("certificate", each) for each in producer.certificates)]:
+                if owners.setdefault(credential, name) != name:
+                    raise ValueError(
+                        f"producers {owners[credential]!r} and {name!r} have the same {credential[0]}; expected one "
+                        "producer for each"
+                    )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +96,7 @@ class PushedEvent:
     """A pushed event, ready for the bus."""
 
     id: str
+    source: str
     channel: event.Channel
     value: bytes
 
@@ -220,7 +244,8 @@ def _finish(found: event.Attributes, query: Mapping[str, str], defaults: Default
         raise Malformed("attribute 'cursor': reserved for the relay")
     if event.text_of(found, "source") == _OWN_SOURCE or (event.text_of(found, "type") or "").startswith(_OWN_TYPE):
         raise Malformed(f"source {_OWN_SOURCE!r} and types that begin with {_OWN_TYPE!r} are reserved for the relay")
-    return PushedEvent(event.text_of(found, "id") or "", event.channel(channel), event.encode(found))
+    identity = (event.text_of(found, "id") or "", event.text_of(found, "source") or "")
+    return PushedEvent(*identity, event.channel(channel), event.encode(found))
 
 
 def _missing(query: Mapping[str, str], defaults: Defaults) -> dict[str, Callable[[], str | None]]:

@@ -1,24 +1,42 @@
 """Appends the events of `POST /entity` to the publish topic.
 
 The sender gets its response once the bus has stored every event of the request. A sender that gets an error or no
-response sends the same events again. They may then be stored twice, with the same ids.
+response sends the same events again. They may then be stored twice, with the same ids, unless the request has an
+idempotency key, or the settings say that each event is published once.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from multidict import MultiMapping
 
 from services.experience_api import refusals
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, PushedEvent, parse_events
+from services.experience_api.producers.identity import Producer, Producers
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.keys import Guarded, Key, id_of, key_of_event, key_of_request, read_key
 from services.experience_api.refusals import Refused
-from shared.bus.protocol import RECORD_LIMIT, Appender
+from shared.bus.protocol import RECORD_LIMIT, Appender, Outgoing
 from shared.errors import TooLarge, Unavailable
 from shared.events.telemetry import continue_trace
-from shared.http.origin import Networks, Origin
+from shared.http.origin import Origin
 from shared.runtime.clock import Clock, rfc3339
 
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 """Encodings of a body that aiohttp decodes without another library."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The events of a request, all of them stored."""
+
+    events: Sequence[PushedEvent]
+    new: int
+    """How many of them this request has stored; the others were there before."""
 
 
 class Pushes:
@@ -28,6 +46,7 @@ class Pushes:
         self,
         topic: str,
         options: EntityOptions,
+        producers: Producers,
         clock: Clock,
         rng: random.Random,
         new_id: Callable[[], str],
@@ -40,39 +59,35 @@ class Pushes:
         self._clock = clock
         self._rng = rng
         self._new_id = new_id
-        self._allowed = Networks(options.allow)
+        self._producers = producers
         self._closed = False
 
     def close(self) -> None:
         """Refuse every request from now on."""
         self._closed = True
 
-    def check(self, origin: Origin, encoding: str = "") -> None:
-        """Check whether a request may push, before its body is read. `encoding` is its header `Content-Encoding`.
+    def check(
+        self, origin: Origin, headers: MultiMapping[str], certificate: Mapping[str, Any] | None = None
+    ) -> Producer:
+        """Return who pushes, before the body is read. `certificate` is that of the client in TLS.
 
         Raises:
-            Refused: `DRAINING`, `ADDRESS_NOT_ALLOWED`, `UNSUPPORTED_TYPE`.
+            Refused: `DRAINING`, `UNSUPPORTED_TYPE`, and those of `Producers.identify`.
         """
         if self._closed:
             raise Refused(refusals.DRAINING, retry_after=1.0)
-        if not origin.within(self._allowed):
-            raise Refused(refusals.ADDRESS_NOT_ALLOWED, self._why_not(origin))
+        producer = self._producers.identify(origin, headers, certificate, self._clock.monotonic())
+        encoding = headers.get("Content-Encoding", "")
         if encoding.strip().lower() not in _ENCODINGS:
             detail = f"content encoding {encoding[:40]!r}: expected gzip, deflate, or none"
             raise Refused(refusals.UNSUPPORTED_TYPE, detail)
+        return producer
 
     def _check_sizes(self, events: Sequence[PushedEvent]) -> None:
         for index, pushed in enumerate(events):
             if len(pushed.value) > self._event_limit:
                 found = f"found {len(pushed.value)} bytes; expected at most {self._event_limit}"
                 raise TooLarge(f"event {index}: {found}, so that its frame is within `bus.topics.largest_frame`")
-
-    def _why_not(self, origin: Origin) -> str:
-        if not self._allowed:
-            return "the setting `experience.entity.allow` names no network"
-        if origin.unverified:
-            return f"{origin.unverified}; the setting `experience.trusted_proxies` names those that are trusted"
-        return f"{origin.address} is not on the allow list"
 
     async def body(self, read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
         """Return the body once it has arrived. `read` returns what has arrived meanwhile, and nothing at the end.
@@ -93,22 +108,49 @@ class Pushes:
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW) from exc
 
-    async def append(self, push: Push, appender: Appender) -> list[PushedEvent]:
+    async def append(self, push: Push, producer: Producer, appender: Appender, once: OnceAppender) -> Pushed:
         """Return the events once the bus has stored all of them.
 
         Raises:
             Malformed, TooLarge: nothing was stored.
-            Refused: `UNSUPPORTED_TYPE`: nothing was stored; `UNAVAILABLE`: some may have been.
+            Refused: `KEY_REUSED`, `PUSH_IN_PROGRESS`: nothing was stored by this request.
+            Refused: `UNSUPPORTED_TYPE`, `PUBLISHING_NOT_PERMITTED`: nothing was stored; `UNAVAILABLE`: some may have
+                been.
         """
         now = self._clock.time()
         header = push.headers.get("traceparent")
-        defaults = Defaults(rfc3339(now), self._new_id, lambda: str(continue_trace(header, self._rng)))
+        key = _key(push, producer)
+        new_id = self._new_id if key is None else partial(id_of, key)
+        defaults = Defaults(rfc3339(now), new_id, lambda: str(continue_trace(header, self._rng)))
         events = parse_events(push, defaults, self._options)
         self._check_sizes(events)
+        producer.check(dict.fromkeys(pushed.channel for pushed in events))
+        guarded = self._guarded(events, key, producer, now)
         try:
             async with asyncio.timeout(self._options.timeout):
+                if guarded:
+                    return Pushed(events, await once.append(guarded))
                 await appender.append(self._topic, [pushed.record(now) for pushed in events])
         except (Unavailable, TimeoutError) as exc:
-            detail = "the bus does not answer; send the same events again"
+            detail = "the bus does not answer; send the same events again" + (", with the same key" if key else "")
             raise Refused(refusals.UNAVAILABLE, detail, retry_after=2.0) from exc
-        return events
+        return Pushed(events, len(events))
+
+    def _guarded(
+        self, events: Sequence[PushedEvent], key: Key | None, producer: Producer, now: float
+    ) -> Sequence[Guarded]:
+        """Return what keys guard; empty if there are none."""
+        if not self._options.once.by_event:
+            return [] if key is None else [Guarded(key, [pushed.record(now) for pushed in events])]
+        found: dict[Key, list[Outgoing]] = {} if key is None else {key: []}
+        for pushed in events:
+            found.setdefault(key_of_event(producer.name, pushed.source, pushed.id), [pushed.record(now)])
+        return [Guarded(*pair) for pair in found.items()]
+
+
+def _key(push: Push, producer: Producer) -> Key | None:
+    found = read_key(push.headers)
+    if found is None:
+        return None
+    query = "&".join(f"{name}={value}" for name, value in push.query.items())
+    return key_of_request(producer.name, found, push.headers, query, push.body)

@@ -65,13 +65,16 @@ class Routes:
         return web.Response(status=204)
 
     async def _push(self, request: web.Request) -> web.StreamResponse:
-        self._pushes.check(self._origin(request), request.headers.get("Content-Encoding", ""))
-        appender = self._stream.get().appender
+        certificate = None if request.transport is None else request.transport.get_extra_info("peercert")
+        producer = self._pushes.check(self._origin(request), request.headers, certificate)
+        stream = self._stream.get()
         body = await self._pushes.body(request.content.readany, request.client_max_size)
-        events = await self._pushes.append(Push(request.headers, request.query, body), appender)
+        push = Push(request.headers, request.query, body)
+        pushed = await self._pushes.append(push, producer, stream.appender, stream.once)
         self._pushed.accepted()
-        self._metrics.pushed_events.inc(len(events))
-        return web.Response(status=202, body=receipt(events), content_type="application/json")
+        self._metrics.pushed_events.inc(pushed.new)
+        self._metrics.repeated_events.inc(len(pushed.events) - pushed.new)
+        return web.Response(status=202, body=receipt(pushed.events), content_type="application/json")
 
     def _origin(self, request: web.Request) -> Origin:
         return origin(request.remote, request.headers, self._proxies)

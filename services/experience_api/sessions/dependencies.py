@@ -4,10 +4,12 @@ Neither outage is fatal. `/readyz` and the log name what is missing; requests th
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import Tokens
+from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
@@ -33,6 +35,7 @@ class StreamParts:
     options: DeliveryOptions
     inbound: Callable[[Appender], Inbound]
     takeovers: Callable[[Bus, Appender], Takeovers]
+    once: Callable[[Bus], AbstractAsyncContextManager[OnceAppender]]
     on_delay: Callable[[str, float], None]
 
 
@@ -43,6 +46,7 @@ class Stream:
     delivery: Delivery
     http: HttpDelivery
     appender: Appender
+    once: OnceAppender
     takeovers: Takeovers
 
 
@@ -65,7 +69,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         Unavailable: the bus does not answer.
         Exception: a bug ended the delivery.
     """
-    async with bus.appender() as appender, Tasks() as tasks:
+    async with bus.appender() as appender, parts.once(bus) as once, Tasks() as tasks:
         takeovers = parts.takeovers(bus, appender)
         tasks.keep("takeovers", takeovers.run())
         inbound = parts.inbound(appender)
@@ -74,7 +78,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         async with Delivery(
             bus, topic, parts.options, callbacks=callbacks, clock=clock, largest_frame=largest_frame
         ) as delivery:
-            stream.set(Stream(delivery, HttpDelivery(delivery, parts.options), appender, takeovers))
+            stream.set(Stream(delivery, HttpDelivery(delivery, parts.options), appender, once, takeovers))
             try:
                 raise await delivery.failed()
             finally:

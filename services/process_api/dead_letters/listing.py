@@ -1,11 +1,12 @@
 """Lists letters by page, and finds single ones."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from services.process_api.dead_letters.decisions import DecisionIndex
 from services.process_api.dead_letters.filters import Matcher
+from services.process_api.dead_letters.grouping import Groups
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.dead_letters.places import Bounds, Place, Window, windows
 from services.process_api.dead_letters.requests import ListRequest
@@ -57,6 +58,24 @@ class Lister:
                 return Page(found, Place(window.partition, edge))
         return Page(found, None)
 
+    async def count(
+        self, bus: Bus, request: ListRequest, index: DecisionIndex, bounds: Bounds, at: Place | None
+    ) -> tuple[Groups, Place | None]:
+        """Count the letters that a request asks for, from `at` on; return where those that are left begin, if any.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        deadline = self._clock.monotonic() + _SECONDS
+        groups = Groups()
+        for window in windows(bounds, _WINDOW, at):
+            async with aclosing(self._matching(bus, request, index, window, deadline)) as letters:
+                async for letter in letters:
+                    groups.add(letter)
+            if self._clock.monotonic() >= deadline:
+                return groups, Place(window.partition, window.end)
+        return groups, None
+
     async def find(self, bus: Bus, place: Place, bounds: Bounds) -> Letter | None:
         """Return one letter; None where there is none, or none any more.
 
@@ -78,21 +97,28 @@ class Lister:
     async def _window(
         self, bus: Bus, request: ListRequest, index: DecisionIndex, window: Window, deadline: float
     ) -> tuple[Sequence[Place], Sequence[dict[str, Any]]]:
-        matcher, turns = Matcher(request.wanted), Turns(self._clock)
         places: list[Place] = []
         shown: list[dict[str, Any]] = []
+        async with aclosing(self._matching(bus, request, index, window, deadline)) as letters:
+            async for letter in letters:
+                places.append(letter.place)
+                shown.append(summary(letter, index.of(letter.place)))
+        return (places[::-1], shown[::-1]) if request.newest_first else (places, shown)
+
+    async def _matching(
+        self, bus: Bus, request: ListRequest, index: DecisionIndex, window: Window, deadline: float
+    ) -> AsyncGenerator[Letter, None]:
+        """Yield the letters of a window that a request asks for, oldest first."""
+        matcher, turns = Matcher(request.wanted), Turns(self._clock)
         async with aclosing(letters_of(bus, self._topic, window)) as portions:
             async for letters in portions:
                 if not letters:
                     self._check(bus, deadline)
                 for letter in letters:
-                    decision = index.of(letter.place)
                     wanted = request.status is None or request.status is index.status(letter.place)
                     if wanted and matcher.matches(letter):
-                        places.append(letter.place)
-                        shown.append(summary(letter, decision))
+                        yield letter
                     await turns.breathe()
-        return (places[::-1], shown[::-1]) if request.newest_first else (places, shown)
 
     def _check(self, bus: Bus, deadline: float) -> None:
         if self._clock.monotonic() >= deadline:

@@ -35,13 +35,14 @@ class ListRequest:
     digest: str
 
     @classmethod
-    def parse(cls, query: Mapping[str, str]) -> Self:
-        """Take the parameters of a URL.
+    def parse(cls, query: Mapping[str, str], *, counts: bool = False) -> Self:
+        """Take the parameters of a URL; where it only `counts`, they are in no order and have no limit.
 
         Raises:
             Malformed: one is unknown, or not what was expected.
         """
-        _check_names(query, FILTERS | {"status", "limit", "cursor", "order"}, "parameter")
+        known = FILTERS | {"status", "cursor"}
+        _check_names(query, known if counts else known | {"limit", "order"}, "parameter")
         status, order, limit = query.get("status", "open"), query.get("order", "newest"), query.get("limit")
         if status not in {*Status, "all"}:
             raise Malformed(f"status: found {status[:60]!r}; expected {', '.join(Status)} or all")
@@ -53,9 +54,9 @@ class ListRequest:
             LetterFilter.parse(query),
             None if status == "all" else Status(status),
             _LIMIT if limit is None else int(limit),
-            order == "newest",
+            order == "newest" and not counts,
             query.get("cursor"),
-            digest({name: value for name, value in query.items() if name not in {"cursor", "limit"}}),
+            digest({"counts": counts, **{name: query[name] for name in query.keys() - {"cursor", "limit"}}}),
         )
 
 

@@ -35,6 +35,7 @@ class DeadLetterRoutes:
     def add_to(self, app: web.Application) -> None:
         """Add the endpoints."""
         app.router.add_get("/dead-letters", self._list)
+        app.router.add_get("/dead-letters/counts", self._count)
         app.router.add_get("/dead-letters/{id}", self._show)
         app.router.add_post("/dead-letters/replay", self._replay)
         app.router.add_post("/dead-letters/drop", self._drop)
@@ -42,6 +43,10 @@ class DeadLetterRoutes:
     async def _list(self, request: web.Request) -> web.Response:
         self.operators.identify(request.remote, request.headers)
         return _json(await self.letters.page(self.bus(), ListRequest.parse(request.query)))
+
+    async def _count(self, request: web.Request) -> web.Response:
+        self.operators.identify(request.remote, request.headers)
+        return _json(await self.letters.count(self.bus(), ListRequest.parse(request.query, counts=True)))
 
     async def _show(self, request: web.Request) -> web.Response:
         self.operators.identify(request.remote, request.headers)

@@ -71,17 +71,21 @@ class DeadLetters:
             Malformed: the cursor is none of this request.
         """
         index = await self._log.refresh(bus)
-        given = request.cursor
-        cursor = (
-            Cursor(index.epoch, request.digest) if given is None else parse_cursor(given, index.epoch, request.digest)
-        )
-        page = await self._lister.page(bus, request, index, await bus.bounds(self._topic), cursor.place)
-        behind = (
-            None
-            if page.at is None
-            else Cursor(index.epoch, request.digest, (page.at.partition, page.at.offset)).encode()
-        )
-        return {"letters": page.letters, "cursor": behind}
+        at = _place(request, index.epoch)
+        page = await self._lister.page(bus, request, index, await bus.bounds(self._topic), at)
+        return {"letters": page.letters, "cursor": _behind(request, index.epoch, page.at)}
+
+    async def count(self, bus: Bus, request: ListRequest) -> dict[str, Any]:
+        """Return how many letters there are, by what went wrong, and the cursor of those that are left.
+
+        Raises:
+            Unavailable: the bus does not answer.
+            Malformed: the cursor is none of this request.
+        """
+        index = await self._log.refresh(bus)
+        at = _place(request, index.epoch)
+        groups, behind = await self._lister.count(bus, request, index, await bus.bounds(self._topic), at)
+        return {**groups.shown(), "cursor": _behind(request, index.epoch, behind)}
 
     async def show(self, bus: Bus, place: Place) -> dict[str, Any]:
         """Return all that is known of one letter.
@@ -133,6 +137,15 @@ class DeadLetters:
         except Fenced as exc:
             detail = "another replica decides on dead letters at the same time; try again when it is done"
             raise ProblemError(detail, status=409, detail=detail, headers={"Retry-After": "5"}, members={}) from exc
+
+
+def _place(request: ListRequest, epoch: str) -> Place | None:
+    """Return where a request continues; None for one that begins."""
+    return None if request.cursor is None else parse_cursor(request.cursor, epoch, request.digest).place
+
+
+def _behind(request: ListRequest, epoch: str, at: Place | None) -> str | None:
+    return None if at is None else Cursor(epoch, request.digest, (at.partition, at.offset)).encode()
 
 
 def _within(bounds: Bounds, ends: Mapping[int, int]) -> Bounds:

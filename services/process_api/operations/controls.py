@@ -5,16 +5,18 @@ The topic is on the bus, so that a replica that processes anything knows what is
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from services.process_api.operations.requests import (
     NAME,
     Asked,
     Control,
+    Reload,
     Rewind,
     control_key,
     encode,
+    reload_key,
     rewind_key,
 )
 from services.process_api.operations.starts import Starts
@@ -104,6 +106,22 @@ class Controls:
         """Ask for a rewind; it replaces one of the same pipeline that is pending. Raises `Unavailable`."""
         await self._append(bus, rewind_key(pipeline), encode(rewind))
         await self._seen(lambda: self.asked.rewinds.get(pipeline) == rewind)
+
+    async def reload(self, bus: Bus, reload: Reload) -> None:
+        """Ask the other replicas to read their settings files again. Raises `Unavailable`."""
+        await self._append(bus, reload_key(), encode(reload))
+
+    async def reloads(self, node: str) -> AsyncIterator[Reload]:
+        """Yield the reloads that are asked of this replica from now on; of several at once, the last one."""
+        await self.known()
+        done = self.asked.reload
+        while True:
+            reload = self.asked.reload
+            if reload is not None and reload != done:
+                done = reload
+                if reload.node != node:
+                    yield reload
+            await self._changed.wait()
 
     async def _append(self, bus: Bus, key: bytes, value: bytes) -> None:
         async with bus.appender() as appender:

@@ -9,7 +9,7 @@ from services.process_api.operations.starts import Starts
 NAME = b"pipelines"
 """All keys begin with it."""
 
-_CONTROL, _REWIND, _STARTS = b"control", b"rewind", b"starts"
+_CONTROL, _REWIND, _STARTS, _RELOAD = b"control", b"rewind", b"starts", b"reload"
 
 
 class Control(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,6 +36,19 @@ class Rewind(msgspec.Struct, frozen=True):
     at: float
 
 
+class Reload(msgspec.Struct, frozen=True):
+    """A reload of the settings files of all replicas."""
+
+    id: str
+    node: str
+    """The replica that has done it already."""
+
+
+def reload_key() -> bytes:
+    """Return the key of the newest reload."""
+    return b"/".join((NAME, _RELOAD))
+
+
 def control_key(pipeline: str) -> bytes:
     """Return the key of a pipeline's control."""
     return b"/".join((NAME, _CONTROL, pipeline.encode()))
@@ -51,7 +64,7 @@ def starts_key(partition: int) -> bytes:
     return b"/".join((NAME, _STARTS, b"%d" % partition))
 
 
-def encode(value: Control | Rewind | Starts) -> bytes:
+def encode(value: Control | Rewind | Starts | Reload) -> bytes:
     """Return the value of a record."""
     return msgspec.json.encode(value)
 
@@ -62,6 +75,7 @@ class Asked:
     def __init__(self) -> None:
         self.controls: dict[str, Control] = {}
         self.rewinds: dict[str, Rewind] = {}
+        self.reload: Reload | None = None
         self._starts: dict[int, Starts] = {}
 
     @property
@@ -83,6 +97,8 @@ class Asked:
             self.controls[about.decode()] = msgspec.json.decode(value, type=Control)
         elif kind == _REWIND:
             self.rewinds[about.decode()] = msgspec.json.decode(value, type=Rewind)
+        elif kind == _RELOAD:
+            self.reload = msgspec.json.decode(value, type=Reload)
         elif kind == _STARTS:
             self._starts[int(about)] = msgspec.json.decode(value, type=Starts)
 

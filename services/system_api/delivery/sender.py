@@ -38,6 +38,9 @@ class Sender:
         """Why the last request failed; None if it did not."""
         self._options = options
         self._session = session
+        self._headers = dict(_CONTENT_TYPE)
+        if options.token is not None:
+            self._headers["Authorization"] = f"Bearer {options.token.get_secret_value()}"
         self._clock = clock
         self._policy = retrying(options.retry, clock=clock, rng=rng)
         self._failed_at: float | None = None
@@ -49,7 +52,7 @@ class Sender:
         """Provide a sender; it connects at its first request.
 
         Raises:
-            SettingsError: the CA file cannot be used.
+            SettingsError: the CA file or the certificate cannot be used.
         """
         context = _context(options)
         connector = aiohttp.TCPConnector() if context is None else aiohttp.TCPConnector(ssl=context)
@@ -70,7 +73,7 @@ class Sender:
     async def _attempt(self, body: bytes) -> None:
         url = self._options.url
         try:
-            async with self._session.post(url, data=body, headers=_CONTENT_TYPE, allow_redirects=False) as answer:
+            async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as answer:
                 status, said = answer.status, await answer.content.read(_READ_LIMIT)
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
@@ -119,10 +122,17 @@ def _detail(body: bytes) -> str:
 
 
 def _context(options: DeliverOptions) -> ssl.SSLContext | None:
-    if options.ca_file is None:
+    if options.ca_file is None and options.cert_file is None:
         return None
     try:
-        return ssl.create_default_context(cafile=options.ca_file)
+        context = ssl.create_default_context(cafile=options.ca_file)
     except OSError as exc:
         reason = f"{options.ca_file} contains no certificates: {exc.strerror or exc}"
         raise SettingsError(f"system.deliver.ca_file: {reason}") from exc
+    if options.cert_file is not None:
+        try:
+            context.load_cert_chain(options.cert_file, options.key_file, lambda: "")
+        except OSError as exc:
+            reason = getattr(exc, "reason", None) or exc.strerror or "not a certificate with its key"
+            raise SettingsError(f"system.deliver.cert_file: {options.cert_file}: {reason}") from exc
+    return context

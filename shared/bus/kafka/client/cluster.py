@@ -235,7 +235,11 @@ class Cluster:
             return await hedged([partial(attempt, broker) for broker in candidates], _HEDGE_DELAY, LOST_CONNECTION)
         except LOST_CONNECTION as exc:
             self._last_responsive = []
-            raise translate(exc, f"Kafka at {self.options.servers}") from exc
+            error = translate(exc, f"Kafka at {self.options.servers}")
+            if self._tls is None or self.options.cert_file is not None or "closed" not in str(error):
+                raise error from exc
+            # TLS 1.3 refuses a client after its handshake, and aiokafka does not say why the connection was closed.
+            raise Unavailable(f"{error}; if the brokers require a client certificate, set `cert_file`") from exc
 
     def _arguments(self, timeout: float) -> dict[str, Any]:
         options = self.options

@@ -18,6 +18,7 @@ from aiokafka.errors import (
 )
 
 from shared.errors import Fenced, TooLarge, TrelayError, Unauthorized, Unavailable
+from shared.runtime.tls_errors import certificate_problem
 
 NONE = 0
 OFFSET_OUT_OF_RANGE = 1
@@ -141,4 +142,4 @@ def _description(exc: BaseException, code: int | None) -> str:
         return "connection refused"
     if code is not None:
         return f"Kafka returned {_NAMES.get(code, name)} ({code})"
-    return str(exc) or name
+    return certificate_problem(exc, prefix="") or str(exc) or name

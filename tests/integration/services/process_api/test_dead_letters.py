@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from services.process_api.dead_letters.decisions import Status
-from services.process_api.dead_letters.requests import DecideRequest
+from services.process_api.dead_letters.requests import DecideRequest, ListRequest
 from services.process_api.dead_letters.service import DeadLetters
 from services.standalone.embedded.process import free_port
 from shared.bus.connect import BusOptions, connect
@@ -90,23 +90,33 @@ class Replica:
                 async with session.post(f"{self.url}/dead-letters/replay", json=body) as answer:
                     found = await answer.json(content_type=None)
                     assert answer.status == 200, found
-                count += found["replayed"]
+                count += int(found["replayed"])
                 if found["cursor"] is None:
                     return count
                 body["cursor"] = found["cursor"]
 
 
-async def replay_here(bus: Bus, topics: TopicsOptions) -> int:
+async def replay_here(bus: Bus, letters: DeadLetters) -> int:
     """Replay all letters as another replica does; return how many it says."""
-    letters = DeadLetters(topics, lambda _source: ["orders"], CollectorRegistry(), SYSTEM_CLOCK, random.Random(1))
     count, body = 0, dict(ALL)
     while True:
         request = DecideRequest.parse(Status.REPLAYED, json.dumps(body).encode())
         found = (await letters.decide(bus, request, "bob")).body
-        count += found["replayed"]
+        count += int(found["replayed"])
         if found["cursor"] is None:
             return count
         body["cursor"] = found["cursor"]
+
+
+async def listed(bus: Bus, letters: DeadLetters) -> list[str]:
+    """Return the ids of the events that were replayed, the newest letter first, page by page."""
+    query, ids = {"status": "replayed", "limit": "700"}, list[str]()
+    while True:
+        page = await letters.page(bus, ListRequest.parse(query))
+        ids += [each["event_id"] for each in page["letters"]]
+        if page["cursor"] is None:
+            return ids
+        query["cursor"] = page["cursor"]
 
 
 async def published(bus: Bus, topic: str) -> list[int]:
@@ -139,8 +149,12 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
                     assert await replica.program.ended(30) == -9
                 replica.program.start()
                 await replica.program.ready()
-                counts = await asyncio.gather(replica.replay(), replay_here(bus, topics))
+                pipelines, registry = ["orders"], CollectorRegistry()
+                letters = DeadLetters(topics, lambda _source: pipelines, registry, SYSTEM_CLOCK, random.Random(1))
+                counts = await asyncio.gather(replica.replay(), replay_here(bus, letters))
                 assert sum(counts) == LETTERS - 1000  # a kill before a commit, and one behind another
+                assert sorted(await listed(bus, letters)) == sorted(f"orders:{number}" for number in range(LETTERS))
+                assert (await letters.count(bus, ListRequest.parse({}, counts=True)))["total"] == 0
                 async with asyncio.timeout(60):
                     while len(found := await published(bus, topics.publish)) < LETTERS:
                         await asyncio.sleep(0.2)

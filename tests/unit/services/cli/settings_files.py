@@ -171,7 +171,8 @@ process:
 WHOLE += STEPS
 WHOLE += """\
 experience:
-  listen: {port: 8080, tls: {cert_file: own.pem, key_file: own.key, key_password: secret, reload_interval: 10}}
+  listen: {port: 8080, tls: {cert_file: own.pem, key_file: own.key, key_password: secret, client_ca_file: ca.pem,
+    reload_interval: 10}}
   trusted_proxies: [10.0.0.0/8, "fd00::/8"]
   origins: [https://app.example.com, "http://localhost:3000"]
   tokens: {issuer: trelay, keys: [{id: k1, secret: 0123456789abcdef0123456789abcdef}],
@@ -182,7 +183,10 @@ experience:
   registrations: {failures: 20}
   connections: {node: experience-0, lease_seconds: 30, probe_timeout: 1.5, reconcile_interval: 60,
     revocation_interval: 1}
-  entity: {allow: [127.0.0.1], body_timeout: 30, timeout: 10, batch_limit: 1000, source: /sources/entity, type: e.p}
+  entity: {allow: [127.0.0.1], body_timeout: 30, timeout: 10, batch_limit: 1000, source: /sources/entity, type: e.p,
+    once: {window_hours: 24, keys_limit: 1000000, by_event: true},
+    producers: {shop: {tokens: [0123456789abcdef0123456789abcdef], certificates: [shop.example.com],
+    channels: [orders.**, "stock.*"]}}}
   delivery:
     feed: {preload: 5000}
     history: {limit_bytes: 1048576}
@@ -207,9 +211,11 @@ RIGHT = [
     "bus: {kind: '${BUS:-postgres}'}",
     "system: {deliver: {url: 'https://relay/entity', batch_events: 500, batch_bytes: 524288, timeout: 3, state: a}}",
     "system: {deliver: {url: 'http://127.0.0.1:8080/entity', ca_file: ca.pem, retry: {attempts: 8}}}",
+    "system: {deliver: {url: 'https://relay/entity', token: secret, cert_file: own.pem, key_file: own.key}}",
     "experience: {listen: {port: '${PORT:-8080}'}}",
     "experience: {tokens: {expires_after_days_disconnected: 0.5}}",
     "experience: {tokens: {key_folder: /run/secrets/trelay/tokens, sign_after: 0}}",
+    "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: ['**']}}}}",
     "experience: {listen: {port: 8080.0}}",
     "logs: {format: '${FORMAT:-json}'}",
     "alerts: {name: 'Köln: Büro/1'}",
@@ -247,6 +253,9 @@ WRONG = [
     "experience: {origins: [app.example.com]}",
     "experience: {listen: {hosts: ['a b']}}",
     "experience: {entity: {allow: ['10.0.0.0/8 ']}}",
+    "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567']}}}}",
+    "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: []}}}}",
+    "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: ['a..b']}}}}",
     "logs: {format: xml}",
     "logs: {loggers: {aiohttp: loud}}",
     "alerts: {name: 'a\"b'}",

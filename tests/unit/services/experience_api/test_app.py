@@ -8,6 +8,7 @@ import pytest
 
 from services.experience_api.app import build_experience_api
 from services.experience_api.auth.clients import add_client
+from services.experience_api.producers.once.memory import MemoryKeyStore
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.settings import ExperienceSettings
 from shared.alerts import RecordingAlerts
@@ -30,10 +31,10 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def service(http: aiohttp.ClientSession) -> AsyncIterator[RunningService]:
     leases, health = MemoryLeaseStore(), Health("test")
-    registry = MemoryRegistry(leases)
+    registry, keys = MemoryRegistry(leases), MemoryKeyStore(bool)
     await add_client(registry, "demo", secret="demo")
     async with build_experience_api(
-        SETTINGS, bus=MemoryBus(), registry=registry, leases=leases, alerts=RecordingAlerts(), health=health
+        SETTINGS, bus=MemoryBus(), registry=registry, leases=leases, keys=keys, alerts=RecordingAlerts(), health=health
     ) as service:
         while not health.readiness.ready:
             async with http.get(service.listening.health_url + "/readyz") as response:

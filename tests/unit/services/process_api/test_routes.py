@@ -15,7 +15,9 @@ from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing
+from shared.errors import SettingsError
 from shared.events.headers import headers_of
+from shared.runtime.reloading import SettingsFile
 from tests.unit.services.process_api.making import event
 
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -182,3 +184,39 @@ async def test_with_operators_every_request_needs_a_token() -> None:
         assert (await api.get("/orders"))[0] == 401
         assert (await api.post("orders/pause"))[0] == 401
         assert (await api.get(Authorization=f"Bearer {TOKEN}"))[0] == 200
+
+
+async def test_a_reload_reaches_all_replicas_and_a_bad_file_changes_nothing() -> None:
+    bus = MemoryBus()
+    given: dict[str, Any] = {"listen": {"port": 0}, "pipelines": PIPELINES}
+    before = ProcessSettings.model_validate({"process": given})
+    fewer = ProcessSettings.model_validate({"process": {**given, "pipelines": {"orders": PIPELINES["orders"]}}})
+
+    def bad() -> ProcessSettings:
+        raise SettingsError("b.yaml: is bad")
+
+    async with contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        apis = {}
+        for node, read in (("a", lambda: fewer), ("b", bad), ("c", lambda: fewer)):
+            service = await stack.enter_async_context(
+                build_process_api(before, node=node, bus=bus, alerts=RecordingAlerts())
+            )
+            _ = SettingsFile(before, read, service.sections)
+            apis[node] = Api(service.listening.url, session)
+            await apis[node].until(lambda found: found["lag"] == 0)
+        status, problem = await apis["b"].post("reload")
+        assert (status, problem["detail"]) == (422, "nothing has changed: b.yaml: is bad")
+        assert set((await apis["a"].get())[1]) == {"orders", "totals"}
+        status, answer = await apis["a"].post("reload")
+        assert (status, answer["reloaded"], set(answer["versions"])) == (202, ["process.pipelines"], {"orders"})
+        async with asyncio.timeout(20):
+            while set((await apis["c"].get())[1]) != {"orders"}:
+                await asyncio.sleep(0.01)
+        assert set((await apis["b"].get())[1]) == {"orders", "totals"}
+
+
+async def test_a_process_without_a_settings_file_cannot_reload() -> None:
+    async with running(MemoryBus()) as api:
+        status, problem = await api.post("reload")
+        assert (status, problem["detail"]) == (409, "this process has no settings file to read again")

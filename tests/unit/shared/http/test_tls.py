@@ -123,3 +123,51 @@ def test_an_encrypted_key_without_its_password_does_not_ask_at_the_terminal(
     options.key_file.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMFc=\n-----END ENCRYPTED PRIVATE KEY-----\n")
     with pytest.raises(SettingsError, match=r"tls\.key: "):
         Certificate(options)
+
+
+def test_client_certificates_are_asked_for_and_their_authorities_renewed(authority: trustme.CA, tmp_path: Path) -> None:
+    another = trustme.CA()
+    options = issue(authority, tmp_path).model_copy(update={"client_ca_file": tmp_path / "ca.pem"})
+    (tmp_path / "ca.pem").write_bytes(authority.cert_pem.bytes())
+    certificate = Certificate(options)
+    assert client_names(certificate.context, authority, None) is None
+    assert client_names(certificate.context, authority, authority) == "shop.example.com"
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        client_names(certificate.context, authority, another)
+    (tmp_path / "ca.pem").write_bytes(another.cert_pem.bytes())
+    assert certificate.reload()
+    assert client_names(certificate.context, authority, another) == "shop.example.com"
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        client_names(certificate.context, authority, authority)
+
+
+def client_names(server: ssl.SSLContext, authority: trustme.CA, issuer: trustme.CA | None) -> object:
+    """Shake hands with a certificate of an issuer; return the name in it that the server's end sees."""
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    if issuer is not None:
+        issuer.issue_cert("shop.example.com").configure_cert(trusting)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client_end = trusting.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server_end = server.wrap_bio(to_server, to_client, server_side=True)
+    waiting = [client_end, server_end]
+    while waiting:
+        for end in list(waiting):
+            try:
+                end.do_handshake()
+                waiting.remove(end)
+            except ssl.SSLWantReadError:
+                pass
+    found = server_end.getpeercert()
+    return dict(found["subjectAltName"])["DNS"] if found else None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [None, "nothing"])
+def test_authorities_that_cannot_be_loaded_are_named(
+    authority: trustme.CA, tmp_path: Path, content: str | None
+) -> None:
+    options = issue(authority, tmp_path).model_copy(update={"client_ca_file": tmp_path / "ca.pem"})
+    if content is not None:
+        (tmp_path / "ca.pem").write_text(content)
+    with pytest.raises(SettingsError, match=r"client_ca_file .*ca\.pem: expected a PEM file"):
+        Certificate(options)

@@ -11,7 +11,7 @@ import pytest
 
 from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
-from shared.runtime.reloading import Apply, Reload, Section, SettingsFile, log_section
+from shared.runtime.reloading import Apply, Reload, Reread, Section, SettingsFile, log_section
 from shared.runtime.run import OK, run
 from shared.settings import Options, Secret, load
 
@@ -56,6 +56,24 @@ async def test_changed_log_settings_take_effect_once(
     file.write_text("logs: {level: info}")
     assert await settings.reload() == ["logs"]
     assert caplog.records == []
+
+
+async def test_a_section_can_have_the_file_read_again_and_learn_what_is_wrong_with_it(
+    file: Path, settings: SettingsFile[Settings], applied: list[LogOptions]
+) -> None:
+    attached: list[Reread] = []
+
+    async def prepare(_pipelines: Pipelines) -> Apply:
+        return lambda: None
+
+    settings.add(Section(("process",), prepare, attach=attached.append))
+    (reread,) = attached
+    file.write_text("logs: {level: debug}\nprocess: {channel: b}")
+    assert await reread() == ["logs", "process"]
+    file.write_text("logs: {level: loud}")
+    with pytest.raises(SettingsError, match="loud"):
+        await reread()
+    assert applied == [LogOptions(level="debug")]
 
 
 async def test_other_changes_are_logged_as_needing_a_restart_until_they_are_undone(

@@ -7,6 +7,7 @@ not read, so that the broker waits.
 
 import asyncio
 import logging
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 from aiomqtt import Client, MqttError, ProtocolVersion
 from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt.client import MQTT_LOG_ERR
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -22,6 +24,7 @@ from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.mqtt.messages import Delivery
 from services.system_api.sources.queue.mqtt.options import MqttSourceOptions
 from shared.errors import Unauthorized, Unavailable
+from shared.runtime.tls_errors import certificate_problem
 
 _UNAUTHORIZED = {0x86, 0x87, 0x8A}
 """Bad user name or password, not authorized, banned."""
@@ -44,7 +47,7 @@ def mqtt_errors(options: MqttSourceOptions) -> Iterator[None]:
     except TimeoutError as exc:
         raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
     except (MqttError, OSError, ValueError) as exc:
-        raise Unavailable(f"{place}: {str(exc) or type(exc).__name__}") from exc
+        raise Unavailable(f"{place}: {certificate_problem(exc) or str(exc) or type(exc).__name__}") from exc
 
 
 class MqttClient:
@@ -174,10 +177,23 @@ class MqttClient:
                 self._lost_future.set_exception(exc)
 
 
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when its handshake fails; paho-mqtt loses sight of it."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 -- as the method that it overrides
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
+
+
 async def _connect(
     made: type[MqttClient], options: MqttSourceOptions, client_id: str, session_expiry: int
 ) -> MqttClient:
     context = await asyncio.to_thread(options.tls_context)
+    if context is not None:
+        context.sslsocket_class = _TlsSocket
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # published without types
     properties.SessionExpiryInterval = session_expiry
     properties.ReceiveMaximum = options.prefetch
@@ -207,7 +223,23 @@ async def _connect(
         connack["session_present"] = flags.session_present
         connected(client_, userdata, flags, code, found)
 
-    paho.on_connect = note
+    problems: list[str] = []
+    disconnected, loop = paho.on_disconnect, asyncio.get_running_loop()
+
+    def give_up() -> None:
+        if not client._connected.done():  # noqa: SLF001 -- aiomqtt would wait for its timeout
+            client._connected.set_exception(MqttError(problems[-1] if problems else "the broker closed the connection"))  # noqa: SLF001
+
+    def note_problem(_client: Any, _userdata: Any, level: int, text: str) -> None:
+        if level == MQTT_LOG_ERR:
+            problems.append(text)
+
+    def note_lost(*given: Any) -> None:
+        loop.call_soon_threadsafe(give_up)
+        disconnected(*given)
+
+    paho.on_connect, paho.on_disconnect = note, note_lost
+    paho.on_log = note_problem
     with mqtt_errors(options):
         await client.__aenter__()
     opened = made(options, client, connack)

@@ -22,6 +22,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.rabbitmq.options import RabbitmqSourceOptions
 from shared.errors import Unauthorized, Unavailable
+from shared.runtime.tls_errors import certificate_problem
 
 __all__ = [
     "AbstractChannel",
@@ -74,7 +75,7 @@ def rabbitmq_errors(options: RabbitmqSourceOptions) -> Iterator[None]:
     except TimeoutError as exc:
         raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
     except (AMQPError, ChannelInvalidStateError, OSError, RuntimeError) as exc:
-        raise Unavailable(f"{place}: {_reason(exc)}") from exc
+        raise Unavailable(f"{place}: {certificate_problem(exc) or _reason(exc)}") from exc
 
 
 class RabbitmqClient:

@@ -22,6 +22,7 @@ from redis.exceptions import (
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
 from shared.errors import Unauthorized, Unavailable
+from shared.runtime.tls_errors import certificate_problem
 
 __all__ = ["Redis", "ResponseError", "connected", "redis_errors"]
 
@@ -50,7 +51,7 @@ def redis_errors(options: RedisSourceOptions) -> Iterator[None]:
     except (RedisError, OSError) as exc:
         if any(each in str(exc) for each in _UNAUTHORIZED):
             raise Unauthorized(f"{place} refuses the credentials: {exc}; set `url` and `password`") from exc
-        raise Unavailable(f"{place}: {str(exc) or type(exc).__name__}") from exc
+        raise Unavailable(f"{place}: {certificate_problem(exc) or str(exc) or type(exc).__name__}") from exc
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from services.system_api.sources.queue.closing import detached
 from services.system_api.sources.queue.sqs.options import SqsSourceOptions
 from shared.errors import SettingsError, Unauthorized, Unavailable
 from shared.http.client.connecting import AddressGate, refused_address
+from shared.runtime.tls_errors import certificate_problem
 from shared.settings import Secret
 
 CONNECTIONS = 16
@@ -97,7 +98,7 @@ def sqs_errors(options: SqsSourceOptions) -> Iterator[None]:
     except (BotoCoreError, OSError) as exc:
         if (refused := refused_address(exc)) is not None:
             raise SettingsError(f"url: {refused.strerror}") from exc
-        raise Unavailable(f"{place}: {exc}") from exc
+        raise Unavailable(f"{place}: {certificate_problem(exc) or exc}") from exc
 
 
 @functools.cache

@@ -44,6 +44,8 @@ BEYOND_A_SCHEMA = (
     "needs `access_key_id`",
     "needs `secret_access_key`",
     "the host of `url` does not name it",
+    "needs `client_ca_file`",
+    "expected `tokens` or `certificates`",
     "smtp needs at least one address",
     "there is no column",
     "there is no encoding",

@@ -68,6 +68,10 @@ def test_an_operator_looks_into_letters_and_decides_on_them(capsys: pytest.Captu
         said(capsys, "list", "--source", "orders", "--since", "1d", "--oldest", "--limit", "2", "--json")
     )
     assert [each["id"] for each in listed["letters"]] == ["0-0", "0-2"]
+    heading, _, first, *_ = said(capsys, "counts").splitlines()
+    assert heading == "4 letters"
+    assert first.split()[:4] == ["2", "pipeline", "orders", "orders"]
+    assert json.loads(said(capsys, "counts", "--stage", "source", "--json"))["total"] == 1
     shown = said(capsys, "show", "0-0")
     assert "error: steps.0.validate: found no total" in shown
     assert '"n": 1' in shown

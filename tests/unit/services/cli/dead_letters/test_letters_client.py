@@ -38,6 +38,16 @@ async def test_pages_are_read_up_to_the_limit() -> None:
     assert counts == [2, 3]
 
 
+async def test_the_counts_of_a_cause_are_added_up() -> None:
+    group = {"stage": "s", "source": "o", "pipeline": "p", "error": "e", "newest": "2", "example": "0-1", "count": 2}
+    pages = [
+        {"total": 2, "ungrouped": 0, "groups": [group], "cursor": "a"},
+        {"total": 4, "ungrouped": 1, "groups": [{**group, "newest": "1", "count": 3}], "cursor": None},
+    ]
+    found = await Scripted(*pages).counted({"status": "open"}, lambda _count: None)
+    assert found == {"total": 6, "ungrouped": 1, "groups": [{**group, "newest": "2", "count": 5}]}
+
+
 async def test_a_replay_goes_on_until_it_is_done() -> None:
     client = Scripted(part(5, "a"), part(3, None))
     counts: list[int] = []

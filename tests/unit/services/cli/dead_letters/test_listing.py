@@ -28,6 +28,18 @@ def test_a_table_has_a_line_for_each_letter() -> None:
     )
 
 
+def test_counts_have_a_line_for_each_cause() -> None:
+    group = {**LETTER, "count": 3, "pipeline": "orders", "oldest": "a", "newest": "b", "example": "0-17", "error": "e"}
+    found = {"total": 5, "groups": [group], "ungrouped": 2}
+    assert [line.split() for line in listing.counts(found)] == [
+        ["5", "letters"],
+        ["COUNT", "STAGE", "SOURCE", "PIPELINE", "OLDEST", "NEWEST", "EXAMPLE", "ERROR"],
+        ["3", "pipeline", "orders", "orders", "a", "b", "0-17", "e"],
+        ["and", "2", "of", "further", "causes"],
+    ]
+    assert list(listing.counts({"total": 1, "groups": [], "ungrouped": 0})) == ["1 letter"]
+
+
 def test_details_leave_out_what_is_empty() -> None:
     decision = {"by": "ann", "at": "now"}
     shown = list(listing.details({**LETTER, "error": "e", "key": None, "pipeline": "", "decision": decision, "x": {}}))

@@ -7,26 +7,38 @@ from ipaddress import ip_address
 import pytest
 from multidict import CIMultiDict, MultiDict
 
+from services.experience_api.auth.admission import Budgets
 from services.experience_api.http.entity import EntityOptions, Push, PushedEvent
 from services.experience_api.http.push import Pushes
+from services.experience_api.producers.identity import ALLOWED_ADDRESS, Producers
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.memory import MemoryKeyStore
+from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
+from services.experience_api.registry.protocol import Node
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.frames import event_frame, event_payload
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import RECORD_LIMIT, Outgoing
 from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed, TooLarge, Unavailable
 from shared.events.telemetry import parse
-from shared.http.origin import Origin
+from shared.http.origin import Networks, Origin
 from shared.runtime.clock import SYSTEM_CLOCK
 
 TOPICS = TopicsOptions()
+UNUSED = OnceAppender(MemoryBus(), TOPICS.publish, MemoryKeyStore(bool), lambda: Node("unused", 1), OnceOptions(), str)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def pushes(timeout: float = 10) -> Pushes:
     options = EntityOptions(allow=("192.0.2.0/24", "2001:db8::/32"), timeout=timeout)
-    return Pushes(TOPICS.publish, options, SYSTEM_CLOCK, random.Random(7), lambda: "id-1")
+    return making(options)
+
+
+def making(options: EntityOptions, event_limit: int = RECORD_LIMIT) -> Pushes:
+    producers = Producers(options.producers, Networks(options.allow), Budgets(20, 1, 100))
+    return Pushes(TOPICS.publish, options, producers, SYSTEM_CLOCK, random.Random(7), lambda: "id-1", event_limit)
 
 
 def plain(body: str = "{}", headers: dict[str, str] | None = None, query: str = "orders.eu") -> Push:
@@ -54,7 +66,7 @@ async def test_accepted_events_are_on_the_bus() -> None:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     async with bus.appender() as appender:
-        (pushed,) = await pushes().append(plain('{"total": 1}'), appender)
+        (pushed,) = (await pushes().append(plain('{"total": 1}'), ALLOWED_ADDRESS, appender, UNUSED)).events
         bounds = await bus.bounds(TOPICS.publish)
         async with bus.reader(TOPICS.publish, {number: first for number, (first, _) in bounds.items()}) as reader:
             (record,) = await reader.read()
@@ -67,8 +79,12 @@ async def test_a_trace_is_continued_or_started() -> None:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     async with bus.appender() as appender:
-        (traced,) = await pushes().append(plain(headers={"traceparent": TRACE}), appender)
-        (started,) = await pushes().append(plain(headers={"traceparent": "nonsense"}), appender)
+        (traced,) = (
+            await pushes().append(plain(headers={"traceparent": TRACE}), ALLOWED_ADDRESS, appender, UNUSED)
+        ).events
+        (started,) = (
+            await pushes().append(plain(headers={"traceparent": "nonsense"}), ALLOWED_ADDRESS, appender, UNUSED)
+        ).events
     assert parse(json.loads(traced.value)["traceparent"]).trace == parse(TRACE).trace
     assert json.loads(traced.value)["traceparent"] != TRACE
     assert parse(json.loads(started.value)["traceparent"]).trace != parse(TRACE).trace
@@ -77,7 +93,7 @@ async def test_a_trace_is_continued_or_started() -> None:
 @pytest.mark.parametrize("hangs", [False, True], ids=["unavailable", "silent"])
 async def test_a_bus_that_does_not_answer_is_a_refusal_with_a_time_to_wait(hangs: bool) -> None:
     with pytest.raises(Refused) as refused:
-        await pushes(timeout=0.01).append(plain(), Failing(hangs=hangs))
+        await pushes(timeout=0.01).append(plain(), ALLOWED_ADDRESS, Failing(hangs=hangs), UNUSED)
     assert refused.value.refusal is UNAVAILABLE
     assert refused.value.retry_after is not None
 
@@ -100,20 +116,20 @@ async def pushed(data: str) -> PushedEvent:
     bus = MemoryBus()
     await bus.ensure_topics(TOPICS.all())
     limit = TOPICS.event_limit
-    made = Pushes(TOPICS.publish, EntityOptions(), SYSTEM_CLOCK, random.Random(7), lambda: "id-1", event_limit=limit)
+    made = making(EntityOptions(), limit)
     async with bus.appender() as appender:
-        (event,) = await made.append(plain(data), appender)
+        (event,) = (await made.append(plain(data), ALLOWED_ADDRESS, appender, UNUSED)).events
     return event
 
 
 async def test_an_invalid_event_never_reaches_the_bus() -> None:
     with pytest.raises(Malformed, match="channel"):
-        await pushes().append(plain(query=""), Failing(hangs=True))
+        await pushes().append(plain(query=""), ALLOWED_ADDRESS, Failing(hangs=True), UNUSED)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.9", "2001:db8::9"])
 def test_networks_of_the_allow_list_may_push(address: str) -> None:
-    pushes().check(came_from(address))
+    assert pushes().check(came_from(address), CIMultiDict()) is ALLOWED_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -127,16 +143,16 @@ def test_networks_of_the_allow_list_may_push(address: str) -> None:
 )
 def test_all_other_addresses_are_refused(where: Origin, said: str) -> None:
     with pytest.raises(Refused) as refused:
-        pushes().check(where)
+        pushes().check(where, CIMultiDict())
     assert refused.value.refusal is ADDRESS_NOT_ALLOWED
     assert said in refused.value.detail
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.9"])
 def test_without_an_allow_list_nothing_may_be_pushed(address: str) -> None:
-    closed = Pushes(TOPICS.publish, EntityOptions(), SYSTEM_CLOCK, random.Random(7), lambda: "id-1")
+    closed = making(EntityOptions())
     with pytest.raises(Refused) as refused:
-        closed.check(came_from(address))
+        closed.check(came_from(address), CIMultiDict())
     assert refused.value.refusal is ADDRESS_NOT_ALLOWED
     assert "experience.entity.allow" in refused.value.detail
 
@@ -145,5 +161,5 @@ def test_nothing_is_accepted_while_draining() -> None:
     accepting = pushes()
     accepting.close()
     with pytest.raises(Refused) as refused:
-        accepting.check(came_from("192.0.2.9"))
+        accepting.check(came_from("192.0.2.9"), CIMultiDict())
     assert refused.value.refusal is DRAINING

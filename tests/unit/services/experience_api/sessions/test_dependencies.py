@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -8,7 +8,11 @@ from prometheus_client import CollectorRegistry
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
 from services.experience_api.metrics import ExperienceMetrics
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.memory import MemoryKeyStore
+from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.registry.memory import MemoryRegistry
+from services.experience_api.registry.protocol import Node
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
@@ -90,7 +94,11 @@ async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> No
     def takeovers(bus: Bus, appender: Appender) -> Takeovers:
         return Takeovers(bus, appender, TopicsOptions().takeovers, lambda _: None, SYSTEM_CLOCK)
 
-    parts = StreamParts(TopicsOptions(), DeliveryOptions(), inbound, takeovers, lambda source, seconds: None)
+    def once(bus: Bus) -> AbstractAsyncContextManager[OnceAppender]:
+        store = MemoryKeyStore(bool)
+        return OnceAppender.opened(bus, TopicsOptions().publish, store, lambda: Node("one", 1), OnceOptions(), str)
+
+    parts = StreamParts(TopicsOptions(), DeliveryOptions(), inbound, takeovers, once, lambda source, seconds: None)
     await connection.keep(lambda bus: run_stream(parts, bus, stream, SYSTEM_CLOCK))
 
 

@@ -72,6 +72,9 @@ class Desk:
     async def page(self, **query: str) -> dict[str, Any]:
         return await self.service.page(self.bus, ListRequest.parse(query))
 
+    async def counts(self, **query: str) -> dict[str, Any]:
+        return await self.service.count(self.bus, ListRequest.parse(query, counts=True))
+
     async def ids(self, **query: str) -> list[str]:
         return [each["id"] for each in (await self.page(**query))["letters"]]
 

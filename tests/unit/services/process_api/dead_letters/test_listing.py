@@ -60,6 +60,21 @@ async def test_a_page_ends_after_some_seconds(order: str, at: Place, monkeypatch
     assert page == ([], at)
 
 
+async def test_counts_continue_after_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_WINDOW", 2)
+    desk = Desk(clock=Hurried(0.7))
+    await desk.write(*(reject(number) for number in range(9)))
+    totals: list[int] = []
+    cursor: dict[str, str] = {}
+    while True:
+        found = await desk.counts(**cursor)
+        totals.append(found["total"])
+        if found["cursor"] is None:
+            break
+        cursor = {"cursor": found["cursor"]}
+    assert (sum(totals), len(totals) > 1) == (9, True)
+
+
 async def test_a_bus_that_does_not_answer_is_said() -> None:
     class Silent(MemoryBus):
         def __init__(self) -> None:

@@ -25,6 +25,14 @@ def test_a_list_has_defaults() -> None:
     assert request.digest == ListRequest.parse({"status": "all", "order": "oldest", "source": "orders"}).digest
 
 
+def test_counts_have_no_order_and_no_limit() -> None:
+    request = ListRequest.parse({"source": "orders"}, counts=True)
+    assert not request.newest_first
+    assert request.digest != ListRequest.parse({"source": "orders"}).digest
+    with pytest.raises(Malformed, match="found the parameter 'limit'"):
+        ListRequest.parse({"limit": "5"}, counts=True)
+
+
 @pytest.mark.parametrize(
     ("query", "text"),
     [

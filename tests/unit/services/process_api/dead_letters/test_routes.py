@@ -72,6 +72,7 @@ async def test_an_operator_lists_shows_replays_and_drops_letters(caplog: pytest.
         await connected(api)
         _, found = await api.get("?source=orders&order=oldest")
         assert [each["id"] for each in found["letters"]] == ["0-0", "0-2"]
+        assert (await api.get("/counts?stage=source"))[1]["total"] == 1
         status, shown = await api.get("/0-0")
         assert (status, shown["json"]["id"], shown["replayable"]) == (200, "orders:1", True)
         status, found = await api.post("replay", {"pipeline": "orders", "dry_run": True})
@@ -106,6 +107,7 @@ async def test_wrong_requests_are_problems() -> None:
 
 async def test_reading_letters_takes_a_token_too() -> None:
     async with running(operators={"alice": {"token": TOKEN}}) as (api, desk):
+        assert (await api.get("/counts"))[0] == 401
         for status in [(await api.get())[0], (await api.get("/0-0"))[0], (await api.post("drop", {"all": True}))[0]]:
             assert status == 401
         while (await api.get(Authorization=f"Bearer {TOKEN}"))[0] == 503:

@@ -29,6 +29,17 @@ async def test_letters_are_listed_newest_first_by_page() -> None:
         await desk.page(cursor=(await desk.page(limit="2"))["cursor"], source="orders")
 
 
+async def test_letters_are_counted_by_cause() -> None:
+    desk = await five()
+    await desk.drop(ids=["0-0"])
+    found = await desk.counts()
+    assert (found["total"], found["cursor"]) == (4, None)
+    assert [(each["pipeline"], each["count"]) for each in found["groups"]] == [("orders", 2), ("", 1), ("gone", 1)]
+    assert (await desk.counts(status="dropped"))["total"] == 1
+    with pytest.raises(Malformed, match="belongs to a request with other members"):
+        await desk.counts(cursor=(await desk.page(limit="2"))["cursor"])
+
+
 async def test_a_letter_is_shown_whole_and_found_by_its_name_alone() -> None:
     desk = await five()
     shown = await desk.service.show(desk.bus, Place(0, 2))

@@ -5,9 +5,11 @@ import pytest
 from services.process_api.operations.requests import (
     Asked,
     Control,
+    Reload,
     Rewind,
     control_key,
     encode,
+    reload_key,
     rewind_key,
     starts_key,
 )
@@ -48,6 +50,8 @@ def test_a_partition_carries_a_rewind_out_once_and_only_where_it_is_asked_for() 
 
 def test_records_of_others_are_ignored() -> None:
     found = Asked()
+    found.take(reload_key(), encode(Reload("1", "a")))
+    assert found.reload == Reload("1", "a")
     for key in (b"", b"marker", b"pipelines", b"pipelines/later/orders", b"sources/control/orders"):
         found.take(key, b"\xff")
     assert (found.controls, found.rewinds) == ({}, {})

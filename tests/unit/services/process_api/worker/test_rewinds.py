@@ -9,7 +9,8 @@ import pytest
 
 from services.process_api.operations.requests import Control, Rewind
 from services.process_api.worker.stream import Stream
-from shared.bus.protocol import TopicPartition, partition_of
+from shared.bus.partitioning import partition_of
+from shared.bus.protocol import TopicPartition
 from shared.errors import Unavailable
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, batches, waiting_pipeline

@@ -1,0 +1,1 @@
+"""Shows settings as they are resolved, and as they are by default: `trelay config`."""

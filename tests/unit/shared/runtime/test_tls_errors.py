@@ -1,0 +1,39 @@
+"""Errors of TLS name the certificate that is at fault, and the setting."""
+
+import ssl
+
+from shared.runtime.tls_errors import certificate_problem
+
+
+def verification(message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.verify_message = message
+    return error
+
+
+def caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__context__ = cause
+    return error
+
+
+def test_a_certificate_that_is_not_accepted() -> None:
+    error = caused(RuntimeError("no connection"), verification("Hostname mismatch, not valid for 'h'."))
+    assert certificate_problem(error) == (
+        "the certificate of the server is not accepted: Hostname mismatch, not valid for 'h'; connect to a name in it,"
+        " and set `tls.ca_file` to its authority"
+    )
+    assert "`ca_file`" in (certificate_problem(error, prefix="") or "")
+
+
+def test_a_client_certificate_that_is_missing() -> None:
+    alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]")
+    assert certificate_problem(alert) == (
+        "the server says: certificate required; set `tls.cert_file` and `tls.key_file`"
+    )
+
+
+def test_other_errors_and_endless_causes_are_none() -> None:
+    assert certificate_problem(ConnectionResetError()) is None
+    error = RuntimeError()
+    error.__cause__ = error
+    assert certificate_problem(error) is None
