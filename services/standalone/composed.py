@@ -54,8 +54,8 @@ class ComposedServices:
         self._system = SystemSettings(**shared, system=system)
         self._settings = settings
         self._database = database
-        self.url = self.sources_url = ""
-        """The addresses for subscribers and for operators, while they run."""
+        self.url = self.sources_url = self.process_url = ""
+        """The addresses for subscribers, and for operators of sources and pipelines, while they run."""
         self._running: list[Running] = []
 
     @asynccontextmanager
@@ -79,7 +79,7 @@ class ComposedServices:
             tasks = await stack.enter_async_context(Tasks())
             for name, service in (("experience", experience), ("process", process)):
                 tasks.keep(f"the {name} layer", raise_failure(service))
-            self.url = experience.listening.url
+            self.url, self.process_url = experience.listening.url, process.listening.url
             await tasks.meanwhile(_subscribed(self.url, subscriber, health, tasks))
             operations = await stack.enter_async_context(PostgresSourceStore.opened(database))
             system = await stack.enter_async_context(

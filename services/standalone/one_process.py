@@ -146,7 +146,8 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
             tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))
         registered = f"--data {as_typed(command.data)}" if own is not None else f"--config {as_typed(path)}"
         is_demo = command.settings is None
-        say(welcome(services.url, services.sources_url, path, command.data, registered, demo=is_demo))
+        addresses = services.url, services.sources_url, services.process_url
+        say(welcome(*addresses, path, command.data, registered, demo=is_demo))
         if is_demo:
             show(tasks, command.data / "examples", environment[DATABASE_URL])
         await until(stop, tasks)

@@ -32,20 +32,25 @@ def mute() -> None:
     os.close(null)
 
 
-def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered: str, *, demo: bool) -> str:
+def welcome(
+    url: str, sources_url: str, process_url: str, settings: Path, folder: Path, registered: str, *, demo: bool
+) -> str:
     """Return the text that is printed once everything runs.
 
+    `sources_url` and `process_url` are the addresses of the system layer and the process layer for operators.
     `folder` holds all data; `registered` are the options with which `trelay clients` finds the database; `demo` is
     whether the examples run, with their client.
     """
     trelay = command_typed()
     add = f"    {trelay} clients add billing --channels 'orders.**' {registered}"
+    operated = f"{sources_url}/sources, {process_url}/pipelines"
     lines = [
-        f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {sources_url}/sources",
+        f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {operated}",
         f"  Settings: {as_typed(settings)}. Data: {as_typed(folder)}. Try, in another terminal:",
     ]
+    failed = f"    {trelay} dead-letters counts --url {process_url}"
     if not demo:
-        lines += [add, f"    {trelay} subscribe {url} --client-id billing", "  Ctrl-C stops it."]
+        lines += [add, f"    {trelay} subscribe {url} --client-id billing", failed, "  Ctrl-C stops it."]
         return "\n".join(lines)
     examples = folder / "examples"
     stock = Path(str(EXAMPLES / "drop" / "stock-monday.csv"))
@@ -56,6 +61,7 @@ def welcome(url: str, sources_url: str, settings: Path, folder: Path, registered
         f"    curl -X POST -H 'Content-Type: application/json' -d '{{\"hello\": 1}}' '{url}/entity?channel=greetings'",
         f'    echo \'{{"sensor": "me", "celsius": 21}}\' >> {as_typed(examples / "sensors.ndjson")}',
         f"    cp {as_typed(stock)} {as_typed(examples / 'drop' / 'stock-again.csv')}",
+        failed,
         "  Ctrl-C stops it. Events that a subscriber receives:",
     ]
     return "\n".join(lines)

@@ -99,9 +99,9 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
             tasks.keep(own.name, own.kept_up(say, SYSTEM_CLOCK))
         reload.add(lambda: _hang_up(processes))
         settle()
-        sources_url = f"http://127.0.0.1:{ports['system']}"
+        sources_url, process_url = (f"http://127.0.0.1:{ports[layer]}" for layer in ("system", "process"))
         is_demo = command.settings is None
-        say(welcome(url, sources_url, settings, folder, f"--data {as_typed(folder)}", demo=is_demo))
+        say(welcome(url, sources_url, process_url, settings, folder, f"--data {as_typed(folder)}", demo=is_demo))
         if is_demo:
             show(tasks, folder / "examples", dsn)
         await until(stop, tasks)

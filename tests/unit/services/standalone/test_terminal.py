@@ -13,13 +13,16 @@ from services.standalone.terminal import as_typed, command_typed, welcome
 
 
 def said(folder: Path, *, demo: bool = True) -> list[str]:
-    settings, addresses = folder / "examples" / "t.yaml", ("http://127.0.0.1:9000", "http://127.0.0.1:9001")
-    return welcome(*addresses, settings, folder, "--data /d", demo=demo).splitlines()
+    settings = folder / "examples" / "t.yaml"
+    url, sources, process = (f"http://127.0.0.1:{port}" for port in (9000, 9001, 9002))
+    return welcome(url, sources, process, settings, folder, "--data /d", demo=demo).splitlines()
 
 
 def test_the_welcome_is_one_line_and_commands_that_name_the_right_address() -> None:
     first, *rest = said(Path("/d"))
     assert first.startswith("Trelay is ready: ws://127.0.0.1:9000/ws/publish")
+    assert first.endswith("http://127.0.0.1:9001/sources, http://127.0.0.1:9002/pipelines")
+    assert any(line.endswith("dead-letters counts --url http://127.0.0.1:9002") for line in rest)
     assert any("trelay subscribe http://127.0.0.1:9000" in line for line in rest)
     assert any("/d/examples/sensors.ndjson" in line for line in rest)
     assert any("clients add" in line and line.endswith(" --data /d") for line in rest)
@@ -29,6 +32,7 @@ def test_without_the_examples_there_is_no_demo_client_to_name() -> None:
     lines = said(Path("/d"), demo=False)
     assert not [line for line in lines if "demo" in line or "examples/drop" in line]
     assert any("clients add billing" in line for line in lines)
+    assert any(line.endswith("dead-letters counts --url http://127.0.0.1:9002") for line in lines)
     assert any("subscribe http://127.0.0.1:9000 --client-id billing" in line for line in lines)
 
 
