@@ -12,6 +12,7 @@ from aiohttp import web
 
 from services.process_api.dead_letters.routes import DeadLetterRoutes
 from services.process_api.dead_letters.service import DeadLetters
+from services.process_api.dead_letters.settling import Settling
 from services.process_api.operations.activity import Activities
 from services.process_api.operations.controls import Controls
 from services.process_api.operations.overview import Overview
@@ -28,7 +29,7 @@ from services.process_api.state.store import Stores
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream, group_of
-from shared.bus.protocol import Bus
+from shared.bus.protocol import Bus, Reader
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.errors import SettingsError, Unavailable
@@ -115,6 +116,8 @@ class _Service:
         self._reread: Reread | None = None
         self._controls = Controls(self._topics.pipelines, parts.clock)
         self._statuses = Statuses(self._topics.process_status, parts.node, self._status, parts.clock)
+        self._letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
+        self._settling = Settling(self._letters.settle, parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
 
     def add_routes(self, app: web.Application) -> None:
@@ -133,8 +136,7 @@ class _Service:
             node=self._parts.node,
             clock=clock,
         ).add_to(app)
-        letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
-        DeadLetterRoutes(letters, operators, lambda: parts.bus.connected).add_to(app)
+        DeadLetterRoutes(self._letters, operators, lambda: parts.bus.connected).add_to(app)
 
     def _pipelines_of(self, source: str) -> list[str]:
         """Return the names of the pipelines that take the events of a source."""
@@ -208,14 +210,20 @@ class _Service:
             controls=self._controls,
         )
         self._stream = stream
+
+        async def run_partition(reader: Reader) -> None:
+            self._settling.request()
+            await stream.run_partition(reader)
+
         async with Tasks() as tasks:
             tasks.keep("pipeline controls", self._controls.follow(bus))
             tasks.keep("status of this replica", self._statuses.publish(bus))
             tasks.keep("statuses of the replicas", self._statuses.follow(bus))
             tasks.keep("reloads", self._reload())
+            tasks.keep("dead letters", self._settling.run(bus))
             # A partition that ran before would process the events of a pipeline that is paused.
             await tasks.meanwhile(self._controls.known())
-            async with bus.join(self._topics.ingest, stream.group, self._parts.node, stream.run_partition):
+            async with bus.join(self._topics.ingest, stream.group, self._parts.node, run_partition):
                 await tasks.meanwhile(self._watch(bus, stream))
 
     async def _watch(self, bus: Bus, stream: Stream) -> None:

@@ -70,13 +70,24 @@ class Decider:
             operation.at = Place(number + 1, 0)
         return True
 
+    async def settle(self, bus: Bus) -> None:
+        """End what a killed replica had in flight, by opening its writer. What is done here goes on undisturbed.
+
+        Raises:
+            Fenced, Unavailable: as for `Bus.writer`.
+        """
+        for number in await bus.bounds(self._topics.dead_letter):
+            if not self._locks[number].locked():
+                async with self._locks[number], bus.writer(_writer_of(number)):
+                    pass
+
     async def _persist(self, bus: Bus, operation: Operation, bounds: Bounds, deadline: float, decided: Decided) -> bool:
         """Decide on the letters of one partition; after an error, with a new writer from where it is known to be."""
         (number,) = bounds
         before = operation.at
         for attempt in range(1, 1_000_000):
             try:
-                async with bus.writer(f"dead-letters.{number}") as writer:
+                async with bus.writer(_writer_of(number)) as writer:
                     index = await self._log.refresh(bus)
                     await self._expire(writer, index, bounds)
                     return await self._scan(bus, operation, bounds, index, deadline, _Commits(writer, decided))
@@ -137,6 +148,10 @@ class Decider:
         earliest = [Place(number, first) for number, (first, _) in bounds.items()]
         if expired := index.expired(earliest):
             await writer.commit(Transaction({self._topics.decisions: expired}))
+
+
+def _writer_of(partition: int) -> str:
+    return f"dead-letters.{partition}"
 
 
 class _Commits:

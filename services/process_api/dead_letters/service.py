@@ -131,6 +131,14 @@ class DeadLetters:
         done = await self._run(bus, operation, _within(bounds, cursor.ends))
         return Answer(_body(operation, cursor, done=done), cursor.operation)
 
+    async def settle(self, bus: Bus) -> None:
+        """End what a replica had in flight that was killed while it decided.
+
+        Raises:
+            Fenced, Unavailable: as for `Bus.writer`.
+        """
+        await self._decider.settle(bus)
+
     async def _run(self, bus: Bus, operation: Operation, bounds: Bounds) -> bool:
         try:
             return await self._decider.run(bus, operation, bounds, self._decided.labels(operation.request.status).inc)

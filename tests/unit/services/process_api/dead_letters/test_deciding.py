@@ -193,6 +193,37 @@ async def test_a_replica_that_is_fenced_again_and_again_says_so() -> None:
     assert refused.value.status == 409
 
 
+async def test_settling_ends_what_another_replica_had_in_flight() -> None:
+    bus = UnsureBus(random.Random(1))
+    desk = await written(bus, random.Random(1))
+    async with bus.writer("dead-letters.0") as killed:
+        await desk.service.settle(bus)
+        with pytest.raises(Fenced):
+            await killed.commit(Transaction())
+
+
+async def test_settling_does_not_disturb_what_this_replica_does() -> None:
+    bus = UnsureBus(random.Random(1))
+    desk = await written(bus, random.Random(1))
+    names: list[str] = []
+
+    class Watching(UnsureBus):
+        """Settles while the writer of the operation is open."""
+
+        @contextlib.asynccontextmanager
+        async def writer(self, name: str) -> AsyncIterator[Writer]:
+            names.append(name)
+            async with bus.writer(name) as writer:
+                await desk.service.settle(self)
+                yield writer
+
+    watching = Watching(random.Random(1))
+    watching.__dict__ |= {**bus.__dict__}
+    request = DecideRequest.parse(Status.REPLAYED, b'{"source": "orders"}')
+    assert (await desk.service.decide(watching, request, "ann")).body["replayed"] > 0
+    assert names == ["dead-letters.0"]
+
+
 async def test_an_event_that_the_bus_refuses_is_found_and_the_others_are_replayed() -> None:
     bus = UnsureBus(random.Random(1))
     desk = Desk(bus)

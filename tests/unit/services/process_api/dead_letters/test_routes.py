@@ -1,5 +1,6 @@
 """The endpoints for operators, on the whole service without a server."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -13,6 +14,8 @@ from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Transaction, Writer
+from shared.errors import Fenced
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, bad_line, reject
 from tests.unit.services.process_api.worker.streaming import until
 
@@ -43,8 +46,8 @@ class Api:
 
 
 @contextlib.asynccontextmanager
-async def running(**process: Any) -> AsyncIterator[tuple[Api, Desk]]:
-    bus = MemoryBus()
+async def running(bus: MemoryBus | None = None, **process: Any) -> AsyncIterator[tuple[Api, Desk]]:
+    bus = bus or MemoryBus()
     desk = Desk(bus)
     await desk.write(reject(1), bad_line(2), reject(3))
     given = {"node": "n", "listen": {"port": 0}, "pipelines": PIPELINES, **process}
@@ -58,6 +61,14 @@ async def running(**process: Any) -> AsyncIterator[tuple[Api, Desk]]:
         async with session.get(f"{service.listening.url}/readyz") as ready:
             assert ready.status in {200, 503}
         yield Api(service.listening.url, session), desk
+
+
+async def fenced(writer: Writer) -> bool:
+    try:
+        await writer.commit(Transaction())
+    except Fenced:
+        return True
+    return False
 
 
 async def connected(api: Api) -> None:
@@ -103,6 +114,15 @@ async def test_wrong_requests_are_problems() -> None:
         status, problem = await api.post("replay", {})
         assert (status, problem["title"]) == (400, "Bad Request")
         assert "which letters?" in problem["detail"]
+
+
+async def test_what_a_killed_replica_left_open_is_ended() -> None:
+    bus = MemoryBus()
+    async with bus.writer("dead-letters.0") as killed, running(bus) as (api, _):
+        await connected(api)
+        async with asyncio.timeout(10):
+            while not await fenced(killed):
+                await asyncio.sleep(0.01)
 
 
 async def test_reading_letters_takes_a_token_too() -> None:
