@@ -46,8 +46,8 @@ Trip = Callable[[int], Awaitable[float]]
 
 
 @asynccontextmanager
-async def relay(folder: Path, dsn: str, bootstrap: str) -> AsyncIterator[Trip]:
-    """Run the three services; a trip inserts a row and waits for its frame."""
+async def relay(folder: Path, dsn: str, bootstrap: str, notify: str | None) -> AsyncIterator[Trip]:
+    """Run the three services; a trip inserts a row and waits for its frame. `notify` is the channel that wakes them."""
     feed = folder / "feed.ndjson"
     feed.touch()
     database = DatabaseOptions(url=dsn)
@@ -58,7 +58,7 @@ async def relay(folder: Path, dsn: str, bootstrap: str) -> AsyncIterator[Trip]:
     engine = create_engine(database)
     await add_client(PostgresRegistry(engine, database), CLIENT, secret=SECRET)
     await engine.dispose()
-    deployment = three_processes(folder, feed, dsn, bootstrap, f"bench-{uuid.uuid4().hex[:8]}", notify=CHANNEL)
+    deployment = three_processes(folder, feed, dsn, bootstrap, f"bench-{uuid.uuid4().hex[:8]}", notify=notify)
     arrived: dict[int, float] = {}
     changed = asyncio.Condition()
 
@@ -156,7 +156,7 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-async def measure(trips: int, seed: int) -> None:
+async def measure(trips: int, seed: int, notify: str | None) -> None:
     """Make alternating trips, and print both results."""
     rng = random.Random(seed)
     figures: dict[str, list[float]] = {"row committed to frame, three layers": [], "two bare round trips": []}
@@ -166,7 +166,7 @@ async def measure(trips: int, seed: int) -> None:
         tempfile.TemporaryDirectory(prefix="trelay-bench-") as folder,
     ):
         async with (
-            relay(Path(folder), server.dsn(), broker.bootstrap) as ours,
+            relay(Path(folder), server.dsn(), broker.bootstrap, notify) as ours,
             bare(broker.bootstrap) as chained,
         ):
             for number in range(WARM_UP + trips):
@@ -190,8 +190,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--trips", type=int, default=300, help="of each kind (300)")
     parser.add_argument("--seed", type=int, default=1, help="of the pauses between them (1)")
+    parser.add_argument("--without-wake-up", action="store_true", help="let the table be polled, and not notified of")
     arguments = parser.parse_args()
-    uvloop.run(measure(arguments.trips, arguments.seed))
+    uvloop.run(measure(arguments.trips, arguments.seed, None if arguments.without_wake_up else CHANNEL))
 
 
 if __name__ == "__main__":

@@ -60,10 +60,10 @@ async def new_table(servers: Servers) -> tuple[str, Write]:
     table = f"numbers_{uuid.uuid4().hex[:8]}"
     now, late = [await asyncpg.connect(servers.dsn) for _ in range(2)]
     await now.execute(
-        f"CREATE TABLE {table} (id bigint PRIMARY KEY, number bigint, pad text, at timestamptz DEFAULT now())"
+        f"CREATE TABLE public.{table} (id bigint PRIMARY KEY, number bigint, pad text, at timestamptz DEFAULT now())"
     )
-    await now.execute(f"CREATE INDEX ON {table} (at, id); CREATE PUBLICATION {table} FOR TABLE {table}")
-    insert = f"INSERT INTO {table} SELECT n, n, '{PAD}' FROM unnest($1::bigint[]) n"
+    await now.execute(f"CREATE INDEX ON public.{table} (at, id); CREATE PUBLICATION {table} FOR TABLE public.{table}")
+    insert = f"INSERT INTO public.{table} SELECT n, n, '{PAD}' FROM unnest($1::bigint[]) n"
 
     async def write(numbers: range) -> None:
         async with late.transaction():
@@ -97,7 +97,7 @@ async def trelay_table(servers: Servers, **more: object) -> Case:
     table, write = await new_table(servers)
     if more["mode"] == "replication":
         more |= {"slot": table, "publication": table, "create_slot": True, "initial_snapshot": False}
-    return await trelay(servers, write, {"kind": "table", "url": servers.dsn, "table": table} | more)
+    return await trelay(servers, write, {"kind": "table", "url": servers.dsn, "table": f"public.{table}"} | more)
 
 
 async def create_topic(servers: Servers, name: str) -> None:

@@ -12,10 +12,16 @@ from services.cli.configuration import config_option, data_option, database
 from services.cli.patterns import patterns_of
 from services.experience_api.auth.clients import EVERY_CHANNEL, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Client
+from services.experience_api.registry.protocol import Client, Policy
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.errors import Malformed, TrelayError
+
+_POLICY = click.Choice([policy.value for policy in Policy])
+_POLICY_HELP = (
+    "What a second connection does: `probe` replaces the first if it does not answer, `reject` waits for its end, "
+    "`replace` always replaces it."
+)
 
 
 @click.group(short_help="Add, list, change, disable and enable clients.")
@@ -33,6 +39,7 @@ def clients() -> None:
               "'orders.*' for one more word, 'orders.**' for any number.")  # fmt: skip
 @click.option("--may-send", is_flag=True, help="It may also send; other clients are disconnected when they send.")
 @click.option("--loopback-only", is_flag=True, help="It is accepted from this machine only.")
+@click.option("--policy", type=_POLICY, default=Policy.PROBE.value, show_default=True, help=_POLICY_HELP)
 @click.option("--note", default="", help="A remark that `list` shows.")
 @click.option(
     "--secret-file",
@@ -47,6 +54,7 @@ def add(  # noqa: PLR0913 -- click passes each option by name
     channels: tuple[str, ...],
     may_send: bool,
     loopback_only: bool,
+    policy: str,
     note: str,
     secret_file: TextIO | None,
     config: Path,
@@ -72,6 +80,7 @@ def add(  # noqa: PLR0913 -- click passes each option by name
                 may_send=may_send,
                 loopback_only=loopback_only,
                 note=note,
+                policy=Policy(policy),
             )
 
     try:
@@ -103,14 +112,17 @@ def list_all(config: Path, data: Path | None) -> None:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@clients.command("set", short_help="Change the channels that a client may subscribe to.")
+@clients.command("set", short_help="Change the channels or the policy of a client.")
 @click.argument("client_id")
-@click.option("--channels", required=True, metavar="PATTERNS", callback=patterns_of,
+@click.option("--channels", metavar="PATTERNS", callback=patterns_of,
               help="All channels that it may subscribe to, separated by commas.")  # fmt: skip
+@click.option("--policy", type=_POLICY, help=_POLICY_HELP)
 @config_option
 @data_option
-def set_channels(client_id: str, *, channels: tuple[str, ...], config: Path, data: Path | None) -> None:
-    """Change the channels that a client may subscribe to. It holds for a living connection within two seconds.
+def set_options(
+    client_id: str, *, channels: tuple[str, ...], policy: str | None, config: Path, data: Path | None
+) -> None:
+    """Change a client. Its channels change for a living connection within two seconds, its policy at the next one.
 
     \b
     Example:
@@ -118,13 +130,20 @@ def set_channels(client_id: str, *, channels: tuple[str, ...], config: Path, dat
     """  # noqa: D301 -- click's mark against rewrapping
     options = database(config, data)
 
+    if not channels and policy is None:
+        raise click.UsageError("found nothing to change; expected --channels or --policy")
+
     async def work() -> bool:
         async with _registry(options) as registry:
-            return await registry.set_channels(client_id, channels)
+            known = not channels or await registry.set_channels(client_id, channels)
+            return known and (policy is None or await registry.set_policy(client_id, Policy(policy)))
 
     if not asyncio.run(work()):
         raise _unknown(client_id)
-    click.echo(f"{client_id} may subscribe to {' '.join(channels)}")
+    if channels:
+        click.echo(f"{client_id} may subscribe to {' '.join(channels)}")
+    if policy is not None:
+        click.echo(f"{client_id} has the policy {policy}")
 
 
 @clients.command(short_help="Disable a client and close its connection.")
@@ -171,5 +190,6 @@ def _marks(client: Client) -> str:
         "disabled": client.disabled,
         "may send": client.may_send,
         "loopback only": client.loopback_only,
+        client.policy.value: client.policy is not Policy.PROBE,
     }
     return ", ".join(mark for mark, applies in all_marks.items() if applies)

@@ -23,6 +23,9 @@ from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.routes import PipelineRoutes
 from services.process_api.settings import ProcessSettings
+from services.process_api.shadow.metrics import ShadowMetrics
+from services.process_api.shadow.routes import ShadowRoutes
+from services.process_api.shadow.shadows import Shadows
 from services.process_api.state.memory import MemoryStores
 from services.process_api.state.options import StateOptions
 from services.process_api.state.store import Stores
@@ -73,6 +76,7 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         app = application(settings.process.listen, parts.health)
         service.add_routes(app)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
+            tasks.keep("shadows", service.shadows.run())
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
             section = Section(_PIPELINES, service.prepare_pipelines, attach=service.attach)
             yield dataclasses.replace(running, sections=(section,))
@@ -111,7 +115,10 @@ class _Service:
         self._parts = parts
         self._metrics = ProcessMetrics(parts.health.registry, self._selection.pipelines, parts.clock)
         self._activities = Activities(parts.clock)
-        self._reporter = Reporter(parts.alerts, self._metrics, parts.clock, self._activities)
+        self._shadow_metrics = ShadowMetrics(parts.health.registry)
+        self.shadows = Shadows(self._shadow_metrics.count, parts.clock)
+        self._shadow(settings.process.pipelines)
+        self._reporter = Reporter(parts.alerts, self._metrics, parts.clock, self._activities, self.shadows.offer)
         self._stream: Stream | None = None
         self._reread: Reread | None = None
         self._controls = Controls(self._topics.pipelines, parts.clock)
@@ -136,6 +143,7 @@ class _Service:
             node=self._parts.node,
             clock=clock,
         ).add_to(app)
+        ShadowRoutes(self.shadows, operators, parts.node).add_to(app)
         DeadLetterRoutes(self._letters, operators, lambda: parts.bus.connected).add_to(app)
 
     def _pipelines_of(self, source: str) -> list[str]:
@@ -173,11 +181,16 @@ class _Service:
 
         def apply() -> None:
             self._metrics.declare(selection.pipelines)
+            self._shadow(pipelines)
             replaced, self._selection = self._selection, selection
             self._replaced.add(replaced)
             _ = self.tasks.start("close replaced pipelines", self._close_later(replaced))
 
         return apply
+
+    def _shadow(self, pipelines: Mapping[str, PipelineOptions]) -> None:
+        self._shadow_metrics.declare(name for name, options in pipelines.items() if options.shadow is not None)
+        self.shadows.replace(pipelines)
 
     async def aclose(self) -> None:
         """Close what the steps hold open."""

@@ -50,6 +50,7 @@ clients = Table(
     Column("disabled", Boolean, nullable=False, server_default=_NO),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("note", Text, nullable=False, server_default=text("''")),
+    Column("policy", Text, nullable=False, server_default=text("'probe'"), comment="of a second connection"),
     comment="Applications that may register.",
 )
 

@@ -46,7 +46,8 @@ def _write_certificates(folder: Path) -> None:
 
 def test_the_examples_on_the_page_of_pipelines_pass(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, *others = re.findall(r"```yaml\n(.*?)```", (DOCS / "pipelines.md").read_text(), re.DOTALL)
-    (examples,) = [block for block in others if block.startswith("tests:")]
+    # The other examples need pipelines of their own: tests/unit/services/cli/pipelines/test_testing.py runs them.
+    (examples,) = [each for each in others if each.startswith("tests:") and not re.search("mocks:|tick:", each)]
     (tmp_path / "trelay.yaml").write_text(first)
     (tmp_path / "orders.test.yaml").write_text(examples)
     assert main(["test", "--config", str(tmp_path / "trelay.yaml")]) == 0

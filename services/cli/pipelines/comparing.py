@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -66,6 +66,18 @@ class Compared(NamedTuple):
             return [json.dumps(event, ensure_ascii=False) for event in self.new]
         before, after = _pretty(self.old), _pretty(self.new)
         return list(difflib.unified_diff(before, after, lineterm="", n=3))[2:]
+
+
+def shadow_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return what is printed of a shadow: `found` is the answer of `GET /pipelines/{name}/shadow`."""
+    counts = ", ".join(f"{count} {result}" for result, count in found["results"].items() if count)
+    lines = [f"{found['name']}: version {found['version']} on {found['replica']}: {counts or 'no events'}"]
+    for each in found["differences"]:
+        error = f": {each['error']}" if each["error"] else ""
+        lines.append(f"{each['time']} {each['result']} ({each['place']}){error}")
+        shown = difflib.unified_diff(_pretty(each["old"] or ()), _pretty(each["new"]), lineterm="", n=3)
+        lines += [f"    {line}" for line in list(shown)[2:]]
+    return lines
 
 
 def kind_of(old: Sequence[bytes], new: Sequence[bytes], *, comparable: bool) -> Kind:

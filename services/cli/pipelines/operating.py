@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from services.cli.pipelines import listing
+from services.cli.pipelines import comparing, listing
 from services.cli.service_client import ServiceAddress, ServiceClient, address_options
 from shared.errors import TrelayError
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -67,6 +67,19 @@ def show(*, name: str, url: str, token: str | None, ca_file: Path | None, as_jso
     async def work(client: PipelinesClient) -> None:
         found = await client.call("GET", f"/pipelines/{name}")
         _print(found, listing.details(found), as_json=as_json)
+
+    _run(work, url, token, ca_file)
+
+
+@pipelines.command(short_help="Show how the shadow of a pipeline differs.")
+@click.argument("name")
+@_addresses
+def shadow(*, name: str, url: str, token: str | None, ca_file: Path | None, as_json: bool) -> None:
+    """Show how the shadow of a pipeline differs from it: the counts and the newest differences of one replica."""
+
+    async def work(client: PipelinesClient) -> None:
+        found = await client.call("GET", f"/pipelines/{name}/shadow")
+        _print(found, comparing.shadow_lines(found), as_json=as_json)
 
     _run(work, url, token, ca_file)
 

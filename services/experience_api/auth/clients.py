@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from services.experience_api.auth.credentials import client_id
 from services.experience_api.auth.secrets import Bytes, generate, hash_secret
 from services.experience_api.hub.patterns import check_pattern
-from services.experience_api.registry.protocol import Client, Clients
+from services.experience_api.registry.protocol import Client, Clients, Policy
 from shared.errors import Malformed
 
 EVERY_CHANNEL = ("**",)
@@ -26,6 +26,7 @@ async def add_client(  # noqa: PLR0913 -- the attributes of a client, by keyword
     may_send: bool = False,
     loopback_only: bool = False,
     note: str = "",
+    policy: Policy = Policy.PROBE,
     rng: Bytes = secrets.token_bytes,
 ) -> str:
     """Add a client and return its secret, generated unless given. Only its hash is stored.
@@ -43,6 +44,7 @@ async def add_client(  # noqa: PLR0913 -- the attributes of a client, by keyword
         may_send=may_send,
         loopback_only=loopback_only,
         note=note,
+        policy=policy,
     )
     if not await clients.add(client):
         raise ClientExists(f"client {name!r} already exists")

@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason, Notice
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice, Policy
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -30,6 +31,8 @@ class _Connection:
     node: Node
     epoch: int
     token_hash: bytes
+    remote: str
+    since: datetime
 
 
 class MemoryRegistry:
@@ -65,6 +68,13 @@ class MemoryRegistry:
         self._clients[client_id] = replace(client, channels=tuple(channels))
         if held is not None:
             await self.leave(held.node.name, GrantChanged(held.connection_id, tuple(channels)))
+        return True
+
+    async def set_policy(self, client_id: str, policy: Policy) -> bool:
+        client = self._clients.get(client_id)
+        if client is None:
+            return False
+        self._clients[client_id] = replace(client, policy=policy)
         return True
 
     async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -117,7 +127,7 @@ class MemoryRegistry:
         connection_id: UUID,
         node: Node,
         *,
-        remote: str,  # noqa: ARG002 -- stored for operators by the real one
+        remote: str,
         loopback: bool,
         good_for_days: float,
         instead_of: UUID | None = None,
@@ -135,13 +145,15 @@ class MemoryRegistry:
             raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
         held = self._connections.get(client_id)
         if held is not None and self._alive(held.node) and held.connection_id != instead_of:
-            return Held(held.connection_id, held.node.name)
+            return self._held(held, client)
         epoch = 1 if held is None else held.epoch + 1
-        self._connections[client_id] = _Connection(connection_id, node, epoch, claims.token_hash)
+        self._connections[client_id] = _Connection(
+            connection_id, node, epoch, claims.token_hash, remote, self._clock.now()
+        )
         consumer.last_seen = self._clock.monotonic()
         if held is not None and held.connection_id == instead_of:
             await self._notify_holder(held, LossReason.TAKEN_OVER)
-        displaced = None if held is None else Held(held.connection_id, held.node.name)
+        displaced = None if held is None else self._held(held, client)
         return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send, displaced=displaced)
 
     async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
@@ -191,6 +203,9 @@ class MemoryRegistry:
             yield
         finally:
             self._listeners.remove(on_notice)
+
+    def _held(self, held: _Connection, client: Client) -> Held:
+        return Held(held.connection_id, held.node.name, held.remote, held.since, client.policy)
 
     def _set_disabled(self, client_id: str, *, disabled: bool) -> bool:
         client = self._clients.get(client_id)

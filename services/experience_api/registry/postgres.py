@@ -18,7 +18,7 @@ from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice, Policy
 from services.experience_api.registry.rows import client_of, refusal_of, verdict_of
 from services.experience_api.registry.stored_notices import (
     CHANNEL,
@@ -68,6 +68,7 @@ class PostgresRegistry:
             "loopback_only": client.loopback_only,
             "disabled": client.disabled,
             "note": client.note,
+            "policy": client.policy.value,
         }
         statement = insert(clients).values(values).on_conflict_do_nothing().returning(clients.c.client_id)
         return bool(await self._rows(statement))
@@ -88,6 +89,10 @@ class PostgresRegistry:
                 known = (await connection.execute(changed)).rowcount > 0
                 await tell_connections(connection, client_id, channels)
                 return known
+
+    async def set_policy(self, client_id: str, policy: Policy) -> bool:
+        statement = update(clients).where(clients.c.client_id == client_id).values(policy=policy.value)
+        return bool(await self._rows(statement.returning(clients.c.client_id)))
 
     async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         async with self._pool.use() as connection:

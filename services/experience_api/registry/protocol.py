@@ -7,12 +7,25 @@ that holds it receives a notice, and only if the write took effect.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.experience_api.refusals import Refusal
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
+
+
+class Policy(StrEnum):
+    """What happens when a client connects that has a connection already."""
+
+    PROBE = "probe"
+    """The connection that lives stays; one that does not answer a ping is replaced."""
+    REJECT = "reject"
+    """The connection stays until it ends by itself, or its replica is lost."""
+    REPLACE = "replace"
+    """The new connection replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +41,7 @@ class Client:
     """Accepted from this machine only."""
     disabled: bool = False
     note: str = ""
+    policy: Policy = Policy.PROBE
 
 
 class Node(NamedTuple):
@@ -43,6 +57,11 @@ class Held:
 
     connection_id: UUID
     node: str
+    remote: str = field(default="", compare=False)
+    """The address that it comes from."""
+    since: datetime | None = field(default=None, compare=False)
+    policy: Policy = field(default=Policy.PROBE, compare=False)
+    """That of its client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +98,10 @@ class Clients(Protocol):
 
         Returns False if there is no such client.
         """
+        ...
+
+    async def set_policy(self, client_id: str, policy: Policy) -> bool:
+        """Change what happens when a client connects again. Returns False if there is no such client."""
         ...
 
     async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.protocol import Claim, Client, Held
+from services.experience_api.registry.protocol import Claim, Client, Held, Policy
 
 
 def client_of(row: asyncpg.Record | RowMapping) -> Client:
@@ -19,6 +19,7 @@ def client_of(row: asyncpg.Record | RowMapping) -> Client:
         loopback_only=row["loopback_only"],
         disabled=row["disabled"],
         note=row["note"],
+        policy=Policy(row["policy"]),
     )
 
 
@@ -44,7 +45,10 @@ def verdict_of(
         raise Refused(refusals.TOKEN_EXPIRED)
     if not row["leased"]:
         raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
-    holder = None if row["holder"] is None else Held(row["holder"], row["holder_node"])
+    holder = None
+    if row["holder"] is not None:
+        policy = Policy(row["policy"])
+        holder = Held(row["holder"], row["holder_node"], row["holder_remote"], row["holder_since"], policy)
     if row["epoch"] is None:
         return holder
     return Claim(

@@ -26,6 +26,7 @@ client AS (
         clients.may_send,
         clients.disabled,
         clients.loopback_only,
+        clients.policy,
         consumer.last_seen_at
     FROM consumer
     JOIN trelay.clients ON clients.client_id = consumer.client_id
@@ -88,6 +89,8 @@ SELECT
     claimed.epoch,
     held.connection_id AS holder,
     held.node AS holder_node,
+    held.remote AS holder_remote,
+    held.connected_at AS holder_since,
     CASE WHEN claimed.epoch IS NOT NULL AND held.connection_id = $9::uuid THEN pg_notify($10::text, $11::text) END
 FROM request
 LEFT JOIN claimed ON claimed.client_id = request.client_id

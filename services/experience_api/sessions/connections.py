@@ -29,9 +29,9 @@ from services.experience_api.registry.notices import (
     SubscriptionRequest,
     SubscriptionResult,
 )
-from services.experience_api.registry.protocol import Claim, Held, Registry
+from services.experience_api.registry.protocol import Claim, Held, Policy, Registry
 from services.experience_api.registry.tokens import TokenClaims
-from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, REFUSED_CLOSE_REASONS
+from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, REFUSED_CLOSE_REASONS, already_connected
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.sessions.probes import Probes
@@ -250,18 +250,24 @@ class Connections:
         )
         node = self._node.current()
         verdict = await claim(node)
-        if isinstance(verdict, Held) and not await self._probes.responds(verdict, self._node.name):
+        if isinstance(verdict, Held) and await self._gives_way(verdict):
             silent = verdict.connection_id
             verdict = await claim(node, instead_of=silent)
             if isinstance(verdict, Claim) and silent in self._slots:
                 self._slots[silent].lose(close_codes.TAKEN_OVER)
         if isinstance(verdict, Held):
-            raise Refused(ALREADY_CONNECTED)
+            raise already_connected(verdict)
         displaced = verdict.displaced
         if displaced is not None and displaced.node != self._node.name and self._announce is not None:
             # Its node receives no notice if it cannot reach the database, and still delivers.
             await self._announce(displaced.connection_id)
         return verdict
+
+    async def _gives_way(self, held: Held) -> bool:
+        """Return whether a connection is to be replaced by another one of its client."""
+        if held.policy is Policy.PROBE:
+            return not await self._probes.responds(held, self._node.name)
+        return held.policy is Policy.REPLACE
 
     async def _release(self, slot: ConnectionSlot, client_id: str) -> None:
         if slot.lost not in {None, close_codes.CLAIM_LOST}:

@@ -22,6 +22,11 @@ def faults(pipelines: Mapping[str, PipelineOptions]) -> list[Finding]:
         for name, options in pipelines.items()
         for number, step in enumerate(options.steps)
     ]
+    steps += [
+        (("process", "pipelines", name, "shadow", "steps", number), step)
+        for name, options in pipelines.items()
+        for number, step in enumerate(options.shadow.steps if options.shadow else ())
+    ]
     expressions = {place: [text for inner in step.all_steps() for text in inner.expressions()] for place, step in steps}
     bad = trial.faults([text for texts in expressions.values() for text in texts])
     found = []

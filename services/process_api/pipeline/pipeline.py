@@ -8,11 +8,12 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.shadowing import ShadowOptions, check_pipeline
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.registry import AnyStep
@@ -48,10 +49,19 @@ class PipelineOptions(Options):
     steps: Annotated[list[AnyStep], AfterValidator(stateful_on_top)] = Field(default_factory=list)
     """The steps, in order."""
 
+    shadow: ShadowOptions | None = None
+    """A new version that runs beside this one on the same events: its results are compared, and not published."""
+
+    @model_validator(mode="after")
+    def _can_have_its_shadow(self) -> Self:
+        if self.shadow is not None:
+            check_pipeline(self.steps)
+        return self
+
     @property
     def version(self) -> str:
-        """The first characters of a hash of these settings. The code of Python functions is not part of it."""
-        written = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        """The first characters of a hash of these settings. The shadow and the code of functions do not count."""
+        written = json.dumps(self.model_dump(mode="json", by_alias=True, exclude={"shadow"}), sort_keys=True)
         return hashlib.sha256(written.encode()).hexdigest()[:_VERSION_LENGTH]
 
 
@@ -102,6 +112,8 @@ class Pipeline:
         self.waits = self.stateful or self._head.waits
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
         self._steps = [(place, step.apply) for place, step in placed if isinstance(step, Step)]
+        self.shadowed = options.shadow is not None
+        """Whether another version runs beside it."""
 
     def run(
         self, value: bytes, headers: Headers = (), on_step: OnStep | None = None, *, spliced: bool = False

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.process_api.operations.gate import Gate, Paused
 from services.process_api.pipeline.pipeline import OnStep, Pipeline
@@ -35,6 +36,14 @@ class Tally:
     rejected: int = 0
 
 
+class Shadowed(NamedTuple):
+    """What a pipeline made of one record, for the comparison with its shadow."""
+
+    pipeline: str
+    record: Record
+    result: Result
+
+
 class Batch:
     """The outputs and dead letters of records of one partition, in their order."""
 
@@ -47,6 +56,8 @@ class Batch:
         self.outputs: list[Outgoing] = []
         self.rejects: list[Reject] = []
         self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
+        self.shadowed: list[Shadowed] = []
+        """What pipelines with a shadow made of the records."""
         self.unclaimed = 0
         """Dead letters of no pipeline: not an event, too large, or of a source that no pipeline takes."""
         self.count = 0
@@ -258,6 +269,8 @@ class Batch:
     def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
         tally = self.tallies[pipeline.name]
         tally.taken += 1
+        if pipeline.shadowed:
+            self.shadowed.append(Shadowed(pipeline.name, record, result))
         if isinstance(result, Rejected):
             tally.rejected += 1
             self._timed_out = self._timed_out or result.timed_out

@@ -1,7 +1,7 @@
 """The one place from which events of the stream reach the log, the metrics and the alerts."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ _CHECKS_BEFORE_EXPIRY = 6
 """A partition that still waits reports that again within so many checks."""
 
 
+def _ignore(_batch: Batch) -> None:
+    """Do nothing."""
+
+
 @dataclass(slots=True)
 class _Pause:
     since: float
@@ -34,9 +38,16 @@ class Reporter:
     """Reports on the partitions that this replica owns."""
 
     def __init__(
-        self, alerts: Alerts, metrics: ProcessMetrics, clock: Clock, activities: Activities | None = None
+        self,
+        alerts: Alerts,
+        metrics: ProcessMetrics,
+        clock: Clock,
+        activities: Activities | None = None,
+        observe: Callable[[Batch], None] = _ignore,
     ) -> None:
+        """`observe` gets each batch with events of a shadowed pipeline that became visible; it must return at once."""
         self._activities = activities or Activities(clock)
+        self._observe = observe
         self._alerts = alerts
         self._metrics = metrics
         self._clock = clock
@@ -50,6 +61,8 @@ class Reporter:
     def committed(self, position: TopicPartition, batch: Batch, seconds: float) -> None:
         """Report a batch that became visible."""
         self._metrics.committed(batch, seconds)
+        if batch.shadowed:
+            self._observe(batch)
         self._activities.committed(batch.tallies, batch.rejects)
         if position in self._paused:
             self._resume(position, "events are processed again")

@@ -2,12 +2,13 @@
 
 import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.experience_api.refusals import LOOPBACK_ONLY, UNAVAILABLE, Refused
 from services.experience_api.registry.notices import ClaimLost, LossReason
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, Policy, Registry
 from tests.contracts.registry.deployment import (
     Deployment,
     RegistryFixtures,
@@ -37,6 +38,15 @@ class ClaimsContract(RegistryFixtures):
         first = await claimed(registry, node)
         assert await held(registry, node) == Held(first.connection_id, "one")
         assert await held(registry, other) == Held(first.connection_id, "one")
+
+    async def test_a_refused_claim_is_told_of_the_holder(self, registry: Registry, node: Node) -> None:
+        before = datetime.now(UTC) - timedelta(seconds=60)
+        await claimed(registry, node)
+        await registry.set_policy("demo", Policy.REJECT)
+        found = await held(registry, node)
+        assert (found.remote, found.policy) == ("192.0.2.1", Policy.REJECT)
+        assert found.since is not None
+        assert before < found.since < before + timedelta(seconds=120)
 
     async def test_clients_do_not_affect_each_other(self, registry: Registry, node: Node) -> None:
         await registry.add(Client("shop", "x"))

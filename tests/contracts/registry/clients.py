@@ -6,7 +6,7 @@ import pytest
 
 from services.experience_api.refusals import CLIENT_DISABLED, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason
-from services.experience_api.registry.protocol import Client, Node, Registry
+from services.experience_api.registry.protocol import Client, Node, Policy, Registry
 from services.experience_api.registry.tokens import SigningKey
 from tests.contracts.registry.deployment import Deployment, RegistryFixtures, attempt, claimed, claims, listening
 
@@ -14,7 +14,14 @@ from tests.contracts.registry.deployment import Deployment, RegistryFixtures, at
 class ClientsContract(RegistryFixtures):
     async def test_a_client_is_found_as_it_was_added(self, registry: Registry) -> None:
         client = Client(
-            "shop", "scrypt$1", ("a.*", "b"), may_send=True, loopback_only=True, disabled=True, note="ürgent"
+            "shop",
+            "scrypt$1",
+            ("a.*", "b"),
+            may_send=True,
+            loopback_only=True,
+            disabled=True,
+            note="ürgent",
+            policy=Policy.REJECT,
         )
         assert await registry.add(client)
         assert await registry.find("shop") == client
@@ -70,6 +77,13 @@ class ClientsContract(RegistryFixtures):
         assert found is not None
         assert found.channels == ("a", "b.*")
         assert await registry.channels(["demo", "unknown"]) == {"demo": ("a", "b.*")}
+
+    async def test_the_policy_of_a_client_is_changed(self, registry: Registry) -> None:
+        assert await registry.set_policy("demo", Policy.REPLACE)
+        assert not await registry.set_policy("unknown", Policy.REPLACE)
+        found = await registry.find("demo")
+        assert found is not None
+        assert found.policy is Policy.REPLACE
 
     async def test_the_node_of_a_connection_is_told_of_changed_channels(self, registry: Registry, node: Node) -> None:
         await registry.register(claims())

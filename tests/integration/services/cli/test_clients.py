@@ -55,6 +55,9 @@ def _clients(run: Run) -> None:
         "billing may subscribe to orders.** prices\n",
     )
     assert "orders.** prices" in run("clients", "list")[1]
+    assert run("clients", "set", "billing", "--policy", "replace")[1] == "billing has the policy replace\n"
+    assert "replace" in run("clients", "list")[1]
+    assert "expected --channels or --policy" in run("clients", "set", "billing")[2]
     assert "found no client 'nobody'" in run("clients", "set", "nobody", "--channels", "a")[2]
     assert run("clients", "disable", "billing")[:2] == (0, "billing is disabled\n")
     assert "disabled" in run("clients", "list")[1]

@@ -10,6 +10,7 @@ from time import monotonic
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from services.experience_api.registry.protocol import Policy
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, ReplicaClient, ready
 
 
@@ -123,3 +124,24 @@ async def test_a_client_that_does_not_answer_is_replaced_soon(deployment: Deploy
                 assert took < 10  # 0.5 to 0.6, and more on a busy machine; a lease would take 30
                 assert (await silent.closed())[0] == 4502
             await deployment.until_no_connection()
+
+
+async def test_the_policy_of_a_client_says_which_connection_stays(deployment: Deployment) -> None:
+    async with deployment.replica() as one, deployment.replica() as other:
+        token = await one.register()
+        async with one.connect(token) as silent:  # aiohttp's client answers pings only while it is read from
+            await silent.next()
+            assert await one.registry.set_policy("demo", Policy.REJECT)
+            for replica in (one, other):
+                refused = await replica.upgrade(token)
+                assert (refused.status, refused.headers["Retry-After"]) == (409, "30")
+                assert "from 127.0.0.1; the policy of the client is 'reject'" in refused.json["detail"]
+            assert await one.registry.set_policy("demo", Policy.REPLACE)
+            async with other.connect(token) as second:
+                await second.next()
+                assert (await silent.closed())[0] == 4502
+                async with other.connect(token) as third:
+                    assert (await second.closed())[0] == 4502
+                    await third.next()
+                    await other.push("orders", 1)
+                    assert (await third.next())["data"] == {"number": 1}

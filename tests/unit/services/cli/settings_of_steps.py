@@ -4,6 +4,7 @@ STEPS = """\
     rich:
       sources: [orders]
       channel: orders.rich
+      shadow: {channel: orders.new, timeout: 2, keep: 50, steps: [{set: {data.tier: silver}}]}
       steps:
         - mask: {hash: [data.email], key: 0123456789abcdef0123456789abcdef, redact: [data.name],
             truncate: {data.zip: 2}, keep_last: {data.card: 4}}

@@ -59,4 +59,4 @@ def test_the_differences_are_true_and_the_alternatives_work(row: list[str]) -> N
 
 def test_the_tables_have_rows() -> None:
     assert len(EXAMPLES) > 25
-    assert len(DIFFERENCES) == 8
+    assert len(DIFFERENCES) == 14

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.cli.pipelines.comparing import Compared, Kind, by_provenance, decoded, kind_of, on_channels
+from services.cli.pipelines.comparing import Compared, Kind, by_provenance, decoded, kind_of, on_channels, shadow_lines
 from shared.bus.memory.log import MemoryRecord
 
 A, B = b'{"channel":"c","data":1}', b'{"channel":"c","data":2}'
@@ -52,3 +52,27 @@ def test_published_records_are_found_by_what_they_were_made_of_and_their_channel
     assert on_channels(found[b"p"], frozenset({b"c"})) == [A]
     assert on_channels(found[b"p"], None) == [A, A]
     assert decoded([B]) == [{"channel": "c", "data": 2}]
+
+
+def test_the_differences_of_a_shadow_are_printed() -> None:
+    different = {
+        "time": "T",
+        "result": "different",
+        "place": "t/0/1",
+        "error": None,
+        "old": [{"n": 1}],
+        "new": [{"n": 2}],
+    }
+    failed = {"time": "T", "result": "failed", "place": "t/0/2", "error": "no", "old": None, "new": []}
+    found = {"name": "orders", "version": "abc", "replica": "a", "results": {"same": 7, "different": 1, "failed": 0}}
+    assert shadow_lines({**found, "differences": [different, failed]}) == [
+        "orders: version abc on a: 7 same, 1 different",
+        "T different (t/0/1)",
+        "    @@ -1,3 +1,3 @@",
+        "     {",
+        '    -  "n": 1',
+        '    +  "n": 2',
+        "     }",
+        "T failed (t/0/2): no",
+    ]
+    assert shadow_lines({**found, "results": {}, "differences": []}) == ["orders: version abc on a: no events"]

@@ -155,3 +155,13 @@ def test_with_operators_a_token_is_needed(capsys: pytest.CaptureFixture[str]) ->
         assert "answered 401" in capsys.readouterr().err
         found = Command(capsys)("list", "--url", service.url, "--token", TOKEN, "--json")
         assert set(json.loads(found)) == {"orders", "totals"}
+
+
+def test_a_shadow_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pipelines = {"orders": {"sources": ["orders"], "channel": "orders", "shadow": {"steps": [{"filter": "n > 2"}]}}}
+    with Service(pipelines=pipelines) as service:
+        monkeypatch.setenv("TRELAY_PROCESS_URL", service.url)
+        ran = Command(capsys)
+        assert ran("shadow", "orders").endswith(" on n: no events\n")
+        assert main(["pipelines", "shadow", "other"]) == 1
+        assert "no pipeline 'other' has a shadow" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from services.experience_api.refusals import (
     Refusal,
     Refused,
 )
-from services.experience_api.registry.protocol import Claim, Held
+from services.experience_api.registry.protocol import Claim, Held, Policy
 from services.experience_api.registry.rows import refusal_of, verdict_of
 
 OWN, OTHER = uuid.uuid4(), uuid.uuid4()
@@ -24,6 +24,9 @@ GRANTED = {
     "epoch": 1,
     "holder": None,
     "holder_node": None,
+    "holder_remote": None,
+    "holder_since": None,
+    "policy": "reject",
     "channels": ["orders.*"],
     "may_send": False,
 }
@@ -43,7 +46,9 @@ def test_a_row_with_an_epoch_is_a_claim_that_names_what_it_displaced() -> None:
 
 
 def test_a_row_without_an_epoch_names_the_holder_or_is_tried_again() -> None:
-    assert verdict(epoch=None, holder=OTHER, holder_node="two") == Held(OTHER, "two")
+    held = verdict(epoch=None, holder=OTHER, holder_node="two", holder_remote="192.0.2.1")
+    assert isinstance(held, Held)
+    assert (held, held.remote, held.policy) == (Held(OTHER, "two"), "192.0.2.1", Policy.REJECT)
     assert verdict(epoch=None) is None
 
 

@@ -14,6 +14,7 @@ from paho.mqtt.properties import Properties
 
 from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
 from services.system_api.sources.queue.mqtt.session import MqttSession
+from services.system_api.sources.source import Batch
 from shared.errors import SettingsError, Unauthorized, Unavailable
 from tests.integration.services.system_api.sources.queue.reading import Reading
 from tests.servers.mosquitto import MosquittoServer, mosquitto_server
@@ -124,6 +125,30 @@ async def test_what_was_not_acknowledged_comes_again_and_is_dropped_if_it_has_an
     await send(client, f"{unique_name}/a", b"3", id="z")
     await read.until(3)
     assert read.numbers == [1, 2, 3]
+
+
+async def test_what_the_broker_may_not_send_yet_is_said_to_wait(
+    client: aiomqtt.Client, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    read = reading(prefetch=10)
+    await read.once()
+    await send(client, f"{unique_name}/a", *(b"%d" % number for number in range(15)))
+    async with read.opened() as source, asyncio.timeout(20):
+        held: list[Batch] = []
+        while sum(len(batch.records) for batch in held) < 10:
+            batch = await source.poll(100)
+            if batch.records:
+                held.append(batch)
+            elif batch:
+                await source.settle(batch)
+        assert (await source.poll(100)).waiting
+        for batch in held:
+            await read.commit(source, batch)
+        while len(read.numbers) < 15:
+            batch = await source.poll(100)
+            assert batch.records, "it does not claim to have caught up while the broker sends the rest"
+            await read.commit(source, batch)
+        assert not (await source.poll(100)).waiting
 
 
 async def test_a_session_that_the_broker_has_lost_is_reported(reading: Callable[..., Reading]) -> None:

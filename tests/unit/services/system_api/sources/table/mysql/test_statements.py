@@ -42,6 +42,12 @@ def test_rows_above_a_time_and_keys_without_a_row_constructor() -> None:
     assert "SHA2" in statement
 
 
+def test_rows_are_counted_within_two_times() -> None:
+    statement, arguments = statements.count_between(TIMED, 1_500_000, 2_000_000)
+    assert statement.endswith("t.`at` >= '1000-01-01' AND t.`at` >= %s AND t.`at` < %s")
+    assert arguments == ["2000-01-01 00:00:01.500000", "2000-01-01 00:00:02.000000"]
+
+
 def test_hashes_follow_a_key() -> None:
     shape = replace(KEYED, way="diff")
     statement, arguments = statements.following(shape, 10, "5")
