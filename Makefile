@@ -50,6 +50,7 @@ format: .venv ## format the code and apply safe fixes
 
 docs: .venv ## write the parts of the documentation that come from the code
 	@$(BIN)/python -m tests.architecture
+	@$(BIN)/python -m services.experience_api.api.documents
 
 bench: .venv ## run the benchmarks, each beside its bare limit
 	@$(BIN)/python -m benchmarks

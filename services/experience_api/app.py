@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.experience_api.api.documents import add_documents
 from services.experience_api.auth.admission import Admission, Budgets
 from services.experience_api.auth.consumers import Registration
 from services.experience_api.auth.signing import Signing
@@ -191,6 +192,7 @@ class _Service:
         SubscriberRoutes(
             self._handshake, self._stream, pages, proxies=proxies, metrics=metrics, clock=clock, rng=rng
         ).add_to(app)
+        add_documents(app, self._topics)
         app.on_response_prepare.append(pages.add_headers)
 
     def _node(self) -> NodeLease:

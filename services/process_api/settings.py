@@ -37,7 +37,8 @@ class ProcessOptions(Options):
     """How much one transaction holds at most."""
 
     state: StateOptions = StateOptions()
-    """Where the state of pipelines is kept: of the steps `dedupe`, `latest`, `aggregate`, `join` and `table`."""
+    """Where the state of pipelines is kept: that of the steps `dedupe`, `latest`, `schedule`, `aggregate`, `join` and
+    `table`."""
 
     lists: dict[Name, ListOptions] = Field(default_factory=dict)
     """Lists of steps by name, for the step `use` in any pipeline."""

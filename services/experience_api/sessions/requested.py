@@ -10,7 +10,7 @@ from services.experience_api.refusals import MALFORMED, Refused
 from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-_PARAMETERS = ("channels", "cursor", "heartbeat", "since", "ticket")
+PARAMETERS = ("channels", "cursor", "heartbeat", "since", "ticket")
 _ANY = ("**",)
 _LONGEST_WAIT = 60.0
 _USUAL_WAIT = 25.0
@@ -41,7 +41,7 @@ def read_requested(
     Raises:
         Refused: `MALFORMED`.
     """
-    known = (*_PARAMETERS, *more)
+    known = (*PARAMETERS, *more)
     for name in query:
         if name not in known:
             raise Refused(MALFORMED, f"query parameter {name[:40]!r}: expected {', '.join(known)}")

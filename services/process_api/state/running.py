@@ -34,11 +34,13 @@ class RunningState:
         """Note which record is processed; `timestamp` in milliseconds since 1970."""
         moment = self._moment
         moment.key, moment.timestamp, moment.provenance = key, timestamp, provenance
-        moment.now, moment.idle = self.now(), False
+        moment.now = moment.since = self.now()
+        moment.idle = False
 
     def at_no_record(self) -> None:
         """Note that there is no record, and none waits."""
         moment, now = self._moment, self.now()
+        moment.since = moment.since or now
         moment.key, moment.provenance, moment.timestamp, moment.now, moment.idle = b"", b"", now, now, True
 
     def step(self, pipeline: str, place: str) -> StepState:

@@ -23,6 +23,8 @@ class Moment:
     """Whether there is no record, and none waits."""
     provenance: bytes = b""
     """Of the record, packed."""
+    since: int = 0
+    """When a record was processed last in this run, or the run has seen that there is none; as `now`."""
 
 
 class Timer(NamedTuple):

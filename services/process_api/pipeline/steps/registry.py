@@ -29,6 +29,7 @@ from services.process_api.pipeline.steps.stateful.aggregate import AggregateOpti
 from services.process_api.pipeline.steps.stateful.dedupe import DedupeOptions
 from services.process_api.pipeline.steps.stateful.join import JoinOptions
 from services.process_api.pipeline.steps.stateful.latest import LatestOptions
+from services.process_api.pipeline.steps.stateful.schedule import ScheduleOptions
 from services.process_api.pipeline.steps.stateful.table import TableOptions
 from services.process_api.pipeline.steps.step import StepOptions
 from services.process_api.pipeline.steps.validate import ValidateOptions
@@ -55,6 +56,7 @@ STEPS: tuple[type[StepOptions], ...] = (
     UseOptions,
     DedupeOptions,
     LatestOptions,
+    ScheduleOptions,
     AggregateOptions,
     JoinOptions,
     TableOptions,

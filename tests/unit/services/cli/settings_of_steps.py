@@ -38,6 +38,7 @@ STEPS = """\
       steps:
         - dedupe: {by: number, within: 3600}
         - latest: {by: [region], every: 60000}
+        - schedule: {quiet: 60, by: region, times: 3, type: quiet}
         - table: {of: github, into: data.team, by: [], deleted: gone, missing: drop}
         - aggregate: {window: {tumbling: 60}, lateness: 10, ahead: 600, idle: 30, early: 5, by: region, type: totals,
             values: {orders: count, total: {sum: amount}, least: {min: amount}, most: {max: amount},

@@ -36,7 +36,7 @@ def test_the_moment() -> None:
         False,
     )
     state.at_no_record()
-    assert moment == Moment(b"", 77, 77, idle=True)
+    assert moment == Moment(b"", 77, 77, idle=True, since=77)
 
 
 def test_a_run_begins_once() -> None:

@@ -1,0 +1,1 @@
+"""Describes the interface of the experience layer: OpenAPI for its endpoints, AsyncAPI for its stream and topics."""

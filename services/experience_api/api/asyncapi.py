@@ -1,0 +1,119 @@
+"""The AsyncAPI 3.0 document of the stream for subscribers, and of the topics on the bus."""
+
+from typing import Any
+
+from services.experience_api.api import schemas
+from services.experience_api.api.operations import SECURITY
+from services.experience_api.hub import close_codes
+from services.experience_api.stream import control_events
+from shared.bus.topics import TopicsOptions
+from shared.http.openapi import Schema, object_of
+from shared.runtime.identity import release
+
+_NUMBER: Schema = {"type": "number"}
+_TEXT: Schema = {"type": "string"}
+_CONTROL = {
+    control_events.CONNECTED: (
+        "The first message of a connection. The stream begins at its cursor.",
+        object_of(
+            {
+                "connection": _TEXT,
+                "channels": {"type": "array", "items": _TEXT},
+                "heartbeat": _NUMBER,
+                "largest_frame": {"type": "integer"},
+            }
+        ),
+    ),
+    control_events.GAP: (
+        "Events may be missing before its cursor; the stream continues after it.",
+        object_of({"reason": _TEXT, "detail": _TEXT}),
+    ),
+    control_events.OVERSIZED: (
+        "The next event is larger than what this subscriber accepted before.",
+        object_of({"source": {}, "id": {}, "bytes": {"type": "integer"}, "skip": _TEXT, "detail": _TEXT}),
+    ),
+    control_events.REFUSED: ("Something that the subscriber sent was refused.", object_of({"detail": _TEXT})),
+    control_events.DRAINING: (
+        "The replica shuts down: reconnect after `wait` seconds.",
+        object_of({"wait": _NUMBER}),
+    ),
+    control_events.HEARTBEAT: ("The connection lives.", {"type": "object"}),
+}
+_MEDIA = "application/cloudevents+json"
+
+
+def asyncapi(topics: TopicsOptions) -> dict[str, Any]:
+    """Return the document."""
+    messages = {"event": {"contentType": _MEDIA, "summary": "An event.", "payload": schemas.DELIVERED}}
+    for kind, (summary, data) in _CONTROL.items():
+        own = {"properties": {"source": {"const": "/trelay"}, "type": {"const": kind}, "data": data}}
+        payload = {"allOf": [schemas.EVENT, {**own, "required": ["data"]}]}
+        messages[_name(kind)] = {"contentType": _MEDIA, "summary": summary, "payload": payload}
+    messages["record"] = {
+        "contentType": _MEDIA,
+        "summary": "An event on the bus: the value of a record.",
+        "payload": schemas.EVENT,
+    }
+    messages["inbound"] = {"summary": "A message of a client that may send: any text or bytes."}
+    stream = [name for name in messages if name != "record"]
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Trelay",
+            "version": release(),
+            "description": "The stream for subscribers, and the topics on the bus.",
+        },
+        "defaultContentType": _MEDIA,
+        "channels": {
+            "stream": {
+                "address": "/ws/publish",
+                "summary": "The stream of a subscriber, by WebSocket; `/sse/publish` has the same events.",
+                "messages": _references(stream),
+                "x-close-codes": [
+                    {"code": each.code, "reason": each.name, "reconnect": each.reconnect} for each in close_codes.ALL
+                ],
+            },
+            **{name: _topic(topic, said, message) for name, topic, said, message in _topics(topics)},
+        },
+        "operations": {
+            "deliver": _operation("send", "stream", [name for name in stream if name != "inbound"], secured=True),
+            "send": _operation("receive", "stream", ["inbound"], secured=True),
+            **{f"publish{name.title()}": _operation("send", name, ["record"]) for name, *_ in _topics(topics)},
+        },
+        "components": {"messages": messages, "securitySchemes": {"token": _bearer()}},
+    }
+
+
+def _topics(topics: TopicsOptions) -> list[tuple[str, str, str, str]]:
+    return [
+        ("ingest", topics.ingest, "Events as read from upstream; the key is the subject.", "record"),
+        ("publish", topics.publish, "Events for subscribers; the key is the channel.", "record"),
+        ("inbound", topics.inbound, "What clients have sent, as events; the key is the client.", "record"),
+    ]
+
+
+def _topic(address: str, summary: str, message: str) -> dict[str, Any]:
+    return {"address": address, "summary": summary, "messages": _references([message]), "bindings": {"kafka": {}}}
+
+
+def _operation(action: str, channel: str, messages: list[str], *, secured: bool = False) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{channel}"},
+        "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in messages],
+    }
+    if secured:
+        shown["security"] = [{"$ref": "#/components/securitySchemes/token"}]
+    return shown
+
+
+def _references(names: list[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+
+
+def _bearer() -> dict[str, Any]:
+    return dict(SECURITY["token"])
+
+
+def _name(kind: str) -> str:
+    return kind.replace("trelay.", "trelay_")

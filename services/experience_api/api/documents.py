@@ -1,0 +1,41 @@
+"""The documents of this service, as they are served and as `docs/api` has them."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from services.experience_api.api.asyncapi import asyncapi
+from services.experience_api.api.operations import OPERATIONS, SECURITY
+from shared.bus.topics import TopicsOptions
+from shared.http.openapi import add_document, document, routes_of, text_of
+
+_DESCRIPTION = (
+    "Registers clients, delivers events to subscribers, and accepts pushed events. Errors are problem details (RFC "
+    "9457)."
+)
+_FOLDER = Path(__file__).parents[3] / "docs" / "api"
+
+
+def add_documents(app: web.Application, topics: TopicsOptions) -> None:
+    """Serve `/openapi.json` and `/asyncapi.json`."""
+    add_document(app, "/asyncapi.json", lambda: text_of(asyncapi(topics)))
+    add_document(app, "/openapi.json", lambda: openapi(routes_of(app)))
+
+
+def openapi(routes: list[tuple[str, str]]) -> str:
+    """Return the OpenAPI document of these routes."""
+    return text_of(document("Trelay: experience layer", _DESCRIPTION, routes, OPERATIONS, SECURITY))
+
+
+def files() -> dict[Path, str]:
+    """Return what the files in the documentation hold."""
+    return {
+        _FOLDER / "experience.openapi.json": openapi(list(OPERATIONS)),
+        _FOLDER / "experience.asyncapi.json": text_of(asyncapi(TopicsOptions())),
+    }
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)

@@ -1,0 +1,158 @@
+"""What each endpoint of the experience layer does, takes and answers."""
+
+from services.experience_api import refusals
+from services.experience_api.api import schemas
+from services.experience_api.sessions.requested import PARAMETERS
+from shared.http.openapi import JSON, Operation, Schema, header, object_of, query
+
+_ANYWHERE = (refusals.MALFORMED, refusals.BUSY, refusals.DRAINING, refusals.UNAVAILABLE)
+_CLIENT = (
+    refusals.WRONG_CREDENTIALS,
+    refusals.CREDENTIALS_MISSING,
+    refusals.LOOPBACK_ONLY,
+    refusals.TOO_MANY_ATTEMPTS,
+    *_ANYWHERE,
+)
+_TOKEN = (
+    refusals.TOKEN_MISSING,
+    refusals.TOKEN_REFUSED,
+    refusals.TOKEN_EXPIRED,
+    refusals.CLIENT_DISABLED,
+    refusals.LOOPBACK_ONLY,
+    refusals.ORIGIN_NOT_ALLOWED,
+    refusals.TOO_MANY_ATTEMPTS,
+    *_ANYWHERE,
+)
+_PUSH = (
+    refusals.PRODUCER_REFUSED,
+    refusals.PUBLISHING_NOT_PERMITTED,
+    refusals.ADDRESS_NOT_ALLOWED,
+    refusals.PUSH_IN_PROGRESS,
+    refusals.KEY_REUSED,
+    refusals.TOO_SLOW,
+    refusals.TOO_LARGE,
+    refusals.UNSUPPORTED_TYPE,
+    refusals.TOO_MANY_ATTEMPTS,
+    *_ANYWHERE,
+)
+_ELSEWHERE = {*_CLIENT, *_PUSH, refusals.UPGRADE_REQUIRED} - {*_TOKEN}
+_STREAM = tuple(refusal for refusal in refusals.ALL if refusal not in _ELSEWHERE)
+
+SECURITY = {
+    "client": {"type": "http", "scheme": "basic", "description": "The id and secret of a client."},
+    "token": {"type": "http", "scheme": "bearer", "description": "The token of `POST /consumers`."},
+    "ticket": {"type": "apiKey", "in": "query", "name": "ticket", "description": "Of `POST /tickets`, used once."},
+    "producer": {"type": "http", "scheme": "bearer", "description": "The token of a producer."},
+    "producerCertificate": {"type": "mutualTLS", "description": "The certificate of a producer."},
+}
+
+_SAID = {
+    "channels": "Channels or patterns, separated by commas; by default all that the client may read.",
+    "cursor": "The cursor of the last event that was processed: the stream resumes after it.",
+    "since": "Where the stream begins without a cursor: `earliest`, a duration such as `15m`, or an RFC 3339 time.",
+    "heartbeat": "`event` to get heartbeats as events, which scripts can see.",
+}
+_STREAM_PARAMETERS = [
+    *(query(name, _SAID.get(name, "")) for name in PARAMETERS if name != "ticket"),
+    header("Last-Event-ID", "As `cursor`, which it comes before. Browsers send it."),
+]
+_TEXT: Schema = {"type": "string"}
+_PUSHED = {
+    "application/cloudevents+json": schemas.PUSHED,
+    "application/cloudevents-batch+json": {"type": "array", "items": schemas.PUSHED, "maxItems": 1000},
+    JSON: {"description": "The data of one event, with `?channel=`; or of one in binary mode, with headers `ce-…`."},
+}
+_DOCUMENT = Operation(
+    "This interface, as a document", responses={200: ("The document", {JSON: {"type": "object"}})}, security=()
+)
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("POST", "/consumers"): Operation(
+        "Register a client",
+        "Returns a token, which replaces the one before: a connection with that one ends with 4501.",
+        responses={201: ("Registered", {JSON: schemas.REGISTERED})},
+        problems=_CLIENT,
+        security=("client",),
+    ),
+    ("DELETE", "/consumers"): Operation(
+        "Unregister a client",
+        "Its token is void, and its connection ends with 4503.",
+        responses={204: ("Unregistered", {})},
+        problems=_CLIENT,
+        security=("client",),
+    ),
+    ("POST", "/tickets"): Operation(
+        "Get a ticket",
+        "For scripts in browsers, which cannot send a token with an upgrade. It is used once, within seconds.",
+        parameters=[
+            query(
+                "origin",
+                "The origin of the pages that may use it; by default that of the page that asks.",
+                {"type": "string", "pattern": "^https?://[A-Za-z0-9.-]+(:[0-9]+)?$"},
+            )
+        ],
+        responses={201: ("The ticket", {JSON: schemas.TICKET})},
+        problems=_TOKEN,
+        security=("token",),
+    ),
+    ("GET", "/ws/publish"): Operation(
+        "Subscribe by WebSocket",
+        "RFC 6455, subprotocol `cloudevents.json`. The AsyncAPI document describes the messages and the close codes.",
+        parameters=_STREAM_PARAMETERS,
+        responses={101: ("The stream begins", {})},
+        problems=(*_STREAM, refusals.UPGRADE_REQUIRED),
+        security=("token", "ticket"),
+    ),
+    ("GET", "/sse/publish"): Operation(
+        "Subscribe by server-sent events",
+        parameters=_STREAM_PARAMETERS,
+        responses={200: ("The stream", {"text/event-stream": _TEXT})},
+        problems=_STREAM,
+        security=("token", "ticket"),
+    ),
+    ("GET", "/events"): Operation(
+        "Subscribe by long polling",
+        parameters=[
+            *_STREAM_PARAMETERS,
+            query("wait", "Seconds to wait for events.", {"type": "number", "minimum": 0, "maximum": 60}),
+        ],
+        responses={200: ("The next events, none if there were none in time", {JSON: schemas.BATCH})},
+        problems=_STREAM,
+        security=("token", "ticket"),
+    ),
+    ("POST", "/entity"): Operation(
+        "Push events",
+        "The response is sent once the bus has stored every event. With `Idempotency-Key` a repeated push is published "
+        "once.",
+        parameters=[
+            header(
+                "Idempotency-Key",
+                "The same for each repetition of a push.",
+                {"type": "string", "pattern": '^("[!#-~]{1,255}"|[!#-~]{1,255})$'},
+            ),
+            query("channel", "The channel of events that have none.", schemas.CHANNEL),
+            query("subject", "The subject of plain JSON.", schemas.PLAIN_TEXT),
+            query("type", "The type of plain JSON.", schemas.PLAIN_TEXT),
+        ],
+        body=_PUSHED,
+        responses={202: ("Every event is stored", {JSON: schemas.RECEIPT})},
+        problems=_PUSH,
+        security=("producer", "producerCertificate"),
+        anonymous=True,
+    ),
+    ("GET", "/healthz"): Operation(
+        "Whether the process lives",
+        responses={200: ("It does", {JSON: object_of({"alive": {"const": True}})})},
+        security=(),
+    ),
+    ("GET", "/readyz"): Operation(
+        "Whether requests can be served",
+        responses={200: ("Ready", {JSON: schemas.READINESS}), 503: ("Not ready", {JSON: schemas.READINESS})},
+        security=(),
+    ),
+    ("GET", "/metrics"): Operation(
+        "Metrics for Prometheus", responses={200: ("The metrics", {"text/plain": _TEXT})}, security=()
+    ),
+    ("GET", "/openapi.json"): _DOCUMENT,
+    ("GET", "/asyncapi.json"): _DOCUMENT,
+}

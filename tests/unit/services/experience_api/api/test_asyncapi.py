@@ -1,0 +1,27 @@
+from services.experience_api.api.asyncapi import asyncapi
+from services.experience_api.hub import close_codes
+from services.experience_api.stream import control_events
+from shared.bus.topics import TopicsOptions
+
+DOCUMENT = asyncapi(TopicsOptions(prefix="shop"))
+
+
+def test_every_close_code_says_whether_to_reconnect() -> None:
+    found = [tuple(each.values()) for each in DOCUMENT["channels"]["stream"]["x-close-codes"]]
+    assert found == [(each.code, each.name, each.reconnect) for each in close_codes.ALL]
+
+
+def test_the_stream_delivers_events_and_the_relays_own() -> None:
+    delivered = {message["$ref"].rpartition("/")[2] for message in DOCUMENT["operations"]["deliver"]["messages"]}
+    own = {f"trelay_{name}" for name in ("connected", "gap", "oversized", "refused", "draining", "heartbeat")}
+    assert delivered == {"event"} | own
+    kinds = [
+        message["payload"]["allOf"][1]["properties"]
+        for message in (DOCUMENT["components"]["messages"][name] for name in sorted(own))
+    ]
+    assert control_events.CONNECTED in {properties["type"]["const"] for properties in kinds}
+
+
+def test_the_topics_have_the_names_of_the_settings() -> None:
+    addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
+    assert addresses == {"/ws/publish", "shop.ingest", "shop.publish", "shop.inbound"}
