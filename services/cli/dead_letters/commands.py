@@ -126,9 +126,8 @@ def show(*, letter: str, event_only: bool, url: str, token: str | None, ca_file:
             members = msgspec.json.decode(found, type=dict[str, Any])
             for name in ("json", "text", "base64", "template"):
                 members.pop(name, None)
-            for line in listing.details(members):
+            for line in (*listing.details(members), *listing.lines(editing.to_edit(found))):
                 click.echo(line)
-            click.echo(editing.to_edit(found), nl=False)
 
     _run(work, url, token, ca_file)
 

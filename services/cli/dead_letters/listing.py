@@ -38,6 +38,11 @@ def details(letter: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name}: {_plain(value)}"
 
 
+def lines(text: str) -> Iterator[str]:
+    """Yield the lines of an event or an input."""
+    yield from map(_plain, text.splitlines())
+
+
 def decided(found: Mapping[str, Any], done: str) -> Iterator[str]:
     """Yield the lines about a replay or drop, or about its dry run; `done` is `replayed` or `dropped`."""
     count = found[done]

@@ -48,6 +48,10 @@ def test_details_leave_out_what_is_empty() -> None:
     assert not any(line.startswith(("key", "pipeline", "x")) for line in shown)
 
 
+def test_input_cannot_command_the_terminal() -> None:
+    assert list(listing.lines('{\n  "a": "\x9b31m"')) == ["{", '  "a": "\\x9b31m"']
+
+
 def test_the_outcome_names_what_was_refused() -> None:
     refusals = [{"id": "0-1", "reason": "why\n"}]
     found = {"dry_run": True, "replayed": 1, "decided_before": 0, "refused": 0, "refusals": []}
