@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +57,13 @@ def three_processes(
     return Placed(_programs(folder, config, ports), [f"http://127.0.0.1:{ports['experience']}"], bus)
 
 
-def two_of_each(folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str) -> Placed:
+def two_of_each(
+    folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str, pipelines: Mapping[str, Any]
+) -> Placed:
     """Lay out two replicas of each service, on a Kafka of several brokers.
 
-    Beside the sources of `three_processes` there is `LATE`, a table straight to the subscribers.
+    Beside the sources of `three_processes` there is `LATE`, a table straight to the subscribers, and a table for each
+    of the further `pipelines`, of its name.
     """
     bus = {"kind": "kafka", "servers": bootstrap, "topics": {**_topics(prefix), "replicas": 3}}
     programs: list[Program] = []
@@ -71,6 +74,9 @@ def two_of_each(folder: Path, feed: Path, dsn: str, bootstrap: str, prefix: str)
         settings["system"]["node"] = settings["process"]["node"] = f"e2e-{number}"
         sources = settings["system"]["sources"]
         sources[LATE] = sources["orders"] | {"table": LATE, "channel": LATE}
+        for name, pipeline in pipelines.items():
+            sources[name] = sources["orders"] | {"table": name}
+            settings["process"]["pipelines"][name] = pipeline
         # Longer than some outages of the database and shorter than others: some close all connections, some none.
         settings["experience"]["connections"]["lease_seconds"] = 6
         (folder / str(number)).mkdir()

@@ -1,1 +1,1 @@
-"""Tries pipelines: `trelay eval`, `trelay test` without a bus, `trelay preview` on the newest events of it."""
+"""Tries pipelines (`trelay eval`, `test` and `preview`), and controls those that run (`trelay pipelines`)."""

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class Report:
     folder: Path
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """Events by source and hop."""
+    answers: Mapping[str, int] = field(default_factory=dict)
+    """How often the API that a pipeline asks answered in each way."""
     rolling: tuple[float, float] | None = None
     """When all brokers were restarted, one after the other."""
 
@@ -66,6 +68,7 @@ class Report:
         yield f"starts: {', '.join(f'{program.name} {program.starts}' for program in self.programs)}"
         for source, hops in self.counts.items():
             yield f"events of {source}: {', '.join(f'{hop} {count}' for hop, count in hops.items())}"
+        yield f"answers of the API: {', '.join(f'{kind} {count}' for kind, count in self.answers.items())}"
         for subscriber in self.subscribers:
             yield f"{subscriber.client_id}: {subscriber.count} events over {subscriber.connections} connections"
         for phase in ("everything", "brokers alone"):

@@ -1,24 +1,30 @@
 """One run on several brokers: feed all the time, break one thing after another, settle, and ask every hop."""
 
 import asyncio
+import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
+import asyncpg
 from pydantic import TypeAdapter
 
 from services.standalone.embedded.postgres import PostgresServer
+from services.standalone.embedded.process import free_port
 from shared.bus.connect import BusOptions, connect
 from shared.database.options import DatabaseOptions
 from tests.e2e.audit import Audit, Sighting
 from tests.e2e.deployments import LATE, LINES, PARTITIONS, two_of_each
-from tests.e2e.feeding import TABLE, ddl
+from tests.e2e.feeding import TABLE, ddl, insert
 from tests.e2e.hops import SECRET, prepare, sightings, values
+from tests.e2e.several_brokers import steps
 from tests.e2e.several_brokers.actions import ActionLog
 from tests.e2e.several_brokers.chaos import Chaos
 from tests.e2e.several_brokers.report import Report
 from tests.e2e.several_brokers.roaming import RoamingSubscriber
+from tests.e2e.several_brokers.steps import CLOSES_AFTER, COUNTED, JUDGED, failing_api
 from tests.e2e.several_brokers.upstream import LineWriter, TableWriter, Writer
 from tests.servers.cluster import Cluster
 
@@ -50,13 +56,18 @@ class SeveralBrokersRun:
         feed = self.folder / "feed.ndjson"
         feed.touch()
         dsn = self.postgres.dsn()
-        self.deployment = two_of_each(self.folder, feed, dsn, self.cluster.bootstrap, self.prefix)
+        self._api_port = free_port()
+        self.deployment = two_of_each(
+            self.folder, feed, dsn, self.cluster.bootstrap, self.prefix, steps.pipelines(self._api_port)
+        )
         self.bus: BusOptions = TypeAdapter(BusOptions).validate_python(self.deployment.bus)
         self.writers: dict[str, list[Writer]] = {
             LINES: [LineWriter(feed, 120.0, self._rng("lines"))],
             TABLE: [TableWriter(dsn, TABLE, f"q{n}", 30.0, self._rng(f"quick {n}")) for n in range(4)],
             LATE: [TableWriter(dsn, LATE, f"w{n}", 15.0, self._rng(f"late {n}"), late=0.1) for n in range(8)],
         }
+        for name in (JUDGED, COUNTED):
+            self.writers[name] = [TableWriter(dsn, name, name, 20.0, self._rng(name))]
         self.subscribers = [self._subscriber(name) for name in _SUBSCRIBERS]
         self.chaos = Chaos(
             self.cluster,
@@ -75,9 +86,9 @@ class SeveralBrokersRun:
         print(f"seed {self.seed}, {self.seconds:g} s of chaos, logs in {self.folder}")
         faults = ["the run broke off"]
         try:
-            await prepare(self.postgres.dsn(), [ddl(TABLE), ddl(LATE)], _SUBSCRIBERS)
+            await prepare(self.postgres.dsn(), [ddl(table) for table in (TABLE, LATE, JUDGED, COUNTED)], _SUBSCRIBERS)
             await self.deployment.start()
-            async with asyncio.TaskGroup() as tasks:
+            async with failing_api(self._api_port, self._rng("api")) as answers, asyncio.TaskGroup() as tasks:
                 subscribing = [tasks.create_task(subscriber.run()) for subscriber in self.subscribers]
                 await asyncio.gather(*(subscriber.connected() for subscriber in self.subscribers))
                 await self._feed_during_chaos()
@@ -85,6 +96,7 @@ class SeveralBrokersRun:
                 statuses = await self.deployment.stop()
                 for task in subscribing:
                     task.cancel()
+                self.report.answers = answers
             faults = [*self.chaos.faults, *await self._audited()]
             for program, status in zip(self.deployment.programs, statuses, strict=True):
                 faults += [f"{program.name} ended with {status}"] if status else []
@@ -127,11 +139,33 @@ class SeveralBrokersRun:
         self.log.say("everything works")
 
     async def _settle(self) -> None:
-        total = sum(len(writer.upstream.written) for writer in self._all_writers())
+        await asyncio.sleep(CLOSES_AFTER)
+        connection = await asyncpg.connect(self.postgres.dsn())
+        await insert(connection, COUNTED, steps.closing(COUNTED, PARTITIONS))
+        await connection.close()
+        others = [writer for name, writers in self.writers.items() if name != COUNTED for writer in writers]
+        total = sum(len(writer.upstream.written) for writer in others) + await self._windows()
         await asyncio.gather(*(subscriber.expect(total, _ARRIVES_WITHIN) for subscriber in self.subscribers))
         # What comes twice may come late.
         while monotonic() - max(subscriber.last_arrival for subscriber in self.subscribers) < _SETTLED:
             await asyncio.sleep(_POLL)
+
+    async def _windows(self) -> int:
+        """Return how many results there are once all events of `COUNTED` are in one, or after too long."""
+        written = len(self._counted())
+        found: list[dict[str, Any]] = []
+        async with connect(self.bus, DatabaseOptions(url=self.postgres.dsn())) as bus:
+            until = monotonic() + _ARRIVES_WITHIN
+            while monotonic() < until:
+                published = [json.loads(value) async for value in values(bus, self.bus.topics.publish)]
+                found = [event for event in published if event["channel"] == COUNTED]
+                if steps.counted(found) >= written:
+                    break
+                await asyncio.sleep(1)
+        return len(found)
+
+    def _counted(self) -> list[Sighting]:
+        return [event for writer in self.writers[COUNTED] for event in writer.upstream.written]
 
     async def _audited(self) -> list[str]:
         topics = self.bus.topics
@@ -139,11 +173,12 @@ class SeveralBrokersRun:
             ingest = await sightings(bus, topics.ingest)
             publish = await sightings(bus, topics.publish)
             dead = [value async for value in values(bus, topics.dead_letter)]
-        faults: list[str] = []
+            faults = steps.faults(self._counted(), [value async for value in values(bus, topics.publish)])
         for source, writers in self.writers.items():
             audit = Audit(source)
-            audit.saw("upstream", [event for writer in writers for event in writer.upstream.written])
-            if source == TABLE:
+            if source != COUNTED:  # its events end in windows, which `steps.faults` compares
+                audit.saw("upstream", [event for writer in writers for event in writer.upstream.written])
+            if source in {TABLE, JUDGED}:
                 audit.saw("ingest", ingest.get(source, []))
             faults += self._audited_to_the_end(audit, publish.get(source, []))
         faults += [f"{len(dead)} dead letters: {dead[:3]!r}"] if dead else []
