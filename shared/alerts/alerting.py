@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from prometheus_client import CollectorRegistry
 
-from shared.alerts.mailer import Mailer, MailerMetrics
+from shared.alerts.fanned_out import FannedOutAlerts
+from shared.alerts.mailer import Mailer, MailerMetrics, NotifierMetrics
+from shared.alerts.notifier import Notifier
 from shared.alerts.options import AlertOptions
 from shared.alerts.smtp import MailServer
 from shared.alerts.spool import FolderSpool, MemorySpool, Spool
@@ -71,31 +74,56 @@ async def alerting(
     """Send alerts for as long as the context lasts. On leaving, save what is known, and send it if possible.
 
     Raises:
-        SettingsError: the spool folder is not writable, or the CA file is not usable.
+        SettingsError: the spool folder is not writable, the CA file is not usable, or a URL of `notify` is wrong.
     """
-    if options.smtp is None:
+    registry = registry or CollectorRegistry()
+    shared: _Shared = {
+        "readiness": readiness or Readiness(),
+        "clock": clock,
+        "rng": rng or random.SystemRandom(),
+    }
+    mailers: list[Mailer] = []
+    if options.smtp is not None:
+        server = await asyncio.to_thread(MailServer, options.smtp)
+        spool = await asyncio.to_thread(_spool, options)
+        mailers.append(Mailer(options, server, spool, MailerMetrics(registry).series, **shared))
+    mailers += await _notifiers(options, registry, shared)
+    if not mailers:
         yield LoggedAlerts()
         return
-    server = await asyncio.to_thread(MailServer, options.smtp)
-    spool = await asyncio.to_thread(_spool, options)
-    mailer = Mailer(
-        options,
-        server,
-        spool,
-        MailerMetrics(registry or CollectorRegistry()),
-        readiness=readiness or Readiness(),
-        clock=clock,
-        rng=rng or random.SystemRandom(),
-    )
     async with Tasks() as tasks:
-        running = tasks.start("alerts", mailer.run())
+        running = {tasks.start(f"alerts to {mailer.part}", mailer.run()) for mailer in mailers}
         try:
-            yield mailer
+            yield mailers[0] if len(mailers) == 1 else FannedOutAlerts(mailers)
         finally:
-            mailer.stop()
+            for mailer in mailers:
+                mailer.stop()
             # Not cancelled at once: on Python 3.11 `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation
             # that coincides with its result, and the task would then never end.
-            await asyncio.wait({running}, timeout=_FLUSH_TIMEOUT)
+            await asyncio.wait(running, timeout=_FLUSH_TIMEOUT)
+
+
+async def _notifiers(options: AlertOptions, registry: CollectorRegistry, shared: "_Shared") -> list[Mailer]:
+    """Return what sends to each service; the second of a kind is `slack-2`."""
+    if not options.notify:
+        return []
+    metrics, names, mailers = NotifierMetrics(registry), Counter[str](), []
+    for index, url in enumerate(options.notify):
+        notifier = await asyncio.to_thread(Notifier, url, f"alerts.notify.{index}")
+        names[notifier.name] += 1
+        number = names[notifier.name]
+        name = notifier.name if number == 1 else f"{notifier.name}-{number}"
+        spool = await asyncio.to_thread(_spool, options, f"notify-{name}")
+        mailers.append(Mailer(options, notifier, spool, metrics.of(name), **shared))
+    return mailers
+
+
+class _Shared(TypedDict):
+    """What all senders take."""
+
+    readiness: Readiness
+    clock: Clock
+    rng: random.Random
 
 
 class LoggedAlerts:
@@ -121,10 +149,11 @@ class LoggedAlerts:
         logger.debug("problem handed over", extra={"kind": kind, "place": place})
 
 
-def _spool(options: AlertOptions) -> Spool:
+def _spool(options: AlertOptions, below: str = "") -> Spool:
     if options.spool is None:
         return MemorySpool(options.max_unsent)
+    folder = options.spool / below
     try:
-        return FolderSpool(options.spool, options.max_unsent)
+        return FolderSpool(folder, options.max_unsent)
     except OSError as exc:
-        raise SettingsError(f"alerts.spool: {options.spool} cannot be written: {exc.strerror}") from exc
+        raise SettingsError(f"alerts.spool: {folder} cannot be written: {exc.strerror}") from exc

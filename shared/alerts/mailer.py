@@ -3,15 +3,15 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from shared.alerts.budget import Budget
 from shared.alerts.mail import compose
 from shared.alerts.options import AlertOptions
-from shared.alerts.smtp import MailServer
 from shared.alerts.spool import MemorySpool, Spool
 from shared.alerts.state import AlertState, Intervals, Notification
 from shared.errors import Malformed, Unavailable
@@ -27,11 +27,58 @@ _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0
 _COMPONENT = {"component": "alerts"}
 
 
+class Transport(Protocol):
+    """What mails, or notifications, are sent through: see `MailServer`."""
+
+    async def send(self, sender: str, recipients: Sequence[str], mail: bytes) -> None: ...
+
+    async def probe(self) -> None: ...
+
+
+class SendingMetrics(NamedTuple):
+    """The series of one transport, and its part in `/readyz`."""
+
+    part: str
+    sent: Counter
+    refused: Counter
+    waiting: Gauge
+
+
+class NotifierMetrics:
+    """The metrics of all services that get notifications."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        names = ["service"]
+        self._sent = Counter(
+            "trelay_notifications_sent", "Notifications that the service accepted.", names, registry=registry
+        )
+        self._refused = Counter(
+            "trelay_notifications_refused", "Notifications that were refused permanently.", names, registry=registry
+        )
+        self._waiting = Gauge(
+            "trelay_notifications_waiting", "Notifications that are not sent yet.", names, registry=registry
+        )
+
+    def of(self, service: str) -> SendingMetrics:
+        """Return the series of one service."""
+        return SendingMetrics(
+            f"notify/{service}",
+            self._sent.labels(service),
+            self._refused.labels(service),
+            self._waiting.labels(service),
+        )
+
+
 class MailerMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.sent = Counter("trelay_mails_sent", "Mails that the server accepted.", registry=registry)
         self.refused = Counter("trelay_mails_refused", "Mails that the server refused permanently.", registry=registry)
         self.waiting = Gauge("trelay_mails_waiting", "Mails that are not sent yet.", registry=registry)
+
+    @property
+    def series(self) -> SendingMetrics:
+        """The series of the mail server."""
+        return SendingMetrics(PART, self.sent, self.refused, self.waiting)
 
 
 class Mailer:
@@ -40,9 +87,9 @@ class Mailer:
     def __init__(
         self,
         options: AlertOptions,
-        server: MailServer,
+        server: Transport,
         spool: Spool,
-        metrics: MailerMetrics,
+        metrics: SendingMetrics,
         *,
         readiness: Readiness,
         clock: Clock,
@@ -64,7 +111,8 @@ class Mailer:
         """Whether it is unknown that the server accepts mails: it is probed then, before there is a mail to send."""
         self._failures = 0
         self._retry_at = 0.0
-        readiness.note(PART)
+        self.part = metrics.part
+        readiness.note(self.part)
 
     def begin(self, kind: str, place: str, text: str) -> None:
         self._note(changed=self._state.begin(kind, place, text, self._clock.time()))
@@ -192,7 +240,7 @@ class Mailer:
             # Exponential, with up to half of it taken off at random, so that replicas do not retry together.
             ceiling = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(self._failures - 1, 10))
             self._retry_at = self._clock.monotonic() + ceiling * self._rng.uniform(0.5, 1.0)
-            self._readiness.report(PART, str(exc))
+            self._readiness.report(self.part, str(exc))
             return False
         except Malformed:
             self._mark_available()
@@ -202,7 +250,7 @@ class Mailer:
 
     def _mark_available(self) -> None:
         self._failures = 0
-        self._readiness.report(PART, None)
+        self._readiness.report(self.part, None)
 
     def _fall_back_to_memory(self, error: OSError) -> None:
         logger.warning("spool folder failed, keeping mails in memory", extra={**_COMPONENT, "error": str(error)})

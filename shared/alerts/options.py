@@ -75,7 +75,7 @@ class SmtpOptions(Options):
 
 
 class AlertOptions(Options):
-    """Who gets alerts by mail, and how often."""
+    """Who gets alerts, and how often. What is said of mails holds for notifications as well."""
 
     smtp: SmtpOptions | None = None
     """The mail server. Without one, alerts are logged only."""
@@ -85,6 +85,11 @@ class AlertOptions(Options):
 
     recipients: list[Address] = Field(default_factory=list)
     """The addresses that mails are sent to."""
+
+    notify: list[Secret] = Field(default_factory=list)
+    """Chats, pagers and webhooks that get the same alerts, each by a URL of Apprise such as
+    `slack://TokenA/TokenB/TokenC/#channel`, `msteams://…`, `pagerduty://…`, `json://host/path`. A URL contains secrets.
+    Needs the extra `notify`."""
 
     name: Annotated[str, AfterValidator(_check_name)] = Field(default="trelay", json_schema_extra={"pattern": _NAME})
     """The name of this deployment; the subject of each mail begins with it."""

@@ -8,7 +8,7 @@ from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.process_api.worker.metrics import ProcessMetrics
 from services.system_api.sources.http.webhook.metrics import WebhookMetrics
 from services.system_api.supervisor.metrics import SystemMetrics
-from shared.alerts.mailer import MailerMetrics
+from shared.alerts.mailer import MailerMetrics, NotifierMetrics
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
 
@@ -26,6 +26,7 @@ def samples() -> Samples:
     SystemMetrics(registry, ["orders"])
     WebhookMetrics(registry, ["orders"])
     MailerMetrics(registry)
+    NotifierMetrics(registry).of("slack")
     process = ProcessMetrics(registry, [], SYSTEM_CLOCK)
     for metric in (process.taken, process.published, process.rejected):
         metric.labels("orders")

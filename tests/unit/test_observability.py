@@ -47,7 +47,7 @@ def test_every_part_of_readyz_is_described() -> None:
         system.LEASE_STORE, system.BUS, process.BUS, experience.REGISTRY, experience.LEASE, experience.BUS,
         experience.STREAM, experience.NOTICES,
     }  # fmt: skip
-    assert rows("Readiness") == parts | {"source/<name>", "mail"}
+    assert rows("Readiness") == parts | {"source/<name>", "mail", "notify/<service>"}
 
 
 @pytest.mark.parametrize("path", LOGGING)

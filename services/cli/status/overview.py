@@ -79,7 +79,7 @@ def _replica(answer: Answer, now: float) -> dict[str, Any]:
         "uptime_seconds": round(now - started, 1) if started else None,
         "memory_bytes": int(samples.total("process_resident_memory_bytes")) or None,
         "connections": int(samples.total("trelay_experience_connections")),
-        "mails_waiting": int(samples.total("trelay_mails_waiting")),
+        "mails_waiting": int(samples.total("trelay_mails_waiting") + samples.total("trelay_notifications_waiting")),
         "certificates": {
             sample.labels["certificate"]: round(sample.value - now)
             for sample in samples.of("trelay_certificate_expiry_timestamp_seconds")

@@ -36,7 +36,7 @@ def of_replica(replica: Mapping[str, Any]) -> Iterator[Problem]:
         if not part.startswith("source/"):
             yield Problem("TrelayPartDisconnected", f"{place} {part}", reason)
     if replica["mails_waiting"]:
-        yield Problem("TrelayMailsNotSent", place, f"{replica['mails_waiting']} mails wait")
+        yield Problem("TrelayMailsNotSent", place, f"{replica['mails_waiting']} mails or notifications wait")
     for file, seconds in replica["certificates"].items():
         if seconds < _CERTIFICATE_SECONDS:
             yield Problem("TrelayCertificateExpires", f"{place} {file}", f"expires in {seconds / 86_400:.1f} days")

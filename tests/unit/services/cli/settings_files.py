@@ -30,6 +30,7 @@ alerts:
   smtp: {host: mail, port: 587, security: starttls, ca_file: ca.pem, user: trelay, password: secret, timeout: 15}
   sender: trelay@localhost
   recipients: [devops@example.com]
+  notify: ["json://127.0.0.1/hook", {file: password.txt}]
   name: "Orders: Köln/1"
   group_wait: 5
   resolve_wait: 60
