@@ -44,8 +44,8 @@ class Program:
 
 
 @asynccontextmanager
-async def program(library: Path, url: str, cursor: Path, transport: str) -> AsyncIterator[Program]:
-    arguments = [str(PROGRAM), str(library / "index.js"), url, str(cursor), transport]
+async def program(library: Path, url: str, cursor: Path, transport: str, *more: str) -> AsyncIterator[Program]:
+    arguments = [str(PROGRAM), str(library / "index.js"), url, str(cursor), transport, *more]
     process = await asyncio.create_subprocess_exec("node", *arguments, stdout=asyncio.subprocess.PIPE)
     try:
         yield Program(process)
@@ -77,6 +77,15 @@ async def test_nothing_is_lost_or_repeated_over_restarts_of_either_side(
             found = [*found[1:], *await again.numbers(1)]
         await replica.push("orders", 10)
         assert [*seen, *found, *await again.numbers(1)] == list(range(11))
+
+
+async def test_a_subscription_begins_in_the_history(deployment: Deployment, library: Path, tmp_path: Path) -> None:
+    async with deployment.replica() as replica:
+        await replica.push("orders", 0, 1)
+        for transport in ("websocket", "sse"):
+            async with program(library, replica.url, tmp_path / transport, transport, "earliest") as running:
+                assert await running.numbers(2) == [0, 1]
+            await deployment.until_no_connection()
 
 
 async def test_a_restart_of_the_server_is_survived(deployment: Deployment, library: Path, tmp_path: Path) -> None:

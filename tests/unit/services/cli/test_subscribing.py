@@ -16,6 +16,7 @@ def subscription(stage: FakeServer, **more: object) -> Subscription:
         "channels": [],
         "cursor": None,
         "cursor_file": None,
+        "since": None,
         "count": None,
         "ssl_context": None,
         "quiet": False,
@@ -44,6 +45,12 @@ async def test_keeps_the_cursor_in_a_file_and_resumes_from_it(
         assert stage.requests[1]["cursor"] == "after-2"
     assert (tmp_path / "cursor").read_text() == "after-3\n"
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+async def test_begins_in_the_history_without_a_cursor() -> None:
+    async with FakeServer(session(event(1), stay=True)).up() as stage:
+        await _until_signal(subscription(stage, count=1, since="15m"))
+        assert (stage.requests[0]["since"], stage.requests[0].get("cursor")) == ("15m", None)
 
 
 async def test_reports_an_unreadable_frame_and_continues_behind_it(

@@ -53,6 +53,13 @@ async def test_starts_at_a_given_cursor() -> None:
         assert server.registrations == []
 
 
+async def test_begins_in_the_history_until_there_is_a_cursor() -> None:
+    async with FakeServer(session(connected(), event(1)), session(event(2), stay=True)).up() as server:
+        await server.take(2, since="earliest")
+        begins = [(request.get("since"), request.get("cursor")) for request in server.requests]
+        assert begins == [("earliest", None), (None, "after-1")]
+
+
 async def test_registers_again_when_the_token_is_refused() -> None:
     async with FakeServer(
         session(event(1), close=(4506, "token expired")),
