@@ -28,6 +28,10 @@ _CONTROL = {
         "Events may be missing before its cursor; the stream continues after it.",
         object_of({"reason": _TEXT, "detail": _TEXT}),
     ),
+    control_events.SUBSCRIBED: (
+        "The connection receives these channels from its cursor on.",
+        object_of({"channels": {"type": "array", "items": _TEXT}, "reason": {"enum": ["requested", "granted"]}}),
+    ),
     control_events.OVERSIZED: (
         "The next event is larger than what this subscriber accepted before.",
         object_of({"source": {}, "id": {}, "bytes": {"type": "integer"}, "skip": _TEXT, "detail": _TEXT}),

@@ -35,7 +35,7 @@ _PUSH = (
     refusals.TOO_MANY_ATTEMPTS,
     *_ANYWHERE,
 )
-_ELSEWHERE = {*_CLIENT, *_PUSH, refusals.UPGRADE_REQUIRED} - {*_TOKEN}
+_ELSEWHERE = {*_CLIENT, *_PUSH, refusals.UPGRADE_REQUIRED, refusals.NOT_CONNECTED} - {*_TOKEN}
 _STREAM = tuple(refusal for refusal in refusals.ALL if refusal not in _ELSEWHERE)
 
 SECURITY = {
@@ -93,6 +93,14 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ],
         responses={201: ("The ticket", {JSON: schemas.TICKET})},
         problems=_TOKEN,
+        security=("token",),
+    ),
+    ("POST", "/subscriptions"): Operation(
+        "Change the channels of a connection",
+        "On any replica. The change holds from the cursor on, where the connection receives `trelay.subscribed`.",
+        body={JSON: schemas.SUBSCRIPTION_CHANGE},
+        responses={200: ("What the connection receives from now on", {JSON: schemas.SUBSCRIPTION})},
+        problems=(*_TOKEN, refusals.CHANNEL_NOT_PERMITTED, refusals.NOT_CONNECTED),
         security=("token",),
     ),
     ("GET", "/ws/publish"): Operation(

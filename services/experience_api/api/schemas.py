@@ -82,6 +82,22 @@ TICKET = object_of(
     }
 )
 
+_CHANNELS: Schema = {"type": "array", "items": {"type": "string", "description": "A channel or a pattern."}}
+
+SUBSCRIPTION_CHANGE: Schema = {
+    "type": "object",
+    "properties": {
+        "connection": {"type": "string", "format": "uuid", "description": "The id in `trelay.connected`."},
+        "channels": {**_CHANNELS, "description": "All channels, in place of `subscribe` and `unsubscribe`."},
+        "subscribe": _CHANNELS,
+        "unsubscribe": _CHANNELS,
+    },
+    "required": ["connection"],
+    "additionalProperties": False,
+}
+
+SUBSCRIPTION = object_of({"channels": _CHANNELS, "cursor": {**CURSOR, "type": ["string", "null"]}})
+
 BATCH = object_of({"cursor": CURSOR, "events": {"type": "array", "items": {"type": "object"}}})
 READINESS = object_of(
     {

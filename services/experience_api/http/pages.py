@@ -20,7 +20,7 @@ PageOrigin = Annotated[
     str, Form(r"^(\*|https?://[^\s/?#@*]+)$", "an origin, such as 'https://app.example.com', or '*'")
 ]
 
-_PATHS = frozenset({"/consumers", "/tickets", "/sse/publish", "/events"})
+_PATHS = frozenset({"/consumers", "/tickets", "/subscriptions", "/sse/publish", "/events"})
 _ANSWER = {"Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate, Allow"}
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",

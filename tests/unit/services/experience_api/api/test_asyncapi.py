@@ -5,6 +5,8 @@ from shared.bus.topics import TopicsOptions
 
 DOCUMENT = asyncapi(TopicsOptions(prefix="shop"))
 
+OWN = ("connected", "gap", "subscribed", "oversized", "refused", "draining", "heartbeat")
+
 
 def test_every_close_code_says_whether_to_reconnect() -> None:
     found = [tuple(each.values()) for each in DOCUMENT["channels"]["stream"]["x-close-codes"]]
@@ -13,7 +15,7 @@ def test_every_close_code_says_whether_to_reconnect() -> None:
 
 def test_the_stream_delivers_events_and_the_relays_own() -> None:
     delivered = {message["$ref"].rpartition("/")[2] for message in DOCUMENT["operations"]["deliver"]["messages"]}
-    own = {f"trelay_{name}" for name in ("connected", "gap", "oversized", "refused", "draining", "heartbeat")}
+    own = {f"trelay_{name}" for name in OWN}
     assert delivered == {"event"} | own
     kinds = [
         message["payload"]["allOf"][1]["properties"]
