@@ -35,7 +35,8 @@ class ExperienceOptions(Options):
     origins: tuple[PageOrigin, ...] | None = None
     """Origins of the pages in browsers that may use the service, such as `https://app.example.com`; `*` stands for all.
     Those may send cross-origin requests to `/consumers`, `/tickets`, `/subscriptions`, `/sse/publish` and `/events`,
-    and no others may connect. Without it, no page may send such requests, and every page that has a token may open a WebSocket."""
+    and no others may connect. Without it, no page may send such requests, and every page that has a token may open a
+    WebSocket."""
 
     tokens: TokenOptions = TokenOptions()
     """The tokens that registered consumers connect with."""
