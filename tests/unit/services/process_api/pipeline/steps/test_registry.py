@@ -48,6 +48,7 @@ WRITTEN: list[Any] = [
     {"aggregate": {"window": {"tumbling": 60.0}, "values": {"n": "count", "sum": {"sum": "a"}}}},
     {"join": {"left": "a", "right": "b", "within": 60.0}},
     {"table": {"of": "a", "into": "data.a"}},
+    {"schedule": {"quiet": 300}},
 ]
 adapter: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
