@@ -244,6 +244,7 @@ class _Service:
         while True:
             with contextlib.suppress(Unavailable):  # the bus reports that as its own problem
                 await self._measure_lag(bus, stream)
+            self._metrics.set_state(size for status in stream.partitions.values() for size in status.state)
             self._reporter.expire_pauses(stream.held)
             await self._parts.clock.sleep(_LAG_INTERVAL)
 

@@ -23,6 +23,8 @@ def details(pipeline: Mapping[str, Any]) -> Iterator[str]:
     events, rates = pipeline["events"], pipeline["rates"]
     yield f"  events     {events['taken']} taken, {events['published']} published, {events['dead_letters']} rejected"
     yield f"  rate       {rates['published_per_second']:g} published a second"
+    for place, size in pipeline["state_size"].items():
+        yield f"  state      {place}: {size['keys']} keys, {size['bytes']} bytes"
     if paused := pipeline["paused"]:
         reason = f": {paused['reason']}" if paused["reason"] else ""
         yield f"  paused     by {paused['by']} at {paused['at']}{reason}"

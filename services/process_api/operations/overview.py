@@ -108,6 +108,7 @@ class Overview:
                 | {"replica": owners[number][0] if number in owners else None}
                 for number in sorted({*owners, *(partitions or ())})
             },
+            "state_size": _state_size(name, owners),
             **_activity(name, replicas),
             "rewind": self._rewind(name, asked, epoch),
             "replicas": {
@@ -168,6 +169,18 @@ def _held(number: int, status: PartitionStatus) -> dict[str, Any]:
     held = status.held
     assert held is not None, "see `_holds`"
     return {"partition": number, "step": held.step, "error": held.error, "since": rfc3339(held.since)}
+
+
+def _state_size(name: str, owners: Mapping[int, tuple[str, PartitionStatus]]) -> dict[str, dict[str, int]]:
+    """Return how much state a pipeline has in all partitions, by the places of its steps."""
+    found: dict[str, dict[str, int]] = {}
+    for _, status in owners.values():
+        for size in status.state:
+            if size.pipeline == name:
+                step = found.setdefault(size.step, {"keys": 0, "bytes": 0})
+                step["keys"] += size.keys
+                step["bytes"] += size.bytes
+    return found
 
 
 def _activity(name: str, replicas: Sequence[ReplicaStatus]) -> dict[str, Any]:

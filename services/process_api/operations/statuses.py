@@ -31,6 +31,15 @@ class Held(msgspec.Struct, frozen=True):
     since: float
 
 
+class StateSize(msgspec.Struct, frozen=True):
+    """How much state a step has committed in one partition."""
+
+    pipeline: str
+    step: str
+    keys: int
+    bytes: int
+
+
 class PartitionStatus(msgspec.Struct, frozen=True):
     """A partition that a replica processes."""
 
@@ -39,6 +48,7 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     since: float
     """When it was assigned to the replica."""
     held: Held | None = None
+    state: list[StateSize] = []
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):

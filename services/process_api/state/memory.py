@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import ClassVar
 
-from services.process_api.state.store import Changes, Mark
+from services.process_api.state.store import INSTANCE_BYTES, Changes, Mark, Size
 
 _TABLE = 5
 """Bytes of a key that name its table: the step, and the kind of the key."""
@@ -46,6 +46,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.mark: Mark | None = None
         self._tables: dict[bytes, _Table] = {}
+        self.sizes: dict[bytes, Size] = {}
 
     def get(self, key: bytes) -> bytes | None:
         table = self._tables.get(key[:_TABLE])
@@ -58,6 +59,9 @@ class MemoryStore:
     def apply(self, changes: Changes, mark: Mark | None = None) -> None:
         for key, value in changes.items():
             table = self._tables.get(key[:_TABLE])
+            before = None if table is None else table.values.get(key)
+            instance = key[:INSTANCE_BYTES]
+            self.sizes[instance] = self.sizes.get(instance, Size()).changed(key, before, value)
             if value is not None:
                 if table is None:
                     table = self._tables[key[:_TABLE]] = _Table()
@@ -68,6 +72,7 @@ class MemoryStore:
 
     def clear(self) -> None:
         self._tables.clear()
+        self.sizes.clear()
         self.mark = None
 
 

@@ -14,18 +14,19 @@ from typing import ClassVar, Self
 import msgspec
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch
 
-from services.process_api.state.store import Changes, Mark
+from services.process_api.state.store import INSTANCE_BYTES, Changes, Mark, Size
 from shared.errors import SettingsError
 
 _WRITE_BUFFER = 16 * 1024 * 1024
 _WRITE_BUFFERS = 3
 _BLOCK_CACHE = 64 * 1024 * 1024
 _BLOOM_BITS = 10
-_MARK, _STATE = b"m", b"s"
+_MARK, _STATE, _SIZES = b"m", b"s", b"z"
 _LONGEST = b"\xff" * 8
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Mark).decode
+_decode_sizes = msgspec.msgpack.Decoder(dict[bytes, Size]).decode
 
 
 class RocksStores:
@@ -70,9 +71,11 @@ class RocksStore:
     def __init__(self, database: Rdict, partition: int) -> None:
         self._database = database
         number = struct.pack(">H", partition)
-        self._mark_key, self._prefix = _MARK + number, _STATE + number
-        found = database.get(self._mark_key)
-        self.mark: Mark | None = None if found is None else _decode(found)
+        self._mark_key, self._prefix, self._sizes_key = _MARK + number, _STATE + number, _SIZES + number
+        found, sizes = database.get(self._mark_key), database.get(self._sizes_key)
+        # A release that counted nothing leaves no sizes: then the state is restored from its changelog.
+        self.mark: Mark | None = None if found is None or sizes is None else _decode(found)
+        self.sizes: dict[bytes, Size] = {} if sizes is None else _decode_sizes(sizes)
 
     def get(self, key: bytes) -> bytes | None:
         found: bytes | None = self._database.get(self._prefix + key)
@@ -89,22 +92,26 @@ class RocksStore:
             iterator.next()
 
     def apply(self, changes: Changes, mark: Mark | None = None) -> None:
-        batch, prefix = WriteBatch(raw_mode=True), self._prefix
+        batch, prefix, sizes = WriteBatch(raw_mode=True), self._prefix, dict(self.sizes)
         for key, value in changes.items():
+            instance = key[:INSTANCE_BYTES]
+            sizes[instance] = sizes.get(instance, Size()).changed(key, self.get(key), value)
             if value is None:
                 batch.delete(prefix + key)
             else:
                 batch.put(prefix + key, value)
         if mark is not None:
             batch.put(self._mark_key, _encode(mark))
+        batch.put(self._sizes_key, _encode(sizes))
         self._database.write(batch)
-        self.mark = mark or self.mark
+        self.mark, self.sizes = mark or self.mark, sizes
 
     def clear(self) -> None:
         # The mark first: a crash in between leaves a store that is cleared again.
         self._database.delete(self._mark_key)
         self._database.delete_range(self._prefix, self._prefix + _LONGEST)
-        self.mark = None
+        self._database.delete(self._sizes_key)
+        self.mark, self.sizes = None, {}
 
 
 def _open(directory: Path) -> Rdict:

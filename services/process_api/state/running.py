@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from services.process_api.state.changes import Layers
 from services.process_api.state.step_state import Moment, PipelineState, StepState
+from services.process_api.state.store import Size
 
 
 class RunningState:
@@ -42,6 +43,10 @@ class RunningState:
         moment, now = self._moment, self.now()
         moment.since = moment.since or now
         moment.key, moment.provenance, moment.timestamp, moment.now, moment.idle = b"", b"", now, now, True
+
+    def sizes(self) -> dict[tuple[str, str], Size]:
+        """Return how much state each step has committed, by pipeline and place."""
+        return {name: step.size for name, step in self._steps.items()}
 
     def step(self, pipeline: str, place: str) -> StepState:
         """Return the state of one step."""

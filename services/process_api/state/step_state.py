@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from services.process_api.state.changes import MISSING, Layers
 from services.process_api.state.keys import NUMBER, TIME_BYTES, VALUE, bounded, prefix_of, time_key, time_of
+from services.process_api.state.store import Size
 
 
 @dataclass(slots=True)
@@ -69,6 +70,11 @@ class StepState:
         self._next: dict[bytes, int | None] = {}
         """By the kind of timers: a time before which none is due; None if there are none."""
         pipeline.steps.append(self)
+
+    @property
+    def size(self) -> Size:
+        """How much state is committed."""
+        return self._layers.store.sizes.get(self._prefix, Size())
 
     @property
     def moment(self) -> Moment:

@@ -18,6 +18,32 @@ class Mark(NamedTuple):
     """When that was known, in milliseconds since 1970."""
 
 
+INSTANCE_BYTES = 4
+"""Bytes of a key that name the instance of a step."""
+
+_KIND = slice(4, 5)
+_VALUE = b"v"
+
+
+class Size(NamedTuple):
+    """How much state an instance of a step has."""
+
+    keys: int = 0
+    """Values; timers and numbers are not counted."""
+    total: int = 0
+    """Bytes of all keys and of what they hold."""
+
+    def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> "Size":
+        """Return the size after a change of a key."""
+        one = int(key[_KIND] == _VALUE)
+        keys, total = self
+        if before is not None:
+            keys, total = keys - one, total - len(key) - len(before)
+        if after is not None:
+            keys, total = keys + one, total + len(key) + len(after)
+        return Size(keys, total)
+
+
 class Stores(Protocol):
     """The stores of one process."""
 
@@ -39,6 +65,11 @@ class Store(Protocol):
     @property
     def mark(self) -> Mark | None:
         """How much of the changelog it holds; None for an empty store."""
+        ...
+
+    @property
+    def sizes(self) -> Mapping[bytes, Size]:
+        """How much state there is, by the first `INSTANCE_BYTES` of keys."""
         ...
 
     def get(self, key: bytes) -> bytes | None:

@@ -1,6 +1,6 @@
 """Fills batches: reads the records that wait, runs the pipelines on them, and yields to other tasks in between."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.state.partition_state import PartitionState
 from services.process_api.state.running import RunningState
+from services.process_api.state.store import Size
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import PoisonTracker
@@ -76,6 +77,11 @@ class Filler:
         """Whether the last batch is one record that has to be committed before another is read."""
         self.blocked_by: Blocked | None = None
         """What a step waits for; the records from there on are not in the last batch."""
+
+    @property
+    def sizes(self) -> Mapping[tuple[str, str], Size]:
+        """How much state each step has committed in the partition, by pipeline and place."""
+        return {} if self._running is None else self._running.sizes
 
     async def fill(self) -> tuple[Batch, float]:
         """Wait for input; return the batch, and when its first record was read.

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from services.process_api.operations.statuses import StateSize
 from services.process_api.pipeline.pipeline import OnStep, Pipeline
 from services.process_api.worker.batch import Batch
 from shared.runtime.clock import Clock
@@ -47,6 +48,13 @@ class ProcessMetrics:
             ["pipeline", "step"],
             registry=registry,
         )
+        self.state_keys, self.state_bytes = (
+            Gauge(f"trelay_pipeline_state_{unit}", text, ["pipeline", "step"], registry=registry)
+            for unit, text in (
+                ("keys", "Keys that a step keeps in the partitions that this replica owns."),
+                ("bytes", "Bytes of the keys that a step keeps, of what they hold and of its timers."),
+            )
+        )
         self.commit_seconds = Histogram(
             "trelay_process_commit_seconds",
             "From the first record that is read for a batch to its commit.",
@@ -85,6 +93,14 @@ class ProcessMetrics:
         self.lag.clear()
         for partition, waiting in records.items():
             self.lag.labels(str(partition)).set(waiting)
+
+    def set_state(self, sizes: Iterable[StateSize]) -> None:
+        """Set how much state the steps keep here; those that are not among them keep none."""
+        for gauge in (self.state_keys, self.state_bytes):
+            gauge.clear()
+        for size in sizes:
+            self.state_keys.labels(size.pipeline, size.step).inc(size.keys)
+            self.state_bytes.labels(size.pipeline, size.step).inc(size.bytes)
 
     def step_timer(self, pipeline: Pipeline) -> OnStep:
         """Start to time the steps of a pipeline for one event."""

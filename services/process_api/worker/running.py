@@ -1,10 +1,11 @@
 """The pipelines that run in one partition, and their state. Sans-I/O."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from services.process_api.pipeline.selection import Selection
 from services.process_api.state.partition_state import PartitionState
 from services.process_api.state.running import RunningState
+from services.process_api.state.store import Size
 
 _SHORTEST_WAIT = 0.01
 _PAUSED_WAIT = 1.0
@@ -30,6 +31,11 @@ class RunningPipelines:
                 {pipeline.name: pipeline.definitions for pipeline in selection.pipelines if pipeline.stateful}
             )
         return self._running
+
+    @property
+    def sizes(self) -> Mapping[tuple[str, str], Size]:
+        """How much state each step has committed, by pipeline and place."""
+        return {} if self._running is None else self._running.sizes()
 
     def wait(self, paused: Collection[str] = ()) -> float | None:
         """Return the seconds after which a result may be due without input; None for never.

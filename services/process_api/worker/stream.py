@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 from services.process_api.operations.controls import Controls, RewindAsked
 from services.process_api.operations.gate import Gate, Paused
-from services.process_api.operations.statuses import Held, PartitionStatus
+from services.process_api.operations.statuses import Held, PartitionStatus, StateSize
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.state.memory import MemoryStores
@@ -83,6 +83,7 @@ class Stream:
         self.held: dict[TopicPartition, Held] = {}
         """The partitions that are held here, because a step waits for something, or a pipeline is paused."""
         self._assigned: dict[int, float] = {}
+        self._fillers: dict[int, Filler] = {}
         self.group = group_of(topics)
         """The consumer group whose offsets are committed."""
 
@@ -96,9 +97,14 @@ class Stream:
         """What this replica does, by partition."""
         held = {position.partition: held for position, held in self.held.items()}
         return {
-            number: PartitionStatus(at, self._assigned[number], held.get(number))
+            number: PartitionStatus(at, self._assigned[number], held.get(number), self._state_of(number))
             for number, at in self.positions.items()
         }
+
+    def _state_of(self, number: int) -> list[StateSize]:
+        filler = self._fillers.get(number)
+        sizes = {} if filler is None else filler.sizes
+        return [StateSize(pipeline, step, *size) for (pipeline, step), size in sizes.items()]
 
     async def run_partition(self, reader: Reader) -> None:
         """Process one partition until cancelled.
@@ -120,6 +126,7 @@ class Stream:
         finally:
             if self._readers.get(number) is reader:
                 del self._readers[number]
+                self._fillers.pop(number, None)
                 self.held.pop(TopicPartition(reader.topic, number), None)
 
     async def _run_writer(
@@ -156,6 +163,7 @@ class Stream:
                         state=state,
                         gate=Gate(starts, lambda: self._controls.paused),
                     )
+                    self._fillers[position.partition] = filler
                     await self._fill_and_submit(filler, commits, position, poison.attempts, state)
             except ExceptionGroup as failed:
                 if cancel_requested():

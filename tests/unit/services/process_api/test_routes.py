@@ -96,6 +96,7 @@ async def test_the_pipelines_are_shown_with_what_they_read_run_and_write() -> No
             "partitions": {str(number): partition for number in range(4)},
             "events": {"taken": 0, "published": 0, "dead_letters": 0},
             "rates": {"published_per_second": 0.0, "dead_letters_per_second": 0.0},
+            "state_size": {},
             "last_error": None,
             "rewind": None,
         }
@@ -138,6 +139,15 @@ async def test_a_pipeline_is_paused_resumed_and_rewound_on_any_replica(caplog: p
         assert set(replicas) == {"a", "b"}
     commands = [record.__dict__["command"] for record in caplog.records if record.msg == "operator request accepted"]
     assert commands == ["pause", "resume", "rewind"]
+
+
+async def test_the_size_of_the_state_is_shown() -> None:
+    bus = MemoryBus()
+    async with running(bus) as api:
+        await api.until(lambda found: found["lag"] == 0)
+        await ingest(bus, 1, 2)
+        found = await api.until(lambda found: found["state_size"].get("steps.0.dedupe", {}).get("keys") == 2, "totals")
+        assert found["state_size"]["steps.0.dedupe"]["bytes"] > 20
 
 
 async def test_what_cannot_be_done_is_refused_with_a_reason() -> None:

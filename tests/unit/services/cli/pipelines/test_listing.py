@@ -21,6 +21,7 @@ PIPELINE: dict[str, Any] = {
     },
     "events": {"taken": 3, "published": 2, "dead_letters": 1},
     "rates": {"published_per_second": 0.5, "dead_letters_per_second": 0.0},
+    "state_size": {"steps.1.dedupe": {"keys": 3, "bytes": 90}},
     "last_error": {"error": "it failed", "origin": "t/0/7", "at": "noon"},
     "rewind": {"to": '"beginning"', "by": "bob", "at": "noon", "state": "pending"},
     "replicas": {"a": {"version": "v1"}, "b": {"version": "v2"}, "c": {"version": None}},
@@ -44,6 +45,7 @@ def test_everything_about_one() -> None:
         "  steps      none (keeps state)",
         "  events     3 taken, 2 published, 1 rejected",
         "  rate       0.5 published a second",
+        "  state      steps.1.dedupe: 3 keys, 90 bytes",
         "  paused     by alice at noon",
         "  held       partition 2 by steps.0.enrich since noon: no answer",
         "  last error noon, t/0/7: it failed",
@@ -51,14 +53,8 @@ def test_everything_about_one() -> None:
         "  partition 0: no replica",
         "  partition 1: a, at 4 of 9, 5 waiting",
     ]
-    quiet: dict[str, Any] = {
-        "paused": None,
-        "held": [],
-        "last_error": None,
-        "rewind": None,
-        "partitions": {},
-        "channel": "c",
-    }
+    quiet: dict[str, Any] = {"paused": None, "held": [], "last_error": None, "rewind": None, "partitions": {}}
+    quiet |= {"channel": "c", "state_size": {}}
     lines = list(details({**PIPELINE, **quiet, "stateful": False, "steps": ["steps.0.map"], "replicas": {}}))
     assert lines[1:5] == ["  version    v1", "  sources    orders, eu.*", "  channel    c", "  steps      steps.0.map"]
     assert len(lines) == 7

@@ -8,7 +8,7 @@ import pytest
 
 from services.process_api.state.memory import MemoryStore, MemoryStores
 from services.process_api.state.rocks import RocksStores
-from services.process_api.state.store import Mark, Store
+from services.process_api.state.store import Mark, Size, Store
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -77,3 +77,23 @@ def test_the_stores_of_a_process_are_kept_until_they_are_released() -> None:
     stores.release(3)
     stores.release(3)
     assert stores.store(3) is not store
+
+
+def test_the_sizes_are_those_of_all_that_is_stored(store: Store) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng, model = random.Random(seed), dict[bytes, bytes]()
+    for _ in range(300):
+        key = rng.choice([b"\0\0\0\1", b"\0\0\0\2"]) + rng.choice([b"v", b"w"]) + bytes([rng.randrange(8)])
+        value = None if rng.random() < 0.4 else bytes(rng.randrange(20))
+        store.apply({key: value})
+        model.pop(key, None)
+        if value is not None:
+            model[key] = value
+        for instance in (b"\0\0\0\1", b"\0\0\0\2"):
+            mine = {key: value for key, value in model.items() if key.startswith(instance)}
+            keys = sum(key[4:5] == b"v" for key in mine)
+            size = sum(len(key) + len(value) for key, value in mine.items())
+            assert store.sizes.get(instance, Size()) == Size(keys, size)
+    store.clear()
+    assert store.sizes == {}

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry
 
+from services.process_api.operations.statuses import StateSize
 from services.process_api.worker.metrics import ProcessMetrics
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.process_api.making import batch, event, pipeline, record
@@ -54,3 +55,14 @@ def test_a_partition_that_is_owned_elsewhere_has_no_lag_here() -> None:
     metrics.set_lag({0: 4})
     assert registry.get_sample_value("trelay_process_lag_records", {"partition": "0"}) == 4
     assert registry.get_sample_value("trelay_process_lag_records", {"partition": "1"}) is None
+
+
+def test_the_state_of_a_step_is_that_of_all_partitions_here() -> None:
+    registry = CollectorRegistry()
+    metrics = ProcessMetrics(registry, [], SYSTEM_CLOCK)
+    labels = {"pipeline": "orders", "step": "steps.0.dedupe"}
+    metrics.set_state([StateSize("orders", "steps.0.dedupe", 2, 30), StateSize("orders", "steps.0.dedupe", 1, 10)])
+    assert registry.get_sample_value("trelay_pipeline_state_keys", labels) == 3
+    assert registry.get_sample_value("trelay_pipeline_state_bytes", labels) == 40
+    metrics.set_state([])
+    assert registry.get_sample_value("trelay_pipeline_state_keys", labels) is None
