@@ -22,6 +22,7 @@ _SEQUENCE_LIMIT = 1_000_000
 
 _TIMED_OUT = "D1012"
 _OUT_OF_RANGE = "D1001"
+_NOT_FINITE = "D1001: it gives a number that is not finite, as a division by zero does; JSON has no such number"
 _COMPUTES = re.compile(r"[-+*/%]|\$(?!event\b)\w")
 """What may give a number that is not finite."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`|/\*.*?\*/', re.DOTALL)
@@ -92,7 +93,7 @@ class Jsonata:
         """Check a result with a null: jsonatapy writes a number that is not finite like that, but `$string` fails.
 
         Raises:
-            Malformed: it contains such a number.
+            Malformed: it contains such a number, or cannot be checked.
         """
         if self._as_text is None:
             written = f"$string([({self._written}\n)])"
@@ -102,11 +103,8 @@ class Jsonata:
         except BaseException as exc:  # as above
             if not _is_its_own(exc):
                 raise  # pragma: no cover -- as above
-            if str(exc).startswith(_OUT_OF_RANGE):
-                raise Malformed(
-                    "the expression failed: D1001: it gives a number that is not finite, as a division by zero does;"
-                    " JSON has no such number"
-                ) from exc
+            reason = _NOT_FINITE if str(exc).startswith(_OUT_OF_RANGE) else str(exc)
+            raise Malformed(f"the expression failed: {reason}") from exc
 
     def _again(self, root: str | None, bindings: dict[str, Any] | None) -> str | None:
         """Evaluate again after a time-out: the machine may have been paused meanwhile."""

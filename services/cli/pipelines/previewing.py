@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +26,7 @@ from services.process_api.worker.routing import Refused, Router, id_of, source_o
 from shared.bus.connect import connect
 from shared.bus.protocol import Bus, Outgoing, Record, TopicPartition
 from shared.bus.topics import TopicsOptions
-from shared.errors import SettingsError
+from shared.errors import SettingsError, Unavailable
 from shared.events.dead_letter import Reject
 from shared.events.headers import packed_provenance
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -96,15 +97,15 @@ def preview(  # noqa: PLR0913 -- one for each option
 async def _compared(
     settings: ProcessSettings, name: str, last: int, source: str | None, mocks: Mocks
 ) -> list[Compared]:
-    async with asyncio.timeout(None) as limit:
-        limit.reschedule(asyncio.get_running_loop().time() + _CONNECT_SECONDS)
-        async with connect(settings.bus, settings.database) as bus:
-            limit.reschedule(None)
-            previewed = Previewed(bus, settings.bus.topics, name, settings.process.pipelines, mocks)
-            try:
-                return await previewed.compare(last, source)
-            finally:
-                await previewed.close()
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                bus = await stack.enter_async_context(connect(settings.bus, settings.database))
+        except TimeoutError as exc:
+            raise Unavailable(f"bus: no connection within {_CONNECT_SECONDS:g} s (see `bus`)") from exc
+        previewed = Previewed(bus, settings.bus.topics, name, settings.process.pipelines, mocks)
+        stack.push_async_callback(previewed.close)
+        return await previewed.compare(last, source)
 
 
 class Previewed:

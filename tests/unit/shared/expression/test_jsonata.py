@@ -269,5 +269,9 @@ def test_null_itself_stays(expression: str, value: Any) -> None:
     assert json.loads(found) == value
 
 
-def test_the_time_limit_of_the_check_does_not_matter() -> None:
-    assert Jsonata("{'n': null, 'f': $sum}", apart=False).evaluate(b"{}", None) is not None
+def test_every_result_with_a_null_is_checked() -> None:
+    expression = Jsonata("[null, a * 10]")
+    assert expression.evaluate(b'{"a": 1}', None) == b"[null,10]"
+    assert expression.evaluate(b'{"a": 2}', None) == b"[null,20]"
+    with pytest.raises(Malformed, match="not finite"):
+        expression.evaluate(b'{"a": 1e308}', None)

@@ -1,9 +1,11 @@
 """Pipelines on the newest events of the bus in memory, beside what a running stream has published."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.cli import main
 from services.cli.pipelines.comparing import Compared, Kind
 from services.cli.pipelines.mocks import Mock, Mocks
 from services.cli.pipelines.previewing import Previewed
@@ -123,3 +125,24 @@ async def test_events_of_other_programs_are_run_as_well() -> None:
 async def test_a_function_that_cannot_be_imported_is_an_error() -> None:
     with pytest.raises(SettingsError, match=r"process.pipelines.orders: "):
         Previewed(Setting().bus, TOPICS, "orders", {"orders": options({"python": "absent:f"})}, Mocks([]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "error"),
+    [
+        (["--pipeline", "order"], 2, "there is no pipeline 'order'; the file has: orders"),
+        (["--pipeline", "orders", "--mocks", "absent.yaml"], 2, "absent.yaml"),
+        (["--pipeline", "orders"], 1, "127.0.0.1:9"),
+    ],
+    ids=["unknown pipeline", "no file of mocks", "no bus"],
+)
+def test_what_is_wrong_is_named(
+    tmp_path: Path, arguments: list[str], status: int, error: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "trelay.yaml"
+    config.write_text(
+        "database: {url: 'postgresql://nobody@127.0.0.1:9/none'}\nbus: {kind: postgres}\n"
+        "process: {pipelines: {orders: {sources: [orders], channel: orders}}}\n"
+    )
+    assert main(["preview", "--config", str(config), *arguments]) == status
+    assert error in capfd.readouterr().err
