@@ -14,6 +14,8 @@ class Interrupted:
         self._work = work
         self._interruptions = interruptions
         self._waits = 0
+        self.total_waits = 0
+        """How often it has waited."""
 
     def __await__(self) -> Generator[Any, Any, None]:
         """Run it."""
@@ -24,6 +26,7 @@ class Interrupted:
             except StopIteration:
                 return
             self._waits += 1
+            self.total_waits += 1
             if self._interruptions and self._waits >= self._interruptions[0][0]:
                 thrown = self._interruptions.pop(0)[1]
                 self._waits = 0

@@ -65,9 +65,17 @@ class InterruptedPoller(Poller):
 
     interruptions: Interruptions
     controls: Controls
+    current: Interrupted | None = None
+    """The run that was started last."""
+
+    @property
+    def waits(self) -> int:
+        """How often the last run has waited."""
+        return 0 if self.current is None else self.current.total_waits
 
     async def _run_once(self, watchdog: Watchdog) -> None:
-        await Interrupted(super()._run_once(watchdog), self.interruptions)
+        self.current = Interrupted(super()._run_once(watchdog), self.interruptions)
+        await self.current
 
 
 class Cluster:
