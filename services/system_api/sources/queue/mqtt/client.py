@@ -61,9 +61,9 @@ class MqttClient:
         self._size = 0
         self._paused = False
         self.unacknowledged = 0
-        """How many messages were delivered and not acknowledged; the broker sends `prefetch` of them at most."""
-        self.arrived_at = asyncio.get_running_loop().time()
-        """When the last message was delivered, or else the connection opened."""
+        """How many messages were delivered and not acknowledged; the broker may send no more before they are."""
+        self.active_at = asyncio.get_running_loop().time()
+        """When the last message was delivered or acknowledged, or else the connection opened."""
         self.arrived = asyncio.Event()
         """Set when there is something to take, or the connection is lost."""
         self.resumed: bool = connack["session_present"]
@@ -136,6 +136,7 @@ class MqttClient:
                 if self._paho.ack(packet, _QOS):
                     raise ConnectionError("the connection was closed")
             self.unacknowledged -= 1
+            self.active_at = asyncio.get_running_loop().time()
 
     def check(self) -> None:
         """Raise `Unavailable` if the connection is lost."""
@@ -157,7 +158,7 @@ class MqttClient:
         )
         self._size += len(message.payload)
         self.unacknowledged += bool(message.qos)
-        self.arrived_at = asyncio.get_running_loop().time()
+        self.active_at = asyncio.get_running_loop().time()
         self.arrived.set()
         if self._size >= self._options.prefetch_bytes and not self._paused:
             self._paused = True

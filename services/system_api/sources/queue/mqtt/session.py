@@ -18,7 +18,7 @@ from services.system_api.sources.source import Checkpoint, Loss
 from shared.errors import SettingsError, Unauthorized
 
 _ARRIVAL = 0.2
-"""Seconds in which the first messages of a session arrive, and in which one follows another that the broker has."""
+"""Seconds in which the messages of a session arrive, at its beginning and after those before are acknowledged."""
 _REFUSED = 128
 
 
@@ -88,17 +88,18 @@ class MqttConnection:
     async def receive(self, limit: int, max_bytes: int) -> Received:
         """Return what was delivered; see `Connection`."""
         self._client.check()
-        full = self._client.unacknowledged >= self._options.prefetch
-        if not self._client.waiting and not full:
+        blocked = self._client.unacknowledged > 0
+        if not self._client.waiting and not blocked:
             with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._client.arrived_at + _ARRIVAL):
+                async with asyncio.timeout_at(self._client.active_at + _ARRIVAL):
                     await self._client.arrived.wait()
         self._client.check()
         taken = self._client.take(limit, max_bytes)
         losses, self._losses = self._losses, []
         messages = [message_of(each, self._options.message_id, (self._client, each.packet)) for each in taken]
-        # The broker does not tell whether it has more than it may send.
-        waiting = ("messages behind those that are not acknowledged yet",) if full and not taken else ()
+        # A broker does not tell whether it has more than it may send.
+        full = self._client.unacknowledged >= self._options.prefetch
+        waiting = ("messages behind those that are not acknowledged yet",) if full or (blocked and not taken) else ()
         return Received(messages, more=self._client.waiting, losses=losses, waiting=waiting)
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
