@@ -21,6 +21,7 @@ ORDER = (
     "fanout",
     "channels",
     "idle_memory",
+    "memory",
     "latency",
 )
 

@@ -64,8 +64,9 @@ async def serve(events: int) -> None:
     await asyncio.Event().wait()
 
 
-async def system_layer(events: int, servers: str, url: str) -> Cost:
-    given = {
+def settings(url: str) -> dict[str, Any]:
+    """Return the settings of the source that reads the pages."""
+    return {
         "kind": "http",
         "url": url,
         "network": {"allow": ["127.0.0.1"]},
@@ -77,7 +78,10 @@ async def system_layer(events: int, servers: str, url: str) -> Cost:
         "channel": "orders.eu",
         "batch": PER_TRANSACTION,
     }
-    options = HttpSourceOptions.model_validate(given)
+
+
+async def system_layer(events: int, servers: str, url: str) -> Cost:
+    options = HttpSourceOptions.model_validate(settings(url))
     return await polled(http_source, options, events, KafkaOptions(servers=servers), DatabaseOptions())
 
 
