@@ -100,7 +100,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "On any replica. The change holds from the cursor on, where the connection receives `trelay.subscribed`.",
         body={JSON: schemas.SUBSCRIPTION_CHANGE},
         responses={200: ("What the connection receives from now on", {JSON: schemas.SUBSCRIPTION})},
-        problems=(*_TOKEN, refusals.CHANNEL_NOT_PERMITTED, refusals.NOT_CONNECTED),
+        problems=(
+            *_TOKEN,
+            refusals.CHANNEL_NOT_PERMITTED,
+            refusals.NOT_CONNECTED,
+            refusals.TOO_SLOW,
+            refusals.TOO_LARGE,
+        ),
         security=("token",),
     ),
     ("GET", "/ws/publish"): Operation(

@@ -3,6 +3,7 @@
 All of them admit a request in the same way, and hold the same one connection of the client.
 """
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -31,6 +32,8 @@ from services.experience_api.sessions.slots import ConnectionSlot
 from shared.http.origin import Networks, Origin, origin
 from shared.runtime.clock import Clock
 
+_BODY_TIMEOUT = 10.0
+"""Seconds in which the list of channels has to arrive."""
 _CLOSE_TIMEOUT = 2.0
 """Seconds that a peer refused after the upgrade has to answer the Close frame."""
 _MESSAGE_LIMIT = 1024
@@ -127,7 +130,7 @@ class SubscriberRoutes:
 
     async def _subscribe(self, request: web.Request) -> web.StreamResponse:
         self._pages.check(request)
-        found = await self._handshake.get().subscribe(request.headers, await request.read(), self._origin(request))
+        found = await self._handshake.get().subscribe(request.headers, partial(_body, request), self._origin(request))
         self._subscriptions.accepted()
         body = {"channels": found.channels, "cursor": found.cursor or None}
         return web.Response(body=json.dumps(body).encode(), content_type="application/json", headers=UNCACHED)
@@ -145,6 +148,14 @@ class SubscriberRoutes:
 
     def _origin(self, request: web.Request) -> Origin:
         return origin(request.remote, request.headers, self._proxies)
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_TIMEOUT):
+            return await request.read()
+    except TimeoutError as exc:
+        raise Refused(refusals.TOO_SLOW) from exc
 
 
 def _from_script(request: web.Request) -> bool:

@@ -194,10 +194,7 @@ class Connections:
         if lost := [slot for slot in claimed if slot.connection_id not in held]:
             reasons = await self._reasons([slot.token for slot in lost])
             await self._lose([(slot, reasons.get(slot.token, close_codes.CLAIM_LOST)) for slot in lost])
-        granted = await self._registry.channels(list({slot.token.client_id for slot in claimed}))
-        for slot in claimed:
-            if slot.token.client_id in granted:
-                slot.grant(granted[slot.token.client_id])
+        await self.subscriptions.refresh_grants(claimed)
         for connection_id, client_id in held.items():
             if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)

@@ -5,7 +5,7 @@ Cheap checks come first. The database sees no token that this service did not si
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
@@ -98,8 +98,12 @@ class Handshake:
             attempt.succeeded(self._clock.monotonic())
         return self._tokens.issue_ticket(claims, page, self._clock.time())
 
-    async def subscribe(self, headers: MultiMapping[str], body: bytes, origin: Origin) -> Subscribed:
+    async def subscribe(
+        self, headers: MultiMapping[str], read_body: Callable[[], Awaitable[bytes]], origin: Origin
+    ) -> Subscribed:
         """Change what a connection receives, for the holder of a token of its client; return what holds from when on.
+
+        The body is read once the token is found to be genuine.
 
         Raises:
             Refused: the token is not valid, there is no such connection, or the change is not permitted.
@@ -109,7 +113,7 @@ class Handshake:
             carried = read_token(headers)
             claims = self._tokens.read(carried.token, carried.client_id)
             attempt.proven(_lane(claims), self._clock.monotonic())
-            change = read_change(body)
+            change = read_change(await read_body())
             await self._connections.check(claims)
             found = await self._connections.subscriptions.change(claims.client_id, change)
             attempt.succeeded(self._clock.monotonic())

@@ -60,6 +60,8 @@ class ConnectionSlot:
         self._connection: Connection | None = None
         self._granted: tuple[str, ...] | None = None
         """The channels that the client may read, if they have changed since the claim."""
+        self.grants = 0
+        """How often the permitted channels were set: what was read before the latest time is out of date."""
         self._outdated = False
         """Whether what the connection receives has changed before it could be attached."""
 
@@ -82,6 +84,9 @@ class ConnectionSlot:
 
     def grant(self, channels: tuple[str, ...]) -> None:
         """Permit these channels from now on, and no others. The subscriber is told if it makes a difference to it."""
+        self.grants += 1
+        if channels == self._granted:
+            return
         self._granted = channels
         if self.admitted and self.wanted.permitted(channels) != self.subscriber.interest:
             _ = self._subscribe(GRANTED)

@@ -1,8 +1,9 @@
 """Changes what a living connection receives, on whichever replica it is."""
 
 import asyncio
+import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,6 +13,9 @@ from services.experience_api.registry.notices import SubscriptionRequest, Subscr
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.changes import Change
 from services.experience_api.sessions.slots import ConnectionSlot
+from shared.errors import Unavailable
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
 """Seconds in which a change is made: a connection that catches up is written what was read for it before."""
@@ -61,13 +65,30 @@ class Subscriptions:
             result = SubscriptionResult(request.request_id, channels, cursor)
         except Refused as exc:
             result = SubscriptionResult(request.request_id, refusal=exc.refusal.code, detail=exc.detail)
-        await self._registry.leave(request.reply_to, result)
+        try:
+            await self._registry.leave(request.reply_to, result)
+        except Unavailable as exc:
+            extra = {"connection_id": str(request.connection_id), "error": str(exc)}
+            logger.warning("subscription answer failed", extra=extra)
 
     def on_result(self, result: SubscriptionResult) -> None:
         """Handle the answer of another replica; one that is not waited for is ignored."""
         waiter = self._waiting.get(result.request_id)
         if waiter is not None and not waiter.done():
             waiter.set_result(result)
+
+    async def refresh_grants(self, slots: Sequence[ConnectionSlot]) -> None:
+        """Permit what the clients of these connections may read now.
+
+        Raises:
+            Unavailable: the registry does not answer.
+        """
+        before = [slot.grants for slot in slots]
+        granted = await self._registry.channels(list({slot.token.client_id for slot in slots}))
+        for slot, grants in zip(slots, before, strict=True):
+            # A notice that has arrived meanwhile is newer than the response.
+            if slot.token.client_id in granted and slot.grants == grants:
+                slot.grant(granted[slot.token.client_id])
 
     async def _made(self, slot: ConnectionSlot | None, change: Change) -> Subscribed:
         if slot is None or slot.claim is None or slot.lost is not None or not slot.admitted:

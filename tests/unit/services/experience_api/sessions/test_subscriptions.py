@@ -1,15 +1,16 @@
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from services.experience_api.hub.audience import Subscriber, narrow
 from services.experience_api.refusals import MALFORMED, NOT_CONNECTED, UNAVAILABLE, Refusal, Refused
-from services.experience_api.registry.notices import Notice
+from services.experience_api.registry.notices import Notice, SubscriptionRequest
 from services.experience_api.sessions import subscriptions
 from services.experience_api.sessions.changes import Change, wanted_of
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.slots import ConnectionSlot
+from shared.errors import Unavailable
 from tests.unit.services.experience_api.sessions.replicas import OPTIONS, Deployment, a_deployment, connected
 
 
@@ -63,3 +64,35 @@ async def test_a_replica_that_does_not_answer_is_not_waited_for(
     async with connected(one) as (slot, _):
         deployment.registry.leave = lost  # type: ignore[method-assign]
         assert await refusal_of(two, Change(slot.connection_id, ("b",))) is UNAVAILABLE
+
+
+async def test_an_answer_that_cannot_be_sent_is_logged_and_nothing_fails(
+    deployment: Deployment, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = await deployment.replica("one")
+
+    async def unavailable(node: str, notice: Notice) -> None:
+        raise Unavailable("the database does not answer")
+
+    deployment.registry.leave = unavailable  # type: ignore[method-assign]
+    await one.subscriptions.answer(SubscriptionRequest(uuid.uuid4(), uuid.uuid4(), "two", ("a",), (), ()))
+    assert [record.message for record in caplog.records] == ["subscription answer failed"]
+
+
+async def test_what_was_read_before_a_notice_arrived_is_out_of_date(deployment: Deployment) -> None:
+    one = await deployment.replica("one")
+    channels = deployment.registry.channels
+    async with connected(one) as (slot, _):
+        admit(slot, "a")
+
+        async def overtaken(client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+            found = await channels(client_ids)
+            slot.grant(("b",))
+            return found
+
+        deployment.registry.channels = overtaken  # type: ignore[method-assign]
+        await one.reconcile()
+        assert list(slot.permitted) == ["b"]
+        deployment.registry.channels = channels  # type: ignore[method-assign]
+        await one.reconcile()
+        assert list(slot.permitted) == ["a", "b"]
