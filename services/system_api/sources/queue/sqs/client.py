@@ -52,7 +52,8 @@ class SqsClient:
             SettingsError: a certificate file cannot be used.
         """
         with sqs_errors(options):
-            client = await asyncio.to_thread(_make, options)
+            # The gate belongs to this loop, and not to that of the thread.
+            client = await asyncio.to_thread(_make, options, AddressGate(options.rules()))
             await client.__aenter__()
         return cls(client, options)
 
@@ -107,20 +108,19 @@ def _session() -> Any:
     return get_session()
 
 
-def _make(options: SqsSourceOptions) -> Any:
+def _make(options: SqsSourceOptions, gate: AddressGate) -> Any:
     """Make a client, in a thread: the public form would read the descriptions and credentials on the event loop."""
     with _MAKING:
-        return asyncio.run(_made(options))
+        return asyncio.run(_made(options, gate))
 
 
-async def _made(options: SqsSourceOptions) -> Any:
+async def _made(options: SqsSourceOptions, gate: AddressGate) -> Any:
     ca_file, certificate = None, None
     if options.tls is not None:
         tls_context(options.tls)  # to name a file that cannot be used
         ca_file = None if options.tls.ca_file is None else str(options.tls.ca_file)
         if options.tls.cert_file is not None:
             certificate = str(options.tls.cert_file), str(options.tls.key_file or options.tls.cert_file)
-    gate = AddressGate(options.rules())
     config = AioConfig(
         connect_timeout=options.connect_timeout,
         read_timeout=options.connect_timeout + options.long_poll,

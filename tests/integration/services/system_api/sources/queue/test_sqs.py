@@ -4,11 +4,13 @@ The contract suite of sources tests the rest (tests/contracts/source/test_sqs.py
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from services.system_api.sources.queue.sqs.client import SqsClient
 from services.system_api.sources.queue.sqs.opening import SqsSourceKind
 from shared.errors import SettingsError, Unavailable
 from tests.contracts.source.test_sqs import KEYS, sqs_client
@@ -60,6 +62,39 @@ async def test_what_is_missing_or_refused_is_reported(
     with pytest.raises(SettingsError, match=r"^system.sources.s.url: .* accept: \[retention\]"):
         await reading(url).once()
     assert "standard queue" in await reading(url, accept=["retention"]).options.probe("s")
+
+
+async def test_a_name_with_an_address_that_is_not_allowed_is_refused(
+    sqs: SqsServer, reading: Callable[..., Reading]
+) -> None:
+    url = f"http://localhost:{sqs.port}/123456789012/q"
+    with pytest.raises(SettingsError, match=r"^system.sources.s.url: localhost .* is a loopback address; .*network"):
+        await reading(url, network={"allow": []}).once()
+    with pytest.raises(Unavailable, match="does not exist"):
+        await reading(url, network={"allow": ["localhost"]}).once()
+
+
+async def test_a_message_whose_deletion_fails_is_deleted_later(
+    client: Any, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await create(client, unique_name)
+    await send(client, url, "1")
+    send_request, failures = SqsClient.request, [Unavailable("no answer")]
+
+    async def request(self: SqsClient, operation: str, **arguments: Any) -> dict[str, Any]:
+        if operation == "delete_message_batch" and failures:
+            raise failures.pop()
+        return await send_request(self, operation, **arguments)
+
+    monkeypatch.setattr(SqsClient, "request", request)
+    read = reading(url, visibility_timeout=2)
+    async with read.opened() as source, asyncio.timeout(20):
+        while failures:
+            with contextlib.suppress(Unavailable):
+                await read.step(source)
+        assert read.numbers == [1]
+        while await left(client, url):
+            await asyncio.sleep(0.05)  # until it would be hidden again
 
 
 async def test_messages_are_deleted_after_they_are_published_and_a_group_keeps_its_order(
