@@ -11,7 +11,7 @@ from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.poison import Attempts, PoisonTracker
 from services.process_api.worker.routing import Refused, Router
-from shared.bus.protocol import Bus, Reader, TopicPartition
+from shared.bus.protocol import Bus, Reader
 from shared.errors import Malformed, PositionLost, Unavailable
 from shared.runtime.clock import Clock
 
@@ -59,11 +59,10 @@ async def plan(bus: Bus, topic: str, positions: Mapping[int, int], place: Place)
     bounds = await bus.bounds(topic)
     if isinstance(place, Mapping) and (unknown := sorted(place.keys() - bounds.keys())):
         raise Malformed(f"to.offsets: found partition {unknown[0]}; {topic} has the partitions 0 to {max(bounds)}")
+    offsets = await _offsets_of(bus, topic, place, bounds)
     found = {}
     for number, position in sorted(positions.items()):
-        earliest, end = bounds[number]
-        to = await _offset_of(bus, TopicPartition(topic, number), place, earliest, end)
-        if to is not None and (to := max(to, earliest)) < position:
+        if number in offsets and (to := max(offsets[number], bounds[number][0])) < position:
             found[number] = Partition(position, to)
     return found
 
@@ -101,32 +100,10 @@ def request(
     return Rewind(secrets.token_hex(8), epoch, to, json.dumps(place), reset_state, by, clock.time())
 
 
-async def _offset_of(bus: Bus, position: TopicPartition, place: Place, earliest: int, end: int) -> int | None:
-    if place == "beginning":
-        return earliest
+async def _offsets_of(bus: Bus, topic: str, place: Place, bounds: Mapping[int, tuple[int, int]]) -> Mapping[int, int]:
     if isinstance(place, datetime):
-        return await first_since(bus, position, int(place.timestamp() * 1000), earliest, end)
-    assert isinstance(place, Mapping), "the third kind"
-    return place.get(position.partition)
-
-
-async def first_since(bus: Bus, position: TopicPartition, time: int, earliest: int, end: int) -> int:
-    """Return the first offset from `earliest` on whose record was written at a time or later; `end` if there is none.
-
-    `time` is in milliseconds since 1970. Records are expected in the order of their times. Raises `Unavailable`.
-    """
-    topic, number = position
-    low, high = earliest, end
-    async with bus.reader(topic, {number: earliest}) as reader:
-        while low < high:
-            middle = (low + high) // 2
-            reader.seek(number, middle)
-            records = await _read(reader, 1)
-            if not records or records[0].offset >= high or records[0].timestamp >= time:
-                high = middle
-            else:
-                low = records[0].offset + 1
-    return low
+        return await bus.offsets_at(topic, int(place.timestamp() * 1000))
+    return {number: earliest for number, (earliest, _) in bounds.items()} if place == "beginning" else place
 
 
 async def _read(reader: Reader, limit: int) -> Any:

@@ -63,7 +63,7 @@ def test_the_differences_of_a_shadow_are_printed() -> None:
         "old": [{"n": 1}],
         "new": [{"n": 2}],
     }
-    failed = {"time": "T", "result": "failed", "place": "t/0/2", "error": "no", "old": None, "new": []}
+    failed: dict[str, Any] = {"time": "T", "result": "failed", "place": "t/0/2", "error": "no", "old": None, "new": []}
     found = {"name": "orders", "version": "abc", "replica": "a", "results": {"same": 7, "different": 1, "failed": 0}}
     assert shadow_lines({**found, "differences": [different, failed]}) == [
         "orders: version abc on a: 7 same, 1 different",

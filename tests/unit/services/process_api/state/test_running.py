@@ -4,6 +4,7 @@ from services.process_api.state.changes import Layers
 from services.process_api.state.memory import MemoryStore
 from services.process_api.state.running import RunningState
 from services.process_api.state.step_state import Moment
+from services.process_api.state.store import Size
 
 PIPELINES = {"a": {"0": "a/x", "2": "a/y"}, "b": {"0": "b/x"}}
 
@@ -43,3 +44,14 @@ def test_a_run_begins_once() -> None:
     step = running(Layers(MemoryStore())).step("a", "0")
     assert step.begins()
     assert not step.begins()
+
+
+def test_the_sizes_are_those_of_committed_state() -> None:
+    layers = Layers(MemoryStore())
+    state = running(layers)
+    state.step("b", "0").put(b"k", b"value")
+    state.keep("b")
+    assert state.sizes()["b", "0"] == Size()
+    layers.store.apply(layers.seal())
+    assert state.sizes()["b", "0"] == Size(1, 11)
+    assert state.sizes()["a", "0"] == Size()

@@ -272,3 +272,12 @@ def test_dead_letters_count_towards_the_size() -> None:
     value = event({"text": "x" * 1000})
     made.add([record(value, 0), record(value, 1)])
     assert made.size == 2 * len(value)
+
+
+def test_what_a_pipeline_with_a_shadow_makes_is_noted() -> None:
+    plain, shadowed = pipeline(name="a"), pipeline(name="b")
+    shadowed.shadowed = True
+    made = batch(plain, shadowed)
+    made.add([record(event({"n": 1}), 5)])
+    (noted,) = made.shadowed
+    assert (noted.pipeline, noted.record.offset) == ("b", 5)

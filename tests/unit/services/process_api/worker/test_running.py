@@ -5,6 +5,7 @@ import pytest
 from services.process_api.pipeline.selection import Selection
 from services.process_api.state.memory import MemoryStore
 from services.process_api.state.partition_state import PartitionState
+from services.process_api.state.store import Size
 from services.process_api.worker.running import RunningPipelines, StateMissing, running_state
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import TopicPartition
@@ -44,3 +45,18 @@ def test_the_wait_ends_when_a_result_is_due() -> None:
     assert pipelines.wait() == pytest.approx(0.5)
     clock.advance(7)
     assert pipelines.wait() == pytest.approx(0.01)
+
+
+def test_the_results_of_a_paused_pipeline_are_looked_at_again_after_a_second() -> None:
+    clock = ManualClock()
+    pipelines = running(clock)
+    state = pipelines.of(STATEFUL)
+    state.step("orders", "steps.0.latest").set_timer(b"w", state.now(), b"k")
+    assert pipelines.wait(["orders"]) == pytest.approx(1.0)
+
+
+def test_the_sizes_are_those_of_the_steps_that_run() -> None:
+    pipelines = running(ManualClock())
+    assert pipelines.sizes == {}
+    pipelines.of(STATEFUL)
+    assert pipelines.sizes == {("orders", "steps.0.latest"): Size()}

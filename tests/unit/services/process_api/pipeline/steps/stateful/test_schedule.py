@@ -127,6 +127,11 @@ def test_random_events_as_a_plain_model(times: int | None) -> None:
         assert sorted(found) == sorted(expected)
 
 
-def test_heartbeats_go_through_the_steps_behind_and_none_is_too_frequent() -> None:
+def test_its_expressions_are_checked_before_they_run() -> None:
+    options = PipelineOptions.model_validate({"sources": ["*"], "steps": [{"schedule": {"quiet": 5, "by": "part"}}]})
+    assert options.steps[0].expressions() == ["part"]
+
+
+def test_a_time_that_is_shorter_than_a_restart_is_refused() -> None:
     with pytest.raises(ValueError, match="greater than or equal to 5"):
         PipelineOptions.model_validate({"sources": ["*"], "steps": [{"schedule": {"quiet": 1}}]})
