@@ -15,9 +15,11 @@ def certificate_problem(error: BaseException, prefix: str = "tls.") -> str | Non
     for _ in range(_MOST_CAUSES):
         if found is None:
             break
-        if isinstance(found, ssl.SSLCertVerificationError):
+        # That of aiohttp has the type and not the attribute; its cause has both.
+        reason = getattr(found, "verify_message", "")
+        if isinstance(found, ssl.SSLCertVerificationError) and reason:
             return (
-                f"the certificate of the server is not accepted: {found.verify_message.rstrip('.')}; connect to a name"
+                f"the certificate of the server is not accepted: {reason.rstrip('.')}; connect to a name"
                 f" in it, and set `{prefix}ca_file` to its authority"
             )
         text += str(found).lower().replace("_", " ")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
+from tests.servers.certificates import Certificates
 
 _STARTUP = 60.0
 
@@ -14,8 +15,9 @@ _STARTUP = 60.0
 class SqsServer:
     """One server; it forgets its queues when it stops."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificates: Certificates | None) -> None:
         self.port = free_port()
+        self._tls = [] if certificates is None else ["-c", str(certificates.server), "-k", str(certificates.server_key)]
         self._process = ServerProcess("moto", folder / "moto.out")
 
     @property
@@ -26,7 +28,7 @@ class SqsServer:
     def start(self) -> None:
         """Start it, and return once it accepts connections."""
         self._process.start(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *self._tls],
             ready=lambda _: not port_is_free(self.port),
             timeout=_STARTUP,
         )
@@ -37,10 +39,10 @@ class SqsServer:
 
 
 @contextmanager
-def sqs_server() -> Iterator[SqsServer]:
-    """Run a server in a temporary folder."""
+def sqs_server(certificates: Certificates | None = None) -> Iterator[SqsServer]:
+    """Run a server in a temporary folder, with TLS where there are certificates."""
     with tempfile.TemporaryDirectory(prefix="trelay-sqs-") as folder:
-        server = SqsServer(Path(folder))
+        server = SqsServer(Path(folder), certificates)
         try:
             server.start()
             yield server

@@ -25,6 +25,11 @@ def test_a_certificate_that_is_not_accepted() -> None:
     assert "`ca_file`" in (certificate_problem(error, prefix="") or "")
 
 
+def test_the_error_of_a_library_has_its_reason_in_the_cause() -> None:
+    error = caused(ssl.SSLCertVerificationError("cannot connect"), verification("self-signed certificate"))
+    assert "self-signed certificate; connect" in (certificate_problem(error) or "")
+
+
 def test_a_client_certificate_that_is_missing() -> None:
     alert = ssl.SSLError(1, "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]")
     assert certificate_problem(alert) == (

@@ -15,7 +15,8 @@ from services.system_api.sources.queue.sqs.opening import SqsSourceKind
 from shared.errors import SettingsError, Unavailable
 from tests.contracts.source.test_sqs import KEYS, sqs_client
 from tests.integration.services.system_api.sources.queue.reading import Reading
-from tests.servers.sqs import SqsServer
+from tests.servers.certificates import SERVER, Certificates
+from tests.servers.sqs import SqsServer, sqs_server
 
 
 @pytest.fixture
@@ -72,6 +73,25 @@ async def test_a_name_with_an_address_that_is_not_allowed_is_refused(
         await reading(url, network={"allow": []}).once()
     with pytest.raises(Unavailable, match="does not exist"):
         await reading(url, network={"allow": ["localhost"]}).once()
+
+
+async def test_the_certificate_of_a_server_is_verified(
+    reading: Callable[..., Reading], certificates: Certificates
+) -> None:
+    context = sqs_server(certificates)
+    server = await asyncio.to_thread(context.__enter__)
+    try:
+        url = f"https://{SERVER}:{server.port}/123456789012/q"
+        allowed = {"network": {"allow": [SERVER, "127.0.0.1"]}}
+        trusting = {"tls": {"ca_file": certificates.ca}} | allowed
+        with pytest.raises(Unavailable, match="does not exist"):
+            await reading(url, **trusting).once()
+        with pytest.raises(Unavailable, match=r"the certificate of the server is not accepted: .*127\.0\.0\.1"):
+            await reading(url.replace(SERVER, "127.0.0.1"), **trusting).once()
+        with pytest.raises(Unavailable, match="the certificate of the server is not accepted"):
+            await reading(url, **allowed).once()
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 async def test_a_message_whose_deletion_fails_is_deleted_later(
