@@ -30,6 +30,7 @@ _COMMANDS = {
     "dead-letters": ("dead_letters.commands", "dead_letters"),
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
+    "probe": ("probing", "probe"),
 }
 """By command: its module, and its name there."""
 
