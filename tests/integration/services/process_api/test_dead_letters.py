@@ -134,6 +134,7 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
     tmp_path: Path, databases: Any, bus_options: BusOptions
 ) -> None:
     topics = bus_options.topics
+    kills = KILLS if isinstance(bus_options, KafkaOptions) else KILLS[:1]
     async with databases.fresh(with_tables) as database:
         replica = Replica(tmp_path, database, bus_options)
         async with connect(bus_options, DatabaseOptions(url=database)) as bus:
@@ -141,7 +142,7 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
             async with bus.appender() as appender:
                 await appender.append(topics.dead_letter, [letter(number).record() for number in range(LETTERS)])
             try:
-                for failpoint in KILLS:
+                for failpoint in kills:
                     replica.program.start(failpoint)
                     await replica.program.ready()
                     with pytest.raises(aiohttp.ClientError):
@@ -152,7 +153,7 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
                 pipelines, registry = ["orders"], CollectorRegistry()
                 letters = DeadLetters(topics, lambda _source: pipelines, registry, SYSTEM_CLOCK, random.Random(1))
                 counts = await asyncio.gather(replica.replay(), replay_here(bus, letters))
-                assert sum(counts) == LETTERS - 1000  # a kill before a commit, and one behind another
+                assert sum(counts) == LETTERS - 500 * len(kills)  # one commit before each kill
                 assert sorted(await listed(bus, letters)) == sorted(f"orders:{number}" for number in range(LETTERS))
                 assert (await letters.count(bus, ListRequest.parse({}, counts=True)))["total"] == 0
                 async with asyncio.timeout(60):
