@@ -82,7 +82,7 @@ async def test_nothing_is_lost_or_repeated_over_restarts_of_either_side(
 async def test_a_subscription_begins_in_the_history(deployment: Deployment, library: Path, tmp_path: Path) -> None:
     async with deployment.replica() as replica:
         await replica.push("orders", 0, 1)
-        for transport in ("websocket", "sse"):
+        for transport in ("auto", "sse"):
             async with program(library, replica.url, tmp_path / transport, transport, "earliest") as running:
                 assert await running.numbers(2) == [0, 1]
             await deployment.until_no_connection()
