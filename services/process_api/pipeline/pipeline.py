@@ -17,7 +17,7 @@ from services.process_api.pipeline.shadowing import ShadowOptions, check_pipelin
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.registry import AnyStep
-from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.scope import OnStep, Scope
 from services.process_api.pipeline.steps.stateful.step import Due, StatefulStep, definitions, stateful_on_top
 from services.process_api.pipeline.steps.step import ChannelName, Step
 from services.process_api.pipeline.steps.step_list import StepList
@@ -26,9 +26,6 @@ from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
 from shared.events.event import channel, json_string
 from shared.settings import Options
-
-OnStep = Callable[[str], None]
-"""Called with the place of each step when it is done."""
 
 EVENT, CHANNEL = "event", "channel"
 """The places of errors before the first step and after the last one."""
@@ -142,14 +139,19 @@ class Pipeline:
 
     async def start(self, inputs: Sequence[Input], scope: Scope) -> list[Outcome]:
         """Run the events of a batch through the steps before the first stateful one; return the outcome of each."""
-        outcomes = await self._head.resume([self._draft(each) for each in inputs], scope)
+        outcomes = await self._head.resume([self._draft(each) for each in inputs], scope, self._timer(scope))
         return [self._failure(EVENT, each) if isinstance(each, Blocked) else each for each in outcomes]
 
     async def finish(self, outcome: Outcome, headers: Headers, scope: Scope) -> list[Outgoing] | Rejected | Blocked:
         """Run one event, by its outcome of `start`, through the steps that are left; return the events it becomes."""
         if self.stateful:
-            (outcome,) = await self._tail.resume([outcome], scope)
+            first = self.name not in scope.timed
+            scope.timed.add(self.name)
+            (outcome,) = await self._tail.resume([outcome], scope, self._timer(scope) if first else None)
         return self._finished(outcome, headers)
+
+    def _timer(self, scope: Scope) -> Callable[[], OnStep] | None:
+        return None if scope.step_timer is None else functools.partial(scope.step_timer, self)
 
     def _finished(self, outcome: Outcome, headers: Headers) -> list[Outgoing] | Rejected | Blocked:
         if isinstance(outcome, Rejected | Blocked):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.process_api.operations.gate import Gate, Paused
-from services.process_api.pipeline.pipeline import OnStep, Pipeline
+from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
-from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.scope import OnStep, Scope
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import STAGE, fitting, reject_of
 from services.process_api.worker.routing import Refused, Routed, Router, source_of

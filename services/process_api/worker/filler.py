@@ -140,7 +140,7 @@ class Filler:
             self.blocked_by = exc
 
     def _scope(self, turns: Turns) -> Scope:
-        return Scope(TopicPartition(self._reader.topic, self._partition), turns, self._state)
+        return Scope(TopicPartition(self._reader.topic, self._partition), turns, self._state, self._report.step_timer)
 
     @property
     def next_offset(self) -> int:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.process_api.operations.statuses import StateSize
-from services.process_api.pipeline.pipeline import OnStep, Pipeline
+from services.process_api.pipeline.pipeline import Pipeline
+from services.process_api.pipeline.steps.scope import OnStep
 from services.process_api.worker.batch import Batch
 from shared.runtime.clock import Clock
 
@@ -37,7 +38,7 @@ class ProcessMetrics:
         )
         self.step_seconds = Histogram(
             "trelay_process_step_seconds",
-            "Duration of a step for one event, measured on the first event of each transaction.",
+            "Duration of a step for the first event of a transaction; of one that waits, for all that it gets at once.",
             ["pipeline", "step"],
             buckets=_STEP_SECONDS,
             registry=registry,

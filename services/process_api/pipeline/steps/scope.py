@@ -1,7 +1,8 @@
 """What steps know of the run that they are part of. Sans-I/O."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 from services.process_api.state.running import RunningState
 from shared.bus.protocol import TopicPartition
@@ -19,6 +20,10 @@ class Turns(Protocol):
         ...
 
 
+OnStep: TypeAlias = Callable[[str], None]
+"""Called with the place of a step when it is done; measures the time since it was made, or was called last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """One batch of one partition."""
@@ -28,3 +33,7 @@ class Scope:
     turns: Turns
     state: RunningState | None = None
     """None where no pipeline is stateful."""
+    step_timer: Callable[[Any], OnStep] | None = None
+    """Begins to time the steps of a pipeline."""
+    timed: set[str] = field(default_factory=set)
+    """The pipelines of which an event was timed behind the first stateful step."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure, joined
-from services.process_api.pipeline.steps.scope import Scope
+from services.process_api.pipeline.steps.scope import OnStep, Scope
 from services.process_api.pipeline.steps.step import AnyStep, Step, WaitingStep
 from shared.errors import Malformed, Unavailable
 
@@ -47,26 +47,37 @@ class StepList:
         """Run events through the steps; return the outcome of each."""
         return await self.resume([(draft,) for draft in drafts], scope)
 
-    async def resume(self, outcomes: Sequence[Outcome], scope: Scope) -> list[Outcome]:
-        """Run events, each of which may have become several or failed already; return the outcome of each."""
+    async def resume(
+        self, outcomes: Sequence[Outcome], scope: Scope, timer: Callable[[], OnStep] | None = None
+    ) -> list[Outcome]:
+        """Run events, each of which may have become several or failed already; return the outcome of each.
+
+        `timer` begins to time the steps: those that wait on all events together, the others on the first one.
+        """
         found = list(outcomes)
         for segment in self._segments:
+            on_step = None if timer is None else timer()
             if isinstance(segment, list):
                 for number, outcome in enumerate(found):
                     if not isinstance(outcome, Rejected | Blocked) and outcome:
-                        found[number] = run_plain(segment, outcome)
+                        found[number] = run_plain(segment, outcome, on_step)
+                        on_step = None
                         await scope.turns.breathe()
             else:
                 found = await _run_waiting(segment, found, scope)
+                if on_step is not None:
+                    on_step(segment[0])
         return found
 
 
-def run_plain(steps: _Plain, drafts: Sequence[Draft]) -> Outcome:
+def run_plain(steps: _Plain, drafts: Sequence[Draft], on_step: OnStep | None = None) -> Outcome:
     """Run what one event has become through plain steps."""
     place = ""
     try:
-        for place, apply in steps:  # noqa: B007 -- used where one fails
+        for place, apply in steps:
             drafts = apply(drafts[0]) if len(drafts) == 1 else [made for draft in drafts for made in apply(draft)]
+            if on_step is not None:
+                on_step(place)
     except Exception as exc:  # noqa: BLE001 -- see `failure`
         return failure(place, exc)
     return drafts

@@ -186,3 +186,13 @@ async def test_failures_anywhere_neither_lose_nor_repeat() -> None:
     assert [data["n"] for data in found() if "final" in data] == wanted
     assert [data["n"] for data in found() if "final" not in data] == sorted(keys.values())
     assert not setting.dead()
+
+
+async def test_the_steps_of_pipelines_that_wait_are_timed() -> None:
+    steps = [{"set": {"data.a": 1}}, LookUp(), DEDUPE, {"set": {"data.b": 1}}]
+    setting = Setting(pipelines=[waiting_pipeline(*steps)])
+    await setting.ingest(1, 2, 3, key="a")
+    async with setting.running():
+        await until(lambda: setting.published() == [1])
+    for step, count in (("steps.0.set", 1), ("steps.1.look_up", 1), ("steps.2.dedupe", 1), ("steps.3.set", 1)):
+        assert setting.sample("trelay_process_step_seconds_count", pipeline="orders", step=step) == count
