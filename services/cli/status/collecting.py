@@ -46,14 +46,14 @@ async def _ask(session: aiohttp.ClientSession, address: Address, headers: Mappin
         samples = Samples(text)
         _, ready = await _get(session, f"{address.health_url}/readyz", {})
         # The token goes to the services alone, and not to listeners without authentication.
-        sources = await _operators(session, f"{address.url}/sources", headers)
-        pipelines = await _operators(session, f"{address.url}/pipelines", headers)
+        refused, (sources, pipelines) = await _shown(session, address.url, headers)
         return Answer(
             address.url,
             ready=_object(ready, "/readyz"),
             samples=samples,
             sources=sources,
             pipelines=pipelines,
+            refused=refused,
             guessed=address.guessed,
         )
     except Malformed as exc:
@@ -66,6 +66,21 @@ def _failed(address: Address, reason: str) -> Answer:
     return Answer(address.url, error=one_line(reason)[:_DETAIL_LIMIT], guessed=address.guessed)
 
 
+async def _shown(
+    session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
+) -> tuple[str | None, tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]]:
+    """Return sources and pipelines where the service has them, and why it does not show them, as without a token."""
+    try:
+        sources = await _operators(session, f"{url}/sources", headers)
+        return None, (sources, await _operators(session, f"{url}/pipelines", headers))
+    except _Refused as exc:
+        return one_line(str(exc))[:_DETAIL_LIMIT], (None, None)
+
+
+class _Refused(Exception):
+    pass
+
+
 async def _operators(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> Mapping[str, Any] | None:
     """Return what an endpoint for operators shows; None from a service that does not have it."""
     status, text = await _get(session, url, headers)
@@ -73,7 +88,7 @@ async def _operators(session: aiohttp.ClientSession, url: str, headers: Mapping[
         return None
     found = _object(text, url)
     if status != 200:  # noqa: PLR2004 -- HTTP
-        raise Malformed(f"{url} answers {status}: {found.get('detail') or found}")
+        raise _Refused(f"{url} answers {status}: {found.get('detail') or found}")
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.cli.status.exposition import Samples
-from services.cli.status.problems import Problem, of_replica, of_source
+from services.cli.status.problems import Problem, of_pipeline, of_replica, of_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,8 @@ class Answer:
     sources: Mapping[str, Any] | None = None
     """The body of `/sources`; None from a service without it."""
     pipelines: Mapping[str, Any] | None = None
+    refused: str | None = None
+    """Why it does not show sources or pipelines, although it has them."""
     guessed: bool = False
     """Whether nobody named the address: it is one of the defaults."""
 
@@ -31,13 +33,15 @@ def overview(answers: Iterable[Answer], now: float) -> dict[str, Any]:
     replicas = [_replica(answer, now) for answer in asked]
     found = [answer.samples for answer in asked if answer.samples is not None]
     sources = _sources(asked, found, now)
+    pipelines = _pipelines(asked, found)
     problems = [problem for replica in replicas for problem in of_replica(replica)]
     problems += [problem for name, source in sources.items() for problem in of_source(name, source)]
+    problems += [problem for name, pipeline in pipelines.items() for problem in of_pipeline(name, pipeline)]
     return {
         "healthy": not problems,
         "replicas": replicas,
         "sources": sources,
-        "pipelines": _pipelines(asked, found),
+        "pipelines": pipelines,
         "lag_records": _total(found, "trelay_process_lag_records"),
         "connections": _total(found, "trelay_experience_connections"),
         "catching_up": _total(found, "trelay_experience_catching_up"),
@@ -72,6 +76,7 @@ def _replica(answer: Answer, now: float) -> dict[str, Any]:
         "service": _service(answer) or None,
         "version": samples.label("trelay_build_info", "version") or None,
         "error": answer.error,
+        "refused": answer.refused,
         "ready": bool(ready.get("ready")),
         "draining": bool(ready.get("draining")),
         "missing": dict(ready.get("missing") or {}),
@@ -148,11 +153,14 @@ def _pipelines(answers: list[Answer], found: list[Samples]) -> dict[str, Any]:
     described: Mapping[str, Any] = next((each.pipelines for each in answers if each.pipelines is not None), {})
     return {
         name: {
+            "state": described.get(name, {}).get("state"),
             "version": described.get(name, {}).get("version"),
+            "lag_records": described.get(name, {}).get("lag"),
             "taken": int(taken.get(name, 0)),
             "published": int(published.get(name, 0)),
             "rejected": int(rejected.get(name, 0)),
             "held_seconds": round(held.get(name, 0.0), 1),
+            "held": described.get(name, {}).get("held") or [],
         }
         for name in sorted({*taken, *described})
     }

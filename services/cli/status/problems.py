@@ -55,3 +55,10 @@ def of_source(name: str, source: Mapping[str, Any]) -> Iterator[Problem]:
     if source["slot_lag_bytes"] > _SLOT_LAG_BYTES:
         gib = source["slot_lag_bytes"] / _SLOT_LAG_BYTES
         yield Problem("TrelaySlotLag", name, f"PostgreSQL keeps {gib:.1f} GiB of its log")
+
+
+def of_pipeline(name: str, pipeline: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with a pipeline: a partition of it that waits for another system."""
+    for held in pipeline["held"]:
+        place = f"{name} partition {held.get('partition')}"
+        yield Problem("TrelayPipelineHeld", place, f"step {held.get('step')}: {held.get('error')}")

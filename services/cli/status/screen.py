@@ -7,6 +7,7 @@ from services.cli.sources.listing import duration
 from shared.runtime.redaction import one_line
 
 _MIB = 1 << 20
+_PIPELINES = ("PIPELINE", "STATE", "VERSION", "LAG", "TAKEN", "PUBLISHED", "REJECTED", "HELD")
 
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
@@ -20,13 +21,15 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield from _table(("SOURCE", "STATE", "OWNER", "LAG", "EVENTS/S", "PUBLISHED", "REJECTED"), _sources(status))
     if status["pipelines"]:
         yield ""
-        yield from _table(("PIPELINE", "VERSION", "TAKEN", "PUBLISHED", "REJECTED", "HELD"), _pipelines(status))
+        yield from _table(_PIPELINES, _pipelines(status))
     yield ""
     dead = status["dead_letters"]
     total = sum(dead["sources"].values()) + sum(dead["pipelines"].values()) + dead["unclaimed"]
     yield f"connections: {status['connections']}, of which catching up: {status['catching_up']}"
     yield f"records that wait for the process layer: {status['lag_records']}"
     yield f"dead letters: {total:.0f}, of which of no pipeline: {dead['unclaimed']}"
+    for refused in filter(None, (replica["refused"] for replica in status["replicas"])):
+        yield f"as metrics show it, because {one_line(refused)}"
     if status["problems"]:
         yield ""
         yield from _table(("PROBLEM", "PLACE", "TEXT"), _problems(status))
@@ -74,7 +77,9 @@ def _pipelines(status: Mapping[str, Any]) -> Iterator[Sequence[str]]:
         held = pipeline["held_seconds"]
         yield (
             name,
+            pipeline["state"] or "-",
             str(pipeline["version"] or "-"),
+            "-" if pipeline["lag_records"] is None else str(pipeline["lag_records"]),
             str(pipeline["taken"]),
             str(pipeline["published"]),
             str(pipeline["rejected"]),

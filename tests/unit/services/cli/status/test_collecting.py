@@ -51,8 +51,10 @@ async def test_a_token_that_is_missing_is_named() -> None:
         return web.json_response({"detail": "expected a token"}, status=401)
 
     answer = await ask({"/sources": sources})
-    assert answer.error is not None
-    assert answer.error.endswith("/sources answers 401: expected a token")
+    assert answer.error is None
+    assert answer.samples is not None
+    assert answer.refused is not None
+    assert answer.refused.endswith("/sources answers 401: expected a token")
 
 
 async def test_what_is_no_service_is_named() -> None:

@@ -24,10 +24,12 @@ def test_what_replicas_answer_is_added_up() -> None:
     assert found["lag_records"] == 11
     assert found["dead_letters"] == {"sources": {"orders": 2, "stock": 0}, "pipelines": {"orders": 1}, "unclaimed": 3}
     assert found["pipelines"]["orders"] == {
-        "version": None, "taken": 40, "published": 39, "rejected": 1, "held_seconds": 90.0,
+        "state": None, "version": None, "lag_records": None, "taken": 40, "published": 39, "rejected": 1,
+        "held_seconds": 90.0, "held": [],
     }  # fmt: skip
     assert found["replicas"][0] | {"url": ""} == {
-        "url": "", "service": "system_api", "version": "0.1.0", "error": None, "ready": True, "draining": False,
+        "url": "", "service": "system_api", "version": "0.1.0", "error": None, "refused": None,
+        "ready": True, "draining": False,
         "missing": {}, "notes": {}, "uptime_seconds": 60.0, "memory_bytes": 104_857_600, "connections": 0,
         "mails_waiting": 0, "certificates": {},
     }  # fmt: skip

@@ -4,7 +4,7 @@ import pytest
 
 from services.cli.status.exposition import Samples
 from services.cli.status.overview import Answer, overview
-from tests.unit.services.cli.status.deployment import EXPERIENCE, NOW, READY, SYSTEM, source
+from tests.unit.services.cli.status.deployment import EXPERIENCE, NOW, PROCESS, READY, SYSTEM, source
 
 
 def answer(text: str, url: str = "http://a:1", **more: Any) -> Answer:
@@ -59,3 +59,10 @@ def test_problems_of_a_replica() -> None:
         ("TrelayCertificateExpires", "experience_api http://a tls.crt"),
     ]
     assert not found["healthy"]
+
+
+def test_a_pipeline_that_waits_is_a_problem() -> None:
+    pipelines = {"orders": {"state": "held", "held": [{"partition": 2, "step": "0.call", "error": "refused"}]}}
+    found = status(answer(PROCESS, pipelines=pipelines))
+    assert alerts(found) == [("TrelayPipelineHeld", "orders partition 2")]
+    assert found["problems"][0]["text"] == "step 0.call: refused"

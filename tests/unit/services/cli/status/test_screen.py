@@ -21,8 +21,8 @@ def test_a_healthy_deployment() -> None:
         "SOURCE  STATE    OWNER     LAG    EVENTS/S  PUBLISHED  REJECTED",
         "orders  running  system-1  0.5 s  2         40         2",
         "",
-        "PIPELINE  VERSION  TAKEN  PUBLISHED  REJECTED  HELD",
-        "orders    -        40     39         1         2 min",
+        "PIPELINE  STATE  VERSION  LAG  TAKEN  PUBLISHED  REJECTED  HELD",
+        "orders    -      -        -    40     39         1         2 min",
         "",
         "connections: 7, of which catching up: 1",
         "records that wait for the process layer: 11",
@@ -52,3 +52,15 @@ def test_problems_come_with_their_runbooks_and_no_control_characters() -> None:
 def test_a_deployment_without_sources_and_pipelines() -> None:
     found = list(screen.lines(overview([Answer("http://e", ready=READY, samples=Samples(EXPERIENCE))], NOW)))
     assert not [line for line in found if line.startswith(("SOURCE", "PIPELINE"))]
+
+
+def test_what_a_service_does_not_show_is_named() -> None:
+    pipelines = {"orders": {"state": "running", "version": "7", "lag": 3}}
+    answers = [
+        Answer("http://s", ready=READY, samples=Samples(SYSTEM), refused="/sources answers 401: expected a token"),
+        Answer("http://p", ready=READY, samples=Samples(PROCESS), pipelines=pipelines),
+    ]
+    found = list(screen.lines(overview(answers, NOW)))
+    assert found[0] == "healthy"
+    assert found[-1] == "as metrics show it, because /sources answers 401: expected a token"
+    assert "orders    running  7        3    40     39         1         2 min" in found
