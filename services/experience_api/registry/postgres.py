@@ -142,16 +142,17 @@ class PostgresRegistry:
     async def end_overlaps(self) -> int:
         ended = consumers.c.previous_until <= func.now()
         forget = {"previous_token_hash": None, "previous_until": None}
-        for row in (found := await self._rows(select(consumers.c.client_id).where(ended))):
-            client_id = row["client_id"]
+        async with self._pool.use() as connection:  # asked for every second
+            found = await connection.fetch(statements.ENDED_OVERLAPS)
+        for (client_id,) in found:
             with database_errors(self._place):
-                async with self._engine.begin() as connection:
+                async with self._engine.begin() as transaction:
                     # Locked first: a claim with the previous token that was in progress is visible from here on.
-                    current = await lock_consumer(connection, client_id)
-                    await connection.execute(
+                    current = await lock_consumer(transaction, client_id)
+                    await transaction.execute(
                         update(consumers).where(consumers.c.client_id == client_id, ended).values(forget)
                     )
-                    await revoke_claim(connection, client_id, LossReason.REPLACED, current)
+                    await revoke_claim(transaction, client_id, LossReason.REPLACED, current)
         return len(found)
 
     async def unregister(self, client_id: str) -> bool:

@@ -193,3 +193,5 @@ DELETE_NOTICES = "DELETE FROM trelay.connection_notices WHERE written_at < now()
 CHANNELS = "SELECT client_id, channels FROM trelay.clients WHERE client_id = ANY($1::text[])"
 
 HOLDER = "SELECT node FROM trelay.connections WHERE client_id = $1 AND connection_id = $2"
+
+ENDED_OVERLAPS = "SELECT client_id FROM trelay.consumers WHERE previous_until <= now()"
