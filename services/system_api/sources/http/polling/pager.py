@@ -32,6 +32,8 @@ class PagesMoved(Exception):
     """Records may have been missed: read all pages again. The text is the reason, if that does not help."""
 
 
+_REPEATS = 3
+"""How often two pages are read again because the first of them has changed."""
 _MOVING = "records move between the pages faster than the pages can be read: ask for larger pages"
 
 
@@ -78,6 +80,10 @@ class Pager:
         """What the page that is read again had before."""
         self._after: Request | None = None
         """What follows it."""
+        self._first_of_two = Request(url, 1, reread=True)
+        """The request that reads it again."""
+        self._repeats = 0
+        """How often it and the page behind it were read again because it had changed."""
         if isinstance(options, PageOptions):
             url = url.update_query({options.parameter: str(options.first)})
         elif isinstance(options, OffsetOptions):
@@ -92,9 +98,7 @@ class Pager:
             Malformed: the pages do not advance, or there are too many.
         """
         if request.reread:
-            if self._original is not None and self._original.keys and not _common(self._original, page):
-                raise PagesMoved(_MOVING)
-            return self._after
+            return self._after_reread(request, page)
         before, self._last = self._last, (request, page)
         if before is not None:
             self._check(request, page, before[1])
@@ -103,8 +107,25 @@ class Pager:
             raise Malformed(f"more than {self._max_pages} pages (max_pages)")
         if before is None or not self._reread:
             return following
-        self._original, self._after = before[1], following
-        return before[0]._replace(reread=True)
+        self._original, self._after, self._repeats = before[1], following, 0
+        self._first_of_two = before[0]._replace(reread=True)
+        return self._first_of_two
+
+    def _after_reread(self, request: Request, page: Visited) -> Request | None:
+        """Read both pages again where the first has changed: records may have moved back and forth between them."""
+        assert self._last is not None, "another page was read"
+        assert self._original is not None, "it was read before"
+        if request.number == self._last[0].number:
+            self._after = self._following(self._last[0], page, self._original.keys)
+            self._last = self._last[0], page
+            return self._first_of_two
+        if self._original.keys and not _common(self._original, page):
+            raise PagesMoved(_MOVING)
+        moved = set(self._original.keys) != set(page.keys)
+        if moved and self._repeats < _REPEATS:
+            self._original, self._repeats = page, self._repeats + 1
+            return self._last[0]._replace(reread=True)
+        return self._after
 
     def _check(self, request: Request, page: Visited, before: Visited) -> None:
         if page.keys and list(page.keys) == list(before.keys):

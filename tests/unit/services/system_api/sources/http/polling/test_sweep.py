@@ -75,6 +75,18 @@ def test_a_snapshot_publishes_all_records_again_with_their_ids(pagination: Any, 
         assert len(run.events) == begun + len(again), f"seed {seed}: the snapshot is over"
 
 
+def test_a_record_that_moves_back_and_forth_between_two_pages_is_read() -> None:
+    """With this seed, a deletion and an insert hide one between the second reading of a page and the next page."""
+    changes = {"kind": "time", "overlap": 3, "parameter": "since"}
+    run = Simulation(101871, size=3, newest_first=True, pagination={"kind": "page"}, changes=changes)
+    run.run(60)
+    run.settle()
+    last = {identity: versions[-1] for identity, versions in published(run.events).items()}
+    assert {identity: last.get(identity) for identity in run.list.records} == {
+        identity: record["version"] for identity, record in run.list.records.items()
+    }
+
+
 def test_without_rereading_records_are_skipped() -> None:
     """The simulation finds what the pager prevents."""
     skipped = 0
