@@ -8,10 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from services.system_api.sources.queue.source import QueueSource
 from services.system_api.sources.source import Batch, Loss
+from shared.events import strict_json
 from shared.events.dead_letter import Reject
 from shared.runtime.clock import SYSTEM_CLOCK
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
 
 
 class Reading:
@@ -65,6 +72,31 @@ class Reading:
                     if not await self.step(source):
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(source.wait_for_change(), 0.2)
+
+    async def until_parked(self, poison: bytes, published: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Read in one process after another, each killed by one message, until that is parked and all others are read.
+
+        Checks that it alone is parked, after as many deliveries as processes were killed.
+        """
+
+        def check(body: bytes) -> None:
+            if body == poison:
+                raise Killed
+
+        monkeypatch.setattr(strict_json, "check", check)
+        deaths = 0
+        while len(self.events) < published or not self.rejects:
+            try:
+                # Another process has its own memory of what it has processed.
+                await self.restarted().once()
+            except Killed:
+                deaths += 1
+                assert deaths < 10
+        (reject,) = self.rejects
+        assert (reject.value, reject.attempts) == (poison, deaths + 1)
+        assert f"delivered {deaths + 1} times and never processed to the end" in reject.error
+        most = self.options.max_deliveries
+        assert deaths in {most, most + 1}, "one run more if the first one has published something"
 
     async def step(self, source: QueueSource) -> bool:
         """Poll, save and settle; return whether there was anything."""

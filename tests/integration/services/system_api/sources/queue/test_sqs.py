@@ -161,3 +161,14 @@ async def test_a_message_that_is_held_for_long_stays_hidden(
             assert "Messages" not in found
         await read.commit(source, batch)
     assert await left(client, url) == 0
+
+
+async def test_a_message_that_kills_its_process_is_parked_and_no_other(
+    client: Any, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await create(client, unique_name)
+    await send(client, url, "1", "2", "3", "4", "5")
+    read = reading(url, max_deliveries=3)
+    await read.until_parked(b"4", 4, monkeypatch)
+    assert sorted(read.numbers) == [1, 2, 3, 5]
+    assert await left(client, url) == 0
