@@ -1,8 +1,10 @@
 """`trelay clients`: manages the clients that may register."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -94,9 +96,10 @@ def add(  # noqa: PLR0913 -- click passes each option by name
 
 
 @clients.command("list", short_help="List the clients.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 @data_option
-def list_all(config: Path, data: Path | None) -> None:
+def list_all(*, as_json: bool, config: Path, data: Path | None) -> None:
     """List the clients with their channels, restrictions and notes."""
     options = database(config, data)
 
@@ -105,6 +108,10 @@ def list_all(config: Path, data: Path | None) -> None:
             return await registry.all()
 
     found = asyncio.run(work())
+    if as_json:
+        shown = [{name: value for name, value in asdict(client).items() if name != "secret_hash"} for client in found]
+        click.echo(json.dumps(shown))
+        return
     rows = [("CLIENT", "CHANNELS", "", "NOTE")]
     rows += [(client.client_id, " ".join(client.channels), _marks(client), client.note) for client in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -24,6 +24,7 @@ _COMMANDS = {
     "preview": ("pipelines.previewing", "preview"),
     "migrate": ("migrating", "migrate_database"),
     "clients": ("clients", "clients"),
+    "connections": ("connections", "connections"),
     "status": ("status.commands", "show_status"),
     "sources": ("sources.commands", "sources"),
     "pipelines": ("pipelines.operating", "pipelines"),
