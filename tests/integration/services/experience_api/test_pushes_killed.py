@@ -21,7 +21,7 @@ from tests.servers.migrated import with_tables
 
 # Before the transaction, in it where the bus lets a test in, and between it and the response.
 FAILPOINTS = ["once.claimed", "once.published", "bus.written"]
-PUSHES = 12
+PUSHES = 5
 
 
 @pytest.fixture(params=["postgres", "kafka"])
