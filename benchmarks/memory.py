@@ -8,6 +8,7 @@ the ratio shows what grows with the input. MQTT and SQS are not measured: their 
 import argparse
 import asyncio
 import csv
+import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -102,7 +103,7 @@ KINDS: dict[str, Callable[[int], AbstractContextManager[dict[str, Any]]]] = {
 async def read(settings: str, events: int, servers: str) -> None:
     """Read all events of a source, whose settings are JSON."""
     as_services_run()
-    options: Any = TypeAdapter(AnySource).validate_json(settings)
+    options: Any = TypeAdapter(AnySource).validate_python(json.loads(settings))
     await polled(build_source, options, events, KafkaOptions(servers=servers), DatabaseOptions())
 
 
