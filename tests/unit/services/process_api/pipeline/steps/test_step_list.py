@@ -65,6 +65,14 @@ async def test_a_step_that_waits_gets_all_events_of_the_batch_at_once() -> None:
     assert (given_scope.turns.breaths, given_scope.turns.waits) == (5, 1)
 
 
+async def test_a_timer_times_waiting_steps_on_the_batch_and_the_others_on_the_first_event() -> None:
+    timed: list[str] = []
+    made = StepList([*plain(MARK), ("steps.1.look_up", LookUpStep("found")), ("steps.2", plain(MARK)[0][1])])
+    outcomes = await made.resume([(each,) for each in drafts({"n": 1}, {"n": 2})], scope(), lambda: timed.append)
+    assert timed == ["steps.0", "steps.1.look_up", "steps.2"]
+    assert len(outcomes) == 2
+
+
 async def test_a_failure_concerns_its_event_alone() -> None:
     step = LookUpStep("found")
     made = StepList([("a", step), *plain(MARK), ("b", LookUpStep("again"))])
