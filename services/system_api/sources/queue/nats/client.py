@@ -134,12 +134,15 @@ async def _connect(options: NatsSourceOptions, name: str, closed: Callable[[], N
             # It hides why each server was given up.
             problem = next(iter(problems), OSError("no server answers"))
             raise _without_certificate(problem, options) from None
+        except ConnectionError as exc:
+            raise _without_certificate(exc, options) from None
     return client
 
 
 def _without_certificate(problem: Exception, options: NatsSourceOptions) -> Exception:
     """Return an error that says what a lost connection can mean: nats-py hides why the server closed it."""
-    if not options.secure or (options.tls is not None and options.tls.cert_file) or _LOST not in str(problem).lower():
+    lost = isinstance(problem, ConnectionResetError | BrokenPipeError) or _LOST in str(problem).lower()
+    if not lost or not options.secure or (options.tls is not None and options.tls.cert_file):
         return problem
     return OSError(f"{problem}; if the server requires a client certificate, set `tls.cert_file` and `tls.key_file`")
 

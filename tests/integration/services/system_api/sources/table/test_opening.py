@@ -56,7 +56,7 @@ async def test_a_checkpoint_of_another_column(url: str) -> None:
     changed = TablePoller(url, updated_at_column="changed", time_zone="UTC")
     changed.saved = poller.saved
     with pytest.raises(
-        SettingsError, match=r"^system\.sources\.orders: the checkpoint is of rows 'by id.*another name"
+        SettingsError, match=r"^system\.sources\.orders: the checkpoint is of 'by id .*another name"
     ):
         async with changed.opened():
             pass
