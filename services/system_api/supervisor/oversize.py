@@ -8,11 +8,14 @@ letter topic with the head of its value and an error that says so. No I/O.
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable
+from operator import attrgetter
 
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, RECORD_LIMIT, Outgoing, size_of
 from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.headers import PROVENANCE, unpack_provenance
+
+_value = attrgetter("value")
 
 
 class OversizeFilter:
@@ -48,7 +51,8 @@ class OversizeFilter:
 
         Too large is what the bus rejected, and an event of more than `limit` bytes.
         """
-        if not self._too_large and not any(len(record.value or b"") > limit for record in batch.records):
+        largest = max(map(len, filter(None, map(_value, batch.records))), default=0)
+        if not self._too_large and largest <= limit:
             return batch
         kept, rejects = list[Outgoing](), [self._truncated(reject) for reject in batch.rejects]
         for record in batch.records:

@@ -22,6 +22,7 @@ from shared.events.strict_json import (
     check_depth,
     fault_of,
     is_plain,
+    is_suspicious,
 )
 
 NUMBERS = [
@@ -134,6 +135,17 @@ def test_what_is_plain_obeys_the_rule_and_only_large_integers_are_not_plain() ->
     assert all(re.search(rb"[0-9]{20}", document) for document in others)
 
 
+def test_documents_that_are_not_suspicious_together_pass_one_by_one() -> None:
+    for document in documents():
+        data = document.encode()
+        try:
+            msgspec.json.decode(data, type=msgspec.Raw)
+        except msgspec.DecodeError:
+            continue
+        if not is_suspicious(b"\n".join([b"{}", data, b"[]", b""]), len(data)):
+            check(data)
+
+
 @given(st.binary() | st.binary().map(lambda inner: b'{"a":[1,"%b"]}' % inner))
 def test_any_bytes_that_are_plain_obey_the_rule(document: bytes) -> None:
     assert not is_plain(document) or obeys(document)
@@ -180,6 +192,7 @@ def test_the_limit_of_levels_is_exact(shape: tuple[str, ...], padding: int) -> N
     for levels, good in ((DATA_LEVELS, True), (DATA_LEVELS + 1, False), (3000, False)):
         document = deep(shape, levels, padding)
         assert (fault_of(document) is None) == obeys(document) == good
+        assert good or is_suspicious(document, len(document))
 
 
 def deep(shape: tuple[str, ...], levels: int, padding: int) -> bytes:
@@ -253,4 +266,10 @@ def test_suspicious_bytes_in_strings_pass() -> None:
     ):
         check(document)
         assert obeys(document)
+        assert is_suspicious(document, len(document))
     assert strict_json.EVENT_LEVELS == DATA_LEVELS + 1
+
+
+def test_many_short_values_in_sparse_arrays_cannot_be_nested_too_deeply() -> None:
+    document = b'{"a":"' + b"x" * (3 * DATA_LEVELS) + b'"}'
+    assert not is_suspicious(document, len(document))

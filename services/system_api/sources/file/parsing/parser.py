@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from services.system_api.sources.file.parsing.decoding import line_text
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
-from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter
+from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.errors import Malformed, TooLarge
 from shared.events.dead_letter import Reject
@@ -35,8 +35,13 @@ class Format(Protocol):
         """How many lines at the beginning of a file are not read."""
         ...
 
+    @property
+    def suspicious(self) -> Suspicious:
+        """Decides whether pieces have to go through `prepare` before `read`."""
+        ...
+
     def prepare(self, piece: bytes) -> bytes:
-        """Return the piece for `read`; only pieces that are not plain come here.
+        """Check what `read` does not, and return the piece for `read`; pieces with carriage returns come here too.
 
         Raises:
             Malformed: as for `read`.
@@ -91,7 +96,7 @@ class Parser:
         `whole` tells a file that is complete from one that grows: a growing one may still get its first newline.
         """
         skip = max(0, form.skip_lines - line)
-        self.splitter = Splitter(form.cut, limit, offset, utf8=encoding == "utf-8", skip_lines=skip)
+        self.splitter = Splitter(form.cut, limit, offset, form.suspicious, utf8=encoding == "utf-8", skip_lines=skip)
         self._encoding = encoding
         self.line = line
         """Lines taken so far."""

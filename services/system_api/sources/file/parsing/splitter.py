@@ -13,6 +13,9 @@ BOM = b"\xef\xbb\xbf"
 Cut = Callable[[bytes], tuple[list[bytes], bytes]]
 """Returns the complete pieces, each without the newline that ends it, and the rest."""
 
+Suspicious = Callable[[bytes, int], bool]
+"""Whether pieces, given as one text with the size of the longest, have to be checked one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Oversized:
@@ -29,6 +32,11 @@ def cut_lines(data: bytes) -> tuple[list[bytes], bytes]:
     return pieces, pieces.pop()
 
 
+def never_suspicious(_pieces: bytes, _longest: int) -> bool:
+    """Check nothing; see `Suspicious`."""
+    return False
+
+
 class Splitter:
     """Takes a file's bytes in order; `take` returns the pieces, and every byte belongs to exactly one of them.
 
@@ -42,6 +50,7 @@ class Splitter:
         cut: Cut,
         limit: int,
         offset: int = 0,
+        suspicious: Suspicious = never_suspicious,
         *,
         utf8: bool = True,
         skip_lines: int = 0,
@@ -53,14 +62,15 @@ class Splitter:
         self._skip_lines = skip_lines
         self._utf8 = utf8
         self._cut = cut
+        self._suspicious = suspicious
         self.limit = limit
         self.kept = min(KEPT_BYTES, limit)
         """Bytes that are kept of a line above the limit."""
         self.offset = offset
         """Offset of the first byte that was not taken."""
         self.plain = True
-        """Whether all waiting pieces are UTF-8, without carriage returns or NUL bytes, and within the limit: one
-        check for all of them is cheaper than one for each."""
+        """Whether all waiting pieces are UTF-8, without carriage returns or NUL bytes, within the limit, and not
+        suspicious: one check for all of them is cheaper than one for each."""
         self.single = True
         """Whether each waiting piece is one line."""
         self._pieces: list[bytes] = []
@@ -227,6 +237,7 @@ class Splitter:
             and b"\0" not in whole
             and longest <= self.limit
             and (whole.isascii() or (self._utf8 and _is_utf8(memoryview(whole)[: whole.rfind(b"\n") + 1])))
+            and not self._suspicious(whole, longest)
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from services.system_api.sources.file.parsing.columns import ColumnType, RowBuilder
 from services.system_api.sources.file.parsing.parser import Row
-from services.system_api.sources.file.parsing.splitter import cut_lines
+from services.system_api.sources.file.parsing.splitter import cut_lines, never_suspicious
 from shared.errors import Malformed
 
 
@@ -13,6 +13,7 @@ class _Lines:
     """What both formats have in common: each line is a row."""
 
     cut = staticmethod(cut_lines)
+    suspicious = staticmethod(never_suspicious)
     """Text becomes JSON strings; numbers and JSON are checked where a column is converted."""
 
     def __init__(self, skip_lines: int) -> None:

@@ -55,8 +55,6 @@ async def test_a_checkpoint_of_another_column(url: str) -> None:
         await poller.poll(source)
     changed = TablePoller(url, updated_at_column="changed", time_zone="UTC")
     changed.saved = poller.saved
-    with pytest.raises(
-        SettingsError, match=r"^system\.sources\.orders: the checkpoint is of 'by id .*another name"
-    ):
+    with pytest.raises(SettingsError, match=r"^system\.sources\.orders: the checkpoint is of 'by id .*another name"):
         async with changed.opened():
             pass
