@@ -48,7 +48,8 @@ def test_a_command_of_a_runbook_exists(command: str, tmp_path: Path, monkeypatch
     (tmp_path / "trelay.yaml").touch()
     _, *words = shlex.split(re.split(r"\s{3,}", command)[0])  # what follows is a remark
     group: click.Command = trelay
-    context = click.Context(trelay, info_name="trelay")
+    # With the names of its help option: click keeps the option that a command is first given.
+    context = click.Context(trelay, info_name="trelay", **trelay.context_settings)
     while isinstance(group, click.Group):
         name, found, words = group.resolve_command(context, words)
         assert found is not None

@@ -78,6 +78,8 @@ class SqsUpstream:
         await self.client.send_message(QueueUrl=self.url, MessageBody="{no json")
 
 
+# The server runs in this process, and leaves the transports of its clients open when it stops.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestSqs(SourceContract):
     interruptions = 6
     """Each takes the client longer than those of the other brokers."""

@@ -48,9 +48,16 @@ class Operated(Deployment):
         return await asyncio.to_thread(call)
 
     async def until(self, replica: Program, condition: Any) -> None:
-        async with asyncio.timeout(60):
-            while not condition(await self.ask(replica)):
+        async with asyncio.timeout(120):
+            while not await self._holds(replica, condition):
                 await asyncio.sleep(0.2)
+
+    async def _holds(self, replica: Program, condition: Any) -> bool:
+        """Whether the answer fulfils a condition; one that does not come in time is asked for again."""
+        try:
+            return bool(condition(await self.ask(replica)))
+        except TimeoutError:
+            return False
 
     async def paused_and_rewound(self, bus: Bus) -> int:
         """Pause the pipeline, rewind it with kills in between, and resume it; return how many events it had taken."""
