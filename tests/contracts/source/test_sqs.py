@@ -78,7 +78,7 @@ class SqsUpstream:
         await self.client.send_message(QueueUrl=self.url, MessageBody="{no json")
 
 
-# The server runs in this process, and leaves the transports of its clients open when it stops.
+# The proxy before the server leaves transports open when it cuts them; which test meets that is up to the collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestSqs(SourceContract):
     interruptions = 6
