@@ -90,6 +90,11 @@ class AddressOptions(QueueSourceOptions):
         """Whether the connection is encrypted."""
         return self.address.scheme in self.TLS_SCHEMES
 
+    @property
+    def anonymous(self) -> bool:
+        """Whether the connection is encrypted, and shows the server no certificate of this client."""
+        return self.secure and (self.tls is None or self.tls.cert_file is None)
+
     def tls_context(self) -> ssl.SSLContext | None:
         """Return the TLS context, None without TLS. It reads files, so call it in a thread.
 

@@ -2,6 +2,8 @@
 
 import ssl
 
+import pytest
+
 from shared.runtime.tls_errors import certificate_problem
 
 
@@ -37,8 +39,29 @@ def test_a_client_certificate_that_is_missing() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionResetError(104, "reset"),
+        OSError("Connection lost"),
+        RuntimeError("Error 104: Connection reset by peer"),
+        caused(RuntimeError("no connection"), BrokenPipeError()),
+    ],
+    ids=["reset", "lost", "in words", "cause"],
+)
+def test_a_lost_connection_may_lack_a_client_certificate(error: BaseException) -> None:
+    assert certificate_problem(error) is None
+    problem = certificate_problem(error, anonymous=True) or ""
+    assert problem == (f"{error}; if the server requires a client certificate, set `tls.cert_file` and `tls.key_file`")
+
+
+def test_a_lost_connection_without_words_has_its_type() -> None:
+    assert (certificate_problem(ConnectionResetError(), anonymous=True) or "").startswith("ConnectionResetError; if")
+
+
 def test_other_errors_and_endless_causes_are_none() -> None:
     assert certificate_problem(ConnectionResetError()) is None
+    assert certificate_problem(OSError("no route"), anonymous=True) is None
     error = RuntimeError()
     error.__cause__ = error
     assert certificate_problem(error) is None

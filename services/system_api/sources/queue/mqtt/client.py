@@ -47,7 +47,9 @@ def mqtt_errors(options: MqttSourceOptions) -> Iterator[None]:
     except TimeoutError as exc:
         raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
     except (MqttError, OSError, ValueError) as exc:
-        raise Unavailable(f"{place}: {certificate_problem(exc) or str(exc) or type(exc).__name__}") from exc
+        raise Unavailable(
+            f"{place}: {certificate_problem(exc, anonymous=options.anonymous) or str(exc) or type(exc).__name__}"
+        ) from exc
 
 
 class MqttClient:

@@ -46,7 +46,6 @@ __all__ = [
 
 _REFUSED = "authorization violation"
 _CREDENTIALS = "set `url` and `password`, or `token`, to an account of this server"
-_LOST = "connection lost"
 _PING_INTERVAL = 5
 _PINGS = 2
 """A server that answers none of so many pings is lost."""
@@ -80,7 +79,9 @@ def nats_errors(options: NatsSourceOptions, client: Client | None = None) -> Ite
     except (Error, OSError) as exc:
         if _REFUSED in str(exc).lower():  # while it connects, it has no class of its own
             raise Unauthorized(f"{place} refuses the credentials; {_CREDENTIALS}") from exc
-        raise Unavailable(f"{place}: {certificate_problem(exc) or str(exc) or type(exc).__name__}") from exc
+        raise Unavailable(
+            f"{place}: {certificate_problem(exc, anonymous=options.anonymous) or str(exc) or type(exc).__name__}"
+        ) from exc
 
 
 @asynccontextmanager
@@ -132,19 +133,8 @@ async def _connect(options: NatsSourceOptions, name: str, closed: Callable[[], N
                 )
         except nats.errors.NoServersError:
             # It hides why each server was given up.
-            problem = next(iter(problems), OSError("no server answers"))
-            raise _without_certificate(problem, options) from None
-        except ConnectionError as exc:
-            raise _without_certificate(exc, options) from None
+            raise next(iter(problems), OSError("no server answers")) from None
     return client
-
-
-def _without_certificate(problem: Exception, options: NatsSourceOptions) -> Exception:
-    """Return an error that says what a lost connection can mean: nats-py hides why the server closed it."""
-    lost = isinstance(problem, ConnectionResetError | BrokenPipeError) or _LOST in str(problem).lower()
-    if not lost or not options.secure or (options.tls is not None and options.tls.cert_file):
-        return problem
-    return OSError(f"{problem}; if the server requires a client certificate, set `tls.cert_file` and `tls.key_file`")
 
 
 def _bracketed(options: NatsSourceOptions) -> list[tuple[str, int]]:

@@ -75,7 +75,8 @@ def rabbitmq_errors(options: RabbitmqSourceOptions) -> Iterator[None]:
     except TimeoutError as exc:
         raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
     except (AMQPError, ChannelInvalidStateError, OSError, RuntimeError) as exc:
-        raise Unavailable(f"{place}: {certificate_problem(exc) or _reason(exc)}") from exc
+        problem = certificate_problem(exc, anonymous=options.anonymous)
+        raise Unavailable(f"{place}: {problem or _reason(exc)}") from exc
 
 
 class RabbitmqClient:

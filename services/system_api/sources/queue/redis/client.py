@@ -51,7 +51,9 @@ def redis_errors(options: RedisSourceOptions) -> Iterator[None]:
     except (RedisError, OSError) as exc:
         if any(each in str(exc) for each in _UNAUTHORIZED):
             raise Unauthorized(f"{place} refuses the credentials: {exc}; set `url` and `password`") from exc
-        raise Unavailable(f"{place}: {certificate_problem(exc) or str(exc) or type(exc).__name__}") from exc
+        raise Unavailable(
+            f"{place}: {certificate_problem(exc, anonymous=options.anonymous) or str(exc) or type(exc).__name__}"
+        ) from exc
 
 
 @asynccontextmanager
