@@ -59,12 +59,13 @@ class Proxy:
         task = asyncio.ensure_future(self._connected(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Whatever ends the task, even before its first step.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection(*self._target)
         except OSError:
-            writer.transport.abort()
             return
         forwarding = [
             asyncio.ensure_future(self._forward(reader, back, slow=False)),
@@ -75,8 +76,7 @@ class Proxy:
         finally:
             for each in forwarding:
                 each.cancel()
-            for each_writer in (writer, back):
-                each_writer.transport.abort()
+            back.transport.abort()
             await asyncio.gather(*forwarding, return_exceptions=True)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, slow: bool) -> None:

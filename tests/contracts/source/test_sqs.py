@@ -78,8 +78,6 @@ class SqsUpstream:
         await self.client.send_message(QueueUrl=self.url, MessageBody="{no json")
 
 
-# The proxy before the server leaves transports open when it cuts them; which test meets that is up to the collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestSqs(SourceContract):
     interruptions = 6
     """Each takes the client longer than those of the other brokers."""

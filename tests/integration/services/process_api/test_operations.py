@@ -48,7 +48,7 @@ class Operated(Deployment):
         return await asyncio.to_thread(call)
 
     async def until(self, replica: Program, condition: Any) -> None:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(60):
             while not await self._holds(replica, condition):
                 await asyncio.sleep(0.2)
 
