@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import msgspec
 from services.cli.dead_letters import editing, listing
 from services.cli.dead_letters.letters_client import LettersClient, Progress
 from services.cli.dead_letters.selecting import decision_options, filter_options, filters_of, selection
-from services.cli.service_client import ServiceAddress, address_options
+from services.cli.service_client import address_options
+from services.cli.service_commands import call_service
 from shared.errors import TrelayError
 
 
@@ -77,7 +78,7 @@ def list_all(
         if len(found) >= limit:
             click.echo(f"the first {limit}; --limit shows more", err=True)
 
-    _run(work, url, token, ca_file)
+    call_service(LettersClient, work, url, token, ca_file)
 
 
 @dead_letters.command(short_help="Count letters by what went wrong.")
@@ -101,7 +102,7 @@ def counts(
         _end_progress()
         _print(found, listing.counts(found), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(LettersClient, work, url, token, ca_file)
 
 
 @dead_letters.command(short_help="Show one letter.")
@@ -129,7 +130,7 @@ def show(*, letter: str, event_only: bool, url: str, token: str | None, ca_file:
             for line in (*listing.details(members), *listing.lines(editing.to_edit(found))):
                 click.echo(line)
 
-    _run(work, url, token, ca_file)
+    call_service(LettersClient, work, url, token, ca_file)
 
 
 @dead_letters.command(short_help="Replay letters.")
@@ -183,7 +184,7 @@ def replay(  # noqa: PLR0913 -- click passes each option by name
         return await _decided(client, "replay", body, more, as_json=as_json)
 
     try:
-        found = _run(work, url, token, ca_file)
+        found = call_service(LettersClient, work, url, token, ca_file)
     except TrelayError:
         _keep(body, edit=edit)
         raise
@@ -209,7 +210,7 @@ def drop(ids: tuple[str, ...], *, url: str, token: str | None, ca_file: Path | N
     async def work(client: LettersClient) -> dict[str, Any]:
         return await _decided(client, "drop", body, more, as_json=as_json)
 
-    return _status(_run(work, url, token, ca_file))
+    return _status(call_service(LettersClient, work, url, token, ca_file))
 
 
 async def _decided(
@@ -241,16 +242,6 @@ def _keep(body: Mapping[str, Any], *, edit: bool) -> None:
 
 def _status(found: Mapping[str, Any]) -> int:
     return 1 if found["refused"] else 0
-
-
-def _run(work: Callable[[LettersClient], Any], url: str, token: str | None, ca_file: Path | None) -> Any:
-    address = ServiceAddress.given(url, token, ca_file)
-
-    async def connected() -> Any:
-        async with LettersClient.opened(address) as client:
-            return await work(client)
-
-    return asyncio.run(connected())
 
 
 def _progress(done: str) -> Progress:

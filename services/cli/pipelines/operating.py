@@ -1,20 +1,15 @@
 """`trelay pipelines`: lists the pipelines of a running process layer, and pauses, resumes and rewinds them."""
 
-import asyncio
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from services.cli.pipelines import comparing, listing
-from services.cli.service_client import ServiceAddress, ServiceClient, address_options
+from services.cli.service_client import ServiceClient, address_options
+from services.cli.service_commands import awaited, call_service, print_answer, wait_option
 from shared.errors import TrelayError
-from shared.runtime.clock import SYSTEM_CLOCK
-
-_POLL_INTERVAL = 0.2
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class PipelinesClient(ServiceClient):
@@ -41,11 +36,6 @@ def pipelines() -> None:
 _addresses = address_options("TRELAY_PROCESS_URL", "http://127.0.0.1:8082", "process layer")
 
 
-def _wait_option(command: F) -> F:
-    return click.option("--wait", type=click.FloatRange(min=0), default=15.0, show_default=True,
-                        help="Seconds to wait until it is done; 0 returns at once.")(command)  # fmt: skip
-
-
 @pipelines.command("list", short_help="List the pipelines.")
 @_addresses
 def list_all(*, url: str, token: str | None, ca_file: Path | None, as_json: bool) -> None:
@@ -53,9 +43,9 @@ def list_all(*, url: str, token: str | None, ca_file: Path | None, as_json: bool
 
     async def work(client: PipelinesClient) -> None:
         found = await client.call("GET", "/pipelines")
-        _print(found, listing.table(found), as_json=as_json)
+        print_answer(found, listing.table(found), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 @pipelines.command(short_help="Show one pipeline.")
@@ -66,9 +56,9 @@ def show(*, name: str, url: str, token: str | None, ca_file: Path | None, as_jso
 
     async def work(client: PipelinesClient) -> None:
         found = await client.call("GET", f"/pipelines/{name}")
-        _print(found, listing.details(found), as_json=as_json)
+        print_answer(found, listing.details(found), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 @pipelines.command(short_help="Show how the shadow of a pipeline differs.")
@@ -79,9 +69,9 @@ def shadow(*, name: str, url: str, token: str | None, ca_file: Path | None, as_j
 
     async def work(client: PipelinesClient) -> None:
         found = await client.call("GET", f"/pipelines/{name}/shadow")
-        _print(found, comparing.shadow_lines(found), as_json=as_json)
+        print_answer(found, comparing.shadow_lines(found), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 @pipelines.command(short_help="Pause a pipeline.")
@@ -96,9 +86,9 @@ def pause(name: str, *, reason: str, url: str, token: str | None, ca_file: Path 
 
     async def work(client: PipelinesClient) -> None:
         answer = await client.call("POST", f"/pipelines/{name}/pause", {"reason": reason})
-        _print(answer, [f"{name} is {answer['state']}"], as_json=as_json)
+        print_answer(answer, [f"{name} is {answer['state']}"], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 @pipelines.command(short_help="Resume a paused pipeline.")
@@ -109,9 +99,9 @@ def resume(*, name: str, url: str, token: str | None, ca_file: Path | None, as_j
 
     async def work(client: PipelinesClient) -> None:
         answer = await client.call("POST", f"/pipelines/{name}/resume", {})
-        _print(answer, [f"{name} is {answer['state']}"], as_json=as_json)
+        print_answer(answer, [f"{name} is {answer['state']}"], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 @pipelines.command(short_help="Rewind a pipeline.")
@@ -122,7 +112,7 @@ def resume(*, name: str, url: str, token: str | None, ca_file: Path | None, as_j
 @click.option("--reset-state", is_flag=True, help="Let the state of its steps begin anew there.")
 @click.option("--dry-run", is_flag=True, help="Show what would run again, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@_wait_option
+@wait_option
 @_addresses
 def rewind(  # noqa: PLR0913 -- click passes each option by name
     name: str,
@@ -154,7 +144,7 @@ def rewind(  # noqa: PLR0913 -- click passes each option by name
     async def work(client: PipelinesClient) -> None:
         planned = await client.call("POST", f"/pipelines/{name}/rewind", {**body, "dry_run": True})
         if dry_run or not as_json:
-            _print(planned, listing.plan(name, planned), as_json=as_json)
+            print_answer(planned, listing.plan(name, planned), as_json=as_json)
         if dry_run:
             return
         if planned["refused"]:
@@ -167,9 +157,9 @@ def rewind(  # noqa: PLR0913 -- click passes each option by name
         answer = await _carried_out(client, answer, wait)
         done = answer["rewind"]["state"] == "done"
         text = f"{name} is rewound" if done else f"accepted; the rewind of {name} is pending"
-        _print(answer, [text], as_json=as_json)
+        print_answer(answer, [text], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 @pipelines.command(short_help="Read the settings files again.")
@@ -184,40 +174,20 @@ def reload(*, url: str, token: str | None, ca_file: Path | None, as_json: bool) 
         answer = await client.call("POST", "/pipelines/reload", {})
         changed = ", ".join(answer["reloaded"]) or "nothing has changed"
         versions = [f"{name}  {version}" for name, version in sorted(answer["versions"].items())]
-        _print(answer, [f"reloaded: {changed}", *versions], as_json=as_json)
+        print_answer(answer, [f"reloaded: {changed}", *versions], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(PipelinesClient, work, url, token, ca_file)
 
 
 async def _carried_out(client: PipelinesClient, answer: Mapping[str, Any], wait: float) -> Mapping[str, Any]:
     """Return the pipeline once its rewind is carried out or replaced, or when the time is over."""
-    request, until = answer["rewind"]["id"], SYSTEM_CLOCK.monotonic() + wait
-    while (
-        answer["rewind"]["id"] == request
-        and answer["rewind"]["state"] == "pending"
-        and SYSTEM_CLOCK.monotonic() < until
-    ):
-        await asyncio.sleep(_POLL_INTERVAL)
-        answer = await client.call("GET", f"/pipelines/{answer['name']}")
-    return answer
+    request = answer["rewind"]["id"]
 
+    def over(pipeline: Mapping[str, Any]) -> bool:
+        rewind = pipeline["rewind"]
+        return bool(rewind["id"] != request or rewind["state"] != "pending")
 
-def _run(work: Callable[[PipelinesClient], Any], url: str, token: str | None, ca_file: Path | None) -> None:
-    address = ServiceAddress.given(url, token, ca_file)
-
-    async def connected() -> None:
-        async with PipelinesClient.opened(address) as client:
-            await work(client)
-
-    asyncio.run(connected())
-
-
-def _print(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        return
-    for line in lines:
-        click.echo(line)
+    return await awaited(answer, lambda: client.call("GET", f"/pipelines/{answer['name']}"), over, wait)
 
 
 def _place(text: str) -> Any:

@@ -1,21 +1,17 @@
 """`trelay sources`: lists sources, and pauses, resumes, polls and rewinds them."""
 
-import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from services.cli.service_client import ServiceAddress, address_options
+from services.cli.service_client import address_options
+from services.cli.service_commands import awaited, call_service, print_answer, wait_option
 from services.cli.sources import listing
 from services.cli.sources.system_client import SystemClient
 from shared.errors import SettingsError, TrelayError
-from shared.runtime.clock import SYSTEM_CLOCK
-
-_POLL_INTERVAL = 0.2
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group(
@@ -35,16 +31,6 @@ def sources() -> None:
 _address_options = address_options("TRELAY_SYSTEM_URL", "http://127.0.0.1:8081", "system layer")
 
 
-def _wait_option(command: F) -> F:
-    return click.option(
-        "--wait",
-        type=click.FloatRange(min=0),
-        default=15.0,
-        show_default=True,
-        help="Seconds to wait until it is done; 0 returns at once.",
-    )(command)
-
-
 @sources.command("list", short_help="List the sources.")
 @_address_options
 def list_all(*, url: str, token: str | None, ca_file: Path | None, as_json: bool) -> None:
@@ -52,9 +38,9 @@ def list_all(*, url: str, token: str | None, ca_file: Path | None, as_json: bool
 
     async def work(client: SystemClient) -> None:
         found = await client.sources()
-        _print(found, listing.table(found), as_json=as_json)
+        print_answer(found, listing.table(found), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Show one source.")
@@ -66,9 +52,9 @@ def show(*, name: str, position: bool, url: str, token: str | None, ca_file: Pat
 
     async def work(client: SystemClient) -> None:
         found = await (client.position(name) if position else client.source(name))
-        _print(found, listing.details(found), as_json=as_json or position)
+        print_answer(found, listing.details(found), as_json=as_json or position)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Show what a source read and published, by hour.")
@@ -80,15 +66,15 @@ def counts(*, name: str, hours: int, url: str, token: str | None, ca_file: Path 
 
     async def work(client: SystemClient) -> None:
         found = await client.windows(name, hours)
-        _print(found, listing.windows(found["windows"]), as_json=as_json)
+        print_answer(found, listing.windows(found["windows"]), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Pause a source.")
 @click.argument("name")
 @click.option("--reason", default="", help="Why; it is shown as long as the source is paused.")
-@_wait_option
+@wait_option
 @_address_options
 def pause(
     name: str, *, reason: str, wait: float, url: str, token: str | None, ca_file: Path | None, as_json: bool
@@ -103,14 +89,14 @@ def pause(
     async def work(client: SystemClient) -> None:
         answer = await client.ask(name, "pause", {"reason": reason})
         answer = await _until(client, answer, lambda source: source["state"] in {"paused", "standby"}, wait)
-        _print(answer, [f"{name} is {answer['state']}"], as_json=as_json)
+        print_answer(answer, [f"{name} is {answer['state']}"], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Resume a paused source.")
 @click.argument("name")
-@_wait_option
+@wait_option
 @_address_options
 def resume(*, name: str, wait: float, url: str, token: str | None, ca_file: Path | None, as_json: bool) -> None:
     """Resume a paused source where it stopped."""
@@ -118,9 +104,9 @@ def resume(*, name: str, wait: float, url: str, token: str | None, ca_file: Path
     async def work(client: SystemClient) -> None:
         answer = await client.ask(name, "resume", {})
         answer = await _until(client, answer, lambda source: source["state"] not in {"paused", "starting"}, wait)
-        _print(answer, [f"{name} is {answer['state']}"], as_json=as_json)
+        print_answer(answer, [f"{name} is {answer['state']}"], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Poll a source now.")
@@ -131,9 +117,9 @@ def poll(name: str, *, url: str, token: str | None, ca_file: Path | None, as_jso
 
     async def work(client: SystemClient) -> None:
         answer = await client.ask(name, "poll", {})
-        _print(answer, [f"{name} polls now"], as_json=as_json)
+        print_answer(answer, [f"{name} polls now"], as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Rewind a source.")
@@ -143,7 +129,7 @@ def poll(name: str, *, url: str, token: str | None, ca_file: Path | None, as_jso
               help="A position as `show --position` prints it, instead of --to; - for standard input.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@_wait_option
+@wait_option
 @_address_options
 def rewind(  # noqa: PLR0913 -- click passes each option by name
     name: str,
@@ -175,7 +161,7 @@ def rewind(  # noqa: PLR0913 -- click passes each option by name
     async def work(client: SystemClient) -> None:
         preview = await client.ask(name, "rewind", {"to": to, "dry_run": True})
         if dry_run or not as_json:
-            _print(preview, listing.rewind(name, preview), as_json=as_json)
+            print_answer(preview, listing.rewind(name, preview), as_json=as_json)
         if dry_run:
             return
         if not yes:
@@ -183,12 +169,12 @@ def rewind(  # noqa: PLR0913 -- click passes each option by name
         answer = await client.ask(name, "rewind", {"to": to})
         await _settled(client, answer, wait, f"{name} is rewound", as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Publish again what is there now.")
 @click.argument("name")
-@_wait_option
+@wait_option
 @_address_options
 def snapshot(*, name: str, wait: float, url: str, token: str | None, ca_file: Path | None, as_json: bool) -> None:
     """Publish what is there now once more, beside what changes meanwhile; a paused source begins when it is resumed."""
@@ -197,7 +183,7 @@ def snapshot(*, name: str, wait: float, url: str, token: str | None, ca_file: Pa
         answer = await client.ask(name, "snapshot", {})
         await _settled(client, answer, wait, f"{name} has begun its snapshot", as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
 
 
 @sources.command(short_help="Compare what an upstream has with what is published.")
@@ -222,9 +208,9 @@ def reconcile(
     async def work(client: SystemClient) -> None:
         given = {key: time for key, time in (("from", since), ("to", until)) if time}
         found.update(await client.ask(name, "reconcile", given))
-        _print(found, listing.reconciled(found), as_json=as_json)
+        print_answer(found, listing.reconciled(found), as_json=as_json)
 
-    _run(work, url, token, ca_file)
+    call_service(SystemClient, work, url, token, ca_file)
     return 1 if found["difference"] else 0
 
 
@@ -241,36 +227,14 @@ async def _settled(client: SystemClient, answer: Mapping[str, Any], wait: float,
     if request["state"] == "failed":
         raise TrelayError(f"{answer['name']}: {request['error']}")
     text = done if request["state"] == "done" else f"accepted; {request['command']} of {answer['name']} is pending"
-    _print(answer, [text], as_json=as_json)
+    print_answer(answer, [text], as_json=as_json)
 
 
 async def _until(
     client: SystemClient, answer: Mapping[str, Any], condition: Callable[[Mapping[str, Any]], bool], wait: float
 ) -> Mapping[str, Any]:
     """Return the source once it satisfies a condition, or when the time is over."""
-    until = SYSTEM_CLOCK.monotonic() + wait
-    while not condition(answer) and SYSTEM_CLOCK.monotonic() < until:
-        await asyncio.sleep(_POLL_INTERVAL)
-        answer = await client.source(answer["name"])
-    return answer
-
-
-def _run(work: Callable[[SystemClient], Any], url: str, token: str | None, ca_file: Path | None) -> None:
-    address = ServiceAddress.given(url, token, ca_file)
-
-    async def connected() -> None:
-        async with SystemClient.opened(address) as client:
-            await work(client)
-
-    asyncio.run(connected())
-
-
-def _print(found: Mapping[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-        return
-    for line in lines:
-        click.echo(line)
+    return await awaited(answer, lambda: client.source(answer["name"]), condition, wait)
 
 
 def _place(text: str) -> Any:
