@@ -18,14 +18,14 @@ class ServiceThread(threading.Thread):
         self._build = build
         self._is_ready = threading.Event()
         self._stopping = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.url = ""
 
     def run(self) -> None:
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         async with self._build() as service:
             self.url = service.listening.url
             self._is_ready.set()
@@ -37,6 +37,6 @@ class ServiceThread(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        assert self.loop is not None
+        self.loop.call_soon_threadsafe(self._stopping.set)
         self.join(20)

@@ -24,6 +24,11 @@ def handshake(server: ssl.SSLContext, authority: trustme.CA, **limits: ssl.TLSVe
     authority.configure_trust(trusting)
     for name, version in limits.items():
         setattr(trusting, name, version)
+    return both_ends(server, trusting)[0]
+
+
+def both_ends(server: ssl.SSLContext, trusting: ssl.SSLContext) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Shake hands in memory and return the ends of the client and the server."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client_end = trusting.wrap_bio(to_client, to_server, server_hostname="localhost")
     server_end = server.wrap_bio(to_server, to_client, server_side=True)
@@ -35,7 +40,7 @@ def handshake(server: ssl.SSLContext, authority: trustme.CA, **limits: ssl.TLSVe
                 waiting.remove(end)
             except ssl.SSLWantReadError:
                 pass
-    return client_end
+    return client_end, server_end
 
 
 @pytest.fixture(scope="module")
@@ -147,17 +152,7 @@ def client_names(server: ssl.SSLContext, authority: trustme.CA, issuer: trustme.
     authority.configure_trust(trusting)
     if issuer is not None:
         issuer.issue_cert("shop.example.com").configure_cert(trusting)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client_end = trusting.wrap_bio(to_client, to_server, server_hostname="localhost")
-    server_end = server.wrap_bio(to_server, to_client, server_side=True)
-    waiting = [client_end, server_end]
-    while waiting:
-        for end in list(waiting):
-            try:
-                end.do_handshake()
-                waiting.remove(end)
-            except ssl.SSLWantReadError:
-                pass
+    _, server_end = both_ends(server, trusting)
     found = server_end.getpeercert()
     return dict(found["subjectAltName"])["DNS"] if found else None  # type: ignore[arg-type]
 

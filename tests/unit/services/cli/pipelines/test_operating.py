@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -13,52 +13,35 @@ from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
+from shared.composition.serving import RunningService
 from shared.errors import SettingsError
 from shared.runtime.reloading import SettingsFile
+from tests.unit.services.cli.serving import ServiceThread
 from tests.unit.services.process_api.test_routes import PIPELINES, TOKEN, ingest, published
 
 
-class Service(threading.Thread):
-    """The service in a thread of its own: the command runs a loop of its own."""
+class Service(ServiceThread):
+    """A process layer, with a settings file that it can read again."""
 
     def __init__(self, **process: Any) -> None:
-        super().__init__(daemon=True)
+        super().__init__(self._build_service)
         given = {"node": "n", "listen": {"port": 0}, "pipelines": PIPELINES, **process}
         self.settings = ProcessSettings.model_validate({"process": given})
         self.bus = MemoryBus()
         self.read: Callable[[], ProcessSettings] = lambda: self.settings
-        self._is_ready = threading.Event()
-        self._stopping = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self.url = ""
 
-    def run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    @asynccontextmanager
+    async def _build_service(self) -> AsyncIterator[RunningService]:
         async with build_process_api(self.settings, bus=self.bus, alerts=RecordingAlerts()) as service:
             _ = SettingsFile(self.settings, self._load, service.sections)
-            self.url = service.listening.url
-            self._is_ready.set()
-            await self._stopping.wait()
+            yield service
 
     def _load(self) -> ProcessSettings:
         return self.read()
 
     def ingest(self, *numbers: int) -> None:
-        assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(ingest(self.bus, *numbers), self._loop).result(20)
-
-    def __enter__(self) -> Self:
-        self.start()
-        assert self._is_ready.wait(20)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self.join(20)
+        assert self.loop is not None
+        asyncio.run_coroutine_threadsafe(ingest(self.bus, *numbers), self.loop).result(20)
 
 
 @pytest.fixture
