@@ -63,7 +63,9 @@ _PUSHED = {
     JSON: {"description": "The data of one event, with `?channel=`; or of one in binary mode, with headers `ce-…`."},
 }
 _DOCUMENT = Operation(
-    "This interface, as a document", responses={200: ("The document", {JSON: {"type": "object"}})}, security=()
+    "The OpenAPI or AsyncAPI document of this service",
+    responses={200: ("The document", {JSON: {"type": "object"}})},
+    security=(),
 )
 
 OPERATIONS: dict[tuple[str, str], Operation] = {

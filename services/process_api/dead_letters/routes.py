@@ -16,11 +16,10 @@ from services.process_api.dead_letters.places import parse_place
 from services.process_api.dead_letters.requests import DecideRequest, ListRequest
 from services.process_api.dead_letters.service import DeadLetters
 from shared.bus.protocol import Bus
+from shared.http.commands import FRESH
 from shared.http.operators import Operators
 
 logger = logging.getLogger(__name__)
-
-_FRESH = {"Cache-Control": "no-store"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,4 +80,4 @@ class DeadLetterRoutes:
 
 def _json(body: dict[str, Any]) -> web.Response:
     # Not by `json`: events are in it as they stand, with all digits of their numbers.
-    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=_FRESH)
+    return web.Response(body=msgspec.json.encode(body), content_type="application/json", headers=FRESH)
