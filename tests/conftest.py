@@ -30,10 +30,11 @@ SQS_CLIENT = "services.system_api.sources.queue.sqs.client"
 def _nothing_blocks_the_loop() -> Iterator[None]:
     """Fail a test in which our code makes a blocking call on the event loop, where it would stop every other task.
 
-    The servers for one machine are synchronous on purpose.
+    The servers for one machine are synchronous on purpose, and so are the handlers of logs.
     """
     with blockbuster_ctx(
         ["services", "shared", "trelay_client"],
         excluded_modules=["services.standalone.embedded", "services.system_api.contract", SQS_CLIENT],
-    ):
+    ) as watch:
+        watch.functions["io.TextIOWrapper.write"].can_block_in("logging/__init__.py", "emit")
         yield
