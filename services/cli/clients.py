@@ -2,33 +2,41 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
 from services.cli.configuration import config_option, data_option, database
 from services.cli.patterns import patterns_of
-from services.experience_api.auth.clients import EVERY_CHANNEL, add_client
+from services.experience_api.admin.clients import ClientAdmin, NewClient, UnknownClient
+from services.experience_api.admin.views import View
+from services.experience_api.auth.clients import EVERY_CHANNEL
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Client, Policy
+from services.experience_api.registry.protocol import ClientChange, Policy
 from shared.database.engine import create_engine
-from shared.database.options import DatabaseOptions
 from shared.errors import Malformed, TrelayError
 
+F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 _POLICY = click.Choice([policy.value for policy in Policy])
 _POLICY_HELP = (
     "What a second connection does: `probe` replaces the first if it does not answer, `reject` waits for its end, "
     "`replace` always replaces it."
 )
+_SECRET_HELP = "A file with a secret that you chose, or - for standard input; the default is a random secret."  # noqa: S105 -- a help text
 
 
-@click.group(short_help="Add, list, change, disable and enable clients.")
+def _common_options(command: F) -> F:
+    """Add `--json`, `--config` and `--data`."""
+    json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return json_option(config_option(data_option(command)))
+
+
+@click.group(short_help="Add, list, change, rotate, disable and remove clients.")
 def clients() -> None:
-    """Add, list, change, disable and enable clients: the applications that may register.
+    """Manage clients: the applications that may register.
 
     A client has an id and a secret. It registers with both, and gets a token to subscribe with.
     """
@@ -43,24 +51,17 @@ def clients() -> None:
 @click.option("--loopback-only", is_flag=True, help="It is accepted from this machine only.")
 @click.option("--policy", type=_POLICY, default=Policy.PROBE.value, show_default=True, help=_POLICY_HELP)
 @click.option("--note", default="", help="A remark that `list` shows.")
-@click.option(
-    "--secret-file",
-    type=click.File("r"),
-    help="A file with a secret that you chose, or - for standard input; the default is a random secret.",
-)
-@config_option
-@data_option
-def add(  # noqa: PLR0913 -- click passes each option by name
+@click.option("--secret-file", type=click.File("r"), help=_SECRET_HELP)
+@_common_options
+def add(
     client_id: str,
     *,
-    channels: tuple[str, ...],
-    may_send: bool,
-    loopback_only: bool,
     policy: str,
-    note: str,
     secret_file: TextIO | None,
+    as_json: bool,
     config: Path,
     data: Path | None,
+    **more: Any,
 ) -> None:
     """Add a client, and print its secret once: it is not stored, and cannot be shown again.
 
@@ -69,134 +70,184 @@ def add(  # noqa: PLR0913 -- click passes each option by name
       trelay clients add billing --channels 'orders.**,stock.eu' --note 'team billing'
       trelay clients add billing --data var          the deployment of `make run`
     """  # noqa: D301 -- click's mark against rewrapping
-    chosen = None if secret_file is None else secret_file.read().rstrip("\r\n")
-    options = database(config, data)
-
-    async def work() -> str:
-        async with _registry(options) as registry:
-            return await add_client(
-                registry,
-                client_id,
-                secret=chosen,
-                channels=channels,
-                may_send=may_send,
-                loopback_only=loopback_only,
-                note=note,
-                policy=Policy(policy),
-            )
-
-    try:
-        secret = asyncio.run(work())
-    except Malformed as exc:
-        raise click.UsageError(str(exc)) from exc
-    click.echo(f"client_id: {client_id}")
-    if chosen is None:
-        click.echo(f"client_secret: {secret}")
-        click.echo("The secret is not stored and cannot be shown again.", err=True)
+    new = NewClient(client_id, _chosen(secret_file), policy=Policy(policy), **more)
+    found = _done(config, data, lambda admin: admin.add(new))
+    _print(found, [f"client_id: {client_id}"], as_json=as_json)
 
 
 @clients.command("list", short_help="List the clients.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@config_option
-@data_option
+@_common_options
 def list_all(*, as_json: bool, config: Path, data: Path | None) -> None:
     """List the clients with their channels, restrictions and notes."""
-    options = database(config, data)
 
-    async def work() -> list[Client]:
-        async with _registry(options) as registry:
-            return await registry.all()
+    async def work(admin: ClientAdmin) -> list[View]:
+        return [view async for view in admin.all()]
 
-    found = asyncio.run(work())
+    found = _done(config, data, work)
     if as_json:
-        shown = [{name: value for name, value in asdict(client).items() if name != "secret_hash"} for client in found]
-        click.echo(json.dumps(shown))
+        click.echo(json.dumps(found))
         return
     rows = [("CLIENT", "CHANNELS", "", "NOTE")]
-    rows += [(client.client_id, " ".join(client.channels), _marks(client), client.note) for client in found]
+    rows += [(view["client_id"], " ".join(view["channels"]), _marks(view), view["note"]) for view in found]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@clients.command("set", short_help="Change the channels or the policy of a client.")
+@clients.command(short_help="Give a client a new secret, and print it, once.")
+@click.argument("client_id")
+@click.option("--overlap", type=click.FloatRange(min=0), required=True, metavar="SECONDS",
+              help="How long the secret before remains valid, so that the application can be given the new one: "
+              "3600 for an hour, 0 if it was stolen.")  # fmt: skip
+@click.option("--secret-file", type=click.File("r"), help=_SECRET_HELP)
+@_common_options
+def rotate(
+    client_id: str, *, overlap: float, secret_file: TextIO | None, as_json: bool, config: Path, data: Path | None
+) -> None:
+    """Give a client a new secret, and print it once. The one before remains valid for the overlap, and then not.
+
+    The token and the connection of the client stay; `revoke` ends both.
+
+    \b
+    Example:
+      trelay clients rotate billing --overlap 3600
+    """  # noqa: D301 -- click's mark against rewrapping
+    secret = _chosen(secret_file)
+    found = _done(config, data, lambda admin: admin.rotate(client_id, overlap, secret))
+    until = found["previous_secret_until"]
+    _print(
+        found,
+        [f"client_id: {client_id}", f"previous secret: {f'valid until {until}' if until else 'not valid any more'}"],
+        as_json=as_json,
+    )
+
+
+@clients.command("set", short_help="Change the channels, the policy or another member of a client.")
 @click.argument("client_id")
 @click.option("--channels", metavar="PATTERNS", callback=patterns_of,
               help="All channels that it may subscribe to, separated by commas.")  # fmt: skip
 @click.option("--policy", type=_POLICY, help=_POLICY_HELP)
-@config_option
-@data_option
+@click.option("--may-send/--may-not-send", default=None, help="Whether it may also send.")
+@click.option("--loopback-only/--any-address", default=None, help="Whether it is accepted from this machine only.")
+@click.option("--note", help="A remark that `list` shows.")
+@_common_options
 def set_options(
-    client_id: str, *, channels: tuple[str, ...], policy: str | None, config: Path, data: Path | None
+    client_id: str,
+    *,
+    channels: tuple[str, ...],
+    policy: str | None,
+    as_json: bool,
+    config: Path,
+    data: Path | None,
+    **more: Any,
 ) -> None:
-    """Change a client. Its channels change for a living connection within two seconds, its policy at the next one.
+    """Change a client. Its channels change for a living connection within two seconds, all else at the next one.
 
     \b
     Example:
       trelay clients set billing --channels 'orders.**'
     """  # noqa: D301 -- click's mark against rewrapping
-    options = database(config, data)
-
-    if not channels and policy is None:
-        raise click.UsageError("found nothing to change; expected --channels or --policy")
-
-    async def work() -> bool:
-        async with _registry(options) as registry:
-            known = not channels or await registry.set_channels(client_id, channels)
-            return known and (policy is None or await registry.set_policy(client_id, Policy(policy)))
-
-    if not asyncio.run(work()):
-        raise _unknown(client_id)
-    if channels:
-        click.echo(f"{client_id} may subscribe to {' '.join(channels)}")
-    if policy is not None:
-        click.echo(f"{client_id} has the policy {policy}")
+    change = ClientChange(channels=channels or None, policy=None if policy is None else Policy(policy), **more)
+    if not change.members:
+        raise click.UsageError("found nothing to change; expected --channels, --policy or another option")
+    found = _done(config, data, lambda admin: admin.change(client_id, change))
+    _print(found, _changed(client_id, change), as_json=as_json)
 
 
 @clients.command(short_help="Disable a client and close its connection.")
 @click.argument("client_id")
-@config_option
-@data_option
-def disable(client_id: str, config: Path, data: Path | None) -> None:
+@_common_options
+def disable(client_id: str, *, as_json: bool, config: Path, data: Path | None) -> None:
     """Disable a client: its connection is closed, and it can neither register nor connect."""
-    asyncio.run(_change(database(config, data), client_id, disabled=True))
+    found = _done(config, data, lambda admin: admin.disable(client_id))
+    _print(found, [f"{client_id} is disabled"], as_json=as_json)
 
 
 @clients.command()
 @click.argument("client_id")
-@config_option
-@data_option
-def enable(client_id: str, config: Path, data: Path | None) -> None:
+@_common_options
+def enable(client_id: str, *, as_json: bool, config: Path, data: Path | None) -> None:
     """Enable a disabled client. Its token is valid again, unless it has expired."""
-    asyncio.run(_change(database(config, data), client_id, disabled=False))
+    found = _done(config, data, lambda admin: admin.enable(client_id))
+    _print(found, [f"{client_id} is enabled"], as_json=as_json)
 
 
-async def _change(options: DatabaseOptions, client_id: str, *, disabled: bool) -> None:
-    async with _registry(options) as registry:
-        known = await (registry.disable(client_id) if disabled else registry.enable(client_id))
-    if not known:
-        raise _unknown(client_id)
-    click.echo(f"{client_id} is {'disabled' if disabled else 'enabled'}")
+@clients.command(short_help="Invalidate the token of a client and close its connection.")
+@click.argument("client_id")
+@_common_options
+def revoke(client_id: str, *, as_json: bool, config: Path, data: Path | None) -> None:
+    """Invalidate the token of a client and close its connection. It can register again with its secret."""
+    found = _done(config, data, lambda admin: admin.revoke(client_id))
+    _print(found, [f"{client_id} has no token{'' if found['revoked'] else ', and had none'}"], as_json=as_json)
 
 
-def _unknown(client_id: str) -> TrelayError:
-    return TrelayError(f"found no client {client_id!r}; 'trelay clients list' lists the clients")
+@clients.command(short_help="Delete a client with its token and close its connection.")
+@click.argument("client_id")
+@_common_options
+def remove(client_id: str, *, as_json: bool, config: Path, data: Path | None) -> None:
+    """Delete a client with its token and close its connection. `disable` keeps them."""
+    found = _done(config, data, lambda admin: admin.remove(client_id))
+    _print(found, [f"{client_id} is removed"], as_json=as_json)
 
 
-@asynccontextmanager
-async def _registry(options: DatabaseOptions) -> AsyncIterator[PostgresRegistry]:
-    engine = create_engine(options)
+def _done(config: Path, data: Path | None, work: Callable[[ClientAdmin], Awaitable[R]]) -> R:
+    """Return the result of some work with the clients of a database."""
+    options = database(config, data)
+
+    async def connected() -> R:
+        engine = create_engine(options)
+        registry = PostgresRegistry(engine, options)
+        try:
+            return await work(ClientAdmin(registry))
+        finally:
+            registry.close()
+            await engine.dispose()
+
     try:
-        yield PostgresRegistry(engine, options)
-    finally:
-        await engine.dispose()
+        return asyncio.run(connected())
+    except Malformed as exc:
+        raise click.UsageError(str(exc)) from exc
+    except UnknownClient as exc:
+        raise TrelayError(f"{exc}; 'trelay clients list' lists the clients") from exc
 
 
-def _marks(client: Client) -> str:
+def _print(found: View, lines: Sequence[str], *, as_json: bool) -> None:
+    """Print what is done; a secret that was generated comes after the id."""
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        first, *others = lines
+        click.echo(first)
+        if "client_secret" in found:
+            click.echo(f"client_secret: {found['client_secret']}")
+        for line in others:
+            click.echo(line)
+    if "client_secret" in found:
+        click.echo("The secret is not stored and cannot be shown again.", err=True)
+
+
+def _chosen(secret_file: TextIO | None) -> str | None:
+    return None if secret_file is None else secret_file.read().rstrip("\r\n")
+
+
+def _changed(client_id: str, change: ClientChange) -> list[str]:
+    addresses = "this machine only" if change.loopback_only else "any address"
+    lines = {
+        "channels": f"{client_id} may subscribe to {' '.join(change.channels or ())}",
+        "policy": f"{client_id} has the policy {change.policy}",
+        "may_send": f"{client_id} {'may' if change.may_send else 'may not'} send",
+        "loopback_only": f"{client_id} is accepted from {addresses}",
+        "note": f"{client_id} has the note {change.note!r}",
+    }
+    return [line for member, line in lines.items() if member in change.members]
+
+
+def _marks(view: View) -> str:
     all_marks = {
-        "disabled": client.disabled,
-        "may send": client.may_send,
-        "loopback only": client.loopback_only,
-        client.policy.value: client.policy is not Policy.PROBE,
+        "disabled": view["disabled"],
+        "may send": view["may_send"],
+        "loopback only": view["loopback_only"],
+        view["policy"]: view["policy"] != Policy.PROBE,
+        "two secrets": view["previous_secret_until"] is not None,
     }
     return ", ".join(mark for mark, applies in all_marks.items() if applies)

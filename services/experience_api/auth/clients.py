@@ -1,11 +1,11 @@
-"""Adds clients."""
+"""Adds clients, and replaces their secrets."""
 
 import asyncio
 import secrets
 from collections.abc import Iterable
 
 from services.experience_api.auth.credentials import client_id
-from services.experience_api.auth.secrets import Bytes, generate, hash_secret
+from services.experience_api.auth.secrets import Bytes, Comparison, generate, hash_secret
 from services.experience_api.hub.patterns import check_pattern
 from services.experience_api.registry.protocol import Client, Clients, Policy
 from shared.errors import Malformed
@@ -49,3 +49,24 @@ async def add_client(  # noqa: PLR0913 -- the attributes of a client, by keyword
     if not await clients.add(client):
         raise ClientExists(f"client {name!r} already exists")
     return chosen
+
+
+async def rotate_secret(
+    clients: Clients, name: str, *, secret: str | None = None, overlap: float = 0.0, rng: Bytes = secrets.token_bytes
+) -> str | None:
+    """Replace the secret of a client and return the new one, generated unless given; None if there is no such client.
+
+    The secret before it remains valid for `overlap` seconds. One that was replaced earlier is not valid any more.
+
+    Raises:
+        Malformed: the given secret is invalid, or is the one that the client has.
+        Unavailable: the registry does not answer.
+    """
+    client = await clients.find(name)
+    if client is None:
+        return None
+    chosen = generate(rng) if secret is None else secret
+    if await asyncio.to_thread(Comparison(rng).matches, chosen, [client.secret_hash]):
+        raise Malformed("the secret is the one that the client has; expected another one")
+    stored = await asyncio.to_thread(hash_secret, chosen, rng, client.secret_hash)
+    return chosen if await clients.rotate(name, stored, overlap) else None

@@ -7,14 +7,15 @@ There are two kinds, distinguished by their form and stored with a prefix that n
 - *Chosen* secrets can be guessed: scrypt makes each guess cost some 50 ms and 16 MiB.
 
 The cost of a comparison depends only on the form of the *presented* secret, so its time does not reveal whether the
-client exists or which kind its secret is.
+client exists, which kind its secret is, or whether an older one is valid as well: a chosen secret gets the salt of the
+one that it replaces, so that one hash is compared with both.
 """
 
 import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from shared.errors import Malformed
@@ -46,10 +47,10 @@ def is_generated(secret: str) -> bool:
     return _GENERATED.fullmatch(secret) is not None
 
 
-def hash_secret(secret: str, rng: Bytes) -> str:
+def hash_secret(secret: str, rng: Bytes, replaced: str | None = None) -> str:
     """Return the hash to store: `sha256$salt$digest` or `scrypt$n$r$p$salt$digest`.
 
-    Slow for a chosen secret.
+    Slow for a chosen secret. `replaced` is the stored hash of the secret that this one replaces.
 
     Raises:
         Malformed: a chosen secret is empty, longer than `CHOSEN_LIMIT` bytes, or holds a control character.
@@ -59,6 +60,9 @@ def hash_secret(secret: str, rng: Bytes) -> str:
         return f"{_FAST}${_encode(salt)}${_encode(_sha256(secret, salt))}"
     if not 0 < len(secret.encode()) <= CHOSEN_LIMIT or not secret.isprintable():
         raise Malformed(f"the secret is invalid; expected 1 to {CHOSEN_LIMIT} bytes without control characters")
+    before = None if replaced is None else _parse(replaced)
+    if before is not None and before.scheme == _SLOW:
+        salt = before.salt
     cost, block, parallel = _PARAMETERS
     digest = _scrypt(secret, salt, cost, block, parallel)
     return f"{_SLOW}${cost}${block}${parallel}${_encode(salt)}${_encode(digest)}"
@@ -73,9 +77,14 @@ class _Stored:
     salt: bytes
     digest: bytes
 
+    @property
+    def salted(self) -> tuple[tuple[int, int, int], bytes]:
+        """What a secret is hashed with."""
+        return self.parameters, self.salt
+
 
 class Comparison:
-    """Compares presented secrets with stored hashes, or with a decoy if there is none of the same kind."""
+    """Compares presented secrets with stored hashes, or with a decoy if there are none of the same kind."""
 
     def __init__(self, rng: Bytes) -> None:
         """Generate the decoys, which match no secret."""
@@ -83,16 +92,19 @@ class Comparison:
             scheme: _Stored(scheme, _PARAMETERS, rng(_SALT_BYTES), rng(_DIGEST_BYTES)) for scheme in (_FAST, _SLOW)
         }
 
-    def matches(self, presented: str, stored: str | None) -> bool:
-        """Return whether the secret matches the stored hash. Slow unless the secret has the generated form.
+    def matches(self, presented: str, stored: Sequence[str]) -> bool:
+        """Return whether the secret matches one of the stored hashes. Slow unless the secret has the generated form.
 
         Takes the same time whatever is stored, and if nothing is.
         """
         scheme = _FAST if is_generated(presented) else _SLOW
-        parsed = _parse(stored) if stored is not None else None
-        against = parsed if parsed is not None and parsed.scheme == scheme else self._decoys[scheme]
-        same = hmac.compare_digest(_digest(presented, against), against.digest)
-        return same and against is parsed
+        known = [each for each in map(_parse, stored) if each.scheme == scheme]
+        against = known or [self._decoys[scheme]]
+        digests = {each.salted: b"" for each in against}
+        for each in against:
+            digests[each.salted] = digests[each.salted] or _digest(presented, each)
+        same = [hmac.compare_digest(digests[each.salted], each.digest) for each in against]
+        return any(same) and bool(known)
 
 
 def _parse(stored: str) -> _Stored:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple, Self, TypeVar
@@ -121,7 +121,7 @@ class Verifier:
             Unavailable: the registry does not answer.
         """
         client = await self._clients.find(credentials.client_id)
-        matches = await self._matches(credentials, None if client is None else client.secret_hash, address)
+        matches = await self._matches(credentials, () if client is None else client.secret_hashes, address)
         key = self._digest(credentials.client_id, credentials.secret)
         if client is None or client.disabled or not matches:
             self._known.pop(key, None)
@@ -129,12 +129,12 @@ class Verifier:
         _keep(self._known, key, self._clock.monotonic() + self._options.known_ttl, self._options.known_size)
         return client
 
-    async def _matches(self, credentials: ClientCredentials, stored: str | None, address: str) -> bool:
+    async def _matches(self, credentials: ClientCredentials, stored: Sequence[str], address: str) -> bool:
         presented = credentials.secret
         if is_generated(presented):
             return self._comparison.matches(presented, stored)
-        # The stored hash is part of the key: a cached outcome is void once the secret has changed.
-        key = self._digest(stored or "", presented)
+        # The stored hashes are part of the key: a cached outcome is void once the secret has changed.
+        key = self._digest(*stored, presented)
         cached = self._cache.get(key)
         if cached is not None and cached.until > self._clock.monotonic():
             return cached.matches
@@ -148,7 +148,7 @@ class Verifier:
         _keep(self._cache, key, outcome, self._options.cache_size)
         return matches
 
-    async def _guess(self, presented: str, stored: str | None, guesser: str) -> bool:
+    async def _guess(self, presented: str, stored: Sequence[str], guesser: str) -> bool:
         began = self._clock.monotonic()
         self._guesses.take(guesser, began)
         wrong = False
@@ -159,7 +159,7 @@ class Verifier:
                 self._guesses.give_back(guesser, began)
         return not wrong
 
-    async def _queued(self, presented: str, stored: str | None) -> bool:
+    async def _queued(self, presented: str, stored: Sequence[str]) -> bool:
         if self._waiting >= self._options.threads + self._options.queue:
             raise Refused(BUSY, retry_after=1.0)
         self._waiting += 1
@@ -168,7 +168,7 @@ class Verifier:
         finally:
             self._waiting -= 1
 
-    async def _compare(self, presented: str, stored: str | None) -> bool:
+    async def _compare(self, presented: str, stored: Sequence[str]) -> bool:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._comparison.matches, presented, stored)
 

@@ -2,97 +2,27 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
 from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason, Notice
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice, Policy
+from services.experience_api.registry.memory_clients import Connection, Consumer, MemoryClients
+from services.experience_api.registry.notices import LossReason, Notice
+from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
-from shared.lease import MemoryLeaseStore
-from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 _DAY = 86_400.0
 
 
-@dataclass(slots=True)
-class _Consumer:
-    token_hash: bytes
-    last_seen: float
-    previous_hash: bytes | None = None
-    previous_until: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Connection:
-    connection_id: UUID
-    node: Node
-    epoch: int
-    token_hash: bytes
-    remote: str
-    since: datetime
-
-
-class MemoryRegistry:
+class MemoryRegistry(MemoryClients):
     """A `Registry` of one process. Nothing here awaits, so every operation is atomic."""
-
-    def __init__(self, leases: MemoryLeaseStore, clock: Clock = SYSTEM_CLOCK) -> None:
-        """`leases` holds the leases of the nodes."""
-        self.problem: str | None = None
-        self._leases = leases
-        self._clock = clock
-        self._clients: dict[str, Client] = {}
-        self._consumers: dict[str, _Consumer] = {}
-        self._connections: dict[str, _Connection] = {}
-        self._used_tickets: set[bytes] = set()
-        self._signing_key: SigningKey | None = None
-        self._listeners: list[OnNotice] = []
-        self._notices: dict[str, list[Notice]] = {}
-        """By the name of the node that has not taken them."""
-
-    async def add(self, client: Client) -> bool:
-        return self._clients.setdefault(client.client_id, client) is client
-
-    async def find(self, client_id: str) -> Client | None:
-        return self._clients.get(client_id)
-
-    async def all(self) -> list[Client]:
-        return [client for _, client in sorted(self._clients.items())]
-
-    async def set_channels(self, client_id: str, channels: Sequence[str]) -> bool:
-        client, held = self._clients.get(client_id), self._connections.get(client_id)
-        if client is None:
-            return False
-        self._clients[client_id] = replace(client, channels=tuple(channels))
-        if held is not None:
-            await self.leave(held.node.name, GrantChanged(held.connection_id, tuple(channels)))
-        return True
-
-    async def set_policy(self, client_id: str, policy: Policy) -> bool:
-        client = self._clients.get(client_id)
-        if client is None:
-            return False
-        self._clients[client_id] = replace(client, policy=policy)
-        return True
-
-    async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        return {name: self._clients[name].channels for name in client_ids if name in self._clients}
-
-    async def disable(self, client_id: str) -> bool:
-        await self._revoke_claim(client_id, LossReason.DISABLED)
-        return self._set_disabled(client_id, disabled=True)
-
-    async def enable(self, client_id: str) -> bool:
-        return self._set_disabled(client_id, disabled=False)
 
     async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
         client = self._clients.get(claims.client_id)
         if client is None or client.disabled:
             raise Refused(refusals.WRONG_CREDENTIALS)
         now, before = self._clock.monotonic(), self._consumers.get(claims.client_id)
-        consumer = self._consumers[claims.client_id] = _Consumer(claims.token_hash, now)
+        consumer = self._consumers[claims.client_id] = Consumer(claims.token_hash, now)
         if overlap and before is not None:
             consumer.previous_hash, consumer.previous_until = before.token_hash, now + overlap
         await self._revoke_claim(claims.client_id, LossReason.REPLACED, consumer.previous_hash)
@@ -147,7 +77,7 @@ class MemoryRegistry:
         if held is not None and self._alive(held.node) and held.connection_id != instead_of:
             return self._held(held, client)
         epoch = 1 if held is None else held.epoch + 1
-        self._connections[client_id] = _Connection(
+        self._connections[client_id] = Connection(
             connection_id, node, epoch, claims.token_hash, remote, self._clock.now()
         )
         consumer.last_seen = self._clock.monotonic()
@@ -187,14 +117,6 @@ class MemoryRegistry:
     async def take_notices(self, node: Node) -> list[Notice]:
         return self._notices.pop(node.name, [])
 
-    async def leave(self, node: str, notice: Notice) -> None:
-        self._notices.setdefault(node, []).append(notice)
-        await self.notify(Look(node))
-
-    async def notify(self, notice: Notice) -> None:
-        for on_notice in self._listeners:
-            on_notice(notice)
-
     @asynccontextmanager
     async def listening(self, on_notice: OnNotice) -> AsyncIterator[None]:
         self._listeners.append(on_notice)
@@ -204,26 +126,8 @@ class MemoryRegistry:
         finally:
             self._listeners.remove(on_notice)
 
-    def _held(self, held: _Connection, client: Client) -> Held:
+    def _held(self, held: Connection, client: Client) -> Held:
         return Held(held.connection_id, held.node.name, held.remote, held.since, client.policy)
-
-    def _set_disabled(self, client_id: str, *, disabled: bool) -> bool:
-        client = self._clients.get(client_id)
-        if client is None:
-            return False
-        self._clients[client_id] = replace(client, disabled=disabled)
-        return True
-
-    async def _revoke_claim(self, client_id: str, reason: LossReason, kept: bytes | None = None) -> None:
-        held = self._connections.get(client_id)
-        if held is not None and held.token_hash != kept:
-            del self._connections[client_id]
-            await self._notify_holder(held, reason)
-
-    async def _notify_holder(self, held: _Connection, reason: LossReason) -> None:
-        notice = ClaimLost(held.connection_id, reason)
-        self._notices.setdefault(held.node.name, []).append(notice)
-        await self.notify(notice)
 
     def _refusal(self, token: TokenClaims, good_for_days: float) -> Refusal | None:
         client, consumer = self._clients.get(token.client_id), self._consumers.get(token.client_id)
@@ -233,7 +137,7 @@ class MemoryRegistry:
             return refusals.CLIENT_DISABLED
         return refusals.TOKEN_EXPIRED if self._expired(token.client_id, good_for_days) else None
 
-    def _valid_hashes(self, consumer: _Consumer) -> set[bytes | None]:
+    def _valid_hashes(self, consumer: Consumer) -> set[bytes | None]:
         overlaps = consumer.previous_until > self._clock.monotonic()
         return {consumer.token_hash, consumer.previous_hash} if overlaps else {consumer.token_hash}
 

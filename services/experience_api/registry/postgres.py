@@ -10,108 +10,30 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice, Policy
-from services.experience_api.registry.rows import client_of, refusal_of, verdict_of
-from services.experience_api.registry.stored_notices import (
-    CHANNEL,
-    decoded,
-    leave,
-    lock_consumer,
-    revoke_claim,
-    tell_connections,
-)
+from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
+from services.experience_api.registry.rows import refusal_of, verdict_of
+from services.experience_api.registry.stored_clients import StoredClients
+from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claim
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
-from shared.database.options import DatabaseOptions
-from shared.database.pool import ConnectionPool
 from shared.database.tables import clients, consumers, signing_keys
 from shared.errors import Unavailable
-from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 _TRIES = 3
-_POOL_SIZE = 4
-"""Connections for finding clients, claims and releases, besides those of the engine."""
 _KEY = "database"
 """The id, in tokens, of the key stored here."""
 
 
-class PostgresRegistry:
+class PostgresRegistry(StoredClients):
     """A `Registry` in the tables of `shared.database`."""
-
-    def __init__(self, engine: AsyncEngine, options: DatabaseOptions, clock: Clock = SYSTEM_CLOCK) -> None:
-        """Use an engine, and connections of its own to claim and to listen."""
-        self._engine = engine
-        # Without the round trips of BEGIN and COMMIT, for statements that are a transaction each.
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-        # Consumers connect in crowds, and a flood may claim at will: plain asyncpg takes a tenth of the CPU time.
-        self._pool = ConnectionPool(options, size=_POOL_SIZE, purpose="claims")
-        self._options = options
-        self._place = f"registry in {options.address}"
-        self._clock = clock
-        self._problem: str | None = "not listening"
-
-    async def add(self, client: Client) -> bool:
-        values = {
-            "client_id": client.client_id,
-            "secret_hash": client.secret_hash,
-            "channels": list(client.channels),
-            "may_send": client.may_send,
-            "loopback_only": client.loopback_only,
-            "disabled": client.disabled,
-            "note": client.note,
-            "policy": client.policy.value,
-        }
-        statement = insert(clients).values(values).on_conflict_do_nothing().returning(clients.c.client_id)
-        return bool(await self._rows(statement))
-
-    async def find(self, client_id: str) -> Client | None:
-        async with self._pool.use() as connection:
-            row = await connection.fetchrow(statements.FIND, client_id)
-        return None if row is None else client_of(row)
-
-    async def all(self) -> list[Client]:
-        return [client_of(row) for row in await self._rows(select(clients).order_by(clients.c.client_id))]
-
-    async def set_channels(self, client_id: str, channels: Sequence[str]) -> bool:
-        changed = update(clients).where(clients.c.client_id == client_id).values(channels=list(channels))
-        with database_errors(self._place):
-            async with self._engine.begin() as connection:
-                await lock_consumer(connection, client_id)
-                known = (await connection.execute(changed)).rowcount > 0
-                await tell_connections(connection, client_id, channels)
-                return known
-
-    async def set_policy(self, client_id: str, policy: Policy) -> bool:
-        statement = update(clients).where(clients.c.client_id == client_id).values(policy=policy.value)
-        return bool(await self._rows(statement.returning(clients.c.client_id)))
-
-    async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        async with self._pool.use() as connection:
-            rows = await connection.fetch(statements.CHANNELS, client_ids)
-        return {row["client_id"]: tuple(row["channels"]) for row in rows}
-
-    async def disable(self, client_id: str) -> bool:
-        with database_errors(self._place):
-            async with self._engine.begin() as connection:
-                await lock_consumer(connection, client_id)
-                changed = await connection.execute(
-                    update(clients).where(clients.c.client_id == client_id).values(disabled=True)
-                )
-                await revoke_claim(connection, client_id, LossReason.DISABLED)
-                return changed.rowcount > 0
-
-    async def enable(self, client_id: str) -> bool:
-        statement = update(clients).where(clients.c.client_id == client_id).values(disabled=False)
-        return bool(await self._rows(statement.returning(clients.c.client_id)))
 
     async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
         values: dict[str, Any] = {
@@ -238,6 +160,7 @@ class PostgresRegistry:
             released = await connection.fetch(statements.RELEASE_DEAD, timedelta(seconds=after))
             await connection.execute(statements.DELETE_NODES)
             await connection.execute(statements.DELETE_NOTICES)
+            await connection.execute(statements.FORGET_SECRETS)
         return len(released)
 
     def close(self) -> None:
@@ -272,9 +195,3 @@ class PostgresRegistry:
 
         async with Listener.opened(self._options, {CHANNEL: on_payload}, on_use=on_problem, clock=self._clock):
             yield
-
-    async def _rows(self, statement: Any) -> Sequence[RowMapping]:
-        with database_errors(self._place):
-            async with self._autocommit.connect() as connection:
-                result = await connection.execute(statement)
-                return result.mappings().all() if result.returns_rows else ()

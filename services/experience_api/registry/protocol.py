@@ -6,10 +6,10 @@ that holds it receives a notice, and only if the write took effect.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from services.experience_api.refusals import Refusal
@@ -42,6 +42,35 @@ class Client:
     disabled: bool = False
     note: str = ""
     policy: Policy = Policy.PROBE
+    previous_secret_hash: str | None = field(default=None, repr=False)
+    """Of the secret before this one, while that one is valid as well."""
+    previous_secret_until: datetime | None = field(default=None, compare=False)
+    """Until when it is."""
+    created_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def secret_hashes(self) -> tuple[str, ...]:
+        """The hashes of every secret that is valid now."""
+        return (
+            (self.secret_hash,) if self.previous_secret_hash is None else (self.secret_hash, self.previous_secret_hash)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientChange:
+    """What to change of a client; None leaves a member as it is."""
+
+    channels: tuple[str, ...] | None = None
+    may_send: bool | None = None
+    loopback_only: bool | None = None
+    note: str | None = None
+    policy: Policy | None = None
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """The members that change, by name."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Node(NamedTuple):
@@ -89,19 +118,22 @@ class Clients(Protocol):
         """Return a client as it is now."""
         ...
 
-    async def all(self) -> list[Client]:
-        """Return every client, by id."""
+    async def page(self, after: str = "", limit: int | None = None) -> list[Client]:
+        """Return the clients whose ids are after `after`, by id; at most `limit` of them."""
         ...
 
-    async def set_channels(self, client_id: str, channels: Sequence[str]) -> bool:
-        """Change the channels that a client may subscribe to; its connection receives `GrantChanged`.
+    async def change(self, client_id: str, change: ClientChange) -> bool:
+        """Change a client. Its connection receives `GrantChanged` if its channels change; the rest holds for the next.
 
         Returns False if there is no such client.
         """
         ...
 
-    async def set_policy(self, client_id: str, policy: Policy) -> bool:
-        """Change what happens when a client connects again. Returns False if there is no such client."""
+    async def rotate(self, client_id: str, secret_hash: str, overlap: float) -> bool:
+        """Replace the secret of a client. The one before remains valid for `overlap` seconds, and none before that one.
+
+        Tokens and connections stay. Returns False if there is no such client.
+        """
         ...
 
     async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -117,6 +149,13 @@ class Clients(Protocol):
 
     async def enable(self, client_id: str) -> bool:
         """Undo `disable`. Returns False if there is no such client."""
+        ...
+
+    async def remove(self, client_id: str) -> bool:
+        """Delete a client with its consumer and token; its connection ends with `REMOVED`.
+
+        Returns False if there is no such client.
+        """
         ...
 
 

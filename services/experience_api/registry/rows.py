@@ -3,14 +3,13 @@
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import RowMapping
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.protocol import Claim, Client, Held, Policy
 
 
-def client_of(row: asyncpg.Record | RowMapping) -> Client:
+def client_of(row: asyncpg.Record) -> Client:
     return Client(
         row["client_id"],
         row["secret_hash"],
@@ -20,6 +19,9 @@ def client_of(row: asyncpg.Record | RowMapping) -> Client:
         disabled=row["disabled"],
         note=row["note"],
         policy=Policy(row["policy"]),
+        previous_secret_hash=row["previous_secret_hash"] if row["overlaps"] else None,
+        previous_secret_until=row["previous_secret_until"] if row["overlaps"] else None,
+        created_at=row["created_at"],
     )
 
 

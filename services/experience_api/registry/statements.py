@@ -4,7 +4,28 @@ A claim is valid exactly while the lease `node/<its node>` runs under the epoch 
 one row, not one per connection, and all claims of a dead node are free the moment that row expires.
 """
 
-FIND = "SELECT * FROM trelay.clients WHERE client_id = $1"
+_CLIENTS = """
+SELECT clients.*, coalesce(previous_secret_until > now(), false) AS overlaps FROM trelay.clients
+"""
+FIND = f"{_CLIENTS} WHERE client_id = $1"
+
+# $1 the id before the first one, $2 how many at most, null for all.
+PAGE = f"{_CLIENTS} WHERE client_id > $1 ORDER BY client_id LIMIT $2"
+
+# $1 client, $2 hash of its new secret, $3 how long the one before remains valid.
+ROTATE = """
+UPDATE trelay.clients SET
+    secret_hash = $2,
+    previous_secret_hash = CASE WHEN $3::interval > interval '0' THEN secret_hash END,
+    previous_secret_until = CASE WHEN $3::interval > interval '0' THEN now() + $3::interval END
+WHERE client_id = $1
+RETURNING client_id
+"""
+
+FORGET_SECRETS = """
+UPDATE trelay.clients SET previous_secret_hash = NULL, previous_secret_until = NULL
+WHERE previous_secret_until <= now()
+"""
 
 # The consumer is locked first, then its client. A concurrent registration, removal, disabling, release or claim waits
 # here, and PostgreSQL reads a locked row again after the wait: so no claim is granted on stale data.

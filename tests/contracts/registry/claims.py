@@ -8,7 +8,7 @@ import pytest
 
 from services.experience_api.refusals import LOOPBACK_ONLY, UNAVAILABLE, Refused
 from services.experience_api.registry.notices import ClaimLost, LossReason
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, Policy, Registry
+from services.experience_api.registry.protocol import Claim, Client, ClientChange, Held, Node, Policy, Registry
 from tests.contracts.registry.deployment import (
     Deployment,
     RegistryFixtures,
@@ -42,7 +42,7 @@ class ClaimsContract(RegistryFixtures):
     async def test_a_refused_claim_is_told_of_the_holder(self, registry: Registry, node: Node) -> None:
         before = datetime.now(UTC) - timedelta(seconds=60)
         await claimed(registry, node)
-        await registry.set_policy("demo", Policy.REJECT)
+        await registry.change("demo", ClientChange(policy=Policy.REJECT))
         found = await held(registry, node)
         assert (found.remote, found.policy) == ("192.0.2.1", Policy.REJECT)
         assert found.since is not None

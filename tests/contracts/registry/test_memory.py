@@ -10,7 +10,7 @@ from services.experience_api.registry.protocol import Registry
 from shared.lease import LeaseStore, MemoryLeaseStore
 from shared.runtime.clock import SystemClock
 from tests.contracts.registry.deployment import Deployment
-from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite
+from tests.contracts.registry.suite import ClaimsSuite
 
 _DAY = 86_400
 
@@ -44,12 +44,6 @@ class MemoryDeployment:
             if row.expires_at > now:
                 row.expires_at += days * _DAY
         self._clock.ahead += days * _DAY
-
-
-class TestMemoryClients(ClientsSuite):
-    @pytest.fixture
-    async def deployment(self) -> Deployment:
-        return MemoryDeployment()
 
 
 class TestMemoryClaims(ClaimsSuite):

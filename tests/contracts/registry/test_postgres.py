@@ -11,7 +11,7 @@ from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Client, Registry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from shared.database.tables import consumers, leases
+from shared.database.tables import clients, consumers, leases
 from shared.lease import LeaseStore, PostgresLeaseStore
 from tests.contracts.registry.deployment import Deployment, alive, claimed, claims, dies
 from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite
@@ -44,6 +44,9 @@ class PostgresDeployment:
                 update(consumers).values(
                     last_seen_at=consumers.c.last_seen_at - ago, previous_until=consumers.c.previous_until - ago
                 )
+            )
+            await connection.execute(
+                update(clients).values(previous_secret_until=clients.c.previous_secret_until - ago)
             )
             dead = update(leases).where(leases.c.expires_at <= func.now())
             await connection.execute(dead.values(expires_at=leases.c.expires_at - ago))

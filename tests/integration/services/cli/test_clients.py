@@ -1,5 +1,6 @@
 import asyncio
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,16 +58,37 @@ def _clients(run: Run) -> None:
     assert "orders.** prices" in run("clients", "list")[1]
     assert run("clients", "set", "billing", "--policy", "replace")[1] == "billing has the policy replace\n"
     assert "replace" in run("clients", "list")[1]
-    assert "expected --channels or --policy" in run("clients", "set", "billing")[2]
+    assert "found nothing to change" in run("clients", "set", "billing")[2]
+    assert "a..b" in run("clients", "set", "billing", "--channels", "a..b")[2]
+    status, out, _ = run("clients", "set", "billing", "--may-send", "--any-address", "--note", "", "--json")
+    assert (json.loads(out)["may_send"], json.loads(out)["note"]) == (True, "")
     assert "found no client 'nobody'" in run("clients", "set", "nobody", "--channels", "a")[2]
     assert run("clients", "disable", "billing")[:2] == (0, "billing is disabled\n")
     assert "disabled" in run("clients", "list")[1]
     assert run("clients", "enable", "billing")[:2] == (0, "billing is enabled\n")
     assert "disabled" not in run("clients", "list")[1]
 
-    status, _, err = run("clients", "disable", "nobody")
-    assert status == 1
-    assert "found no client 'nobody'" in err
+    status, out, err = run("clients", "rotate", "billing", "--overlap", "3600")
+    assert status == 0
+    assert [line.split(":")[0] for line in out.splitlines()] == ["client_id", "client_secret", "previous secret"]
+    assert secret.split()[1] not in out
+    assert "cannot be shown again" in err
+    assert "two secrets" in run("clients", "list")[1]
+    rotated = json.loads(run("clients", "rotate", "billing", "--overlap", "0", "--json")[1])
+    assert rotated["client_secret"].startswith("trs_")
+    assert rotated["previous_secret_until"] is None
+    assert "Missing option '--overlap'" in run("clients", "rotate", "billing")[2]
+
+    assert run("clients", "revoke", "billing")[1] == "billing has no token, and had none\n"
+    assert json.loads(run("clients", "disable", "sender", "--json")[1])["disabled"]
+    assert run("clients", "remove", "billing")[:2] == (0, "billing is removed\n")
+    assert json.loads(run("clients", "remove", "sender", "--json")[1]) == {"client_id": "sender", "removed": True}
+    assert run("clients", "list")[1].splitlines() == ["CLIENT  CHANNELS    NOTE"]
+
+    for command in (["disable"], ["remove"], ["revoke"], ["rotate", "--overlap", "0"]):
+        status, _, err = run("clients", *command, "nobody")
+        assert status == 1
+        assert "found no client 'nobody'; 'trelay clients list' lists the clients" in err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from time import monotonic
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from services.experience_api.registry.protocol import Policy
+from services.experience_api.registry.protocol import ClientChange, Policy
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, ReplicaClient, ready
 
 
@@ -131,12 +131,12 @@ async def test_the_policy_of_a_client_says_which_connection_stays(deployment: De
         token = await one.register()
         async with one.connect(token) as silent:  # aiohttp's client answers pings only while it is read from
             await silent.next()
-            assert await one.registry.set_policy("demo", Policy.REJECT)
+            assert await one.registry.change("demo", ClientChange(policy=Policy.REJECT))
             for replica in (one, other):
                 refused = await replica.upgrade(token)
                 assert (refused.status, refused.headers["Retry-After"]) == (409, "30")
                 assert "from 127.0.0.1; the policy of the client is 'reject'" in refused.json["detail"]
-            assert await one.registry.set_policy("demo", Policy.REPLACE)
+            assert await one.registry.change("demo", ClientChange(policy=Policy.REPLACE))
             async with other.connect(token) as second:
                 await second.next()
                 assert (await silent.closed())[0] == 4502

@@ -1,9 +1,11 @@
 """Revocation on every replica, also where notifications of the database do not arrive."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
+from services.experience_api.admin.clients import ClientAdmin
+from services.experience_api.auth.clients import ClientExists, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import OnNotice
 from shared.database.engine import create_engine
@@ -35,11 +37,17 @@ async def test_a_connection_is_revoked_within_two_seconds_without_notifications(
         async def disable() -> None:
             assert await one.registry.disable("demo")
 
+        async def remove() -> None:
+            assert await one.registry.enable("demo")
+            assert await one.registry.remove("demo")
+
         for revoke, code_expected, refusal in (
             (register, 4501, "token-refused"),
             (unregister, 4503, "token-refused"),
+            (remove, 4503, "token-refused"),
             (disable, 4504, "client-disabled"),
         ):
+            await add_demo(one)
             token = await one.register()
             async with holder.connect(token) as subscription:
                 await subscription.next()
@@ -69,8 +77,36 @@ async def test_a_replaced_token_stays_good_for_the_overlap(deployment: Deploymen
             await works(one, subscription)
 
 
+async def test_a_replaced_secret_registers_for_the_overlap_on_every_replica(deployment: Deployment) -> None:
+    async with deployment.replica() as one, deployment.replica() as other:
+        admin = ClientAdmin(one.registry)
+        token = await one.register()  # the secret is known, and compared before, on this replica
+        async with other.connect(token) as subscription:
+            await subscription.next()
+            new = (await admin.rotate("demo", 3600.0))["client_secret"]
+            await works_on(one, subscription)  # neither the token nor the connection is affected
+        for replica in (one, other):
+            await replica.register()
+            await replica.register(secret=new)
+        newest = (await admin.rotate("demo", 0.0))["client_secret"]
+        for replica in (one, other):
+            for secret in ("demo", new):
+                refused = await replica.request("POST", "/consumers", {"client_id": "demo", "client_secret": secret})
+                assert refused.code == "wrong-credentials"
+            await replica.register(secret=newest)
+
+
+async def add_demo(replica: Replica) -> None:
+    with suppress(ClientExists):
+        await add_client(replica.registry, "demo", secret="demo")
+
+
+async def works_on(replica: Replica, subscription: Subscription) -> None:
+    await replica.push("orders", 2)
+    assert (await subscription.next())["data"] == {"number": 2}
+
+
 async def works(replica: Replica, subscription: Subscription) -> None:
     """Push an event, and receive it."""
     await subscription.next()
-    await replica.push("orders", 2)
-    assert (await subscription.next())["data"] == {"number": 2}
+    await works_on(replica, subscription)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.experience_api.auth.clients import add_client
+from services.experience_api.registry.protocol import ClientChange
 from tests.integration.services.experience_api.replicas import (
     JSON,
     Deployment,
@@ -114,13 +115,13 @@ async def test_what_a_client_may_read_changes_on_a_living_connection(deployment:
         token = await one.register("shop", secret)
         async with one.connect(token) as subscription:
             await begun(subscription)
-            assert await two.registry.set_channels("shop", ["prices"])
+            assert await two.registry.change("shop", ClientChange(channels=("prices",)))
             told = await subscription.next()
             assert (told["type"], told["data"]) == ("trelay.subscribed", {"channels": ["prices"], "reason": "granted"})
             await one.push("orders.eu", 1)
             await one.push("prices", 2)
             assert await numbers(subscription, 1) == [2]
-            assert await two.registry.set_channels("shop", ["orders.*"])
+            assert await two.registry.change("shop", ClientChange(channels=("orders.*",)))
             assert (await subscription.next())["data"]["channels"] == ["orders.*"]
             await one.push("prices", 3)
             await one.push("orders.eu", 4)

@@ -1,11 +1,11 @@
 import asyncio
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
-from services.experience_api.auth.clients import add_client
+from services.experience_api.auth.clients import add_client, rotate_secret
 from services.experience_api.auth.credentials import ClientCredentials
 from services.experience_api.auth.secrets import Comparison, is_generated
 from services.experience_api.auth.verifier import Verifier, VerifyOptions
@@ -32,7 +32,7 @@ class CountingComparison(Comparison):
         self.may_end = threading.Event()
         self.may_end.set()
 
-    def matches(self, presented: str, stored: str | None) -> bool:
+    def matches(self, presented: str, stored: Sequence[str]) -> bool:
         self.count += 1
         self.may_end.wait(10)
         return super().matches(presented, stored)
@@ -236,3 +236,17 @@ async def test_one_address_has_one_comparison_in_the_queue(registry: MemoryRegis
     comparison.may_end.set()
     assert (await elsewhere).client_id == "demo"
     assert await asyncio.gather(*waiting) == [WRONG_CREDENTIALS] * 10
+
+
+async def test_two_secrets_are_right_during_an_overlap_and_one_after_it(clock: SettableClock) -> None:
+    shared = MemoryRegistry(MemoryLeaseStore(clock), clock)
+    with Verifier.opened(shared, VerifyOptions(), clock=clock) as verifier:
+        await add_client(shared, "shop", secret="old")
+        await verifier.verify(ClientCredentials("shop", "old"))
+        assert await rotate_secret(shared, "shop", secret="new", overlap=60.0)
+        for secret in ("old", "new"):
+            await verifier.verify(ClientCredentials("shop", secret))
+        assert await refusal_of(verifier, "shop", "other") is WRONG_CREDENTIALS
+        clock.seconds = 61.0  # the outcomes of both are cached by now
+        assert await refusal_of(verifier, "shop", "old") is WRONG_CREDENTIALS
+        await verifier.verify(ClientCredentials("shop", "new"))

@@ -6,6 +6,7 @@ import pytest
 from services.experience_api.hub.audience import Subscriber, narrow
 from services.experience_api.refusals import MALFORMED, NOT_CONNECTED, UNAVAILABLE, Refusal, Refused
 from services.experience_api.registry.notices import Notice, SubscriptionRequest
+from services.experience_api.registry.protocol import ClientChange
 from services.experience_api.sessions import subscriptions
 from services.experience_api.sessions.changes import Change, wanted_of
 from services.experience_api.sessions.connections import Connections
@@ -17,7 +18,7 @@ from tests.unit.services.experience_api.sessions.replicas import OPTIONS, Deploy
 @pytest.fixture
 async def deployment() -> AsyncIterator[Deployment]:
     async with a_deployment(OPTIONS) as deployment:
-        await deployment.registry.set_channels("demo", ["a", "b"])
+        await deployment.registry.change("demo", ClientChange(channels=("a", "b")))
         yield deployment
 
 
