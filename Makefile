@@ -51,6 +51,7 @@ format: .venv ## format the code and apply safe fixes
 docs: .venv ## write the parts of the documentation that come from the code
 	@$(BIN)/python -m tests.architecture
 	@$(BIN)/python -m services.experience_api.api.documents
+	@$(BIN)/python -m services.experience_api.admin.documents
 
 bench: .venv ## run the benchmarks, each beside its bare limit
 	@$(BIN)/python -m benchmarks

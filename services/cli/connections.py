@@ -2,33 +2,17 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import click
 
 from services.cli.configuration import config_option, data_option, database
+from services.experience_api.admin.views import View, time_view
+from services.experience_api.registry.postgres import PostgresRegistry
+from services.experience_api.registry.protocol import Consumer
+from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from shared.database.pool import ConnectionPool
 
-# A connection lives exactly while its node holds the lease under which it was claimed.
-_CONNECTIONS = """
-SELECT
-    consumers.client_id,
-    consumers.registered_at,
-    consumers.last_seen_at,
-    connections.connection_id,
-    connections.node,
-    connections.remote,
-    connections.connected_at,
-    coalesce(leases.expires_at > now(), false) AS connected
-FROM trelay.consumers
-LEFT JOIN trelay.connections ON connections.client_id = consumers.client_id
-LEFT JOIN trelay.leases ON leases.name = 'node/' || connections.node AND leases.epoch = connections.node_epoch
-ORDER BY consumers.client_id, connections.connected_at
-"""
 _HEAD = ("CLIENT", "SINCE", "FROM", "NODE", "CONNECTION")
 
 
@@ -46,8 +30,8 @@ def connections(*, everyone: bool, as_json: bool, config: Path, data: Path | Non
     Example:
       trelay connections --all --json
     """  # noqa: D301 -- click's mark against rewrapping
-    rows = asyncio.run(_read(database(config, data)))
-    shown = [_shown(row) for row in rows if everyone or row["connected"]]
+    consumers = asyncio.run(_read(database(config, data)))
+    shown = [view for consumer in consumers for view in _shown(consumer) if everyone or view["connected"]]
     if as_json:
         click.echo(json.dumps(shown))
         return
@@ -57,32 +41,35 @@ def connections(*, everyone: bool, as_json: bool, config: Path, data: Path | Non
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-async def _read(options: DatabaseOptions) -> list[asyncpg.Record]:
-    async with ConnectionPool.opened(options, size=1, purpose="trelay connections") as pool, pool.use() as connection:
-        return list(await connection.fetch(_CONNECTIONS))
+async def _read(options: DatabaseOptions) -> list[Consumer]:
+    engine = create_engine(options)
+    registry = PostgresRegistry(engine, options)
+    try:
+        return await registry.consumers()
+    finally:
+        registry.close()
+        await engine.dispose()
 
 
-def _shown(row: asyncpg.Record) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "client_id": row["client_id"],
-        "connected": row["connected"],
-        "registered_at": _time(row["registered_at"]),
-    }
-    if not row["connected"]:
-        return found | {"last_seen_at": _time(row["last_seen_at"])}
-    return found | {
-        "since": _time(row["connected_at"]),
-        "from": row["remote"],
-        "node": row["node"],
-        "connection_id": str(row["connection_id"]),
-    }
+def _shown(consumer: Consumer) -> list[View]:
+    """Return an entry for each connection of a consumer, or one for none."""
+    found = {"client_id": consumer.client_id, "registered_at": time_view(consumer.registered_at)}
+    if not consumer.connections:
+        return [{**found, "connected": False, "last_seen_at": time_view(consumer.last_seen_at)}]
+    return [
+        {
+            **found,
+            "connected": True,
+            "since": time_view(each.since),
+            "from": each.remote,
+            "node": each.node,
+            "connection_id": str(each.connection_id),
+        }
+        for each in consumer.connections
+    ]
 
 
-def _cells(found: dict[str, Any]) -> tuple[str, ...]:
+def _cells(found: View) -> tuple[str, ...]:
     if not found["connected"]:
         return (found["client_id"], f"not connected, last seen {found['last_seen_at']}", "", "", "")
     return (found["client_id"], found["since"], found["from"], found["node"], found["connection_id"])
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -10,6 +10,7 @@ from uuid import UUID
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.experience_api.admin.listening import AdminParts, admin_listening
 from services.experience_api.api.documents import add_documents
 from services.experience_api.auth.admission import Admission, Budgets
 from services.experience_api.auth.consumers import Registration
@@ -43,7 +44,7 @@ from shared.database.migrations import migrate
 from shared.database.pool import ConnectionPool
 from shared.http.health import NotYet
 from shared.http.origin import Networks
-from shared.http.server import application
+from shared.http.server import Listening, application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
 
@@ -172,8 +173,16 @@ class _Service:
             tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             _ = tasks.start("follow signing keys", self._signing.follow())
+            # Closed after the other listener: operators see the drain.
+            admin = await stack.enter_async_context(self._admin_listening(connections))
             running = await stack.enter_async_context(serving(app, options.listen, parts, tasks, self._drain))
-            yield replace(running, sections=(self._signing.section,), reloads=(self._signing.reload,))
+            reloads = (self._signing.reload, *(() if admin is None else (admin.reload,)))
+            yield replace(running, sections=(self._signing.section,), reloads=reloads, admin=admin)
+
+    def _admin_listening(self, connections: Connections) -> AbstractAsyncContextManager[Listening | None]:
+        parts = self._parts
+        admin_parts = AdminParts(self._registry, connections, self._stream, self._pushes, parts.health, parts.clock)
+        return admin_listening(self._options.admin, admin_parts)
 
     def _add_routes(self, app: web.Application) -> None:
         options = self._options

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from services.experience_api.admin.options import AdminOptions
 from services.experience_api.auth.admission import AdmissionOptions
 from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
@@ -55,6 +56,9 @@ class ExperienceOptions(Options):
 
     entity: EntityOptions = EntityOptions()
     """Events that are pushed with `POST /entity`."""
+
+    admin: AdminOptions | None = None
+    """The API for operators, on a listener of its own. Without it, there is none."""
 
     delivery: DeliveryOptions = DeliveryOptions()
     """The stream: history, catching up, connections, drain."""

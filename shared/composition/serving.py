@@ -22,6 +22,8 @@ class RunningService:
     """The sections of the settings file that can change while it runs."""
     reloads: tuple[Part, ...] = ()
     """What else it loads again, besides its certificate."""
+    admin: Listening | None = None
+    """The listener of its admin API, if it has one."""
 
     async def failed(self) -> BaseException:
         """Wait until something fails that the service cannot run without, and return the error."""

@@ -12,9 +12,8 @@ from services.experience_api.hub.patterns import check_pattern
 from services.experience_api.registry.protocol import Client, ClientChange, Clients, Consumers, Policy
 from shared.errors import Malformed, TrelayError
 
-PAGE = 100
-"""Clients in a page, unless the request says otherwise."""
-PAGE_LIMIT = 1000
+_PAGE = 1000
+"""Clients that are read at once."""
 _CHANNELS_LIMIT = 1000
 _NOTE_LIMIT = 500
 OVERLAP_LIMIT = 30 * 86_400.0
@@ -53,14 +52,14 @@ class ClientAdmin:
         self._store = store
         self._rng = rng
 
-    async def page(self, after: str = "", limit: int = PAGE) -> list[View]:
+    async def page(self, after: str = "", limit: int = _PAGE) -> list[View]:
         """Return the clients whose ids are after `after`, by id; at most `limit` of them."""
         return [client_view(client) for client in await self._store.page(after, limit)]
 
     async def all(self) -> AsyncIterator[View]:
         """Yield every client, by id."""
         after = ""
-        while found := await self.page(after, PAGE_LIMIT):
+        while found := await self.page(after, _PAGE):
             for view in found:
                 yield view
             after = found[-1]["client_id"]

@@ -1,9 +1,12 @@
 """What operators are shown, as JSON. Sans-I/O."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
-from services.experience_api.registry.protocol import Client
+from services.experience_api.registry.notices import ConnectionDetails
+from services.experience_api.registry.protocol import Client, Connected, Consumer
 
 View = dict[str, Any]
 """A JSON object."""
@@ -29,3 +32,29 @@ def time_view(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def consumer_view(consumer: Consumer, details: Mapping[UUID, ConnectionDetails]) -> View:
+    """Return a registered client with its connections. What a replica has not told of its own is null."""
+    return {
+        "client_id": consumer.client_id,
+        "registered_at": time_view(consumer.registered_at),
+        "last_seen_at": None if consumer.connections else time_view(consumer.last_seen_at),
+        "connections": [connection_view(each, details.get(each.connection_id)) for each in consumer.connections],
+    }
+
+
+def connection_view(connection: Connected, details: ConnectionDetails | None) -> View:
+    """Return a connection."""
+    return {
+        "connection_id": str(connection.connection_id),
+        "node": connection.node,
+        "from": connection.remote,
+        "since": time_view(connection.since),
+        "channels": None if details is None else list(details.channels),
+        "cursor": None if details is None else details.cursor,
+        "live": None if details is None else details.live,
+        "lag": None if details is None else details.lag,
+        "buffered_bytes": None if details is None else details.buffered,
+        "acknowledged_bytes": None if details is None else details.acknowledged,
+    }

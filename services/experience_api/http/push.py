@@ -77,11 +77,19 @@ class Pushes:
         if self._closed:
             raise Refused(refusals.DRAINING, retry_after=1.0)
         producer = self._producers.identify(origin, headers, certificate, self._clock.monotonic())
+        self.check_encoding(headers)
+        return producer
+
+    def check_encoding(self, headers: MultiMapping[str]) -> None:
+        """Check that the body can be decoded.
+
+        Raises:
+            Refused: `UNSUPPORTED_TYPE`.
+        """
         encoding = headers.get("Content-Encoding", "")
         if encoding.strip().lower() not in _ENCODINGS:
             detail = f"content encoding {encoding[:40]!r}: expected gzip, deflate, or none"
             raise Refused(refusals.UNSUPPORTED_TYPE, detail)
-        return producer
 
     def _check_sizes(self, events: Sequence[PushedEvent]) -> None:
         for index, pushed in enumerate(events):

@@ -47,6 +47,8 @@ ALREADY_CONNECTED = CloseReason(4005, "already connected", wait=2.0)
 """Another connection of the client lives. Sent to scripts, which cannot read the refusal of an upgrade."""
 UNAVAILABLE = CloseReason(4006, "unavailable", wait=2.0)
 """The service, or what it depends on, cannot serve now. Sent to scripts."""
+DISCONNECTED = CloseReason(4007, "disconnected by an operator", wait=1.0)
+"""An operator has ended the connection. The client may connect again."""
 
 MAY_NOT_SEND = CloseReason(4500, "consumers may not send")
 REPLACED = CloseReason(4501, "replaced by a new registration")
@@ -80,6 +82,7 @@ ALL = (
     CLAIM_LOST,
     ALREADY_CONNECTED,
     UNAVAILABLE,
+    DISCONNECTED,
     MAY_NOT_SEND,
     REPLACED,
     TAKEN_OVER,

@@ -11,7 +11,7 @@ from typing import Any
 
 from services.experience_api.hub.audience import Interest, Subscriber
 from services.experience_api.hub.close_codes import LOST, CloseReason
-from services.experience_api.hub.heartbeat import Progress, alive, reads
+from services.experience_api.hub.heartbeat import Position, Progress, alive, reads
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import Socket, measure
 from services.experience_api.wire.client_frames import ClientFrames
@@ -46,6 +46,7 @@ class Connection(asyncio.Protocol):
         "change",
         "ending",
         "outbox",
+        "position",
         "subscriber",
         "wait",
     )
@@ -72,7 +73,8 @@ class Connection(asyncio.Protocol):
         self.beat = ping
         """Returns the frames of one heartbeat."""
         self.change: ChangeInterest | None = None
-        """Subscribes this connection to another interest; set once the connection is served."""
+        """Subscribes this connection to another interest; set once the connection is served, as is `position`."""
+        self.position: Callable[[], Position] | None = None
         self._transport = transport
         self._transport_open = True
         self._inner = inner

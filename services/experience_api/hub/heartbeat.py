@@ -46,6 +46,17 @@ class Wheel(Generic[Member]):
         return list(self._slots[self._current])
 
 
+class Position(NamedTuple):
+    """How far a connection has been served."""
+
+    cursor: bytes
+    """Up to which everything has been written to its outbox."""
+    lag: int
+    """Records of the publish topic after that, as far as this replica has read it."""
+    live: bool
+    """Whether it has caught up."""
+
+
 class Progress(NamedTuple):
     """A measurement of one connection."""
 

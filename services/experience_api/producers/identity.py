@@ -17,11 +17,10 @@ from services.experience_api.refusals import (
     TOO_MANY_ATTEMPTS,
     Refused,
 )
+from shared.http.client_certificates import certificate_names
 from shared.http.origin import Networks, Origin
 
 _TOKEN_LIMIT = 4096
-_NAMES = frozenset({"DNS", "URI", "email"})
-"""The kinds of subject alternative names that identify a producer, as Python's ssl module calls them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,6 @@ class Producer:
 
 
 ALLOWED_ADDRESS = Producer("", ("**",))
-
-
-def certificate_names(certificate: Mapping[str, Any] | None) -> frozenset[str]:
-    """Return the names in a verified client certificate, in the form of `ssl.SSLSocket.getpeercert`."""
-    if not certificate:
-        return frozenset()
-    names = frozenset(value for kind, value in certificate.get("subjectAltName", ()) if kind in _NAMES)
-    if names:
-        return names
-    subject = [pair for part in certificate.get("subject", ()) for pair in part]
-    return frozenset(value for kind, value in subject if kind == "commonName")
 
 
 class Producers:

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.memory_clients import Connection, Consumer, MemoryClients
+from services.experience_api.registry.memory_clients import Connection, MemoryClients, Registered
 from services.experience_api.registry.notices import LossReason, Notice
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, OnNotice
+from services.experience_api.registry.protocol import Claim, Client, Connected, Consumer, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
 _DAY = 86_400.0
@@ -22,7 +23,7 @@ class MemoryRegistry(MemoryClients):
         if client is None or client.disabled:
             raise Refused(refusals.WRONG_CREDENTIALS)
         now, before = self._clock.monotonic(), self._consumers.get(claims.client_id)
-        consumer = self._consumers[claims.client_id] = Consumer(claims.token_hash, now)
+        consumer = self._consumers[claims.client_id] = Registered(claims.token_hash, now, self._clock.now())
         if overlap and before is not None:
             consumer.previous_hash, consumer.previous_until = before.token_hash, now + overlap
         await self._revoke_claim(claims.client_id, LossReason.REPLACED, consumer.previous_hash)
@@ -35,6 +36,12 @@ class MemoryRegistry(MemoryClients):
                 await self._revoke_claim(client_id, LossReason.REPLACED, consumer.token_hash)
                 ended += 1
         return ended
+
+    async def consumers(
+        self, after: str = "", limit: int | None = None, client_id: str | None = None
+    ) -> list[Consumer]:
+        names = sorted(name for name in self._consumers if name > after and client_id in {None, name})
+        return [self._consumer(name) for name in names[:limit]]
 
     async def unregister(self, client_id: str) -> bool:
         await self._revoke_claim(client_id, LossReason.REMOVED)
@@ -96,6 +103,14 @@ class MemoryRegistry(MemoryClients):
             self._consumers[client_id].last_seen = self._clock.monotonic()
             del self._connections[client_id]
 
+    async def disconnect(self, connection_id: UUID) -> str | None:
+        for client_id, held in self._connections.items():
+            if held.connection_id == connection_id:
+                self._consumers[client_id].last_seen = self._clock.monotonic()
+                await self._revoke_claim(client_id, LossReason.DISCONNECTED)
+                return client_id
+        return None
+
     async def held_by(self, node: Node) -> dict[UUID, str]:
         return {held.connection_id: client_id for client_id, held in self._connections.items() if held.node == node}
 
@@ -126,6 +141,13 @@ class MemoryRegistry(MemoryClients):
         finally:
             self._listeners.remove(on_notice)
 
+    def _consumer(self, client_id: str) -> Consumer:
+        own, held = self._consumers[client_id], self._connections.get(client_id)
+        seen = self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._last_seen(client_id))
+        living = () if held is None or not self._alive(held.node) else (held,)
+        connections = (Connected(each.connection_id, each.node.name, each.remote, each.since) for each in living)
+        return Consumer(client_id, own.registered_at, seen, tuple(connections))
+
     def _held(self, held: Connection, client: Client) -> Held:
         return Held(held.connection_id, held.node.name, held.remote, held.since, client.policy)
 
@@ -137,7 +159,7 @@ class MemoryRegistry(MemoryClients):
             return refusals.CLIENT_DISABLED
         return refusals.TOKEN_EXPIRED if self._expired(token.client_id, good_for_days) else None
 
-    def _valid_hashes(self, consumer: Consumer) -> set[bytes | None]:
+    def _valid_hashes(self, consumer: Registered) -> set[bytes | None]:
         overlaps = consumer.previous_until > self._clock.monotonic()
         return {consumer.token_hash, consumer.previous_hash} if overlaps else {consumer.token_hash}
 

@@ -13,11 +13,12 @@ from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 
 @dataclass(slots=True)
-class Consumer:
+class Registered:
     """A registered client."""
 
     token_hash: bytes
     last_seen: float
+    registered_at: datetime
     previous_hash: bytes | None = None
     previous_until: float = 0.0
 
@@ -45,7 +46,7 @@ class MemoryClients:
         self._clients: dict[str, Client] = {}
         self._previous_until: dict[str, float] = {}
         """By client: until when its previous secret is valid."""
-        self._consumers: dict[str, Consumer] = {}
+        self._consumers: dict[str, Registered] = {}
         self._connections: dict[str, Connection] = {}
         self._used_tickets: set[bytes] = set()
         self._signing_key: SigningKey | None = None

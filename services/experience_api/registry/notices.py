@@ -22,6 +22,8 @@ class LossReason(StrEnum):
     """The client was disabled."""
     TAKEN_OVER = "taken_over"
     """The connection did not answer in time, and the client connected again."""
+    DISCONNECTED = "disconnected"
+    """An operator has ended the connection. The client may connect again."""
 
 
 class ClaimLost(msgspec.Struct, frozen=True, tag="claim_lost"):
@@ -62,6 +64,39 @@ class SubscriptionResult(msgspec.Struct, frozen=True, tag="subscription_result")
     detail: str = ""
 
 
+class ConnectionDetails(msgspec.Struct, frozen=True):
+    """What the replica that holds a connection knows of it."""
+
+    connection_id: UUID
+    channels: tuple[str, ...]
+    cursor: str
+    """Up to which everything has been written to its outbox."""
+    lag: int
+    """Records on the publish topic that it has still to be served, whether it subscribes to them or not."""
+    live: bool
+    """Whether it has caught up."""
+    buffered: int
+    """Bytes that wait for it in this replica."""
+    acknowledged: int | None
+    """Bytes that its kernel, or that of a proxy, has acknowledged since the connection was opened."""
+
+
+class DetailsRequest(msgspec.Struct, frozen=True, tag="details_request"):
+    """A question to the replica that takes it: what does it know of these connections?"""
+
+    request_id: UUID
+    reply_to: str
+    """The node that waits for the result."""
+    connections: tuple[UUID, ...]
+
+
+class DetailsResult(msgspec.Struct, frozen=True, tag="details_result"):
+    """The answer to a `DetailsRequest`."""
+
+    request_id: UUID
+    details: tuple[ConnectionDetails, ...]
+
+
 class Look(msgspec.Struct, frozen=True, tag="look"):
     """Notices for the replica `node` are stored: they may be larger than this one, or must be acted on once."""
 
@@ -83,7 +118,17 @@ class ProbeResult(msgspec.Struct, frozen=True, tag="probe_result"):
     alive: bool
 
 
-Notice = ClaimLost | GrantChanged | SubscriptionRequest | SubscriptionResult | Look | Probe | ProbeResult
+Notice = (
+    ClaimLost
+    | GrantChanged
+    | SubscriptionRequest
+    | SubscriptionResult
+    | DetailsRequest
+    | DetailsResult
+    | Look
+    | Probe
+    | ProbeResult
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Notice).decode

@@ -17,8 +17,8 @@ from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
-from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
-from services.experience_api.registry.rows import refusal_of, verdict_of
+from services.experience_api.registry.protocol import Claim, Consumer, Held, Node, OnNotice
+from services.experience_api.registry.rows import consumers_of, refusal_of, verdict_of
 from services.experience_api.registry.stored_clients import StoredClients
 from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claim
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
@@ -76,6 +76,12 @@ class PostgresRegistry(StoredClients):
                     )
                     await revoke_claim(transaction, client_id, LossReason.REPLACED, current)
         return len(found)
+
+    async def consumers(
+        self, after: str = "", limit: int | None = None, client_id: str | None = None
+    ) -> list[Consumer]:
+        async with self._pool.use() as connection:
+            return consumers_of(await connection.fetch(statements.CONSUMERS, after, limit, client_id))
 
     async def unregister(self, client_id: str) -> bool:
         with database_errors(self._place):
@@ -140,6 +146,12 @@ class PostgresRegistry(StoredClients):
     async def release(self, client_id: str, connection_id: UUID) -> None:
         async with self._pool.use() as connection:
             await connection.execute(statements.RELEASE, client_id, connection_id)
+
+    async def disconnect(self, connection_id: UUID) -> str | None:
+        notice = encode(ClaimLost(connection_id, LossReason.DISCONNECTED))
+        async with self._pool.use() as connection:
+            row = await connection.fetchrow(statements.DISCONNECT, connection_id, CHANNEL, notice)
+        return None if row is None else str(row["client_id"])
 
     async def held_by(self, node: Node) -> dict[UUID, str]:
         async with self._pool.use() as connection:

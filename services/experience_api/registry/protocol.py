@@ -107,6 +107,28 @@ class Claim:
     """The connection that held the claim before and has not released it; its node may not know yet."""
 
 
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection whose node is alive."""
+
+    connection_id: UUID
+    node: str
+    remote: str
+    """The address that it comes from."""
+    since: datetime = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """A registered client."""
+
+    client_id: str
+    registered_at: datetime = field(compare=False)
+    last_seen_at: datetime = field(compare=False)
+    """When it was connected last, if it is not now."""
+    connections: tuple[Connected, ...] = ()
+
+
 class Clients(Protocol):
     """Applications and their secrets."""
 
@@ -179,6 +201,12 @@ class Consumers(Protocol):
         """
         ...
 
+    async def consumers(
+        self, after: str = "", limit: int | None = None, client_id: str | None = None
+    ) -> list[Consumer]:
+        """Return the registered clients whose ids are after `after`, by id, or one of them; at most `limit`."""
+        ...
+
     async def unregister(self, client_id: str) -> bool:
         """Invalidate the client's token; its connection ends with `REMOVED`. Returns False if it was not registered."""
         ...
@@ -235,6 +263,13 @@ class Connections(Protocol):
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
         """Release a claim if this connection still holds it. The days its token is valid begin now."""
+        ...
+
+    async def disconnect(self, connection_id: UUID) -> str | None:
+        """Take its claim away from a connection, which ends with `DISCONNECTED`.
+
+        Returns the client that it is of; None if there is no such connection.
+        """
         ...
 
     async def held_by(self, node: Node) -> dict[UUID, str]:

@@ -1,12 +1,15 @@
 """What the rows of the registry's statements say."""
 
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.protocol import Claim, Client, Held, Policy
+from services.experience_api.registry.protocol import Claim, Client, Connected, Consumer, Held, Policy
 
 
 def client_of(row: asyncpg.Record) -> Client:
@@ -23,6 +26,20 @@ def client_of(row: asyncpg.Record) -> Client:
         previous_secret_until=row["previous_secret_until"] if row["overlaps"] else None,
         created_at=row["created_at"],
     )
+
+
+def consumers_of(rows: Iterable[asyncpg.Record]) -> list[Consumer]:
+    """Return consumers of rows with one connection each, or none; the rows of a consumer follow each other."""
+    found = []
+    for _, group in groupby(rows, itemgetter("client_id")):
+        own = list(group)
+        connections = tuple(
+            Connected(row["connection_id"], row["node"], row["remote"], row["connected_at"])
+            for row in own
+            if row["connection_id"] is not None
+        )
+        found.append(Consumer(own[0]["client_id"], own[0]["registered_at"], own[0]["last_seen_at"], connections))
+    return found
 
 
 def refusal_of(row: asyncpg.Record) -> Refusal | None:

@@ -188,6 +188,54 @@ FROM released WHERE consumers.client_id = released.client_id
 RETURNING consumers.client_id
 """
 
+# $1 the id before the first one, $2 how many at most, $3 one client, or null for all.
+CONSUMERS = """
+SELECT
+    consumers.client_id,
+    consumers.registered_at,
+    consumers.last_seen_at,
+    living.connection_id,
+    living.node,
+    living.remote,
+    living.connected_at
+FROM (
+    SELECT * FROM trelay.consumers
+    WHERE client_id > $1 AND ($3::text IS NULL OR client_id = $3)
+    ORDER BY client_id
+    LIMIT $2
+) AS consumers
+LEFT JOIN (
+    SELECT connections.*
+    FROM trelay.connections
+    JOIN trelay.leases ON leases.name = 'node/' || connections.node AND leases.epoch = connections.node_epoch
+    WHERE leases.expires_at > now()
+) AS living ON living.client_id = consumers.client_id
+ORDER BY consumers.client_id, living.connected_at
+"""
+
+# $1 connection, $2 and $3 channel and text of the notice for it.
+DISCONNECT = """
+WITH consumer AS (
+    SELECT consumers.client_id
+    FROM trelay.consumers
+    JOIN trelay.connections ON connections.client_id = consumers.client_id
+    WHERE connections.connection_id = $1
+    FOR UPDATE OF consumers
+),
+lost AS (
+    DELETE FROM trelay.connections USING consumer
+    WHERE connections.client_id = consumer.client_id AND connections.connection_id = $1
+    RETURNING connections.client_id, connections.node
+),
+seen AS (
+    UPDATE trelay.consumers SET last_seen_at = now() FROM lost WHERE consumers.client_id = lost.client_id
+),
+noticed AS (
+    INSERT INTO trelay.connection_notices (node, notice) SELECT node, $3::text FROM lost
+)
+SELECT client_id, pg_notify($2::text, $3::text) FROM lost
+"""
+
 HELD_BY = "SELECT connection_id, client_id FROM trelay.connections WHERE node = $1 AND node_epoch = $2"
 
 CONNECTED = """

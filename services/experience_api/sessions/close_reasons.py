@@ -17,6 +17,7 @@ CLAIM_CLOSE_REASONS = {
     LossReason.REMOVED: close_codes.REMOVED,
     LossReason.DISABLED: close_codes.DISABLED,
     LossReason.TAKEN_OVER: close_codes.TAKEN_OVER,
+    LossReason.DISCONNECTED: close_codes.DISCONNECTED,
 }
 """The close reason for each loss of a claim."""
 

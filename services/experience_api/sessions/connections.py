@@ -1,8 +1,6 @@
 """Holds at most one connection per client, on whichever replica.
 
-A connection has a slot here from before its claim until after its release. When another connection of the same client
-arrives, its holder is probed: directly on this replica, by a notice on another one. A holder that answers keeps the
-claim; one that does not is displaced.
+A connection has a slot here from before its claim (`claims.py`) until after its release.
 """
 
 import asyncio
@@ -10,17 +8,17 @@ import contextlib
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from uuid import UUID
 
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CloseReason
-from services.experience_api.refusals import ALREADY_CONNECTED, Refused
+from services.experience_api.refusals import Refused
 from services.experience_api.registry.notices import (
     ClaimLost,
+    DetailsRequest,
+    DetailsResult,
     GrantChanged,
     Look,
     Notice,
@@ -29,9 +27,11 @@ from services.experience_api.registry.notices import (
     SubscriptionRequest,
     SubscriptionResult,
 )
-from services.experience_api.registry.protocol import Claim, Held, Policy, Registry
+from services.experience_api.registry.protocol import Registry
 from services.experience_api.registry.tokens import TokenClaims
-from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, REFUSED_CLOSE_REASONS, already_connected
+from services.experience_api.sessions.claims import Announce, Claims
+from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, REFUSED_CLOSE_REASONS
+from services.experience_api.sessions.details import Details
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.sessions.probes import Probes
@@ -56,17 +56,6 @@ _PAUSE = 0.1
 _SPREAD = 10.0
 """Seconds over which they reconnect at least."""
 
-Announce = Callable[[UUID], Awaitable[None]]
-"""Tells all replicas, not through the database, that a connection was taken over."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Claiming:
-    """An attempt to claim, and its end."""
-
-    slot: ConnectionSlot
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-
 
 class Connections:
     """The connections of this replica, and their claims."""
@@ -84,7 +73,6 @@ class Connections:
         rng: random.Random | None = None,
     ) -> None:
         """`good_for_days` is how long a token is valid after its last connection."""
-        self._announce = announce
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
         self._registry = registry
@@ -93,11 +81,12 @@ class Connections:
         self._options = options
         self._good_for_days = good_for_days
         self._slots: dict[UUID, ConnectionSlot] = {}
-        self._claiming: dict[str, _Claiming] = {}
         self._probes = Probes(registry, self._slots, options.probe_timeout)
+        self._claims = Claims(registry, node, self._slots, self._probes, good_for_days, announce)
         self._reconcile_now = asyncio.Event()
         self._revocations = Revocations(registry, node, self.on_notice, options.revocation_interval)
         self.subscriptions = Subscriptions(registry, self._slots, node.name)
+        self.details = Details(registry, self._slots, node.name)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -125,8 +114,7 @@ class Connections:
         release = True
         try:
             try:
-                async with self._claiming_alone(slot):
-                    slot.claim = await self._claim(slot.connection_id, claims, origin)
+                slot.claim = await self._claims.claim(slot, origin)
             except Refused:
                 release = False  # after any other error the claim may have taken effect
                 raise
@@ -156,31 +144,39 @@ class Connections:
         match notice:
             case None:
                 self.reconcile_soon()
-            case ClaimLost(connection_id=connection_id, reason=reason):
-                if (slot := self._slots.get(connection_id)) is not None:
-                    slot.lose(CLAIM_CLOSE_REASONS[reason])
-            case GrantChanged(connection_id=connection_id, channels=channels):
-                if (slot := self._slots.get(connection_id)) is not None:
-                    slot.grant(channels)
+            case ClaimLost() | GrantChanged():
+                self._on_claim(notice)
             case Look():
                 if notice.node == self._node.name:
                     self._revocations.look_soon()
-            case SubscriptionRequest() | Probe():
+            case SubscriptionResult():
+                self.subscriptions.on_result(notice)
+            case ProbeResult():
+                self._probes.on_result(notice)
+            case DetailsResult():
+                self.details.on_result(notice)
+            case _:
                 self._answer(notice)
-            case SubscriptionResult() | ProbeResult():
-                self._on_result(notice)
 
-    def _on_result(self, result: SubscriptionResult | ProbeResult) -> None:
-        if isinstance(result, SubscriptionResult):
-            self.subscriptions.on_result(result)
+    def _on_claim(self, notice: ClaimLost | GrantChanged) -> None:
+        slot = self._slots.get(notice.connection_id)
+        if slot is None:
+            return
+        if isinstance(notice, ClaimLost):
+            slot.lose(CLAIM_CLOSE_REASONS[notice.reason])
         else:
-            self._probes.on_result(result)
+            slot.grant(notice.channels)
 
-    def _answer(self, asked: SubscriptionRequest | Probe) -> None:
-        if isinstance(asked, SubscriptionRequest):  # this replica has taken it, so it is the one that is asked
-            _ = self._tasks.start(f"change {asked.connection_id}", self.subscriptions.answer(asked))
-        elif asked.node == self._node.name:
-            _ = self._tasks.start(f"probe {asked.connection_id}", self._probes.answer(asked))
+    def _answer(self, asked: SubscriptionRequest | DetailsRequest | Probe) -> None:
+        # What is stored for a node is taken by it alone; a probe is sent to all.
+        match asked:
+            case SubscriptionRequest():
+                _ = self._tasks.start(f"change {asked.connection_id}", self.subscriptions.answer(asked))
+            case DetailsRequest():
+                _ = self._tasks.start("describe connections", self.details.answer(asked))
+            case Probe():
+                if asked.node == self._node.name:
+                    _ = self._tasks.start(f"probe {asked.connection_id}", self._probes.answer(asked))
 
     async def reconcile(self) -> None:
         """Bring the connections here in line with the claims in the database: notices may have been missed.
@@ -219,52 +215,6 @@ class Connections:
             return {}  # the claims are lost all the same; the next handshake gets the refusal
         taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in connected}
         return taken_over | {token: REFUSED_CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
-
-    @asynccontextmanager
-    async def _claiming_alone(self, slot: ConnectionSlot) -> AsyncIterator[None]:
-        """Hold the one attempt of a client to claim; wait for an earlier one whose peer has disconnected."""
-        client_id = slot.token.client_id
-        earlier = self._claiming.get(client_id)
-        if earlier is not None and earlier.slot.gone():
-            await earlier.ended.wait()
-        if client_id in self._claiming:
-            raise Refused(ALREADY_CONNECTED, "another connection of this client is being opened")
-        self._claiming[client_id] = current = _Claiming(slot)
-        try:
-            yield
-        finally:
-            del self._claiming[client_id]
-            current.ended.set()
-
-    async def _claim(self, connection_id: UUID, claims: TokenClaims, origin: Origin) -> Claim:
-        claim = partial(
-            self._registry.claim,
-            claims,
-            connection_id,
-            remote=str(origin.address),
-            loopback=origin.loopback,
-            good_for_days=self._good_for_days,
-        )
-        node = self._node.current()
-        verdict = await claim(node)
-        if isinstance(verdict, Held) and await self._gives_way(verdict):
-            silent = verdict.connection_id
-            verdict = await claim(node, instead_of=silent)
-            if isinstance(verdict, Claim) and silent in self._slots:
-                self._slots[silent].lose(close_codes.TAKEN_OVER)
-        if isinstance(verdict, Held):
-            raise already_connected(verdict)
-        displaced = verdict.displaced
-        if displaced is not None and displaced.node != self._node.name and self._announce is not None:
-            # Its node receives no notice if it cannot reach the database, and still delivers.
-            await self._announce(displaced.connection_id)
-        return verdict
-
-    async def _gives_way(self, held: Held) -> bool:
-        """Return whether a connection is to be replaced by another one of its client."""
-        if held.policy is Policy.PROBE:
-            return not await self._probes.responds(held, self._node.name)
-        return held.policy is Policy.REPLACE
 
     async def _release(self, slot: ConnectionSlot, client_id: str) -> None:
         if slot.lost not in {None, close_codes.CLAIM_LOST}:

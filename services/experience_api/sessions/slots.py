@@ -7,6 +7,8 @@ from uuid import UUID
 
 from services.experience_api.hub.audience import Interest, Subscriber
 from services.experience_api.hub.close_codes import CloseReason
+from services.experience_api.hub.heartbeat import Position, Progress
+from services.experience_api.registry.notices import ConnectionDetails
 from services.experience_api.registry.protocol import Claim
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.changes import Change, Wanted
@@ -30,6 +32,15 @@ class Connection(Protocol):
 
     def subscribe(self, interest: Interest, reason: str) -> Awaitable[bytes | None]:
         """Receive other channels; the result is the cursor from which on it does, None if it ends before."""
+        ...
+
+    @property
+    def position(self) -> Callable[[], Position] | None:
+        """Returns how far it has been served; None before it is."""
+        ...
+
+    def progress(self) -> Progress:
+        """Measure how far its peer has got with what was written to it."""
         ...
 
 
@@ -107,6 +118,22 @@ class ConnectionSlot:
             self._outdated = True
             return None
         return self._connection.subscribe(interest, reason)
+
+    def details(self) -> ConnectionDetails | None:
+        """Describe the connection; None if it is not attached, or has lost its claim."""
+        connection = self._connection
+        if connection is None or connection.position is None or self.lost is not None:
+            return None
+        position, progress = connection.position(), connection.progress()
+        return ConnectionDetails(
+            self.connection_id,
+            tuple(sorted(self.subscriber.interest.patterns)),
+            position.cursor.decode(),
+            position.lag,
+            position.live,
+            progress.buffered,
+            progress.acknowledged,
+        )
 
     def attach(self, connection: Connection) -> None:
         """Attach the connection, and end it at once if the claim is already lost."""

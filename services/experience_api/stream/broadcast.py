@@ -1,9 +1,11 @@
 """Delivers what the feed reads: to all live subscribers at once, and to each of the others by its own replay."""
 
 import asyncio
+from functools import partial
 
 from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.heartbeat import Position
 from services.experience_api.hub.hub import Hub
 from services.experience_api.stream.catch_up import CatchUp
 from services.experience_api.stream.control_events import NOT_KEPT, ControlEvents
@@ -61,6 +63,11 @@ class Broadcast:
             self._change_live(connection, change)
         return change.made
 
+    def position(self, connection: Connection) -> Position:
+        """Return how far a connection has been served. A live one has been written everything up to the head."""
+        head = self._history.codec.encode(self._history.head)
+        return self._catch_up.position(connection) or Position(head, 0, live=True)
+
     def _change_live(self, connection: Connection, change: Resubscription) -> None:
         """A live connection has been written everything up to the head: the next batch is the first of the change."""
         self._hub.change(connection, change.interest)
@@ -72,6 +79,7 @@ class Broadcast:
         `tells` announces large events with a control event before each.
         If the stream cannot be resumed from the cursor, send a gap event and begin with the next event.
         """
+        connection.position = partial(self.position, connection)
         refused: CursorRefused | None = None
         vector: Vector = self._history.head
         if cursor is not None:

@@ -8,13 +8,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 from weakref import WeakSet
 
 from pydantic import Field
 
 from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
 from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.heartbeat import Position
 from services.experience_api.hub.progress import stall_timeout
 from services.experience_api.stream.control_events import CURSOR_AHEAD, NOT_KEPT, ControlEvents
 from services.experience_api.stream.feed import SHORTER_CHECKS
@@ -60,6 +61,13 @@ class CatchUpCounts:
     gaps: int = 0
 
 
+class _Running(NamedTuple):
+    """One subscriber that catches up."""
+
+    replay: Replay
+    task: asyncio.Task[None]
+
+
 class CatchUp:
     """Owns the tasks of the subscribers that catch up."""
 
@@ -82,7 +90,7 @@ class CatchUp:
         self._options = options
         self._pause = pause
         self._tasks = Tasks()
-        self._replays: dict[Connection, asyncio.Task[None]] = {}
+        self._replays: dict[Connection, _Running] = {}
         self._told: WeakSet[Replay] = WeakSet()
         """The replays whose subscribers are told of large events."""
         self._progress: asyncio.Future[None] | None = None
@@ -107,7 +115,7 @@ class CatchUp:
         if not connection.congested and not replay.ahead and self._step(connection, replay) is Progress.LIVE:
             return
         name = f"catch up {connection.subscriber.connection_id}"
-        self._replays[connection] = self._tasks.start(name, self._run(connection, replay))
+        self._replays[connection] = _Running(replay, self._tasks.start(name, self._run(connection, replay)))
 
     def change(self, connection: Connection, change: Resubscription) -> bool:
         """Change what a connection receives once it has been written what was read for it.
@@ -126,9 +134,9 @@ class CatchUp:
 
     def cancel(self, connection: Connection) -> None:
         """Send a connection nothing more."""
-        task = self._replays.pop(connection, None)
-        if task is not None:
-            task.cancel()
+        running = self._replays.pop(connection, None)
+        if running is not None:
+            running.task.cancel()
 
     def cancel_all(self) -> list[Connection]:
         """Cancel every connection that is catching up, and return them."""
@@ -136,6 +144,11 @@ class CatchUp:
         for connection in cancelled:
             self.cancel(connection)
         return cancelled
+
+    def position(self, connection: Connection) -> Position | None:
+        """Return how far a connection has been served; None if it does not catch up."""
+        running = self._replays.get(connection)
+        return None if running is None else Position(running.replay.cursor, running.replay.lag, live=False)
 
     @property
     def active(self) -> int:

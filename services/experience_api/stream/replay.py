@@ -55,6 +55,11 @@ class Replay:
         return self._history.codec.encode(self._received)
 
     @property
+    def lag(self) -> int:
+        """Records that the subscriber has not been served, of those that this replica has read."""
+        return sum(max(0, head - received) for head, received in zip(self._history.head, self._received, strict=True))
+
+    @property
     def ahead(self) -> bool:
         """Whether the subscriber has received events that this replica has not read yet."""
         return any(map(int.__gt__, self._received, self._history.head))

@@ -1,12 +1,13 @@
 """The guarantees of a registry about consumers."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from services.experience_api.refusals import TOKEN_REFUSED, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.notices import ClaimLost, LossReason
-from services.experience_api.registry.protocol import Claim, Client, Node, Registry
+from services.experience_api.registry.protocol import Claim, Client, Connected, Node, Registry
 from tests.contracts.registry.deployment import (
     DAYS,
     Deployment,
@@ -14,10 +15,12 @@ from tests.contracts.registry.deployment import (
     attempt,
     claimed,
     claims,
+    dies,
     listening,
     released,
 )
 
+MINUTE = timedelta(minutes=1)
 OVERLAP = 3600.0
 """Seconds."""
 
@@ -178,3 +181,34 @@ class ConsumersContract(RegistryFixtures):
                 else:
                     assert isinstance(verdict, Refused)
                 assert await registry.held_by(node) == {}
+
+    async def test_consumers_are_listed_with_their_living_connections(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node
+    ) -> None:
+        for name in ("ape", "cat", "zoo"):
+            await registry.add(Client(name, "x"))
+            await registry.register(claims(name, name))
+        claim, dead = await claimed(registry, node, "ape", "ape"), await claimed(registry, other, "zoo", "zoo")
+        assert dead.client_id == "zoo"
+        await dies(deployment, other)
+        found = await registry.consumers()
+        living = Connected(claim.connection_id, node.name, "192.0.2.1", datetime.now(UTC))
+        assert [(each.client_id, each.connections) for each in found] == [("ape", (living,)), ("cat", ()), ("zoo", ())]
+        now = datetime.now(UTC)
+        assert all(abs(each.registered_at - now) < MINUTE and abs(each.last_seen_at - now) < MINUTE for each in found)
+        assert [each.client_id for each in await registry.consumers("ape", 1)] == ["cat"]
+        assert [each.client_id for each in await registry.consumers(client_id="zoo")] == ["zoo"]
+        assert await registry.consumers(client_id="demo") == []  # it has not registered
+
+    async def test_a_disconnected_connection_is_notified_and_its_claim_free(
+        self, registry: Registry, node: Node, other: Node
+    ) -> None:
+        await registry.register(claims())
+        claim = await claimed(registry, node)
+        async with listening(registry) as received:
+            assert await registry.disconnect(claim.connection_id) == "demo"
+            await received.wait_for(ClaimLost(claim.connection_id, LossReason.DISCONNECTED))
+        assert await registry.take_notices(node) == [ClaimLost(claim.connection_id, LossReason.DISCONNECTED)]
+        assert await registry.disconnect(claim.connection_id) is None
+        await claimed(registry, other)
+        assert await registry.disconnect(claim.connection_id) is None

@@ -188,6 +188,10 @@ experience:
     once: {window_hours: 24, keys_limit: 1000000, by_event: true},
     producers: {shop: {tokens: [0123456789abcdef0123456789abcdef], certificates: [shop.example.com],
     channels: [orders.**, "stock.*"]}}}
+  admin:
+    listen: {host: 127.0.0.1, port: 8083, tls: {cert_file: own.pem, key_file: own.key, key_password: secret,
+      client_ca_file: ca.pem}}
+    operators: {oncall: {token: 0123456789abcdef0123456789abcdef, certificates: [oncall.example.com]}}
   delivery:
     feed: {preload: 5000}
     history: {limit_bytes: 1048576}
@@ -218,6 +222,8 @@ RIGHT = [
     "experience: {tokens: {key_folder: /run/secrets/trelay/tokens, sign_after: 0}}",
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: ['**']}}}}",
     "experience: {listen: {port: 8080.0}}",
+    "experience: {admin: {}}",
+    "experience: {admin: {operators: {oncall: {token: '0123456789abcdef01234567'}}}}",
     "logs: {format: '${FORMAT:-json}'}",
     "alerts: {name: 'Köln: Büro/1'}",
     "alerts: {sender: 'a+b@é.example'}",
@@ -257,6 +263,9 @@ WRONG = [
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567']}}}}",
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: []}}}}",
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: ['a..b']}}}}",
+    "experience: {admin: true}",
+    "experience: {admin: {operators: {oncall: {certificates: ['a b']}}}}",
+    "experience: {admin: {token: '0123456789abcdef01234567'}}",
     "logs: {format: xml}",
     "logs: {loggers: {aiohttp: loud}}",
     "alerts: {name: 'a\"b'}",

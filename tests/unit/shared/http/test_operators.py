@@ -1,13 +1,14 @@
 """Who may operate a service."""
 
 import logging
+from typing import Any
 
 import pytest
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
 from shared.errors import ProblemError
-from shared.http.operators import Operator, OperatorOptions, Operators
+from shared.http.operators import CertifiedOperatorOptions, Operator, OperatorOptions, Operators
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 TOKENS = {name: f"{name}-0123456789abcdef0123456789" for name in ("alice", "robot")}
@@ -90,3 +91,38 @@ def test_a_flood_of_refusals_is_one_line_a_second(caplog: pytest.LogCaptureFixtu
     refused(found, "192.0.2.7")
     assert [record.__dict__["count"] for record in caplog.records] == [1, 100]
     assert caplog.records[0].__dict__["address"] == "192.0.2.7"
+
+
+CERTIFIED = {
+    "alice": CertifiedOperatorOptions.model_validate({"token": TOKENS["alice"], "certificates": ["alice.example.com"]}),
+    "robot": CertifiedOperatorOptions.model_validate({"certificates": ["spiffe://robot"]}),
+}
+
+
+def certificate(name: str) -> dict[str, Any]:
+    return {"subjectAltName": (("URI", name),)}
+
+
+def test_a_certificate_names_its_operator_and_a_wrong_token_beside_it_is_refused() -> None:
+    found = Operators(CERTIFIED, "experience.admin.operators", SYSTEM_CLOCK)
+    assert found.named
+    assert found.identify("10.0.0.5", CIMultiDict(), certificate("spiffe://robot")) == Operator("robot", "10.0.0.5")
+    assert found.identify("10.0.0.5", CIMultiDict(), certificate("alice.example.com")).name == "alice"
+    token = CIMultiDict({"Authorization": f"Bearer {TOKENS['alice']}"})
+    assert found.identify("10.0.0.5", token, certificate("spiffe://robot")).name == "alice"
+    for headers, presented in (
+        (CIMultiDict[str](), certificate("spiffe://other")),
+        (CIMultiDict[str](), None),
+        (CIMultiDict({"Authorization": "Bearer wrong"}), certificate("spiffe://robot")),
+    ):
+        with pytest.raises(ProblemError) as caught:
+            found.identify("127.0.0.1", headers, presented)
+        assert caught.value.status == 401
+
+
+def test_an_operator_has_a_token_or_a_certificate() -> None:
+    with pytest.raises(ValidationError, match="expected `token` or `certificates`"):
+        CertifiedOperatorOptions.model_validate({})
+    with pytest.raises(ValidationError, match="found 7 characters, expected at least 24") as caught:
+        CertifiedOperatorOptions.model_validate({"token": "hunter2"})
+    assert "hunter2" not in str(caught.value)

@@ -46,6 +46,7 @@ BEYOND_A_SCHEMA = (
     "the host of `url` does not name it",
     "needs `client_ca_file`",
     "expected `tokens` or `certificates`",
+    "expected `token` or `certificates`",
     "smtp needs at least one address",
     "there is no column",
     "there is no encoding",

@@ -53,7 +53,7 @@ async def test_a_token_is_revoked_and_the_client_stays(admin: ClientAdmin, regis
 
 
 async def test_all_clients_are_listed_over_pages(admin: ClientAdmin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.experience_api.admin.clients.PAGE_LIMIT", 2)
+    monkeypatch.setattr("services.experience_api.admin.clients._PAGE", 2)
     names = [f"client-{number}" for number in range(5)]
     for name in names:
         await admin.add(NewClient(name))

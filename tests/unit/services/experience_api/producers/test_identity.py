@@ -5,7 +5,7 @@ import pytest
 from multidict import CIMultiDict
 
 from services.experience_api.auth.admission import Budgets
-from services.experience_api.producers.identity import ALLOWED_ADDRESS, Producer, Producers, certificate_names
+from services.experience_api.producers.identity import ALLOWED_ADDRESS, Producer, Producers
 from services.experience_api.producers.options import ProducerOptions
 from services.experience_api.refusals import (
     ADDRESS_NOT_ALLOWED,
@@ -90,21 +90,6 @@ def test_failures_are_limited_by_address_and_never_hold_up_a_right_token() -> No
     assert known.identify(STRANGER, bearer(OLD), None, 0).name == "shop"
     assert refused(known, ALLOWED, bearer("wrong")).refusal is PRODUCER_REFUSED
     assert refused(known, STRANGER, bearer("wrong"), now=1).refusal is PRODUCER_REFUSED
-
-
-@pytest.mark.parametrize(
-    ("certificate", "names"),
-    [
-        (None, set()),
-        ({}, set()),
-        (CERTIFICATE, {"shop.example.com"}),
-        ({"subject": CERTIFICATE["subject"]}, {"ignored"}),
-        ({"subject": CERTIFICATE["subject"], "subjectAltName": (("IP Address", "192.0.2.7"),)}, {"ignored"}),
-        ({"subjectAltName": (("URI", "spiffe://bank"), ("email", "a@b"))}, {"spiffe://bank", "a@b"}),
-    ],
-)
-def test_the_names_of_a_certificate(certificate: dict[str, Any] | None, names: set[str]) -> None:
-    assert certificate_names(certificate) == names
 
 
 def test_a_certificate_names_its_producer_and_an_unknown_one_nobody() -> None:

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, Probe, ProbeResult, decode, encode
+from services.experience_api.registry.notices import (
+    ClaimLost,
+    ConnectionDetails,
+    DetailsRequest,
+    DetailsResult,
+    LossReason,
+    Notice,
+    Probe,
+    ProbeResult,
+    decode,
+    encode,
+)
 from shared.errors import Malformed
 
 ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
@@ -13,7 +24,13 @@ ONE, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
 
 @pytest.mark.parametrize(
     "notice",
-    [*(ClaimLost(ONE, reason) for reason in LossReason), Probe(ONE, "node-1", OTHER), ProbeResult(OTHER, alive=True)],
+    [
+        *(ClaimLost(ONE, reason) for reason in LossReason),
+        Probe(ONE, "node-1", OTHER),
+        ProbeResult(OTHER, alive=True),
+        DetailsRequest(ONE, "node-1", (OTHER,)),
+        DetailsResult(ONE, (ConnectionDetails(OTHER, ("a",), "cursor", 1, live=True, buffered=0, acknowledged=None),)),
+    ],
 )
 def test_decoding_reverses_encoding(notice: Notice) -> None:
     assert decode(encode(notice)) == notice

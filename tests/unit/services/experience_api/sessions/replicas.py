@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -13,6 +13,7 @@ import pytest
 
 from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import CloseReason
+from services.experience_api.hub.heartbeat import Position, Progress
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.notices import Notice
@@ -60,6 +61,13 @@ class Socket:
         if not self.alive:
             await asyncio.sleep(timeout)
         return self.alive
+
+    @property
+    def position(self) -> Callable[[], Position]:
+        return lambda: Position(b"cursor", 2, live=False)
+
+    def progress(self) -> Progress:
+        return Progress(10, 20)
 
     def subscribe(self, interest: Interest, _reason: str) -> asyncio.Future[bytes | None]:
         self.subscribed.append(interest.patterns)

@@ -134,7 +134,7 @@ async def test_a_takeover_from_another_replica_is_announced_and_no_other(deploym
         announced.append(connection_id)
 
     one, two = await deployment.replica("one"), await deployment.replica("two")
-    one._announce = two._announce = announce
+    one._claims._announce = two._claims._announce = announce
     async with connected(one, alive=False), one.slot(claims(), ORIGIN):
         assert announced == []
     async with connected(one, alive=False) as (slot, _), two.slot(claims(), ORIGIN):
@@ -146,7 +146,7 @@ async def test_a_takeover_that_cannot_be_announced_admits_nobody(deployment: Dep
         raise Unavailable("the bus is unavailable")
 
     one, two = await deployment.replica("one"), await deployment.replica("two")
-    two._announce = announce
+    two._claims._announce = announce
     async with connected(one, alive=False):
         with pytest.raises(Unavailable):
             async with two.slot(claims(), ORIGIN):

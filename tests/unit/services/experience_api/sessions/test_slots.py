@@ -1,11 +1,13 @@
 import uuid
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 
 import pytest
 
 from services.experience_api.hub.audience import Interest, Subscriber, narrow
 from services.experience_api.hub.close_codes import CLAIM_LOST, REPLACED, CloseReason
+from services.experience_api.hub.heartbeat import Position, Progress
 from services.experience_api.refusals import Refused
+from services.experience_api.registry.notices import ConnectionDetails
 from services.experience_api.registry.protocol import Claim
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.changes import Change, wanted_of
@@ -29,6 +31,13 @@ class Recorder:
 
     async def responds(self, timeout: float) -> bool:
         return self._alive
+
+    @property
+    def position(self) -> Callable[[], Position]:
+        return lambda: Position(b"cursor", 2, live=False)
+
+    def progress(self) -> Progress:
+        return Progress(10, 20)
 
     def subscribe(self, interest: Interest, reason: str) -> Awaitable[bytes | None]:
         self.subscribed.append((interest.patterns, reason))
@@ -131,3 +140,13 @@ def test_a_grant_that_overtakes_the_answer_to_the_claim_counts() -> None:
     admit(slot)
     assert slot.subscriber.interest.patterns == ("b",)
     assert slot.permitted == ("b",)
+
+
+def test_a_connection_is_described_while_it_is_attached_and_holds_its_claim() -> None:
+    slot = admitted("a")
+    assert slot.details() is None
+    slot.attach(Recorder())
+    expected = ConnectionDetails(slot.connection_id, ("a",), "cursor", 2, live=False, buffered=10, acknowledged=20)
+    assert slot.details() == expected
+    slot.lose(REPLACED)
+    assert slot.details() is None

@@ -30,6 +30,12 @@ def test_a_replay_at_the_head_is_live_at_once(log: Log) -> None:
     assert replay.take(1000) == ([], Progress.LIVE)
     assert replay.missing() == {}
     assert not replay.ahead
+    assert replay.lag == 0
+
+
+def test_the_lag_counts_what_this_replica_has_read_and_the_subscriber_has_not_been_served(log: Log) -> None:
+    replay = Replay(replica_with(log).history, (3, 12, 0), everything)
+    assert replay.lag == 7  # of the first partition; the subscriber is ahead in the second
 
 
 def test_a_replay_that_is_ahead_nowhere_takes_the_shared_frames(log: Log) -> None:

@@ -1,0 +1,225 @@
+"""What each endpoint of the admin API does, takes and answers."""
+
+from dataclasses import dataclass, field
+
+from services.experience_api import refusals
+from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
+from services.experience_api.api import schemas
+from services.experience_api.registry.protocol import Policy
+from shared.http.openapi import JSON, Operation, Schema, object_of, query
+
+SECURITY: dict[str, Schema] = {
+    "operator": {"type": "http", "scheme": "bearer", "description": "The token of an operator."},
+    "operatorCertificate": {"type": "mutualTLS", "description": "The certificate of an operator."},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """A refusal that this API alone has."""
+
+    status: int
+    code: str
+    title: str
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+_UNAUTHORIZED = _Problem(401, "unauthorized", "The token of no operator was sent", (("WWW-Authenticate", ""),))
+_FORBIDDEN = _Problem(403, "forbidden", "No operators are configured, and the request is not from this machine")
+_NOT_FOUND = _Problem(404, "not-found", "There is no such client, consumer or connection")
+_CONFLICT = _Problem(409, "conflict", "A client of this id exists")
+_ANYWHERE = (_UNAUTHORIZED, _FORBIDDEN, refusals.UNAVAILABLE)
+_WITH_BODY = (*_ANYWHERE, refusals.MALFORMED, refusals.TOO_LARGE)
+
+_TEXT: Schema = {"type": "string"}
+_FLAG: Schema = {"type": "boolean"}
+_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+_PATTERNS: Schema = {"type": "array", "items": {**_TEXT, "description": "A channel or a pattern."}, "maxItems": 1000}
+_ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
+_NOTE: Schema = {"type": "string", "maxLength": 500}
+_SECRET: Schema = {"type": "string", "minLength": 1, "description": "Chosen; by default a random one is made."}
+_SETTABLE: dict[str, Schema] = {
+    "channels": _PATTERNS,
+    "may_send": _FLAG,
+    "loopback_only": _FLAG,
+    "note": _NOTE,
+    "policy": {"enum": [policy.value for policy in Policy], "description": "What a second connection does."},
+}
+_CLIENT = object_of(
+    {
+        "client_id": _ID,
+        **_SETTABLE,
+        "disabled": _FLAG,
+        "created_at": _TIME,
+        "previous_secret_until": {**_TIME, "description": "Until when the secret before this one is valid as well."},
+    }
+)
+_WITH_SECRET: Schema = {
+    **_CLIENT,
+    "properties": {
+        **_CLIENT["properties"],
+        "client_secret": {**_TEXT, "description": "If it was made here. It is not stored, and never shown again."},
+    },
+}
+_NUMBER_OR_NULL: Schema = {"type": ["integer", "null"]}
+_CONNECTION = object_of(
+    {
+        "connection_id": {"type": "string", "format": "uuid"},
+        "node": {**_TEXT, "description": "The replica that holds it."},
+        "from": {**_TEXT, "description": "The address of the client."},
+        "since": _TIME,
+        "channels": {"type": ["array", "null"], "items": _TEXT, "description": "What it receives."},
+        "cursor": {"type": ["string", "null"], "description": "Up to which everything has been written to it."},
+        "live": {"type": ["boolean", "null"], "description": "Whether it has caught up."},
+        "lag": {**_NUMBER_OR_NULL, "description": "Records of the publish topic after its cursor."},
+        "buffered_bytes": {**_NUMBER_OR_NULL, "description": "Bytes that wait for it in its replica."},
+        "acknowledged_bytes": {**_NUMBER_OR_NULL, "description": "Bytes that its kernel has acknowledged."},
+    }
+)
+_CONSUMER = object_of(
+    {
+        "client_id": _ID,
+        "registered_at": _TIME,
+        "last_seen_at": {**_TIME, "description": "Null while it is connected."},
+        "connections": {"type": "array", "items": _CONNECTION},
+    }
+)
+_NEXT: Schema = {"type": ["string", "null"], "description": "For `after`; null if this is the last page."}
+_PAGE = (
+    query("after", "The last client id of the page before.", _ID),
+    query("limit", "Entries of a page.", {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE}),
+)
+_OPERATOR = tuple(SECURITY)
+
+
+def _object(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:
+    more = {"required": list(required)} if required else {}
+    return {"type": "object", "properties": properties, "additionalProperties": False, **more}
+
+
+def _on_client(summary: str, description: str = "", schema: Schema = _CLIENT) -> Operation:
+    return Operation(
+        summary,
+        description,
+        responses={200: ("Done", {JSON: schema})},
+        problems=(*_WITH_BODY, _NOT_FOUND),
+        security=_OPERATOR,
+    )
+
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("GET", "/clients"): Operation(
+        "List clients",
+        parameters=_PAGE,
+        responses={200: ("A page", {JSON: object_of({"clients": {"type": "array", "items": _CLIENT}, "next": _NEXT})})},
+        problems=(*_ANYWHERE, refusals.MALFORMED),
+        security=_OPERATOR,
+    ),
+    ("POST", "/clients"): Operation(
+        "Add a client",
+        body={JSON: _object({"client_id": _ID, "secret": _SECRET, **_SETTABLE}, ("client_id",))},
+        responses={201: ("Added", {JSON: _WITH_SECRET})},
+        problems=(*_WITH_BODY, _CONFLICT),
+        security=_OPERATOR,
+    ),
+    ("GET", "/clients/{client_id}"): Operation(
+        "Show a client",
+        responses={200: ("The client", {JSON: _CLIENT})},
+        problems=(*_ANYWHERE, _NOT_FOUND),
+        security=_OPERATOR,
+    ),
+    ("PATCH", "/clients/{client_id}"): Operation(
+        "Change a client",
+        "Its channels change for a living connection within two seconds, all else at the next one.",
+        body={JSON: {**_object(_SETTABLE), "minProperties": 1}},
+        responses={200: ("Changed", {JSON: _CLIENT})},
+        problems=(*_WITH_BODY, _NOT_FOUND),
+        security=_OPERATOR,
+    ),
+    ("DELETE", "/clients/{client_id}"): _on_client(
+        "Remove a client",
+        "With its token; its connection ends with 4503 within two seconds, on whichever replica it is.",
+        object_of({"client_id": _ID, "removed": {"const": True}}),
+    ),
+    ("POST", "/clients/{client_id}/rotate"): Operation(
+        "Replace the secret of a client",
+        "The secret before remains valid for `overlap` seconds, and no older one. Its token and connection stay.",
+        body={
+            JSON: _object(
+                {"overlap": {"type": "number", "minimum": 0, "maximum": 2_592_000}, "secret": _SECRET}, ("overlap",)
+            )
+        },
+        responses={200: ("Replaced", {JSON: _WITH_SECRET})},
+        problems=(*_WITH_BODY, _NOT_FOUND),
+        security=_OPERATOR,
+    ),
+    ("POST", "/clients/{client_id}/disable"): _on_client(
+        "Disable a client", "It can neither register nor connect; its connection ends with 4504."
+    ),
+    ("POST", "/clients/{client_id}/enable"): _on_client(
+        "Enable a client", "Its token is valid again, unless it has expired."
+    ),
+    ("POST", "/clients/{client_id}/revoke"): _on_client(
+        "Revoke the token of a client",
+        "Its connection ends with 4503. It can register again with its secret.",
+        object_of({"client_id": _ID, "revoked": {**_FLAG, "description": "Whether it had a token."}}),
+    ),
+    ("GET", "/consumers"): Operation(
+        "List registered clients with their connections",
+        "On all replicas. What a replica does not tell of its connections in time is null.",
+        parameters=_PAGE,
+        responses={
+            200: ("A page", {JSON: object_of({"consumers": {"type": "array", "items": _CONSUMER}, "next": _NEXT})})
+        },
+        problems=(*_ANYWHERE, refusals.MALFORMED),
+        security=_OPERATOR,
+    ),
+    ("GET", "/consumers/{client_id}"): Operation(
+        "Show a registered client with its connections",
+        responses={200: ("The consumer", {JSON: _CONSUMER})},
+        problems=(*_ANYWHERE, _NOT_FOUND),
+        security=_OPERATOR,
+    ),
+    ("DELETE", "/connections/{connection_id}"): _on_client(
+        "End a connection",
+        "It ends with 4007 within two seconds, on whichever replica it is. The client may connect again.",
+        object_of({"connection_id": _TEXT, "client_id": _ID, "disconnected": {"const": True}}),
+    ),
+    ("GET", "/events"): Operation(
+        "Read events",
+        "As a subscriber of every channel would, from the history in memory or from the bus.",
+        parameters=(
+            query("channels", "Channels or patterns, separated by commas; by default all."),
+            query("cursor", "The cursor of the last answer: the events after it."),
+            query("since", "Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time."),
+            query("limit", "Events at most.", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 100}),
+            query("wait", "Seconds to wait for events.", {"type": "number", "minimum": 0, "maximum": 60, "default": 1}),
+        ),
+        responses={200: ("The next events, none if there were none in time", {JSON: schemas.BATCH})},
+        problems=(*_ANYWHERE, refusals.MALFORMED, refusals.DRAINING),
+        security=_OPERATOR,
+    ),
+    ("POST", "/events"): Operation(
+        "Publish events",
+        "Takes what `POST /entity` of the public listener takes, to any channel.",
+        parameters=(query("channel", "The channel of events that have none.", schemas.CHANNEL),),
+        body={
+            "application/cloudevents+json": schemas.PUSHED,
+            "application/cloudevents-batch+json": {"type": "array", "items": schemas.PUSHED, "maxItems": 1000},
+            JSON: {"description": "The data of one event, with `?channel=`."},
+        },
+        responses={202: ("Every event is stored", {JSON: schemas.RECEIPT})},
+        problems=(
+            *_WITH_BODY,
+            refusals.UNSUPPORTED_TYPE,
+            refusals.TOO_SLOW,
+            refusals.PUSH_IN_PROGRESS,
+            refusals.KEY_REUSED,
+            refusals.BUSY,
+        ),
+        security=_OPERATOR,
+    ),
+    ("GET", "/openapi.json"): Operation(
+        "The OpenAPI document of this API", responses={200: ("The document", {JSON: {"type": "object"}})}, security=()
+    ),
+}
