@@ -13,8 +13,8 @@ from services.cli.patterns import patterns_of
 from services.experience_api.admin.clients import ClientAdmin, NewClient, UnknownClient
 from services.experience_api.admin.views import View
 from services.experience_api.auth.clients import EVERY_CHANNEL
+from services.experience_api.registry.clients import ClientChange, Policy
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import ClientChange, Policy
 from shared.database.engine import create_engine
 from shared.errors import Malformed, TrelayError
 

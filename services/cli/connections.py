@@ -8,8 +8,8 @@ import click
 
 from services.cli.configuration import config_option, data_option, database
 from services.experience_api.admin.views import View, time_view
+from services.experience_api.registry.clients import Consumer
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Consumer
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 

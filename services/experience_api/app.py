@@ -27,13 +27,13 @@ from services.experience_api.producers.once.postgres import PostgresKeyStore
 from services.experience_api.producers.once.store import KeyStore
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
+from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.node import NodeLease
-from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from shared.bus.protocol import Appender, Bus

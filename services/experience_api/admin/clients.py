@@ -9,7 +9,8 @@ from services.experience_api.admin.views import View, client_view
 from services.experience_api.auth.clients import EVERY_CHANNEL, add_client, rotate_secret
 from services.experience_api.auth.secrets import Bytes
 from services.experience_api.hub.patterns import check_pattern
-from services.experience_api.registry.protocol import Client, ClientChange, Clients, Consumers, Policy
+from services.experience_api.registry.clients import Client, ClientChange, Policy
+from services.experience_api.registry.protocol import Clients, Consumers
 from shared.errors import Malformed, TrelayError
 
 _PAGE = 1000

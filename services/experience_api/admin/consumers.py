@@ -6,8 +6,9 @@ from uuid import UUID
 
 from services.experience_api.admin.clients import UnknownClient
 from services.experience_api.admin.views import View, consumer_view
+from services.experience_api.registry.clients import Consumer
 from services.experience_api.registry.notices import ConnectionDetails
-from services.experience_api.registry.protocol import Connections, Consumer, Consumers
+from services.experience_api.registry.protocol import Connections, Consumers
 from services.experience_api.sessions.details import Details
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from services.experience_api import refusals
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
-from services.experience_api.registry.protocol import Policy
+from services.experience_api.registry.clients import Policy
 from shared.http.openapi import JSON, Operation, Schema, object_of, query
 
 SECURITY: dict[str, Schema] = {

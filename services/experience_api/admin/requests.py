@@ -8,7 +8,7 @@ import msgspec
 from multidict import MultiMapping
 
 from services.experience_api.auth.credentials import CLIENT_ID
-from services.experience_api.registry.protocol import ClientChange, Policy
+from services.experience_api.registry.clients import ClientChange, Policy
 from shared.errors import Malformed
 
 PAGE = 100

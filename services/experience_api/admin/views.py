@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from services.experience_api.registry.clients import Client, Connected, Consumer
 from services.experience_api.registry.notices import ConnectionDetails
-from services.experience_api.registry.protocol import Client, Connected, Consumer
 
 View = dict[str, Any]
 """A JSON object."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from services.experience_api.auth.credentials import client_id
 from services.experience_api.auth.secrets import Bytes, Comparison, generate, hash_secret
 from services.experience_api.hub.patterns import check_pattern
-from services.experience_api.registry.protocol import Client, Clients, Policy
+from services.experience_api.registry.clients import Client, Policy
+from services.experience_api.registry.protocol import Clients
 from shared.errors import Malformed
 
 EVERY_CHANNEL = ("**",)

@@ -13,7 +13,8 @@ from services.experience_api.auth.tokens import Tokens
 from services.experience_api.auth.turns import Turns
 from services.experience_api.auth.verifier import Verifier
 from services.experience_api.refusals import LOOPBACK_ONLY, Refused
-from services.experience_api.registry.protocol import Client, Consumers
+from services.experience_api.registry.clients import Client
+from services.experience_api.registry.protocol import Consumers
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock
 

@@ -21,7 +21,8 @@ from services.experience_api.auth.credentials import ClientCredentials
 from services.experience_api.auth.secrets import Bytes, Comparison, is_generated
 from services.experience_api.auth.turns import Turns
 from services.experience_api.refusals import BUSY, WRONG_CREDENTIALS, Refused
-from services.experience_api.registry.protocol import Client, Clients
+from services.experience_api.registry.clients import Client
+from services.experience_api.registry.protocol import Clients
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.settings import Options
 

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
+from services.experience_api.registry.clients import Client, Connected, Consumer
 from services.experience_api.registry.memory_clients import Connection, MemoryClients, Registered
 from services.experience_api.registry.notices import LossReason, Notice
-from services.experience_api.registry.protocol import Claim, Client, Connected, Consumer, Held, Node, OnNotice
+from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
 _DAY = 86_400.0

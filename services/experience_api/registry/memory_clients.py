@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from services.experience_api.registry.clients import Client, ClientChange
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason, Notice
-from services.experience_api.registry.protocol import Client, ClientChange, Node, OnNotice
+from services.experience_api.registry.protocol import Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey
 from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, Clock

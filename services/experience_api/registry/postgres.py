@@ -16,8 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import statements
+from services.experience_api.registry.clients import Consumer
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
-from services.experience_api.registry.protocol import Claim, Consumer, Held, Node, OnNotice
+from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
 from services.experience_api.registry.rows import consumers_of, refusal_of, verdict_of
 from services.experience_api.registry.stored_clients import StoredClients
 from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claim

@@ -6,71 +6,15 @@ that holds it receives a notice, and only if the write took effect.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.experience_api.refusals import Refusal
+from services.experience_api.registry.clients import Client, ClientChange, Consumer, Policy
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
-
-
-class Policy(StrEnum):
-    """What happens when a client connects that has a connection already."""
-
-    PROBE = "probe"
-    """The connection that lives stays; one that does not answer a ping is replaced."""
-    REJECT = "reject"
-    """The connection stays until it ends by itself, or its replica is lost."""
-    REPLACE = "replace"
-    """The new connection replaces it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """An application that may register."""
-
-    client_id: str
-    secret_hash: str = field(repr=False)
-    channels: tuple[str, ...] = ()
-    """Patterns of the channels it may subscribe to; empty permits none."""
-    may_send: bool = False
-    loopback_only: bool = False
-    """Accepted from this machine only."""
-    disabled: bool = False
-    note: str = ""
-    policy: Policy = Policy.PROBE
-    previous_secret_hash: str | None = field(default=None, repr=False)
-    """Of the secret before this one, while that one is valid as well."""
-    previous_secret_until: datetime | None = field(default=None, compare=False)
-    """Until when it is."""
-    created_at: datetime | None = field(default=None, compare=False)
-
-    @property
-    def secret_hashes(self) -> tuple[str, ...]:
-        """The hashes of every secret that is valid now."""
-        return (
-            (self.secret_hash,) if self.previous_secret_hash is None else (self.secret_hash, self.previous_secret_hash)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ClientChange:
-    """What to change of a client; None leaves a member as it is."""
-
-    channels: tuple[str, ...] | None = None
-    may_send: bool | None = None
-    loopback_only: bool | None = None
-    note: str | None = None
-    policy: Policy | None = None
-
-    @property
-    def members(self) -> dict[str, Any]:
-        """The members that change, by name."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 class Node(NamedTuple):
@@ -105,28 +49,6 @@ class Claim:
     may_send: bool
     displaced: Held | None = None
     """The connection that held the claim before and has not released it; its node may not know yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Connected:
-    """A connection whose node is alive."""
-
-    connection_id: UUID
-    node: str
-    remote: str
-    """The address that it comes from."""
-    since: datetime = field(compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """A registered client."""
-
-    client_id: str
-    registered_at: datetime = field(compare=False)
-    last_seen_at: datetime = field(compare=False)
-    """When it was connected last, if it is not now."""
-    connections: tuple[Connected, ...] = ()
 
 
 class Clients(Protocol):

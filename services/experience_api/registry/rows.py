@@ -9,7 +9,8 @@ import asyncpg
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.protocol import Claim, Client, Connected, Consumer, Held, Policy
+from services.experience_api.registry.clients import Client, Connected, Consumer, Policy
+from services.experience_api.registry.protocol import Claim, Held
 
 
 def client_of(row: asyncpg.Record) -> Client:

@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.experience_api.registry import statements
+from services.experience_api.registry.clients import Client, ClientChange
 from services.experience_api.registry.notices import LossReason
-from services.experience_api.registry.protocol import Client, ClientChange
 from services.experience_api.registry.rows import client_of
 from services.experience_api.registry.stored_notices import lock_consumer, revoke_claim, tell_connections
 from shared.database.errors import database_errors

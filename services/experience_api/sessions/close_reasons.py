@@ -9,8 +9,9 @@ from services.experience_api.refusals import (
     TOKEN_REFUSED,
     Refused,
 )
+from services.experience_api.registry.clients import Policy
 from services.experience_api.registry.notices import LossReason
-from services.experience_api.registry.protocol import Held, Policy
+from services.experience_api.registry.protocol import Held
 
 CLAIM_CLOSE_REASONS = {
     LossReason.REPLACED: close_codes.REPLACED,

@@ -29,12 +29,12 @@ from services.experience_api.registry.notices import (
 )
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.registry.tokens import TokenClaims
-from services.experience_api.sessions.claims import Announce, Claims
+from services.experience_api.sessions.claiming.claims import Announce, Claims
+from services.experience_api.sessions.claiming.probes import Probes
 from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, REFUSED_CLOSE_REASONS
 from services.experience_api.sessions.details import Details
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.options import ConnectionsOptions
-from services.experience_api.sessions.probes import Probes
 from services.experience_api.sessions.revocations import Revocations
 from services.experience_api.sessions.slots import ConnectionSlot
 from services.experience_api.sessions.subscriptions import Subscriptions

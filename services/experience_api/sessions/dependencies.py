@@ -11,9 +11,9 @@ from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.registry.protocol import Keys
+from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
-from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.stream.delivery import Callbacks, Delivery
 from services.experience_api.stream.http_delivery import HttpDelivery
 from services.experience_api.stream.options import DeliveryOptions

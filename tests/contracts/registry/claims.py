@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.experience_api.refusals import LOOPBACK_ONLY, UNAVAILABLE, Refused
+from services.experience_api.registry.clients import Client, ClientChange, Policy
 from services.experience_api.registry.notices import ClaimLost, LossReason
-from services.experience_api.registry.protocol import Claim, Client, ClientChange, Held, Node, Policy, Registry
+from services.experience_api.registry.protocol import Claim, Held, Node, Registry
 from tests.contracts.registry.deployment import (
     Deployment,
     RegistryFixtures,

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from services.experience_api.refusals import CLIENT_DISABLED, TOKEN_REFUSED, WRONG_CREDENTIALS, Refused
+from services.experience_api.registry.clients import Client, ClientChange, Policy
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason
-from services.experience_api.registry.protocol import Client, ClientChange, Node, Policy, Registry
+from services.experience_api.registry.protocol import Node, Registry
 from services.experience_api.registry.tokens import SigningKey
 from tests.contracts.registry.deployment import DAYS, Deployment, RegistryFixtures, attempt, claimed, claims, listening
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.experience_api.refusals import TOKEN_REFUSED, WRONG_CREDENTIALS, Refused
+from services.experience_api.registry.clients import Client, Connected
 from services.experience_api.registry.notices import ClaimLost, LossReason
-from services.experience_api.registry.protocol import Claim, Client, Connected, Node, Registry
+from services.experience_api.registry.protocol import Claim, Node, Registry
 from tests.contracts.registry.deployment import (
     DAYS,
     Deployment,

@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 
 from services.experience_api.refusals import Refusal, Refused
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.notices import Notice
-from services.experience_api.registry.protocol import Claim, Client, Held, Node, Registry
+from services.experience_api.registry.protocol import Claim, Held, Node, Registry
 from services.experience_api.registry.tokens import TokenClaims
 from shared.lease import Granted, LeaseStore
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Client, Registry
+from services.experience_api.registry.protocol import Registry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.database.tables import clients, consumers, leases

@@ -6,8 +6,9 @@ import contextlib
 import pytest
 
 from services.experience_api.refusals import Refused
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.notices import ClaimLost, LossReason
-from services.experience_api.registry.protocol import Claim, Client
+from services.experience_api.registry.protocol import Claim
 from shared.database.options import DatabaseOptions
 from shared.lease import PostgresLeaseStore
 from tests.contracts.registry.deployment import alive, attempt, claims

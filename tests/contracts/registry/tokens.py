@@ -3,7 +3,8 @@
 import pytest
 
 from services.experience_api.refusals import CLIENT_DISABLED, TOKEN_EXPIRED, TOKEN_REFUSED
-from services.experience_api.registry.protocol import Client, Node, Registry
+from services.experience_api.registry.clients import Client
+from services.experience_api.registry.protocol import Node, Registry
 from tests.contracts.registry.deployment import (
     DAYS,
     Deployment,

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from services.cli import main
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Claim, Client, Node
+from services.experience_api.registry.protocol import Claim, Node
 from services.experience_api.registry.tokens import TokenClaims
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions

@@ -12,8 +12,9 @@ from uuid import UUID
 import pytest
 
 from services.experience_api.auth.clients import add_client
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.postgres import PostgresRegistry
-from services.experience_api.registry.protocol import Claim, Client, Held
+from services.experience_api.registry.protocol import Claim, Held
 from shared.database.engine import create_engine
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica
 

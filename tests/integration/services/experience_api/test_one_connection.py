@@ -10,7 +10,7 @@ from time import monotonic
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from services.experience_api.registry.protocol import ClientChange, Policy
+from services.experience_api.registry.clients import ClientChange, Policy
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, ReplicaClient, ready
 
 

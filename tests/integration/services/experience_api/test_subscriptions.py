@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.experience_api.auth.clients import add_client
-from services.experience_api.registry.protocol import ClientChange
+from services.experience_api.registry.clients import ClientChange
 from tests.integration.services.experience_api.replicas import (
     JSON,
     Deployment,

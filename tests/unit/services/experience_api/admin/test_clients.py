@@ -6,8 +6,8 @@ import pytest
 
 from services.experience_api.admin.clients import ClientAdmin, NewClient, UnknownClient
 from services.experience_api.auth.clients import ClientExists
+from services.experience_api.registry.clients import ClientChange, Policy
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.protocol import ClientChange, Policy
 from services.experience_api.registry.tokens import TokenClaims
 from shared.errors import Malformed
 from shared.lease import MemoryLeaseStore

@@ -20,7 +20,7 @@ from services.experience_api.admin.requests import (
     read_page,
     read_rotate,
 )
-from services.experience_api.registry.protocol import ClientChange, Policy
+from services.experience_api.registry.clients import ClientChange, Policy
 from shared.errors import Malformed
 
 READERS: list[Callable[[bytes], object]] = [read_new_client, read_change, read_rotate, check_empty]

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 from services.experience_api.admin.views import client_view, consumer_view, time_view
+from services.experience_api.registry.clients import Client, Connected, Consumer
 from services.experience_api.registry.notices import ConnectionDetails
-from services.experience_api.registry.protocol import Client, Connected, Consumer
 
 
 def test_a_client_is_shown_without_its_secrets() -> None:

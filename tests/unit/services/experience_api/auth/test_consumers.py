@@ -19,8 +19,9 @@ from services.experience_api.refusals import (
     Refusal,
     Refused,
 )
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.protocol import Claim, Client, Node
+from services.experience_api.registry.protocol import Claim, Node
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.http.origin import Origin
 from shared.lease import MemoryLeaseStore

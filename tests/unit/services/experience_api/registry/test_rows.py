@@ -12,7 +12,8 @@ from services.experience_api.refusals import (
     Refusal,
     Refused,
 )
-from services.experience_api.registry.protocol import Claim, Held, Policy
+from services.experience_api.registry.clients import Policy
+from services.experience_api.registry.protocol import Claim, Held
 from services.experience_api.registry.rows import refusal_of, verdict_of
 
 OWN, OTHER = uuid.uuid4(), uuid.uuid4()

@@ -15,9 +15,10 @@ from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.heartbeat import Position, Progress
 from services.experience_api.refusals import Refusal, Refused
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.notices import Notice
-from services.experience_api.registry.protocol import Claim, Client, Held, Node
+from services.experience_api.registry.protocol import Claim, Held, Node
 from services.experience_api.registry.tokens import TokenClaims
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.node import NodeLease

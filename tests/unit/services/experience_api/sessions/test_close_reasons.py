@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 import pytest
 
 from services.experience_api.refusals import ALREADY_CONNECTED
+from services.experience_api.registry.clients import Policy
 from services.experience_api.registry.notices import LossReason
-from services.experience_api.registry.protocol import Held, Policy
+from services.experience_api.registry.protocol import Held
 from services.experience_api.sessions.close_reasons import CLAIM_CLOSE_REASONS, already_connected
 
 SINCE = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)

@@ -2,7 +2,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from services.experience_api.hub.close_codes import CLAIM_LOST, CloseReason
-from services.experience_api.registry.protocol import Client
+from services.experience_api.registry.clients import Client
 from tests.unit.services.experience_api.sessions.replicas import (
     OPTIONS,
     ORIGIN,

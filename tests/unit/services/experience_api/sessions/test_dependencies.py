@@ -13,10 +13,10 @@ from services.experience_api.producers.once.memory import MemoryKeyStore
 from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Node
+from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
-from services.experience_api.sessions.takeovers import Takeovers
 from services.experience_api.stream.options import DeliveryOptions
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus

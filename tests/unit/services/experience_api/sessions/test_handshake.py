@@ -22,8 +22,9 @@ from services.experience_api.refusals import (
     Refusal,
     Refused,
 )
+from services.experience_api.registry.clients import Client
 from services.experience_api.registry.memory import MemoryRegistry
-from services.experience_api.registry.protocol import Claim, Client, Held
+from services.experience_api.registry.protocol import Claim, Held
 from services.experience_api.registry.tokens import SigningKey
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.handshake import Handshake

@@ -5,8 +5,8 @@ import pytest
 
 from services.experience_api.hub.audience import Subscriber, narrow
 from services.experience_api.refusals import MALFORMED, NOT_CONNECTED, UNAVAILABLE, Refusal, Refused
+from services.experience_api.registry.clients import ClientChange
 from services.experience_api.registry.notices import Notice, SubscriptionRequest
-from services.experience_api.registry.protocol import ClientChange
 from services.experience_api.sessions import subscriptions
 from services.experience_api.sessions.changes import Change, wanted_of
 from services.experience_api.sessions.connections import Connections

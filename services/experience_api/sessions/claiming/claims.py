@@ -13,10 +13,11 @@ from uuid import UUID
 
 from services.experience_api.hub import close_codes
 from services.experience_api.refusals import ALREADY_CONNECTED, Refused
-from services.experience_api.registry.protocol import Claim, Held, Policy, Registry
+from services.experience_api.registry.clients import Policy
+from services.experience_api.registry.protocol import Claim, Held, Registry
+from services.experience_api.sessions.claiming.probes import Probes
 from services.experience_api.sessions.close_reasons import already_connected
 from services.experience_api.sessions.node import NodeLease
-from services.experience_api.sessions.probes import Probes
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.http.origin import Origin
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice
-from services.experience_api.sessions.takeovers import Takeovers
+from services.experience_api.sessions.claiming.takeovers import Takeovers
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.runtime.clock import SYSTEM_CLOCK

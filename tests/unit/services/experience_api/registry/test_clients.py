@@ -1,4 +1,4 @@
-from services.experience_api.registry.protocol import Client, ClientChange, Policy
+from services.experience_api.registry.clients import Client, ClientChange, Policy
 
 
 def test_only_what_is_named_changes() -> None:
