@@ -104,14 +104,21 @@ class PipelineRoutes:
         try:
             epoch = await bus.epoch(self.ingest)
             positions = await self.overview.positions(bus, name)
-            partitions = await rewinding.plan(bus, self.ingest, positions, place)
+            partitions = await rewinding.plan(bus, self.ingest, positions.offsets, place)
             if dry_run:
                 return await self._planned(bus, pipeline, partitions, reset_state=reset_state)
             if pipeline.stateful and not reset_state:
                 refuse(409, f"pipeline {name}: {_STATEFUL}")
             if not partitions:
                 refuse(409, f"pipeline {name} has not passed that place in any partition: nothing would run again")
-            asked = rewinding.request(epoch, partitions, body["to"], operator.name, self.clock, reset_state=reset_state)
+            if pipeline.parts > 1 and positions.pending:
+                refuse(409, f"pipeline {name}: {_REPARTITIONED}", {"Retry-After": "5"})
+            to = {number: partition.to for number, partition in partitions.items()}
+            if pipeline.parts > 1:
+                to = positions.offsets | to
+            asked = rewinding.request(
+                epoch, to, body["to"], operator.name, self.clock, reset_state=reset_state, after=positions.rewind
+            )
             accepted = await self.controls.rewind(bus, name, asked)
         except Unavailable as exc:
             refuse(503, str(exc), {"Retry-After": "1"})
@@ -167,6 +174,11 @@ class PipelineRoutes:
 _STATEFUL = (
     "it keeps state, which has seen the events behind that place; with `reset_state`, its state begins anew there, and"
     " its results of the windows that are open there count the events from there on alone"
+)
+
+_REPARTITIONED = (
+    "the rewind before is pending in a partition, and events between the parts that `repartition` divides belong to it;"
+    " try again when it is done"
 )
 
 

@@ -36,6 +36,17 @@ class _Partition(NamedTuple):
     committed: int
 
 
+class Positions(NamedTuple):
+    """Where a pipeline is."""
+
+    offsets: dict[int, int]
+    """The offset from which it goes on, by partition."""
+    rewind: str
+    """The id of its newest rewind, empty for none."""
+    pending: bool
+    """Whether a partition has not carried that out."""
+
+
 class _Known(NamedTuple):
     """What was found out for one answer."""
 
@@ -78,13 +89,17 @@ class Overview:
             known = known._replace(asked=known.asked.with_record(*request))
         return {pipeline.name: self._one(pipeline, known) for pipeline in self._selection().pipelines}
 
-    async def positions(self, bus: Bus, pipeline: str) -> dict[int, int]:
-        """Return the offset from which a pipeline goes on, by partition. Raises `Unavailable`, after some seconds."""
+    async def positions(self, bus: Bus, pipeline: str) -> Positions:
+        """Return where a pipeline is, and its newest rewind. Raises `Unavailable`, after some seconds."""
         async with bounded(_POSITIONS_TIMEOUT, _HIDDEN):
             asked, epoch = await self._controls.fresh(bus), await bus.epoch(self._topics.ingest)
             partitions = await self._partitions(bus)
         lag = self._lag(pipeline, asked, partitions, epoch)
-        return {number: lag[str(number)]["position"] for number in partitions}
+        newest = asked.rewinds.get(pipeline)
+        current = newest is not None and newest.epoch == epoch
+        pending = current and "pending" in asked.progress(pipeline).values()
+        offsets = {number: lag[str(number)]["position"] for number in partitions}
+        return Positions(offsets, "" if newest is None else newest.id, pending)
 
     async def _look_up(self, bus: Bus | None) -> _Known:
         unknown: dict[str, str] = {}
@@ -170,6 +185,7 @@ class Overview:
     def _written(self, pipeline: Pipeline) -> dict[str, list[str]]:
         topics = self._topics
         written = [topics.publish, topics.dead_letter, *([topics.state] if pipeline.stateful else ())]
+        written += [topics.ingest] if pipeline.parts > 1 else []
         return {"in": [topics.ingest], "out": written}
 
     @staticmethod

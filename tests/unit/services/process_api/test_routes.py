@@ -42,6 +42,10 @@ class Api:
         async with self._session.post(f"{self._url}/pipelines/{path}", json=body, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
 
+    async def call(self, path: str, body: Any) -> tuple[int, Any]:
+        async with self._session.post(f"{self._url}{path}", json=body) as answer:
+            return answer.status, await answer.json(content_type=None)
+
     async def until(self, condition: Callable[[Any], bool], name: str = "orders") -> Any:
         """Wait until a pipeline satisfies a condition."""
         async with asyncio.timeout(20):
