@@ -1,6 +1,7 @@
 """The content of one transaction while it is filled: records go in, outputs and dead letters come out. Sans-I/O."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -57,6 +58,8 @@ class Batch:
         """Events that go on in a later part of their pipeline."""
         self.rejects: list[Reject] = []
         self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
+        self.parents: Counter[bytes] = Counter()
+        """The spans that its events belong to, each with their number, while spans are made."""
         self.shadowed: list[Shadowed] = []
         """What pipelines with a shadow made of the records."""
         self.unclaimed = 0

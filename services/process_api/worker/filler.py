@@ -180,7 +180,9 @@ class Filler:
             else:
                 await self._run_in_slices(batch, records, began)
         finally:
-            self._pending = [*records[batch.count - before :], *self._pending]
+            added = batch.count - before
+            self._report.ran(batch, records[:added])
+            self._pending = [*records[added:], *self._pending]
 
     async def _run_in_slices(self, batch: Batch, records: Sequence[Record], began: float) -> None:
         start, before = 0, self._clock.monotonic()

@@ -245,7 +245,7 @@ class Stream:
         self.held[position] = Held(blocked.pipeline, blocked.place, str(blocked), since)
 
     def _committed(self, position: TopicPartition, batch: Batch, began: float) -> None:
-        self._report.committed(position, batch, self._clock.monotonic() - began)
+        self._report.committed(position, batch, self._clock.monotonic() - began, self.group)
 
 
 def group_of(topics: TopicsOptions) -> str:
