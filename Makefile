@@ -85,9 +85,9 @@ lock: ## resolve pyproject.toml into the lock files, keeping locked versions; UP
 	"$$scratch/venv/bin/uv" $(COMPILE) --all-extras --group build --group test --output-file requirements.lock pyproject.toml; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --group build --output-file requirements-build.lock; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --output-file deploy/image/sbom.lock deploy/image/sbom.in; \
-	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra notify --output-file deploy/image/kafka.lock \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra notify --extra otel --output-file deploy/image/kafka.lock \
 		pyproject.toml; \
-	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra files --extra queues --extra notify \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra files --extra queues --extra notify --extra otel \
 		--output-file deploy/image/sources.lock pyproject.toml
 
 clean: ## remove what the other targets made, including the data of `make run`

@@ -19,7 +19,8 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from services.experience_api.hub.audience import Subscriber, interest_in
-from services.experience_api.stream.delivery import Callbacks, Delivery
+from services.experience_api.stream.callbacks import Callbacks
+from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.options import DeliveryOptions
 from shared.bus.connect import BusOptions, connect
 from shared.bus.memory import MemoryBus

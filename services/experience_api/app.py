@@ -226,7 +226,9 @@ class _Service:
             return OnceAppender.opened(bus, self._topics.publish, self._keys, node.current, options, _new_id)
 
         delayed = self._metrics.delayed
-        stream_parts = StreamParts(self._topics, self._options.delivery, inbound, takeovers, once, delayed)
+        stream_parts = StreamParts(
+            self._topics, self._options.delivery, inbound, takeovers, once, delayed, parts.tracing
+        )
         await run_stream(stream_parts, bus, self._stream, parts.clock)
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:

@@ -118,7 +118,9 @@ class _Service:
         self._shadow_metrics = ShadowMetrics(parts.health.registry)
         self.shadows = Shadows(self._shadow_metrics.count, parts.clock)
         self._shadow(settings.process.pipelines)
-        self._reporter = Reporter(parts.alerts, self._metrics, parts.clock, self._activities, self.shadows.offer)
+        self._reporter = Reporter(
+            parts.alerts, self._metrics, parts.clock, self._activities, self.shadows.offer, parts.tracing
+        )
         self._stream: Stream | None = None
         self._reread: Reread | None = None
         self._controls = Controls(self._topics.pipelines, parts.clock)

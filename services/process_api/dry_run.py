@@ -108,13 +108,27 @@ class DryRun:
         Raises:
             Unavailable: a step waits for something.
         """
-        batch = Batch(self._selection, self._poison)
         sample = self._written(sample)
+        return await self._through(await self._one(sample), sample.offset)
+
+    async def _one(self, sample: Sample) -> Batch:
+        batch = Batch(self._selection, self._poison)
         if batch.waits:
             await batch.add_waiting([sample], self._scope())
         else:
             batch.add([sample])
-        return Result(batch.outputs, batch.rejects)
+        return batch
+
+    async def _through(self, batch: Batch, offset: int) -> Result:
+        """Return what a batch holds, and what its events become in the later parts of the pipeline."""
+        made = Result(list(batch.outputs), list(batch.rejects))
+        for event in batch.forwarded:
+            value, now = event.value or b"", self._milliseconds()
+            sample = Sample(value, event.headers, offset, timestamp=now, key=event.key)
+            later = await self._through(await self._one(sample), offset)
+            made.events.extend(later.events)
+            made.dead_letters.extend(later.dead_letters)
+        return made
 
     async def tick(self) -> Result:
         """Return what the time makes due without an event.
@@ -127,10 +141,11 @@ class DryRun:
             batch = Batch(self._selection, self._poison)
             self._state.at_no_record()
             await batch.add_due(self._scope(), 0)
-            if not batch.outputs and not batch.rejects:
+            if not (batch.outputs or batch.forwarded or batch.rejects):
                 break
-            made.events.extend(batch.outputs)
-            made.dead_letters.extend(batch.rejects)
+            found = await self._through(batch, 0)
+            made.events.extend(found.events)
+            made.dead_letters.extend(found.dead_letters)
         return made
 
     def _scope(self) -> Scope:

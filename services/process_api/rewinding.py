@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from services.process_api.operations.requests import Rewind
+from services.process_api.operations.starts import number_of
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.poison import Attempts, PoisonTracker
@@ -86,18 +87,26 @@ async def count(
                 left -= len(records)
                 for record in records:
                     routed = router.route(record)
-                    if record.offset < position and not isinstance(routed, Refused) and router.pipelines(routed):
-                        found[number] += 1
+                    if record.offset >= position or isinstance(routed, Refused) or routed[4] is not None:
+                        continue
+                    found[number] += bool(router.pipelines(routed))
                 await clock.sleep(0)
     return found, True
 
 
 def request(
-    epoch: str, partitions: Mapping[int, Partition], place: object, by: str, clock: Clock, *, reset_state: bool
+    epoch: str,
+    to: Mapping[int, int],
+    place: object,
+    by: str,
+    clock: Clock,
+    *,
+    reset_state: bool,
+    after: str = "",
 ) -> Rewind:
-    """Return the request for the partitions of a plan; `place` is what the operator named."""
-    to = {number: partition.to for number, partition in partitions.items()}
-    return Rewind(secrets.token_hex(8), epoch, to, json.dumps(place), reset_state, by, clock.time())
+    """Return the request to go back to these offsets; `place` is what the operator named, `after` the id before."""
+    identity = f"{number_of(after) + 1}-{secrets.token_hex(8)}"
+    return Rewind(identity, epoch, dict(to), json.dumps(place), reset_state, by, clock.time())
 
 
 async def _offsets_of(bus: Bus, topic: str, place: Place, bounds: Mapping[int, tuple[int, int]]) -> Mapping[int, int]:

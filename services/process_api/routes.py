@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from services.process_api import rewinding
-from services.process_api.operations.controls import Controls
+from services.process_api.operations.controls import Controls, Request
 from services.process_api.operations.overview import Overview
 from services.process_api.operations.requests import Control, Reload
 from services.process_api.pipeline.pipeline import Pipeline
@@ -85,16 +85,16 @@ class PipelineRoutes:
         if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
             raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
         control = Control(paused=True, reason=reason, by=operator.name, at=self.clock.time())
-        await self.controls.control(self._available(), pipeline.name, control)
+        accepted = await self.controls.control(self._available(), pipeline.name, control)
         audit("pause", operator, pipeline=pipeline.name, reason=reason)
-        return await self._shown(pipeline.name, status=202)
+        return await self._shown(pipeline.name, accepted, status=202)
 
     async def _resume(self, request: web.Request) -> web.Response:
         operator, pipeline, _ = await self._command(request, set())
         control = Control(by=operator.name, at=self.clock.time())
-        await self.controls.control(self._available(), pipeline.name, control)
+        accepted = await self.controls.control(self._available(), pipeline.name, control)
         audit("resume", operator, pipeline=pipeline.name)
-        return await self._shown(pipeline.name, status=202)
+        return await self._shown(pipeline.name, accepted, status=202)
 
     async def _rewind(self, request: web.Request) -> web.Response:
         operator, pipeline, body = await self._command(request, {"to", "dry_run", "reset_state"})
@@ -104,19 +104,26 @@ class PipelineRoutes:
         try:
             epoch = await bus.epoch(self.ingest)
             positions = await self.overview.positions(bus, name)
-            partitions = await rewinding.plan(bus, self.ingest, positions, place)
+            partitions = await rewinding.plan(bus, self.ingest, positions.offsets, place)
             if dry_run:
                 return await self._planned(bus, pipeline, partitions, reset_state=reset_state)
             if pipeline.stateful and not reset_state:
                 refuse(409, f"pipeline {name}: {_STATEFUL}")
             if not partitions:
                 refuse(409, f"pipeline {name} has not passed that place in any partition: nothing would run again")
-            asked = rewinding.request(epoch, partitions, body["to"], operator.name, self.clock, reset_state=reset_state)
-            await self.controls.rewind(bus, name, asked)
+            if pipeline.parts > 1 and positions.pending:
+                refuse(409, f"pipeline {name}: {_REPARTITIONED}", {"Retry-After": "5"})
+            to = {number: partition.to for number, partition in partitions.items()}
+            if pipeline.parts > 1:
+                to = positions.offsets | to
+            asked = rewinding.request(
+                epoch, to, body["to"], operator.name, self.clock, reset_state=reset_state, after=positions.rewind
+            )
+            accepted = await self.controls.rewind(bus, name, asked)
         except Unavailable as exc:
             refuse(503, str(exc), {"Retry-After": "1"})
         audit("rewind", operator, pipeline=name, to=asked.place)
-        return await self._shown(name, status=202)
+        return await self._shown(name, accepted, status=202)
 
     async def _planned(
         self, bus: Bus, pipeline: Pipeline, partitions: dict[int, rewinding.Partition], *, reset_state: bool
@@ -134,8 +141,8 @@ class PipelineRoutes:
         }
         return web.json_response(planned, headers=FRESH)
 
-    async def _shown(self, name: str, status: int = 200) -> web.Response:
-        found = (await self.overview.all(self._connected()))[name]
+    async def _shown(self, name: str, accepted: Request | None = None, status: int = 200) -> web.Response:
+        found = (await self.overview.all(self._connected(), accepted))[name]
         return web.json_response({"name": name, **found}, status=status, headers=FRESH)
 
     async def _command(self, request: web.Request, members: set[str]) -> tuple[Operator, Pipeline, Body]:
@@ -167,6 +174,11 @@ class PipelineRoutes:
 _STATEFUL = (
     "it keeps state, which has seen the events behind that place; with `reset_state`, its state begins anew there, and"
     " its results of the windows that are open there count the events from there on alone"
+)
+
+_REPARTITIONED = (
+    "the rewind before is pending in a partition, and events between the parts that `repartition` divides belong to it;"
+    " try again when it is done"
 )
 
 

@@ -16,12 +16,13 @@ from services.system_api.settings import SystemOptions, SystemSettings
 from shared.alerts import alerting
 from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect
-from shared.composition.parts import Given
+from shared.composition.parts import Given, traced
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health, ListenOptions
 from shared.lease import PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.identity import Identity
 from shared.runtime.reloading import Section
 from shared.runtime.run import Failing, Running
 from shared.runtime.tasks import Tasks
@@ -40,7 +41,13 @@ class ComposedServices:
     """The three services with common parts."""
 
     def __init__(self, settings: StandaloneSettings, database: DatabaseOptions, port: int) -> None:
-        shared = {"database": database, "bus": settings.bus, "alerts": settings.alerts, "logs": settings.logs}
+        shared = {
+            "database": database,
+            "bus": settings.bus,
+            "alerts": settings.alerts,
+            "logs": settings.logs,
+            "telemetry": settings.telemetry,
+        }
         listen = settings.experience.listen.model_copy(update={"port": port, "shutdown_timeout": _DRAIN})
         # One replica name, kept over restarts: nothing waits for the leases of the last run to expire.
         connections = settings.experience.connections.model_copy(update={"node": STANDALONE})
@@ -72,7 +79,9 @@ class ComposedServices:
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(database))
             bus = await stack.enter_async_context(connect(self._settings.bus, database))
             await bus.ensure_topics(self._settings.bus.topics.all())
-            given: Given = {"bus": bus, "alerts": alerts, "health": health}
+            identity = Identity(STANDALONE, STANDALONE)
+            tracing = await stack.enter_async_context(traced(self._settings, identity, health, SYSTEM_CLOCK))
+            given: Given = {"bus": bus, "alerts": alerts, "health": health, "tracing": tracing}
             serving = build_experience_api(self._experience, engine=engine, leases=leases, **given)
             experience = await stack.enter_async_context(serving)
             process = await stack.enter_async_context(build_process_api(self._process, **given))

@@ -171,7 +171,7 @@ class _Service:
         """Run a poller for each source, until a programming error ends one."""
         parts, options = self._parts, self._options
         leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
-        context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng)
+        context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng, parts.tracing)
         replicas = Replicas(parts.node, options.sources, self._leases, leases, lambda: parts.bus.problem, parts.clock)
         async with Tasks() as polling:
             polling.keep("replicas", replicas.run())

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
@@ -16,7 +16,9 @@ from shared.composition.settings import SharedSettings
 from shared.http.server import Health
 from shared.runtime.certificates import expiry
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
-from shared.runtime.identity import unique_node_name
+from shared.runtime.identity import Identity, unique_node_name
+from shared.telemetry.opening import opened_tracing
+from shared.telemetry.tracing import Tracing
 
 
 class Given(TypedDict, total=False):
@@ -31,6 +33,7 @@ class Given(TypedDict, total=False):
     """Services in one process share it; the caller that makes it reports outages."""
     clock: Clock
     rng: random.Random
+    tracing: Tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Parts:
     bus: BusConnection
     clock: Clock
     rng: random.Random
+    tracing: Tracing
 
     def report(self, part: str) -> Callable[[str | None], None]:
         """Return the function that takes what is wrong with a part of `/readyz`, None for nothing."""
@@ -57,6 +61,7 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
         SettingsError: the alerts cannot be set up as the settings say.
     """
     clock = given.get("clock", SYSTEM_CLOCK)
+    node = given.get("node") or settings.node or unique_node_name()
     shared_health = given.get("health")
     health = shared_health or Health(service)
     async with AsyncExitStack() as stack:
@@ -67,14 +72,27 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
             alerts = await stack.enter_async_context(opened)
         if shared_health is None:
             await stack.enter_async_context(alert_on_outages(service, health.readiness, alerts, clock))
+        tracing = given.get("tracing")
+        if tracing is None:
+            opened_spans = traced(settings, Identity(service, node), health, clock)
+            tracing = await stack.enter_async_context(opened_spans)
         yield Parts(
-            given.get("node") or settings.node or unique_node_name(),
+            node,
             health,
             alerts,
             BusConnection(lambda: _connected(settings, given.get("bus"), clock), settings.bus.topics, clock),
             clock,
             given.get("rng") or random.SystemRandom(),
+            tracing,
         )
+
+
+def traced(
+    settings: SharedSettings, identity: Identity, health: Health, clock: Clock
+) -> AbstractAsyncContextManager[Tracing]:
+    """Return the context in which spans are made as the settings say."""
+    system = "kafka" if isinstance(settings.bus, KafkaOptions) else "postgresql"
+    return opened_tracing(settings.telemetry, identity, system, health.registry, clock)
 
 
 def _show_client_certificate(settings: SharedSettings, health: Health) -> None:

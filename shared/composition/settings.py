@@ -6,6 +6,7 @@ from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.runtime.logs import LogOptions
 from shared.settings import Options
+from shared.telemetry.options import TelemetryOptions
 
 
 class DatabaseSettings(Options):
@@ -26,6 +27,9 @@ class SharedSettings(DatabaseSettings):
 
     logs: LogOptions = LogOptions()
     """The log of each process."""
+
+    telemetry: TelemetryOptions = TelemetryOptions()
+    """What is sent to an OpenTelemetry collector."""
 
     @property
     def node(self) -> str | None:

@@ -18,8 +18,8 @@ KEPT_BYTES = 65_536
 REPLAY = "trelay-replay"
 """The header of a record that an operator replays."""
 
-INPUT_KEY, INPUT_PROVENANCE = "input-key", "input-provenance"
-"""Of the record that was rejected: its key, and its header `trelay-provenance` where it had one."""
+INPUT_KEY, INPUT_PROVENANCE, INPUT_PART = "input-key", "input-provenance", "input-part"
+"""Of the record that was rejected: its key, and its headers `trelay-provenance` and `trelay-part` where it had them."""
 
 _REPLAY = re.compile(r"([0-9]{1,9}-[0-9]{1,18}) ([0-9]{1,9}) (.*)", re.DOTALL)
 
@@ -64,6 +64,8 @@ class Reject:
     """The bytes of the input where `value` is only its beginning, else 0."""
     replay_of: str = ""
     """The name of the dead letter that this one was replayed from."""
+    part: bytes | None = None
+    """The header `trelay-part` of that record: the part of the pipeline that refused it; None for the first one."""
 
     def record(self) -> Outgoing:
         """Return the record for the dead-letter topic."""
@@ -83,6 +85,8 @@ class Reject:
             headers.append(("truncated", str(self.truncated).encode()))
         if self.replay_of:
             headers.append(("replay-of", self.replay_of.encode()))
+        if self.part is not None:
+            headers.append((INPUT_PART, self.part))
         return Outgoing(self.id.encode(), self.value, tuple(headers))
 
 

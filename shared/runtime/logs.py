@@ -2,7 +2,8 @@
 
 A message is constant; what varies is a field: `logger.info("file finished", extra={"source": "orders", "rows": 12})`.
 Every line has `service`, `version` and `node`, and `trace_id` while a task works on a trace: OpenTelemetry's
-`service.name`, `service.version`, `service.instance.id` and `trace_id`. A field cannot replace one of these.
+`service.name`, `service.version`, `service.instance.id` and `trace_id`; and `span_id` while it works on a span of
+OpenTelemetry. A field cannot replace one of these.
 """
 
 import json
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from shared.runtime.identity import Identity
 from shared.runtime.redaction import one_line, redact, redact_field
-from shared.runtime.trace import current_trace_id
+from shared.runtime.trace import current_span, current_trace_id
 from shared.settings import Options
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -114,6 +115,8 @@ class TextLines(logging.Formatter):
 
 def _context(identity: Identity) -> dict[str, str]:
     context = {"service": identity.service, "version": identity.version, "node": identity.node}
+    if (span := current_span()) is not None:
+        return {**context, "trace_id": span.trace_id, "span_id": span.span_id}
     trace_id = current_trace_id()
     return context if trace_id is None else {**context, "trace_id": trace_id}
 

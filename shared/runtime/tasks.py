@@ -160,22 +160,27 @@ async def hedged(
         One of `failures`: the last one, if all attempts failed. Any other error is raised at once.
     """
     left = iter(attempts)
+    begun: list[asyncio.Task[T]] = []
     running: set[asyncio.Task[T]] = set()
     failure: BaseException | None = None
     try:
         while True:
             attempt = next(left, None)
             if attempt is not None:
-                running.add(started("hedged", attempt()))
+                begun.append(started("hedged", attempt()))
+                running.add(begun[-1])
             elif not running:
                 assert failure is not None, "no attempt was given"
                 raise failure
             done, running = await asyncio.wait(
                 running, timeout=None if attempt is None else delay, return_when=asyncio.FIRST_COMPLETED
             )
-            for task in done:
+            for task in begun:
+                if task not in done:
+                    continue
                 if task.cancelled() or not isinstance(task.exception(), failures):
                     return task.result()
                 failure = task.exception()
     finally:
-        await cancelled(*running)
+        # Those that ended together with the one that is returned, too: their errors are to be retrieved.
+        await cancelled(*begun)

@@ -15,7 +15,7 @@ from shared.settings.environment import Expansion
 from shared.settings.findings import Finding
 from shared.settings.schema import Keys
 
-SECTIONS = ("database", "bus", "alerts", "logs", "system", "process", "experience")
+SECTIONS = ("database", "bus", "alerts", "logs", "telemetry", "system", "process", "experience")
 """The top-level keys of the file. A model declares those that it needs; other services read the others."""
 
 _SIZE_LIMIT = 1_048_576

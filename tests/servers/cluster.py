@@ -19,10 +19,11 @@ from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.cluster import KafkaCluster
 from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
+from tests.servers.processes import START_TIMEOUT
 
 _SIZE = 3
 _HEAP = "256m"
-_WHOLE_TIMEOUT = 120.0
+_WHOLE_TIMEOUT = 240.0
 _POLL = 0.1
 _ANSWER_TIMEOUT = 2.0
 _NO_ANSWER = (KafkaError, OSError, TimeoutError)
@@ -198,6 +199,7 @@ def kafka_cluster_servers() -> Iterator[Cluster]:
                     Path(folder) / f"node-{member.id}",
                     jars,
                     heap=_HEAP,
+                    start_timeout=START_TIMEOUT,
                     settings=SETTINGS,
                     node_id=member.id,
                     cluster=members,

@@ -14,6 +14,7 @@ from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
 from services.standalone.embedded.process import free_port
 from tests.servers.certificates import SERVER, Certificates
 from tests.servers.debian import need_command
+from tests.servers.processes import START_TIMEOUT
 
 
 class Kafka(Protocol):
@@ -65,7 +66,11 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
     """
     jars = find_jars()
     with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
-        server = KafkaServer(KafkaOptions(Path(folder), jars, quick_start=quick_start, settings=settings or {}))
+        server = KafkaServer(
+            KafkaOptions(
+                Path(folder), jars, quick_start=quick_start, settings=settings or {}, start_timeout=START_TIMEOUT
+            )
+        )
         try:
             server.start()
             yield server
@@ -101,7 +106,7 @@ def secured_kafka_server(certificates: Certificates) -> Iterator[SecuredKafka]:
     }
     with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
         (Path(folder) / "ports.json").write_text(json.dumps({"clients": clients, "controller": controller}))
-        server = KafkaServer(KafkaOptions(Path(folder), jars, settings=settings))
+        server = KafkaServer(KafkaOptions(Path(folder), jars, settings=settings, start_timeout=START_TIMEOUT))
         try:
             server.start()
             yield SecuredKafka(server.bootstrap, tls, sasl)

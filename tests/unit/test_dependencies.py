@@ -101,17 +101,33 @@ def imported(folders: tuple[str, ...]) -> set[str]:
     """Name the distributions that the modules below some folders import."""
     modules = {name for folder in folders for path in (ROOT / folder).rglob("*.py") for name in _imports(path)}
     assert len(modules) > len(folders)
-    providers = packages_distributions()
+    providers = {**packages_distributions(), **{module: [name] for module, name in PORTIONS.items()}}
     foreign = modules - sys.stdlib_module_names
     return {canonicalize_name(each) for name in foreign for each in providers.get(name, [name])}
+
+
+PORTIONS = {
+    "opentelemetry": "opentelemetry-api",
+    "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http",
+    "opentelemetry.proto": "opentelemetry-proto",
+    "opentelemetry.sdk": "opentelemetry-sdk",
+}
+"""The distributions of a namespace package, by the modules that they provide."""
+
+
+def _provided(module: str) -> str:
+    """Name the portion of a namespace package that has a module, or else its package."""
+    package, _, rest = module.partition(".")
+    portion = f"{package}.{rest.partition('.')[0]}"
+    return portion if portion in PORTIONS else package
 
 
 def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (_provided(alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.partition(".")[0]
+            yield _provided(node.module)
 
 
 def test_jsonata_is_the_one_release_that_was_checked(asked: dict[str, Requirement], locked: dict[str, Version]) -> None:

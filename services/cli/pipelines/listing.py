@@ -34,6 +34,8 @@ def details(pipeline: Mapping[str, Any]) -> Iterator[str]:
         yield f"  last error {error['at']}, {error['origin']}: {error['error']}"
     if rewind := pipeline["rewind"]:
         yield f"  rewind     to {rewind['to']} by {rewind['by']} at {rewind['at']}: {rewind['state']}"
+    for part, reason in pipeline.get("unknown", {}).items():
+        yield f"  unknown    {part}: {reason}"
     for number, partition in pipeline["partitions"].items():
         yield f"  partition {number}: {_partition(partition)}"
 

@@ -155,7 +155,7 @@ def rewind(  # noqa: PLR0913 -- click passes each option by name
             click.confirm(f"Rewind {name}?", abort=True, err=True)
         answer = await client.call("POST", f"/pipelines/{name}/rewind", body)
         answer = await _carried_out(client, answer, wait)
-        done = answer["rewind"]["state"] == "done"
+        done = (answer["rewind"] or {}).get("state") == "done"
         text = f"{name} is rewound" if done else f"accepted; the rewind of {name} is pending"
         print_answer(answer, [text], as_json=as_json)
 
@@ -185,7 +185,7 @@ async def _carried_out(client: PipelinesClient, answer: Mapping[str, Any], wait:
 
     def over(pipeline: Mapping[str, Any]) -> bool:
         rewind = pipeline["rewind"]
-        return bool(rewind["id"] != request or rewind["state"] != "pending")
+        return rewind is not None and bool(rewind["id"] != request or rewind["state"] != "pending")
 
     return await awaited(answer, lambda: client.call("GET", f"/pipelines/{answer['name']}"), over, wait)
 

@@ -160,8 +160,8 @@ class Previewed:
 
     def _takes(self, record: Record, source: str | None) -> bool:
         routed = self._router.route(record)
-        if isinstance(routed, Refused) or not self._router.pipelines(routed):
-            return False
+        if isinstance(routed, Refused) or routed[4] is not None or not self._router.pipelines(routed):
+            return False  # a record of a later part is made again from the event that it comes from
         return source is None or source_of(routed) == source.encode()
 
     async def _processed(self, records: Sequence[Record]) -> dict[int, int]:

@@ -14,7 +14,8 @@ from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
-from services.experience_api.stream.delivery import Callbacks, Delivery
+from services.experience_api.stream.callbacks import Callbacks
+from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.http_delivery import HttpDelivery
 from services.experience_api.stream.options import DeliveryOptions
 from shared.bus.protocol import Appender, Bus
@@ -22,6 +23,7 @@ from shared.bus.topics import TopicsOptions
 from shared.runtime.clock import Clock
 from shared.runtime.retry import when_available
 from shared.runtime.tasks import Tasks
+from shared.telemetry.tracing import NO_TRACING, Tracing
 
 Report = Callable[[str | None], None]
 """Takes what is wrong, and None if nothing is."""
@@ -37,6 +39,7 @@ class StreamParts:
     takeovers: Callable[[Bus, Appender], Takeovers]
     once: Callable[[Bus], AbstractAsyncContextManager[OnceAppender]]
     on_delay: Callable[[str, float], None]
+    tracing: Tracing = NO_TRACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         takeovers = parts.takeovers(bus, appender)
         tasks.keep("takeovers", takeovers.run())
         inbound = parts.inbound(appender)
-        callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay)
+        callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing)
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(
             bus, topic, parts.options, callbacks=callbacks, clock=clock, largest_frame=largest_frame

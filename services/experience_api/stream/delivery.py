@@ -5,9 +5,8 @@ bus -> feed -> history -> hub -> outboxes. A subscriber that is not live reaches
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -23,14 +22,16 @@ from services.experience_api.hub.progress import descriptor
 from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
+from services.experience_api.stream.callbacks import Callbacks
 from services.experience_api.stream.catch_up import CatchUp, CatchUpCounts
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.drain import waves
-from services.experience_api.stream.feed import Feed, OnDelay
+from services.experience_api.stream.feed import Feed
 from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReader
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.stream.oversized import OversizedEvents
+from services.experience_api.stream.traced_reads import traced_reads
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.frames import PING
 from shared.bus.protocol import Bus
@@ -40,19 +41,6 @@ from shared.runtime.tasks import Tasks
 
 _CONSUMER_MESSAGE_BYTES = 1024
 """Bytes read of a message from a consumer that may not send."""
-
-
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """What the stream reports and does not handle itself."""
-
-    on_refused: Callable[[Subscriber], None]
-    """A consumer sent a message without permission, and its connection is being closed. Must not block."""
-    on_inbound: Callable[[Subscriber, bytes], Awaitable[None]]
-    """A client with permission sent a message. Its next one is read afterwards."""
-    on_delay: OnDelay
-    """One observation for each batch that was written."""
-
 
 OnOpen = Callable[[Connection], None]
 
@@ -119,6 +107,7 @@ class Delivery:
             options=options.feed,
             clock=clock,
             on_delay=callbacks.on_delay,
+            on_delivered=traced_reads(callbacks.tracing, topic, self._hub.counts),
         )
         self._tasks = Tasks()
         self._stack = AsyncExitStack()

@@ -6,7 +6,7 @@ of the second one and nothing of the first.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pydantic import Field
@@ -39,6 +39,13 @@ _CHECK = 10.0
 OnDelay = Callable[[str, float], None]
 """Takes the name of a source, and the seconds since this relay first held an event that was just written."""
 
+OnDelivered = Callable[[Sequence[Record], float], None]
+"""Takes records that were written to the live connections, and the seconds since they were read."""
+
+
+def _ignore(_records: Sequence[Record], _seconds: float) -> None:
+    """Do nothing."""
+
 
 class FeedOptions(Options):
     """How the feed starts."""
@@ -63,7 +70,7 @@ class FeedSink(Protocol):
 class Feed:
     """Reads for as long as `run` runs. `problem` is why nothing can be served at the moment."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of, each from another part
         self,
         bus: Bus,
         topic: str,
@@ -73,6 +80,7 @@ class Feed:
         options: FeedOptions,
         clock: Clock,
         on_delay: OnDelay,
+        on_delivered: OnDelivered = _ignore,
     ) -> None:
         self.problem: str | None = "starting: publish topic not read yet"
         self.ready = False
@@ -85,6 +93,7 @@ class Feed:
         self._options = options
         self._clock = clock
         self._on_delay = on_delay
+        self._on_delivered = on_delivered
         self._shorter_checks = 0
         self._unavailable_since: float | None = None
 
@@ -166,12 +175,14 @@ class Feed:
             if self.problem is not None and not any(map(int.__lt__, self._history.head, goal)):
                 self._report_ready()
             records = await reader.read(_RECORDS, _IDLE)
+            began = self._clock.monotonic()
             for batch in encoder.batches(records):
                 self._sink.deliver(batch)
                 await asyncio.sleep(0)
             self._advance(encoder, reader.positions)
             if records and self.ready:
                 self._observe_delay(records[0])
+                self._on_delivered(records, self._clock.monotonic() - began)
 
     def _report_unavailable(self, exc: Unavailable) -> None:
         if self._unavailable_since is None:

@@ -7,7 +7,7 @@ import msgspec
 
 from services.process_api.dead_letters.places import Place
 from shared.bus.protocol import Record
-from shared.events.dead_letter import INPUT_KEY, INPUT_PROVENANCE, Content
+from shared.events.dead_letter import INPUT_KEY, INPUT_PART, INPUT_PROVENANCE, Content
 from shared.events.event import MalformedEvent
 from shared.events.headers import Provenance, unpack_provenance
 
@@ -46,6 +46,8 @@ class Letter:
     """The bytes of the input where the value is only its beginning, else 0."""
     replay_of: str
     """The name of the letter that this one was replayed from."""
+    part: bytes | None = None
+    """The header `trelay-part` of the record that was rejected: it had passed the parts of the pipeline before."""
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -68,6 +70,7 @@ class Letter:
             provenance=headers.get(INPUT_PROVENANCE),
             truncated=_number(headers.get("truncated")) or int("(truncated: the first " in error),
             replay_of=_text(headers.get("replay-of")),
+            part=headers.get(INPUT_PART),
         )
 
     @property

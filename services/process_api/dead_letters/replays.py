@@ -7,6 +7,7 @@ import msgspec
 
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.part import PART
 from services.process_api.worker.routing import provenance_of
 from shared.bus.protocol import Outgoing, check_size
 from shared.bus.topics import TopicsOptions
@@ -69,7 +70,9 @@ class Replays:
         keeps_provenance = not edited and letter.provenance is not None
         headers = headers_of(letter.provenance or b"") if keeps_provenance else (CONTENT_TYPE,)
         replay = Replay(str(letter.place), letter.attempts, letter.pipeline).header()
-        record = Outgoing(_key(letter, value), value, (*headers, replay))
+        # A later part of the pipeline refused it: the parts before do not run again.
+        part = () if letter.part is None else ((PART, letter.part),)
+        record = Outgoing(_key(letter, value), value, (*headers, replay, *part))
         check_size(self.topics.ingest, record)
         return record
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from services.process_api.dead_letters.decisions import DecisionIndex
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.dead_letters.places import Window
+from shared.bus.bounded import bounded
 from shared.bus.protocol import Bus, Record, TopicPartition
 from shared.bus.topics import TopicsOptions
 from shared.errors import PositionLost
@@ -13,6 +14,8 @@ from shared.errors import PositionLost
 _RECORDS = 500
 """Records of one read."""
 _WAIT = 0.1
+_REFRESH_TIMEOUT = 10.0
+_HIDDEN = "the decisions on dead letters cannot be read to their end now; try again"
 
 
 async def letters_of(bus: Bus, topic: str, window: Window) -> AsyncGenerator[Sequence[Letter], None]:
@@ -54,11 +57,12 @@ class DecisionLog:
             if epochs != self._epochs:
                 self._begin(epochs)
             place = TopicPartition(self._topics.decisions, 0)
-            try:
-                self._offset = await bus.replay(place, self._offset, self._index.take)
-            except PositionLost:
-                self._begin(epochs)
-                self._offset = await bus.replay(place, None, self._index.take)
+            async with bounded(_REFRESH_TIMEOUT, _HIDDEN):
+                try:
+                    self._offset = await bus.replay(place, self._offset, self._index.take)
+                except PositionLost:
+                    self._begin(epochs)
+                    self._offset = await bus.replay(place, None, self._index.take)
             return self._index
 
     def _begin(self, epochs: tuple[str, str]) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from services.process_api.operations.requests import (
     NAME,
@@ -29,6 +30,13 @@ logger = logging.getLogger(__name__)
 _WAIT = 10.0
 _RETRY_INTERVAL = 1.0
 _SEEN_TIMEOUT = 2.0
+
+
+class Request(NamedTuple):
+    """A record of the topic."""
+
+    key: bytes
+    value: bytes
 
 
 class RewindAsked(Exception):
@@ -80,7 +88,11 @@ class Controls:
                 await self._clock.sleep(_RETRY_INTERVAL)  # the bus reports that as its own problem
 
     async def fresh(self, bus: Bus) -> Asked:
-        """Read the topic now: what is returned includes all that was asked before. Raises `Unavailable`."""
+        """Read the topic now: what is returned includes all that was asked before. Raises `Unavailable`.
+
+        The open transaction of a replica that was killed hides the end of the topic until it times out, or until the
+        next owner of the partition opens its writer.
+        """
         found = Asked()
         for key, value in (await bus.latest(self.topic, NAME)).items():
             _take_into(found, key, value)
@@ -97,15 +109,20 @@ class Controls:
             await self._changed.wait()
         raise RewindAsked
 
-    async def control(self, bus: Bus, pipeline: str, control: Control) -> None:
-        """Ask that a pipeline be paused or run. Raises `Unavailable`."""
-        await self._append(bus, control_key(pipeline), encode(control))
-        await self._seen(lambda: self.asked.controls.get(pipeline) == control)
+    async def control(self, bus: Bus, pipeline: str, control: Control) -> Request | None:
+        """Ask that a pipeline be paused or run. Raises `Unavailable`.
 
-    async def rewind(self, bus: Bus, pipeline: str, rewind: Rewind) -> None:
-        """Ask for a rewind; it replaces one of the same pipeline that is pending. Raises `Unavailable`."""
-        await self._append(bus, rewind_key(pipeline), encode(rewind))
-        await self._seen(lambda: self.asked.rewinds.get(pipeline) == rewind)
+        Returns the request where this replica has not read it from the topic yet.
+        """
+        request = Request(control_key(pipeline), encode(control))
+        await self._append(bus, *request)
+        return None if await self._seen(lambda: self.asked.controls.get(pipeline) == control) else request
+
+    async def rewind(self, bus: Bus, pipeline: str, rewind: Rewind) -> Request | None:
+        """Ask for a rewind; it replaces one of the same pipeline that is pending. Raises and returns as `control`."""
+        request = Request(rewind_key(pipeline), encode(rewind))
+        await self._append(bus, *request)
+        return None if await self._seen(lambda: self.asked.rewinds.get(pipeline) == rewind) else request
 
     async def reload(self, bus: Bus, reload: Reload) -> None:
         """Ask the other replicas to read their settings files again. Raises `Unavailable`."""
@@ -127,12 +144,16 @@ class Controls:
         async with bus.appender() as appender:
             await appender.append(self.topic, [Outgoing(key, value)])
 
-    async def _seen(self, condition: Callable[[], bool]) -> None:
-        """Wait until `follow` has read what was appended; not for long, since another request may have replaced it."""
+    async def _seen(self, condition: Callable[[], bool]) -> bool:
+        """Wait until `follow` has read what was appended, and return whether it has.
+
+        Not for long: another request may have replaced it, or an open transaction hides it.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(_SEEN_TIMEOUT):
                 while not condition():
                     await self._changed.wait()
+        return condition()
 
     def _take(self, records: Sequence[Record]) -> None:
         for record in records:

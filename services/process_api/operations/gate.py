@@ -6,6 +6,7 @@ Sans-I/O.
 from collections.abc import Callable, Collection, Sequence
 
 from services.process_api.operations.starts import Starts
+from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked
 
@@ -18,11 +19,24 @@ class Paused(Blocked):
         self.pipeline = pipeline
 
 
+class Ahead(Exception):
+    """The partition that an event comes from has carried out a rewind that this one has not carried out yet."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"a rewind has to be carried out before the record at offset {offset}")
+        self.offset = offset
+
+
 class Gate:
     """The gate of one partition."""
 
-    def __init__(self, starts: Starts, paused: Callable[[], Collection[str]]) -> None:
-        """`paused` returns the names of the pipelines that are paused."""
+    def __init__(self, starts: Starts, paused: Callable[[], Collection[str]], ahead: int = -1) -> None:
+        """`paused` returns the names of the pipelines that are paused.
+
+        `ahead` is the offset at which the run before met a rewind that it had not carried out; all that are known are
+        carried out by now.
+        """
+        self._ahead = ahead
         self._starts = starts
         self._end = starts.end
         self._paused = paused
@@ -36,12 +50,22 @@ class Gate:
         """Return whether all pipelines run on all records from an offset on."""
         return offset >= self._end and not self._paused()
 
-    def admitted(self, pipelines: Sequence[Pipeline], offset: int) -> Sequence[Pipeline]:
-        """Return those of a record's pipelines that run on it.
+    def generation(self, pipeline: str) -> int:
+        """Return how many rewinds of a pipeline the partition has carried out."""
+        return self._starts.number(pipeline)
+
+    def admitted(self, pipelines: Sequence[Pipeline], offset: int, part: Part | None = None) -> Sequence[Pipeline]:
+        """Return those of a record's pipelines that run on it; `part` is that in which its event goes on.
 
         Raises:
             Paused: one of them is paused.
+            Ahead: this partition has to carry out a rewind first.
         """
+        if part is not None:
+            if part.generation > self._starts.number(part.pipeline) and offset != self._ahead:
+                raise Ahead(offset)
+            if not self._starts.runs(part, offset):
+                return ()
         running = pipelines if offset >= self._end else self._starts.running(pipelines, offset)
         paused = self._paused()
         for pipeline in running:

@@ -5,15 +5,27 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from services.process_api.operations.controls import Controls
+from services.process_api.operations.controls import Controls, Request
 from services.process_api.operations.requests import Asked
 from services.process_api.operations.statuses import PartitionStatus, ReplicaStatus, Statuses
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
+from shared.bus.bounded import bounded
 from shared.bus.protocol import Bus, TopicPartition
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock, rfc3339
+
+_REQUESTS_TIMEOUT = 2.0
+"""Seconds that a replica which has just started waits for what operators have asked."""
+
+_BUS_TIMEOUT = 3.0
+"""Seconds that the bus has for the offsets."""
+
+_POSITIONS_TIMEOUT = 10.0
+
+_NO_BUS = "the bus is not connected"
+_HIDDEN = "requests of operators are not read yet; this takes longest where a replica was killed in a transaction"
 
 
 class _Partition(NamedTuple):
@@ -22,6 +34,27 @@ class _Partition(NamedTuple):
     earliest: int
     end: int
     committed: int
+
+
+class Positions(NamedTuple):
+    """Where a pipeline is."""
+
+    offsets: dict[int, int]
+    """The offset from which it goes on, by partition."""
+    rewind: str
+    """The id of its newest rewind, empty for none."""
+    pending: bool
+    """Whether a partition has not carried that out."""
+
+
+class _Known(NamedTuple):
+    """What was found out for one answer."""
+
+    asked: Asked
+    replicas: Sequence[ReplicaStatus]
+    partitions: Mapping[int, _Partition] | None
+    unknown: dict[str, str]
+    """The parts that are not known now, and why."""
 
 
 class Overview:
@@ -43,27 +76,60 @@ class Overview:
         self._topics = topics
         self._group = group
         self._clock = clock
+        self._epoch: str | None = None
+        """Of the ingest topic, as far as known."""
 
-    async def all(self, bus: Bus | None) -> dict[str, dict[str, Any]]:
-        """Return all pipelines by name; without the bus, or while it does not answer, without their lag."""
-        epoch, partitions, asked = "", None, self._controls.asked
-        if bus is not None:
-            with contextlib.suppress(Unavailable):
-                asked = asked if self._controls.is_known else await self._controls.fresh(bus)
-                epoch = await bus.epoch(self._topics.ingest)
-                partitions = await self._partitions(bus)
-        replicas = self._statuses.all()
-        return {
-            pipeline.name: self._one(pipeline, replicas, partitions, asked, epoch)
-            for pipeline in self._selection().pipelines
-        }
+    async def all(self, bus: Bus | None, request: Request | None = None) -> dict[str, dict[str, Any]]:
+        """Return all pipelines by name, within some seconds; `unknown` names what could not be found out by then.
 
-    async def positions(self, bus: Bus, pipeline: str) -> dict[int, int]:
-        """Return the offset from which a pipeline goes on, by partition. Raises `Unavailable`."""
-        asked, epoch = await self._controls.fresh(bus), await bus.epoch(self._topics.ingest)
-        partitions = await self._partitions(bus)
+        `request` was just accepted, and this replica has not read it from the topic yet.
+        """
+        known = await self._look_up(bus)
+        if request is not None:
+            known = known._replace(asked=known.asked.with_record(*request))
+        return {pipeline.name: self._one(pipeline, known) for pipeline in self._selection().pipelines}
+
+    async def positions(self, bus: Bus, pipeline: str) -> Positions:
+        """Return where a pipeline is, and its newest rewind. Raises `Unavailable`, after some seconds."""
+        async with bounded(_POSITIONS_TIMEOUT, _HIDDEN):
+            asked, epoch = await self._controls.fresh(bus), await bus.epoch(self._topics.ingest)
+            partitions = await self._partitions(bus)
         lag = self._lag(pipeline, asked, partitions, epoch)
-        return {number: lag[str(number)]["position"] for number in partitions}
+        newest = asked.rewinds.get(pipeline)
+        current = newest is not None and newest.epoch == epoch
+        pending = current and "pending" in asked.progress(pipeline).values()
+        offsets = {number: lag[str(number)]["position"] for number in partitions}
+        return Positions(offsets, "" if newest is None else newest.id, pending)
+
+    async def _look_up(self, bus: Bus | None) -> _Known:
+        unknown: dict[str, str] = {}
+        asked, partitions = self._controls.asked, None
+        if not await self._requests_known(bus):
+            # What was read so far may be replaced by what is behind it, also where each pipeline goes on.
+            asked = Asked()
+            unknown["requests"] = unknown["lag"] = _NO_BUS if bus is None else _HIDDEN
+        elif bus is None:
+            unknown["lag"] = _NO_BUS
+        else:
+            partitions = await self._offsets(bus, unknown)
+        if not self._statuses.is_known:
+            unknown["replicas"] = _NO_BUS if bus is None else "the statuses of the other replicas are not read yet"
+        return _Known(asked, self._statuses.all(), partitions, unknown)
+
+    async def _requests_known(self, bus: Bus | None) -> bool:
+        if bus is not None and not self._controls.is_known:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._controls.known(), _REQUESTS_TIMEOUT)
+        return self._controls.is_known
+
+    async def _offsets(self, bus: Bus, unknown: dict[str, str]) -> Mapping[int, _Partition] | None:
+        try:
+            async with bounded(_BUS_TIMEOUT, bus.problem or "the bus did not return the offsets in time"):
+                self._epoch = await bus.epoch(self._topics.ingest)
+                return await self._partitions(bus)
+        except Unavailable as exc:
+            unknown["lag"] = str(exc)
+            return None
 
     async def _partitions(self, bus: Bus) -> dict[int, _Partition]:
         bounds = await bus.bounds(self._topics.ingest)
@@ -74,14 +140,8 @@ class Overview:
             for place, at in zip(places, committed, strict=True)
         }
 
-    def _one(
-        self,
-        pipeline: Pipeline,
-        replicas: Sequence[ReplicaStatus],
-        partitions: Mapping[int, _Partition] | None,
-        asked: Asked,
-        epoch: str,
-    ) -> dict[str, Any]:
+    def _one(self, pipeline: Pipeline, known: _Known) -> dict[str, Any]:
+        asked, replicas, partitions, unknown = known
         name = pipeline.name
         owners = _owners(replicas)
         held = [
@@ -91,9 +151,11 @@ class Overview:
         paused = None
         if control is not None and control.paused:
             paused = {"by": control.by, "reason": control.reason, "at": rfc3339(control.at)}
-        lag = None if partitions is None else self._lag(name, asked, partitions, epoch)
+        lag = None if partitions is None else self._lag(name, asked, partitions, self._epoch or "")
+        running = "held" if held else "running"
         return {
-            "state": "paused" if paused else "held" if held else "running",
+            "state": "paused" if paused else "unknown" if "requests" in unknown else running,
+            "unknown": unknown,
             "version": pipeline.version,
             "sources": list(pipeline.sources),
             "channel": pipeline.channel,
@@ -110,7 +172,7 @@ class Overview:
             },
             "state_size": _state_size(name, owners),
             **_activity(name, replicas),
-            "rewind": self._rewind(name, asked, epoch),
+            "rewind": self._rewind(name, asked),
             "replicas": {
                 replica.node: {
                     "version": replica.pipelines[name].version if name in replica.pipelines else None,
@@ -123,6 +185,7 @@ class Overview:
     def _written(self, pipeline: Pipeline) -> dict[str, list[str]]:
         topics = self._topics
         written = [topics.publish, topics.dead_letter, *([topics.state] if pipeline.stateful else ())]
+        written += [topics.ingest] if pipeline.parts > 1 else []
         return {"in": [topics.ingest], "out": written}
 
     @staticmethod
@@ -134,12 +197,11 @@ class Overview:
             found[str(number)] = {"position": at, "end": end, "waiting": max(0, end - at)}
         return found
 
-    @staticmethod
-    def _rewind(name: str, asked: Asked, epoch: str) -> dict[str, Any] | None:
+    def _rewind(self, name: str, asked: Asked) -> dict[str, Any] | None:
         rewind = asked.rewinds.get(name)
-        if rewind is None or rewind.epoch != epoch:
+        if rewind is None or rewind.epoch != (self._epoch or rewind.epoch):
             return None
-        progress = asked.progress(name, epoch)
+        progress = asked.progress(name)
         return {
             "id": rewind.id,
             "to": rewind.place,

@@ -1,6 +1,7 @@
 """What operators ask of pipelines, and what partitions have carried out, as records of a compacted topic. No I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 
 import msgspec
 
@@ -102,6 +103,14 @@ class Asked:
         elif kind == _STARTS:
             self._starts[int(about)] = msgspec.json.decode(value, type=Starts)
 
+    def with_record(self, key: bytes, value: bytes) -> "Asked":
+        """Return what the topic holds with one more record. Raises `ValueError` as `take` does."""
+        found = copy(self)
+        found.controls, found.rewinds = {**self.controls}, {**self.rewinds}
+        found._starts = {**self._starts}  # noqa: SLF001 -- of the same class
+        found.take(key, value)
+        return found
+
     def starts(self, partition: int, epoch: str) -> Starts:
         """Return the starts of a partition, those of none for another topic than that of this epoch."""
         found = self._starts.get(partition)
@@ -116,12 +125,12 @@ class Asked:
             if starts.carried_out.get(pipeline) != rewind.id:
                 yield pipeline, rewind
 
-    def progress(self, pipeline: str, epoch: str) -> Mapping[str, str]:
+    def progress(self, pipeline: str) -> Mapping[str, str]:
         """Return what came of the newest rewind of a pipeline, by partition: `pending` or `done`."""
         rewind = self.rewinds[pipeline]
         return {
             str(partition): (
-                "done" if self.starts(partition, epoch).carried_out.get(pipeline) == rewind.id else "pending"
+                "done" if self.starts(partition, rewind.epoch).carried_out.get(pipeline) == rewind.id else "pending"
             )
             for partition in sorted(rewind.to)
         }

@@ -8,7 +8,20 @@ from collections.abc import Iterable
 
 import msgspec
 
+from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.pipeline import Pipeline
+
+_CUTS = 16
+"""Rewinds of one pipeline of which the offsets are kept: as many may be carried out while one event waits."""
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True):
+    """A rewind of a pipeline that `repartition` divides: its first part makes the events from here on again."""
+
+    number: int
+    """Of the rewind; see `Starts.number`."""
+    to: dict[int, int]
+    """The offset by partition."""
 
 
 class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -22,6 +35,10 @@ class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
     """By pipeline."""
     carried_out: dict[str, str] = {}
     """The id of the newest rewind that was carried out, by pipeline."""
+    settled: dict[str, int] = {}
+    """By pipeline that `repartition` divides: the offset before which the events of its later parts are done with."""
+    cuts: dict[str, list[Cut]] = {}
+    """By pipeline that `repartition` divides: its newest rewinds, in order."""
 
     @property
     def end(self) -> int:
@@ -47,4 +64,35 @@ class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
         others = max(committed, self.others)
         of = {name: max(committed, at) for name, at in self.of.items()} | {pipeline: to}
         kept = {name: at for name, at in of.items() if at != others}
-        return min(committed, to), Starts(self.epoch, others, kept, carried_out)
+        made = msgspec.structs.replace(self, others=others, of=kept, carried_out=carried_out)
+        return min(committed, to), made
+
+    def number(self, pipeline: str) -> int:
+        """Return the number of the newest rewind of a pipeline that was carried out here, 0 for none."""
+        return number_of(self.carried_out.get(pipeline, ""))
+
+    def cut(self, pipeline: str, committed: int, request: str, to: dict[int, int]) -> "Starts":
+        """Note a rewind of a pipeline that `repartition` divides, before it is carried out as `rewound` says.
+
+        All that the later parts have read here is done with. What waits for them, and comes from behind the place that
+        the rewind names, is left out: the first part makes it again.
+        """
+        settled = max(self.settled.get(pipeline, 0), committed, self.start(pipeline))
+        cuts = [*self.cuts.get(pipeline, ()), Cut(number_of(request), to)][-_CUTS:]
+        return msgspec.structs.replace(
+            self, settled=self.settled | {pipeline: settled}, cuts=self.cuts | {pipeline: cuts}
+        )
+
+    def runs(self, part: Part, offset: int) -> bool:
+        """Return whether a later part of a pipeline runs on the record at an offset."""
+        if offset < self.settled.get(part.pipeline, 0):
+            return False
+        cuts = self.cuts.get(part.pipeline, ())
+        later = [cut.to.get(part.partition) for cut in cuts if cut.number > part.generation]
+        return not any(to is not None and part.offset >= to for to in later)
+
+
+def number_of(request: str) -> int:
+    """Return the number that the id of a rewind begins with; 0 for an id without one."""
+    number, dash, _ = request.partition("-")
+    return int(number) if dash and number.isascii() and number.isdigit() else 0

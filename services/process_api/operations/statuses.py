@@ -19,6 +19,7 @@ _PUBLISH_INTERVAL = 5.0
 _SILENT = 15.0
 """Seconds without a status after which a replica is taken for gone."""
 _WAIT = 10.0
+_FIRST_WAIT = 0.1
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -77,6 +78,8 @@ class Statuses:
         self._clock = clock
         self._received: dict[str, _Received] = {}
         self._due = True
+        self.is_known = False
+        """Whether all was read that was published before this replica started."""
 
     def all(self) -> list[ReplicaStatus]:
         """Return the statuses of the replicas that run, this one first."""
@@ -104,15 +107,18 @@ class Statuses:
                 await self._clock.sleep(_CHECK_INTERVAL)  # the bus reports that as its own problem
 
     async def follow(self, bus: Bus) -> None:
-        """Follow the statuses of the others until cancelled."""
-        position = None
+        """Follow the statuses of the others until cancelled, from those on that replicas which run have published."""
+        position, end = None, 0
         while True:
             try:
                 if position is None:
-                    position = (await bus.bounds(self._topic))[0][1]
+                    since = int((self._clock.time() - _SILENT) * 1000)
+                    position = (await bus.offsets_at(self._topic, since))[0]
+                    end = (await bus.bounds(self._topic))[0][1]
                 async with bus.reader(self._topic, {0: position}) as reader:
                     while True:
-                        self._take(await reader.read(wait=_WAIT))
+                        self.is_known = self.is_known or position >= end
+                        self._take(await reader.read(wait=_WAIT if self.is_known else _FIRST_WAIT))
                         position = reader.positions[0]
             except PositionLost:
                 position = None
@@ -122,6 +128,8 @@ class Statuses:
     def _take(self, records: Sequence[Record]) -> None:
         now = self._clock.monotonic()
         for record in records:
+            # Clocks of replicas may differ; what comes in while this one follows was published just now.
+            age = 0.0 if self.is_known else max(0.0, self._clock.time() - record.timestamp / 1000)
             try:
                 status = msgspec.json.decode(record.value or b"", type=ReplicaStatus)
             except msgspec.MsgspecError:
@@ -131,7 +139,7 @@ class Statuses:
                 continue
             # A replica that has just started knows nothing of this one yet.
             self._due = self._due or status.node not in self._received
-            self._received[status.node] = _Received(status, now)
+            self._received[status.node] = _Received(status, now - age)
 
 
 def _decisive(status: ReplicaStatus) -> object:

@@ -18,6 +18,7 @@ from shared.events.event import (
 from shared.expression.nodes import Node, Raw, expanded, text
 
 _DATA = b',"data":'
+_EMPTY_CHANNEL = b'{"channel":"",'
 
 
 class Draft:
@@ -174,6 +175,10 @@ class Draft:
         if data is None:
             return b'{"channel":%b,%b}' % (channel, head)
         return b'{"channel":%b,%b,"data":%b}' % (channel, head, data)
+
+    def without_channel(self) -> bytes:
+        """Return the event's bytes without a channel."""
+        return b"{" + self.encoded(b'""')[len(_EMPTY_CHANNEL) :]
 
     def _copy(self, identity: str, entity: Node) -> Self:
         other = copy(self)

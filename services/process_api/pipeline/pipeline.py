@@ -13,14 +13,15 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.part import Forwarded, Part
+from services.process_api.pipeline.segment import segments
 from services.process_api.pipeline.shadowing import ShadowOptions, check_pipeline
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.scope import OnStep, Scope
-from services.process_api.pipeline.steps.stateful.step import Due, StatefulStep, definitions, stateful_on_top
-from services.process_api.pipeline.steps.step import ChannelName, Step
-from services.process_api.pipeline.steps.step_list import StepList
+from services.process_api.pipeline.steps.stateful.step import Due, definitions, stateful_on_top
+from services.process_api.pipeline.steps.step import ChannelName
 from services.process_api.state.running import RunningState
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
@@ -71,6 +72,8 @@ class Input(NamedTuple):
     spliced: bool = False
     """Whether the system layer spliced it: `data` is its last attribute, and only the parts that a step uses are
     parsed."""
+    part: Part | None = None
+    """The part of the pipeline that it goes on in; None at the beginning."""
 
 
 class Pipeline:
@@ -91,35 +94,34 @@ class Pipeline:
         """The names of its steps in errors and metrics."""
         self._context = replace(context or StepContext(), pipeline=name, on_close=[])
         steps = [step.build(self._context.at(place)) for place, step in zip(self.places, options.steps, strict=True)]
-        placed = list(zip(self.places, steps, strict=True))
-        stateful = next((number for number, step in enumerate(options.steps) if step.stateful), len(steps))
-        self._head, self._tail = StepList(placed[:stateful]), StepList(placed[stateful:])
-        self._timed = [
-            (step, StepList(placed[number + 1 :]))
-            for number, (_, step) in enumerate(placed)
-            if isinstance(step, StatefulStep)
-        ]
-        """The steps that keep state, each with those behind it."""
-        self.timed = bool(self._timed)
+        self._segments = segments(self.places, steps, options.steps)
+        self.parts = len(self._segments)
+        """How many parts `repartition` steps divide it into."""
+        self.timed = any(segment.timed for segment in self._segments)
         """Whether `due` may yield anything."""
         self.definitions = definitions(name, zip(self.places, options.steps, strict=True))
         """Of the state of each step that keeps any, by its place."""
-        self.stateful = stateful < len(steps)
-        """Whether a step keeps state: the steps from that one on run on one event after the other."""
-        self.waits = self.stateful or self._head.waits
+        self.stateful = any(segment.stateful for segment in self._segments)
+        """Whether a step keeps state."""
+        self.waits = any(segment.waits for segment in self._segments)
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
-        self._steps = [(place, step.apply) for place, step in placed if isinstance(step, Step)]
         self.shadowed = options.shadow is not None
         """Whether another version runs beside it."""
 
     def run(
-        self, value: bytes, headers: Headers = (), on_step: OnStep | None = None, *, spliced: bool = False
+        self,
+        value: bytes,
+        headers: Headers = (),
+        on_step: OnStep | None = None,
+        *,
+        spliced: bool = False,
+        part: Part | None = None,
     ) -> list[Outgoing]:
         """Return the events that one event becomes, keyed by their channels and with these headers; no step waits.
 
         An event that is filtered out becomes none. The same bytes always become the same events, unless an expression
         uses the time. Of an event that is `spliced` (by the system layer: `data` is its last attribute) only the parts
-        that a step uses are parsed.
+        that a step uses are parsed. An event that goes on in a later `part` runs through the steps of that one.
 
         Raises:
             Rejected: the bytes are not an event, a step failed on it, or it has no channel at the end. No event passes.
@@ -127,52 +129,67 @@ class Pipeline:
         """
         place = EVENT
         try:
-            drafts: Sequence[Draft] = (Draft(value, spliced=spliced),)
-            for place, apply in self._steps:
+            drafts: Sequence[Draft] = (_draft(value, spliced, part),)
+            number = 0 if part is None else part.number
+            for place, apply in self._segments[number].plain:
                 drafts = apply(drafts[0]) if len(drafts) == 1 else [made for draft in drafts for made in apply(draft)]
                 if on_step is not None:
                     on_step(place)
             place = CHANNEL
-            return self._outputs(drafts, headers)
+            return self._outputs(drafts, headers, number)
         except Exception as exc:  # see `failure`
             raise self._failure(place, exc) from exc
 
     async def start(self, inputs: Sequence[Input], scope: Scope) -> list[Outcome]:
         """Run the events of a batch through the steps before the first stateful one; return the outcome of each."""
-        outcomes = await self._head.resume([self._draft(each) for each in inputs], scope, self._timer(scope))
+        found: dict[int, Outcome] = {}
+        for number, segment in enumerate(self._segments):
+            mine = [place for place, each in enumerate(inputs) if _number(each.part) == number]
+            if mine:
+                drafts = [self._draft(inputs[place]) for place in mine]
+                outcomes = await segment.head.resume(drafts, scope, self._timer(scope))
+                found.update(zip(mine, outcomes, strict=True))
+        outcomes = [found[place] for place in range(len(inputs))]
         return [self._failure(EVENT, each) if isinstance(each, Blocked) else each for each in outcomes]
 
-    async def finish(self, outcome: Outcome, headers: Headers, scope: Scope) -> list[Outgoing] | Rejected | Blocked:
+    async def finish(
+        self, outcome: Outcome, headers: Headers, scope: Scope, part: Part | None = None
+    ) -> list[Outgoing] | Rejected | Blocked:
         """Run one event, by its outcome of `start`, through the steps that are left; return the events it becomes."""
-        if self.stateful:
-            first = self.name not in scope.timed
-            scope.timed.add(self.name)
-            (outcome,) = await self._tail.resume([outcome], scope, self._timer(scope) if first else None)
-        return self._finished(outcome, headers)
+        number = _number(part)
+        segment = self._segments[number]
+        if segment.stateful:
+            name = f"{self.name}/{number}"
+            first = name not in scope.timed
+            scope.timed.add(name)
+            (outcome,) = await segment.tail.resume([outcome], scope, self._timer(scope) if first else None)
+        return self._finished(outcome, headers, number)
 
     def _timer(self, scope: Scope) -> Callable[[], OnStep] | None:
         return None if scope.step_timer is None else functools.partial(scope.step_timer, self)
 
-    def _finished(self, outcome: Outcome, headers: Headers) -> list[Outgoing] | Rejected | Blocked:
+    def _finished(self, outcome: Outcome, headers: Headers, number: int) -> list[Outgoing] | Rejected | Blocked:
         if isinstance(outcome, Rejected | Blocked):
             return self._failure(CHANNEL, outcome)
         try:
-            return self._outputs(outcome, headers)
+            return self._outputs(outcome, headers, number)
         except Exception as exc:  # noqa: BLE001 -- see `failure`
             return self._failure(CHANNEL, exc)
 
     async def due(self, scope: Scope) -> AsyncIterator[tuple[Due, bytes, list[Outgoing] | Rejected | Blocked]]:
         """Yield the results that the time has made due, their bytes, and the events that they become."""
         assert scope.state is not None, "a pipeline is stateful"
-        for step, behind in self._timed:
-            for result in step.due(scope.state.step(self.name, step.place)):
-                value = result.value()  # before a step changes it
-                (outcome,) = await behind.resume([(result.draft,)], scope)
-                yield result, value, self._finished(outcome, result.headers)
+        for number, segment in enumerate(self._segments):
+            for step, behind in segment.timed:
+                for result in step.due(scope.state.step(self.name, step.place)):
+                    value = result.value()  # before a step changes it
+                    (outcome,) = await behind.resume([(result.draft,)], scope)
+                    yield result, value, self._finished(outcome, result.headers, number)
 
     def next_due(self, state: RunningState) -> int | None:
         """Return when `due` should be called without an event, in milliseconds since 1970; None for not at all."""
-        times = [step.next_due(state.step(self.name, step.place)) for step, _ in self._timed]
+        timed = [step for segment in self._segments for step, _ in segment.timed]
+        times = [step.next_due(state.step(self.name, step.place)) for step in timed]
         return min((at for at in times if at is not None), default=None)
 
     async def close(self) -> None:
@@ -182,7 +199,7 @@ class Pipeline:
 
     def _draft(self, given: Input) -> Outcome:
         try:
-            return (Draft(given.value, spliced=given.spliced),)
+            return (_draft(given.value, given.spliced, given.part),)
         except Exception as exc:  # noqa: BLE001 -- see `failure`
             return self._failure(EVENT, exc)
 
@@ -192,12 +209,23 @@ class Pipeline:
             found.pipeline = self.name
         return found
 
-    def _outputs(self, drafts: Sequence[Draft], headers: Headers) -> list[Outgoing]:
+    def _outputs(self, drafts: Sequence[Draft], headers: Headers, number: int) -> list[Outgoing]:
+        """Return the events that leave a part: for subscribers, or for the next part."""
+        if number < self.parts - 1:
+            return [self._forwarded(draft, headers, number + 1) for draft in drafts]
         return [
             # This costs half of a call of the class.
             tuple.__new__(Outgoing, (*self._encoded(draft), headers))
             for draft in drafts
         ]
+
+    def _forwarded(self, draft: Draft, headers: Headers, number: int) -> Forwarded:
+        draft.check()
+        # The channel of the pipeline precedes the event's own.
+        kept = draft.channel or (None if self.channel else draft.attribute("channel"))
+        made = Forwarded((draft.attribute("subject") or "").encode(), draft.without_channel(), headers)
+        made.part = Part(self.name, number, "" if kept is None else channel(kept))
+        return made
 
     def _encoded(self, draft: Draft) -> tuple[bytes, bytes]:
         """Return an event's channel as a key, and its bytes on that channel."""
@@ -210,6 +238,17 @@ class Pipeline:
         key, wanted = _written(chosen)
         draft.check()
         return key, draft.encoded(wanted)
+
+
+def _number(part: Part | None) -> int:
+    return 0 if part is None else part.number
+
+
+def _draft(value: bytes, spliced: bool, part: Part | None) -> Draft:  # noqa: FBT001 -- called for each event
+    draft = Draft(value, spliced=spliced)
+    if part is not None and part.channel:
+        draft.channel = channel(part.channel)
+    return draft
 
 
 @functools.lru_cache(maxsize=4096)

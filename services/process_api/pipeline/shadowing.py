@@ -19,7 +19,7 @@ def without_effects(steps: list[StepOptions]) -> list[StepOptions]:
     """
     for number, step in enumerate(steps):
         for inner in step.all_steps():
-            if inner.stateful:
+            if inner.stateful or inner.divides:
                 raise ValueError(f"{number}.{step.kind}: {_refused(inner)}")
             if isinstance(inner, CallOptions) and inner.call.method != "GET":
                 raise ValueError(
@@ -33,14 +33,19 @@ def check_pipeline(steps: Sequence[StepOptions]) -> None:
     """Check the steps of a pipeline that has a shadow.
 
     Raises:
-        ValueError: one keeps state.
+        ValueError: one keeps state, or divides the pipeline.
     """
     for step in steps:
-        if step.stateful:
+        if step.stateful or step.divides:
             raise ValueError(f"shadow: {_refused(step)}")
 
 
 def _refused(step: StepOptions) -> str:
+    if step.divides:
+        return (
+            f"{step.kind} divides the pipeline, and a shadow compares what one event becomes at once; expected no such"
+            " step in the pipeline or its shadow (`trelay preview` runs one on the newest events)"
+        )
     return (
         f"{step.kind} keeps state, which a shadow cannot share; expected no such step in the pipeline or its shadow"
         " (`trelay preview` runs one on the newest events)"

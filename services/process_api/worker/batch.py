@@ -1,20 +1,23 @@
 """The content of one transaction while it is filled: records go in, outputs and dead letters come out. Sans-I/O."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.process_api.operations.gate import Gate, Paused
+from services.process_api.pipeline.part import part_in
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.pipeline.steps.scope import OnStep, Scope
+from services.process_api.worker.outputs import checked, parted
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import STAGE, fitting, reject_of
-from services.process_api.worker.routing import Refused, Routed, Router, source_of
+from services.process_api.worker.routing import Refused, Routed, Router, part_of, source_of
 from services.process_api.worker.waiting import Plan, Result, finish, planned, run_due, start
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction, size_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
 from shared.events.dead_letter import Content, Reject
@@ -22,9 +25,6 @@ from shared.events.headers import packed_provenance
 
 StepTimer = Callable[[Pipeline], OnStep]
 """Starts to time the steps of a pipeline for one event."""
-
-_SURELY_FITS = RECORD_LIMIT - 65_536
-"""A value of so many bytes fits, whatever its key and headers are."""
 
 
 @dataclass(slots=True)
@@ -54,8 +54,12 @@ class Batch:
         self._gate = gate
         self._event_limit = event_limit
         self.outputs: list[Outgoing] = []
+        self.forwarded: list[Outgoing] = []
+        """Events that go on in a later part of their pipeline."""
         self.rejects: list[Reject] = []
         self.tallies = {pipeline.name: Tally() for pipeline in selection.pipelines}
+        self.parents: Counter[bytes] = Counter()
+        """The spans that its events belong to, each with their number, while spans are made."""
         self.shadowed: list[Shadowed] = []
         """What pipelines with a shadow made of the records."""
         self.unclaimed = 0
@@ -137,6 +141,8 @@ class Batch:
         made = Transaction()
         if self.outputs:
             made.records[topics.publish] = self.outputs
+        if self.forwarded:
+            made.records[topics.ingest] = self.forwarded
         if self.rejects:
             made.records[topics.dead_letter] = [reject.record() for reject in self.rejects]
         made.commit_offset(group, position, offset)
@@ -148,12 +154,12 @@ class Batch:
             self._refuse(record, routed)
             return
         provenance = routed[0]
-        if routed[3] is None:
+        if routed[3] is None and routed[4] is None:
             pipelines: Sequence[Pipeline] = self._selection.of(provenance[: provenance.find(b" ")])
         else:
             pipelines = self._router.pipelines(routed)
         if self._gate is not None and pipelines:
-            pipelines = self._gate.admitted(pipelines, record.offset)
+            pipelines = self._gate.admitted(pipelines, record.offset, part_of(routed))
             if not pipelines:
                 return
         if len(pipelines) == 1:
@@ -172,7 +178,7 @@ class Batch:
         pipelines = self._router.pipelines(routed)
         if self._gate is None or not pipelines:
             return Plan(record, routed, pipelines)
-        admitted = self._gate.admitted(pipelines, record.offset)
+        admitted = self._gate.admitted(pipelines, record.offset, part_of(routed))
         return Plan(record, routed, admitted, skipped=not admitted)
 
     async def _finish(self, plan: Plan, scope: Scope) -> None:
@@ -204,12 +210,10 @@ class Batch:
     async def _add_due(self, pipeline: Pipeline, scope: Scope, origin: str) -> None:
         """Add the results of a pipeline that are due, all of them or, where a step waits for something, none."""
         for due, value, result in await run_due(pipeline, scope, self._checked):
-            tally = self.tallies[pipeline.name]
             if not isinstance(result, Rejected):
-                tally.published += len(result)
-                self._output(result)
+                self._output(result, pipeline, scope.partition.partition, int(origin.rpartition("/")[2]))
                 continue
-            tally.rejected += 1
+            self.tallies[pipeline.name].rejected += 1
             identity = due.draft.attribute("id") or origin
             reject = Reject(identity, value, str(result), STAGE, origin, pipeline.label, content=Content.RESULT)
             provenance = packed_provenance(due.headers)
@@ -218,23 +222,16 @@ class Batch:
     def _result(
         self, pipeline: Pipeline, record: Record, routed: Routed, step_timer: StepTimer | None = None
     ) -> Result:
-        _, headers, spliced, _ = routed
+        _, headers, spliced, _, part = routed
+        on_step = step_timer and step_timer(pipeline)
         try:
-            outputs = pipeline.run(record.value or b"", headers, step_timer and step_timer(pipeline), spliced=spliced)
+            outputs = pipeline.run(record.value or b"", headers, on_step, spliced=spliced, part=part)
         except Rejected as exc:
             return exc
         return self._checked(outputs)
 
     def _checked(self, result: Result) -> Result:
-        """Return the outputs of one event, or why one of them is too large."""
-        for output in () if isinstance(result, Rejected) else result:
-            size = len(output[1] or b"")
-            if size > self._event_limit:
-                limit = f"{self._event_limit} (see `bus.topics.largest_frame`)"
-                return Rejected(f"the event would have {size} bytes, the limit is {limit}")
-            if size > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
-                return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
-        return result
+        return checked(result, self._event_limit)
 
     def _refuse(self, record: Record, refused: Refused) -> None:
         if not self._is_new(record):
@@ -251,6 +248,10 @@ class Batch:
         if not self._is_new(record):
             return
         source, replay = source_of(routed).decode(errors="replace"), routed[3]
+        if (part := routed[4]) is not None:
+            error = f"the pipeline {part.pipeline!r} has no part {part.number + 1} any more, in which the event goes on"
+            self._reject(record, error, routed[0])
+            return
         wanted = "" if replay is None else replay.pipeline.partition("@")[0]
         takes = f"the pipeline {wanted!r} does not take" if wanted else "no pipeline takes"
         self._reject(record, f"{takes} the source {source[:80]!r}", routed[0])
@@ -268,7 +269,7 @@ class Batch:
 
     def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
         tally = self.tallies[pipeline.name]
-        tally.taken += 1
+        tally.taken += pipeline.parts == 1 or part_in(record.headers) is None
         if pipeline.shadowed:
             self.shadowed.append(Shadowed(pipeline.name, record, result))
         if isinstance(result, Rejected):
@@ -276,13 +277,17 @@ class Batch:
             self._timed_out = self._timed_out or result.timed_out
             self._reject(record, str(result), provenance, pipeline.label)
             return
-        tally.published += len(result)
-        self._output(result)
+        self._output(result, pipeline, record.partition, record.offset)
 
-    def _output(self, outputs: list[Outgoing]) -> None:
-        self.outputs += outputs
+    def _output(self, outputs: list[Outgoing], pipeline: Pipeline, partition: int, offset: int) -> None:
         for output in outputs:
             self.size += len(output[1] or b"")
+        if pipeline.parts > 1:
+            generation = 0 if self._gate is None else self._gate.generation(pipeline.name)
+            outputs, forwarded = parted(outputs, generation, partition, offset)
+            self.forwarded += forwarded
+        self.tallies[pipeline.name].published += len(outputs)
+        self.outputs += outputs
 
     def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
         attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)

@@ -98,7 +98,7 @@ class Filler:
         # After the wait, in which the pipelines may be replaced.
         selection = self._selection()
         self._state = running_state(self._running, selection)
-        batch = Batch(selection, self._poison, self._event_limit, self._closed_gate(records))
+        batch = Batch(selection, self._poison, self._event_limit, self._closed_gate(records, selection))
         began = self._clock.monotonic()
         self.blocked_by = None
         if not records:
@@ -124,10 +124,12 @@ class Filler:
             return 0
         return self._running.wait(() if self._gate is None else self._gate.paused)
 
-    def _closed_gate(self, records: Sequence[Record]) -> Gate | None:
-        """Return the gate, if not all pipelines run on these records and those behind them."""
+    def _closed_gate(self, records: Sequence[Record], selection: Selection) -> Gate | None:
+        """Return the gate, if it may matter for these records and those behind them."""
+        if self._gate is None or selection.divided:
+            return self._gate
         first = records[0].offset if records else self.next_offset
-        return None if self._gate is None or self._gate.passes_all(first) else self._gate
+        return None if self._gate.passes_all(first) else self._gate
 
     async def _tick(self, batch: Batch) -> None:
         """Add what the time has made due, while no record waits."""
@@ -178,7 +180,9 @@ class Filler:
             else:
                 await self._run_in_slices(batch, records, began)
         finally:
-            self._pending = [*records[batch.count - before :], *self._pending]
+            added = batch.count - before
+            self._report.ran(batch, records[:added])
+            self._pending = [*records[added:], *self._pending]
 
     async def _run_in_slices(self, batch: Batch, records: Sequence[Record], began: float) -> None:
         start, before = 0, self._clock.monotonic()

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from services.process_api.pipeline.part import PART
 from services.process_api.worker.routing import id_of
 from shared.bus.protocol import RECORD_LIMIT, Record, size_of
 from shared.events.dead_letter import KEPT_BYTES, Content, Reject, replay_in
@@ -35,6 +36,7 @@ def reject_of(record: Record, error: str, provenance: bytes | None, pipeline: st
         key=record.key,
         provenance=packed_provenance(record.headers),
         replay_of="" if replay is None else replay.letter,
+        part=next((value for name, value in record.headers if name == PART), None),
     )
 
 

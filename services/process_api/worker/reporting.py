@@ -1,7 +1,7 @@
 """The one place from which events of the stream reach the log, the metrics and the alerts."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.worker.batch import Batch, StepTimer
 from services.process_api.worker.metrics import ProcessMetrics
 from shared.alerts import Alerts
-from shared.bus.protocol import TopicPartition
+from shared.bus.protocol import Record, TopicPartition
 from shared.errors import PositionLost
 from shared.runtime.clock import Clock
+from shared.telemetry.tracing import NO_TRACING, Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +45,12 @@ class Reporter:
         clock: Clock,
         activities: Activities | None = None,
         observe: Callable[[Batch], None] = _ignore,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         """`observe` gets each batch with events of a shadowed pipeline that became visible; it must return at once."""
         self._activities = activities or Activities(clock)
         self._observe = observe
+        self._tracing = tracing
         self._alerts = alerts
         self._metrics = metrics
         self._clock = clock
@@ -58,9 +61,15 @@ class Reporter:
         """Starts to time the steps of an event."""
         return self._metrics.step_timer
 
-    def committed(self, position: TopicPartition, batch: Batch, seconds: float) -> None:
-        """Report a batch that became visible."""
+    def ran(self, batch: Batch, records: Sequence[Record]) -> None:
+        """Report the records that were added to a batch."""
+        if self._tracing.on:
+            batch.parents.update(self._tracing.parents(records))
+
+    def committed(self, position: TopicPartition, batch: Batch, seconds: float, group: str = "") -> None:
+        """Report a batch of a consumer group that became visible."""
         self._metrics.committed(batch, seconds)
+        self._tracing.processed(*position, group, batch.parents, seconds)
         if batch.shadowed:
             self._observe(batch)
         self._activities.committed(batch.tallies, batch.rejects)

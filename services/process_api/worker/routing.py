@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.part import Part, part_in
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.poison import PoisonTracker
@@ -23,9 +24,9 @@ _SOURCES = "/sources/"
 _STANDARD_HEADERS = 2
 """How many headers a record of the system layer has."""
 
-Routed: TypeAlias = tuple[bytes, Headers, bool, Replay | None]
+Routed: TypeAlias = tuple[bytes, Headers, bool, Replay | None, Part | None]
 """Of a record: its packed provenance, the headers of its outputs, whether the system layer wrote it, and, where an
-operator replayed it, what its header says of that."""
+operator replayed it or it goes on in a later part of a pipeline, what its headers say of that."""
 
 
 class Refused(NamedTuple):
@@ -49,7 +50,7 @@ class Router:
         headers = record.headers
         standard = len(headers) == _STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
         if standard and record.offset > self._poison.last_known:
-            return headers[1][1], headers, True, None
+            return headers[1][1], headers, True, None, None
         # One with other headers, or one that may be poison.
         provenance = packed_provenance(headers)
         rejection = self._poison.rejection(record)
@@ -59,18 +60,26 @@ class Router:
             packed = provenance_of(record.value or b"", record.timestamp) if provenance is None else provenance
         except MalformedEvent as exc:
             return Refused(f"event: {exc}", provenance, attempted=True)
-        return packed, headers_of(packed), provenance is not None, replay_in(headers)
+        return packed, headers_of(packed), provenance is not None, replay_in(headers), part_in(headers)
 
     def pipelines(self, routed: Routed) -> Sequence[Pipeline]:
         """Return the pipelines that take the record; of a replayed one, the one that refused it alone.
 
-        The other pipelines have published what they make of it.
+        The other pipelines have published what they make of it. Of one that goes on in a later part, its pipeline.
         """
+        if (part := routed[4]) is not None:
+            pipeline = self._selection.divided.get(part.pipeline)
+            return [pipeline] if pipeline is not None and part.number < pipeline.parts else []
         found, replay = self._selection.of(source_of(routed)), routed[3]
         if replay is None or not replay.pipeline:
             return found
         wanted = replay.pipeline.partition("@")[0]
         return [pipeline for pipeline in found if pipeline.name == wanted]
+
+
+def part_of(routed: Routed) -> Part | None:
+    """Return the part of a record that a rewind may concern; an operator replays whatever a rewind repeats."""
+    return routed[4] if routed[3] is None else None
 
 
 def source_of(routed: Routed) -> bytes:

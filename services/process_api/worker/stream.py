@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from services.process_api.operations.controls import Controls, RewindAsked
-from services.process_api.operations.gate import Gate, Paused
+from services.process_api.operations.gate import Ahead, Gate, Paused
 from services.process_api.operations.statuses import Held, PartitionStatus, StateSize
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
@@ -84,6 +84,8 @@ class Stream:
         """The partitions that are held here, because a step waits for something, or a pipeline is paused."""
         self._assigned: dict[int, float] = {}
         self._fillers: dict[int, Filler] = {}
+        self._ahead: dict[int, int] = {}
+        """By partition: the offset at which a run met a rewind that it had not carried out."""
         self.group = group_of(topics)
         """The consumer group whose offsets are committed."""
 
@@ -161,7 +163,7 @@ class Stream:
                         self._clock,
                         event_limit=self._topics.event_limit,
                         state=state,
-                        gate=Gate(starts, lambda: self._controls.paused),
+                        gate=Gate(starts, lambda: self._controls.paused, self._ahead.get(position.partition, -1)),
                     )
                     self._fillers[position.partition] = filler
                     await self._fill_and_submit(filler, commits, position, poison.attempts, state)
@@ -169,7 +171,9 @@ class Stream:
                 if cancel_requested():
                     raise asyncio.CancelledError from failed
                 error = _decisive(failed)
-                if isinstance(error, StateMissing | RewindAsked):
+                if isinstance(error, Ahead):
+                    self._ahead[position.partition] = error.offset
+                if isinstance(error, StateMissing | RewindAsked | Ahead):
                     return
                 if not isinstance(error, TooLarge) or not poison.isolate(*commits.span, str(error)):
                     raise error from failed
@@ -209,7 +213,8 @@ class Stream:
             batch, began = await filler.fill()
             if (held := hold.passed(self._clock.monotonic())) is not None:
                 self._report.held(*held)
-            if batch.count or batch.outputs or batch.rejects or (state is not None and state.changed):
+            made = batch.outputs or batch.forwarded or batch.rejects
+            if batch.count or made or (state is not None and state.changed):
                 offset = batch.last + 1 if batch.count else filler.next_offset
                 transaction = batch.transaction(self._topics, self.group, position, offset)
                 if state is not None:
@@ -240,7 +245,7 @@ class Stream:
         self.held[position] = Held(blocked.pipeline, blocked.place, str(blocked), since)
 
     def _committed(self, position: TopicPartition, batch: Batch, began: float) -> None:
-        self._report.committed(position, batch, self._clock.monotonic() - began)
+        self._report.committed(position, batch, self._clock.monotonic() - began, self.group)
 
 
 def group_of(topics: TopicsOptions) -> str:

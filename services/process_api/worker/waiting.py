@@ -58,9 +58,9 @@ async def start(pipelines: Iterable[Pipeline], plans: Sequence[Plan], scope: Sco
         inputs: list[Input] = []
         for plan in plans:
             if pipeline in plan.pipelines and not isinstance(plan.routed, Refused):
-                _, headers, spliced, _ = plan.routed
+                _, headers, spliced, _, part = plan.routed
                 mine.append(plan)
-                inputs.append(Input(plan.record.value or b"", headers, spliced))
+                inputs.append(Input(plan.record.value or b"", headers, spliced, part))
         for plan, outcome in zip(mine, await pipeline.start(inputs, scope), strict=True):
             plan.started[pipeline.name] = outcome
 
@@ -115,7 +115,7 @@ async def _finish_one(pipeline: Pipeline, outcome: Outcome, routed: Routed, scop
     state = scope.state if pipeline.stateful else None
     if state is not None:
         state.begin(pipeline.name)
-    made = await pipeline.finish(outcome, routed[1], scope)
+    made = await pipeline.finish(outcome, routed[1], scope, routed[4])
     result = made if isinstance(made, Blocked) else checked(made)
     if state is not None and not isinstance(result, list):
         # A record that is rejected leaves no state: otherwise its replay would find its own trace.

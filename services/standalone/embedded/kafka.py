@@ -23,7 +23,6 @@ from services.standalone.embedded.process import (
 )
 
 _READY = b"Kafka Server started"
-_START_TIMEOUT = 60.0
 _PORT_TIMEOUT = 5.0
 _JAVA_NEEDED = 17  # Apache Kafka 4 runs on no older one
 _LOG_SETTINGS = (
@@ -76,6 +75,9 @@ class KafkaOptions:
 
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of server.properties."""
+
+    start_timeout: float = 60.0
+    """Seconds until it answers clients."""
 
     node_id: int = 1
     """Which node of the cluster this server is."""
@@ -130,7 +132,7 @@ class KafkaServer:
             dying_with_us([*self._command(), "kafka.Kafka", str(self._folder / "server.properties")], signal.SIGKILL),
             ready=lambda _: _READY in self._process.output(),
             environment=_environment(),
-            timeout=_START_TIMEOUT,
+            timeout=self._options.start_timeout,
         )
 
     def stop(self, timeout: float = 10.0) -> None:

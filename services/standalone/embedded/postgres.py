@@ -25,7 +25,6 @@ from services.standalone.embedded.process import (
 )
 
 USER = "trelay"
-_START_TIMEOUT = 60.0  # after a kill under load, recovery replays the log before the server is ready
 _ORPHAN_TIMEOUT = 20.0
 _PORT_TIMEOUT = 2.0
 _STATE_LINE = 7
@@ -52,6 +51,9 @@ class PostgresOptions:
 
     settings: Mapping[str, str] = field(default_factory=dict)
     """Further settings of postgresql.conf."""
+
+    start_timeout: float = 60.0
+    """Seconds until it answers clients: after a kill under load, it replays its log first."""
 
     orphan_signal: signal.Signals = signal.SIGINT
     """The signal that it gets when this process is killed: SIGINT writes a checkpoint, SIGQUIT does not."""
@@ -126,7 +128,7 @@ class PostgresServer:
             [*self._ordinary_user(), *dying_with_us(command, self._options.orphan_signal)],
             ready=self._is_ready,
             environment=_ENVIRONMENT,
-            timeout=_START_TIMEOUT,
+            timeout=self._options.start_timeout,
         )
 
     def stop(self, timeout: float = 3.0) -> None:

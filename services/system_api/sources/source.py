@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,6 +31,7 @@ from shared.events.event import channel as checked
 from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.retry import RetryOptions
+from shared.runtime.trace import current_span
 from shared.settings import Options
 
 Checkpoint = Mapping[str, bytes]
@@ -194,11 +195,19 @@ class EventBuilder:
         self.begin_batch()
 
     def begin_batch(self) -> None:
-        """Start a batch: its events share one time of reading and one trace; each has its own span."""
+        """Start a batch: its events share one time of reading and one trace.
+
+        Within a span, that is the parent of all of them. Otherwise each has a span of its own in a new trace.
+        """
         now = self._clock.time()
         self._read = b"%b %d %b:" % (self.name.encode(), int(now * 1000), self.name.encode())
-        self._trace = b"00-%032x-" % (self._rng.getrandbits(128) or 1)
-        self._spans = itertools.count(self._rng.getrandbits(63) or 1)
+        self._spans: Iterator[int]
+        if (span := current_span()) is None:
+            self._traceparent = b"00-%032x-%%016x-01" % (self._rng.getrandbits(128) or 1)
+            self._spans = itertools.count(self._rng.getrandbits(63) or 1)
+        else:
+            self._traceparent = b"00-%b-%%016x-%b" % (span.trace_id.encode(), b"01" if span.sampled else b"00")
+            self._spans = itertools.repeat(int(span.span_id, 16))
         self._now = rfc3339(now).encode()
         self._template = self._shared(b"%b")
 
@@ -213,7 +222,7 @@ class EventBuilder:
         if time is None:
             value = self._template % (identity, entity, span, data)
         else:
-            value = wrap(self._head, identity, entity, time, b"%b%016x-01" % (self._trace, span), data)
+            value = wrap(self._head, identity, entity, time, self._traceparent % span, data)
         return Outgoing(
             self._key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, self._read + position.encode()))
         )
@@ -252,7 +261,7 @@ class EventBuilder:
         added = self._shared_attributes | {
             "id": identity,
             "time": self._now.decode(),
-            "traceparent": f"{self._trace.decode()}{span:016x}-01",
+            "traceparent": (self._traceparent % span).decode(),
         }
         value = {name: msgspec.Raw(json_string(text)) for name, text in added.items()} | attributes
         subject = text_of(attributes, "subject") or ""
@@ -268,15 +277,14 @@ class EventBuilder:
         identity = json_string(f"{self.name}:{prefix}:")[:-1].replace(b"%", b"%%")
         identity_of = identity + b'%d"'
         template, trail = self._shared(identity_of), self._read + prefix.encode() + b":"
-        head, key, trace, spans = self._head, self._key, self._trace, self._spans
+        head, key, traceparent, spans = self._head, self._key, self._traceparent, self._spans
 
         def event(number: int, subject: str, data: bytes, time: bytes | None) -> Outgoing:
             entity = json_string(subject)
             if time is None:
                 value = template % (number, entity, next(spans), data)
             else:
-                span = b"%b%016x-01" % (trace, next(spans))
-                value = wrap(head, identity_of % number, entity, time, span, data)
+                value = wrap(head, identity_of % number, entity, time, traceparent % next(spans), data)
             return _outgoing((key or subject.encode(), value, (CONTENT_TYPE, (PROVENANCE, trail + b"%d" % number))))
 
         return event
@@ -284,4 +292,4 @@ class EventBuilder:
     def _shared(self, identity: bytes) -> bytes:
         """Return the template of a batch's events: what they share, with `%b` in place of what differs."""
         head = self._head.replace(b"%", b"%%")
-        return wrap(head, identity, b"%b", self._now, self._trace + b"%016x-01", b"%b")
+        return wrap(head, identity, b"%b", self._now, self._traceparent, b"%b")

@@ -36,6 +36,7 @@ from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed, TooLarge, TrelayError, Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
+from shared.telemetry.tracing import NO_TRACING, Tracing
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class SourceContext:
     topics: TopicsOptions
     clock: Clock
     rng: random.Random
+    tracing: Tracing = NO_TRACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,9 @@ class SourceRun:
             source = await self._retry(
                 Activity.OPENING, lambda: stack.enter_async_context(self._open_source(checkpoint))
             )
-            publisher = Publisher(self._name, destination, topics, writer, self._settling(source), self._clock)
+            publisher = Publisher(
+                self._name, destination, topics, writer, self._settling(source, destination), self._clock
+            )
             try:
                 await self._begin_snapshot(source, publisher)
                 await self._read(source, publisher)
@@ -175,7 +179,10 @@ class SourceRun:
 
     async def _poll(self, source: Source, publisher: Publisher) -> Batch:
         try:
-            return await source.poll(1 if self._oversize.isolating else self._options.batch)
+            with self._context.tracing.poll(self._name) as poll:
+                batch = await source.poll(1 if self._oversize.isolating else self._options.batch)
+                poll.found(len(batch.records), len(batch.rejects))
+                return batch
         except Unavailable:
             # Commit what was read before: the upstream may stay unavailable for long.
             await publisher.drain()
@@ -194,12 +201,13 @@ class SourceRun:
             await publisher.drain()
         self._watchdog.pause()
 
-    def _settling(self, source: Source) -> Settle:
+    def _settling(self, source: Source, destination: str) -> Settle:
         settling = source if isinstance(source, Settling) else None
 
         async def settle(batch: Batch, own: OwnPart, took: float) -> None:
             self._oversize.note_committed()
             self._report.committed(batch, own, took)
+            self._context.tracing.sent(destination, batch.records, took)
             if settling is None:
                 return
             self._begin(Activity.SETTLING)

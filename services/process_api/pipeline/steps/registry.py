@@ -23,6 +23,7 @@ from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
 from services.process_api.pipeline.steps.rename import RenameOptions
+from services.process_api.pipeline.steps.repartition import RepartitionOptions
 from services.process_api.pipeline.steps.route import RouteOptions
 from services.process_api.pipeline.steps.set import SetOptions
 from services.process_api.pipeline.steps.stateful.aggregate import AggregateOptions
@@ -42,6 +43,7 @@ STEPS: tuple[type[StepOptions], ...] = (
     DropOptions,
     RenameOptions,
     RouteOptions,
+    RepartitionOptions,
     ValidateOptions,
     PythonOptions,
     MaskOptions,

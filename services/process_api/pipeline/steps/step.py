@@ -76,6 +76,8 @@ class StepOptions(Options):
     example: ClassVar[Example]
     stateful: ClassVar[bool] = False
     """Whether the step keeps state of the events before."""
+    divides: ClassVar[bool] = False
+    """Whether the steps behind it are another part of the pipeline: its events are partitioned by another key."""
 
     def expressions(self) -> list[str]:
         """Return the expressions of the step itself; each is tried before a pipeline runs."""

@@ -42,22 +42,15 @@ class Operated(Deployment):
         request = urllib.request.Request(self.url(replica) + action, data)
 
         def call() -> Any:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=20) as answer:
                 return json.load(answer)
 
         return await asyncio.to_thread(call)
 
     async def until(self, replica: Program, condition: Any) -> None:
         async with asyncio.timeout(60):
-            while not await self._holds(replica, condition):
+            while (found := await self.ask(replica))["unknown"] or not condition(found):
                 await asyncio.sleep(0.2)
-
-    async def _holds(self, replica: Program, condition: Any) -> bool:
-        """Whether the answer fulfils a condition; one that does not come in time is asked for again."""
-        try:
-            return bool(condition(await self.ask(replica)))
-        except TimeoutError:
-            return False
 
     async def paused_and_rewound(self, bus: Bus) -> int:
         """Pause the pipeline, rewind it with kills in between, and resume it; return how many events it had taken."""

@@ -6,6 +6,7 @@ from tests.unit.services.cli.settings_of_pushed import PUSHED_SOURCES
 from tests.unit.services.cli.settings_of_queues import QUEUE_SOURCES
 from tests.unit.services.cli.settings_of_steps import STEPS
 from tests.unit.services.cli.settings_of_tables import TABLE_SOURCES
+from tests.unit.services.cli.settings_of_telemetry import RIGHT_TELEMETRY, TELEMETRY, WRONG_TELEMETRY
 
 WHOLE = """\
 database: {url: "postgresql://trelay@db:5432/trelay", password: secret, tls: {ca_file: ca.pem, verify: true},
@@ -172,6 +173,7 @@ process:
 """
 WHOLE += STEPS
 WHOLE += EXPERIENCE
+WHOLE += TELEMETRY
 """Every setting that there is, but for those of the other kind of bus."""
 
 
@@ -200,6 +202,7 @@ RIGHT = [
     "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, channel: a, csv: {header: '${H:-yes}'}}}}",
     "system: {sources: {a: {kind: table, url: 'sqlite:///a.db', table: t, type: t, channel: a-b_c.D1}}}",
     "process: {pipelines: {a: {sources: ['*'], channel: a, steps: [{set: {'data.é': 1, subject: =id}}]}}}",
+    *RIGHT_TELEMETRY,
 ]
 
 
@@ -271,4 +274,5 @@ WRONG = [
     "process: {pipelines: {a: {sources: [a], steps: [{rename: {data.a: source}}]}}}",
     "process: {pipelines: {a: {sources: [a], steps: [{route: {by: a, table: {x: 'a b'}}}]}}}",
     "process: {pipelines: {a: {sources: [a], steps: [{python: no function}]}}}",
+    *WRONG_TELEMETRY,
 ]

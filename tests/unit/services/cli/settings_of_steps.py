@@ -45,6 +45,12 @@ STEPS = """\
               mean: {avg: amount}, newest: {last: amount}}}
         - aggregate: {window: {sliding: 60, every: 10}, values: {orders: count}}
         - aggregate: {window: {session: 60}, values: {orders: count}}
+    regrouped:
+      sources: [orders]
+      channel: orders.regrouped
+      steps:
+        - repartition: customer
+        - dedupe: {by: number, within: 3600}
     joined:
       sources: [orders, feed]
       channel: orders.joined

@@ -109,7 +109,7 @@ async def test_a_time_is_the_first_event_since_then() -> None:
 
 
 def test_a_request_names_who_asked_for_what() -> None:
-    made = request("e", {0: Partition(9, 4)}, {"offsets": {"0": 4}}, "alice", SYSTEM_CLOCK, reset_state=True)
+    made = request("e", {0: 4}, {"offsets": {"0": 4}}, "alice", SYSTEM_CLOCK, reset_state=True)
     assert (made.epoch, made.to, made.by, made.reset_state) == ("e", {0: 4}, "alice", True)
     assert json.loads(made.place) == {"offsets": {"0": 4}}
     assert made.id != request("e", {}, None, "alice", SYSTEM_CLOCK, reset_state=False).id

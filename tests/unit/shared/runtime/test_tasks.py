@@ -1,6 +1,7 @@
 """Background tasks are logged when they fail, and end with their context."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -220,6 +221,25 @@ async def test_the_second_attempt_begins_at_once_when_the_first_fails() -> None:
     attempts.futures[0].set_exception(OSError("first"))
     attempts.futures[1].set_result("second")
     assert await hedged([attempts(0), attempts(1)], 3600, (OSError,)) == "second"
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_attempts_that_end_together_are_all_retrieved(order: tuple[int, int]) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    attempts = Attempts(2)
+    hedging = asyncio.get_running_loop().create_task(hedged([attempts(0), attempts(1)], 0, (OSError,)))
+    while attempts.begun != [0, 1]:
+        await asyncio.sleep(0)
+    for number in order:
+        if number == 0:
+            attempts.futures[0].set_result("first")
+        else:
+            attempts.futures[1].set_exception(OSError("second"))
+    assert await hedging == "first"
+    del hedging, attempts
+    gc.collect()
+    assert not complaints
 
 
 async def test_when_all_attempts_fail_the_last_failure_is_raised() -> None:

@@ -21,9 +21,6 @@ DUE_LIMIT = 100
 _FINGERPRINT_LENGTH = 8
 
 
-_BEGIN = b'{"channel":"",'
-
-
 class Due(NamedTuple):
     """A result that no event causes, but the time."""
 
@@ -32,7 +29,7 @@ class Due(NamedTuple):
 
     def value(self) -> bytes:
         """Return the event, without a channel."""
-        return b"{" + self.draft.encoded(b'""')[len(_BEGIN) :]
+        return self.draft.without_channel()
 
 
 class StatefulOptions(StepOptions):
@@ -104,10 +101,15 @@ def stateful_on_top(steps: list[StepOptions]) -> list[StepOptions]:
     """Return the steps of a pipeline.
 
     Raises:
-        ValueError: a step inside another one keeps state.
+        ValueError: a step inside another one keeps state, or divides the pipeline.
     """
     for number, step in enumerate(steps):
         for inner in step.all_steps():
+            if inner is not step and inner.divides:
+                raise ValueError(
+                    f"{number}.{step.kind} holds the step {inner.kind};"
+                    f" expected {inner.kind} among the steps of the pipeline itself"
+                )
             if inner is not step and inner.stateful:
                 raise ValueError(
                     f"{number}.{step.kind} holds the step {inner.kind}, which keeps state;"

@@ -39,6 +39,7 @@ BEYOND_A_SCHEMA = (
     "the key is too short",
     "the token is too short",
     "belong together",
+    "headers are not sent without TLS",
     "needs `user`",
     "needs `cert_file`",
     "needs `access_key_id`",

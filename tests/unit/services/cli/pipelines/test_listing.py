@@ -74,3 +74,8 @@ def test_the_plan_of_a_rewind() -> None:
     assert list(plan("orders", {"partitions": {}})) == [
         "orders has not passed that place in any partition: nothing would run again"
     ]
+
+
+def test_what_is_not_known_is_named() -> None:
+    shown = list(details({**PIPELINE, "unknown": {"lag": "the bus is not connected"}}))
+    assert "  unknown    lag: the bus is not connected" in shown

@@ -7,6 +7,7 @@ import pytest
 
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.dead_letters.replays import Edit, Replays, problem
+from services.process_api.pipeline.part import Part, part_in
 from shared.bus.protocol import RECORD_LIMIT, Outgoing
 from shared.errors import Malformed
 from shared.events.dead_letter import Content, Replay, replay_in
@@ -36,6 +37,13 @@ def test_a_replay_to_the_pipeline_is_the_event_as_it_came() -> None:
     assert (topic, record.key, record.value) == (TOPICS.ingest, b"C-1", found.value)
     assert list(record.headers[:2]) == [CONTENT_TYPE, (PROVENANCE, b"orders 1700000000000 orders:7")]
     assert replay_in(record.headers) == Replay("0-4", 2, "orders@3f2a9c01")
+
+
+def test_an_event_that_a_later_part_refused_goes_on_there() -> None:
+    part = Part("orders", 1, "eu").header()
+    _, record = replayed(letter(reject(7, part=part[1])), data=b"{}")
+    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay", "trelay-part"]
+    assert part_in(record.headers) == Part("orders", 1, "eu")
 
 
 def test_an_event_of_another_program_stays_one_without_provenance() -> None:

@@ -1,11 +1,17 @@
 """The topics are read in portions, and the decisions only once."""
 
+import asyncio
 from contextlib import aclosing
 
+import pytest
+
+from services.process_api.dead_letters import scanning
 from services.process_api.dead_letters.decisions import Decision, Status
 from services.process_api.dead_letters.places import Place, Window
 from services.process_api.dead_letters.scanning import DecisionLog, letters_of
 from shared.bus.memory import MemoryBus
+from shared.bus.protocol import TakeRecords, TopicPartition
+from shared.errors import Unavailable
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, reject
 
 
@@ -60,3 +66,18 @@ async def test_decisions_are_read_again_where_their_log_was_deleted_or_the_topic
     desk.bus.delete_topic(TOPICS.dead_letter)
     await desk.write(reject(4))
     assert (await log.refresh(desk.bus)).status(Place(0, 0)) is Status.OPEN
+
+
+class HiddenEnd(MemoryBus):
+    """A bus on which an open transaction hides the end of every topic."""
+
+    async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:
+        return await asyncio.Event().wait() or 0
+
+
+async def test_decisions_whose_end_is_hidden_are_an_error_after_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanning, "_REFRESH_TIMEOUT", 0.01)
+    bus = HiddenEnd()
+    await bus.ensure_topics(TOPICS.all())
+    with pytest.raises(Unavailable, match="cannot be read to their end"):
+        await DecisionLog(TOPICS).refresh(bus)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from services.process_api.operations.gate import Gate, Paused
+from services.process_api.operations.gate import Ahead, Gate, Paused
 from services.process_api.operations.starts import Starts
+from services.process_api.pipeline.part import Part
 from tests.unit.services.process_api.making import pipeline
 
 A, B = pipeline(name="a"), pipeline(name="b")
@@ -37,3 +38,19 @@ def test_a_paused_pipeline_holds_its_records_and_no_others() -> None:
     assert gate.paused == {"b"}
     paused.clear()
     assert gate.admitted((A, B), 0) == (A, B)
+
+
+def test_a_later_part_waits_for_the_rewind_that_its_event_comes_from() -> None:
+    part = Part("a", 1, generation=1, partition=1, offset=5)
+    with pytest.raises(Ahead) as caught:
+        Gate(Starts(), set).admitted((A,), 7, part)
+    assert caught.value.offset == 7
+    # The requests were read again meanwhile, and it is in none of them.
+    assert Gate(Starts(), set, ahead=7).admitted((A,), 7, part) == (A,)
+    _, starts = Starts().cut("a", 7, "1-x", {0: 7, 1: 3}).rewound("a", 7, 7, "1-x")
+    gate = Gate(starts, set)
+    assert gate.generation("a") == 1
+    assert gate.admitted((A,), 7, part) == (A,)
+    assert gate.admitted((A,), 7, part._replace(generation=0)) == (), "it is made again"
+    assert gate.admitted((A,), 7, part._replace(generation=0, offset=2)) == (A,)
+    assert gate.admitted((A,), 6, part) == (), "done with"

@@ -33,6 +33,12 @@ def test_the_newest_control_decides_what_is_paused() -> None:
     assert found.paused == set()
 
 
+def test_one_more_record_changes_a_copy() -> None:
+    found = asked()
+    more = found.with_record(control_key("orders"), encode(Control(paused=True)))
+    assert (more.paused, more.rewinds, found.paused) == ({"orders"}, found.rewinds, set())
+
+
 def test_a_partition_carries_a_rewind_out_once_and_only_where_it_is_asked_for() -> None:
     found, starts = asked(), Starts("epoch")
     assert list(found.pending(["orders", "totals"], 0, starts)) == [("orders", REWIND)]
@@ -41,11 +47,11 @@ def test_a_partition_carries_a_rewind_out_once_and_only_where_it_is_asked_for() 
     assert list(found.pending(["orders"], 0, Starts("another"))) == [], "offsets of another topic"
     _, after = starts.rewound("orders", 20, 10, "r1")
     assert list(found.pending(["orders"], 0, after)) == []
-    assert found.progress("orders", "epoch") == {"0": "pending", "2": "pending"}
+    assert found.progress("orders") == {"0": "pending", "2": "pending"}
     found.take(starts_key(0), encode(after))
     assert found.starts(0, "epoch") == after
     assert found.starts(0, "another") == Starts("another")
-    assert found.progress("orders", "epoch") == {"0": "done", "2": "pending"}
+    assert found.progress("orders") == {"0": "done", "2": "pending"}
 
 
 def test_records_of_others_are_ignored() -> None:

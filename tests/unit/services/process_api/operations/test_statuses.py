@@ -87,3 +87,19 @@ async def test_a_status_of_another_release_is_ignored() -> None:
         while not a.statuses.all()[1].partitions:
             await asyncio.sleep(0.001)
         await a.knows("a", "b")
+
+
+async def test_a_replica_that_starts_knows_at_once_which_others_run() -> None:
+    bus, a, b = MemoryBus(), Replica("a"), Replica("b")
+    await bus.ensure_topics(TOPICS.all())
+    async with a.running(bus):
+        await a.knows("a")
+        while not bus.records(TOPICS.process_status, 0):
+            await asyncio.sleep(0.001)
+    async with asyncio.timeout(20), Tasks() as tasks:
+        tasks.keep("follow", b.statuses.follow(bus))
+        while not b.statuses.is_known:
+            await asyncio.sleep(0.001)
+        await b.knows("a", "b")
+        b.clock.offset = 16.0
+        await b.knows("b")

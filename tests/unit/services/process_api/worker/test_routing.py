@@ -2,8 +2,9 @@
 
 import dataclasses
 
+from services.process_api.pipeline.part import Part
 from services.process_api.worker.poison import PoisonTracker
-from services.process_api.worker.routing import Refused, Router, id_of, source_of
+from services.process_api.worker.routing import Refused, Router, id_of, part_of, source_of
 from shared.events.dead_letter import Replay
 from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import event, pipeline, record, selection
@@ -14,7 +15,7 @@ def test_a_record_of_the_system_layer_is_routed_by_its_provenance_alone() -> Non
     router = Router(selection(made), PoisonTracker())
     routed = router.route(record(b"not looked at"))
     assert not isinstance(routed, Refused)
-    assert routed == (b"orders 1700000000000 orders:7", headers_of(b"orders 1700000000000 orders:7"), True, None)
+    assert routed == (b"orders 1700000000000 orders:7", headers_of(b"orders 1700000000000 orders:7"), True, None, None)
     assert list(router.pipelines(routed)) == [made]
     assert source_of(routed) == b"orders"
 
@@ -37,12 +38,30 @@ def test_a_replayed_record_goes_to_the_pipeline_that_refused_it() -> None:
         replay = Replay("0-3", 1, wanted)
         routed = router.route(dataclasses.replace(plain, headers=(*plain.headers, replay.header())))
         assert not isinstance(routed, Refused)
-        assert routed[2:] == (True, replay)
+        assert routed[2:] == (True, replay, None)
         return [each.name for each in router.pipelines(routed)]
 
     assert taken_by("two@3f2a") == ["two"]
     assert taken_by("gone@3f2a") == []
     assert taken_by("") == ["one", "two"]
+
+
+def test_a_record_of_a_later_part_goes_to_its_pipeline_alone() -> None:
+    divided = pipeline({"repartition": "a"}, name="two")
+    router = Router(selection(pipeline(name="one"), divided), PoisonTracker())
+
+    def taken_by(part: Part) -> list[str]:
+        plain = record(event(1))
+        routed = router.route(dataclasses.replace(plain, headers=(*plain.headers, part.header())))
+        assert not isinstance(routed, Refused)
+        assert part_of(routed) == routed[4] == part
+        return [each.name for each in router.pipelines(routed)]
+
+    assert taken_by(Part("two", 1)) == ["two"]
+    assert taken_by(Part("two", 2)) == []
+    assert taken_by(Part("one", 1)) == []
+    replayed = (b"", (), True, Replay("0-3", 1, "two"), Part("two", 1))
+    assert part_of(replayed) is None
 
 
 def test_poison_is_not_run() -> None:

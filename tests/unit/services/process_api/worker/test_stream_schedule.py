@@ -22,7 +22,7 @@ def heartbeats(setting: Setting) -> Counter[str]:
 def quick() -> Pipeline:
     """A pipeline whose subjects are quiet after a fifth of a second."""
     made = pipeline({"schedule": {"quiet": 5}})
-    for step, _ in made._timed:
+    for step, _ in made._segments[0].timed:
         assert isinstance(step, schedule.ScheduleStep)
         step._quiet = 200
     return made

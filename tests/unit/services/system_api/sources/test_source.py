@@ -12,6 +12,7 @@ from shared.events.dead_letter import Reject
 from shared.events.event import Channel, decode, validate
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
 from shared.runtime.clock import SystemClock
+from shared.runtime.trace import Span, in_span
 
 
 class Frozen(SystemClock):
@@ -97,6 +98,19 @@ def test_a_batch_is_one_trace_and_each_event_a_span() -> None:
     assert len({span for _, _, span, _ in traces}) == 3
     builder.begin_batch()
     assert json.loads(builder.event("4", "s", b"1").value or b"")["traceparent"].split("-")[1] != traces[0][1]
+
+
+@pytest.mark.parametrize(("sampled", "flags"), [(True, "01"), (False, "00")])
+@pytest.mark.parametrize("time", [None, b"2020-01-01T00:00:00Z"])
+def test_events_built_in_a_span_are_its_children(time: bytes | None, *, sampled: bool, flags: str) -> None:
+    builder, trace = event_builder(), "4bf92f3577b34da6a3ce929d0e0e4736"
+    with in_span(Span(trace, "00f067aa0ba902b7", sampled=sampled)):
+        builder.begin_batch()
+        made = [builder.event(str(n), "s", b"1", time) for n in range(2)]
+        made.append(builder.numbered("n")(3, "s", b"1", time))
+        made.append(builder.complete("4", {"subject": msgspec.Raw(b'"s"')}))
+    found = {json.loads(record.value or b"")["traceparent"] for record in made}
+    assert found == {f"00-{trace}-00f067aa0ba902b7-{flags}"}
 
 
 def test_a_batch_counts_as_something_when_anything_is_to_be_saved() -> None:

@@ -1,0 +1,22 @@
+"""What the stream reports and does not handle itself."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from services.experience_api.hub.audience import Subscriber
+from services.experience_api.stream.feed import OnDelay
+from shared.telemetry.tracing import NO_TRACING, Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Called by the stream of a replica."""
+
+    on_refused: Callable[[Subscriber], None]
+    """A consumer sent a message without permission, and its connection is being closed. Must not block."""
+    on_inbound: Callable[[Subscriber, bytes], Awaitable[None]]
+    """A client with permission sent a message. Its next one is read afterwards."""
+    on_delay: OnDelay
+    """One observation for each batch that was written."""
+    tracing: Tracing = NO_TRACING
+    """Gets each read of the publish topic that was written."""

@@ -1,0 +1,42 @@
+"""Checks the events that a pipeline makes, and parts those for subscribers from those for its next part. Sans-I/O."""
+
+from collections.abc import Iterable
+
+from services.process_api.pipeline.part import Forwarded
+from services.process_api.pipeline.steps.outcome import Rejected
+from services.process_api.worker.waiting import Result
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, size_of
+
+_SURELY_FITS = RECORD_LIMIT - 65_536
+"""A value of so many bytes fits, whatever its key and headers are."""
+
+
+def checked(result: Result, event_limit: int) -> Result:
+    """Return the outputs of one event, or why one of them is too large; only subscribers have the `event_limit`."""
+    for output in () if isinstance(result, Rejected) else result:
+        size = len(output[1] or b"")
+        if size > event_limit and not isinstance(output, Forwarded):
+            limit = f"{event_limit} (see `bus.topics.largest_frame`)"
+            return Rejected(f"the event would have {size} bytes, the limit is {limit}")
+        if size > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
+            return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
+    return result
+
+
+def parted(
+    outputs: Iterable[Outgoing], generation: int, partition: int, offset: int
+) -> tuple[list[Outgoing], list[Outgoing]]:
+    """Return the events for the publish topic, and those for the ingest topic with the header of their part.
+
+    The place is that of the record that they were made from; `generation` counts the rewinds that its partition has
+    carried out.
+    """
+    published: list[Outgoing] = []
+    forwarded: list[Outgoing] = []
+    for output in outputs:
+        if isinstance(output, Forwarded):
+            part = output.part._replace(generation=generation, partition=partition, offset=offset)
+            forwarded.append(Outgoing(output.key, output.value, (*output.headers, part.header())))
+        else:
+            published.append(output)
+    return published, forwarded

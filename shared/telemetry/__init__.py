@@ -1,0 +1,1 @@
+"""OpenTelemetry: traces of events and requests, exported by OTLP; nothing of it is imported while it is off."""

@@ -1,0 +1,86 @@
+"""What the services report of batches and requests as spans. Imports nothing of OpenTelemetry.
+
+There is one call a batch. While telemetry is off, `NO_TRACING` takes the calls.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from aiohttp.typedefs import Middleware
+
+from shared.telemetry.parents import Valued
+
+
+class Poll:
+    """How much a poll of a source found."""
+
+    __slots__ = ("records", "rejects")
+
+    def __init__(self) -> None:
+        self.records = self.rejects = 0
+
+    def found(self, records: int, rejects: int) -> None:
+        """Take the counts, before the span ends."""
+        self.records, self.rejects = records, rejects
+
+
+class Tracing(Protocol):
+    """Makes spans. No call waits, raises, or does anything for a trace that is not sampled."""
+
+    @property
+    def on(self) -> bool:
+        """Whether spans are made at all."""
+
+    @property
+    def middlewares(self) -> tuple[Middleware, ...]:
+        """What makes the spans of HTTP requests."""
+
+    def poll(self, source: str) -> AbstractContextManager[Poll]:
+        """Return the span of one poll, the parent of the events that are built meanwhile.
+
+        One that finds nothing has no span.
+        """
+
+    def sent(self, topic: str, records: Iterable[Valued], seconds: float) -> None:
+        """Report that the bus has committed records, `seconds` after they were submitted."""
+
+    def parents(self, records: Iterable[Valued]) -> Counter[bytes]:
+        """Return the sampled spans that events belong to, each with the number of its events."""
+
+    def processed(self, topic: str, partition: int, group: str, parents: Counter[bytes], seconds: float) -> None:
+        """Report that the results of records are committed, `seconds` after the first one was read."""
+
+    def delivered(self, topic: str, records: Iterable[Valued], frames: int, seconds: float) -> None:
+        """Report that records, read `seconds` ago, were written to sockets in so many frames."""
+
+
+class NoTracing:
+    """Makes no spans."""
+
+    on = False
+    middlewares: tuple[Middleware, ...] = ()
+
+    def __init__(self) -> None:
+        self._poll = nullcontext(Poll())
+
+    def poll(self, _source: str) -> AbstractContextManager[Poll]:
+        """Do nothing."""
+        return self._poll
+
+    def sent(self, _topic: str, _records: Iterable[Valued], _seconds: float) -> None:
+        """Do nothing."""
+
+    def parents(self, _records: Iterable[Valued]) -> Counter[bytes]:
+        """Return none."""
+        return Counter()
+
+    def processed(self, _topic: str, _partition: int, _group: str, _parents: Counter[bytes], _seconds: float) -> None:
+        """Do nothing."""
+
+    def delivered(self, _topic: str, _records: Iterable[Valued], _frames: int, _seconds: float) -> None:
+        """Do nothing."""
+
+
+NO_TRACING: Tracing = NoTracing()

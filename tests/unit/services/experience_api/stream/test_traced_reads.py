@@ -1,0 +1,25 @@
+from collections.abc import Iterable
+from typing import cast
+
+from services.experience_api.hub.hub import HubCounts
+from services.experience_api.stream.traced_reads import traced_reads
+from shared.telemetry.parents import Valued
+from shared.telemetry.tracing import NoTracing, Tracing
+
+
+class Recording(NoTracing):
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames: list[int] = []
+
+    def delivered(self, _topic: str, _records: Iterable[Valued], frames: int, _seconds: float) -> None:
+        self.frames.append(frames)
+
+
+def test_the_frames_of_each_read_are_counted() -> None:
+    tracing, counts = Recording(), HubCounts()
+    delivered = traced_reads(cast("Tracing", tracing), "trelay.publish", counts)
+    for deliveries in (3, 3, 10):
+        counts.deliveries = deliveries
+        delivered([], 0.1)
+    assert tracing.frames == [3, 0, 7]

@@ -1,0 +1,58 @@
+"""A collector: an OTLP receiver over HTTP that keeps what it gets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+class Collector:
+    """Answers with `status`, after `gate` is set."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.status = 200
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.headers: list[dict[str, str]] = []
+        self.traces: list[ExportTraceServiceRequest] = []
+        self.arrived = asyncio.Event()
+
+    @property
+    def span_names(self) -> list[str]:
+        return [
+            span.name
+            for request in self.traces
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    async def _take_traces(self, request: web.Request) -> web.Response:
+        # aiohttp has decoded the body by its Content-Encoding.
+        body = await request.read()
+        self.arrived.set()
+        await self.gate.wait()
+        if self.status == 200:
+            self.headers.append(dict(request.headers))
+            self.traces.append(ExportTraceServiceRequest.FromString(body))
+        return web.Response(status=self.status)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls) -> AsyncIterator["Collector"]:
+        collector = cls()
+        app = web.Application()
+        app.router.add_post("/v1/traces", collector._take_traces)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield collector
+        finally:
+            collector.gate.set()
+            await runner.cleanup()
