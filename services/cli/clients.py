@@ -10,7 +10,7 @@ import click
 
 from services.cli.configuration import config_option, data_option, database
 from services.cli.patterns import patterns_of
-from services.experience_api.admin.clients import ClientAdmin, NewClient, UnknownClient
+from services.experience_api.admin.clients import CONNECTIONS_LIMIT, ClientAdmin, NewClient, UnknownClient
 from services.experience_api.admin.views import View
 from services.experience_api.auth.clients import EVERY_CHANNEL
 from services.experience_api.registry.clients import ClientChange, Policy
@@ -22,8 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 _POLICY = click.Choice([policy.value for policy in Policy])
 _POLICY_HELP = (
-    "What a second connection does: `probe` replaces the first if it does not answer, `reject` waits for its end, "
-    "`replace` always replaces it."
+    "What a connection beyond the limit does: `probe` replaces one that does not answer, `reject` waits for one to "
+    "end, `replace` always replaces the oldest."
 )
 _SECRET_HELP = "A file with a secret that you chose, or - for standard input; the default is a random secret."  # noqa: S105 -- a help text
 
@@ -50,6 +50,8 @@ def clients() -> None:
 @click.option("--may-send", is_flag=True, help="It may also send; other clients are disconnected when they send.")
 @click.option("--loopback-only", is_flag=True, help="It is accepted from this machine only.")
 @click.option("--policy", type=_POLICY, default=Policy.PROBE.value, show_default=True, help=_POLICY_HELP)
+@click.option("--max-connections", type=click.IntRange(1, CONNECTIONS_LIMIT), default=1, show_default=True,
+              help="How many connections it may have at a time.")  # fmt: skip
 @click.option("--note", default="", help="A remark that `list` shows.")
 @click.option("--secret-file", type=click.File("r"), help=_SECRET_HELP)
 @_common_options
@@ -129,6 +131,8 @@ def rotate(
 @click.option("--policy", type=_POLICY, help=_POLICY_HELP)
 @click.option("--may-send/--may-not-send", default=None, help="Whether it may also send.")
 @click.option("--loopback-only/--any-address", default=None, help="Whether it is accepted from this machine only.")
+@click.option("--max-connections", type=click.IntRange(1, CONNECTIONS_LIMIT),
+              help="How many connections it may have at a time.")  # fmt: skip
 @click.option("--note", help="A remark that `list` shows.")
 @_common_options
 def set_options(
@@ -237,6 +241,7 @@ def _changed(client_id: str, change: ClientChange) -> list[str]:
         "policy": f"{client_id} has the policy {change.policy}",
         "may_send": f"{client_id} {'may' if change.may_send else 'may not'} send",
         "loopback_only": f"{client_id} is accepted from {addresses}",
+        "max_connections": f"{client_id} may have {change.max_connections} connections",
         "note": f"{client_id} has the note {change.note!r}",
     }
     return [line for member, line in lines.items() if member in change.members]
@@ -248,6 +253,7 @@ def _marks(view: View) -> str:
         "may send": view["may_send"],
         "loopback only": view["loopback_only"],
         view["policy"]: view["policy"] != Policy.PROBE,
+        f"{view['max_connections']} connections": view["max_connections"] > 1,
         "two secrets": view["previous_secret_until"] is not None,
     }
     return ", ".join(mark for mark, applies in all_marks.items() if applies)

@@ -1,5 +1,6 @@
 """What every service is made of: opened from its settings, or given by the caller."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from shared.composition.settings import SharedSettings
 from shared.http.server import Health
 from shared.runtime.certificates import expiry
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
-from shared.runtime.identity import Identity, unique_node_name
+from shared.runtime.identity import Identity, release, unique_node_name
 from shared.telemetry.opening import opened_tracing
 from shared.telemetry.tracing import Tracing
 
@@ -74,7 +75,8 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
             await stack.enter_async_context(alert_on_outages(service, health.readiness, alerts, clock))
         tracing = given.get("tracing")
         if tracing is None:
-            opened_spans = traced(settings, Identity(service, node), health, clock)
+            identity = Identity(service, node, await asyncio.to_thread(release))  # it is looked up in a file
+            opened_spans = traced(settings, identity, health, clock)
             tracing = await stack.enter_async_context(opened_spans)
         yield Parts(
             node,

@@ -51,6 +51,7 @@ clients = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
     Column("note", Text, nullable=False, server_default=text("''")),
     Column("policy", Text, nullable=False, server_default=text("'probe'"), comment="of a second connection"),
+    Column("max_connections", Integer, nullable=False, server_default=text("1"), comment="at a time"),
     Column("previous_secret_hash", Text, comment="of the secret before this one"),
     Column("previous_secret_until", DateTime(timezone=True), comment="until when the previous secret is valid as well"),
     Index(None, "previous_secret_until", postgresql_where=text("previous_secret_until IS NOT NULL")),

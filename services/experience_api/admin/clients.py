@@ -16,6 +16,8 @@ from shared.errors import Malformed, TrelayError
 _PAGE = 1000
 """Clients that are read at once."""
 _CHANNELS_LIMIT = 1000
+CONNECTIONS_LIMIT = 100
+"""Each connection beyond the limit of its client asks all others whether they live."""
 _NOTE_LIMIT = 500
 OVERLAP_LIMIT = 30 * 86_400.0
 """Seconds for which a replaced secret can remain valid."""
@@ -44,6 +46,7 @@ class NewClient:
     loopback_only: bool = False
     note: str = ""
     policy: Policy = Policy.PROBE
+    max_connections: int = 1
 
 
 class ClientAdmin:
@@ -82,6 +85,7 @@ class ClientAdmin:
         """
         check_note(new.note)
         check_channels(new.channels)
+        check_max_connections(new.max_connections)
         secret = await add_client(
             self._store,
             new.client_id,
@@ -91,6 +95,7 @@ class ClientAdmin:
             loopback_only=new.loopback_only,
             note=new.note,
             policy=new.policy,
+            max_connections=new.max_connections,
             rng=self._rng,
         )
         return await self._with_secret(new.client_id, None if new.secret is not None else secret)
@@ -120,6 +125,8 @@ class ClientAdmin:
         """
         if change.note is not None:
             check_note(change.note)
+        if change.max_connections is not None:
+            check_max_connections(change.max_connections)
         if change.channels is not None:
             checked = check_channels(change.channels)
             change = replace(change, channels=tuple(check_pattern(pattern) for pattern in checked))
@@ -196,3 +203,13 @@ def check_note(note: str) -> None:
     """
     if len(note) > _NOTE_LIMIT or "\0" in note:
         raise Malformed(f"note: expected at most {_NOTE_LIMIT} characters, and no NUL")
+
+
+def check_max_connections(number: int) -> None:
+    """Check how many connections a client may have.
+
+    Raises:
+        Malformed: too few or too many.
+    """
+    if not 1 <= number <= CONNECTIONS_LIMIT:
+        raise Malformed(f"max_connections: found {number}; expected 1 to {CONNECTIONS_LIMIT}")

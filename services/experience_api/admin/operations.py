@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from services.experience_api import refusals
+from services.experience_api.admin.clients import CONNECTIONS_LIMIT
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
 from services.experience_api.registry.clients import Policy
@@ -43,7 +44,8 @@ _SETTABLE: dict[str, Schema] = {
     "may_send": _FLAG,
     "loopback_only": _FLAG,
     "note": _NOTE,
-    "policy": {"enum": [policy.value for policy in Policy], "description": "What a second connection does."},
+    "policy": {"enum": [policy.value for policy in Policy], "description": "What a connection beyond the limit does."},
+    "max_connections": {"type": "integer", "minimum": 1, "maximum": CONNECTIONS_LIMIT},
 }
 _CLIENT = object_of(
     {

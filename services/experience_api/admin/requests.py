@@ -28,6 +28,7 @@ class NewClientBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loopback_only: bool = False
     note: str = ""
     policy: Policy = Policy.PROBE
+    max_connections: int = 1
 
 
 class ChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +39,7 @@ class ChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loopback_only: bool | msgspec.UnsetType = msgspec.UNSET
     note: str | msgspec.UnsetType = msgspec.UNSET
     policy: Policy | msgspec.UnsetType = msgspec.UNSET
+    max_connections: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class RotateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,6 +21,7 @@ def client_view(client: Client) -> View:
         "loopback_only": client.loopback_only,
         "disabled": client.disabled,
         "policy": client.policy.value,
+        "max_connections": client.max_connections,
         "note": client.note,
         "created_at": time_view(client.created_at),
         "previous_secret_until": time_view(client.previous_secret_until),

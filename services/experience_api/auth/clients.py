@@ -28,6 +28,7 @@ async def add_client(  # noqa: PLR0913 -- the attributes of a client, by keyword
     loopback_only: bool = False,
     note: str = "",
     policy: Policy = Policy.PROBE,
+    max_connections: int = 1,
     rng: Bytes = secrets.token_bytes,
 ) -> str:
     """Add a client and return its secret, generated unless given. Only its hash is stored.
@@ -46,6 +47,7 @@ async def add_client(  # noqa: PLR0913 -- the attributes of a client, by keyword
         loopback_only=loopback_only,
         note=note,
         policy=policy,
+        max_connections=max_connections,
     )
     if not await clients.add(client):
         raise ClientExists(f"client {name!r} already exists")

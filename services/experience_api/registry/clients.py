@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class Policy(StrEnum):
-    """What happens when a client connects that has a connection already."""
+    """What happens when a client connects that has as many connections as it may have, by default one."""
 
     PROBE = "probe"
     """The connection that lives stays; one that does not answer a ping is replaced."""
@@ -32,6 +32,8 @@ class Client:
     disabled: bool = False
     note: str = ""
     policy: Policy = Policy.PROBE
+    max_connections: int = 1
+    """How many connections it may have at a time."""
     previous_secret_hash: str | None = field(default=None, repr=False)
     """Of the secret before this one, while that one is valid as well."""
     previous_secret_until: datetime | None = field(default=None, compare=False)
@@ -55,6 +57,7 @@ class ClientChange:
     loopback_only: bool | None = None
     note: str | None = None
     policy: Policy | None = None
+    max_connections: int | None = None
 
     @property
     def members(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -81,53 +82,76 @@ class MemoryRegistry(MemoryClients):
             raise Refused(refusal)
         if not self._alive(node):
             raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
-        held = self._connections.get(client_id)
-        if held is not None and self._alive(held.node) and held.connection_id != instead_of:
-            return self._held(held, client)
-        epoch = 1 if held is None else held.epoch + 1
-        self._connections[client_id] = Connection(
-            connection_id, node, epoch, claims.token_hash, remote, self._clock.now()
-        )
+        held, living = self._held_of(client_id), self._living(client_id)
+        slot = next((slot for slot, each in living.items() if each.connection_id == instead_of), None)
+        if slot is None and len(living) < client.max_connections:
+            slot = next(number for number in range(1, client.max_connections + 1) if number not in living)
+        if slot is None:
+            first, *others = (self._held(each, client) for each in sorted(living.values(), key=lambda each: each.since))
+            return replace(first, others=tuple(others))
+        before = held.get(slot)
+        epoch = 1 if before is None else before.epoch + 1
+        claimed = Connection(connection_id, node, epoch, claims.token_hash, remote, self._clock.now())
+        self._connections.setdefault(client_id, {})[slot] = claimed
         consumer.last_seen = self._clock.monotonic()
-        if held is not None and held.connection_id == instead_of:
-            await self._notify_holder(held, LossReason.TAKEN_OVER)
-        displaced = None if held is None else self._held(held, client)
-        return Claim(client_id, connection_id, epoch, client.channels, may_send=client.may_send, displaced=displaced)
+        if before is not None and before.connection_id == instead_of:
+            await self._notify_holder(before, LossReason.TAKEN_OVER)
+        return Claim(
+            client_id,
+            connection_id,
+            epoch,
+            client.channels,
+            may_send=client.may_send,
+            displaced=None if before is None else self._held(before, client),
+            max_connections=client.max_connections,
+        )
 
     async def invalid(self, tokens: Sequence[TokenClaims], good_for_days: float) -> dict[TokenClaims, Refusal]:
         found = {token: self._refusal(token, good_for_days) for token in tokens}
         return {token: refusal for token, refusal in found.items() if refusal is not None}
 
     async def release(self, client_id: str, connection_id: UUID) -> None:
-        held = self._connections.get(client_id)
-        if held is not None and held.connection_id == connection_id:
-            self._consumers[client_id].last_seen = self._clock.monotonic()
-            del self._connections[client_id]
-
-    async def disconnect(self, connection_id: UUID) -> str | None:
-        for client_id, held in self._connections.items():
+        for slot, held in self._held_of(client_id).items():
             if held.connection_id == connection_id:
                 self._consumers[client_id].last_seen = self._clock.monotonic()
-                await self._revoke_claim(client_id, LossReason.DISCONNECTED)
-                return client_id
+                self._drop(client_id, slot)
+
+    async def disconnect(self, connection_id: UUID) -> str | None:
+        for client_id in self._connections:
+            for slot, held in self._held_of(client_id).items():
+                if held.connection_id == connection_id:
+                    self._consumers[client_id].last_seen = self._clock.monotonic()
+                    self._drop(client_id, slot)
+                    await self._notify_holder(held, LossReason.DISCONNECTED)
+                    return client_id
         return None
 
     async def held_by(self, node: Node) -> dict[UUID, str]:
-        return {held.connection_id: client_id for client_id, held in self._connections.items() if held.node == node}
+        return {
+            held.connection_id: client_id
+            for client_id, slots in self._connections.items()
+            for held in slots.values()
+            if held.node == node
+        }
 
     async def holder(self, client_id: str, connection_id: UUID) -> str | None:
-        held = self._connections.get(client_id)
-        return held.node.name if held is not None and held.connection_id == connection_id else None
+        held = self._held_of(client_id).values()
+        return next((each.node.name for each in held if each.connection_id == connection_id), None)
 
-    async def connected(self, client_ids: Sequence[str]) -> set[str]:
-        found = {client_id: held for client_id, held in self._connections.items() if client_id in client_ids}
-        return {client_id for client_id, held in found.items() if self._alive(held.node)}
+    async def at_limit(self, client_ids: Sequence[str]) -> set[str]:
+        known = (name for name in client_ids if name in self._clients)
+        return {name for name in known if len(self._living(name)) >= self._clients[name].max_connections}
 
     async def release_dead(self, after: float = 0.0) -> int:
-        dead = [client_id for client_id, held in self._connections.items() if self._dead_for(held.node, after)]
-        for client_id in dead:
+        dead = [
+            (client_id, slot)
+            for client_id, slots in self._connections.items()
+            for slot, held in slots.items()
+            if self._dead_for(held.node, after)
+        ]
+        for client_id, slot in dead:
             self._consumers[client_id].last_seen = self._last_seen(client_id)
-            del self._connections[client_id]
+            self._drop(client_id, slot)
         return len(dead)
 
     async def take_notices(self, node: Node) -> list[Notice]:
@@ -143,14 +167,16 @@ class MemoryRegistry(MemoryClients):
             self._listeners.remove(on_notice)
 
     def _consumer(self, client_id: str) -> Consumer:
-        own, held = self._consumers[client_id], self._connections.get(client_id)
+        own, living = self._consumers[client_id], self._living(client_id).values()
         seen = self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._last_seen(client_id))
-        living = () if held is None or not self._alive(held.node) else (held,)
         connections = (Connected(each.connection_id, each.node.name, each.remote, each.since) for each in living)
         return Consumer(client_id, own.registered_at, seen, tuple(connections))
 
+    def _living(self, client_id: str) -> dict[int, Connection]:
+        return {slot: held for slot, held in self._held_of(client_id).items() if self._alive(held.node)}
+
     def _held(self, held: Connection, client: Client) -> Held:
-        return Held(held.connection_id, held.node.name, held.remote, held.since, client.policy)
+        return Held(held.connection_id, held.node.name, held.remote, held.since, client.policy, client.max_connections)
 
     def _refusal(self, token: TokenClaims, good_for_days: float) -> Refusal | None:
         client, consumer = self._clients.get(token.client_id), self._consumers.get(token.client_id)
@@ -178,11 +204,11 @@ class MemoryRegistry(MemoryClients):
     def _last_seen(self, client_id: str) -> float:
         """Return when the consumer was last connected. Its node's lease tells if its claim was never released."""
         seen = self._consumers[client_id].last_seen
-        held = self._connections.get(client_id)
-        if held is None:
-            return seen
-        epoch, expires_in = self._lease(held.node)
-        return max(seen, self._clock.monotonic() + min(expires_in, 0.0)) if epoch >= held.node.epoch else seen
+        for held in self._held_of(client_id).values():
+            epoch, expires_in = self._lease(held.node)
+            if epoch >= held.node.epoch:
+                seen = max(seen, self._clock.monotonic() + min(expires_in, 0.0))
+        return seen
 
     def _lease(self, node: Node) -> tuple[int, float]:
         return self._leases.peek(f"node/{node.name}") or (0, 0.0)

@@ -48,7 +48,8 @@ class MemoryClients:
         self._previous_until: dict[str, float] = {}
         """By client: until when its previous secret is valid."""
         self._consumers: dict[str, Registered] = {}
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, dict[int, Connection]] = {}
+        """By client and slot, from 1."""
         self._used_tickets: set[bytes] = set()
         self._signing_key: SigningKey | None = None
         self._listeners: list[OnNotice] = []
@@ -70,12 +71,13 @@ class MemoryClients:
         return [client for client in found if client is not None][:limit]
 
     async def change(self, client_id: str, change: ClientChange) -> bool:
-        client, held = self._clients.get(client_id), self._connections.get(client_id)
+        client = self._clients.get(client_id)
         if client is None:
             return False
         self._clients[client_id] = replace(client, **change.members)
-        if held is not None and change.channels is not None:
-            await self.leave(held.node.name, GrantChanged(held.connection_id, change.channels))
+        if change.channels is not None:
+            for held in self._held_of(client_id).values():
+                await self.leave(held.node.name, GrantChanged(held.connection_id, change.channels))
         return True
 
     async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -121,11 +123,18 @@ class MemoryClients:
         self._clients[client_id] = replace(client, disabled=disabled)
         return True
 
+    def _held_of(self, client_id: str) -> dict[int, Connection]:
+        """Return the claims of a client by slot: a copy."""
+        return dict(self._connections.get(client_id, {}))
+
+    def _drop(self, client_id: str, slot: int) -> None:
+        del self._connections[client_id][slot]
+
     async def _revoke_claim(self, client_id: str, reason: LossReason, kept: bytes | None = None) -> None:
-        held = self._connections.get(client_id)
-        if held is not None and held.token_hash != kept:
-            del self._connections[client_id]
-            await self._notify_holder(held, reason)
+        for slot, held in self._held_of(client_id).items():
+            if held.token_hash != kept:
+                self._drop(client_id, slot)
+                await self._notify_holder(held, reason)
 
     async def _notify_holder(self, held: Connection, reason: LossReason) -> None:
         notice = ClaimLost(held.connection_id, reason)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry import statements
+from services.experience_api.registry import claim_statement, statements
 from services.experience_api.registry.clients import Consumer
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
 from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
@@ -128,11 +128,15 @@ class PostgresRegistry(StoredClients):
             CHANNEL,
             "" if instead_of is None else encode(ClaimLost(instead_of, LossReason.TAKEN_OVER)),
         )
-        # A concurrent claim may commit too late to be visible here, and early enough to conflict: then try again.
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             async with self._pool.use() as connection:
-                row = await connection.fetchrow(statements.CLAIM, *arguments)
-            verdict = verdict_of(row, claims.client_id, connection_id, loopback=loopback)
+                if attempt == 0:
+                    rows = await connection.fetch(claim_statement.CLAIM, *arguments)
+                else:  # a concurrent claim was not visible, and will be
+                    async with connection.transaction():
+                        await connection.execute(claim_statement.LOCK_CONSUMER, claims.client_id)
+                        rows = await connection.fetch(claim_statement.CLAIM, *arguments)
+            verdict = verdict_of(rows, claims.client_id, connection_id, loopback=loopback)
             if verdict is not None:
                 return verdict
         raise Unavailable(f"{self._place}: too many concurrent claims of client {claims.client_id}")
@@ -164,9 +168,9 @@ class PostgresRegistry(StoredClients):
             node: str | None = await connection.fetchval(statements.HOLDER, client_id, connection_id)
         return node
 
-    async def connected(self, client_ids: Sequence[str]) -> set[str]:
+    async def at_limit(self, client_ids: Sequence[str]) -> set[str]:
         async with self._pool.use() as connection:
-            return {row["client_id"] for row in await connection.fetch(statements.CONNECTED, client_ids)}
+            return {row["client_id"] for row in await connection.fetch(statements.AT_LIMIT, client_ids)}
 
     async def release_dead(self, after: float = 0.0) -> int:
         async with self._pool.use() as connection:

@@ -26,7 +26,7 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Another connection holds the claim, and its node is alive."""
+    """Other connections hold the claims of the client, as many as it may have, and their nodes are alive."""
 
     connection_id: UUID
     node: str
@@ -35,11 +35,15 @@ class Held:
     since: datetime | None = field(default=None, compare=False)
     policy: Policy = field(default=Policy.PROBE, compare=False)
     """That of its client."""
+    max_connections: int = field(default=1, compare=False)
+    """How many connections the client may have."""
+    others: tuple["Held", ...] = field(default=(), compare=False)
+    """The other connections of the client; this one is the oldest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to be a client's one connection, until it is released or lost."""
+    """The right to be a connection of a client, until it is released or lost."""
 
     client_id: str
     connection_id: UUID
@@ -49,6 +53,8 @@ class Claim:
     may_send: bool
     displaced: Held | None = None
     """The connection that held the claim before and has not released it; its node may not know yet."""
+    max_connections: int = field(default=1, compare=False)
+    """How many connections the client may have."""
 
 
 class Clients(Protocol):
@@ -151,7 +157,7 @@ class Keys(Protocol):
 
 
 class Connections(Protocol):
-    """The one connection of each consumer."""
+    """The connections of each consumer: one, unless its client may have several."""
 
     async def claim(
         self,
@@ -164,11 +170,12 @@ class Connections(Protocol):
         good_for_days: float,
         instead_of: UUID | None = None,
     ) -> Claim | Held:
-        """Claim to be the client's one connection, in one atomic step: of concurrent claims on any node, one succeeds.
+        """Claim to be a connection of the client, in one atomic step. By default a client has one.
 
-        Succeeds if no connection holds the claim, if the holder's node has lost its lease, or if the holder is
-        `instead_of`, a connection known not to answer, which then ends with `TAKEN_OVER`. `connection_id` is new for
-        each attempt. `good_for_days` is how long a token is valid after its last connection.
+        Succeeds if fewer connections hold a claim than the client may have, those not counted whose node has lost its
+        lease: of concurrent claims on any nodes exactly so many succeed. Succeeds as well in the place of `instead_of`,
+        a connection known not to answer, which then ends with `TAKEN_OVER`. `connection_id` is new for each attempt.
+        `good_for_days` is how long a token is valid after its last connection.
 
         Raises:
             Refused: `TOKEN_REFUSED`, not the client's current token; `TOKEN_EXPIRED`; `CLIENT_DISABLED`;
@@ -202,8 +209,8 @@ class Connections(Protocol):
         """Return the name of the node that holds a connection of a client; None if there is no such connection."""
         ...
 
-    async def connected(self, client_ids: Sequence[str]) -> set[str]:
-        """Return which of these clients have a connection: a claim whose node holds its lease."""
+    async def at_limit(self, client_ids: Sequence[str]) -> set[str]:
+        """Return which of these clients have as many connections as they may have: claims whose nodes are alive."""
         ...
 
     async def release_dead(self, after: float = 0.0) -> int:

@@ -1,6 +1,7 @@
 """What the rows of the registry's statements say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from uuid import UUID
@@ -23,6 +24,7 @@ def client_of(row: asyncpg.Record) -> Client:
         disabled=row["disabled"],
         note=row["note"],
         policy=Policy(row["policy"]),
+        max_connections=row["max_connections"],
         previous_secret_hash=row["previous_secret_hash"] if row["overlaps"] else None,
         previous_secret_until=row["previous_secret_until"] if row["overlaps"] else None,
         created_at=row["created_at"],
@@ -52,11 +54,15 @@ def refusal_of(row: asyncpg.Record) -> Refusal | None:
 
 
 def verdict_of(
-    row: asyncpg.Record | None, client_id: str, connection_id: UUID, *, loopback: bool
+    rows: Sequence[asyncpg.Record], client_id: str, connection_id: UUID, *, loopback: bool
 ) -> Claim | Held | None:
-    """Return the outcome of a claim; None if a conflicting one is not visible yet."""
-    if row is None:
+    """Return the outcome of a claim; None if a conflicting one is not visible yet.
+
+    There is a row for each connection that holds a claim, the oldest first; or one with what the claim displaces.
+    """
+    if not rows:
         raise Refused(refusals.TOKEN_REFUSED)
+    row = rows[0]
     if row["disabled"]:
         raise Refused(refusals.CLIENT_DISABLED)
     if row["loopback_only"] and not loopback:
@@ -65,12 +71,27 @@ def verdict_of(
         raise Refused(refusals.TOKEN_EXPIRED)
     if not row["leased"]:
         raise Refused(refusals.UNAVAILABLE, "this replica has lost its lease; try again")
-    holder = None
-    if row["holder"] is not None:
-        policy = Policy(row["policy"])
-        holder = Held(row["holder"], row["holder_node"], row["holder_remote"], row["holder_since"], policy)
+    holders = tuple(_holder(each) for each in rows if each["holder"] is not None)
     if row["epoch"] is None:
-        return holder
+        # A free slot that was not claimed has been taken meanwhile.
+        return None if row["slot"] is not None or not holders else replace(holders[0], others=holders[1:])
     return Claim(
-        client_id, connection_id, row["epoch"], tuple(row["channels"]), may_send=row["may_send"], displaced=holder
+        client_id,
+        connection_id,
+        row["epoch"],
+        tuple(row["channels"]),
+        may_send=row["may_send"],
+        displaced=holders[0] if holders else None,
+        max_connections=row["max_connections"],
+    )
+
+
+def _holder(row: asyncpg.Record) -> Held:
+    return Held(
+        row["holder"],
+        row["holder_node"],
+        row["holder_remote"],
+        row["holder_since"],
+        Policy(row["policy"]),
+        max_connections=row["max_connections"],
     )

@@ -50,6 +50,7 @@ class StoredClients:
             "disabled": client.disabled,
             "note": client.note,
             "policy": client.policy.value,
+            "max_connections": client.max_connections,
         }
         statement = insert(clients).values(values).on_conflict_do_nothing().returning(clients.c.client_id)
         return bool(await self._rows(statement))

@@ -16,6 +16,7 @@ from services.experience_api.registry.notices import (
     decode,
     encode,
 )
+from shared.database.connection_tables import extra_connections
 from shared.database.tables import connection_notices, connections, consumers
 from shared.errors import Malformed
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL = "trelay_connections"
 """The LISTEN channel of notices."""
+_HELD = (connections, extra_connections)
 
 
 async def lock_consumer(connection: AsyncConnection, client_id: str) -> bytes | None:
@@ -35,18 +37,19 @@ async def lock_consumer(connection: AsyncConnection, client_id: str) -> bytes | 
 async def revoke_claim(
     connection: AsyncConnection, client_id: str, reason: LossReason, kept: bytes | None = None
 ) -> None:
-    """Delete the client's claim and notify its holder. The caller holds the consumer's lock.
+    """Delete the client's claims and notify their holders. The caller holds the consumer's lock.
 
-    A claim with the token that has the hash `kept` is kept.
+    Claims with the token that has the hash `kept` are kept.
     """
-    deleted = delete(connections).where(connections.c.client_id == client_id)
-    if kept is not None:
-        deleted = deleted.where(connections.c.token_hash != kept)
-    for row in (await connection.execute(deleted.returning(connections.c.connection_id, connections.c.node))).all():
-        notice = encode(ClaimLost(row.connection_id, reason))
-        # Visible, and delivered, once the transaction has committed, and only then.
-        await connection.execute(insert(connection_notices).values(node=row.node, notice=notice))
-        await connection.execute(select(func.pg_notify(CHANNEL, notice)))
+    for table in _HELD:
+        deleted = delete(table).where(table.c.client_id == client_id)
+        if kept is not None:
+            deleted = deleted.where(table.c.token_hash != kept)
+        for row in (await connection.execute(deleted.returning(table.c.connection_id, table.c.node))).all():
+            notice = encode(ClaimLost(row.connection_id, reason))
+            # Visible, and delivered, once the transaction has committed, and only then.
+            await connection.execute(insert(connection_notices).values(node=row.node, notice=notice))
+            await connection.execute(select(func.pg_notify(CHANNEL, notice)))
 
 
 def decoded(payloads: Sequence[str]) -> list[Notice]:
@@ -62,9 +65,10 @@ def decoded(payloads: Sequence[str]) -> list[Notice]:
 
 async def tell_connections(connection: AsyncConnection, client_id: str, channels: Sequence[str]) -> None:
     """Store a notice of changed channels for the holders of connections. The caller holds the consumer's lock."""
-    held = select(connections.c.connection_id, connections.c.node).where(connections.c.client_id == client_id)
-    for row in (await connection.execute(held)).all():
-        await leave(connection, row.node, GrantChanged(row.connection_id, tuple(channels)))
+    for table in _HELD:
+        held = select(table.c.connection_id, table.c.node).where(table.c.client_id == client_id)
+        for row in (await connection.execute(held)).all():
+            await leave(connection, row.node, GrantChanged(row.connection_id, tuple(channels)))
 
 
 async def leave(connection: AsyncConnection, node: str, notice: Notice) -> None:

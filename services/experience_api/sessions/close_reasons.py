@@ -38,5 +38,8 @@ def already_connected(held: Held) -> Refused:
     """Return the refusal of a connection beside another one of its client, which says since when that one is there."""
     since = "" if held.since is None else f", since {held.since.isoformat(timespec='seconds')}"
     remote = f", from {held.remote}" if held.remote else ""
-    detail = f"{ALREADY_CONNECTED.title}{since}{remote}; the policy of the client is {held.policy.value!r}"
+    title = ALREADY_CONNECTED.title
+    if held.max_connections > 1:
+        title = f"The client has {1 + len(held.others)} connections of at most {held.max_connections}, the oldest"
+    detail = f"{title}{since}{remote}; the policy of the client is {held.policy.value!r}"
     return Refused(ALREADY_CONNECTED, detail, retry_after=_RETRY_AFTER[held.policy])

@@ -1,4 +1,4 @@
-"""Holds at most one connection per client, on whichever replica.
+"""Holds at most one connection per client, or as many as it may have, on whichever replica.
 
 A connection has a slot here from before its claim (`claims.py`) until after its release.
 """
@@ -210,10 +210,10 @@ class Connections:
         """Return why the claims of these tokens were lost, as far as that can be found out without their notices."""
         try:
             invalid = await self._registry.invalid(tokens, self._good_for_days)
-            connected = await self._registry.connected([token.client_id for token in tokens])
+            at_limit = await self._registry.at_limit([token.client_id for token in tokens])
         except Unavailable:
             return {}  # the claims are lost all the same; the next handshake gets the refusal
-        taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in connected}
+        taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in at_limit}
         return taken_over | {token: REFUSED_CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
 
     async def _release(self, slot: ConnectionSlot, client_id: str) -> None:

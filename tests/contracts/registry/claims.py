@@ -144,15 +144,15 @@ class ClaimsContract(RegistryFixtures):
     async def test_a_client_is_connected_from_its_claim_to_its_release(
         self, deployment: Deployment, registry: Registry, node: Node, other: Node
     ) -> None:
-        assert await registry.connected([]) == await registry.connected(["demo", "unknown"]) == set()
+        assert await registry.at_limit([]) == await registry.at_limit(["demo", "unknown"]) == set()
         claim = await claimed(registry, node)
-        assert await registry.connected(["demo", "unknown"]) == {"demo"}
-        assert await registry.connected(["unknown"]) == set()
+        assert await registry.at_limit(["demo", "unknown"]) == {"demo"}
+        assert await registry.at_limit(["unknown"]) == set()
         await released(registry, claim)
-        assert await registry.connected(["demo"]) == set()
+        assert await registry.at_limit(["demo"]) == set()
         await claimed(registry, other)
         await dies(deployment, other)
-        assert await registry.connected(["demo"]) == set()
+        assert await registry.at_limit(["demo"]) == set()
 
     async def test_the_holder_of_a_connection_is_found(self, registry: Registry, node: Node) -> None:
         claim = await claimed(registry, node)

@@ -3,5 +3,8 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"tests.contracts.registry.{module}" for module in ("clients", "consumers", "claims", "notices", "deployment"))
+    *(
+        f"tests.contracts.registry.{module}"
+        for module in ("clients", "consumers", "claims", "notices", "several", "deployment")
+    )
 )

@@ -4,6 +4,7 @@ from tests.contracts.registry.claims import ClaimsContract
 from tests.contracts.registry.clients import ClientsContract
 from tests.contracts.registry.consumers import ConsumersContract, TicketsContract
 from tests.contracts.registry.notices import NoticesContract
+from tests.contracts.registry.several import SeveralContract
 from tests.contracts.registry.tokens import TokensContract
 
 
@@ -11,5 +12,5 @@ class ClientsSuite(ClientsContract, ConsumersContract, NoticesContract):
     """The guarantees of every registry about clients, consumers and notices."""
 
 
-class ClaimsSuite(ClaimsContract, TokensContract, TicketsContract):
+class ClaimsSuite(ClaimsContract, SeveralContract, TokensContract, TicketsContract):
     """The guarantees of every registry about connections and their tokens."""

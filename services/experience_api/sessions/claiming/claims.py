@@ -1,7 +1,8 @@
-"""Claims the one connection of a client, on whichever replica another one may be.
+"""Claims a connection of a client, on whichever replicas others of its connections may be.
 
-When another connection of the client holds the claim, that one is probed: directly on this replica, by a notice on
-another one. A holder that answers keeps the claim; one that does not is displaced.
+A client has one connection, or as many as it may have. When others hold the claims to all of them, these are probed:
+directly on this replica, by a notice on another one. A holder that answers keeps its claim; one that does not is
+displaced.
 """
 
 import asyncio
@@ -21,15 +22,21 @@ from services.experience_api.sessions.node import NodeLease
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.http.origin import Origin
 
+_ANSWER_WAIT = 1.0
+"""Seconds. The registry answers within milliseconds, unless it is overloaded."""
+
 Announce = Callable[[UUID], Awaitable[None]]
 """Tells all replicas, not through the database, that a connection was taken over."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Claiming:
-    """An attempt to claim, and its end."""
+    """An attempt to claim."""
 
     slot: ConnectionSlot
+    limit: int = 1
+    """How many connections the client may have, once the registry has answered."""
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -61,26 +68,33 @@ class Claims:
             Refused: `ALREADY_CONNECTED`, or what `Registry.claim` refuses.
             Unavailable: the registry does not answer.
         """
-        async with self._alone(slot):
-            return await self._claim(slot, origin)
+        async with self._alone(slot) as claiming:
+            return await self._claim(slot, origin, claiming)
 
     @asynccontextmanager
-    async def _alone(self, slot: ConnectionSlot) -> AsyncIterator[None]:
-        """Hold the one attempt of a client to claim; wait for an earlier one whose peer has disconnected."""
+    async def _alone(self, slot: ConnectionSlot) -> AsyncIterator[_Claiming]:
+        """Hold the one attempt to claim of a client that may have one connection.
+
+        An earlier one is waited for: a moment for the answer of the registry, which says how many connections the
+        client may have, or to its end if its peer has disconnected.
+        """
         client_id = slot.token.client_id
-        earlier = self._claiming.get(client_id)
-        if earlier is not None and earlier.slot.gone():
-            await earlier.ended.wait()
-        if client_id in self._claiming:
-            raise Refused(ALREADY_CONNECTED, "another connection of this client is being opened")
-        self._claiming[client_id] = current = _Claiming(slot)
+        while (earlier := self._claiming.get(client_id)) is not None and earlier.limit == 1:
+            if earlier.slot.gone():
+                await earlier.ended.wait()
+            elif earlier.answered.is_set() or not await _answered_soon(earlier):
+                raise Refused(ALREADY_CONNECTED, "another connection of this client is being opened")
+        current = _Claiming(slot)
+        _ = self._claiming.setdefault(client_id, current)
         try:
-            yield
+            yield current
         finally:
-            del self._claiming[client_id]
+            if self._claiming.get(client_id) is current:
+                del self._claiming[client_id]
+            current.answered.set()
             current.ended.set()
 
-    async def _claim(self, slot: ConnectionSlot, origin: Origin) -> Claim:
+    async def _claim(self, slot: ConnectionSlot, origin: Origin, claiming: _Claiming) -> Claim:
         claim = partial(
             self._registry.claim,
             slot.token,
@@ -91,8 +105,9 @@ class Claims:
         )
         node = self._node.current()
         verdict = await claim(node)
-        if isinstance(verdict, Held) and await self._gives_way(verdict):
-            silent = verdict.connection_id
+        claiming.limit = verdict.max_connections
+        claiming.answered.set()
+        if isinstance(verdict, Held) and (silent := await self._to_replace(verdict)) is not None:
             verdict = await claim(node, instead_of=silent)
             if isinstance(verdict, Claim) and silent in self._slots:
                 self._slots[silent].lose(close_codes.TAKEN_OVER)
@@ -104,8 +119,20 @@ class Claims:
             await self._announce(displaced.connection_id)
         return verdict
 
-    async def _gives_way(self, held: Held) -> bool:
-        """Return whether a connection is to be replaced by another one of its client."""
-        if held.policy is Policy.PROBE:
-            return not await self._probes.responds(held, self._node.name)
-        return held.policy is Policy.REPLACE
+    async def _to_replace(self, held: Held) -> UUID | None:
+        """Return the connection to replace by another one of its client; None if all of them stay."""
+        if held.policy is Policy.REPLACE:
+            return held.connection_id
+        if held.policy is Policy.REJECT:
+            return None
+        holders = (held, *held.others)
+        alive = await asyncio.gather(*(self._probes.responds(each, self._node.name) for each in holders))
+        return next((each.connection_id for each, lives in zip(holders, alive, strict=True) if not lives), None)
+
+
+async def _answered_soon(claiming: _Claiming) -> bool:
+    try:
+        async with asyncio.timeout(_ANSWER_WAIT):
+            return await claiming.answered.wait()
+    except TimeoutError:
+        return False

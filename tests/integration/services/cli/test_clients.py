@@ -60,6 +60,8 @@ def _clients(run: Run) -> None:
     assert "replace" in run("clients", "list")[1]
     assert "found nothing to change" in run("clients", "set", "billing")[2]
     assert "a..b" in run("clients", "set", "billing", "--channels", "a..b")[2]
+    assert run("clients", "set", "billing", "--max-connections", "3")[1] == "billing may have 3 connections\n"
+    assert "3 connections" in run("clients", "list")[1]
     status, out, _ = run("clients", "set", "billing", "--may-send", "--any-address", "--note", "", "--json")
     assert (json.loads(out)["may_send"], json.loads(out)["note"]) == (True, "")
     assert "found no client 'nobody'" in run("clients", "set", "nobody", "--channels", "a")[2]

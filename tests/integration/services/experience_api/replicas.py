@@ -202,6 +202,13 @@ class Deployment:
         """Wait until every claim has been released."""
         await self.until_connections(0)
 
+    async def until_no_connections(self) -> None:
+        """Wait until every claim has been released, of clients with several connections as well."""
+        held = "SELECT (SELECT count(*) FROM trelay.connections) + (SELECT count(*) FROM trelay.extra_connections)"
+        async with self.sql() as connection, asyncio.timeout(TIMEOUT):
+            while await connection.fetchval(held) > 0:
+                await asyncio.sleep(0.005)
+
     async def until_connections(self, count: int) -> None:
         """Wait until no more claims than these are left."""
         async with self.sql() as connection, asyncio.timeout(TIMEOUT):

@@ -1,6 +1,7 @@
 """At most one connection per client, across replicas, processes and crashes."""
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -35,6 +36,28 @@ async def test_exactly_one_of_many_concurrent_connections_to_two_replicas_is_adm
             assert {verdict for verdict in verdicts if isinstance(verdict, int)} == {409}
             await won[0].close()
             await deployment.until_no_connection()
+
+
+async def test_exactly_as_many_of_many_concurrent_connections_are_admitted_as_the_client_may_have(
+    deployment: Deployment,
+) -> None:
+    slow = {"handshakes": {"failures": 10_000}, "connections": {"probe_timeout": 8}}
+    async with deployment.replica(slow) as one, deployment.replica(slow) as other:
+        assert await one.registry.change("demo", ClientChange(max_connections=3))
+        token = await one.register()
+        for _ in range(5):
+            verdicts = await asyncio.gather(*(dial(url, token) for url in (one.url, other.url) * 4))
+            won = [verdict for verdict in verdicts if not isinstance(verdict, int)]
+            assert len(won) == 3
+            assert {verdict for verdict in verdicts if isinstance(verdict, int)} == {409}
+            # Each has a stream of its own, from its own cursor on.
+            for connection in won:
+                assert json.loads(await connection.recv())["type"] == "trelay.connected"
+            await one.push("orders", 1)
+            for connection in won:
+                assert json.loads(await connection.recv())["data"] == {"number": 1}
+                await connection.close()
+            await deployment.until_no_connections()
 
 
 async def test_a_client_that_reconnects_at_once_is_admitted(deployment: Deployment) -> None:

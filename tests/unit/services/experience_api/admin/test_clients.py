@@ -88,10 +88,12 @@ async def test_an_unknown_client_is_an_error(admin: ClientAdmin, work: Callable[
         (lambda admin: admin.change("shop", ClientChange(channels=("a..b",))), "a..b"),
         (lambda admin: admin.change("shop", ClientChange(channels=("a",) * 1001)), "1001 patterns"),
         (lambda admin: admin.change("shop", ClientChange(note="x" * 501)), "note"),
+        (lambda admin: admin.change("shop", ClientChange(max_connections=0)), "expected 1 to 100"),
+        (lambda admin: admin.add(NewClient("new", max_connections=101)), "expected 1 to 100"),
         (lambda admin: admin.add(NewClient("new", note="a\0b")), "NUL"),
         (lambda admin: admin.add(NewClient("new", channels=("a..b",))), "a..b"),
     ],
-    ids=["negative", "nan", "long", "secret", "pattern", "patterns", "note", "nul", "new"],
+    ids=["negative", "nan", "long", "secret", "pattern", "patterns", "note", "none", "many", "nul", "new"],
 )
 async def test_what_is_invalid_changes_nothing(
     admin: ClientAdmin, work: Callable[[ClientAdmin], Awaitable[Any]], said: str

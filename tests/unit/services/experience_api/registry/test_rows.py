@@ -28,14 +28,16 @@ GRANTED = {
     "holder_remote": None,
     "holder_since": None,
     "policy": "reject",
+    "max_connections": 1,
+    "slot": 1,
     "channels": ["orders.*"],
     "may_send": False,
 }
 
 
-def verdict(**changes: Any) -> Claim | Held | None:
-    row: Any = GRANTED | changes
-    return verdict_of(row, "demo", OWN, loopback=False)
+def verdict(*more: dict[str, Any], **changes: Any) -> Claim | Held | None:
+    rows: Any = [GRANTED | changes, *(GRANTED | changes | each for each in more)]
+    return verdict_of(rows, "demo", OWN, loopback=False)
 
 
 def test_a_row_with_an_epoch_is_a_claim_that_names_what_it_displaced() -> None:
@@ -47,10 +49,19 @@ def test_a_row_with_an_epoch_is_a_claim_that_names_what_it_displaced() -> None:
 
 
 def test_a_row_without_an_epoch_names_the_holder_or_is_tried_again() -> None:
-    held = verdict(epoch=None, holder=OTHER, holder_node="two", holder_remote="192.0.2.1")
+    held = verdict(epoch=None, slot=None, holder=OTHER, holder_node="two", holder_remote="192.0.2.1")
     assert isinstance(held, Held)
     assert (held, held.remote, held.policy) == (Held(OTHER, "two"), "192.0.2.1", Policy.REJECT)
     assert verdict(epoch=None) is None
+    assert verdict(epoch=None, slot=2, holder=OTHER, holder_node="two") is None
+
+
+def test_the_oldest_of_several_holders_names_the_others() -> None:
+    third = uuid.uuid4()
+    taken = {"epoch": None, "slot": None, "max_connections": 2}
+    held = verdict({"holder": third, "holder_node": "one"}, holder=OTHER, holder_node="two", **taken)
+    assert isinstance(held, Held)
+    assert (held, held.others, held.max_connections) == (Held(OTHER, "two"), (Held(third, "one"),), 2)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +82,7 @@ def test_other_rows_are_refusals(changes: dict[str, Any], refusal: Refusal) -> N
 
 def test_no_row_is_a_refused_token() -> None:
     with pytest.raises(Refused) as refused:
-        verdict_of(None, "demo", OWN, loopback=True)
+        verdict_of([], "demo", OWN, loopback=True)
     assert refused.value.refusal is TOKEN_REFUSED
 
 

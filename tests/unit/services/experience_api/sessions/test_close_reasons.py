@@ -30,3 +30,12 @@ def test_the_refusal_says_since_when_and_from_where(policy: Policy, wait: str) -
 def test_what_is_not_known_is_left_out() -> None:
     detail = "The client is already connected; the policy of the client is 'probe'"
     assert already_connected(Held(uuid.uuid4(), "one")).detail == detail
+
+
+def test_of_several_connections_the_refusal_says_how_many_there_are() -> None:
+    others = (Held(uuid.uuid4(), "two"),)
+    held = Held(uuid.uuid4(), "one", "192.0.2.1", SINCE, Policy.REJECT, max_connections=2, others=others)
+    assert already_connected(held).detail == (
+        "The client has 2 connections of at most 2, the oldest, since 2026-01-02T03:04:05+00:00, from 192.0.2.1; "
+        "the policy of the client is 'reject'"
+    )

@@ -1,0 +1,26 @@
+"""The table of the connections that a client may have beyond its first one, as `tables` describes the others."""
+
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Integer, LargeBinary, Table, Text, Uuid, func
+
+from shared.database.tables import consumers, metadata
+
+extra_connections = Table(
+    "extra_connections",
+    metadata,
+    Column("client_id", Text, ForeignKey(consumers.c.client_id, ondelete="CASCADE"), primary_key=True),
+    Column(
+        "slot",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="2 or more; the first one is in connections",
+    ),
+    Column("connection_id", Uuid, nullable=False),
+    Column("node", Text, nullable=False, comment="holder of the lease node/<node>"),
+    Column("node_epoch", BigInteger, nullable=False, comment="that lease's epoch when the connection was claimed"),
+    Column("epoch", BigInteger, nullable=False, comment="grows with each claim of this slot"),
+    Column("remote", Text, nullable=False),
+    Column("connected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("token_hash", LargeBinary, comment="of the token that it was claimed with"),
+    comment="The connections beyond the first one of clients that may have several.",
+)
