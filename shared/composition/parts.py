@@ -17,7 +17,7 @@ from shared.http.server import Health
 from shared.runtime.certificates import expiry
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.identity import Identity, unique_node_name
-from shared.telemetry.opening import opened_tracing
+from shared.telemetry.opening import opened_telemetry
 from shared.telemetry.tracing import Tracing
 
 
@@ -90,9 +90,9 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
 def traced(
     settings: SharedSettings, identity: Identity, health: Health, clock: Clock
 ) -> AbstractAsyncContextManager[Tracing]:
-    """Return the context in which spans are made as the settings say."""
+    """Return the context in which telemetry is exported as the settings say."""
     system = "kafka" if isinstance(settings.bus, KafkaOptions) else "postgresql"
-    return opened_tracing(settings.telemetry, identity, system, health.registry, clock)
+    return opened_telemetry(settings.telemetry, identity, health, clock, system=system)
 
 
 def _show_client_certificate(settings: SharedSettings, health: Health) -> None:
