@@ -22,6 +22,7 @@ from services.experience_api.hub.hub import Hub, HubOptions
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.deflate import CompressionOptions, Deflater
 from services.experience_api.wire.records import FrameEncoder
 from shared.runtime.clock import SYSTEM_CLOCK
 
@@ -97,7 +98,7 @@ def measure(kind: str, subscriptions: int, events: int, rng: random.Random) -> _
     pattern, channel = KINDS[kind]
     codec = CursorCodec("epoch", 4)
     history = History(codec, (0, 0, 0, 0), HistoryOptions())
-    hub, encoder = Hub(HubOptions(), SYSTEM_CLOCK), FrameEncoder(codec, (0, 0, 0, 0))
+    hub, encoder = Hub(HubOptions(), SYSTEM_CLOCK, Deflater(CompressionOptions())), FrameEncoder(codec, (0, 0, 0, 0))
     descriptor = os.open(os.devnull, os.O_WRONLY)
 
     def deliver(records: list[_Record]) -> Iterator[None]:

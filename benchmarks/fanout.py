@@ -3,7 +3,8 @@ to a bare loop of `send` in C that writes as many bytes to as many sockets, in t
 
 The layer runs in its own process, reads a real bus, and serves 1,000 real connections. The peers are a C program in
 another process. Events of 200 bytes are published one at a time, and fifty in one transaction. The figure is all CPU
-time of the layer's process, including the kernel, per delivery. The two alternate, and the medians are compared.
+time of the layer's process, including the kernel, per delivery. The two alternate, and the medians are compared. The
+rows `compressed` are of peers that offer permessage-deflate: an event is compressed once for all of them.
 """
 
 import argparse
@@ -39,6 +40,8 @@ EVENT_BYTES = 200
 PAUSES = {1: 0.03, 50: 0.1}
 """Seconds between transactions, by their size: enough for the peers to read on the other core."""
 BUSES = ("kafka", "postgres")
+OFFER = "permessage-deflate; client_max_window_bits"
+"""What the peers of the compressed runs offer, as browsers do."""
 
 
 class Size(NamedTuple):
@@ -114,24 +117,27 @@ async def bare_turn(folder: Path, size: Size, burst: int) -> float:
 async def measure(kind: str, folder: Path, size: Size) -> None:
     """Print the figures for one bus."""
     async with real_bus(kind) as (bus, options, database):
-        command = (sys.executable, "-m", "benchmarks.fanout_layer", "layer", options, database)
-        with child(*command) as layer:
-            port = await asyncio.to_thread(layer.hear)
-            with child(str(folder / "peers"), str(port), str(size.connections)):
-                await asyncio.to_thread(layer.ask, f"connected {size.connections}")
-                await layer_turn(layer, bus, size._replace(rounds=10), 1)  # warms up
-                for burst in PAUSES:
-                    ours, bare = [], []
-                    for _ in range(size.turns):
-                        bare.append(await bare_turn(folder, size, burst))
-                        ours.append(await layer_turn(layer, bus, size, burst))
-                    report(kind, burst, statistics.median(ours), statistics.median(bare))
+        for offer in ("", OFFER):
+            command = (sys.executable, "-m", "benchmarks.fanout_layer", "layer", options, database)
+            with child(*command) as layer:
+                port = await asyncio.to_thread(layer.hear)
+                with child(str(folder / "peers"), str(port), str(size.connections), offer):
+                    await asyncio.to_thread(layer.ask, f"connected {size.connections}")
+                    await layer_turn(layer, bus, size._replace(rounds=10), 1)  # warms up
+                    for burst in PAUSES:
+                        ours, bare = [], []
+                        for _ in range(size.turns):
+                            bare.append(await bare_turn(folder, size, burst))
+                            ours.append(await layer_turn(layer, bus, size, burst))
+                        report(kind, burst, statistics.median(ours), statistics.median(bare), compressed=bool(offer))
 
 
-def report(kind: str, burst: int, ours: float, bare: float) -> None:
+def report(kind: str, burst: int, ours: float, bare: float, *, compressed: bool) -> None:
     how = "one at a time" if burst == 1 else f"{burst} in one transaction"
+    form = "compressed" if compressed else "plain"
     print(
-        f"{kind:9} {how:22} layer {ours:6.2f} µs per delivery   C send loop {bare:6.2f}   ratio {ours / bare:.2f}",
+        f"{kind:9} {how:22} {form:10} "
+        f"layer {ours:6.2f} µs per delivery   C send loop {bare:6.2f}   ratio {ours / bare:.2f}",
         flush=True,
     )
 

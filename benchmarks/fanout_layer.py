@@ -22,6 +22,7 @@ from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.stream.callbacks import Callbacks
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.options import DeliveryOptions
+from services.experience_api.wire.deflate import CompressionOptions
 from shared.bus.connect import BusOptions, connect
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Bus, TopicOptions
@@ -32,6 +33,9 @@ from shared.runtime.run import settle
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _POLL_INTERVAL = 0.05
+
+COMPRESSION = CompressionOptions(enabled=True, min_bytes=1)
+"""For the peers that offer it."""
 
 TOPIC = TopicOptions(name="trelay.publish", partitions=4)
 
@@ -104,7 +108,7 @@ async def main(what: str, options: str, database: str) -> None:
             bus = await _bus(stack, options, database)
             callbacks = Callbacks(lambda _subscriber: None, _ignore, lambda _source, _seconds: None)
             delivery = await stack.enter_async_context(
-                Delivery(bus, TOPIC.name, DeliveryOptions(), callbacks=callbacks)
+                Delivery(bus, TOPIC.name, DeliveryOptions(compression=COMPRESSION), callbacks=callbacks)
             )
             while delivery.problem:  # noqa: ASYNC110 -- the same
                 await asyncio.sleep(_POLL_INTERVAL)

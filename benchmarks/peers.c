@@ -1,6 +1,6 @@
 /* Many WebSocket peers that cost as little as possible, so that what is measured is the server.
  *
- * usage: peers PORT COUNT; sends an upgrade on each connection, then reads until all of them end. A ping is answered
+ * usage: peers PORT COUNT [OFFER]; sends an upgrade on each connection, then reads until all of them end. A ping is answered
  * where it is the last that came, which on a quiet connection it is.
  */
 #include <arpa/inet.h>
@@ -12,14 +12,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char upgrade[] =
+static const char request[] =
     "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
 int main(int argc, char **argv) {
     static char buffer[1 << 18];
     static struct epoll_event ready[512];
-    if (argc != 3) return 2;
+    static char upgrade[1024];
+    if (argc != 3 && argc != 4) return 2;
+    const char *offer = argc == 4 ? argv[3] : "";
+    const char *header = *offer ? "Sec-WebSocket-Extensions: " : "";
+    int length = snprintf(upgrade, sizeof upgrade, "%s%s%s%s\r\n", request, header, offer, *offer ? "\r\n" : "");
+    if (length < 0 || (size_t)length >= sizeof upgrade) return 2;
     int open_now = atoi(argv[2]);
     int poll = epoll_create1(0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1]))};
@@ -30,7 +35,7 @@ int main(int argc, char **argv) {
             perror("connect");
             return 1;
         }
-        if (write(fd, upgrade, sizeof upgrade - 1) < 0) return 1;
+        if (write(fd, upgrade, (size_t)length) < 0) return 1;
         struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
         epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
     }

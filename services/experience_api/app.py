@@ -130,6 +130,7 @@ class _Service:
             parts.rng,
             new_id=_new_id,
             event_limit=self._topics.event_limit,
+            tracing=parts.tracing,
         )
         self._declare()
 
@@ -154,6 +155,7 @@ class _Service:
         options, parts = self._options, self._parts
         days = options.tokens.expires_after_days_disconnected
         app = application(options.listen, parts.health, reasons=False)
+        parts.tracing.trace_requests(app)
         self._add_routes(app)
         async with AsyncExitStack() as stack:
             verifier = stack.enter_context(Verifier.opened(self._registry, options.secrets, clock=parts.clock))

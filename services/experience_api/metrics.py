@@ -9,8 +9,9 @@ from prometheus_client.registry import Collector
 from services.experience_api import refusals
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.hub import HubCounts
+from services.experience_api.stream.callbacks import Counts
 from services.experience_api.stream.catch_up import CatchUpCounts
-from services.experience_api.stream.delivery import Counts
+from services.experience_api.wire.deflate import CompressionCounts
 from shared.http.metrics import closed
 
 _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -108,6 +109,19 @@ class DeliveryCollector(Collector):
         yield counter("gaps", "Gap events sent to connections that catch up.", catch_up.gaps)
         yield counter(
             "malformed", "Records skipped because they are not valid events.", counts.malformed if counts else 0
+        )
+        compression = counts.compression if counts else CompressionCounts()
+        yield gauge(
+            "compressed_connections",
+            "Connections that receive compressed events.",
+            counts.compressed_connections if counts else 0,
+        )
+        yield counter("compressed_frames", "Frames compressed, each once for all connections.", compression.frames)
+        yield counter(
+            "compression_bytes_before", "Bytes of the compressed frames before compression.", compression.bytes_before
+        )
+        yield counter(
+            "compression_bytes_after", "Bytes of the compressed frames after compression.", compression.bytes_after
         )
         endings = CounterMetricFamily(
             "trelay_experience_endings", "Connections that ended, by close reason.", labels=["reason"]

@@ -74,6 +74,7 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         tasks = await stack.enter_async_context(Tasks())
         service.tasks = tasks
         app = application(settings.process.listen, parts.health)
+        parts.tracing.trace_requests(app)
         service.add_routes(app)
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("shadows", service.shadows.run())

@@ -83,6 +83,7 @@ async def build_system_api(
         tasks = await stack.enter_async_context(Tasks())
         service = _Service(settings, parts, leases, store, inbox, migrates=migrates)
         app = application(settings.system.listen, parts.health)
+        parts.tracing.trace_requests(app)
         service.add_routes(app)
         async with serving(app, settings.system.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("sources", service.keep_sources())

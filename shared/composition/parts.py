@@ -1,6 +1,5 @@
 """What every service is made of: opened from its settings, or given by the caller."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -17,8 +16,8 @@ from shared.composition.settings import SharedSettings
 from shared.http.server import Health
 from shared.runtime.certificates import expiry
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
-from shared.runtime.identity import Identity, release, unique_node_name
-from shared.telemetry.opening import opened_tracing
+from shared.runtime.identity import Identity, unique_node_name
+from shared.telemetry.opening import opened_telemetry
 from shared.telemetry.tracing import Tracing
 
 
@@ -75,8 +74,7 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
             await stack.enter_async_context(alert_on_outages(service, health.readiness, alerts, clock))
         tracing = given.get("tracing")
         if tracing is None:
-            identity = Identity(service, node, await asyncio.to_thread(release))  # it is looked up in a file
-            opened_spans = traced(settings, identity, health, clock)
+            opened_spans = traced(settings, Identity(service, node), health, clock)
             tracing = await stack.enter_async_context(opened_spans)
         yield Parts(
             node,
@@ -92,9 +90,9 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
 def traced(
     settings: SharedSettings, identity: Identity, health: Health, clock: Clock
 ) -> AbstractAsyncContextManager[Tracing]:
-    """Return the context in which spans are made as the settings say."""
+    """Return the context in which telemetry is exported as the settings say."""
     system = "kafka" if isinstance(settings.bus, KafkaOptions) else "postgresql"
-    return opened_tracing(settings.telemetry, identity, system, health.registry, clock)
+    return opened_telemetry(settings.telemetry, identity, health, clock, system=system)
 
 
 def _show_client_certificate(settings: SharedSettings, health: Health) -> None:

@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from pydantic import Field
 
 from shared.errors import SettingsError
@@ -103,6 +104,11 @@ class Health:
         self._process = ProcessMetrics(service)
         self.registry.register(self._process)
         self.registry.register(ReadinessCollector(self.readiness))
+
+    async def families(self) -> list[Metric]:
+        """Return all metrics."""
+        await asyncio.to_thread(self._process.refresh)
+        return list(self.registry.collect())
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics in the best format that `accept` names, and its content type."""

@@ -16,6 +16,9 @@ def release() -> str:
         return "unknown"
 
 
+release()  # once at the import: it reads files, and the services ask for it in their event loop
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What OpenTelemetry calls `service.name`, `service.instance.id` and `service.version`."""

@@ -1,1 +1,1 @@
-"""OpenTelemetry: traces of events and requests, exported by OTLP; nothing of it is imported while it is off."""
+"""OpenTelemetry: traces and metrics, exported by OTLP; nothing of it is imported while it is off."""

@@ -18,8 +18,8 @@ class TelemetryOptions(Options):
     """What is sent to an OpenTelemetry collector. Needs the extra `otel`."""
 
     endpoint: CollectorUrl | None = None
-    """The base URL of the collector's OTLP receiver; `/v1/traces` is appended. Without it, telemetry is off and costs
-    nothing."""
+    """The base URL of the collector's OTLP receiver; `/v1/traces` and the like are appended. Without it, telemetry is
+    off and costs nothing."""
 
     protocol: Literal["http/protobuf"] = "http/protobuf"
     """The protocol of OTLP."""
@@ -33,6 +33,12 @@ class TelemetryOptions(Options):
     traces: bool = True
     """Whether traces are exported."""
 
+    metrics: bool = False
+    """Whether what `/metrics` shows is exported as well, for those who do not scrape it."""
+
+    metrics_interval: float = Field(default=60.0, ge=1)
+    """Seconds between two exports of the metrics."""
+
     sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """The part of the traces that begin here which is exported. A trace that was begun elsewhere keeps the decision of
     its `traceparent`."""
@@ -45,6 +51,10 @@ class TelemetryOptions(Options):
 
     flush_timeout: float = Field(default=2.0, ge=0)
     """Seconds that a stop waits for what was not exported yet."""
+
+    def url_of(self, signal: str) -> str:
+        """Return the URL that a signal is sent to."""
+        return f"{(self.endpoint or '').rstrip('/')}/v1/{signal}"
 
     @model_validator(mode="after")
     def _no_headers_in_the_clear(self) -> Self:

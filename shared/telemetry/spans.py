@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from aiohttp.typedefs import Middleware
+from aiohttp import web
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
@@ -30,6 +30,7 @@ from opentelemetry.trace import (
 
 from shared.runtime.clock import Clock
 from shared.runtime.trace import Span, in_span
+from shared.telemetry.http_spans import trace_requests
 from shared.telemetry.parents import Valued, sampled_parents
 from shared.telemetry.tracing import Poll
 
@@ -56,12 +57,15 @@ class SpanTracing:
 
     on = True
 
-    def __init__(self, tracer: Tracer, system: str, clock: Clock, middlewares: tuple[Middleware, ...] = ()) -> None:
+    def __init__(self, tracer: Tracer, system: str, clock: Clock) -> None:
         """`system` names the bus: `kafka` or `postgresql`."""
-        self.middlewares = middlewares
         self._tracer = tracer
         self._system = system
         self._clock = clock
+
+    def trace_requests(self, app: web.Application) -> None:
+        """Make a span of each request to an application."""
+        trace_requests(app, self._tracer)
 
     @contextmanager
     def poll(self, source: str) -> Iterator[Poll]:

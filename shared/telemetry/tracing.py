@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from aiohttp.typedefs import Middleware
+from aiohttp import web
 
 from shared.telemetry.parents import Valued
 
@@ -33,9 +33,8 @@ class Tracing(Protocol):
     def on(self) -> bool:
         """Whether spans are made at all."""
 
-    @property
-    def middlewares(self) -> tuple[Middleware, ...]:
-        """What makes the spans of HTTP requests."""
+    def trace_requests(self, app: web.Application) -> None:
+        """Make a span of each request to an application that does not run yet."""
 
     def poll(self, source: str) -> AbstractContextManager[Poll]:
         """Return the span of one poll, the parent of the events that are built meanwhile.
@@ -60,10 +59,12 @@ class NoTracing:
     """Makes no spans."""
 
     on = False
-    middlewares: tuple[Middleware, ...] = ()
 
     def __init__(self) -> None:
         self._poll = nullcontext(Poll())
+
+    def trace_requests(self, _app: web.Application) -> None:
+        """Do nothing."""
 
     def poll(self, _source: str) -> AbstractContextManager[Poll]:
         """Do nothing."""

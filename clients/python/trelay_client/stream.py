@@ -26,6 +26,8 @@ _CONNECT_TIMEOUT = 10.0
 _MISSED_HEARTBEATS = 2.5
 """Heartbeats without any frame, not even a ping, after which a connection counts as lost."""
 _FRAME_LIMIT = 16 * 1024 * 1024
+_WINDOW = 15
+"""Offer compression, with the largest window (RFC 7692)."""
 _SSL_NOISE = re.compile(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$")
 _DETAIL_LIMIT = 300
 _NOT_SUCCESSFUL = 300
@@ -221,7 +223,7 @@ class _Connection:
         closing = aiohttp.ClientWSTimeout(ws_close=2.0)
         async with asyncio.timeout(_CONNECT_TIMEOUT):
             return await self._session.ws_connect(
-                address, headers=headers, max_msg_size=_FRAME_LIMIT, timeout=closing, autoping=True
+                address, headers=headers, max_msg_size=_FRAME_LIMIT, timeout=closing, autoping=True, compress=_WINDOW
             )
 
     def _ended(self, code: int | None, reason: str, connected_s: float) -> Reconnect:

@@ -25,6 +25,8 @@ from shared.errors import TooLarge, Unavailable
 from shared.events.telemetry import continue_trace
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock, rfc3339
+from shared.runtime.trace import current_span
+from shared.telemetry.tracing import NO_TRACING, Tracing
 
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 """Encodings of a body that aiohttp decodes without another library."""
@@ -42,7 +44,7 @@ class Pushed:
 class Pushes:
     """Accepts pushed events."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of, each from another part
         self,
         topic: str,
         options: EntityOptions,
@@ -51,6 +53,8 @@ class Pushes:
         rng: random.Random,
         new_id: Callable[[], str],
         event_limit: int = RECORD_LIMIT,
+        *,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         """`event_limit` is the bytes of the largest event."""
         self._event_limit = event_limit
@@ -60,6 +64,7 @@ class Pushes:
         self._rng = rng
         self._new_id = new_id
         self._producers = producers
+        self._tracing = tracing
         self._closed = False
 
     def close(self) -> None:
@@ -129,7 +134,8 @@ class Pushes:
         header = push.headers.get("traceparent")
         key = _key(push, producer)
         new_id = self._new_id if key is None else partial(id_of, key)
-        defaults = Defaults(rfc3339(now), new_id, lambda: str(continue_trace(header, self._rng)))
+        began, span = self._clock.monotonic(), current_span()
+        defaults = Defaults(rfc3339(now), new_id, lambda: str(span or continue_trace(header, self._rng)))
         events = parse_events(push, defaults, self._options)
         self._check_sizes(events)
         producer.check(dict.fromkeys(pushed.channel for pushed in events))
@@ -137,12 +143,15 @@ class Pushes:
         try:
             async with asyncio.timeout(self._options.timeout):
                 if guarded:
-                    return Pushed(events, await once.append(guarded))
-                await appender.append(self._topic, [pushed.record(now) for pushed in events])
+                    new = await once.append(guarded)
+                else:
+                    await appender.append(self._topic, [pushed.record(now) for pushed in events])
+                    new = len(events)
         except (Unavailable, TimeoutError) as exc:
             detail = "the bus does not answer; send the same events again" + (", with the same key" if key else "")
             raise Refused(refusals.UNAVAILABLE, detail, retry_after=2.0) from exc
-        return Pushed(events, len(events))
+        self._tracing.sent(self._topic, events, self._clock.monotonic() - began)
+        return Pushed(events, new)
 
     def _guarded(
         self, events: Sequence[PushedEvent], key: Key | None, producer: Producer, now: float

@@ -113,12 +113,14 @@ Member = TypeVar("Member")
 
 
 class Audience(Generic[Member]):
-    """The live connections of one interest. All of them receive the same bytes."""
+    """The live connections of one interest and one compression. All of them receive the same bytes."""
 
-    __slots__ = ("interest", "members")
+    __slots__ = ("interest", "members", "window")
 
-    def __init__(self, interest: Interest) -> None:
+    def __init__(self, interest: Interest, window: int) -> None:
         self.interest = interest
+        self.window = window
+        """The window of their compression; 0 without one."""
         self.members: dict[Outbox, Member] = {}
 
 
@@ -126,26 +128,28 @@ class Audiences(Generic[Member]):
     """All audiences, found by channel."""
 
     def __init__(self) -> None:
-        self._by_interest: dict[Interest, Audience[Member]] = {}
+        self._audiences: dict[tuple[Interest, int], Audience[Member]] = {}
         self._index: PatternIndex[Audience[Member]] = PatternIndex()
 
     def add(self, interest: Interest, outbox: Outbox, member: Member) -> None:
         """Deliver every batch from now on to an outbox."""
-        audience = self._by_interest.get(interest)
+        key = interest, outbox.window
+        audience = self._audiences.get(key)
         if audience is None:
-            audience = self._by_interest[interest] = Audience(interest)
+            audience = self._audiences[key] = Audience(interest, outbox.window)
             for pattern in interest.patterns:
                 self._index.add(pattern, audience)
         audience.members[outbox] = member
 
     def discard(self, interest: Interest, outbox: Outbox) -> None:
         """Deliver nothing more to an outbox. An unknown outbox is ignored."""
-        audience = self._by_interest.get(interest)
+        key = interest, outbox.window
+        audience = self._audiences.get(key)
         if audience is None:
             return
         audience.members.pop(outbox, None)
         if not audience.members:
-            del self._by_interest[interest]
+            del self._audiences[key]
             for pattern in interest.patterns:
                 self._index.discard(pattern, audience)
 
@@ -154,4 +158,4 @@ class Audiences(Generic[Member]):
         return self._index.find(channel)
 
     def __iter__(self) -> Iterator[Audience[Member]]:
-        return iter(self._by_interest.values())
+        return iter(self._audiences.values())

@@ -78,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._transport_open = True
         self._inner = inner
-        self._frames = ClientFrames()
+        self._frames = ClientFrames(compression=bool(outbox.window))
         self._on_detach: Callable[[Connection], None] | None = on_detach
         self._received = True
         self._empty_frames = 0

@@ -13,6 +13,7 @@ from services.experience_api.hub.close_codes import NO_PONG, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions, Wheel
 from services.experience_api.wire.cursor import Vector
+from services.experience_api.wire.deflate import Deflater
 from services.experience_api.wire.records import Batch
 from shared.runtime.clock import Clock
 from shared.runtime.failpoints import reach
@@ -50,11 +51,12 @@ class HubCounts:
 class Hub:
     """Holds connections, delivers batches to them and checks that they are alive."""
 
-    def __init__(self, options: HubOptions, clock: Clock) -> None:
+    def __init__(self, options: HubOptions, clock: Clock, deflater: Deflater) -> None:
         self.connections: dict[UUID, Connection] = {}
         self.counts = HubCounts()
         self._options = options
         self._clock = clock
+        self._deflater = deflater
         self._audiences: Audiences[Connection] = Audiences()
         self._wheel: Wheel[Connection] = Wheel()
 
@@ -86,6 +88,10 @@ class Hub:
         """Return the connections that have received everything this replica has read."""
         return [connection for audience in self._audiences for connection in audience.members.values()]
 
+    def windows(self, channel: bytes) -> set[int]:
+        """Return the windows of the live connections that receive a channel; 0 stands for those without compression."""
+        return {audience.window for audience in self._audiences.of(channel)}
+
     def deliver(self, batch: Batch, before: Vector, on_lagging: OnLagging) -> None:
         """Write a batch to every live connection that matches. `before` is what all of them have received until now.
 
@@ -97,7 +103,7 @@ class Hub:
         counts.events += len(batch.frames)
         reach("experience.before-write")
         for audience, pending in self._distribute(batch).items():
-            frames = pending[0] if len(pending) == 1 else b"".join(pending)
+            frames = self._deflater.join(pending, audience.window)
             lagging = _write(audience, frames, self._options.outbox_bytes)
             counts.deliveries += len(pending) * (len(audience.members) - len(lagging))
             counts.lagging += len(lagging)

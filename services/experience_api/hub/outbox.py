@@ -27,10 +27,13 @@ NO_FD = -1
 class Outbox:
     """Writes to one connection; the module docstring states its rules."""
 
-    __slots__ = ("_fd", "_limit", "_transport", "closed", "direct_fd")
+    __slots__ = ("_fd", "_limit", "_transport", "closed", "direct_fd", "window")
 
-    def __init__(self, transport: BufferedTransport, fd: int | None, limit: int) -> None:
-        """Write to `transport`, or straight to `fd` if given. TLS requires None. `limit` is in bytes."""
+    def __init__(self, transport: BufferedTransport, fd: int | None, limit: int, window: int = 0) -> None:
+        """Write to `transport`, or straight to `fd` if given. TLS requires None. `limit` is in bytes.
+
+        `window` is that of the connection's compression, 0 without one: the frames offered may have that form.
+        """
         self._transport = transport
         self._fd = NO_FD if fd is None else fd
         self._limit = limit
@@ -38,6 +41,7 @@ class Outbox:
         """The descriptor while the transport's buffer is empty, so that the next bytes may go there; else `NO_FD`.
         The delivery loop reads it, writes to it, and passes the remainder to `write_rest`."""
         self.closed = False
+        self.window = window
 
     @property
     def buffered(self) -> int:

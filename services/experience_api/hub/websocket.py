@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
+import zlib
 from typing import Protocol
 
 from aiohttp import WSMsgType, web
+from multidict import CIMultiDict
 
 from services.experience_api.hub.close_codes import (
     INTERNAL,
     LEFT,
     LOST,
+    PROTOCOL_ERROR,
     TOO_BIG,
     TOO_MANY_PINGS,
     TOO_SLOW,
@@ -18,6 +21,7 @@ from services.experience_api.hub.close_codes import (
 )
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.progress import stall_timeout
+from services.experience_api.wire.extensions import LARGEST_WINDOW
 from services.experience_api.wire.frames import pong_frame
 
 logger = logging.getLogger(__name__)
@@ -51,19 +55,23 @@ class Socket(web.WebSocketResponse):
         handler: MessageHandler,
         *,
         protocols: tuple[str, ...],
+        extension: str | None,
         limit: int,
         close_timeout: float,
         slow_close_timeout: float,
     ) -> None:
-        """`limit` is the largest message accepted, in bytes.
+        """`limit` is the largest message accepted, in bytes; of a compressed one, once it is inflated.
+
+        `extension` is the negotiated compression, as the response has to name it.
 
         `close_timeout` is the seconds in which a peer has to answer a Close frame, or to read of what precedes it;
         `slow_close_timeout` that of a peer that is closed because it does not read.
         """
-        # No compression: each subscriber would need frames, and a window, of its own. No heartbeat and no automatic
-        # pongs: everything written goes through the outbox.
+        # aiohttp inflates what arrives, and compresses nothing: each subscriber would need frames, and a window, of its
+        # own. No heartbeat and no automatic pongs: everything written goes through the outbox.
         super().__init__(timeout=_UNLIMITED, autoping=False, compress=False, max_msg_size=limit, protocols=protocols)
         self._connection = connection
+        self._extension = extension
         self._handler = handler
         self._close_timeout = close_timeout
         self._slow_close_timeout = slow_close_timeout
@@ -72,6 +80,14 @@ class Socket(web.WebSocketResponse):
     def peer_code(self) -> int | None:
         """The code with which the peer closed; None if it did not."""
         return self._close_code if self._closing else None
+
+    def _handshake(self, request: web.BaseRequest) -> tuple[CIMultiDict[str], str | None, int, bool]:
+        headers, protocol, compress, no_takeover = super()._handshake(request)
+        if self._extension is not None:
+            # aiohttp's own negotiation cannot ask the client to compress each message by itself.
+            headers["Sec-WebSocket-Extensions"] = self._extension
+            compress = LARGEST_WINDOW
+        return headers, protocol, compress, no_takeover
 
     async def run(self) -> CloseReason:
         """Read until the connection ends, close it, and return the reason."""
@@ -97,6 +113,8 @@ class Socket(web.WebSocketResponse):
         del message
         connection = self._connection
         connection.end_wait()
+        if isinstance(self.exception(), zlib.error):
+            code = PROTOCOL_ERROR.code  # aiohttp reports no other error of a compressed message like this
         if code == TOO_BIG.code and connection.ending is None:
             self._handler.on_oversized(connection)
         connection.end(LEFT if code == _OK else of_protocol_error(code))

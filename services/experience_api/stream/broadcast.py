@@ -8,21 +8,37 @@ from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import Position
 from services.experience_api.hub.hub import Hub
 from services.experience_api.stream.catch_up import CatchUp
+from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History
 from services.experience_api.stream.resubscribing import Resubscription
 from services.experience_api.wire.cursor import CursorRefused, Vector
+from services.experience_api.wire.deflate import LARGE
 from services.experience_api.wire.records import Batch
 
 
 class Broadcast:
     """Takes what the feed reads, and starts each connection at its cursor."""
 
-    def __init__(self, history: History, hub: Hub, catch_up: CatchUp, control_events: ControlEvents) -> None:
+    def __init__(
+        self,
+        history: History,
+        hub: Hub,
+        catch_up: CatchUp,
+        control_events: ControlEvents,
+        compressing: Compressing,
+    ) -> None:
         self._history = history
         self._hub = hub
         self._catch_up = catch_up
         self._control_events = control_events
+        self._compressing = compressing
+
+    async def prepare(self, batch: Batch) -> None:
+        """Compress what would take long in `deliver`."""
+        for frame, channel in zip(batch.frames, batch.channels, strict=True):
+            if len(frame) > LARGE:
+                await self._compressing.prepare([frame], self._hub.windows(channel))
 
     def deliver(self, batch: Batch) -> None:
         """Add a batch to the history and write it to every live connection, in one step."""

@@ -1,10 +1,14 @@
-"""What the stream reports and does not handle itself."""
+"""What the stream reports and does not handle itself, and its counts for metrics."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.experience_api.hub.audience import Subscriber
+from services.experience_api.hub.hub import HubCounts
+from services.experience_api.stream.catch_up import CatchUpCounts
 from services.experience_api.stream.feed import OnDelay
+from services.experience_api.wire.deflate import CompressionCounts
 from shared.telemetry.tracing import NO_TRACING, Tracing
 
 
@@ -20,3 +24,17 @@ class Callbacks:
     """One observation for each batch that was written."""
     tracing: Tracing = NO_TRACING
     """Gets each read of the publish topic that was written."""
+
+
+class Counts(NamedTuple):
+    """Counts and gauges for metrics."""
+
+    hub: HubCounts
+    catch_up: CatchUpCounts
+    catching_up: int
+    connections: int
+    history_bytes: int
+    malformed: int
+    """Records on the publish topic that are not valid events."""
+    compression: CompressionCounts
+    compressed_connections: int

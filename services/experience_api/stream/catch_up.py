@@ -17,15 +17,14 @@ from services.experience_api.hub.close_codes import INTERNAL, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import Position
 from services.experience_api.hub.progress import stall_timeout
+from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import CURSOR_AHEAD, NOT_KEPT, ControlEvents
 from services.experience_api.stream.feed import SHORTER_CHECKS
 from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
-from services.experience_api.stream.oversized import LARGE
 from services.experience_api.stream.replay import Progress, Replay
 from services.experience_api.stream.resubscribing import Resubscription
 from services.experience_api.wire.cursor import Vector
-from services.experience_api.wire.frames import read_frame
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.tasks import Tasks
 from shared.settings import Options
@@ -77,6 +76,7 @@ class CatchUp:
         log_reader: LogReader,
         control_events: ControlEvents,
         join: Callable[[Connection], None],
+        compressing: Compressing,
         *,
         options: CatchUpOptions,
         pause: Pause,
@@ -87,6 +87,7 @@ class CatchUp:
         self._log_reader = log_reader
         self._control_events = control_events
         self._join = join
+        self._compressing = compressing
         self._options = options
         self._pause = pause
         self._tasks = Tasks()
@@ -112,7 +113,9 @@ class CatchUp:
         if tells:
             self._told.add(replay)
         self.counts.started += 1
-        if not connection.congested and not replay.ahead and self._step(connection, replay) is Progress.LIVE:
+        if not (connection.congested or replay.ahead or connection.outbox.window) and (
+            self._send(connection, replay, *replay.take(_CHUNK)) is Progress.LIVE
+        ):
             return
         name = f"catch up {connection.subscriber.connection_id}"
         self._replays[connection] = _Running(replay, self._tasks.start(name, self._run(connection, replay)))
@@ -177,7 +180,7 @@ class CatchUp:
             await self._drained(connection)
             for change in self.take_changes(connection):
                 change.make_in(replay, connection, self._control_events)
-            match self._step(connection, replay):
+            match await self._step(connection, replay):
                 case Progress.LIVE:
                     return
                 case Progress.READ_LOG:
@@ -187,12 +190,18 @@ class CatchUp:
                 case Progress.TAKE:
                     await asyncio.sleep(0)
 
-    def _step(self, connection: Connection, replay: Replay) -> Progress:
+    async def _step(self, connection: Connection, replay: Replay) -> Progress:
         """Write one chunk of what memory holds; make the connection live if that was all and its buffer is low."""
         frames, progress = replay.take(_CHUNK)
+        if await self._compressing.prepare(frames, (connection.outbox.window,)):
+            progress = Progress.TAKE  # this replica may have read on meanwhile
+        return self._send(connection, replay, frames, progress)
+
+    def _send(self, connection: Connection, replay: Replay, frames: list[bytes], progress: Progress) -> Progress:
         if frames:
             self.counts.deliveries += len(frames)
-            connection.outbox.force(b"".join(self._announced(connection, replay, frames)))
+            announced = self._announced(connection, replay, frames)
+            connection.outbox.force(self._compressing.join(announced, connection.outbox.window))
         if progress is Progress.LIVE:
             if connection.congested:
                 return Progress.TAKE  # once it has drained
@@ -216,25 +225,26 @@ class CatchUp:
 
     async def _write(self, connection: Connection, replay: Replay, frames: list[bytes], gaps: list[bytes]) -> None:
         """Write frames; the gaps among them are not events."""
+        window = connection.outbox.window
         start = size = 0
         for number, frame in enumerate(frames, 1):
             size += len(frame)
             if size >= _CHUNK or number == len(frames):
                 await self._drained(connection)
                 chunk = frames[start:number]
+                if window:
+                    await asyncio.sleep(0)  # the previous chunk took time
+                    await self._compressing.prepare(chunk, (window,))
                 self.counts.deliveries += sum(frame not in gaps for frame in chunk) if gaps else len(chunk)
-                connection.outbox.force(b"".join(self._announced(connection, replay, chunk)))
+                announced = self._announced(connection, replay, chunk)
+                # No other connection is written these frames: each has the cursor of this one.
+                connection.outbox.force(self._compressing.join(announced, window, keep=False))
                 start, size = number, 0
 
     def _announced(self, connection: Connection, replay: Replay, frames: list[bytes]) -> list[bytes]:
         if replay not in self._told:
             return frames
-        announced = []
-        for frame in frames:
-            if len(frame) > LARGE:
-                announced.append(self._control_events.oversized(connection.subscriber, read_frame(frame)))
-            announced.append(frame)
-        return announced
+        return list(self._control_events.announced(connection.subscriber, frames))
 
     async def _verify_ahead(self, connection: Connection, replay: Replay) -> None:
         """Accept a cursor that is ahead of this replica only as far as the bus confirms it."""

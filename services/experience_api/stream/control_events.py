@@ -4,13 +4,14 @@ Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it w
 keeps the cursor of the last frame that has one, and resumes from it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from services.experience_api.hub.audience import Subscriber
-from services.experience_api.wire.frames import EventFrame, text_frame
+from services.experience_api.stream.oversized import LARGE
+from services.experience_api.wire.frames import EventFrame, read_frame, text_frame
 from shared.runtime.clock import Clock, rfc3339
 
 CONNECTED = "trelay.connected"
@@ -75,6 +76,13 @@ class ControlEvents:
             ),
         }
         return self._frame(OVERSIZED, f"{subscriber.connection_id}/oversized/{event.cursor}", data)
+
+    def announced(self, subscriber: Subscriber, frames: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield frames of events, each large one behind the frame that announces it."""
+        for frame in frames:
+            if len(frame) > LARGE:
+                yield self.oversized(subscriber, read_frame(frame))
+            yield frame
 
     def subscribed(self, subscriber: Subscriber, reason: str, cursor: bytes) -> bytes:
         """Return the frame after which the subscriber receives the events of other channels than before."""

@@ -16,14 +16,15 @@ from services.experience_api import refusals
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND, CloseReason
 from services.experience_api.hub.connection import Connection
-from services.experience_api.hub.hub import Hub, HubCounts
+from services.experience_api.hub.hub import Hub
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import descriptor
 from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
-from services.experience_api.stream.callbacks import Callbacks
-from services.experience_api.stream.catch_up import CatchUp, CatchUpCounts
+from services.experience_api.stream.callbacks import Callbacks, Counts
+from services.experience_api.stream.catch_up import CatchUp
+from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.drain import waves
 from services.experience_api.stream.feed import Feed
@@ -33,6 +34,7 @@ from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.stream.oversized import OversizedEvents
 from services.experience_api.stream.traced_reads import traced_reads
 from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.deflate import PLAIN, Deflater
 from services.experience_api.wire.frames import PING
 from shared.bus.protocol import Bus
 from shared.errors import Unavailable
@@ -51,18 +53,6 @@ class Served(NamedTuple):
     response: web.StreamResponse
     """What the aiohttp handler has to return."""
     reason: CloseReason
-
-
-class Counts(NamedTuple):
-    """Counts and gauges for metrics."""
-
-    hub: HubCounts
-    catch_up: CatchUpCounts
-    catching_up: int
-    connections: int
-    history_bytes: int
-    malformed: int
-    """Records on the publish topic that are not valid events."""
 
 
 class Delivery:
@@ -88,17 +78,20 @@ class Delivery:
         self._control_events = ControlEvents(clock, options.hub.heartbeat.seconds, largest_frame)
         self._oversized = OversizedEvents()
         self._history = History(CursorCodec("", 0), (), options.history)
-        self._hub = Hub(options.hub, clock)
+        self._deflater = Deflater(options.compression)
+        compressing = Compressing(self._deflater)
+        self._hub = Hub(options.hub, clock, self._deflater)
         self._log_reader = LogReader(bus, topic, options.catch_up.log_reader)
         self._catch_up = CatchUp(
             self._history,
             self._log_reader,
             self._control_events,
             self._hub.join,
+            compressing,
             options=options.catch_up,
             pause=self._pause,
         )
-        self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events)
+        self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events, compressing)
         self._feed = Feed(
             bus,
             topic,
@@ -146,6 +139,8 @@ class Delivery:
             len(self._hub.connections),
             self._history.size,
             self._feed.malformed,
+            self._deflater.counts,
+            sum(connection.outbox.window != PLAIN for connection in self._hub.connections.values()),
         )
 
     async def serve(
@@ -166,13 +161,18 @@ class Delivery:
             HTTPBadRequest: the request is not a WebSocket upgrade.
         """
         transport = self.transport_of(request)
-        outbox = Outbox(transport, descriptor(transport), self._options.hub.outbox_bytes)
+        headers = request.headers
+        offers, user_agent = headers.getall("Sec-WebSocket-Extensions", []), headers.get("User-Agent", "")
+        agreed = self._options.compression.agree(offers, user_agent)
+        window = PLAIN if agreed is None else agreed.window
+        outbox = Outbox(transport, descriptor(transport), self._options.hub.outbox_bytes, window)
         peer = transport.get_extra_info("socket")
         connection = Connection(subscriber, outbox, transport, request.protocol, self.remove, peer)
         socket = Socket(
             connection,
             self,
             protocols=protocols,
+            extension=None if agreed is None else agreed.answer,
             limit=self._options.inbound_bytes if subscriber.may_send else _CONSUMER_MESSAGE_BYTES,
             close_timeout=self._options.close_timeout,
             slow_close_timeout=self._options.catch_up.drain_timeout,

@@ -58,6 +58,10 @@ class FeedOptions(Options):
 class FeedSink(Protocol):
     """Receives what the feed reads."""
 
+    async def prepare(self, batch: Batch) -> None:
+        """Do what takes long before `deliver`."""
+        ...
+
     def deliver(self, batch: Batch) -> None:
         """Take the next batch, and add it to the history."""
         ...
@@ -177,6 +181,7 @@ class Feed:
             records = await reader.read(_RECORDS, _IDLE)
             began = self._clock.monotonic()
             for batch in encoder.batches(records):
+                await self._sink.prepare(batch)
                 self._sink.deliver(batch)
                 await asyncio.sleep(0)
             self._advance(encoder, reader.positions)

@@ -7,6 +7,7 @@ from services.experience_api.stream.catch_up import CatchUpOptions
 from services.experience_api.stream.drain import DrainOptions
 from services.experience_api.stream.feed import FeedOptions
 from services.experience_api.stream.history import HistoryOptions
+from services.experience_api.wire.deflate import CompressionOptions
 from shared.settings import Options
 
 
@@ -19,6 +20,8 @@ class DeliveryOptions(Options):
     """The latest events, kept in memory for subscribers that resume."""
     hub: HubOptions = HubOptions()
     """The open connections."""
+    compression: CompressionOptions = CompressionOptions()
+    """How events are compressed for WebSocket clients that offer it."""
     catch_up: CatchUpOptions = CatchUpOptions()
     """How subscribers catch up from a cursor."""
     drain: DrainOptions = DrainOptions()

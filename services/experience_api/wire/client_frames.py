@@ -5,8 +5,10 @@ lengths that are not written in the shortest form, and a new message after an em
 """
 
 _FIN, _RESERVED, _OPCODE, _CONTROL = 0x80, 0x70, 0x0F, 0x08
+_COMPRESSED = 0x40
+"""RSV1 of the first frame of a compressed message (RFC 7692, 6)."""
 _MASKED, _LENGTH = 0x80, 0x7F
-_CONTINUATION, _BINARY, _CLOSE, _LAST_CONTROL = 0x0, 0x2, 0x8, 0xA
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _LAST_CONTROL = 0x0, 0x1, 0x2, 0x8, 0xA
 _SHORT, _MEDIUM = 126, 127
 """A length below `_SHORT` is in the second byte; these values say that it is in the next two or eight bytes."""
 _LONGEST_CONTROL = 125
@@ -31,9 +33,11 @@ class _InvalidError(Exception):
 class ClientFrames:
     """The frames of one client, in the order in which they arrive."""
 
-    __slots__ = ("_ended", "_fragmented", "_held", "_left")
+    __slots__ = ("_compression", "_ended", "_fragmented", "_held", "_left")
 
-    def __init__(self) -> None:
+    def __init__(self, *, compression: bool = False) -> None:
+        """`compression` permits compressed messages: it was negotiated."""
+        self._compression = compression
         self._held = b""
         """The beginning of a frame that cannot be judged yet."""
         self._left = 0
@@ -67,8 +71,8 @@ class ClientFrames:
             if size is None:
                 self._held, self._left = data[at:], 0
                 return data[:at]
+            empty += size == 2 + _MASK + bool(data[at] & _COMPRESSED)  # a compressed one holds a byte
             at += size
-            empty += size == 2 + _MASK
             if self._ended or empty > _EMPTY_LIMIT:
                 self._ended = True
                 return data[:at]
@@ -96,6 +100,8 @@ class ClientFrames:
 
     def _check_kind(self, first: int, second: int) -> None:
         opcode = first & _OPCODE
+        if self._compression and opcode in {_TEXT, _BINARY}:
+            first &= ~_COMPRESSED
         if first & _RESERVED or not second & _MASKED:
             raise _InvalidError
         if opcode & _CONTROL:

@@ -11,6 +11,7 @@ import msgspec
 from shared.events.event import Attributes, MalformedEvent, encode
 
 _TEXT = 0x81  # FIN and opcode 1
+_COMPRESSED = 0x40  # RSV1 (RFC 7692, 6)
 _PONG = 0x8A
 _SHORT = 126  # lengths below fit into the second byte
 _MEDIUM = 0x10000  # lengths below take two more bytes, others eight
@@ -30,6 +31,16 @@ def ping() -> bytes:
 def text_frame(payload: bytes) -> bytes:
     """Return one text message; `payload` must be UTF-8."""
     return _head(_TEXT, len(payload)) + payload
+
+
+def text_head(length: int, *, compressed: bool) -> bytes:
+    """Return the header of a text message whose payload has so many bytes."""
+    return _head(_TEXT | _COMPRESSED if compressed else _TEXT, length)
+
+
+def message_of(frame: bytes) -> bytes:
+    """Return the payload of a text message."""
+    return frame[{_SHORT: 4, 127: 10}.get(frame[1], 2) :]
 
 
 def pong_frame(payload: bytes) -> bytes:

@@ -49,7 +49,7 @@ async def _age(dsn: str) -> None:
 async def _clients(options: DatabaseOptions) -> list[str]:
     engine = create_engine(options)
     try:
-        return [client.client_id for client in await PostgresRegistry(engine, options).all()]
+        return [client.client_id for client in await PostgresRegistry(engine, options).page()]
     finally:
         await engine.dispose()
 

@@ -24,7 +24,10 @@ from shared.lease import MemoryLeaseStore
 from tests.unit.services.system_api.sources.file.file_poller import write
 from tests.unit.shared.telemetry.tracers import MemorySpans
 
-EXPERIENCE = {"listen": {"port": 0}, "drain_delay": 0, "drain_within": 1}
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+SECRET = "4929-1234"
+
+EXPERIENCE = {"listen": {"port": 0}, "drain_delay": 0, "drain_within": 1, "entity": {"allow": ["127.0.0.0/8"]}}
 PROCESS = {"listen": {"port": 0}, "pipelines": {"orders": {"sources": ["orders"], "channel": "orders"}}}
 
 
@@ -69,8 +72,20 @@ async def test_poll_commit_pipeline_and_frame_are_one_trace(tmp_path: Path) -> N
         given = {"leases": leases, "tracing": tracing["system_api"], **shared}
         await stack.enter_async_context(build_system_api(system(tmp_path), **given))
         frames = [json.loads((await socket.receive()).data) for _ in range(2)]
-        while not spans.named("deliver trelay.publish"):
+        headers = {"traceparent": TRACEPARENT}
+        async with http.post(f"{url}/entity?channel=orders", json={"card": SECRET}, headers=headers) as response:
+            assert response.status == 202
+        pushed = json.loads((await socket.receive()).data)
+        while len(spans.named("deliver trelay.publish")) < 2:
             await asyncio.sleep(0.01)
+    check_read(spans, frames)
+    check_pushed(spans, pushed)
+    exported = "".join(span.to_json() for span in spans.ended)
+    assert not [secret for secret in (SECRET, token, "demo") if secret in exported]
+
+
+def check_read(spans: MemorySpans, frames: list[Any]) -> None:
+    """What the system layer read is a trace of its own."""
     assert len({frame["traceparent"] for frame in frames}) == 1
     _, trace_id, span_id, flags = frames[0]["traceparent"].split("-")
     assert flags == "01"
@@ -82,10 +97,21 @@ async def test_poll_commit_pipeline_and_frame_are_one_trace(tmp_path: Path) -> N
     for name, service in hops.items():
         found = spans.named(name)
         assert found, name
+        assert poll.context.span_id in {span.parent.span_id for span in found if span.parent is not None}, name
         for span in found:
-            assert span.parent is not None
-            assert (span.parent.trace_id, span.parent.span_id) == (poll.context.trace_id, poll.context.span_id)
             assert span.resource.attributes["service.name"] == service
     counts = [span.attributes or {} for span in spans.named("deliver trelay.publish")]
-    assert sum(int(str(found["messaging.batch.message_count"])) for found in counts) == 2
-    assert sum(int(str(found["trelay.frames"])) for found in counts) == 2
+    assert sum(int(str(found["messaging.batch.message_count"])) for found in counts) == 3
+    assert sum(int(str(found["trelay.frames"])) for found in counts) == 3
+
+
+def check_pushed(spans: MemorySpans, frame: Any) -> None:
+    """What was pushed continues the trace of the sender."""
+    (request,) = spans.named("POST /entity")
+    assert request.parent is not None
+    assert request.context is not None
+    assert f"00-{request.parent.trace_id:032x}-{request.parent.span_id:016x}-01" == TRACEPARENT
+    assert frame["traceparent"] == f"{TRACEPARENT[:36]}{request.context.span_id:016x}-01"
+    for name in ("send trelay.publish", "deliver trelay.publish"):
+        parents = {span.parent.span_id for span in spans.named(name) if span.parent is not None}
+        assert request.context.span_id in parents, name

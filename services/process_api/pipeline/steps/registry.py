@@ -17,13 +17,13 @@ from services.process_api.pipeline.steps.flow.branch import BranchOptions
 from services.process_api.pipeline.steps.flow.emit import EmitOptions
 from services.process_api.pipeline.steps.flow.foreach import ForeachOptions
 from services.process_api.pipeline.steps.flow.parallel import ParallelOptions
+from services.process_api.pipeline.steps.flow.repartition import RepartitionOptions
 from services.process_api.pipeline.steps.flow.split import SplitOptions
 from services.process_api.pipeline.steps.flow.use import UseOptions
 from services.process_api.pipeline.steps.lookup.enrich import EnrichOptions
 from services.process_api.pipeline.steps.map import MapOptions
 from services.process_api.pipeline.steps.python import PythonOptions
 from services.process_api.pipeline.steps.rename import RenameOptions
-from services.process_api.pipeline.steps.repartition import RepartitionOptions
 from services.process_api.pipeline.steps.route import RouteOptions
 from services.process_api.pipeline.steps.set import SetOptions
 from services.process_api.pipeline.steps.stateful.aggregate import AggregateOptions

@@ -94,6 +94,13 @@ async def outcome(bus: Bus, topics: TopicsOptions) -> Outcome:
     return found
 
 
+async def reached(bus: Bus, topics: TopicsOptions, count: int, totals: int) -> None:
+    """Wait until so many events and totals are there, or more."""
+    async with asyncio.timeout(90):
+        while (found := await outcome(bus, topics)).count < count or len(found.totals) < totals:
+            await asyncio.sleep(0.5)
+
+
 def check(found: Outcome, count: int, ended: int) -> None:
     """Check what came of so many events, of which those before `ended` are in windows that have ended."""
     odd = [number for number in range(count) if number % 17 == 5]
@@ -125,22 +132,18 @@ async def test_events_behind_a_repartition_are_lost_repeated_and_counted_twice_n
             for replica in deployment.replicas:
                 replica.start()
             try:
+                for replica in deployment.replicas:
+                    await replica.ready()
                 await deployment.write(bus, 8)  # every group, whatever the seed
                 for _ in range(rounds):
                     for failure in deployment.rng.sample(failures, len(failures)):
                         await deployment.inject(failure, bus)
                 for replica in deployment.replicas:
                     await replica.ready()
-                async with asyncio.timeout(90):
-                    while (await outcome(bus, topics)).count < deployment.count:
-                        await asyncio.sleep(0.5)
-                    ended = deployment.count
-                    await deployment.end_windows(bus)
-                    while True:
-                        found = await outcome(bus, topics)
-                        if found.count >= deployment.count and len(found.totals) >= GROUPS:
-                            break
-                        await asyncio.sleep(0.5)
+                await reached(bus, topics, deployment.count, 0)
+                ended = deployment.count
+                await deployment.end_windows(bus)
+                await reached(bus, topics, deployment.count, GROUPS)
                 for replica in deployment.replicas:
                     assert await replica.stop() == 0, replica.tail()
                 found = await outcome(bus, topics)

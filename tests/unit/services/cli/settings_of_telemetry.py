@@ -3,6 +3,7 @@
 TELEMETRY = """\
 telemetry: {endpoint: "https://collector.example:4318/otlp", protocol: http/protobuf,
   headers: {Authorization: {file: password.txt}, X-Scope: a}, ca_file: ca.pem, traces: true, sample_ratio: 0.1,
+  metrics: true, metrics_interval: 60,
   timeout: 10, queue: 2048, flush_timeout: 2}
 """
 
@@ -12,5 +13,6 @@ WRONG_TELEMETRY = [
     "telemetry: {endpoint: 'collector:4318'}",
     "telemetry: {endpoint: 'https://a:b@collector'}",
     "telemetry: {protocol: grpc}",
+    "telemetry: {metrics_interval: 0}",
     "telemetry: {sample_ratio: 1.5}",
 ]

@@ -129,7 +129,7 @@ def test_the_limits_are_those_of_the_settings() -> None:
         found["time without reading anything of what is buffered"] == f"{CatchUpOptions().drain_timeout:g} s, then 4001"
     )
     assert found["time to answer a Close frame, once you have read what precedes it"] == f"{delivery.close_timeout:g} s"
-    assert found["size of a message, an event with its cursor"].startswith(
+    assert found["size of a message, an event with its cursor, before compression"].startswith(
         f"{TopicsOptions().largest_frame // 2**20} MiB"
     )
     assert found["heartbeat"] == f"{HubOptions().heartbeat.seconds:g} s"

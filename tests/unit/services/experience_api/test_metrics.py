@@ -4,8 +4,9 @@ from services.experience_api import refusals
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.metrics import ACCEPTED, DeliveryCollector, ExperienceMetrics
+from services.experience_api.stream.callbacks import Counts
 from services.experience_api.stream.catch_up import CatchUpCounts
-from services.experience_api.stream.delivery import Counts
+from services.experience_api.wire.deflate import CompressionCounts
 
 
 def test_every_outcome_is_zero_at_the_start() -> None:
@@ -35,10 +36,14 @@ def test_the_counts_of_the_stream_are_read_on_collection() -> None:
     assert registry.get_sample_value(deliveries) == 0
     hub = HubCounts(deliveries=70)
     hub.endings[close_codes.TOO_SLOW.label] += 2
-    found[0] = Counts(hub, CatchUpCounts(deliveries=7, gaps=1), 3, 40, 5000, 6)
+    found[0] = Counts(hub, CatchUpCounts(deliveries=7, gaps=1), 3, 40, 5000, 6, CompressionCounts(2, 900, 300), 5)
     assert registry.get_sample_value(deliveries) == 77
     assert registry.get_sample_value(endings, {"reason": "too_slow"}) == 2
     assert registry.get_sample_value(endings, {"reason": "draining"}) == 0
     assert registry.get_sample_value("trelay_experience_connections") == 40
     assert registry.get_sample_value("trelay_experience_gaps_total") == 1
     assert registry.get_sample_value("trelay_experience_malformed_total") == 6
+    assert registry.get_sample_value("trelay_experience_compressed_connections") == 5
+    assert registry.get_sample_value("trelay_experience_compressed_frames_total") == 2
+    assert registry.get_sample_value("trelay_experience_compression_bytes_before_total") == 900
+    assert registry.get_sample_value("trelay_experience_compression_bytes_after_total") == 300

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 
 class Collector:
@@ -18,6 +20,7 @@ class Collector:
         self.gate.set()
         self.headers: list[dict[str, str]] = []
         self.traces: list[ExportTraceServiceRequest] = []
+        self.metrics: list[ExportMetricsServiceRequest] = []
         self.arrived = asyncio.Event()
 
     @property
@@ -29,6 +32,16 @@ class Collector:
             for scope in resource.scope_spans
             for span in scope.spans
         ]
+
+    @property
+    def latest_metrics(self) -> list[Metric]:
+        (resource,) = self.metrics[-1].resource_metrics
+        (scope,) = resource.scope_metrics
+        return list(scope.metrics)
+
+    async def _take_metrics(self, request: web.Request) -> web.Response:
+        self.metrics.append(ExportMetricsServiceRequest.FromString(await request.read()))
+        return web.Response()
 
     async def _take_traces(self, request: web.Request) -> web.Response:
         # aiohttp has decoded the body by its Content-Encoding.
@@ -46,6 +59,7 @@ class Collector:
         collector = cls()
         app = web.Application()
         app.router.add_post("/v1/traces", collector._take_traces)
+        app.router.add_post("/v1/metrics", collector._take_metrics)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

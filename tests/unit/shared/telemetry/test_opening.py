@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
+from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.identity import Identity
-from shared.telemetry.opening import opened_tracing
+from shared.telemetry.opening import opened_telemetry
 from shared.telemetry.options import TelemetryOptions
 from shared.telemetry.tracing import NO_TRACING, Tracing
 from tests.unit.shared.telemetry.collector import Collector
@@ -21,8 +22,10 @@ UNREACHABLE = "http://127.0.0.1:1"
 
 @asynccontextmanager
 async def opened(registry: CollectorRegistry, **given: object) -> AsyncIterator[Tracing]:
-    options = TelemetryOptions.model_validate(given)
-    async with opened_tracing(options, Identity("system_api", "n1", "1.0"), "kafka", registry, SYSTEM_CLOCK) as tracing:
+    options, identity = TelemetryOptions.model_validate(given), Identity("system_api", "n1", "1.0")
+    health = Health("test")
+    health.registry = registry
+    async with opened_telemetry(options, identity, health, SYSTEM_CLOCK, system="kafka") as tracing:
         yield tracing
 
 
@@ -103,6 +106,25 @@ async def test_an_outage_is_logged_when_it_begins_and_when_it_is_over(caplog: py
     ]
     assert "400" in lines[0].__dict__["error"]
     assert lines[1].__dict__["count"] == 2
+
+
+async def test_metrics_are_exported_as_they_are_exposed() -> None:
+    registry = CollectorRegistry()
+    counter = Counter("trelay_things", "Things.", ["source"], registry=registry)
+    async with Collector.running() as collector:
+        given = {"endpoint": collector.url, "traces": False, "metrics": True, "metrics_interval": 1}
+        async with opened(registry, **given, flush_timeout=20) as tracing, asyncio.timeout(30):
+            assert tracing is NO_TRACING
+            counter.labels("orders").inc(2)
+            while not collector.metrics:
+                await asyncio.sleep(0.01)
+            counter.labels("orders").inc(3)
+    found = [metric for metric in collector.latest_metrics if metric.name == "trelay_things_total"]
+    assert [(point.as_double, point.attributes[0].value.string_value) for point in found[0].sum.data_points] == [
+        (5.0, "orders")
+    ]
+    assert found[0].sum.is_monotonic
+    assert registry.get_sample_value("trelay_telemetry_exported_total", {"signal": "metrics"})
 
 
 async def test_an_absent_collector_fails_nothing() -> None:

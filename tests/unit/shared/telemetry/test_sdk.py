@@ -19,7 +19,7 @@ def test_the_ratio_decides_on_traces_that_begin_here_and_a_parent_on_the_others(
 ) -> None:
     exporter = InMemorySpanExporter()
     options = TelemetryOptions(endpoint="http://127.0.0.1:1", sample_ratio=ratio)
-    with opened_sdk(options, Identity("s", "n"), CollectorRegistry(), SYSTEM_CLOCK, exporter) as sdk:
+    with opened_sdk(options, Identity("s", "n"), CollectorRegistry(), SYSTEM_CLOCK, spans=exporter) as sdk:
         tracing = sdk.tracing("kafka")
         for _ in range(polls):
             with tracing.poll("orders") as poll:

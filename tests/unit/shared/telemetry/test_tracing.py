@@ -4,6 +4,8 @@ import subprocess
 import sys
 from collections import Counter
 
+from aiohttp import web
+
 from shared.runtime.trace import current_span
 from shared.telemetry.tracing import NO_TRACING
 from tests.unit.shared.telemetry.test_parents import PARENT, event
@@ -24,7 +26,9 @@ def test_no_span_is_made() -> None:
     NO_TRACING.delivered("t", [event(PARENT)], 1, 0.1)
     assert not NO_TRACING.parents([event(PARENT)])
     assert not NO_TRACING.on
-    assert not NO_TRACING.middlewares
+    app = web.Application()
+    NO_TRACING.trace_requests(app)
+    assert not app.middlewares
 
 
 def test_the_services_import_nothing_of_opentelemetry() -> None:

@@ -25,7 +25,6 @@ ODD: tuple[Any, ...] = (
     None, True, 0, 1, -1, 2.5, "", "x", "yes", "5", "a b", "ä", "a@b", "$${X}", "x" * 300,
     [], ["x"], [1], {}, {"x": 1}, *REFERENCES,
 )  # fmt: skip
-
 ENVIRONMENT = {"X": "1"}
 
 INDEPENDENT = {"the file", "database", "logs", "system", "sources", "process", "pipelines", "experience", "delivery"}

@@ -25,6 +25,7 @@ from shared.errors import Malformed, TooLarge, Unavailable
 from shared.events.telemetry import parse
 from shared.http.origin import Networks, Origin
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.trace import Span, in_span
 
 TOPICS = TopicsOptions()
 UNUSED = OnceAppender(MemoryBus(), TOPICS.publish, MemoryKeyStore(bool), lambda: Node("unused", 1), OnceOptions(), str)
@@ -88,6 +89,15 @@ async def test_a_trace_is_continued_or_started() -> None:
     assert parse(json.loads(traced.value)["traceparent"]).trace == parse(TRACE).trace
     assert json.loads(traced.value)["traceparent"] != TRACE
     assert parse(json.loads(started.value)["traceparent"]).trace != parse(TRACE).trace
+
+
+async def test_events_of_a_request_that_has_a_span_are_its_children() -> None:
+    bus, span = MemoryBus(), Span("1" * 32, "2" * 16, sampled=False)
+    await bus.ensure_topics(TOPICS.all())
+    async with bus.appender() as appender:
+        with in_span(span):
+            (pushed,) = (await pushes().append(plain(), ALLOWED_ADDRESS, appender, UNUSED)).events
+    assert json.loads(pushed.value)["traceparent"] == f"00-{'1' * 32}-{'2' * 16}-00"
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["unavailable", "silent"])

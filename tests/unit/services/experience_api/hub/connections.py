@@ -45,9 +45,10 @@ def connection(
     on_detach: Callable[[Connection], None] = lambda _connection: None,
     inner: Inner | None = None,
     limit: int = 100_000,
+    window: int = 0,
 ) -> Connection:
     """Return a connection that writes to a fake transport only."""
-    outbox = Outbox(transport, None, limit)
+    outbox = Outbox(transport, None, limit, window)
     return Connection(subscriber(*channels), outbox, cast("asyncio.Transport", transport), inner or Inner(), on_detach)
 
 

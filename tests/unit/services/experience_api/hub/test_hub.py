@@ -9,8 +9,11 @@ from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions
 from services.experience_api.hub.hub import Hub, HubOptions
 from services.experience_api.hub.outbox import NO_FD, Outbox
 from services.experience_api.wire.cursor import Vector
+from services.experience_api.wire.deflate import CompressionOptions, Deflater
+from services.experience_api.wire.frames import text_frame
 from services.experience_api.wire.records import Batch
 from shared.runtime.clock import SystemClock
+from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.connections import Inner, Pipe, connection, subscriber
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 
@@ -43,7 +46,9 @@ def clock() -> SteppedClock:
 
 @pytest.fixture
 def hub(clock: SteppedClock) -> Hub:
-    return Hub(HubOptions(outbox_bytes=LIMIT, heartbeat=HeartbeatOptions(seconds=16.0)), clock)
+    return Hub(
+        HubOptions(outbox_bytes=LIMIT, heartbeat=HeartbeatOptions(seconds=16.0)), clock, Deflater(CompressionOptions())
+    )
 
 
 @pytest.fixture
@@ -67,8 +72,8 @@ def batch(*channels: str, frames: Sequence[bytes] = ()) -> Batch:
     return Batch(found, names, [0] * len(names), list(range(len(names))), sum(map(len, found)))
 
 
-def joined(hub: Hub, transport: FakeTransport, *channels: str) -> Connection:
-    one = connection(transport, *channels, on_detach=hub.remove, limit=LIMIT)
+def joined(hub: Hub, transport: FakeTransport, *channels: str, window: int = 0) -> Connection:
+    one = connection(transport, *channels, on_detach=hub.remove, limit=LIMIT, window=window)
     hub.add(one)
     hub.join(one)
     return one
@@ -86,6 +91,34 @@ def test_each_connection_receives_its_channels_of_a_batch_in_one_write(hub: Hub)
     assert none.sent == b""
     assert not lagging
     assert (hub.counts.batches, hub.counts.events, hub.counts.deliveries) == (1, 4, 7)
+
+
+def test_connections_with_compression_share_the_compressed_frames(hub: Hub) -> None:
+    plain, compressed, other = FakeTransport(), [FakeTransport() for _ in range(5)], FakeTransport()
+    joined(hub, plain)
+    for transport in compressed:
+        joined(hub, transport, window=15)
+    joined(hub, other, "a", window=12)
+    frames = [text_frame(b'{"n": %d, "fill": "%b"}' % (number, b"x" * 500)) for number in range(2)]
+    hub.deliver(batch("a", "b", frames=frames), (0,), Lagging())
+    assert plain.sent == b"".join(frames)
+    assert len(compressed[0].sent) < len(plain.sent) / 5
+    assert {transport.sent for transport in compressed} == {compressed[0].sent}
+    assert compressed[0].sent.startswith(other.sent)
+    assert events(compressed[0].sent) == events(plain.sent)
+    assert hub.counts.deliveries == 13
+    assert hub.windows(b"a") == {0, 12, 15}
+    assert hub.windows(b"b") == {0, 15}
+
+
+def test_a_connection_with_compression_leaves_its_own_audience(hub: Hub) -> None:
+    kept, left = FakeTransport(), FakeTransport()
+    joined(hub, kept)
+    one = joined(hub, left, window=15)
+    hub.remove(one)
+    hub.deliver(batch("a"), (0,), Lagging())
+    assert (kept.sent, left.sent) == (b"<a>", b"")
+    assert hub.windows(b"a") == {0}
 
 
 def test_pending_frames_are_written_once(hub: Hub) -> None:

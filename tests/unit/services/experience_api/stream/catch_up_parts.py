@@ -1,15 +1,17 @@
 """A replica whose connections catch up, on a bus in memory that fails on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from services.experience_api.hub.connection import Connection
 from services.experience_api.stream.catch_up import CatchUp, CatchUpOptions
+from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
 from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.deflate import CompressionOptions, Deflater
 from services.experience_api.wire.records import FrameEncoder
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, Reader
@@ -61,20 +63,24 @@ class Parts:
         self.history = History(codec, (ON_THE_BUS,), HistoryOptions())
         self.joined: list[Connection] = []
         self.pauses = 0
+        self.deflater = Deflater(CompressionOptions(enabled=True))
         self.catch_up = CatchUp(
             self.history,
             LogReader(bus, TOPIC, LogReaderOptions()),
             ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576),
             self.joined.append,
+            Compressing(self.deflater),
             options=CatchUpOptions(drain_timeout=drain_timeout),
             pause=self._pause,
         )
         self._encoder = FrameEncoder(codec, (ON_THE_BUS,))
         self.read_to(30)
 
-    def read_to(self, end: int) -> None:
-        """Let the replica read further."""
-        for batch in self._encoder.batches([record("a", offset) for offset in range(self.history.head[0], end)]):
+    def read_to(self, end: int, values: Sequence[bytes | None] = ()) -> None:
+        """Let the replica read further: events with these values, or small ones."""
+        offsets = range(self.history.head[0], end)
+        found = zip(offsets, values or [None] * len(offsets), strict=True)
+        for batch in self._encoder.batches([record("a", offset, value=value) for offset, value in found]):
             self.history.extend(batch)
             self.catch_up.notify_progress()
 

@@ -8,10 +8,12 @@ from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub, HubOptions
 from services.experience_api.stream.broadcast import Broadcast
 from services.experience_api.stream.catch_up import CatchUp, CatchUpOptions
+from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import LOG_CUT, NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.stream.log_reader import LogReader, LogReaderOptions
 from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.deflate import CompressionOptions, Deflater
 from services.experience_api.wire.records import Batch, FrameEncoder
 from shared.bus.memory import MemoryBus
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -28,14 +30,22 @@ class Parts:
 
     def __init__(self) -> None:
         self.history = History(CODEC, (0,), HistoryOptions())
-        self.hub = Hub(HubOptions(outbox_bytes=262_144), SYSTEM_CLOCK)
+        self.deflater = Deflater(CompressionOptions(enabled=True))
+        compressing = Compressing(self.deflater)
+        self.hub = Hub(HubOptions(outbox_bytes=262_144), SYSTEM_CLOCK, self.deflater)
         control_events = ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576)
         log_reader = LogReader(MemoryBus(), "missing", LogReaderOptions())
         self.catch_up = CatchUp(
-            self.history, log_reader, control_events, self.hub.join, options=CatchUpOptions(), pause=self._pause
+            self.history,
+            log_reader,
+            control_events,
+            self.hub.join,
+            compressing,
+            options=CatchUpOptions(),
+            pause=self._pause,
         )
-        self.broadcast = Broadcast(self.history, self.hub, self.catch_up, control_events)
-        self._encoder = FrameEncoder(CODEC, (0,))
+        self.broadcast = Broadcast(self.history, self.hub, self.catch_up, control_events, compressing)
+        self.encoder = FrameEncoder(CODEC, (0,))
 
     async def _pause(self) -> None:
         await asyncio.sleep(0)
@@ -45,10 +55,10 @@ class Parts:
             self.broadcast.deliver(batch)
 
     def batches(self, *offsets: int) -> list[Batch]:
-        return list(self._encoder.batches([record("a", offset) for offset in offsets]))
+        return list(self.encoder.batches([record("a", offset) for offset in offsets]))
 
-    def connect(self, transport: FakeTransport, cursor: str | None = None) -> Connection:
-        one = connection(transport, on_detach=self.broadcast.remove, limit=262_144)
+    def connect(self, transport: FakeTransport, cursor: str | None = None, window: int = 0) -> Connection:
+        one = connection(transport, on_detach=self.broadcast.remove, limit=262_144, window=window)
         self.hub.add(one)
         self.broadcast.start(one, cursor)
         return one
@@ -79,6 +89,19 @@ async def test_a_connection_without_a_cursor_begins_now(parts: Parts) -> None:
     parts.connect(transport)
     parts.deliver(1, 2)
     assert texts(transport) == ["trelay.connected", "0/1", "0/2"]
+
+
+async def test_large_events_are_compressed_before_they_are_delivered(parts: Parts) -> None:
+    compressed, plain = FakeTransport(), FakeTransport()
+    parts.connect(compressed, window=15)
+    parts.connect(plain)
+    value = b'{"id":"0/0","fill":"%b"}' % (b"x" * 100_000)
+    [batch] = parts.encoder.batches([record("a", 0, value=value)])
+    await parts.broadcast.prepare(batch)
+    parts.broadcast.deliver(batch)
+    assert events(compressed.sent)[1] == events(plain.sent)[1]
+    assert len(compressed.sent) < len(plain.sent) / 50
+    assert parts.deflater.counts.frames == 1
 
 
 async def test_a_connection_with_a_cursor_in_memory_is_live_at_once(parts: Parts) -> None:

@@ -69,6 +69,34 @@ async def test_from_the_bus_then_from_memory(parts: Parts) -> None:
     assert parts.catch_up.counts.log_reads == 1
 
 
+async def test_compressed_from_the_bus_then_from_memory(parts: Parts, bus: FlakyBus) -> None:
+    fill = b"x" * 1000
+    values = [b'{"id":"0/%d","fill":"%b"}' % (number, fill * (100 if number == 35 else 1)) for number in range(30, 40)]
+    parts.read_to(40, values)
+    transports = [FakeTransport() for _ in range(3)]
+    for transport in transports:
+        parts.catch_up.start(connection(transport, window=15), (15,))
+    assert parts.joined == [], "none is served in one step: a large event takes long"
+    await parts.until_live()
+    assert len(parts.joined) == 3
+    for transport in transports:
+        assert texts(transport) == ids(15, 40)
+        assert len(transport.sent) < 5000
+    assert parts.deflater.counts.frames == 10, "those from memory, once for all; the others are small"
+
+
+async def test_what_is_read_while_a_large_event_is_compressed_is_not_missed(parts: Parts) -> None:
+    large = b'{"id":"0/30","fill":"%b"}' % (b"x" * 500_000)
+    parts.read_to(31, [large])
+    transport = FakeTransport()
+    parts.catch_up.start(connection(transport, window=15), (30,))
+    for end in range(32, 36):
+        await asyncio.sleep(0)
+        parts.read_to(end)
+    await parts.until_live()
+    assert texts(transport) == ids(30, 35)
+
+
 async def test_events_removed_by_retention_are_a_gap_that_is_counted(parts: Parts, bus: FlakyBus) -> None:
     bus.delete_records(TOPIC, 0, 15)
     transport = FakeTransport()

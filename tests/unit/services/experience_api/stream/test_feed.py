@@ -28,6 +28,9 @@ class Sink:
         self.gaps: list[str] = []
         self._history = history
 
+    async def prepare(self, batch: Batch) -> None:
+        """Nothing takes long."""
+
     def deliver(self, batch: Batch) -> None:
         self._history.extend(batch)
         self.ids += [event(frame)["id"] for frame in batch.frames]

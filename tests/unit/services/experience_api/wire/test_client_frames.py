@@ -43,6 +43,38 @@ def test_valid_frames_are_passed_on_however_they_are_cut(frames: bytes) -> None:
     assert passed(data[at : at + 1] for at in range(len(data))) == data
 
 
+COMPRESSED = {
+    "text": masked(0xC1, b"\xaa\x56"),
+    "binary": masked(0xC2, b"\x00"),
+    "fragments around a ping": masked(0x41, b"a") + masked(0x89, b"") + masked(0x00, b"b") + masked(0x80, b"c"),
+}
+
+
+@pytest.mark.parametrize("frames", COMPRESSED.values(), ids=COMPRESSED)
+def test_compressed_messages_are_passed_on_once_compression_was_negotiated(frames: bytes) -> None:
+    assert ClientFrames(compression=True).feed(frames + MESSAGE) == frames + MESSAGE
+    assert passed([frames]) == INVALID
+
+
+NEVER_COMPRESSED = {
+    "a continuation": (masked(0x41, b"a"), masked(0xC0, b"b")),
+    "a ping": (b"", masked(0xC9, b"")),
+    "a Close frame": (b"", masked(0xC8, b"")),
+    "reserved bit 2 of a compressed message": (b"", masked(0xE1, b"")),
+    "no mask": (b"", b"\xc1\x01\x00"),
+}
+
+
+@pytest.mark.parametrize(("valid", "invalid"), NEVER_COMPRESSED.values(), ids=NEVER_COMPRESSED)
+def test_the_first_frame_of_a_message_alone_may_say_that_it_is_compressed(valid: bytes, invalid: bytes) -> None:
+    assert ClientFrames(compression=True).feed(valid + invalid + MESSAGE) == valid + INVALID
+
+
+def test_compressed_empty_messages_are_counted_like_empty_ones() -> None:
+    flood = masked(0xC1, b"\x00") * 5000
+    assert len(ClientFrames(compression=True).feed(flood)) < len(flood) / 2
+
+
 INVALID_FRAMES = {
     "no mask": b"\x81\x05hello",
     "a ping without mask": b"\x89\x00",

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.process_api.operations.gate import Ahead, Gate
@@ -119,7 +119,15 @@ moves = st.one_of(
 )
 
 
+BEFORE_ITS_OWN_REWIND: list[tuple[str, Any, int]] = [
+    ("event", 0, 0), ("event", 0, 0), ("run", 0, 4), ("run", 1, 4),
+    ("ask", None, 6), ("carry out", 0, 0), ("run", 0, 4), ("run", 1, 4),
+]  # fmt: skip
+"""A partition gets an event that another one has made again, and has not carried out the rewind itself."""
+
+
 @given(st.lists(moves, max_size=60))
+@example(BEFORE_ITS_OWN_REWIND)
 def test_a_rewind_gives_the_parts_behind_each_event_again_once(given: list[tuple[str, Any, int]]) -> None:
     made = Deployment()
     covered: set[tuple[int, int]] = set()
