@@ -95,6 +95,7 @@ class Pipeline:
         self._context = replace(context or StepContext(), pipeline=name, on_close=[])
         steps = [step.build(self._context.at(place)) for place, step in zip(self.places, options.steps, strict=True)]
         self._segments = segments(self.places, steps, options.steps)
+        self._steps = self._segments[0].plain
         self.parts = len(self._segments)
         """How many parts `repartition` steps divide it into."""
         self.timed = any(segment.timed for segment in self._segments)
@@ -129,9 +130,13 @@ class Pipeline:
         """
         place = EVENT
         try:
-            drafts: Sequence[Draft] = (_draft(value, spliced, part),)
-            number = 0 if part is None else part.number
-            for place, apply in self._segments[number].plain:
+            drafts: Sequence[Draft]
+            if part is None:  # nearly always
+                drafts, steps, number = (Draft(value, spliced=spliced),), self._steps, 0
+            else:
+                number = part.number
+                drafts, steps = (_draft(value, spliced, part),), self._segments[number].plain
+            for place, apply in steps:
                 drafts = apply(drafts[0]) if len(drafts) == 1 else [made for draft in drafts for made in apply(draft)]
                 if on_step is not None:
                     on_step(place)

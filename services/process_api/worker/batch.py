@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from services.process_api.operations.gate import Gate, Paused
@@ -12,7 +11,7 @@ from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.pipeline.steps.scope import OnStep, Scope
-from services.process_api.worker.outputs import checked, parted
+from services.process_api.worker.outputs import Tally, checked, parted
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import STAGE, fitting, reject_of
 from services.process_api.worker.routing import Refused, Routed, Router, part_of, source_of
@@ -25,15 +24,6 @@ from shared.events.headers import packed_provenance
 
 StepTimer = Callable[[Pipeline], OnStep]
 """Starts to time the steps of a pipeline for one event."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of the events that one pipeline took."""
-
-    taken: int = 0
-    published: int = 0
-    rejected: int = 0
 
 
 class Shadowed(NamedTuple):
@@ -204,16 +194,19 @@ class Batch:
         if scope.state is not None:
             for pipeline in self._selection.pipelines:
                 if pipeline.timed and not (self._gate is not None and self._gate.is_paused(pipeline.name)):
-                    origin = f"{scope.partition.topic}/{scope.partition.partition}/{offset}"
-                    await self._add_due(pipeline, scope, origin)
+                    await self._add_due(pipeline, scope, offset)
 
-    async def _add_due(self, pipeline: Pipeline, scope: Scope, origin: str) -> None:
+    async def _add_due(self, pipeline: Pipeline, scope: Scope, offset: int) -> None:
         """Add the results of a pipeline that are due, all of them or, where a step waits for something, none."""
+        origin = f"{scope.partition.topic}/{scope.partition.partition}/{offset}"
         for due, value, result in await run_due(pipeline, scope, self._checked):
+            tally = self.tallies[pipeline.name]
             if not isinstance(result, Rejected):
-                self._output(result, pipeline, scope.partition.partition, int(origin.rpartition("/")[2]))
+                published = self._forward(result, pipeline, scope.partition.partition, offset)
+                tally.published += len(published)
+                self._output(published)
                 continue
-            self.tallies[pipeline.name].rejected += 1
+            tally.rejected += 1
             identity = due.draft.attribute("id") or origin
             reject = Reject(identity, value, str(result), STAGE, origin, pipeline.label, content=Content.RESULT)
             provenance = packed_provenance(due.headers)
@@ -269,7 +262,8 @@ class Batch:
 
     def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
         tally = self.tallies[pipeline.name]
-        tally.taken += pipeline.parts == 1 or part_in(record.headers) is None
+        if pipeline.parts == 1 or part_in(record.headers) is None:
+            tally.taken += 1
         if pipeline.shadowed:
             self.shadowed.append(Shadowed(pipeline.name, record, result))
         if isinstance(result, Rejected):
@@ -277,17 +271,23 @@ class Batch:
             self._timed_out = self._timed_out or result.timed_out
             self._reject(record, str(result), provenance, pipeline.label)
             return
-        self._output(result, pipeline, record.partition, record.offset)
+        if pipeline.parts > 1:
+            result = self._forward(result, pipeline, record.partition, record.offset)
+        tally.published += len(result)
+        self._output(result)
 
-    def _output(self, outputs: list[Outgoing], pipeline: Pipeline, partition: int, offset: int) -> None:
+    def _output(self, outputs: list[Outgoing]) -> None:
+        self.outputs += outputs
         for output in outputs:
             self.size += len(output[1] or b"")
-        if pipeline.parts > 1:
-            generation = 0 if self._gate is None else self._gate.generation(pipeline.name)
-            outputs, forwarded = parted(outputs, generation, partition, offset)
-            self.forwarded += forwarded
-        self.tallies[pipeline.name].published += len(outputs)
-        self.outputs += outputs
+
+    def _forward(self, outputs: list[Outgoing], pipeline: Pipeline, partition: int, offset: int) -> list[Outgoing]:
+        """Keep the events for the next part of a pipeline, and return those for subscribers."""
+        generation = 0 if self._gate is None else self._gate.generation(pipeline.name)
+        published, forwarded = parted(outputs, generation, partition, offset)
+        self.forwarded += forwarded
+        self.size += sum(len(each.value or b"") for each in forwarded)
+        return published
 
     def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
         attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)

@@ -1,6 +1,7 @@
-"""Checks the events that a pipeline makes, and parts those for subscribers from those for its next part. Sans-I/O."""
+"""The events that a pipeline makes: counts, limits, and which are for subscribers or for its next part. Sans-I/O."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from services.process_api.pipeline.part import Forwarded
 from services.process_api.pipeline.steps.outcome import Rejected
@@ -9,6 +10,15 @@ from shared.bus.protocol import RECORD_LIMIT, Outgoing, size_of
 
 _SURELY_FITS = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of the events that one pipeline took."""
+
+    taken: int = 0
+    published: int = 0
+    rejected: int = 0
 
 
 def checked(result: Result, event_limit: int) -> Result:

@@ -92,7 +92,7 @@ def test_a_bug_in_a_step_rejects_the_event(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(_draft: object) -> list[Any]:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(made._segments[0], "plain", [("steps.0.filter", broken)])
+    monkeypatch.setattr(made, "_steps", [("steps.0.filter", broken)])
     with pytest.raises(Rejected, match=r"^steps\.0\.filter: ZeroDivisionError: a bug"):
         made.run(event(ORDER))
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.selection import Selection
-from services.process_api.worker.batch import Batch, Tally
+from services.process_api.worker.batch import Batch
+from services.process_api.worker.outputs import Tally
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import RECORD_LIMIT, TopicPartition, size_of
 from shared.bus.topics import TopicsOptions

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
-from services.process_api.worker.batch import Batch, Tally
+from services.process_api.worker.batch import Batch
+from services.process_api.worker.outputs import Tally
 from services.process_api.worker.poison import PoisonTracker
 from tests.unit.services.process_api.making import batch, event, pipeline, record
 from tests.unit.services.process_api.pipeline.steps.waiting import (
