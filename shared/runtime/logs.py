@@ -46,6 +46,8 @@ def configure(options: LogOptions, identity: Identity, stream: TextIO | None = N
     handler = _Lines(stream or sys.stderr, options, identity)
     root = logging.getLogger()
     for old in list(root.handlers):
+        if isinstance(old, Forwarder):
+            continue
         root.removeHandler(old)
         if isinstance(old, _Lines):
             old.forget_levels()
@@ -54,6 +56,10 @@ def configure(options: LogOptions, identity: Identity, stream: TextIO | None = N
     for name, level in options.loggers.items():
         logging.getLogger(name).setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+class Forwarder(logging.Handler):
+    """Takes lines beside those that are written; `configure` leaves it in place."""
 
 
 class _Lines(logging.StreamHandler[TextIO]):
@@ -83,12 +89,12 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             **_context(self._identity),
             "logger": record.name,
-            "message": _clean(record.getMessage()),
+            "message": message_of(record),
         }
-        for name, value in _fields(record).items():
+        for name, value in fields_of(record).items():
             line.setdefault(name, value)
         if record.exc_info:
-            line["exception"] = _clean(_traceback(record))
+            line["exception"] = traceback_of(record)
         # JSON escapes what ends a line, but for the few characters beyond ASCII that end one for some readers.
         return json.dumps(line, ensure_ascii=False, default=str).translate(_JSON_ESCAPES)
 
@@ -102,14 +108,14 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, and the lines of a traceback."""
-        message = one_line(_clean(record.getMessage()))
+        message = one_line(message_of(record))
         context = _context(self._identity)
-        named = {name: value for name, value in _fields(record).items() if name not in context} | context
+        named = {name: value for name, value in fields_of(record).items() if name not in context} | context
         fields = "".join(f" {name}={_short(value)}" for name, value in named.items())
         line = f"{_time(record)} {record.levelname:<7} {record.name}: {message}{fields}"
         if record.exc_info:
             # The mark distinguishes these lines, which may hold text from outside, from lines of the log.
-            line += "".join(f"\n  | {one_line(part)}" for part in _clean(_traceback(record)).splitlines())
+            line += "".join(f"\n  | {one_line(part)}" for part in traceback_of(record).splitlines())
         return line
 
 
@@ -126,13 +132,20 @@ def _time(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def message_of(record: logging.LogRecord) -> str:
+    """Return the message, without secrets."""
+    return _clean(record.getMessage())
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields of a line, without secrets."""
     return {name: redact_field(name, value) for name, value in record.__dict__.items() if name not in _STANDARD}
 
 
-def _traceback(record: logging.LogRecord) -> str:
+def traceback_of(record: logging.LogRecord) -> str:
+    """Return the traceback of a line that has one, without secrets."""
     assert record.exc_info, "the caller checks"
-    return "".join(traceback.format_exception(*record.exc_info)).rstrip()
+    return _clean("".join(traceback.format_exception(*record.exc_info)).rstrip())
 
 
 def _clean(text: str) -> str:

@@ -1,1 +1,1 @@
-"""OpenTelemetry: traces and metrics, exported by OTLP; nothing of it is imported while it is off."""
+"""OpenTelemetry: traces, metrics and logs, exported by OTLP; nothing of it is imported while it is off."""

@@ -14,7 +14,7 @@ from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = ("traces", "metrics")
+SIGNALS = ("traces", "metrics", "logs")
 REASONS = ("queue_full", "export_failed")
 
 

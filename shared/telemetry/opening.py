@@ -45,7 +45,7 @@ async def opened_telemetry(
     Raises:
         SettingsError: the extra `otel` is not installed.
     """
-    if options.endpoint is None or not (options.traces or options.metrics):
+    if options.endpoint is None or not (options.traces or options.metrics or options.logs):
         yield NO_TRACING
         return
     with extra("otel", "telemetry.endpoint"):

@@ -39,6 +39,9 @@ class TelemetryOptions(Options):
     metrics_interval: float = Field(default=60.0, ge=1)
     """Seconds between two exports of the metrics."""
 
+    logs: bool = False
+    """Whether the lines of the log are exported as well; they are written as before."""
+
     sample_ratio: float = Field(default=1.0, ge=0, le=1)
     """The part of the traces that begin here which is exported. A trace that was begun elsewhere keeps the decision of
     its `traceparent`."""
@@ -47,7 +50,7 @@ class TelemetryOptions(Options):
     """Seconds for one export, retries included. What cannot be exported by then is dropped and counted."""
 
     queue: int = Field(default=2048, ge=1)
-    """Spans that wait for their export; more are dropped and counted."""
+    """Spans, and lines of the log, that wait for their export; more of each are dropped and counted."""
 
     flush_timeout: float = Field(default=2.0, ge=0)
     """Seconds that a stop waits for what was not exported yet."""

@@ -1,13 +1,15 @@
 """The SDK of OpenTelemetry as the settings say: resource, sampler, exporters."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import TypedDict, Unpack
 
 from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
@@ -19,6 +21,7 @@ from prometheus_client.metrics_core import Metric as Family
 from shared.runtime.clock import Clock
 from shared.runtime.identity import Identity
 from shared.telemetry.exporting import BoundedSpans, ExportMetrics, Exports, SdkErrors
+from shared.telemetry.log_records import BoundedLogs, LogForwarder
 from shared.telemetry.metric_export import MetricExport
 from shared.telemetry.options import TelemetryOptions
 from shared.telemetry.spans import SpanTracing
@@ -33,46 +36,43 @@ class Exporters(TypedDict, total=False):
 
     spans: SpanExporter
     metrics: MetricExporter
-
-
-@dataclass(frozen=True, slots=True)
-class _Traces:
-    provider: TracerProvider
-    exporter: SpanExporter
+    logs: LogRecordExporter
 
 
 class Sdk:
     """The signals that are exported."""
 
-    def __init__(self, traces: _Traces | None, metrics: MetricExport | None, clock: Clock) -> None:
-        self._traces = traces
-        self._metrics = metrics
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.tracer_provider: TracerProvider | None = None
+        self.logger_provider: LoggerProvider | None = None
+        self.metrics: MetricExport | None = None
+        self.exporters: list[SpanExporter | MetricExporter | LogRecordExporter] = []
 
     def tracing(self, system: str) -> Tracing:
         """Return what makes spans; `system` names the bus."""
-        if self._traces is None:
+        if self.tracer_provider is None:
             return NO_TRACING
-        return SpanTracing(self._traces.provider.get_tracer("trelay"), system, self._clock)
+        return SpanTracing(self.tracer_provider.get_tracer("trelay"), system, self._clock)
 
     def export_metrics(self, families: Iterable[Family]) -> None:
         """Send metrics, if they are exported. Call it in a thread."""
-        if self._metrics is not None:
-            self._metrics.export(families)
+        if self.metrics is not None:
+            self.metrics.export(families)
 
     def shutdown(self) -> None:
         """Export what waits, and close. Call it in a thread."""
-        if self._traces is not None:
-            self._traces.provider.shutdown()
-        if self._metrics is not None:
-            self._metrics.exporter.shutdown()
+        if self.tracer_provider is not None:
+            self.tracer_provider.shutdown()
+        if self.logger_provider is not None:
+            self.logger_provider.shutdown()
+        if self.metrics is not None:
+            self.metrics.exporter.shutdown()
 
     def abort(self) -> None:
         """End the shutdown as soon as the request in progress has ended."""
-        if self._traces is not None:
-            self._traces.exporter.shutdown()
-        if self._metrics is not None:
-            self._metrics.exporter.shutdown()
+        for exporter in self.exporters:
+            exporter.shutdown()
 
 
 @contextmanager
@@ -84,20 +84,29 @@ def opened_sdk(
     **given: Unpack[Exporters],
 ) -> Iterator[Sdk]:
     """Open the SDK. What is not given sends to the collector."""
-    errors = SdkErrors()
-    with errors.taken():
-        counts = ExportMetrics(registry)
-        resource = resource_of(identity)
-        traces, metrics = None, None
+    errors, sdk = SdkErrors(), Sdk(clock)
+    counts, resource = ExportMetrics(registry), resource_of(identity)
+
+    def exports(signal: str) -> Exports:
+        return Exports(signal, options.queue, counts, errors, clock)
+
+    with errors.taken(), ExitStack() as stack:
         if options.traces:
-            exporter = given.get("spans") or _span_exporter(options)
-            exports = Exports("traces", options.queue, counts, errors, clock)
-            spans = BoundedSpans(exporter, exports, options.queue)
-            traces = _Traces(_tracer_provider(options, resource, spans), exporter)
+            spans = given.get("spans") or OTLPSpanExporter(endpoint=options.url_of("traces"), **_otlp(options))
+            sdk.exporters.append(spans)
+            sdk.tracer_provider = _tracer_provider(options, resource)
+            sdk.tracer_provider.add_span_processor(BoundedSpans(spans, exports("traces"), options.queue))
         if options.metrics:
-            exports = Exports("metrics", 0, counts, errors, clock)
-            metrics = MetricExport(given.get("metrics") or _metric_exporter(options), resource, exports, clock)
-        yield Sdk(traces, metrics, clock)
+            metrics = given.get("metrics") or OTLPMetricExporter(endpoint=options.url_of("metrics"), **_otlp(options))
+            sdk.exporters.append(metrics)
+            sdk.metrics = MetricExport(metrics, resource, exports("metrics"), clock)
+        if options.logs:
+            logs = given.get("logs") or OTLPLogExporter(endpoint=options.url_of("logs"), **_otlp(options))
+            sdk.exporters.append(logs)
+            sdk.logger_provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+            sdk.logger_provider.add_log_record_processor(BoundedLogs(logs, exports("logs"), options.queue))
+            stack.enter_context(LogForwarder(sdk.logger_provider).attached())
+        yield sdk
 
 
 def resource_of(identity: Identity) -> Resource:
@@ -112,15 +121,13 @@ def resource_of(identity: Identity) -> Resource:
     )
 
 
-def _tracer_provider(options: TelemetryOptions, resource: Resource, spans: BoundedSpans) -> TracerProvider:
-    provider = TracerProvider(
+def _tracer_provider(options: TelemetryOptions, resource: Resource) -> TracerProvider:
+    return TracerProvider(
         resource=resource,
         sampler=ParentBased(TraceIdRatioBased(options.sample_ratio)),
         span_limits=SpanLimits(max_span_attribute_length=_ATTRIBUTE_LENGTH),
         shutdown_on_exit=False,
     )
-    provider.add_span_processor(spans)
-    return provider
 
 
 class _Otlp(TypedDict):
@@ -137,11 +144,3 @@ def _otlp(options: TelemetryOptions) -> _Otlp:
         "timeout": options.timeout,
         "compression": Compression.Gzip,
     }
-
-
-def _span_exporter(options: TelemetryOptions) -> SpanExporter:
-    return OTLPSpanExporter(endpoint=options.url_of("traces"), **_otlp(options))
-
-
-def _metric_exporter(options: TelemetryOptions) -> MetricExporter:
-    return OTLPMetricExporter(endpoint=options.url_of("metrics"), **_otlp(options))

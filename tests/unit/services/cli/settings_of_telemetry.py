@@ -3,7 +3,7 @@
 TELEMETRY = """\
 telemetry: {endpoint: "https://collector.example:4318/otlp", protocol: http/protobuf,
   headers: {Authorization: {file: password.txt}, X-Scope: a}, ca_file: ca.pem, traces: true, sample_ratio: 0.1,
-  metrics: true, metrics_interval: 60,
+  metrics: true, metrics_interval: 60, logs: true,
   timeout: 10, queue: 2048, flush_timeout: 2}
 """
 

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 
@@ -21,6 +23,7 @@ class Collector:
         self.headers: list[dict[str, str]] = []
         self.traces: list[ExportTraceServiceRequest] = []
         self.metrics: list[ExportMetricsServiceRequest] = []
+        self.logs: list[ExportLogsServiceRequest] = []
         self.arrived = asyncio.Event()
 
     @property
@@ -38,6 +41,20 @@ class Collector:
         (resource,) = self.metrics[-1].resource_metrics
         (scope,) = resource.scope_metrics
         return list(scope.metrics)
+
+    @property
+    def log_records(self) -> list[LogRecord]:
+        return [
+            record
+            for request in self.logs
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
+        ]
+
+    async def _take_logs(self, request: web.Request) -> web.Response:
+        self.logs.append(ExportLogsServiceRequest.FromString(await request.read()))
+        return web.Response()
 
     async def _take_metrics(self, request: web.Request) -> web.Response:
         self.metrics.append(ExportMetricsServiceRequest.FromString(await request.read()))
@@ -60,6 +77,7 @@ class Collector:
         app = web.Application()
         app.router.add_post("/v1/traces", collector._take_traces)
         app.router.add_post("/v1/metrics", collector._take_metrics)
+        app.router.add_post("/v1/logs", collector._take_logs)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.identity import Identity
+from shared.runtime.trace import current_span
 from shared.telemetry.opening import opened_telemetry
 from shared.telemetry.options import TelemetryOptions
 from shared.telemetry.tracing import NO_TRACING, Tracing
@@ -125,6 +126,22 @@ async def test_metrics_are_exported_as_they_are_exposed() -> None:
     ]
     assert found[0].sum.is_monotonic
     assert registry.get_sample_value("trelay_telemetry_exported_total", {"signal": "metrics"})
+
+
+async def test_lines_of_the_log_are_exported_with_their_fields_and_their_span() -> None:
+    registry = CollectorRegistry()
+    async with Collector.running() as collector:
+        given = {"endpoint": collector.url, "logs": True, "flush_timeout": 20}
+        async with opened(registry, **given) as tracing:
+            with tracing.poll("orders"):
+                span = current_span()
+                logging.getLogger("shared.bus").warning("lost connection", extra={"component": "bus", "port": 5})
+    found = next(record for record in collector.log_records if record.body.string_value == "lost connection")
+    assert span is not None
+    assert (found.trace_id.hex(), found.span_id.hex()) == (span.trace_id, span.span_id)
+    assert found.severity_text == "warning"
+    assert {pair.key for pair in found.attributes} == {"component", "port"}
+    assert registry.get_sample_value("trelay_telemetry_exported_total", {"signal": "logs"})
 
 
 async def test_an_absent_collector_fails_nothing() -> None:
