@@ -191,6 +191,9 @@ class Connections:
             reasons = await self._reasons([slot.token for slot in lost])
             await self._lose([(slot, reasons.get(slot.token, close_codes.CLAIM_LOST)) for slot in lost])
         await self.subscriptions.refresh_grants(claimed)
+        await self._lose_invalid(
+            [slot for slot in claimed if slot.claim is not None and slot.claim.max_connections > 1]
+        )
         for connection_id, client_id in held.items():
             if connection_id not in self._slots:
                 await self._registry.release(client_id, connection_id)
@@ -205,6 +208,19 @@ class Connections:
                 await self._clock.sleep(_PAUSE)
             wait = None if reason.wait is None or len(lost) == 1 else reason.wait + self._rng.uniform(0, spread)
             slot.lose(reason, wait)
+
+    async def _lose_invalid(self, claimed: list[ConnectionSlot]) -> None:
+        """End connections beside others of their clients whose tokens are not valid any more.
+
+        A replica of the previous release revokes the first claim of a client alone. The claims that are left are
+        released at the next comparison.
+        """
+        several = [slot for slot in claimed if slot.claim is not None and slot.claim.max_connections > 1]
+        if not several:
+            return
+        invalid = await self._registry.invalid([slot.token for slot in several], self._good_for_days)
+        lost = [(slot, REFUSED_CLOSE_REASONS[invalid[slot.token]]) for slot in several if slot.token in invalid]
+        await self._lose(lost)
 
     async def _reasons(self, tokens: list[TokenClaims]) -> dict[TokenClaims, CloseReason]:
         """Return why the claims of these tokens were lost, as far as that can be found out without their notices."""

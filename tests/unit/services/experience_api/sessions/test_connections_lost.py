@@ -1,14 +1,16 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from services.experience_api.hub.close_codes import CLAIM_LOST, CloseReason
-from services.experience_api.registry.clients import Client
+from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, CloseReason
+from services.experience_api.registry.clients import Client, ClientChange
+from services.experience_api.registry.protocol import Node
 from tests.unit.services.experience_api.sessions.replicas import (
     OPTIONS,
     ORIGIN,
     Socket,
     a_deployment,
     claims,
+    connected,
     reason,
 )
 from tests.unit.skipping_loop import SkippingLoop
@@ -51,3 +53,20 @@ def test_many_connections_are_ended_in_waves_with_times_to_reconnect_that_differ
     assert len(set(waits)) == 150
     assert min(waits) >= 1.0
     assert max(waits) > 8.0
+
+
+async def test_connections_end_that_a_replica_of_the_previous_release_has_not_revoked() -> None:
+    """It knows the first connection of a client alone."""
+    async with a_deployment(OPTIONS) as deployment:
+        one = await deployment.replica("one")
+        await deployment.registry.change("demo", ClientChange(max_connections=2))
+        async with connected(one) as (_, first), connected(one) as (_, second):
+            await one.reconcile()
+            assert not first.ended.done()
+            assert not second.ended.done()
+            deployment.registry._set_disabled("demo", disabled=True)
+            await one.reconcile()
+            assert await reason(first) is DISABLED
+            assert await reason(second) is DISABLED
+        await one.reconcile()
+        assert await deployment.registry.held_by(Node("one", 1)) == {}
