@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from services.experience_api import refusals
 from services.experience_api.hub import close_codes
+from services.experience_api.hub.filters import COUNTS as FILTER_COUNTS
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.callbacks import Counts
 from services.experience_api.stream.catch_up import CatchUpCounts
@@ -109,6 +110,14 @@ class DeliveryCollector(Collector):
         yield counter("gaps", "Gap events sent to connections that catch up.", catch_up.gaps)
         yield counter(
             "malformed", "Records skipped because they are not valid events.", counts.malformed if counts else 0
+        )
+        yield counter(
+            "filter_evaluations",
+            "Events on which a filter was evaluated, once for all connections that have it.",
+            FILTER_COUNTS.evaluations,
+        )
+        yield counter(
+            "filter_failures", "Those on which it failed, and that were delivered therefore.", FILTER_COUNTS.failures
         )
         compression = counts.compression if counts else CompressionCounts()
         yield gauge(

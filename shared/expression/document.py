@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from shared.expression.nodes import Node, Raw, expanded
+import msgspec
+
+from shared.expression.nodes import Node, Raw, expanded, text
 
 
 class Document(Protocol):
@@ -50,4 +52,31 @@ class JsonDocument:
         return _NONE
 
 
+class EventDocument:
+    """One event as JSON text: its root is `data`, and `$event` the other attributes."""
+
+    __slots__ = ("_attributes", "_data")
+
+    def __init__(self, event: bytes, *, without: str) -> None:
+        """`event` is valid JSON in UTF-8; `without` is an attribute that is not of the event."""
+        self._attributes: dict[str, Raw] = _attributes(event)
+        self._attributes.pop(without, None)
+        self._data: Node | None = self._attributes.pop("data", None)
+
+    def data(self) -> Node | None:
+        """Return the root, expanded by one level; None where it is undefined."""
+        if self._data is not None:
+            self._data = expanded(self._data)
+        return self._data
+
+    def data_text(self) -> bytes | None:
+        """Return the JSON text of the root; None where it is undefined."""
+        return None if self._data is None else text(self._data)
+
+    def attributes(self) -> Mapping[str, Raw]:
+        """Return the attributes besides `data`."""
+        return self._attributes
+
+
+_attributes = msgspec.json.Decoder(dict[str, Raw]).decode
 _NONE: Mapping[str, Raw] = {}

@@ -54,6 +54,23 @@ def parse(expression: str) -> Term | None:
     return term
 
 
+def extent(expression: str) -> int:
+    """Return how many characters of an expression begin a plain one: its length where that only ends too early."""
+    tokens, starts, at = [], [], 0
+    while at < len(expression) and (found := _TOKEN.match(expression, at)) is not None:
+        assert found.lastgroup is not None, "every alternative is named"
+        tokens.append(_Token(found.lastgroup, found[found.lastgroup]))
+        starts.append(found.start(found.lastgroup))
+        at = found.end()
+    parser = _Parser([*tokens, _Token("end" if at == len(expression) else "unknown", "")])
+    try:
+        parser.expression()
+        parser.expect("end")
+    except (_NotPlain, RecursionError):
+        return [*starts, at][parser.at]
+    return len(expression)
+
+
 def _tokens(expression: str) -> Iterator[_Token]:
     at = 0
     while at < len(expression):
@@ -83,6 +100,11 @@ class _Parser:
             raise _NotPlain
         self._at += 1
         return token.text
+
+    @property
+    def at(self) -> int:
+        """The number of the next token."""
+        return self._at
 
     def _take(self, kind: str, text: str = "") -> bool:
         """Consume the next token if it is this one; return whether it was."""
@@ -149,6 +171,7 @@ class _Parser:
             return number(text.encode()), text.encode()
         if kind == "word" and text in _CONSTANTS:
             return _CONSTANTS[text], text.encode()
+        self._at -= 1
         raise _NotPlain
 
     def _path(self) -> Term:

@@ -12,17 +12,19 @@ from shared.runtime.identity import release
 
 _NUMBER: Schema = {"type": "number"}
 _TEXT: Schema = {"type": "string"}
+
+
+def _receiving(members: dict[str, Schema]) -> Schema:
+    """Return the schema of an object that also says what a connection receives; `filters` is absent if it has none."""
+    found = object_of({"channels": {"type": "array", "items": _TEXT}, **members})
+    filters = {"type": "object", "additionalProperties": _TEXT}
+    return {**found, "properties": {**found["properties"], "filters": filters}}
+
+
 _CONTROL = {
     control_events.CONNECTED: (
         "The first message of a connection. The stream begins at its cursor.",
-        object_of(
-            {
-                "connection": _TEXT,
-                "channels": {"type": "array", "items": _TEXT},
-                "heartbeat": _NUMBER,
-                "largest_frame": {"type": "integer"},
-            }
-        ),
+        _receiving({"connection": _TEXT, "heartbeat": _NUMBER, "largest_frame": {"type": "integer"}}),
     ),
     control_events.GAP: (
         "Events may be missing before its cursor; the stream continues after it.",
@@ -30,7 +32,7 @@ _CONTROL = {
     ),
     control_events.SUBSCRIBED: (
         "The connection receives these channels from its cursor on.",
-        object_of({"channels": {"type": "array", "items": _TEXT}, "reason": {"enum": ["requested", "granted"]}}),
+        _receiving({"reason": {"enum": ["requested", "granted"]}}),
     ),
     control_events.OVERSIZED: (
         "The next event is larger than what this subscriber accepted before.",

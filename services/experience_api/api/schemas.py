@@ -1,5 +1,6 @@
 """The JSON Schemas of events, as subscribers and producers see them."""
 
+from shared.expression.bounded import LONGEST
 from shared.http.openapi import Schema, object_of
 
 PLAIN_TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"}
@@ -91,6 +92,11 @@ SUBSCRIPTION_CHANGE: Schema = {
         "channels": {**_CHANNELS, "description": "All channels, in place of `subscribe` and `unsubscribe`."},
         "subscribe": _CHANNELS,
         "unsubscribe": _CHANNELS,
+        "filters": {
+            "type": "object",
+            "description": "Predicates by pattern; null removes one. With `channels`, all of them.",
+            "additionalProperties": {"type": ["string", "null"], "maxLength": LONGEST},
+        },
     },
     "required": ["connection"],
     "additionalProperties": False,

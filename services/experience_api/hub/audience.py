@@ -1,11 +1,12 @@
 """Groups subscribers that receive the same bytes: those with the same patterns."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from services.experience_api.hub.filters import Filter, check_filters, filter_of
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.patterns import PatternIndex, check_pattern, covers
 from shared.errors import Malformed
@@ -16,20 +17,31 @@ _WILDCARDS_LIMIT = 50
 still match costs a step."""
 
 
+_NO_FILTERS: Mapping[str, str] = {}
+
+
 class ChannelNotPermitted(Malformed):
     """The client may not subscribe to a requested channel; the text names the channel."""
 
 
 class Interest:
-    """A set of patterns. Equal sets are equal interests and share one audience.
+    """A set of patterns, some with filters. Equal sets are equal interests and share one audience.
 
     Use `interest_in`, so that a thousand connections with the same patterns hold one object.
     """
 
-    __slots__ = ("__weakref__", "_every", "_names", "_wildcards", "patterns")
+    __slots__ = ("__weakref__", "_every", "_filters", "_names", "_unfiltered", "_wildcards", "filters", "patterns")
 
-    def __init__(self, patterns: Iterable[str]) -> None:
+    def __init__(self, patterns: Iterable[str], filters: Mapping[str, str] = _NO_FILTERS) -> None:
+        """`filters` are predicates by pattern."""
         self.patterns = tuple(sorted(set(map(check_pattern, patterns))))
+        self.filters = dict(sorted(filters.items()))
+        self._unfiltered: Interest | None = None
+        self._filters: PatternIndex[Filter] = PatternIndex()
+        if filters:
+            self._unfiltered = interest_in(pattern for pattern in self.patterns if pattern not in filters)
+            for pattern, expression in filters.items():
+                self._filters.add(pattern, filter_of(expression))
         self._every = "**" in self.patterns
         self._names = frozenset(pattern.encode() for pattern in self.patterns if "*" not in pattern)
         self._wildcards: PatternIndex[str] | None = None
@@ -39,10 +51,10 @@ class Interest:
                 self._wildcards.add(pattern, pattern)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Interest) and self.patterns == other.patterns
+        return isinstance(other, Interest) and (self.patterns, self.filters) == (other.patterns, other.filters)
 
     def __hash__(self) -> int:
-        return hash(self.patterns)
+        return hash((self.patterns, *self.filters.items()))
 
     def __repr__(self) -> str:
         return f"Interest({', '.join(self.patterns)})"
@@ -53,26 +65,34 @@ class Interest:
             return True
         return self._wildcards is not None and bool(self._wildcards.find(channel))
 
+    def wants(self, channel: bytes, frame: bytes) -> bool:
+        """Return whether the event of a frame, on a channel that matches, passes the filters."""
+        if self._unfiltered is None or self._unfiltered.matches(channel):
+            return True
+        return any(found.passes(frame) for found in self._filters.find(channel))
 
-_shared: WeakValueDictionary[frozenset[str], Interest] = WeakValueDictionary()
+
+_shared: WeakValueDictionary[tuple[frozenset[str], frozenset[tuple[str, str]]], Interest] = WeakValueDictionary()
 """Weak: an interest that no connection holds is dropped, so a client cannot fill memory with one-off names."""
 
 
-def interest_in(patterns: Iterable[str]) -> Interest:
-    """Return the shared interest in these patterns.
+def interest_in(patterns: Iterable[str], filters: Mapping[str, str] = _NO_FILTERS) -> Interest:
+    """Return the shared interest in these patterns. `filters` are predicates by pattern.
 
     Raises:
-        Malformed: a pattern is invalid; the text names it.
+        Malformed: a pattern or a filter is invalid; the text names it.
     """
-    key = frozenset(patterns)
+    key = frozenset(patterns), frozenset(filters.items())
     found = _shared.get(key)
     if found is None:
-        found = _shared[key] = Interest(key)
+        found = _shared[key] = Interest(key[0], filters)
     return found
 
 
-def narrow(permitted: Iterable[str], requested: str | None) -> Interest:
+def narrow(permitted: Iterable[str], requested: str | None, filters: Mapping[str, str] = _NO_FILTERS) -> Interest:
     """Return what a connection subscribes to: what it requests (`a,b`), or all permitted channels for None.
+
+    `filters` are predicates by requested pattern.
 
     Raises:
         ChannelNotPermitted: no single permitted pattern covers a requested one.
@@ -80,7 +100,9 @@ def narrow(permitted: Iterable[str], requested: str | None) -> Interest:
             patterns.
     """
     allowed = interest_in(permitted)
+    check_filters(filters)
     if requested is None:
+        _check_named(filters, ())
         return allowed
     names = {name.strip() for name in requested.split(",")} - {""}
     if not names:
@@ -90,11 +112,18 @@ def narrow(permitted: Iterable[str], requested: str | None) -> Interest:
         raise Malformed(f"found {len(names)} channels; the limit is {_NAMES_LIMIT}")
     if (wildcards := sum("*" in name for name in names)) > _WILDCARDS_LIMIT:
         raise Malformed(f"found {wildcards} patterns with '*'; the limit is {_WILDCARDS_LIMIT}")
-    interest = interest_in(names)
+    _check_named(filters, names)
+    interest = interest_in(names, filters)
     for name in interest.patterns:
         if not any(covers(pattern, name) for pattern in allowed.patterns):
             raise ChannelNotPermitted(f"this client may not subscribe to channel {name!r}")
     return interest
+
+
+def _check_named(filters: Iterable[str], names: Collection[str]) -> None:
+    for pattern in filters:
+        if pattern not in names:
+            raise Malformed(f"filter of {pattern[:80]!r}: expected the same pattern among 'channels'")
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,8 @@ class Hub:
         pending: dict[Audience[Connection], list[bytes]] = {}
         for frame, channel in zip(batch.frames, batch.channels, strict=True):
             for audience in self._audiences.of(channel):
+                if not audience.interest.wants(channel, frame):
+                    continue
                 frames = pending.get(audience)
                 if frames is None:
                     pending[audience] = [frame]

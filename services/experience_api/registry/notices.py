@@ -50,6 +50,7 @@ class SubscriptionRequest(msgspec.Struct, frozen=True, tag="subscription_request
     channels: tuple[str, ...] | None
     subscribe: tuple[str, ...]
     unsubscribe: tuple[str, ...]
+    filters: dict[str, str | None] = msgspec.field(default_factory=dict)
 
 
 class SubscriptionResult(msgspec.Struct, frozen=True, tag="subscription_result"):

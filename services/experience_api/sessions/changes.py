@@ -1,12 +1,14 @@
 """What a connection asks to receive, and how that changes while it lives. Sans-I/O."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
 
 from services.experience_api.hub.audience import ChannelNotPermitted, Interest, interest_in, narrow
+from services.experience_api.hub.filters import check_filters
 from services.experience_api.hub.patterns import covers
 from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, Refused
 from shared.errors import Malformed
@@ -20,6 +22,8 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that it receives from now on, in place of what it received before."""
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
+    filters: Mapping[str, str | None] = msgspec.field(default_factory=dict)
+    """Predicates over events by pattern, in place of those before; None removes one. With `channels`, all of them."""
 
 
 _decode = msgspec.json.Decoder(Change).decode
@@ -36,8 +40,10 @@ def read_change(body: bytes) -> Change:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         expected = '{"connection": "<id>", "subscribe": ["orders.eu"], "unsubscribe": []}'
         raise Refused(MALFORMED, f"body: {exc}; expected {expected}") from exc
-    if (change.channels is None) == (not change.subscribe and not change.unsubscribe):
-        raise Refused(MALFORMED, "body: expected either 'channels', or 'subscribe' and 'unsubscribe'")
+    moves = bool(change.subscribe or change.unsubscribe)
+    if moves if change.channels is not None else not moves and not change.filters:
+        expected = "either 'channels', or 'subscribe' and 'unsubscribe', and perhaps 'filters'"
+        raise Refused(MALFORMED, f"body: expected {expected}")
     return change
 
 
@@ -46,13 +52,16 @@ class Wanted:
     """The patterns that a connection asks for; None for every channel that its client may read."""
 
     names: frozenset[str] | None
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Predicates over events, by pattern."""
 
     def permitted(self, channels: Iterable[str]) -> Interest:
         """Return what it receives of these permitted patterns. What is not permitted is left out."""
         if self.names is None:
             return interest_in(channels)
         allowed = tuple(channels)
-        return interest_in(name for name in self.names if any(covers(pattern, name) for pattern in allowed))
+        names = [name for name in self.names if any(covers(pattern, name) for pattern in allowed)]
+        return interest_in(names, {name: self.filters[name] for name in names if name in self.filters})
 
     def changed(self, change: Change, channels: Iterable[str]) -> "Wanted":
         """Return what it asks for after a change. `channels` are the permitted patterns.
@@ -69,7 +78,9 @@ class Wanted:
             names = None
         else:
             names = (self.names | frozenset(change.subscribe)) - frozenset(change.unsubscribe)
+        filters = self._filtered(change, names)
         try:
+            check_filters(filters)
             # An empty list is an intended one here, unlike in a URL.
             for checked in (names, change.subscribe):
                 if checked:
@@ -79,11 +90,20 @@ class Wanted:
             raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
         except Malformed as exc:
             raise Refused(MALFORMED, str(exc)) from exc
-        return Wanted(names)
+        return Wanted(names, filters)
+
+    def _filtered(self, change: Change, names: frozenset[str] | None) -> Mapping[str, str]:
+        """Return the filters after a change; those of patterns that it no longer asks for are dropped."""
+        before = {} if change.channels is not None else dict(self.filters)
+        after = {**before, **change.filters}
+        for pattern in change.filters:
+            if pattern not in (names or ()):
+                raise Refused(MALFORMED, f"filter of {pattern[:80]!r}: expected a pattern that the connection receives")
+        return {name: filter_ for name, filter_ in after.items() if filter_ is not None and name in (names or ())}
 
 
-def wanted_of(requested: str | None) -> Wanted:
+def wanted_of(requested: str | None, filters: Mapping[str, str] = MappingProxyType({})) -> Wanted:
     """Return what the parameter `channels` of a request asks for; it is valid."""
     if requested is None:
         return Wanted(None)
-    return Wanted(frozenset({name.strip() for name in requested.split(",")} - {""}))
+    return Wanted(frozenset({name.strip() for name in requested.split(",")} - {""}), filters)

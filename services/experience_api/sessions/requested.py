@@ -1,8 +1,10 @@
 """What a request for the stream asks for. Sans-I/O."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import msgspec
 from multidict import MultiMapping
 
 from services.experience_api.hub.audience import narrow
@@ -10,8 +12,9 @@ from services.experience_api.refusals import MALFORMED, Refused
 from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-PARAMETERS = ("channels", "cursor", "heartbeat", "since", "ticket")
+PARAMETERS = ("channels", "cursor", "filters", "heartbeat", "since", "ticket")
 _ANY = ("**",)
+_filters = msgspec.json.Decoder(dict[str, str]).decode
 _LONGEST_WAIT = 60.0
 _USUAL_WAIT = 25.0
 """Seconds: shorter than the 30 after which many proxies give up on a response."""
@@ -29,6 +32,8 @@ class Requested:
     """When to begin in the history, in seconds since 1970; None to begin now."""
     heartbeat: bool
     """Whether heartbeats are events, which scripts can see."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Predicates over events, by requested pattern."""
 
 
 def read_requested(
@@ -48,8 +53,9 @@ def read_requested(
         if len(query.getall(name)) > 1:
             raise Refused(MALFORMED, f"query parameter {name!r}: found more than once; expected once")
     channels = query.get("channels")
+    filters = _read_filters(query.get("filters", ""))
     try:
-        narrow(_ANY, channels)  # checks the form of the names; the claim tells which are permitted
+        narrow(_ANY, channels, filters)  # checks the form of the names; the claim tells which are permitted
     except Malformed as exc:
         raise Refused(MALFORMED, str(exc)) from exc
     heartbeat = query.get("heartbeat", "")
@@ -57,7 +63,17 @@ def read_requested(
         raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
     since = read_since(query["since"], now) if query.get("since") else None
-    return Requested(channels, cursor, since, heartbeat == "event")
+    return Requested(channels, cursor, since, heartbeat == "event", filters)
+
+
+def _read_filters(text: str) -> Mapping[str, str]:
+    if not text:
+        return {}
+    try:
+        return _filters(text)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as exc:
+        expected = 'an object such as {"orders.*": "total > 100"}'
+        raise Refused(MALFORMED, f"query parameter 'filters': {exc}; expected {expected}") from exc
 
 
 def read_wait(query: MultiMapping[str]) -> float:

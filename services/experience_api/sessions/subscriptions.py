@@ -59,7 +59,9 @@ class Subscriptions:
 
     async def answer(self, request: SubscriptionRequest) -> None:
         """Make the change that another replica asks for, which has found out that the client may."""
-        change = Change(request.connection_id, request.channels, request.subscribe, request.unsubscribe)
+        change = Change(
+            request.connection_id, request.channels, request.subscribe, request.unsubscribe, request.filters
+        )
         try:
             channels, cursor = await self._made(self._slots.get(request.connection_id), change)
             result = SubscriptionResult(request.request_id, channels, cursor)
@@ -109,7 +111,13 @@ class Subscriptions:
 
     async def _asked(self, node: str, change: Change) -> Subscribed:
         request = SubscriptionRequest(
-            change.connection, uuid.uuid4(), self._node, change.channels, change.subscribe, change.unsubscribe
+            change.connection,
+            uuid.uuid4(),
+            self._node,
+            change.channels,
+            change.subscribe,
+            change.unsubscribe,
+            dict(change.filters),
         )
         result: asyncio.Future[SubscriptionResult] = asyncio.get_running_loop().create_future()
         self._waiting[request.request_id] = result

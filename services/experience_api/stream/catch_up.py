@@ -109,7 +109,8 @@ class CatchUp:
 
         `tells` announces large events with a control event before each.
         """
-        replay = Replay(self._history, vector, connection.subscriber.interest.matches)
+        interest = connection.subscriber.interest
+        replay = Replay(self._history, vector, interest.matches, interest.wants)
         if tells:
             self._told.add(replay)
         self.counts.started += 1

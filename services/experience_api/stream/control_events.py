@@ -50,7 +50,7 @@ class ControlEvents:
         """Return the first frame of a connection. The stream begins at the cursor."""
         data = {
             "connection": str(subscriber.connection_id),
-            "channels": subscriber.interest.patterns,
+            **_received(subscriber),
             "heartbeat": self._heartbeat,
             "largest_frame": self._largest_frame,
         }
@@ -86,7 +86,7 @@ class ControlEvents:
 
     def subscribed(self, subscriber: Subscriber, reason: str, cursor: bytes) -> bytes:
         """Return the frame after which the subscriber receives the events of other channels than before."""
-        data = {"channels": subscriber.interest.patterns, "reason": reason}
+        data = {**_received(subscriber), "reason": reason}
         return self._frame(SUBSCRIBED, f"{subscriber.connection_id}/subscribed/{cursor.decode()}", data, cursor)
 
     def refused(self, subscriber: Subscriber, detail: str) -> bytes:
@@ -113,3 +113,9 @@ class ControlEvents:
             "data": data,
         }
         return text_frame(_json(event))
+
+
+def _received(subscriber: Subscriber) -> Mapping[str, Any]:
+    """Return what a subscriber receives."""
+    interest = subscriber.interest
+    return {"channels": interest.patterns, **({"filters": interest.filters} if interest.filters else {})}

@@ -19,6 +19,9 @@ from shared.events.event import MalformedEvent
 Matches = Callable[[bytes], bool]
 """Returns whether the subscriber receives a channel."""
 
+Wants = Callable[[bytes, bytes], bool]
+"""Returns whether the subscriber receives the event of a frame, on a channel that matches."""
+
 _BLOCK_COST = 1024
 """Bytes of the budget that reading a block takes besides its frames: a step must be short if few events match, too."""
 
@@ -36,12 +39,18 @@ class Progress(Enum):
     """Nothing: the subscriber has received all that this replica has read."""
 
 
+def _wants_all(channel: bytes, frame: bytes) -> bool:
+    del channel, frame
+    return True
+
+
 class Replay:
     """What one subscriber has still to receive. Sans-I/O: takes records of the bus, returns frames."""
 
-    def __init__(self, history: History, vector: Vector, matches: Matches) -> None:
+    def __init__(self, history: History, vector: Vector, matches: Matches, wants: Wants = _wants_all) -> None:
         self._history = history
         self._matches = matches
+        self._wants = wants
         self._received = list(vector)
         """Next offset per partition that the subscriber has not received."""
         self._read: list[int] = []
@@ -80,19 +89,23 @@ class Replay:
             if record.offset < self._received[record.partition]:
                 continue
             self._received[record.partition] = record.offset + 1
-            if not self._matches(record.key or b""):
+            channel = record.key or b""
+            if not self._matches(channel):
                 continue
             try:
-                frames.append(event_frame(event_payload(record.value), self.cursor))
+                frame = event_frame(event_payload(record.value), self.cursor)
             except MalformedEvent:
                 continue  # logged when the feed read it
+            if self._wants(channel, frame):
+                frames.append(frame)
         for partition, offset in positions.items():
             self._received[partition] = max(self._received[partition], offset)
         return frames
 
-    def select(self, matches: Matches) -> None:
-        """Receive other channels from the cursor on."""
+    def select(self, matches: Matches, wants: Wants = _wants_all) -> None:
+        """Receive other channels, or other events of them, from the cursor on."""
         self._matches = matches
+        self._wants = wants
 
     def skip(self, partition: int, offset: int) -> None:
         """Continue at another offset of a partition. The caller sends the subscriber a gap event."""
@@ -142,9 +155,10 @@ class Replay:
         start = self._next - block.first
         if start == 0:
             self._merge(block.start)
-        matching = [rows for channel, rows in block.rows.items() if self._matches(channel)]
+        matching = [found for channel, found in block.rows.items() if self._matches(channel)]
         if self._received == self._read or not matching:
-            found = [block.frames[row] for row in heapq.merge(*matching) if row >= start]
+            rows = (row for row in heapq.merge(*matching) if row >= start)
+            found = [block.frames[row] for row in rows if self._wants(block.channels[row], block.frames[row])]
             self._next = block.next
             self._merge(block.end)
         else:
@@ -172,9 +186,9 @@ class Replay:
         if offset < self._received[partition]:
             return None
         self._received[partition] = offset + 1
-        if not self._matches(block.channels[row]):
-            return None
         frame = block.frames[row]
+        if not self._matches(block.channels[row]) or not self._wants(block.channels[row], frame):
+            return None
         return frame if self._received == self._read else with_cursor(frame, self.cursor)
 
     def _merge(self, vector: Vector) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.expression.document import JsonDocument
+from shared.expression.document import EventDocument, JsonDocument
 from shared.expression.expression import Condition, Expression, Inexact
 
 PAGE = b'{"items":[{"id":9007199254740993},{"id":2}],"next":"b","total":2}'
@@ -32,3 +32,16 @@ def test_a_number_that_jsonata_would_alter_is_copied_or_refused() -> None:
 def test_a_condition_holds_of_any_json_value() -> None:
     assert Condition("$ = 5").holds(JsonDocument(b"5"))
     assert not Condition("$exists(a)").holds(JsonDocument(b'"text"'))
+
+
+class TestEvent:
+    def test_the_root_is_the_data(self) -> None:
+        document = EventDocument(b'{"id":"1","cursor":"A","data":{"n":[1]}}', without="cursor")
+        assert document.data_text() == b'{"n":[1]}'
+        assert Expression("n").value(document) == b"[1]"
+        assert document.data_text() == b'{"n":[1]}'
+        assert Expression("$event").value(document) == b'{"id":"1"}'
+
+    def test_an_event_without_data_has_no_root(self) -> None:
+        document = EventDocument(b'{"id":"1"}', without="cursor")
+        assert (document.data(), document.data_text()) == (None, None)

@@ -103,3 +103,17 @@ def test_expressions_that_are_plain(expression: str) -> None:
 )
 def test_expressions_that_are_left_to_jsonata(expression: str) -> None:
     assert plain.parse(expression) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "characters"),
+    [("a = 1", 5), ("a = ", 4), ("a = 1 b", 6), ("a in ['x', y]", 11), ("a = ~", 4), ("", 0)],
+    ids=range(6),
+)
+def test_the_extent_is_where_an_expression_ceases_to_be_plain(expression: str, characters: int) -> None:
+    assert plain.extent(expression) == characters
+
+
+@given(plain_expressions)
+def test_a_plain_expression_is_plain_to_its_end(expression: str) -> None:
+    assert plain.extent(expression) == len(expression)

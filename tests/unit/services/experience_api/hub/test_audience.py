@@ -16,6 +16,7 @@ from services.experience_api.hub.audience import (
     narrow,
 )
 from services.experience_api.hub.outbox import Outbox
+from services.experience_api.wire.frames import event_frame
 from shared.errors import Malformed
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 
@@ -169,3 +170,13 @@ class TestAudiences:
         self.join(audiences, "all", "**")
         for number in range(20_001):
             assert self.names(audiences, f"c{number}") == ["all"]
+
+
+def test_an_interest_wants_what_passes_a_filter_of_a_pattern_or_matches_one_without() -> None:
+    interest = interest_in(["a.*", "a.b", "c"], {"a.*": "n > 1", "a.b": "$event.id = '0'"})
+    frames = [event_frame(b'{"id":"%d","data":{"n":%d}}' % (number, number), b"AaB") for number in range(3)]
+    assert [interest.wants(b"a.b", frame) for frame in frames] == [True, False, True]
+    assert [interest.wants(b"a.x", frame) for frame in frames] == [False, False, True]
+    assert all(interest.wants(b"c", frame) for frame in frames)
+    assert interest is interest_in(["a.*", "a.b", "c"], {"a.b": "$event.id = '0'", "a.*": "n > 1"})
+    assert interest not in {interest_in(["a.*", "a.b", "c"]), interest_in(["a.*", "a.b", "c"], {"a.*": "n > 1"})}

@@ -1,8 +1,10 @@
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
+from services.experience_api.hub.audience import interest_in
 from services.experience_api.hub.close_codes import NO_PONG, REMOVED, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions
@@ -10,7 +12,7 @@ from services.experience_api.hub.hub import Hub, HubOptions
 from services.experience_api.hub.outbox import NO_FD, Outbox
 from services.experience_api.wire.cursor import Vector
 from services.experience_api.wire.deflate import CompressionOptions, Deflater
-from services.experience_api.wire.frames import text_frame
+from services.experience_api.wire.frames import event_frame, text_frame
 from services.experience_api.wire.records import Batch
 from shared.runtime.clock import SystemClock
 from tests.unit.services.experience_api.events import events
@@ -109,6 +111,25 @@ def test_connections_with_compression_share_the_compressed_frames(hub: Hub) -> N
     assert hub.counts.deliveries == 13
     assert hub.windows(b"a") == {0, 12, 15}
     assert hub.windows(b"b") == {0, 15}
+
+
+def test_connections_with_a_filter_receive_what_passes(hub: Hub) -> None:
+    every, some, both = FakeTransport(), FakeTransport(), FakeTransport()
+    joined(hub, every)
+    for transport, patterns, filters in (
+        (some, ["a"], {"a": "n > 1"}),
+        (both, ["a", "*"], {"a": "n > 9", "*": "$event.id = '1'"}),
+    ):
+        one = connection(transport, on_detach=hub.remove, limit=LIMIT)
+        one.subscriber = replace(one.subscriber, interest=interest_in(patterns, filters))
+        hub.add(one)
+        hub.join(one)
+    frames = [event_frame(b'{"id":"%d","data":{"n":%d}}' % (number, number), b"AaB") for number in range(4)]
+    hub.deliver(batch("a", "b", "a", "b", frames=frames), (0,), Lagging())
+    assert every.sent == b"".join(frames)
+    assert some.sent == frames[2]
+    assert both.sent == frames[1]
+    assert hub.counts.deliveries == 6
 
 
 def test_a_connection_with_compression_leaves_its_own_audience(hub: Hub) -> None:

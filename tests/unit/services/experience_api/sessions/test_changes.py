@@ -48,6 +48,38 @@ def test_another_body_is_refused_with_what_is_expected(body: bytes) -> None:
     assert refused.value.refusal is MALFORMED
 
 
+@pytest.mark.parametrize("fields", [{"channels": ["a"]}, {"subscribe": ["a"]}, {}], ids=["all", "more", "alone"])
+def test_filters_may_be_part_of_any_change(fields: dict[str, list[str]]) -> None:
+    filters = {"a": "n > 1", "b": None}
+    body = {"connection": str(CONNECTION), "filters": filters, **fields}
+    assert read_change(json.dumps(body).encode()).filters == filters
+
+
+def filtered(filters: dict[str, str | None], **fields: tuple[str, ...]) -> Change:
+    return Change(
+        CONNECTION, fields.get("channels"), fields.get("subscribe", ()), fields.get("unsubscribe", ()), filters
+    )
+
+
+def test_filters_are_set_kept_and_removed() -> None:
+    wanted = wanted_of("orders.*,prices", {"prices": "n > 1"})
+    assert wanted.permitted(PERMITTED).filters == {"prices": "n > 1"}
+    assert wanted.permitted(["orders.**"]).filters == {}
+    wanted = wanted.changed(filtered({"orders.*": "n = 2"}, subscribe=("orders.x.y",)), PERMITTED)
+    assert wanted.permitted(PERMITTED).filters == {"orders.*": "n = 2", "prices": "n > 1"}
+    assert wanted.changed(filtered({"prices": None}), PERMITTED).filters == {"orders.*": "n = 2"}
+    assert wanted.changed(filtered({}, unsubscribe=("prices",)), PERMITTED).filters == {"orders.*": "n = 2"}
+    assert wanted.changed(filtered({}, channels=("prices",)), PERMITTED).filters == {}
+    assert wanted.changed(filtered({"prices": "n = 3"}, channels=("prices",)), PERMITTED).filters == {"prices": "n = 3"}
+
+
+def test_filters_that_cannot_be_are_refused() -> None:
+    assert refusal_of(wanted_of("prices"), filtered({"orders.*": "n = 1"})) is MALFORMED
+    assert refusal_of(wanted_of("prices"), filtered({"prices": "n ="})) is MALFORMED
+    assert refusal_of(wanted_of("prices"), filtered({"prices": "n = 1"}, unsubscribe=("prices",))) is MALFORMED
+    assert refusal_of(wanted_of(None), filtered({"prices": "n = 1"})) is MALFORMED
+
+
 @given(st.binary())
 def test_hostile_bodies_are_refused(body: bytes) -> None:
     with pytest.raises(Refused):

@@ -15,6 +15,31 @@ def test_the_parameters_are_read() -> None:
     )
 
 
+def test_filters_are_read() -> None:
+    query = MultiDict({"channels": "a,b.*", "filters": '{"b.*": "n > 1"}'})
+    assert read_requested(CIMultiDict(), query, now=NOW).filters == {"b.*": "n > 1"}
+    assert read_requested(CIMultiDict(), MultiDict({"filters": ""}), now=NOW).filters == {}
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "text"),
+    [
+        ("a", "n > 1", "query parameter 'filters': .*expected an object such as"),
+        ("a", '{"a": 1}', "query parameter 'filters': .*expected an object such as"),
+        ("a", "\udcff", "query parameter 'filters': .*expected an object such as"),
+        ("a", '{"a": "n >"}', "filter of 'a': position 4: found the end"),
+        ("a", '{"b": "n > 1"}', "filter of 'b': expected the same pattern among 'channels'"),
+        (None, '{"b": "n > 1"}', "filter of 'b': expected the same pattern among 'channels'"),
+    ],
+    ids=range(6),
+)
+def test_other_filters_are_refused(channels: str | None, filters: str, text: str) -> None:
+    query = MultiDict({"filters": filters, **({"channels": channels} if channels else {})})
+    with pytest.raises(Refused, match=text) as refused:
+        read_requested(CIMultiDict(), query, now=NOW)
+    assert refused.value.refusal is MALFORMED
+
+
 def test_the_last_event_id_comes_before_the_cursor() -> None:
     found = read_requested(CIMultiDict({"Last-Event-ID": "new"}), MultiDict({"cursor": "old", "since": "1m"}), now=NOW)
     assert (found.cursor, found.since) == ("new", NOW - 60)

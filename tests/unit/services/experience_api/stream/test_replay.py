@@ -55,6 +55,17 @@ def test_the_frames_of_a_replay_that_is_ahead_carry_both_vectors(log: Log) -> No
     assert vectors[:3] == [("0/8", (9, 5, 0)), ("0/9", (10, 5, 0)), ("1/5", (10, 6, 0))]
 
 
+@pytest.mark.parametrize("vector", [(3, 0, 0), (8, 5, 0)], ids=["behind", "ahead"])
+def test_events_that_do_not_pass_a_filter_move_the_cursor_alone(log: Log, vector: tuple[int, ...]) -> None:
+    replica = replica_with(log)
+    wanted = [decoded(frame) for frame in Replay(replica.history, vector, everything).take(10**6)[0]]
+    replay = Replay(replica.history, vector, everything, lambda channel, frame: channel == b"b" or b"0/9" in frame)
+    frames, progress = replay.take(10**6)
+    assert [decoded(frame) for frame in frames] == [each for each in wanted if each[0][0] == "1" or each[0] == "0/9"]
+    assert progress is Progress.LIVE
+    assert replay.cursor == CODEC.encode(replica.history.head)
+
+
 @pytest.mark.parametrize("ahead", [0, 7])
 def test_the_budget_limits_what_is_taken_and_nothing_is_skipped(log: Log, ahead: int) -> None:
     replica = replica_with(log, limit=40_000, events=100)  # blocks of about 5,000 bytes
@@ -158,3 +169,11 @@ def test_other_channels_are_received_from_the_cursor_on(log: Log, first: int) ->
         after += frames
     assert [decoded(frame)[0] for frame in before] == [f"0/{number}" for number in range(vector[0])]
     assert [decoded(frame)[0] for frame in after] == [f"1/{number}" for number in range(vector[1], 100)]
+
+
+def test_records_of_the_bus_that_do_not_pass_a_filter_move_the_cursor_alone(log: Log) -> None:
+    replay = Replay(replica_with(log).history, (0, 0, 0), everything, lambda _channel, frame: b"0/1" in frame)
+    values = (b'{"id":"0/0"}', b'{"id":"0/1"}', b"not an event", b'{"id":"0/3"}')
+    frames = replay.add([record("a", offset, value=value) for offset, value in enumerate(values)], {})
+    assert [decoded(frame) for frame in frames] == [("0/1", (2, 0, 0))]
+    assert replay.cursor == CODEC.encode((4, 0, 0))
