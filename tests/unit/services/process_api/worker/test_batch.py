@@ -10,7 +10,6 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.outputs import Tally
@@ -283,12 +282,3 @@ def test_what_a_pipeline_with_a_shadow_makes_is_noted() -> None:
     made.add([record(event({"n": 1}), 5)])
     (noted,) = made.shadowed
     assert (noted.pipeline, noted.record.offset) == ("b", 5)
-
-
-def test_an_event_whose_part_is_gone_is_rejected() -> None:
-    made = batch(pipeline())
-    plain = record(event({}))
-    made.add([dataclasses.replace(plain, headers=(*plain.headers, Part("totals", 1).header()))])
-    (reject,) = made.rejects
-    assert reject.error == "the pipeline 'totals' has no part 2 any more, in which the event goes on"
-    assert (reject.pipeline, reject.part, made.unclaimed) == ("", Part("totals", 1).header()[1], 1)
