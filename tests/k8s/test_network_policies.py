@@ -1,11 +1,12 @@
 """The network policies of each overlay allow exactly the edges of the design."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from tests.k8s.network import Pod, allows
-from tests.k8s.rendering import OVERLAYS, of_kind, overlay
+from tests.k8s.rendering import OVERLAYS, of_kind, overlay, with_component
 
 COMPONENT = "app.kubernetes.io/component"
 PORTS = {"subscribers": 8080, "operators": 8081, "http": 8082, "health": 9090, "postgresql": 5432, "clients": 9092}
@@ -97,3 +98,13 @@ def test_a_removed_policy_is_noticed(name: str) -> None:
     assert not allows(policies.values(), STRANGER, OUTSIDE, 443)
     del policies["default-deny"]
     assert allows(policies.values(), STRANGER, OUTSIDE, 443)
+
+
+def test_only_services_reach_a_collector_and_nothing_else_of_its_namespace(tmp_path: Path) -> None:
+    policies = list(of_kind(with_component("telemetry", tmp_path), "NetworkPolicy").values())
+    for policy in policies:
+        policy["metadata"]["namespace"] = "trelay"  # an overlay sets it
+    for source in (SYSTEM, PROCESS, EXPERIENCE):
+        assert [port for port in (*TARGET_PORTS, 4318) if allows(policies, source, PROMETHEUS, port)] == [4318]
+        assert not allows(policies, source, OUTSIDE, 4318)
+    assert not allows(policies, CLI, PROMETHEUS, 4318)
