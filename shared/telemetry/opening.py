@@ -48,11 +48,8 @@ async def opened_telemetry(
     if options.endpoint is None or not (options.traces or options.metrics or options.logs):
         yield NO_TRACING
         return
-    with extra("otel", "telemetry.endpoint"):
-        from shared.telemetry.sdk import opened_sdk  # noqa: PLC0415 -- OpenTelemetry is an extra
     async with AsyncExitStack() as stack:
-        # In a thread: it reads the CA bundle, and detects the resource in threads of its own.
-        sdk = await asyncio.to_thread(stack.enter_context, opened_sdk(options, identity, health.registry, clock))
+        sdk = await asyncio.to_thread(_enter, stack, options, identity, health, clock)
         stack.push_async_callback(_close, sdk, options, health)
         tasks = await stack.enter_async_context(Tasks())
         if options.metrics:
@@ -63,6 +60,10 @@ async def opened_telemetry(
 class Exporting(Protocol):
     """What exports in threads."""
 
+    def tracing(self, system: str) -> Tracing:
+        """Return what makes spans; `system` names the bus."""
+        ...
+
     def export_metrics(self, families: Iterable[Family]) -> None:
         """Send metrics; may take long."""
 
@@ -71,6 +72,15 @@ class Exporting(Protocol):
 
     def abort(self) -> None:
         """End the shutdown as soon as the request in progress has ended."""
+
+
+def _enter(
+    stack: AsyncExitStack, options: TelemetryOptions, identity: Identity, health: Health, clock: Clock
+) -> Exporting:
+    """Open the SDK; in a thread, because its import takes long, and it detects the resource in threads of its own."""
+    with extra("otel", "telemetry.endpoint"):
+        from shared.telemetry.sdk import opened_sdk  # noqa: PLC0415 -- OpenTelemetry is an extra
+    return stack.enter_context(opened_sdk(options, identity, health.registry, clock))
 
 
 async def _export_metrics(sdk: Exporting, interval: float, health: Health, clock: Clock) -> None:
