@@ -139,6 +139,8 @@ class SeveralBrokersRun:
         self.log.say("everything works")
 
     async def _settle(self) -> None:
+        # Windows go by the time at which events were written to the bus: those that close them must come later there.
+        await self._all_counted_are_on_the_bus()
         await asyncio.sleep(CLOSES_AFTER)
         connection = await asyncpg.connect(self.postgres.dsn())
         await insert(connection, COUNTED, steps.closing(COUNTED, PARTITIONS))
@@ -149,6 +151,17 @@ class SeveralBrokersRun:
         # What comes twice may come late.
         while monotonic() - max(subscriber.last_arrival for subscriber in self.subscribers) < _SETTLED:
             await asyncio.sleep(_POLL)
+
+    async def _all_counted_are_on_the_bus(self) -> None:
+        """Return once the system layer has written all events of `COUNTED`, or after too long."""
+        written = len(self._counted())
+        async with connect(self.bus, DatabaseOptions(url=self.postgres.dsn())) as bus:
+            until = monotonic() + _ARRIVES_WITHIN
+            while monotonic() < until:
+                found = await sightings(bus, self.bus.topics.ingest)
+                if len(found.get(COUNTED, ())) >= written:
+                    break
+                await asyncio.sleep(1)
 
     async def _windows(self) -> int:
         """Return how many results there are once all events of `COUNTED` are in one, or after too long."""
@@ -176,8 +189,11 @@ class SeveralBrokersRun:
             faults = steps.faults(self._counted(), [value async for value in values(bus, topics.publish)])
         for source, writers in self.writers.items():
             audit = Audit(source)
-            if source != COUNTED:  # its events end in windows, which `steps.faults` compares
-                audit.saw("upstream", [event for writer in writers for event in writer.upstream.written])
+            written = [event for writer in writers for event in writer.upstream.written]
+            if source == COUNTED:  # its events end in windows, which `steps.faults` compares
+                faults += _compared(written + steps.closing(COUNTED, PARTITIONS), ingest.get(COUNTED, []))
+            else:
+                audit.saw("upstream", written)
             if source in {TABLE, JUDGED}:
                 audit.saw("ingest", ingest.get(source, []))
             faults += self._audited_to_the_end(audit, publish.get(source, []))
@@ -216,3 +232,10 @@ class SeveralBrokersRun:
 
     def _rng(self, name: str) -> random.Random:
         return random.Random(f"{self.seed} {name}")
+
+
+def _compared(written: list[Sighting], ingest: list[Sighting]) -> list[str]:
+    fed = Audit(COUNTED)
+    fed.saw("upstream", written)
+    fed.saw("ingest", ingest)
+    return fed.faults()
