@@ -48,9 +48,11 @@ async def _age(dsn: str) -> None:
 
 async def _clients(options: DatabaseOptions) -> list[str]:
     engine = create_engine(options)
+    registry = PostgresRegistry(engine, options)
     try:
-        return [client.client_id for client in await PostgresRegistry(engine, options).page()]
+        return [client.client_id for client in await registry.page()]
     finally:
+        registry.close()
         await engine.dispose()
 
 

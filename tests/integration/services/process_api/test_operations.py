@@ -8,6 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from shared.bus.connect import BusOptions, connect
@@ -82,6 +83,7 @@ class Operated(Deployment):
         return first
 
 
+@pytest.mark.timeout(240)  # each of its waits may take a minute: until the bus aborts what a killed replica left open
 async def test_a_pause_and_a_rewind_survive_kills_and_lose_and_repeat_nothing_else(
     tmp_path: Path, databases: Any, bus_options: BusOptions, record_property: Any
 ) -> None:
