@@ -15,10 +15,10 @@ from shared.errors import Malformed, TrelayError
 
 _PAGE = 1000
 """Clients that are read at once."""
-_CHANNELS_LIMIT = 1000
+CHANNELS_LIMIT = 1000
 CONNECTIONS_LIMIT = 100
 """Each connection beyond the limit of its client asks all others whether they live."""
-_NOTE_LIMIT = 500
+NOTE_LIMIT = 500
 OVERLAP_LIMIT = 30 * 86_400.0
 """Seconds for which a replaced secret can remain valid."""
 
@@ -190,8 +190,8 @@ def check_channels(channels: tuple[str, ...]) -> tuple[str, ...]:
     Raises:
         Malformed: too many.
     """
-    if len(channels) > _CHANNELS_LIMIT:
-        raise Malformed(f"channels: found {len(channels)} patterns; expected at most {_CHANNELS_LIMIT}")
+    if len(channels) > CHANNELS_LIMIT:
+        raise Malformed(f"channels: found {len(channels)} patterns; expected at most {CHANNELS_LIMIT}")
     return channels
 
 
@@ -201,8 +201,8 @@ def check_note(note: str) -> None:
     Raises:
         Malformed: it is too long, or holds what PostgreSQL cannot store.
     """
-    if len(note) > _NOTE_LIMIT or "\0" in note:
-        raise Malformed(f"note: expected at most {_NOTE_LIMIT} characters, and no NUL")
+    if len(note) > NOTE_LIMIT or "\0" in note:
+        raise Malformed(f"note: expected at most {NOTE_LIMIT} characters, and no NUL")
 
 
 def check_max_connections(number: int) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from services.experience_api import refusals
-from services.experience_api.admin.clients import CONNECTIONS_LIMIT
+from services.experience_api.admin.clients import CHANNELS_LIMIT, CONNECTIONS_LIMIT, NOTE_LIMIT, OVERLAP_LIMIT
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
 from services.experience_api.registry.clients import Policy
@@ -35,9 +35,14 @@ _WITH_BODY = (*_ANYWHERE, refusals.MALFORMED, refusals.TOO_LARGE)
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
-_PATTERNS: Schema = {"type": "array", "items": {**_TEXT, "description": "A channel or a pattern."}, "maxItems": 1000}
+_PATTERNS: Schema = {
+    "type": "array",
+    "items": {**_TEXT, "description": "A channel or a pattern."},
+    "maxItems": CHANNELS_LIMIT,
+}
 _ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
-_NOTE: Schema = {"type": "string", "maxLength": 500}
+_NOTE: Schema = {"type": "string", "maxLength": NOTE_LIMIT}
+_OVERLAP: Schema = {"type": "number", "minimum": 0, "maximum": int(OVERLAP_LIMIT)}
 _SECRET: Schema = {"type": "string", "minLength": 1, "description": "Chosen; by default a random one is made."}
 _SETTABLE: dict[str, Schema] = {
     "channels": _PATTERNS,
@@ -146,11 +151,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/clients/{client_id}/rotate"): Operation(
         "Replace the secret of a client",
         "The secret before remains valid for `overlap` seconds, and no older one. Its token and connection stay.",
-        body={
-            JSON: _object(
-                {"overlap": {"type": "number", "minimum": 0, "maximum": 2_592_000}, "secret": _SECRET}, ("overlap",)
-            )
-        },
+        body={JSON: _object({"overlap": _OVERLAP, "secret": _SECRET}, ("overlap",))},
         responses={200: ("Replaced", {JSON: _WITH_SECRET})},
         problems=(*_WITH_BODY, _NOT_FOUND),
         security=_OPERATOR,
