@@ -7,7 +7,7 @@ import asyncpg
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.protocol import Bus
+from shared.bus.protocol import Bus, Record
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
@@ -40,13 +40,19 @@ async def sightings(bus: Bus, topic: str) -> dict[str, list[Sighting]]:
     return found
 
 
-async def values(bus: Bus, topic: str) -> AsyncIterator[bytes]:
-    """Yield the values of all records that a topic has now, each partition in its order."""
+async def records(bus: Bus, topic: str) -> AsyncIterator[Record]:
+    """Yield all records that a topic has now, each partition in its order."""
     bounds = await bus.bounds(topic)
     async with bus.reader(topic, {partition: first for partition, (first, _) in bounds.items()}) as reader:
         while any(reader.positions[partition] < end for partition, (_, end) in bounds.items()):
             for record in await reader.read(wait=0.5):
-                yield record.value or b""
+                yield record
+
+
+async def values(bus: Bus, topic: str) -> AsyncIterator[bytes]:
+    """Yield their values."""
+    async for record in records(bus, topic):
+        yield record.value or b""
 
 
 def source(event: dict[str, object]) -> str:

@@ -23,6 +23,7 @@ from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel, Envelope, wrap
 from shared.events.headers import PROVENANCE, headers_of
+from tests.e2e.hops import records
 from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 
@@ -185,11 +186,8 @@ class Outcome:
 async def outcome(bus: Bus, topics: TopicsOptions) -> Outcome:
     found = Outcome()
     for topic in (topics.publish, topics.dead_letter):
-        bounds = await bus.bounds(topic)
-        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                for record in await reader.read(wait=1.0):
-                    found.add(record, dead=topic == topics.dead_letter)
+        async for record in records(bus, topic):
+            found.add(record, dead=topic == topics.dead_letter)
     return found
 
 

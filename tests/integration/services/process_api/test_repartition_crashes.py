@@ -13,6 +13,7 @@ import pytest
 from shared.bus.connect import BusOptions, connect
 from shared.bus.protocol import Bus, Transaction
 from shared.bus.topics import TopicsOptions
+from tests.e2e.hops import records
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables
 
@@ -78,19 +79,16 @@ class Outcome:
 async def outcome(bus: Bus, topics: TopicsOptions) -> Outcome:
     found = Outcome()
     for topic in (topics.publish, topics.dead_letter):
-        bounds = await bus.bounds(topic)
-        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                for record in await reader.read(wait=1.0):
-                    if topic == topics.dead_letter:
-                        found.dead.append((record.key or b"").decode())
-                        continue
-                    event = json.loads(record.value or b"")
-                    data = event["data"]
-                    if event["channel"] == "totals":
-                        found.totals.append((event["subject"], data["n"], data["sum"]))
-                    else:
-                        found.groups[event["subject"]].append(data["n"])
+        async for record in records(bus, topic):
+            if topic == topics.dead_letter:
+                found.dead.append((record.key or b"").decode())
+                continue
+            event = json.loads(record.value or b"")
+            data = event["data"]
+            if event["channel"] == "totals":
+                found.totals.append((event["subject"], data["n"], data["sum"]))
+            else:
+                found.groups[event["subject"]].append(data["n"])
     return found
 
 

@@ -14,6 +14,7 @@ from shared.bus.connect import BusOptions, connect
 from shared.bus.partitioning import partition_of
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
+from tests.e2e.hops import records
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables
 
@@ -77,14 +78,11 @@ class Outcome:
 async def outcome(bus: Bus, topics: TopicsOptions) -> Outcome:
     found = Outcome()
     for topic in (topics.publish, topics.dead_letter):
-        bounds = await bus.bounds(topic)
-        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                for record in await reader.read(wait=1.0):
-                    if topic == topics.publish:
-                        found.add(json.loads(record.value or b""))
-                    else:
-                        found.dead.append((record.key or b"").decode())
+        async for record in records(bus, topic):
+            if topic == topics.publish:
+                found.add(json.loads(record.value or b""))
+            else:
+                found.dead.append((record.key or b"").decode())
     return found
 
 
