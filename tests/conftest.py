@@ -7,7 +7,13 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 # In this order: what the second imports of the first must be known as a plugin by then.
-pytest_plugins = ["tests.servers.missing", "tests.servers.fixtures", "tests.servers.brokers", "tests.servers.migrated"]
+pytest_plugins = [
+    "tests.hangs",
+    "tests.servers.missing",
+    "tests.servers.fixtures",
+    "tests.servers.brokers",
+    "tests.servers.migrated",
+]
 
 # A busy machine is no failure, and what failed can be tried again.
 hypothesis.settings.register_profile("trelay", deadline=None, print_blob=True)
