@@ -228,7 +228,6 @@ class Bus(Protocol):
             SettingsError: a topic has another number of partitions, or another cleanup policy, than `topics` say.
             Unavailable: the bus does not answer.
         """
-        ...
 
     async def epoch(self, topic: str) -> str:
         """Return an id that no other topic of this name has had: at most 32 characters of `[A-Za-z0-9_-]`."""
@@ -237,6 +236,12 @@ class Bus(Protocol):
         """Return the earliest offset and the end, by partition.
 
         All visible records are below the end; records that become visible later are at the end or above.
+        """
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Return an offset above all that was committed before the call, by partition; readers reach it, maybe later.
+
+        It can be above the end that `bounds` returns, while transactions are open.
         """
 
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
@@ -251,7 +256,6 @@ class Bus(Protocol):
 
         The result includes all that was committed before the call. A record whose value is None deletes its key.
         """
-        ...
 
     async def replay(self, position: TopicPartition, offset: int | None, each: TakeRecords) -> int:
         """Call `each` with the records of one partition from `offset` on (None: from the earliest one), in order.
@@ -263,14 +267,12 @@ class Bus(Protocol):
         Raises:
             PositionLost: retention has deleted the record at `offset`, or the topic ends before it.
         """
-        ...
 
     async def committed(self, group: str, position: TopicPartition) -> int | None:
         """Return the offset that `group` reads next; None if it has committed nothing.
 
         The result can be stale while servers fail over. The owner of a partition calls `Writer.committed` instead.
         """
-        ...
 
     def writer(self, name: str) -> AbstractAsyncContextManager[Writer]:
         """Become the owner of `name`; see `Writer`. Leaving the context may drop what is in flight."""
@@ -295,4 +297,3 @@ class Bus(Protocol):
         partitions back at once; the newer of two members of one name replaces the older one. Leaving the context
         releases the partitions.
         """
-        ...

@@ -9,6 +9,7 @@ from shared.settings import Form, Options
 
 _TAKEOVERS_HOURS = 24.0
 _STATUS_HOURS = 1.0
+_WATERMARKS_HOURS = 1.0
 
 # A frame is an event with the member `"cursor":"…",`; see `services/experience_api/wire/cursor.py`.
 _CURSOR_MEMBER = 12
@@ -97,6 +98,11 @@ class TopicsOptions(Options):
         """What each replica of the process layer does; keyed by replica."""
         return f"{self.prefix}.process-status"
 
+    @property
+    def watermarks(self) -> str:
+        """Up to when each source has been read, and where its events are; keyed by source."""
+        return f"{self.prefix}.watermarks"
+
     def all(self) -> list[TopicOptions]:
         """Return the options of every topic."""
 
@@ -116,4 +122,5 @@ class TopicsOptions(Options):
             topic(self.decisions, 1, None, compact=True),
             topic(self.inbound, self.partitions, self.retention_hours),
             topic(self.takeovers, 1, _TAKEOVERS_HOURS),
+            topic(self.watermarks, 1, _WATERMARKS_HOURS),
         ]

@@ -63,6 +63,15 @@ class KafkaBus:
         """Return the earliest offset and the last stable offset, by partition."""
         return await bounds(self._cluster, topic)
 
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Return the high watermark of each partition.
+
+        A commit is acknowledged before its markers are written, so the last stable offset may be below its records.
+        """
+        # A leader that was replaced would return an old end: know the newest epochs, by which it refuses (KIP-320).
+        await self._cluster.refresh([topic])
+        return {number: end for number, (_, end) in (await bounds(self._cluster, topic, end="uncommitted")).items()}
+
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
         """Return the first offset at a time, by partition."""
         # The ends first: what is written between the two requests is later than they are.

@@ -55,6 +55,10 @@ class MemoryBus:
         """Return the earliest offset and the end, by partition."""
         return {partition.number: (partition.earliest, partition.end) for partition in self._topic(topic).partitions}
 
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Return the end of each partition: a commit is visible at once."""
+        return {number: end for number, (_, end) in (await self.bounds(topic)).items()}
+
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
         """Return the first offset at a time, by partition."""
         return {partition.number: partition.offset_at(timestamp_ms) for partition in self._topic(topic).partitions}

@@ -62,6 +62,10 @@ class PostgresBus:
         """Return the earliest offset and the end, by partition."""
         return await self._topics.bounds(topic)
 
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Return the end of each partition: a commit is visible at once."""
+        return {number: end for number, (_, end) in (await self.bounds(topic)).items()}
+
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:
         """Return the first offset at a time, by partition."""
         return await self._topics.offsets_at(topic, timestamp_ms)

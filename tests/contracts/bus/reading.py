@@ -54,6 +54,17 @@ class ReadingContract(DeploymentFixtures):
                 positions = dict(reader.positions)
         assert seen == [f"{number}.{part}" for number in range(5) for part in "abc"]
 
+    async def test_the_ends_are_above_all_that_is_committed_and_are_reached(self, bus: Bus, topic: str) -> None:
+        async with owning(bus, "ends") as writer:
+            for part in range(5):
+                await writer.commit(writing(topic, *(f"{part}.{number}" for number in range(8))))
+                found = await bus.ends(topic)
+                async with bus.reader(topic, dict.fromkeys(found, 0)) as reader, asyncio.timeout(TIMEOUT):
+                    seen: list[Record] = []
+                    while any(reader.positions[number] < end for number, end in found.items()):
+                        seen += await reader.read(wait=0.1)
+                assert {text.partition(".")[0] for text in texts(seen)} == set("01234"[: part + 1])
+
     async def test_finds_the_first_offset_of_a_time(self, bus: Bus, topic: str) -> None:
         async with owning(bus, "times") as writer:
             for part in range(6):

@@ -16,6 +16,7 @@ def test_the_topics_and_their_retention() -> None:
         "trelay.process-status",
         "trelay.state",
         "trelay.takeovers",
+        "trelay.watermarks",
     }
     assert [name for name, topic in topics.items() if topic.compact] == [
         "trelay.checkpoints",
