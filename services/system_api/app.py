@@ -172,7 +172,8 @@ class _Service:
         """Run a poller for each source, until a programming error ends one."""
         parts, options = self._parts, self._options
         leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
-        context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng, parts.tracing)
+        marked = None if options.deliver is not None else options.watermark_interval
+        context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng, parts.tracing, marked)
         replicas = Replicas(parts.node, options.sources, self._leases, leases, lambda: parts.bus.problem, parts.clock)
         async with Tasks() as polling:
             polling.keep("replicas", replicas.run())

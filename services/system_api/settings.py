@@ -34,6 +34,10 @@ class SystemOptions(Options):
     lease_seconds: float = Field(default=6.0, ge=0.5, le=60)
     """Seconds after which another replica takes over the sources of one that failed."""
 
+    watermark_interval: float | None = Field(default=10.0, ge=1)
+    """Seconds between two watermarks of a source, which tell subscribers up to when it has been read. Each is one small
+    transaction. `null` for none; with `deliver` there are none."""
+
     deliver: DeliverOptions | None = None
     """Deliver events directly to `POST /entity` of the experience layer, with no bus between the layers. They arrive at
     least once, with ids that do not change."""

@@ -84,6 +84,10 @@ class DirectBus:
         """No topic can be read."""
         raise _unreadable(topic)
 
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """No topic can be read."""
+        raise _unreadable(topic)
+
     async def offsets_at(self, topic: str, timestamp_ms: int) -> Mapping[int, int]:  # noqa: ARG002 -- as the protocol has it
         """No topic can be read."""
         raise _unreadable(topic)

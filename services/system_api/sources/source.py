@@ -100,6 +100,10 @@ class Batch:
     """The parts that moved; None removes a part."""
     more: bool = False
     """Whether more is known to be waiting, so that the next poll follows at once."""
+    whole: bool = False
+    """Whether, unless `more` or `waiting` says otherwise, the polls since the last batch without `more` have looked at
+    everything that the upstream had when the first of them began: then subscribers can be told so. False where that is
+    not known, such as of messages that are still on their way."""
     problems: tuple[str, ...] = ()
     """What is wrong with parts of the source (a file that cannot be read, for example) while the others are read.
     Repeated with every batch until it is over."""

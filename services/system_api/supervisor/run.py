@@ -31,7 +31,8 @@ from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.schedule import Schedule
 from services.system_api.supervisor.wakeup import Wakeup
 from services.system_api.supervisor.watchdog import Activity, Watchdog
-from shared.bus.protocol import RECORD_LIMIT, Bus
+from services.system_api.supervisor.watermarks import Freshness, WatermarkWriter
+from shared.bus.protocol import RECORD_LIMIT, Bus, Writer
 from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed, TooLarge, TrelayError, Unavailable
 from shared.runtime.clock import Clock
@@ -53,6 +54,8 @@ class SourceContext:
     clock: Clock
     rng: random.Random
     tracing: Tracing = NO_TRACING
+    watermark_interval: float | None = None
+    """Seconds between two watermarks of a source; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,12 @@ class SourceRun:
         """As of the last batch that was submitted."""
         self._last = Batch()
         """What was submitted to the bus last."""
+        self._freshness = Freshness()
+        self._watermarks = None
+        if (interval := context.watermark_interval) is not None:
+            self._watermarks = WatermarkWriter(
+                self._name, options.channel, context.topics, context.bus, interval, context.clock
+            )
 
     async def run(self) -> None:
         """Run the source; return only if it is paused, once a rewind that was asked for is carried out.
@@ -130,7 +139,7 @@ class SourceRun:
             )
             try:
                 await self._begin_snapshot(source, publisher)
-                await self._read(source, publisher)
+                await self._read(source, publisher, writer)
             except TooLarge:
                 self._oversize.note_too_large(self._last, publisher.unsettled)
                 raise
@@ -165,12 +174,13 @@ class SourceRun:
         await publisher.drain()
         await self._requests.snapshot_begun(request)
 
-    async def _read(self, source: Source, publisher: Publisher) -> None:
+    async def _read(self, source: Source, publisher: Publisher, writer: Writer) -> None:
         while True:
             began = self._clock.monotonic()
             batch = await self._retry(Activity.POLLING, lambda: self._poll(source, publisher))
             self._report.polled(batch, self._clock.monotonic() - began)
             await self._publish(publisher, batch)
+            await self._mark(batch, writer)
             self._report.progressed(caught_up=not batch.more and not batch.waiting)
             if batch.more:
                 await asyncio.sleep(0)  # poll and publish may not have waited: let other tasks run
@@ -180,6 +190,7 @@ class SourceRun:
     async def _poll(self, source: Source, publisher: Publisher) -> Batch:
         try:
             with self._context.tracing.poll(self._name) as poll:
+                self._freshness.begin(self._clock.time())
                 batch = await source.poll(1 if self._oversize.isolating else self._options.batch)
                 poll.found(len(batch.records), len(batch.rejects))
                 return batch
@@ -200,6 +211,14 @@ class SourceRun:
         if not batch.more or self._oversize.isolating:
             await publisher.drain()
         self._watchdog.pause()
+
+    async def _mark(self, batch: Batch, writer: Writer) -> None:
+        """Write a watermark, where all that the upstream had is published."""
+        as_of = self._freshness.end(batch)
+        if as_of is not None and self._watermarks is not None:
+            self._begin(Activity.PUBLISHING)
+            await self._watermarks.write(as_of, writer)
+            self._watchdog.pause()
 
     def _settling(self, source: Source, destination: str) -> Settle:
         settling = source if isinstance(source, Settling) else None

@@ -175,7 +175,7 @@ class TableSource(Generic[Order]):
         if rows:
             self._row_size = max(1, sum(len(row.data) for row in rows) // len(rows))
         fresh, saved = ledger.take(rows, horizon, complete=complete)
-        batch = Batch(checkpoint=saved, more=not complete, rows=len(rows), skipped=len(rows) - len(fresh))
+        batch = Batch(checkpoint=saved, more=not complete, whole=True, rows=len(rows), skipped=len(rows) - len(fresh))
         self._events.add(fresh, batch)
         batch.rows = len(rows)
         if again is not None:

@@ -47,6 +47,7 @@ system:
     shutdown_timeout: 5}
   node: system-0
   lease_seconds: 6
+  watermark_interval: 10
   operators: {oncall: {token: 0123456789abcdef0123456789abcdef}}
   sources:
     stock:

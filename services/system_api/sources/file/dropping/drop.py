@@ -92,6 +92,7 @@ class DropSource(RecountedFiles):
         batch.checkpoint = self._open_files.take_checkpoint()
         # Until a look has found nothing, something may be waiting that was written meanwhile.
         batch.more = bool(self._jobs) or not looked
+        batch.whole = self._view.sees_all
         self._describe(batch)
         return batch
 

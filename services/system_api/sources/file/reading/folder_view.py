@@ -54,6 +54,11 @@ class FolderView:
         return len(self._listing.inodes) <= SMALL or self._interval_is_over()
 
     @property
+    def sees_all(self) -> bool:
+        """Whether each look sees everything: there are few files."""
+        return len(self._listing.inodes) <= SMALL
+
+    @property
     def inodes(self) -> Collection[Inode]:
         """The inodes of all files that the last look found."""
         return self._listing.inodes

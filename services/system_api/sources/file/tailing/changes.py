@@ -37,6 +37,11 @@ class ChangeTracker:
         """Files that could not be read, and are tried again at the interval."""
         self._first = True
 
+    @property
+    def sees_all(self) -> bool:
+        """Whether each look sees all files, and each of them can be read."""
+        return self._view.sees_all and not self._failed
+
     async def look(self) -> bool:
         """Find what has changed, if that is due, and add the jobs; return whether it was due.
 

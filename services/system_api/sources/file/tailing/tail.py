@@ -64,6 +64,7 @@ class TailSource(RecountedFiles):
         self._open_files.close_idle()
         # Until a look has found nothing, something may be waiting that was written meanwhile.
         batch.more = bool(self._jobs) or not looked
+        batch.whole = self._tracker.sees_all
         self._describe(batch)
         return batch
 

@@ -55,6 +55,8 @@ class Sweep:
         """Whether the next page is the first one of another reading."""
         self._complete = True
         """Whether each record of this reading has an id."""
+        self._whole = False
+        """Whether the last reading is finished, and was complete."""
         self._listed_before: frozenset[str] = frozenset()
         """The ids of the page before."""
         self._begin()
@@ -93,7 +95,7 @@ class Sweep:
     def load(self, page: FetchedPage, name: str) -> None:
         """Take the page that was requested; errors call it `name`."""
         self._page, self._name, self._items = page, name, deque(page.items)
-        self._between = False
+        self._between = self._whole = False
         self._refused.clear()
         self._complete = self._complete and page.facts.complete
         if not page.request.reread:
@@ -123,6 +125,7 @@ class Sweep:
             self._publish_deletions(limit - len(batch.records) - len(batch.rejects), batch)
         batch.checkpoint = self._changes.saved() | self._rejected.saved()
         batch.more = self._page is not None or self._deleting or not self._between or self._changes.more
+        batch.whole = self._whole
         batch.problems = self.problems
         return batch
 
@@ -202,6 +205,7 @@ class Sweep:
 
     def _finish(self) -> None:
         self._changes.finish(complete=self._complete)
+        self._whole = self._complete
         self._rejected.finish()
         self._cache.retain(self._read)
         self._restarts, self._moving = 0, None

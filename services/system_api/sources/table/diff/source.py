@@ -141,6 +141,7 @@ class DiffSource:
         elif current.complete:
             self._delete(current, limit, batch)
         batch.more = self._pass is not None
+        batch.whole = True
         batch.problems = batch.waiting = self._problems
         return batch
 

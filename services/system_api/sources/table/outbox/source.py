@@ -79,6 +79,7 @@ class OutboxSource:
         batch.checkpoint = state.take([row.key for row in rows if row.key not in stay], stay)
         batch.rows = len(rows)
         batch.more = not complete
+        batch.whole = True
         if full:
             batch.problems = batch.waiting = (_FULL,)
         return batch

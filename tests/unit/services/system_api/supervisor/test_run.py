@@ -1,5 +1,6 @@
 """One run of a source: how it ends."""
 
+import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.errors import SettingsError
+from shared.events.watermark import read_watermark
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.system_api.harness import OPTIONS, TOPICS, Harness, Numbers, nothing
 
@@ -74,3 +76,40 @@ async def test_a_source_is_not_caught_up_while_something_waits() -> None:
         sources[0].last = 0
         await harness.until(lambda: poller.status.caught_up_at is not None)
         assert not poller.status.waiting
+
+
+class WholeNumbers(Numbers):
+    """Numbers that are all there is at each poll."""
+
+    async def poll(self, limit: int) -> Batch:
+        batch = await super().poll(limit)
+        batch.whole = True
+        return batch
+
+
+async def test_a_watermark_follows_what_was_read_and_is_not_repeated_within_its_interval() -> None:
+    bus = MemoryBus()
+    await bus.ensure_topics(TOPICS.all())
+
+    @contextlib.asynccontextmanager
+    async def open_whole(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        assert not checkpoint
+        yield WholeNumbers(1, 25, nothing)
+
+    reporter = Reporter("numbers", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["numbers"]), SYSTEM_CLOCK)
+    context = SourceContext(bus, TOPICS, SYSTEM_CLOCK, random.Random(1), watermark_interval=60.0)
+    lasting = Lasting(SourceControl("numbers", MemorySourceStore()), OversizeFilter(), Wakeup())
+    run = asyncio.create_task(SourceRun(OPTIONS, open_whole, context, reporter, lasting, Watchdog(10)).run())
+    async with asyncio.timeout(20):
+        while not bus.records(TOPICS.watermarks, 0):
+            await asyncio.sleep(0.002)
+    seen = reporter.status.polled_at
+    async with asyncio.timeout(20):
+        while reporter.status.polled_at == seen:
+            await asyncio.sleep(0.002)
+    run.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await run
+    [record] = bus.records(TOPICS.watermarks, 0)
+    mark = read_watermark(record.value)
+    assert (mark.source, mark.topic, mark.ends, mark.channels) == ("numbers", TOPICS.publish, [25], ["numbers"])

@@ -1,0 +1,59 @@
+"""Watermarks: up to when a source has been read, and behind which offsets its events are, from layer to layer.
+
+A watermark is a record of the topic of watermarks, apart from the events: whoever has passed its offsets has seen every
+event that the source had at its time. The system layer writes one about the topic of the source's events; the process
+layer turns one about the ingest topic into one about the publish topic, once all that is below it has been processed.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from shared.bus.protocol import Outgoing
+from shared.errors import Malformed
+
+
+class Watermark(msgspec.Struct, frozen=True):
+    """Everything that a source had at a time is below some offsets of a topic."""
+
+    source: str
+    """The name of the source."""
+    as_of: int
+    """In milliseconds since 1970, by the clock of the replica that read the source."""
+    topic: str
+    """Where its events are."""
+    epoch: str
+    """Of that topic."""
+    ends: list[int]
+    """By partition: an offset above every event of the source that was read by then."""
+    channels: list[str] = []
+    """Of a watermark about the publish topic: the channels for which it holds."""
+
+    def record(self) -> Outgoing:
+        """Return the record of the topic of watermarks."""
+        return Outgoing(self.source.encode(), _encode(self))
+
+    def passed_by(self, positions: Mapping[int, int]) -> bool:
+        """Return whether these positions, by partition, are at or behind the ends of all partitions."""
+        return all(positions.get(number, 0) >= end for number, end in enumerate(self.ends))
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Watermark).decode
+
+
+def read_watermark(value: bytes | None) -> Watermark:
+    """Read the value of a record.
+
+    Raises:
+        Malformed: it is of another release, or of another program.
+    """
+    try:
+        return _decode(value or b"")
+    except msgspec.MsgspecError as exc:
+        raise Malformed(f"watermark: {exc}") from exc
+
+
+def vector(ends: Mapping[int, int]) -> list[int]:
+    """Return offsets by partition as a list."""
+    return [ends[number] for number in range(len(ends))]

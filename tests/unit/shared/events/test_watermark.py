@@ -1,0 +1,35 @@
+"""Watermarks as records."""
+
+import pytest
+
+from shared.errors import Malformed
+from shared.events.watermark import Watermark, read_watermark, vector
+
+MARK = Watermark("orders", 1_700_000_000_250, "trelay.publish", "e", [3, 0, 5], ["orders.eu"])
+
+
+def test_it_is_read_as_it_was_written() -> None:
+    record = MARK.record()
+    assert record.key == b"orders"
+    assert read_watermark(record.value) == MARK
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"source": 1}'], ids=range(5))
+def test_what_is_none_is_refused(value: bytes | None) -> None:
+    with pytest.raises(Malformed, match="watermark: "):
+        read_watermark(value)
+
+
+def test_what_a_newer_release_adds_is_ignored() -> None:
+    assert read_watermark((MARK.record().value or b"")[:-1] + b',"more":1}') == MARK
+
+
+def test_it_is_passed_by_positions_at_all_ends_or_behind() -> None:
+    assert MARK.passed_by({0: 3, 2: 9})
+    assert MARK.passed_by({0: 3, 1: 0, 2: 5})
+    assert not MARK.passed_by({0: 2, 1: 9, 2: 9})
+    assert not MARK.passed_by({0: 9, 1: 9})
+
+
+def test_offsets_by_partition_are_a_list() -> None:
+    assert vector({1: 7, 0: 5}) == [5, 7]
