@@ -29,6 +29,7 @@ from services.process_api.shadow.shadows import Shadows
 from services.process_api.state.memory import MemoryStores
 from services.process_api.state.options import StateOptions
 from services.process_api.state.store import Stores
+from services.process_api.watermarks.passing import Watched, Watermarks
 from services.process_api.worker.metrics import ProcessMetrics
 from services.process_api.worker.reporting import Reporter
 from services.process_api.worker.stream import Stream, group_of
@@ -227,6 +228,9 @@ class _Service:
         )
         self._stream = stream
 
+        watched = Watched(lambda: self._selection, lambda: stream.positions, self._statuses.all)
+        watermarks = Watermarks(self._topics, stream.group, watched, clock)
+
         async def run_partition(reader: Reader) -> None:
             self._settling.request()
             await stream.run_partition(reader)
@@ -237,6 +241,7 @@ class _Service:
             tasks.keep("statuses of the replicas", self._statuses.follow(bus))
             tasks.keep("reloads", self._reload())
             tasks.keep("dead letters", self._settling.run(bus))
+            tasks.keep("watermarks", watermarks.run(bus))
             # A partition that ran before would process the events of a pipeline that is paused.
             await tasks.meanwhile(self._controls.known())
             async with bus.join(self._topics.ingest, stream.group, self._parts.node, run_partition):

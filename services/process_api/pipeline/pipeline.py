@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from services.process_api.pipeline.channels import channels_of
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.part import Forwarded, Part
 from services.process_api.pipeline.segment import segments
@@ -106,6 +107,8 @@ class Pipeline:
         """Whether a step keeps state."""
         self.waits = any(segment.waits for segment in self._segments)
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
+        self.channels = channels_of(options.channel, options.steps)
+        """The channels that its events can be on; None where their content decides."""
         self.shadowed = options.shadow is not None
         """Whether another version runs beside it."""
 

@@ -83,18 +83,19 @@ class Filler:
         """How much state each step has committed in the partition, by pipeline and place."""
         return {} if self._running is None else self._running.sizes
 
-    async def fill(self) -> tuple[Batch, float]:
+    async def fill(self, idle: float | None = None) -> tuple[Batch, float]:
         """Wait for input; return the batch, and when its first record was read.
 
         A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own.
-        Where results are due before there is input, the batch has no record.
+        Where results are due before there is input, or none comes for `idle` seconds, the batch has no record.
 
         Raises:
             StateMissing: a pipeline keeps state, and none did before.
         """
         self.isolated = self._poison.is_isolated(self.next_offset)
         limit = 1 if self.isolated else self._options.events
-        records = await self._read(limit, self._wait())
+        due = self._wait()
+        records = await self._read(limit, idle if due is None else due)
         # After the wait, in which the pipelines may be replaced.
         selection = self._selection()
         self._state = running_state(self._running, selection)

@@ -43,6 +43,10 @@ _CONFIRM_INTERVAL = 10.0
 _PAUSED_INTERVAL = 2.0
 """Seconds between two looks at a pipeline that is paused: a reload may have removed it."""
 
+_IDLE = 2.0
+"""Seconds without input after which the markers that end transactions are committed as processed, too: then the offset
+of the group is the end of the partition, and watermarks and lag show that nothing is left."""
+
 _DRAIN_TIMEOUT = 2.0
 """Seconds a stop waits for pending commits, so that less is done again."""
 
@@ -209,13 +213,19 @@ class Stream:
         state: PartitionState | None,
     ) -> None:
         hold = Hold()
+        committed, idle = filler.next_offset, True
         while True:
-            batch, began = await filler.fill()
+            batch, began = await filler.fill(_IDLE if idle else None)
             if (held := hold.passed(self._clock.monotonic())) is not None:
                 self._report.held(*held)
             made = batch.outputs or batch.forwarded or batch.rejects
-            if batch.count or made or (state is not None and state.changed):
-                offset = batch.last + 1 if batch.count else filler.next_offset
+            offset = batch.last + 1 if batch.count else filler.next_offset
+            behind = not batch.count and filler.blocked_by is None and offset > committed
+            idle = bool(batch.count) or filler.blocked_by is not None
+            if batch.count or made or behind or (state is not None and state.changed):
+                committed = offset
+                if not batch.count:
+                    await commits.drain()
                 transaction = batch.transaction(self._topics, self.group, position, offset)
                 if state is not None:
                     transaction.placed[state.place] = state.seal(offset)

@@ -56,6 +56,11 @@ class RouteOptions(StepOptions):
     def expressions(self) -> list[str]:
         return [self.route if isinstance(self.route, str) else self.route.by]
 
+    def channels(self) -> Sequence[str] | None:
+        if isinstance(self.route, str):
+            return None
+        return [*self.route.table.values(), *([] if self.route.default is None else [self.route.default])]
+
     def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Route(self.route) if isinstance(self.route, str) else TableRoute(self.route)
 

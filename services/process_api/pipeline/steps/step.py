@@ -83,6 +83,13 @@ class StepOptions(Options):
         """Return the expressions of the step itself; each is tried before a pipeline runs."""
         return []
 
+    def channels(self) -> "Sequence[str] | None":
+        """Return the channels of which the step itself puts each event on one or more; none if it does not.
+
+        None: the content of the event decides, or whether it does.
+        """
+        return ()
+
     def inner(self) -> Mapping[str, "Sequence[StepOptions]"]:
         """Return the lists of steps that the step holds, by their places below its own, such as `0.steps`."""
         return {}

@@ -48,6 +48,9 @@ class EmitOptions(StepOptions):
     def expressions(self) -> list[str]:
         return [written[len(_MARK) :] for written in self.emit if written.startswith(_MARK)]
 
+    def channels(self) -> Sequence[str] | None:
+        return None if self.expressions() else self.emit
+
     def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Emit(self)
 
