@@ -44,6 +44,10 @@ _CONTROL = {
         object_of({"wait": _NUMBER}),
     ),
     control_events.HEARTBEAT: ("The connection lives.", {"type": "object"}),
+    control_events.WATERMARK: (
+        "All that the source had at `as_of` has been delivered, on these channels.",
+        object_of({"source": _TEXT, "as_of": _TEXT, "channels": {"type": "array", "items": _TEXT}}),
+    ),
 }
 _MEDIA = "application/cloudevents+json"
 

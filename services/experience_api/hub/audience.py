@@ -136,6 +136,8 @@ class Subscriber:
     may_send: bool = False
     wants_heartbeat: bool = False
     """Whether it asked for heartbeats that a script can see."""
+    watermarks: int | None = None
+    """The least seconds between two watermarks of a source; None if it asked for none."""
 
 
 Member = TypeVar("Member")
@@ -181,6 +183,11 @@ class Audiences(Generic[Member]):
             del self._audiences[key]
             for pattern in interest.patterns:
                 self._index.discard(pattern, audience)
+
+    def holds(self, interest: Interest, outbox: Outbox) -> bool:
+        """Return whether every batch is delivered to an outbox."""
+        audience = self._audiences.get((interest, outbox.window))
+        return audience is not None and outbox in audience.members
 
     def of(self, channel: bytes) -> Collection[Audience[Member]]:
         """Return the audiences of a channel."""

@@ -88,6 +88,10 @@ class Hub:
         """Return the connections that have received everything this replica has read."""
         return [connection for audience in self._audiences for connection in audience.members.values()]
 
+    def is_live(self, connection: Connection) -> bool:
+        """Return whether a connection has received everything this replica has read."""
+        return self._audiences.holds(connection.subscriber.interest, connection.outbox)
+
     def windows(self, channel: bytes) -> set[int]:
         """Return the windows of the live connections that receive a channel; 0 stands for those without compression."""
         return {audience.window for audience in self._audiences.of(channel)}

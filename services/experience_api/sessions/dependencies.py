@@ -79,7 +79,13 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing)
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(
-            bus, topic, parts.options, callbacks=callbacks, clock=clock, largest_frame=largest_frame
+            bus,
+            topic,
+            parts.options,
+            callbacks=callbacks,
+            clock=clock,
+            largest_frame=largest_frame,
+            watermarks=parts.topics.watermarks,
         ) as delivery:
             stream.set(Stream(delivery, HttpDelivery(delivery, parts.options), appender, once, takeovers))
             try:

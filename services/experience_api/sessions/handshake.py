@@ -167,7 +167,9 @@ def _subscriber(claim: Claim, requested: Requested, channels: tuple[str, ...]) -
         interest = narrow(channels, requested.channels, requested.filters)
     except ChannelNotPermitted as exc:
         raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
-    return Subscriber(claim.connection_id, claim.client_id, interest, claim.may_send, requested.heartbeat)
+    return Subscriber(
+        claim.connection_id, claim.client_id, interest, claim.may_send, requested.heartbeat, requested.watermarks
+    )
 
 
 def _protocols(headers: MultiMapping[str]) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from services.experience_api.refusals import MALFORMED, Refused
 from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-PARAMETERS = ("channels", "cursor", "filters", "heartbeat", "since", "ticket")
+PARAMETERS = ("channels", "cursor", "filters", "heartbeat", "since", "ticket", "watermarks")
 _ANY = ("**",)
 _filters = msgspec.json.Decoder(dict[str, str]).decode
+_WATERMARKS = range(1, 3601)
 _LONGEST_WAIT = 60.0
 _USUAL_WAIT = 25.0
 """Seconds: shorter than the 30 after which many proxies give up on a response."""
@@ -34,6 +35,8 @@ class Requested:
     """Whether heartbeats are events, which scripts can see."""
     filters: Mapping[str, str] = field(default_factory=dict)
     """Predicates over events, by requested pattern."""
+    watermarks: int | None = None
+    """The least seconds between two watermarks of a source; None for none."""
 
 
 def read_requested(
@@ -63,7 +66,18 @@ def read_requested(
         raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
     since = read_since(query["since"], now) if query.get("since") else None
-    return Requested(channels, cursor, since, heartbeat == "event", filters)
+    return Requested(channels, cursor, since, heartbeat == "event", filters, _read_watermarks(query))
+
+
+def _read_watermarks(query: MultiMapping[str]) -> int | None:
+    text = query.get("watermarks", "")
+    if not text:
+        return None
+    seconds = text.removesuffix("s")
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 5 and int(seconds) in _WATERMARKS):  # noqa: PLR2004 -- digits of the largest
+        expected = f"expected {_WATERMARKS[0]} to {_WATERMARKS[-1]} seconds, such as 10s"
+        raise Refused(MALFORMED, f"query parameter 'watermarks': found {text[:40]!r}; {expected}")
+    return int(seconds)
 
 
 def _read_filters(text: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Encodes the relay's own events: connected, gap, subscribed, oversized, refused, draining, heartbeat.
+"""Encodes the relay's own events: connected, gap, subscribed, oversized, refused, draining, heartbeat, watermark.
 
 Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it where every event does: a subscriber
 keeps the cursor of the last frame that has one, and resumes from it.
@@ -21,6 +21,7 @@ REFUSED = "trelay.refused"
 DRAINING = "trelay.draining"
 OVERSIZED = "trelay.oversized"
 HEARTBEAT = "trelay.heartbeat"
+WATERMARK = "trelay.watermark"
 
 NOT_KEPT = "not-kept"
 """Gap: retention removed the next events before they were read."""
@@ -100,6 +101,15 @@ class ControlEvents:
     def heartbeat(self, subscriber: Subscriber) -> bytes:
         """Return the frame that shows a script that the connection lives: scripts in browsers see no pings."""
         return self._frame(HEARTBEAT, f"{subscriber.connection_id}/heartbeat", {})
+
+    def watermark(self, source: str, as_of_ms: int, channels: Iterable[str]) -> bytes:
+        """Return the frame that says up to when a source has been read, for those of its channels."""
+        data = {
+            "source": f"/sources/{source}",
+            "as_of": rfc3339(as_of_ms / 1000),
+            "channels": list(channels),
+        }
+        return self._frame(WATERMARK, f"watermark/{source}/{as_of_ms}", data)
 
     def _frame(self, kind: str, identity: str, data: Mapping[str, Any], cursor: bytes | None = None) -> bytes:
         event = {

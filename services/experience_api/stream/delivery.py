@@ -33,6 +33,7 @@ from services.experience_api.stream.log_reader import LogReader
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.stream.oversized import OversizedEvents
 from services.experience_api.stream.traced_reads import traced_reads
+from services.experience_api.stream.watermarks.sending import Watermarks
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.deflate import PLAIN, Deflater
 from services.experience_api.wire.frames import PING
@@ -58,7 +59,7 @@ class Served(NamedTuple):
 class Delivery:
     """The stream of one replica. While its context is open it reads the publish topic and serves connections."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of, each from another part
         self,
         bus: Bus,
         topic: str,
@@ -68,8 +69,12 @@ class Delivery:
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
         largest_frame: int = 1_048_576,
+        watermarks: str | None = None,
     ) -> None:
-        """`largest_frame` is the bytes of the largest message that subscribers have to accept."""
+        """`largest_frame` is the bytes of the largest message that subscribers have to accept.
+
+        `watermarks` is the topic of watermarks; without it, subscribers get none.
+        """
         self._bus = bus
         self._options = options
         self._clock = clock
@@ -102,6 +107,9 @@ class Delivery:
             on_delay=callbacks.on_delay,
             on_delivered=traced_reads(callbacks.tracing, topic, self._hub.counts),
         )
+        self._watermarks = Watermarks(
+            bus, watermarks, topic, self._history, self._hub.is_live, self._control_events, clock
+        )
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
         self._draining = False
@@ -114,6 +122,7 @@ class Delivery:
             await stack.enter_async_context(self._tasks)  # left first: the feed starts replays
             self._tasks.keep("feed", self._feed.run())
             self._tasks.keep("heartbeat", self._hub.run_heartbeat())
+            self._watermarks.start(self._tasks)
             self._stack = stack.pop_all()
         return self
 
@@ -236,6 +245,7 @@ class Delivery:
             connection.beat = lambda: PING + self._control_events.heartbeat(connection.subscriber)
         connection.change = partial(self._broadcast.subscribe, connection)
         self._hub.add(connection)
+        self._watermarks.add(connection)
         if self._draining:
             self._end_draining(connection)
         else:
@@ -246,6 +256,7 @@ class Delivery:
 
     def remove(self, connection: Connection) -> None:
         """Deliver nothing more to a connection."""
+        self._watermarks.remove(connection)
         self._broadcast.remove(connection)
 
     async def drain(self, within: float) -> None:

@@ -5,7 +5,7 @@ from shared.bus.topics import TopicsOptions
 
 DOCUMENT = asyncapi(TopicsOptions(prefix="shop"))
 
-OWN = ("connected", "gap", "subscribed", "oversized", "refused", "draining", "heartbeat")
+OWN = ("connected", "gap", "subscribed", "oversized", "refused", "draining", "heartbeat", "watermark")
 
 
 def test_every_close_code_says_whether_to_reconnect() -> None:

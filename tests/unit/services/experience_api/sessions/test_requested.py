@@ -40,6 +40,17 @@ def test_other_filters_are_refused(channels: str | None, filters: str, text: str
     assert refused.value.refusal is MALFORMED
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("", None), ("10", 10), ("10s", 10), ("1", 1), ("3600s", 3600)])
+def test_the_pace_of_watermarks_is_read(text: str, seconds: int | None) -> None:
+    assert read_requested(CIMultiDict(), MultiDict({"watermarks": text}), now=NOW).watermarks == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "3601", "1.5", "-1", "s", "10ss", "1m", "\u0662", "9" * 5000])
+def test_another_pace_of_watermarks_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match=r"'watermarks'.*expected 1 to 3600 seconds, such as 10s"):
+        read_requested(CIMultiDict(), MultiDict({"watermarks": text}), now=NOW)
+
+
 def test_the_last_event_id_comes_before_the_cursor() -> None:
     found = read_requested(CIMultiDict({"Last-Event-ID": "new"}), MultiDict({"cursor": "old", "since": "1m"}), now=NOW)
     assert (found.cursor, found.since) == ("new", NOW - 60)

@@ -64,5 +64,17 @@ def test_the_data_of_each() -> None:
     }
 
 
+def test_a_watermark_is_one_event_for_all_subscribers_of_the_same_channels() -> None:
+    found = event(CONTROL.watermark("orders", 1_700_000_000_250, ["orders.eu"]))
+    validate(decode(json.dumps(found).encode()))
+    assert (found["type"], found["id"]) == ("trelay.watermark", "watermark/orders/1700000000250")
+    assert "cursor" not in found
+    assert found["data"] == {
+        "source": "/sources/orders",
+        "as_of": "2023-11-14T22:13:20.250Z",
+        "channels": ["orders.eu"],
+    }
+
+
 def test_a_gap_for_all_subscribers_is_one_event() -> None:
     assert event(CONTROL.gap(None, "log-cut", "x", b"AbC"))["id"] == "gap/AbC"

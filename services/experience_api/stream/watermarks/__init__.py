@@ -1,0 +1,1 @@
+"""Watermarks: tells subscribers up to when sources have been read."""

@@ -1,0 +1,141 @@
+"""Tells subscribers up to when sources have been read, once everything below a watermark has been delivered to them.
+
+The process layer, and sources with a channel, write watermarks to a topic of their own. Each names offsets of the
+publish topic. Once this replica has read up to them, a live connection has been written every event below.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from services.experience_api.hub.connection import Connection
+from services.experience_api.stream.control_events import ControlEvents
+from services.experience_api.stream.history import History
+from services.experience_api.stream.watermarks.reached import Reached
+from shared.bus.protocol import Bus, Record
+from shared.errors import Malformed, PositionLost, Unavailable
+from shared.events.watermark import Watermark, read_watermark
+from shared.runtime.clock import Clock
+from shared.runtime.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+_CHECK_INTERVAL = 1.0
+_WAIT = 10.0
+_PAUSE = 1.0
+_RECENT = 60.0
+"""Seconds before the start of which watermarks are read, so that there are some at once."""
+
+
+class Watermarks:
+    """The watermarks of the connections that asked for them."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        topic: str | None,
+        publish_topic: str,
+        history: History,
+        is_live: Callable[[Connection], bool],
+        control_events: ControlEvents,
+        clock: Clock,
+    ) -> None:
+        """`topic` is that of the watermarks; without it, there are none.
+
+        `is_live` tells whether a connection has received all up to the head of the history.
+        """
+        self._bus = bus
+        self._topic = topic
+        self._publish_topic = publish_topic
+        self._is_live = is_live
+        self._control_events = control_events
+        self._clock = clock
+        self._reached = Reached(history)
+        self._connections: dict[Connection, _Sent] = {}
+
+    def add(self, connection: Connection) -> None:
+        """Send watermarks to a connection, if its subscriber asked for them."""
+        if connection.subscriber.watermarks is not None:
+            self._connections[connection] = _Sent()
+
+    def remove(self, connection: Connection) -> None:
+        """Send no more watermarks to a connection."""
+        self._connections.pop(connection, None)
+
+    def start(self, tasks: Tasks) -> None:
+        """Follow the topic, and send what is due, in tasks of their own."""
+        if self._topic is not None:
+            tasks.keep("watermarks", self._run())
+            tasks.keep("topic of watermarks", self._follow(self._topic))
+
+    async def _run(self) -> None:
+        """Send what is due until cancelled."""
+        while True:
+            await self._clock.sleep(_CHECK_INTERVAL)
+            self.send_due()
+
+    async def _follow(self, topic: str) -> None:
+        """Follow the topic until cancelled."""
+        position = None
+        while True:
+            try:
+                if position is None:
+                    since = int((self._clock.time() - _RECENT) * 1000)
+                    position = (await self._bus.offsets_at(topic, since))[0]
+                async with self._bus.reader(topic, {0: position}) as reader:
+                    while True:
+                        self.take(await reader.read(wait=_WAIT))
+                        position = reader.positions[0]
+            except PositionLost:
+                position = None
+            except Unavailable:
+                await self._clock.sleep(_PAUSE)  # the feed logs the outage
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Take records of the topic."""
+        for record in records:
+            try:
+                mark = read_watermark(record.value)
+            except Malformed as exc:
+                logger.debug("ignoring watermark of another release", extra={"error": str(exc)})
+                continue
+            if mark.topic == self._publish_topic:
+                self._reached.add(mark)
+
+    def send_due(self) -> None:
+        """Send each connection the watermarks that are newer than what it has. Nothing is awaited."""
+        if not self._connections:
+            return
+        marks, now = list(self._reached.all()), self._clock.monotonic()
+        frames: dict[tuple[str, tuple[str, ...]], bytes] = {}
+        for connection, sent in self._connections.items():
+            if now >= sent.due and self._is_live(connection):
+                for mark in marks:
+                    self._send(connection, sent, mark, frames)
+
+    def _send(
+        self, connection: Connection, sent: "_Sent", mark: Watermark, frames: dict[tuple[str, tuple[str, ...]], bytes]
+    ) -> None:
+        """Send a watermark, unless the connection has it. `frames` has those that are encoded already."""
+        interest, seconds = connection.subscriber.interest, connection.subscriber.watermarks
+        if mark.as_of <= sent.as_of.get(mark.source, 0):
+            return
+        channels = tuple(name for name in mark.channels if interest.matches(name.encode()))
+        if not channels:
+            return
+        frame = frames.get((mark.source, channels))
+        if frame is None:
+            frame = self._control_events.watermark(mark.source, mark.as_of, channels)
+            frames[mark.source, channels] = frame
+        if connection.outbox.offer(frame):
+            sent.as_of[mark.source] = mark.as_of
+            sent.due = self._clock.monotonic() + (seconds or 0)
+
+
+class _Sent:
+    """What a connection was sent."""
+
+    def __init__(self) -> None:
+        self.as_of: dict[str, int] = {}
+        """By source."""
+        self.due = 0.0
+        """When the next watermarks may follow, by the monotonic clock."""
