@@ -110,7 +110,7 @@ class _Service:
         self._stores = stores
         self._options = settings.process
         self._topics = settings.bus.topics
-        self._context = StepContext(clock=parts.clock, rng=parts.rng)
+        self._context = StepContext(clock=parts.clock, rng=parts.rng, tracing=parts.tracing)
         self._selection = build(settings.process.pipelines, self._context)
         self._replaced: set[Selection] = set()
         self._parts = parts

@@ -188,6 +188,14 @@ class Draft:
         return other
 
 
+def traceparent_of(draft: Draft) -> str | None:
+    """Return the trace that an event belongs to, None where it names none."""
+    try:
+        return draft.attribute("traceparent")
+    except MalformedEvent:
+        return None
+
+
 def _check_utf8(value: bytes) -> None:
     """Check that an event is UTF-8: a frame that is not would close the connection of each subscriber it is sent to.
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.draft import Draft, traceparent_of
 from services.process_api.pipeline.paths import parse, put
 from shared.errors import Malformed
 from shared.events.event import Channel, Envelope, MalformedEvent, wrap
@@ -170,3 +170,10 @@ def test_a_clone_changes_without_the_original() -> None:
     as_it_came = wrap(head, b'"i"', b'"s"', b"t", b"p", b"1")
     assert Draft(as_it_came, spliced=True).clone().data_text() == b"1"
     assert [copy.attribute("id") for copy in one.numbered_copies(2)] == ["orders:7/1", "orders:7/2"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"), [({}, None), ({"traceparent": "t"}, "t"), ({"traceparent": 7}, None)]
+)
+def test_the_trace_of_an_event_is_a_text_or_none(attributes: dict[str, object], expected: str | None) -> None:
+    assert traceparent_of(draft(None, **attributes)) == expected
