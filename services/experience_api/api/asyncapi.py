@@ -7,7 +7,7 @@ from services.experience_api.api.operations import SECURITY
 from services.experience_api.hub import close_codes
 from services.experience_api.stream import control_events
 from shared.bus.topics import TopicsOptions
-from shared.http.openapi import Schema, object_of
+from shared.http.openapi.document import Schema, object_of
 from shared.runtime.identity import release
 
 _NUMBER: Schema = {"type": "number"}

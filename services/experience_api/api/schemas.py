@@ -1,7 +1,7 @@
 """The JSON Schemas of events, as subscribers and producers see them."""
 
 from shared.expression.bounded import LONGEST
-from shared.http.openapi import Schema, object_of
+from shared.http.openapi.document import Schema, object_of
 
 PLAIN_TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"}
 """Without control characters."""
@@ -105,11 +105,3 @@ SUBSCRIPTION_CHANGE: Schema = {
 SUBSCRIPTION = object_of({"channels": _CHANNELS, "cursor": {**CURSOR, "type": ["string", "null"]}})
 
 BATCH = object_of({"cursor": CURSOR, "events": {"type": "array", "items": {"type": "object"}}})
-READINESS = object_of(
-    {
-        "ready": {"type": "boolean"},
-        "draining": {"type": "boolean"},
-        "missing": {"type": "object", "additionalProperties": {"type": "string"}},
-        "notes": {"type": "object", "additionalProperties": {"type": "string"}},
-    }
-)

@@ -140,7 +140,7 @@ class Delivery:
             self._history.size,
             self._feed.malformed,
             self._deflater.counts,
-            sum(connection.outbox.window != PLAIN for connection in self._hub.connections.values()),
+            self._hub.compressed,
         )
 
     async def serve(
