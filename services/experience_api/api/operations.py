@@ -49,6 +49,7 @@ SECURITY = {
 
 _SAID = {
     "channels": "Channels or patterns, separated by commas; by default all that the client may read.",
+    "conflate": "Of the events of a time, such as `500ms`, only the latest one of each subject.",
     "filters": 'Predicates by pattern of `channels`, as a JSON object: `{"orders.*": "total > 100"}`.',
     "cursor": "The cursor of the last event that was processed: the stream resumes after it.",
     "since": "Where the stream begins without a cursor: `earliest`, a duration such as `15m`, or an RFC 3339 time.",

@@ -97,6 +97,11 @@ SUBSCRIPTION_CHANGE: Schema = {
             "description": "Predicates by pattern; null removes one. With `channels`, all of them.",
             "additionalProperties": {"type": ["string", "null"], "maxLength": LONGEST},
         },
+        "conflate": {
+            "type": ["string", "null"],
+            "description": "Conflation from 100ms to 60s, such as `500ms`; null ends it.",
+            "pattern": "^[0-9]{1,6}(ms|s|m)$",
+        },
     },
     "required": ["connection"],
     "additionalProperties": False,

@@ -3,12 +3,12 @@
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from pydantic import Field
 
-from services.experience_api.hub.audience import Audience, Audiences, Interest
+from services.experience_api.hub.audience import Audience, Audiences
 from services.experience_api.hub.close_codes import NO_PONG, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions, Wheel
@@ -72,11 +72,9 @@ class Hub:
         """Make a connection live: deliver every batch from now on to it."""
         self._audiences.add(connection.subscriber.interest, connection.outbox, connection)
 
-    def change(self, connection: Connection, interest: Interest) -> None:
-        """Subscribe a live connection to another interest, between two batches: no event is missed or repeated."""
+    def leave(self, connection: Connection) -> None:
+        """Deliver no further batch to a connection, which stays held."""
         self._audiences.discard(connection.subscriber.interest, connection.outbox)
-        connection.subscriber = replace(connection.subscriber, interest=interest)
-        self.join(connection)
 
     def remove(self, connection: Connection) -> None:
         """Drop a connection and write nothing more to it: its descriptor may soon belong to another one."""

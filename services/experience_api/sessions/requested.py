@@ -9,10 +9,11 @@ from multidict import MultiMapping
 
 from services.experience_api.hub.audience import narrow
 from services.experience_api.refusals import MALFORMED, Refused
+from services.experience_api.sessions.conflate import read_conflate
 from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-PARAMETERS = ("channels", "cursor", "filters", "heartbeat", "since", "ticket")
+PARAMETERS = ("channels", "conflate", "cursor", "filters", "heartbeat", "since", "ticket")
 _ANY = ("**",)
 _filters = msgspec.json.Decoder(dict[str, str]).decode
 _LONGEST_WAIT = 60.0
@@ -34,6 +35,8 @@ class Requested:
     """Whether heartbeats are events, which scripts can see."""
     filters: Mapping[str, str] = field(default_factory=dict)
     """Predicates over events, by requested pattern."""
+    conflate: float = 0.0
+    """Seconds between two writes of the latest events by subject; 0 for every event at once."""
 
 
 def read_requested(
@@ -63,7 +66,8 @@ def read_requested(
         raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
     since = read_since(query["since"], now) if query.get("since") else None
-    return Requested(channels, cursor, since, heartbeat == "event", filters)
+    conflate = read_conflate(query["conflate"], "query parameter") if query.get("conflate") else 0.0
+    return Requested(channels, cursor, since, heartbeat == "event", filters, conflate)
 
 
 def _read_filters(text: str) -> Mapping[str, str]:

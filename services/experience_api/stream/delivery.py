@@ -23,7 +23,8 @@ from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
 from services.experience_api.stream.callbacks import Callbacks, Counts
-from services.experience_api.stream.catch_up import CatchUp
+from services.experience_api.stream.catching_up.catch_up import CatchUp
+from services.experience_api.stream.catching_up.replay_writer import ReplayWriter
 from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.drain import waves
@@ -82,14 +83,21 @@ class Delivery:
         compressing = Compressing(self._deflater)
         self._hub = Hub(options.hub, clock, self._deflater)
         self._log_reader = LogReader(bus, topic, options.catch_up.log_reader)
-        self._catch_up = CatchUp(
+        writer = ReplayWriter(
             self._history,
             self._log_reader,
             self._control_events,
-            self._hub.join,
             compressing,
-            options=options.catch_up,
+            drain_timeout=options.catch_up.drain_timeout,
             pause=self._pause,
+        )
+        self._catch_up = CatchUp(
+            self._history,
+            writer,
+            self._control_events,
+            self._hub.join,
+            round_bytes=options.catch_up.log_reader.chunk_bytes,
+            clock=clock,
         )
         self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events, compressing)
         self._feed = Feed(
@@ -141,6 +149,7 @@ class Delivery:
             self._feed.malformed,
             self._deflater.counts,
             self._hub.compressed,
+            self._catch_up.conflated,
         )
 
     async def serve(
