@@ -50,6 +50,8 @@ format: .venv ## format the code and apply safe fixes
 
 docs: .venv ## write the parts of the documentation that come from the code
 	@$(BIN)/python -m tests.architecture
+	@$(BIN)/python -m services.system_api.api.documents
+	@$(BIN)/python -m services.process_api.api.documents
 	@$(BIN)/python -m services.experience_api.api.documents
 	@$(BIN)/python -m services.experience_api.admin.documents
 

@@ -17,12 +17,14 @@ ORDER = (
     "table",
     "http_pages",
     "process",
+    "enrich",
     "state",
     "fanout",
     "channels",
     "idle_memory",
     "memory",
     "latency",
+    "quiet_latency",
 )
 
 

@@ -157,7 +157,7 @@ class Bench:
             async def work() -> None:
                 async with bus.join(topics.ingest, stream.group, "bench", stream.run_partition):
                     while published() != len(self.events):  # noqa: ASYNC110 -- a counter has no event to wait for
-                        await asyncio.sleep(0.005)
+                        await asyncio.sleep(0.02)
 
             return await measured(work(), len(self.events))
 

@@ -37,6 +37,7 @@ class Subscription:
     cursor: str | None
     cursor_file: CursorFile | None
     since: str | None
+    conflate: str | None
     count: int | None
     ssl_context: ssl.SSLContext | None
     quiet: bool
@@ -55,6 +56,8 @@ class Subscription:
               help="Resume after the cursor in this file, and keep it up to date.")  # fmt: skip
 @click.option("--since", metavar="TIME",
               help="Begin there without a cursor: 'earliest', 15m, 2h, 7d or 2026-01-02T03:04:05Z.")  # fmt: skip
+@click.option("--conflate", metavar="DURATION",
+              help="Of the events of this time, such as 500ms, only the latest of each subject.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many events.")
 @click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="CA bundle (PEM) for the server certificate.")  # fmt: skip
@@ -69,6 +72,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     cursor: str | None,
     cursor_file: Path | None,
     since: str | None,
+    conflate: str | None,
     count: int | None,
     ca_file: Path | None,
     quiet: bool,
@@ -97,6 +101,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
         _loaded(file) if file is not None else cursor or None,
         file,
         since,
+        conflate,
         count,
         ca_context(ca_file),
         quiet,
@@ -145,6 +150,7 @@ async def _print_events(subscription: Subscription) -> None:
         subscription.channels,
         subscription.cursor,
         since=subscription.since,
+        conflate=subscription.conflate,
         on_retry=lambda reason: None if subscription.quiet else _report(reason),
         on_unreadable=lambda frame: _report_unreadable(frame, saver),
         ssl_context=subscription.ssl_context,

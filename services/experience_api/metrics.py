@@ -11,7 +11,7 @@ from services.experience_api.hub import close_codes
 from services.experience_api.hub.filters import COUNTS as FILTER_COUNTS
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.callbacks import Counts
-from services.experience_api.stream.catch_up import CatchUpCounts
+from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.wire.deflate import CompressionCounts
 from shared.http.metrics import closed
 
@@ -106,6 +106,16 @@ class DeliveryCollector(Collector):
         yield counter("catch_ups", "Times that a connection began to catch up.", catch_up.started)
         yield counter(
             "catch_up_log_reads", "Chunks read from the bus for connections that catch up.", catch_up.log_reads
+        )
+        yield gauge(
+            "conflated_connections",
+            "Connections with conflation.",
+            counts.conflated_connections if counts else 0,
+        )
+        yield counter(
+            "conflated_events",
+            "Events that connections with conflation did not receive, because a later one of their subject followed.",
+            catch_up.conflated,
         )
         yield counter("gaps", "Gap events sent to connections that catch up.", catch_up.gaps)
         yield counter(

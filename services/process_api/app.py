@@ -10,6 +10,7 @@ from typing import Unpack
 
 from aiohttp import web
 
+from services.process_api.api.documents import add_documents
 from services.process_api.dead_letters.routes import DeadLetterRoutes
 from services.process_api.dead_letters.service import DeadLetters
 from services.process_api.dead_letters.settling import Settling
@@ -111,7 +112,7 @@ class _Service:
         self._stores = stores
         self._options = settings.process
         self._topics = settings.bus.topics
-        self._context = StepContext(clock=parts.clock, rng=parts.rng)
+        self._context = StepContext(clock=parts.clock, rng=parts.rng, tracing=parts.tracing)
         self._selection = build(settings.process.pipelines, self._context)
         self._replaced: set[Selection] = set()
         self._parts = parts
@@ -149,6 +150,7 @@ class _Service:
         ).add_to(app)
         ShadowRoutes(self.shadows, operators, parts.node).add_to(app)
         DeadLetterRoutes(self._letters, operators, lambda: parts.bus.connected).add_to(app)
+        add_documents(app)
 
     def _pipelines_of(self, source: str) -> list[str]:
         """Return the names of the pipelines that take the events of a source."""

@@ -95,6 +95,11 @@ class DryRun:
         self._poison = PoisonTracker()
         self._clock = clock or EventClock()
         self._state: RunningState | None = None
+        self._left: list[Sample] = []
+        """Events that are not run yet: the given one, or those that go on in a later part of the pipeline."""
+        self._ticks = False
+        """Whether time may have made something due."""
+        self._made = Result([], [])
         if pipeline.stateful:
             instances = {name: number for number, name in enumerate(pipeline.definitions.values(), 1)}
             definitions = {pipeline.name: pipeline.definitions}
@@ -106,10 +111,30 @@ class DryRun:
         Steps that keep state know the events before; the clock shows the time of the newest one.
 
         Raises:
-            Unavailable: a step waits for something.
+            Unavailable: a step waits for something; `again` tries it again.
         """
-        sample = self._written(sample)
-        return await self._through(await self._one(sample), sample.offset)
+        self._left, self._made, self._ticks = [self._written(sample)], Result([], []), False
+        return await self.again()
+
+    async def tick(self) -> Result:
+        """Return what the time makes due without an event. Raises what `run` does."""
+        self._left, self._made, self._ticks = [], Result([], []), self._state is not None
+        return await self.again()
+
+    async def again(self) -> Result:
+        """Go on with the last event, or the last tick, at the step that waited. Raises what `run` does.
+
+        Each part of a pipeline is a transaction of its own, as in the worker: those before the one that waits are done.
+        """
+        while self._left or self._ticks:
+            if self._left:
+                batch = await self._one(self._left[0])
+                self._keep(batch, self._left.pop(0).offset)
+            else:
+                batch = await self._due()
+                self._ticks = bool(batch.outputs or batch.forwarded or batch.rejects)
+                self._keep(batch, 0)
+        return self._made
 
     async def _one(self, sample: Sample) -> Batch:
         batch = Batch(self._selection, self._poison)
@@ -119,34 +144,21 @@ class DryRun:
             batch.add([sample])
         return batch
 
-    async def _through(self, batch: Batch, offset: int) -> Result:
-        """Return what a batch holds, and what its events become in the later parts of the pipeline."""
-        made = Result(list(batch.outputs), list(batch.rejects))
-        for event in batch.forwarded:
-            value, now = event.value or b"", self._milliseconds()
-            sample = Sample(value, event.headers, offset, timestamp=now, key=event.key)
-            later = await self._through(await self._one(sample), offset)
-            made.events.extend(later.events)
-            made.dead_letters.extend(later.dead_letters)
-        return made
+    async def _due(self) -> Batch:
+        assert self._state is not None, "else nothing is due"
+        batch = Batch(self._selection, self._poison)
+        self._state.at_no_record()
+        await batch.add_due(self._scope(), 0)
+        return batch
 
-    async def tick(self) -> Result:
-        """Return what the time makes due without an event.
-
-        Raises:
-            Unavailable: a step waits for something.
-        """
-        made = Result([], [])
-        while self._state is not None:
-            batch = Batch(self._selection, self._poison)
-            self._state.at_no_record()
-            await batch.add_due(self._scope(), 0)
-            if not (batch.outputs or batch.forwarded or batch.rejects):
-                break
-            found = await self._through(batch, 0)
-            made.events.extend(found.events)
-            made.dead_letters.extend(found.dead_letters)
-        return made
+    def _keep(self, batch: Batch, offset: int) -> None:
+        """Keep what a batch holds; what its events become in the next part of the pipeline comes next."""
+        self._made.events.extend(batch.outputs)
+        self._made.dead_letters.extend(batch.rejects)
+        now = self._milliseconds()
+        self._left[:0] = [
+            Sample(event.value or b"", event.headers, offset, timestamp=now, key=event.key) for event in batch.forwarded
+        ]
 
     def _scope(self) -> Scope:
         return Scope(TopicPartition(_TOPIC, 0), _NoTurns(), self._state)

@@ -19,12 +19,11 @@ from services.process_api.pipeline.selection import Selection
 from shared.bus.protocol import Bus
 from shared.composition.bus import BusConnection
 from shared.errors import Malformed, SettingsError, Unavailable
-from shared.http.commands import FRESH, Body, audit, parse_body, refuse
+from shared.http.command_bodies import Body, parse_body, parse_reason
+from shared.http.commands import FRESH, audit, refuse
 from shared.http.operators import Operator, Operators
 from shared.runtime.clock import Clock
 from shared.runtime.reloading import Reread
-
-_REASON_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +80,7 @@ class PipelineRoutes:
 
     async def _pause(self, request: web.Request) -> web.Response:
         operator, pipeline, body = await self._command(request, {"reason"})
-        reason = body.get("reason", "")
-        if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
-            raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
+        reason = parse_reason(body)
         control = Control(paused=True, reason=reason, by=operator.name, at=self.clock.time())
         accepted = await self.controls.control(self._available(), pipeline.name, control)
         audit("pause", operator, pipeline=pipeline.name, reason=reason)

@@ -8,6 +8,7 @@ from typing import Unpack
 
 from aiohttp import web
 
+from services.system_api.api.documents import add_documents
 from services.system_api.delivery.direct import connected_directly
 from services.system_api.delivery.folder_bus import FolderBus
 from services.system_api.delivery.options import DeliverOptions
@@ -141,13 +142,14 @@ class _Service:
             readiness.note(f"source/{name}", partial(problem, reporter.status))
 
     def add_routes(self, app: web.Application) -> None:
-        """Add the endpoints that show the sources."""
+        """Add the endpoints."""
         parts = self._parts
         overview = Overview(self._reporters, self._controls, self._store, self._leases, parts.node, parts.clock)
         operators = Operators(self._options.operators, "system.operators", parts.clock)
         SourceRoutes(overview, self._controls, self._store, operators, self._inquiries, parts.clock).add_to(app)
         if self._webhooks is not None:
             self._webhooks.add_routes(app)
+        add_documents(app)
 
     async def keep_sources(self) -> None:
         """Wait for the database and the bus, then run the sources.

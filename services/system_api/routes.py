@@ -14,15 +14,13 @@ from services.system_api.inquiries import Inquiries
 from services.system_api.operations.controls import Controls
 from services.system_api.operations.requests import Command, parse_place
 from services.system_api.operations.store import SourceStore
-from services.system_api.operations.windows import HOUR, within
+from services.system_api.operations.windows import HOUR, HOURS_LIMIT, within
 from services.system_api.overview import Overview
 from shared.errors import Malformed, ProblemError, SettingsError, Unavailable
-from shared.http.commands import FRESH, Body, audit, parse_body, refuse
+from shared.http.command_bodies import Body, parse_body, parse_reason
+from shared.http.commands import FRESH, audit, refuse
 from shared.http.operators import Operator, Operators
 from shared.runtime.clock import Clock, parse_time, rfc3339
-
-_REASON_LIMIT = 500
-_MAX_HOURS = 31 * 24
 
 T = TypeVar("T")
 
@@ -70,8 +68,8 @@ class SourceRoutes:
     async def _windows(self, request: web.Request) -> web.Response:
         self.operators.check_reader(request.remote, request.headers)
         source, hours = self._source(request), request.query.get("hours", "24")
-        if not hours.isascii() or not hours.isdigit() or not 0 < int(hours[:6]) <= _MAX_HOURS:
-            raise Malformed(f"hours: found {hours[:20]!r}; expected a number from 1 to {_MAX_HOURS}")
+        if not hours.isascii() or not hours.isdigit() or not 0 < int(hours[:6]) <= HOURS_LIMIT:
+            raise Malformed(f"hours: found {hours[:20]!r}; expected a number from 1 to {HOURS_LIMIT}")
         since = self.clock.time() - int(hours) * HOUR
         windows = [
             {"from": rfc3339(window.began_at), "to": rfc3339(window.began_at + HOUR), **window.totals}
@@ -81,9 +79,7 @@ class SourceRoutes:
 
     async def _pause(self, request: web.Request) -> web.Response:
         operator, source, body = await self._command(request, {"reason"})
-        reason = body.get("reason", "")
-        if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
-            raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
+        reason = parse_reason(body)
         self.controls.of(source).update(await self.store.pause(source, operator.name, reason))
         audit("pause", operator, source=source, reason=reason)
         return await self._shown(source, status=202)

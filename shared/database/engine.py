@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shared.database.connecting import open_connection
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
+from shared.database.spans import database_attributes, trace_engine
 from shared.errors import SettingsError
 
 _GRACE = 2.0
@@ -56,7 +57,7 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
     async def connect() -> asyncpg.Connection:
         return await open_connection(arguments)
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
         pool_size=options.pool_size,
@@ -66,6 +67,9 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
         # A connection that was lost in the pool is replaced before a statement fails on it.
         pool_pre_ping=True,
     )
+    host = options.hosts[0] if len(options.hosts) == 1 else None
+    trace_engine(engine.sync_engine, database_attributes("postgresql", options.database, host))
+    return engine
 
 
 def _milliseconds(seconds: float) -> str:

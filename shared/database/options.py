@@ -109,6 +109,11 @@ class DatabaseOptions(Options):
         return [unquote(host.strip("[]")) for host in named]
 
     @property
+    def database(self) -> str:
+        """The name of the database; empty where it is that of the user."""
+        return unquote(_split(self.url).path.lstrip("/"))
+
+    @property
     def endpoint(self) -> dict[str, Any]:
         """The arguments of asyncpg that say where to connect, and as whom."""
         parts = _split(self.url)

@@ -16,6 +16,7 @@ from shared.database.connecting import open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import translate
 from shared.database.options import DatabaseOptions
+from shared.database.spans import trace_statements
 from shared.errors import TrelayError
 
 OnUse = Callable[[str | None], None]
@@ -70,6 +71,7 @@ class ConnectionPool:
         async with self._free:
             try:
                 connection = await self._take()
+                trace_statements(connection)
                 try:
                     yield connection
                 except (asyncpg.PostgresError, TrelayError):

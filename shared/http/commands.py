@@ -1,36 +1,16 @@
-"""Requests of operators: their bodies, and the audit log of those that are accepted."""
+"""Answers to requests of operators, and the audit log of those that are accepted."""
 
-import json
 import logging
-from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from collections.abc import Mapping
+from typing import NoReturn
 
-from shared.errors import Malformed, ProblemError
+from shared.errors import ProblemError
 from shared.http.operators import Operator
 
 logger = logging.getLogger(__name__)
 
 FRESH = {"Cache-Control": "no-store"}
 """The headers of what operators read."""
-
-Body = Mapping[str, Any]
-
-
-def parse_body(body: bytes, members: Collection[str]) -> Body:
-    """Return the JSON object of a body, which may be empty; its members may be `members`.
-
-    Raises:
-        Malformed: it is not a JSON object, or has another member.
-    """
-    try:
-        found = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as exc:
-        raise Malformed(f"the body is not JSON: {exc}") from exc
-    if not isinstance(found, dict):
-        raise Malformed("the body: expected a JSON object")
-    if unknown := sorted(found.keys() - set(members)):
-        raise Malformed(f"found the member {unknown[0]!r}; expected {', '.join(sorted(members)) or 'an empty body'}")
-    return found
 
 
 def audit(command: str, operator: Operator, **fields: object) -> None:

@@ -15,8 +15,18 @@ logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 _RETRY_AFTER = {"Retry-After": "1"}
-_CODES = {400: "malformed", 413: "too-large", 415: "unsupported-type", 500: "internal", 503: "unavailable"}
-"""Stable codes, for programs; any other is the phrase of the status, such as `not-found`."""
+_CODES = {
+    400: "malformed",
+    413: "too-large",
+    414: "uri-too-long",
+    415: "unsupported-type",
+    416: "range-not-satisfiable",
+    422: "unprocessable-entity",
+    500: "internal",
+    503: "unavailable",
+}
+"""Stable codes, for programs; any other is the phrase of the status, such as `not-found`. The phrases of 413, 414, 416
+and 422 depend on the version of Python."""
 _BELOW = (
     ("Can not decode content-encoding", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content encoding is not supported"),
     ("Got more than", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a line of the request is too long"),

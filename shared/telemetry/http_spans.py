@@ -10,10 +10,21 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, format_span_id, format_trace_id
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    format_span_id,
+    format_trace_id,
+    set_span_in_context,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.runtime import trace
+from shared.runtime.clock import Clock
+from shared.telemetry.client_spans import Calls
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -28,14 +39,16 @@ _propagator = TraceContextTextMapPropagator()
 class _RequestSpan:
     """Ends once: with the response, or when a stream begins."""
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, calls: Calls) -> None:
         self._span = span
+        self._calls = calls
         self._ended = False
 
     def end(self, status: int, error: str | None = None) -> None:
         if self._ended:
             return
         self._ended = True
+        self._calls.close()
         self._span.set_attribute("http.response.status_code", status)
         if status >= _SERVER_ERROR:
             self._span.set_attribute("error.type", error or str(status))
@@ -46,7 +59,7 @@ class _RequestSpan:
 _SPAN = web.RequestKey("span", _RequestSpan)
 
 
-def trace_requests(app: web.Application, tracer: Tracer) -> None:
+def trace_requests(app: web.Application, tracer: Tracer, clock: Clock) -> None:
     """Make a span of each request to an application, but for those of probes. Call it before the application runs."""
 
     @web.middleware
@@ -58,10 +71,11 @@ def trace_requests(app: web.Application, tracer: Tracer) -> None:
         span = tracer.start_span(
             _name(request.method, route), _parent(request), SpanKind.SERVER, attributes=_attributes(request, route)
         )
-        request[_SPAN] = ended = _RequestSpan(span)
+        calls = Calls(tracer, set_span_in_context(span, Context()), clock)
+        request[_SPAN] = ended = _RequestSpan(span, calls)
         context = span.get_span_context()
-        ids = format_trace_id(context.trace_id), format_span_id(context.span_id)
-        with trace.in_span(trace.Span(*ids, sampled=context.trace_flags.sampled)):
+        ids, sampled = (format_trace_id(context.trace_id), format_span_id(context.span_id)), context.trace_flags.sampled
+        with trace.in_span(trace.Span(*ids, sampled=sampled, calls=calls if sampled else None)):
             try:
                 response = await handler(request)
             except Exception as exc:

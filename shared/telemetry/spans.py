@@ -8,7 +8,7 @@ Source: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -29,12 +29,11 @@ from opentelemetry.trace import (
 )
 
 from shared.runtime.clock import Clock
-from shared.runtime.trace import Span, in_span
+from shared.runtime.trace import Attributes, Span, in_span
+from shared.telemetry.client_spans import Calls
 from shared.telemetry.http_spans import trace_requests
 from shared.telemetry.parents import Valued, sampled_parents
-from shared.telemetry.tracing import Poll
-
-Attributes = Mapping[str, str | int]
+from shared.telemetry.tracing import Poll, in_first
 
 _PARENTS = 128
 """Traces of one batch that get a span: OpenTelemetry's limit of the links of a span."""
@@ -65,7 +64,7 @@ class SpanTracing:
 
     def trace_requests(self, app: web.Application) -> None:
         """Make a span of each request to an application."""
-        trace_requests(app, self._tracer)
+        trace_requests(app, self._tracer, self._clock)
 
     @contextmanager
     def poll(self, source: str) -> Iterator[Poll]:
@@ -78,18 +77,44 @@ class SpanTracing:
             attributes=self._messaging("poll", "create") | {"trelay.source": source},
             start_time=self._now(),
         )
+        own = span.get_span_context()
+        # Held: a poll that finds nothing is not exported, and its calls are not either.
+        calls = Calls(self._tracer, set_span_in_context(span, _NEW_TRACE), self._clock, held=True)
+        keep = False
         try:
-            with in_span(span_of(span.get_span_context())):
+            with in_span(span_of(own, calls if own.trace_flags.sampled else None)):
                 yield poll
+            if keep := bool(poll.records or poll.rejects):
+                span.set_attribute("messaging.batch.message_count", poll.records)
+                span.set_attribute("trelay.rejects", poll.rejects)
         except Exception as exc:
             span.set_attribute("error.type", type(exc).__qualname__)
             span.set_status(Status(StatusCode.ERROR))  # no text: that of an upstream may hold data
-            span.end(self._now())
+            keep = True
             raise
-        if poll.records or poll.rejects:
-            span.set_attribute("messaging.batch.message_count", poll.records)
-            span.set_attribute("trelay.rejects", poll.rejects)
-            span.end(self._now())
+        finally:
+            calls.close(keep=keep)
+            if keep:
+                span.end(self._now())
+
+    @contextmanager
+    def following(self, traceparents: Iterable[str | None], attributes: Attributes) -> Iterator[None]:
+        """Make spans of the calls that events lead to: in the trace of the first one, linked to the others."""
+        found = {str(span): span for each in traceparents if (span := Span.parse(each)) is not None}
+        sampled = [span for span in found.values() if span.sampled][:_PARENTS]
+        if not sampled:
+            with in_first(found.values()):
+                yield
+            return
+        first, *others = (_context_of(str(span).encode()) for span in sampled)
+        parent = set_span_in_context(NonRecordingSpan(first), _NEW_TRACE)
+        links = [Link(context) for context in others]
+        calls = Calls(self._tracer, parent, self._clock, links=links, attributes=attributes)
+        try:
+            with in_span(span_of(first, calls)):
+                yield
+        finally:
+            calls.close()
 
     def sent(self, topic: str, records: Iterable[Valued], seconds: float) -> None:
         """Make the spans of a commit."""
@@ -155,10 +180,10 @@ class SpanTracing:
         return int(self._clock.time() * 1e9)
 
 
-def span_of(context: SpanContext) -> Span:
+def span_of(context: SpanContext, calls: Calls | None = None) -> Span:
     """Return the span that tasks and events refer to."""
     ids = format_trace_id(context.trace_id), format_span_id(context.span_id)
-    return Span(*ids, sampled=context.trace_flags.sampled)
+    return Span(*ids, sampled=context.trace_flags.sampled, calls=calls)
 
 
 def _context_of(traceparent: bytes) -> SpanContext:

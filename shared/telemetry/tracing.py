@@ -10,6 +10,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from shared.runtime.trace import Attributes, Span, in_span
 from shared.telemetry.parents import Valued
 
 
@@ -42,6 +43,12 @@ class Tracing(Protocol):
         One that finds nothing has no span.
         """
 
+    def following(self, traceparents: Iterable[str | None], attributes: Attributes) -> AbstractContextManager[None]:
+        """Return the context of calls to other systems that events lead to; `attributes` are those of the calls.
+
+        `traceparents` are those of the events, None for an event without one.
+        """
+
     def sent(self, topic: str, records: Iterable[Valued], seconds: float) -> None:
         """Report that the bus has committed records, `seconds` after they were submitted."""
 
@@ -70,6 +77,11 @@ class NoTracing:
         """Do nothing."""
         return self._poll
 
+    def following(self, traceparents: Iterable[str | None], _attributes: Attributes) -> AbstractContextManager[None]:
+        """Make no spans. The first trace is the current one, so that requests can continue it."""
+        found = (Span.parse(each) for each in traceparents)
+        return in_first(span for span in found if span is not None)
+
     def sent(self, _topic: str, _records: Iterable[Valued], _seconds: float) -> None:
         """Do nothing."""
 
@@ -82,6 +94,12 @@ class NoTracing:
 
     def delivered(self, _topic: str, _records: Iterable[Valued], _frames: int, _seconds: float) -> None:
         """Do nothing."""
+
+
+def in_first(spans: Iterable[Span]) -> AbstractContextManager[None]:
+    """Return the context that works on the first of some spans, or on none."""
+    first = next(iter(spans), None)
+    return nullcontext() if first is None else in_span(first)
 
 
 NO_TRACING: Tracing = NoTracing()

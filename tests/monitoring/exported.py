@@ -30,6 +30,8 @@ def samples() -> Samples:
     process = ProcessMetrics(registry, [], SYSTEM_CLOCK)
     for metric in (process.taken, process.published, process.rejected):
         metric.labels("orders")
+    for metric in (process.forwarded, process.continued):
+        metric.labels("orders", "2")
     process.step_seconds.labels("orders", "0.map")
     process.blocked_seconds.labels("orders", "0.map")
     process.set_lag({0: 0})

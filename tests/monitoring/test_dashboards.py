@@ -27,6 +27,7 @@ _VARIABLES = {"$__rate_interval": "30s", "$source": ".+"}
 WITHOUT_SERIES = {
     ("trelay-platform", "Certificates expire in"),  # no TLS
     ("trelay-platform", "Mails that wait"),  # no mail server
+    ("trelay-platform", "Events between the parts of pipelines"),  # no `repartition`
     ("trelay-subscribers", "Connections that end, by reason"),  # none ends
     ("trelay-owners", "Webhooks, by outcome"),  # no webhook
     ("trelay-owners", "Webhook deliveries that wait"),

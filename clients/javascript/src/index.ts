@@ -23,6 +23,8 @@ export interface Options {
   store?: ResumeStore;
   /** Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time in RFC 3339; now by default. */
   since?: string;
+  /** A duration such as `500ms`: of the events of that time, only the latest one of each subject is received. */
+  conflate?: string;
   /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
   transport?: "auto" | "websocket" | "sse";
   /** Ends the subscription. */
@@ -94,6 +96,9 @@ class Subscription {
     const query = new URLSearchParams({ heartbeat: "event" });
     if (this.#options.channels !== undefined) {
       query.set("channels", this.#options.channels.join(","));
+    }
+    if (this.#options.conflate !== undefined) {
+      query.set("conflate", this.#options.conflate);
     }
     if (this.#cursor !== undefined) {
       query.set("cursor", this.#cursor);

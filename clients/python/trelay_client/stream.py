@@ -70,6 +70,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     cursor: str | None = None,
     *,
     since: str | None = None,
+    conflate: str | None = None,
     on_retry: Callable[[str], None] = lambda _reason: None,
     on_unreadable: Callable[[UnreadableFrame], None] = log_unreadable,
     ssl_context: ssl.SSLContext | None = None,
@@ -79,7 +80,8 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     """Yield every event once, and Trelay's control events (connected, gap), until closed.
 
     `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. Without a
-    cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339. `on_retry` receives a
+    cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339. `conflate` is a duration
+    such as `500ms`: of the events of that time, only the latest one of each subject is received. `on_retry` receives a
     text before each pause: what happened, and the seconds until the next attempt. `on_unreadable` receives each frame
     that cannot be read, and may raise to end the stream; the events behind that frame follow, and it does not come
     again. Close the generator (`contextlib.aclosing`) to disconnect.
@@ -95,10 +97,11 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT, sock_read=_CONNECT_TIMEOUT)
     connector = aiohttp.TCPConnector(ssl=True if ssl_context is None else ssl_context)
     refusals = _Refusals()
+    query = {**({"channels": ",".join(channels)} if channels else {}), **({"conflate": conflate} if conflate else {})}
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, trace_configs=[refusals.tracing()]
     ) as session:
-        connection = _Connection(session, refusals, base, channels, since, state, clock)
+        connection = _Connection(session, refusals, base, query, since, state, clock)
         while True:
             upcoming: Reconnect | None = None
             if token is None and isinstance(credentials, ClientCredentials):
@@ -144,15 +147,16 @@ class _Connection:
         session: aiohttp.ClientSession,
         refusals: "_Refusals",
         base: URL,
-        channels: Sequence[str],
+        query: Mapping[str, str],
         since: str | None,
         state: SubscriptionState,
         clock: Clock,
     ) -> None:
+        """`query` is sent with each request for the stream, beside where that begins."""
         self._session = session
         self._refusals = refusals
         self._base = base
-        self._channels = channels
+        self._query = query
         self._since = since
         self._state = state
         self._clock = clock
@@ -211,9 +215,7 @@ class _Connection:
                 await socket.close()
 
     async def _connect(self, token: str) -> aiohttp.ClientWebSocketResponse[bool]:
-        query = {}
-        if self._channels:
-            query["channels"] = ",".join(self._channels)
+        query = dict(self._query)
         if self._state.cursor is not None:
             query["cursor"] = self._state.cursor
         elif self._since is not None:

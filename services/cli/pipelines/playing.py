@@ -38,7 +38,7 @@ async def failure(example: Example, options: PipelineOptions, mocks: Mocks) -> s
                 attempt = run.tick
             else:
                 attempt = partial(run.run, event_sample(given, number, clock.time()))
-            made = await _settled(attempt, mocks, clock)
+            made = await _settled(attempt, run, mocks, clock)
             if isinstance(made, Blocked):
                 held = made
                 break
@@ -52,7 +52,9 @@ async def failure(example: Example, options: PipelineOptions, mocks: Mocks) -> s
     return "\n".join([*([differs] if differs else []), *unused])
 
 
-async def _settled(attempt: Callable[[], Awaitable[Result]], mocks: Mocks, clock: EventClock) -> Result | Blocked:
+async def _settled(
+    attempt: Callable[[], Awaitable[Result]], run: DryRun, mocks: Mocks, clock: EventClock
+) -> Result | Blocked:
     """Try an event until it passes, as the worker does; give up once no answer is left that could change anything."""
     attempts = 0
     while True:
@@ -63,3 +65,4 @@ async def _settled(attempt: Callable[[], Awaitable[Result]], mocks: Mocks, clock
             if mocks.unanswered or not mocks.left or attempts >= _ATTEMPTS:
                 return exc
         clock.advance(_BETWEEN_ATTEMPTS)
+        attempt = run.again

@@ -5,6 +5,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeAlias
@@ -16,6 +17,7 @@ from services.cli.pipelines.comparing import Compared, Kind, by_provenance, deco
 from services.cli.pipelines.mocks import Mock, Mocks
 from services.cli.pipelines.tail import Tail
 from services.process_api.dry_run import DryRun, EventClock, Sample
+from services.process_api.pipeline.part import part_in
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.context import StepContext
@@ -149,14 +151,15 @@ class Previewed:
         if not records:
             return []
         results = [(record, await self._result(record)) for record in records]
-        wanted = {packed_provenance(record.headers) for record in records} - {None}
+        wanted = frozenset(one for record in records if (one := packed_provenance(record.headers)) is not None)
+        begin = records[0].timestamp
+        processed = await self._processed(tail, records, wanted, begin)  # before what is published: that has all of it
         found = await tail.since(
-            self._topics.publish, records[0].timestamp, lambda record: packed_provenance(record.headers) in wanted
+            self._topics.publish, begin, lambda record: packed_provenance(record.headers) in wanted
         )
         published = by_provenance((packed_provenance(record.headers) or b"", record) for record in found)
         own = frozenset(event.key for _, made in results if isinstance(made, list) for event in made)
-        done = await self._processed(records)
-        return [self._one(record, made, published, own, done) for record, made in results]
+        return [self._one(record, made, published, own, processed) for record, made in results]
 
     def _takes(self, record: Record, source: str | None) -> bool:
         routed = self._router.route(record)
@@ -164,14 +167,25 @@ class Previewed:
             return False  # a record of a later part is made again from the event that it comes from
         return source is None or source_of(routed) == source.encode()
 
-    async def _processed(self, records: Sequence[Record]) -> dict[int, int]:
-        """Return the offset that the group reads next, by partition."""
-        group = f"{self._topics.prefix}.process"
-        numbers = {record.partition for record in records}
-        return {
-            number: await self._bus.committed(group, TopicPartition(self._topics.ingest, number)) or 0
-            for number in numbers
+    async def _processed(
+        self, tail: Tail, records: Sequence[Record], wanted: AbstractSet[bytes], begin: int
+    ) -> frozenset[bytes]:
+        """Return the provenance of the events that all parts of the pipeline have processed."""
+        group, ingest = f"{self._topics.prefix}.process", self._topics.ingest
+        done = {
+            number: await self._bus.committed(group, TopicPartition(ingest, number)) or 0
+            for number in await self._bus.bounds(ingest)
         }
+        forwarded: list[Record] = []
+        if self._pipeline.parts > 1:  # each wrote its events for the next part in the transaction of its input
+            forwarded = await tail.since(ingest, begin, lambda record: self._is_forwarded(record, wanted))
+        waiting = [each for each in (*records, *forwarded) if each.offset >= done[each.partition]]
+        return frozenset(wanted) - {packed_provenance(each.headers) for each in waiting}
+
+    def _is_forwarded(self, record: Record, wanted: AbstractSet[bytes]) -> bool:
+        part = part_in(record.headers)
+        own = part is not None and part.pipeline == self._pipeline.name
+        return own and packed_provenance(record.headers) in wanted
 
     async def _result(self, record: Record) -> Made:
         place = (record.topic, record.partition, record.timestamp, record.key)
@@ -187,7 +201,7 @@ class Previewed:
         made: Made,
         published: Mapping[bytes, Sequence[Record]],
         own: frozenset[bytes],
-        done: Mapping[int, int],
+        processed: AbstractSet[bytes | None],
     ) -> Compared:
         provenance = packed_provenance(record.headers)
         others = any(selection.of(self._source(record)) for selection in self._others)
@@ -200,7 +214,7 @@ class Previewed:
         if isinstance(made, Blocked):
             return Compared(identity, place, Kind.WAITS, (), (), str(made))
         new = [event.value or b"" for event in made]
-        comparable = provenance is not None and not self._pipeline.stateful and record.offset < done[record.partition]
+        comparable = provenance in processed and not self._pipeline.stateful
         kind = kind_of(old, new, comparable=comparable)
         return Compared(identity, place, kind, decoded(old) if comparable else (), decoded(new))
 

@@ -5,13 +5,12 @@ from pathlib import Path
 from aiohttp import web
 
 from services.experience_api.admin.operations import OPERATIONS, SECURITY
-from shared.http.openapi import add_document, document, routes_of, text_of
+from shared.http.openapi.document import DOCS, add_document, document, routes_of, text_of, write
 
 _DESCRIPTION = (
     "For operators, on a port of its own (`experience.admin`): clients, consumers, connections and events. Errors are "
     "problem details (RFC 9457)."
 )
-_FILE = Path(__file__).parents[3] / "docs" / "api" / "experience-admin.openapi.json"
 
 
 def add_documents(app: web.Application) -> None:
@@ -26,10 +25,8 @@ def openapi(routes: list[tuple[str, str]]) -> str:
 
 def files() -> dict[Path, str]:
     """Return what the files in the documentation hold."""
-    return {_FILE: openapi(list(OPERATIONS))}
+    return {DOCS / "experience-admin.openapi.json": openapi(list(OPERATIONS))}
 
 
 if __name__ == "__main__":
-    for path, text in files().items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    write(files())

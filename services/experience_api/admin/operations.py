@@ -1,36 +1,21 @@
 """What each endpoint of the admin API does, takes and answers."""
 
-from dataclasses import dataclass, field
-
 from services.experience_api import refusals
 from services.experience_api.admin.clients import CHANNELS_LIMIT, CONNECTIONS_LIMIT, NOTE_LIMIT, OVERLAP_LIMIT
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
 from services.experience_api.registry.clients import Policy
-from shared.http.openapi import JSON, Operation, Schema, object_of, query
+from shared.http.openapi.document import JSON, Operation, Reason, Schema, body_of, object_of, query
+from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, OPERATED, OPERATOR
 
 SECURITY: dict[str, Schema] = {
-    "operator": {"type": "http", "scheme": "bearer", "description": "The token of an operator."},
+    **OPERATOR,
     "operatorCertificate": {"type": "mutualTLS", "description": "The certificate of an operator."},
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """A refusal that this API alone has."""
-
-    status: int
-    code: str
-    title: str
-    headers: tuple[tuple[str, str], ...] = field(default=())
-
-
-_UNAUTHORIZED = _Problem(401, "unauthorized", "The token of no operator was sent", (("WWW-Authenticate", ""),))
-_FORBIDDEN = _Problem(403, "forbidden", "No operators are configured, and the request is not from this machine")
-_NOT_FOUND = _Problem(404, "not-found", "There is no such client, consumer or connection")
-_CONFLICT = _Problem(409, "conflict", "A client of this id exists")
-_ANYWHERE = (_UNAUTHORIZED, _FORBIDDEN, refusals.UNAVAILABLE)
-_WITH_BODY = (*_ANYWHERE, refusals.MALFORMED, refusals.TOO_LARGE)
+_NOT_FOUND = Reason(404, "not-found", "There is no such client, consumer or connection")
+_CONFLICT = Reason(409, "conflict", "A client of this id exists")
 
 _TEXT: Schema = {"type": "string"}
 _FLAG: Schema = {"type": "boolean"}
@@ -99,17 +84,12 @@ _PAGE = (
 _OPERATOR = tuple(SECURITY)
 
 
-def _object(properties: dict[str, Schema], required: tuple[str, ...] = ()) -> Schema:
-    more = {"required": list(required)} if required else {}
-    return {"type": "object", "properties": properties, "additionalProperties": False, **more}
-
-
 def _on_client(summary: str, description: str = "", schema: Schema = _CLIENT) -> Operation:
     return Operation(
         summary,
         description,
         responses={200: ("Done", {JSON: schema})},
-        problems=(*_WITH_BODY, _NOT_FOUND),
+        problems=(*COMMANDED, _NOT_FOUND),
         security=_OPERATOR,
     )
 
@@ -119,28 +99,28 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "List clients",
         parameters=_PAGE,
         responses={200: ("A page", {JSON: object_of({"clients": {"type": "array", "items": _CLIENT}, "next": _NEXT})})},
-        problems=(*_ANYWHERE, refusals.MALFORMED),
+        problems=(*OPERATED, refusals.MALFORMED),
         security=_OPERATOR,
     ),
     ("POST", "/clients"): Operation(
         "Add a client",
-        body={JSON: _object({"client_id": _ID, "secret": _SECRET, **_SETTABLE}, ("client_id",))},
+        body={JSON: body_of({"client_id": _ID, "secret": _SECRET, **_SETTABLE}, ("client_id",))},
         responses={201: ("Added", {JSON: _WITH_SECRET})},
-        problems=(*_WITH_BODY, _CONFLICT),
+        problems=(*COMMANDED, _CONFLICT),
         security=_OPERATOR,
     ),
     ("GET", "/clients/{client_id}"): Operation(
         "Show a client",
         responses={200: ("The client", {JSON: _CLIENT})},
-        problems=(*_ANYWHERE, _NOT_FOUND),
+        problems=(*OPERATED, _NOT_FOUND),
         security=_OPERATOR,
     ),
     ("PATCH", "/clients/{client_id}"): Operation(
         "Change a client",
         "Its channels change for a living connection within two seconds, all else at the next one.",
-        body={JSON: {**_object(_SETTABLE), "minProperties": 1}},
+        body={JSON: {**body_of(_SETTABLE), "minProperties": 1}},
         responses={200: ("Changed", {JSON: _CLIENT})},
-        problems=(*_WITH_BODY, _NOT_FOUND),
+        problems=(*COMMANDED, _NOT_FOUND),
         security=_OPERATOR,
     ),
     ("DELETE", "/clients/{client_id}"): _on_client(
@@ -151,9 +131,9 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/clients/{client_id}/rotate"): Operation(
         "Replace the secret of a client",
         "The secret before remains valid for `overlap` seconds, and no older one. Its token and connection stay.",
-        body={JSON: _object({"overlap": _OVERLAP, "secret": _SECRET}, ("overlap",))},
+        body={JSON: body_of({"overlap": _OVERLAP, "secret": _SECRET}, ("overlap",))},
         responses={200: ("Replaced", {JSON: _WITH_SECRET})},
-        problems=(*_WITH_BODY, _NOT_FOUND),
+        problems=(*COMMANDED, _NOT_FOUND),
         security=_OPERATOR,
     ),
     ("POST", "/clients/{client_id}/disable"): _on_client(
@@ -174,13 +154,13 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         responses={
             200: ("A page", {JSON: object_of({"consumers": {"type": "array", "items": _CONSUMER}, "next": _NEXT})})
         },
-        problems=(*_ANYWHERE, refusals.MALFORMED),
+        problems=(*OPERATED, refusals.MALFORMED),
         security=_OPERATOR,
     ),
     ("GET", "/consumers/{client_id}"): Operation(
         "Show a registered client with its connections",
         responses={200: ("The consumer", {JSON: _CONSUMER})},
-        problems=(*_ANYWHERE, _NOT_FOUND),
+        problems=(*OPERATED, _NOT_FOUND),
         security=_OPERATOR,
     ),
     ("DELETE", "/connections/{connection_id}"): _on_client(
@@ -199,7 +179,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             query("wait", "Seconds to wait for events.", {"type": "number", "minimum": 0, "maximum": 60, "default": 1}),
         ),
         responses={200: ("The next events, none if there were none in time", {JSON: schemas.BATCH})},
-        problems=(*_ANYWHERE, refusals.MALFORMED, refusals.DRAINING),
+        problems=(*OPERATED, refusals.MALFORMED, refusals.DRAINING),
         security=_OPERATOR,
     ),
     ("POST", "/events"): Operation(
@@ -213,7 +193,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         },
         responses={202: ("Every event is stored", {JSON: schemas.RECEIPT})},
         problems=(
-            *_WITH_BODY,
+            *COMMANDED,
             refusals.UNSUPPORTED_TYPE,
             refusals.TOO_SLOW,
             refusals.PUSH_IN_PROGRESS,
@@ -222,7 +202,5 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
         security=_OPERATOR,
     ),
-    ("GET", "/openapi.json"): Operation(
-        "The OpenAPI document of this API", responses={200: ("The document", {JSON: {"type": "object"}})}, security=()
-    ),
+    ("GET", "/openapi.json"): DOCUMENT,
 }

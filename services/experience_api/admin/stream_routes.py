@@ -48,7 +48,7 @@ class StreamRoutes:
         requested = read_requested(request.headers, request.query, ("limit", "wait"), now=self._clock.time())
         stream = self._stream.get()
         cursor = await stream.delivery.cursor_of(requested.cursor, requested.since)
-        interest = narrow(_EVERY_CHANNEL, requested.channels, requested.filters)
+        interest = narrow(_EVERY_CHANNEL, requested.channels, requested.filters, requested.conflate)
         subscriber = Subscriber(uuid.uuid4(), f"operator {operator.name}", interest)
         found = await stream.http.batch(request, subscriber, cursor, lambda _: None, wait)
         events, last = _limited(found.events, limit)

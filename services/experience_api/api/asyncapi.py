@@ -7,7 +7,7 @@ from services.experience_api.api.operations import SECURITY
 from services.experience_api.hub import close_codes
 from services.experience_api.stream import control_events
 from shared.bus.topics import TopicsOptions
-from shared.http.openapi import Schema, object_of
+from shared.http.openapi.document import Schema, object_of
 from shared.runtime.identity import release
 
 _NUMBER: Schema = {"type": "number"}
@@ -15,10 +15,13 @@ _TEXT: Schema = {"type": "string"}
 
 
 def _receiving(members: dict[str, Schema]) -> Schema:
-    """Return the schema of an object that also says what a connection receives; `filters` is absent if it has none."""
+    """Return the schema of an object that also says what a connection receives.
+
+    `filters` and `conflate` are absent if it has none.
+    """
     found = object_of({"channels": {"type": "array", "items": _TEXT}, **members})
     filters = {"type": "object", "additionalProperties": _TEXT}
-    return {**found, "properties": {**found["properties"], "filters": filters}}
+    return {**found, "properties": {**found["properties"], "filters": filters, "conflate": _NUMBER}}
 
 
 _CONTROL = {

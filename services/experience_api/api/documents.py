@@ -7,13 +7,12 @@ from aiohttp import web
 from services.experience_api.api.asyncapi import asyncapi
 from services.experience_api.api.operations import OPERATIONS, SECURITY
 from shared.bus.topics import TopicsOptions
-from shared.http.openapi import add_document, document, routes_of, text_of
+from shared.http.openapi.document import DOCS, add_document, document, routes_of, text_of, write
 
 _DESCRIPTION = (
     "Registers clients, delivers events to subscribers, and accepts pushed events. Errors are problem details (RFC "
     "9457)."
 )
-_FOLDER = Path(__file__).parents[3] / "docs" / "api"
 
 
 def add_documents(app: web.Application, topics: TopicsOptions) -> None:
@@ -30,12 +29,10 @@ def openapi(routes: list[tuple[str, str]]) -> str:
 def files() -> dict[Path, str]:
     """Return what the files in the documentation hold."""
     return {
-        _FOLDER / "experience.openapi.json": openapi(list(OPERATIONS)),
-        _FOLDER / "experience.asyncapi.json": text_of(asyncapi(TopicsOptions())),
+        DOCS / "experience.openapi.json": openapi(list(OPERATIONS)),
+        DOCS / "experience.asyncapi.json": text_of(asyncapi(TopicsOptions())),
     }
 
 
 if __name__ == "__main__":
-    for path, text in files().items():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+    write(files())

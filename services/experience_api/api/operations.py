@@ -3,7 +3,8 @@
 from services.experience_api import refusals
 from services.experience_api.api import schemas
 from services.experience_api.sessions.requested import PARAMETERS
-from shared.http.openapi import JSON, Operation, Schema, header, object_of, query
+from shared.http.openapi.document import JSON, Operation, Schema, header, query
+from shared.http.openapi.endpoints import HEALTH
 
 _ANYWHERE = (refusals.MALFORMED, refusals.BUSY, refusals.DRAINING, refusals.UNAVAILABLE)
 _CLIENT = (
@@ -48,6 +49,7 @@ SECURITY = {
 
 _SAID = {
     "channels": "Channels or patterns, separated by commas; by default all that the client may read.",
+    "conflate": "Of the events of a time, such as `500ms`, only the latest one of each subject.",
     "filters": 'Predicates by pattern of `channels`, as a JSON object: `{"orders.*": "total > 100"}`.',
     "cursor": "The cursor of the last event that was processed: the stream resumes after it.",
     "since": "Where the stream begins without a cursor: `earliest`, a duration such as `15m`, or an RFC 3339 time.",
@@ -158,19 +160,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         security=("producer", "producerCertificate"),
         anonymous=True,
     ),
-    ("GET", "/healthz"): Operation(
-        "Whether the process lives",
-        responses={200: ("It does", {JSON: object_of({"alive": {"const": True}})})},
-        security=(),
-    ),
-    ("GET", "/readyz"): Operation(
-        "Whether requests can be served",
-        responses={200: ("Ready", {JSON: schemas.READINESS}), 503: ("Not ready", {JSON: schemas.READINESS})},
-        security=(),
-    ),
-    ("GET", "/metrics"): Operation(
-        "Metrics for Prometheus", responses={200: ("The metrics", {"text/plain": _TEXT})}, security=()
-    ),
+    **HEALTH,
     ("GET", "/openapi.json"): _DOCUMENT,
     ("GET", "/asyncapi.json"): _DOCUMENT,
 }

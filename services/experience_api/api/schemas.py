@@ -1,7 +1,7 @@
 """The JSON Schemas of events, as subscribers and producers see them."""
 
 from shared.expression.bounded import LONGEST
-from shared.http.openapi import Schema, object_of
+from shared.http.openapi.document import Schema, object_of
 
 PLAIN_TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"}
 """Without control characters."""
@@ -97,6 +97,11 @@ SUBSCRIPTION_CHANGE: Schema = {
             "description": "Predicates by pattern; null removes one. With `channels`, all of them.",
             "additionalProperties": {"type": ["string", "null"], "maxLength": LONGEST},
         },
+        "conflate": {
+            "type": ["string", "null"],
+            "description": "Conflation from 100ms to 60s, such as `500ms`; null ends it.",
+            "pattern": "^[0-9]{1,6}(ms|s|m)$",
+        },
     },
     "required": ["connection"],
     "additionalProperties": False,
@@ -105,11 +110,3 @@ SUBSCRIPTION_CHANGE: Schema = {
 SUBSCRIPTION = object_of({"channels": _CHANNELS, "cursor": {**CURSOR, "type": ["string", "null"]}})
 
 BATCH = object_of({"cursor": CURSOR, "events": {"type": "array", "items": {"type": "object"}}})
-READINESS = object_of(
-    {
-        "ready": {"type": "boolean"},
-        "draining": {"type": "boolean"},
-        "missing": {"type": "object", "additionalProperties": {"type": "string"}},
-        "notes": {"type": "object", "additionalProperties": {"type": "string"}},
-    }
-)

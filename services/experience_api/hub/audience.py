@@ -25,15 +25,28 @@ class ChannelNotPermitted(Malformed):
 
 
 class Interest:
-    """A set of patterns, some with filters. Equal sets are equal interests and share one audience.
+    """A set of patterns, some with filters, and how often. Equal ones share one audience.
 
     Use `interest_in`, so that a thousand connections with the same patterns hold one object.
     """
 
-    __slots__ = ("__weakref__", "_every", "_filters", "_names", "_unfiltered", "_wildcards", "filters", "patterns")
+    __slots__ = (
+        "__weakref__",
+        "_every",
+        "_filters",
+        "_names",
+        "_unfiltered",
+        "_wildcards",
+        "conflate",
+        "filters",
+        "patterns",
+    )
 
-    def __init__(self, patterns: Iterable[str], filters: Mapping[str, str] = _NO_FILTERS) -> None:
-        """`filters` are predicates by pattern."""
+    def __init__(
+        self, patterns: Iterable[str], filters: Mapping[str, str] = _NO_FILTERS, conflate: float = 0.0
+    ) -> None:
+        """`filters` are predicates by pattern; `conflate` is the seconds of the connection's conflation, 0 for none."""
+        self.conflate = conflate
         self.patterns = tuple(sorted(set(map(check_pattern, patterns))))
         self.filters = dict(sorted(filters.items()))
         self._unfiltered: Interest | None = None
@@ -51,10 +64,14 @@ class Interest:
                 self._wildcards.add(pattern, pattern)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Interest) and (self.patterns, self.filters) == (other.patterns, other.filters)
+        return isinstance(other, Interest) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash((self.patterns, *self.filters.items()))
+        return hash((self.patterns, self.conflate, *self.filters.items()))
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return self.patterns, self.filters, self.conflate
 
     def __repr__(self) -> str:
         return f"Interest({', '.join(self.patterns)})"
@@ -72,27 +89,30 @@ class Interest:
         return any(found.passes(frame) for found in self._filters.find(channel))
 
 
-_shared: WeakValueDictionary[tuple[frozenset[str], frozenset[tuple[str, str]]], Interest] = WeakValueDictionary()
+_shared: WeakValueDictionary[tuple[frozenset[str], frozenset[tuple[str, str]], float], Interest]
+_shared = WeakValueDictionary()
 """Weak: an interest that no connection holds is dropped, so a client cannot fill memory with one-off names."""
 
 
-def interest_in(patterns: Iterable[str], filters: Mapping[str, str] = _NO_FILTERS) -> Interest:
-    """Return the shared interest in these patterns. `filters` are predicates by pattern.
+def interest_in(patterns: Iterable[str], filters: Mapping[str, str] = _NO_FILTERS, conflate: float = 0.0) -> Interest:
+    """Return the shared interest in these patterns. `filters` and `conflate` are those of `Interest`.
 
     Raises:
         Malformed: a pattern or a filter is invalid; the text names it.
     """
-    key = frozenset(patterns), frozenset(filters.items())
+    key = frozenset(patterns), frozenset(filters.items()), conflate
     found = _shared.get(key)
     if found is None:
-        found = _shared[key] = Interest(key[0], filters)
+        found = _shared[key] = Interest(key[0], filters, conflate)
     return found
 
 
-def narrow(permitted: Iterable[str], requested: str | None, filters: Mapping[str, str] = _NO_FILTERS) -> Interest:
+def narrow(
+    permitted: Iterable[str], requested: str | None, filters: Mapping[str, str] = _NO_FILTERS, conflate: float = 0.0
+) -> Interest:
     """Return what a connection subscribes to: what it requests (`a,b`), or all permitted channels for None.
 
-    `filters` are predicates by requested pattern.
+    `filters` are predicates by requested pattern, `conflate` is the seconds of its conflation.
 
     Raises:
         ChannelNotPermitted: no single permitted pattern covers a requested one.
@@ -103,7 +123,7 @@ def narrow(permitted: Iterable[str], requested: str | None, filters: Mapping[str
     check_filters(filters)
     if requested is None:
         _check_named(filters, ())
-        return allowed
+        return interest_in(allowed.patterns, conflate=conflate)
     names = {name.strip() for name in requested.split(",")} - {""}
     if not names:
         # Often a variable that is not set: it must not mean every channel.
@@ -113,7 +133,7 @@ def narrow(permitted: Iterable[str], requested: str | None, filters: Mapping[str
     if (wildcards := sum("*" in name for name in names)) > _WILDCARDS_LIMIT:
         raise Malformed(f"found {wildcards} patterns with '*'; the limit is {_WILDCARDS_LIMIT}")
     _check_named(filters, names)
-    interest = interest_in(names, filters)
+    interest = interest_in(names, filters, conflate)
     for name in interest.patterns:
         if not any(covers(pattern, name) for pattern in allowed.patterns):
             raise ChannelNotPermitted(f"this client may not subscribe to channel {name!r}")

@@ -3,17 +3,17 @@
 import os
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from pydantic import Field
 
-from services.experience_api.hub.audience import Audience, Audiences, Interest
+from services.experience_api.hub.audience import Audience, Audiences
 from services.experience_api.hub.close_codes import NO_PONG, TOO_SLOW
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import SLOTS, HeartbeatOptions, Wheel
 from services.experience_api.wire.cursor import Vector
-from services.experience_api.wire.deflate import Deflater
+from services.experience_api.wire.deflate import PLAIN, Deflater
 from services.experience_api.wire.records import Batch
 from shared.runtime.clock import Clock
 from shared.runtime.failpoints import reach
@@ -53,6 +53,8 @@ class Hub:
 
     def __init__(self, options: HubOptions, clock: Clock, deflater: Deflater) -> None:
         self.connections: dict[UUID, Connection] = {}
+        self.compressed = 0
+        """Of these, the connections that receive compressed events."""
         self.counts = HubCounts()
         self._options = options
         self._clock = clock
@@ -63,24 +65,24 @@ class Hub:
     def add(self, connection: Connection) -> None:
         """Hold a new connection. It receives pings; events only after `join`."""
         self.connections[connection.subscriber.connection_id] = connection
+        self.compressed += connection.outbox.window != PLAIN
         self._wheel.add(connection)
 
     def join(self, connection: Connection) -> None:
         """Make a connection live: deliver every batch from now on to it."""
         self._audiences.add(connection.subscriber.interest, connection.outbox, connection)
 
-    def change(self, connection: Connection, interest: Interest) -> None:
-        """Subscribe a live connection to another interest, between two batches: no event is missed or repeated."""
+    def leave(self, connection: Connection) -> None:
+        """Deliver no further batch to a connection, which stays held."""
         self._audiences.discard(connection.subscriber.interest, connection.outbox)
-        connection.subscriber = replace(connection.subscriber, interest=interest)
-        self.join(connection)
 
     def remove(self, connection: Connection) -> None:
         """Drop a connection and write nothing more to it: its descriptor may soon belong to another one."""
         connection.outbox.close()
         self._audiences.discard(connection.subscriber.interest, connection.outbox)
         self._wheel.discard(connection)
-        self.connections.pop(connection.subscriber.connection_id, None)
+        if self.connections.pop(connection.subscriber.connection_id, None) is not None:
+            self.compressed -= connection.outbox.window != PLAIN
         if connection.ending is not None:
             self.counts.endings[connection.ending.label] += 1
 

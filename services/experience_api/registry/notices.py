@@ -51,6 +51,7 @@ class SubscriptionRequest(msgspec.Struct, frozen=True, tag="subscription_request
     subscribe: tuple[str, ...]
     unsubscribe: tuple[str, ...]
     filters: dict[str, str | None] = msgspec.field(default_factory=dict)
+    conflate: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class SubscriptionResult(msgspec.Struct, frozen=True, tag="subscription_result"):

@@ -11,6 +11,7 @@ from services.experience_api.hub.audience import ChannelNotPermitted, Interest, 
 from services.experience_api.hub.filters import check_filters
 from services.experience_api.hub.patterns import covers
 from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, Refused
+from services.experience_api.sessions.conflate import read_conflate
 from shared.errors import Malformed
 
 
@@ -24,6 +25,8 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unsubscribe: tuple[str, ...] = ()
     filters: Mapping[str, str | None] = msgspec.field(default_factory=dict)
     """Predicates over events by pattern, in place of those before; None removes one. With `channels`, all of them."""
+    conflate: str | msgspec.UnsetType | None = msgspec.UNSET
+    """The conflation from now on; None ends it."""
 
 
 _decode = msgspec.json.Decoder(Change).decode
@@ -41,8 +44,9 @@ def read_change(body: bytes) -> Change:
         expected = '{"connection": "<id>", "subscribe": ["orders.eu"], "unsubscribe": []}'
         raise Refused(MALFORMED, f"body: {exc}; expected {expected}") from exc
     moves = bool(change.subscribe or change.unsubscribe)
-    if moves if change.channels is not None else not moves and not change.filters:
-        expected = "either 'channels', or 'subscribe' and 'unsubscribe', and perhaps 'filters'"
+    alters = bool(change.filters) or change.conflate is not msgspec.UNSET
+    if moves if change.channels is not None else not moves and not alters:
+        expected = "either 'channels', or 'subscribe' and 'unsubscribe', and perhaps 'filters' and 'conflate'"
         raise Refused(MALFORMED, f"body: expected {expected}")
     return change
 
@@ -54,14 +58,17 @@ class Wanted:
     names: frozenset[str] | None
     filters: Mapping[str, str] = field(default_factory=dict)
     """Predicates over events, by pattern."""
+    conflate: float = 0.0
+    """Seconds between two writes of the latest events by subject; 0 for every event at once."""
 
     def permitted(self, channels: Iterable[str]) -> Interest:
         """Return what it receives of these permitted patterns. What is not permitted is left out."""
         if self.names is None:
-            return interest_in(channels)
+            return interest_in(channels, conflate=self.conflate)
         allowed = tuple(channels)
         names = [name for name in self.names if any(covers(pattern, name) for pattern in allowed)]
-        return interest_in(names, {name: self.filters[name] for name in names if name in self.filters})
+        filters = {name: self.filters[name] for name in names if name in self.filters}
+        return interest_in(names, filters, self.conflate)
 
     def changed(self, change: Change, channels: Iterable[str]) -> "Wanted":
         """Return what it asks for after a change. `channels` are the permitted patterns.
@@ -90,7 +97,12 @@ class Wanted:
             raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
         except Malformed as exc:
             raise Refused(MALFORMED, str(exc)) from exc
-        return Wanted(names, filters)
+        return Wanted(names, filters, self._conflated(change))
+
+    def _conflated(self, change: Change) -> float:
+        if isinstance(change.conflate, msgspec.UnsetType):
+            return self.conflate
+        return 0.0 if change.conflate is None else read_conflate(change.conflate, "body:")
 
     def _filtered(self, change: Change, names: frozenset[str] | None) -> Mapping[str, str]:
         """Return the filters after a change; those of patterns that it no longer asks for are dropped."""
@@ -102,8 +114,10 @@ class Wanted:
         return {name: filter_ for name, filter_ in after.items() if filter_ is not None and name in (names or ())}
 
 
-def wanted_of(requested: str | None, filters: Mapping[str, str] = MappingProxyType({})) -> Wanted:
+def wanted_of(
+    requested: str | None, filters: Mapping[str, str] = MappingProxyType({}), conflate: float = 0.0
+) -> Wanted:
     """Return what the parameter `channels` of a request asks for; it is valid."""
     if requested is None:
-        return Wanted(None)
-    return Wanted(frozenset({name.strip() for name in requested.split(",")} - {""}), filters)
+        return Wanted(None, conflate=conflate)
+    return Wanted(frozenset({name.strip() for name in requested.split(",")} - {""}), filters, conflate)

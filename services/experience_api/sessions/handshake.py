@@ -77,9 +77,8 @@ class Handshake:
                     if ticket is not None and not await self._tickets.use_ticket(ticket):
                         raise Refused(TICKET_REFUSED, "the ticket was used before")
                     slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
-                    slot.admit(
-                        claim, wanted_of(requested.channels, requested.filters), partial(_subscriber, claim, requested)
-                    )
+                    wanted = wanted_of(requested.channels, requested.filters, requested.conflate)
+                    slot.admit(claim, wanted, partial(_subscriber, claim, requested))
                     slot.cursor, slot.since = requested.cursor, requested.since
                     slot.protocols = _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
@@ -164,7 +163,7 @@ def _of_genuine(client_id: str) -> Iterator[None]:
 
 def _subscriber(claim: Claim, requested: Requested, channels: tuple[str, ...]) -> Subscriber:
     try:
-        interest = narrow(channels, requested.channels, requested.filters)
+        interest = narrow(channels, requested.channels, requested.filters, requested.conflate)
     except ChannelNotPermitted as exc:
         raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
     return Subscriber(

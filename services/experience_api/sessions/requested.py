@@ -9,10 +9,11 @@ from multidict import MultiMapping
 
 from services.experience_api.hub.audience import narrow
 from services.experience_api.refusals import MALFORMED, Refused
+from services.experience_api.sessions.conflate import read_conflate
 from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-PARAMETERS = ("channels", "cursor", "filters", "heartbeat", "since", "ticket", "watermarks")
+PARAMETERS = ("channels", "conflate", "cursor", "filters", "heartbeat", "since", "ticket", "watermarks")
 _ANY = ("**",)
 _filters = msgspec.json.Decoder(dict[str, str]).decode
 _WATERMARKS = range(1, 3601)
@@ -35,6 +36,8 @@ class Requested:
     """Whether heartbeats are events, which scripts can see."""
     filters: Mapping[str, str] = field(default_factory=dict)
     """Predicates over events, by requested pattern."""
+    conflate: float = 0.0
+    """Seconds between two writes of the latest events by subject; 0 for every event at once."""
     watermarks: int | None = None
     """The least seconds between two watermarks of a source; None for none."""
 
@@ -66,7 +69,10 @@ def read_requested(
         raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
     since = read_since(query["since"], now) if query.get("since") else None
-    return Requested(channels, cursor, since, heartbeat == "event", filters, _read_watermarks(query))
+    conflate = read_conflate(query["conflate"], "query parameter") if query.get("conflate") else 0.0
+    return Requested(
+        channels, cursor, since, heartbeat == "event", filters, conflate=conflate, watermarks=_read_watermarks(query)
+    )
 
 
 def _read_watermarks(query: MultiMapping[str]) -> int | None:
@@ -77,6 +83,8 @@ def _read_watermarks(query: MultiMapping[str]) -> int | None:
     if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 5 and int(seconds) in _WATERMARKS):  # noqa: PLR2004 -- digits of the largest
         expected = f"expected {_WATERMARKS[0]} to {_WATERMARKS[-1]} seconds, such as 10s"
         raise Refused(MALFORMED, f"query parameter 'watermarks': found {text[:40]!r}; {expected}")
+    if query.get("conflate"):
+        raise Refused(MALFORMED, "query parameter 'watermarks': found it with 'conflate'; expected one of the two")
     return int(seconds)
 
 

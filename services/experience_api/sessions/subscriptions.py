@@ -60,7 +60,12 @@ class Subscriptions:
     async def answer(self, request: SubscriptionRequest) -> None:
         """Make the change that another replica asks for, which has found out that the client may."""
         change = Change(
-            request.connection_id, request.channels, request.subscribe, request.unsubscribe, request.filters
+            request.connection_id,
+            request.channels,
+            request.subscribe,
+            request.unsubscribe,
+            request.filters,
+            request.conflate,
         )
         try:
             channels, cursor = await self._made(self._slots.get(request.connection_id), change)
@@ -118,6 +123,7 @@ class Subscriptions:
             change.subscribe,
             change.unsubscribe,
             dict(change.filters),
+            change.conflate,
         )
         result: asyncio.Future[SubscriptionResult] = asyncio.get_running_loop().create_future()
         self._waiting[request.request_id] = result

@@ -1,17 +1,18 @@
 """Delivers what the feed reads: to all live subscribers at once, and to each of the others by its own replay."""
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import Position
 from services.experience_api.hub.hub import Hub
-from services.experience_api.stream.catch_up import CatchUp
+from services.experience_api.stream.catching_up.catch_up import CatchUp
+from services.experience_api.stream.catching_up.resubscribing import Resubscription
 from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History
-from services.experience_api.stream.resubscribing import Resubscription
 from services.experience_api.wire.cursor import CursorRefused, Vector
 from services.experience_api.wire.deflate import LARGE
 from services.experience_api.wire.records import Batch
@@ -59,9 +60,10 @@ class Broadcast:
         if reason != NOT_KEPT:
             for connection in self._catch_up.cancel_all():
                 connection.outbox.force(frame)
-                self._hub.join(connection)
-                for change in self._catch_up.take_changes(connection):
-                    self._change_live(connection, change)
+                changes = self._catch_up.take_changes(connection)
+                self._join(connection)
+                for change in changes:
+                    self._change(connection, change)
 
     def remove(self, connection: Connection) -> None:
         """Deliver nothing more to a connection, whether it is live or catching up."""
@@ -75,8 +77,8 @@ class Broadcast:
         change = Resubscription(interest, reason)
         if connection.ending is not None:
             change.drop()
-        elif not self._catch_up.change(connection, change):
-            self._change_live(connection, change)
+        else:
+            self._change(connection, change)
         return change.made
 
     def position(self, connection: Connection) -> Position:
@@ -84,10 +86,21 @@ class Broadcast:
         head = self._history.codec.encode(self._history.head)
         return self._catch_up.position(connection) or Position(head, 0, live=True)
 
-    def _change_live(self, connection: Connection, change: Resubscription) -> None:
-        """A live connection has been written everything up to the head: the next batch is the first of the change."""
-        self._hub.change(connection, change.interest)
+    def _change(self, connection: Connection, change: Resubscription) -> None:
+        if self._catch_up.change(connection, change):
+            return
+        # A live connection has been written everything up to the head: the next batch is the first of the change.
+        self._hub.leave(connection)
+        connection.subscriber = replace(connection.subscriber, interest=change.interest)
         change.report(connection, self._history.codec.encode(self._history.head), self._control_events)
+        self._join(connection)
+
+    def _join(self, connection: Connection) -> None:
+        """Serve a connection that has been written everything up to the head."""
+        if connection.subscriber.interest.conflate:
+            self._catch_up.start(connection, self._history.head)
+        else:
+            self._hub.join(connection)
 
     def start(self, connection: Connection, cursor: str | None, *, tells: bool = False) -> None:
         """Send a new connection its first frame, then serve it from its cursor.
@@ -109,6 +122,6 @@ class Broadcast:
             gap = self._control_events.gap(connection.subscriber, refused.reason, str(refused), text)
             connection.outbox.force(gap)
         if vector == self._history.head:
-            self._hub.join(connection)
+            self._join(connection)
         else:
             self._catch_up.start(connection, vector, tells=tells)

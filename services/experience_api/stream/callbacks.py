@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from aiohttp import web
+
 from services.experience_api.hub.audience import Subscriber
+from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.hub import HubCounts
-from services.experience_api.stream.catch_up import CatchUpCounts
+from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.stream.feed import OnDelay
 from services.experience_api.wire.deflate import CompressionCounts
 from shared.telemetry.tracing import NO_TRACING, Tracing
@@ -38,3 +41,12 @@ class Counts(NamedTuple):
     """Records on the publish topic that are not valid events."""
     compression: CompressionCounts
     compressed_connections: int
+    conflated_connections: int
+
+
+class Served(NamedTuple):
+    """How a connection ended."""
+
+    response: web.StreamResponse
+    """What the aiohttp handler has to return."""
+    reason: CloseReason

@@ -128,4 +128,8 @@ class ControlEvents:
 def _received(subscriber: Subscriber) -> Mapping[str, Any]:
     """Return what a subscriber receives."""
     interest = subscriber.interest
-    return {"channels": interest.patterns, **({"filters": interest.filters} if interest.filters else {})}
+    return {
+        "channels": interest.patterns,
+        **({"filters": interest.filters} if interest.filters else {}),
+        **({"conflate": interest.conflate} if interest.conflate else {}),
+    }

@@ -8,13 +8,13 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Self
 
 from aiohttp import web
 
 from services.experience_api import refusals
 from services.experience_api.hub.audience import Subscriber
-from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND, CloseReason
+from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub
 from services.experience_api.hub.outbox import Outbox
@@ -22,8 +22,9 @@ from services.experience_api.hub.progress import descriptor
 from services.experience_api.hub.websocket import Socket
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
-from services.experience_api.stream.callbacks import Callbacks, Counts
-from services.experience_api.stream.catch_up import CatchUp
+from services.experience_api.stream.callbacks import Callbacks, Counts, Served
+from services.experience_api.stream.catching_up.catch_up import CatchUp
+from services.experience_api.stream.catching_up.replay_writer import ReplayWriter
 from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.drain import waves
@@ -48,14 +49,6 @@ _CONSUMER_MESSAGE_BYTES = 1024
 OnOpen = Callable[[Connection], None]
 
 
-class Served(NamedTuple):
-    """How a connection ended."""
-
-    response: web.StreamResponse
-    """What the aiohttp handler has to return."""
-    reason: CloseReason
-
-
 class Delivery:
     """The stream of one replica. While its context is open it reads the publish topic and serves connections."""
 
@@ -71,10 +64,7 @@ class Delivery:
         largest_frame: int = 1_048_576,
         watermarks: str | None = None,
     ) -> None:
-        """`largest_frame` is the bytes of the largest message that subscribers have to accept.
-
-        `watermarks` is the topic of watermarks; without it, subscribers get none.
-        """
+        """`largest_frame` is the bytes of the largest message that subscribers have to accept, `watermarks` a topic."""
         self._bus = bus
         self._options = options
         self._clock = clock
@@ -87,14 +77,21 @@ class Delivery:
         compressing = Compressing(self._deflater)
         self._hub = Hub(options.hub, clock, self._deflater)
         self._log_reader = LogReader(bus, topic, options.catch_up.log_reader)
-        self._catch_up = CatchUp(
+        writer = ReplayWriter(
             self._history,
             self._log_reader,
             self._control_events,
-            self._hub.join,
             compressing,
-            options=options.catch_up,
+            drain_timeout=options.catch_up.drain_timeout,
             pause=self._pause,
+        )
+        self._catch_up = CatchUp(
+            self._history,
+            writer,
+            self._control_events,
+            self._hub.join,
+            round_bytes=options.catch_up.log_reader.chunk_bytes,
+            clock=clock,
         )
         self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events, compressing)
         self._feed = Feed(
@@ -149,7 +146,8 @@ class Delivery:
             self._history.size,
             self._feed.malformed,
             self._deflater.counts,
-            sum(connection.outbox.window != PLAIN for connection in self._hub.connections.values()),
+            self._hub.compressed,
+            self._catch_up.conflated,
         )
 
     async def serve(

@@ -15,7 +15,8 @@ from services.experience_api.hub.close_codes import LEFT, LOST, CloseReason
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import stall_timeout
 from services.experience_api.hub.responses import BatchOutbox, Latest, ResponseConnection, StreamOutbox
-from services.experience_api.stream.delivery import Delivery, OnOpen, Served
+from services.experience_api.stream.callbacks import Served
+from services.experience_api.stream.delivery import Delivery, OnOpen
 from services.experience_api.stream.options import DeliveryOptions
 
 CLOSED = "trelay.closed"

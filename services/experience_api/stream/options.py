@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from services.experience_api.hub.hub import HubOptions
-from services.experience_api.stream.catch_up import CatchUpOptions
+from services.experience_api.stream.catching_up.catch_up import CatchUpOptions
 from services.experience_api.stream.drain import DrainOptions
 from services.experience_api.stream.feed import FeedOptions
 from services.experience_api.stream.history import HistoryOptions

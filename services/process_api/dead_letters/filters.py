@@ -8,7 +8,8 @@ from services.process_api.dead_letters.letter import Letter
 from shared.errors import Malformed
 from shared.runtime.clock import parse_time
 
-_TEXT_LIMIT = 500
+TEXT_LIMIT = 500
+"""Characters of a member that filters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class LetterFilter:
         found: dict[str, str] = {}
         for name in FILTERS & given.keys():
             value = given[name]
-            if not isinstance(value, str) or len(value) > _TEXT_LIMIT:
-                raise Malformed(f"{name}: expected text of at most {_TEXT_LIMIT} characters")
+            if not isinstance(value, str) or len(value) > TEXT_LIMIT:
+                raise Malformed(f"{name}: expected text of at most {TEXT_LIMIT} characters")
             found[name] = value
         for name in ("since", "until"):
             if name in found:

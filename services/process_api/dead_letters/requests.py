@@ -13,10 +13,12 @@ from services.process_api.dead_letters.places import Place, parse_place
 from services.process_api.dead_letters.replays import Edit
 from shared.errors import Malformed
 from shared.events.event import Channel, channel
+from shared.http.command_bodies import parse_reason
 
-_LIMIT = 50
-_MOST = 1000
-_REASON_LIMIT = 500
+PAGE = 50
+"""Letters of a page, unless the request says otherwise."""
+PAGE_LIMIT = 1000
+"""Letters of a page, or ids of a request, at most."""
 _EXPECTED_TO = '`to`: expected "pipeline" or {"channel": "name"}'
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -48,12 +50,12 @@ class ListRequest:
             raise Malformed(f"status: found {status[:60]!r}; expected {', '.join(Status)} or all")
         if order not in {"newest", "oldest"}:
             raise Malformed(f"order: found {order[:60]!r}; expected newest or oldest")
-        if limit is not None and not (limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= _MOST):
-            raise Malformed(f"limit: found {limit[:20]!r}; expected a number from 1 to {_MOST}")
+        if limit is not None and not (limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) <= PAGE_LIMIT):
+            raise Malformed(f"limit: found {limit[:20]!r}; expected a number from 1 to {PAGE_LIMIT}")
         return cls(
             LetterFilter.parse(query),
             None if status == "all" else Status(status),
-            _LIMIT if limit is None else int(limit),
+            PAGE if limit is None else int(limit),
             order == "newest" and not counts,
             query.get("cursor"),
             digest({"counts": counts, **{name: query[name] for name in query.keys() - {"cursor", "limit"}}}),
@@ -104,9 +106,6 @@ class DecideRequest:
         edit = _edit(raw, ids)
         wanted = LetterFilter.parse(given)
         _check_selection(ids, wanted, given)
-        reason = given.get("reason", "")
-        if not isinstance(reason, str) or len(reason) > _REASON_LIMIT:
-            raise Malformed(f"reason: expected text of at most {_REASON_LIMIT} characters")
         cursor = given.get("cursor")
         if cursor is not None and not isinstance(cursor, str):
             raise Malformed("cursor: expected text")
@@ -117,7 +116,7 @@ class DecideRequest:
             wanted,
             _channel(given.get("to", "pipeline")),
             edit,
-            reason,
+            parse_reason(given),
             _flag(given, "dry_run"),
             cursor,
             digest({"status": status, **asked}),
@@ -140,8 +139,12 @@ def _check_selection(ids: tuple[Place, ...] | None, wanted: LetterFilter, given:
 def _ids(given: Any) -> tuple[Place, ...] | None:
     if given is None:
         return None
-    if not isinstance(given, list) or not 0 < len(given) <= _MOST or not all(isinstance(each, str) for each in given):
-        raise Malformed(f"ids: expected a list of 1 to {_MOST} ids, such as '0-4711'")
+    if (
+        not isinstance(given, list)
+        or not 0 < len(given) <= PAGE_LIMIT
+        or not all(isinstance(each, str) for each in given)
+    ):
+        raise Malformed(f"ids: expected a list of 1 to {PAGE_LIMIT} ids, such as '0-4711'")
     return tuple(sorted({parse_place(each) for each in given}))
 
 

@@ -18,6 +18,7 @@ from shared.events.event import (
 from shared.expression.nodes import Node, Raw, expanded, text
 
 _DATA = b',"data":'
+_BRACE = ord("{")
 _EMPTY_CHANNEL = b'{"channel":"",'
 
 
@@ -186,6 +187,29 @@ class Draft:
         other.set_attribute("id", Raw(json_string(identity)))
         other.replace_data(entity)
         return other
+
+
+def traceparent_of(draft: Draft) -> str | None:
+    """Return the trace that an event belongs to, None where it names none."""
+    try:
+        return draft.attribute("traceparent")
+    except MalformedEvent:
+        return None
+
+
+def relabelled(value: bytes, channel: bytes) -> bytes | None:
+    """Return a spliced event with this channel, a JSON string: what a draft of it encodes to, in half of the time.
+
+    None if it takes a draft: the event has a channel, or the system layer did not splice it.
+
+    Raises:
+        MalformedEvent: it is not in UTF-8.
+    """
+    at = value.find(_DATA)
+    if at < 1 or value[0] != _BRACE or value.find(b'"channel"', 1, at) >= 0:
+        return None
+    _check_utf8(value)
+    return b'{"channel":%b,%b' % (channel, value[1:])
 
 
 def _check_utf8(value: bytes) -> None:

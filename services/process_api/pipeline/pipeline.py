@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from services.process_api.pipeline.channels import channels_of
-from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.draft import Draft, relabelled
 from services.process_api.pipeline.part import Forwarded, Part
 from services.process_api.pipeline.segment import segments
 from services.process_api.pipeline.shadowing import ShadowOptions, check_pipeline
@@ -97,6 +97,8 @@ class Pipeline:
         steps = [step.build(self._context.at(place)) for place, step in zip(self.places, options.steps, strict=True)]
         self._segments = segments(self.places, steps, options.steps)
         self._steps = self._segments[0].plain
+        self._relabels = None if options.steps or self.channel is None else _written(self.channel)
+        """The channel as a key and as JSON, where the pipeline does nothing but set it."""
         self.parts = len(self._segments)
         """How many parts `repartition` steps divide it into."""
         self.timed = any(segment.timed for segment in self._segments)
@@ -133,6 +135,11 @@ class Pipeline:
         """
         place = EVENT
         try:
+            if self._relabels is not None and spliced and part is None:
+                key, wanted = self._relabels
+                made = relabelled(value, wanted)
+                if made is not None:
+                    return [tuple.__new__(Outgoing, (key, made, headers))]
             drafts: Sequence[Draft]
             if part is None:  # nearly always
                 drafts, steps, number = (Draft(value, spliced=spliced),), self._steps, 0

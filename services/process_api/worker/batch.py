@@ -202,9 +202,7 @@ class Batch:
         for due, value, result in await run_due(pipeline, scope, self._checked):
             tally = self.tallies[pipeline.name]
             if not isinstance(result, Rejected):
-                published = self._forward(result, pipeline, scope.partition.partition, offset)
-                tally.published += len(published)
-                self._output(published)
+                self._output(tally, self._forward(result, pipeline, scope.partition.partition, offset))
                 continue
             tally.rejected += 1
             identity = due.draft.attribute("id") or origin
@@ -262,8 +260,10 @@ class Batch:
 
     def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
         tally = self.tallies[pipeline.name]
-        if pipeline.parts == 1 or part_in(record.headers) is None:
+        if pipeline.parts == 1 or (part := part_in(record.headers)) is None:
             tally.taken += 1
+        else:
+            tally.continued[part.number] += 1
         if pipeline.shadowed:
             self.shadowed.append(Shadowed(pipeline.name, record, result))
         if isinstance(result, Rejected):
@@ -273,10 +273,10 @@ class Batch:
             return
         if pipeline.parts > 1:
             result = self._forward(result, pipeline, record.partition, record.offset)
-        tally.published += len(result)
-        self._output(result)
+        self._output(tally, result)
 
-    def _output(self, outputs: list[Outgoing]) -> None:
+    def _output(self, tally: Tally, outputs: list[Outgoing]) -> None:
+        tally.published += len(outputs)
         self.outputs += outputs
         for output in outputs:
             self.size += len(output[1] or b"")
@@ -284,7 +284,7 @@ class Batch:
     def _forward(self, outputs: list[Outgoing], pipeline: Pipeline, partition: int, offset: int) -> list[Outgoing]:
         """Keep the events for the next part of a pipeline, and return those for subscribers."""
         generation = 0 if self._gate is None else self._gate.generation(pipeline.name)
-        published, forwarded = parted(outputs, generation, partition, offset)
+        published, forwarded = parted(outputs, self.tallies[pipeline.name], generation, partition, offset)
         self.forwarded += forwarded
         self.size += sum(len(each.value or b"") for each in forwarded)
         return published

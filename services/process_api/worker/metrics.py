@@ -26,6 +26,13 @@ class ProcessMetrics:
         self.taken = counter("events_taken_total", "Events that a pipeline processed.")
         self.published = counter("events_published_total", "Events that a pipeline published.")
         self.rejected = counter("rejects_total", "Events that a pipeline sent to the dead letter.")
+        self.forwarded, self.continued = (
+            Counter(f"trelay_pipeline_{name}_total", text, ["pipeline", "part"], registry=registry)
+            for name, text in (
+                ("forwarded", "Events that were written to the ingest topic for this part of a pipeline."),
+                ("continued", "Events that this part of a pipeline took from the ingest topic."),
+            )
+        )
         self.unclaimed = Counter(
             "trelay_process_unclaimed_total",
             "Dead letters of no pipeline: not an event, too large, or of a source that no pipeline takes.",
@@ -76,6 +83,9 @@ class ProcessMetrics:
         for pipeline in pipelines:
             for metric in (self.taken, self.published, self.rejected):
                 metric.labels(pipeline.name)
+            for part in range(1, pipeline.parts):
+                for metric in (self.forwarded, self.continued):
+                    metric.labels(pipeline.name, _part(part))
             for place in pipeline.places:
                 self.step_seconds.labels(pipeline.name, place)
                 self.blocked_seconds.labels(pipeline.name, place)
@@ -86,6 +96,9 @@ class ProcessMetrics:
             self.taken.labels(pipeline).inc(tally.taken)
             self.published.labels(pipeline).inc(tally.published)
             self.rejected.labels(pipeline).inc(tally.rejected)
+            for metric, counts in ((self.forwarded, tally.forwarded), (self.continued, tally.continued)):
+                for part, count in counts.items():
+                    metric.labels(pipeline, _part(part)).inc(count)
         self.unclaimed.inc(batch.unclaimed)
         self.commit_seconds.observe(seconds)
 
@@ -114,3 +127,8 @@ class ProcessMetrics:
             began = now
 
         return on_step
+
+
+def _part(number: int) -> str:
+    """Return the label of a part: the first one of a pipeline is 1, as in dead letters."""
+    return str(number + 1)

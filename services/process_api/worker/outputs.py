@@ -1,7 +1,8 @@
 """The events that a pipeline makes: counts, limits, and which are for subscribers or for its next part. Sans-I/O."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.process_api.pipeline.part import Forwarded
 from services.process_api.pipeline.steps.outcome import Rejected
@@ -19,6 +20,10 @@ class Tally:
     taken: int = 0
     published: int = 0
     rejected: int = 0
+    forwarded: Counter[int] = field(default_factory=Counter)
+    """Events that were written for a later part of the pipeline, by its number."""
+    continued: Counter[int] = field(default_factory=Counter)
+    """Events that a later part took, by its number."""
 
 
 def checked(result: Result, event_limit: int) -> Result:
@@ -34,12 +39,12 @@ def checked(result: Result, event_limit: int) -> Result:
 
 
 def parted(
-    outputs: Iterable[Outgoing], generation: int, partition: int, offset: int
+    outputs: Iterable[Outgoing], tally: Tally, generation: int, partition: int, offset: int
 ) -> tuple[list[Outgoing], list[Outgoing]]:
     """Return the events for the publish topic, and those for the ingest topic with the header of their part.
 
-    The place is that of the record that they were made from; `generation` counts the rewinds that its partition has
-    carried out.
+    `tally` counts the latter. The place is that of the record that they were made from; `generation` counts the rewinds
+    that its partition has carried out.
     """
     published: list[Outgoing] = []
     forwarded: list[Outgoing] = []
@@ -47,6 +52,7 @@ def parted(
         if isinstance(output, Forwarded):
             part = output.part._replace(generation=generation, partition=partition, offset=offset)
             forwarded.append(Outgoing(output.key, output.value, (*output.headers, part.header())))
+            tally.forwarded[part.number] += 1
         else:
             published.append(output)
     return published, forwarded

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 HOUR = 3600.0
+HOURS_LIMIT = 31 * 24
+"""Windows that are shown at most."""
 COUNTS = ("rows", "published", "rejected", "skipped")
 
 

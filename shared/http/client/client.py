@@ -24,9 +24,10 @@ from shared.http.client.failures import (
     shown,
     translated,
 )
-from shared.http.client.options import ClientOptions
+from shared.http.client.options import ClientOptions, RequestOptions
 from shared.http.client.pace import Pace
 from shared.http.client.retry_after import exhausted_for, retry_after
+from shared.http.client.spans import request_span
 from shared.http.client.tokens import Token, parse_token
 from shared.runtime.clock import Clock
 
@@ -77,6 +78,7 @@ class HttpClient:
         self.authentication: Authentication = authentication(options.auth, self._request_token, clock)
         self._origin = origin
         self._options = options
+        self._propagates = isinstance(options, RequestOptions) and options.propagate_trace
         self._clock = clock
 
     async def wait(self, limit: float) -> float:
@@ -151,10 +153,13 @@ class HttpClient:
     async def _request(self, request: Request, url: URL, headers: Mapping[str, str]) -> Response:
         name = self.name(url, request.method)
         self.pace.sent(self._clock.monotonic())
-        with translated(name, self._options.timeout):
+        with translated(name, self._options.timeout), request_span(request.method, url) as span:
+            if self._propagates and self.trusted(url):
+                headers = {**headers, **span.headers}
             async with self.session.request(
                 request.method, url, headers=headers, data=request.body, allow_redirects=False
             ) as response:
+                span.status = response.status
                 found = {field.lower(): value for field, value in response.headers.items()}
                 links = tuple(response.headers.getall("Link", ()))
                 body = await self._body(name, response)
@@ -216,8 +221,9 @@ class HttpClient:
     async def _request_token(self, url: URL, form: dict[str, str], headers: dict[str, str]) -> Token:
         """Request a token. A redirect is an error: it would hand the client's secret to another URL."""
         name = f"POST {shown(url, None)}"
-        with translated(name, self._options.timeout):
+        with translated(name, self._options.timeout), request_span("POST", url) as span:
             async with self.session.post(url, data=form, headers=_AGENT | headers, allow_redirects=False) as response:
+                span.status = response.status
                 try:
                     body = await _read(response, BodyReader(response.headers.get("Content-Encoding", ""), _TOKEN_LIMIT))
                 except Malformed as exc:

@@ -179,3 +179,11 @@ class ClientOptions(Options):
     """Maximum seconds without a request that `Retry-After` or a rate-limit header can ask for."""
     response_limit: int = Field(default=16 * 1_048_576, ge=1024, le=256 * 1_048_576)
     """Maximum size of a response in bytes, decompressed. A larger one is an error: ask for smaller pages."""
+
+
+class RequestOptions(ClientOptions):
+    """How requests are made that belong to a poll or to an event."""
+
+    propagate_trace: bool = False
+    """Whether requests have the header `traceparent` (W3C Trace Context), so that the API can continue the trace of the
+    poll or of the event. A redirect to another host does not get it."""

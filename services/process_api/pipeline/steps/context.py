@@ -1,12 +1,14 @@
 """What a step is built with. Sans-I/O."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, Self
 
 from shared.http.client.client import Request, Response
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.telemetry.tracing import NO_TRACING, Tracing
 
 
 class Found(NamedTuple):
@@ -66,9 +68,14 @@ class StepContext:
     rng: random.Random = field(default_factory=random.SystemRandom)
     answers: Answers | None = None
     """None: other systems are asked."""
+    tracing: Tracing = NO_TRACING
     on_close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What a step appends is called once the pipeline does not run any more."""
 
     def at(self, place: str) -> Self:
         """Return the context of a step at a place in the pipeline."""
         return replace(self, place=place)
+
+    def following(self, traceparents: Iterable[str | None]) -> AbstractContextManager[None]:
+        """Return the context of calls of this step to other systems, for events with these attributes `traceparent`."""
+        return self.tracing.following(traceparents, {"trelay.pipeline": self.pipeline, "trelay.step": self.place})

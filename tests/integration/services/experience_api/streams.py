@@ -18,8 +18,8 @@ from services.experience_api.hub.audience import Subscriber, narrow
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.connection import Connection
 from services.experience_api.refusals import Refused
-from services.experience_api.stream.callbacks import Callbacks
-from services.experience_api.stream.delivery import Delivery, Served
+from services.experience_api.stream.callbacks import Callbacks, Served
+from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.options import DeliveryOptions
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction

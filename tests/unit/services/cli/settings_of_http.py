@@ -27,6 +27,7 @@ HTTP_SOURCES = """\
       timeout: 20
       longest_hold: 3600
       response_limit: 1048576
+      propagate_trace: true
     goods:
       kind: http
       url: http://10.0.0.1/prices

@@ -19,12 +19,13 @@ STEPS = """\
             cache: {ttl: 60, negative_ttl: 5, size: 1000, bytes: 1048576, stale_while_unavailable: true}
         - enrich:
             http: {url: "https://api.example.com/customers?ids={keys}", response: items,
-              batch: {size: 10, items: $, key: id}}
+              batch: {size: 10, items: $, key: id}, propagate_trace: true}
             key: customer
             into: data.customer
         - enrich: {file: {path: customers.csv, key_column: id}, key: customer, into: data.customer}
         - call: {url: "https://fraud.example/score", method: PUT, body: '{"amount": amount}', into: data.score,
-            response: score, on_error: default, default: 0, circuit: {failures: 5, open_seconds: 30}}
+            response: score, on_error: default, default: 0, circuit: {failures: 5, open_seconds: 30},
+            propagate_trace: true}
         - branch: {cases: [{when: amount > 100, steps: [{set: {data.tier: gold}}]}], otherwise: [{drop: data.note}]}
         - parallel: {lists: {net: [{map: price}]}, merge: '{"net": net}', into: data.price}
         - foreach: {items: data.lines, steps: [{filter: n > 0}]}

@@ -17,6 +17,7 @@ def subscription(stage: FakeServer, **more: object) -> Subscription:
         "cursor": None,
         "cursor_file": None,
         "since": None,
+        "conflate": None,
         "count": None,
         "ssl_context": None,
         "quiet": False,

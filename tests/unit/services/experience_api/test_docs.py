@@ -17,7 +17,7 @@ from services.experience_api.hub.hub import HubOptions
 from services.experience_api.refusals import Refused
 from services.experience_api.settings import ExperienceOptions
 from services.experience_api.stream import control_events
-from services.experience_api.stream.catch_up import CatchUpOptions
+from services.experience_api.stream.catching_up.catch_up import CatchUpOptions
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.wire.cursor import ForeignCursor, MalformedCursor

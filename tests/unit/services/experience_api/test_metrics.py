@@ -5,7 +5,7 @@ from services.experience_api.hub import close_codes
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.metrics import ACCEPTED, DeliveryCollector, ExperienceMetrics
 from services.experience_api.stream.callbacks import Counts
-from services.experience_api.stream.catch_up import CatchUpCounts
+from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.wire.deflate import CompressionCounts
 
 
@@ -36,7 +36,7 @@ def test_the_counts_of_the_stream_are_read_on_collection() -> None:
     assert registry.get_sample_value(deliveries) == 0
     hub = HubCounts(deliveries=70)
     hub.endings[close_codes.TOO_SLOW.label] += 2
-    found[0] = Counts(hub, CatchUpCounts(deliveries=7, gaps=1), 3, 40, 5000, 6, CompressionCounts(2, 900, 300), 5)
+    found[0] = Counts(hub, CatchUpCounts(deliveries=7, gaps=1), 3, 40, 5000, 6, CompressionCounts(2, 900, 300), 5, 4)
     assert registry.get_sample_value(deliveries) == 77
     assert registry.get_sample_value(endings, {"reason": "too_slow"}) == 2
     assert registry.get_sample_value(endings, {"reason": "draining"}) == 0

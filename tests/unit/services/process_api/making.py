@@ -77,10 +77,14 @@ def applied(step: Any, value: bytes) -> Any:
 
 
 def pipeline(
-    *steps: Any, name: str = "orders", channel: str | None = "orders", sources: Sequence[str] = ("*",)
+    *steps: Any,
+    name: str = "orders",
+    channel: str | None = "orders",
+    sources: Sequence[str] = ("*",),
+    context: StepContext | None = None,
 ) -> Pipeline:
     options = PipelineOptions.model_validate({"sources": list(sources), "channel": channel, "steps": list(steps)})
-    return Pipeline(name, options)
+    return Pipeline(name, options, context)
 
 
 def run(value: bytes, *steps: Any, channel: str | None = "orders") -> list[Outgoing]:

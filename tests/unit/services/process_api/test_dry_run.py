@@ -1,9 +1,15 @@
 """Pipelines on given events, without a bus."""
 
 import json
+import random
 from datetime import UTC, datetime
 
+import pytest
+
+from services.cli.pipelines.mocks import Mock, Mocks
 from services.process_api.dry_run import DryRun, EventClock, Sample, entity_sample, event_sample
+from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.outcome import Blocked
 from tests.unit.services.process_api.making import pipeline
 
 
@@ -58,3 +64,33 @@ async def test_the_clock_shows_the_time_of_the_newest_event() -> None:
     await run.run(event_sample({}, 3)._replace(timestamp=1_900_000_000_000))
     assert clock.time() == 1_900_000_000
     assert json.loads(event_sample({}, 4, clock.time()).value)["time"] == "2030-03-17T17:46:40.000Z"
+
+
+async def test_a_later_part_that_waits_goes_on_without_the_parts_before_it() -> None:
+    answers = Mocks([Mock.model_validate({"step": "call", "answers": [{"status": 503}, {"value": 7}]})])
+    clock = EventClock()
+    made = pipeline(
+        {"dedupe": {"by": "n", "within": 60}},
+        {"repartition": "customer"},
+        {"call": {"url": "https://api.invalid/", "into": "data.score", "retry": {"attempts": 1}}},
+        context=StepContext(clock=clock, rng=random.Random(0), answers=answers),
+    )
+    run = DryRun(made, clock)
+    with pytest.raises(Blocked, match="503"):
+        await run.run(event_sample({"subject": "order-1", "data": {"n": 1, "customer": "C-1"}}, 1))
+    clock.advance(5)
+    (published,) = (await run.again()).events
+    assert json.loads(published.value or b"")["data"] == {"n": 1, "customer": "C-1", "score": 7}
+    again = event_sample({"subject": "order-1", "data": {"n": 1, "customer": "C-2"}}, 2)
+    assert await run.run(again) == ([], []), "the state of the first part was kept"
+
+
+async def test_what_the_time_makes_due_goes_through_the_later_parts() -> None:
+    clock = EventClock()
+    window = {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}}, "idle": 5}
+    run = DryRun(pipeline({"aggregate": window}, {"repartition": "n"}, {"set": {"data.seen": True}}), clock)
+    await run.run(event_sample({"data": {"n": 4}, "subject": "C-1"}, 1))
+    clock.advance(120)
+    (published,) = (await run.tick()).events
+    shown = json.loads(published.value or b"")
+    assert (shown["subject"], shown["data"]["n"], shown["data"]["seen"]) == ("4", 4, True)

@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.process_api.api.documents import files
+from services.process_api.api.operations import OPERATIONS
 from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
@@ -18,8 +20,10 @@ from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError
 from shared.events.headers import headers_of
 from shared.runtime.reloading import SettingsFile
+from tests.described import Described, routes_of
 from tests.unit.services.process_api.making import event
 
+OPENAPI = Described(files())
 TOKEN = "0123456789abcdef0123456789abcdef"
 PIPELINES: dict[str, Any] = {
     "orders": {"sources": ["orders", "eu.*"], "channel": "orders", "steps": [{"filter": "n > 1"}]},
@@ -36,15 +40,23 @@ class Api:
 
     async def get(self, path: str = "", **headers: str) -> tuple[int, Any]:
         async with self._session.get(f"{self._url}/pipelines{path}", headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("GET", f"/pipelines{path}", answer.status, await answer.json(content_type=None))
 
     async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         async with self._session.post(f"{self._url}/pipelines/{path}", json=body, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("POST", f"/pipelines/{path}", answer.status, await answer.json(content_type=None))
 
     async def call(self, path: str, body: Any) -> tuple[int, Any]:
         async with self._session.post(f"{self._url}{path}", json=body) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("POST", path, answer.status, await answer.json(content_type=None))
+
+    async def document(self) -> Any:
+        async with self._session.get(f"{self._url}/openapi.json") as answer:
+            return await answer.json()
+
+    def _checked(self, method: str, path: str, status: int, body: Any) -> tuple[int, Any]:
+        OPENAPI.check(method, path, status, body)
+        return status, body
 
     async def until(self, condition: Callable[[Any], bool], name: str = "orders") -> Any:
         """Wait until a pipeline satisfies a condition."""
@@ -235,3 +247,8 @@ async def test_a_process_without_a_settings_file_cannot_reload() -> None:
     async with running(MemoryBus()) as api:
         status, problem = await api.post("reload")
         assert (status, problem["detail"]) == (409, "this process has no settings file to read again")
+
+
+async def test_the_document_has_the_endpoints_of_this_service() -> None:
+    async with running(MemoryBus()) as api:
+        assert routes_of(await api.document()) == OPERATIONS.keys()

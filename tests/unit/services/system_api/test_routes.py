@@ -10,13 +10,17 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.system_api.api.documents import files
+from services.system_api.api.operations import OPERATIONS
 from services.system_api.app import build_system_api
 from services.system_api.settings import SystemSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.lease import MemoryLeaseStore
+from tests.described import Described, routes_of
 from tests.unit.services.system_api.sources.file.file_poller import write
 
+OPENAPI = Described(files())
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 
@@ -29,11 +33,19 @@ class Api:
 
     async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         async with self._session.post(f"{self._url}/sources/{path}", json=body, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("POST", f"/sources/{path}", answer.status, await answer.json(content_type=None))
 
     async def get(self, path: str = "", **headers: str) -> tuple[int, Any]:
         async with self._session.get(f"{self._url}/sources{path}", headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("GET", f"/sources{path}", answer.status, await answer.json(content_type=None))
+
+    def _checked(self, method: str, path: str, status: int, body: Any) -> tuple[int, Any]:
+        OPENAPI.check(method, path, status, body)
+        return status, body
+
+    async def document(self) -> Any:
+        async with self._session.get(f"{self._url}/openapi.json") as answer:
+            return await answer.json()
 
     async def until(self, condition: Callable[[Any], bool]) -> Any:
         """Wait until the source satisfies a condition."""
@@ -163,3 +175,8 @@ async def test_without_operators_a_page_in_a_browser_is_refused(tmp_path: Path) 
     async with running(tmp_path, MemoryBus()) as api:
         status, problem = await api.post("orders/pause", Origin="https://example.com")
     assert (status, "none from a browser" in problem["detail"]) == (403, True)
+
+
+async def test_the_document_has_the_endpoints_of_this_service(tmp_path: Path) -> None:
+    async with running(tmp_path, MemoryBus()) as api:
+        assert routes_of(await api.document()) == OPERATIONS.keys() - {("POST", "/hooks/{source}")}

@@ -1,34 +1,12 @@
-"""Bodies of operators' requests, and the audit log."""
+"""Answers to operators, and the audit log."""
 
 import logging
 
 import pytest
 
-from shared.errors import Malformed, ProblemError
-from shared.http.commands import audit, parse_body, refuse
+from shared.errors import ProblemError
+from shared.http.commands import audit, refuse
 from shared.http.operators import Operator
-
-
-def test_a_body_is_a_json_object_of_known_members_and_may_be_empty() -> None:
-    assert parse_body(b"", {"reason"}) == {}
-    assert parse_body(b'{"reason": "r"}', {"reason", "to"}) == {"reason": "r"}
-
-
-@pytest.mark.parametrize(
-    ("body", "members", "error"),
-    [
-        (b"{", {"to"}, "the body is not JSON: "),
-        (b"\xff", {"to"}, "the body is not JSON: "),
-        pytest.param(b"[" * 100_000, {"to"}, "the body is not JSON: ", id="deep"),
-        (b"[]", {"to"}, "the body: expected a JSON object"),
-        (b'{"b": 1, "a": 1}', {"to", "dry_run"}, "found the member 'a'; expected dry_run, to"),
-        (b'{"a": 1}', set(), "found the member 'a'; expected an empty body"),
-    ],
-)
-def test_any_other_body_is_refused_by_what_is_wrong(body: bytes, members: set[str], error: str) -> None:
-    with pytest.raises(Malformed) as caught:
-        parse_body(body, members)
-    assert error in str(caught.value)
 
 
 def test_the_audit_log_names_who_asked_for_what(caplog: pytest.LogCaptureFixture) -> None:

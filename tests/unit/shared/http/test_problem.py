@@ -1,5 +1,6 @@
 import json
 import logging
+from http import HTTPStatus
 from typing import NoReturn
 
 import pytest
@@ -32,6 +33,22 @@ async def told(error: Exception) -> tuple[web.Response, dict[str, object]]:
     body = json.loads(response.body)
     assert body["status"] == response.status
     return response, body
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (404, "not-found"),
+        (413, "too-large"),
+        (414, "uri-too-long"),
+        (422, "unprocessable-entity"),
+        (429, "too-many-requests"),
+    ],
+)
+def test_a_code_is_the_same_on_every_version_of_python(status: int, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if status not in {404, 429}:
+        monkeypatch.setattr(HTTPStatus(status), "phrase", "Another Phrase")
+    assert json.loads(problem(status, "d").body or b"")["code"] == code  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

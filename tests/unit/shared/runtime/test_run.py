@@ -146,8 +146,9 @@ def _settled_and_undone() -> Iterator[None]:
     thresholds = gc.get_threshold()
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    gc.unfreeze()  # what the collection of the tests has exempted
     yield
-    gc.unfreeze()
+    gc.freeze()
     gc.set_threshold(*thresholds)
     root.handlers[:], root.level = handlers, level
     logging.captureWarnings(capture=False)

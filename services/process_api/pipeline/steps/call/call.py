@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from typing import ClassVar
 
-from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.draft import Draft, traceparent_of
 from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.call.circuit import Circuit
 from services.process_api.pipeline.steps.call.options import CallSettings
@@ -84,7 +84,8 @@ class Call:
     async def _outcome(self, draft: Draft) -> Sequence[Draft] | Malformed | Unavailable:
         try:
             request = self._request(draft)
-            answer = await self._answer(request)
+            with self._context.following([traceparent_of(draft)]):
+                answer = await self._answer(request)
             if self._into is not None and answer is not None:
                 put(draft, self._into, Raw(answer))
         except Unavailable as exc:

@@ -8,7 +8,7 @@ from services.process_api.pipeline.steps.call.circuit import CircuitOptions
 from services.process_api.pipeline.steps.call.url_template import expressions_of
 from services.process_api.pipeline.steps.step import PathText
 from shared.expression.settings import ExpressionText, ValueExpressionText, check_expression
-from shared.http.client.options import ClientOptions, checked_url
+from shared.http.client.options import RequestOptions, checked_url
 from shared.runtime.retry import RetryOptions
 
 
@@ -18,7 +18,7 @@ def _template(written: str) -> str:
     return checked_url(written)
 
 
-class CallSettings(ClientOptions):
+class CallSettings(RequestOptions):
     """A request, and what becomes of its answer."""
 
     url: Annotated[str, AfterValidator(_template), Field(min_length=1)]

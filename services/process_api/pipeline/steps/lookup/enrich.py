@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.draft import Draft, traceparent_of
 from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.lookup.answered import AnsweredBackend
@@ -61,16 +61,18 @@ class EnrichOptions(StepOptions):
             size = settings.http.batch.size if settings.http.batch else settings.http.max_concurrent
         if context.answers is not None:
             backend = AnsweredBackend(backend, context.answers, context.place, queries=settings.sql is not None)
-        return Enrich(settings, Lookups(backend, Cache(settings.cache), context.clock, size), merging)
+        return Enrich(settings, Lookups(backend, Cache(settings.cache), context.clock, size), merging, context)
 
 
 class Enrich:
     """Looks up in another system."""
 
-    def __init__(self, settings: EnrichSettings, lookups: Lookups, merging: "_Merging") -> None:
+    def __init__(self, settings: EnrichSettings, lookups: Lookups, merging: "_Merging", context: StepContext) -> None:
         self._key = Expression(settings.key)
         self._lookups = lookups
         self._merging = merging
+        self._context = context
+        self._traces = context.tracing.on or (settings.http is not None and settings.http.propagate_trace)
 
     async def apply_batch(
         self, drafts: Sequence[Draft], scope: Scope
@@ -79,7 +81,10 @@ class Enrich:
         for draft in drafts:
             keys.append(_key(self._key, draft))
             await scope.turns.breathe()
-        answers = await self._lookups.get([key for key in keys if isinstance(key, Key)])
+        # Reading the attribute costs as much as the key: not for nothing.
+        traceparents = (traceparent_of(draft) for draft in drafts) if self._traces else ()
+        with self._context.following(traceparents):
+            answers = await self._lookups.get([key for key in keys if isinstance(key, Key)])
         scope.turns.waited()
         outcomes: list[Sequence[Draft] | Malformed | Unavailable] = []
         for draft, key in zip(drafts, keys, strict=True):

@@ -11,7 +11,7 @@ from services.process_api.pipeline.steps.lookup.table import read_table
 from services.process_api.pipeline.steps.step import PathText
 from shared.database.options import DatabaseTlsOptions
 from shared.expression.settings import ExpressionText, ValueExpressionText
-from shared.http.client.options import ClientOptions, HttpUrl
+from shared.http.client.options import HttpUrl, RequestOptions
 from shared.settings import Options, RelativePath, Secret, beside_file
 from shared.settings.url_password import move_password
 
@@ -103,7 +103,7 @@ class BatchedRequest(Options):
     """A JSONata expression over one of them that gives its key."""
 
 
-class HttpLookup(ClientOptions):
+class HttpLookup(RequestOptions):
     """A request for each key, or one for several keys."""
 
     url: HttpUrl

@@ -14,6 +14,7 @@ from services.process_api.pipeline.steps.lookup.keys import Key, encoded, name_o
 from services.process_api.pipeline.steps.lookup.options import SqlLookup
 from services.process_api.pipeline.steps.lookup.sql_errors import translated
 from shared.database.engine import tls_context
+from shared.database.spans import database_attributes, trace_engine
 from shared.errors import Malformed, Unavailable
 from shared.expression.nodes import Raw
 from shared.runtime.extras import extra
@@ -115,7 +116,7 @@ def _engine(options: SqlLookup, place: str) -> AsyncEngine:
         arguments = {"charset": "utf8mb4", "connect_timeout": options.timeout}
         if options.tls is not None:
             arguments["ssl"] = tls_context(options.tls)
-    return create_async_engine(
+    engine = create_async_engine(
         URL.create(driver, url.username, password, url.host, url.port, url.database, url.query),
         pool_size=options.pool_size,
         max_overflow=0,
@@ -123,3 +124,6 @@ def _engine(options: SqlLookup, place: str) -> AsyncEngine:
         connect_args=arguments,
         hide_parameters=True,
     )
+    system = driver.partition("+")[0]
+    trace_engine(engine.sync_engine, database_attributes(system, url.database or "", url.host, url.port))
+    return engine

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from services.system_api.sources.source import SourceOptions
 from shared.expression.settings import ValueExpressionText
-from shared.http.client.options import ClientOptions, HttpUrl
+from shared.http.client.options import HttpUrl, RequestOptions
 from shared.settings import Form, Options
 
 TimeFormat = Literal["rfc3339", "unix", "unix_ms", "date"]
@@ -167,7 +167,7 @@ ChangesOptions = Annotated[ByTimeOptions | BySnapshotOptions | ByCursorOptions, 
 """How new and changed records are recognised."""
 
 
-class HttpSourceOptions(SourceOptions, ClientOptions):
+class HttpSourceOptions(SourceOptions, RequestOptions):
     """An API that is polled with GET."""
 
     kind: Literal["http"]

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from shared.database.engine import tls_context
+from shared.database.spans import database_attributes, trace_engine
 from shared.errors import SettingsError, Unauthorized, Unavailable
 
 _CONNECT_TIMEOUT = 5
@@ -58,6 +59,7 @@ class MysqlConnection:
             connect_args=arguments,
             hide_parameters=True,
         )
+        trace_engine(self._engine.sync_engine, database_attributes("mysql", self.database, url.host, url.port or 3306))
         self._connection: AsyncConnection | None = None
         self.opened = 0
         """How often the connection was opened."""

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.postgresql.connection import database_of, table_errors
 from services.system_api.sources.table.postgresql.session import Session, open_session
+from shared.database.spans import trace_statements
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -65,4 +66,5 @@ class SessionKeeper:
                 )
             self._order_type = shape.order_type
             self.current = session
+        trace_statements(self.current.connection)
         return self.current

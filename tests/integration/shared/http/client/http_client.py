@@ -9,14 +9,14 @@ from yarl import URL
 
 from shared.errors import TrelayError
 from shared.http.client.client import HttpClient, opened_client
-from shared.http.client.options import ClientOptions
+from shared.http.client.options import RequestOptions
 from tests.integration.services.system_api.sources.http.http_poller import LOOPBACK, SteppedClock
 from tests.servers.http_api import HttpApi
 
 
 @contextlib.asynccontextmanager
 async def client(url: str, clock: SteppedClock | None = None, **options: Any) -> AsyncIterator[HttpClient]:
-    given = ClientOptions.model_validate({"network": LOOPBACK} | options)
+    given = RequestOptions.model_validate({"network": LOOPBACK} | options)
     async with opened_client("system.sources.orders", URL(url), given, clock or SteppedClock()) as opened:
         yield opened
 

@@ -63,6 +63,43 @@ def test_a_line_that_fails_is_named_and_the_others_are_done(
     assert failed.startswith("line 4: the expression failed: ")
 
 
+def test_a_pipeline_of_several_parts_prints_what_its_last_part_publishes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "trelay.yaml"
+    config.write_text("""
+process:
+  pipelines:
+    customers:
+      sources: [shop]
+      channel: customers.totals
+      steps:
+        - repartition: customer
+        - aggregate: {window: {tumbling: 60}, values: {orders: count, total: {sum: amount}}}
+        - repartition: $floor(total / 10)
+        - set: {data.seen: true}
+""")
+    lines = [
+        {"specversion": "1.0", "id": f"{number}", "source": "/s", "type": "t", "subject": f"order-{number}",
+         "time": f"2026-01-01T10:0{minute}:00Z", "data": {"customer": customer, "amount": 15}}
+        for number, (minute, customer) in enumerate([(0, "C-1"), (0, "C-2"), (0, "C-1"), (1, "C-1"), (1, "")])
+    ]  # fmt: skip
+    given(monkeypatch, *map(json.dumps, lines))
+    assert main(["eval", "--pipeline", "customers", "--config", str(config)]) == 1
+    out, err = capfd.readouterr()
+    made = [json.loads(line) for line in out.splitlines()]
+    assert [
+        (each["subject"], each["data"]["orders"], each["data"]["total"], each["data"]["seen"]) for each in made
+    ] == [
+        ("3", 2, 30, True),
+        ("1", 1, 15, True),
+    ]
+    assert err == (
+        'line 5: dead letter: steps.0.repartition: customer is ""; '
+        "expected text that is not empty, a number or a boolean\n"
+    )
+
+
 def test_a_pipeline_prints_what_it_publishes_and_its_dead_letters(
     monkeypatch: pytest.MonkeyPatch, config: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

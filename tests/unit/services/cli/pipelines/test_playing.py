@@ -50,6 +50,18 @@ async def test_an_event_passes_at_the_attempt_that_is_answered() -> None:
     )
 
 
+async def test_a_later_part_that_waits_is_tried_again_alone() -> None:
+    score = {"call": {"url": "https://fraud.invalid/score", "into": "data.score", "retry": {"attempts": 1}}}
+    assert not await played(
+        {"dedupe": {"by": "n", "within": 60}},
+        {"repartition": "customer"},
+        score,
+        given=[{"subject": "order-1", "data": {"n": 1, "customer": customer}} for customer in ("C-9", "C-8")],
+        mocks=[{"step": "call", "answers": [{"status": 503}, {"value": 7}]}],
+        expect=[{"subject": "C-9", "data": {"n": 1, "customer": "C-9", "score": 7}}],
+    )
+
+
 async def test_a_response_is_read_as_that_of_the_api() -> None:
     assert not await played(
         HTTP,

@@ -10,9 +10,9 @@ from services.cli.pipelines.comparing import Compared, Kind
 from services.cli.pipelines.mocks import Mock, Mocks
 from services.cli.pipelines.previewing import Previewed
 from services.process_api.pipeline.pipeline import PipelineOptions
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Outgoing, TopicPartition
 from shared.errors import SettingsError
-from tests.unit.services.process_api.making import event, pipeline
+from tests.unit.services.process_api.making import batch, event, pipeline
 from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
 
 OLD = [{"filter": "n != 3"}, {"set": {"data.seen": True}}]
@@ -82,6 +82,34 @@ async def test_events_that_are_not_processed_yet_have_nothing_to_compare_with() 
     found = await compared(setting, options(*OLD))
     assert [each.kind for each in found] == [Kind.SAME, Kind.NEW]
     assert found[1].lines()[0].startswith("* orders:2")
+
+
+PARTS = [{"repartition": "$string(n % 2)"}, {"set": {"data.seen": True}}]
+
+
+async def test_a_pipeline_of_several_parts_is_compared_with_what_its_last_part_published() -> None:
+    setting = Setting(pipelines=[pipeline(*PARTS)])
+    await setting.ingest(1, 2, 3)
+    async with setting.running():
+        await until(lambda: sorted(setting.published()) == [1, 2, 3])
+        await until(lambda: setting.sample("trelay_pipeline_continued_total", pipeline="orders", part="2") == 3)
+    found = await compared(setting, options(*PARTS))
+    assert [(each.id, each.kind) for each in found] == [(f"orders:{number}", Kind.SAME) for number in (1, 2, 3)]
+    found = await compared(setting, options(*PARTS[:1]), last=1)
+    assert [each.kind for each in found] == [Kind.CHANGED]
+
+
+async def test_events_between_the_parts_have_nothing_to_compare_with() -> None:
+    setting = Setting()
+    await setting.ingest(1, 2)
+    (partition,) = {record.partition for record in setting.records(TOPICS.ingest)}
+    first = batch(pipeline(*PARTS))
+    first.add(setting.bus.records(TOPICS.ingest, partition))
+    async with setting.bus.writer("process.0") as writer:
+        position = TopicPartition(TOPICS.ingest, partition)
+        await writer.commit(first.transaction(TOPICS, "trelay.process", position, 2))
+    found = await compared(setting, options(*PARTS))
+    assert [(each.id, each.kind) for each in found] == [("orders:1", Kind.NEW), ("orders:2", Kind.NEW)]
 
 
 async def test_events_of_other_pipelines_are_told_apart_by_their_channels() -> None:

@@ -44,6 +44,13 @@ def test_patterns(pattern: str, matches: list[str], not_these: list[str]) -> Non
     assert not any(interest.matches(channel.encode()) for channel in not_these)
 
 
+def test_interests_with_other_conflation_are_others() -> None:
+    one, other = interest_in(["a"], conflate=0.5), interest_in(["a"], conflate=1.0)
+    assert one != other
+    assert one is interest_in(["a"], conflate=0.5)
+    assert narrow(["a", "b"], None, conflate=0.5).conflate == narrow(["a", "b"], "a", conflate=0.5).conflate == 0.5
+
+
 @given(st.lists(patterns, max_size=12), st.lists(channels))
 def test_audiences_agree_with_interests(some: list[str], known: list[str]) -> None:
     audiences: Audiences[str] = Audiences()

@@ -73,6 +73,16 @@ def test_filters_are_set_kept_and_removed() -> None:
     assert wanted.changed(filtered({"prices": "n = 3"}, channels=("prices",)), PERMITTED).filters == {"prices": "n = 3"}
 
 
+@pytest.mark.parametrize("text", ["2s", None])
+def test_conflation_may_be_changed_alone_and_is_kept_otherwise(text: str | None) -> None:
+    body = {"connection": str(CONNECTION), "conflate": text}
+    wanted = wanted_of("prices", conflate=0.5).changed(read_change(json.dumps(body).encode()), PERMITTED)
+    assert wanted.permitted(PERMITTED).conflate == (2.0 if text else 0.0)
+    kept = wanted_of(None, conflate=0.5).changed(Change(CONNECTION, subscribe=("prices",)), PERMITTED)
+    assert kept.permitted(PERMITTED).conflate == 0.5
+    assert refusal_of(wanted_of("prices"), Change(CONNECTION, conflate="1ms")) is MALFORMED
+
+
 def test_filters_that_cannot_be_are_refused() -> None:
     assert refusal_of(wanted_of("prices"), filtered({"orders.*": "n = 1"})) is MALFORMED
     assert refusal_of(wanted_of("prices"), filtered({"prices": "n ="})) is MALFORMED

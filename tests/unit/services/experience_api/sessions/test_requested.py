@@ -21,6 +21,11 @@ def test_filters_are_read() -> None:
     assert read_requested(CIMultiDict(), MultiDict({"filters": ""}), now=NOW).filters == {}
 
 
+def test_the_conflation_is_read() -> None:
+    assert read_requested(CIMultiDict(), MultiDict({"conflate": "500ms"}), now=NOW).conflate == 0.5
+    assert read_requested(CIMultiDict(), MultiDict({"conflate": ""}), now=NOW).conflate == 0.0
+
+
 @pytest.mark.parametrize(
     ("channels", "filters", "text"),
     [
@@ -51,12 +56,19 @@ def test_another_pace_of_watermarks_is_refused(text: str) -> None:
         read_requested(CIMultiDict(), MultiDict({"watermarks": text}), now=NOW)
 
 
+def test_watermarks_do_not_come_with_conflation() -> None:
+    with pytest.raises(Refused, match=r"'watermarks'.*one of the two"):
+        read_requested(CIMultiDict(), MultiDict({"watermarks": "10s", "conflate": "1s"}), now=NOW)
+
+
 def test_the_last_event_id_comes_before_the_cursor() -> None:
     found = read_requested(CIMultiDict({"Last-Event-ID": "new"}), MultiDict({"cursor": "old", "since": "1m"}), now=NOW)
     assert (found.cursor, found.since) == ("new", NOW - 60)
 
 
-@pytest.mark.parametrize("query", ["wait=1", "x=1", "cursor=a&cursor=b", "channels=", "heartbeat=ping", "since=x"])
+@pytest.mark.parametrize(
+    "query", ["wait=1", "x=1", "cursor=a&cursor=b", "channels=", "heartbeat=ping", "since=x", "conflate=1"]
+)
 def test_what_is_not_known_is_refused(query: str) -> None:
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in query.split("&"))]
     with pytest.raises(Refused) as refused:

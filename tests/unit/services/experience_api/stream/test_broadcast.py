@@ -7,7 +7,8 @@ from services.experience_api.hub.close_codes import REMOVED
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub, HubOptions
 from services.experience_api.stream.broadcast import Broadcast
-from services.experience_api.stream.catch_up import CatchUp, CatchUpOptions
+from services.experience_api.stream.catching_up.catch_up import CatchUp
+from services.experience_api.stream.catching_up.replay_writer import ReplayWriter
 from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import LOG_CUT, NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History, HistoryOptions
@@ -17,6 +18,7 @@ from services.experience_api.wire.deflate import CompressionOptions, Deflater
 from services.experience_api.wire.records import Batch, FrameEncoder
 from shared.bus.memory import MemoryBus
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
@@ -35,14 +37,12 @@ class Parts:
         self.hub = Hub(HubOptions(outbox_bytes=262_144), SYSTEM_CLOCK, self.deflater)
         control_events = ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576)
         log_reader = LogReader(MemoryBus(), "missing", LogReaderOptions())
+        writer = ReplayWriter(
+            self.history, log_reader, control_events, compressing, drain_timeout=30.0, pause=self._pause
+        )
+        self.clock = StillClock()
         self.catch_up = CatchUp(
-            self.history,
-            log_reader,
-            control_events,
-            self.hub.join,
-            compressing,
-            options=CatchUpOptions(),
-            pause=self._pause,
+            self.history, writer, control_events, self.hub.join, round_bytes=65_536, clock=self.clock
         )
         self.broadcast = Broadcast(self.history, self.hub, self.catch_up, control_events, compressing)
         self.encoder = FrameEncoder(CODEC, (0,))

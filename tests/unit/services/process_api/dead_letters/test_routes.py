@@ -10,15 +10,18 @@ from typing import Any
 import aiohttp
 import pytest
 
+from services.process_api.api.documents import files
 from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Transaction, Writer
 from shared.errors import Fenced
+from tests.described import Described
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, bad_line, reject
 from tests.unit.services.process_api.worker.streaming import until
 
+OPENAPI = Described(files())
 TOKEN = "0123456789abcdef0123456789abcdef"
 PIPELINES: dict[str, Any] = {
     "orders": {
@@ -38,11 +41,15 @@ class Api:
 
     async def post(self, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         async with self._session.post(f"{self._url}/dead-letters/{path}", json=body, headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("POST", f"/dead-letters/{path}", answer.status, await answer.json(content_type=None))
 
     async def get(self, path: str = "", **headers: str) -> tuple[int, Any]:
         async with self._session.get(f"{self._url}/dead-letters{path}", headers=headers) as answer:
-            return answer.status, await answer.json(content_type=None)
+            return self._checked("GET", f"/dead-letters{path}", answer.status, await answer.json(content_type=None))
+
+    def _checked(self, method: str, path: str, status: int, body: Any) -> tuple[int, Any]:
+        OPENAPI.check(method, path, status, body)
+        return status, body
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.draft import Draft, relabelled, traceparent_of
 from services.process_api.pipeline.paths import parse, put
 from shared.errors import Malformed
 from shared.events.event import Channel, Envelope, MalformedEvent, wrap
@@ -170,3 +170,41 @@ def test_a_clone_changes_without_the_original() -> None:
     as_it_came = wrap(head, b'"i"', b'"s"', b"t", b"p", b"1")
     assert Draft(as_it_came, spliced=True).clone().data_text() == b"1"
     assert [copy.attribute("id") for copy in one.numbered_copies(2)] == ["orders:7/1", "orders:7/2"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"), [({}, None), ({"traceparent": "t"}, "t"), ({"traceparent": 7}, None)]
+)
+def test_the_trace_of_an_event_is_a_text_or_none(attributes: dict[str, object], expected: str | None) -> None:
+    assert traceparent_of(draft(None, **attributes)) == expected
+
+
+HEAD = Envelope("/sources/orders", "order.updated").head()
+WRAPPED = wrap(
+    HEAD, b'"orders:7"', b'"C"', b"2026-01-02T03:04:05Z", b"00-1-2-01", '{"city":"Zürich","channel":"x"}'.encode()
+)
+
+
+@pytest.mark.parametrize("value", [WRAPPED, WRAPPED.replace("ü".encode(), b"u"), WRAPPED.replace(b'{"city"', b'[{"a"')])
+def test_relabelling_gives_what_a_draft_encodes_to(value: bytes) -> None:
+    assert relabelled(value, b'"new"') == Draft(value, spliced=True).encoded(b'"new"')
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"x",
+        b',"data":1}',
+        without_data(),
+        b" " + WRAPPED,
+        WRAPPED.replace(b'"id":', b'"channel":"old","id":'),
+    ],
+)
+def test_an_event_that_has_to_be_parsed_is_not_relabelled(value: bytes) -> None:
+    assert relabelled(value, b'"new"') is None
+
+
+def test_an_event_that_is_not_utf_8_is_not_relabelled() -> None:
+    with pytest.raises(MalformedEvent, match="at byte"):
+        relabelled(WRAPPED.replace("ü".encode(), b"\xfc"), b'"new"')

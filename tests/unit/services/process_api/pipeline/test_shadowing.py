@@ -9,6 +9,7 @@ from services.process_api.pipeline.check import faults
 from services.process_api.pipeline.pipeline import PipelineOptions
 
 DEDUPE = {"dedupe": {"by": "n", "within": 60}}
+DIVIDE = {"repartition": "customer"}
 POST = {"call": {"url": "https://api.example/"}}
 
 
@@ -22,10 +23,19 @@ def options(steps: list[Any], shadow: list[Any]) -> PipelineOptions:
     [
         ([], [DEDUPE], "dedupe keeps state, which a shadow cannot share"),
         ([DEDUPE], [], "shadow: dedupe keeps state"),
+        ([], [DIVIDE], "repartition divides the pipeline, and a shadow compares what one event becomes at once"),
+        ([DIVIDE], [], "shadow: repartition divides the pipeline"),
         ([], [POST], "a shadow sends no POST: the API would get it twice"),
         ([], [{"branch": {"cases": [{"when": "n", "steps": [POST]}]}}], "0.branch: a shadow sends no POST"),
     ],
-    ids=["state in the shadow", "state in the pipeline", "call", "call inside a branch"],
+    ids=[
+        "state in the shadow",
+        "state in the pipeline",
+        "parts of the shadow",
+        "parts",
+        "call",
+        "call inside a branch",
+    ],
 )
 def test_a_shadow_with_effects_is_refused(steps: list[Any], shadow: list[Any], error: str) -> None:
     with pytest.raises(ValidationError, match=error):

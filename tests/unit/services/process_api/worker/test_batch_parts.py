@@ -1,6 +1,7 @@
 """Events that go on in a later part of their pipeline."""
 
 import dataclasses
+from collections import Counter
 
 from services.process_api.pipeline.part import Part, part_in
 from services.process_api.worker.outputs import Tally
@@ -26,8 +27,10 @@ def test_what_leaves_a_part_is_in_the_transaction_of_its_input() -> None:
     ((topic, (internal,)),) = transaction.records.items()
     assert (topic, internal.key, transaction.offsets) == ("trelay.ingest", b"C-9", {position: 5})
     assert part_in(internal.headers) == Part("orders", 1, "", 0, 0, 4)
-    assert (made.tallies["orders"], made.size) == (Tally(taken=1), len(internal.value or b""))
+    counted = Tally(taken=1, forwarded=Counter({1: 1}))
+    assert (made.tallies["orders"], made.size) == (counted, len(internal.value or b""))
     # The next part publishes it, and does not count it as taken once more.
     later = batch(pipeline({"repartition": "customer"}))
     later.add([dataclasses.replace(record(internal.value, 9), headers=internal.headers)])
-    assert (later.tallies["orders"], [each.key for each in later.outputs]) == (Tally(published=1), [b"orders"])
+    counted = Tally(published=1, continued=Counter({1: 1}))
+    assert (later.tallies["orders"], [each.key for each in later.outputs]) == (counted, [b"orders"])

@@ -1,5 +1,7 @@
 """Metrics, and their names."""
 
+import dataclasses
+
 from prometheus_client import CollectorRegistry
 
 from services.process_api.operations.statuses import StateSize
@@ -35,6 +37,33 @@ def test_a_committed_batch_is_counted() -> None:
     assert value("rejects_total", pipeline="orders") == 1
     assert value("unclaimed_total") == 1
     assert value("commit_seconds_sum") == 0.003
+
+
+def test_events_between_parts_are_counted_by_the_part_that_takes_them() -> None:
+    registry = CollectorRegistry()
+    made = pipeline({"repartition": "customer"}, {"repartition": "region"}, name="orders")
+    metrics = ProcessMetrics(registry, [made], SYSTEM_CLOCK)
+
+    def counted() -> list[float | None]:
+        return [
+            registry.get_sample_value(f"trelay_pipeline_{name}_total", {"pipeline": "orders", "part": part})
+            for part in ("1", "2", "3")
+            for name in ("forwarded", "continued")
+        ]
+
+    assert counted() == [None, None, 0, 0, 0, 0]
+    records = [record(event({"customer": f"C-{number}", "region": "eu"}), number) for number in range(3)]
+    for expected in ([None, None, 3, 0, 0, 0], [None, None, 3, 3, 3, 0], [None, None, 3, 3, 3, 3]):
+        filled = batch(made)
+        filled.add(records)
+        metrics.committed(filled, 0.003)
+        assert counted() == expected
+        records = [
+            dataclasses.replace(record(each.value or b"", number), headers=each.headers)
+            for number, each in enumerate(filled.forwarded)
+        ]
+    assert registry.get_sample_value("trelay_process_events_taken_total", {"pipeline": "orders"}) == 3
+    assert registry.get_sample_value("trelay_process_events_published_total", {"pipeline": "orders"}) == 3
 
 
 def test_steps_are_timed() -> None:

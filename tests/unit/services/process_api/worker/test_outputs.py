@@ -2,7 +2,7 @@
 
 from services.process_api.pipeline.part import Forwarded, Part, part_in
 from services.process_api.pipeline.steps.outcome import Rejected
-from services.process_api.worker.outputs import checked, parted
+from services.process_api.worker.outputs import Tally, checked, parted
 from shared.bus.protocol import RECORD_LIMIT, Outgoing
 from shared.events.headers import headers_of
 
@@ -15,8 +15,10 @@ def forwarded(value: bytes = b"{}") -> Forwarded:
 
 def test_an_event_for_the_next_part_says_where_it_comes_from() -> None:
     plain = Outgoing(b"c", b"{}")
-    published, (internal,) = parted([plain, forwarded()], 2, 3, 4)
+    tally = Tally()
+    published, (internal,) = parted([plain, forwarded()], tally, 2, 3, 4)
     assert published == [plain]
+    assert tally.forwarded == {1: 1}
     assert internal[:2] == (b"C-9", b"{}")
     assert part_in(internal.headers) == Part("totals", 1, "c", 2, 3, 4)
 

@@ -1,4 +1,4 @@
-"""Builds OpenAPI 3.1 documents from what handlers say of themselves, and serves documents."""
+"""Builds OpenAPI 3.1 documents from descriptions of endpoints, and serves and writes documents."""
 
 import asyncio
 import functools
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from shared.runtime.identity import release
 
 Schema = Mapping[str, Any]
 JSON = "application/json"
+DOCS = Path(__file__).parents[3] / "docs" / "api"
 _CACHED = {"Cache-Control": "max-age=60"}
 
 _PROBLEM_SCHEMA: Schema = {
@@ -27,7 +29,7 @@ _PROBLEM_SCHEMA: Schema = {
         "detail": {"type": "string"},
         "code": {"type": "string", "description": "Stable."},
     },
-    "required": ["status", "detail"],
+    "required": ["type", "title", "status", "detail", "code"],
 }
 
 
@@ -45,6 +47,16 @@ class Problem(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason, as data."""
+
+    status: int
+    code: str
+    title: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """What one method of one path does."""
 
@@ -53,6 +65,7 @@ class Operation:
     parameters: Sequence[Schema] = ()
     body: Mapping[str, Schema] = field(default_factory=dict)
     """Schema of the body, by content type."""
+    body_required: bool = True
     responses: Mapping[int, tuple[str, Mapping[str, Schema]]] = field(default_factory=dict)
     """By status: its meaning, and the schema of the body by content type."""
     problems: Sequence[Problem] = ()
@@ -78,6 +91,29 @@ def header(name: str, description: str, schema: Schema | None = None) -> Schema:
 def object_of(properties: Mapping[str, Schema]) -> Schema:
     """Return the schema of an object that has all of these members."""
     return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def body_of(properties: Mapping[str, Schema], required: Sequence[str] = ()) -> Schema:
+    """Return the schema of a body that has no members but these."""
+    more = {"required": list(required)} if required else {}
+    return {"type": "object", "properties": properties, "additionalProperties": False, **more}
+
+
+def by_name(schema: Schema, description: str = "By name.") -> Schema:
+    """Return the schema of an object whose members have names of their own."""
+    return {"type": "object", "additionalProperties": schema, "description": description}
+
+
+def with_optional(schema: Schema, optional: Mapping[str, Schema]) -> Schema:
+    """Return the schema of an object that may have more members."""
+    return {**schema, "properties": {**schema["properties"], **optional}}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of a value that may be missing."""
+    if isinstance(kind := schema.get("type"), str) and "enum" not in schema:
+        return {**schema, "type": [kind, "null"]}
+    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def document(
@@ -109,7 +145,7 @@ def _operation(method: str, path: str, found: Operation) -> dict[str, Any]:
     if parameters := [*_in_path(path), *found.parameters]:
         shown["parameters"] = parameters
     if found.body:
-        shown["requestBody"] = {"required": True, "content": _content(found.body)}
+        shown["requestBody"] = {"required": found.body_required, "content": _content(found.body)}
     shown["responses"] = _responses(found)
     if found.security is not None:
         shown["security"] = [*({name: []} for name in found.security), *([{}] if found.anonymous else [])]
@@ -174,3 +210,10 @@ def add_document(app: web.Application, path: str, make: Callable[[], str]) -> No
         return web.Response(text=text, content_type=JSON, headers=_CACHED)
 
     app.router.add_get(path, show)
+
+
+def write(files: Mapping[Path, str]) -> None:
+    """Write the files of the documentation."""
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)

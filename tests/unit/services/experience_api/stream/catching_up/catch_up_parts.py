@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from services.experience_api.hub.connection import Connection
-from services.experience_api.stream.catch_up import CatchUp, CatchUpOptions
+from services.experience_api.stream.catching_up.catch_up import CatchUp
+from services.experience_api.stream.catching_up.replay_writer import ReplayWriter
 from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.history import History, HistoryOptions
@@ -17,6 +18,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, Reader
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 from tests.unit.services.experience_api.records import record
 
@@ -57,21 +59,27 @@ class FlakyBus(MemoryBus):
 class Parts:
     """A replica that has read 30 events, of which memory has the last ten and the bus the first twenty."""
 
-    def __init__(self, bus: FlakyBus, codec: CursorCodec, drain_timeout: float = 10.0) -> None:
+    def __init__(
+        self, bus: FlakyBus, codec: CursorCodec, drain_timeout: float = 10.0, round_bytes: int = 65_536
+    ) -> None:
         self.bus = bus
         self.codec = codec
         self.history = History(codec, (ON_THE_BUS,), HistoryOptions())
         self.joined: list[Connection] = []
         self.pauses = 0
         self.deflater = Deflater(CompressionOptions(enabled=True))
-        self.catch_up = CatchUp(
+        control_events = ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576)
+        writer = ReplayWriter(
             self.history,
             LogReader(bus, TOPIC, LogReaderOptions()),
-            ControlEvents(SYSTEM_CLOCK, 25.0, 1_048_576),
-            self.joined.append,
+            control_events,
             Compressing(self.deflater),
-            options=CatchUpOptions(drain_timeout=drain_timeout),
+            drain_timeout=drain_timeout,
             pause=self._pause,
+        )
+        self.clock = StillClock()
+        self.catch_up = CatchUp(
+            self.history, writer, control_events, self.joined.append, round_bytes=round_bytes, clock=self.clock
         )
         self._encoder = FrameEncoder(codec, (ON_THE_BUS,))
         self.read_to(30)

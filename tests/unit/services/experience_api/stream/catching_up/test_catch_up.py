@@ -11,7 +11,7 @@ from shared.bus.protocol import Outgoing, TopicOptions
 from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
-from tests.unit.services.experience_api.stream.catch_up_parts import (
+from tests.unit.services.experience_api.stream.catching_up.catch_up_parts import (
     ON_THE_BUS,
     TOPIC,
     CongestedTransport,

@@ -53,8 +53,7 @@ async def test_a_connection_that_catches_up_is_changed_after_what_was_read_for_i
     one = parts.connect(transport)
     one.pause_writing()
     parts.catch_up.start(one, (0,))
-    parts.hub.change(one, one.subscriber.interest)  # as a connection that lags: it is in no audience
-    parts.hub._audiences.discard(one.subscriber.interest, one.outbox)
+    parts.hub.leave(one)  # as a connection that lags: it is in no audience
     made = parts.broadcast.subscribe(one, interest_in(["b"]), "requested")
     assert not made.done()
     one.resume_writing()

@@ -1,10 +1,26 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from shared.http.openapi import JSON, Operation, add_document, document, header, object_of, query, routes_of
+from shared.http.openapi.document import (
+    JSON,
+    Operation,
+    Schema,
+    add_document,
+    body_of,
+    by_name,
+    document,
+    header,
+    object_of,
+    or_null,
+    query,
+    routes_of,
+    with_optional,
+    write,
+)
 
 
 @dataclass(frozen=True)
@@ -87,3 +103,28 @@ async def test_a_document_is_served(path: str) -> None:
         response = await client.get(path)
         assert response.content_type == JSON
         assert await response.json() == {"a": "é"}
+
+
+def test_an_object_may_have_optional_members_or_no_others_or_names_of_its_own() -> None:
+    text = {"type": "string"}
+    assert with_optional(object_of({"a": text}), {"b": text}) == {
+        "type": "object",
+        "properties": {"a": text, "b": text},
+        "required": ["a"],
+    }
+    closed = {"type": "object", "properties": {"a": text}, "additionalProperties": False}
+    assert body_of({"a": text}) == closed
+    assert body_of({"a": text}, ("a",)) == {**closed, "required": ["a"]}
+    assert by_name(text)["additionalProperties"] == text
+
+
+def test_a_value_may_be_null() -> None:
+    assert or_null({"type": "string", "format": "date-time"}) == {"type": ["string", "null"], "format": "date-time"}
+    schemas: tuple[Schema, ...] = ({"enum": ["a"]}, {"type": "string", "enum": ["a"]}, {"anyOf": []})
+    for schema in schemas:
+        assert or_null(schema) == {"anyOf": [schema, {"type": "null"}]}
+
+
+def test_files_are_written_and_their_folder_made(tmp_path: Path) -> None:
+    write({tmp_path / "api" / "a.json": "{}\n"})
+    assert (tmp_path / "api" / "a.json").read_text() == "{}\n"

@@ -1,0 +1,119 @@
+"""What the process layer adds to the latency of an event while nothing else arrives, on Kafka.
+
+A trip begins when a writer is given one event, and ends when a reader of the publish topic has it. `direct` writes to
+the publish topic: one transaction, the least for any relay that is exactly once. The other rows write to the ingest
+topic, and the process layer makes the event of the publish topic: one transaction more. `added` is the difference of
+the medians to `direct`; it has a limit of 5 ms. A pipeline that `repartition` divides has one transaction more again.
+
+The trips of all rows alternate, with a pause of 30 to 60 ms before each.
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from time import perf_counter
+from typing import Any
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from benchmarks.latency import percentile
+from benchmarks.measuring import as_services_run
+from benchmarks.process import MAP, STEPS, events
+from services.process_api.pipeline.check import build
+from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.worker.filler import TransactionOptions
+from services.process_api.worker.metrics import ProcessMetrics
+from services.process_api.worker.reporting import Reporter
+from services.process_api.worker.stream import Stream
+from shared.alerts import RecordingAlerts
+from shared.bus.kafka import KafkaOptions
+from shared.bus.kafka.bus import connect_kafka
+from shared.bus.protocol import Transaction
+from shared.bus.topics import TopicsOptions
+from shared.runtime.clock import SYSTEM_CLOCK
+from tests.servers.kafka import kafka_server
+
+WARM_UP = 20
+PIPELINES: dict[str, list[Any]] = {
+    "no steps": [],
+    "filter, set, drop, route": STEPS,
+    "map by JSONata": [{"map": MAP}],
+    "dedupe": [{"dedupe": {"by": "id", "within": 60}}],
+    "repartition": [{"repartition": "customer"}],
+}
+
+Trip = Callable[[], Awaitable[float]]
+"""Makes one trip, and returns its milliseconds."""
+
+
+@asynccontextmanager
+async def trips(servers: str, steps: list[Any] | None) -> AsyncIterator[Trip]:
+    """Run the process layer with these steps; None is without it."""
+    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
+    given = iter(events(10_000))
+    async with AsyncExitStack() as stack:
+        bus = await stack.enter_async_context(connect_kafka(KafkaOptions(servers=servers, topics=topics)))
+        await bus.ensure_topics(topics.all())
+        if steps is not None:
+            options = {"sources": ["orders"], "channel": "orders.eu", "steps": steps}
+            selection = build({"orders": PipelineOptions.model_validate(options)})
+            metrics = ProcessMetrics(CollectorRegistry(), selection.pipelines, SYSTEM_CLOCK)
+            reporter = Reporter(RecordingAlerts(), metrics, SYSTEM_CLOCK)
+            stream = Stream(bus, topics, lambda: selection, TransactionOptions(), reporter, SYSTEM_CLOCK)
+            joined = bus.join(topics.ingest, stream.group, "bench", stream.run_partition)
+            await stack.enter_async_context(joined)
+        writer = await stack.enter_async_context(bus.writer("system.orders"))
+        reader = await stack.enter_async_context(bus.reader(topics.publish, {0: 0}))
+        target = topics.publish if steps is None else topics.ingest
+
+        async def trip() -> float:
+            transaction = Transaction()
+            transaction.append(target, *next(given))
+            began = perf_counter()
+            await writer.commit(transaction)
+            async with asyncio.timeout(30):
+                while not await reader.read(1, None):
+                    pass
+            return (perf_counter() - began) * 1000
+
+        yield trip
+
+
+async def measure(servers: str, count: int, seed: int) -> None:
+    rng = random.Random(seed)
+    kinds = {"direct": None, **PIPELINES}
+    found: dict[str, list[float]] = {name: [] for name in kinds}
+    async with AsyncExitStack() as stack:
+        opened = {name: await stack.enter_async_context(trips(servers, steps)) for name, steps in kinds.items()}
+        as_services_run()
+        for number in range(WARM_UP + count):
+            for name, trip in opened.items():
+                await asyncio.sleep(rng.uniform(0.03, 0.06))
+                took = await trip()
+                if number >= WARM_UP:
+                    found[name].append(took)
+    direct = statistics.median(found["direct"])
+    print(f"{count} trips of each, seed {seed}")
+    print(f"{'':<32}{'p50':>11}{'p99':>12}{'added, p50':>14}")
+    for name, values in found.items():
+        median, tail = statistics.median(values), percentile(values, 0.99)
+        added = "" if name == "direct" else f"{median - direct:>11.2f} ms"
+        print(f"{name:<32}{median:>8.2f} ms{tail:>9.2f} ms{added}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trips", type=int, default=200, help="of each kind (200)")
+    parser.add_argument("--seed", type=int, default=1, help="of the pauses between them (1)")
+    given = parser.parse_args()
+    with kafka_server(quick_start=False) as broker:
+        uvloop.run(measure(broker.bootstrap, given.trips, given.seed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Serves subscribers that are not live: those that resume, those that read slowly, and those with conflation."""

@@ -1,0 +1,79 @@
+"""Conflation: of the events that come within a time, the latest one of each subject.
+
+A round takes what a replay returns, in its order, and leaves out each event that a later one of its subject follows. So
+the cursor of every frame keeps its meaning: a subscriber that resumes after it gets the latest event of each subject
+that it has not received, because what was left out is followed by an event that it has received, or will.
+
+A subject belongs to one source on one channel (CloudEvents 1.0, `subject`). An event without a subject, and a frame of
+Trelay itself, is always kept.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from services.experience_api.wire.frames import message_of
+
+_ROW_BYTES = 250
+"""Memory of an event besides its frame: its subject, and its place in the round."""
+
+Subject = tuple[str, str, str]
+
+
+class _Attributes(msgspec.Struct):
+    channel: str = ""
+    source: str = ""
+    subject: str = ""
+
+
+_decode = msgspec.json.Decoder(_Attributes).decode
+
+
+def subject_of(frame: bytes) -> Subject | None:
+    """Return the subject that the event of a frame is about; None if it names none."""
+    try:
+        found = _decode(message_of(frame))
+    except (msgspec.DecodeError, RecursionError):
+        return None  # an attribute of another type than CloudEvents permit
+    return (found.channel, found.source, found.subject) if found.subject else None
+
+
+class Round:
+    """The frames of one round. Sans-I/O."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is the bytes of memory from which on the round is full."""
+        self.replaced = 0
+        """How many events were left out."""
+        self._limit = limit
+        self._frames: dict[object, bytes] = {}
+        self._size = 0
+
+    @property
+    def empty(self) -> bool:
+        return not self._frames
+
+    @property
+    def full(self) -> bool:
+        """Whether the frames have to be written before more are added."""
+        return self._size >= self._limit
+
+    def add(self, frames: Iterable[bytes]) -> None:
+        """Add frames in the order of the stream."""
+        for frame in frames:
+            key = subject_of(frame)
+            before = None if key is None else self._frames.pop(key, None)
+            if before is not None:
+                self.replaced += 1
+                self._size -= len(before)
+            else:
+                self._size += _ROW_BYTES
+            self._frames[object() if key is None else key] = frame
+            self._size += len(frame)
+
+    def take(self) -> list[bytes]:
+        """Return the frames, in the order of the stream, and begin with none."""
+        frames = list(self._frames.values())
+        self._frames.clear()
+        self._size = 0
+        return frames

@@ -1,0 +1,1 @@
+"""Describes the endpoints of the process layer: OpenAPI."""

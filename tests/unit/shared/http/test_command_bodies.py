@@ -1,0 +1,40 @@
+"""Bodies of operators' requests."""
+
+import pytest
+
+from shared.errors import Malformed
+from shared.http.command_bodies import parse_body, parse_reason
+
+
+def test_a_body_is_a_json_object_of_known_members_and_may_be_empty() -> None:
+    assert parse_body(b"", {"reason"}) == {}
+    assert parse_body(b'{"reason": "r"}', {"reason", "to"}) == {"reason": "r"}
+    assert parse_body(rb'{"to": "\\u0000"}', {"to"}) == {"to": r"\u0000"}, "a backslash, and no NUL"
+
+
+@pytest.mark.parametrize(
+    ("body", "members", "error"),
+    [
+        (b"{", {"to"}, "the body is not JSON: "),
+        (b"\xff", {"to"}, "the body is not JSON: "),
+        pytest.param(b"[" * 100_000, {"to"}, "the body is not JSON: ", id="deep"),
+        (b"[]", {"to"}, "the body: expected a JSON object"),
+        (b'{"b": 1, "a": 1}', {"to", "dry_run"}, "found the member 'a'; expected dry_run, to"),
+        (b'{"a": 1}', set(), "found the member 'a'; expected an empty body"),
+        (b'{"to": NaN}', {"to"}, "the body is not JSON: "),
+        (rb'{"to": "\ud800"}', {"to"}, "the body is not JSON: "),
+        (rb'{"to": "a\u0000"}', {"to"}, "found the character U+0000"),
+        (rb'{"to": {"position": {"\\\u0000": ""}}}', {"to"}, "found the character U+0000"),
+    ],
+)
+def test_any_other_body_is_refused_by_what_is_wrong(body: bytes, members: set[str], error: str) -> None:
+    with pytest.raises(Malformed) as caught:
+        parse_body(body, members)
+    assert error in str(caught.value)
+
+
+def test_a_reason_is_text_within_its_limit_and_empty_without_one() -> None:
+    assert (parse_reason({}), parse_reason({"reason": "r" * 500})) == ("", "r" * 500)
+    for given in (None, 1, "r" * 501):
+        with pytest.raises(Malformed, match="reason: expected text of at most 500 characters"):
+            parse_reason({"reason": given})
