@@ -99,7 +99,8 @@ async def test_a_password_in_a_file_is_changed_while_connections_are_opened(
     file = tmp_path / "password"
     file.write_text((tmp_path / "postgres" / "password").read_text())
     url = f"postgresql://trelay@127.0.0.1:{with_password.port}/trelay"
-    options = DatabaseOptions.model_validate({"url": url, "password": {"file": str(file)}})
+    given = {"url": url, "password": {"file": str(file)}}
+    options = await asyncio.to_thread(DatabaseOptions.model_validate, given)
 
     async def ask(statement: str = "SELECT 1") -> None:
         pool.drop_idle()  # so that it connects
