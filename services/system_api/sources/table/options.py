@@ -51,8 +51,8 @@ class TableSourceOptions(SourceOptions):
     password in the URL is moved to `password`."""
 
     password: FollowedSecret | None = None
-    """Password of the account in `url`; by default the environment variable PGPASSWORD, or MYSQL_PWD. With PostgreSQL, a
-    file is read again for each connection."""
+    """Password of the account in `url`; by default the environment variable PGPASSWORD, or MYSQL_PWD. With PostgreSQL,
+    a file is read again for each connection."""
 
     tls: DatabaseTlsOptions | None = None
     """TLS to the server. By default the connection is unencrypted: for this machine or a trusted network only."""
