@@ -14,7 +14,6 @@ from shared.bus.protocol import Bus
 from shared.composition.bus import BusConnection
 from shared.composition.settings import SharedSettings
 from shared.http.server import Health
-from shared.runtime.certificates import expiry
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.identity import Identity, unique_node_name
 from shared.telemetry.opening import opened_telemetry
@@ -96,10 +95,9 @@ def traced(
 
 
 def _show_client_certificate(settings: SharedSettings, health: Health) -> None:
-    """Export when the client certificate of the bus expires: as of the start, because it is loaded then only."""
+    """Export when the client certificate of the bus expires. A renewed one is loaded, so the file counts."""
     if isinstance(settings.bus, KafkaOptions) and settings.bus.cert_file is not None:
-        expires_at = expiry(settings.bus.cert_file)
-        health.certificates.show(settings.bus.cert_file, lambda: expires_at)
+        health.certificates.show_file(settings.bus.cert_file)
 
 
 @asynccontextmanager

@@ -6,10 +6,13 @@ out before anything is set.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import asyncpg
+
+from shared.database.password import Password
 
 _SET = """
     SELECT name, set_config(name, value, false) FROM unnest($1::text[], $2::text[]) s (name, value)
@@ -37,13 +40,32 @@ async def open_connection(arguments: Mapping[str, Any]) -> asyncpg.Connection:
     settings = dict(arguments["server_settings"])
     startup = {"application_name": settings.pop("application_name")}
     arguments = {**arguments, "server_settings": startup}
-    connection: asyncpg.Connection = await asyncpg.connect(**arguments)
+    connection, arguments = await _connect(arguments)
     try:
         await _apply(connection, settings, arguments)
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+async def _connect(arguments: Mapping[str, Any]) -> tuple[asyncpg.Connection, Mapping[str, Any]]:
+    """Return a connection, and the arguments with the password that the server has accepted."""
+    password: Password = arguments["password"]
+    *newer, last = await password.candidates()
+    for candidate in newer:
+        with contextlib.suppress(asyncpg.InvalidAuthorizationSpecificationError):
+            return await _connect_with(password, candidate, arguments)
+    return await _connect_with(password, last, arguments)
+
+
+async def _connect_with(
+    password: Password, candidate: str, arguments: Mapping[str, Any]
+) -> tuple[asyncpg.Connection, Mapping[str, Any]]:
+    arguments = {**arguments, "password": candidate}
+    connection: asyncpg.Connection = await asyncpg.connect(**arguments)
+    password.accept(candidate)
+    return connection, arguments
 
 
 async def _apply(connection: asyncpg.Connection, settings: Mapping[str, str], arguments: Mapping[str, Any]) -> None:

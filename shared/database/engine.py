@@ -3,7 +3,6 @@
 The engine connects at its first use, so a service can start before its database.
 """
 
-import os
 import ssl
 from typing import Any
 
@@ -12,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from shared.database.connecting import open_connection
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
+from shared.database.password import Password
 from shared.database.spans import database_attributes, trace_engine
 from shared.errors import SettingsError
 
@@ -27,8 +27,8 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
     """
     return {
         **options.endpoint,
-        # Neither may be None: asyncpg would read files in the home folder each time, on the event loop.
-        "password": _password(options),
+        "password": Password(options.password),
+        # Not None: asyncpg would read files in the home folder each time, on the event loop.
         "ssl": False if options.tls is None else tls_context(options.tls),
         "timeout": options.connect_timeout,
         "command_timeout": options.statement_timeout + _GRACE,
@@ -74,12 +74,6 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
 
 def _milliseconds(seconds: float) -> str:
     return str(int(seconds * 1000))
-
-
-def _password(options: DatabaseOptions) -> str:
-    if options.password is not None:
-        return options.password.get_secret_value()
-    return os.environ.get("PGPASSWORD", "")
 
 
 def tls_context(options: DatabaseTlsOptions) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from shared.settings import Options, RelativePath, Secret
+from shared.settings import FollowedSecret, Options, RelativePath
 from shared.settings.url_password import move_password
 
 _SCHEMES = ("postgresql://", "postgres://")
@@ -50,8 +50,9 @@ class DatabaseOptions(Options):
     mode.
     """
 
-    password: Secret | None = None
-    """The password of the user; by default the environment variable PGPASSWORD, or none."""
+    password: FollowedSecret | None = None
+    """The password of the user; by default the environment variable PGPASSWORD, or none. A file is read again for each
+    connection, so that the password can be changed without a restart."""
 
     tls: DatabaseTlsOptions | None = None
     """TLS settings; none: unencrypted, for a server on this machine or on a trusted network."""

@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from shared.http.health import Readiness
+from shared.runtime.certificates import expiry
 from shared.runtime.identity import release
 
 Labelled = TypeVar("Labelled", Counter, Gauge, Histogram)
@@ -37,6 +38,17 @@ class CertificateMetrics:
             ["certificate"],
             registry=registry,
         )
+        self._files: dict[Path, float | None] = {}
+
+    def show_file(self, cert_file: Path) -> None:
+        """Export when the certificate of a file expires, as of the last `refresh`."""
+        self._files[cert_file] = None
+        self.show(cert_file, lambda: self._files[cert_file])
+
+    def refresh(self) -> None:
+        """Read the files again. Call it in a thread, not on the event loop."""
+        for cert_file in self._files:
+            self._files[cert_file] = expiry(cert_file)
 
     def show(self, cert_file: Path, expires_at: Callable[[], float | None]) -> None:
         """Export what `expires_at` returns; None leaves the value as NaN, which no alert takes for an expiry."""

@@ -105,14 +105,18 @@ class Health:
         self.registry.register(self._process)
         self.registry.register(ReadinessCollector(self.readiness))
 
+    def _refresh(self) -> None:
+        self._process.refresh()
+        self.certificates.refresh()
+
     async def families(self) -> list[Metric]:
         """Return all metrics."""
-        await asyncio.to_thread(self._process.refresh)
+        await asyncio.to_thread(self._refresh)
         return list(self.registry.collect())
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return all metrics in the best format that `accept` names, and its content type."""
-        await asyncio.to_thread(self._process.refresh)
+        await asyncio.to_thread(self._refresh)
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from shared.errors import SettingsError
 from shared.runtime.certificates import expiry
 from shared.runtime.clock import Clock
+from shared.runtime.files import stamp
 from shared.settings import Options, RelativePath, Secret
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Certificate:
         self._options = options
         self.cert_file = options.cert_file
         self._files = (options.cert_file, options.key_file, options.client_ca_file)
-        self._seen = self._stamp()
+        self._seen = stamp(self._files)
         self._newest = self._load()
         self.expires_at = expiry(options.cert_file)
         """Seconds since 1970; None if it cannot be read."""
@@ -71,10 +72,10 @@ class Certificate:
 
         False as well if there was nothing to load.
         """
-        stamp = self._stamp()
-        if stamp == self._seen and not unchanged:
+        found = stamp(self._files)
+        if found == self._seen and not unchanged:
             return False
-        self._seen = stamp
+        self._seen = found
         try:
             self._newest = self._load()
         except SettingsError as exc:
@@ -106,20 +107,8 @@ class Certificate:
         if options.client_ca_file is not None:
             _ask_for_certificates(context, options.client_ca_file)
 
-    def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_identity(path) for path in self._files if path is not None)
-
     def _choose(self, connection: ssl.SSLObject, _server_name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._newest
-
-
-def _identity(path: Path) -> tuple[int, int, int] | None:
-    # stat follows symbolic links: Kubernetes replaces the folder that they point to.
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _ask_for_certificates(context: ssl.SSLContext, authorities: Path) -> None:

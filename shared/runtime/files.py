@@ -1,7 +1,25 @@
-"""Writes files so that a crash leaves the old content or the new one."""
+"""Writes files so that a crash leaves the old content or the new one, and finds out which have changed."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+Stamp = tuple[tuple[int, int, int] | None, ...]
+"""Another one means that a file has changed."""
+
+
+def stamp(paths: Iterable[Path | None]) -> Stamp:
+    """Return what identifies the content of some files as they are now; None stands for no file."""
+    return tuple(_identity(path) for path in paths if path is not None)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    # stat follows symbolic links: Kubernetes replaces the folder that they point to.
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -12,14 +12,16 @@ The file's language:
 """
 
 from shared.settings.document import KeyPath
-from shared.settings.fields import Form, Name, Options, RelativePath, Secret, beside_file
+from shared.settings.fields import FileSecret, FollowedSecret, Form, Name, Options, RelativePath, Secret, beside_file
 from shared.settings.findings import Finding, parts
 from shared.settings.loading import SECTIONS, Loaded, load, load_placed, parse, parse_placed
 from shared.settings.schema import json_schema
 
 __all__ = [
     "SECTIONS",
+    "FileSecret",
     "Finding",
+    "FollowedSecret",
     "Form",
     "KeyPath",
     "Loaded",

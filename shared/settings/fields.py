@@ -113,6 +113,11 @@ def _read_secret(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _keep_file(value: Any, info: ValidationInfo) -> Any:
+    found = _read_secret(value, info)
+    return FileSecret(found, beside_file(value["file"], info)) if isinstance(value, Mapping) else found
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -129,22 +134,50 @@ def _read(path: Path) -> str:
         raise ValueError(f"the secret's file {str(path)!r} is not UTF-8 text") from None
 
 
-Secret = Annotated[
-    SecretStr,
-    BeforeValidator(_read_secret),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "minLength": 1, "format": "password"},
-                {
-                    "type": "object",
-                    "properties": {"file": {"type": "string", "description": "The file that holds the secret."}},
-                    "required": ["file"],
-                    "additionalProperties": False,
-                },
-            ],
-            "writeOnly": True,
-        }
-    ),
-]
+class FileSecret(SecretStr):
+    """The secret of a file that may change while the process runs. Two of them are equal if their file is the same."""
+
+    def __init__(self, value: str, path: Path) -> None:
+        """`value` is what the file held."""
+        super().__init__(value)
+        self.path = path
+
+    def read(self) -> str:
+        """Read the file again. Blocks.
+
+        Raises:
+            ValueError: the file holds no secret.
+        """
+        if found := _read(self.path):
+            return found
+        raise ValueError(f"the secret's file {str(self.path)!r} is empty")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare the paths."""
+        return isinstance(other, FileSecret) and self.path == other.path
+
+    def __hash__(self) -> int:
+        """Hash the path."""
+        return hash(self.path)
+
+
+_SECRET_SCHEMA: Final = WithJsonSchema(
+    {
+        "anyOf": [
+            {"type": "string", "minLength": 1, "format": "password"},
+            {
+                "type": "object",
+                "properties": {"file": {"type": "string", "description": "The file that holds the secret."}},
+                "required": ["file"],
+                "additionalProperties": False,
+            },
+        ],
+        "writeOnly": True,
+    }
+)
+
+Secret = Annotated[SecretStr, BeforeValidator(_read_secret), _SECRET_SCHEMA]
 """Text that is never shown: written directly, as `${NAME}`, or as `{file: /run/secrets/name}`."""
+
+FollowedSecret = Annotated[SecretStr, BeforeValidator(_keep_file), _SECRET_SCHEMA]
+"""A `Secret` that its user reads again when it needs it: a `FileSecret` where it is in a file."""

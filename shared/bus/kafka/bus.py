@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import secrets
-import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from shared.bus.kafka.appender import MARKER_KEY, append_to_each, kafka_appender
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.client.errors import NONE, error_for_code
 from shared.bus.kafka.client.logs import lower_aiokafka_logs
+from shared.bus.kafka.client.tls import BrokerTls
 from shared.bus.kafka.membership import Membership
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.reader import kafka_reader
@@ -28,7 +28,7 @@ from shared.bus.protocol import (
     TopicPartition,
     Writer,
 )
-from shared.errors import SettingsError, TrelayError, Unavailable
+from shared.errors import TrelayError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
@@ -198,11 +198,14 @@ async def connect_kafka(options: KafkaOptions, *, clock: Clock = SYSTEM_CLOCK) -
 async def connected_cluster(options: KafkaOptions, *, clock: Clock, place: str = "bus: ") -> AsyncIterator[Cluster]:
     """Connect to a cluster as `connect_kafka` does; `place` begins the text of a settings error."""
     lower_aiokafka_logs()
-    cluster = Cluster(options, await asyncio.to_thread(_tls, options, place), clock)
+    tls = await asyncio.to_thread(BrokerTls, options, place) if "SSL" in options.security_protocol else None
+    cluster = Cluster(options, tls, clock)
     try:
         await cluster.refresh()
         async with Tasks() as tasks:
             tasks.keep("watch Kafka", _watch(cluster))
+            if tls is not None:
+                tasks.keep("follow the certificates for Kafka", tls.follow(clock))
             yield cluster
     finally:
         await cluster.close()
@@ -227,16 +230,3 @@ async def _watch(cluster: Cluster) -> None:
             cluster.problems["Kafka"] = f"no leader for {', '.join(leaderless)}"
         else:
             cluster.problems.pop("Kafka", None)
-
-
-def _tls(options: KafkaOptions, place: str = "bus: ") -> ssl.SSLContext | None:
-    if "SSL" not in options.security_protocol:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-        options.load_client_certificate(context)
-    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
-        files = {"ca_file": options.ca_file, "cert_file": options.cert_file, "key_file": options.key_file}
-        named = ", ".join(f"{name} {path}" for name, path in files.items() if path is not None)
-        raise SettingsError(f"{place}{named} cannot be used: {exc}") from exc
-    return context

@@ -15,7 +15,7 @@ from services.system_api.sources.table.sql import identifiers
 from services.system_api.sources.table.time_scale import TimeUnit
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
-from shared.settings import Form, Secret, beside_file
+from shared.settings import FollowedSecret, Form, beside_file
 
 _POSTGRESQL = ("postgresql://", "postgres://")
 _MYSQL = ("mysql://", "mariadb://")
@@ -50,8 +50,9 @@ class TableSourceOptions(SourceOptions):
     `sqlite:///path/to/file` (three slashes for a path relative to the settings file, four for an absolute one). A
     password in the URL is moved to `password`."""
 
-    password: Secret | None = None
-    """Password of the account in `url`; by default the environment variable PGPASSWORD, or MYSQL_PWD."""
+    password: FollowedSecret | None = None
+    """Password of the account in `url`; by default the environment variable PGPASSWORD, or MYSQL_PWD. With PostgreSQL,
+    a file is read again for each connection."""
 
     tls: DatabaseTlsOptions | None = None
     """TLS to the server. By default the connection is unencrypted: for this machine or a trusted network only."""

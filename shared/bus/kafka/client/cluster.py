@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import ssl
 import weakref
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from shared.bus.kafka.client.errors import (
     error_for_code,
     translate,
 )
+from shared.bus.kafka.client.tls import BrokerTls
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.wire.metadata import CoordinatorKind, find_coordinator, metadata
 from shared.errors import Unavailable
@@ -59,7 +59,7 @@ class TopicMetadata:
 class Cluster:
     """What all parts of one bus share."""
 
-    def __init__(self, options: KafkaOptions, tls: ssl.SSLContext | None, clock: Clock) -> None:
+    def __init__(self, options: KafkaOptions, tls: BrokerTls | None, clock: Clock) -> None:
         self.options = options
         self.clock = clock
         self._tls = tls
@@ -81,7 +81,7 @@ class Cluster:
 
         `timeout` is for requests that a broker answers late on purpose; by default `options.request_timeout`.
         """
-        connections = BrokerConnections(self._arguments(timeout or self.options.request_timeout))
+        connections = BrokerConnections(partial(self._arguments, timeout or self.options.request_timeout))
         self._all_connections.add(connections)
         return connections
 
@@ -246,7 +246,7 @@ class Cluster:
         return {
             "client_id": "trelay",
             "request_timeout_ms": int(timeout * 1000),
-            "ssl_context": self._tls,
+            "ssl_context": None if self._tls is None else self._tls.context,
             "security_protocol": options.security_protocol,
             "sasl_mechanism": options.sasl_mechanism,
             "sasl_plain_username": options.user,

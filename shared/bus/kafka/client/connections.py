@@ -1,7 +1,7 @@
 """Connections to brokers."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -23,8 +23,8 @@ class Broker(NamedTuple):
 class BrokerConnections:
     """One connection to each broker, opened at its first use and again after it was lost."""
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        """`arguments` are those of aiokafka's `create_conn`."""
+    def __init__(self, arguments: Callable[[], Mapping[str, Any]]) -> None:
+        """`arguments` returns those of aiokafka's `create_conn` for the next connection."""
         self._arguments = arguments
         self._open: dict[Broker, AIOKafkaConnection] = {}
         self._opening: dict[Broker, asyncio.Lock] = {}
@@ -81,7 +81,7 @@ class BrokerConnections:
             try:
                 async with asyncio.timeout(None) as self._connecting[broker]:
                     with _closed_transport(broker):
-                        connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments)
+                        connection = await create_conn(*broker, max_idle_ms=_IDLE_LIMIT_MS, **self._arguments())
             except LOST_CONNECTION:
                 self._failed[broker] = now()
                 raise

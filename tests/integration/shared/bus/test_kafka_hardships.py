@@ -187,7 +187,7 @@ def test_a_request_on_a_connection_that_has_just_closed(kafka: Kafka) -> None:
     broker = Broker(host, int(port))
 
     async def main() -> None:
-        connections = BrokerConnections({"client_id": "test", "security_protocol": "PLAINTEXT"})
+        connections = BrokerConnections(lambda: {"client_id": "test", "security_protocol": "PLAINTEXT"})
         await connections.send(broker, metadata([]))
         connection = connections._open[broker]
         connection._reader.feed_data(b"\0")

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
 
+from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
 from shared.database.connecting import PoolerError, open_connection
 from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
-from shared.errors import Unavailable
+from shared.database.pool import ConnectionPool
+from shared.errors import Unauthorized, Unavailable
 from tests.servers.missing import skipping_without
 from tests.servers.pgbouncer import Mode, pgbouncer
 
@@ -78,3 +81,40 @@ async def test_a_pooler_without_a_second_connection_does_not_tell_its_mode(
         pytest.raises(PoolerError, match="increase its pool size"),
     ):
         await open_connection(connect_arguments(DatabaseOptions(url=pooled), "test"))
+
+
+@pytest.fixture
+def with_password(tmp_path: Path) -> Iterator[PostgresServer]:
+    """A server that asks for a password."""
+    server = PostgresServer(PostgresOptions(tmp_path / "postgres", durable=False))
+    server.start()
+    yield server
+    server.stop()
+
+
+async def test_a_password_in_a_file_is_changed_while_connections_are_opened(
+    with_password: PostgresServer, tmp_path: Path
+) -> None:
+    """First the file, then the server, then the file again, as it is done by hand: no connection fails."""
+    file = tmp_path / "password"
+    file.write_text((tmp_path / "postgres" / "password").read_text())
+    url = f"postgresql://trelay@127.0.0.1:{with_password.port}/trelay"
+    given = {"url": url, "password": {"file": str(file)}}
+    options = await asyncio.to_thread(DatabaseOptions.model_validate, given)
+
+    async def ask(statement: str = "SELECT 1") -> None:
+        pool.drop_idle()  # so that it connects
+        async with pool.use() as connection:
+            await connection.execute(statement)
+
+    async with ConnectionPool.opened(options, size=1, purpose="test") as pool:
+        await ask()
+        file.write_text("new")
+        await ask()
+        await ask("ALTER ROLE trelay PASSWORD 'new'")
+        await ask()
+        file.write_text("wrong")
+        await ask()
+        await ask("ALTER ROLE trelay PASSWORD 'another'")
+        with pytest.raises(Unauthorized, match="password authentication failed"):
+            await ask()

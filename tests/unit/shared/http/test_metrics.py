@@ -1,7 +1,9 @@
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import trustme
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from shared.http.health import Readiness
@@ -61,3 +63,22 @@ def test_the_expiry_of_a_certificate_follows_its_renewal_and_is_nan_while_unknow
     assert value() == 2000
     found.append(None)
     assert math.isnan(value() or 0)
+
+
+def test_the_certificate_of_a_file_is_that_of_the_last_refresh(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    metrics = CertificateMetrics(registry)
+    path = tmp_path / "user.crt"
+    metrics.show_file(path)
+
+    def exported() -> float | None:
+        metrics.refresh()
+        return registry.get_sample_value("trelay_certificate_expiry_timestamp_seconds", {"certificate": str(path)})
+
+    assert str(exported()) == "nan"
+    found = []
+    for year in (2031, 2032):
+        issued = trustme.CA().issue_cert("localhost", not_after=datetime(year, 1, 1, tzinfo=UTC))
+        issued.cert_chain_pems[0].write_to_path(str(path))
+        found.append(exported())
+    assert found == [datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2031, 2032)]

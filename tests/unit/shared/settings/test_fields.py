@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from shared.settings import Options, RelativePath, Secret
+from shared.settings import FileSecret, FollowedSecret, Options, RelativePath, Secret
 
 
 class Account(Options):
@@ -100,3 +100,42 @@ def test_a_fault_in_a_part_is_still_found() -> None:
         Service.model_validate({"listen": {"hots": "::1"}})
     with pytest.raises(ValidationError, match="listen"):
         Service.model_validate({"listen": 5})
+
+
+class Followed(Options):
+    password: FollowedSecret
+
+
+def test_a_followed_secret_is_read_again_from_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("one\n")
+    found = Followed.model_validate({"password": {"file": "password"}}, context={"folder": tmp_path}).password
+    assert isinstance(found, FileSecret)
+    assert found.get_secret_value() == "one"
+    path.write_text("two\n")
+    assert found.read() == "two"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="is empty"):
+        found.read()
+    path.unlink()
+    with pytest.raises(ValueError, match="cannot be read"):
+        found.read()
+
+
+def test_a_followed_secret_in_the_settings_is_text() -> None:
+    found = Followed.model_validate({"password": "one"})
+    assert not isinstance(found.password, FileSecret)
+    assert found.password.get_secret_value() == "one"
+
+
+def test_settings_with_another_secret_in_the_same_file_are_the_same(tmp_path: Path) -> None:
+    """So a reload does not ask for a restart."""
+    found = []
+    for content in ("one", "two"):
+        (tmp_path / "password").write_text(content)
+        found.append(Followed.model_validate({"password": {"file": str(tmp_path / "password")}}))
+    first, second = found
+    assert first == second
+    assert len({first.password, second.password}) == 1
+    assert first != Followed.model_validate({"password": "one"})
+    assert Followed.model_validate({"password": "one"}) != first

@@ -41,8 +41,9 @@ class EnrichOptions(StepOptions):
 
     enrich: EnrichSettings
     """The look-up. One query or request serves the events of a batch, and events at the same time that need the same
-    key share one. A system that does not answer holds the partition, and no other. A key that a query refuses, and an
-    answer that cannot be used or is too large, sends the event to the dead letter. A replay may find another value."""
+    key share one. A system that does not answer holds the partition, and no other. A key that a query refuses, or on
+    whose rows it fails, and an answer that cannot be used or is too large, sends the event to the dead letter. A replay
+    may find another value."""
 
     def expressions(self) -> list[str]:
         return [self.enrich.key, *([self.enrich.merge] if self.enrich.merge else [])]

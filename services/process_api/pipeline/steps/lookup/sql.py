@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.lookup.keys import Key, encoded, name_of
 from services.process_api.pipeline.steps.lookup.options import SqlLookup
-from services.process_api.pipeline.steps.lookup.sql_errors import translated
+from services.process_api.pipeline.steps.lookup.sql_errors import is_error_of_sqlite, translated
 from shared.database.engine import tls_context
 from shared.database.spans import database_attributes, trace_engine
 from shared.errors import Malformed, Unavailable
@@ -47,8 +47,20 @@ class SqlBackend:
         except TimeoutError as exc:
             raise Unavailable(f"database {self._address}: no answer within {self._options.timeout:g} s") from exc
         except (SQLAlchemyError, OSError) as exc:
-            raise translated(f"database {self._address}", exc) from exc
+            found = translated(f"database {self._address}", exc)
+            if is_error_of_sqlite(exc) and await self._works_without_keys():
+                found = Malformed(f"{found}; the query refuses the key")
+            raise found from exc
         return self._by_key(columns, rows)
+
+    async def _works_without_keys(self) -> bool:
+        """Return whether SQLite can run the query where it has no row: then it failed on a row before."""
+        assert self._options.sqlite_file is not None, "the error is of SQLite"
+        try:
+            await asyncio.to_thread(self._read_file, self._options.sqlite_file, ())
+        except (SQLAlchemyError, Unavailable):
+            return False
+        return True
 
     async def _read(self, values: Sequence[Any]) -> tuple[list[str], list[Any]]:
         if self._engine is None:

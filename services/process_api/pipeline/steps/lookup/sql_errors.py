@@ -7,8 +7,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from shared.errors import Malformed, Unauthorized, Unavailable
 from shared.runtime.redaction import one_line, redact
 
-_DATA = "22"
-"""The class of SQLSTATE for values that do not fit."""
+_DATA = ("22", "21", "54", "P0")
+"""The classes of SQLSTATE for what depends on the rows of a key: values that do not fit, a subquery with several rows,
+a limit of the server such as its depth of calls, and an error that a function raises."""
+_MYSQL_DATA = frozenset({1139, 1242, 1365, 1644, 1690, *range(3140, 3159), *range(3685, 3700)})
+"""The same as codes of MariaDB and MySQL: regular expressions, a subquery with several rows, divisions, SIGNAL, numbers
+out of range, and JSON."""
 _REFUSED = ("28", "42501")
 _SHOWN = 300
 
@@ -25,16 +29,23 @@ def translated(place: str, error: Exception) -> Malformed | Unavailable:
     state = getattr(cause, "sqlstate", None) or ""
     if state.startswith(_REFUSED):
         return Unauthorized(text)
-    if state.startswith(_DATA) or isinstance(error, DataError | IntegrityError) or _is_client_data_error(cause):
+    if state.startswith(_DATA) or isinstance(error, DataError | IntegrityError) or _is_data_error(cause):
         return Malformed(f"{text}; the query refuses the key")
     if isinstance(cause, ConnectionRefusedError):
         return Unavailable(f"{place}: connection refused")
     return Unavailable(text)
 
 
-def _is_client_data_error(cause: BaseException) -> bool:
-    """Whether a driver refuses to send a value."""
-    return type(cause).__name__ == "DataError" or isinstance(cause, sqlite3.DataError | OverflowError)
+def is_error_of_sqlite(error: Exception) -> bool:
+    """Whether SQLite says no more than that a query failed: it may be wrong, or fail on a row."""
+    return getattr(_innermost(error), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+
+
+def _is_data_error(cause: BaseException) -> bool:
+    """Whether a driver refuses to send a value, or the code of MariaDB and MySQL names the rows."""
+    if type(cause).__name__ == "DataError" or isinstance(cause, sqlite3.DataError | OverflowError):
+        return True
+    return bool(cause.args) and isinstance(cause.args[0], int) and cause.args[0] in _MYSQL_DATA
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import SecretStr
 
-from shared.bus.kafka.bus import _tls
+from shared.bus.kafka.client.tls import BrokerTls
 from shared.bus.kafka.options import KafkaOptions
 from shared.errors import SettingsError
 
@@ -38,7 +38,7 @@ def options(folder: Path, **files: str) -> KafkaOptions:
 
 @pytest.mark.parametrize("files", [{"cert_file": "both.pem"}, {"cert_file": "cert.pem", "key_file": "key.pem"}])
 def test_the_key_is_in_the_file_of_the_certificate_or_in_its_own(folder: Path, files: dict[str, str]) -> None:
-    assert _tls(options(folder, **files)) is not None
+    assert BrokerTls(options(folder, **files)) is not None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_key_is_in_the_file_of_the_certificate_or_in_its_own(folder: Path, f
 )
 def test_files_that_cannot_be_used_are_named(folder: Path, files: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=r"^bus: cert_file .* cannot be used: ") as raised:
-        _tls(options(folder, **files))
+        BrokerTls(options(folder, **files))
     for file in files.values():
         assert str(folder / file) in str(raised.value)
 
@@ -57,12 +57,8 @@ def test_an_encrypted_key_needs_its_password_and_prompts_for_none(
 ) -> None:
     sealed = options(folder, cert_file="cert.pem", key_file="encrypted.pem")
     with pytest.raises(SettingsError, match=r"^bus: cert_file .* cannot be used: "):
-        _tls(sealed)
-    assert _tls(sealed.model_copy(update={"key_password": SecretStr("hunter2")})) is not None
+        BrokerTls(sealed)
+    assert BrokerTls(sealed.model_copy(update={"key_password": SecretStr("hunter2")})) is not None
     with pytest.raises(SettingsError, match=r"^bus: cert_file .* cannot be used: "):
-        _tls(sealed.model_copy(update={"key_password": SecretStr("wrong")}))
+        BrokerTls(sealed.model_copy(update={"key_password": SecretStr("wrong")}))
     assert capfd.readouterr() == ("", "")
-
-
-def test_without_tls_there_is_no_context() -> None:
-    assert _tls(KafkaOptions()) is None

@@ -39,7 +39,7 @@ async def test_callers_that_wait_for_a_broker_that_hangs_all_fail_after_one_time
     silent: tuple[Broker, SilentServer],
 ) -> None:
     broker, server = silent
-    connections = BrokerConnections(ARGUMENTS)
+    connections = BrokerConnections(lambda: ARGUMENTS)
     async with asyncio.timeout(5):
         outcomes = await asyncio.gather(
             *(connections.send(broker, metadata([])) for _ in range(20)), return_exceptions=True
@@ -53,7 +53,7 @@ async def test_callers_that_wait_for_a_broker_that_hangs_all_fail_after_one_time
 
 
 async def test_a_broker_that_does_not_listen() -> None:
-    connections = BrokerConnections(ARGUMENTS)
+    connections = BrokerConnections(lambda: ARGUMENTS)
     with pytest.raises(LOST_CONNECTION):
         await connections.send(Broker("127.0.0.1", free_port()), metadata([]))
     connections.drop(Broker("127.0.0.1", 1))
@@ -62,7 +62,7 @@ async def test_a_broker_that_does_not_listen() -> None:
 
 async def test_a_connection_that_is_being_opened_can_be_dropped(silent: tuple[Broker, SilentServer]) -> None:
     broker, server = silent
-    connections = BrokerConnections({**ARGUMENTS, "request_timeout_ms": 60_000})
+    connections = BrokerConnections(lambda: {**ARGUMENTS, "request_timeout_ms": 60_000})
     request = asyncio.get_running_loop().create_task(connections.send(broker, metadata([])))
     async with asyncio.timeout(5):
         while not server.connections:

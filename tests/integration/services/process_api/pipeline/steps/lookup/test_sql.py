@@ -76,6 +76,14 @@ async def test_a_key_that_the_query_refuses_concerns_its_event_alone(upstream: U
     assert isinstance(wrong, Rejected)
 
 
+async def test_a_row_on_which_the_query_fails_concerns_its_event_alone(upstream: Upstream) -> None:
+    several = "SELECT id, (SELECT name FROM customers c WHERE c.id <= o.id) AS name FROM customers o WHERE id IN :keys"
+    async with running(enrich(upstream.url, query=several)) as run:
+        one, two = await run({"customer": 1}, {"customer": 2})
+    assert one["found"] == {"id": 1, "name": "Ada"}
+    assert isinstance(two, Rejected)
+
+
 async def test_a_query_that_cannot_work_holds_until_it_can(upstream: Upstream) -> None:
     async with running(enrich(upstream.url)) as run:
         assert (await run({"customer": 1}))[0]["found"]["name"] == "Ada"

@@ -110,6 +110,13 @@ class TestSqlite:
         assert reason in str(found)
         assert (found.pipeline, found.place) == ("orders", "steps.0.enrich")
 
+    async def test_a_row_on_which_the_query_fails_concerns_its_event_alone(self, database: Path) -> None:
+        query = "SELECT id, json_extract(iif(id = 2, '{', '{}'), '$') AS n FROM customers WHERE id IN :keys"
+        one, two = await self.run(database, {"customer": 1}, {"customer": 2}, query=query)
+        assert one == [{"customer": 1, "found": {"id": 1, "n": "{}"}}]
+        assert isinstance(two, Rejected)
+        assert f"database {database}: malformed JSON; the query refuses the key" in str(two)
+
     async def test_too_many_rows_and_a_key_that_does_not_fit_concern_their_event_alone(self, database: Path) -> None:
         ones = await self.run(database, {"customer": 1}, {"customer": 2}, {"customer": 10**30}, row_limit=1)
         assert ones[0] == [{"customer": 1, "found": {"id": 1, "name": "Ada"}}]
