@@ -32,6 +32,7 @@ _COMMANDS = {
     "slots": ("slots", "slots"),
     "subscribe": ("subscribing", "subscribe_and_print"),
     "probe": ("probing", "probe"),
+    "explain": ("explaining", "explain"),
 }
 """By command: its module, and its name there."""
 
@@ -61,6 +62,7 @@ Examples:
   trelay status                                  the whole deployment on one screen
   trelay sources list                            every source, with its state and owner
   trelay dead-letters list --since 2h            what failed lately, and why
+  trelay explain orders:4711:2 --client billing  why a client did or did not get an event
   trelay clients add billing --channels 'orders.**'
   trelay subscribe --client-id billing --channels 'orders.**' --cursor-file billing.cursor
 """

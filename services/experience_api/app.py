@@ -183,7 +183,9 @@ class _Service:
 
     def _admin_listening(self, connections: Connections) -> AbstractAsyncContextManager[Listening | None]:
         parts = self._parts
-        admin_parts = AdminParts(self._registry, connections, self._stream, self._pushes, parts.health, parts.clock)
+        admin_parts = AdminParts(
+            self._registry, connections, self._stream, self._pushes, parts.health, parts.clock, self._topics, parts.bus
+        )
         return admin_listening(self._options.admin, admin_parts)
 
     def _add_routes(self, app: web.Application) -> None:

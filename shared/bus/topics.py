@@ -103,6 +103,11 @@ class TopicsOptions(Options):
         """Up to when each source has been read, and where its events are; keyed by source."""
         return f"{self.prefix}.watermarks"
 
+    @property
+    def process_group(self) -> str:
+        """The consumer group of the process layer."""
+        return f"{self.prefix}.process"
+
     def all(self) -> list[TopicOptions]:
         """Return the options of every topic."""
 

@@ -134,6 +134,7 @@ def _settings(
         "system": {
             "lease_seconds": 2,
             "node": "e2e",
+            "watermark_interval": 1,
             "sources": {
                 "orders": {
                     "kind": "table",

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,17 @@ class Upstream:
     rng: random.Random
     subjects: Sequence[str] = tuple(f"s{number}" for number in range(SUBJECTS))
     written: list[Sighting] = field(default_factory=list)
+    times: list[tuple[float, int]] = field(default_factory=list)
+    """By when how many of them were there for Trelay to read."""
     _next: dict[str, int] = field(default_factory=dict)
+
+    def note(self, count: int) -> None:
+        """Note that `count` more of them can be read from now on."""
+        self.times.append((time.time(), count + (self.times[-1][1] if self.times else 0)))
+
+    def by(self, when: float) -> int:
+        """Return how many could be read before a time."""
+        return max((count for at, count in self.times if at < when), default=0)
 
     def more(self, count: int) -> list[Sighting]:
         """Return the next events to be written."""
@@ -51,18 +62,19 @@ async def insert(connection: asyncpg.Connection, table: str, events: Iterable[Si
     await connection.executemany(f"INSERT INTO {table} (account, number, note) VALUES ($1, $2, $3)", rows)
 
 
-async def insert_rows(dsn: str, events: Iterable[Sighting]) -> None:
-    """Write rows, several to a transaction."""
+async def insert_rows(dsn: str, upstream: Upstream, count: int) -> None:
+    """Write the next rows, several to a transaction."""
     connection = await asyncpg.connect(dsn)
     try:
-        rows = list(events)
+        rows = upstream.more(count)
         for start in range(0, len(rows), 20):
             await insert(connection, TABLE, rows[start : start + 20])
+            upstream.note(len(rows[start : start + 20]))
     finally:
         await connection.close()
 
 
-def append_lines(path: Path, events: Iterable[Sighting], rng: random.Random) -> None:
+def append_lines(path: Path, upstream: Upstream, events: Iterable[Sighting], rng: random.Random) -> None:
     """Write lines as a program would that flushes when it likes: in pieces that end anywhere."""
     text = b"".join(
         json.dumps({"sensor": subject, "number": number, "note": "y" * 100}).encode() + b"\n"
@@ -72,6 +84,7 @@ def append_lines(path: Path, events: Iterable[Sighting], rng: random.Random) -> 
         while text:
             cut = rng.randrange(1, 5000)
             file.write(text[:cut])
+            upstream.note(text.count(b"\n", 0, cut))
             text = text[cut:]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ KILLED = -9
 CLIENT = "e2e-subscriber"
 _FIRES_WITHIN = 40.0
 _ARRIVES_WITHIN = 90.0
+_MARKED_WITHIN = 40.0
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Run:
         """Do it, and return the faults."""
         print(f"seed {self.seed}")
         await self._prepare()
-        subscriber = RecordingSubscriber(self.deployment.url, CLIENT, SECRET)
+        subscriber = RecordingSubscriber(self.deployment.url, CLIENT, SECRET, watermarks=1)
         try:
             await self.deployment.start()
             async with asyncio.TaskGroup() as tasks:
@@ -65,6 +67,8 @@ class Run:
                 await subscriber.connected()
                 await self._under_fire()
                 await subscriber.expect(2 * self.events, _ARRIVES_WITHIN)
+                for source_name, upstream in self._upstreams():
+                    await subscriber.marked(source_name, upstream.times[-1][0], _MARKED_WITHIN)
                 statuses = await self.deployment.stop()
                 subscribing.cancel()
         finally:
@@ -75,6 +79,9 @@ class Run:
             faults += [f"{program.name} ended with {status}"] if status else []
         print(f"{subscriber.connections} connections of the subscriber")
         return faults
+
+    def _upstreams(self) -> list[tuple[str, Upstream]]:
+        return [("orders", self.rows), ("lines", self.lines)]
 
     async def _prepare(self) -> None:
         self.feed.touch()
@@ -115,8 +122,9 @@ class Run:
         await program.ready()
 
     async def _feed(self, share: int) -> None:
-        append = asyncio.to_thread(append_lines, self.feed, self.lines.more(share), random.Random(self.rng.random()))
-        await asyncio.gather(append, insert_rows(self.dsn, self.rows.more(share)))
+        lines, rng = self.lines.more(share), random.Random(self.rng.random())
+        append = asyncio.to_thread(append_lines, self.feed, self.lines, lines, rng)
+        await asyncio.gather(append, insert_rows(self.dsn, self.rows, share))
 
     async def _audited(self, subscriber: RecordingSubscriber) -> list[str]:
         options: BusOptions = TypeAdapter(BusOptions).validate_python(self.deployment.bus)
@@ -136,7 +144,18 @@ class Run:
         self._write_report(audits)
         faults = [fault for audit in audits for fault in audit.faults()]
         faults += [f"dead letter: {value!r}" for value in dead[:5]]
+        faults += self._false_marks(subscriber)
         return faults + [f"gap: {gap}" for gap in subscriber.gaps()]
+
+    def _false_marks(self, subscriber: RecordingSubscriber) -> list[str]:
+        """Return the watermarks before which not everything had come that could be read by then."""
+        upstreams = dict(self._upstreams())
+        print("watermarks", Counter(mark.source for mark in subscriber.marks))
+        return [
+            f"watermark of {mark.source} as of {mark.as_of}: {mark.events} events before it, expected {expected}"
+            for mark in subscriber.marks
+            if mark.events < (expected := upstreams[mark.source].by(mark.as_of))
+        ]
 
     def _write_report(self, audits: Iterable[Audit]) -> None:
         report = {audit.source: audit.hops for audit in audits}

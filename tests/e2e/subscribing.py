@@ -4,12 +4,23 @@ import asyncio
 import json
 import urllib.parse
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import aiohttp
 import websockets
 
 _PAUSE = 0.05
+
+
+class Mark(NamedTuple):
+    """A watermark, and what had come before."""
+
+    source: str
+    as_of: float
+    """In seconds since 1970."""
+    events: int
+    """Of the source."""
 
 
 @dataclass
@@ -30,6 +41,10 @@ class RecordingSubscriber:
     """Seconds in which a replica must accept a connection."""
     ping_interval: float = 20.0
     """Seconds between two pings, and in which each must be answered."""
+    watermarks: int | None = None
+    """The least seconds between two watermarks of a source; None for none."""
+    marks: list[Mark] = field(default_factory=list)
+    """The watermarks that came."""
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _token: str | None = None
 
@@ -87,6 +102,8 @@ class RecordingSubscriber:
         query = {"channels": self.channels} if self.channels else {}
         if self.cursor is not None:
             query["cursor"] = self.cursor
+        if self.watermarks is not None:
+            query["watermarks"] = f"{self.watermarks}s"
         address = f"{self.url.replace('http', 'ws', 1)}/ws/publish?{urllib.parse.urlencode(query)}"
         headers = {"Authorization": f"Bearer {token}"}
         async with websockets.connect(
@@ -105,11 +122,27 @@ class RecordingSubscriber:
     async def _note(self, frame: dict[str, Any]) -> None:
         if frame["source"] == "/trelay":
             self.control.append(frame)
+            if frame["type"] == "trelay.watermark":
+                self._mark(frame["data"])
         else:
             self._keep(frame)
         self.cursor = frame.get("cursor", self.cursor)
         async with self._news:
             self._news.notify_all()
+
+    def _mark(self, data: dict[str, Any]) -> None:
+        came = sum(event["source"] == data["source"] for event in self.events)
+        as_of = datetime.fromisoformat(data["as_of"]).timestamp()
+        self.marks.append(Mark(data["source"].removeprefix("/sources/"), as_of, came))
+
+    async def marked(self, source: str, after: float, timeout: float) -> None:
+        """Wait for a watermark of a source that is as of a time or later.
+
+        Raises:
+            TimeoutError: none came within `timeout` seconds.
+        """
+        async with asyncio.timeout(timeout), self._news:
+            await self._news.wait_for(lambda: any(m.source == source and m.as_of >= after for m in self.marks))
 
     def _keep(self, event: dict[str, Any]) -> None:
         self.events.append(event)

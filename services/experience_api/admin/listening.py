@@ -10,14 +10,18 @@ from services.experience_api.admin.authorized import Authorized
 from services.experience_api.admin.clients import ClientAdmin
 from services.experience_api.admin.consumers import ConsumerAdmin
 from services.experience_api.admin.documents import add_documents
+from services.experience_api.admin.explain_routes import ExplainRoutes
 from services.experience_api.admin.options import AdminOptions
 from services.experience_api.admin.routes import AdminRoutes
 from services.experience_api.admin.stream_routes import StreamRoutes
+from services.experience_api.explain.explaining import Explainer
 from services.experience_api.http.push import Pushes
 from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.late_bound import LateBound
+from shared.bus.topics import TopicsOptions
+from shared.composition.bus import BusConnection
 from shared.http.hosts import allowed_hosts, only_from
 from shared.http.operators import Operators
 from shared.http.problem import problems
@@ -37,6 +41,8 @@ class AdminParts:
     pushes: Pushes
     health: Health
     clock: Clock
+    topics: TopicsOptions
+    bus: BusConnection
 
 
 def admin_application(options: AdminOptions, parts: AdminParts) -> web.Application:
@@ -50,6 +56,8 @@ def admin_application(options: AdminOptions, parts: AdminParts) -> web.Applicati
     consumers = ConsumerAdmin(parts.registry, parts.connections.details)
     AdminRoutes(clients, consumers, authorized).add_to(app)
     StreamRoutes(parts.stream, parts.pushes, authorized, parts.clock).add_to(app)
+    explainer = Explainer(parts.topics, parts.registry, parts.connections.details, parts.clock)
+    ExplainRoutes(explainer, lambda: parts.bus.connected, authorized, parts.clock).add_to(app)
     add_documents(app)
     return app
 

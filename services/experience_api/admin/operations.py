@@ -4,6 +4,8 @@ from services.experience_api import refusals
 from services.experience_api.admin.clients import CHANNELS_LIMIT, CONNECTIONS_LIMIT, NOTE_LIMIT, OVERLAP_LIMIT
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
+from services.experience_api.explain.requests import ID_LIMIT, LIMIT_MIB, MOST_MIB, SINCE
+from services.experience_api.explain.verdict import Answer
 from services.experience_api.registry.clients import Policy
 from shared.http.openapi.document import JSON, Operation, Reason, Schema, body_of, object_of, query
 from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, OPERATED, OPERATOR
@@ -82,6 +84,20 @@ _PAGE = (
     query("limit", "Entries of a page.", {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE}),
 )
 _OPERATOR = tuple(SECURITY)
+_ANSWER: Schema = {"enum": [answer.value for answer in Answer]}
+_MIB: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_MIB, "default": LIMIT_MIB}
+_HOP = object_of({"hop": _TEXT, "answer": _ANSWER, "text": _TEXT, "at": _TIME, "evidence": {"type": "object"}})
+_EXPLANATION: Schema = {
+    **object_of(
+        {
+            "progress": {"type": "number", "minimum": 0, "maximum": 1},
+            "read": {"type": "object", "description": "How many records and bytes were read, and what was cut short."},
+            "cursor": {"type": ["string", "null"], "description": "To continue with; null once it is done."},
+            "hops": {"type": "array", "items": _HOP},
+            "conclusion": {"type": ["object", "null"], "description": "The hop that decides, and what to do."},
+        }
+    ),
+}
 
 
 def _on_client(summary: str, description: str = "", schema: Schema = _CLIENT) -> Operation:
@@ -180,6 +196,23 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         ),
         responses={200: ("The next events, none if there were none in time", {JSON: schemas.BATCH})},
         problems=(*OPERATED, refusals.MALFORMED, refusals.DRAINING),
+        security=_OPERATOR,
+    ),
+    ("GET", "/explain"): Operation(
+        "Explain why a client did or did not get an event",
+        "Needs `event` and `client`. Reads the topics by time, for some seconds; an answer with a `cursor` is not "
+        "done: ask again with it. It writes nothing and joins no group.",
+        parameters=(
+            query("event", "The id of the event.", {**_TEXT, "minLength": 1, "maxLength": ID_LIMIT}),
+            query("client", "The id of the client.", _ID),
+            query("source", "The name of its source, to tell events of the same id apart."),
+            query("since", f"The earliest time of the event: `earliest`, a duration, or a time; by default `{SINCE}`."),
+            query("until", "The latest time at which it was ingested; by default now."),
+            query("limit", "MiB of each topic that are read at most.", _MIB),
+            query("cursor", "The cursor of the last answer; the event is the one that was asked for first."),
+        ),
+        responses={200: ("The progress, and the explanation once it is done", {JSON: _EXPLANATION})},
+        problems=(*OPERATED, refusals.MALFORMED),
         security=_OPERATOR,
     ),
     ("POST", "/events"): Operation(

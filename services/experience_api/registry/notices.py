@@ -81,6 +81,10 @@ class ConnectionDetails(msgspec.Struct, frozen=True):
     """Bytes that wait for it in this replica."""
     acknowledged: int | None
     """Bytes that its kernel, or that of a proxy, has acknowledged since the connection was opened."""
+    filters: dict[str, str] = {}
+    """Its predicates by pattern."""
+    conflate: float = 0.0
+    """Seconds of its conflation; 0 for none."""
 
 
 class DetailsRequest(msgspec.Struct, frozen=True, tag="details_request"):

@@ -133,6 +133,8 @@ class ConnectionSlot:
             position.live,
             progress.buffered,
             progress.acknowledged,
+            self.subscriber.interest.filters,
+            self.subscriber.interest.conflate,
         )
 
     def attach(self, connection: Connection) -> None:

@@ -260,7 +260,7 @@ class Stream:
 
 def group_of(topics: TopicsOptions) -> str:
     """Return the name of the consumer group of the process layer."""
-    return f"{topics.prefix}.process"
+    return topics.process_group
 
 
 def _decisive(failed: ExceptionGroup[Exception]) -> Exception:

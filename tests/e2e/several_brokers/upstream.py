@@ -47,7 +47,7 @@ class LineWriter:
         """Write until it is enough."""
         while not enough.is_set():
             events = self.upstream.more(self.rng.randint(1, 20))
-            await asyncio.to_thread(append_lines, self.path, events, self.rng)
+            await asyncio.to_thread(append_lines, self.path, self.upstream, events, self.rng)
             await asyncio.sleep(len(events) / self.rate)
 
 
