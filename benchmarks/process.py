@@ -148,7 +148,7 @@ class Bench:
         )
         bus_options = KafkaOptions(servers=self.servers, topics=topics, compression=compression)
         async with connect_kafka(bus_options) as bus:
-            transactions = TransactionOptions(events=PER_TRANSACTION)
+            transactions = TransactionOptions(events=PER_TRANSACTION, seconds=10)  # as many as the bare loops take
             stream = Stream(bus, topics, lambda: selection, transactions, reporter, SYSTEM_CLOCK)
 
             def published() -> float | None:
