@@ -25,6 +25,7 @@ ORDER = (
     "memory",
     "latency",
     "quiet_latency",
+    "telemetry",
 )
 
 

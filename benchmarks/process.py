@@ -40,6 +40,7 @@ from shared.bus.topics import TopicsOptions
 from shared.events.event import Envelope, wrap
 from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.telemetry.tracing import NO_TRACING, Tracing
 from tests.servers.kafka import kafka_server
 
 PER_TRANSACTION = 1000
@@ -137,18 +138,17 @@ class Bench:
                         transaction.append(topics.ingest, key, value, headers)
                     await writer.commit(transaction)
 
-    async def ours(self, steps: Sequence[Any], compression: Compression) -> Cost:
+    async def ours(self, steps: Sequence[Any], compression: Compression, tracing: Tracing = NO_TRACING) -> Cost:
         topics = new_topics()
         await self.written(topics)
         options = PipelineOptions.model_validate({"sources": ["orders"], "channel": "orders.eu", "steps": list(steps)})
         selection = build({"orders": options})
         registry = CollectorRegistry()
-        reporter = Reporter(
-            RecordingAlerts(), ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK), SYSTEM_CLOCK
-        )
+        metrics = ProcessMetrics(registry, selection.pipelines, SYSTEM_CLOCK)
+        reporter = Reporter(RecordingAlerts(), metrics, SYSTEM_CLOCK, tracing=tracing)
         bus_options = KafkaOptions(servers=self.servers, topics=topics, compression=compression)
         async with connect_kafka(bus_options) as bus:
-            transactions = TransactionOptions(events=PER_TRANSACTION)
+            transactions = TransactionOptions(events=PER_TRANSACTION, seconds=10)  # as many as the bare loops take
             stream = Stream(bus, topics, lambda: selection, transactions, reporter, SYSTEM_CLOCK)
 
             def published() -> float | None:

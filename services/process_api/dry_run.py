@@ -205,6 +205,13 @@ def event_sample(attributes: Mapping[str, Any], number: int, at: float = _BEGINN
 
 
 class _NoTurns:
+    def due(self) -> bool:
+        """Nothing else has to run."""
+        return False
+
+    async def rest(self) -> None:
+        """Go on."""
+
     async def breathe(self) -> None:
         """Go on: nothing else runs in this process."""
 

@@ -139,6 +139,7 @@ def _partition(text: str) -> int:
 
 
 def _offset(given: object) -> int:
-    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
+    whole = int(given) if isinstance(given, float) and given.is_integer() else given  # JSON has 2.0 for 2 as well
+    if not isinstance(whole, int) or isinstance(whole, bool) or whole < 0:
         raise Malformed(f"to.offsets: found {json.dumps(given)[:60]}; expected an offset, a number from 0 on")
-    return given
+    return whole

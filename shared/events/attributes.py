@@ -16,9 +16,10 @@ from shared.errors import Malformed
 NAME_PATTERN = r"[a-z0-9]{1,64}"
 
 _NAME = re.compile(NAME_PATTERN)
-_UNREADABLE = frozenset({"datacontentencoding", "schemaurl", "validate"})
+UNREADABLE = frozenset({"datacontentencoding", "schemaurl", "validate"})
 """Names of extensions that the JavaScript SDK uses itself: it refuses the event."""
-_INTEGERS = range(-(2**31), 2**31)
+INTEGERS = range(-(2**31), 2**31)
+"""Those of extensions."""
 
 _CHARACTER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
 _USER = r"(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?"
@@ -58,7 +59,7 @@ def check_attribute(name: str, value: bytes | msgspec.Raw) -> None:
     """
     if not _NAME.fullmatch(name) and name != "data_base64":
         raise Malformed(f"attribute {name[:_SHOWN]!r}: expected at most 64 lower-case letters and digits")
-    if name in _UNREADABLE:
+    if name in UNREADABLE:
         raise Malformed(f"attribute {name!r}: the CloudEvents SDK for JavaScript cannot read it; use another name")
     wanted = _TEXTS.get(name)
     try:
@@ -66,7 +67,7 @@ def check_attribute(name: str, value: bytes | msgspec.Raw) -> None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     if wanted is None:
-        good = isinstance(found, str | bool) or (isinstance(found, int) and found in _INTEGERS)
+        good = isinstance(found, str | bool) or (isinstance(found, int) and found in INTEGERS)
         wanted = "text, a boolean or an integer of 32 bits"
     else:
         good = isinstance(found, str) and _fits(name, found, value)

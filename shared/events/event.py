@@ -30,7 +30,8 @@ CHANNEL_LIMIT = 200
 """Characters of a channel's name."""
 
 _CHANNEL = re.compile(CHANNEL_PATTERN)
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT_PATTERN = r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$"
+_TRACEPARENT = re.compile(TRACEPARENT_PATTERN)
 
 _required = ("specversion", "id", "source", "type")
 _json_text = msgspec.json.Encoder().encode

@@ -223,6 +223,8 @@ class _Request(web.Request):
         # aiohttp puts its own version and Python's there, which help an attacker. No other hook sees every response:
         # those to malformed requests as well.
         response.headers["Server"] = "trelay"
+        # A browser that opens a response must not guess that it is a page: it may hold data of strangers.
+        response.headers["X-Content-Type-Options"] = "nosniff"
         if isinstance(response, web.Response) and response.status >= _ERROR and response.content_type in _TEXTS:
             replace_text(response)
         if isinstance(response, web.Response) and (connection := _limited(self.protocol)) is not None:

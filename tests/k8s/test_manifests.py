@@ -80,6 +80,14 @@ def test_probes_ask_what_they_are_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
+def test_replicas_spread_over_nodes_where_no_node_has_a_zone(name: str) -> None:
+    """The scheduler ignores each constraint on nodes that lack the label of one of them."""
+    for layer in SERVICES:
+        found = pods(overlay(name))[f"{layer}-api"]["spec"]["topologySpreadConstraints"]
+        assert [constraint["topologyKey"] for constraint in found] == ["kubernetes.io/hostname"]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_selectors_find_their_pods(name: str) -> None:
     objects = overlay(name)
     labels = {workload: pod["metadata"]["labels"] for workload, pod in pods(objects).items()}

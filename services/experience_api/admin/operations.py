@@ -4,6 +4,7 @@ from services.experience_api import refusals
 from services.experience_api.admin.clients import CHANNELS_LIMIT, CONNECTIONS_LIMIT, NOTE_LIMIT, OVERLAP_LIMIT
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
+from services.experience_api.auth.secrets import CHOSEN_LIMIT
 from services.experience_api.explain.requests import ID_LIMIT, LIMIT_MIB, MOST_MIB, SINCE
 from services.experience_api.explain.verdict import Answer
 from services.experience_api.registry.clients import Policy
@@ -24,13 +25,18 @@ _FLAG: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _PATTERNS: Schema = {
     "type": "array",
-    "items": {**_TEXT, "description": "A channel or a pattern."},
+    "items": schemas.PATTERN,
     "maxItems": CHANNELS_LIMIT,
 }
 _ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
 _NOTE: Schema = {"type": "string", "maxLength": NOTE_LIMIT}
 _OVERLAP: Schema = {"type": "number", "minimum": 0, "maximum": int(OVERLAP_LIMIT)}
-_SECRET: Schema = {"type": "string", "minLength": 1, "description": "Chosen; by default a random one is made."}
+_SECRET: Schema = {
+    "type": ["string", "null"],
+    "pattern": schemas.PLAIN_TEXT["pattern"],
+    "maxLength": CHOSEN_LIMIT,
+    "description": "Chosen, at most 256 bytes; by default a random one is made.",
+}
 _SETTABLE: dict[str, Schema] = {
     "channels": _PATTERNS,
     "may_send": _FLAG,
@@ -80,7 +86,11 @@ _CONSUMER = object_of(
 )
 _NEXT: Schema = {"type": ["string", "null"], "description": "For `after`; null if this is the last page."}
 _PAGE = (
-    query("after", "The last client id of the page before.", _ID),
+    query(
+        "after",
+        "The last client id of the page before; empty for the first page.",
+        {"type": "string", "pattern": "^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$"},
+    ),
     query("limit", "Entries of a page.", {"type": "integer", "minimum": 1, "maximum": PAGE_LIMIT, "default": PAGE}),
 )
 _OPERATOR = tuple(SECURITY)

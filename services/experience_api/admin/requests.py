@@ -18,6 +18,10 @@ _EVERY_CHANNEL = ("**",)
 T = TypeVar("T")
 
 
+class WholeNumber(int):
+    """An integer, which JSON may have as `2.0` as well."""
+
+
 class NewClientBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of `POST /clients`."""
 
@@ -28,7 +32,7 @@ class NewClientBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loopback_only: bool = False
     note: str = ""
     policy: Policy = Policy.PROBE
-    max_connections: int = 1
+    max_connections: WholeNumber = WholeNumber(1)
 
 
 class ChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,7 +43,7 @@ class ChangeBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loopback_only: bool | msgspec.UnsetType = msgspec.UNSET
     note: str | msgspec.UnsetType = msgspec.UNSET
     policy: Policy | msgspec.UnsetType = msgspec.UNSET
-    max_connections: int | msgspec.UnsetType = msgspec.UNSET
+    max_connections: WholeNumber | msgspec.UnsetType = msgspec.UNSET
 
 
 class RotateBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +61,17 @@ class Page(NamedTuple):
     limit: int
 
 
-_new_client = msgspec.json.Decoder(NewClientBody).decode
-_change = msgspec.json.Decoder(ChangeBody).decode
+def _whole_number(_kind: type, value: object) -> WholeNumber:
+    """Decode the only type here that msgspec does not know."""
+    if isinstance(value, float) and value.is_integer():
+        return WholeNumber(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return WholeNumber(value)
+    raise TypeError(f"Expected `int`, got `{value!r}`"[:80])
+
+
+_new_client = msgspec.json.Decoder(NewClientBody, dec_hook=_whole_number).decode
+_change = msgspec.json.Decoder(ChangeBody, dec_hook=_whole_number).decode
 _rotate = msgspec.json.Decoder(RotateBody).decode
 
 

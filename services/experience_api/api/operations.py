@@ -2,6 +2,7 @@
 
 from services.experience_api import refusals
 from services.experience_api.api import schemas
+from services.experience_api.http.pages import ORIGIN_PATTERN
 from services.experience_api.sessions.requested import PARAMETERS
 from shared.http.openapi.document import JSON, Operation, Schema, header, query
 from shared.http.openapi.endpoints import HEALTH
@@ -94,7 +95,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             query(
                 "origin",
                 "The origin of the pages that may use it; by default that of the page that asks.",
-                {"type": "string", "pattern": "^https?://[A-Za-z0-9.-]+(:[0-9]+)?$"},
+                {"type": "string", "pattern": ORIGIN_PATTERN},
             )
         ],
         responses={201: ("The ticket", {JSON: schemas.TICKET})},

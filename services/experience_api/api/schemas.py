@@ -1,54 +1,78 @@
 """The JSON Schemas of events, as subscribers and producers see them."""
 
+from collections.abc import Mapping
+
+from services.experience_api.hub import patterns
+from shared.events.attributes import INTEGERS, NAME_PATTERN, UNREADABLE
+from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, TRACEPARENT_PATTERN
 from shared.expression.bounded import LONGEST
-from shared.http.openapi.document import Schema, object_of
+from shared.http.openapi.document import Schema, object_of, or_null
 
 PLAIN_TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"}
 """Without control characters."""
-_TEXT = PLAIN_TEXT
 CHANNEL: Schema = {
     "type": "string",
-    "pattern": r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$",
-    "maxLength": 200,
+    "pattern": CHANNEL_PATTERN,
+    "maxLength": CHANNEL_LIMIT,
     "description": "What subscribers subscribe to.",
 }
-
-EVENT: Schema = {
-    "type": "object",
-    "description": "A CloudEvent 1.0 in JSON. Extension attributes have names of lower-case letters and digits.",
-    "properties": {
-        "specversion": {"const": "1.0"},
-        "id": {**_TEXT, "description": "With `source`, the identity of the event."},
-        "source": {**_TEXT, "format": "uri-reference"},
-        "type": _TEXT,
-        "subject": {**_TEXT, "description": "The key of the entity. Events of one subject keep their order."},
-        "time": {"type": "string", "format": "date-time"},
-        "datacontenttype": _TEXT,
-        "data": {"description": "The entity, where it is JSON."},
-        "data_base64": {"type": "string", "contentEncoding": "base64"},
-        "channel": CHANNEL,
-        "traceparent": {
-            "type": "string",
-            "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$",
-            "description": "W3C Trace Context.",
-        },
-    },
-    "required": ["specversion", "id", "source", "type"],
+PATTERN: Schema = {
+    "type": "string",
+    "pattern": patterns.PATTERN,
+    "maxLength": patterns.LENGTH_LIMIT,
+    "description": "A channel or a pattern.",
 }
 
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_REQUIRED: dict[str, Schema] = {
+    "specversion": {"const": "1.0"},
+    "id": {**_TEXT, "description": "With `source`, the identity of the event."},
+    "source": {**_TEXT, "format": "uri-reference"},
+    "type": _TEXT,
+}
+_OPTIONAL: dict[str, Schema] = {
+    "subject": {**_TEXT, "description": "The key of the entity. Events of one subject keep their order."},
+    "time": {"type": "string", "format": "date-time"},
+    "datacontenttype": _TEXT,
+    "dataschema": {"type": "string", "format": "uri"},
+    "data_base64": {"type": "string", "contentEncoding": "base64"},
+    "channel": CHANNEL,
+    "traceparent": {"type": "string", "pattern": TRACEPARENT_PATTERN, "description": "W3C Trace Context."},
+}
+_EXTENSION: Schema = {"type": ["string", "boolean", "integer"], "minimum": INTEGERS.start, "maximum": INTEGERS.stop - 1}
+
+
+def _event(optional: Mapping[str, Schema], extension: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": "A CloudEvent 1.0 in JSON. Extension attributes have names of lower-case letters and digits.",
+        "properties": {**_REQUIRED, **optional, "data": {"description": "The entity, where it is JSON."}},
+        "propertyNames": {"pattern": f"^({NAME_PATTERN}|data_base64)$", "not": {"enum": sorted(UNREADABLE)}},
+        "additionalProperties": extension,
+        "required": list(_REQUIRED),
+    }
+
+
+EVENT = _event(_OPTIONAL, _EXTENSION)
+
+_NULL: Schema = {"type": "null"}
 PUSHED: Schema = {
     "allOf": [
-        EVENT,
+        _event(
+            {name: or_null(schema) for name, schema in _OPTIONAL.items()},
+            {**_EXTENSION, "type": [*_EXTENSION["type"], "null"]},
+        ),
         {
             "properties": {
                 "source": {"not": {"const": "/trelay"}},
                 "type": {"not": {"pattern": r"^trelay\."}},
-                "cursor": False,
+                "cursor": _NULL,
             },
-            "not": {"required": ["data", "data_base64"]},
+            "not": {"properties": {"data_base64": {"type": "string"}}, "required": ["data", "data_base64"]},
         },
     ],
-    "description": "An event that is pushed. One without a channel needs `?channel=`.",
+    "description": "An event that is pushed; null stands for an attribute that it does not have. One without a channel "
+    "needs `?channel=`.",
 }
 
 CURSOR: Schema = {"type": "string", "description": "The place in the stream to resume from. Opaque."}
@@ -83,13 +107,14 @@ TICKET = object_of(
     }
 )
 
-_CHANNELS: Schema = {"type": "array", "items": {"type": "string", "description": "A channel or a pattern."}}
+_CHANNELS: Schema = {"type": "array", "items": PATTERN}
 
+_NONE: Schema = {"maxItems": 0}
 SUBSCRIPTION_CHANGE: Schema = {
     "type": "object",
     "properties": {
         "connection": {"type": "string", "format": "uuid", "description": "The id in `trelay.connected`."},
-        "channels": {**_CHANNELS, "description": "All channels, in place of `subscribe` and `unsubscribe`."},
+        "channels": {**or_null(_CHANNELS), "description": "All channels, in place of `subscribe` and `unsubscribe`."},
         "subscribe": _CHANNELS,
         "unsubscribe": _CHANNELS,
         "filters": {
@@ -105,6 +130,15 @@ SUBSCRIPTION_CHANGE: Schema = {
     },
     "required": ["connection"],
     "additionalProperties": False,
+    "anyOf": [
+        {
+            "properties": {"channels": {"type": "array"}, "subscribe": _NONE, "unsubscribe": _NONE},
+            "required": ["channels"],
+        },
+        {"properties": {"channels": _NULL, "subscribe": {"minItems": 1}}, "required": ["subscribe"]},
+        {"properties": {"channels": _NULL, "unsubscribe": {"minItems": 1}}, "required": ["unsubscribe"]},
+        {"properties": {"channels": _NULL, "filters": {"minProperties": 1}}, "required": ["filters"]},
+    ],
 }
 
 SUBSCRIPTION = object_of({"channels": _CHANNELS, "cursor": {**CURSOR, "type": ["string", "null"]}})

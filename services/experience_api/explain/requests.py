@@ -1,4 +1,4 @@
-"""Reads requests for an explanation. Sans-I/O."""
+"""Reads requests for an explanation."""
 
 from typing import NamedTuple
 

@@ -15,7 +15,8 @@ from services.experience_api.refusals import MALFORMED, ORIGIN_NOT_ALLOWED, Refu
 from shared.settings import Form
 
 ANY = "*"
-_ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
+ORIGIN_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@*]+$"
+_ORIGIN = re.compile(ORIGIN_PATTERN)
 PageOrigin = Annotated[
     str, Form(r"^(\*|https?://[^\s/?#@*]+)$", "an origin, such as 'https://app.example.com', or '*'")
 ]
@@ -53,10 +54,12 @@ class Pages:
             Refused: `MALFORMED`, `ORIGIN_NOT_ALLOWED`.
         """
         self.check(request)
-        page = request.query.get("origin", "").lower() or request.headers.get("Origin", "").lower()
-        if page and not _ORIGIN.fullmatch(page):
-            raise Refused(MALFORMED, f"query parameter 'origin': found {page[:80]!r}; expected a scheme and a host")
-        return page
+        given = request.query.get("origin")
+        place, page = ("header", request.headers.get("Origin", "")) if given is None else ("query parameter", given)
+        # An empty parameter is often a variable that is not set: it must not mean any page.
+        if (page or given is not None) and not _ORIGIN.fullmatch(page):
+            raise Refused(MALFORMED, f"{place} 'origin': found {page[:80]!r}; expected a scheme and a host")
+        return page.lower()
 
     async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
         """Let an allowed page read a response: a handler of the signal `on_response_prepare`."""

@@ -11,8 +11,10 @@ from typing import Generic, TypeVar
 
 from shared.errors import Malformed
 
-_LENGTH_LIMIT = 200
-_pattern = re.compile(r"([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?|\*\*")
+PATTERN = r"^(([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?|\*\*)$"
+LENGTH_LIMIT = 200
+"""Characters of a pattern."""
+_pattern = re.compile(PATTERN)
 
 
 def check_pattern(text: str) -> str:
@@ -21,7 +23,7 @@ def check_pattern(text: str) -> str:
     Raises:
         Malformed: the text is not a pattern.
     """
-    if len(text) > _LENGTH_LIMIT or not _pattern.fullmatch(text):
+    if len(text) > LENGTH_LIMIT or not _pattern.fullmatch(text):
         raise Malformed(f"found {text[:80]!r}; expected a channel or a pattern, such as 'orders.eu' or 'orders.*'")
     return text
 

@@ -85,7 +85,7 @@ def _decided(status: Status) -> Schema:
 def _decide(summary: str, description: str, status: Status, more: dict[str, Schema]) -> Operation:
     members: dict[str, Schema] = {
         "ids": {
-            "type": "array",
+            "type": ["array", "null"],
             "items": schemas.ID,
             "minItems": 1,
             "maxItems": PAGE_LIMIT,

@@ -15,14 +15,14 @@ from pydantic import AfterValidator, Field, model_validator
 from services.process_api.pipeline.channels import channels_of
 from services.process_api.pipeline.draft import Draft, relabelled
 from services.process_api.pipeline.part import Forwarded, Part
-from services.process_api.pipeline.segment import segments
+from services.process_api.pipeline.segment import Segment, segments
 from services.process_api.pipeline.shadowing import ShadowOptions, check_pipeline
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.registry import AnyStep
 from services.process_api.pipeline.steps.scope import OnStep, Scope
 from services.process_api.pipeline.steps.stateful.step import Due, definitions, stateful_on_top
-from services.process_api.pipeline.steps.step import ChannelName
+from services.process_api.pipeline.steps.step import ChannelName, NotKnown
 from services.process_api.state.running import RunningState
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
@@ -111,6 +111,8 @@ class Pipeline:
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
         self.channels = channels_of(options.channel, options.steps)
         """The channels that its events can be on; None where their content decides."""
+        self.quick = all(segment.quick for segment in self._segments)
+        """Whether `run` is worth a try though a step waits."""
         self.shadowed = options.shadow is not None
         """Whether another version runs beside it."""
 
@@ -123,7 +125,7 @@ class Pipeline:
         spliced: bool = False,
         part: Part | None = None,
     ) -> list[Outgoing]:
-        """Return the events that one event becomes, keyed by their channels and with these headers; no step waits.
+        """Return the events that one event becomes, keyed by their channels and with these headers, without waiting.
 
         An event that is filtered out becomes none. The same bytes always become the same events, unless an expression
         uses the time. Of an event that is `spliced` (by the system layer: `data` is its last attribute) only the parts
@@ -132,6 +134,7 @@ class Pipeline:
         Raises:
             Rejected: the bytes are not an event, a step failed on it, or it has no channel at the end. No event passes.
             Blocked: a step waits for something. The event must come again, and those behind it wait.
+            NotKnown: a step would have to wait; `start` and `finish` run the event.
         """
         place = EVENT
         try:
@@ -152,20 +155,33 @@ class Pipeline:
                     on_step(place)
             place = CHANNEL
             return self._outputs(drafts, headers, number)
+        except NotKnown:
+            raise
         except Exception as exc:  # see `failure`
             raise self._failure(place, exc) from exc
 
     async def start(self, inputs: Sequence[Input], scope: Scope) -> list[Outcome]:
         """Run the events of a batch through the steps before the first stateful one; return the outcome of each."""
-        found: dict[int, Outcome] = {}
-        for number, segment in enumerate(self._segments):
-            mine = [place for place, each in enumerate(inputs) if _number(each.part) == number]
-            if mine:
-                drafts = [self._draft(inputs[place]) for place in mine]
-                outcomes = await segment.head.resume(drafts, scope, self._timer(scope))
-                found.update(zip(mine, outcomes, strict=True))
-        outcomes = [found[place] for place in range(len(inputs))]
+        if self.parts == 1:
+            outcomes = await self._start(self._segments[0], inputs, scope)
+        else:
+            found: dict[int, Outcome] = {}
+            for number, segment in enumerate(self._segments):
+                mine = [place for place, each in enumerate(inputs) if _number(each.part) == number]
+                if mine:
+                    made = await self._start(segment, [inputs[place] for place in mine], scope)
+                    found.update(zip(mine, made, strict=True))
+            outcomes = [found[place] for place in range(len(inputs))]
         return [self._failure(EVENT, each) if isinstance(each, Blocked) else each for each in outcomes]
+
+    async def _start(self, segment: Segment, inputs: Sequence[Input], scope: Scope) -> list[Outcome]:
+        return await segment.head.resume([self._draft(each) for each in inputs], scope, self._timer(scope))
+
+    def finish_stateless(
+        self, outcome: Outcome, headers: Headers, part: Part | None = None
+    ) -> list[Outgoing] | Rejected | Blocked:
+        """Return the events that one event becomes, by its outcome of `start`, where no step keeps state."""
+        return self._finished(outcome, headers, 0 if part is None else part.number)
 
     async def finish(
         self, outcome: Outcome, headers: Headers, scope: Scope, part: Part | None = None

@@ -1,9 +1,10 @@
 """The steps of one part of a pipeline, cut at the first one that keeps state. Sans-I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.stateful.step import StatefulStep
-from services.process_api.pipeline.steps.step import AnyStep, Step, StepOptions
+from services.process_api.pipeline.steps.step import AnyStep, KnowingStep, Step, StepOptions
 from services.process_api.pipeline.steps.step_list import Placed, StepList
 
 
@@ -24,8 +25,16 @@ class Segment:
         """Whether a step keeps state: the steps from that one on run on one event after the other."""
         self.waits = self.stateful or self.head.waits
         """Whether a step waits for something."""
-        self.plain = [(place, step.apply) for place, step in placed if isinstance(step, Step)]
-        """The steps that do not wait."""
+        self.plain = [(place, apply) for place, step in placed if (apply := _without_waiting(step)) is not None]
+        """The steps that do not wait, and those that often know the answer."""
+        self.quick = not self.stateful and len(self.plain) == len(placed)
+        """Whether these are all steps."""
+
+
+def _without_waiting(step: AnyStep) -> Callable[[Draft], Sequence[Draft]] | None:
+    if isinstance(step, Step):
+        return step.apply
+    return step.apply_known if isinstance(step, KnowingStep) else None
 
 
 def segments(places: Sequence[str], steps: Sequence[AnyStep], options: Sequence[StepOptions]) -> list[Segment]:

@@ -19,6 +19,8 @@ class Selection:
         """Whether a step of a pipeline waits for something."""
         self.stateful = any(pipeline.stateful for _, pipeline in self._pipelines)
         """Whether a step of a pipeline keeps state."""
+        self.quick = all(pipeline.quick for _, pipeline in self._pipelines)
+        """Whether each pipeline can be run without waiting, as long as its steps know their answers."""
         self.divided = {pipeline.name: pipeline for _, pipeline in self._pipelines if pipeline.parts > 1}
         """The pipelines that a step `repartition` divides, by name."""
         self._found: dict[bytes, tuple[Pipeline, ...]] = {}

@@ -15,7 +15,8 @@ from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.shadow.messages import Given, Result, Verdict
 from services.process_api.shadow.process import ShadowProcess
-from services.process_api.worker.batch import Batch, Shadowed
+from services.process_api.worker.batch import Batch
+from services.process_api.worker.outputs import Shadowed
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock, rfc3339
 

@@ -1,37 +1,27 @@
 """The content of one transaction while it is filled: records go in, outputs and dead letters come out. Sans-I/O."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-from services.process_api.operations.gate import Gate, Paused
+from services.process_api.operations.gate import Gate
 from services.process_api.pipeline.part import part_in
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.pipeline.steps.scope import OnStep, Scope
-from services.process_api.worker.outputs import Tally, checked, parted
+from services.process_api.pipeline.steps.step import NotKnown
+from services.process_api.worker.outputs import Shadowed, Tally, checked, parted
 from services.process_api.worker.poison import PoisonTracker
-from services.process_api.worker.rejects import STAGE, fitting, reject_of
-from services.process_api.worker.routing import Refused, Routed, Router, part_of, source_of
-from services.process_api.worker.waiting import Plan, Result, finish, planned, run_due, start
+from services.process_api.worker.rejects import fitting, reject_of, reject_of_result
+from services.process_api.worker.routing import Refused, Routed, Router, part_of, why_unclaimed
+from services.process_api.worker.waiting import Plan, Result, finish, finish_stateless, planned, run_due, start
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
-from shared.events.dead_letter import Content, Reject
-from shared.events.headers import packed_provenance
+from shared.events.dead_letter import Reject
 
 StepTimer = Callable[[Pipeline], OnStep]
 """Starts to time the steps of a pipeline for one event."""
-
-
-class Shadowed(NamedTuple):
-    """What a pipeline made of one record, for the comparison with its shadow."""
-
-    pipeline: str
-    record: Record
-    result: Result
 
 
 class Batch:
@@ -92,8 +82,7 @@ class Batch:
                 if self._timed_out:
                     break
         except Unavailable as exc:
-            if not isinstance(exc, Paused):
-                self._poison.attempts.ran(records[done].offset)
+            self._poison.note_attempt(exc, records[done])
             raise
         finally:
             self._added(records, done)
@@ -106,15 +95,21 @@ class Batch:
         Raises:
             Unavailable: a step waits for something; its record and those behind it were not added.
         """
-        plans, paused = planned(records, self._plan)
+        if self._selection.quick:
+            records = records[await self._add_known(records, scope) :]
+            if not records:
+                return
+        plans, paused = planned(records, self._router, self._gate)
         await start(self._selection.pipelines, plans, scope)
         done = 0
         try:
             for plan in plans:
                 await self._finish(plan, scope)
                 done += 1
-                await self.add_due(scope, plan.record.offset)
-                await scope.turns.breathe()
+                if scope.state is not None:
+                    await self.add_due(scope, plan.record.offset)
+                if scope.turns.due():
+                    await scope.turns.rest()
         except Unavailable:
             if done < len(plans):
                 self._poison.attempts.ran(records[done].offset)
@@ -125,6 +120,26 @@ class Batch:
             self._note_run()
         if paused is not None:
             raise paused
+
+    async def _add_known(self, records: Sequence[Record], scope: Scope) -> int:
+        """Add records one by one up to the first for which a step has to wait; return how many."""
+        done = 0
+        try:
+            for record in records:
+                self._add(record, None if done else scope.step_timer)
+                done += 1
+                if scope.turns.due():
+                    await scope.turns.rest()
+        except NotKnown:
+            pass
+        except Unavailable as exc:
+            self._poison.note_attempt(exc, records[done])
+            raise
+        finally:
+            self._added(records, done)
+        if done:
+            self._note_run()
+        return done
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
         """Return the transaction for the bus; it commits `offset` for `group`."""
@@ -161,16 +176,6 @@ class Batch:
         for pipeline, result in [(one, self._result(one, record, routed, step_timer)) for one in pipelines]:
             self._keep(record, provenance, pipeline, result)
 
-    def _plan(self, record: Record) -> Plan:
-        routed = self._router.route(record)
-        if isinstance(routed, Refused):
-            return Plan(record, routed, ())
-        pipelines = self._router.pipelines(routed)
-        if self._gate is None or not pipelines:
-            return Plan(record, routed, pipelines)
-        admitted = self._gate.admitted(pipelines, record.offset, part_of(routed))
-        return Plan(record, routed, admitted, skipped=not admitted)
-
     async def _finish(self, plan: Plan, scope: Scope) -> None:
         record, routed = plan.record, plan.routed
         if isinstance(routed, Refused):
@@ -182,7 +187,11 @@ class Batch:
             self._unclaimed(record, routed)
         if scope.state is not None:
             scope.state.at_record(record.key or b"", record.timestamp, routed[0])
-        for pipeline, result in await finish(plan, routed, scope, self._result, self._checked):
+        if self._selection.stateful:
+            results = await finish(plan, routed, scope, self._result, self._checked)
+        else:
+            results = finish_stateless(plan, routed, self._result, self._checked)
+        for pipeline, result in results:
             self._keep(record, routed[0], pipeline, result)
 
     async def add_due(self, scope: Scope, offset: int) -> None:
@@ -206,9 +215,7 @@ class Batch:
                 continue
             tally.rejected += 1
             identity = due.draft.attribute("id") or origin
-            reject = Reject(identity, value, str(result), STAGE, origin, pipeline.label, content=Content.RESULT)
-            provenance = packed_provenance(due.headers)
-            self._append_reject(fitting(dataclasses.replace(reject, provenance=provenance)))
+            self._append_reject(reject_of_result(identity, value, str(result), origin, pipeline.label, due.headers))
 
     def _result(
         self, pipeline: Pipeline, record: Record, routed: Routed, step_timer: StepTimer | None = None
@@ -238,14 +245,7 @@ class Batch:
     def _unclaimed(self, record: Record, routed: Routed) -> None:
         if not self._is_new(record):
             return
-        source, replay = source_of(routed).decode(errors="replace"), routed[3]
-        if (part := routed[4]) is not None:
-            error = f"the pipeline {part.pipeline!r} has no part {part.number + 1} any more, in which the event goes on"
-            self._reject(record, error, routed[0])
-            return
-        wanted = "" if replay is None else replay.pipeline.partition("@")[0]
-        takes = f"the pipeline {wanted!r} does not take" if wanted else "no pipeline takes"
-        self._reject(record, f"{takes} the source {source[:80]!r}", routed[0])
+        self._reject(record, why_unclaimed(routed), routed[0])
 
     def _note_run(self) -> None:
         if self.last != self._not_run:

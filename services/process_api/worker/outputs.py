@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from services.process_api.pipeline.part import Forwarded
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.worker.waiting import Result
-from shared.bus.protocol import RECORD_LIMIT, Outgoing, size_of
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, size_of
 
 _SURELY_FITS = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
@@ -24,6 +25,14 @@ class Tally:
     """Events that were written for a later part of the pipeline, by its number."""
     continued: Counter[int] = field(default_factory=Counter)
     """Events that a later part took, by its number."""
+
+
+class Shadowed(NamedTuple):
+    """What a pipeline made of one record, for the comparison with its shadow."""
+
+    pipeline: str
+    record: Record
+    result: Result
 
 
 def checked(result: Result, event_limit: int) -> Result:

@@ -12,7 +12,9 @@ Sans-I/O.
 
 from typing import NamedTuple
 
+from services.process_api.operations.gate import Paused
 from shared.bus.protocol import Record
+from shared.errors import Unavailable
 
 SLOW_SECONDS = 5.0
 """For one event: half of the time after which the bus evicts a member, and a thousand times the usual."""
@@ -94,6 +96,11 @@ class PoisonTracker:
         self._slow[record.offset] = SlowRecord(record.timestamp, times, error)
         if len(self._slow) > _MAX_SLOW_RECORDS:
             del self._slow[next(iter(self._slow))]
+
+    def note_attempt(self, error: Unavailable, record: Record) -> None:
+        """Note that a record was run up to a step that waits; one of a paused pipeline was not run."""
+        if not isinstance(error, Paused):
+            self.attempts.ran(record.offset)
 
     def is_isolated(self, offset: int) -> bool:
         """Whether the record at `offset` gets a transaction of its own."""

@@ -4,7 +4,7 @@ import dataclasses
 
 from services.process_api.pipeline.part import PART
 from services.process_api.worker.routing import id_of
-from shared.bus.protocol import RECORD_LIMIT, Record, size_of
+from shared.bus.protocol import RECORD_LIMIT, Headers, Record, size_of
 from shared.events.dead_letter import KEPT_BYTES, Content, Reject, replay_in
 from shared.events.headers import packed_provenance
 
@@ -57,3 +57,10 @@ def fitting(reject: Reject, *, truncated: bool = False) -> Reject:
 
 def _short(header: bytes | None) -> bytes | None:
     return header if header is not None and len(header) <= _ID_LIMIT else None
+
+
+def reject_of_result(identity: str, value: bytes, error: str, origin: str, pipeline: str, headers: Headers) -> Reject:
+    """Return the dead letter of a result that a step made when it was due, and that a later step rejects."""
+    provenance = packed_provenance(headers)
+    made = Reject(identity, value, error, STAGE, origin, pipeline, content=Content.RESULT, provenance=provenance)
+    return fitting(made)

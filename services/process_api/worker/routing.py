@@ -104,3 +104,13 @@ def provenance_of(value: bytes, read_ms: int) -> bytes:
     draft = Draft(value)
     source, identity = draft.attribute("source") or "", draft.attribute("id") or ""
     return Provenance(source.removeprefix(_SOURCES).replace(" ", "_"), read_ms, identity).pack()
+
+
+def why_unclaimed(routed: Routed) -> str:
+    """Return why no pipeline takes a record."""
+    _, _, _, replay, part = routed
+    if part is not None:
+        return f"the pipeline {part.pipeline!r} has no part {part.number + 1} any more, in which the event goes on"
+    wanted = "" if replay is None else replay.pipeline.partition("@")[0]
+    takes = f"the pipeline {wanted!r} does not take" if wanted else "no pipeline takes"
+    return f"{takes} the source {source_of(routed).decode(errors='replace')[:80]!r}"

@@ -17,18 +17,27 @@ class Turns:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._last = self._yielded_at = clock.monotonic()
+        self._took = 0.0
         self.longest = 0.0
         """The longest time in seconds that one event took of the event loop, as far as known."""
 
-    async def breathe(self) -> None:
-        """Let other tasks run, if it is time."""
+    def due(self) -> bool:
+        """Note that an event is done; return whether other tasks have to run now: then await `rest`."""
         now = self._clock.monotonic()
-        took = now - self._last
+        took = self._took = now - self._last
         self.longest = max(self.longest, took)
-        if now - self._yielded_at > YIELD_AFTER:
-            await self._clock.sleep(SLEEP_AFTER_SLOW if took > _SLOW_SECONDS else 0)
-            self._yielded_at = now = self._clock.monotonic()
         self._last = now
+        return now - self._yielded_at > YIELD_AFTER
+
+    async def rest(self) -> None:
+        """Let other tasks run."""
+        await self._clock.sleep(SLEEP_AFTER_SLOW if self._took > _SLOW_SECONDS else 0)
+        self._last = self._yielded_at = self._clock.monotonic()
+
+    async def breathe(self) -> None:
+        """Let other tasks run, if it is time; `due` and `rest` in one, for what is done less often."""
+        if self.due():
+            await self.rest()
 
     def waited(self) -> None:
         """Note that the time since the last call was spent in waiting, in which other tasks ran."""

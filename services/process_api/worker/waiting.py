@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from services.process_api.operations.gate import Paused
+from services.process_api.operations.gate import Gate, Paused
 from services.process_api.pipeline.pipeline import Input, Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.stateful.step import Due
-from services.process_api.worker.routing import Refused, Routed
+from services.process_api.worker.routing import Refused, Routed, Router, part_of
 from shared.bus.protocol import Outgoing, Record
 
 Result: TypeAlias = list[Outgoing] | Rejected
@@ -38,15 +38,26 @@ class Plan:
     """Of the pipelines that wait: by name, what the record has become before their first stateful step."""
 
 
-def planned(records: Sequence[Record], plan: Callable[[Record], Plan]) -> tuple[list[Plan], Paused | None]:
+def planned(records: Sequence[Record], router: Router, gate: Gate | None) -> tuple[list[Plan], Paused | None]:
     """Return the plans of records, up to the first one whose pipeline is paused, and that it is."""
     plans: list[Plan] = []
     for record in records:
         try:
-            plans.append(plan(record))
+            plans.append(_planned(record, router, gate))
         except Paused as exc:
             return plans, exc
     return plans, None
+
+
+def _planned(record: Record, router: Router, gate: Gate | None) -> Plan:
+    routed = router.route(record)
+    if isinstance(routed, Refused):
+        return Plan(record, routed, ())
+    pipelines = router.pipelines(routed)
+    if gate is None or not pipelines:
+        return Plan(record, routed, pipelines)
+    admitted = gate.admitted(pipelines, record.offset, part_of(routed))
+    return Plan(record, routed, admitted, skipped=not admitted)
 
 
 async def start(pipelines: Iterable[Pipeline], plans: Sequence[Plan], scope: Scope) -> None:
@@ -88,6 +99,26 @@ async def finish(
         _settle(results, scope, keep=False)
         raise
     _settle(results, scope, keep=True)
+    return results
+
+
+def finish_stateless(
+    plan: Plan, routed: Routed, run_plain: RunPlain, checked: Checked
+) -> list[tuple[Pipeline, Result]]:
+    """Return what each pipeline makes of a record that was started, where none of them keeps state.
+
+    Raises:
+        Blocked: a pipeline waits for something.
+    """
+    results: list[tuple[Pipeline, Result]] = []
+    for pipeline in plan.pipelines:
+        if pipeline.waits:
+            made = pipeline.finish_stateless(plan.started[pipeline.name], routed[1], routed[4])
+            if isinstance(made, Blocked):
+                raise made
+            results.append((pipeline, checked(made)))
+        else:
+            results.append((pipeline, run_plain(pipeline, plan.record, routed)))
     return results
 
 

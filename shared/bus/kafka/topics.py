@@ -107,7 +107,8 @@ async def offsets_at(cluster: Cluster, name: str, timestamp_ms: int) -> dict[int
     """Return the first offset of each partition whose record has at least this timestamp; None where there is none."""
 
     async def attempt() -> dict[int, int]:
-        return await _offsets(cluster, await cluster.topic(name), timestamp_ms, _COMMITTED_ONLY)
+        # Negative times are not times for Kafka: -1 is the end, -2 the beginning.
+        return await _offsets(cluster, await cluster.topic(name), max(0, timestamp_ms), _COMMITTED_ONLY)
 
     found = await cluster.retry(f"find the offsets of {name} at a time", attempt)
     return {number: None if offset == _NO_OFFSET else offset for number, offset in found.items()}

@@ -72,7 +72,7 @@ class ReadingContract(DeploymentFixtures):
         records = await everything(bus, topic)
         bounds = await bus.bounds(topic)
         latest = max(record.timestamp for record in records)
-        for time in (0, *sorted({record.timestamp for record in records}), latest + 3_600_000):
+        for time in (-2, -1, 0, *sorted({record.timestamp for record in records}), latest + 3_600_000):
             found = await bus.offsets_at(topic, time)
             assert found.keys() == bounds.keys()
             for partition, offset in found.items():

@@ -49,6 +49,24 @@ class WaitingStep(Protocol):
         ...
 
 
+class NotKnown(Exception):
+    """A step cannot tell without waiting what becomes of an event."""
+
+
+@runtime_checkable
+class KnowingStep(Protocol):
+    """A step that waits, and often knows the answer already."""
+
+    def apply_known(self, draft: Draft) -> Sequence[Draft]:
+        """Return what `apply_batch` would.
+
+        Raises:
+            NotKnown: it would have to wait. The event may be half changed.
+            Malformed: this event can never pass.
+        """
+        ...
+
+
 AnyStep: TypeAlias = Step | WaitingStep
 
 

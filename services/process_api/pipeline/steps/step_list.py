@@ -62,7 +62,8 @@ class StepList:
                     if not isinstance(outcome, Rejected | Blocked) and outcome:
                         found[number] = run_plain(segment, outcome, on_step)
                         on_step = None
-                        await scope.turns.breathe()
+                        if scope.turns.due():
+                            await scope.turns.rest()
             else:
                 found = await _run_waiting(segment, found, scope)
                 if on_step is not None:
@@ -84,10 +85,20 @@ def run_plain(steps: _Plain, drafts: Sequence[Draft], on_step: OnStep | None = N
 
 
 async def _run_waiting(segment: _Waiting, outcomes: Sequence[Outcome], scope: Scope) -> list[Outcome]:
-    drafts = [draft for outcome in outcomes if not isinstance(outcome, Rejected | Blocked) for draft in outcome]
+    drafts: list[Draft] = []
+    alone = True  # nearly always, each outcome is one event
+    for outcome in outcomes:
+        if isinstance(outcome, Rejected | Blocked):
+            alone = False
+        else:
+            alone = alone and len(outcome) == 1
+            drafts += outcome
     if not drafts:
         return list(outcomes)
-    made = iter(await _applied(segment, drafts, scope))
+    applied = await _applied(segment, drafts, scope)
+    if alone:
+        return list(applied)
+    made = iter(applied)
     return [
         outcome if isinstance(outcome, Rejected | Blocked) else joined([next(made) for _ in outcome])
         for outcome in outcomes

@@ -24,8 +24,9 @@ TOPIC = "trelay.ingest"
         ("beginning", "beginning"),
         ({"time": "2026-01-31T13:00:00+01:00"}, datetime(2026, 1, 31, 12, tzinfo=UTC)),
         ({"offsets": {"0": 7, "12": 0}}, {0: 7, 12: 0}),
+        ({"offsets": {"0": 7.0}}, {0: 7}),
     ],
-    ids=["beginning", "time", "offsets"],
+    ids=["beginning", "time", "offsets", "fraction"],
 )
 def test_a_place_is_the_beginning_a_time_or_offsets(given: Any, place: Any) -> None:
     assert parse_place(given) == place
@@ -42,6 +43,7 @@ def test_a_place_is_the_beginning_a_time_or_offsets(given: Any, place: Any) -> N
         ({"offsets": {}}, "to: found"),
         ({"offsets": {"x": 1}}, "to.offsets: found partition 'x'"),
         ({"offsets": {"0": -1}}, "to.offsets: found -1"),
+        ({"offsets": {"0": 1.5}}, "to.offsets: found 1.5"),
         ({"offsets": {"0": True}}, "to.offsets: found true"),
         ({"offsets": {"0": "1"}}, 'to.offsets: found "1"'),
     ],

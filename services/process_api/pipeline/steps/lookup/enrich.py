@@ -78,20 +78,28 @@ class Enrich:
     async def apply_batch(
         self, drafts: Sequence[Draft], scope: Scope
     ) -> Sequence[Sequence[Draft] | Malformed | Unavailable]:
+        turns = scope.turns
         keys: list[Key | Malformed | None] = []
         for draft in drafts:
             keys.append(_key(self._key, draft))
-            await scope.turns.breathe()
+            if turns.due():
+                await turns.rest()
         # Reading the attribute costs as much as the key: not for nothing.
         traceparents = (traceparent_of(draft) for draft in drafts) if self._traces else ()
         with self._context.following(traceparents):
             answers = await self._lookups.get([key for key in keys if isinstance(key, Key)])
-        scope.turns.waited()
+        turns.waited()
         outcomes: list[Sequence[Draft] | Malformed | Unavailable] = []
         for draft, key in zip(drafts, keys, strict=True):
             outcomes.append(self._outcome(draft, key, answers))
-            await scope.turns.breathe()
+            if turns.due():
+                await turns.rest()
         return outcomes
+
+    def apply_known(self, draft: Draft) -> Sequence[Draft]:
+        key = key_of(self._key.value(draft))
+        self._merging.merge(draft, key, None if key is None else self._lookups.known(key.name))
+        return (draft,)
 
     def _outcome(
         self, draft: Draft, key: Key | Malformed | None, answers: Mapping[str, Answer]

@@ -10,6 +10,7 @@ from shared.events.event import check_data
 from shared.expression import exact
 
 _SHOWN = 80
+_string = msgspec.json.Decoder(str).decode
 
 
 class Key(NamedTuple):
@@ -29,6 +30,9 @@ def key_of(written: bytes | None) -> Key | None:
     """
     if written is None or written in {b"null", b'""'}:
         return None
+    if written[:1] == b'"':
+        text = _string(written)
+        return Key(text, text)
     if written[:1] in {b"[", b"{"}:
         shown = written[:_SHOWN].decode(errors="replace")
         raise Malformed(f"key: found {shown}; expected text, a number or a boolean")

@@ -6,6 +6,7 @@ from typing import Protocol, TypeAlias
 
 from services.process_api.pipeline.steps.lookup.cache import Cache
 from services.process_api.pipeline.steps.lookup.keys import Key
+from services.process_api.pipeline.steps.step import NotKnown
 from shared.errors import Malformed, SettingsError, TrelayError, Unavailable
 from shared.runtime.clock import Clock
 
@@ -41,6 +42,17 @@ class Lookups:
         self._in_flight: dict[str, asyncio.Future[Answer]] = {}
         self._failed_at = -_BACK_OFF
 
+    def known(self, name: str) -> bytes | None:
+        """Return the value of a key from the cache, None where nothing was found.
+
+        Raises:
+            NotKnown: it has to be looked up.
+        """
+        found = self._cache.fresh(name, self._clock.monotonic())
+        if found is None:
+            raise NotKnown
+        return found[0]
+
     async def get(self, keys: Iterable[Key]) -> dict[str, Answer]:
         """Return the answer for each key, by its name."""
         answers: dict[str, Answer] = {}
@@ -51,7 +63,7 @@ class Lookups:
             name = key.name
             if name in answers or name in joined or name in wanted:
                 continue
-            if (known := self._known(name, now)) is not None:
+            if (known := self._cache.fresh(name, now)) is not None or (known := self._old(name, now)) is not None:
                 answers[name] = known[0]
             elif (flying := self._in_flight.get(name)) is not None:
                 joined[name] = flying
@@ -76,11 +88,9 @@ class Lookups:
             answers[name] = await asyncio.shield(flying)
         return answers
 
-    def _known(self, name: str, now: float) -> tuple[bytes | None] | None:
-        known = self._cache.fresh(name, now)
-        if known is None and now - self._failed_at < _BACK_OFF:
-            return self._cache.stale(name)
-        return known
+    def _old(self, name: str, now: float) -> tuple[bytes | None] | None:
+        """Return an older value soon after a failure."""
+        return self._cache.stale(name) if now - self._failed_at < _BACK_OFF else None
 
     async def _ask(self, keys: Sequence[Key]) -> dict[str, Answer]:
         try:

@@ -23,6 +23,7 @@ from services.experience_api.admin.requests import (
 from services.experience_api.registry.clients import ClientChange, Policy
 from shared.errors import Malformed
 
+WRONG = (b"1.5", b'"2"', b"true", b"null", b"1e400")
 READERS: list[Callable[[bytes], object]] = [read_new_client, read_change, read_rotate, check_empty]
 
 
@@ -37,6 +38,13 @@ def test_a_client_has_the_usual_members_unless_others_are_named() -> None:
     assert read_rotate(b'{"overlap": 60}').overlap == 60.0
 
 
+@pytest.mark.parametrize("text", ["2", "2.0", "20e-1"])
+def test_a_whole_number_may_be_written_with_a_fraction(text: str) -> None:
+    assert read_new_client(f'{{"client_id": "a", "max_connections": {text}}}'.encode()).max_connections == 2
+    found = read_change(f'{{"max_connections": {text}}}'.encode()).max_connections
+    assert (found, json.dumps(found)) == (2, "2")
+
+
 @pytest.mark.parametrize(
     ("read", "body", "said"),
     [
@@ -44,6 +52,8 @@ def test_a_client_has_the_usual_members_unless_others_are_named() -> None:
         (read_new_client, b"[]", "object"),
         (read_new_client, b'{"client_id": "a", "admin": true}', "admin"),
         (read_new_client, b'{"client_id": "a", "policy": "never"}', "policy"),
+        *((read_new_client, b'{"client_id": "a", "max_connections": %b}' % text, "max_connections") for text in WRONG),
+        (read_change, b'{"max_connections": 1.5}', "max_connections"),
         (read_change, b"{}", "nothing to change; expected one of channels, may_send"),
         (read_change, b'{"channels": null}', "channels"),
         (read_change, b'{"channels": "a"}', "channels"),

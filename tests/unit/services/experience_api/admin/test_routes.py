@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.experience_api.admin.documents import files
 from services.experience_api.admin.operations import OPERATIONS
@@ -58,9 +59,10 @@ async def admin(service: RunningService, http: aiohttp.ClientSession) -> Admin:
     return Admin(service.admin.url, http, TOKENS["alice"])
 
 
-def test_the_file_is_up_to_date() -> None:
+def test_the_file_is_valid_and_up_to_date() -> None:
     """`make docs` writes it."""
     assert OPENAPI.path.read_text() == OPENAPI.text
+    OpenAPIV31SpecValidator(OPENAPI.document).validate()
 
 
 async def test_every_endpoint_is_described_refuses_strangers_and_is_on_no_other_port(

@@ -1,9 +1,18 @@
+import copy
+import json
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+
 from services.experience_api.api.asyncapi import asyncapi
 from services.experience_api.hub import close_codes
 from services.experience_api.stream import control_events
 from shared.bus.topics import TopicsOptions
 
 DOCUMENT = asyncapi(TopicsOptions(prefix="shop"))
+
+SCHEMA = json.loads((Path(__file__).parent / "specification" / "asyncapi-3.0.0.json").read_text())
 
 OWN = ("connected", "gap", "subscribed", "oversized", "refused", "draining", "heartbeat", "watermark")
 
@@ -27,3 +36,12 @@ def test_the_stream_delivers_events_and_the_relays_own() -> None:
 def test_the_topics_have_the_names_of_the_settings() -> None:
     addresses = {channel["address"] for channel in DOCUMENT["channels"].values()}
     assert addresses == {"/ws/publish", "shop.ingest", "shop.publish", "shop.inbound"}
+
+
+def test_the_document_is_valid_by_the_schema_of_the_specification() -> None:
+    validator = jsonschema_rs.Draft7Validator(SCHEMA)
+    validator.validate(DOCUMENT)
+    wrong = copy.deepcopy(DOCUMENT)
+    wrong["operations"]["deliver"]["action"] = "shout"
+    with pytest.raises(jsonschema_rs.ValidationError):
+        validator.validate(wrong)

@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import jsonschema
 import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from services.experience_api import refusals
 from services.experience_api.api.documents import files
@@ -19,6 +20,10 @@ def test_the_files_are_up_to_date() -> None:
     """`make docs` writes them."""
     for path, text in files().items():
         assert path.read_text() == text, path
+
+
+def test_the_document_of_the_endpoints_is_valid_by_the_specification() -> None:
+    OpenAPIV31SpecValidator(OPENAPI).validate()
 
 
 @pytest.mark.parametrize("document", [OPENAPI, ASYNCAPI], ids=["openapi", "asyncapi"])

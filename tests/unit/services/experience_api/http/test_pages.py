@@ -56,7 +56,13 @@ async def test_a_preflight_names_methods_and_headers() -> None:
 
 @pytest.mark.parametrize(
     ("path", "header", "bound"),
-    [("/tickets", None, ""), ("/tickets", APP, APP), (f"/tickets?origin={APP}", None, APP), ("/tickets", "null", None)],
+    [
+        ("/tickets", None, ""),
+        ("/tickets", APP, APP),
+        (f"/tickets?origin={APP}", None, APP),
+        ("/tickets", "null", None),
+        ("/tickets?origin=", APP, None),
+    ],
 )
 def test_a_ticket_is_for_the_page_that_is_named_or_asks(path: str, header: str | None, bound: str | None) -> None:
     if bound is not None:

@@ -2,7 +2,9 @@
 
 import dataclasses
 
+from services.process_api.operations.gate import Paused
 from services.process_api.worker.poison import SLOW_SECONDS, Attempts, PoisonTracker, SlowRecords
+from shared.errors import Unavailable
 from tests.unit.services.process_api.making import record
 
 
@@ -102,3 +104,11 @@ def test_counting_attempts_takes_no_memory_per_attempt() -> None:
         attempts.ran(7)
     assert attempts.before(7) == 9_999
     assert len(attempts._ended) == 1
+
+
+def test_a_record_of_a_paused_pipeline_is_not_attempted() -> None:
+    poison = PoisonTracker()
+    for error, attempts in ((Paused("orders"), 0), (Unavailable("no answer"), 1)):
+        poison.note_attempt(error, record(b"", 5))
+        poison.attempts.begin(5)
+        assert poison.attempts.before(5) == attempts

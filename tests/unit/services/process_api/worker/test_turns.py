@@ -25,3 +25,15 @@ async def test_the_time_in_which_a_step_waits_is_not_counted() -> None:
     turns.waited()
     await turns.breathe()
     assert (turns.longest, clock.rests) == (0, [])
+
+
+async def test_what_is_due_is_found_without_waiting() -> None:
+    clock = TickingClock(0)
+    turns = Turns(clock)
+    assert not turns.due()
+    clock.advance(0.02)
+    assert turns.due()
+    assert clock.rests == []
+    await turns.rest()
+    assert not turns.due()
+    assert (turns.longest, clock.rests) == (0.02, [0])

@@ -101,6 +101,15 @@ async def test_all_pipelines_undo_a_record_that_comes_again() -> None:
     assert made.count == 0
 
 
+async def test_pipelines_without_state_run_beside_one_with_state_up_to_the_first_that_waits() -> None:
+    made = batch(waiting_pipeline(StatefulLookUp(), name="a"), waiting_pipeline(LookUp(), name="b"), pipeline(name="c"))
+    state = RecordedState()
+    with pytest.raises(Blocked):
+        await made.add_waiting([record(event({}), 0), record(event({"look": "away"}), 1)], scope(state))
+    assert [tally.published for tally in made.tallies.values()] == [1, 1, 1]
+    assert state.told == [("begin", "a"), ("keep", "a")]
+
+
 async def test_without_a_state_nothing_is_told() -> None:
     made = batch(waiting_pipeline(StatefulLookUp()))
     await made.add_waiting([record(event({}), 0)], scope())

@@ -30,6 +30,12 @@ class CountedTurns:
     def __init__(self) -> None:
         self.breaths = self.waits = 0
 
+    def due(self) -> bool:
+        return True
+
+    async def rest(self) -> None:
+        self.breaths += 1
+
     async def breathe(self) -> None:
         self.breaths += 1
 

@@ -8,6 +8,7 @@ import pytest
 from services.process_api.pipeline.steps.lookup.cache import Cache, CacheOptions
 from services.process_api.pipeline.steps.lookup.keys import Key
 from services.process_api.pipeline.steps.lookup.lookups import Lookups
+from services.process_api.pipeline.steps.step import NotKnown
 from shared.errors import Malformed, SettingsError, Unavailable
 from shared.http.client.failures import UnusableResponse
 from tests.unit.services.process_api.worker.test_filler import TickingClock
@@ -115,3 +116,16 @@ async def test_old_values_bridge_an_outage_without_an_attempt_for_each_batch() -
     backend.failure = None
     await lookups.get(keys("a"))
     assert len(backend.asked) == 3
+
+
+async def test_what_is_cached_is_known_until_it_is_too_old() -> None:
+    clock = TickingClock(0)
+    lookups = made(Scripted(), clock=clock)
+    with pytest.raises(NotKnown):
+        lookups.known("a")
+    await lookups.get(keys("a", "x"))
+    assert (lookups.known("a"), lookups.known("x")) == (b'"a"', None)
+    clock.advance(15)
+    assert lookups.known("a") == b'"a"'
+    with pytest.raises(NotKnown):
+        lookups.known("x")

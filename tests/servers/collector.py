@@ -1,0 +1,136 @@
+"""An OpenTelemetry collector for tests, built once from its Go modules, which writes what it gets to files."""
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import yaml
+
+from services.standalone.embedded.jars import cache_folder
+from services.standalone.embedded.process import ServerMissing, ServerProcess, free_port
+
+SIGNALS = ("traces", "metrics", "logs")
+_PROGRAM = Path(__file__).with_name("collector_program")
+_BUILD = 900.0
+"""Seconds to fetch the modules and compile them, which takes two minutes of CPU."""
+_STARTUP = 30.0
+
+
+class CollectorServer:
+    """One collector."""
+
+    def __init__(self, folder: Path, port: int, process: ServerProcess) -> None:
+        self.endpoint = f"http://127.0.0.1:{port}"
+        """Of its receiver for OTLP over HTTP."""
+        self._folder = folder
+        self._process = process
+
+    def stop(self) -> None:
+        """Stop it, so that its files are complete."""
+        self._process.stop((signal.SIGTERM, 15))
+
+    def spans(self) -> list[dict[str, Any]]:
+        """Return the spans, each with the name of its service as `service`."""
+        return self._items("traces", "resourceSpans", "scopeSpans", "spans")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the metrics of all exports, as `spans` does."""
+        return self._items("metrics", "resourceMetrics", "scopeMetrics", "metrics")
+
+    def logs(self) -> list[dict[str, Any]]:
+        """Return the records of the logs, as `spans` does."""
+        return self._items("logs", "resourceLogs", "scopeLogs", "logRecords")
+
+    def _items(self, signal_: str, resources: str, scopes: str, items: str) -> list[dict[str, Any]]:
+        return [
+            {**item, "service": attributes(resource["resource"])["service.name"]}
+            for line in (self._folder / f"{signal_}.json").read_text().splitlines()
+            for resource in json.loads(line)[resources]
+            for scope in resource[scopes]
+            for item in scope[items]
+        ]
+
+
+def attributes(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a span, a record or a resource; numbers as OTLP writes them in JSON."""
+    return {each["key"]: next(iter(each["value"].values())) for each in item.get("attributes", ())}
+
+
+@contextmanager
+def collector_server() -> Iterator[CollectorServer]:
+    """Run a collector.
+
+    Raises:
+        ServerMissing: it cannot be built here.
+    """
+    program = collector_program()
+    with tempfile.TemporaryDirectory(prefix="trelay-collector-") as name:
+        folder, port = Path(name), free_port()
+        (folder / "collector.yaml").write_text(yaml.safe_dump(_settings(folder, port)))
+        process = ServerProcess("OpenTelemetry collector", folder / "collector.out")
+        process.start(
+            [str(program), f"--config={folder / 'collector.yaml'}"],
+            ready=lambda _: b"Everything is ready" in process.output(),
+            timeout=_STARTUP,
+        )
+        try:
+            yield CollectorServer(folder, port, process)
+        finally:
+            process.kill()
+
+
+def collector_program() -> Path:
+    """Return the path of the collector; build it if the cache lacks it. Processes at the same time take turns.
+
+    Raises:
+        ServerMissing: Go is not installed, or the build failed.
+    """
+    digest = hashlib.sha256(b"".join((_PROGRAM / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")))
+    program = cache_folder() / f"collector-{digest.hexdigest()[:16]}"
+    if program.exists():
+        return program
+    go = which("go")
+    if go is None:
+        raise ServerMissing("Go, which builds the collector, is not on this machine (https://go.dev/dl/)")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with (program.parent / "collector.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            _build(go, program)
+    return program
+
+
+def _build(go: str, program: Path) -> None:
+    built = program.with_suffix(".new")
+    # Without debug information it links faster.
+    command = [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(built), "."]
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
+    try:
+        done = subprocess.run(
+            command, cwd=_PROGRAM, env=environment, capture_output=True, text=True, check=False, timeout=_BUILD
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ServerMissing(f"the collector was not built within {_BUILD:g} s") from exc
+    if done.returncode != 0:
+        raise ServerMissing(f"go build failed: {done.stderr.strip()[-500:]}")
+    built.rename(program)
+
+
+def _settings(folder: Path, port: int) -> dict[str, Any]:
+    return {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"127.0.0.1:{port}"}}}},
+        "exporters": {f"file/{each}": {"path": str(folder / f"{each}.json")} for each in SIGNALS},
+        "service": {
+            "pipelines": {each: {"receivers": ["otlp"], "exporters": [f"file/{each}"]} for each in SIGNALS},
+            "telemetry": {"metrics": {"level": "none"}},
+        },
+    }
