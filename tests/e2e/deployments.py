@@ -1,6 +1,7 @@
 """Whole deployments: three processes on Kafka and PostgreSQL, or one process on PostgreSQL alone."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Placed:
     urls: Sequence[str]
     """Of the experience layer, one a replica."""
     bus: dict[str, Any]
+    admin: str = ""
+    """`http://127.0.0.1:port` of an admin API, where there is one."""
 
     @property
     def url(self) -> str:
@@ -53,8 +56,10 @@ def three_processes(
     """Lay out the three services, on Kafka; `notify` is the channel that wakes the table's source."""
     bus = {"kind": "kafka", "servers": bootstrap, "topics": _topics(prefix)}
     ports = _free_ports()
-    config = write_settings(folder, _settings(dsn, bus, feed, ports, notify))
-    return Placed(_programs(folder, config, ports), [f"http://127.0.0.1:{ports['experience']}"], bus)
+    settings = _settings(dsn, bus, feed, ports, notify)
+    admin = _with_admin(settings)
+    config = write_settings(folder, settings)
+    return Placed(_programs(folder, config, ports), [f"http://127.0.0.1:{ports['experience']}"], bus, admin)
 
 
 def two_of_each(
@@ -87,7 +92,9 @@ def two_of_each(
 
 def one_process(folder: Path, feed: Path, dsn: str) -> Placed:
     """Lay out all three services in one process, on PostgreSQL alone."""
-    return one_process_of(folder, _settings(dsn, {"kind": "postgres", "topics": _topics("e2e")}, feed, {}))
+    settings = _settings(dsn, {"kind": "postgres", "topics": _topics("e2e")}, feed, {})
+    admin = _with_admin(settings)
+    return dataclasses.replace(one_process_of(folder, settings), admin=admin)
 
 
 def one_process_of(folder: Path, settings: dict[str, Any]) -> Placed:
@@ -101,6 +108,13 @@ def one_process_of(folder: Path, settings: dict[str, Any]) -> Placed:
         folder / "standalone.log",
     )
     return Placed([program], [f"http://127.0.0.1:{port}"], settings["bus"])
+
+
+def _with_admin(settings: dict[str, Any]) -> str:
+    """Add an admin API; return its address."""
+    port = free_port()
+    settings["experience"]["admin"] = {"listen": {"port": port}}
+    return f"http://127.0.0.1:{port}"
 
 
 def _free_ports() -> dict[str, int]:

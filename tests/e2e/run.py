@@ -10,6 +10,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from services.cli.explaining import ExplainClient
+from services.cli.service_client import ServiceAddress
 from shared.bus.connect import BusOptions, connect
 from shared.database.options import DatabaseOptions
 from tests.e2e.audit import Audit
@@ -69,15 +71,34 @@ class Run:
                 await subscriber.expect(2 * self.events, _ARRIVES_WITHIN)
                 for source_name, upstream in self._upstreams():
                     await subscriber.marked(source_name, upstream.times[-1][0], _MARKED_WITHIN)
+                explained = await self._explained(subscriber)
                 statuses = await self.deployment.stop()
                 subscribing.cancel()
         finally:
             self.deployment.kill()
-        faults = await self._audited(subscriber)
+        faults = explained + await self._audited(subscriber)
         for program, status in zip(self.deployment.programs, statuses, strict=True):
             print(f"{program.name}: {program.starts} starts, ended with {status}")
             faults += [f"{program.name} ended with {status}"] if status else []
         print(f"{subscriber.connections} connections of the subscriber")
+        return faults
+
+    async def _explained(self, subscriber: RecordingSubscriber) -> list[str]:
+        """Ask why some events did arrive, and why one that never was did not; return the wrong answers."""
+        last = {source(event): event["id"] for event in subscriber.events}
+        asked = [
+            *((event_id, "delivery", ("yes", "unknown")) for event_id in last.values()),
+            ("none", "ingest", ("no",)),
+        ]
+        faults = []
+        address = ServiceAddress(self.deployment.admin, None, None)
+        async with ExplainClient.opened(address) as operator:
+            for event_id, hop, answers in asked:
+                found = await operator.explained({"event": event_id, "client": CLIENT, "since": "1h"}, lambda _: None)
+                conclusion = found["conclusion"]
+                print("explained", event_id, conclusion["text"], found["read"])
+                if conclusion["hop"] != hop or conclusion["answer"] not in answers:
+                    faults.append(f"event {event_id} is explained by {conclusion}; expected {hop} {answers}")
         return faults
 
     def _upstreams(self) -> list[tuple[str, Upstream]]:
