@@ -36,7 +36,7 @@ from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
-from shared.bus.protocol import Appender, Bus
+from shared.bus.protocol import Appender, Bus, Record
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.engine import create_engine
@@ -231,9 +231,12 @@ class _Service:
 
         delayed = self._metrics.delayed
         stream_parts = StreamParts(
-            self._topics, self._options.delivery, inbound, takeovers, once, delayed, parts.tracing
+            self._topics, self._options.delivery, inbound, takeovers, once, delayed, parts.tracing, self._written
         )
         await run_stream(stream_parts, bus, self._stream, parts.clock)
+
+    def _written(self, record: Record) -> None:
+        self._metrics.written(record, self._parts.clock.time())
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
         clock = self._parts.clock

@@ -13,7 +13,10 @@ from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.callbacks import Counts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.wire.deflate import CompressionCounts
+from shared.bus.protocol import Record
+from shared.events.headers import provenance_in
 from shared.http.metrics import closed
+from shared.telemetry.hops import Hop, hop_seconds
 
 _DELAY_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _SOURCES_LIMIT = 200
@@ -58,6 +61,12 @@ class ExperienceMetrics:
             registry=registry,
         )
         self._sources: set[str] = set()
+        self._hops = hop_seconds(registry)
+
+    def written(self, record: Record, now: float) -> None:
+        """Observe how long an event took from the publish topic to the sockets; it was just written to them."""
+        if (provenance := provenance_in(record.headers)) is not None:
+            self._hops.observe(Hop.DELIVER, provenance.source, now - record.timestamp / 1000, record)
 
     def delayed(self, source: str, seconds: float) -> None:
         """Observe the delay of an event of a source. Sources beyond a limit share one series."""

@@ -16,6 +16,7 @@ from shared.composition.settings import SharedSettings
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.identity import Identity, unique_node_name
+from shared.telemetry.hops import hop_seconds
 from shared.telemetry.opening import opened_telemetry
 from shared.telemetry.tracing import Tracing
 
@@ -75,6 +76,7 @@ async def opened_parts(service: str, settings: SharedSettings, **given: Unpack[G
         if tracing is None:
             opened_spans = traced(settings, Identity(service, node), health, clock)
             tracing = await stack.enter_async_context(opened_spans)
+        hop_seconds(health.registry).exemplars = tracing.on
         yield Parts(
             node,
             health,

@@ -56,6 +56,15 @@ def packed_provenance(headers: Headers) -> bytes | None:
     return None
 
 
+def provenance_in(headers: Headers) -> Provenance | None:
+    """Return the provenance that headers name; None where they name none that can be read."""
+    packed = packed_provenance(headers)
+    try:
+        return None if packed is None else unpack_provenance(packed)
+    except MalformedEvent:
+        return None
+
+
 def unpack_provenance(packed: bytes) -> Provenance:
     """Read the value of the provenance header.
 

@@ -9,8 +9,10 @@ from services.process_api.worker.metrics import ProcessMetrics
 from services.system_api.sources.http.webhook.metrics import WebhookMetrics
 from services.system_api.supervisor.metrics import SystemMetrics
 from shared.alerts.mailer import MailerMetrics, NotifierMetrics
+from shared.bus.protocol import Outgoing
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.telemetry.hops import Hop, hop_seconds
 
 Samples = dict[str, list[dict[str, str]]]
 
@@ -36,6 +38,8 @@ def samples() -> Samples:
     process.blocked_seconds.labels("orders", "0.map")
     process.set_lag({0: 0})
     ExperienceMetrics(registry).delayed("orders", 0.1)
+    for hop in Hop:
+        hop_seconds(registry).observe(hop, "orders", 0.1, Outgoing(b"", None))
     registry.register(DeliveryCollector(lambda: None))
     found: Samples = {}
     for family in registry.collect():

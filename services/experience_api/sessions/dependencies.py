@@ -18,7 +18,7 @@ from services.experience_api.stream.callbacks import Callbacks
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.http_delivery import HttpDelivery
 from services.experience_api.stream.options import DeliveryOptions
-from shared.bus.protocol import Appender, Bus
+from shared.bus.protocol import Appender, Bus, Record
 from shared.bus.topics import TopicsOptions
 from shared.runtime.clock import Clock
 from shared.runtime.retry import when_available
@@ -40,6 +40,7 @@ class StreamParts:
     once: Callable[[Bus], AbstractAsyncContextManager[OnceAppender]]
     on_delay: Callable[[str, float], None]
     tracing: Tracing = NO_TRACING
+    on_first: Callable[[Record], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         takeovers = parts.takeovers(bus, appender)
         tasks.keep("takeovers", takeovers.run())
         inbound = parts.inbound(appender)
-        callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing)
+        callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing, parts.on_first)
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(
             bus,

@@ -12,7 +12,12 @@ from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.stream.feed import OnDelay
 from services.experience_api.wire.deflate import CompressionCounts
+from shared.bus.protocol import Record
 from shared.telemetry.tracing import NO_TRACING, Tracing
+
+
+def _ignore(_record: Record) -> None:
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Callbacks:
     """One observation for each batch that was written."""
     tracing: Tracing = NO_TRACING
     """Gets each read of the publish topic that was written."""
+    on_first: Callable[[Record], None] = _ignore
+    """Gets the first record of each such read."""
 
 
 class Counts(NamedTuple):

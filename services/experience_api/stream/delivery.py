@@ -102,7 +102,7 @@ class Delivery:
             options=options.feed,
             clock=clock,
             on_delay=callbacks.on_delay,
-            on_delivered=traced_reads(callbacks.tracing, topic, self._hub.counts),
+            on_delivered=traced_reads(callbacks.tracing, topic, self._hub.counts, callbacks.on_first),
         )
         self._watermarks = Watermarks(
             bus, watermarks, topic, self._history, self._hub.is_live, self._control_events, clock

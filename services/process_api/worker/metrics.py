@@ -8,7 +8,10 @@ from services.process_api.operations.statuses import StateSize
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.steps.scope import OnStep
 from services.process_api.worker.batch import Batch
+from shared.bus.protocol import Record
+from shared.events.headers import provenance_in
 from shared.runtime.clock import Clock
+from shared.telemetry.hops import Hop, hop_seconds
 
 _COMMIT_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _STEP_SECONDS = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -75,6 +78,7 @@ class ProcessMetrics:
             ["partition"],
             registry=registry,
         )
+        self._hops = hop_seconds(registry)
         self._clock = clock
         self.declare(pipelines)
 
@@ -101,6 +105,11 @@ class ProcessMetrics:
                     metric.labels(pipeline, _part(part)).inc(count)
         self.unclaimed.inc(batch.unclaimed)
         self.commit_seconds.observe(seconds)
+
+    def processed(self, record: Record) -> None:
+        """Observe how long an event took from the ingest topic to the commit of its results."""
+        if (provenance := provenance_in(record.headers)) is not None:
+            self._hops.observe(Hop.PROCESS, provenance.source, self._clock.time() - record.timestamp / 1000, record)
 
     def set_lag(self, records: Mapping[int, int]) -> None:
         """Set how many records wait, by partition; partitions that are not among them have no lag here."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from services.process_api.operations.activity import Activities
 from services.process_api.pipeline.steps.outcome import Blocked
@@ -55,6 +56,8 @@ class Reporter:
         self._metrics = metrics
         self._clock = clock
         self._paused: dict[TopicPartition, _Pause] = {}
+        self._first: WeakKeyDictionary[Batch, Record] = WeakKeyDictionary()
+        """Of batches that are filled or on their way to the bus: the first record, which has waited longest."""
 
     @property
     def step_timer(self) -> StepTimer:
@@ -63,12 +66,16 @@ class Reporter:
 
     def ran(self, batch: Batch, records: Sequence[Record]) -> None:
         """Report the records that were added to a batch."""
+        if records:
+            self._first.setdefault(batch, records[0])
         if self._tracing.on:
             batch.parents.update(self._tracing.parents(records))
 
     def committed(self, position: TopicPartition, batch: Batch, seconds: float, group: str = "") -> None:
         """Report a batch of a consumer group that became visible."""
         self._metrics.committed(batch, seconds)
+        if (oldest := self._first.pop(batch, None)) is not None and batch.outputs:
+            self._metrics.processed(oldest)
         self._tracing.processed(*position, group, batch.parents, seconds)
         if batch.shadowed:
             self._observe(batch)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from services.system_api.supervisor.status import State
+from shared.telemetry.hops import hop_seconds
 
 _COMMIT_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _POLL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0)
@@ -29,6 +30,7 @@ class SourceMetrics:
         self.commit_seconds = metrics.commit_seconds.labels(source)
         self.caught_up = metrics.caught_up.labels(source)
         self.interval = metrics.interval.labels(source)
+        self.hops = metrics.hops
         self._states = {state: metrics.state.labels(source, state) for state in State}
         self._state = State.STANDBY
         self._states[self._state].set(1)
@@ -123,6 +125,7 @@ class SystemMetrics:
             ["source", "state"],
             registry=registry,
         )
+        self.hops = hop_seconds(registry)
         self._of = {source: SourceMetrics(self, source) for source in sources}
 
     def of(self, source: str) -> SourceMetrics:

@@ -11,8 +11,11 @@ from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.part_problems import PartNotice
 from services.system_api.supervisor.status import Notice, SourceStatus, State
 from shared.alerts import Alerts
+from shared.bus.protocol import Outgoing
+from shared.events.headers import provenance_in
 from shared.runtime.clock import Clock
 from shared.runtime.rates import Rates
+from shared.telemetry.hops import Hop
 
 logger = logging.getLogger(__name__)
 
@@ -179,12 +182,19 @@ class Reporter:
         self._rates.add(len(batch.records), len(batch.rejects), self._clock.monotonic())
         self._metrics.published.inc(len(batch.records))
         self._metrics.commit_seconds.observe(took)
+        if batch.records:
+            self._observe_hop(batch.records[0])
         self.status.committed(batch.checkpoint, own)
         if batch.rejects:
             self._metrics.rejected.inc(len(batch.rejects))
             first = batch.rejects[0]
             fields = {"count": len(batch.rejects), "first": first.origin, "error": first.error}
             logger.warning("records dead-lettered", extra=self._fields | fields)
+
+    def _observe_hop(self, event: Outgoing) -> None:
+        if (provenance := provenance_in(event.headers)) is not None:
+            seconds = self._clock.time() - provenance.read_ms / 1000
+            self._metrics.hops.observe(Hop.COMMIT, self._name, seconds, event)
 
     def unsettled(self, error: str) -> None:
         """The step after a commit failed; the source repeats it on a later poll."""

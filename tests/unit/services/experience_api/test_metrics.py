@@ -7,6 +7,8 @@ from services.experience_api.metrics import ACCEPTED, DeliveryCollector, Experie
 from services.experience_api.stream.callbacks import Counts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.wire.deflate import CompressionCounts
+from shared.bus.memory.log import MemoryRecord
+from shared.events.headers import headers_of
 
 
 def test_every_outcome_is_zero_at_the_start() -> None:
@@ -47,3 +49,13 @@ def test_the_counts_of_the_stream_are_read_on_collection() -> None:
     assert registry.get_sample_value("trelay_experience_compressed_frames_total") == 2
     assert registry.get_sample_value("trelay_experience_compression_bytes_before_total") == 900
     assert registry.get_sample_value("trelay_experience_compression_bytes_after_total") == 300
+
+
+def test_what_is_written_shows_how_long_it_took_from_the_topic() -> None:
+    registry = CollectorRegistry()
+    metrics = ExperienceMetrics(registry)
+    for headers in (headers_of(b"orders 5 orders:1"), (("trelay-provenance", b"?"),)):
+        metrics.written(MemoryRecord("t", 0, 0, 1000, b"c", b"{}", headers), now=1.25)
+    labels = {"hop": "deliver", "source": "orders"}
+    assert registry.get_sample_value("trelay_hop_seconds_sum", labels) == 0.25
+    assert registry.get_sample_value("trelay_hop_seconds_count", labels) == 1

@@ -107,3 +107,25 @@ def test_a_transaction_that_is_too_large_is_logged(reporter: Reporter, caplog: p
     assert line.message == "transaction too large, retrying its records individually"
     fields = {"topic": "trelay.ingest", "partition": 3, "error": "2 MiB, the limit is 1"}
     assert fields.items() <= line.__dict__.items()
+
+
+class Later(SteppedClock):
+    """Two seconds after the records of these tests were written."""
+
+    def time(self) -> float:
+        return 1_700_000_002.001
+
+
+def test_the_event_that_waited_longest_shows_how_long_its_hop_took(alerts: RecordingAlerts) -> None:
+    registry, clock = CollectorRegistry(), Later()
+    reporter = Reporter(alerts, ProcessMetrics(registry, [pipeline()], clock), clock)
+    taken, left_out = batch(pipeline()), batch(pipeline({"filter": "n > 1"}))
+    records = [record(event({"n": 1}), offset) for offset in range(3)]
+    for each in (taken, left_out):
+        each.add(records)
+        reporter.ran(each, records[:2])
+        reporter.ran(each, records[2:])
+        reporter.committed(POSITION, each, 0.1)
+    labels = {"hop": "process", "source": "orders"}
+    assert registry.get_sample_value("trelay_hop_seconds_count", labels) == 1
+    assert registry.get_sample_value("trelay_hop_seconds_sum", labels) == pytest.approx(2.0)

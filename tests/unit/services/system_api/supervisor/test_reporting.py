@@ -13,6 +13,7 @@ from services.system_api.supervisor.status import State
 from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Outgoing
 from shared.events.dead_letter import Reject
+from shared.events.headers import headers_of
 from shared.runtime.clock import SystemClock
 
 
@@ -164,3 +165,14 @@ def test_each_file_that_was_taken_early_is_counted_and_logged(caplog: pytest.Log
     assert [(record.levelno, record.message, fields(record)["error"]) for record in caplog.records] == [
         (logging.WARNING, "file changed after it was read; reading it again", "a.csv: changed after it was read")
     ]
+
+
+def test_a_commit_shows_how_long_its_first_event_took() -> None:
+    report, registry = reporter()
+    now = int(SystemClock().time() * 1000)
+    for headers in (headers_of(f"orders {now - 1500} orders:1".encode()), ()):
+        report.committed(Batch(records=[Outgoing(b"k", b"{}", headers)]), OwnPart(), 0.1)
+    report.committed(Batch(), OwnPart(), 0.1)
+    labels = {"hop": "commit", "source": "orders"}
+    assert registry.get_sample_value("trelay_hop_seconds_count", labels) == 1
+    assert 1.4 < (registry.get_sample_value("trelay_hop_seconds_sum", labels) or 0) < 60
