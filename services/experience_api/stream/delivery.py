@@ -93,6 +93,7 @@ class Delivery:
             self._hub.join,
             round_bytes=options.catch_up.log_reader.chunk_bytes,
             clock=clock,
+            on_round=self._on_round,
         )
         self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events, compressing)
         self._feed = Feed(
@@ -106,7 +107,7 @@ class Delivery:
             on_delivered=traced_reads(callbacks.tracing, topic, self._hub.counts),
         )
         self._watermarks = Watermarks(
-            bus, watermarks, topic, self._history, self._hub.is_live, self._control_events, clock
+            bus, watermarks, topic, self._history, self._broadcast.is_live, self._control_events, clock
         )
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
@@ -279,6 +280,9 @@ class Delivery:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)
         connection.outbox.offer(self._control_events.draining(connection.subscriber, wait))
         connection.end(DRAINING, wait)
+
+    def _on_round(self, connection: Connection) -> None:
+        self._watermarks.send_to(connection)
 
     async def _pause(self) -> None:
         await self._clock.sleep(self._rng.uniform(0.5, 1.5))
