@@ -31,8 +31,8 @@ from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
 from services.experience_api.sessions.handshake import Handshake
-from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.messages.inbound import Inbound
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
@@ -219,8 +219,8 @@ class _Service:
     async def _run_stream(self, bus: Bus, connections: Connections, node: NodeLease) -> None:
         parts = self._parts
 
-        def inbound(appender: Appender) -> Inbound:
-            return Inbound(appender, self._topics.inbound, parts.alerts, self._metrics, parts.clock, _new_id)
+        def inbound(appender: Appender, once: OnceAppender) -> Inbound:
+            return Inbound(appender, once, self._topics.inbound, parts.alerts, self._metrics, parts.clock, _new_id)
 
         def takeovers(bus: Bus, appender: Appender) -> Takeovers:
             return Takeovers(bus, appender, self._topics.takeovers, connections.on_notice, parts.clock)

@@ -78,6 +78,14 @@ class Expression:
         Raises:
             Malformed: as for `value`, or the value is not text.
         """
+        if self._plain is not None:
+            try:
+                scalar = self._plain.scalar(document)
+            except Undecided:
+                pass
+            else:
+                if scalar is None or type(scalar) is str:
+                    return scalar
         found = self.value(document)
         if found is None:
             return None

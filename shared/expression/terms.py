@@ -107,9 +107,10 @@ def constructed(members: Mapping[str, Term]) -> Term:
 
 def joined(parts: Sequence[Term]) -> Term:
     """The concatenation of texts; an undefined one is empty."""
+    scalars = [part.scalar for part in parts]
 
     def join(document: Document) -> str:
-        return "".join(_joinable(part.scalar(document)) for part in parts)
+        return "".join([_joinable(scalar(document)) for scalar in scalars])
 
     return Term(lambda document: Raw(json_string(join(document))), join, lambda document: bool(join(document)))
 

@@ -24,6 +24,12 @@ def _receiving(members: dict[str, Schema]) -> Schema:
     return {**found, "properties": {**found["properties"], "filters": filters, "conflate": _NUMBER}}
 
 
+def _of_message(members: dict[str, Schema]) -> Schema:
+    """Return the schema of what became of a message; `id` is absent if it was sent without."""
+    found = object_of({"message": {"type": "integer"}, **members})
+    return {**found, "properties": {**found["properties"], "id": _TEXT}}
+
+
 _CONTROL = {
     control_events.CONNECTED: (
         "The first message of a connection. The stream begins at its cursor.",
@@ -42,6 +48,14 @@ _CONTROL = {
         object_of({"source": {}, "id": {}, "bytes": {"type": "integer"}, "skip": _TEXT, "detail": _TEXT}),
     ),
     control_events.REFUSED: ("Something that the subscriber sent was refused.", object_of({"detail": _TEXT})),
+    control_events.ACCEPTED: (
+        "A message of the client is stored on the inbound topic. `message` counts those of the connection.",
+        _of_message({"event": _TEXT}),
+    ),
+    control_events.REJECTED: (
+        "A message of the client is not stored, and would be rejected again.",
+        _of_message({"code": _TEXT, "detail": _TEXT}),
+    ),
     control_events.DRAINING: (
         "The replica shuts down: reconnect after `wait` seconds.",
         object_of({"wait": _NUMBER}),

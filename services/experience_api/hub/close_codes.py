@@ -46,7 +46,7 @@ CLAIM_LOST = CloseReason(4004, "claim lost", wait=1.0)
 ALREADY_CONNECTED = CloseReason(4005, "already connected", wait=2.0)
 """Another connection of the client lives. Sent to scripts, which cannot read the refusal of an upgrade."""
 UNAVAILABLE = CloseReason(4006, "unavailable", wait=2.0)
-"""The service, or what it depends on, cannot serve now. Sent to scripts."""
+"""The service, or what it depends on, cannot serve now. Sent to scripts, and when a message could not be stored."""
 DISCONNECTED = CloseReason(4007, "disconnected by an operator", wait=1.0)
 """An operator has ended the connection. The client may connect again."""
 

@@ -12,8 +12,8 @@ from services.experience_api.auth.tokens import Tokens
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.claiming.takeovers import Takeovers
-from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.messages.inbound import Inbound
 from services.experience_api.stream.callbacks import Callbacks
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.http_delivery import HttpDelivery
@@ -35,7 +35,7 @@ class StreamParts:
 
     topics: TopicsOptions
     options: DeliveryOptions
-    inbound: Callable[[Appender], Inbound]
+    inbound: Callable[[Appender, OnceAppender], Inbound]
     takeovers: Callable[[Bus, Appender], Takeovers]
     once: Callable[[Bus], AbstractAsyncContextManager[OnceAppender]]
     on_delay: Callable[[str, float], None]
@@ -76,7 +76,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
     async with bus.appender() as appender, parts.once(bus) as once, Tasks() as tasks:
         takeovers = parts.takeovers(bus, appender)
         tasks.keep("takeovers", takeovers.run())
-        inbound = parts.inbound(appender)
+        inbound = parts.inbound(appender, once)
         callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing, parts.on_first)
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(

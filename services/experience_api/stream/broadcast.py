@@ -65,6 +65,10 @@ class Broadcast:
                 for change in changes:
                     self._change(connection, change)
 
+    def is_live(self, connection: Connection) -> bool:
+        """Return whether a connection has been written everything up to the head, or the latest of it."""
+        return self._hub.is_live(connection) or self._catch_up.is_served(connection)
+
     def remove(self, connection: Connection) -> None:
         """Deliver nothing more to a connection, whether it is live or catching up."""
         self._catch_up.cancel(connection)

@@ -10,6 +10,7 @@ from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
+from services.experience_api.stream.control_events import Receipt
 from services.experience_api.stream.feed import OnDelay
 from services.experience_api.wire.deflate import CompressionCounts
 from shared.bus.protocol import Record
@@ -26,8 +27,13 @@ class Callbacks:
 
     on_refused: Callable[[Subscriber], None]
     """A consumer sent a message without permission, and its connection is being closed. Must not block."""
-    on_inbound: Callable[[Subscriber, bytes], Awaitable[None]]
-    """A client with permission sent a message. Its next one is read afterwards."""
+    on_inbound: Callable[[Subscriber, bytes], Awaitable[Receipt]]
+    """A client with permission sent a message. Its next one is read once this returns, after it is stored.
+
+    Raises:
+        Unavailable: it is not known whether it was stored.
+        TooLarge: it was not.
+    """
     on_delay: OnDelay
     """One observation for each batch that was written."""
     tracing: Tracing = NO_TRACING

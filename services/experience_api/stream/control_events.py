@@ -1,11 +1,11 @@
-"""Encodes the relay's own events: connected, gap, subscribed, oversized, refused, draining, heartbeat, watermark.
+"""Encodes the relay's own events, such as connected, gap and draining.
 
 Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it where every event does: a subscriber
 keeps the cursor of the last frame that has one, and resumes from it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,8 @@ CONNECTED = "trelay.connected"
 GAP = "trelay.gap"
 SUBSCRIBED = "trelay.subscribed"
 REFUSED = "trelay.refused"
+ACCEPTED = "trelay.accepted"
+REJECTED = "trelay.rejected"
 DRAINING = "trelay.draining"
 OVERSIZED = "trelay.oversized"
 HEARTBEAT = "trelay.heartbeat"
@@ -33,6 +35,18 @@ TOPIC_REPLACED = "topic-replaced"
 """Gap: the publish topic was recreated under a live stream."""
 
 _json = msgspec.json.Encoder().encode
+
+
+class Receipt(NamedTuple):
+    """What became of a message of a client."""
+
+    event_id: str
+    """The id of its event on the inbound topic; empty if it was rejected."""
+    sent_id: str | None = None
+    """The id that the client gave it."""
+    code: str = ""
+    """The code of the refusal if it was rejected."""
+    detail: str = ""
 
 
 class ControlEvents:
@@ -93,6 +107,15 @@ class ControlEvents:
     def refused(self, subscriber: Subscriber, detail: str) -> bytes:
         """Return the frame that refuses a message of the subscriber."""
         return self._frame(REFUSED, f"{subscriber.connection_id}/refused", {"detail": detail})
+
+    def received(self, subscriber: Subscriber, number: int, receipt: Receipt) -> bytes:
+        """Return the frame that says what became of a message; `number` counts those of the connection from 1."""
+        data: dict[str, Any] = {"message": number, **({"id": receipt.sent_id} if receipt.sent_id else {})}
+        if not receipt.code:
+            identity = f"{subscriber.connection_id}/accepted/{number}"
+            return self._frame(ACCEPTED, identity, {**data, "event": receipt.event_id})
+        rejected = {**data, "code": receipt.code, "detail": receipt.detail}
+        return self._frame(REJECTED, f"{subscriber.connection_id}/rejected/{number}", rejected)
 
     def draining(self, subscriber: Subscriber, wait: float) -> bytes:
         """Return the frame that announces a shutdown; `wait` is the seconds to wait before reconnecting."""

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from services.experience_api import refusals
 from services.experience_api.hub.audience import Subscriber
-from services.experience_api.hub.close_codes import DRAINING, LOST, MAY_NOT_SEND
+from services.experience_api.hub.close_codes import DRAINING, LOST
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import Hub
 from services.experience_api.hub.outbox import Outbox
@@ -33,6 +33,7 @@ from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReader
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.stream.oversized import OversizedEvents
+from services.experience_api.stream.receiving import Receiver
 from services.experience_api.stream.traced_reads import traced_reads
 from services.experience_api.stream.watermarks.sending import Watermarks
 from services.experience_api.wire.cursor import CursorCodec
@@ -92,6 +93,7 @@ class Delivery:
             self._hub.join,
             round_bytes=options.catch_up.log_reader.chunk_bytes,
             clock=clock,
+            on_round=self._on_round,
         )
         self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events, compressing)
         self._feed = Feed(
@@ -105,7 +107,7 @@ class Delivery:
             on_delivered=traced_reads(callbacks.tracing, topic, self._hub.counts, callbacks.on_first),
         )
         self._watermarks = Watermarks(
-            bus, watermarks, topic, self._history, self._hub.is_live, self._control_events, clock
+            bus, watermarks, topic, self._history, self._broadcast.is_live, self._control_events, clock
         )
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
@@ -177,7 +179,7 @@ class Delivery:
         connection = Connection(subscriber, outbox, transport, request.protocol, self.remove, peer)
         socket = Socket(
             connection,
-            self,
+            Receiver(self._callbacks, self._control_events, self._clock, self._options.inbound_per_second),
             protocols=protocols,
             extension=None if agreed is None else agreed.answer,
             limit=self._options.inbound_bytes if subscriber.may_send else _CONSUMER_MESSAGE_BYTES,
@@ -274,25 +276,13 @@ class Delivery:
         except TimeoutError:
             return
 
-    async def on_message(self, connection: Connection, message: bytes) -> None:
-        if connection.subscriber.may_send:
-            await self._callbacks.on_inbound(connection.subscriber, message)
-        else:
-            self._refuse(connection)
-
-    def on_oversized(self, connection: Connection) -> None:
-        if not connection.subscriber.may_send:
-            self._refuse(connection)
-
-    def _refuse(self, connection: Connection) -> None:
-        connection.outbox.offer(self._control_events.refused(connection.subscriber, MAY_NOT_SEND.name))
-        connection.end(MAY_NOT_SEND)
-        self._callbacks.on_refused(connection.subscriber)
-
     def _end_draining(self, connection: Connection) -> None:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)
         connection.outbox.offer(self._control_events.draining(connection.subscriber, wait))
         connection.end(DRAINING, wait)
+
+    def _on_round(self, connection: Connection) -> None:
+        self._watermarks.send_to(connection)
 
     async def _pause(self) -> None:
         await self._clock.sleep(self._rng.uniform(0.5, 1.5))

@@ -33,3 +33,6 @@ class DeliveryOptions(Options):
 
     inbound_bytes: int = Field(default=256 * 1024, ge=1)
     """Bytes of the largest message accepted from a client that may send."""
+
+    inbound_per_second: float = Field(default=100.0, ge=0.1)
+    """Messages a second that are accepted of one connection. Further ones are read later."""

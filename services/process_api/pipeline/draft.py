@@ -37,7 +37,8 @@ class Draft:
         Raises:
             MalformedEvent: the bytes are not a CloudEvent in UTF-8.
         """
-        _check_utf8(value)
+        if not value.isascii():
+            _check_utf8(value)
         self.channel: Channel | None = None
         """The channel that a step set. It precedes the pipeline's own and the event's own."""
         self._value: bytes | None = value  # None once anything is changed
@@ -95,11 +96,14 @@ class Draft:
 
         Call `mark_data_changed` after changing it in place.
         """
-        if self._data is None and self._data_text is not None:
-            self._data = Raw(self._data_text)
-        if type(self._data) is Raw:
-            self._data = expanded(self._data)
-        return self._data
+        data = self._data
+        if type(data) is dict:  # nearly always, and often
+            return data
+        if data is None and self._data_text is not None:
+            data = Raw(self._data_text)
+        if type(data) is Raw:
+            data = self._data = expanded(data)
+        return data
 
     def data_text(self) -> bytes | None:
         """Return the entity's JSON text; None as for `data`."""
@@ -155,7 +159,7 @@ class Draft:
         Raises:
             Malformed: names the attribute, or the value in the data and its place.
         """
-        if not self._foreign and not self.changed:
+        if not self._foreign and self._value is not None:
             return
         data = self.data_text()
         if self._foreign:
@@ -208,7 +212,8 @@ def relabelled(value: bytes, channel: bytes) -> bytes | None:
     at = value.find(_DATA)
     if at < 1 or value[0] != _BRACE or value.find(b'"channel"', 1, at) >= 0:
         return None
-    _check_utf8(value)
+    if not value.isascii():
+        _check_utf8(value)
     return b'{"channel":%b,%b' % (channel, value[1:])
 
 
@@ -218,8 +223,7 @@ def _check_utf8(value: bytes) -> None:
     Raises:
         MalformedEvent: names the byte.
     """
-    if not value.isascii():
-        try:
-            str(value, "utf-8")
-        except UnicodeDecodeError as exc:
-            raise MalformedEvent(f"not UTF-8: {exc.reason} at byte {exc.start}") from exc
+    try:
+        str(value, "utf-8")
+    except UnicodeDecodeError as exc:
+        raise MalformedEvent(f"not UTF-8: {exc.reason} at byte {exc.start}") from exc

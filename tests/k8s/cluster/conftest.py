@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.k8s.cluster.deploying import HOW_TO_GET_ONE, LOAD, SERVICES, TABLE, Cluster, local
+from tests.k8s.cluster.deploying import HOW_TO_GET_ONE, SERVICES, VERSION, Cluster
+from tests.k8s.cluster.overlays import TABLES, local
 from tests.k8s.rendering import Object
 
 REPLICAS = 2
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Cluster:
+def cluster() -> Iterator[Cluster]:
     """Return the cluster of KUBECONFIG."""
     kubeconfig = os.environ.get("KUBECONFIG")
     if not kubeconfig:
@@ -21,25 +23,29 @@ def cluster() -> Cluster:
     found = Cluster(kubeconfig)
     answer = found.run("get", "nodes", "-o", "name")
     assert answer.returncode == 0, f"{answer.stderr}\n{HOW_TO_GET_ONE}"
-    return found
+    yield found
+    found.delete_namespace()
 
 
-@pytest.fixture(scope="session")
-def trelay(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Run the overlay `local` with two replicas of each service for all tests that do not bring their own."""
+@pytest.fixture(scope="module")
+def trelay(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """Run the overlay `local` with two replicas of each service; modules after each other share it."""
+    if not cluster.has_namespace(f"tests-{VERSION}"):
+        deploy(cluster, tmp_path_factory.mktemp("local"))
+    return cluster
+
+
+def deploy(cluster: Cluster, folder: Path, version: str = VERSION) -> None:
+    """Run the overlay `local` of a release in an empty namespace."""
     cluster.delete_namespace()
-    objects = local(tmp_path_factory.mktemp("local"), REPLICAS)
+    objects = local(folder, REPLICAS, version)
     cluster.run("apply", "-f", "-", given=_namespace_of(objects))
-    program = cluster.do("create", "configmap", "load", f"--from-file={LOAD}", "--dry-run=client", "-o", "yaml")
-    cluster.do("apply", "-f", "-", given=program)
+    cluster.create_programs()
     cluster.apply(objects)
     cluster.wait_until_rolled_out("statefulset/postgresql", "statefulset/kafka")
-    environment = 'PGPASSWORD="$(cat "$POSTGRES_PASSWORD_FILE")"'
-    create = f'{environment} psql --host=127.0.0.1 --username=trelay --command="{TABLE}" trelay'
-    cluster.do("exec", "postgresql-0", "--", "sh", "-c", create)
+    cluster.psql(TABLES)
     cluster.wait_until_rolled_out(*(f"deployment/{service}" for service in SERVICES))
-    yield cluster
-    cluster.delete_namespace()
+    cluster.mark_namespace(f"tests-{version}")
 
 
 def _namespace_of(objects: list[Object]) -> str:

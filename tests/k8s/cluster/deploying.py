@@ -1,4 +1,4 @@
-"""Kubernetes by kubectl, and the overlays as the tests deploy them: with images and sizes for one small node."""
+"""Kubernetes by kubectl, and pods that run programs of the tests."""
 
 import json
 import os
@@ -7,44 +7,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from tests.k8s.rendering import KUBECTL, MANIFESTS, Object, of_kind, overlay, rendered
+from tests.k8s.rendering import KUBECTL, Object
 
 NAMESPACE = "trelay"
 SERVICES = ("system-api", "process-api", "experience-api")
 REGISTRY = os.environ.get("TRELAY_K8S_REGISTRY", "registry.example/trelay")
 VERSION = os.environ.get("TRELAY_K8S_VERSION", "0.1.0")
-SERVERS = {
-    "docker.io/library/postgres": os.environ.get("TRELAY_K8S_POSTGRES", "registry.example/trelay-test/postgres:1"),
-    "docker.io/apache/kafka": os.environ.get("TRELAY_K8S_KAFKA", "registry.example/trelay-test/kafka:1"),
-}
-LOAD = Path(__file__).with_name("load.py")
+SLOW = float(os.environ.get("TRELAY_K8S_SLOW", "1"))
+"""By how much more time everything may take, on a machine that others use as well."""
+PYTHON = "/opt/trelay/bin/python"
+PROGRAMS = Path(__file__).with_name("programs")
 
 HOW_TO_GET_ONE = (
     "name a cluster with KUBECONFIG, whose nodes have the images of `make images` and of tests/k8s/cluster/images, and "
     "which enforces NetworkPolicies; docs/operations/testing.md tells how"
 )
-
-FEED = """\
-  sources:
-    feed:
-      kind: table
-      url: postgresql://trelay@postgresql:5432/trelay
-      password: {file: /run/secrets/trelay/database/password}
-      table: feed
-      key: [id]
-      subject: account
-      type: row.added
-      interval: 0.2
-"""
-PIPELINES = """\
-  pipelines:
-    feed: {sources: [feed], channel: feed}
-"""
-TABLE = "CREATE TABLE feed (id bigserial PRIMARY KEY, number bigint NOT NULL UNIQUE, account text NOT NULL)"
 
 
 @dataclass(frozen=True)
@@ -78,7 +58,16 @@ class Cluster:
     def wait_until_rolled_out(self, *workloads: str, timeout: float = 240) -> None:
         """Wait until each workload runs what its object says, and is available."""
         for workload in workloads:
-            self.do("rollout", "status", workload, f"--timeout={timeout:.0f}s", timeout=timeout + 30)
+            self.do("rollout", "status", workload, f"--timeout={timeout * SLOW:.0f}s", timeout=timeout * SLOW + 30)
+
+    def pods(self, component: str) -> list[Object]:
+        """Return the pods of a workload that are not being deleted."""
+        found = self.get("pods", "-l", f"app.kubernetes.io/component={component}")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def python(self, where: str, program: str, *arguments: str) -> str:
+        """Run a program in a pod of an image of Trelay, and return its output."""
+        return self.do("exec", where, "--", PYTHON, "-c", program, *arguments)
 
     def log(self, pod: str) -> str:
         """Return the log of a pod."""
@@ -90,6 +79,31 @@ class Cluster:
         events = self.run("-n", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp").stdout
         return f"{pods}\n{events[-4000:]}"
 
+    def create_programs(self) -> None:
+        """Create the ConfigMap that pods of `program` mount."""
+        files = f"--from-file={PROGRAMS}"
+        self.do(
+            "apply",
+            "-f",
+            "-",
+            given=self.do("create", "configmap", "programs", files, "--dry-run=client", "-o", "yaml"),
+        )
+
+    def psql(self, statement: str, password: str = "", pod: str = "postgresql-0") -> str:
+        """Run a statement in the database of the overlay `local`; without a password, with that of its Secret."""
+        secret = f"'{password}'" if password else '"$(cat "$POSTGRES_PASSWORD_FILE")"'
+        command = f'PGPASSWORD={secret} psql --host=127.0.0.1 --username=trelay --tuples-only -c "{statement}" trelay'
+        return self.do("exec", pod, "--", "sh", "-c", command).strip()
+
+    def mark_namespace(self, mark: str) -> None:
+        """Remember what runs in the namespace."""
+        self.do("annotate", "namespace", NAMESPACE, f"trelay/deployed={mark}", "--overwrite")
+
+    def has_namespace(self, mark: str) -> bool:
+        """Whether the namespace was marked so."""
+        path = "jsonpath={.metadata.annotations.trelay/deployed}"
+        return self.run("get", "namespace", NAMESPACE, "-o", path).stdout == mark
+
     def delete_namespace(self) -> None:
         """Remove everything, and wait until it is gone."""
         self.run("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=180s")
@@ -99,53 +113,18 @@ def until(condition: Callable[[], bool], timeout: float, what: Callable[[], str]
     """Wait until a condition of the cluster holds, and return the seconds that it took."""
     began = time.monotonic()
     while not condition():
-        assert time.monotonic() - began < timeout, f"not within {timeout} s:\n{what()}"
+        assert time.monotonic() - began < timeout * SLOW, f"not within {timeout} s:\n{what()}"
         time.sleep(0.5)
     return time.monotonic() - began
 
 
-def with_test_images(objects: list[Object]) -> list[Object]:
-    """Let the workloads use the images that the nodes have."""
-    for workload in of_kind(objects, "Deployment", "StatefulSet", "Job").values():
-        for container in workload["spec"]["template"]["spec"]["containers"]:
-            name = container["image"].rpartition(":")[0]
-            ours = name.startswith("registry.example/trelay/")
-            container["image"] = f"{REGISTRY}/{name.rpartition('/')[2]}:{VERSION}" if ours else SERVERS[name]
-    return objects
-
-
-def local(folder: Path, replicas: int) -> list[Object]:
-    """Return the overlay `local` with the source and the pipeline of the load program."""
-    settings = MANIFESTS / "overlays" / "local" / "settings"
-    system, process = (settings / f"{layer}.yaml" for layer in ("system", "process"))
-    (folder / "system.yaml").write_text(system.read_text().replace("  sources: {}\n", FEED))
-    (folder / "process.yaml").write_text(process.read_text().replace("  pipelines: {}\n", PIPELINES))
-    up = "../" * (len(folder.resolve().parts) - 1)
-    kustomization: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "resources": [up + str(MANIFESTS / "overlays" / "local").removeprefix("/")],
-        "configMapGenerator": [
-            {"name": f"{layer}-settings", "behavior": "replace", "files": [f"trelay.yaml={layer}.yaml"]}
-            for layer in ("system", "process")
-        ],
-        "replicas": [{"name": service, "count": replicas} for service in SERVICES],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
-    return with_test_images(rendered(folder))
-
-
-def database_objects() -> list[Object]:
-    """Return the PostgreSQL of the overlay `local`, which stands for a database of the user's."""
-    return [
-        found
-        for found in with_test_images(overlay("local"))
-        if found["metadata"]["name"].startswith(("postgresql", "trelay-database"))
-    ]
-
-
 def program(name: str, labels: dict[str, str], command: list[str], **environment: str) -> Object:
-    """Return a pod of the image `cli` that runs Python, as restricted as the services are."""
-    mounts = [("database", "/run/secrets/trelay/database"), ("load", "/load")]
+    """Return a pod of the image `cli` that runs Python, as restricted as the services are.
+
+    It finds `programs/`, the password of the database, and the authority of the listener's certificate.
+    """
+    mounts = [("database", "/run/secrets/trelay/database"), ("programs", "/programs"), ("authority", "/authority")]
+    authority = {"secretName": "experience-api-tls", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -163,9 +142,9 @@ def program(name: str, labels: dict[str, str], command: list[str], **environment
                     "name": "program",
                     "image": f"{REGISTRY}/cli:{VERSION}",
                     "imagePullPolicy": "IfNotPresent",
-                    "command": ["/usr/bin/tini", "--", "/opt/trelay/bin/python", *command],
+                    "command": ["/usr/bin/tini", "--", PYTHON, *command],
                     "env": [{"name": key, "value": value} for key, value in environment.items()],
-                    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}},
+                    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
                     "securityContext": {
                         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
                         "capabilities": {"drop": ["ALL"]},
@@ -175,7 +154,8 @@ def program(name: str, labels: dict[str, str], command: list[str], **environment
             ],
             "volumes": [
                 {"name": "database", "secret": {"secretName": "trelay-database", "defaultMode": 0o440}},
-                {"name": "load", "configMap": {"name": "load"}},
+                {"name": "programs", "configMap": {"name": "programs"}},
+                {"name": "authority", "secret": authority},
             ],
         },
     }  # fmt: skip

@@ -43,8 +43,8 @@ def addresses(trelay: Cluster) -> dict[str, str]:
     pods = []
     for name, labels in PROBES.items():
         pod = program(f"probe-{name}", labels, ["-c", "import time; time.sleep(3600)"])
-        pod["spec"]["volumes"] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "load"]
-        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "load", "mountPath": "/load"}]
+        pod["spec"]["volumes"] = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "programs"]
+        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "programs", "mountPath": "/programs"}]
         pods.append(pod)
     out = {
         "apiVersion": "networking.k8s.io/v1",
@@ -68,8 +68,7 @@ def addresses(trelay: Cluster) -> dict[str, str]:
 
 def _reached(trelay: Cluster, source: str, targets: list[str]) -> dict[str, bool]:
     where = f"deployment/{source}" if source in SERVICES else f"pod/probe-{source}"
-    answer = trelay.do("exec", where, "--", "/opt/trelay/bin/python", "-c", CONNECT, *targets)
-    found: dict[str, bool] = json.loads(answer)
+    found: dict[str, bool] = json.loads(trelay.python(where, CONNECT, *targets))
     return found
 
 
@@ -99,13 +98,14 @@ def test_no_service_reaches_anything_else(trelay: Cluster, addresses: dict[str, 
 
 def test_a_pod_that_reaches_the_experience_layer_may_not_push(trelay: Cluster, addresses: dict[str, str]) -> None:
     push = (
-        "import sys, urllib.request, urllib.error\n"
+        "import ssl, sys, urllib.request, urllib.error\n"
+        "unchecked = ssl._create_unverified_context()\n"
         "request = urllib.request.Request(sys.argv[1], b'{}', {'Content-Type': 'application/json'})\n"
-        "try:\n    print(urllib.request.urlopen(request, timeout=5).status)\n"
+        "try:\n    print(urllib.request.urlopen(request, timeout=5, context=unchecked).status)\n"
         "except urllib.error.HTTPError as exc:\n    print(exc.code)\n"
     )
-    url = f"http://{addresses['experience-api']}:8080/entity?channel=feed"
-    answer = trelay.do("exec", "pod/probe-subscriber", "--", "/opt/trelay/bin/python", "-c", push, url)
+    url = f"https://{addresses['experience-api']}:8080/entity?channel=feed"
+    answer = trelay.python("pod/probe-subscriber", push, url)
     assert answer.strip() == "403"
 
 

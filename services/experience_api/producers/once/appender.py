@@ -61,7 +61,7 @@ class _Plan:
 
 
 class OnceAppender:
-    """Appends to one topic. `run` must be running."""
+    """Appends to a topic, or to others that a call names. `run` must be running."""
 
     def __init__(
         self,
@@ -109,8 +109,10 @@ class OnceAppender:
                 await tasks.cancel_all()
                 await appender._rounds.close()
 
-    async def append(self, guarded: Sequence[Guarded]) -> int:
+    async def append(self, guarded: Sequence[Guarded], topic: str = "") -> int:
         """Return how many of the records are new, once all of them are published. The keys differ from each other.
+
+        `topic` is where they are published, by default the topic of this appender.
 
         Raises:
             Refused: `KEY_REUSED`; `PUSH_IN_PROGRESS`; `BUSY`: the limit of keys is reached; `UNAVAILABLE`: this replica
@@ -127,8 +129,9 @@ class OnceAppender:
                 retry_after=_SWEEP_INTERVAL,
             )
         records = [record for each in guarded for record in each.records]
-        size = sum(check_size(self._topic, record) for record in records)
-        call = _GuardedCall(self._topic, records, size, asyncio.get_running_loop().create_future(), guarded)
+        topic = topic or self._topic
+        size = sum(check_size(topic, record) for record in records)
+        call = _GuardedCall(topic, records, size, asyncio.get_running_loop().create_future(), guarded)
         with self._rounds.caller():
             await self._rounds.add(call)
         return call.published
@@ -180,7 +183,7 @@ class OnceAppender:
             for each in new:
                 plan.taken.add(each.key.digest)
                 for record in each.records:
-                    plan.transaction.append(self._topic, *record)
+                    plan.transaction.append(call.topic, *record)
                 call.published += len(each.records)
         return plan
 

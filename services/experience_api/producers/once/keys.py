@@ -3,7 +3,7 @@
 import hashlib
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from multidict import MultiMapping
@@ -44,13 +44,24 @@ def read_key(headers: MultiMapping[str]) -> str | None:
     text = values[0].strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
-    if len(values) > 1 or not _KEY.fullmatch(text):
+    if len(values) > 1 or not valid_key(text):
         raise Refused(
             MALFORMED,
             f"header {HEADER!r}: expected one key of 1 to 255 visible ASCII characters, such as a UUID, with quotes "
             "around it or without",
         )
     return text
+
+
+def valid_key(text: str) -> bool:
+    """Return whether a text is a key: 1 to 255 visible ASCII characters without quotes, with spaces only inside."""
+    return _KEY.fullmatch(text) is not None
+
+
+def key_of_message(client_id: str, sent_id: str, attributes: Mapping[str, bytes]) -> Key:
+    """Return what is kept of the id that a client has given a message with these attributes."""
+    data = [part for name in sorted(attributes) for part in (name.encode(), attributes[name])]
+    return Key(_digest(b"message", client_id.encode(), sent_id.encode()), _digest(b"message", *data))
 
 
 def key_of_request(producer: str, key: str, headers: MultiMapping[str], query: str, body: bytes) -> Key:

@@ -59,10 +59,12 @@ class CatchUp:
         *,
         round_bytes: int,
         clock: Clock,
+        on_round: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         """`join` makes a connection live. It is called in the same step in which nothing is left to send.
 
-        `round_bytes` is the memory that a connection with conflation uses at most.
+        `round_bytes` is the memory that a connection with conflation uses at most. `on_round` takes each such
+        connection when its latest events have been written.
         """
         self._history = history
         self._writer = writer
@@ -70,6 +72,7 @@ class CatchUp:
         self._join = join
         self._round_bytes = round_bytes
         self._clock = clock
+        self._on_round = on_round
         self._tasks = Tasks()
         self._running: dict[Connection, _Running] = {}
         self._progress: asyncio.Future[None] | None = None
@@ -147,6 +150,11 @@ class CatchUp:
             return Position(running.rounds.cursor, running.replay.lag, live=running.rounds.resting)
         return Position(running.replay.cursor, running.replay.lag, live=False)
 
+    def is_served(self, connection: Connection) -> bool:
+        """Return whether a connection with conflation has been written the latest events up to the head."""
+        running = self._running.get(connection)
+        return running is not None and running.rounds.complete and not running.replay.lag
+
     @property
     def counts(self) -> CatchUpCounts:
         """The counts so far."""
@@ -200,6 +208,7 @@ class CatchUp:
                 change.make_in(replay, connection, self._control_events)
             if connection.subscriber.interest.conflate:
                 await running.rounds.run(lambda: connection in self._changes)
+                self._on_round(connection)
                 continue
             match await self._step(connection, replay):
                 case Progress.LIVE:

@@ -40,6 +40,8 @@ class Rounds:
         self._gaps: list[bytes] = []
         self._not_before = clock.monotonic()
         self._rests = False
+        self.complete = True
+        """Whether everything that was taken for the connection has been written."""
         self.cursor = replay.cursor
         """Of what was written."""
 
@@ -52,6 +54,7 @@ class Rounds:
         """Write the first round at once if memory holds all of it, and a connection that is not compressed reads on."""
         frames, progress = self._replay.take(CHUNK)
         self._round.add(frames)
+        self.complete = self._round.empty
         if progress in {Progress.LIVE, Progress.WAIT} and not self._round.empty:
             self._writer.force(self._connection, self._replay, self._taken())
             self._written(full=False)
@@ -70,6 +73,7 @@ class Rounds:
 
     async def run(self, interrupted: Callable[[], bool]) -> None:
         """Take what has come, until `interrupted`, and write it."""
+        self.complete = False
         from_memory = await self._collect(interrupted)
         full = self._round.full
         gaps, self._gaps = self._gaps, []
@@ -103,6 +107,7 @@ class Rounds:
 
     def _written(self, *, full: bool) -> None:
         """Set when the next round may begin: at once if what was taken was not all because it is much."""
+        self.complete = True
         pause = 0.0 if full else self._connection.subscriber.interest.conflate
         self._not_before = self._clock.monotonic() + pause
         self.cursor = self._replay.cursor

@@ -5,7 +5,7 @@ publish topic. Once this replica has read up to them, a live connection has been
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from services.experience_api.hub.connection import Connection
 from services.experience_api.stream.control_events import ControlEvents
@@ -103,11 +103,19 @@ class Watermarks:
 
     def send_due(self) -> None:
         """Send each connection the watermarks that are newer than what it has. Nothing is awaited."""
-        if not self._connections:
+        self._send_due(self._connections)
+
+    def send_to(self, connection: Connection) -> None:
+        """Send a connection the watermarks that are due: it was written what came before them, and more may follow."""
+        if (sent := self._connections.get(connection)) is not None:
+            self._send_due({connection: sent})
+
+    def _send_due(self, connections: Mapping[Connection, "_Sent"]) -> None:
+        if not connections:
             return
         marks, now = list(self._reached.all()), self._clock.monotonic()
         frames: dict[tuple[str, tuple[str, ...]], bytes] = {}
-        for connection, sent in self._connections.items():
+        for connection, sent in connections.items():
             if now >= sent.due and self._is_live(connection):
                 for mark in marks:
                     self._send(connection, sent, mark, frames)

@@ -19,6 +19,7 @@ from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.connection import Connection
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.callbacks import Callbacks, Served
+from services.experience_api.stream.control_events import Receipt
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.options import DeliveryOptions
 from shared.bus.memory import MemoryBus
@@ -97,8 +98,9 @@ async def streaming(
 ) -> AsyncIterator[Stream]:
     """Run a replica."""
 
-    async def on_inbound(_subscriber: Subscriber, message: bytes) -> None:
+    async def on_inbound(_subscriber: Subscriber, message: bytes) -> Receipt:
         stream.inbound.append(message)
+        return Receipt(f"id-{len(stream.inbound)}")
 
     refused: list[Subscriber] = []
     callbacks = Callbacks(

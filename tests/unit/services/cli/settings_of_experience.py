@@ -31,6 +31,7 @@ experience:
     drain: {wave: 200, pause: 0.2, spread: 4}
     close_timeout: 5
     inbound_bytes: 262144
+    inbound_per_second: 50
   drain_delay: 5
   drain_within: 15
 """

@@ -15,10 +15,11 @@ from services.experience_api.hub import close_codes
 from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.hub.hub import HubOptions
 from services.experience_api.refusals import Refused
+from services.experience_api.sessions.messages.inbound import ID_REUSED
 from services.experience_api.settings import ExperienceOptions
 from services.experience_api.stream import control_events
 from services.experience_api.stream.catching_up.catch_up import CatchUpOptions
-from services.experience_api.stream.control_events import ControlEvents
+from services.experience_api.stream.control_events import ControlEvents, Receipt
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.wire.cursor import ForeignCursor, MalformedCursor
 from services.experience_api.wire.frames import EventFrame, event_frame, event_payload, text_frame
@@ -82,7 +83,10 @@ def test_every_control_event_is_shown_as_it_is_on_the_wire() -> None:
         events.subscribed(subscriber, "granted", CURSOR),
         events.oversized(subscriber, oversized),
         events.refused(subscriber, close_codes.MAY_NOT_SEND.name),
+        events.received(subscriber, 3, Receipt("5f0c7f5e-4b7e-5d0c-9a34-0c1f2ab5d9e1", "reading-17")),
+        events.received(subscriber, 4, Receipt("", "reading-17", refusals.KEY_REUSED.code, ID_REUSED)),
         events.heartbeat(subscriber),
+        events.watermark("orders", 1_767_323_044_250, ["orders.eu"]),
         events.draining(subscriber, 2.5),
     ]
 
@@ -134,6 +138,8 @@ def test_the_limits_are_those_of_the_settings() -> None:
     )
     assert found["heartbeat"] == f"{HubOptions().heartbeat.seconds:g} s"
     assert found["messages you may send, with permission"] == f"{delivery.inbound_bytes // 1024} KiB each"
+    per_second = found["messages a second of one connection, with permission"]
+    assert per_second == f"{delivery.inbound_per_second:g}, further ones wait"
     failed = f"{handshakes.failures} at once, then {handshakes.failures_per_second:g} per second, else 429"
     assert found["failed connection attempts per address, and per token at an address"] == failed
     seconds = 1 / registrations.failures_per_second

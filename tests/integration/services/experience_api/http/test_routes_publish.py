@@ -1,6 +1,7 @@
 """`/ws/publish` on real sockets: which requests are admitted, and which are refused."""
 
 import asyncio
+import json
 import string
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from services.experience_api.auth.clients import add_client
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.registry.tokens import SigningKey
+from shared.bus.protocol import Record
 from tests.integration.services.experience_api.replicas import Deployment, Headers, Replica
 
 UNLIMITED = {"handshakes": {"failures": 100_000}}
@@ -206,6 +208,10 @@ async def test_a_consumer_that_sends_is_closed_logged_and_alerted(
         await again.next()
 
 
+def event_id(record: Record) -> str:
+    return str(json.loads(record.value or b"")["id"])
+
+
 async def test_a_client_that_may_send_reaches_the_inbound_topic(replica: Replica, deployment: Deployment) -> None:
     secret = await add_client(replica.registry, "sensor", may_send=True)
     token = await replica.register("sensor", secret)
@@ -217,6 +223,22 @@ async def test_a_client_that_may_send_reaches_the_inbound_topic(replica: Replica
         await subscription.next()
         await subscription.socket.send_str('{"reading": 7}')
         (record,) = await reader.read(wait=20)
+        told = await subscription.next()
+        assert (told["type"], told["data"]) == ("trelay.accepted", {"message": 1, "event": event_id(record)})
+        message = '{"type": "trelay.message", "id": "m-1", "data": %d}'
+        for number in (1, 1, 2):
+            await subscription.socket.send_str(message % number)
+        answers = [await subscription.next() for _ in range(3)]
+        await subscription.socket.send_bytes(b"\xff")
+        found = [*await reader.read(wait=20), *await reader.read(wait=20)]
     assert record.key == b"sensor"
     assert b'"data":{"reading":7}' in (record.value or b"")
+    assert [b'"data":1' in (found[0].value or b""), b'"data_base64":"/w=="' in (found[1].value or b"")] == [True, True]
+    assert [(told["type"], told["data"]["message"], told["data"]["id"]) for told in answers] == [
+        ("trelay.accepted", 2, "m-1"),
+        ("trelay.accepted", 3, "m-1"),
+        ("trelay.rejected", 4, "m-1"),
+    ]
+    assert answers[0]["data"]["event"] == answers[1]["data"]["event"] == event_id(found[0])
+    assert answers[2]["data"]["code"] == "idempotency-key-reused"
     assert replica.alerts.calls == []

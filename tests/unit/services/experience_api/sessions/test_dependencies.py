@@ -15,8 +15,8 @@ from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Node
 from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
-from services.experience_api.sessions.inbound import Inbound
 from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.messages.inbound import Inbound
 from services.experience_api.stream.options import DeliveryOptions
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
@@ -87,9 +87,9 @@ def connection(bus: Bus, failures: int = 0) -> BusConnection:
 
 
 async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> None:
-    def inbound(appender: Appender) -> Inbound:
+    def inbound(appender: Appender, once: OnceAppender) -> Inbound:
         metrics = ExperienceMetrics(CollectorRegistry())
-        return Inbound(appender, "trelay.inbound", RecordingAlerts(), metrics, SYSTEM_CLOCK, lambda: "id")
+        return Inbound(appender, once, "trelay.inbound", RecordingAlerts(), metrics, SYSTEM_CLOCK, lambda: "id")
 
     def takeovers(bus: Bus, appender: Appender) -> Takeovers:
         return Takeovers(bus, appender, TopicsOptions().takeovers, lambda _: None, SYSTEM_CLOCK)

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from services.experience_api.stream.control_events import ControlEvents
+from services.experience_api.stream.control_events import ControlEvents, Receipt
 from services.experience_api.wire.frames import EventFrame
 from shared.events.event import decode, validate
 from shared.runtime.clock import SystemClock
@@ -23,6 +23,8 @@ FRAMES = {
     "trelay.gap": CONTROL.gap(SUBSCRIBER, "not-kept", "events 1 to 5", b"AbC"),
     "trelay.oversized": CONTROL.oversized(SUBSCRIBER, EventFrame(2_000_000, "AbC", {"source": "/s", "id": "1"})),
     "trelay.refused": CONTROL.refused(SUBSCRIBER, "consumers may not send"),
+    "trelay.accepted": CONTROL.received(SUBSCRIBER, 1, Receipt("e-1", "m-1")),
+    "trelay.rejected": CONTROL.received(SUBSCRIBER, 2, Receipt("", None, "malformed", "why")),
     "trelay.draining": CONTROL.draining(SUBSCRIBER, 1.234),
 }
 
@@ -60,6 +62,8 @@ def test_the_data_of_each() -> None:
             "messages, or skip it with the cursor `skip`",
         },
         "trelay.refused": {"detail": "consumers may not send"},
+        "trelay.accepted": {"message": 1, "id": "m-1", "event": "e-1"},
+        "trelay.rejected": {"message": 2, "code": "malformed", "detail": "why"},
         "trelay.draining": {"wait": 1.2},
     }
 

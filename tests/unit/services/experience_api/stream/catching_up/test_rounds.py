@@ -136,6 +136,26 @@ class TestLive:
         assert texts(transport)[-3:] == ["0/997", "0/998", "0/999"]
         assert len(texts(transport)) <= 9
 
+    async def test_it_is_served_once_the_latest_events_are_written(self, live: Live) -> None:
+        rounds: list[Connection] = []
+        live.catch_up._on_round = rounds.append
+        one = live.begin(FakeTransport())
+        await turns()
+        assert live.broadcast.is_live(one), "there is nothing that it has not received"
+        live.deliver(0)
+        assert not live.broadcast.is_live(one)
+        await turns()
+        assert live.broadcast.is_live(one)
+        assert rounds == [one]
+        live.deliver(1)
+        live.clock.pass_time(1)
+        one.pause_writing()
+        await turns()
+        assert not live.broadcast.is_live(one), "it was taken for it, and waits until it reads on"
+        one.resume_writing()
+        await turns()
+        assert live.broadcast.is_live(one)
+
     @pytest.mark.parametrize("reason", [LOG_CUT])
     async def test_it_goes_on_after_a_gap(self, live: Live, reason: str) -> None:
         transport = FakeTransport()

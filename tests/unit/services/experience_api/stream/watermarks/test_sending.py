@@ -167,3 +167,14 @@ async def test_it_follows_the_topic() -> None:
         while not replica.sent(transport):
             await asyncio.sleep(0.005)
     assert len(replica.sent(transport)) == 1
+
+
+def test_a_connection_gets_what_is_due_between_two_checks() -> None:
+    replica = Replica()
+    one, transport = replica.connect("orders.eu")
+    _, other = replica.connect("orders.eu")
+    replica.mark(7, 0, 0)
+    replica.watermarks.send_to(one)
+    assert [found["type"] for found in events(transport.sent)] == ["trelay.watermark"]
+    assert other.sent == b""
+    replica.watermarks.send_to(connection(FakeTransport()))  # of a subscriber that asked for none

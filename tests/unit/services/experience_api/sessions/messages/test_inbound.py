@@ -3,13 +3,18 @@ import json
 import logging
 import uuid
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.metrics import ExperienceMetrics
-from services.experience_api.sessions.inbound import Inbound
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.producers.once.keys import Guarded
+from services.experience_api.refusals import BUSY, KEY_REUSED, PUSH_IN_PROGRESS, UNAVAILABLE, Refusal, Refused
+from services.experience_api.sessions.messages.inbound import Inbound
+from services.experience_api.stream.control_events import Receipt
 from shared.alerts import RecordingAlerts
 from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
@@ -44,12 +49,34 @@ class FlakyAppender:
         self.records.extend((topic, record) for record in records)
 
 
+class Once:
+    """Raises these refusals, then appends once by key."""
+
+    def __init__(self, *refusals: Refusal) -> None:
+        self.records: dict[bytes, tuple[str, Guarded]] = {}
+        self._refusals = list(refusals)
+
+    async def append(self, guarded: Sequence[Guarded], topic: str = "") -> int:
+        if self._refusals:
+            raise Refused(self._refusals.pop(0), "why")
+        (only,) = guarded
+        if (before := self.records.setdefault(only.key.digest, (topic, only))[1]) is only:
+            return 1
+        if before.key != only.key:
+            raise Refused(KEY_REUSED)
+        return 0
+
+
 class Parts:
-    def __init__(self, appender: FlakyAppender) -> None:
+    def __init__(self, appender: FlakyAppender, once: "Once | None" = None) -> None:
         self.registry = CollectorRegistry()
         self.alerts = RecordingAlerts()
         metrics = ExperienceMetrics(self.registry)
-        self.inbound = Inbound(appender, "trelay.inbound", self.alerts, metrics, FrozenClock(), lambda: "id-1")
+        self.once = once or Once()
+        publisher = cast("OnceAppender", self.once)
+        self.inbound = Inbound(
+            appender, publisher, "trelay.inbound", self.alerts, metrics, FrozenClock(), lambda: "id-1"
+        )
 
     def value(self, name: str) -> float | None:
         return self.registry.get_sample_value(f"trelay_experience_{name}")
@@ -114,3 +141,30 @@ async def test_a_bus_that_stays_unavailable_is_an_error() -> None:
     with pytest.raises(Unavailable):
         await parts.inbound.append(DEMO, b"{}")
     assert parts.value("inbound_total") == 0
+
+
+async def test_a_message_is_acknowledged_with_the_id_of_its_event() -> None:
+    parts = Parts(FlakyAppender())
+    assert await parts.inbound.append(DEMO, b"{}") == Receipt("id-1")
+    found = await parts.inbound.append(DEMO, b'{"type":"trelay.message","id":"m-1"}')
+    assert found[:3] == ("", None, "malformed")
+    assert "expected {" in found.detail
+
+
+async def test_a_message_with_an_id_is_stored_once() -> None:
+    parts = Parts(FlakyAppender(), Once(PUSH_IN_PROGRESS, BUSY, UNAVAILABLE))
+    first = await parts.inbound.append(DEMO, b'{"type":"trelay.message","id":"m-1","data":{"a":1}}')
+    again = await parts.inbound.append(DEMO, b'{"id":"m-1","type":"trelay.message","data":{"a" : 1}}')
+    assert first == again
+    assert (first.sent_id, first.code) == ("m-1", "")
+    ((topic, guarded),) = parts.once.records.values()
+    (record,) = guarded.records
+    event = json.loads(record.value or b"")
+    assert (topic, event["id"], event["data"]) == ("trelay.inbound", first.event_id, {"a": 1})
+    assert parts.value("inbound_total") == 1
+    other = await parts.inbound.append(DEMO, b'{"type":"trelay.message","id":"m-1","data":{"a":2}}')
+    assert other == Receipt("", "m-1", "idempotency-key-reused", "the id was used for a message with other data")
+    another = Subscriber(DEMO.connection_id, "another", DEMO.interest)
+    mine = await parts.inbound.append(another, b'{"type":"trelay.message","id":"m-1","data":{"a":1}}')
+    assert mine.code == ""
+    assert mine.event_id != first.event_id, "each client has ids of its own"

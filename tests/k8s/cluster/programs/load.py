@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,13 +22,17 @@ from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 
-URL = os.environ.get("URL", "http://experience-api:8080")
-DATABASE = "postgresql://trelay@postgresql:5432/trelay"
+URL = os.environ.get("URL", "https://experience-api:8080")
+AUTHORITY = "/authority/ca.crt"
+PASSWORD = Path("/run/secrets/trelay/database/password")
+DATABASE = os.environ.get("DATABASE", "postgresql://trelay@postgresql:5432/trelay")
+TLS = {"tls": {"ca_file": AUTHORITY}} if os.environ.get("DATABASE_TLS") else {}
 RATE = float(os.environ.get("RATE", "100"))
 SUBSCRIBERS = int(os.environ.get("SUBSCRIBERS", "20"))
 SETTLE = float(os.environ.get("SETTLE", "60"))
 SECRET = "a-secret-of-the-load-program"
 PAUSE = 0.05
+PREFIX = os.environ.get("PREFIX", f"load-{time.time_ns()}")
 
 
 @dataclass
@@ -88,13 +93,13 @@ class Subscriber:
 
 async def main() -> int:
     """Run until SIGTERM, and return 0 if each subscriber got each row once."""
-    password = Path("/run/secrets/trelay/database/password").read_text().strip()
-    options = DatabaseOptions.model_validate({"url": DATABASE, "password": password})
-    subscribers = [Subscriber(f"load-{time.time_ns()}-{number}") for number in range(SUBSCRIBERS)]
+    options = DatabaseOptions.model_validate({"url": DATABASE, "password": {"file": str(PASSWORD)}, **TLS})
+    subscribers = [Subscriber(f"{PREFIX}-{number}") for number in range(SUBSCRIBERS)]
     await _add_clients(options, [subscriber.name for subscriber in subscribers])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    trusted = ssl.create_default_context(cafile=AUTHORITY)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=trusted)
     async with aiohttp.ClientSession(
         connector=connector, timeout=aiohttp.ClientTimeout(total=None, connect=5)
     ) as session:
@@ -102,14 +107,16 @@ async def main() -> int:
         while any(subscriber.cursor is None for subscriber in subscribers):
             await asyncio.sleep(PAUSE)
         print("connected", flush=True)
-        numbers = await _feed(password, stop)
+        began = time.monotonic()
+        numbers = await _feed(stop, trusted)
+        seconds = time.monotonic() - began
         deadline = time.monotonic() + SETTLE
         while time.monotonic() < deadline and any(set(numbers) - set(each.numbers) for each in subscribers):
             await asyncio.sleep(1)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    verdict = _verdict(numbers, subscribers)
+    verdict = _verdict(numbers, seconds, subscribers)
     print(json.dumps(verdict), flush=True)
     return 0 if verdict["lost"] == verdict["twice"] == verdict["foreign"] == 0 else 1
 
@@ -123,7 +130,7 @@ async def _add_clients(options: DatabaseOptions, names: list[str]) -> None:
     await engine.dispose()
 
 
-async def _feed(password: str, stop: asyncio.Event) -> list[int]:
+async def _feed(stop: asyncio.Event, trusted: ssl.SSLContext) -> list[int]:
     """Insert rows at the rate until `stop` is set; return the numbers of the rows that were committed."""
     numbers: list[int] = []
     following = int(time.time() * 1000) % 1_000_000_000
@@ -132,7 +139,11 @@ async def _feed(password: str, stop: asyncio.Event) -> list[int]:
     while not stop.is_set():
         batch = [following + offset for offset in range(max(1, round(RATE / 10)))]
         try:
-            connection = connection or await asyncpg.connect(DATABASE, password=password, timeout=5)
+            if connection is None:
+                password = PASSWORD.read_text().strip()
+                connection = await asyncpg.connect(
+                    DATABASE, password=password, ssl=trusted if TLS else False, timeout=5
+                )
             rows = [(number, f"s{number % 50}") for number in batch]
             await connection.executemany("INSERT INTO feed (number, account) VALUES ($1, $2)", rows, timeout=5)
         except asyncpg.UniqueViolationError:
@@ -148,12 +159,13 @@ async def _feed(password: str, stop: asyncio.Event) -> list[int]:
     return numbers
 
 
-def _verdict(numbers: list[int], subscribers: list[Subscriber]) -> dict[str, object]:
+def _verdict(numbers: list[int], seconds: float, subscribers: list[Subscriber]) -> dict[str, object]:
     expected = set(numbers)
     away = sorted(seconds for subscriber in subscribers for seconds in subscriber.away)
     refused = [status for subscriber in subscribers for status in subscriber.refused]
     return {
         "rows": len(numbers),
+        "rows_per_second": round(len(numbers) / seconds, 1),
         "subscribers": len(subscribers),
         "lost": sum(len(expected - set(subscriber.numbers)) for subscriber in subscribers),
         "twice": sum(len(subscriber.numbers) - len(set(subscriber.numbers)) for subscriber in subscribers),

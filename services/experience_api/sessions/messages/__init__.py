@@ -1,0 +1,1 @@
+"""What clients send: reads it, and stores it on the inbound topic."""

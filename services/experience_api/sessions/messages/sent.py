@@ -1,0 +1,94 @@
+"""Reads what a client sends: any text or bytes, or data with an id, which is stored once. Sans-I/O."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from services.experience_api.producers.once.keys import valid_key
+from services.experience_api.refusals import MALFORMED, Refused
+from shared.events import event
+
+KIND = "trelay.message"
+"""The `type` of a message with an id."""
+_EXPECTED = 'expected {"type": "trelay.message", "id": "<id>", "data": …}, or "data_base64" in the place of "data"'
+
+
+class Sent(NamedTuple):
+    """One message."""
+
+    id: str | None
+    """The id that the client gave it: another message with this id is the same."""
+    attributes: Mapping[str, bytes]
+    """The attributes of its event that hold the data, encoded as JSON."""
+
+
+class _Kind(msgspec.Struct):
+    type: str = ""
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True):
+    type: str
+    id: str
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data_base64: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_kind = msgspec.json.Decoder(_Kind).decode
+_message = msgspec.json.Decoder(_Message).decode
+
+
+def read_sent(message: bytes) -> Sent:
+    """Read a message.
+
+    Raises:
+        Refused: `MALFORMED`: it has the type of one with an id, and another form.
+    """
+    if not _has_id(message):
+        return Sent(None, data_of(message))
+    try:
+        found = _message(message)
+    except (msgspec.MsgspecError, RecursionError) as exc:
+        raise Refused(MALFORMED, f"{exc}; {_EXPECTED}") from exc
+    if not valid_key(found.id):
+        raise Refused(MALFORMED, "id: expected 1 to 255 visible ASCII characters, such as a UUID")
+    if isinstance(found.data, msgspec.Raw) and isinstance(found.data_base64, msgspec.UnsetType):
+        return Sent(found.id, _json(msgspec.json.format(bytes(found.data), indent=-1)))
+    if isinstance(found.data_base64, str) and isinstance(found.data, msgspec.UnsetType):
+        try:
+            content = base64.b64decode(found.data_base64, validate=True)
+        except (binascii.Error, ValueError) as exc:
+            raise Refused(MALFORMED, f"data_base64: {exc}") from exc
+        return Sent(found.id, _bytes(content))
+    raise Refused(MALFORMED, _EXPECTED)
+
+
+def data_of(message: bytes) -> Mapping[str, bytes]:
+    """Return a message as the data of an event: JSON as it is, other text as a string, anything else as base64."""
+    try:
+        text = message.decode()
+    except UnicodeDecodeError:
+        return _bytes(message)
+    try:
+        return _json(msgspec.json.format(message, indent=-1))
+    except (msgspec.DecodeError, RecursionError):
+        return {"datacontenttype": event.json_string("text/plain"), "data": event.json_string(text)}
+
+
+def _has_id(message: bytes) -> bool:
+    if KIND.encode() not in message or not message.lstrip().startswith(b"{"):
+        return False
+    try:
+        return _kind(message).type == KIND
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+
+
+def _json(compact: bytes) -> Mapping[str, bytes]:
+    return {"datacontenttype": event.json_string("application/json"), "data": compact}
+
+
+def _bytes(content: bytes) -> Mapping[str, bytes]:
+    return {"data_base64": event.json_string(base64.b64encode(content).decode())}

@@ -1,0 +1,58 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.experience_api.refusals import MALFORMED, Refused
+from services.experience_api.sessions.messages.sent import data_of, read_sent
+
+
+def message(**members: Any) -> bytes:
+    return json.dumps({"type": "trelay.message", **members}).encode()
+
+
+@pytest.mark.parametrize(
+    ("members", "attributes"),
+    [
+        ({"data": {"x": 1.5}}, {"datacontenttype": b'"application/json"', "data": b'{"x":1.5}'}),
+        ({"data": None}, {"datacontenttype": b'"application/json"', "data": b"null"}),
+        ({"data_base64": "AA=="}, {"data_base64": b'"AA=="'}),
+    ],
+    ids=range(3),
+)
+def test_a_message_may_have_an_id(members: dict[str, Any], attributes: dict[str, bytes]) -> None:
+    assert read_sent(b" " + message(id="m-1", **members)) == ("m-1", attributes)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"id": "a"},
+        {"data": 1},
+        {"id": 7, "data": 1},
+        {"id": "", "data": 1},
+        {"id": "a" * 256, "data": 1},
+        {"id": "ä", "data": 1},
+        {"id": "a", "data": 1, "data_base64": "AA=="},
+        {"id": "a", "data_base64": "!"},
+        {"id": "a", "data_base64": "ä"},
+        {"id": "a", "data_base64": 1},
+        {"id": "a", "data": 1, "more": 1},
+    ],
+    ids=str,
+)
+def test_another_form_is_refused(members: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        read_sent(message(**members))
+    assert refused.value.refusal is MALFORMED
+
+
+@given(st.binary() | st.text().map(str.encode) | st.sampled_from([
+    b'"trelay.message"', b'{"x":"trelay.message"}', b'{"type":7,"x":"trelay.message"}', b'{"trelay.message',
+    b'{"trelay.message":' + b"[" * 5000,
+]))  # fmt: skip
+def test_any_other_message_is_data(found: bytes) -> None:
+    assert read_sent(found) == (None, data_of(found))
