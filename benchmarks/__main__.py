@@ -17,6 +17,7 @@ ORDER = (
     "table",
     "http_pages",
     "process",
+    "steps",
     "enrich",
     "state",
     "fanout",

@@ -39,6 +39,8 @@ from tests.servers.postgres import postgres_server
 
 PER_BATCH = 1000
 PER_QUERY = 500
+READ_AT = 1_767_323_045_678
+"""The time of the events, in milliseconds since 1970."""
 INPUT = TopicPartition("ingest", 0)
 CUSTOMERS = """
     CREATE TABLE customers (id text PRIMARY KEY, name text NOT NULL, tier text NOT NULL);
@@ -57,7 +59,7 @@ def records(count: int, keys: int) -> list[Record]:
         event = json.loads(value)
         event["data"]["customer"] = f"C-{number * 7919 % keys}"
         written = json.dumps(event, separators=(",", ":")).encode()
-        made.append(MemoryRecord(INPUT.topic, 0, number, 1_700_000_000_000, key, written, tuple(headers)))
+        made.append(MemoryRecord(INPUT.topic, 0, number, READ_AT, key, written, tuple(headers)))
     return made
 
 

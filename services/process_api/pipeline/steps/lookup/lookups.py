@@ -103,8 +103,9 @@ class Lookups:
         except TrelayError as exc:
             if len(keys) == 1:
                 return {keys[0].name: exc if isinstance(exc, Malformed) else Malformed(str(exc))}
-            # One of the keys is the reason: it is found out key by key.
-            return {name: answer for key in keys for name, answer in (await self._ask((key,))).items()}
+            # One of the keys is the reason: the half with it is asked for again, and so on.
+            middle = len(keys) // 2
+            return {**await self._ask(keys[:middle]), **await self._ask(keys[middle:])}
         now = self._clock.monotonic()
         for key in keys:
             self._cache.put(key.name, found.get(key.name), now)

@@ -36,6 +36,14 @@ def test_the_page_holds_the_reference() -> None:
     assert generated.strip() == reference().strip(), "run the command that the page names, and paste what it prints"
 
 
+def test_the_guarantee_and_the_cost_of_every_step_are_on_the_page() -> None:
+    table = PAGE.partition("## What each step guarantees and costs\n")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines() if row.startswith("| `")]
+    assert all(len(row) == 3 and all(row) for row in rows)
+    named = [kind for steps, _, _ in rows for kind in re.findall(r"`(\w+)`", steps)]
+    assert sorted(named) == sorted(step.kind for step in STEPS)
+
+
 def test_the_pipeline_of_the_page_does_what_the_page_says() -> None:
     found = re.search(r"```yaml\n(process:.*?)```", PAGE, re.DOTALL)
     said = re.search(

@@ -81,12 +81,23 @@ async def test_a_cancelled_look_up_leaves_no_one_waiting() -> None:
     assert await lookups.get(keys("a")) == {"a": b'"a"'}
 
 
-async def test_a_key_that_is_refused_is_found_out_key_by_key() -> None:
+async def test_a_key_that_is_refused_is_found_out_by_halves() -> None:
     backend = Scripted()
     answers = await made(backend).get(keys("a", "bad", "b"))
     assert isinstance(answers["bad"], Malformed)
     assert (answers["a"], answers["b"]) == (b'"a"', b'"b"')
-    assert backend.asked == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
+    assert backend.asked == [["a", "bad", "b"], ["a"], ["bad", "b"], ["bad"], ["b"]]
+
+
+@pytest.mark.parametrize("place", [0, 100, 511])
+async def test_one_key_that_is_refused_takes_few_queries(place: int) -> None:
+    backend = Scripted()
+    names = [f"k{number}" for number in range(512)]
+    names[place] = "bad"
+    answers = await made(backend, batch_size=512).get(keys(*names))
+    assert [name for name, answer in answers.items() if isinstance(answer, Malformed)] == ["bad"]
+    assert len(answers) == 512
+    assert len(backend.asked) == 1 + 2 * 9
 
 
 @pytest.mark.parametrize("failure", [Unavailable("away"), SettingsError("not allowed")])
