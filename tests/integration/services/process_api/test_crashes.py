@@ -1,4 +1,4 @@
-"""Two replicas are killed and paused again and again: each event is published once, in order, or dead-lettered once."""
+"""Replicas are killed and paused again and again: each event is published once, in order, or dead-lettered once."""
 
 import asyncio
 import contextlib
@@ -56,17 +56,18 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
 
 
 class Deployment:
-    """Two replicas, and the events that are written for them."""
+    """Replicas, and the events that are written for them."""
 
     pipelines: ClassVar[dict[str, Any]] = PIPELINES
     failpoints: ClassVar[list[str]] = FAILPOINTS
 
-    def __init__(self, folder: Path, database: str, bus: BusOptions, rng: random.Random) -> None:
+    def __init__(self, folder: Path, database: str, bus: BusOptions, rng: random.Random, replicas: str = "ab") -> None:
+        """`replicas` are their names, a letter each."""
         self.bus = bus
         self.database = DatabaseOptions(url=database)
         self.rng = rng
         self.count = 0
-        self.replicas = [self._replica(folder, name) for name in ("a", "b")]
+        self.replicas = [self._replica(folder, name) for name in replicas]
         self._head = Envelope("/sources/numbers", "number.seen", Channel("ignored")).head()
 
     def _replica(self, folder: Path, name: str) -> Program:
@@ -214,7 +215,8 @@ async def test_every_event_is_published_once_and_in_order_or_dead_lettered_once(
     print(f"seed {seed}")
     record_property("seed", seed)
     async with databases.fresh(with_tables) as database:
-        deployment = Deployment(tmp_path, database, bus_options, random.Random(seed))
+        names = "abc" if rounds > 1 else "ab"
+        deployment = Deployment(tmp_path, database, bus_options, random.Random(seed), names)
         async with connect(bus_options, deployment.database) as bus:
             await bus.ensure_topics(bus_options.topics.all())
             for replica in deployment.replicas:
