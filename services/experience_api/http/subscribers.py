@@ -109,10 +109,6 @@ class SubscriberRoutes:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         wait = read_wait(request.query)
-        if request.query.get("watermarks"):
-            raise Refused(
-                refusals.MALFORMED, "query parameter 'watermarks': not for /events, whose connections are short"
-            )
         async with self._admitted(request, "wait") as slot:
             stream = self._stream.get()
             cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)

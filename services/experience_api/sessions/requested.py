@@ -71,20 +71,26 @@ def read_requested(
     since = read_since(query["since"], now) if query.get("since") else None
     conflate = read_conflate(query["conflate"], "query parameter") if query.get("conflate") else 0.0
     return Requested(
-        channels, cursor, since, heartbeat == "event", filters, conflate=conflate, watermarks=_read_watermarks(query)
+        channels,
+        cursor,
+        since,
+        heartbeat == "event",
+        filters,
+        conflate=conflate,
+        watermarks=_read_watermarks(query, more),
     )
 
 
-def _read_watermarks(query: MultiMapping[str]) -> int | None:
+def _read_watermarks(query: MultiMapping[str], more: tuple[str, ...]) -> int | None:
     text = query.get("watermarks", "")
     if not text:
         return None
+    if "wait" in more:
+        raise Refused(MALFORMED, "query parameter 'watermarks': not for requests that wait for one batch of events")
     seconds = text.removesuffix("s")
     if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 5 and int(seconds) in _WATERMARKS):  # noqa: PLR2004 -- digits of the largest
         expected = f"expected {_WATERMARKS[0]} to {_WATERMARKS[-1]} seconds, such as 10s"
         raise Refused(MALFORMED, f"query parameter 'watermarks': found {text[:40]!r}; {expected}")
-    if query.get("conflate"):
-        raise Refused(MALFORMED, "query parameter 'watermarks': found it with 'conflate'; expected one of the two")
     return int(seconds)
 
 

@@ -14,7 +14,18 @@ DOCUMENT = asyncapi(TopicsOptions(prefix="shop"))
 
 SCHEMA = json.loads((Path(__file__).parent / "specification" / "asyncapi-3.0.0.json").read_text())
 
-OWN = ("connected", "gap", "subscribed", "oversized", "refused", "draining", "heartbeat", "watermark")
+OWN = (
+    "connected",
+    "gap",
+    "subscribed",
+    "oversized",
+    "refused",
+    "draining",
+    "heartbeat",
+    "watermark",
+    "accepted",
+    "rejected",
+)
 
 
 def test_every_close_code_says_whether_to_reconnect() -> None:

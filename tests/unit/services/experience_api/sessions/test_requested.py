@@ -56,9 +56,9 @@ def test_another_pace_of_watermarks_is_refused(text: str) -> None:
         read_requested(CIMultiDict(), MultiDict({"watermarks": text}), now=NOW)
 
 
-def test_watermarks_do_not_come_with_conflation() -> None:
-    with pytest.raises(Refused, match=r"'watermarks'.*one of the two"):
-        read_requested(CIMultiDict(), MultiDict({"watermarks": "10s", "conflate": "1s"}), now=NOW)
+def test_a_request_for_one_batch_has_no_watermarks() -> None:
+    with pytest.raises(Refused, match="not for requests that wait"):
+        read_requested(CIMultiDict(), MultiDict({"watermarks": "10s", "wait": "1"}), ("wait",), now=NOW)
 
 
 def test_the_last_event_id_comes_before_the_cursor() -> None:
