@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from services.experience_api.hub.audience import Subscriber, interest_in
 from services.experience_api.stream.callbacks import Callbacks
+from services.experience_api.stream.control_events import Receipt
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.wire.deflate import CompressionOptions
@@ -50,8 +51,9 @@ async def _bus(stack: AsyncExitStack, options: str, database: str) -> Bus:
     return await stack.enter_async_context(connect(bus_options, DatabaseOptions.model_validate_json(database)))
 
 
-async def _ignore(_subscriber: Subscriber, _message: bytes) -> None:
+async def _ignore(_subscriber: Subscriber, _message: bytes) -> Receipt:
     """Ignore a message: none is sent."""
+    return Receipt("")
 
 
 def _bare(heartbeat: float | None) -> tuple[Handler, Callable[[], int]]:
