@@ -8,26 +8,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
 from services.experience_api.app import build_experience_api
 from services.experience_api.auth.clients import add_client
-from services.experience_api.producers.once.memory import MemoryKeyStore
-from services.experience_api.registry.memory import MemoryRegistry
+from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.settings import ExperienceSettings
 from services.process_api.app import build_process_api
 from services.process_api.settings import ProcessSettings
 from services.system_api.app import build_system_api
 from services.system_api.settings import SystemSettings
-from services.system_api.sources.http.webhook.inbox.memory import MemoryInbox
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.composition.serving import RunningService
-from shared.lease import MemoryLeaseStore
-from shared.runtime.clock import SYSTEM_CLOCK
+from shared.database.engine import create_engine
+from shared.database.options import DatabaseOptions
 from tests.conformance import Found, Run, findings
 from tests.servers.webhook_senders import SECRET
 from tests.unit.services.process_api.dead_letters.lettering import Desk, bad_line, reject
@@ -51,18 +48,16 @@ random_requests = pytest.mark.parametrize(
 
 
 @asynccontextmanager
-async def system_layer(folder: Path) -> AsyncIterator[RunningService]:
+async def system_layer(folder: Path, database: DatabaseOptions) -> AsyncIterator[RunningService]:
     lines = folder / "orders.ndjson"
     lines.write_text('{"id": 1}\n')
     sources = {
         "orders": {**SOURCE, "kind": "file", "path": str(lines), "subject": "id"},
         "hooks": {**SOURCE, "kind": "webhook", "verify": {"kind": "github", "secrets": [SECRET]}},
     }
-    settings = SystemSettings.model_validate(
-        {"system": {"listen": {"port": 0}, "operators": OPERATORS, "sources": sources}}
-    )
-    given: Any = {"leases": MemoryLeaseStore(), "inbox": MemoryInbox(SYSTEM_CLOCK)}
-    async with build_system_api(settings, bus=MemoryBus(), alerts=RecordingAlerts(), **given) as service:
+    system = {"listen": {"port": 0}, "operators": OPERATORS, "sources": sources}
+    settings = SystemSettings.model_validate({"database": database, "system": system})
+    async with build_system_api(settings, bus=MemoryBus(), alerts=RecordingAlerts()) as service:
         yield await ready(service)
 
 
@@ -78,11 +73,11 @@ async def process_layer() -> AsyncIterator[RunningService]:
 
 
 @asynccontextmanager
-async def experience_layer() -> AsyncIterator[RunningService]:
-    leases = MemoryLeaseStore()
-    registry = MemoryRegistry(leases)
+async def experience_layer(database: DatabaseOptions) -> AsyncIterator[RunningService]:
+    engine = create_engine(database)
     for client in ("demo", "reader"):
-        await add_client(registry, client, secret=client)
+        await add_client(PostgresRegistry(engine, database), client, secret=client)
+    await engine.dispose()
     experience = {
         "listen": {"port": 0},
         "drain_delay": 0,
@@ -92,14 +87,8 @@ async def experience_layer() -> AsyncIterator[RunningService]:
         "entity": {"producers": {"shop": {"tokens": [TOKEN], "channels": ["**"]}}},
         "admin": {"listen": {"port": 0}, "operators": OPERATORS},
     }
-    async with build_experience_api(
-        ExperienceSettings.model_validate({"experience": experience}),
-        bus=MemoryBus(),
-        registry=registry,
-        leases=leases,
-        keys=MemoryKeyStore(lambda _: True),
-        alerts=RecordingAlerts(),
-    ) as service:
+    settings = ExperienceSettings.model_validate({"database": database, "experience": experience})
+    async with build_experience_api(settings, bus=MemoryBus(), alerts=RecordingAlerts()) as service:
         yield await ready(service)
 
 
@@ -131,7 +120,7 @@ def accepted(found: Found) -> set[str]:
 
 
 @random_requests
-async def test_the_system_layer(random_requests: int, tmp_path: Path) -> None:
+async def test_the_system_layer(random_requests: int, tmp_path: Path, migrated_database: DatabaseOptions) -> None:
     run = Run(
         auth=OPERATOR,
         parameters={"path.name": "orders", "path.source": "hooks"},
@@ -139,7 +128,7 @@ async def test_the_system_layer(random_requests: int, tmp_path: Path) -> None:
         undecidable={"POST /sources/{name}/rewind": (400,), "POST /sources/{name}/reconcile": (400,)},
         random_requests=random_requests,
     )
-    async with system_layer(tmp_path) as service:
+    async with system_layer(tmp_path, migrated_database) as service:
         found = await conforms(service.listening.url, run)
     # A webhook is signed, and a poll of a source that was paused before is refused.
     assert len({name for name in accepted(found) if "/sources" in name}) >= 9
@@ -169,8 +158,11 @@ async def test_the_process_layer(random_requests: int) -> None:
 
 
 @random_requests
-async def test_the_experience_layer(random_requests: int) -> None:
-    async with experience_layer() as service, aiohttp.ClientSession(service.listening.url) as http:
+async def test_the_experience_layer(random_requests: int, migrated_database: DatabaseOptions) -> None:
+    async with (
+        experience_layer(migrated_database) as service,
+        aiohttp.ClientSession(service.listening.url) as http,
+    ):
         async with http.post("/consumers", headers={"Client-Id": "reader", "Client-Secret": "reader"}) as response:
             token = (await response.json())["token"]
         run = Run(
@@ -193,7 +185,7 @@ async def test_the_experience_layer(random_requests: int) -> None:
 
 
 @random_requests
-async def test_the_admin_api(random_requests: int) -> None:
+async def test_the_admin_api(random_requests: int, migrated_database: DatabaseOptions) -> None:
     run = Run(
         auth=OPERATOR,
         parameters={"path.client_id": "demo", "query.channel": "orders", "query.wait": 0},
@@ -205,7 +197,7 @@ async def test_the_admin_api(random_requests: int) -> None:
         },
         random_requests=random_requests,
     )
-    async with experience_layer() as service:
+    async with experience_layer(migrated_database) as service:
         assert service.admin is not None
         found = await conforms(service.admin.url, run)
     assert accepted(found) >= {"GET /clients", "PATCH /clients/{client_id}", "GET /events", "POST /events"}
