@@ -11,7 +11,7 @@ import click
 from services.cli.configuration import config_option, data_option, database
 from services.cli.patterns import patterns_of
 from services.experience_api.admin.clients import CONNECTIONS_LIMIT, ClientAdmin, NewClient, UnknownClient
-from services.experience_api.admin.views import View
+from services.experience_api.admin.views import View, ending_text
 from services.experience_api.auth.clients import EVERY_CHANNEL
 from services.experience_api.registry.clients import ClientChange, Policy
 from services.experience_api.registry.postgres import PostgresRegistry
@@ -80,7 +80,7 @@ def add(
 @clients.command("list", short_help="List the clients.")
 @_common_options
 def list_all(*, as_json: bool, config: Path, data: Path | None) -> None:
-    """List the clients with their channels, restrictions and notes."""
+    """List the clients with their channels, restrictions and notes, and how their last connection ended."""
 
     async def work(admin: ClientAdmin) -> list[View]:
         return [view async for view in admin.all()]
@@ -89,8 +89,17 @@ def list_all(*, as_json: bool, config: Path, data: Path | None) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    rows = [("CLIENT", "CHANNELS", "", "NOTE")]
-    rows += [(view["client_id"], " ".join(view["channels"]), _marks(view), view["note"]) for view in found]
+    rows = [("CLIENT", "CHANNELS", "", "NOTE", "LAST ENDING")]
+    rows += [
+        (
+            view["client_id"],
+            " ".join(view["channels"]),
+            _marks(view),
+            view["note"],
+            ending_text(view["last_ending"]),
+        )
+        for view in found
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

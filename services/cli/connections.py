@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from services.cli.configuration import config_option, data_option, database
-from services.experience_api.admin.views import View, time_view
+from services.experience_api.admin.views import View, ending_text, ending_view, time_view
 from services.experience_api.registry.clients import Consumer
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 
-_HEAD = ("CLIENT", "SINCE", "FROM", "NODE", "CONNECTION")
+_HEAD = ("CLIENT", "SINCE", "FROM", "NODE", "CONNECTION", "LAST ENDING")
 
 
 @click.command("connections")
@@ -23,6 +23,8 @@ _HEAD = ("CLIENT", "SINCE", "FROM", "NODE", "CONNECTION")
 @data_option
 def connections(*, everyone: bool, as_json: bool, config: Path, data: Path | None) -> None:
     """Show which consumers are connected, on all replicas: since when, from which address, to which replica.
+
+    LAST ENDING is how the connection before ended: when, by which close code, and how long it had lasted.
 
     It reads the database. A replica that was killed counts as connected until its lease expires.
 
@@ -53,7 +55,11 @@ async def _read(options: DatabaseOptions) -> list[Consumer]:
 
 def _shown(consumer: Consumer) -> list[View]:
     """Return an entry for each connection of a consumer, or one for none."""
-    found = {"client_id": consumer.client_id, "registered_at": time_view(consumer.registered_at)}
+    found = {
+        "client_id": consumer.client_id,
+        "registered_at": time_view(consumer.registered_at),
+        "last_ending": ending_view(consumer.last_ending),
+    }
     if not consumer.connections:
         return [{**found, "connected": False, "last_seen_at": time_view(consumer.last_seen_at)}]
     return [
@@ -71,5 +77,7 @@ def _shown(consumer: Consumer) -> list[View]:
 
 def _cells(found: View) -> tuple[str, ...]:
     if not found["connected"]:
-        return (found["client_id"], f"not connected, last seen {found['last_seen_at']}", "", "", "")
-    return (found["client_id"], found["since"], found["from"], found["node"], found["connection_id"])
+        seen = f"not connected, last seen {found['last_seen_at']}"
+        return (found["client_id"], seen, "", "", "", ending_text(found["last_ending"]))
+    own = (found["client_id"], found["since"], found["from"], found["node"], found["connection_id"])
+    return (*own, ending_text(found["last_ending"]))

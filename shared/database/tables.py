@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -37,7 +38,7 @@ metadata = MetaData(
 )
 
 _NOW = func.now()
-_NO = text("false")
+_NO, _RANDOM = text("false"), func.gen_random_uuid()
 
 clients = Table(
     "clients",
@@ -67,6 +68,10 @@ consumers = Table(
     Column("last_seen_at", DateTime(timezone=True), nullable=False, server_default=_NOW, comment="last connected"),
     Column("previous_token_hash", LargeBinary, comment="of the token before this one"),
     Column("previous_until", DateTime(timezone=True), comment="until when the previous token is valid as well"),
+    Column("ended_at", DateTime(timezone=True), comment="when a connection of it ended last"),
+    Column("ended_code", Integer, comment="its close code"),
+    Column("ended_reason", Text, comment="the name of its close reason"),
+    Column("ended_after", Double, comment="seconds that it had lasted"),
     Index(None, "previous_until", postgresql_where=text("previous_until IS NOT NULL")),
     comment="Registered clients: each has a token and may connect.",
 )
@@ -260,13 +265,7 @@ webhook_inboxes = Table(
     "webhook_inboxes",
     metadata,
     Column("source", Text, primary_key=True),
-    Column(
-        "epoch",
-        Uuid,
-        nullable=False,
-        server_default=func.gen_random_uuid(),
-        comment="tells this inbox from a later one",
-    ),
+    Column("epoch", Uuid, nullable=False, server_default=_RANDOM, comment="tells this inbox from a later one"),
     Column("position", BigInteger, nullable=False, server_default=text("0"), comment="of the newest delivery"),
     Column("waiting_rows", BigInteger, nullable=False, server_default=text("0")),
     Column("waiting_bytes", BigInteger, nullable=False, server_default=text("0"), comment="of their bodies"),

@@ -8,7 +8,7 @@ from services.experience_api.auth.secrets import CHOSEN_LIMIT
 from services.experience_api.explain.requests import ID_LIMIT, LIMIT_MIB, MOST_MIB, SINCE
 from services.experience_api.explain.verdict import Answer
 from services.experience_api.registry.clients import Policy
-from shared.http.openapi.document import JSON, Operation, Reason, Schema, body_of, object_of, query
+from shared.http.openapi.document import JSON, Operation, Reason, Schema, body_of, object_of, or_null, query
 from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, OPERATED, OPERATOR
 
 SECURITY: dict[str, Schema] = {
@@ -45,6 +45,19 @@ _SETTABLE: dict[str, Schema] = {
     "policy": {"enum": [policy.value for policy in Policy], "description": "What a connection beyond the limit does."},
     "max_connections": {"type": "integer", "minimum": 1, "maximum": CONNECTIONS_LIMIT},
 }
+_ENDING: Schema = {
+    **or_null(
+        object_of(
+            {
+                "at": _TIME,
+                "code": {"type": "integer", "description": "The close code; 1006 without a Close frame."},
+                "reason": {**_TEXT, "description": "The name of the close reason."},
+                "lasted_seconds": {"type": "number"},
+            }
+        )
+    ),
+    "description": "How the connection that ended last did so, since the client registered.",
+}
 _CLIENT = object_of(
     {
         "client_id": _ID,
@@ -52,6 +65,7 @@ _CLIENT = object_of(
         "disabled": _FLAG,
         "created_at": _TIME,
         "previous_secret_until": {**_TIME, "description": "Until when the secret before this one is valid as well."},
+        "last_ending": _ENDING,
     }
 )
 _WITH_SECRET: Schema = {
@@ -81,6 +95,7 @@ _CONSUMER = object_of(
         "client_id": _ID,
         "registered_at": _TIME,
         "last_seen_at": {**_TIME, "description": "Null while it is connected."},
+        "last_ending": _ENDING,
         "connections": {"type": "array", "items": _CONNECTION},
     }
 )

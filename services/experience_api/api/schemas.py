@@ -35,7 +35,11 @@ _OPTIONAL: dict[str, Schema] = {
     "time": {"type": "string", "format": "date-time"},
     "datacontenttype": _TEXT,
     "dataschema": {"type": "string", "format": "uri"},
-    "data_base64": {"type": "string", "contentEncoding": "base64"},
+    "data_base64": {
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+    },
     "channel": CHANNEL,
     "traceparent": {"type": "string", "pattern": TRACEPARENT_PATTERN, "description": "W3C Trace Context."},
 }

@@ -89,6 +89,7 @@ class SubscriberRoutes:
                 delivery = self._stream.get().delivery
                 cursor = await delivery.cursor_of(slot.cursor, slot.since)
                 served = await delivery.serve(request, slot.subscriber, cursor, slot.protocols, on_open=slot.attach)
+                slot.ended = served.reason
                 log_end(slot.subscriber, served.reason)
         except Refused as exc:
             reason = _REASONS.get(exc.refusal)
@@ -104,6 +105,7 @@ class SubscriberRoutes:
             stream = self._stream.get()
             cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)
             served = await stream.http.stream(request, slot.subscriber, cursor, slot.attach)
+            slot.ended = served.reason
             log_end(slot.subscriber, served.reason)
         return served.response
 
@@ -113,6 +115,7 @@ class SubscriberRoutes:
             stream = self._stream.get()
             cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)
             found = await stream.http.batch(request, slot.subscriber, cursor, slot.attach, wait)
+            slot.ended = found.ending
         ending = found.ending or LEFT
         closed = {} if ending is LEFT else {"closed": {"code": ending.code, "reason": ending.text()}}
         head = json.dumps({"cursor": found.cursor.decode(), **closed})[:-1].encode()

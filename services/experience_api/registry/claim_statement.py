@@ -6,6 +6,8 @@ one row, not one per connection, and all claims of a dead node are free the mome
 
 # ruff: noqa: S608 -- the parts are constants
 
+from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST
+
 # Every claim: the first one of each client, and those beyond it of clients that may have several.
 HELD = """(
     SELECT client_id, 1 AS slot, connection_id, node, node_epoch, epoch, remote, connected_at
@@ -121,8 +123,25 @@ claimed_extra AS (
 claimed AS (
     SELECT * FROM claimed_first UNION ALL SELECT * FROM claimed_extra
 ),
+-- The connection of a dead node whose slot this one takes.
+abandoned AS (
+    SELECT held.client_id, held.connected_at, least(coalesce(leases.expires_at, now()), now()) AS ended_at
+    FROM claimed
+    JOIN held ON held.slot = claimed.slot AND held.connection_id IS DISTINCT FROM $9::uuid
+    LEFT JOIN trelay.leases ON leases.name = 'node/' || held.node AND leases.epoch = held.node_epoch
+),
 seen AS (
-    UPDATE trelay.consumers SET last_seen_at = now() FROM claimed WHERE consumers.client_id = claimed.client_id
+    UPDATE trelay.consumers SET
+        last_seen_at = now(),
+        ended_at = coalesce(abandoned.ended_at, consumers.ended_at),
+        ended_code = CASE WHEN abandoned.ended_at IS NULL THEN ended_code ELSE {NO_CLOSE_FRAME} END,
+        ended_reason = CASE WHEN abandoned.ended_at IS NULL THEN ended_reason ELSE '{REPLICA_LOST}' END,
+        ended_after = CASE
+            WHEN abandoned.ended_at IS NULL THEN ended_after
+            ELSE greatest(0, extract(epoch FROM abandoned.ended_at - abandoned.connected_at))
+        END
+    FROM claimed LEFT JOIN abandoned ON abandoned.client_id = claimed.client_id
+    WHERE consumers.client_id = claimed.client_id
 ),
 noticed AS (
     INSERT INTO trelay.connection_notices (node, notice)

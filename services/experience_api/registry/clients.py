@@ -6,6 +6,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+NO_CLOSE_FRAME = 1006
+REPLICA_LOST = "replica lost"
+"""The code (RFC 6455, 7.4.1) and the reason of the ending of connections whose replica crashed."""
+
 
 class Policy(StrEnum):
     """What happens when a client connects that has as many connections as it may have, by default one."""
@@ -16,6 +20,20 @@ class Policy(StrEnum):
     """The connection stays until it ends by itself, or its replica is lost."""
     REPLACE = "replace"
     """The new connection replaces it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a connection ended."""
+
+    code: int
+    """Of its Close frame; 1006 if it ended without one."""
+    reason: str
+    """The name of its close reason."""
+    lasted: float
+    """Seconds that it had lasted."""
+    at: datetime | None = field(default=None, compare=False)
+    """When it ended; None until that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +57,8 @@ class Client:
     previous_secret_until: datetime | None = field(default=None, compare=False)
     """Until when it is."""
     created_at: datetime | None = field(default=None, compare=False)
+    last_ending: Ending | None = field(default=None, compare=False)
+    """Of its connections since it registered, that which ended last."""
 
     @property
     def secret_hashes(self) -> tuple[str, ...]:
@@ -86,3 +106,5 @@ class Consumer:
     last_seen_at: datetime = field(compare=False)
     """When it was connected last, if it is not now."""
     connections: tuple[Connected, ...] = ()
+    last_ending: Ending | None = None
+    """Of the connection that ended last."""

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.clients import Client, Connected, Consumer
+from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST, Client, Connected, Consumer, Ending
 from services.experience_api.registry.memory_clients import Connection, MemoryClients, Registered
 from services.experience_api.registry.notices import LossReason, Notice
 from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
@@ -26,6 +26,7 @@ class MemoryRegistry(MemoryClients):
             raise Refused(refusals.WRONG_CREDENTIALS)
         now, before = self._clock.monotonic(), self._consumers.get(claims.client_id)
         consumer = self._consumers[claims.client_id] = Registered(claims.token_hash, now, self._clock.now())
+        consumer.last_ending = None if before is None else before.last_ending
         if overlap and before is not None:
             consumer.previous_hash, consumer.previous_until = before.token_hash, now + overlap
         await self._revoke_claim(claims.client_id, LossReason.REPLACED, consumer.previous_hash)
@@ -93,9 +94,11 @@ class MemoryRegistry(MemoryClients):
         epoch = 1 if before is None else before.epoch + 1
         claimed = Connection(connection_id, node, epoch, claims.token_hash, remote, self._clock.now())
         self._connections.setdefault(client_id, {})[slot] = claimed
-        consumer.last_seen = self._clock.monotonic()
         if before is not None and before.connection_id == instead_of:
             await self._notify_holder(before, LossReason.TAKEN_OVER)
+        elif before is not None:
+            self._abandon(client_id, before)
+        consumer.last_seen = self._clock.monotonic()
         return Claim(
             client_id,
             connection_id,
@@ -110,11 +113,17 @@ class MemoryRegistry(MemoryClients):
         found = {token: self._refusal(token, good_for_days) for token in tokens}
         return {token: refusal for token, refusal in found.items() if refusal is not None}
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
         for slot, held in self._held_of(client_id).items():
             if held.connection_id == connection_id:
                 self._consumers[client_id].last_seen = self._clock.monotonic()
                 self._drop(client_id, slot)
+                if ending is not None:
+                    await self.note_ending(client_id, ending)
+
+    async def note_ending(self, client_id: str, ending: Ending) -> None:
+        if client_id in self._consumers:
+            self._consumers[client_id].last_ending = replace(ending, at=self._clock.now())
 
     async def disconnect(self, connection_id: UUID) -> str | None:
         for client_id in self._connections:
@@ -150,6 +159,7 @@ class MemoryRegistry(MemoryClients):
             if self._dead_for(held.node, after)
         ]
         for client_id, slot in dead:
+            self._abandon(client_id, self._connections[client_id][slot])
             self._consumers[client_id].last_seen = self._last_seen(client_id)
             self._drop(client_id, slot)
         return len(dead)
@@ -170,7 +180,14 @@ class MemoryRegistry(MemoryClients):
         own, living = self._consumers[client_id], self._living(client_id).values()
         seen = self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._last_seen(client_id))
         connections = (Connected(each.connection_id, each.node.name, each.remote, each.since) for each in living)
-        return Consumer(client_id, own.registered_at, seen, tuple(connections))
+        return Consumer(client_id, own.registered_at, seen, tuple(connections), own.last_ending)
+
+    def _abandon(self, client_id: str, held: Connection) -> None:
+        """Note that a connection has ended with its node."""
+        epoch, expires_in = self._lease(held.node)
+        at = self._clock.now() + timedelta(seconds=min(expires_in, 0.0) if epoch == held.node.epoch else 0.0)
+        lasted = max(0.0, (at - held.since).total_seconds())
+        self._consumers[client_id].last_ending = Ending(NO_CLOSE_FRAME, REPLICA_LOST, lasted, at)
 
     def _living(self, client_id: str) -> dict[int, Connection]:
         return {slot: held for slot, held in self._held_of(client_id).items() if self._alive(held.node)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.experience_api.registry.clients import Client, ClientChange
+from services.experience_api.registry.clients import Client, ClientChange, Ending
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason, Notice
 from services.experience_api.registry.protocol import Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey
@@ -22,6 +22,7 @@ class Registered:
     registered_at: datetime
     previous_hash: bytes | None = None
     previous_until: float = 0.0
+    last_ending: Ending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,11 @@ class MemoryClients:
 
     async def find(self, client_id: str) -> Client | None:
         client = self._clients.get(client_id)
-        if client is None or self._previous_until.get(client_id, 0.0) > self._clock.monotonic():
+        if client is None:
+            return None
+        if client_id in self._consumers:
+            client = replace(client, last_ending=self._consumers[client_id].last_ending)
+        if self._previous_until.get(client_id, 0.0) > self._clock.monotonic():
             return client
         return replace(client, previous_secret_hash=None, previous_secret_until=None)
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
 from services.experience_api.registry import claim_statement, statements
-from services.experience_api.registry.clients import Consumer
+from services.experience_api.registry.clients import Consumer, Ending
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
 from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
 from services.experience_api.registry.rows import consumers_of, refusal_of, verdict_of
@@ -148,9 +148,14 @@ class PostgresRegistry(StoredClients):
         found = {TokenClaims(row["client_id"], row["token_hash"]): refusal_of(row) for row in rows}
         return {token: refusal for token, refusal in found.items() if refusal is not None}
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
+        ended = (None, None, None) if ending is None else (ending.code, ending.reason, ending.lasted)
         async with self._pool.use() as connection:
-            await connection.execute(statements.RELEASE, client_id, connection_id)
+            await connection.execute(statements.RELEASE, client_id, connection_id, *ended)
+
+    async def note_ending(self, client_id: str, ending: Ending) -> None:
+        async with self._pool.use() as connection:
+            await connection.execute(statements.NOTE_ENDING, client_id, ending.code, ending.reason, ending.lasted)
 
     async def disconnect(self, connection_id: UUID) -> str | None:
         notice = encode(ClaimLost(connection_id, LossReason.DISCONNECTED))

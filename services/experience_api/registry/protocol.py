@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from services.experience_api.refusals import Refusal
-from services.experience_api.registry.clients import Client, ClientChange, Consumer, Policy
+from services.experience_api.registry.clients import Client, ClientChange, Consumer, Ending, Policy
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 
@@ -190,8 +190,16 @@ class Connections(Protocol):
         """
         ...
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
-        """Release a claim if this connection still holds it. The days its token is valid begin now."""
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
+        """Release a claim if this connection still holds it. The days its token is valid begin now.
+
+        With an `ending`, that is the last one of the client from then on. The ending of a connection whose node is dead
+        is 1006, from when its claim is released or taken by another.
+        """
+        ...
+
+    async def note_ending(self, client_id: str, ending: Ending) -> None:
+        """Store the last ending of a client: that of a connection which had lost its claim before."""
         ...
 
     async def disconnect(self, connection_id: UUID) -> str | None:

@@ -10,7 +10,7 @@ import asyncpg
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.clients import Client, Connected, Consumer, Policy
+from services.experience_api.registry.clients import Client, Connected, Consumer, Ending, Policy
 from services.experience_api.registry.protocol import Claim, Held
 
 
@@ -28,6 +28,7 @@ def client_of(row: asyncpg.Record) -> Client:
         previous_secret_hash=row["previous_secret_hash"] if row["overlaps"] else None,
         previous_secret_until=row["previous_secret_until"] if row["overlaps"] else None,
         created_at=row["created_at"],
+        last_ending=_ending_of(row),
     )
 
 
@@ -41,8 +42,16 @@ def consumers_of(rows: Iterable[asyncpg.Record]) -> list[Consumer]:
             for row in own
             if row["connection_id"] is not None
         )
-        found.append(Consumer(own[0]["client_id"], own[0]["registered_at"], own[0]["last_seen_at"], connections))
+        first = own[0]
+        ids = (first["client_id"], first["registered_at"], first["last_seen_at"])
+        found.append(Consumer(*ids, connections, _ending_of(first)))
     return found
+
+
+def _ending_of(row: asyncpg.Record) -> Ending | None:
+    if row["ended_at"] is None:
+        return None
+    return Ending(row["ended_code"], row["ended_reason"], row["ended_after"], row["ended_at"])
 
 
 def refusal_of(row: asyncpg.Record) -> Refusal | None:

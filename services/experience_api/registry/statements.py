@@ -7,9 +7,14 @@ one row, not one per connection, and all claims of a dead node are free the mome
 # ruff: noqa: S608 -- the parts are constants
 
 from services.experience_api.registry.claim_statement import HELD, LIVING
+from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST
 
 _CLIENTS = """
-SELECT clients.*, coalesce(previous_secret_until > now(), false) AS overlaps FROM trelay.clients
+SELECT
+    clients.*,
+    coalesce(previous_secret_until > now(), false) AS overlaps,
+    ended_at, ended_code, ended_reason, ended_after
+FROM trelay.clients LEFT JOIN trelay.consumers USING (client_id)
 """
 FIND = f"{_CLIENTS} WHERE client_id = $1"
 
@@ -66,6 +71,7 @@ WITH expired AS (
 INSERT INTO trelay.used_tickets (ticket_hash) VALUES ($1) ON CONFLICT DO NOTHING RETURNING ticket_hash
 """
 
+# $1 client, $2 connection, $3 to $5 code, reason and duration of its ending, null if it has none.
 RELEASE = """
 WITH consumer AS (
     SELECT client_id FROM trelay.consumers WHERE client_id = $1 FOR UPDATE
@@ -83,7 +89,19 @@ released_extra AS (
 released AS (
     SELECT * FROM released_first UNION ALL SELECT * FROM released_extra
 )
-UPDATE trelay.consumers SET last_seen_at = now() FROM released WHERE consumers.client_id = released.client_id
+UPDATE trelay.consumers SET
+    last_seen_at = now(),
+    ended_at = CASE WHEN $3::integer IS NULL THEN ended_at ELSE now() END,
+    ended_code = coalesce($3::integer, ended_code),
+    ended_reason = coalesce($4::text, ended_reason),
+    ended_after = coalesce($5::double precision, ended_after)
+FROM released WHERE consumers.client_id = released.client_id
+"""
+
+# $1 client, $2 to $4 code, reason and duration.
+NOTE_ENDING = """
+UPDATE trelay.consumers SET ended_at = now(), ended_code = $2, ended_reason = $3, ended_after = $4
+WHERE client_id = $1
 """
 
 # $1 how long a node must have been dead.
@@ -91,7 +109,7 @@ UPDATE trelay.consumers SET last_seen_at = now() FROM released WHERE consumers.c
 # SKIP LOCKED: a consumer with a claim or release in progress needs no cleaning up.
 RELEASE_DEAD = f"""
 WITH dead AS (
-    SELECT held.client_id, held.connection_id, least(leases.expires_at, now()) AS seen_at
+    SELECT held.client_id, held.connection_id, held.connected_at, least(leases.expires_at, now()) AS seen_at
     FROM trelay.consumers
     JOIN {HELD} AS held ON held.client_id = consumers.client_id
     LEFT JOIN trelay.leases ON leases.name = 'node/' || held.node
@@ -101,19 +119,26 @@ WITH dead AS (
 released_first AS (
     DELETE FROM trelay.connections USING dead
     WHERE connections.client_id = dead.client_id AND connections.connection_id = dead.connection_id
-    RETURNING connections.client_id, dead.seen_at
+    RETURNING connections.client_id, dead.seen_at, dead.connected_at
 ),
 released_extra AS (
     DELETE FROM trelay.extra_connections USING dead
     WHERE extra_connections.client_id = dead.client_id AND extra_connections.connection_id = dead.connection_id
-    RETURNING extra_connections.client_id, dead.seen_at
+    RETURNING extra_connections.client_id, dead.seen_at, dead.connected_at
 ),
 released AS (
     SELECT * FROM released_first UNION ALL SELECT * FROM released_extra
 ),
 seen AS (
-    UPDATE trelay.consumers SET last_seen_at = greatest(consumers.last_seen_at, latest.seen_at)
-    FROM (SELECT client_id, max(seen_at) AS seen_at FROM released GROUP BY client_id) AS latest
+    UPDATE trelay.consumers SET
+        last_seen_at = greatest(consumers.last_seen_at, latest.seen_at),
+        ended_at = latest.seen_at,
+        ended_code = {NO_CLOSE_FRAME},
+        ended_reason = '{REPLICA_LOST}',
+        ended_after = greatest(0, extract(epoch FROM latest.seen_at - latest.connected_at))
+    FROM (
+        SELECT client_id, max(seen_at) AS seen_at, max(connected_at) AS connected_at FROM released GROUP BY client_id
+    ) AS latest
     WHERE consumers.client_id = latest.client_id
 )
 SELECT client_id FROM released
@@ -125,6 +150,10 @@ SELECT
     consumers.client_id,
     consumers.registered_at,
     consumers.last_seen_at,
+    consumers.ended_at,
+    consumers.ended_code,
+    consumers.ended_reason,
+    consumers.ended_after,
     living.connection_id,
     living.node,
     living.remote,

@@ -15,6 +15,7 @@ from uuid import UUID
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.refusals import Refused
+from services.experience_api.registry.clients import Ending
 from services.experience_api.registry.notices import (
     ClaimLost,
     DetailsRequest,
@@ -111,7 +112,7 @@ class Connections:
         slot = ConnectionSlot(uuid.uuid4(), claims, gone)
         # Before the claim: a notice about it may arrive before the answer to it.
         self._slots[slot.connection_id] = slot
-        release = True
+        release, began = True, self._clock.monotonic()
         try:
             try:
                 slot.claim = await self._claims.claim(slot, origin)
@@ -121,7 +122,7 @@ class Connections:
             yield slot
         finally:
             if release:
-                await self._release(slot, claims.client_id)
+                await self._release(slot, claims.client_id, self._clock.monotonic() - began)
             # Only now: until then a reconciliation must find the slot of every claim in the database.
             del self._slots[slot.connection_id]
 
@@ -232,12 +233,14 @@ class Connections:
         taken_over = {token: close_codes.TAKEN_OVER for token in tokens if token.client_id in at_limit}
         return taken_over | {token: REFUSED_CLOSE_REASONS[refusal] for token, refusal in invalid.items()}
 
-    async def _release(self, slot: ConnectionSlot, client_id: str) -> None:
-        if slot.lost not in {None, close_codes.CLAIM_LOST}:
-            return  # the claim was deleted, or belongs to another connection
+    async def _release(self, slot: ConnectionSlot, client_id: str, lasted: float) -> None:
+        ending = None if slot.ended is None else Ending(slot.ended.code, slot.ended.name, lasted)
         try:
             async with asyncio.timeout(_RELEASE_TIMEOUT):
-                await self._registry.release(client_id, slot.connection_id)
+                if slot.lost in {None, close_codes.CLAIM_LOST}:
+                    await self._registry.release(client_id, slot.connection_id, ending)
+                elif ending is not None:  # the claim was deleted, or belongs to another connection
+                    await self._registry.note_ending(client_id, ending)
         except (Unavailable, TimeoutError) as exc:
             logger.warning(
                 "claim release failed; will retry",

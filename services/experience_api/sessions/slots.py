@@ -67,6 +67,8 @@ class ConnectionSlot:
         self.claim: Claim | None = None
         self.lost: CloseReason | None = None
         """Why the claim is lost; None while this slot holds it."""
+        self.ended: CloseReason | None = None
+        """Why its connection has ended; None before that, and for a batch that was answered."""
         self._wait: float | None = None
         self._connection: Connection | None = None
         self._granted: tuple[str, ...] | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.cli import main
-from services.experience_api.registry.clients import Client
+from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Claim, Node
 from services.experience_api.registry.tokens import TokenClaims
@@ -36,6 +36,7 @@ async def config(migrated_database: DatabaseOptions, tmp_path: Path) -> Path:
         on, uuid.UUID(int=7), Node("one", granted.epoch), remote="192.0.2.1", loopback=False, good_for_days=1
     )
     assert isinstance(claim, Claim)
+    await registry.note_ending("off", Ending(4002, "no pong", 90.0))
     registry.close()
     await engine.dispose()
     return path
@@ -50,7 +51,7 @@ async def test_connections_are_shown_with_who_since_when_and_from_where(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = (await printed(capsys, "connections", "--config", str(config))).splitlines()
-    assert lines[0].split() == ["CLIENT", "SINCE", "FROM", "NODE", "CONNECTION"]
+    assert lines[0].split() == ["CLIENT", "SINCE", "FROM", "NODE", "CONNECTION", "LAST", "ENDING"]
     (client, since, *others) = lines[1].split()
     assert (client, others) == ("on", ["192.0.2.1", "one", str(uuid.UUID(int=7))])
     assert since.endswith("Z")
@@ -58,13 +59,19 @@ async def test_connections_are_shown_with_who_since_when_and_from_where(
     lines = (await printed(capsys, "connections", "--all", "--config", str(config))).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["off", "on"]
     assert "not connected, last seen 20" in lines[1]
+    assert lines[1].endswith("Z 4002 no pong, after 90 s")
 
 
 async def test_connections_and_clients_as_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     off, on = json.loads(await printed(capsys, "connections", "--all", "--json", "--config", str(config)))
     assert (off["client_id"], off["connected"]) == ("off", False)
+    ending = off["last_ending"]
+    assert (ending["code"], ending["reason"], ending["lasted_seconds"]) == (4002, "no pong", 90.0)
+    assert on["last_ending"] is None
     assert (on["client_id"], on["connected"], on["from"], on["node"]) == ("on", True, "192.0.2.1", "one")
     clients = json.loads(await printed(capsys, "clients", "list", "--json", "--config", str(config)))
     assert [client["client_id"] for client in clients] == ["new", "off", "on"]
     assert (clients[0]["channels"], clients[0]["note"], clients[0]["disabled"]) == (["a.*"], "a note", False)
     assert "secret_hash" not in clients[0]
+    assert [client["last_ending"] for client in clients] == [None, ending, None]
+    assert "4002 no pong" in await printed(capsys, "clients", "list", "--config", str(config))

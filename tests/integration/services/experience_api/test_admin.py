@@ -50,6 +50,36 @@ async def ends(operated: Replica, method: str, path: str, subscription: Subscrip
     print(f"{expected} after {monotonic() - began:.2f} s")
 
 
+async def test_the_last_ending_of_each_client_is_kept(deployment: Deployment) -> None:
+    async with deployment.replica(ADMIN) as one, deployment.replica() as other:
+        token = await one.register()
+        assert (await call(one, "GET", "/consumers/demo"))[1]["last_ending"] is None
+        async with other.connect(token) as subscription:
+            await subscription.next()
+            await subscription.socket.close()
+        assert await last_ending(one) == (1000, "closed by client")
+        async with other.connect(token) as subscription:
+            first = await subscription.next()
+            await ends(one, "DELETE", f"/connections/{first['data']['connection']}", subscription, 4007)
+        assert await last_ending(one, unlike=1000) == (4007, "disconnected by an operator")
+        async with other.connect(token) as subscription:
+            await subscription.next()
+            await one.register()
+            await subscription.closed()
+        assert await last_ending(one, unlike=4007) == (4501, "replaced by a new registration")
+        assert (await call(one, "GET", "/clients/demo"))[1]["last_ending"]["code"] == 4501
+
+
+async def last_ending(replica: Replica, unlike: int | None = None) -> tuple[int, str]:
+    """Wait until the last ending of `demo` is stored; its replica does that after the end."""
+    async with asyncio.timeout(30):
+        while True:
+            ending = (await call(replica, "GET", "/consumers/demo"))[1]["last_ending"]
+            if ending is not None and ending["code"] != unlike:
+                assert 0 <= ending["lasted_seconds"] < 30
+                return ending["code"], ending["reason"]
+
+
 async def test_two_operators_on_two_replicas_at_once(deployment: Deployment) -> None:
     async with deployment.replica(ADMIN) as one, deployment.replica(ADMIN) as other:
         for _ in range(5):

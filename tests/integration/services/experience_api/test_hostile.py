@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from services.experience_api.auth.clients import add_client
-from services.experience_api.registry.clients import Client
+from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Claim, Held
 from shared.database.engine import create_engine
@@ -123,9 +123,9 @@ class CountingRegistry(PostgresRegistry):
         self.queries += 1
         return await super().find(client_id)
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
         self.queries += 1
-        await super().release(client_id, connection_id)
+        await super().release(client_id, connection_id, ending)
 
 
 async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscribers(deployment: Deployment) -> None:
@@ -218,8 +218,8 @@ class BlockingRegistry(PostgresRegistry):
         await self.proceed.wait()
         return await super().claim(*arguments, **keywords)
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
-        await super().release(client_id, connection_id)
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
+        await super().release(client_id, connection_id, ending)
         self.released.set()
 
 

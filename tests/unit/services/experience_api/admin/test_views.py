@@ -1,8 +1,8 @@
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
-from services.experience_api.admin.views import client_view, consumer_view, time_view
-from services.experience_api.registry.clients import Client, Connected, Consumer
+from services.experience_api.admin.views import client_view, consumer_view, ending_text, ending_view, time_view
+from services.experience_api.registry.clients import Client, Connected, Consumer, Ending
 from services.experience_api.registry.notices import ConnectionDetails
 
 
@@ -24,6 +24,15 @@ def test_a_time_is_in_utc() -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone(timedelta(hours=2)))
     assert time_view(moment) == "2026-01-02T01:04:05Z"
     assert time_view(None) is None
+
+
+def test_an_ending_is_shown_as_json_and_as_one_line() -> None:
+    ending = Ending(4002, "no pong", 90.25, datetime(2026, 1, 2, tzinfo=UTC))
+    shown = {"at": "2026-01-02T00:00:00Z", "code": 4002, "reason": "no pong", "lasted_seconds": 90.2}
+    assert ending_view(ending) == shown
+    assert ending_text(shown) == "2026-01-02T00:00:00Z 4002 no pong, after 90 s"
+    assert (ending_view(None), ending_text(None)) == (None, "")
+    assert client_view(Client("shop", "hash", last_ending=ending))["last_ending"] == shown
 
 
 def test_what_a_replica_has_not_told_is_null() -> None:

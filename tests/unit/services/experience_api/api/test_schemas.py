@@ -31,6 +31,8 @@ VALID: dict[str, dict[str, Any]] = {
     "null data": {"data": None},
     "null of one kind of data": {"data": 1, "data_base64": None},
     "binary data": {"data_base64": "AAE="},
+    "empty binary data": {"data_base64": ""},
+    "binary data with bits beyond its end": {"data_base64": "AB=="},
     "null cursor": {"cursor": None},
     "control character": {"subject": "a\u0085b"},
 }
@@ -49,6 +51,8 @@ INVALID: dict[str, dict[str, Any]] = {
     "object as extension": {"region": {}},
     "large extension": {"number": 2**31},
     "both kinds of data": {"data": 1, "data_base64": "AAE="},
+    "base64 without its padding": {"data_base64": "AAE"},
+    "other text as base64": {"data_base64": "AA=="[::-1]},
     "cursor": {"cursor": "AQ"},
     "own source": {"source": "/trelay"},
     "own type": {"type": "trelay.gap"},

@@ -15,7 +15,7 @@ from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.heartbeat import Position, Progress
 from services.experience_api.refusals import Refusal, Refused
-from services.experience_api.registry.clients import Client
+from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.protocol import Claim, Held, Node
@@ -91,10 +91,10 @@ class Registry(MemoryRegistry):
         self._check()
         return await super().claim(*arguments, **keywords)
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
         self.releases += 1
         self._check()
-        await super().release(client_id, connection_id)
+        await super().release(client_id, connection_id, ending)
 
     async def held_by(self, node: Node) -> dict[UUID, str]:
         self._check()

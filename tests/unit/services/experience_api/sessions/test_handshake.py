@@ -22,7 +22,7 @@ from services.experience_api.refusals import (
     Refusal,
     Refused,
 )
-from services.experience_api.registry.clients import Client
+from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Claim, Held
 from services.experience_api.registry.tokens import SigningKey
@@ -52,9 +52,9 @@ class CountingRegistry(MemoryRegistry):
         self.claims += 1
         return await super().claim(*arguments, **keywords)
 
-    async def release(self, client_id: str, connection_id: UUID) -> None:
+    async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
         self.releases += 1
-        await super().release(client_id, connection_id)
+        await super().release(client_id, connection_id, ending)
 
 
 class Deployment:
