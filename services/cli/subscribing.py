@@ -21,6 +21,7 @@ from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.redaction import one_line
 from trelay_client import CONNECTED, GAP, ClientCredentials, CursorFile, Frame, Token, UnreadableFrame, subscribe
 
+_WATERMARK = "trelay.watermark"
 _SHOWN = 200
 """Characters shown of a frame that cannot be read."""
 _SAVE_INTERVAL = 0.5
@@ -38,6 +39,7 @@ class Subscription:
     cursor_file: CursorFile | None
     since: str | None
     conflate: str | None
+    watermarks: int | None
     count: int | None
     ssl_context: ssl.SSLContext | None
     quiet: bool
@@ -58,6 +60,8 @@ class Subscription:
               help="Begin there without a cursor: 'earliest', 15m, 2h, 7d or 2026-01-02T03:04:05Z.")  # fmt: skip
 @click.option("--conflate", metavar="DURATION",
               help="Of the events of this time, such as 500ms, only the latest of each subject.")  # fmt: skip
+@click.option("--watermarks", type=click.IntRange(1, 3600), metavar="SECONDS",
+              help="Report on standard error, at most so often, up to when each source has been read.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many events.")
 @click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="CA bundle (PEM) for the server certificate.")  # fmt: skip
@@ -73,6 +77,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     cursor_file: Path | None,
     since: str | None,
     conflate: str | None,
+    watermarks: int | None,
     count: int | None,
     ca_file: Path | None,
     quiet: bool,
@@ -102,6 +107,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
         file,
         since,
         conflate,
+        watermarks,
         count,
         ca_context(ca_file),
         quiet,
@@ -151,6 +157,7 @@ async def _print_events(subscription: Subscription) -> None:
         subscription.cursor,
         since=subscription.since,
         conflate=subscription.conflate,
+        watermarks=subscription.watermarks,
         on_retry=lambda reason: None if subscription.quiet else _report(reason),
         on_unreadable=lambda frame: _report_unreadable(frame, saver),
         ssl_context=subscription.ssl_context,
@@ -202,6 +209,8 @@ def _report_control_event(frame: Frame, *, quiet: bool) -> None:
     details = data if isinstance(data, dict) else {}
     if kind == GAP:
         _report(f"events may be missing before this: {details.get('reason')}: {details.get('detail')}")
+    elif kind == _WATERMARK:
+        _report(f"{details.get('source')} was read as of {details.get('as_of')}, on {_list(details.get('channels'))}")
     elif kind == CONNECTED and not quiet:
         _report(f"connected, to {_list(details.get('channels'))}; the next event comes after cursor {frame.cursor}")
     elif not quiet:

@@ -25,6 +25,8 @@ export interface Options {
   since?: string;
   /** A duration such as `500ms`: of the events of that time, only the latest one of each subject is received. */
   conflate?: string;
+  /** Seconds: tells at most so often, by `trelay.watermark` events, up to when each source has been read. */
+  watermarks?: number;
   /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
   transport?: "auto" | "websocket" | "sse";
   /** Ends the subscription. */
@@ -99,6 +101,9 @@ class Subscription {
     }
     if (this.#options.conflate !== undefined) {
       query.set("conflate", this.#options.conflate);
+    }
+    if (this.#options.watermarks !== undefined) {
+      query.set("watermarks", String(this.#options.watermarks));
     }
     if (this.#cursor !== undefined) {
       query.set("cursor", this.#cursor);

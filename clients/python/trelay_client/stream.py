@@ -71,20 +71,22 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     *,
     since: str | None = None,
     conflate: str | None = None,
+    watermarks: int | None = None,
     on_retry: Callable[[str], None] = lambda _reason: None,
     on_unreadable: Callable[[UnreadableFrame], None] = log_unreadable,
     ssl_context: ssl.SSLContext | None = None,
     clock: Clock = SYSTEM_CLOCK,
     rng: random.Random | None = None,
 ) -> AsyncGenerator[Frame, None]:
-    """Yield every event once, and Trelay's control events (connected, gap), until closed.
+    """Yield every event once, and Trelay's control events (connected, gap, watermark), until closed.
 
     `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. Without a
     cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339. `conflate` is a duration
-    such as `500ms`: of the events of that time, only the latest one of each subject is received. `on_retry` receives a
-    text before each pause: what happened, and the seconds until the next attempt. `on_unreadable` receives each frame
-    that cannot be read, and may raise to end the stream; the events behind that frame follow, and it does not come
-    again. Close the generator (`contextlib.aclosing`) to disconnect.
+    such as `500ms`: of the events of that time, only the latest one of each subject is received. With `watermarks`, in
+    seconds, a `trelay.watermark` tells at most so often up to when each source has been read, so that silence means
+    that nothing has changed. `on_retry` receives a text before each pause: what happened, and the seconds until the
+    next attempt. `on_unreadable` receives each frame that cannot be read, and may raise to end the stream; the events
+    behind that frame follow, and it does not come again. Close the generator (`contextlib.aclosing`) to disconnect.
 
     Raises:
         Stopped: the client must not reconnect.
@@ -97,7 +99,11 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT, sock_read=_CONNECT_TIMEOUT)
     connector = aiohttp.TCPConnector(ssl=True if ssl_context is None else ssl_context)
     refusals = _Refusals()
-    query = {**({"channels": ",".join(channels)} if channels else {}), **({"conflate": conflate} if conflate else {})}
+    query = {
+        **({"channels": ",".join(channels)} if channels else {}),
+        **({"conflate": conflate} if conflate else {}),
+        **({"watermarks": str(watermarks)} if watermarks else {}),
+    }
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, trace_configs=[refusals.tracing()]
     ) as session:

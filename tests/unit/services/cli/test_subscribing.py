@@ -18,6 +18,7 @@ def subscription(stage: FakeServer, **more: object) -> Subscription:
         "cursor_file": None,
         "since": None,
         "conflate": None,
+        "watermarks": None,
         "count": None,
         "ssl_context": None,
         "quiet": False,
@@ -66,6 +67,16 @@ async def test_reports_an_unreadable_frame_and_continues_behind_it(
     assert captured.err.startswith("skipping an unreadable frame, after cursor after-bad: not JSON that can be read: ")
     assert captured.err.endswith(f"{bad}\n")
     assert (tmp_path / "cursor").read_text() == "after-2\n"
+
+
+async def test_reports_watermarks_that_were_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"source": "/sources/orders", "as_of": "2026-01-02T03:04:04.250Z", "channels": ["orders.eu"]}
+    mark = {"source": "/trelay", "type": "trelay.watermark", "id": "w", "specversion": "1.0", "data": data}
+    async with FakeServer(session(mark, event(1), stay=True)).up() as stage:
+        await _until_signal(subscription(stage, count=1, watermarks=10, quiet=True))
+        assert stage.requests[0]["watermarks"] == "10"
+    expected = "/sources/orders was read as of 2026-01-02T03:04:04.250Z, on orders.eu"
+    assert expected in capsys.readouterr().err
 
 
 async def test_prints_gaps_even_when_it_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
