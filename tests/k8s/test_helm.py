@@ -65,6 +65,21 @@ def test_the_chart_renders_the_components_of_monitoring(program: Path, tmp_path:
     )
 
 
+def test_the_chart_renders_the_component_of_the_admin_api(program: Path, tmp_path: Path) -> None:
+    found = _rendered(program, "--set", "admin.enabled=true")
+    _assert_equal(found, with_components("overlays/minimal", ["experience-admin"], tmp_path))
+    alone = _rendered(program, "--set", "admin.enabled=true,networkPolicies.enabled=false")
+    assert "NetworkPolicy" not in {each["kind"] for each in alone}
+    (volume,) = (
+        volume
+        for each in _rendered(program, "--set", "admin.enabled=true,admin.secret=mine")
+        if (each["kind"], each["metadata"]["name"]) == ("Deployment", "experience-api")
+        for volume in each["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "operators"
+    )
+    assert volume["secret"]["secretName"] == "mine"
+
+
 def _assert_equal(rendered: list[Object], objects: list[Object]) -> None:
     found, expected = _comparable(rendered), _comparable(objects)
     del expected["Namespace", "trelay"]  # `helm install --create-namespace` makes it
