@@ -19,6 +19,7 @@ Parts: TypeAlias = list[bytes]
 
 _DIGITS = 100
 _LONGEST_NUMBER = 1000
+_SHORT = 18
 _LONGEST = 65_536
 """Bytes of the largest value that `first` and `last` keep."""
 
@@ -77,6 +78,8 @@ class Accumulator(NamedTuple):
 
 
 def _number(value: bytes) -> int | Decimal:
+    if len(value) <= _SHORT and value.isdigit():  # nearly always of counts
+        return int(value)
     text = value.decode()
     if value[:1] not in b"-0123456789" or len(text) > _LONGEST_NUMBER:
         raise Malformed(f"found {text[:40]}, expected a number of at most {_LONGEST_NUMBER} characters")

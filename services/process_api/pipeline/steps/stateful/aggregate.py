@@ -148,21 +148,24 @@ class AggregateStep(StatefulStep):
     def _add(self, window: Open, group: Group, time: int, state: StepState) -> bool:
         """Add the window that one event alone would make; return whether it is open still."""
         before = self._load(group.key, window.start, state)
-        own = [other for other in before if touch(window.span, other.span)]
-        # An event before the limit might have to join two sessions of which one is closed.
         sessions = bool(self._spans.gap)
+        # Other windows than sessions have a key each.
+        own = [other for other in before if touch(window.span, other.span)] if sessions else before
+        # An event before the limit might have to join two sessions of which one is closed.
         if (sessions or not own) and (window.start if sessions else window.end) + self._time.lateness <= time:
             return False
         for other in own:
             window = self._merged(other, window)
-            self._clear_timers(other, group.key, state)
+            if sessions:
+                self._clear_timers(other, group.key, state)
         if self._early is not None and not window.early_at:
             window.early_at = state.moment.now + self._early
-        others = [other for other in before if other not in own]
+        others = [other for other in before if other not in own] if sessions else []
         if len(others) >= _MOST_SESSIONS:
             raise Malformed(f"{_MOST_SESSIONS} sessions of one subject are open; a larger `session` makes fewer")
         state.put(self._key(group.key, window.start), pack([*others, window]))
-        self._set_timers(window, group.key, state)
+        if sessions or not own or own[0].early_at != window.early_at:  # else it has its timers
+            self._set_timers(window, group.key, state)
         return True
 
     def _merged(self, one: Open, other: Open) -> Open:
