@@ -112,6 +112,8 @@ class Pipeline:
         """Whether a step keeps state."""
         self.waits = any(segment.waits for segment in self._segments)
         """Whether a step waits for something. Then `start` and `finish` run the pipeline, else `run`."""
+        self.holds = any(step.holds for step in options.steps)
+        """Whether a step may keep an event, or its result, for later."""
         self.channels = channels_of(options.channel, options.steps)
         """The channels that its events can be on; None where their content decides."""
         self.quick = all(segment.quick for segment in self._segments)

@@ -84,12 +84,12 @@ def parts_of(pipelines: Iterable[Pipeline]) -> int:
 def channels_for(pipelines: Iterable[Pipeline]) -> list[str]:
     """Return the channels for which a watermark of a source holds, of the pipelines that take its events.
 
-    Not those of a pipeline that keeps state, which may hold an event, or the result of one, for later.
+    Not those of a pipeline that may keep an event, or the result of one, for later.
     """
     certain: set[str] = set()
     held: set[str] = set()
     for pipeline in pipelines:
-        if pipeline.stateful and pipeline.channels is None:
+        if pipeline.holds and pipeline.channels is None:
             return []
-        (held if pipeline.stateful else certain).update(pipeline.channels or ())
+        (held if pipeline.holds else certain).update(pipeline.channels or ())
     return sorted(certain - held)

@@ -94,6 +94,8 @@ class StepOptions(Options):
     example: ClassVar[Example]
     stateful: ClassVar[bool] = False
     """Whether the step keeps state of the events before."""
+    holds: ClassVar[bool] = False
+    """Whether the step may keep an event, or the result of one, for later than the commit of the event."""
     divides: ClassVar[bool] = False
     """Whether the steps behind it are another part of the pipeline: its events are partitioned by another key."""
 

@@ -35,6 +35,7 @@ class DedupeOptions(StatefulOptions):
     """Passes the first of equal events; the others end here."""
 
     kind: ClassVar = "dedupe"
+    holds: ClassVar = False
     example: ClassVar = Example(
         "dedupe: {by: number, within: 3600}",
         [

@@ -36,6 +36,7 @@ class StatefulOptions(StepOptions):
     """The settings of a step that keeps state."""
 
     stateful: ClassVar = True
+    holds: ClassVar = True
 
     @property
     def fingerprint(self) -> str:

@@ -173,6 +173,15 @@ class TestAudiences:
         audiences.discard(*first)
         assert self.names(audiences, "a") == ["second"]
 
+    def test_a_member_is_held_until_it_leaves(self, audiences: Audiences[str]) -> None:
+        interest, outbox = self.join(audiences, "a", "orders.*")
+        other, another = self.join(audiences, "b", "stock")
+        assert audiences.holds(interest, outbox)
+        assert not audiences.holds(interest, another)
+        assert not audiences.holds(interest_in(["prices"]), outbox)
+        audiences.discard(other, another)
+        assert not audiences.holds(other, another)
+
     def test_any_number_of_channels(self, audiences: Audiences[str]) -> None:
         self.join(audiences, "all", "**")
         for number in range(20_001):

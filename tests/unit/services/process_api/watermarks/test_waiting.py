@@ -80,7 +80,8 @@ def test_offsets_of_a_topic_that_was_recreated_are_forgotten() -> None:
     assert marks.unknown() == [0]
 
 
-STATEFUL = {"dedupe": {"within": 60}}
+HOLDING = {"latest": {"every": 60}}
+DEDUPE = {"dedupe": {"within": 60}}
 
 
 def on(channel: str | None, *steps: Any) -> Pipeline:
@@ -93,8 +94,9 @@ def test_a_watermark_holds_for_the_channels_that_are_certain() -> None:
 
 
 def test_it_does_not_hold_where_a_pipeline_may_keep_an_event_for_later() -> None:
-    assert channels_for([on("a"), on("b"), on("b", STATEFUL)]) == ["a"]
-    assert channels_for([on("a"), on("b", STATEFUL, {"route": "n"})]) == []
+    assert channels_for([on("a"), on("b"), on("b", HOLDING)]) == ["a"]
+    assert channels_for([on("a"), on("b", DEDUPE)]) == ["a", "b"]
+    assert channels_for([on("a"), on("b", HOLDING, {"route": "n"})]) == []
 
 
 def test_it_waits_for_the_pipeline_with_the_most_parts() -> None:
