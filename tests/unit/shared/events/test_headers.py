@@ -14,6 +14,7 @@ from shared.events.headers import (
     Provenance,
     headers_of,
     packed_provenance,
+    provenance_in,
     unpack_provenance,
 )
 
@@ -63,3 +64,11 @@ def test_a_provenance_keeps_any_id(identity: str) -> None:
 def test_a_malformed_provenance_is_refused(value: bytes) -> None:
     with pytest.raises(MalformedEvent, match=f"header '{PROVENANCE}': found .*; expected 'source read_ms id'"):
         unpack_provenance(value)
+
+
+def test_the_provenance_that_headers_name_if_it_can_be_read() -> None:
+    assert provenance_in(headers_of(b"orders 1700000000000 orders:7")) == Provenance(
+        "orders", 1700000000000, "orders:7"
+    )
+    assert provenance_in(headers_of(b"orders")) is None
+    assert provenance_in([CONTENT_TYPE]) is None

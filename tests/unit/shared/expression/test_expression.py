@@ -174,6 +174,11 @@ def test_an_event_without_an_entity_has_undefined_for_a_root() -> None:
 def test_text_of_an_expression() -> None:
     assert Expression("'orders.' & region").text(draft({"region": "eu"})) == "orders.eu"
     assert Expression("region").text(draft({})) is None
+    assert Expression("$uppercase(region)").text(draft({"region": "eu"})) == "EU"
+    assert Expression("$uppercase(region)").text(draft({})) is None
+    assert Expression("orders.region").text(draft({"orders": [{"region": "eu"}]})) == "eu", (
+        "only JSONata decides arrays"
+    )
     with pytest.raises(Malformed, match="gives 5, expected text"):
         Expression("region").text(draft({"region": 5}))
 

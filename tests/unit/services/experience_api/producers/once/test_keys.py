@@ -1,7 +1,14 @@
 import pytest
 from multidict import CIMultiDict
 
-from services.experience_api.producers.once.keys import Key, id_of, key_of_event, key_of_request, read_key
+from services.experience_api.producers.once.keys import (
+    Key,
+    id_of,
+    key_of_event,
+    key_of_message,
+    key_of_request,
+    read_key,
+)
 from services.experience_api.refusals import MALFORMED, Refused
 
 JSON = CIMultiDict({"Content-Type": "application/json", "User-Agent": "a", "ce-id": "7"})
@@ -75,3 +82,12 @@ def test_an_event_is_known_by_its_source_and_id() -> None:
 def test_an_event_without_an_id_gets_the_same_one_each_time() -> None:
     assert id_of(key()) == id_of(key(body=b"2")) != id_of(key(name="l"))
     assert len(id_of(key())) == 36
+
+
+def test_a_message_is_known_by_its_client_and_the_id_that_the_client_gave_it() -> None:
+    made = key_of_message("shop", "1", {"type": b"t", "data": b"x"})
+    assert made == key_of_message("shop", "1", {"data": b"x", "type": b"t"}), "in any order"
+    others = [key_of_message("bank", "1", {}), key_of_message("shop", "2", {}), key_of_message("shop1", "", {})]
+    assert made.digest not in {each.digest for each in others}
+    changed = key_of_message("shop", "1", {"type": b"t", "data": b"y"})
+    assert (changed.digest, changed.fingerprint == made.fingerprint) == (made.digest, False)
