@@ -21,6 +21,8 @@ from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
 from services.experience_api.http.subscribers import SubscriberRoutes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
+from services.experience_api.presence.publishing import Presence
+from services.experience_api.presence.store import PresenceStore
 from services.experience_api.producers.identity import Producers
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.postgres import PostgresKeyStore
@@ -174,6 +176,8 @@ class _Service:
             await stack.enter_async_context(connections.open())
             tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
+            if options.presence.enabled:
+                tasks.keep("presence", self._run_presence())
             _ = tasks.start("follow signing keys", self._signing.follow())
             # Closed after the other listener: operators see the drain.
             admin = await stack.enter_async_context(self._admin_listening(connections))
@@ -248,6 +252,21 @@ class _Service:
         )
         self._handshake.set(Handshake(self._handshake_admission, tokens, self._registry, connections, clock))
         await node.run(connections.lose_all, connections.reconcile_soon)
+
+    async def _run_presence(self) -> None:
+        options, clock = self._options, self._parts.clock
+        lease_seconds = options.connections.lease_seconds
+        async with ConnectionPool.opened(self._settings.database, size=1, purpose="presence") as pool:
+            presence = Presence(
+                PresenceStore(pool),
+                Leases(self._leases, self._parts.node, ttl=lease_seconds, clock=clock),
+                lambda: self._stream.get().once,
+                self._registry.release_dead,
+                options.presence,
+                clock,
+                lease_seconds,
+            )
+            await presence.run()
 
     async def _prepare(self) -> None:
         if self._migrates:

@@ -10,6 +10,7 @@ from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.http.pages import PageOrigin
+from services.experience_api.presence.options import PresenceOptions
 from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.stream.options import DeliveryOptions
 from shared.composition.settings import SharedSettings
@@ -56,6 +57,9 @@ class ExperienceOptions(Options):
 
     entity: EntityOptions = EntityOptions()
     """Events that are pushed with `POST /entity`."""
+
+    presence: PresenceOptions = PresenceOptions()
+    """Who has connected and who has left, as events on the channel `trelay.presence`."""
 
     admin: AdminOptions | None = None
     """The API for operators, on a listener of its own. Without it, there is none."""

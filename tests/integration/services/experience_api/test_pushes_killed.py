@@ -32,8 +32,8 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
     return KafkaOptions(servers=request.getfixturevalue("kafka").bootstrap, topics=topics)
 
 
-def replica(folder: Path, name: str, dsn: str, bus: BusOptions) -> tuple[Program, str]:
-    """Return a replica, and the address of its `POST /entity`."""
+def replica(folder: Path, name: str, dsn: str, bus: BusOptions, **experience: object) -> tuple[Program, str]:
+    """Return a replica, and the address of its `POST /entity`. `experience` are further settings of its section."""
     port = free_port()
     settings = {
         "database": {"url": dsn},
@@ -44,6 +44,7 @@ def replica(folder: Path, name: str, dsn: str, bus: BusOptions) -> tuple[Program
             "connections": {"node": name, "lease_seconds": 2},
             "entity": {"allow": ["127.0.0.1"]},
             "drain_delay": 0,
+            **experience,
         },
     }
     (folder / name).mkdir()

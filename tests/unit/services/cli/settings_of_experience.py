@@ -18,6 +18,7 @@ experience:
     once: {window_hours: 24, keys_limit: 1000000, by_event: true},
     producers: {shop: {tokens: [0123456789abcdef0123456789abcdef], certificates: [shop.example.com],
     channels: [orders.**, "stock.*"]}}}
+  presence: {enabled: true, left_after: 60}
   admin:
     listen: {host: 127.0.0.1, port: 8083, tls: {cert_file: own.pem, key_file: own.key, key_password: secret,
       client_ca_file: ca.pem}}

@@ -184,4 +184,4 @@ class Deployment(RuleBasedStateMachine):
 
 
 TestConflation = Deployment.TestCase
-TestConflation.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestConflation.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

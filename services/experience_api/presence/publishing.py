@@ -1,0 +1,98 @@
+"""Publishes what the database has noted of connections, on the one replica that holds the lease for it.
+
+The events of a connection have keys, as pushes with an idempotency key have (`producers/once`): whatever is killed at
+whatever moment, and also if two replicas believe that they hold the lease, each is published once.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from services.experience_api.presence.options import PresenceOptions
+from services.experience_api.presence.sessions import guarded
+from services.experience_api.presence.store import PresenceStore
+from services.experience_api.producers.once.appender import OnceAppender
+from services.experience_api.refusals import Refused
+from shared.errors import TrelayError
+from shared.lease import Lease, Leases
+from shared.runtime.clock import Clock
+from shared.runtime.failpoints import reach
+
+logger = logging.getLogger(__name__)
+
+LEASE = "presence"
+_AT_ONCE = 500
+_INTERVAL = 0.5
+"""Seconds between two looks at what was noted."""
+_PAUSE = 1.0
+_BEGIN_INTERVAL = 3600.0
+
+
+class Presence:
+    """Publishes for as long as `run` runs."""
+
+    def __init__(
+        self,
+        store: PresenceStore,
+        leases: Leases,
+        once: Callable[[], OnceAppender],
+        release_dead: Callable[[float], Awaitable[object]],
+        options: PresenceOptions,
+        clock: Clock,
+        lease_seconds: float,
+    ) -> None:
+        """`once` returns the appender to the publish topic, and raises `Refused` while there is none.
+
+        `release_dead` ends the claims of replicas whose leases have ended so many seconds ago. `lease_seconds` is how
+        long those leases last.
+        """
+        self._store = store
+        self._leases = leases
+        self._once = once
+        self._release_dead = release_dead
+        self._options = options
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._failing = False
+
+    async def run(self) -> None:
+        """Publish until cancelled, whenever this replica holds the lease."""
+        while True:
+            try:
+                async with self._leases.hold(LEASE) as lease:
+                    await self._publish_while(lease)
+            except (TrelayError, Refused) as exc:
+                self._report(exc)
+            await self._clock.sleep(_PAUSE)
+
+    async def _publish_while(self, lease: Lease) -> None:
+        await self._store.begin()
+        # After an outage of the database, all replicas have had the time to renew their leases.
+        release_at = self._clock.monotonic() + self._lease_seconds
+        begin_at = self._clock.monotonic() + _BEGIN_INTERVAL
+        while lease.held:
+            if self._clock.monotonic() >= release_at:
+                await self._release_dead(self._options.left_after)
+                release_at = self._clock.monotonic() + _PAUSE
+            if self._clock.monotonic() >= begin_at:
+                await self._store.begin()
+                begin_at = self._clock.monotonic() + _BEGIN_INTERVAL
+            if not await self._publish():
+                await self._clock.sleep(_INTERVAL)
+
+    async def _publish(self) -> bool:
+        """Publish what was noted first; return whether there was any."""
+        noted = await self._store.noted(_AT_ONCE)
+        if noted:
+            await self._once().append([guarded(each) for each in noted])
+            reach("presence.published")
+            await self._store.forget(noted)
+        if self._failing:
+            self._failing = False
+            logger.info("presence published again", extra={"component": "presence"})
+        return bool(noted)
+
+    def _report(self, exc: TrelayError | Refused) -> None:
+        if not self._failing:
+            self._failing = True
+            fields = {"component": "presence", "error": str(exc)}
+            logger.warning("presence not published; will retry", extra=fields)
