@@ -5,8 +5,8 @@ from alembic import op
 
 from shared.database.tables import SCHEMA
 
-revision = "012"
-down_revision = "011"
+revision = "013"
+down_revision = "012"
 
 _INSTANT = sa.DateTime(timezone=True)
 _NOTE = """
